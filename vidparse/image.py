@@ -1,0 +1,145 @@
+"""Pictures in memory: packed RGB, or the planar YUV 4:2:0 that video codecs speak.
+
+A frame stays in the form it was decoded to. The network asks for a small RGB picture, the overlay
+draws on the planes, and nobody converts a full-size frame unless a sink really needs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+# ITU-T H.273 code points, as FFmpeg numbers them.
+BT709, UNSPECIFIED, BT601_625, BT601_525, BT2020 = 1, 2, 5, 6, 9
+LIMITED_RANGE, FULL_RANGE = 1, 2
+
+# Luma weights (Kr, Kb) by matrix code point.
+_LUMA_WEIGHTS = {
+    BT709: (0.2126, 0.0722),
+    4: (0.30, 0.11),  # FCC
+    BT601_625: (0.299, 0.114),
+    BT601_525: (0.299, 0.114),
+    7: (0.212, 0.087),  # SMPTE 240M
+    BT2020: (0.2627, 0.0593),
+    10: (0.2627, 0.0593),  # BT.2020 constant luminance, treated as non-constant
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ColourTags:
+    """How YUV samples mean colour; H.273 code points (2 = unspecified), copied to outputs as is."""
+
+    matrix: int = UNSPECIFIED
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    range: int = 0  # 0 unspecified, 1 limited, 2 full
+
+
+def effective_matrix(tags: ColourTags, height: int) -> int:
+    """The matrix to compute with: the tagged one, or what players assume (BT.709 above 576 lines)."""
+    if tags.matrix in _LUMA_WEIGHTS:
+        return tags.matrix
+    return BT709 if height > 576 else BT601_525
+
+
+@lru_cache(maxsize=32)
+def rgb_to_yuv_matrix(matrix: int, full_range: bool) -> np.ndarray:
+    """3x4 float64 affine map from RGB 0..255 to YUV 0..255 (BT.601/709/2020 equations)."""
+    kr, kb = _LUMA_WEIGHTS[matrix]
+    kg = 1.0 - kr - kb
+    rows = np.array(
+        [
+            [kr, kg, kb],
+            [-kr / (2 * (1 - kb)), -kg / (2 * (1 - kb)), 0.5],
+            [0.5, -kg / (2 * (1 - kr)), -kb / (2 * (1 - kr))],
+        ]
+    )
+    if full_range:
+        scale, offset = np.ones(3), np.array([0.0, 128.0, 128.0])
+    else:
+        scale, offset = np.array([219.0, 224.0, 224.0]) / 255.0, np.array([16.0, 128.0, 128.0])
+    return np.hstack([rows * scale[:, None], offset[:, None]])
+
+
+@lru_cache(maxsize=32)
+def yuv_to_rgb_matrix(matrix: int, full_range: bool) -> np.ndarray:
+    """3x4 float64 inverse of :func:`rgb_to_yuv_matrix`."""
+    forward = rgb_to_yuv_matrix(matrix, full_range)
+    inverse = np.linalg.inv(forward[:, :3])
+    return np.hstack([inverse, -(inverse @ forward[:, 3])[:, None]])
+
+
+@dataclass(frozen=True, slots=True)
+class Rgb:
+    """Packed 8-bit RGB, uint8 (H, W, 3)."""
+
+    pixels: np.ndarray
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def rgb(self, size_hw: tuple[int, int] | None = None) -> np.ndarray:
+        """RGB uint8 (h, w, 3), resized to `size_hw` when given."""
+        return self.pixels if size_hw is None else _resize(self.pixels, size_hw)
+
+    def yuv420(self, matrix: int, full_range: bool) -> Yuv420:
+        """Convert; chroma is the mean of each 2x2 block (edges repeat on odd sizes)."""
+        yuv = cv2.transform(self.pixels, rgb_to_yuv_matrix(matrix, full_range))  # (H, W, 3)
+        height, width = self.size_hw
+        if height % 2 or width % 2:
+            yuv = cv2.copyMakeBorder(yuv, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        small = cv2.resize(
+            yuv[..., 1:], (yuv.shape[1] // 2, yuv.shape[0] // 2), interpolation=cv2.INTER_AREA
+        )  # (ceil(H/2), ceil(W/2), 2)
+        luma = np.ascontiguousarray(yuv[:height, :width, 0])
+        u, v = cv2.split(small)
+        return Yuv420(luma, u, v, matrix, full_range)
+
+
+@dataclass(frozen=True, slots=True)
+class Yuv420:
+    """Planar 8-bit 4:2:0. y: uint8 (H, W); u, v: uint8 (ceil(H/2), ceil(W/2)).
+
+    `matrix` is an H.273 code point with known weights (see :func:`effective_matrix`).
+    """
+
+    y: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    matrix: int
+    full_range: bool
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.y.shape[0], self.y.shape[1]
+
+    def rgb(self, size_hw: tuple[int, int] | None = None) -> np.ndarray:
+        """RGB uint8 (h, w, 3); planes are brought to `size_hw` first, which is far cheaper."""
+        size_hw = size_hw or self.size_hw
+        planes = [_resize(plane, size_hw) for plane in (self.y, self.u, self.v)]
+        yuv = cv2.merge(planes)  # (h, w, 3)
+        return cv2.transform(yuv, yuv_to_rgb_matrix(self.matrix, self.full_range))
+
+    def yuv420(self, matrix: int, full_range: bool) -> Yuv420:
+        """Itself when already in that colour space, else converted through RGB."""
+        if (matrix, full_range) == (self.matrix, self.full_range):
+            return self
+        return Rgb(self.rgb()).yuv420(matrix, full_range)
+
+
+Image = Rgb | Yuv420
+
+
+def _resize(array: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Area average when shrinking, bilinear otherwise; no copy when the size fits."""
+    height, width = size_hw
+    if array.shape[:2] == (height, width):
+        return array
+    shrinking = height <= array.shape[0] and width <= array.shape[1]
+    return cv2.resize(
+        array, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    )

@@ -1,0 +1,112 @@
+"""A label set: what the class ids mean, which are things, and in which colour they are drawn."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+import numpy as np
+
+from vidparse.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Class names by id, with drawing colours (RGB) and the ids that are countable things."""
+
+    name: str
+    classes: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    things: frozenset[int]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def void(self) -> int:
+        """The id that says "nothing here": 255, or 65535 when the class ids need 16 bits."""
+        return 255 if len(self.classes) <= 255 else 65535
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Narrowest unsigned type that holds every class id and void."""
+        return np.dtype(np.uint8 if self.void == 255 else np.uint16)
+
+    def select(self, names: Iterable[str]) -> tuple[int, ...]:
+        """Class ids for names or decimal ids, case-insensitive.
+
+        Raises:
+            UsageError: a name is not in this label set; the message offers the nearest ones.
+        """
+        by_name = {name.casefold(): i for i, name in enumerate(self.classes)}
+        chosen = []
+        for name in names:
+            key = name.strip().casefold()
+            if key in by_name:
+                chosen.append(by_name[key])
+            elif key.isdecimal() and int(key) < len(self.classes):
+                chosen.append(int(key))
+            else:
+                near = difflib.get_close_matches(key, by_name, n=3)
+                known = [self.classes[by_name[k]] for k in near] or list(self.classes[:12])
+                more = ", ..." if not near and len(self.classes) > 12 else ""
+                raise UsageError(
+                    f"class '{name.strip()}': not in label set '{self.name}'; "
+                    f"try {', '.join(known)}{more}"
+                )
+        return tuple(dict.fromkeys(chosen))
+
+    def palette(self) -> np.ndarray:
+        """RGB uint8 (256, 3) by id; unused ids and void are black. Ids above 255 repeat colours."""
+        table = np.zeros((256, 3), np.uint8)
+        count = min(len(self.colours), 255)
+        table[:count] = self.colours[:count]
+        return table
+
+
+def available_labels() -> list[str]:
+    """Names of the label sets that ship with vidparse."""
+    return sorted(
+        entry.name.removesuffix(".json")
+        for entry in files("vidparse.labels").iterdir()
+        if entry.name.endswith(".json")
+    )
+
+
+@lru_cache(maxsize=16)
+def load_labels(name: str) -> Labels:
+    """A label set by name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    entry = files("vidparse.labels") / f"{name}.json"
+    if not entry.is_file():
+        raise UsageError(f"label set '{name}': unknown; try {', '.join(available_labels())}")
+    return labels_from_json(json.loads(entry.read_text(encoding="utf-8")))
+
+
+def labels_from_json(record: dict) -> Labels:
+    """The inverse of :func:`labels_to_json`; this is also the form label files are written in."""
+    classes = record["classes"]
+    return Labels(
+        name=record["name"],
+        classes=tuple(entry["name"] for entry in classes),
+        colours=tuple(tuple(entry["colour"]) for entry in classes),
+        things=frozenset(i for i, entry in enumerate(classes) if entry["thing"]),
+    )
+
+
+def labels_to_json(labels: Labels) -> dict:
+    """Plain JSON values that travel inside checkpoints and exported models."""
+    return {
+        "name": labels.name,
+        "classes": [
+            {"name": name, "thing": i in labels.things, "colour": list(colour)}
+            for i, (name, colour) in enumerate(zip(labels.classes, labels.colours, strict=True))
+        ],
+    }
