@@ -39,7 +39,7 @@ class ColourTags:
 
 
 def effective_matrix(tags: ColourTags, height: int) -> int:
-    """The matrix to compute with: the tagged one, or what players assume (BT.709 above 576 lines)."""
+    """The matrix to compute with: the tagged one, else what players assume (BT.709 for HD)."""
     if tags.matrix in _LUMA_WEIGHTS:
         return tags.matrix
     return BT709 if height > 576 else BT601_525

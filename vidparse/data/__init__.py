@@ -1,0 +1,36 @@
+"""Labelled data sets. A new one is one class and one line in DATASETS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vidparse.data.camvid import CamVid
+from vidparse.data.dataset import IGNORE, Dataset, FrameFile, Video, labelled_frames
+from vidparse.errors import InputError, UsageError
+
+DATASETS: dict[str, Callable[[Path, str], Dataset]] = {"camvid": CamVid}
+
+
+def open_dataset(name: str, root: Path, split: str) -> Dataset:
+    """A split of a data set by name.
+
+    Raises:
+        UsageError: unknown data set. InputError: the folder is missing or not laid out like it.
+    """
+    if name not in DATASETS:
+        raise UsageError(f"data set '{name}': unknown; use {', '.join(sorted(DATASETS))}")
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; point --data at the data set")
+    return DATASETS[name](root, split)
+
+
+__all__ = [
+    "DATASETS",
+    "IGNORE",
+    "Dataset",
+    "FrameFile",
+    "Video",
+    "labelled_frames",
+    "open_dataset",
+]

@@ -1,0 +1,38 @@
+"""Outputs: one class each, listed in SINKS; :func:`make_sinks` names them and makes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from vidparse.sinks.masks import Masks, MaskVideo
+from vidparse.sinks.overlay import Overlay
+from vidparse.sinks.records import Csv, Jsonl
+from vidparse.sinks.sink import ListedSink, RunHeader, Sink, SinkOptions
+from vidparse.sinks.targets import plan_sinks
+
+SINKS: dict[str, type[ListedSink]] = {
+    "overlay": Overlay,
+    "masks": Masks,
+    "mask-video": MaskVideo,
+    "jsonl": Jsonl,
+    "csv": Csv,
+}
+
+
+def make_sinks(
+    names: Sequence[str],
+    *,
+    source_name: str,
+    out: str | os.PathLike[str] | None,
+    options: SinkOptions,
+    stdout: BinaryIO | None = None,
+) -> list[Sink]:
+    """The sinks of one input, by names in SINKS; see :func:`plan_sinks`."""
+    return plan_sinks(
+        SINKS, names, source_name=source_name, out=out, options=options, stdout=stdout
+    )
+
+
+__all__ = ["SINKS", "ListedSink", "RunHeader", "Sink", "SinkOptions", "make_sinks"]

@@ -1,0 +1,33 @@
+"""vidparse: video segmentation with exact time, constant memory and the speed of the network."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vidparse.frame import Frame, Prediction, Segment, VideoInfo
+    from vidparse.hub import load_model
+    from vidparse.run import SegmentOptions, segment
+    from vidparse.video import open_video
+
+__version__ = "0.1.0"
+
+# public name -> module; imported on first use, so that `import vidparse` costs nothing
+_PUBLIC = {
+    "Frame": "vidparse.frame",
+    "Prediction": "vidparse.frame",
+    "Segment": "vidparse.frame",
+    "SegmentOptions": "vidparse.run",
+    "VideoInfo": "vidparse.frame",
+    "load_model": "vidparse.inference",
+    "open_video": "vidparse.video",
+    "segment": "vidparse.run",
+}
+__all__ = [*_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'vidparse' has no attribute '{name}'")
+    return getattr(import_module(_PUBLIC[name]), name)

@@ -1,0 +1,5 @@
+"""`python -m vidparse`."""
+
+from vidparse.cli import main
+
+main()

@@ -1,0 +1,70 @@
+"""CamVid in the 11-class SegNet layout: {split}/, {split}annot/ and {split}.txt side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vidparse.data.dataset import IGNORE, FrameFile, Video, read_indices, read_rgb
+from vidparse.errors import InputError
+from vidparse.labels import load_labels
+
+SPLITS = ("train", "val", "test")
+VOID = 11  # raw value of unlabelled pixels
+
+
+class CamVid:
+    """One split. Sequences are told apart by the file name up to the first underscore.
+
+    Raises:
+        InputError: the folder is not laid out like this, or a listed file is missing.
+    """
+
+    name = "camvid"
+
+    def __init__(self, root: Path, split: str) -> None:
+        if split not in SPLITS:
+            raise InputError(f"camvid split '{split}': unknown; use {', '.join(SPLITS)}")
+        self.split = split
+        self.labels = load_labels("camvid")
+        images, masks = root / split, root / f"{split}annot"
+        for folder in (images, masks):
+            if not folder.is_dir():
+                raise InputError(
+                    f"{folder}: no such folder; CamVid needs {split}/ and {split}annot/ in {root}"
+                )
+        by_stem = {path.stem: path for path in images.iterdir() if not path.name.startswith(".")}
+        recordings: dict[str, list[FrameFile]] = {}
+        for stem in _listed_stems(root / f"{split}.txt") or sorted(by_stem):
+            if stem not in by_stem:
+                raise InputError(f"{images / stem}: listed in {split}.txt but missing; restore it")
+            frame = FrameFile(stem, by_stem[stem], masks / f"{stem}.png")
+            recordings.setdefault(stem.split("_")[0], []).append(frame)
+        if not recordings:
+            raise InputError(f"{images}: holds no images; check the data folder")
+        self.videos = tuple(
+            Video(name, tuple(sorted(frames, key=lambda frame: frame.stem)))
+            for name, frames in recordings.items()
+        )
+
+    def load_image(self, frame: FrameFile) -> np.ndarray:
+        return read_rgb(frame.image)
+
+    def load_mask(self, frame: FrameFile) -> np.ndarray:
+        if frame.mask is None:
+            raise InputError(f"{frame.stem}: has no mask; leave it out")
+        mask = read_indices(frame.mask)
+        if mask.max(initial=0) > VOID:
+            raise InputError(
+                f"{frame.mask}: holds value {mask.max()}; the 11-class CamVid has 0..11"
+            )
+        return np.where(mask == VOID, IGNORE, mask).astype(np.uint8)
+
+
+def _listed_stems(path: Path) -> list[str]:
+    """Image stems of a split file: "image label" a line, with paths of another machine."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [Path(line.split()[0]).stem for line in lines if line.strip()]

@@ -1,0 +1,97 @@
+"""Labelled video data: videos of frames on disk, read lazily, masks brought to training ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from PIL import Image as Pillow
+
+from vidparse.errors import InputError
+from vidparse.labels import Labels
+
+IGNORE = 255  # training id of pixels that count for nothing
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFile:
+    """One frame on disk; mask is None where nothing is labelled."""
+
+    stem: str
+    image: Path
+    mask: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """Frames of one recording in order of time."""
+
+    name: str
+    frames: tuple[FrameFile, ...]
+
+
+class Dataset(Protocol):
+    """One split of a data set."""
+
+    name: str
+    split: str
+    labels: Labels
+    videos: tuple[Video, ...]
+
+    def load_image(self, frame: FrameFile) -> np.ndarray:
+        """RGB uint8 (H, W, 3)."""
+        ...
+
+    def load_mask(self, frame: FrameFile) -> np.ndarray:
+        """Training ids uint8 (H, W): 0..K-1 and IGNORE."""
+        ...
+
+
+def labelled_frames(dataset: Dataset) -> list[FrameFile]:
+    """Every frame of the split that has a mask."""
+    return [frame for video in dataset.videos for frame in video.frames if frame.mask is not None]
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """RGB uint8 (H, W, 3).
+
+    Raises:
+        InputError: missing or damaged; the file is named.
+    """
+    data = _read_bytes(path)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if pixels is None:
+        raise InputError(f"{path}: not a readable image; replace or remove it")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def read_indices(path: Path) -> np.ndarray:
+    """Stored values of a single-channel mask (H, W): palette indices, 8 or 16 bits, never colours.
+
+    Raises:
+        InputError: missing, damaged, or a colour picture where indices are expected.
+    """
+    try:
+        with Pillow.open(path) as picture:
+            if picture.mode not in ("1", "L", "P", "I", "I;16"):
+                raise InputError(
+                    f"{path}: a mask of mode {picture.mode}, not of class indices; "
+                    "convert it to one channel"
+                )
+            return np.asarray(picture)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the data folder") from error
+    except OSError as error:
+        raise InputError(f"{path}: damaged mask: {error}; replace or remove it") from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the data folder") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; check its permissions") from error

@@ -1,0 +1,62 @@
+"""Which device to run on, found out without importing a framework."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from dataclasses import dataclass
+
+from vidparse.errors import DeviceError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A place to run a network: the CPU, or one CUDA device."""
+
+    kind: str  # "cpu" or "cuda"
+    index: int = 0
+
+    def __str__(self) -> str:
+        return "cpu" if self.kind == "cpu" else f"cuda:{self.index}"
+
+
+def cuda_device_count() -> int:
+    """CUDA devices that the driver reports; 0 without a driver. Costs about a millisecond."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(name)
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def choose_device(wanted: str) -> Device:
+    """`auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        UsageError: not one of these. DeviceError: a CUDA device that is not there.
+    """
+    if wanted == "auto":
+        return Device("cuda") if cuda_device_count() else Device("cpu")
+    if wanted == "cpu":
+        return Device("cpu")
+    kind, _, number = wanted.partition(":")
+    if kind != "cuda" or (number and not number.isdecimal()) or wanted.endswith(":"):
+        raise UsageError(f"device '{wanted}': unknown; use auto, cpu, cuda or cuda:N")
+    device = Device("cuda", int(number or 0))
+    count = cuda_device_count()
+    if device.index >= count:
+        have = f"{count} CUDA device{'s' if count != 1 else ''}" if count else "no CUDA device"
+        raise DeviceError(f"device {wanted}: this machine has {have}; use --device cpu or auto")
+    return device
+
+
+def cpu_count() -> int:
+    """CPUs this process may use (affinity and container limits respected where known)."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1

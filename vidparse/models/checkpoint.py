@@ -1,0 +1,151 @@
+"""Checkpoints: safetensors plus everything needed to use the weights (labels, preprocessing).
+
+Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidparse.errors import ModelError
+from vidparse.labels import Labels, labels_from_json, labels_to_json
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How a picture becomes network input; travels with the weights."""
+
+    short_side: int  # pixels the shorter side is brought to
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # of RGB / 255 (ImageNet)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a weights file says of itself, without its tensors."""
+
+    path: Path
+    sha256: str
+    arch: str
+    config: dict[str, Any]
+    labels: Labels
+    preprocess: Preprocess
+    training: dict[str, Any]  # recipe, data, scores: for people
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def metadata_of(
+    *,
+    arch: str,
+    config: Mapping[str, Any],
+    labels: Labels,
+    preprocess: Preprocess,
+    training: Mapping[str, Any],
+) -> dict[str, str]:
+    """The string table that safetensors and ONNX files carry."""
+    record = {
+        "format": FORMAT,
+        "arch": arch,
+        "config": dict(config),
+        "labels": labels_to_json(labels),
+        "preprocess": asdict(preprocess),
+        "training": dict(training),
+    }
+    return {"vidparse": json.dumps(record, sort_keys=True)}
+
+
+def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Description:
+    """Read the string table back.
+
+    Raises:
+        ModelError: it is not ours, newer than this version, or damaged.
+    """
+    if not metadata or "vidparse" not in metadata:
+        raise ModelError(
+            f"{path}: holds no vidparse description; give weights written by `vidparse train`"
+        )
+    try:
+        record = json.loads(metadata["vidparse"])
+        if record["format"] > FORMAT:
+            raise ModelError(f"{path}: format {record['format']} is newer; update vidparse")
+        facts = record["preprocess"]
+        return Description(
+            path=path,
+            sha256=sha256,
+            arch=record["arch"],
+            config=record["config"],
+            labels=labels_from_json(record["labels"]),
+            preprocess=Preprocess(facts["short_side"], tuple(facts["mean"]), tuple(facts["std"])),
+            training=record["training"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: damaged description ({error}); fetch it again") from error
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write atomically: a reader sees the old file or the new one, never half of one."""
+    from safetensors.torch import save_file
+
+    part = path.with_name(path.name + ".part")
+    save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, part, metadata)
+    part.replace(path)
+
+
+def read_description(path: Path) -> Description:
+    """Description of a safetensors file; its tensors stay on disk.
+
+    Raises:
+        ModelError: missing, damaged, or not ours.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata()
+        return describe(path, metadata, file_sha256(path))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such file; check the path") from error
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: not readable weights ({error}); fetch it again") from error
+
+
+def load_network(description: Description) -> nn.Module:
+    """The network with its weights, in float32 and eval mode.
+
+    Raises:
+        ModelError: names or shapes do not fit the architecture.
+    """
+    from safetensors.torch import load_file
+
+    from vidparse.models import build
+
+    network = build(description.arch, {**description.config, "auxiliary": False})
+    tensors = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in load_file(description.path).items()
+        if not name.startswith("auxiliary.")
+    }
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise ModelError(
+            f"{description.path}: does not fit architecture '{description.arch}': {first}; "
+            "fetch weights made for this version"
+        ) from error
+    return network.eval()

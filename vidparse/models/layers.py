@@ -1,0 +1,46 @@
+"""Convolution blocks and poolings that several networks are built of."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv_bn_relu(channels_in: int, channels_out: int, kernel: int, **conv: int) -> nn.Sequential:
+    """Bias-free convolution that keeps its input's size at stride 1, batch norm, ReLU."""
+    padding = conv.get("dilation", 1) * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel, padding=padding, bias=False, **conv),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+def adaptive_bins(size: int, bins: int, like: Tensor) -> Tensor:
+    """Averaging matrix (bins, size) of adaptive average pooling along one axis.
+
+    Bin i covers floor(i * size / bins) up to ceil((i + 1) * size / bins), so that
+    `adaptive_bins(h, s, x) @ x @ adaptive_bins(w, s, x).T` equals `adaptive_avg_pool2d(x, s)`.
+    It is built from the size at run time, hence exports to ONNX with dynamic height and width.
+    """
+    cell = torch.arange(size, device=like.device)  # (size,)
+    index = torch.arange(bins, device=like.device)[:, None]  # (bins, 1)
+    first = index * size // bins
+    last = ((index + 1) * size + bins - 1) // bins
+    inside = ((cell >= first) & (cell < last)).to(like.dtype)  # (bins, size)
+    return inside / inside.sum(dim=1, keepdim=True)
+
+
+def pool_to(features: Tensor, bins: int) -> Tensor:
+    """Adaptive average pooling of (B, C, h, w) to (B, C, bins, bins)."""
+    if bins == 1:
+        return features.mean(dim=(2, 3), keepdim=True)
+    rows = adaptive_bins(features.shape[2], bins, features)
+    columns = adaptive_bins(features.shape[3], bins, features)
+    return rows @ features @ columns.T
+
+
+def resize_to(features: Tensor, like: Tensor) -> Tensor:
+    """Bilinear (align_corners False) resize of (B, C, h, w) to the height and width of `like`."""
+    return F.interpolate(features, size=like.shape[2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,38 @@
+"""The one contract of every network: a pure function of (clip, state)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Outputs(NamedTuple):
+    """What a semantic network says of a clip.
+
+    logits: (B, K, h, w) scores at feature resolution; the caller brings them to full size.
+    auxiliary: (B, K, h', w') of the auxiliary classifier, in training mode only.
+    """
+
+    logits: Tensor
+    auxiliary: Tensor | None = None
+
+
+State = tuple[Tensor, ...]
+
+
+class Network(Protocol):
+    """Network: normalised RGB in, scores out, and whatever it remembers in and out."""
+
+    window: int  # frames one call takes: 1 for per-frame and streaming networks
+
+    def init_state(
+        self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
+    ) -> State:
+        """State before the first frame of a video; () when the network remembers nothing."""
+        ...
+
+    def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """clip: (B, 3, H, W) for window 1. State out has the shapes of state in."""
+        ...

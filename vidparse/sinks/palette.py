@@ -1,0 +1,116 @@
+"""The colours classes are drawn in: the label set's own, another set's, far-apart ones, a file."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+from pathlib import Path
+
+import numpy as np
+
+from vidparse.errors import UsageError
+from vidparse.labels import Labels, available_labels, load_labels
+
+_GOLDEN_RATIO = 0.6180339887498949  # successive multiples spread evenly round the hue circle
+
+
+def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
+    """RGB uint8 (C, 3), one row a class.
+
+    Args:
+        labels: the label set of the ids; its own colours are used when `palette` is None.
+        palette: a label set's name (by class name where both have it, else by id), "distinct",
+            or a file: .json (a list of [r, g, b], or {class name: [r, g, b]}) or .txt (r g b).
+
+    Raises:
+        UsageError: no such palette, or a file that does not hold colours.
+    """
+    own = np.array(labels.colours, np.uint8).reshape(-1, 3)
+    if palette is None:
+        return own
+    if palette == "distinct":
+        return distinct_colours(len(labels))
+    path = Path(palette)
+    if path.suffix.lower() in (".json", ".txt"):
+        return _from_file(path, labels, own)
+    if palette not in available_labels():
+        known = ", ".join(["distinct", *available_labels()])
+        raise UsageError(f"palette '{palette}': unknown; try {known}, or a .json or .txt file")
+    return _from_labels(load_labels(palette), labels)
+
+
+def distinct_colours(count: int) -> np.ndarray:
+    """`count` colours that are easy to tell apart, the first ones most; RGB uint8 (count, 3)."""
+    rows = []
+    for i in range(count):
+        hue = (0.02 + i * _GOLDEN_RATIO) % 1.0
+        value = (1.0, 0.78, 0.6)[i % 3]
+        saturation = (0.85, 0.6)[i // 3 % 2]
+        rows.append(colorsys.hsv_to_rgb(hue, saturation, value))
+    return np.rint(np.array(rows).reshape(-1, 3) * 255).astype(np.uint8)
+
+
+def instance_colour(colour: tuple[int, int, int], instance: int) -> tuple[int, int, int]:
+    """The class colour varied in hue and brightness, the same for an id in every frame."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in colour))
+    turn = instance * _GOLDEN_RATIO % 1.0
+    hue = (hue + (turn - 0.5) * 0.16) % 1.0
+    saturation = max(saturation, 0.45)
+    value = min(max(value, 0.4) * (0.75 + 0.5 * (turn * 7 % 1.0)), 1.0)
+    red, green, blue = (
+        round(channel * 255) for channel in colorsys.hsv_to_rgb(hue, saturation, value)
+    )
+    return red, green, blue
+
+
+def _from_labels(other: Labels, labels: Labels) -> np.ndarray:
+    by_name = {
+        name.casefold(): colour for name, colour in zip(other.classes, other.colours, strict=True)
+    }
+    rows = [
+        by_name.get(name.casefold(), other.colours[i % len(other)])
+        for i, name in enumerate(labels.classes)
+    ]
+    return np.array(rows, np.uint8).reshape(-1, 3)
+
+
+def _from_file(path: Path, labels: Labels, own: np.ndarray) -> np.ndarray:
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix.lower() == ".txt":
+            lines = [line.split("#")[0].replace(",", " ").split() for line in text.splitlines()]
+            rows = _rows([[int(value) for value in line[:3]] for line in lines if line])
+        else:
+            record = json.loads(text)
+            if isinstance(record, dict):
+                return _by_name(path, record, labels, own)
+            rows = _rows(record)
+    except OSError as error:
+        raise UsageError(f"palette {path}: {error.strerror}; check the path") from error
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"palette {path}: not a list of colours ({error}); write one 'r g b' line a class"
+        ) from error
+    if len(rows) < len(labels):
+        raise UsageError(
+            f"palette {path}: {len(rows)} colours for {len(labels)} classes of "
+            f"'{labels.name}'; add the missing ones"
+        )
+    return rows[: len(labels)]
+
+
+def _by_name(path: Path, record: dict, labels: Labels, own: np.ndarray) -> np.ndarray:
+    colours = own.copy()
+    for name, colour in record.items():
+        (class_id,) = labels.select([name])
+        colours[class_id] = _rows([colour])[0]
+    return colours
+
+
+def _rows(values: list) -> np.ndarray:
+    rows = np.array(values)
+    if rows.ndim != 2 or rows.shape[1] != 3 or rows.dtype.kind not in "iu":
+        raise ValueError("rows of three whole numbers expected")
+    if rows.min() < 0 or rows.max() > 255:
+        raise ValueError("values must be 0 to 255")
+    return rows.astype(np.uint8)

@@ -1,0 +1,183 @@
+"""Records of what was seen: JSON Lines with an entry a segment, CSV with each class's share."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+
+import numpy as np
+
+from vidparse.frame import Frame, Prediction, Segment, VideoInfo
+from vidparse.labels import Labels, labels_to_json
+from vidparse.sinks.partial import ByteStream
+from vidparse.sinks.segments import Runs, class_areas, run_lengths, runs_of, segments_of
+from vidparse.sinks.sink import SinkOptions
+
+SCHEMA = "vidparse/1"
+_SHARE_DIGITS = 8  # tells single pixels apart up to 8K frames
+
+
+class Jsonl:
+    """A header line, then one line a frame, each flushed as it is written."""
+
+    suffix: ClassVar[str] = ".jsonl"
+    containers: ClassVar[dict[str, str]] = {}
+    is_folder: ClassVar[bool] = False
+
+    def __init__(self, target: Path | BinaryIO, options: SinkOptions) -> None:
+        self.outputs: tuple[str, ...] = (str(target) if isinstance(target, Path) else "-",)
+        self.notes: list[str] = []
+        self._options = options
+        self._stream = ByteStream(target)
+        self._labels: Labels | None = None
+        self._time_base = Fraction(1)
+
+    def open(self, info: VideoInfo, labels: Labels) -> None:
+        self._labels = labels
+        self._time_base = info.time_base
+        self._stream.open()
+        self._line(header_record(info, labels, self._options))
+
+    def write(self, frame: Frame, prediction: Prediction) -> None:
+        if self._labels is None:
+            raise ValueError("write before open")
+        rle = self._options.rle
+        runs = runs_of(prediction.ids) if rle or prediction.segments is None else None
+        segments = prediction.segments
+        if segments is None:
+            assert runs is not None
+            segments = segments_of(runs, self._labels)
+        self._line(
+            {
+                "frame": frame.index,
+                **({} if frame.name is None else {"name": frame.name}),
+                "pts": frame.pts,
+                "time": float(frame.pts * self._time_base),
+                "segments": [
+                    segment_record(segment, self._labels, runs if rle else None)
+                    for segment in segments
+                ],
+            }
+        )
+
+    def close(self, *, keep: bool, packets: Sequence[Any] = ()) -> None:
+        self._stream.close(keep=keep)
+
+    def _line(self, record: dict) -> None:
+        text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        self._stream.write(text.encode("utf-8", "surrogateescape") + b"\n", flush=True)
+
+
+def header_record(info: VideoInfo, labels: Labels, options: SinkOptions) -> dict:
+    """The first line of a jsonl file: what was run, on what, and what the ids mean."""
+    run = options.header
+    return {
+        "schema": SCHEMA,
+        "model": run.model,
+        "weights_sha256": run.weights_sha256,
+        "argv": list(run.argv),
+        "version": run.version,
+        "backend": run.backend,
+        "device": run.device,
+        "precision": run.precision,
+        "labels": {**labels_to_json(labels), "void": labels.void},
+        "kept_classes": None if options.classes is None else list(options.classes),
+        "source": {
+            "name": info.name,
+            "width": info.size_hw[1],
+            "height": info.size_hw[0],
+            "time_base": str(info.time_base),
+            "rate": None if info.rate is None else str(info.rate),
+            "frames_hint": info.frames,
+            "duration_s": info.duration_s,
+            "sample_aspect_ratio": str(info.sample_aspect_ratio),
+            "rotation": info.rotation,
+            "codec": info.codec,
+            "pixel_format": info.pixel_format,
+        },
+    }
+
+
+def segment_record(segment: Segment, labels: Labels, runs: Runs | None) -> dict:
+    """One entry of "segments"; with COCO run lengths when `runs` are given."""
+    record: dict[str, Any] = {
+        "id": segment.id,
+        "class": labels.classes[segment.class_id],
+        "class_id": segment.class_id,
+        "isthing": segment.is_thing,
+        "area": segment.area,
+        "bbox": list(segment.box),
+    }
+    if segment.score is not None:
+        record["score"] = round(segment.score, 4)
+    if runs is not None:
+        record["rle"] = run_lengths(runs, segment.id)
+    return record
+
+
+class Csv:
+    """One row a frame: the share of the picture that each class covers, and void; adds up to 1."""
+
+    suffix: ClassVar[str] = ".csv"
+    containers: ClassVar[dict[str, str]] = {}
+    is_folder: ClassVar[bool] = False
+
+    def __init__(self, target: Path | BinaryIO, options: SinkOptions) -> None:
+        self.outputs: tuple[str, ...] = (str(target) if isinstance(target, Path) else "-",)
+        self.notes: list[str] = []
+        self._classes = options.classes
+        self._stream = ByteStream(target)
+        self._labels: Labels | None = None
+        self._time_base = Fraction(1)
+        self._columns: list[int] = []
+
+    def open(self, info: VideoInfo, labels: Labels) -> None:
+        self._labels = labels
+        self._time_base = info.time_base
+        self._columns = list(range(len(labels)) if self._classes is None else self._classes)
+        self._stream.open()
+        names = [labels.classes[i] for i in self._columns]
+        self._row(["frame", "pts", "time", *names, "void"])
+
+    def write(self, frame: Frame, prediction: Prediction) -> None:
+        if self._labels is None:
+            raise ValueError("write before open")
+        areas = class_areas(prediction, self._labels)
+        shown = areas[self._columns]
+        shares = share_texts(np.append(shown, areas.sum() - shown.sum()))
+        self._row([frame.index, frame.pts, float(frame.pts * self._time_base), *shares])
+
+    def close(self, *, keep: bool, packets: Sequence[Any] = ()) -> None:
+        self._stream.close(keep=keep)
+
+    def _row(self, values: list) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(values)
+        self._stream.write(text.getvalue().encode("utf-8"), flush=True)
+
+
+def share_texts(areas: np.ndarray) -> list[str]:
+    """Decimal shares of the total that add up to exactly 1, from pixel counts (N,).
+
+    Largest-remainder rounding: what plain rounding would leave over goes to the entries that were
+    cut the most.
+    """
+    total = int(areas.sum())
+    unit = 10**_SHARE_DIGITS
+    if total == 0:
+        return ["0"] * len(areas)
+    floors, remainders = np.divmod(areas.astype(np.int64) * unit, total)
+    left_over = unit - int(floors.sum())
+    for i in sorted(range(len(areas)), key=lambda i: -remainders[i])[:left_over]:
+        floors[i] += 1
+    return [_decimal(int(value)) for value in floors]
+
+
+def _decimal(value: int) -> str:
+    whole, part = divmod(value, 10**_SHARE_DIGITS)
+    return f"{whole}.{part:0{_SHARE_DIGITS}d}".rstrip("0").rstrip(".")

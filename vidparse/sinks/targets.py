@@ -1,0 +1,137 @@
+"""From what the user asked for to sinks: which outputs, called what, and may they be written."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from vidparse.errors import UsageError
+from vidparse.sinks.partial import check_target
+from vidparse.sinks.sink import ListedSink, Sink, SinkOptions
+
+_PATTERN = re.compile(r"[*?\[]|%0?\d*d")
+
+
+def plan_sinks(
+    table: Mapping[str, type[ListedSink]],
+    names: Sequence[str],
+    *,
+    source_name: str,
+    out: str | os.PathLike[str] | None,
+    options: SinkOptions,
+    stdout: BinaryIO | None = None,
+) -> list[Sink]:
+    """Make the sinks of one input; nothing is written yet but the output directory.
+
+    Args:
+        table: sink classes by name.
+        names: which of them, each once.
+        source_name: the input as the user gave it: path, pattern, URL, "-" or "sample://street".
+        out: None (beside the input), a directory (ends in "/", exists, or serves several sinks),
+            a file name (one sink), or "-" (stdout, one sink).
+        options: what the user said about outputs.
+        stdout: where "-" writes; the process's standard output when None.
+
+    Raises:
+        UsageError: unknown sink, or a name that does not fit it.
+        OutputError: an output exists, is the input, or can not be written there.
+    """
+    chosen = list(dict.fromkeys(names))
+    for name in chosen:
+        _check_name(name, table)
+    if out is not None and os.fspath(out) == "-":
+        if len(chosen) != 1:
+            raise UsageError(
+                f"-o -: stdout carries one output, not {len(chosen)} ({', '.join(chosen)}); "
+                "choose one with --save"
+            )
+        stream = sys.stdout.buffer if stdout is None else stdout
+        sink: Sink = table[chosen[0]](stream, options)
+        return [sink]
+    source = source_path(source_name)
+    sinks: list[Sink] = []
+    for name in chosen:
+        kind = table[name]
+        final = _final_path(name, kind, source_name, out, single=len(chosen) == 1)
+        check_target(final, source=source, overwrite=options.overwrite, is_folder=kind.is_folder)
+        sinks.append(kind(final, options))
+    return sinks
+
+
+def source_path(source_name: str) -> Path | None:
+    """The input as a path of this machine, or None: stdin, URLs, samples, devices, patterns."""
+    if source_name == "-" or "://" in source_name or _PATTERN.search(source_name):
+        return None
+    return Path(source_name)
+
+
+def source_stem(source_name: str) -> str:
+    """What outputs of an input are called: "dir/clip.mp4" -> "clip", "frames/" -> "frames"."""
+    if source_name == "-":
+        return "stdin"
+    if "://" in source_name:
+        rest = source_name.split("://", 1)[1].split("?")[0].split("#")[0].rstrip("/")
+        stem = Path(rest.rsplit("/", 1)[-1]).stem
+    else:
+        path = Path(source_name)
+        if _PATTERN.search(path.name):
+            path = path.parent  # frames/*.png are the pictures of "frames"
+        path = path if path.name not in ("", "..") else path.resolve()
+        stem = path.name if path.is_dir() or path.suffix == "" else path.stem
+    return re.sub(r"[^\w.+ -]", "_", stem).strip(" .") or "video"
+
+
+def _final_path(
+    name: str,
+    kind: type[ListedSink],
+    source_name: str,
+    out: str | os.PathLike[str] | None,
+    *,
+    single: bool,
+) -> Path:
+    file_name = source_stem(source_name) + kind.suffix
+    if out is None:
+        return _beside(source_name) / file_name
+    text = os.fspath(out)
+    path = Path(text).expanduser()
+    separators = tuple(sep for sep in (os.sep, os.altsep) if sep)
+    if not single or text.endswith(separators) or path.is_dir():
+        return path / file_name
+    _check_ending(name, kind, path)
+    return path
+
+
+def _beside(source_name: str) -> Path:
+    if source_name == "-" or "://" in source_name:
+        return Path()
+    path = Path(source_name)
+    if _PATTERN.search(path.name):
+        path = path.parent
+    if path.name in ("", ".."):
+        path = path.resolve()
+    return path.parent
+
+
+def _check_name(name: str, table: Mapping[str, type[ListedSink]]) -> None:
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=1)
+        hint = f"did you mean {near[0]}" if near else f"try {', '.join(table)}"
+        raise UsageError(f"--save {name}: no such output; {hint}")
+
+
+def _check_ending(name: str, kind: type[ListedSink], path: Path) -> None:
+    ending = path.suffix.lower()
+    if kind.is_folder:
+        if ending in (".png", ".jpg", ".jpeg", ".mp4", ".mkv", ".mov", ".zip"):
+            raise UsageError(
+                f"-o {path}: {name} are written to a folder; name one without {ending}"
+            )
+    elif kind.containers and ending not in kind.containers:
+        known = ", ".join(kind.containers)
+        why = f"{name} can not be written as '{ending}'" if ending else "no file ending"
+        raise UsageError(f"-o {path}: {why}; end it in {known}, or in / for a directory")

@@ -1,0 +1,107 @@
+"""A folder, pattern or single file of still images, as a video with one frame an image."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from vidparse.errors import InputError
+from vidparse.frame import Frame, VideoInfo
+from vidparse.video.picture import Converter
+from vidparse.video.selection import Selection
+from vidparse.video.size import check_size
+
+log = logging.getLogger(__name__)
+
+
+class FolderSource:
+    """Yields images in natural order; pts is the place in that order, even past unreadable ones.
+
+    The pictures are decoded by FFmpeg, so a JPEG stays in its own YUV planes and EXIF orientation
+    is applied.
+    """
+
+    def __init__(
+        self, name: str, paths: list[Path], selection: Selection, rate: Fraction
+    ) -> None:
+        """Raises: InputError: none of the images can be read."""
+        self._name, self._paths, self._selection = name, paths, selection
+        self.skipped = 0
+        self.notes: list[str] = []
+        self._unreadable: set[Path] = set()
+        for path in paths:
+            first = self._decode(path)
+            if first is not None:
+                break
+        else:
+            raise InputError(f"{name}: none of {len(paths)} images can be read; check the files")
+        codec, frame = first
+        check_size(name, (frame.height, frame.width))
+        converter = Converter(frame)
+        self.info = VideoInfo(
+            name=name,
+            size_hw=converter.size_hw,
+            time_base=1 / rate,
+            rate=rate,
+            frames=len(paths),
+            duration_s=float(len(paths) / rate),
+            sample_aspect_ratio=Fraction(1),
+            colour=converter.tags,
+            rotation=converter.degrees,
+            codec=codec,
+            pixel_format=frame.format.name,
+        )
+        if len(paths) == 1:
+            self.info = replace(self.info, duration_s=None)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Raises: InputError: an image of another size than the first."""
+        start, end = self._selection.bounds(0, self.info.time_base)
+        index = 0
+        for pts in range(start or 0, min(len(self._paths), end or len(self._paths))):
+            path = self._paths[pts]
+            if index % self._selection.stride:
+                index += 1
+                continue
+            decoded = self._decode(path)
+            if decoded is None:
+                continue
+            converter = Converter(decoded[1])
+            if converter.size_hw != self.info.size_hw:
+                (h, w), (height, width) = converter.size_hw, self.info.size_hw
+                raise InputError(
+                    f"{path}: is {w}x{h} but the sequence began with {width}x{height}; "
+                    "give images of one size, or name them one by one"
+                )
+            yield Frame(index, pts, converter.image(decoded[1]), name=path.stem)
+            index += 1
+        if index == 0:
+            raise self._selection.nothing(self._name, self.info.duration_s)
+
+    def _decode(self, path: Path) -> tuple[str, av.VideoFrame] | None:
+        """Codec name and picture, or None (counted once) when the file is not a whole image."""
+        try:
+            # From memory: FFmpeg would take a '%' or ':' in the name for a pattern or protocol.
+            data = io.BytesIO(path.read_bytes())
+            with av.open(data, options={"err_detect": "explode"}) as container:
+                stream = container.streams.video[0]
+                return stream.codec_context.name, next(container.decode(stream))
+        except (av.error.FFmpegError, OSError, IndexError, StopIteration, ValueError) as error:
+            if path not in self._unreadable:
+                self._unreadable.add(path)
+                self.skipped += 1
+                log.warning("%s: not a readable image, skipped (%s)", path, error)
+            return None
+
+    def trailing_packets(self) -> list:
+        """Images have no other streams."""
+        return []
+
+    def close(self) -> None:
+        """Nothing is held open between images."""

@@ -1,0 +1,120 @@
+"""What a user's input arguments name: files, folders, patterns."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+
+from vidparse.errors import InputError
+
+IMAGE_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .bmp .tif .tiff .webp .ppm .pgm .pnm .tga .jp2 .exr .dpx".split()
+)
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mts .mpg .mpeg .m2v .vob .wmv .asf .flv .f4v .ogv "
+    ".3gp .3g2 .mxf .nut .y4m .gif .h264 .264 .hevc .h265 .265 .av1 .ivf .dv .rm .rmvb".split()
+)
+
+
+def is_image(path: Path) -> bool:
+    """By suffix: a still picture (an animated gif is a video)."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_video(path: Path) -> bool:
+    """By suffix; only used to sort a folder, never to refuse a file that was named."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def natural_key(path: Path) -> list[tuple[int, int | str]]:
+    """Sort key under which img2 comes before img10."""
+    pieces = re.split(r"(\d+)", path.name)
+    return [(0, int(piece)) if piece.isdecimal() else (1, piece) for piece in pieces if piece]
+
+
+def has_pattern(text: str) -> bool:
+    """Whether the text is a glob pattern and not the name of something that exists."""
+    return any(mark in text for mark in "*?[") and not Path(text).exists()
+
+
+def matches(pattern: str) -> list[Path]:
+    """Files and folders that a pattern matches (`**` goes deep), in natural order by folder."""
+    found = [Path(hit) for hit in glob.glob(pattern, recursive=True)]
+    return sorted(found, key=lambda path: (str(path.parent), natural_key(path)))
+
+
+def images_of(source: str) -> list[Path]:
+    """The image files of a folder or pattern, in natural order.
+
+    Raises:
+        InputError: there is none.
+    """
+    folder = Path(source)
+    try:
+        paths = list(folder.iterdir()) if folder.is_dir() else matches(source)
+    except OSError as error:
+        raise InputError(f"{source}: {error.strerror}; check its permissions") from error
+    images = sorted((p for p in paths if is_image(p) and p.is_file()), key=natural_key)
+    if not images:
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES)[:4])
+        raise InputError(f"{source}: holds no images; give a folder with {kinds}, ... or a video")
+    return images
+
+
+def expand_inputs(patterns: list[str]) -> list[str]:
+    """What `open_video` takes, one entry an input, in the order given and without repeats.
+
+    A pattern that matches images only stays one entry for each folder they lie in (a sequence);
+    one that matches videos becomes its files. A folder with images is one entry, a folder that
+    holds only videos becomes its videos.
+
+    Raises:
+        InputError: a pattern matches nothing, or a folder holds neither images nor videos.
+    """
+    inputs: list[str] = []
+    for pattern in patterns:
+        if pattern == "-" or "://" in pattern:
+            inputs.append(pattern)
+        elif has_pattern(pattern):
+            inputs += _from_pattern(pattern)
+        elif Path(pattern).is_dir():
+            inputs += _from_folder(Path(pattern))
+        else:
+            inputs.append(pattern)
+    return list(dict.fromkeys(inputs))
+
+
+def _from_pattern(pattern: str) -> list[str]:
+    found = matches(pattern)
+    if not found:
+        raise InputError(f"{pattern}: matches nothing; check the path (and quote the pattern)")
+    files = [path for path in found if path.is_file()]
+    images = [path for path in files if is_image(path)]
+    if images and len(images) == len(found):
+        folders = list(dict.fromkeys(path.parent for path in images))
+        if len(folders) == 1:
+            return [pattern]
+        return [str(folder / Path(pattern).name) for folder in folders]
+    inputs: list[str] = []
+    for path in found:
+        if path.is_dir():
+            inputs += _from_folder(path)
+        elif is_video(path):
+            inputs.append(str(path))
+    if not inputs:
+        raise InputError(f"{pattern}: matches no video and not only images; name the files")
+    return inputs
+
+
+def _from_folder(folder: Path) -> list[str]:
+    try:
+        paths = sorted(folder.iterdir(), key=natural_key)
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}; check its permissions") from error
+    if any(is_image(path) for path in paths):
+        return [str(folder)]
+    videos = [str(path) for path in paths if is_video(path) and path.is_file()]
+    if not videos:
+        raise InputError(f"{folder}: holds neither images nor videos; name another folder")
+    return videos

@@ -1,0 +1,120 @@
+"""Frames without any header on a pipe: size, rate and layout come from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import cv2
+import numpy as np
+
+from vidparse.errors import InputError, TruncatedError, UsageError
+from vidparse.frame import Frame, VideoInfo
+from vidparse.image import FULL_RANGE, ColourTags, Image, Rgb, Yuv420, effective_matrix
+from vidparse.video.selection import Selection
+from vidparse.video.stdin import Pipe
+
+_BYTES_PER_PIXEL = {"rgb24": 3, "bgr24": 3, "rgba": 4, "bgra": 4, "gray": 1}
+_TO_RGB = {
+    "bgr24": cv2.COLOR_BGR2RGB,
+    "rgba": cv2.COLOR_RGBA2RGB,
+    "bgra": cv2.COLOR_BGRA2RGB,
+}
+RAW_PIXEL_FORMATS = (*_BYTES_PER_PIXEL, "yuv420p", "yuvj420p", "nv12")
+
+
+@dataclass(frozen=True, slots=True)
+class RawPipe:
+    """How the bytes of a raw pipe are to be read."""
+
+    size_hw: tuple[int, int]
+    rate: Fraction
+    pixel_format: str = "rgb24"
+
+
+class RawSource:
+    """Yields the frames of a raw pipe; pts counts frames, time base is one frame."""
+
+    def __init__(self, pipe: Pipe, raw: RawPipe, selection: Selection) -> None:
+        height, width = raw.size_hw
+        if raw.pixel_format not in RAW_PIXEL_FORMATS:
+            known = ", ".join(RAW_PIXEL_FORMATS)
+            raise UsageError(f"pixel format '{raw.pixel_format}': not readable raw; use {known}")
+        if min(height, width) < 1 or raw.rate <= 0:
+            raise UsageError(f"raw pipe {width}x{height} at {raw.rate}: must all be above zero")
+        self._pipe, self._raw, self._selection = pipe, raw, selection
+        full = raw.pixel_format in ("gray", "yuvj420p")
+        tags = ColourTags(range=FULL_RANGE if full else 0)
+        self._matrix = effective_matrix(tags, height)
+        self.info = VideoInfo(
+            name="stdin",
+            size_hw=(height, width),
+            time_base=1 / Fraction(raw.rate),
+            rate=Fraction(raw.rate),
+            frames=None,
+            duration_s=None,
+            sample_aspect_ratio=Fraction(1),
+            colour=tags,
+            codec="rawvideo",
+            pixel_format=raw.pixel_format,
+        )
+        self.skipped = 0
+        self.notes: list[str] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Raises: TruncatedError: the pipe ended inside a frame. InputError: it held none."""
+        height, width = self.info.size_hw
+        small = -(-height // 2) * -(-width // 2)
+        wanted = height * width * _BYTES_PER_PIXEL.get(self._raw.pixel_format, 1)
+        if self._raw.pixel_format not in _BYTES_PER_PIXEL:
+            wanted += 2 * small
+        start, end = self._selection.bounds(0, self.info.time_base)
+        pts = index = 0
+        while end is None or pts < end:
+            data = self._pipe.read_exactly(wanted)
+            if len(data) < wanted:
+                break
+            if start is None or pts >= start:
+                if index % self._selection.stride == 0:
+                    yield Frame(index, pts, self._image(np.frombuffer(data, np.uint8)))
+                index += 1
+            pts += 1
+        else:
+            return
+        if data:
+            raise TruncatedError(
+                f"stdin: the pipe ended inside frame {pts} ({len(data)} of {wanted} bytes); "
+                f"{pts} whole frames were read, check --size and --pixel-format"
+            )
+        if pts == 0:
+            raise InputError("stdin: the pipe held no frame; check the program that writes it")
+        if index == 0:
+            raise self._selection.nothing("stdin", float(pts * self.info.time_base))
+
+    def _image(self, data: np.ndarray) -> Image:
+        """data: uint8 (bytes of one frame,)."""
+        height, width = self.info.size_hw
+        name = self._raw.pixel_format
+        luma = data[: height * width].reshape(height, width)
+        half = -(-height // 2), -(-width // 2)
+        full = self.info.colour.range == FULL_RANGE
+        if name == "gray":
+            grey = np.full(half, 128, np.uint8)
+            return Yuv420(luma, grey, grey, self._matrix, full)
+        if name in _BYTES_PER_PIXEL:
+            packed = data.reshape(height, width, -1)
+            return Rgb(packed if name == "rgb24" else cv2.cvtColor(packed, _TO_RGB[name]))
+        chroma = data[height * width :]
+        if name == "nv12":
+            u, v = cv2.split(chroma.reshape(*half, 2))
+        else:
+            u, v = chroma.reshape(2, *half)
+        return Yuv420(luma, u, v, self._matrix, full)
+
+    def trailing_packets(self) -> list:
+        """Raw frames have no other streams."""
+        return []
+
+    def close(self) -> None:
+        """The pipe stays open: it belongs to the process."""

@@ -1,0 +1,58 @@
+"""Which frames of a source are wanted: a half-open range of seconds, and every n-th of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vidparse.errors import InputError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Seconds count from the first frame, as a player shows them; [start_s, end_s)."""
+
+    start_s: Fraction | None = None
+    end_s: Fraction | None = None
+    stride: int = 1
+
+    @property
+    def whole(self) -> bool:
+        """No range was asked for (a stride may have been)."""
+        return self.start_s is None and self.end_s is None
+
+    def bounds(self, first_pts: int, time_base: Fraction) -> tuple[int | None, int | None]:
+        """First wanted pts and first unwanted pts, exact; None where the range is open."""
+        start, end = (
+            None if edge is None else first_pts + math.ceil(edge / time_base)
+            for edge in (self.start_s, self.end_s)
+        )
+        return start, end
+
+    def nothing(self, name: str, duration_s: float | None) -> InputError:
+        """The error for a range that holds no frame."""
+        start = f"{float(self.start_s or 0):g} s"
+        end = "the end" if self.end_s is None else f"{float(self.end_s):g} s"
+        long = "" if duration_s is None else f"; the video is {duration_s:.2f} s long"
+        return InputError(f"{name}: no frame between {start} and {end}{long}, choose another range")
+
+
+def select(start_s: float | None, end_s: float | None, stride: int) -> Selection:
+    """Check what was asked for.
+
+    Decimal seconds are taken at their written value: 0.1 is one tenth, not the binary float near
+    it, so that a frame at exactly 0.1 s is inside [0.1, ...).
+
+    Raises:
+        UsageError: a negative time, an end that is not after the start, or a stride below 1.
+    """
+    if stride < 1:
+        raise UsageError(f"stride {stride}: must be 1 or more; 2 takes every second frame")
+    for option, value in (("start", start_s), ("end", end_s)):
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"{option} {value}: not a time; give seconds from the beginning")
+    if end_s is not None and end_s <= (start_s or 0):
+        raise UsageError(f"end {end_s:g}: not after start {start_s or 0:g}; give a later end")
+    start, end = (None if edge is None else Fraction(str(edge)) for edge in (start_s, end_s))
+    return Selection(start or None, end, stride)

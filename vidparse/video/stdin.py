@@ -1,0 +1,66 @@
+"""Standard input as FFmpeg wants it: not seekable, counted, and watched for an early end."""
+
+from __future__ import annotations
+
+import sys
+from typing import BinaryIO
+
+from vidparse.errors import InputError
+from vidparse.video.wholeness import Walker, walker_for
+
+_HEAD_BYTES = 12
+
+
+class Pipe:
+    """A one-way stream of bytes. Reads return what is there instead of waiting for all of it."""
+
+    name = "stdin"
+
+    def __init__(self, stream: BinaryIO | None = None) -> None:
+        """Raises: InputError: standard input is closed or is a terminal."""
+        stream = sys.stdin.buffer if stream is None and sys.stdin is not None else stream
+        if stream is None or (stream.isatty() if hasattr(stream, "isatty") else False):
+            raise InputError("stdin: nothing is piped in; use e.g. ffmpeg ... | vidparse segment -")
+        self._stream = stream
+        self._read = getattr(stream, "read1", stream.read)
+        self._walker: Walker | None = None
+        self.head = b""  # the first bytes, to recognise the format by
+        self.bytes_read = 0
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; empty at the end."""
+        data = self._read(size)
+        if len(self.head) < _HEAD_BYTES:
+            self.head += data[: _HEAD_BYTES - len(self.head)]
+            if len(self.head) == _HEAD_BYTES:
+                self._walker = walker_for(self.head)
+                if self._walker is not None:
+                    self._walker.feed(self.head)
+                    self._walker.feed(data[_HEAD_BYTES - self.bytes_read :])
+        elif self._walker is not None:
+            self._walker.feed(data)
+        self.bytes_read += len(data)
+        return data
+
+    def read_exactly(self, size: int) -> bytearray:
+        """`size` bytes, or fewer when the stream ends."""
+        data = bytearray(size)
+        view, filled = memoryview(data), 0
+        while filled < size:
+            part = self.read(size - filled)
+            if not part:
+                return data[:filled]
+            view[filled : filled + len(part)] = part
+            filled += len(part)
+        return data
+
+    @property
+    def cut(self) -> bool:
+        """Whether the bytes read so far stop inside an element of their container."""
+        return self._walker is not None and self._walker.cut
+
+    def seekable(self) -> bool:
+        return False
+
+    def readable(self) -> bool:
+        return True
