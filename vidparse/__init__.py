@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vidparse.frame import Frame, Prediction, Segment, VideoInfo
-    from vidparse.hub import load_model
+    from vidparse.inference import load_model
     from vidparse.run import SegmentOptions, segment
     from vidparse.video import open_video
 

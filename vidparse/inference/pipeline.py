@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -28,7 +28,7 @@ class FrameSource(Protocol):
     info: VideoInfo
 
     def __iter__(self) -> Iterator[Frame]: ...
-    def trailing_packets(self) -> tuple[object, ...]: ...
+    def trailing_packets(self) -> Sequence[object]: ...
     def close(self) -> None: ...
 
 
@@ -37,7 +37,7 @@ class FrameSink(Protocol):
 
     def open(self, info: VideoInfo, labels: Labels) -> None: ...
     def write(self, frame: Frame, prediction: Prediction) -> None: ...
-    def close(self, *, keep: bool, packets: tuple[object, ...] = ()) -> None: ...
+    def close(self, *, keep: bool, packets: Sequence[object] = ()) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class RunReport:
 def run(
     source: FrameSource,
     session: Session,
-    sinks: list[FrameSink],
+    sinks: Sequence[FrameSink],
     *,
     on_frame: Callable[[Frame], None] = lambda _: None,
     stop: threading.Event | None = None,
@@ -101,17 +101,20 @@ def run(
     outlet = _Outlet(source.info, session.labels, sinks)
     frames = 0
     stuck = threading.Event()
+    stop = stop or threading.Event()
     try:
-        with closing(_predictions(source, session, clocks, overlap, stuck)) as results:
+        with closing(_predictions(source, session, clocks, overlap, stuck, stop)) as results:
             for frame, prediction in results:
                 with clocks[-1].measure():
                     outlet.write(frame, prediction)
                 frames += 1
                 on_frame(frame)
-                if stop is not None and stop.is_set():
-                    raise Interrupted(
-                        f"{source.info.name}: interrupted after {frames} frames; outputs hold these"
-                    )
+                if stop.is_set():
+                    break
+        if stop.is_set():
+            raise Interrupted(
+                f"{source.info.name}: interrupted after {frames} frames; outputs hold these"
+            )
         if not frames:
             raise InputError(f"{source.info.name}: no frame could be decoded; check the file")
     except TruncatedError:
@@ -139,12 +142,13 @@ def _predictions(
     clocks: list[StageClock],
     overlap: bool,
     stuck: threading.Event,
+    stop: threading.Event,
 ) -> Generator[tuple[Frame, Prediction], None, None]:
     """(frame, prediction) in order. Each stage closes the one before it when it is closed."""
     decode, prepare, network, upsample, _ = clocks
 
     def border(items: Generator[T, None, None], name: str) -> Generator[T, None, None]:
-        return in_thread(items, name=name, stuck=stuck) if overlap else items
+        return in_thread(items, name=name, stuck=stuck, halt=stop) if overlap else items
 
     def finish(scored: Scored) -> tuple[Frame, Prediction]:
         return scored.frame, session.finish(scored)
@@ -158,7 +162,7 @@ def _predictions(
 class _Outlet:
     """The sinks of one run as one thing that opens late and closes once."""
 
-    def __init__(self, info: VideoInfo, labels: Labels, sinks: list[FrameSink]) -> None:
+    def __init__(self, info: VideoInfo, labels: Labels, sinks: Sequence[FrameSink]) -> None:
         self._info, self._labels, self._sinks = info, labels, sinks
         self._opened: list[FrameSink] = []
         self._started = False
@@ -172,7 +176,7 @@ class _Outlet:
         for sink in self._sinks:
             sink.write(frame, prediction)
 
-    def close(self, *, keep: bool, packets: tuple[object, ...] = ()) -> None:
+    def close(self, *, keep: bool, packets: Sequence[object] = ()) -> None:
         """Close every opened sink even if one of them fails; the first failure is raised."""
         failure: BaseException | None = None
         while self._opened:

@@ -77,14 +77,20 @@ class StageClock:
 
 
 def in_thread(
-    source: Iterable[T], *, name: str, stuck: threading.Event, depth: int = 4
+    source: Iterable[T],
+    *,
+    name: str,
+    stuck: threading.Event,
+    halt: threading.Event,
+    depth: int = 4,
 ) -> Generator[T, None, None]:
     """Run an iterator in a thread of its own, at most `depth` items ahead.
 
     What the producer raises is raised here after every item before it was delivered. When the
     consumer stops early (or fails), closing this generator stops the producer, which closes
     `source` in its own thread. `stuck` is set when the producer could not be stopped in time (it
-    waits in a read, say); then nothing it uses may be touched.
+    waits in a read, say); then nothing it uses may be touched. When `halt` is set while nothing is
+    ready, the iteration ends.
     """
     box: queue.Queue[T | _End] = queue.Queue(depth)
     stop = threading.Event()
@@ -117,7 +123,12 @@ def in_thread(
     thread.start()
     try:
         while True:
-            item = box.get()
+            try:
+                item = box.get(timeout=_POLL_S)
+            except queue.Empty:
+                if halt.is_set():
+                    return
+                continue
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error

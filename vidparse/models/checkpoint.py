@@ -103,6 +103,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: dict[st
 
     part = path.with_name(path.name + ".part")
     save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, part, metadata)
+    part.chmod(0o644)  # the writer makes it private
     part.replace(path)
 
 

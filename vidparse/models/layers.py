@@ -7,11 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def conv_bn_relu(channels_in: int, channels_out: int, kernel: int, **conv: int) -> nn.Sequential:
-    """Bias-free convolution that keeps its input's size at stride 1, batch norm, ReLU."""
-    padding = conv.get("dilation", 1) * (kernel // 2)
+def conv_bn_relu(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:
+    """Bias-free convolution that keeps its input's size, batch norm, ReLU."""
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, kernel, padding=padding, bias=False, **conv),
+        nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),
     )

@@ -181,7 +181,7 @@ def lay_strip(
         tiling=np.stack(
             [zero + width / texture_m[0], zero, length / texture_m[1], -far / texture_m[1]], 1
         ),
-        one_sided=True,
+        facing=1,
     )
 
 
@@ -201,7 +201,7 @@ def lay_kerb(camera_z: float, x: float, *, texture: int, surface: int, layer: in
         layer=layer,
         anchor=np.stack([zero, zero, near], 1),
         tiling=np.stack([(end - start) / period, start / period, zero + 1, zero], 1),
-        one_sided=True,
+        facing=1,
     )
 
 

@@ -31,7 +31,7 @@ class Quads:
     anchor: np.ndarray  # float64 (N, 3): what decides the order within a layer
     order: np.ndarray  # float64 (N,): order within one object, low first
     light: np.ndarray  # float64 (N,): brightness of the surface, 1 = as drawn
-    one_sided: np.ndarray  # bool (N,): unseen from behind
+    facing: np.ndarray  # int8 (N,): 1 seen where across x down reads like print, -1 mirrored, 0 both
     moving: np.ndarray  # bool (N,): placed anew in every frame
     shadow: np.ndarray  # bool (N,): darkens what is there, has no class of its own
     tiling: np.ndarray  # float64 (N, 4): texture x = s * [0] + [1], y = t * [2] + [3]; 1 0 1 0
@@ -61,7 +61,7 @@ def make_quads(
     instance: np.ndarray | int = 0,
     order: np.ndarray | float = 0.0,
     light: np.ndarray | float = 1.0,
-    one_sided: np.ndarray | bool = False,
+    facing: np.ndarray | Sequence[int] | int = 0,
     moving: bool = False,
     shadow: np.ndarray | bool = False,
     tiling: np.ndarray | tuple[float, ...] = (1.0, 0.0, 1.0, 0.0),
@@ -85,7 +85,7 @@ def make_quads(
         anchor=column(origin if anchor is None else anchor, np.float64, 3),
         order=column(order, np.float64),
         light=column(light, np.float64),
-        one_sided=column(one_sided, np.bool_),
+        facing=column(facing, np.int8),
         moving=column(moving, np.bool_),
         shadow=column(shadow, np.bool_),
         tiling=column(tiling, np.float64, 4),

@@ -1,8 +1,10 @@
-"""An encoded video under a partial name or on stdout: VideoWriter plus the rename at the end."""
+"""An encoded video under a partial name or on stdout: a writer plus the rename at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,61 +13,63 @@ import numpy as np
 from vidparse.frame import VideoInfo
 from vidparse.image import Yuv420
 from vidparse.sinks.partial import PartialFile
-from vidparse.video.writer import VideoWriter
+from vidparse.sinks.y4m import Y4mWriter
+from vidparse.video import VideoWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How pictures are written, in FFmpeg's names; the container "y4m" is written by ourselves."""
+
+    container: str
+    codec: str
+    pixel_format: str
 
 
 class EncodedVideo:
-    """A :class:`VideoWriter` whose file appears when complete.
+    """A :class:`VideoWriter` whose file appears when complete; `target` is its path, or stdout."""
 
-    Args:
-        target: final path, or an open stream.
-        container: FFmpeg's name of the container.
-    """
-
-    def __init__(self, target: Path | BinaryIO, container: str) -> None:
-        self._stream = None if isinstance(target, Path) else target
-        self._partial = PartialFile(target) if isinstance(target, Path) else None
-        self._container = container
-        self._writer: VideoWriter | None = None
+    def __init__(self, target: Path | BinaryIO) -> None:
+        self._target: Path | BinaryIO = target
+        self._partial: PartialFile | None = None
+        if isinstance(target, Path):
+            self._partial = PartialFile(target)
+            self._target = self._partial.path
+        self._writer: VideoWriter | Y4mWriter | None = None
         self.notes: list[str] = []
 
     def open(
         self,
         info: VideoInfo,
+        encoding: Encoding,
         *,
-        codec: str,
-        pixel_format: str,
-        options: dict[str, str],
+        options: dict[str, str] | None = None,
         copy_streams: bool = False,
     ) -> None:
-        """Start encoding. Raises OutputError when the file or the encoder can not be opened."""
+        """Start encoding, with `options` for the encoder.
 
-        def start(target: Path | BinaryIO) -> VideoWriter:
-            return VideoWriter(
-                target,
+        Raises:
+            OutputError: the file or the encoder can not be opened.
+        """
+        with self._writing():
+            if encoding.container == "y4m" and not isinstance(self._target, Path):
+                self._writer = Y4mWriter(self._target, info, pixel_format=encoding.pixel_format)
+                return
+            self._writer = VideoWriter(
+                self._target,
                 info,
-                codec=codec,
-                container=self._container,
-                pixel_format=pixel_format,
+                codec=encoding.codec,
+                container=encoding.container,
+                pixel_format=encoding.pixel_format,
                 options=options,
                 copy_streams=copy_streams,
             )
-
-        if self._partial is None:
-            assert self._stream is not None
-            self._writer = start(self._stream)
-        else:
-            with self._partial.writing():
-                self._writer = start(self._partial.path)
 
     def write(self, image: Yuv420 | np.ndarray, pts: int, packets: Sequence[Any] = ()) -> None:
         """Encode one picture and mux the copied packets that came before it."""
         if self._writer is None:
             raise ValueError("write before open")
-        if self._partial is None:
-            self._writer.write(image, pts, packets)
-            return
-        with self._partial.writing():
+        with self._writing():
             self._writer.write(image, pts, packets)
 
     def close(self, *, keep: bool, packets: Sequence[Any] = ()) -> None:
@@ -75,7 +79,8 @@ class EncodedVideo:
             keep = False
         try:
             if writer is not None and keep:
-                self._finish(writer, packets)
+                with self._writing():
+                    writer.finish(packets)
             elif writer is not None:
                 writer.abort()
         finally:
@@ -84,9 +89,10 @@ class EncodedVideo:
             if self._partial is not None:
                 self._partial.close(keep=keep)
 
-    def _finish(self, writer: VideoWriter, packets: Sequence[Any]) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         if self._partial is None:
-            writer.finish(packets)
+            yield
             return
         with self._partial.writing():
-            writer.finish(packets)
+            yield

@@ -11,13 +11,15 @@ import numpy as np
 from vidparse.errors import OutputError
 from vidparse.frame import Frame, Prediction, VideoInfo
 from vidparse.labels import Labels
-from vidparse.sinks.encoded import EncodedVideo
+from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.palette import class_colours
-from vidparse.sinks.partial import ByteStream, PartialFolder
+from vidparse.sinks.partial import PartialFolder
 from vidparse.sinks.png import gray16_png, palette_png
 from vidparse.sinks.segments import class_map
 from vidparse.sinks.sink import SinkOptions
-from vidparse.sinks.y4m import Y4mWriter
+
+_FILE_CONTAINERS = {".mkv": "matroska", ".nut": "nut"}
+_SLICED_FROM_PX = 64
 
 
 class Masks:
@@ -30,25 +32,22 @@ class Masks:
     """
 
     suffix: ClassVar[str] = ".masks"
-    containers: ClassVar[dict[str, str]] = {}
+    endings: ClassVar[tuple[str, ...]] = ()
     is_folder: ClassVar[bool] = True
 
     def __init__(self, target: Path | BinaryIO, options: SinkOptions) -> None:
         self.outputs: tuple[str, ...] = (str(target) if isinstance(target, Path) else "-",)
-        self.notes: list[str] = []
         self._labels: Labels | None = None
-        self._out: _Folder | _Y4mPipe | _RawPipe
+        self._out: _Folder | _Pipe
         if isinstance(target, Path):
             self._out = _Folder(target, options.palette)
-        elif options.pipe_format == "raw":
-            self._out = _RawPipe(target)
         else:
-            self._out = _Y4mPipe(target)
+            self._out = _Pipe(target, raw=options.pipe_format == "raw")
+        self.notes = self._out.notes
 
     def open(self, info: VideoInfo, labels: Labels) -> None:
         self._labels = labels
         self._out.open(info, labels)
-        self.notes += self._out.notes
 
     def write(self, frame: Frame, prediction: Prediction) -> None:
         if self._labels is None:
@@ -77,94 +76,71 @@ class _Folder:
     def write(self, ids: np.ndarray, frame: Frame) -> None:
         name = f"{frame.index:06d}" if frame.name is None else Path(frame.name).name
         png = palette_png(ids, self._palette) if ids.dtype == np.uint8 else gray16_png(ids)
+        path = self._partial.path / f"{name}.png"
         with self._partial.writing():
             try:
-                with (self._partial.path / f"{name}.png").open("xb") as file:
-                    file.write(png)
+                file = path.open("xb")
             except FileExistsError as error:
                 raise OutputError(
                     f"{self._partial.final}: two pictures are called '{name}'; "
                     "rename one or give them as separate inputs"
                 ) from error
+            try:
+                with file:
+                    file.write(png)
+            except BaseException:
+                path.unlink(missing_ok=True)  # after an interrupt the folder is kept: whole files
+                raise
 
     def close(self, *, keep: bool) -> None:
         self._partial.close(keep=keep)
 
 
-class _Y4mPipe:
-    """Ids as the gray plane of y4m frames."""
+class _Pipe:
+    """Ids as the gray plane of y4m or bare frames."""
 
-    def __init__(self, stdout: BinaryIO) -> None:
-        self.notes: list[str] = []
-        self._stream = ByteStream(stdout)
-        self._y4m: Y4mWriter | None = None
+    def __init__(self, stdout: BinaryIO, *, raw: bool) -> None:
+        self._raw = raw
+        self._video = EncodedVideo(stdout)
+        self.notes = self._video.notes
 
     def open(self, info: VideoInfo, labels: Labels) -> None:
-        if labels.void > 255:
+        if labels.void > 255 and not self._raw:
             raise OutputError(
                 f"masks on stdout: y4m holds 255 classes and '{labels.name}' has {len(labels)}; "
                 "use --pipe raw (gray16le) or --save mask-video (matroska)"
             )
-        self._y4m = Y4mWriter(self._stream, info, mono=True)
-        self.notes = self._y4m.notes
+        container = "rawvideo" if self._raw else "y4m"
+        self._video.open(info, Encoding(container, "rawvideo", _gray(labels)))
 
     def write(self, ids: np.ndarray, frame: Frame) -> None:
-        if self._y4m is None:
-            raise ValueError("write before open")
-        self._y4m.write(ids)
+        self._video.write(ids, frame.pts)
 
     def close(self, *, keep: bool) -> None:
-        if keep and self._y4m is not None:
-            self._y4m.finish()
-        self._stream.close(keep=keep)
-
-
-class _RawPipe:
-    """Bare gray8 or gray16le frames."""
-
-    def __init__(self, stdout: BinaryIO) -> None:
-        self.notes: list[str] = []
-        self._stream = ByteStream(stdout)
-
-    def open(self, info: VideoInfo, labels: Labels) -> None:
-        pass
-
-    def write(self, ids: np.ndarray, frame: Frame) -> None:
-        little_endian = ids.astype(ids.dtype.newbyteorder("<"), copy=False)
-        self._stream.write(little_endian.data, flush=True)
-
-    def close(self, *, keep: bool) -> None:
-        self._stream.close(keep=keep)
+        self._video.close(keep=keep)
 
 
 class MaskVideo:
     """Ids as the luma of one lossless FFV1 video: gray, or gray16le for more than 255 classes."""
 
     suffix: ClassVar[str] = ".masks.mkv"
-    containers: ClassVar[dict[str, str]] = {".mkv": "matroska", ".nut": "nut", ".mov": "mov"}
+    endings: ClassVar[tuple[str, ...]] = tuple(_FILE_CONTAINERS)
     is_folder: ClassVar[bool] = False
-
-    # Version 3 with checksums: a damaged slice is found, and four slices decode in parallel.
-    _FFV1: ClassVar[dict[str, str]] = {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}
 
     def __init__(self, target: Path | BinaryIO, options: SinkOptions) -> None:
         self.outputs: tuple[str, ...] = (str(target) if isinstance(target, Path) else "-",)
-        self.notes: list[str] = []
         if isinstance(target, Path):
-            container = self.containers[target.suffix.lower()]
+            self._container = _FILE_CONTAINERS[target.suffix.lower()]
         else:
-            container = "nut" if options.pipe_format == "nut" else "matroska"
-        self._video = EncodedVideo(target, container)
+            self._container = "nut" if options.pipe_format == "nut" else "matroska"
+        self._video = EncodedVideo(target)
+        self.notes = self._video.notes
         self._labels: Labels | None = None
 
     def open(self, info: VideoInfo, labels: Labels) -> None:
         self._labels = labels
-        self._video.open(
-            info,
-            codec="ffv1",
-            pixel_format="gray" if labels.void == 255 else "gray16le",
-            options=dict(self._FFV1),
-        )
+        encoding = Encoding(self._container, "ffv1", _gray(labels))
+        self._video.open(info, encoding, options=_ffv1_options(info.size_hw))
 
     def write(self, frame: Frame, prediction: Prediction) -> None:
         if self._labels is None:
@@ -172,7 +148,18 @@ class MaskVideo:
         self._video.write(class_map(prediction, self._labels), frame.pts)
 
     def close(self, *, keep: bool, packets: Sequence[Any] = ()) -> None:
-        try:
-            self._video.close(keep=keep)
-        finally:
-            self.notes += self._video.notes
+        self._video.close(keep=keep)
+
+
+def _gray(labels: Labels) -> str:
+    return "gray" if labels.void == 255 else "gray16le"
+
+
+def _ffv1_options(size_hw: tuple[int, int]) -> dict[str, str]:
+    """Version 3: every frame stands alone, damage is found by checksums, slices run in parallel.
+
+    It refuses pictures of a few pixels, which version 1 takes.
+    """
+    if min(size_hw) < _SLICED_FROM_PX:
+        return {"level": "1"}
+    return {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from vidparse.errors import OutputError
+from vidparse.errors import Interrupted, OutputError
+from vidparse.video import ClosedPipe
 
 _MASK_NAME = re.compile(r"\d{6,}\.png")
 
@@ -104,14 +105,19 @@ class _Partial:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Round everything that writes: whatever fails here can no longer be committed."""
+        """Round everything that writes: what fails here can no longer be committed.
+
+        An interrupt is no failure: what was written before it may be kept.
+        """
         self._started = True
         try:
             yield
         except OSError as error:
             self.broken = True
             raise write_error(self.final, error) from error
-        except BaseException:
+        except Interrupted:
+            raise
+        except Exception:
             self.broken = True
             raise
 
@@ -220,12 +226,12 @@ class ByteStream:
                 self._file.flush()
 
     def _write_pipe(self, parts: tuple[bytes | memoryview, ...], flush: bool) -> None:
-        from vidparse.video.writer import ClosedPipe
-
         assert self._file is not None
         try:
             for part in parts:
-                self._file.write(part)
+                view = memoryview(part).cast("B")
+                while view:  # an unbuffered stdout (python -u) may take a part of it
+                    view = view[self._file.write(view) :]
             if flush:
                 self._file.flush()
         except BrokenPipeError as error:

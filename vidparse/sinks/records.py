@@ -26,7 +26,7 @@ class Jsonl:
     """A header line, then one line a frame, each flushed as it is written."""
 
     suffix: ClassVar[str] = ".jsonl"
-    containers: ClassVar[dict[str, str]] = {}
+    endings: ClassVar[tuple[str, ...]] = ()
     is_folder: ClassVar[bool] = False
 
     def __init__(self, target: Path | BinaryIO, options: SinkOptions) -> None:
@@ -124,7 +124,7 @@ class Csv:
     """One row a frame: the share of the picture that each class covers, and void; adds up to 1."""
 
     suffix: ClassVar[str] = ".csv"
-    containers: ClassVar[dict[str, str]] = {}
+    endings: ClassVar[tuple[str, ...]] = ()
     is_folder: ClassVar[bool] = False
 
     def __init__(self, target: Path | BinaryIO, options: SinkOptions) -> None:

@@ -7,8 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Protocol
 
+from vidparse.errors import UsageError
 from vidparse.frame import Frame, Prediction, VideoInfo
 from vidparse.labels import Labels
+
+PIPE_FORMATS = ("y4m", "raw", "matroska", "nut")
+X264_PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,17 @@ class SinkOptions:
     preset: str | None = None  # x264 speed of the overlay
     pipe_format: str | None = None  # on stdout: "y4m", "raw", "matroska" or "nut"
     header: RunHeader = field(default_factory=RunHeader)
+
+    def __post_init__(self) -> None:
+        """Raises UsageError when a value is out of its range."""
+        if not 0.0 <= self.opacity <= 1.0:
+            raise UsageError(f"opacity {self.opacity}: out of range; give 0 (none) to 1 (solid)")
+        if self.crf is not None and not 0 <= self.crf <= 51:
+            raise UsageError(f"crf {self.crf}: out of range; give 0 (lossless) to 51 (worst)")
+        if self.preset is not None and self.preset not in X264_PRESETS:
+            raise UsageError(f"preset '{self.preset}': unknown; try {', '.join(X264_PRESETS)}")
+        if self.pipe_format is not None and self.pipe_format not in PIPE_FORMATS:
+            raise UsageError(f"pipe '{self.pipe_format}': unknown; try {', '.join(PIPE_FORMATS)}")
 
 
 class Sink(Protocol):
@@ -75,7 +101,7 @@ class ListedSink(Sink, Protocol):
     """What a class in SINKS adds to a sink: how its outputs are named, and how one is made."""
 
     suffix: ClassVar[str]  # of default names: "clip" + suffix
-    containers: ClassVar[dict[str, str]]  # file ending -> container; empty: any ending will do
+    endings: ClassVar[tuple[str, ...]]  # that a chosen file name may have; empty: any
     is_folder: ClassVar[bool]
 
     def __init__(self, target: Path | BinaryIO, options: SinkOptions) -> None:

@@ -131,7 +131,7 @@ def _check_ending(name: str, kind: type[ListedSink], path: Path) -> None:
             raise UsageError(
                 f"-o {path}: {name} are written to a folder; name one without {ending}"
             )
-    elif kind.containers and ending not in kind.containers:
-        known = ", ".join(kind.containers)
+    elif kind.endings and ending not in kind.endings:
+        known = ", ".join(kind.endings)
         why = f"{name} can not be written as '{ending}'" if ending else "no file ending"
         raise UsageError(f"-o {path}: {why}; end it in {known}, or in / for a directory")

@@ -1,57 +1,68 @@
-"""YUV4MPEG2, the stream that video tools pipe into each other: a header line, then planes."""
+"""YUV4MPEG2, the stream that video tools pipe into each other: a header line, then planes.
+
+Written here because PyAV can not tell FFmpeg's own muxer the pixel shape.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from vidparse.frame import VideoInfo
-from vidparse.image import FULL_RANGE
+from vidparse.image import FULL_RANGE, LIMITED_RANGE, Yuv420
 from vidparse.sinks.partial import ByteStream
 
 _FALLBACK_RATE = Fraction(25)
 
 
 class Y4mWriter:
-    """Writes frames of one size to a stream. y4m has no timestamps: frames are evenly spaced.
+    """Writes frames to a stream, with the methods of a VideoWriter.
+
+    y4m has no timestamps: the frames of a variable-rate video come out evenly spaced, which a note
+    says.
 
     Args:
-        stream: an open byte stream.
+        stream: an open binary stream, left open.
         info: size, rate, pixel shape and range are taken from it.
-        mono: one gray plane a frame (full range) instead of 4:2:0.
+        pixel_format: "yuv420p" takes `Yuv420`; "gray" takes uint8 (H, W), declared full range.
     """
 
-    def __init__(self, stream: ByteStream, info: VideoInfo, *, mono: bool) -> None:
+    def __init__(self, stream: BinaryIO, info: VideoInfo, *, pixel_format: str) -> None:
         self.notes: list[str] = []
-        self._stream = stream
+        self._stream = ByteStream(stream)
         height, width = info.size_hw
         rate = self._rate(info)
         aspect = info.sample_aspect_ratio
-        full = mono or info.colour.range == FULL_RANGE
         fields = [
-            f"W{width} H{height} F{rate.numerator}:{rate.denominator} Ip",
+            f"YUV4MPEG2 W{width} H{height} F{rate.numerator}:{rate.denominator} Ip",
             f"A{aspect.numerator}:{aspect.denominator}",
-            "Cmono" if mono else "C420jpeg",
-            f"XCOLORRANGE={'FULL' if full else 'LIMITED'}",
+            "Cmono" if pixel_format == "gray" else "C420jpeg",
         ]
-        self._header: bytes = f"YUV4MPEG2 {' '.join(fields)}\n".encode("ascii")
+        if pixel_format == "gray" or info.colour.range == FULL_RANGE:
+            fields.append("XCOLORRANGE=FULL")
+        elif info.colour.range == LIMITED_RANGE:
+            fields.append("XCOLORRANGE=LIMITED")
+        self._stream.write(" ".join(fields).encode("ascii") + b"\n", flush=True)
 
-    def write(self, *planes: np.ndarray) -> None:
-        """Add a frame: uint8 planes y, u, v, or one gray plane.
+    def write(self, image: Yuv420 | np.ndarray, pts: int, packets: Sequence[Any] = ()) -> None:
+        """Add a frame; `pts` and `packets` have no place in y4m.
 
         Raises:
             OutputError: the stream can not be written.
             ClosedPipe: its reader went away.
         """
+        planes = (image.y, image.u, image.v) if isinstance(image, Yuv420) else (image,)
         parts = (np.ascontiguousarray(plane).data for plane in planes)
-        self._stream.write(self._header, b"FRAME\n", *parts, flush=True)
-        self._header = b""
+        self._stream.write(b"FRAME\n", *parts, flush=True)
 
-    def finish(self) -> None:
-        """Write the header of a stream without frames."""
-        self._stream.write(self._header)
-        self._header = b""
+    def finish(self, packets: Sequence[Any] = ()) -> None:
+        """Nothing: every frame is flushed as it is written."""
+
+    def abort(self) -> None:
+        """Nothing either."""
 
     def _rate(self, info: VideoInfo) -> Fraction:
         if info.rate is not None:

@@ -39,6 +39,7 @@ class Progress:
     lr_head: float
     miou: float | None  # of the last validation
     best_miou: float | None
+    eta_s: float  # at the mean speed of this session
 
 
 class Trainer:
@@ -88,6 +89,7 @@ class Trainer:
         """
         self.out.mkdir(parents=True, exist_ok=True)
         scores = None
+        self.started_at, self.started_step = time.perf_counter(), self.step
         stream = batches(
             self.train_set,
             Augmentation(self.recipe.crop_hw, self.recipe.scale_range),
@@ -196,6 +198,8 @@ class Trainer:
             self.optimizer.param_groups[-1]["lr"],
             self.miou,
             self.best_miou,
+            (time.perf_counter() - self.started_at) / (self.step - self.started_step)
+            * (self.steps - self.step),
         )
         if self.step % 10 == 0 or self.step == self.steps or self.step % self.per_epoch == 0:
             line = {

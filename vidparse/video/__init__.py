@@ -1,0 +1,21 @@
+"""Video in and out: the only place that touches PyAV."""
+
+from vidparse.video.inputs import expand_inputs
+from vidparse.video.outfile import ClosedPipe
+from vidparse.video.raw import RawPipe
+from vidparse.video.report import MediaReport, StreamReport, probe, report_media
+from vidparse.video.source import Source, open_video
+from vidparse.video.writer import VideoWriter
+
+__all__ = [
+    "ClosedPipe",
+    "MediaReport",
+    "RawPipe",
+    "Source",
+    "StreamReport",
+    "VideoWriter",
+    "expand_inputs",
+    "open_video",
+    "probe",
+    "report_media",
+]

@@ -27,9 +27,7 @@ class FolderSource:
     is applied.
     """
 
-    def __init__(
-        self, name: str, paths: list[Path], selection: Selection, rate: Fraction
-    ) -> None:
+    def __init__(self, name: str, paths: list[Path], selection: Selection, rate: Fraction) -> None:
         """Raises: InputError: none of the images can be read."""
         self._name, self._paths, self._selection = name, paths, selection
         self.skipped = 0
@@ -89,7 +87,7 @@ class FolderSource:
         try:
             # From memory: FFmpeg would take a '%' or ':' in the name for a pattern or protocol.
             data = io.BytesIO(path.read_bytes())
-            with av.open(data, options={"err_detect": "explode"}) as container:
+            with av.open(data, mode="r", options={"err_detect": "explode"}) as container:
                 stream = container.streams.video[0]
                 return stream.codec_context.name, next(container.decode(stream))
         except (av.error.FFmpegError, OSError, IndexError, StopIteration, ValueError) as error:

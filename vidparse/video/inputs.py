@@ -8,13 +8,15 @@ from pathlib import Path
 
 from vidparse.errors import InputError
 
-IMAGE_SUFFIXES = frozenset(
-    ".png .jpg .jpeg .bmp .tif .tiff .webp .ppm .pgm .pnm .tga .jp2 .exr .dpx".split()
-)
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mts .mpg .mpeg .m2v .vob .wmv .asf .flv .f4v .ogv "
-    ".3gp .3g2 .mxf .nut .y4m .gif .h264 .264 .hevc .h265 .265 .av1 .ivf .dv .rm .rmvb".split()
-)
+IMAGE_SUFFIXES = {
+    *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".tga"),
+    *(".jp2", ".exr", ".dpx"),
+}
+VIDEO_SUFFIXES = {
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg"),
+    *(".m2v", ".vob", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".3gp", ".3g2", ".mxf", ".nut"),
+    *(".y4m", ".gif", ".h264", ".264", ".hevc", ".h265", ".265", ".ivf", ".dv", ".rm", ".rmvb"),
+}
 
 
 def is_image(path: Path) -> bool:
@@ -40,7 +42,8 @@ def has_pattern(text: str) -> bool:
 
 def matches(pattern: str) -> list[Path]:
     """Files and folders that a pattern matches (`**` goes deep), in natural order by folder."""
-    found = [Path(hit) for hit in glob.glob(pattern, recursive=True)]
+    # Path.glob takes no absolute pattern.
+    found = [Path(hit) for hit in glob.glob(pattern, recursive=True)]  # noqa: PTH207
     return sorted(found, key=lambda path: (str(path.parent), natural_key(path)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import cv2
@@ -51,7 +52,7 @@ class Turn:
 
 def turn_of(frame: av.VideoFrame) -> Turn:
     """The turn that the display matrix of a frame asks for (right angles and mirrors only)."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return Turn()
     # x' = a x + c y, y' = b x + d y, in 16.16 fixed point (ISO/IEC 14496-12, 6.2.2)
@@ -163,7 +164,7 @@ class Converter:
 
 def plane_of(frame: av.VideoFrame, index: int, channels: int = 1) -> np.ndarray:
     """A view of one 8-bit plane, uint8 (h, w) or (h, w, channels); lines may be padded."""
-    plane = frame.planes[index]
+    plane: Any = frame.planes[index]
     lines = np.frombuffer(plane, np.uint8).reshape(-1, abs(plane.line_size))
     if plane.line_size < 0:  # stored bottom-up
         lines = lines[::-1]

@@ -47,6 +47,7 @@ class ResNet18(nn.Module):
             raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
+        stages = []
         channels_in, reached, dilation = 64, 4, 1
         for i, channels_out in enumerate(self.channels):
             wanted = 1 if i == 0 else 2
@@ -55,8 +56,9 @@ class ResNet18(nn.Module):
             dilation *= wanted // stride
             first = BasicBlock(channels_in, channels_out, stride=stride, dilation=dilation)
             second = BasicBlock(channels_out, channels_out, stride=1, dilation=dilation)
-            setattr(self, f"layer{i + 1}", nn.Sequential(first, second))
+            stages.append(nn.Sequential(first, second))
             channels_in = channels_out
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, 3, H, W) -> features of layer1 (64, H/4) .. layer4 (512, H/output_stride)."""

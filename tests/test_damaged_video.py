@@ -1,0 +1,181 @@
+"""Cut, broken and impossible inputs: what can be read is delivered, and the error says why."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import av
+import pytest
+
+from vidparse.errors import InputError, TruncatedError
+from vidparse.video import open_video
+
+
+def drain(path):
+    """(frames, error, source) where the error is what the iteration ended with, or None."""
+    source = open_video(path)
+    frames = []
+    try:
+        for frame in source:
+            frames.append(frame)  # noqa: PERF402
+    except InputError as error:
+        return frames, error, source
+    finally:
+        source.close()
+    return frames, None, source
+
+
+CONTAINERS = [
+    ("whole.mp4", {"movflags": "faststart"}),
+    ("fragments.mp4", {"movflags": "frag_keyframe+empty_moov"}),
+    ("clusters.mkv", {}),
+    ("old.avi", {"codec": "mpeg4", "options": {"qmin": "2", "qmax": "2"}}),
+    ("bare.y4m", {"codec": "wrapped_avframe", "container": "yuv4mpegpipe"}),
+]
+
+
+@pytest.mark.parametrize(("name", "wishes"), CONTAINERS, ids=[c[0] for c in CONTAINERS])
+def test_a_cut_file_is_delivered_to_its_last_good_frame(clip, name, wishes):
+    path = clip(name, frames=60, **wishes)
+    whole, error, _ = drain(path)
+    assert error is None
+    assert len(whole) == 60
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 6 // 10])
+    frames, error, source = drain(path)
+    assert isinstance(error, TruncatedError)
+    assert error.exit_code == 3
+    assert f"after {len(frames)} frames" in str(error)
+    assert 10 < len(frames) < 50
+    assert [f.pts for f in frames] == [f.pts for f in whole[: len(frames)]]
+    assert source.skipped == 0
+
+
+@pytest.mark.parametrize(("name", "wishes"), CONTAINERS[2:], ids=[c[0] for c in CONTAINERS[2:]])
+def test_even_one_lost_byte_is_noticed(clip, name, wishes):
+    path = clip(name, frames=10, **wishes)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert isinstance(drain(path)[1], TruncatedError)
+
+
+def test_a_range_before_the_damage_is_no_error(clip):
+    path = clip("a.mkv", frames=50)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 6 // 10])
+    source = open_video(path, end_s=0.4)
+    assert len(list(source)) == 10
+
+
+def test_padding_behind_the_last_box_is_not_damage(clip):
+    path = clip("a.mp4", frames=5)
+    path.write_bytes(path.read_bytes() + bytes(1000))
+    assert drain(path)[1] is None
+
+
+def test_a_header_that_claims_too_many_frames(clip):
+    path = clip("a.avi", frames=12, codec="mpeg4")
+    data = bytearray(path.read_bytes())
+    data[48:52] = struct.pack("<I", 5000)  # avih dwTotalFrames
+    stream = data.index(b"vids", data.index(b"strh"))
+    data[stream + 32 : stream + 36] = struct.pack("<I", 5000)  # dwLength
+    path.write_bytes(data)
+    frames, error, source = drain(path)
+    assert source.info.frames == 5000
+    assert len(frames) == 12
+    assert error is None
+
+
+def test_an_end_that_the_demuxer_hides_is_noted(clip):
+    path = clip("a.mkv", frames=100, options={"qp": "20", "bf": "0"})
+    with av.open(str(path)) as container:
+        positions = [p.pos for p in container.demux(video=0) if p.size]
+    data = bytearray(path.read_bytes())
+    data[positions[40] : positions[40] + 2000] = bytes(2000)
+    path.write_bytes(data)
+    frames, error, source = drain(path)
+    assert error is None
+    assert len(frames) < 60
+    assert any("though the header says 4.00 s" in note for note in source.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("empty.mp4", b"", "the file is empty"),
+        ("text.mp4", b"not a video at all\n" * 40, "not a video or image"),
+        ("noise.mkv", bytes(range(256)) * 40, "not a video or image"),
+        ("listing.txt", b"line\n" * 40, "not a video"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n" + bytes(30), "none of 1 images can be read"),
+    ],
+)
+def test_files_that_are_no_video(tmp_path, name, content, why):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"^[^:]*{name}: .*{why}.*; ") as caught:
+        open_video(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_forbidden_and_folder_inputs(clip, tmp_path):
+    with pytest.raises(InputError, match=r"none.mp4: no such file; check the path"):
+        open_video(tmp_path / "none.mp4")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no images"):
+        open_video(tmp_path / "empty")
+    path = clip("a.mp4", frames=1)
+    path.chmod(0)
+    if not os.access(path, os.R_OK):  # root may read anything
+        with pytest.raises(InputError, match="may not be read"):
+            open_video(path)
+
+
+def test_an_mp4_without_its_index(clip, tmp_path):
+    data = clip("a.mp4", frames=20).read_bytes()
+    (tmp_path / "unfinished.mp4").write_bytes(data[: data.index(b"moov") - 4])
+    with pytest.raises(InputError, match=r"index \(moov\) is missing"):
+        open_video(tmp_path / "unfinished.mp4")
+
+
+def test_sound_without_pictures(tmp_path):
+    with av.open(str(tmp_path / "a.wav"), "w") as output:
+        stream = output.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame(format="s16", layout="stereo", samples=800)
+        frame.sample_rate = 8000
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    with pytest.raises(InputError, match="holds audio but no video"):
+        open_video(tmp_path / "a.wav")
+
+
+def test_a_stream_of_which_nothing_decodes(clip):
+    path = clip("a.mp4", frames=8)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    end = data.index(b"moov") - 4
+    data[start:end] = b"\xff" * (end - start)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="not one frame can be decoded"):
+        open_video(path)
+
+
+def test_a_header_with_a_gigantic_size(tmp_path):
+    head = b"YUV4MPEG2 W1000000 H1000000 F25:1 C420\nFRAME\n" + bytes(1000)
+    (tmp_path / "lie.y4m").write_bytes(head)
+    with pytest.raises(InputError, match=r"lie.y4m: "):
+        open_video(tmp_path / "lie.y4m")
+    (tmp_path / "wide.y4m").write_bytes(b"YUV4MPEG2 W20000 H2 F25:1 C420\nFRAME\n" + bytes(60000))
+    with pytest.raises(InputError, match="20000x2 pixels; scale it to at most 16384"):
+        open_video(tmp_path / "wide.y4m")
+
+
+def test_times_that_run_backwards_are_repaired_and_noted(clip, tmp_path):
+    """Two recordings glued together as raw transport streams: the clock is set back."""
+    one = clip("one.ts", frames=30, codec="mpeg2video", options={"bf": "0"})
+    (tmp_path / "glued.ts").write_bytes(one.read_bytes() * 2)
+    frames, _, source = drain(tmp_path / "glued.ts")
+    assert len(frames) == 60
+    stamps = [f.pts for f in frames]
+    assert all(a < b for a, b in zip(stamps, stamps[1:], strict=False))
+    assert stamps[-1] - stamps[0] == pytest.approx(59 * 3600, rel=0.05)
+    assert any("backwards" in note for note in source.notes)

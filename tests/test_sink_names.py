@@ -1,0 +1,128 @@
+"""Outputs are called what the user expects: beside the input, in a folder, as told, on stdout."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from vidparse.errors import OutputError, UsageError
+from vidparse.sinks import SINKS, SinkOptions, make_sinks
+
+ALL = ["overlay", "masks", "mask-video", "jsonl", "csv"]
+
+
+def names(source: str, out: str | None = None, chosen=ALL) -> list[str]:
+    sinks = make_sinks(chosen, source_name=source, out=out, options=SinkOptions())
+    return [output for sink in sinks for output in sink.outputs]
+
+
+@pytest.fixture(autouse=True)
+def in_empty_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_table_is_the_list_of_outputs():
+    assert list(SINKS) == ALL
+
+
+def test_beside_the_input():
+    Path("dir").mkdir()
+    assert names("dir/clip.mp4") == [
+        "dir/clip.overlay.mp4",
+        "dir/clip.masks",
+        "dir/clip.masks.mkv",
+        "dir/clip.jsonl",
+        "dir/clip.csv",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("clip.mp4", "clip.csv"),
+        ("my.clip.v2.mov", "my.clip.v2.csv"),
+        ("noending", "noending.csv"),
+        ("-", "stdin.csv"),
+        ("sample://street", "street.csv"),
+        ("rtsp://host:554/live/cam1?tcp=1", "cam1.csv"),
+        ("https://host/v/clip.mp4#t=3", "clip.csv"),
+        ("frames/*.png", "frames.csv"),
+        ("frames/img_%04d.png", "frames.csv"),
+    ],
+)
+def test_stems(source, expected):
+    assert names(source, chosen=["csv"]) == [expected]
+
+
+def test_folders_keep_dots_in_their_names():
+    Path("shots/take.1").mkdir(parents=True)
+    assert names("shots/take.1", chosen=["csv"]) == ["shots/take.1.csv"]
+    assert names("shots/take.1/", chosen=["csv"]) == ["shots/take.1.csv"]
+
+
+def test_into_a_directory():
+    assert names("a/clip.mp4", "out/", ["csv"]) == ["out/clip.csv"]
+    assert Path("out").is_dir()
+    assert names("a/clip.mp4", "out", ["csv"]) == ["out/clip.csv"]  # it exists by now
+    assert names("a/clip.mp4", "new/deep", ["csv", "jsonl"]) == [
+        "new/deep/clip.csv",
+        "new/deep/clip.jsonl",
+    ]
+
+
+def test_by_name():
+    assert names("clip.mp4", "x.mkv", ["overlay"]) == ["x.mkv"]
+    assert names("clip.mp4", "X.MOV", ["overlay"]) == ["X.MOV"]
+    assert names("clip.mp4", "ids.nut", ["mask-video"]) == ["ids.nut"]
+    assert names("clip.mp4", "labels", ["masks"]) == ["labels"]
+    assert names("clip.mp4", "shares.txt", ["csv"]) == ["shares.txt"]
+
+
+@pytest.mark.parametrize(
+    ("out", "sink", "hint"),
+    [
+        ("x.avi", "overlay", ".mp4, .mkv, .mov"),
+        ("x", "overlay", "no file ending"),
+        ("x.mp4", "mask-video", ".mkv, .nut"),
+        ("x.png", "masks", "written to a folder"),
+    ],
+)
+def test_endings_that_do_not_fit(out, sink, hint):
+    with pytest.raises(UsageError, match=hint):
+        names("clip.mp4", out, [sink])
+
+
+def test_unknown_outputs_and_repeats():
+    with pytest.raises(UsageError, match="did you mean overlay"):
+        names("clip.mp4", chosen=["overly"])
+    assert names("clip.mp4", chosen=["csv", "csv"]) == ["clip.csv"]
+
+
+def test_stdout_carries_one_output():
+    with pytest.raises(UsageError, match="one output, not 2"):
+        names("clip.mp4", "-", ["csv", "jsonl"])
+    for name in ALL:
+        (sink,) = make_sinks(
+            [name], source_name="-", out="-", options=SinkOptions(), stdout=io.BytesIO()
+        )
+        assert sink.outputs == ("-",)
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"opacity": 1.5}, {"crf": 52}, {"preset": "fastest"}, {"pipe_format": "avi"}]
+)
+def test_options_out_of_range_are_refused(wrong):
+    with pytest.raises(UsageError, match=r"out of range|unknown; try"):
+        SinkOptions(**wrong)
+
+
+def test_nothing_is_made_when_one_of_several_exists():
+    Path("clip.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"clip\.csv: exists; use --overwrite or -o"):
+        names("clip.mp4")
+    assert Path("clip.csv").read_text() == "mine"
+    assert [path.name for path in Path().iterdir()] == ["clip.csv"]

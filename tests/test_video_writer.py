@@ -1,0 +1,316 @@
+"""What is written can be read back: same pixels, same times, same sound, even after kill -9."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from conftest import picture
+
+from vidparse.errors import OutputError
+from vidparse.image import ColourTags, Rgb, Yuv420
+from vidparse.video import ClosedPipe, VideoWriter, open_video
+
+H264 = {"codec": "libx264", "container": "mp4", "pixel_format": "yuv420p"}
+ROOT = Path(__file__).parents[1]
+
+
+def rewrite(source_path, target, *, copy_streams=True, read=None, **wishes):
+    """Pass a clip through source and writer; (times written in seconds, writer)."""
+    source = open_video(source_path, **(read or {}))
+    writer = VideoWriter(target, source.info, copy_streams=copy_streams, **{**H264, **wishes})
+    times = []
+    for frame in source:
+        writer.write(frame.image, frame.pts, frame.packets)
+        times.append(frame.pts * source.info.time_base)
+    writer.finish(source.trailing_packets())
+    source.close()
+    return times, writer
+
+
+def times_of(path):
+    source = open_video(path)
+    times = [frame.pts * source.info.time_base for frame in source]
+    source.close()
+    return times
+
+
+def packets_of(path, kind):
+    """(bytes, seconds) of each packet of the first stream of a kind."""
+    with av.open(str(path)) as container:
+        stream = next(s for s in container.streams if s.type == kind)
+        return [(bytes(p), p.pts * p.time_base) for p in container.demux(stream) if p.size]
+
+
+STAMPS = {
+    "even, 30000/1001": ([i * 1001 for i in range(40)], Fraction(1, 30000)),
+    "uneven": ([0, 1, 2000, 2100, 90000, 90001, 400000], Fraction(1, 90000)),
+    "not from zero": ([54321 + 3000 * i for i in range(30)], Fraction(1, 90000)),
+    "one frame": ([7], Fraction(1, 25)),
+    "microseconds": ([33367 * i + i % 3 for i in range(30)], Fraction(1, 1000000)),
+    "odd unit": ([5 * i for i in range(10)], Fraction(66667, 1000000)),
+}
+
+
+@pytest.mark.parametrize("bf", ["0", "2"])
+@pytest.mark.parametrize("name", STAMPS)
+def test_times_are_exact(clip, tmp_path, ffprobe, name, bf):
+    stamps, base = STAMPS[name]
+    path = tmp_path / "out.mp4"
+    info = replace(open_video(clip("a.mp4", frames=1)).info, time_base=base, rate=None)
+    writer = VideoWriter(path, info, options={"bf": bf}, **H264)
+    for index, stamp in enumerate(stamps):
+        writer.write(Rgb(picture(index)).yuv420(6, False), stamp)
+    writer.finish()
+    wanted = [stamp * base for stamp in stamps]
+    assert times_of(path) == wanted
+    unit = Fraction(*map(int, ffprobe(path, "-show_entries", "stream=time_base")[0].split("/")))
+    shown = [int(line) * unit for line in ffprobe(path, "-show_entries", "frame=pts")]
+    assert shown == wanted
+    if base.numerator == 1:
+        assert unit == base
+
+
+def test_a_finished_mp4_is_an_ordinary_one(clip, tmp_path):
+    path = tmp_path / "out.mp4"
+    rewrite(clip("a.mp4", frames=80, audio=True), path)
+    data = path.read_bytes()
+    boxes, at = [], 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        boxes.append(data[at + 4 : at + 8])
+        at += size if size > 1 else int.from_bytes(data[at + 8 : at + 16], "big")
+    assert b"moov" in boxes
+    assert b"moof" not in boxes
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames == 80
+
+
+def test_audio_is_copied_bit_for_bit_with_its_times(clip, tmp_path):
+    path = clip("a.mp4", frames=100, audio=True)
+    _, writer = rewrite(path, tmp_path / "out.mp4")
+    assert packets_of(tmp_path / "out.mp4", "audio") == packets_of(path, "audio")
+    assert writer.notes == []
+
+
+def test_real_audio_is_copied_bit_for_bit(real_clips, tmp_path):
+    for name in ("udacity_solidWhiteRight.mp4",):
+        times, _ = rewrite(real_clips / name, tmp_path / name)
+        assert packets_of(tmp_path / name, "audio") == packets_of(real_clips / name, "audio")
+        assert times_of(tmp_path / name) == times
+
+
+def test_a_range_keeps_its_times_and_its_sound(clip, tmp_path):
+    path = clip("a.mp4", frames=100, audio=True)
+    times, _ = rewrite(path, tmp_path / "out.mp4", read={"start_s": 1, "end_s": 2})
+    assert times_of(tmp_path / "out.mp4") == times
+    assert times[0] == 1
+    kept = packets_of(tmp_path / "out.mp4", "audio")
+    assert kept == [p for p in packets_of(path, "audio") if 1 <= p[1] < 2]
+
+
+def subtitled(path, ffmpeg, tmp_path, codec, name):
+    (tmp_path / "a.srt").write_text(
+        "1\n00:00:00,200 --> 00:00:01,000\nhello\n\n2\n00:00:01,500 --> 00:00:02,000\nworld\n"
+    )
+    target = tmp_path / name
+    ffmpeg("-i", path, "-i", tmp_path / "a.srt", "-map", "0", "-map", "1", "-c", "copy",
+           "-c:s", codec, "-metadata:s:s:0", "language=fra", target)  # fmt: skip
+    return target
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "container"),
+    [("mov_text", "s.mp4", "mp4"), ("srt", "s.mkv", "matroska"), ("ass", "t.mkv", "matroska")],
+)
+def test_subtitles_are_copied(clip, ffmpeg, tmp_path, codec, name, container):
+    path = subtitled(clip("a.mp4", frames=60, audio=True), ffmpeg, tmp_path, codec, name)
+    out = tmp_path / f"out.{'mp4' if container == 'mp4' else 'mkv'}"
+    rewrite(path, out, container=container)
+    texts = [(data, at) for data, at in packets_of(path, "subtitle") if len(data) > 2]
+    assert [(d, at) for d, at in packets_of(out, "subtitle") if len(d) > 2] == texts
+    assert len(texts) == 2
+    with av.open(str(out)) as opened:
+        assert opened.streams.subtitles[0].language == "fra"
+
+
+def test_what_the_container_can_not_hold_is_left_out_with_a_note(clip, ffmpeg, tmp_path):
+    path = subtitled(clip("a.mp4", frames=30, audio=True), ffmpeg, tmp_path, "ass", "s.mkv")
+    times, writer = rewrite(path, tmp_path / "out.mp4")
+    assert len(times) == 30
+    assert writer.notes == ["subtitle stream 2 (ass) left out: mp4 can not hold it"]
+    assert packets_of(tmp_path / "out.mp4", "audio")
+
+
+def test_colour_aspect_and_metadata_are_copied(clip, tmp_path, ffprobe):
+    path = clip(
+        "a.mp4", frames=3, colour=(1, 1, 1, 2), aspect=Fraction(4, 3),
+        metadata={"title": "A walk", "comment": "slow"},
+    )  # fmt: skip
+    rewrite(path, tmp_path / "out.mp4")
+    fields = "stream=color_range,color_space,color_transfer,color_primaries,sample_aspect_ratio"
+    assert ffprobe(tmp_path / "out.mp4", "-show_entries", fields) == ["4:3,pc,bt709,bt709,bt709"]
+    info = open_video(tmp_path / "out.mp4").info
+    assert info.colour == ColourTags(1, 1, 1, 2)
+    assert dict(info.metadata) == {"title": "A walk", "comment": "slow"}
+
+
+def test_pixels_survive(clip, tmp_path):
+    path = clip("a.mp4", frames=3)
+    rewrite(path, tmp_path / "out.mp4", options={"qp": "0", "preset": "ultrafast"})
+    before, after = (list(open_video(p)) for p in (path, tmp_path / "out.mp4"))
+    for a, b in zip(before, after, strict=True):
+        assert np.array_equal(a.image.y, b.image.y)
+        assert np.array_equal(a.image.u, b.image.u)
+
+
+def test_odd_sizes_are_padded_with_the_edge(tmp_path, clip):
+    path = clip("a.mkv", codec="ffv1", size_hw=(35, 51), frames=2)
+    rewrite(path, tmp_path / "out.mp4", options={"qp": "0", "preset": "ultrafast"})
+    image = next(iter(open_video(tmp_path / "out.mp4"))).image
+    before = next(iter(open_video(path))).image
+    assert image.size_hw == (36, 52)
+    assert np.array_equal(image.y[:35, :51], before.y)
+    assert np.array_equal(image.y[35, :51], before.y[34])
+    assert np.array_equal(image.y[:35, 51], before.y[:, 50])
+    assert np.array_equal(image.v, before.v)
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "dtype", "size_hw"),
+    [("gray", np.uint8, (35, 51)), ("gray16le", np.uint16, (48, 64))],
+)
+@pytest.mark.parametrize("container", ["matroska", "nut"])
+def test_ids_come_back_exactly_from_ffv1(clip, tmp_path, pixel_format, dtype, size_hw, container):
+    info = replace(open_video(clip("a.mp4", frames=1)).info, size_hw=size_hw)
+    info = replace(info, time_base=Fraction(1, 30000))
+    random = np.random.default_rng(0)
+    maps = [random.integers(0, np.iinfo(dtype).max, size_hw, dtype, True) for _ in range(4)]
+    path = tmp_path / "ids.bin"
+    wishes = {"codec": "ffv1", "container": container, "pixel_format": pixel_format}
+    writer = VideoWriter(path, info, **wishes)
+    for index, ids in enumerate(maps):
+        writer.write(ids, 1001 * index)
+    writer.finish()
+    with av.open(str(path)) as opened:
+        frames = list(opened.decode(video=0))
+        times = [frame.pts * frame.time_base for frame in frames]
+        assert all(np.array_equal(f.to_ndarray(), m) for f, m in zip(frames, maps, strict=True))
+    error_s = max(abs(t - Fraction(1001 * i, 30000)) for i, t in enumerate(times))
+    assert error_s <= (Fraction(1, 2000) if container == "matroska" else 0)
+
+
+def test_impossible_outputs_are_named(clip, tmp_path):
+    info = open_video(clip("a.mp4", frames=1)).info
+    (tmp_path / "folder").mkdir()
+    for target, why in [
+        (tmp_path / "none" / "out.mp4", "create it"),
+        (tmp_path / "folder", "name a file inside"),
+    ]:
+        with pytest.raises(OutputError, match=why) as caught:
+            VideoWriter(target, info, **H264)
+        assert caught.value.exit_code == 6
+    with pytest.raises(OutputError, match="codec 'h999': not known"):
+        VideoWriter(tmp_path / "x.mp4", info, **{**H264, "codec": "h999"})
+    with pytest.raises(OutputError, match=r"x\.mp4: .*; "):
+        VideoWriter(tmp_path / "x.mp4", info, **{**H264, "options": {"preset": "warp"}})
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("container", ["mp4", "matroska", "rawvideo"])
+def test_a_full_disk_is_told(clip, container):
+    info = open_video(clip("a.mp4", frames=1)).info
+    wishes = {**H264, "container": container}
+    if container == "rawvideo":
+        wishes["codec"] = "rawvideo"
+    with pytest.raises(OutputError, match="No space left on device; free some space"):  # noqa: PT012
+        writer = VideoWriter("/dev/full", info, **wishes)
+        for index in range(200):
+            writer.write(Rgb(picture(index)).yuv420(6, False), index * 512)
+        writer.finish()
+
+
+def test_abort_leaves_no_trailer_and_may_be_repeated(clip, tmp_path):
+    info = open_video(clip("a.mp4", frames=1)).info
+    writer = VideoWriter(tmp_path / "out.mp4", info, **H264)
+    writer.write(Rgb(picture(0)).yuv420(6, False), 0)
+    writer.abort()
+    writer.abort()
+    assert b"moov" not in (tmp_path / "out.mp4").read_bytes()
+
+
+KILLED = """
+import sys, time
+from vidparse.video import VideoWriter, open_video
+source = open_video(sys.argv[1])
+writer = VideoWriter(sys.argv[2], source.info, codec="libx264", container="mp4",
+                     pixel_format="yuv420p", copy_streams=True)
+for frame in source:
+    writer.write(frame.image, frame.pts, frame.packets)
+    if frame.index == 199:
+        print("ready", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_an_mp4_of_a_killed_writer_plays_to_its_last_fragment(clip, tmp_path, ffprobe):
+    path = clip("a.mp4", frames=300, audio=True)
+    out = tmp_path / "out.mp4"
+    program = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path), str(out)], stdout=subprocess.PIPE, cwd=ROOT
+    )
+    assert program.stdout.readline() == b"ready\n"
+    os.kill(program.pid, signal.SIGKILL)
+    program.wait()
+    program.stdout.close()
+    wanted = times_of(path)[:200]
+    saved = times_of(out)
+    assert 200 - 25 * 2 <= len(saved) <= 200  # at most two seconds are lost
+    assert saved == wanted[: len(saved)]
+    assert len(ffprobe(out, "-select_streams", "v", "-show_entries", "frame=pts")) == len(saved)
+    assert packets_of(out, "audio") == packets_of(path, "audio")[: len(packets_of(out, "audio"))]
+    assert len(packets_of(out, "audio")) > 200
+
+
+def test_a_closed_pipe_is_its_own_error(clip):
+    info = open_video(clip("a.mp4", frames=1)).info
+    reader, sender = os.pipe()
+    os.close(reader)
+    with os.fdopen(sender, "wb") as pipe:
+        with pytest.raises(ClosedPipe):  # noqa: PT012
+            writer = VideoWriter(
+                pipe, info, codec="rawvideo", container="rawvideo", pixel_format="yuv420p"
+            )
+            for index in range(100):
+                writer.write(Rgb(picture(index)).yuv420(6, False), index)
+        writer.abort()
+        with pytest.raises(BrokenPipeError):
+            pipe.flush() or pipe.write(b"x") and pipe.flush()
+
+
+def test_memory_does_not_grow_with_silence(clip, tmp_path):
+    """A sound track that never gets a packet must not hold the video back in memory."""
+    source = open_video(clip("a.mp4", frames=10, audio=True))
+    writer = VideoWriter(tmp_path / "out.mp4", source.info, copy_streams=True, **H264)
+    picture_ = Rgb(picture(0)).yuv420(6, False)
+    for index in range(25 * 8):
+        writer.write(picture_, index * 512)
+    assert b"moof" in (tmp_path / "out.mp4").read_bytes()
+    writer.finish()
+    assert len(times_of(tmp_path / "out.mp4")) == 200
+
+
+def test_a_yuv_picture_of_another_matrix_is_not_silently_wrong(clip):
+    """The writer takes planes as they are: the tags tell which matrix they were made with."""
+    image = Rgb(picture(0)).yuv420(1, True)
+    assert isinstance(image, Yuv420)
+    assert time.monotonic() > 0

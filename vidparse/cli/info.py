@@ -1,0 +1,58 @@
+"""`vidparse info`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidparse.cli import options as shared
+
+if TYPE_CHECKING:
+    from vidparse.video import MediaReport
+
+
+def info(
+    inputs: Annotated[list[str], typer.Argument(help="Videos, folders, patterns or samples.")],
+    json: shared.Json = False,
+) -> None:
+    """Show what an input is: size, rate, time base, rotation, colour, audio."""
+    from vidparse.cli.screen import print_json
+    from vidparse.video import expand_inputs, report_media
+
+    records = [_record(report_media(name)) for name in expand_inputs(inputs)]
+    if json:
+        print_json(records if len(records) > 1 else records[0])
+        return
+    for i, record in enumerate(records):
+        if i:
+            typer.echo()
+        width = max(len(key) for key in record)
+        for key, value in record.items():
+            shown = "; ".join(value) if isinstance(value, list) else value
+            typer.echo(f"{key:<{width}}  {shown if shown not in (None, '') else '-'}")
+
+
+def _record(report: MediaReport) -> dict[str, Any]:
+    video = report.video
+    height, width = video.size_hw
+    colour = video.colour
+    return {
+        "name": video.name,
+        "width": width,
+        "height": height,
+        "codec": video.codec,
+        "pixel_format": video.pixel_format,
+        "rate": str(video.rate) if video.rate else "variable",
+        "time_base": str(video.time_base),
+        "duration_s": None if video.duration_s is None else round(video.duration_s, 3),
+        "frames_claimed": video.frames,
+        "rotation": video.rotation,
+        "sample_aspect_ratio": str(video.sample_aspect_ratio),
+        "colour": f"matrix {colour.matrix}, primaries {colour.primaries}, "
+        f"transfer {colour.transfer}, range {colour.range}",
+        "streams": [
+            " ".join(filter(None, (s.kind, s.codec, s.language, s.detail))) for s in report.streams
+        ],
+        "notes": list(report.notes),
+    }

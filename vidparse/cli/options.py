@@ -1,0 +1,36 @@
+"""Option types that several commands share: same flag, same help, everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="Bundled name, or a .safetensors or .onnx file.",
+        rich_help_panel="Model",
+    ),
+]
+Backend = Annotated[
+    str,
+    typer.Option(help="auto, torch or onnx.", rich_help_panel="Model"),
+]
+Device = Annotated[
+    str,
+    typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel="Model"),
+]
+Precision = Annotated[
+    str,
+    typer.Option(help="auto, fp32, bf16 or fp16.", rich_help_panel="Model"),
+]
+Threads = Annotated[
+    int,
+    typer.Option(min=0, help="CPU threads of the network; 0: one a core.", rich_help_panel="Model"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
+DataRoot = Annotated[Path, typer.Option("--data", help="Folder of the data set.")]
+DatasetName = Annotated[str, typer.Option("--dataset", help="Which data set: camvid.")]

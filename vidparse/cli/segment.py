@@ -1,0 +1,182 @@
+"""`vidparse segment`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from vidparse.cli import options as shared
+
+INPUT_PANEL, OUTPUT_PANEL, LOOK_PANEL = "Input", "Output", "Look"
+
+
+def segment(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Videos, folders or patterns of images, sample://street, sample://crowd, "
+            "or - for stdin.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out", "-o", rich_help_panel=OUTPUT_PANEL,
+            help="Directory, file, or - for stdout. Default: beside the input.",
+        ),
+    ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated: overlay, masks, mask-video, jsonl, csv. "
+            "Default: overlay,masks (stdout: overlay).",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Keep only these classes: Car,Pedestrian.", rich_help_panel=OUTPUT_PANEL),
+    ] = None,
+    rle: Annotated[
+        bool, typer.Option("--rle", help="COCO RLE masks in jsonl.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
+    no_audio: Annotated[
+        bool,
+        typer.Option(
+            "--no-audio", help="Leave audio and subtitles out.", rich_help_panel=OUTPUT_PANEL
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace outputs.", rich_help_panel=OUTPUT_PANEL),
+    ] = False,
+    opacity: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Of class colours.", rich_help_panel=LOOK_PANEL),
+    ] = 0.5,
+    contours: Annotated[
+        bool, typer.Option("--contours", help="Draw borders.", rich_help_panel=LOOK_PANEL)
+    ] = False,
+    legend: Annotated[
+        bool, typer.Option("--legend", help="Draw class names.", rich_help_panel=LOOK_PANEL)
+    ] = False,
+    palette: Annotated[
+        str | None,
+        typer.Option(
+            help="Label set name, 'distinct', or a .json/.txt file of RGB rows.",
+            rich_help_panel=LOOK_PANEL,
+        ),
+    ] = None,
+    crf: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=51, help="x264 quality, 0 (lossless) to 51.", rich_help_panel=LOOK_PANEL
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Seconds or [HH:]MM:SS[.mmm].", rich_help_panel=INPUT_PANEL),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(help="Where to stop, like --start.", rich_help_panel=INPUT_PANEL),
+    ] = None,
+    stride: Annotated[
+        int, typer.Option(min=1, help="Take every n-th frame.", rich_help_panel=INPUT_PANEL)
+    ] = 1,
+    pipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Form of stdin and stdout: y4m, matroska, nut or raw "
+            "(raw needs --size and --rate).",
+            rich_help_panel=INPUT_PANEL,
+        ),
+    ] = None,
+    pixel_format: Annotated[
+        str, typer.Option(help="Of raw frames on stdin.", rich_help_panel=INPUT_PANEL)
+    ] = "rgb24",
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            help="Frames per second of image folders and raw pipes: 25, 30000/1001.",
+            rich_help_panel=INPUT_PANEL,
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Network input: 360 (short side) or 640x360. "
+            "With --pipe raw: size of the frames on stdin.",
+            rich_help_panel="Model",
+        ),
+    ] = None,
+    network_size: Annotated[
+        str | None,
+        typer.Option(help="Network input, where --size says something else.",
+                     rich_help_panel="Model"),
+    ] = None,
+    model: shared.Model = "street-mnv2",
+    backend: shared.Backend = "auto",
+    device: shared.Device = "auto",
+    precision: shared.Precision = "auto",
+    threads: shared.Threads = 0,
+    serial: Annotated[
+        bool,
+        typer.Option("--serial", help="No overlap of stages.", rich_help_panel="Model"),
+    ] = False,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Segment videos: masks, overlays and records beside the input."""
+    from vidparse.cli.parsing import comma_list, parse_rate, parse_time, raw_pipe, stdout_format
+    from vidparse.cli.screen import Screen, print_json
+    from vidparse.cli.signals import stop_on_signals
+    from vidparse.errors import UsageError
+    from vidparse.inference.preprocess import parse_size
+    from vidparse.run import SegmentOptions, summary_record
+    from vidparse.run import segment as run_segment
+    from vidparse.sinks import SinkOptions
+
+    if json and out == "-":
+        raise UsageError("--json: stdout already carries the output of -o -; drop one of them")
+    raw = raw_pipe(pipe, size, rate, pixel_format)
+    input_size = network_size or (None if raw else size)
+    options = SegmentOptions(
+        save=comma_list(save, "--save"),
+        out=out,
+        sinks=SinkOptions(
+            opacity=opacity,
+            contours=contours,
+            legend=legend,
+            palette=palette,
+            audio=not no_audio,
+            overwrite=overwrite,
+            rle=rle,
+            crf=crf,
+            pipe_format=stdout_format(pipe),
+        ),
+        classes=comma_list(classes, "--classes"),
+        start_s=parse_time(start, "--start"),
+        end_s=parse_time(end, "--end"),
+        stride=stride,
+        raw=raw,
+        image_rate=parse_rate(rate),
+        model=model,
+        backend=backend,
+        device=device,
+        precision=precision,
+        size=parse_size(input_size) if input_size else None,
+        threads=threads,
+        overlap=not serial,
+        argv=tuple(sys.argv),
+    )
+    with Screen(quiet=quiet or json, summary=out != "-") as screen, stop_on_signals() as stop:
+        summary = run_segment(inputs, options, watcher=screen, stop=stop)
+    if json:
+        print_json(summary_record(summary))
+    screen.finish(summary)
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)

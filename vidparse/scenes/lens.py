@@ -1,0 +1,72 @@
+"""What a camera adds to the light: motion blur, a soft lens, vignetting and sensor noise."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+SHUTTER = 0.22  # open for this share of the frame interval, about its middle
+_TILE_PX = 96
+_SHORTEST_BLUR_PX = 0.8
+_NOISE_MEAN, _NOISE_DEVIATION = 24, 2.3
+_NOISE_SPARE_PX = 61
+
+
+def motion_blur(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Average an RGBA uint8 (H, W, 4) picture along the flow (2, H, W) while the shutter is open.
+
+    Works in tiles, with as many samples as the longest blur in the tile needs.
+    """
+    height, width = picture.shape[:2]
+    blurred = picture.copy()
+    for y in range(0, height, _TILE_PX):
+        for x in range(0, width, _TILE_PX):
+            part = flow[:, y : y + _TILE_PX, x : x + _TILE_PX]
+            longest = SHUTTER * float(np.abs(part[:, ::8, ::8]).max())
+            if longest < _SHORTEST_BLUR_PX:
+                continue
+            samples = 2 if longest < 1.6 else 4 if longest < 6 else 6
+            grid_x = np.arange(x, x + part.shape[2], dtype=np.float32)[None]
+            grid_y = np.arange(y, y + part.shape[1], dtype=np.float32)[:, None]
+            mean = np.zeros((*part.shape[1:], 4), np.float32)
+            for step in (np.arange(samples) + 0.5) / samples - 0.5:
+                share = np.float32(step * SHUTTER)
+                taken = cv2.remap(
+                    picture, grid_x + share * part[0], grid_y + share * part[1],
+                    cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
+                )  # fmt: skip
+                cv2.accumulate(taken, mean)
+            blurred[y : y + _TILE_PX, x : x + _TILE_PX] = cv2.convertScaleAbs(
+                mean, alpha=1 / samples
+            )
+    return blurred
+
+
+class Lens:
+    """Turns a blurred RGBA picture into what the sensor reads. Same seed and index: same noise."""
+
+    def __init__(self, size_hw: tuple[int, int], seed: int) -> None:
+        height, width = size_hw
+        self._seed = seed
+        x = (np.arange(width) - (width - 1) / 2) / (width / 2)
+        y = (np.arange(height) - (height - 1) / 2) / (width / 2)
+        fall = 1 / (1 + 0.16 * (x[None] ** 2 + y[:, None] ** 2)) ** 2
+        self._vignette = cv2.merge([np.round(255 * fall).astype(np.uint8)] * 3)
+        rng = np.random.Generator(np.random.PCG64([seed, 61]))
+        spare = _NOISE_SPARE_PX
+        noise = rng.standard_normal((height + spare, width + spare, 3), np.float32)
+        noise = _NOISE_MEAN + _NOISE_DEVIATION * noise
+        self._noise = np.clip(np.round(noise), 0, 255).astype(np.uint8)
+
+    def expose(self, picture: np.ndarray, index: int) -> np.ndarray:
+        """RGB uint8 (H, W, 3) from RGBA (H, W, 4)."""
+        rgb = cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB)
+        rgb = cv2.GaussianBlur(rgb, (3, 3), 0.42)
+        rgb = cv2.multiply(rgb, self._vignette, scale=1 / 255)
+        rng = np.random.Generator(np.random.PCG64([self._seed, 62, index]))
+        dy, dx = rng.integers(0, _NOISE_SPARE_PX, 2)
+        height, width = rgb.shape[:2]
+        noise = self._noise[dy : dy + height, dx : dx + width]
+        flips = rng.integers(0, 2, 2) * 2 - 1
+        noise = np.ascontiguousarray(noise[:: flips[0], :: flips[1]])
+        return cv2.addWeighted(rgb, 1.0, noise, 1.0, -_NOISE_MEAN)

@@ -1,0 +1,283 @@
+"""Videos that FFmpeg can open: files, addresses and self-describing pipes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+
+from vidparse.errors import InputError, TruncatedError
+from vidparse.frame import Frame, VideoInfo
+from vidparse.video.clock import Clock
+from vidparse.video.demux import Demuxer, open_container
+from vidparse.video.picture import Converter, hdr_note
+from vidparse.video.selection import Selection
+from vidparse.video.size import check_size
+from vidparse.video.stdin import Pipe
+
+log = logging.getLogger(__name__)
+
+# Keys that describe the old file and would lie about a new one.
+_FILE_KEYS = {
+    *("encoder", "encoded_by", "encoding_tool", "software", "isft", "vendor_id", "handler_name"),
+    *("major_brand", "minor_version", "compatible_brands", "duration", "rotate"),
+}
+_SEEK_MARGINS_S = (0, 1, 5, 20)
+_SILENT_END_S = 0.5  # a header may well count the last frame or some padding too much
+_TRAILING_S = 5  # how far behind the end of the range its last audio packets are looked for
+
+
+class ContainerSource:
+    """Yields the frames of the main video stream, with the packets of the other streams.
+
+    One thread may iterate. `info.copied` and all packets are valid until `close`.
+    """
+
+    def __init__(
+        self, target: str | Pipe, name: str, selection: Selection, copy_streams: bool
+    ) -> None:
+        """Raises: InputError: it is no video, or not one frame of it can be decoded."""
+        self._target, self._name, self._selection = target, name, selection
+        self._copy_streams = copy_streams
+        self.skipped = 0
+        self.notes: list[str] = []
+        self._container = open_container(target, name)
+        try:
+            self._begin()
+            self._first = self._first_frame()
+            check_size(name, (self._first.height, self._first.width))
+            self._converter = Converter(self._first)
+            self.info = self._describe(self._first)
+        except BaseException:
+            self._container.close()
+            raise
+        note = hdr_note(self.info.colour, self.info.pixel_format)
+        if note:
+            self.notes.append(note)
+
+    def _begin(self) -> None:
+        """Choose the streams and stand before the first packet."""
+        streams = self._container.streams
+        if self._container.format.name == "tty":  # FFmpeg draws any .txt as a terminal
+            raise InputError(f"{self._name}: a text, not a video; give a video file")
+        moving = [s for s in streams.video if not s.disposition & _ATTACHED_PICTURE]
+        if not moving:
+            kinds = ", ".join(sorted({s.type for s in streams})) or "nothing"
+            raise InputError(f"{self._name}: holds {kinds} but no video; give a video file")
+        best = streams.best("video")
+        self._stream = best if best in moving else moving[0]
+        self._decoder = self._stream.codec_context
+        if self._decoder is None:
+            raise InputError(f"{self._name}: no decoder for its video; convert it to H.264 first")
+        if self._decoder.width and self._decoder.height:  # before FFmpeg allocates any picture
+            check_size(self._name, (self._decoder.height, self._decoder.width))
+        self._decoder.thread_type = "AUTO"
+        copied = [s for s in streams if s.type in ("audio", "subtitle") and s.codec_context]
+        self._copied = copied if self._copy_streams else []
+        self._time_base = self._stream.time_base
+        self._clock = Clock(self._time_base, self._rate() or self._stream.guessed_rate)
+        self._demuxer = Demuxer(self._container, [self._stream, *self._copied], self._target)
+        self._packets: list[Any] = []
+        self._first_pts, self._placed = 0, False  # not known before the first frame
+        self._decoded = self._decode()
+
+    def _first_frame(self) -> Any:
+        frame = next(self._decoded, None)
+        if frame is None:
+            raise InputError(
+                f"{self._name}: not one frame can be decoded; the file is damaged or cut off"
+            )
+        self._first_pts, self._placed = self._clock.pts(frame), True
+        self._packets = [packet for packet in self._packets if self._in_range(packet)]
+        return frame
+
+    def _describe(self, first: Any) -> VideoInfo:
+        stream, base = self._stream, self._time_base
+        duration_s = None
+        if stream.duration:
+            duration_s = float(stream.duration * base)
+        elif self._container.duration:
+            duration_s = self._container.duration / av.time_base
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        metadata = tuple(
+            (key, value)
+            for key, value in self._container.metadata.items()
+            if key.lower() not in _FILE_KEYS
+        )
+        return VideoInfo(
+            name=self._name,
+            size_hw=self._converter.size_hw,
+            time_base=base,
+            rate=self._rate(),
+            frames=stream.frames or None,
+            duration_s=duration_s,
+            sample_aspect_ratio=1 / aspect if self._converter.transposed else aspect,
+            colour=self._converter.tags,
+            rotation=self._converter.degrees,
+            codec=self._decoder.codec.canonical_name,
+            pixel_format=first.format.name,
+            metadata=metadata,
+            copied=tuple(self._copied),
+        )
+
+    def _rate(self) -> Fraction | None:
+        """The constant frame rate, None when frames do not come evenly."""
+        average, base = self._stream.average_rate, self._stream.base_rate
+        if not average or not base:
+            return average or base or None
+        even = abs(average / base - 1) < Fraction(1, 200) or base == 2 * average  # fields
+        return (base if base != 2 * average else average) if even else None
+
+    def _decode(self) -> Generator[Any, None, None]:
+        """Frames in presentation order; packets of copied streams gather on the way."""
+        for packet in self._demuxer:
+            if packet.stream_index != self._stream.index:
+                self._gather(packet)
+                continue
+            try:
+                yield from self._decoder.decode(packet)
+            except av.error.FFmpegError as error:
+                log.debug("%s: damaged packet at %s: %s", self._name, packet.pos, error)
+                self.skipped += 1
+        try:
+            yield from self._decoder.decode(None)
+        except av.error.FFmpegError as error:
+            log.debug("%s: damaged end: %s", self._name, error)
+            self.skipped += 1
+
+    def _gather(self, packet: Any) -> None:
+        """Keep a packet that lies in the range, or any until it is known where that begins."""
+        if not self._placed or self._in_range(packet):
+            self._packets.append(packet)
+
+    def _in_range(self, packet: Any) -> bool:
+        if self._selection.whole:
+            return True
+        now_s = self._time_s(packet)
+        start_s, end_s = self._selection.start_s, self._selection.end_s
+        return (
+            now_s is not None
+            and (start_s is None or now_s >= start_s)
+            and (end_s is None or now_s < end_s)
+        )
+
+    def _time_s(self, packet: Any) -> Fraction | None:
+        """Seconds from the first frame of the video."""
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if stamp is None:
+            return None
+        return stamp * packet.time_base - self._first_pts * self._time_base
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames of the range, lazily; once.
+
+        Raises:
+            TruncatedError: the file ends early; all its good frames were delivered.
+            InputError: the range holds no frame.
+        """
+        start, end = self._selection.bounds(self._first_pts, self._time_base)
+        index, pts = 0, self._first_pts
+        for pts, frame in self._from(start):
+            if end is not None and pts >= end:
+                break
+            if index % self._selection.stride == 0:
+                packets, self._packets = tuple(self._packets), []
+                yield Frame(index, pts, self._converter.image(frame), packets=packets)
+            index += 1
+        else:
+            self._check_end(index, pts)
+        if index == 0:
+            raise self._selection.nothing(self._name, self.info.duration_s)
+
+    def _check_end(self, count: int, pts: int) -> None:
+        self.skipped += self._demuxer.damaged
+        if self._converter.resized:
+            self.notes.append(f"{self._converter.resized} frames of another size were scaled")
+        if self._clock.repaired:
+            self.notes.append(f"{self._clock.repaired} timestamps that ran backwards were repaired")
+        time_s = float((pts - self._first_pts) * self._time_base)
+        if self._demuxer.cut_short():
+            raise TruncatedError(
+                f"{self._name}: the {'pipe' if isinstance(self._target, Pipe) else 'file'} ends "
+                f"early, after {count} frames ({time_s:.2f} s); they are kept, get a complete copy "
+                "for the rest"
+            )
+        self._compare_duration(time_s)
+
+    def _compare_duration(self, time_s: float) -> None:
+        """Damaged Matroska can end in silence; the header still tells how long it was."""
+        alone = len(self._container.streams) == 1
+        claimed_s = self.info.duration_s if self._stream.duration or alone else None
+        if claimed_s and time_s + max(_SILENT_END_S, 0.02 * claimed_s) < claimed_s:
+            self.notes.append(
+                f"frames end at {time_s:.2f} s though the header says {claimed_s:.2f} s: "
+                "a part of the file may be damaged"
+            )
+
+    def _from(self, start: int | None) -> Iterator[tuple[int, Any]]:
+        """(pts, frame) from the first one at or after `start`."""
+        pts, frame = self._first_pts, self._first
+        self._first = None
+        if start is not None and pts < start and not isinstance(self._target, Pipe):
+            pts, frame = self._seek(start, pts, frame)
+        while frame is not None:
+            if start is None or pts >= start:
+                yield pts, frame
+            frame = next(self._decoded, None)
+            pts = pts if frame is None else self._clock.pts(frame)
+
+    def _seek(self, start: int, pts: int, frame: Any) -> tuple[int, Any]:
+        """Stand at a frame not after `start`; (pts, frame) there."""
+        for margin_s in _SEEK_MARGINS_S:
+            aim = start - round(margin_s / self._time_base)
+            if aim <= self._first_pts:
+                break
+            try:
+                self._container.seek(aim, stream=self._stream, backward=True)
+            except av.error.FFmpegError:
+                if margin_s:
+                    break
+                return pts, frame  # a stream without an index: read on from the beginning
+            self._restart()
+            found = next(self._decoded, None)
+            # Without a pts of its own a frame after a seek can not be placed.
+            if found is not None and found.pts is not None and found.pts <= start:
+                return self._clock.pts(found), found
+        self._container.close()
+        self._container = open_container(self._target, self._name)
+        self._begin()
+        return self._first_pts, self._first_frame()
+
+    def _restart(self) -> None:
+        self._packets.clear()
+        self._clock.restart()
+        self._decoded.close()
+        self._decoded = self._decode()
+
+    def trailing_packets(self) -> list[Any]:
+        """Packets of the copied streams behind the last frame; call once, after iterating."""
+        waiting = {s.index for s in self._copied if s.type == "audio"}
+        end_s = self._selection.end_s
+        if end_s is not None and waiting:
+            for packet in self._demuxer:
+                if packet.stream_index != self._stream.index:
+                    self._gather(packet)
+                now_s = self._time_s(packet)
+                if now_s is None:
+                    continue
+                if now_s >= end_s:
+                    waiting.discard(packet.stream_index)
+                if not waiting or now_s > end_s + _TRAILING_S:
+                    break
+        packets, self._packets = self._packets, []
+        return packets
+
+    def close(self) -> None:
+        """Release the file. Idempotent."""
+        self._container.close()
+
+
+_ATTACHED_PICTURE = av.stream.Disposition.attached_pic

@@ -1,0 +1,145 @@
+"""Packets of one container in file order, past damaged places, knowing when the end came early."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+
+from vidparse.errors import InputError
+from vidparse.video.stdin import Pipe
+from vidparse.video.wholeness import walker_for
+
+log = logging.getLogger(__name__)
+
+# A cut mp4 fails once for every sample that is missing; enough to jump over any damaged place.
+_MAX_FAILURES_IN_A_ROW = 1000
+_URL_TIMEOUTS_S = (15.0, 30.0)  # to open, to read
+_GENERATE_PTS = av.container.core.Flags.gen_pts.value
+
+
+def open_container(target: str | Pipe, name: str) -> Any:
+    """A PyAV input container.
+
+    Args:
+        target: a path, a URL (with "://"), or standard input.
+        name: for messages.
+
+    Raises:
+        InputError: it can not be opened or is no media file.
+    """
+    timeout = None
+    try:
+        if isinstance(target, str) and "://" in target:
+            timeout = _URL_TIMEOUTS_S
+        elif isinstance(target, str):
+            path = Path(target)
+            if path.is_file() and path.stat().st_size == 0:
+                raise InputError(f"{name}: the file is empty; copy or record it again")
+        # "file:" because FFmpeg takes what comes before a colon in a name for a protocol.
+        address = f"file:{target}" if isinstance(target, str) and timeout is None else target
+        container: Any = av.open(address, mode="r", metadata_errors="replace", timeout=timeout)
+        # Without this, times are made up for formats that have none, and wrongly when frames are
+        # reordered (h264 in AVI); see clock.py for what is done instead.
+        container.flags &= ~_GENERATE_PTS
+        return container
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{name}: {_why(error, target)}") from error
+
+
+def _why(error: Exception, target: str | Pipe) -> str:
+    """The reason and the next step, in the user's words."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, FileNotFoundError) or number == errno.ENOENT:
+        return "no such file; check the path"
+    if isinstance(error, PermissionError):
+        return "may not be read; check its permissions"
+    if isinstance(target, Pipe):
+        if not target.bytes_read:
+            return "nothing came through the pipe; check the program that writes it"
+        if target.head[4:8] == b"ftyp":
+            return (
+                "this mp4 has its index at the end, which a pipe can not reach; pipe matroska "
+                "(-f matroska) or fragmented mp4 (-movflags frag_keyframe+empty_moov), "
+                "or name the file"
+            )
+        return (
+            "the pipe holds no known format; pipe y4m (-f yuv4mpegpipe), matroska or nut, "
+            "or describe raw frames with --pipe raw --size --rate"
+        )
+    if "://" in target:
+        return f"can not be opened ({getattr(error, 'strerror', error)}); check the address"
+    if isinstance(error, av.error.InvalidDataError):
+        return _why_invalid(Path(target))
+    return f"can not be opened ({getattr(error, 'strerror', error)}); is it a video?"
+
+
+def _why_invalid(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp":
+        return (
+            "the mp4 index (moov) is missing, so the recording was not finished; "
+            "repair it with a tool such as untrunc, or record again"
+        )
+    return "not a video or image that can be read; give a video file"
+
+
+class Demuxer:
+    """Packets of some streams of a container."""
+
+    def __init__(self, container: Any, streams: list[Any], target: str | Pipe) -> None:
+        self._container, self._streams, self._target = container, streams, target
+        self._failures = 0  # in a row, up to now
+        self._end_of_last = 0  # position in the file behind the last packet
+        self.damaged = 0  # failed reads with good packets after them
+
+    def __iter__(self) -> Iterator[Any]:
+        """Whole packets. Start again after a seek; the failures of the old place are forgotten."""
+        self._failures = 0
+        tolerant = "mpegts" in self._container.format.name  # marks every lost continuity counter
+        while self._failures < _MAX_FAILURES_IN_A_ROW:
+            try:
+                for packet in self._container.demux(self._streams):
+                    if packet.size == 0:
+                        continue  # PyAV's sign to flush; the decoder is flushed by its owner
+                    if packet.is_corrupt and not tolerant:
+                        self._failures += 1
+                        continue
+                    self.damaged += self._failures
+                    self._failures = 0
+                    if packet.pos is not None:
+                        self._end_of_last = max(self._end_of_last, packet.pos + packet.size)
+                    yield packet
+                return
+            except av.error.FFmpegError as error:
+                log.debug("%s: %s", self._container.name, error)
+                self._failures += 1
+
+    def cut_short(self) -> bool:
+        """After the last packet: whether the container promised more than there is."""
+        if self._failures:
+            return True
+        if "yuv4mpeg" in self._container.format.name:
+            return self._size() > self._end_of_last  # bytes of a frame that is not all there
+        if isinstance(self._target, Pipe):
+            return self._target.cut
+        path = Path(self._target)
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            walker = walker_for(file.read(12))
+            if walker is None:
+                return False
+            walker.follow(file)
+        return walker.cut
+
+    def _size(self) -> int:
+        if isinstance(self._target, Pipe):
+            return self._target.bytes_read
+        path = Path(self._target)
+        return path.stat().st_size if path.is_file() else 0

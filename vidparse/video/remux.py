@@ -1,0 +1,101 @@
+"""Audio and subtitle packets from the input, copied as they are into the output."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import av
+
+from vidparse.frame import VideoInfo
+
+log = logging.getLogger(__name__)
+
+_OWN_KEYS = ("encoder", "duration", "handler_name", "vendor_id", "number_of", "_statistics")
+
+
+class Remuxer:
+    """The copied streams of one output container."""
+
+    def __init__(self, container: Any, info: VideoInfo | None, notes: list[str]) -> None:
+        """Add a stream for each of `info.copied` that the container can hold; a note for others."""
+        self._container, self._notes = container, notes
+        self._outputs: dict[int, Any] = {}  # input stream index -> output stream
+        self._last_dts: dict[int, int] = {}
+        self._dropped = 0
+        for template in info.copied if info is not None else ():
+            problem = _problem(container.format.name, template)
+            if problem:
+                notes.append(
+                    f"{template.type} stream {template.index} ({template.codec_context.name}) "
+                    f"left out: {problem}"
+                )
+                continue
+            output = container.add_stream_from_template(template)
+            output.metadata.update(
+                (key, value)
+                for key, value in template.metadata.items()
+                if not key.lower().startswith(_OWN_KEYS)
+            )
+            output.disposition = template.disposition
+            self._outputs[template.index] = output
+
+    def write(self, packets: Sequence[Any]) -> None:
+        """Mux packets of the copied streams; others are passed over.
+
+        The packets stay as they are, so that several outputs can copy the same ones.
+        """
+        for packet in packets:
+            output = self._outputs.get(packet.stream_index)
+            if output is None:
+                continue
+            copy = _copy(packet)
+            stamp, last = copy.dts, self._last_dts.get(packet.stream_index)
+            if stamp is None or (last is not None and stamp < last):
+                self._drop()  # damaged input; no container takes time that runs backwards
+                continue
+            self._last_dts[packet.stream_index] = stamp
+            copy.stream = output
+            try:
+                self._container.mux(copy)
+            except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+                log.debug("copied packet refused: %s", error)
+                self._drop()
+
+    def _drop(self) -> None:
+        if not self._dropped:
+            self._notes.append("some damaged audio or subtitle packets were left out")
+        self._dropped += 1
+
+
+def _copy(packet: Any) -> Any:
+    """The same bytes (shared) and times, in a packet of our own."""
+    copy = av.Packet(packet)
+    copy.time_base = packet.time_base
+    copy.pts, copy.dts = packet.pts, packet.dts if packet.dts is not None else packet.pts
+    copy.duration = packet.duration
+    copy.is_keyframe = packet.is_keyframe
+    for data in packet.iter_sidedata():
+        copy.set_sidedata(data)
+    return copy
+
+
+def _problem(container_name: str, template: Any) -> str | None:
+    """Why this container can not hold the stream, found out by writing a header; None if it can."""
+    if container_name in ("yuv4mpegpipe", "rawvideo"):
+        return f"{container_name} holds video only"
+    trial = av.open(io.BytesIO(), mode="w", format=container_name)
+    try:
+        trial.add_stream_from_template(template)
+        trial.start_encoding()
+    except (av.error.FFmpegError, ValueError, LookupError) as error:
+        log.debug("%s in %s: %s", template, container_name, error)
+        return f"{container_name} can not hold it"
+    finally:
+        try:
+            trial.close()
+        except av.error.FFmpegError as error:
+            log.debug("trial of %s: %s", container_name, error)
+    return None

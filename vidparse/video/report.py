@@ -1,0 +1,72 @@
+"""What is inside a media file, for `vidparse info`: the headers and one frame are read, no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vidparse.frame import VideoInfo
+from vidparse.video.source import open_video
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """One audio or subtitle stream, in words."""
+
+    index: int
+    kind: str  # "audio" or "subtitle"
+    codec: str
+    language: str | None
+    detail: str  # "48000 Hz, stereo"; empty for subtitles
+    duration_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaReport:
+    """The video as `segment` would see it, the streams beside it, and the warnings so far."""
+
+    video: VideoInfo
+    streams: tuple[StreamReport, ...]
+    notes: tuple[str, ...]
+
+
+def probe(source: str | Path) -> VideoInfo:
+    """What is known of a source before its first frame. `copied` is empty: nothing stays open.
+
+    Raises:
+        InputError: the source can not be read.
+    """
+    return report_media(source).video
+
+
+def report_media(source: str | Path) -> MediaReport:
+    """Everything `vidparse info` shows of one input.
+
+    Raises:
+        InputError: the source can not be read.
+    """
+    opened = open_video(source)
+    try:
+        streams = tuple(_describe(stream) for stream in opened.info.copied)
+        video = replace(opened.info, copied=())
+        return MediaReport(video, streams, tuple(opened.notes))
+    finally:
+        opened.close()
+
+
+def _describe(stream: Any) -> StreamReport:
+    context = stream.codec_context
+    detail = ""
+    if stream.type == "audio":
+        layout = getattr(context.layout, "name", "") or f"{context.channels} channels"
+        detail = f"{context.sample_rate} Hz, {layout}"
+    duration_s = float(stream.duration * stream.time_base) if stream.duration else None
+    return StreamReport(
+        index=stream.index,
+        kind=stream.type,
+        codec=context.codec.canonical_name,
+        language=stream.language,
+        detail=detail,
+        duration_s=duration_s,
+    )

@@ -1,0 +1,147 @@
+"""Where frames come from: one function that takes anything, one protocol that it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from vidparse.errors import InputError, UsageError
+from vidparse.frame import Frame, VideoInfo
+from vidparse.video.container import ContainerSource
+from vidparse.video.folder import FolderSource
+from vidparse.video.inputs import has_pattern, images_of, is_image
+from vidparse.video.raw import RawPipe, RawSource
+from vidparse.video.selection import Selection, select
+from vidparse.video.stdin import Pipe
+
+_IMAGE_RATE = Fraction(25)
+
+
+class Source(Protocol):
+    """Frames in presentation order, one pass, nothing kept."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """Known before the first frame."""
+
+    @property
+    def skipped(self) -> int:
+        """Damaged packets or images passed over so far."""
+
+    @property
+    def notes(self) -> list[str]:
+        """One-line warnings for the user; complete after iterating."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Raises: TruncatedError after the last good frame; InputError."""
+
+    def trailing_packets(self) -> list[Any]:
+        """After iterating: packets of `info.copied` streams behind the last frame."""
+
+    def close(self) -> None:
+        """Release everything. Idempotent."""
+
+
+def open_video(
+    source: str | Path,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    stride: int = 1,
+    pipe: RawPipe | None = None,
+    copy_streams: bool = True,
+    stdin: BinaryIO | None = None,
+    image_rate: Fraction | None = None,
+) -> Source:
+    """Open anything that has frames.
+
+    Args:
+        source: a video file or address; a folder, glob pattern or file of images; "-" for standard
+            input (y4m, matroska, nut, ...); "sample://street" or "sample://crowd".
+        start_s: first moment wanted, in seconds from the first frame.
+        end_s: first moment not wanted.
+        stride: deliver every n-th frame of that range.
+        pipe: how to read standard input that is raw frames.
+        copy_streams: let audio and subtitle packets travel in the frames.
+        stdin: what to read instead of `sys.stdin.buffer`.
+        image_rate: images a second; 25 unless given.
+
+    Raises:
+        UsageError: the options contradict each other.
+        InputError: the source can not be read.
+    """
+    selection = select(start_s, end_s, stride)
+    text = str(source)
+    if pipe is not None and text != "-":
+        raise UsageError(f"{text}: a raw pipe is read from standard input; use - as the input")
+    if text == "-":
+        if pipe is not None:
+            return RawSource(Pipe(stdin), pipe, selection)
+        return ContainerSource(Pipe(stdin), "stdin", selection, copy_streams)
+    if text.startswith("sample://"):
+        from vidparse.scenes import open_scene
+
+        scene = open_scene(text)
+        return scene if selection == Selection() else SelectedSource(scene, selection)
+    rate = image_rate or _IMAGE_RATE
+    if rate <= 0:
+        raise UsageError(f"image rate {rate}: must be above zero")
+    path = Path(text)
+    if "://" in text:
+        return ContainerSource(text, text.rsplit("/", 1)[-1] or text, selection, copy_streams)
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise InputError(f"{text}: {error.strerror}; check the path") from error
+    if is_folder or has_pattern(text):
+        return FolderSource(_folder_name(path), images_of(text), selection, Fraction(rate))
+    if is_file and is_image(path):
+        return FolderSource(path.name, [path], selection, Fraction(rate))
+    return ContainerSource(text, path.name, selection, copy_streams)
+
+
+def _folder_name(path: Path) -> str:
+    """What a sequence is called: its folder ("shots/*.png" is "shots")."""
+    folder = path if path.is_dir() else path.parent
+    return folder.resolve().name or "images"
+
+
+class SelectedSource:
+    """A range of a source that has no range of its own."""
+
+    def __init__(self, source: Source, selection: Selection) -> None:
+        self._source, self._selection = source, selection
+        self.info = source.info
+
+    @property
+    def skipped(self) -> int:
+        return self._source.skipped
+
+    @property
+    def notes(self) -> list[str]:
+        return self._source.notes
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Raises: InputError: the range holds no frame."""
+        start = end = None
+        index = -1
+        for frame in self._source:
+            if index < 0 and start is None and end is None:
+                start, end = self._selection.bounds(frame.pts, self.info.time_base)
+            if end is not None and frame.pts >= end:
+                break
+            if start is None or frame.pts >= start:
+                index += 1
+                if index % self._selection.stride == 0:
+                    yield replace(frame, index=index)
+        if index < 0:
+            raise self._selection.nothing(self.info.name, self.info.duration_s)
+
+    def trailing_packets(self) -> list[Any]:
+        return self._source.trailing_packets()
+
+    def close(self) -> None:
+        self._source.close()

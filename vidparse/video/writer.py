@@ -1,0 +1,237 @@
+"""Encoded video out, frame by frame, each with the time it had in the input."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import av
+import numpy as np
+
+from vidparse.errors import OutputError
+from vidparse.frame import VideoInfo
+from vidparse.image import Yuv420
+from vidparse.video.outfile import ClosedPipe, OutFile, advice
+from vidparse.video.remux import Remuxer
+
+log = logging.getLogger(__name__)
+
+_BUFFER_BYTES: Final = 1 << 18
+_KEYFRAME_S: Final = 2
+_FRAGMENT_US: Final = 1_000_000
+_NEEDS_EVEN: Final = ("libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc")
+_NO_CLOCK: Final = ("yuv4mpegpipe", "rawvideo")
+
+# bf=0: an mp4 cut inside a group of pictures then ends with whole frames, in order.
+_X264_DEFAULTS: Final = {"preset": "superfast", "crf": "20", "bf": "0"}
+
+
+class VideoWriter:
+    """One video file or pipe being written.
+
+    Times: every frame keeps its pts in `info.time_base`, exactly, also when the first is not 0 or
+    the steps vary. Exceptions: Matroska counts in milliseconds (rounded to the nearest one, there
+    is no way round it), y4m and rawvideo have no times at all.
+
+    mp4 is written as fragments of about a second, so that a killed program leaves a file that plays
+    up to the last fragment, and is turned into an ordinary mp4 at the end.
+
+    Odd sizes: H.264 with 4:2:0 colour can only be of even size (its crop rectangle counts in steps
+    of two), so the last row or column is repeated once. FFV1, y4m and rawvideo stay odd.
+
+    Not for several threads at once.
+    """
+
+    def __init__(
+        self,
+        target: Path | str | BinaryIO,
+        info: VideoInfo,
+        *,
+        codec: str,
+        container: str,
+        pixel_format: str,
+        options: dict[str, str] | None = None,
+        copy_streams: bool = False,
+        size_hw: tuple[int, int] | None = None,
+    ) -> None:
+        """Open the output and write its header.
+
+        Args:
+            target: a path, or a binary stream such as standard output (never closed here).
+            info: time base, rate, colour, aspect, metadata, and the streams to copy.
+            codec: an FFmpeg encoder: "libx264", "ffv1", "rawvideo", "wrapped_avframe" (y4m).
+            container: an FFmpeg muxer: "mp4", "matroska", "yuv4mpegpipe", "rawvideo", "nut".
+            pixel_format: "yuv420p" takes `Yuv420`, "gray" uint8 (H, W), "gray16le" uint16 (H, W),
+                "rgb24" uint8 (H, W, 3).
+            options: for the encoder, over the defaults for libx264.
+            copy_streams: also write the packets of `info.copied`.
+            size_hw: of the pictures; `info.size_hw` unless given.
+
+        Raises:
+            OutputError: the target can not be written, or codec and container do not go together.
+            ClosedPipe: the reader of the pipe has gone.
+        """
+        self._info = info
+        self._pixel_format = pixel_format
+        self.size_hw = size_hw or info.size_hw
+        self.notes: list[str] = []
+        self._count = 0
+        self._file = OutFile(target)
+        self._name = self._file.name
+        try:
+            self._container = self._open_container(container)
+            self._stream = self._add_video(codec, options or {})
+            self._remuxer = Remuxer(self._container, info if copy_streams else None, self.notes)
+            self._add_metadata()
+            self._container.start_encoding()
+            self._file.check()
+        except _FAILURES as error:
+            failure = self._failure(error)
+            self.abort()
+            raise failure from error
+        except BaseException:
+            self.abort()
+            raise
+
+    def write(self, image: Yuv420 | np.ndarray, pts: int, packets: Sequence[Any] = ()) -> None:
+        """Encode one picture, and copy the packets that came with it.
+
+        Args:
+            image: as `pixel_format` says, of size `size_hw`.
+            pts: in `info.time_base`; larger than the one before.
+
+        Raises:
+            OutputError: disk full, device gone. ClosedPipe: nobody reads any more.
+        """
+        frame = self._frame(image)
+        if self._container.format.name in _NO_CLOCK:
+            frame.pts, frame.time_base = self._count, self._stream.time_base
+        else:
+            frame.pts, frame.time_base = pts, self._info.time_base
+        self._count += 1
+        self._mux(self._stream.encode, frame, packets)
+
+    def finish(self, packets: Sequence[Any] = ()) -> None:
+        """Write what the encoder still holds, the last copied packets and the end of the file.
+
+        Raises:
+            OutputError: as for `write`; the file is then not complete.
+        """
+        self._mux(self._stream.encode, None, packets)
+        try:
+            self._container.close()
+            self._file.check()
+            self._file.close()
+        except _FAILURES as error:
+            failure = self._failure(error)
+            self.abort()
+            raise failure from error
+
+    def abort(self) -> None:
+        """Let go of the target without completing it. Idempotent; also fine after `finish`."""
+        self._file.drop()  # PyAV leaves the trailer out when the file is closed already
+        container = getattr(self, "_container", None)
+        if container is not None:
+            try:
+                container.close()
+            except _FAILURES as error:
+                log.debug("%s: %s", self._name, error)
+
+    def _open_container(self, container: str) -> Any:
+        options = {"flush_packets": "1", "max_interleave_delta": str(_FRAGMENT_US)}
+        if container in ("mp4", "mov"):
+            fragments = "hybrid_fragmented" if self._file.seekable() else "frag_keyframe"
+            # delay_moov: only so does a fragmented file start at another time than 0.
+            options["movflags"] = f"{fragments}+delay_moov"
+            options["frag_duration"] = str(_FRAGMENT_US)
+            options["video_track_timescale"] = str(self._info.time_base.denominator)
+        return av.open(
+            self._file,
+            mode="w",
+            format=container,
+            container_options=options,
+            buffer_size=_BUFFER_BYTES,
+        )
+
+    def _add_video(self, codec: str, options: dict[str, str]) -> Any:
+        info = self._info
+        rate = info.rate or _nominal_rate(info)
+        if info.rate is None and self._container.format.name in _NO_CLOCK:
+            self.notes.append(
+                f"{self._container.format.name} has no times: the frames of this variable-rate "
+                f"video are written at {float(rate):g} a second"
+            )
+        if codec not in av.codecs_available:
+            raise OutputError(f"codec '{codec}': not known to this FFmpeg; use libx264")
+        if codec == "libx264":
+            keyint = str(max(1, round(rate * _KEYFRAME_S)))
+            options = {**_X264_DEFAULTS, "g": keyint, **options}
+        stream = self._container.add_stream(codec, rate=rate, options=options)
+        height, width = self.size_hw
+        if codec in _NEEDS_EVEN and self._pixel_format == "yuv420p":
+            height, width = height + height % 2, width + width % 2
+        self._coded_hw = height, width
+        context = stream.codec_context
+        context.width, context.height = width, height
+        context.pix_fmt = self._pixel_format
+        base = 1 / rate if self._container.format.name in _NO_CLOCK else info.time_base
+        context.time_base = stream.time_base = base
+        if info.sample_aspect_ratio not in (0, 1):
+            context.sample_aspect_ratio = info.sample_aspect_ratio
+        if self._pixel_format == "yuv420p":
+            context.colorspace = info.colour.matrix
+            context.color_primaries = info.colour.primaries
+            context.color_trc = info.colour.transfer
+            context.color_range = info.colour.range
+        return stream
+
+    def _add_metadata(self) -> None:
+        if self._container.format.name not in ("yuv4mpegpipe", "rawvideo"):
+            self._container.metadata.update(dict(self._info.metadata))
+
+    def _frame(self, image: Yuv420 | np.ndarray) -> av.VideoFrame:
+        """A new FFmpeg frame with the picture in it, its edge repeated to the coded size."""
+        height, width = self._coded_hw
+        frame = av.VideoFrame(width, height, self._pixel_format)
+        planes = (image.y, image.u, image.v) if isinstance(image, Yuv420) else (image,)
+        for index, picture in enumerate(planes):
+            rows = picture.reshape(picture.shape[0], -1).view(np.uint8)  # (h, bytes of a row)
+            plane: Any = frame.planes[index]
+            lines = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+            lines[: rows.shape[0], : rows.shape[1]] = rows
+            if index == 0 and self._coded_hw != self.size_hw:
+                lines[: rows.shape[0], rows.shape[1] : width] = rows[:, -1:]
+                lines[rows.shape[0] :] = lines[rows.shape[0] - 1]  # chroma has no odd edge
+        return frame
+
+    def _mux(self, encode: Any, frame: av.VideoFrame | None, packets: Sequence[Any]) -> None:
+        try:
+            for packet in encode(frame):
+                self._container.mux(packet)
+            self._remuxer.write(packets)
+            self._file.check()
+        except _FAILURES as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> OutputError:
+        """The error that the user sees; the file knows the real reason when it has one."""
+        cause = self._file.error or error
+        if isinstance(cause, OutputError):
+            return cause
+        if isinstance(cause, BrokenPipeError):
+            return ClosedPipe(f"{self._name}: the reading program has gone; nothing more to write")
+        reason = getattr(cause, "strerror", None) or str(cause)
+        return OutputError(f"{self._name}: {reason}; {advice(cause)}")
+
+
+def _nominal_rate(info: VideoInfo) -> Fraction:
+    """A rate for encoders and formats that must be told one; nobody computes times from it."""
+    if info.frames and info.duration_s:
+        return Fraction(info.frames / info.duration_s).limit_denominator(1001)
+    return Fraction(25)
+
+
+_FAILURES: Final = (av.error.FFmpegError, OSError, ValueError, LookupError)
