@@ -110,7 +110,9 @@ def test_other_yuv_layouts_become_eight_bit_420(clip, pixel_format):
     image = frames[1].image
     assert isinstance(image, Yuv420)
     assert abs(float(image.y[20, 30]) - luma) < 3
-    assert np.abs(image.rgb()[24:44, 40:60].mean((0, 1)) - image.rgb()[24:44, 40:60][0, 0]).max() < 60
+    assert (
+        np.abs(image.rgb()[24:44, 40:60].mean((0, 1)) - image.rgb()[24:44, 40:60][0, 0]).max() < 60
+    )
     if pixel_format == "yuv444p":
         error = np.abs(image.rgb().astype(int) - picture(1).astype(int))
         assert error[12:40, 20:60].mean() < 4
@@ -136,9 +138,7 @@ def test_full_range_bt709_is_told_and_used(clip):
 
 
 def test_ten_bit_full_range_stays_full(clip):
-    path = clip(
-        "f.mkv", codec="ffv1", pixel_format="yuv420p10le", colour=(5, 5, 1, 2), frames=1
-    )
+    path = clip("f.mkv", codec="ffv1", pixel_format="yuv420p10le", colour=(5, 5, 1, 2), frames=1)
     frames, _ = read(path)
     with av.open(str(path)) as container:
         ten_bits = next(container.decode(video=0)).to_ndarray()[:48, :64]

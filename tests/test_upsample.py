@@ -30,7 +30,7 @@ def smooth_noise(seed: int, shape: tuple[int, int, int], sigma: float) -> np.nda
     noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     if sigma:
         noise = np.stack([cv2.GaussianBlur(plane, (0, 0), sigma) for plane in noise])
-        noise /= noise.std()
+        noise /= noise.std() or 1
     return noise
 
 

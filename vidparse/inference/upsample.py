@@ -22,7 +22,7 @@ Positions follow torch's ``interpolate(mode="bilinear", align_corners=False)``: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,6 +33,7 @@ from numpy.typing import DTypeLike
 _BAND_SCORES = 1 << 21  # scores transposed at a time (8 MB), which bounds memory for large inputs
 _BLOCK_VALUES = 1 << 16  # scores or pixels computed at a time, so that they stay in the cache
 _FEW_CLASSES = 32  # up to here a running maximum over class planes beats argmax over nodes
+_CROWDED = 0.1  # of all classes at all pixels: from here on resizing every class is cheaper
 
 
 def upsample_argmax(
@@ -63,13 +64,17 @@ def upsample_argmax(
     if dtype.kind != "u" or len(scores) - 1 > np.iinfo(dtype).max:
         raise ValueError(f"{len(scores)} classes do not fit {dtype}: use a wider unsigned type")
     classes, in_height, in_width = scores.shape
-    planes = np.ascontiguousarray(scores, np.float32).reshape(classes, -1)  # (C, h * w)
+    scores = np.ascontiguousarray(scores, np.float32)
+    if size_hw == (in_height, in_width):
+        return _running_argmax(scores, dtype)
+    planes = scores.reshape(classes, -1)  # (C, h * w)
     y_axis, x_axis = _axis(in_height, size_hw[0]), _axis(in_width, size_hw[1])
     ids = np.empty(size_hw, dtype)
     for y_band in _bands(y_axis, max(1, _BAND_SCORES // (classes * in_width))):
         first, last = int(y_band.before[0]), int(y_band.after[-1])
         band = planes[:, first * in_width : (last + 1) * in_width]  # (C, h' * w)
-        _paint(ids, band, first, y_band, x_axis)
+        if not _paint(ids, band, first, y_band, x_axis):
+            return _running_argmax(_resized_planes(scores, size_hw), dtype)
     return ids
 
 
@@ -122,10 +127,11 @@ def _bands(axis: _Axis, max_nodes: int) -> Iterator[_Axis]:
         start = run.stop
 
 
-def _paint(ids: np.ndarray, band: np.ndarray, first: int, y: _Axis, x: _Axis) -> None:
+def _paint(ids: np.ndarray, band: np.ndarray, first: int, y: _Axis, x: _Axis) -> bool:
     """Write the rows of `ids` (H, W) that lie in the cells of `y`.
 
     band: scores (C, h' * w) of the node rows first, first + 1, ..., first + h' - 1.
+    Returns False, with nothing written, when so many classes meet that this would not pay.
     """
     # One node's scores side by side, so that looking at a node is one contiguous read.
     nodes = cv2.transpose(band)  # (h' * w, C)
@@ -146,12 +152,15 @@ def _paint(ids: np.ndarray, band: np.ndarray, first: int, y: _Axis, x: _Axis) ->
     if not len(row):
         for position in y.position:
             ids[position] = sheet
-        return
+        return True
     cells = _mixed_cells(nodes, winner, np.stack([node[mixed] for node in corners]))
+    if len(cells.class_id) > _CROWDED * len(band) * mixed.size:
+        return False
     row, column = row[cells.order], column[cells.order]
     inside = _ids_inside(nodes, cells, y.weight[:, row], x.weight[:, column], ids.dtype)
     target = row * sheet.shape[1] + x.position[:, column]  # (Px, n)
     _sweep(ids, y, sheet, target.reshape(-1), inside.reshape(len(inside), -1))
+    return True
 
 
 def _sweep(
@@ -180,14 +189,29 @@ def _node_winners(planes: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     """Argmax over classes (n,), lowest id on ties, of the same scores as (C, n) and as (n, C)."""
     if len(planes) > _FEW_CLASSES:
         return nodes.argmax(axis=1)
-    best = planes[0].copy()
-    winner = np.zeros(len(best), np.uint8)
-    for class_id, plane in enumerate(planes[1:], 1):
-        wins = (plane > best).view(np.uint8)
-        wins *= class_id
-        np.maximum(winner, wins, out=winner)  # ids ascend: the latest winner is the greatest id
+    return _running_argmax(planes, np.dtype(np.uint8))
+
+
+def _running_argmax(planes: Iterable[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """Argmax, lowest id on ties, over the score planes of class 0, 1, ...: two planes of memory."""
+    planes = iter(planes)
+    best = next(planes).copy()
+    wins = np.empty(best.shape, bool)
+    winner, winning_id = np.zeros(best.shape, dtype), np.empty(best.shape, dtype)
+    for class_id, plane in enumerate(planes, 1):
+        np.greater(plane, best, out=wins)
+        np.multiply(wins.view(np.uint8), dtype.type(class_id), out=winning_id)
+        np.maximum(winner, winning_id, out=winner)  # ids ascend: the latest winner's is greatest
         np.maximum(best, plane, out=best)
     return winner
+
+
+def _resized_planes(scores: np.ndarray, size_hw: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Each class plane (H, W) in turn, in one and the same array."""
+    plane = np.empty(size_hw, np.float32)
+    for nodes in scores:
+        small = np.maximum(nodes, np.float32(-1e30))  # between two -inf lies a NaN
+        yield cv2.resize(small, plane.shape[::-1], dst=plane, interpolation=cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class Crowd:
     def quads(self, time_s: float, camera: Camera) -> Quads:
         """Everything that may be in view."""
         places = self._places(time_s)
-        people = pose_people(self.bank, self._people, places, camera.position)
+        people = pose_people(self.bank, self._people, places, camera)
         backdrop = self._backdrop.shifted(camera.position * (1, 0, 1))
         return join([backdrop, *self._ground(float(camera.position[2])), self._static, people])
 

@@ -9,23 +9,24 @@ from vidparse.scenes.view import View
 _ROWS_AT_ONCE = 48  # keeps the temporaries in the processor's cache
 
 
-def flow_between(now: View, after: View, ranks: np.ndarray) -> np.ndarray:
-    """Where each pixel's surface point is in the next view; displacements float32 (2, H, W).
+def flow_between(now: View, after: View, ranks: np.ndarray, step: int = 1) -> np.ndarray:
+    """Where surface points are in the next view; displacements in pixels, float32 (2, h, w).
 
-    ranks: of `now`, uint16 (H, W).
+    ranks: of `now`, uint16 (H, W). step: 1, or 2 for every second row and column only.
     """
     height, width = ranks.shape
-    table = _rank_motions(now, after)  # (R, 9)
-    x = (np.arange(width, dtype=np.float32) - np.float32((width - 1) / 2))[None]
-    flow = np.empty((2, height, width), np.float32)
-    for top in range(0, height, _ROWS_AT_ONCE):
-        part = ranks[top : top + _ROWS_AT_ONCE]
-        y = np.arange(top, top + len(part), dtype=np.float32)[:, None]
-        y -= np.float32((height - 1) / 2)
-        m = [np.take(column, part) for column in table]  # nine of (h, w)
-        scale = 1 / (m[6] * x + m[7] * y + m[8])
-        flow[0, top : top + len(part)] = (m[0] * x + m[1] * y + m[2]) * scale - x
-        flow[1, top : top + len(part)] = (m[3] * x + m[4] * y + m[5]) * scale - y
+    ranks = ranks[::step, ::step]
+    table = _rank_motions(now, after)  # (9, R)
+    x = (np.arange(0, width, step, dtype=np.float32) - np.float32((width - 1) / 2))[None]
+    y = (np.arange(0, height, step, dtype=np.float32) - np.float32((height - 1) / 2))[:, None]
+    flow = np.empty((2, *ranks.shape), np.float32)
+    for top in range(0, len(ranks), _ROWS_AT_ONCE):
+        rows = slice(top, top + _ROWS_AT_ONCE)
+        part = ranks[rows].astype(np.intp)
+        m = [np.take(column, part) for column in table]  # nine of (rows, w)
+        scale = 1 / (m[6] * x + m[7] * y[rows] + m[8])
+        flow[0, rows] = (m[0] * x + m[1] * y[rows] + m[2]) * scale - x
+        flow[1, rows] = (m[3] * x + m[4] * y[rows] + m[5]) * scale - y[rows]
     return flow
 
 

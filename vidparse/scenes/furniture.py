@@ -202,8 +202,12 @@ def bollards(bank: TextureBank, x: float, z: np.ndarray, surface: int) -> Quads:
 def fence_along(
     bank: TextureBank, texture: int, x: float, z: float, length: float, height: float,
     surface: int, layer: int = LAYER_THINGS, class_id: int = FENCE, foot: float = 0.1,
+    solid_top: float = 1.0,
 ) -> Quads:  # fmt: skip
-    """A fence that runs along the street from z to z + length. One surface number."""
+    """A fence that runs along the street from z to z + length. One surface number.
+
+    Nothing shows through it below `solid_top`, a share of its height counted from the top.
+    """
     start, run = (z, length) if x < 0 else (z + length, -length)
     return make_quads(
         np.array([[x, foot + height, start]]),
@@ -211,4 +215,5 @@ def fence_along(
         np.array([[0.0, -height, 0.0]]),
         texture=texture, surface=surface, class_id=class_id, layer=layer,
         anchor=np.array([x, 0.0, z]), light=1.0 if x < 0 else 0.82,
+        solid=(0.0, solid_top, 1.0 if solid_top < 1 else 0.0, 1.0),
     )  # fmt: skip

@@ -24,11 +24,12 @@ from vidparse.scenes.textures import Sheet, Texture, TextureBank, soft_noise
 
 PERIOD_M = 36.0
 KERB_M = 0.12
+_VERGE_M = 24.0  # width of the grass behind the building line
 _TEXELS_PER_M = 56
-# Depths at which the ground is cut into strips, so that each has a texture of the right size.
-_STRIPS_M = np.concatenate(
-    [[NEAR_M, 4.0], 4.0 * 2 ** np.arange(0.5, 2.4, 0.5), 16 * 2 ** np.arange(0.2, 3.4, 0.2), [420.0]]
-)
+# Depths at which the ground is cut into strips, so that each has a texture of the right size and
+# a haze of its own: fine ones for the road, which is seen best, coarse ones for the rest.
+_ROAD_CUTS_M = np.concatenate([[NEAR_M, 4.0, 8.0], 16 * 2 ** np.arange(0, 3.4, 0.3), [420.0]])
+_SIDE_CUTS_M = np.concatenate([[NEAR_M, 4.0, 8.0], 16 * 2 ** np.arange(0, 3.3, 0.6), [420.0]])
 _LENGTHEN = 1.02  # strips overlap by this much, so that no seam shows
 
 
@@ -156,16 +157,15 @@ def lay_strip(
     surface: int,
     class_id: int,
     layer: int,
-    end_z: float = np.inf,
+    cuts_m: np.ndarray = _SIDE_CUTS_M,
 ) -> Quads:
     """Level ground between two lines along the street, in pieces from far to near.
 
     texture_m: (width, length) in metres after which the texture repeats; its left edge lies on
     x_left.
     """
-    near = camera_z + _STRIPS_M[-2::-1]
-    far = np.minimum(camera_z + _STRIPS_M[:0:-1] * _LENGTHEN, end_z)
-    near = np.minimum(near, far - 0.01)
+    near = camera_z + cuts_m[-2::-1]
+    far = camera_z + cuts_m[:0:-1] * _LENGTHEN
     zero, length = np.zeros_like(near), far - near
     width = x_right - x_left
     origin = np.stack([zero + x_left, zero + y, far], 1)
@@ -187,8 +187,8 @@ def lay_strip(
 
 def lay_kerb(camera_z: float, x: float, *, texture: int, surface: int, layer: int) -> Quads:
     """The upright face of a kerb at `x`, looking at the middle of the street (x = 0)."""
-    near = camera_z + _STRIPS_M[-2::-1]
-    far = camera_z + _STRIPS_M[:0:-1] * _LENGTHEN
+    near = camera_z + _SIDE_CUTS_M[-2::-1]
+    far = camera_z + _SIDE_CUTS_M[:0:-1] * _LENGTHEN
     start, end = (near, far) if x < 0 else (far, near)  # seen from the road, left to right
     zero, period = np.zeros_like(near), PERIOD_M / 3
     return make_quads(
@@ -217,6 +217,7 @@ def street_ground(bank: TextureBank, seed: int, half_road_m: float, walk_m: floa
             lay_strip(
                 camera_z, -half_road_m, half_road_m, 0.0, texture=road, layer=LAYER_ROAD,
                 texture_m=(2 * half_road_m, PERIOD_M), surface=10, class_id=ROAD,
+                cuts_m=_ROAD_CUTS_M,
             )
         ]  # fmt: skip
         for i, side in enumerate((-1, 1)):
@@ -233,12 +234,13 @@ def street_ground(bank: TextureBank, seed: int, half_road_m: float, walk_m: floa
                     texture_m=(walk_m, PERIOD_M / 3), surface=14 + i, class_id=PAVEMENT,
                 )
             )  # fmt: skip
-        parts.append(
-            lay_strip(
-                camera_z, -60.0, 60.0, KERB_M - 0.02, texture=grass, texture_m=(12.0, 12.0),
-                surface=16, class_id=TREE, layer=LAYER_VERGE,
-            )
-        )  # fmt: skip
+            inner_x, outer_x = sorted((side * outer, side * (outer + _VERGE_M)))
+            parts.append(
+                lay_strip(
+                    camera_z, inner_x, outer_x, KERB_M, texture=grass, texture_m=(12.0, 12.0),
+                    surface=16 + i, class_id=TREE, layer=LAYER_VERGE + i,
+                )
+            )  # fmt: skip
         return parts
 
     return lay

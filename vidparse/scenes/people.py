@@ -19,10 +19,18 @@ from vidparse.scenes.quads import (
     join,
     make_quads,
 )
+from vidparse.scenes.camera import Camera
 from vidparse.scenes.textures import TextureBank
 from vidparse.scenes.vehicles import add_soft_shadow
 
 SURFACES = 24  # surface numbers a person takes
+_DETAIL_PX = 40  # people who look smaller have stiff legs and arms
+# What a stiff limb of somebody far away replaces, and what is left of the body then.
+_CONTINUED = {
+    "thigh left": "shin left", "thigh right": "shin right",
+    "arm left": "forearm left", "arm right": "forearm right",
+}  # fmt: skip
+_ALWAYS = ("torso", "head", "thigh", "arm")
 _UP = np.array([0.0, 1.0, 0.0])
 
 
@@ -55,7 +63,7 @@ class Places:
 
 
 def pose_people(
-    bank: TextureBank, people: People, places: Places, camera_position: np.ndarray
+    bank: TextureBank, people: People, places: Places, camera: Camera
 ) -> Quads:
     """Quads of everybody, walkers before cyclists."""
     parts = []
@@ -66,9 +74,9 @@ def pose_people(
             where = Places(*(getattr(places, f.name)[rows] for f in fields(Places)))
             pose = _cyclist_joints if cycling else _walker_joints
             limbs = pose(who, where)
-            parts.append(_strips(bank, who, where, limbs, camera_position, cycling))
+            parts.append(_strips(bank, who, where, limbs, camera, cycling))
             if cycling:
-                parts.append(_bicycles(bank, who, where, camera_position))
+                parts.append(_bicycles(bank, who, where, camera.position))
             parts.append(_shadows(bank, who, where, cycling))
     return join(parts)
 
@@ -167,12 +175,14 @@ def _strips(
     people: People,
     places: Places,
     limbs: dict[str, tuple[np.ndarray, ...]],
-    camera_position: np.ndarray,
+    camera: Camera,
     cycling: bool,
 ) -> Quads:
     ahead, right = _axes(places.heading)
-    sight = places.feet - camera_position
-    sight = sight / np.linalg.norm(sight, axis=1, keepdims=True)
+    sight = places.feet - camera.position
+    distance = np.linalg.norm(sight, axis=1, keepdims=True)
+    sight = sight / distance
+    small = distance > 1.75 * camera.focal_px / _DETAIL_PX  # (P, 1)
     facing = (ahead * sight).sum(1)  # 1: seen from behind, -1: from the front
     side_on = np.sqrt(np.clip(1 - facing**2, 0, 1))
     to_right = (right * sight).sum(1) < 0  # we see the right side of the body
@@ -185,9 +195,11 @@ def _strips(
     }
     rows: list[tuple[np.ndarray, ...]] = []
     for number, (part, (start, end, width)) in enumerate(limbs.items()):
+        if part in _CONTINUED:
+            end = np.where(small, limbs[_CONTINUED[part]][1], end)
         wide = broad.get(part, width)
         axis = end - start
-        cross = np.cross(axis, start - camera_position)
+        cross = np.cross(axis, start - camera.position)
         cross /= np.linalg.norm(cross, axis=1, keepdims=True)
         overlap = 0.0 if part in broad else 0.12
         origin = start - overlap * axis - cross * wide[:, None] / 2
@@ -201,13 +213,15 @@ def _strips(
         )  # fmt: skip
     columns = [np.stack(column) for column in zip(*rows, strict=True)]  # (parts, P, ...)
     count = len(rows)
+    kept = np.array([part.split()[0] in _ALWAYS for part in limbs])[:, None] | ~small[:, 0]
     origin, across, down = (column.reshape(-1, 3) for column in columns[:3])
-    return make_quads(
+    quads = make_quads(
         origin, across, down, texture=columns[3].ravel(), surface=columns[4].ravel(),
         class_id=BICYCLIST if cycling else PEDESTRIAN, instance=np.tile(people.instance, count),
         layer=LAYER_THINGS, anchor=np.tile(places.feet, (count, 1)), order=columns[5].ravel(),
         moving=True,
     )  # fmt: skip
+    return quads.take(np.flatnonzero(kept.ravel()))
 
 
 def _bicycles(

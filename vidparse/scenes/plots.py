@@ -62,34 +62,36 @@ def _house(
     height, rise = facades.facade_height_m(storeys), _ROOF_RISE_M
     back = side * _HOUSE_DEPTH_M
     near = np.array([x, 0.0, z])
-    rows = []  # origin, across, down, texture, light, facing
+    rows = []  # origin, across, down, texture, light, facing, solid
     if rng.random() < 0.7:
         rows.append(((x + back / 2 - 0.6, height + rise + 1.2, z + 0.6), (1.2, 0, 0), (0, -2.2, 0),
-                     facades.add_chimney(bank, front % 3), 0.95, 0))  # fmt: skip
+                     facades.add_chimney(bank, front % 3), 0.95, 0, (0, 0, 0, 0)))  # fmt: skip
     start, run = (z, width + 0.04) if side < 0 else (z + width + 0.04, -width - 0.04)
     rows.append(((x + back / 2, height + rise, start), (0, 0, run), (-back / 2, -rise, 0),
-                 facades.add_roof(bank, front % 3), 1.05 if side < 0 else 0.85, 1))  # fmt: skip
+                 facades.add_roof(bank, front % 3), 1.05 if side < 0 else 0.85, 1,
+                 (0, 0, 1, 1)))  # fmt: skip
     if gable_shows:
         left = min(x, x + back)
         wall = facades.add_gable(bank, front, _HOUSE_DEPTH_M, height, rise)
         rows.append(((left, height + rise, z), (_HOUSE_DEPTH_M, 0, 0), (0, -height - rise, 0),
-                     wall, 0.92, 1))  # fmt: skip
+                     wall, 0.92, 1, (0, rise / (height + rise), 1, 1)))  # fmt: skip
     facade = facades.add_facade(bank, front, width, storeys, shop)
     rows.append(((x, height + KERB_M, start), (0, 0, run), (0, -height, 0), facade,
-                 1.06 if side < 0 else 0.74, 1))  # fmt: skip
+                 1.06 if side < 0 else 0.74, 1, (0, 0, 1, 1)))  # fmt: skip
     _add_rows(cell, rows, near)
     if side > 0:
         _cast_shadow(cell, x, z, width, height)
 
 
 def _add_rows(cell: Cell, rows: list[tuple], anchor: np.ndarray) -> None:
-    origin, across, down, texture, light, facing = zip(*rows, strict=True)
+    origin, across, down, texture, light, facing, solid = zip(*rows, strict=True)
     count = len(rows)
     cell.parts.append(
         make_quads(
             np.array(origin), np.array(across), np.array(down), texture=texture,
             surface=cell.surfaces(count) + np.arange(count), class_id=BUILDING, layer=LAYER_PLOTS,
             anchor=anchor, order=np.arange(count) * 1.0, light=np.array(light), facing=facing,
+            solid=np.array(solid, np.float64),
         )
     )  # fmt: skip
 
@@ -121,12 +123,12 @@ def _garden(cell: Cell, side: int, z: float, width: float, outer_m: float) -> No
         hedge = add_hedge(bank, int(rng.integers(3)))
         cell.parts.append(
             fence_along(bank, hedge, x, z + 0.2, width - 0.6, rng.uniform(1.1, 1.7),
-                        cell.surfaces(1), LAYER_PLOTS, TREE)
+                        cell.surfaces(1), LAYER_PLOTS, TREE, solid_top=0.3)
         )  # fmt: skip
     else:
         boards = add_boards(bank, int(rng.integers(3)))
         cell.parts.append(
-            fence_along(bank, boards, x, z, width, 1.5, cell.surfaces(1), LAYER_PLOTS)
+            fence_along(bank, boards, x, z, width, 1.5, cell.surfaces(1), LAYER_PLOTS, solid_top=0.1)
         )
     if rng.random() < 0.6:
         cell.parts.append(
@@ -148,7 +150,7 @@ def _park(cell: Cell, side: int, z: float, outer_m: float) -> None:
     for i in range(2):
         cell.parts.append(
             fence_along(bank, far, x + side * 12, z + 6 * i, 6.2, 2.6, cell.surfaces(1),
-                        LAYER_PLOTS, TREE)
+                        LAYER_PLOTS, TREE, solid_top=0.3)
         )  # fmt: skip
     railing = add_railing(bank, 1)
     for i in range(4):

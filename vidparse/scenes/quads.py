@@ -10,10 +10,10 @@ import numpy as np
 # CamVid-11 ids (vidparse.labels "camvid").
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
 
-# Painting order, back to front. A ground surface has a layer to itself, so that its pieces follow
-# each other and count as one surface.
-LAYER_SKY, LAYER_SKYLINE, LAYER_VERGE, LAYER_ROAD = 0, 1, 2, 3
-LAYER_KERB, LAYER_PAVEMENT, LAYER_SHADOW, LAYER_PLOTS, LAYER_THINGS = 4, 6, 8, 9, 10
+# Painting order, back to front. A ground surface has a layer to itself (left and right count as
+# two), so that its pieces follow each other and count as one surface.
+LAYER_SKY, LAYER_SKYLINE, LAYER_VERGE, LAYER_ROAD = 0, 1, 2, 4
+LAYER_KERB, LAYER_PAVEMENT, LAYER_SHADOW, LAYER_PLOTS, LAYER_THINGS = 5, 7, 9, 10, 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Quads:
     facing: np.ndarray  # int8 (N,): 1 seen where across x down reads like print, -1 mirrored, 0 both
     moving: np.ndarray  # bool (N,): placed anew in every frame
     shadow: np.ndarray  # bool (N,): darkens what is there, has no class of its own
+    solid: np.ndarray  # float64 (N, 4): s0, t0, s1, t1 of the part that hides what is behind it
     tiling: np.ndarray  # float64 (N, 4): texture x = s * [0] + [1], y = t * [2] + [3]; 1 0 1 0
 
     def __len__(self) -> int:
@@ -64,6 +65,7 @@ def make_quads(
     facing: np.ndarray | Sequence[int] | int = 0,
     moving: bool = False,
     shadow: np.ndarray | bool = False,
+    solid: np.ndarray | tuple[float, ...] = (0.0, 0.0, 0.0, 0.0),
     tiling: np.ndarray | tuple[float, ...] = (1.0, 0.0, 1.0, 0.0),
 ) -> Quads:
     """Quads from arrays (N, 3) and from columns (N,) or one value for all."""
@@ -88,6 +90,7 @@ def make_quads(
         facing=column(facing, np.int8),
         moving=column(moving, np.bool_),
         shadow=column(shadow, np.bool_),
+        solid=column(solid, np.float64, 4),
         tiling=column(tiling, np.float64, 4),
     )
 

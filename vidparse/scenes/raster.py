@@ -1,4 +1,4 @@
-"""Painting a view, back to front: colours with soft edges, and which surface owns each pixel."""
+"""Painting a view, back to front: which surface owns each pixel, and colours with soft edges."""
 
 from __future__ import annotations
 
@@ -12,53 +12,55 @@ _SUBPIXEL_BITS = 4
 _HALF = 127  # a surface owns a pixel that it covers by more than half
 
 
-def paint(view: View, bank: TextureBank) -> tuple[np.ndarray, np.ndarray]:
-    """RGBA uint8 (H, W, 4), and the rank of the frontmost surface, uint16 (H, W), 0 = none."""
-    canvas = np.zeros((*view.camera.size_hw, 4), np.uint8)
-    ranks = np.zeros(view.camera.size_hw, np.uint16)
-    rows = zip(
-        view.variant.tolist(), view.box.tolist(), view.rank.tolist(), view.warp, view.outline,
-        strict=True,
-    )  # fmt: skip
-    for variant, (x0, y0, x1, y1), rank, warp, outline in rows:
-        tiled = bank[variant[0]].tiled
-        layer = cv2.warpPerspective(
-            bank.variant(*variant), warp, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_WRAP if tiled else cv2.BORDER_CONSTANT,
-        )  # fmt: skip
-        if outline is not None:
-            mask = _mask(outline, x0, y0, layer.shape[:2])
-            layer = cv2.multiply(layer, cv2.merge((mask, mask, mask, mask)), scale=1 / 255)
-        alpha = cv2.extractChannel(layer, 3)
-        clear = cv2.bitwise_not(alpha)
-        target = canvas[y0:y1, x0:x1]
-        cv2.multiply(target, cv2.merge((clear, clear, clear, clear)), target, scale=1 / 255)
-        cv2.add(target, layer, target)
-        if rank:
-            np.putmask(ranks[y0:y1, x0:x1], alpha > _HALF, rank)
-    return canvas, ranks
-
-
 def paint_ranks(view: View, bank: TextureBank) -> np.ndarray:
-    """The second result of `paint` alone, without the cost of colours."""
+    """The rank of the surface in front at each pixel, uint16 (H, W), 0 = none."""
     ranks = np.zeros(view.camera.size_hw, np.uint16)
     rows = zip(
         view.variant.tolist(), view.box.tolist(), view.rank.tolist(), view.warp, view.outline,
         strict=True,
     )  # fmt: skip
-    for variant, (x0, y0, x1, y1), rank, warp, outline in rows:
+    for (texture, level_x, level_y, _, _), (x0, y0, x1, y1), rank, warp, outline in rows:
         if not rank:
             continue
         size = x1 - x0, y1 - y0
-        if bank[variant[0]].tiled and outline is not None:
+        if bank.is_tiled(texture) and outline is not None:
             alpha = _mask(outline, x0, y0, (size[1], size[0]))
         else:
-            coverage = bank.coverage(*variant[:3])
+            coverage = bank.coverage(texture, level_x, level_y)
             alpha = cv2.warpPerspective(coverage, warp, size, flags=cv2.INTER_LINEAR)
             if outline is not None:
-                alpha = cv2.min(alpha, _mask(outline, x0, y0, alpha.shape))
+                alpha = cv2.min(alpha, _mask(outline, x0, y0, (size[1], size[0])))
         np.putmask(ranks[y0:y1, x0:x1], alpha > _HALF, rank)
     return ranks
+
+
+def paint_colours(view: View, bank: TextureBank, ranks: np.ndarray) -> np.ndarray:
+    """RGBA uint8 (H, W, 4) of what `ranks` of the same view shows to be in sight."""
+    canvas = np.zeros((*view.camera.size_hw, 4), np.uint8)
+    count = int(view.rank.max(initial=0)) + 1
+    owned = cv2.calcHist([ranks], [0], None, [count], [0, count]).ravel()  # pixels of each rank
+    rows = np.flatnonzero((owned[view.rank] > 0) | view.quads.shadow)
+    columns = zip(
+        rows.tolist(), view.variant[rows].tolist(), view.box[rows].tolist(), view.warp[rows],
+        strict=True,
+    )  # fmt: skip
+    for row, variant, (x0, y0, x1, y1), warp in columns:
+        pixels, border = bank.variant(*variant), cv2.BORDER_CONSTANT
+        if bank.is_tiled(variant[0]):
+            pixels, warp = _unrolled(pixels, warp, view.quads.tiling[row])
+            border = cv2.BORDER_REPLICATE
+        layer = cv2.warpPerspective(
+            pixels, warp, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR, borderMode=border
+        )
+        outline = view.outline[row]
+        if outline is not None:
+            mask = _mask(outline, x0, y0, layer.shape[:2])
+            layer = cv2.multiply(layer, cv2.merge((mask, mask, mask, mask)), scale=1 / 255)
+        clear = cv2.bitwise_not(cv2.extractChannel(layer, 3))
+        target = canvas[y0:y1, x0:x1]
+        cv2.multiply(target, cv2.merge((clear, clear, clear, clear)), target, scale=1 / 255)
+        cv2.add(target, layer, target)
+    return canvas
 
 
 def _mask(outline: np.ndarray, x0: int, y0: int, size_hw: tuple[int, int]) -> np.ndarray:
@@ -67,3 +69,29 @@ def _mask(outline: np.ndarray, x0: int, y0: int, size_hw: tuple[int, int]) -> np
     points = np.clip((outline - (x0, y0)) * 2**_SUBPIXEL_BITS, -(2**26), 2**26)
     cv2.fillConvexPoly(mask, np.int32(np.round(points)), 255, cv2.LINE_AA, _SUBPIXEL_BITS)
     return mask
+
+
+def _unrolled(
+    pixels: np.ndarray, warp: np.ndarray, tiling: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an endless texture that one quad shows, and the warp that fits it.
+
+    Far cheaper than to let OpenCV wrap round at each pixel, and often no copy at all.
+    """
+    start = [0, 0]
+    for axis in (0, 1):
+        size = pixels.shape[1 - axis]
+        scale, offset = float(tiling[2 * axis]), float(tiling[2 * axis + 1]) % 1.0
+        if scale == 1.0 and offset == 0.0:
+            continue  # as wide as the texture: its own border will do
+        low = int(np.floor(min(offset, offset + scale) * size)) - 2
+        high = int(np.ceil(max(offset, offset + scale) * size)) + 2
+        start[axis], shift = low, low % size
+        if shift + high - low <= size:
+            part = slice(shift, shift + high - low)
+            pixels = pixels[part] if axis else pixels[:, part]
+        else:
+            pixels = np.take(pixels, np.arange(low, high), axis=1 - axis, mode="wrap")
+    shifted = warp.copy()
+    shifted[:, 2] += warp[:, 0] * start[0] + warp[:, 1] * start[1]
+    return pixels, shifted

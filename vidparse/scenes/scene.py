@@ -9,8 +9,8 @@ import numpy as np
 
 from vidparse.scenes.crowd import Crowd
 from vidparse.scenes.flow import flow_between, flow_is_valid
-from vidparse.scenes.lens import Lens, motion_blur
-from vidparse.scenes.raster import paint, paint_ranks
+from vidparse.scenes.lens import BLUR_STEP, Lens, motion_blur
+from vidparse.scenes.raster import paint_colours, paint_ranks
 from vidparse.scenes.spec import SceneSpec
 from vidparse.scenes.street import Street
 from vidparse.scenes.view import View, see
@@ -18,7 +18,7 @@ from vidparse.scenes.view import View, see
 LABELS = "camvid"  # the label set of `SceneFrame.classes`
 _VOID = 255
 _WORLDS = {"street": Street, "crowd": Crowd}
-_VIEWS_KEPT = 3
+_FRAMES_KEPT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Scene:
         self._world = _WORLDS[spec.name](spec)
         self._lens = Lens(spec.size_hw, spec.seed)
         self._views: OrderedDict[int, View] = OrderedDict()
+        self._ranks: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def __len__(self) -> int:
         return self.spec.frames
@@ -53,11 +54,10 @@ class Scene:
         """
         self._check(index)
         now, after = self._view(index), self._view(index + 1)
-        canvas, ranks = paint(now, self._world.bank)
+        ranks, ranks_after = self._ranks_of(index), self._ranks_of(index + 1)
         flow = flow_between(now, after, ranks)
-        rgb = self._lens.expose(motion_blur(canvas, flow), index)
-        ranks_after = paint_ranks(after, self._world.bank)
         valid = flow_is_valid(now, after, ranks, ranks_after, flow)
+        rgb = self._expose(index, now, ranks, flow[:, ::BLUR_STEP, ::BLUR_STEP])
         count = int(now.rank.max(initial=0)) + 1
         classes, instances = np.full(count, _VOID, np.uint8), np.zeros(count, np.uint16)
         solid = np.flatnonzero(now.rank)
@@ -70,9 +70,12 @@ class Scene:
     def picture(self, index: int) -> np.ndarray:
         """`render(index).rgb` for less work."""
         self._check(index)
-        now, after = self._view(index), self._view(index + 1)
-        canvas, ranks = paint(now, self._world.bank)
-        return self._lens.expose(motion_blur(canvas, flow_between(now, after, ranks)), index)
+        now, after, ranks = self._view(index), self._view(index + 1), self._ranks_of(index)
+        return self._expose(index, now, ranks, flow_between(now, after, ranks, BLUR_STEP))
+
+    def _expose(self, index: int, view: View, ranks: np.ndarray, flow: np.ndarray) -> np.ndarray:
+        canvas = paint_colours(view, self._world.bank, ranks)
+        return self._lens.expose(motion_blur(canvas, flow), index)
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self.spec.frames:
@@ -84,6 +87,13 @@ class Scene:
             camera = self._world.camera(time_s)
             quads = self._world.quads(time_s, camera)
             self._views[index] = see(quads, camera, self._world.bank)
-            if len(self._views) > _VIEWS_KEPT:
+            if len(self._views) > _FRAMES_KEPT:
                 self._views.popitem(last=False)
         return self._views[index]
+
+    def _ranks_of(self, index: int) -> np.ndarray:
+        if index not in self._ranks:
+            self._ranks[index] = paint_ranks(self._view(index), self._world.bank)
+            if len(self._ranks) > _FRAMES_KEPT:
+                self._ranks.popitem(last=False)
+        return self._ranks[index]

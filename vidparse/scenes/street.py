@@ -134,7 +134,7 @@ class Street:
         x = columns["x"][rows]
         feet = np.stack([x, np.where(np.abs(x) > HALF_ROAD_M, KERB_M, 0.0), z[rows]], 1)
         places = Places(feet, columns["heading"][rows], columns["speed"][rows], travelled[rows])
-        return pose_people(self.bank, people.take(rows), places, camera.position)
+        return pose_people(self.bank, people.take(rows), places, camera)
 
     def _cell(self, number: int) -> tuple[Quads, _Movers]:
         if number in self._cells:

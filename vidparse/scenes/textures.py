@@ -129,6 +129,9 @@ class TextureBank:
             self._made[number] = self._makers[number]()
         return self._made[number]
 
+    def is_tiled(self, number: int) -> bool:
+        return self[number].tiled
+
     def variant(
         self, number: int, level_x: int, level_y: int, haze: int, light: int
     ) -> np.ndarray:

@@ -16,8 +16,8 @@ PAINTS = (
 _TEXELS_PER_M = 64
 _GLASS = (38, 46, 54)
 _TYRE = (26, 26, 28)
-FACES = 10  # a car takes FACES + 1 surface numbers, the last for its shadow
-_FACING = (1, -1, 1, 1, 1, -1, 1, -1, 1, 1)  # as in _local_faces: which side of a face shows
+FACES = 12  # a car takes FACES + 1 surface numbers, the last for its shadow
+_FACING = (0, 0, 1, -1, 1, 1, 1, -1, 1, -1, 1, 1)  # as in _local_faces: which side of a face shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,11 @@ BODIES = (
     Body(5.00, 1.95, 1.10, 2.05, (0.02, 0.12, 3.55, 4.30), 1.02, 0.0, 1),  # van
 )
 _TUMBLE = 0.17  # how far the cabin leans in at the roof
+_CABIN_OVERLAP_M = 0.05  # the cabin's sides reach below the belt, so that no gap shows
+
+
+def _axles(body: Body) -> tuple[float, float]:
+    return 0.18 * body.length + 0.05, 0.80 * body.length
 
 
 def _lit(paint: np.ndarray, factor: float) -> np.ndarray:
@@ -52,10 +57,10 @@ def _bodyside(body: Body, paint: np.ndarray) -> Texture:
     sheet = Sheet(body.length, body.belt, _TEXELS_PER_M)
     flip = body.belt
     sill, arch = 0.22, 0.33
-    axles = (0.18 * body.length + 0.05, 0.80 * body.length)
+    axles = _axles(body)
     front = body.length
     outline = [
-        (0.02, flip - 0.4), (0.0, flip - 0.7), (0.06, 0.02), (body.cabin[3], 0.0),
+        (0.02, flip - 0.4), (0.0, flip - 0.7), (0.03, 0.0), (body.cabin[3], 0.0),
         (front - 0.12, flip - body.nose), (front - 0.01, flip - 0.55), (front - 0.04, flip - sill),
         (0.06, flip - sill),
     ]  # fmt: skip
@@ -86,9 +91,10 @@ def _cabin_side(body: Body, paint: np.ndarray) -> Texture:
     """Windows and pillars between belt and roof; front at the right; spans the cabin's z."""
     start, length = body.cabin[0], body.cabin[3] - body.cabin[0]
     tall = body.roof - body.belt
-    sheet = Sheet(length, tall, _TEXELS_PER_M)
+    sheet = Sheet(length, tall + _CABIN_OVERLAP_M, _TEXELS_PER_M)
     rear_top, screen_top = body.cabin[1] - start, body.cabin[2] - start
     sheet.polygon([(0, tall), (rear_top, 0), (screen_top, 0), (length, tall)], paint)
+    sheet.rect(0, tall, length, _CABIN_OVERLAP_M, paint)
     van = body.side_windows == 1
     inner_rear = length * 0.62 if van else 0.16
     top = 0.07
@@ -108,16 +114,19 @@ def _cabin_side(body: Body, paint: np.ndarray) -> Texture:
     return sheet.texture()
 
 
-def _wheels_under(sheet: Sheet, width: float, height: float) -> None:
-    for x in (0.08, width - 0.3):
-        sheet.rect(x, height - 0.4, 0.22, 0.4, _TYRE)
-    sheet.rect(0.2, height - 0.34, width - 0.4, 0.2, (20, 20, 22))
+def _under(body: Body) -> Texture:
+    """The two tyres of an axle and the dark below the floor, seen from the end; 0.45 m high."""
+    sheet = Sheet(body.width, 0.45, _TEXELS_PER_M)
+    for x in (0.04, body.width - 0.25):
+        sheet.rect(x, 0, 0.21, 0.44, _TYRE)
+        sheet.rect(x + 0.02, 0.38, 0.17, 0.07, _TYRE)
+    sheet.rect(0.2, 0, body.width - 0.4, 0.3, (14, 14, 15))
+    return sheet.texture()
 
 
 def _rear(body: Body, paint: np.ndarray) -> Texture:
     width, tall = body.width, body.belt
     sheet = Sheet(width, tall, _TEXELS_PER_M)
-    _wheels_under(sheet, width, tall)
     sheet.polygon([(0.0, 0.0), (width, 0.0), (width - 0.0, tall - 0.45), (width - 0.06, tall - 0.24),
                    (0.06, tall - 0.24), (0.0, tall - 0.45)], paint)  # fmt: skip
     sheet.rect(0.02, tall - 0.5, width - 0.04, 0.24, _lit(paint, 0.72))  # bumper
@@ -138,7 +147,6 @@ def _rear(body: Body, paint: np.ndarray) -> Texture:
 def _front(body: Body, paint: np.ndarray) -> Texture:
     width, tall = body.width, body.nose
     sheet = Sheet(width, tall, _TEXELS_PER_M)
-    _wheels_under(sheet, width, tall)
     sheet.polygon([(0.06, 0.0), (width - 0.06, 0.0), (width, 0.1), (width, tall - 0.4),
                    (width - 0.06, tall - 0.2), (0.06, tall - 0.2), (0.0, tall - 0.4), (0.0, 0.1)],
                   paint)  # fmt: skip
@@ -185,11 +193,11 @@ def add_car(bank: TextureBank, kind: int, paint: int) -> dict[str, int]:
     """Texture numbers of a car's faces, by face name."""
     body, colour = BODIES[kind], np.array(PAINTS[paint], np.float64)
     tex = _TEXELS_PER_M
-    cabin_m = body.cabin[3] - body.cabin[0], body.roof - body.belt
+    cabin_m = body.cabin[3] - body.cabin[0], body.roof - body.belt + _CABIN_OVERLAP_M
     sizes = {
         "side": (body.length, body.belt), "cabin": cabin_m, "rear": (body.width, body.belt),
         "front": (body.width, body.nose), "glass": (body.width, 0.7), "screen": (body.width, 0.7),
-        "plain": (0.5, 0.5),
+        "plain": (0.5, 0.5), "under": (body.width, 0.45),
     }  # fmt: skip
     makers = {
         "side": lambda: _bodyside(body, colour),
@@ -199,6 +207,7 @@ def add_car(bank: TextureBank, kind: int, paint: int) -> dict[str, int]:
         "glass": lambda: _screen(body, colour, True),
         "screen": lambda: _screen(body, colour, False),
         "plain": lambda: _plain(colour),
+        "under": lambda: _under(body),
     }
     return {
         face: bank.add(
@@ -209,7 +218,7 @@ def add_car(bank: TextureBank, kind: int, paint: int) -> dict[str, int]:
 
 
 def add_soft_shadow(bank: TextureBank) -> int:
-    """Darkness fading outwards; black with an alpha up to 0.7."""
+    """Darkness fading outwards; black with an alpha up to 0.84."""
     return bank.add("soft shadow", _soft_shadow, (64, 64))
 
 
@@ -217,8 +226,15 @@ def _soft_shadow() -> Texture:
     x = (np.arange(64) + 0.5) / 32 - 1
     radius = (np.abs(x)[None] ** 3 + np.abs(x)[:, None] ** 3) ** (1 / 3)
     pixels = np.zeros((64, 64, 4), np.uint8)
-    pixels[..., 3] = np.round(178 * np.clip((1.0 - radius) / 0.45, 0, 1) ** 1.2)
+    pixels[..., 3] = np.round(215 * np.clip((1.0 - radius) / 0.45, 0, 1) ** 1.2)
     return Texture(pixels)
+
+
+# The part of a face that surely hides what is behind it.
+_SOLID = {
+    "rear": (0.04, 0.04, 0.96, 0.55), "front": (0.06, 0.1, 0.94, 0.5), "side": (0.1, 0.1, 0.9, 0.5),
+    "glass": (0.12, 0.02, 0.88, 0.98), "screen": (0.12, 0.02, 0.88, 0.98),
+}  # fmt: skip
 
 
 def _local_faces(body: Body) -> list[tuple[str, tuple, tuple, tuple, float]]:
@@ -228,7 +244,10 @@ def _local_faces(body: Body) -> list[tuple[str, tuple, tuple, tuple, float]]:
     tall = body.roof - body.belt
     cabin_len = screen_foot - rear_foot
     boot = max(rear_foot, 0.06)
+    axles, lower = _axles(body), 1 + _CABIN_OVERLAP_M / tall
     return [
+        ("under", (-half, 0.45, axles[0] + 0.28), (2 * half, 0, 0), (0, -0.45, 0), 0.0),
+        ("under", (-half, 0.45, axles[1] - 0.28), (2 * half, 0, 0), (0, -0.45, 0), 0.0),
         ("plain", (-half, body.belt, boot), (2 * half, 0, 0), (0, -0.03, -boot), 1.0),  # boot lid
         ("plain", (half, body.nose, length - 0.12), (-2 * half, 0, 0),
          (0, body.belt - body.nose, screen_foot - length + 0.12), 1.0),  # bonnet, from the front
@@ -237,9 +256,9 @@ def _local_faces(body: Body) -> list[tuple[str, tuple, tuple, tuple, float]]:
         ("side", (half, body.belt, 0), (0, 0, length), (0, -body.belt, 0), 3.0),
         ("side", (-half, body.belt, 0), (0, 0, length), (0, -body.belt, 0), 3.0),
         ("cabin", (half - _TUMBLE, body.roof, rear_foot), (0, 0, cabin_len),
-         (_TUMBLE, -tall, 0), 4.0),
+         (_TUMBLE * lower, -tall * lower, 0), 4.0),
         ("cabin", (-half + _TUMBLE, body.roof, rear_foot), (0, 0, cabin_len),
-         (-_TUMBLE, -tall, 0), 4.0),
+         (-_TUMBLE * lower, -tall * lower, 0), 4.0),
         ("glass", (-half, body.roof, rear_top), (2 * half, 0, 0),
          (0, -tall, rear_foot - rear_top), 5.0),
         ("screen", (half, body.roof, screen_top), (-2 * half, 0, 0),
@@ -261,14 +280,14 @@ def car(
     turn = np.array([1.0, 1.0, 1.0]) if back_to_us else np.array([-1.0, 1.0, -1.0])
     origin = (np.array(origin) - (0, 0, body.length / 2)) * turn + (x, 0.0, z)
     across, down = np.array(across) * turn, np.array(down) * turn
-    normal = np.cross(across, down) * np.array(_FACING)[:, None]
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    normal = np.cross(across, down)
+    normal *= (np.array(_FACING) / np.linalg.norm(normal, axis=1))[:, None]
     light = 0.72 + 0.42 * np.clip((normal * sun).sum(1), 0, 1)
     faces = make_quads(
         origin, across, down, texture=[textures[name] for name in names],
         surface=surface + np.arange(FACES), class_id=CAR, instance=instance, layer=LAYER_THINGS,
         anchor=np.array([x, 0.0, z - body.length / 2]), order=np.array(order), light=light,
-        facing=_FACING, moving=moving,
+        facing=_FACING, moving=moving, solid=[_SOLID.get(name, (0, 0, 0, 0)) for name in names],
     )  # fmt: skip
     shadow = make_quads(
         np.array([[x - body.width * 0.68 + 0.15, 0.01, z + body.length * 0.56]]),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidparse.scenes.camera import NEAR_M, Camera
+from vidparse.scenes.hiding import hidden_rows
 from vidparse.scenes.quads import LAYER_SKYLINE, Quads
 from vidparse.scenes.textures import (
     HAZE_LENGTH_M,
@@ -56,6 +57,11 @@ def see(quads: Quads, camera: Camera, bank: TextureBank) -> View:
     depth = camera.depth(visible.anchor)
     painting = np.lexsort((visible.order, -depth, visible.layer))
     painting = painting[seen[painting]]
+    painting = painting[
+        ~hidden_rows(
+            visible.take(painting), homographies[painting], box[painting], camera.size_hw
+        )
+    ]
 
     visible = visible.take(painting)
     homographies, corners, box = homographies[painting], corners[painting], box[painting]

@@ -12,7 +12,7 @@ import av
 from vidparse.errors import InputError, TruncatedError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.video.clock import Clock
-from vidparse.video.demux import Demuxer, open_container
+from vidparse.video.demux import MP4_IN_A_PIPE, Demuxer, open_container
 from vidparse.video.picture import Converter, hdr_note
 from vidparse.video.selection import Selection
 from vidparse.video.size import check_size
@@ -87,9 +87,10 @@ class ContainerSource:
     def _first_frame(self) -> Any:
         frame = next(self._decoded, None)
         if frame is None:
-            raise InputError(
-                f"{self._name}: not one frame can be decoded; the file is damaged or cut off"
-            )
+            why = "not one frame can be decoded; it is damaged or cut off, get another copy"
+            if isinstance(self._target, Pipe) and self._target.head[4:8] == b"ftyp":
+                why = MP4_IN_A_PIPE
+            raise InputError(f"{self._name}: {why}")
         self._first_pts, self._placed = self._clock.pts(frame), True
         self._packets = [packet for packet in self._packets if self._in_range(packet)]
         return frame

@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 # A cut mp4 fails once for every sample that is missing; enough to jump over any damaged place.
 _MAX_FAILURES_IN_A_ROW = 1000
 _URL_TIMEOUTS_S = (15.0, 30.0)  # to open, to read
+MP4_IN_A_PIPE = (
+    "this mp4 has its index at the end, which a pipe can not reach; pipe matroska (-f matroska) "
+    "or fragmented mp4 (-movflags frag_keyframe+empty_moov), or name the file"
+)
 _GENERATE_PTS = av.container.core.Flags.gen_pts.value
 
 
@@ -62,11 +66,7 @@ def _why(error: Exception, target: str | Pipe) -> str:
         if not target.bytes_read:
             return "nothing came through the pipe; check the program that writes it"
         if target.head[4:8] == b"ftyp":
-            return (
-                "this mp4 has its index at the end, which a pipe can not reach; pipe matroska "
-                "(-f matroska) or fragmented mp4 (-movflags frag_keyframe+empty_moov), "
-                "or name the file"
-            )
+            return MP4_IN_A_PIPE
         return (
             "the pipe holds no known format; pipe y4m (-f yuv4mpegpipe), matroska or nut, "
             "or describe raw frames with --pipe raw --size --rate"

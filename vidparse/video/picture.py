@@ -50,9 +50,16 @@ class Turn:
         return plane
 
 
+# By the counter-clockwise angle of the display matrix.
+_TURNS = {90: Turn(True, False, True), 180: Turn(False, True, True), 270: Turn(True, True, False)}
+
+
 def turn_of(frame: av.VideoFrame) -> Turn:
     """The turn that the display matrix of a frame asks for (right angles and mirrors only)."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV 18 does not know EXIF side data, which JPEG files bring along
+        return _TURNS.get(round(frame.rotation / 90) * 90 % 360, Turn())
     if data is None:
         return Turn()
     # x' = a x + c y, y' = b x + d y, in 16.16 fixed point (ISO/IEC 14496-12, 6.2.2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import av
@@ -19,9 +19,16 @@ _OWN_KEYS = ("encoder", "duration", "handler_name", "vendor_id", "number_of", "_
 class Remuxer:
     """The copied streams of one output container."""
 
-    def __init__(self, container: Any, info: VideoInfo | None, notes: list[str]) -> None:
-        """Add a stream for each of `info.copied` that the container can hold; a note for others."""
-        self._container, self._notes = container, notes
+    def __init__(
+        self, container: Any, info: VideoInfo | None, notes: list[str], mux: Callable[[Any], None]
+    ) -> None:
+        """Add a stream for each of `info.copied` that the container can hold; a note for others.
+
+        Args:
+            mux: takes the packets for the container.
+        """
+        self._notes, self._mux = notes, mux
+        self.silent: set[int] = set()  # input streams of which no packet has come yet
         self._outputs: dict[int, Any] = {}  # input stream index -> output stream
         self._last_dts: dict[int, int] = {}
         self._dropped = 0
@@ -29,8 +36,8 @@ class Remuxer:
             problem = _problem(container.format.name, template)
             if problem:
                 notes.append(
-                    f"{template.type} stream {template.index} ({template.codec_context.name}) "
-                    f"left out: {problem}"
+                    f"{template.type} stream {template.index} "
+                    f"({template.codec_context.codec.canonical_name}) left out: {problem}"
                 )
                 continue
             output = container.add_stream_from_template(template)
@@ -41,6 +48,28 @@ class Remuxer:
             )
             output.disposition = template.disposition
             self._outputs[template.index] = output
+            self.silent.add(template.index)
+
+    @property
+    def rates(self) -> list[int]:
+        """Sample rates of the copied audio: their times count in these."""
+        audio = [output for output in self._outputs.values() if output.type == "audio"]
+        return [output.codec_context.sample_rate for output in audio]
+
+    def fill(self, start: Any) -> None:
+        """Put an empty text at `start` (pts, time base) into mp4 subtitles that begin later.
+
+        Subtitles may begin minutes into the film, and an mp4 in fragments can not begin before each
+        of its streams has. Players show nothing for an empty text, as mp4 wants it between texts.
+        """
+        for index in sorted(self.silent):
+            output = self._outputs[index]
+            if output.codec_context.codec.canonical_name == "mov_text":
+                packet = av.Packet(b"\0\0")  # length of the text: none
+                packet.pts, packet.time_base = start
+                packet.dts, packet.is_keyframe, packet.stream = packet.pts, True, output
+                self._mux(packet)
+                self.silent.discard(index)
 
     def write(self, packets: Sequence[Any]) -> None:
         """Mux packets of the copied streams; others are passed over.
@@ -58,8 +87,9 @@ class Remuxer:
                 continue
             self._last_dts[packet.stream_index] = stamp
             copy.stream = output
+            self.silent.discard(packet.stream_index)
             try:
-                self._container.mux(copy)
+                self._mux(copy)
             except (av.error.InvalidDataError, av.error.ArgumentError) as error:
                 log.debug("copied packet refused: %s", error)
                 self._drop()

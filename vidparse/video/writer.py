@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 _BUFFER_BYTES: Final = 1 << 18
 _KEYFRAME_S: Final = 2
 _FRAGMENT_US: Final = 1_000_000
+_MAX_WAIT_S: Final = 2  # for the first packet of a copied stream
+_MAX_SCALE: Final = 2**31 - 1
 _NEEDS_EVEN: Final = ("libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc")
 _NO_CLOCK: Final = ("yuv4mpegpipe", "rawvideo")
 
@@ -79,15 +82,20 @@ class VideoWriter:
         self.size_hw = size_hw or info.size_hw
         self.notes: list[str] = []
         self._count = 0
+        self._first_pts: int | None = None
+        self._held: list[Any] | None = []  # packets until the header is written
         self._file = OutFile(target)
         self._name = self._file.name
         try:
             self._container = self._open_container(container)
             self._stream = self._add_video(codec, options or {})
-            self._remuxer = Remuxer(self._container, info if copy_streams else None, self.notes)
+            self._remuxer = Remuxer(
+                self._container, info if copy_streams else None, self.notes, self._put
+            )
             self._add_metadata()
-            self._container.start_encoding()
-            self._file.check()
+            self._stream.codec_context.open()
+            if not self._remuxer.silent:
+                self._begin()
         except _FAILURES as error:
             failure = self._failure(error)
             self.abort()
@@ -112,7 +120,11 @@ class VideoWriter:
         else:
             frame.pts, frame.time_base = pts, self._info.time_base
         self._count += 1
+        if self._first_pts is None:
+            self._first_pts = pts
         self._mux(self._stream.encode, frame, packets)
+        if self._held is not None:
+            self._begin_in_time(pts)
 
     def finish(self, packets: Sequence[Any] = ()) -> None:
         """Write what the encoder still holds, the last copied packets and the end of the file.
@@ -122,6 +134,7 @@ class VideoWriter:
         """
         self._mux(self._stream.encode, None, packets)
         try:
+            self._begin()
             self._container.close()
             self._file.check()
             self._file.close()
@@ -142,12 +155,6 @@ class VideoWriter:
 
     def _open_container(self, container: str) -> Any:
         options = {"flush_packets": "1", "max_interleave_delta": str(_FRAGMENT_US)}
-        if container in ("mp4", "mov"):
-            fragments = "hybrid_fragmented" if self._file.seekable() else "frag_keyframe"
-            # delay_moov: only so does a fragmented file start at another time than 0.
-            options["movflags"] = f"{fragments}+delay_moov"
-            options["frag_duration"] = str(_FRAGMENT_US)
-            options["video_track_timescale"] = str(self._info.time_base.denominator)
         return av.open(
             self._file,
             mode="w",
@@ -155,6 +162,51 @@ class VideoWriter:
             container_options=options,
             buffer_size=_BUFFER_BYTES,
         )
+
+    def _begin(self) -> None:
+        """Write the header and what was held back for it."""
+        if self._held is None:
+            return
+        if self._container.format.name in ("mp4", "mov"):
+            self._container.container_options.update(self._mp4_options())
+        self._container.start_encoding()
+        held, self._held = self._held, None
+        for packet in held:
+            self._container.mux(packet)
+        self._file.check()
+
+    def _begin_in_time(self, pts: int) -> None:
+        """Begin when every copied stream has shown itself, or when that takes too long."""
+        assert self._first_pts is not None
+        try:
+            self._remuxer.fill((self._first_pts, self._info.time_base))
+            waited_s = (pts - self._first_pts) * self._info.time_base
+            if not self._remuxer.silent or waited_s > _MAX_WAIT_S:
+                self._begin()
+        except _FAILURES as error:
+            raise self._failure(error) from error
+
+    def _mp4_options(self) -> dict[str, str]:
+        """Fragments, and clocks fine enough for every time in the file.
+
+        FFmpeg begins a fragmented file only when all its streams have a packet and keeps all in
+        memory until then; so with a stream that stays silent it has to be a plain file.
+        """
+        base = self._info.time_base
+        scales = [math.lcm(base.denominator, *self._remuxer.rates), base.denominator]
+        options = {
+            "video_track_timescale": str(base.denominator),
+            # Counts the time before the first frame; FFmpeg's 1/1000 s would round it.
+            "movie_timescale": str(next((s for s in scales if s <= _MAX_SCALE), 1000)),
+        }
+        if not self._file.seekable():
+            options["movflags"] = "frag_keyframe+delay_moov"
+        elif not self._remuxer.silent:
+            # delay_moov: only so does a fragmented file start at another time than 0.
+            options["movflags"] = "hybrid_fragmented+delay_moov"
+        if "movflags" in options:
+            options["frag_duration"] = str(_FRAGMENT_US)
+        return options
 
     def _add_video(self, codec: str, options: dict[str, str]) -> Any:
         info = self._info
@@ -168,7 +220,10 @@ class VideoWriter:
             raise OutputError(f"codec '{codec}': not known to this FFmpeg; use libx264")
         if codec == "libx264":
             keyint = str(max(1, round(rate * _KEYFRAME_S)))
-            options = {**_X264_DEFAULTS, "g": keyint, **options}
+            defaults = {**_X264_DEFAULTS, "g": keyint}
+            if "qp" in options:
+                del defaults["crf"]  # x264 lets it win over qp
+            options = {**defaults, **options}
         stream = self._container.add_stream(codec, rate=rate, options=options)
         height, width = self.size_hw
         if codec in _NEEDS_EVEN and self._pixel_format == "yuv420p":
@@ -210,11 +265,17 @@ class VideoWriter:
     def _mux(self, encode: Any, frame: av.VideoFrame | None, packets: Sequence[Any]) -> None:
         try:
             for packet in encode(frame):
-                self._container.mux(packet)
+                self._put(packet)
             self._remuxer.write(packets)
             self._file.check()
         except _FAILURES as error:
             raise self._failure(error) from error
+
+    def _put(self, packet: Any) -> None:
+        if self._held is None:
+            self._container.mux(packet)
+        else:
+            self._held.append(packet)
 
     def _failure(self, error: Exception) -> OutputError:
         """The error that the user sees; the file knows the real reason when it has one."""

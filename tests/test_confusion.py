@@ -1,0 +1,55 @@
+"""Semantic scores: the worked example of the published code, and what must not count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vidparse.evaluation.confusion import ConfusionMatrix
+
+
+def test_published_worked_example() -> None:
+    truth = np.array([[0, 0, 1, 1, 255, 2]], np.uint8)
+    prediction = np.array([[0, 1, 1, 1, 5, 3]], np.uint8)
+    matrix = ConfusionMatrix(124)
+    matrix.update(truth, prediction)
+    scores = matrix.compute()
+    assert scores.miou == pytest.approx(0.388889, abs=1e-6)
+    assert scores.wiou == pytest.approx(0.466667, abs=1e-6)
+    assert scores.pixel_accuracy == pytest.approx(0.6)
+    assert scores.mean_accuracy == pytest.approx(0.5)
+    assert np.isnan(scores.per_class[3])
+
+
+def test_void_in_the_prediction_is_a_miss() -> None:
+    matrix = ConfusionMatrix(2)
+    matrix.update(np.array([[0, 0, 1, 1]]), np.array([[0, 255, 1, 1]]))
+    scores = matrix.compute()
+    assert scores.per_class.tolist() == [0.5, 1.0]
+    assert scores.pixel_accuracy == 0.75
+
+
+def test_frames_add_up_like_one_picture() -> None:
+    rng = np.random.default_rng(1)
+    truth, said = rng.integers(0, 5, (4, 9, 7)), rng.integers(0, 5, (4, 9, 7))
+    one, many = ConfusionMatrix(5), ConfusionMatrix(5)
+    one.update(truth.reshape(-1, 7), said.reshape(-1, 7))
+    for t, s in zip(truth, said, strict=True):
+        many.update(t, s)
+    assert (one.counts == many.counts).all()
+    for i in range(5):
+        for j in range(5):
+            assert one.counts[i, j] == ((truth == i) & (said == j)).sum()
+
+
+def test_ids_beyond_the_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match="beyond"):
+        ConfusionMatrix(3).update(np.array([[0]]), np.array([[3]]))
+    with pytest.raises(ValueError, match="prediction"):
+        ConfusionMatrix(3).update(np.zeros((2, 2)), np.zeros((2, 3)))
+
+
+def test_nothing_labelled_is_nan() -> None:
+    matrix = ConfusionMatrix(3)
+    matrix.update(np.full((2, 2), 255), np.zeros((2, 2), int))
+    assert np.isnan(matrix.compute().miou)

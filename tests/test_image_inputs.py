@@ -1,0 +1,141 @@
+"""Folders and patterns: which inputs they are, in which order, and what a bad image does."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from conftest import picture
+
+from vidparse.errors import InputError
+from vidparse.image import Rgb, Yuv420
+from vidparse.video import expand_inputs, open_video
+
+
+def save(path, index=0, size_hw=(48, 64)):
+    path.parent.mkdir(exist_ok=True, parents=True)
+    cv2.imwrite(str(path), picture(index, size_hw)[..., ::-1])
+    return path
+
+
+def test_a_folder_is_a_video_in_natural_order(tmp_path):
+    for number in (10, 9, 1, 100):
+        save(tmp_path / "shots" / f"img{number}.png", number)
+    (tmp_path / "shots" / "notes.txt").write_text("not an image")
+    source = open_video(tmp_path / "shots")
+    frames = list(source)
+    assert [f.name for f in frames] == ["img1", "img9", "img10", "img100"]
+    assert [f.pts for f in frames] == [0, 1, 2, 3]
+    assert source.info.name == "shots"
+    assert source.info.rate == 25
+    assert source.info.frames == 4
+    assert all(isinstance(f.image, Rgb) for f in frames)
+    assert np.array_equal(frames[2].image.rgb(), picture(10))
+
+
+def test_a_pattern_a_range_and_a_rate(tmp_path):
+    for number in range(20):
+        save(tmp_path / f"a{number}.png", number)
+        save(tmp_path / f"b{number}.png", number)
+    source = open_video(
+        str(tmp_path / "a*.png"), image_rate=Fraction(10), start_s=0.5, end_s=1.5, stride=4
+    )
+    frames = list(source)
+    assert [(f.index, f.pts, f.name) for f in frames] == [
+        (0, 5, "a5"),
+        (4, 9, "a9"),
+        (8, 13, "a13"),
+    ]
+    assert source.info.time_base == Fraction(1, 10)
+
+
+def test_names_with_signs_that_ffmpeg_or_glob_read(tmp_path):
+    names = ["50%03d.png", "a:b.png", "[1].png"]
+    for index, name in enumerate(names):
+        save(tmp_path / name, index)
+    for index, name in enumerate(names):
+        (frame,) = open_video(tmp_path / name)
+        assert np.array_equal(frame.image.rgb(), picture(index))
+    assert len(list(open_video(tmp_path))) == 3
+
+
+def test_a_jpeg_keeps_its_own_planes(tmp_path):
+    (frame,) = open_video(save(tmp_path / "a.jpg"))
+    assert isinstance(frame.image, Yuv420)
+    assert frame.image.full_range
+    shown = cv2.imread(str(tmp_path / "a.jpg"))[..., ::-1].astype(int)
+    assert np.abs(frame.image.rgb().astype(int) - shown).mean() < 2.5
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    data = save(tmp_path / "a.jpg", size_hw=(40, 64)).read_bytes()
+    # A minimal EXIF block: big-endian TIFF, one entry, Orientation (0x0112) = 6: turn clockwise.
+    tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    block = b"Exif\0\0" + tiff
+    exif = b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block
+    (tmp_path / "turned.jpg").write_bytes(data[:2] + exif + data[2:])
+    (frame,) = open_video(tmp_path / "turned.jpg")
+    shown = cv2.imread(str(tmp_path / "turned.jpg"))[..., ::-1].astype(int)
+    assert frame.image.size_hw == shown.shape[:2] == (64, 40)
+    assert np.abs(frame.image.rgb().astype(int) - shown).mean() < 2.5
+
+
+def test_unreadable_images_are_skipped_and_counted(tmp_path):
+    for number in range(5):
+        save(tmp_path / f"{number}.png", number)
+    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:200])
+    (tmp_path / "4.png").write_bytes(b"")
+    source = open_video(tmp_path)
+    frames = list(source)
+    assert [(f.index, f.pts, f.name) for f in frames] == [(0, 0, "0"), (1, 1, "1"), (2, 3, "3")]
+    assert source.skipped == 2
+
+
+def test_a_cut_jpeg_is_unreadable(tmp_path):
+    save(tmp_path / "0.jpg")
+    data = save(tmp_path / "1.jpg").read_bytes()
+    (tmp_path / "1.jpg").write_bytes(data[: len(data) // 2])
+    source = open_video(tmp_path)
+    assert len(list(source)) == 1
+    assert source.skipped == 1
+
+
+def test_images_of_another_size_are_refused_by_name(tmp_path):
+    save(tmp_path / "0.png")
+    save(tmp_path / "1.png", size_hw=(48, 66))
+    source = iter(open_video(tmp_path))
+    next(source)
+    with pytest.raises(InputError, match=r"1\.png: is 66x48 but the sequence began with 64x48"):
+        next(source)
+
+
+def test_what_patterns_and_folders_stand_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("clips/b2.mp4", "clips/b10.MP4", "clips/readme.txt", "mixed/a.mp4", "mixed/0.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    for number in range(3):
+        save(tmp_path / f"shots/{number}.png")
+        save(tmp_path / f"more/{number}.png")
+    assert expand_inputs(["clips"]) == ["clips/b2.mp4", "clips/b10.MP4"]
+    assert expand_inputs(["clips/*"]) == ["clips/b2.mp4", "clips/b10.MP4"]
+    assert expand_inputs(["clips/b*"]) == ["clips/b2.mp4", "clips/b10.MP4"]
+    assert expand_inputs(["shots"]) == ["shots"]
+    assert expand_inputs(["shots/*.png"]) == ["shots/*.png"]
+    assert expand_inputs(["*/[0-9].png"]) == [
+        "mixed/[0-9].png",
+        "more/[0-9].png",
+        "shots/[0-9].png",
+    ]
+    assert expand_inputs(["mixed"]) == ["mixed"]
+    assert expand_inputs(["-", "sample://street", "clips/b2.mp4", "clips/b2.mp4", "gone.mp4"]) == [
+        "-", "sample://street", "clips/b2.mp4", "gone.mp4",
+    ]  # fmt: skip
+    for wrong in ("none*.mp4", "clips/*.txt"):
+        with pytest.raises(InputError):
+            expand_inputs([wrong])
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(InputError, match="neither images nor videos"):
+        expand_inputs(["nothing"])

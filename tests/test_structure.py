@@ -1,0 +1,96 @@
+"""The import graph goes one way, files stay small, and the command line starts without weight."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "vidparse"
+# A module imports only from earlier entries. Entries on one line may not import each other.
+ORDER = [
+    {"errors"},
+    {"image"},
+    {"frame"},
+    {"labels"},
+    {"scenes"},
+    {"video"},
+    {"models"},
+    {"hub", "export"},
+    {"inference"},
+    {"sinks"},
+    {"data"},
+    {"evaluation"},
+    {"training"},
+    {"run"},
+    {"bench"},
+    {"cli"},
+    {"__main__"},
+]
+RANK = {name: i for i, names in enumerate(ORDER) for name in names}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def unit(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported_units(path: Path) -> set[str]:
+    """First-level vidparse modules imported anywhere in a file, inside functions included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in found if name.startswith("vidparse.")]
+    return {name[1] for name in parts if name[1] != "__version__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    me = unit(path)
+    if me == "__init__":
+        return
+    assert me in RANK, f"{me} has no place in the order"
+    for other in imported_units(path) - {me}:
+        assert RANK[other] < RANK[me], f"{me} must not import {other}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_fit_in_the_head(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    assert path.stem not in {"utils", "util", "common", "helpers", "misc", "base"}
+
+
+def test_only_video_touches_pyav() -> None:
+    users = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            if any(name.split(".")[0] == "av" for name in names):
+                users.add(unit(path))
+    assert users == {"video"}
+
+
+def test_command_line_imports_nothing_heavy() -> None:
+    heavy = {"torch", "av", "cv2", "numpy", "onnxruntime", "onnx", "huggingface_hub"}
+    code = f"import sys, vidparse.cli; print(*sorted({heavy!r} & sys.modules.keys()))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == ""
+
+
+def test_help_is_quick() -> None:
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "vidparse", "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
