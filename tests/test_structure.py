@@ -91,6 +91,8 @@ def test_help_is_quick() -> None:
     times = []
     for _ in range(5):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "vidparse", "--help"], capture_output=True, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "vidparse", "--help"], capture_output=True, check=True
+        )
         times.append(time.perf_counter() - start)
     assert min(times) < 0.5

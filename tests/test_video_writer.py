@@ -294,6 +294,22 @@ def test_a_closed_pipe_is_its_own_error(clip):
         pipe.close()
 
 
+def test_sound_that_begins_late_is_kept(clip, tmp_path):
+    path = clip("a.mp4", frames=100, audio=True)
+    source = open_video(path)
+    frames = list(source)
+    packets = [p for f in frames for p in f.packets] + list(source.trailing_packets())
+    late = [p for p in packets if p.pts * p.time_base >= 3]
+    writer = VideoWriter(tmp_path / "out.mp4", source.info, copy_streams=True, **H264)
+    for frame in frames:
+        writer.write(frame.image, frame.pts, late if frame.index == 75 else ())
+    writer.finish()
+    source.close()
+    assert times_of(tmp_path / "out.mp4") == times_of(path)
+    kept = packets_of(tmp_path / "out.mp4", "audio")
+    assert kept == [p for p in packets_of(path, "audio") if p[1] >= 3]
+
+
 def test_memory_does_not_grow_with_silence(clip, tmp_path):
     """A sound track that never gets a packet must not hold the video back in memory."""
     source = open_video(clip("a.mp4", frames=10, audio=True))

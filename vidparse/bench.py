@@ -210,9 +210,7 @@ def _open(name: str, options: SegmentOptions) -> Any:
 def _session(runner: Runner, name: str, options: SegmentOptions) -> Session:
     source = _open(name, options)
     source.close()
-    return Session(
-        runner, size=options.size, sample_aspect_ratio=source.info.sample_aspect_ratio
-    )
+    return Session(runner, size=options.size, sample_aspect_ratio=source.info.sample_aspect_ratio)
 
 
 def _many(items: list[Prepared], count: int) -> Iterator[Prepared]:
@@ -283,5 +281,3 @@ def _report(
 def bench_record(report: BenchReport) -> dict[str, Any]:
     """Plain values for `--json`."""
     return asdict(report)
-
-

@@ -290,5 +290,3 @@ def summary_record(summary: Summary) -> dict[str, Any]:
         "exit_code": summary.exit_code,
         "inputs": [one(result) for result in summary.inputs],
     }
-
-

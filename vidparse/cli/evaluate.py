@@ -36,9 +36,7 @@ def evaluate(
     from vidparse.inference.preprocess import parse_size
 
     labelled = open_dataset(dataset, data, split)
-    runner = load_model(
-        model, backend=backend, device=device, precision=precision, threads=threads
-    )
+    runner = load_model(model, backend=backend, device=device, precision=precision, threads=threads)
     with stop_on_signals() as stop:
         result = score(runner, labelled, size=parse_size(size) if size else None, stop=stop)
     record = evaluation_record(result) | {"model": model, "sha256": runner.description.sha256}

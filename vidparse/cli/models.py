@@ -19,7 +19,9 @@ def models(json: shared.Json = False) -> None:
 
     entries = catalogue()
     if json:
-        print_json([asdict(entry) | {"default": n == DEFAULT_MODEL} for n, entry in entries.items()])
+        print_json(
+            [asdict(entry) | {"default": n == DEFAULT_MODEL} for n, entry in entries.items()]
+        )
         return
     table = Table(title=f"Models in {weights_folder()}")
     for heading in ("name", "labels", "scores", "size", "what it is", "licence"):

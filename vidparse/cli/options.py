@@ -10,7 +10,9 @@ import typer
 Model = Annotated[
     str,
     typer.Option(
-        "--model", "-m", help="Bundled name, or a .safetensors or .onnx file.",
+        "--model",
+        "-m",
+        help="Bundled name, or a .safetensors or .onnx file.",
         rich_help_panel="Model",
     ),
 ]

@@ -64,9 +64,9 @@ def stdout_format(pipe: str | None) -> str | None:
     return pipe
 
 
-def raw_pipe(pipe: str | None, size: str | None, rate: str | None, pixel_format: str) -> (
-    RawPipe | None
-):
+def raw_pipe(
+    pipe: str | None, size: str | None, rate: str | None, pixel_format: str
+) -> RawPipe | None:
     """How raw frames lie on stdin; None when the pipe describes itself.
 
     Raises:

@@ -24,7 +24,9 @@ def segment(
     out: Annotated[
         str | None,
         typer.Option(
-            "--out", "-o", rich_help_panel=OUTPUT_PANEL,
+            "--out",
+            "-o",
+            rich_help_panel=OUTPUT_PANEL,
             help="Directory, file, or - for stdout. Default: beside the input.",
         ),
     ] = None,
@@ -115,8 +117,9 @@ def segment(
     ] = None,
     network_size: Annotated[
         str | None,
-        typer.Option(help="Network input, where --size says something else.",
-                     rich_help_panel="Model"),
+        typer.Option(
+            help="Network input, where --size says something else.", rich_help_panel="Model"
+        ),
     ] = None,
     model: shared.Model = "street-mnv2",
     backend: shared.Backend = "auto",

@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 def train(
     data: shared.DataRoot,
     dataset: shared.DatasetName = "camvid",
-    recipe: Annotated[
-        str, typer.Option(help="Name of a recipe, or a .toml file.")
-    ] = "street-mnv2",
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of checkpoints and log.")
-    ] = Path("runs/train"),
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a .toml file.")] = "street-mnv2",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of checkpoints and log.")] = Path(
+        "runs/train"
+    ),
     init: Annotated[
         Path | None,
         typer.Option(help="Weights to start from: .safetensors, or .pth (torchvision ImageNet)."),
@@ -57,7 +55,13 @@ def train(
         return
     shown = _Steps(quiet)
     best = fit(
-        resolved, dataset=dataset, data=data, out=out, init=init, resume=resume, device=device,
+        resolved,
+        dataset=dataset,
+        data=data,
+        out=out,
+        init=init,
+        resume=resume,
+        device=device,
         on_step=shown.step,
     )
     if not quiet:
@@ -80,5 +84,6 @@ class _Steps:
             f"step {progress.step}/{progress.steps}, epoch {progress.epoch + 1}, "
             f"loss {progress.loss:.3f}{miou}, {progress.eta_s / 60:.0f} min left"
         )
-        typer.echo(f"\r{text}   " if self._terminal else text, err=True,
-                   nl=not self._terminal or last)
+        typer.echo(
+            f"\r{text}   " if self._terminal else text, err=True, nl=not self._terminal or last
+        )

@@ -77,9 +77,7 @@ def evaluate(
         if stop.is_set():
             raise Interrupted(f"eval: stopped after {done} of {total} frames")
     seconds = time.perf_counter() - start
-    return Evaluation(
-        dataset.name, dataset.split, done, seconds, labels.classes, matrix.compute()
-    )
+    return Evaluation(dataset.name, dataset.split, done, seconds, labels.classes, matrix.compute())
 
 
 def _load(

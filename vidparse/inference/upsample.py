@@ -14,7 +14,8 @@ These weights are never negative and sum to one, hence:
 
 So only cells on region borders are interpolated, and only for their candidates. With two of them
 the sign of their interpolated difference decides. Comparisons are strict and in ascending class
-id, so equal scores give the lowest id, as argmax does.
+id, so equal scores give the lowest id, as argmax does. Scores without regions (an untrained
+network) leave too many candidates; then every class is resized in turn, which is no slower.
 
 Positions follow torch's ``interpolate(mode="bilinear", align_corners=False)``: output i lies at
 ``(i + 0.5) * n_in / n_out - 0.5``, held inside the first and last node; shrinking does not average.

@@ -8,7 +8,7 @@ from vidparse.scenes.camera import Camera, focal_length_px, look
 from vidparse.scenes.foliage import tree
 from vidparse.scenes.furniture import bollards, lamp_post, sign_post
 from vidparse.scenes.ground import KERB_M, street_ground
-from vidparse.scenes.outfits import OUTFITS
+from vidparse.scenes.outfits import OUTFITS, wardrobe
 from vidparse.scenes.people import SURFACES, People, Places, pose_people
 from vidparse.scenes.plots import CELL_M, Cell, add_plots
 from vidparse.scenes.quads import Quads, join
@@ -89,7 +89,8 @@ class Crowd:
         cycling = np.arange(count) >= _WALKERS
         index = np.arange(count)
         self._people = People(
-            height=rng.uniform(1.56, 1.88, count), outfit=rng.integers(0, OUTFITS, count),
+            height=rng.uniform(1.56, 1.88, count), 
+            outfit=wardrobe(self.bank)[rng.integers(0, OUTFITS, count)],
             phase=rng.uniform(0, 2 * np.pi, count), surface=_PEOPLE_SURFACE + SURFACES * index,
             instance=1 + index, cycling=cycling,
         )  # fmt: skip
@@ -99,8 +100,8 @@ class Crowd:
         reach_z = np.where(crossing, rng.uniform(0.9, 2.5, count), rng.uniform(6.0, 14.0, count))
         reach_x = np.where(cycling, rng.uniform(2.5, 5.0, count), reach_x)
         reach_z = np.where(cycling, rng.uniform(4.0, 14.0, count), reach_z)
-        depth = np.sort(rng.uniform(0, 1, count)) ** 1.3
-        nearest = 9.5 + reach_z
+        depth = np.sort(rng.uniform(0, 1, count)) ** 1.6
+        nearest = 8.5 + reach_z
         self._centre_x = rng.uniform(-1, 1, count) * np.maximum(half_width - reach_x, 0)
         self._centre_z = nearest + rng.permutation(depth) * 30
         self._reach_x, self._reach_z = reach_x, reach_z

@@ -64,8 +64,8 @@ def _weathering(sheet: Sheet, rng: np.random.Generator, brick: bool) -> np.ndarr
     """Brightness of a wall: courses of brick, stains, and less sky light low down."""
     texels_hw = sheet.texels_hw
     _, y = sheet.grid()
-    shade = 1 + 0.05 * soft_noise(rng, texels_hw, (6, 5))
-    shade += 0.035 * soft_noise(rng, texels_hw, (texels_hw[0] // 3, texels_hw[1] // 6))
+    shade = 1 + 0.035 * soft_noise(rng, texels_hw, (6, 5))
+    shade += 0.025 * soft_noise(rng, texels_hw, (texels_hw[0] // 3, texels_hw[1] // 6))
     if brick:
         shade += 0.05 * soft_noise(rng, texels_hw, (texels_hw[0] // 2, texels_hw[1] // 8))
     return shade * (0.84 + 0.2 * np.clip((1 - y) * 4, 0, 1) - 0.05 * y)

@@ -9,7 +9,7 @@ from vidparse.scenes.textures import Sheet, Texture, TextureBank, soft_noise
 
 _CROWN_M = 5.0
 _LAYERS = 2
-_GREENS = ((86, 104, 48), (70, 92, 46), (104, 112, 56), (60, 80, 44))
+_GREENS = ((84, 96, 52), (70, 86, 48), (98, 102, 58), (60, 76, 46))
 
 
 def add_crown(bank: TextureBank, kind: int, layer: int) -> int:
@@ -30,7 +30,7 @@ def _crown(kind: int, layer: int) -> Texture:
         for _ in range(170):
             turn, out = rng.uniform(0, 2 * np.pi), np.sqrt(rng.random()) * radius
             leaf_x, leaf_y = x + out * np.cos(turn), y + out * np.sin(turn)
-            lit = 0.92 - 0.5 * (leaf_y - y) / radius + 0.14 * (2.5 - leaf_y) / 2.5
+            lit = 0.84 - 0.46 * (leaf_y - y) / radius + 0.14 * (2.5 - leaf_y) / 2.5
             lit += 0.1 * (leaf_x - x) / radius + rng.normal(0, 0.12)
             size = rng.uniform(0.05, 0.13)
             _leaf(sheet, rng, leaf_x, leaf_y, size, green * max(lit, 0.3))

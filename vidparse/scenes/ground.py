@@ -43,8 +43,8 @@ def _flat_noise(rng: np.random.Generator, texels_hw: tuple[int, int]) -> np.ndar
     """Grain from one texel up to metres, float64 (h, w), deviation about 0.1."""
     height, width = texels_hw
     fine = rng.standard_normal((height, width), np.float32)
-    noise = 0.055 * fine + 0.045 * cv2.GaussianBlur(fine, (0, 0), 1.5) * 4
-    noise = noise + 0.035 * soft_noise(rng, texels_hw, (height // 24, width // 24))
+    noise = 0.075 * fine + 0.1 * cv2.GaussianBlur(fine, (0, 0), 1.2)
+    noise = noise + 0.02 * soft_noise(rng, texels_hw, (height // 24, width // 24))
     return noise + 0.04 * soft_noise(rng, texels_hw, (height // 160, width // 160))
 
 
@@ -86,15 +86,15 @@ def _setts(seed: int, width_m: float) -> Texture:
     """Small paving stones of a square closed to most traffic."""
     rng = np.random.Generator(np.random.PCG64([seed, 22]))
     sheet = Sheet(width_m, PERIOD_M, _TEXELS_PER_M)
-    sheet.rect(0, 0, width_m, PERIOD_M, (118, 112, 106))
-    for y in np.arange(0, PERIOD_M, 0.24):
-        sheet.rect(0, float(y), width_m, 0.025, (88, 84, 80))
+    sheet.rect(0, 0, width_m, PERIOD_M, (138, 132, 124))
+    for row in range(round(PERIOD_M / 0.24)):
+        for x in np.arange(-0.4 * rng.random(), width_m, 0.42):
+            tone = np.array((138, 132, 124)) * rng.uniform(0.88, 1.1)
+            sheet.rect(float(x), 0.24 * row, 0.4, 0.225, tone)
     for x in np.arange(0, width_m, 3.0):
-        sheet.rect(float(x), 0, 0.22, PERIOD_M, (148, 142, 132))
-    texels_hw = sheet.texels_hw
-    shade = 1 + _flat_noise(rng, texels_hw)
-    stones = soft_noise(rng, texels_hw, (round(PERIOD_M / 0.24), round(width_m / 0.3)))
-    return sheet.texture(shade + 0.06 * stones, tiled=True)
+        sheet.rect(float(x), 0, 0.22, PERIOD_M, (164, 158, 148))
+    shade = 1 + 0.7 * _flat_noise(rng, sheet.texels_hw)
+    return sheet.texture(shade, tiled=True)
 
 
 def add_pavement(bank: TextureBank, seed: int, width_m: float) -> int:

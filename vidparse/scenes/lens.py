@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-SHUTTER = 0.22  # open for this share of the frame interval, about its middle
+SHUTTER = 0.2  # open for this share of the frame interval, about its middle
 BLUR_STEP = 2  # motion blur takes the flow of every second pixel
 _TILE_PX = 96
-_SHORTEST_BLUR_PX = 1.0
+_SHORTEST_BLUR_PX = 1.2
 _NOISE_MEAN, _NOISE_DEVIATION = 24, 2.3
 _NOISE_SPARE_PX = 61
 
@@ -28,7 +28,7 @@ def motion_blur(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
             longest = SHUTTER * float(np.abs(coarse[:, ::4, ::4]).max())
             if longest < _SHORTEST_BLUR_PX:
                 continue
-            pairs = 1 if longest < 3 else 2 if longest < 8 else 3
+            pairs = 1 if longest < 4 else 2 if longest < 10 else 3
             size = x_to - x, y_to - y
             dx, dy = (cv2.resize(part, size, interpolation=cv2.INTER_NEAREST) for part in coarse)
             grid_x = np.arange(x, x_to, dtype=np.float32)[None]
@@ -56,7 +56,7 @@ class Lens:
         self._seed = seed
         x = (np.arange(width) - (width - 1) / 2) / (width / 2)
         y = (np.arange(height) - (height - 1) / 2) / (width / 2)
-        fall = 1 / (1 + 0.16 * (x[None] ** 2 + y[:, None] ** 2)) ** 2
+        fall = 1 / (1 + 0.09 * (x[None] ** 2 + y[:, None] ** 2)) ** 2
         self._vignette = cv2.merge([np.round(255 * fall).astype(np.uint8)] * 3)
         rng = np.random.Generator(np.random.PCG64([seed, 61]))
         spare = _NOISE_SPARE_PX
@@ -73,6 +73,4 @@ class Lens:
         dy, dx = rng.integers(0, _NOISE_SPARE_PX, 2)
         height, width = rgb.shape[:2]
         noise = self._noise[dy : dy + height, dx : dx + width]
-        flips = rng.integers(0, 2, 2) * 2 - 1
-        noise = np.ascontiguousarray(noise[:: flips[0], :: flips[1]])
         return cv2.addWeighted(rgb, 1.0, noise, 1.0, -_NOISE_MEAN)

@@ -38,6 +38,12 @@ def add_outfit(bank: TextureBank, kind: int) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def wardrobe(bank: TextureBank) -> np.ndarray:
+    """Texture numbers of all outfits, int64 (OUTFITS, len(PARTS), 4 views)."""
+    numbers = [add_outfit(bank, kind) for kind in range(OUTFITS)]
+    return np.array(numbers).reshape(OUTFITS, len(PARTS), 4)
+
+
 def _colours(kind: int) -> tuple[np.ndarray, ...]:
     """Jacket, trousers, skin, hair and shoes of an outfit."""
     pick = (kind % OUTFITS, kind * 5 % 6, kind * 3 % 5, kind * 7 % 5)
@@ -125,7 +131,7 @@ def _head(kind: int, view: int) -> Texture:
     _, _, skin, hair, _ = _colours(kind)
     long = kind % 3 == 2
     sheet = Sheet(0.2, 0.3, 160)
-    sheet.rect(0.065, 0.2, 0.07, 0.1, skin * 0.8)
+    sheet.rect(0.06, 0.2, 0.07, 0.1, skin * 0.8)
     if long:
         sheet.polygon([(0.02, 0.1), (0.18, 0.1), (0.19, 0.28), (0.01, 0.28)], hair * 0.9)
     sheet.ellipse(0.1, 0.125, 0.09, 0.122, skin)

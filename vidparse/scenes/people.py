@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from vidparse.scenes.outfits import PARTS, add_outfit
+from vidparse.scenes.outfits import PARTS, add_bicycle
 from vidparse.scenes.quads import (
     BICYCLIST,
     LAYER_SHADOW,
@@ -39,7 +39,7 @@ class People:
     """Who they are; (P,) columns."""
 
     height: np.ndarray  # metres
-    outfit: np.ndarray  # int64
+    outfit: np.ndarray  # int64 (P, parts, views): textures, see `wardrobe`
     phase: np.ndarray  # radians of the gait at time 0
     surface: np.ndarray  # int64: first surface number
     instance: np.ndarray
@@ -187,11 +187,9 @@ def _strips(
     side_on = np.sqrt(np.clip(1 - facing**2, 0, 1))
     to_right = (right * sight).sum(1) < 0  # we see the right side of the body
     view = np.where(facing > 0.6, 1, np.where(facing < -0.6, 0, np.where(to_right, 2, 3)))
-    outfits = np.array([add_outfit(bank, int(kind)) for kind in people.outfit])  # (P, parts, views)
-    outfits = outfits.reshape(len(people), len(PARTS), 4)
     broad = {
         "torso": (0.275 - 0.09 * side_on) * people.height * (0.92 if cycling else 1.0),
-        "head": (0.098 + 0.014 * side_on) * people.height,
+        "head": (0.108 + 0.012 * side_on) * people.height,
     }
     rows: list[tuple[np.ndarray, ...]] = []
     for number, (part, (start, end, width)) in enumerate(limbs.items()):
@@ -203,7 +201,7 @@ def _strips(
         cross /= np.linalg.norm(cross, axis=1, keepdims=True)
         overlap = 0.0 if part in broad else 0.12
         origin = start - overlap * axis - cross * wide[:, None] / 2
-        texture = outfits[np.arange(len(people)), PARTS.index(part.split()[0]), view]
+        texture = people.outfit[np.arange(len(people)), PARTS.index(part.split()[0]), view]
         depth = ((start + end) / 2 * sight).sum(1)
         if part == "head":
             depth = depth - 0.06
@@ -228,8 +226,6 @@ def _bicycles(
     bank: TextureBank, people: People, places: Places, camera_position: np.ndarray
 ) -> Quads:
     """Two spoked wheels, a frame, and the tyres and bars seen from the ends."""
-    from vidparse.scenes.outfits import add_bicycle
-
     textures = add_bicycle(bank)
     ahead, right = _axes(places.heading)
     turn = (places.travelled / 0.34)[:, None]

@@ -40,6 +40,11 @@ class Quads:
     def __len__(self) -> int:
         return len(self.texture)
 
+    @property
+    def opaque(self) -> np.ndarray:
+        """True where the texture has no see-through part, bool (N,)."""
+        return (self.solid == (0.0, 0.0, 1.0, 1.0)).all(1)
+
     def take(self, rows: np.ndarray) -> Quads:
         """The rows of an index or bool array, in its order."""
         return Quads(*(getattr(self, field.name)[rows] for field in fields(self)))

@@ -9,6 +9,8 @@ from vidparse.scenes.textures import TextureBank
 from vidparse.scenes.view import View
 
 _SUBPIXEL_BITS = 4
+_WORTH_TRIMMING_PX2 = 6000
+_EDGE_PX = 2  # soft edges reach this far beyond the pixels that a surface owns
 _HALF = 127  # a surface owns a pixel that it covers by more than half
 
 
@@ -17,20 +19,22 @@ def paint_ranks(view: View, bank: TextureBank) -> np.ndarray:
     ranks = np.zeros(view.camera.size_hw, np.uint16)
     rows = zip(
         view.variant.tolist(), view.box.tolist(), view.rank.tolist(), view.warp, view.outline,
-        strict=True,
+        view.quads.opaque.tolist(), strict=True,
     )  # fmt: skip
-    for (texture, level_x, level_y, _, _), (x0, y0, x1, y1), rank, warp, outline in rows:
+    for (texture, level_x, level_y, _, _), (x0, y0, x1, y1), rank, warp, outline, opaque in rows:
         if not rank:
             continue
         size = x1 - x0, y1 - y0
-        if bank.is_tiled(texture) and outline is not None:
+        if outline is not None and (bank.is_tiled(texture) or opaque):
             alpha = _mask(outline, x0, y0, (size[1], size[0]))
         else:
             coverage = bank.coverage(texture, level_x, level_y)
             alpha = cv2.warpPerspective(coverage, warp, size, flags=cv2.INTER_LINEAR)
             if outline is not None:
                 alpha = cv2.min(alpha, _mask(outline, x0, y0, (size[1], size[0])))
-        np.putmask(ranks[y0:y1, x0:x1], alpha > _HALF, rank)
+        _, mask = cv2.threshold(alpha, _HALF, 255, cv2.THRESH_BINARY)
+        value = np.full((size[1], size[0]), rank, np.uint16)
+        cv2.copyTo(value, mask, ranks[y0:y1, x0:x1])
     return ranks
 
 
@@ -44,7 +48,13 @@ def paint_colours(view: View, bank: TextureBank, ranks: np.ndarray) -> np.ndarra
         rows.tolist(), view.variant[rows].tolist(), view.box[rows].tolist(), view.warp[rows],
         strict=True,
     )  # fmt: skip
-    for row, variant, (x0, y0, x1, y1), warp in columns:
+    for row, variant, box, warp in columns:
+        x0, y0, x1, y1 = box
+        if (x1 - x0) * (y1 - y0) > _WORTH_TRIMMING_PX2 and view.rank[row]:
+            x0, y0, x1, y1 = _trimmed(ranks, box, view.rank[row])
+            if x0 >= x1:
+                continue  # another piece of this surface is in sight, this one is not
+            warp = _moved(warp, x0 - box[0], y0 - box[1])
         pixels, border = bank.variant(*variant), cv2.BORDER_CONSTANT
         if bank.is_tiled(variant[0]):
             pixels, warp = _unrolled(pixels, warp, view.quads.tiling[row])
@@ -61,6 +71,27 @@ def paint_colours(view: View, bank: TextureBank, ranks: np.ndarray) -> np.ndarra
         cv2.multiply(target, cv2.merge((clear, clear, clear, clear)), target, scale=1 / 255)
         cv2.add(target, layer, target)
     return canvas
+
+
+def _trimmed(ranks: np.ndarray, box: list[int], rank: int) -> tuple[int, int, int, int]:
+    """The part of a box where a surface is in sight, with room for its soft edges."""
+    x0, y0, x1, y1 = box
+    owned = cv2.inRange(ranks[y0:y1, x0:x1], int(rank), int(rank))
+    x, y, width, height = cv2.boundingRect(owned)
+    if not width:
+        return x0, y0, x0, y0
+    return (
+        max(x0 + x - _EDGE_PX, x0), max(y0 + y - _EDGE_PX, y0),
+        min(x0 + x + width + _EDGE_PX, x1), min(y0 + y + height + _EDGE_PX, y1),
+    )  # fmt: skip
+
+
+def _moved(warp: np.ndarray, dx: int, dy: int) -> np.ndarray:
+    """The same warp for a box whose corner lies (dx, dy) further."""
+    moved = warp.copy()
+    moved[0] -= dx * warp[2]
+    moved[1] -= dy * warp[2]
+    return moved
 
 
 def _mask(outline: np.ndarray, x0: int, y0: int, size_hw: tuple[int, int]) -> np.ndarray:

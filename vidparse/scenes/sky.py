@@ -24,14 +24,14 @@ def _sky(seed: int) -> Texture:
     rng = np.random.Generator(np.random.PCG64([seed, 51]))
     hw = (500, 1400)
     y = ((np.arange(hw[0]) + 0.5) / hw[0])[:, None]  # 0 at the top
-    high, low = np.array([118.0, 162.0, 212.0]), np.array([222.0, 231.0, 238.0])
+    high, low = np.array([132.0, 178.0, 226.0]), np.array([228.0, 236.0, 242.0])
     colour = high + (low - high) * (np.clip(y * 1.25, 0, 1) ** 0.8)[..., None]  # (h, 1, 3)
     cloud = sum(
         soft_noise(rng, hw, (3 * 2**octave, 4 * 2**octave)) / 1.7**octave for octave in range(5)
     )
-    cover = rng.uniform(-0.2, 0.5)
-    amount = np.clip(0.5 * (cloud + cover + 0.4 * y), 0, 1)[..., None] ** 0.8
-    under = np.clip(0.9 - 0.1 * cloud, 0.8, 1.0)[..., None]
+    cover = rng.uniform(-0.6, 0.4)
+    amount = np.clip(0.5 * (cloud + cover + 0.4 * y), 0, 1)[..., None] ** 0.9
+    under = np.clip(1.0 - 0.07 * (cloud - 0.6), 0.9, 1.0)[..., None]
     colour = colour * (1 - amount) + np.array([246.0, 247.0, 248.0]) * under * amount
     pixels = np.full((*hw, 4), 255, np.uint8)
     pixels[..., :3] = np.round(np.clip(colour, 0, 255))

@@ -19,7 +19,7 @@ from vidparse.scenes.furniture import (
     traffic_light,
 )
 from vidparse.scenes.ground import KERB_M, street_ground
-from vidparse.scenes.outfits import OUTFITS
+from vidparse.scenes.outfits import OUTFITS, wardrobe
 from vidparse.scenes.people import SURFACES, People, Places, pose_people
 from vidparse.scenes.plots import CELL_M, Cell, add_plots
 from vidparse.scenes.quads import LAYER_SHADOW, Quads, join, make_quads
@@ -54,7 +54,7 @@ class _Movers:
     z: np.ndarray
     heading: np.ndarray
     speed: np.ndarray
-    cars: tuple[tuple[int, int, float], ...]  # kind, paint, z
+    cars: tuple[tuple[float, Quads], ...]  # the z where the camera passes it; the car at z = 0
 
 
 class Street:
@@ -67,10 +67,15 @@ class Street:
         self._focal_px = focal_length_px(spec.size_hw)
         self._backdrop = add_backdrop(self.bank, spec.seed)
         self._ground = street_ground(self.bank, spec.seed, HALF_ROAD_M, WALK_M, lanes=True)
+        self._wardrobe = wardrobe(self.bank)
         self._cells: OrderedDict[int, tuple[Quads, _Movers]] = OrderedDict()
         rng = np.random.Generator(np.random.PCG64([spec.seed, 1]))
         self._sway = rng.uniform(0, 2 * np.pi, 6)
-        self._leader = int(rng.integers(len(BODIES) - 1)), int(rng.integers(len(PAINTS)))
+        kind, paint = int(rng.integers(len(BODIES) - 1)), int(rng.integers(len(PAINTS)))
+        self._leader = car(
+            self.bank, kind, paint, -LANE_M, 0.0, back_to_us=True, sun=SUN,
+            surface=_LEADER_SURFACE, instance=_LEADER_INSTANCE, moving=True,
+        )  # fmt: skip
 
     def camera(self, time_s: float) -> Camera:
         """The camera on its way: 8 m/s, swaying a little."""
@@ -98,19 +103,12 @@ class Street:
             movers.append(mover)
             if number <= last_static:
                 parts.append(static)
-            for i, (kind, paint, meet_z) in enumerate(mover.cars):
+            for meet_z, oncoming in mover.cars:
                 car_z = meet_z - _ONCOMING_M_S * (time_s - meet_z / SPEED_M_S)
                 if -8 < car_z - z < _VIEW_M:
-                    parts.append(
-                        car(self.bank, kind, paint, LANE_M, car_z, back_to_us=False, sun=SUN,
-                            surface=_surface(number) + _ONCOMING_SURFACE + i * (FACES + 1),
-                            instance=_instance(number) + _ONCOMING + i, moving=True)
-                    )  # fmt: skip
+                    parts.append(oncoming.shifted(np.array([0.0, 0.0, car_z])))
         ahead = 19.0 + 5.0 * np.sin(0.23 * time_s + self._sway[1])
-        parts.append(
-            car(self.bank, *self._leader, -LANE_M, z + ahead, back_to_us=True, sun=SUN,
-                surface=_LEADER_SURFACE, instance=_LEADER_INSTANCE, moving=True)
-        )  # fmt: skip
+        parts.append(self._leader.shifted(np.array([0.0, 0.0, z + ahead])))
         people = self._people(movers, time_s, camera)
         return join([*parts, people] if people is not None else parts)
 
@@ -181,7 +179,7 @@ class Street:
         index = np.arange(count)
         people = People(
             height=rng.uniform(1.58, 1.86, count),
-            outfit=rng.integers(0, OUTFITS, count),
+            outfit=self._wardrobe[rng.integers(0, OUTFITS, count)],
             phase=rng.uniform(0, 2 * np.pi, count),
             surface=_surface(number) + _PEOPLE_SURFACE + SURFACES * index,
             instance=_instance(number) + np.where(cycling, _CYCLISTS, _WALKERS) + index % 10,
@@ -189,9 +187,14 @@ class Street:
         )
         speed = np.where(cycling, _CYCLIST_M_S, rng.uniform(1.0, 1.6, count))
         z = number * CELL_M + rng.uniform(0, CELL_M, count)
-        cars = ()
+        cars: tuple[tuple[float, Quads], ...] = ()
         if number % 6 == 0:
-            cars = ((int(rng.integers(3)), int(rng.integers(len(PAINTS))), number * CELL_M),)
+            oncoming = car(
+                self.bank, int(rng.integers(3)), int(rng.integers(len(PAINTS))), LANE_M, 0.0,
+                back_to_us=False, sun=SUN, surface=_surface(number) + _ONCOMING_SURFACE,
+                instance=_instance(number) + _ONCOMING, moving=True,
+            )  # fmt: skip
+            cars = ((number * CELL_M, oncoming),)
         return _Movers(people, x, z, np.where(away, 0.0, np.pi), speed, cars)
 
 

@@ -17,7 +17,7 @@ _TEXELS_PER_M = 64
 _GLASS = (38, 46, 54)
 _TYRE = (26, 26, 28)
 FACES = 12  # a car takes FACES + 1 surface numbers, the last for its shadow
-_FACING = (0, 0, 1, -1, 1, 1, 1, -1, 1, -1, 1, 1)  # as in _local_faces: which side of a face shows
+_FACING = (1, -1, 1, -1, 1, 1, 1, -1, 1, -1, 1, 1)  # as in _local_faces: which side of a face shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +177,8 @@ def _screen(body: Body, paint: np.ndarray, rear: bool) -> Texture:
     glass = [(_TUMBLE + 0.08, 0.07), (width - _TUMBLE - 0.08, 0.07), (width - 0.12, 0.64), (0.12, 0.64)]
     sheet.polygon(glass, _GLASS)
     sheet.polygon([glass[0], glass[1], (width - _TUMBLE, 0.26), (_TUMBLE, 0.36)], (98, 112, 126))
-    for x in (width * 0.28, width * 0.66):  # head rests
-        sheet.ellipse(x, 0.52, 0.13, 0.13, (24, 26, 30))
+    for x in (width * 0.24, width * 0.64):  # head rests
+        sheet.rect(x, 0.46, 0.22, 0.2, (31, 37, 44))
     return sheet.texture()
 
 

@@ -41,7 +41,7 @@ def see(quads: Quads, camera: Camera, bank: TextureBank) -> View:
     rows, corners = _in_front(quads, homographies)
     visible = quads.take(rows)
     homographies, tiled = homographies[rows], _is_tiled(visible)
-    bounds, outline = _bounds(corners, tiled)
+    bounds, outline = _bounds(corners, tiled | visible.opaque)
     height, width = camera.size_hw
     box = np.stack(
         [
@@ -111,15 +111,15 @@ def _in_front(quads: Quads, homographies: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _bounds(
-    corners: np.ndarray, tiled: np.ndarray
+    corners: np.ndarray, ruled: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray | None]]:
-    """Pixel bounds (N, 4), and outlines (K, 2) of what is tiled or reaches behind the camera."""
+    """Pixel bounds (N, 4), and outlines (K, 2) of quads with ruled edges or a part behind the camera."""
     depth = corners[:, :, 2]
     pixels = corners[:, :, :2] / np.maximum(depth, 1e-9)[..., None]  # (N, 4, 2)
     bounds = np.concatenate([pixels.min(1), pixels.max(1)], axis=1)
     outline: list[np.ndarray | None] = [None] * len(corners)
     behind = depth.min(1) < NEAR_M
-    for i in np.flatnonzero(behind | tiled):
+    for i in np.flatnonzero(behind | ruled):
         polygon = _clip_near(corners[i]) if behind[i] else pixels[i]
         outline[i] = polygon
         bounds[i] = [*polygon.min(0), *polygon.max(0)]

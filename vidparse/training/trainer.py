@@ -198,7 +198,8 @@ class Trainer:
             self.optimizer.param_groups[-1]["lr"],
             self.miou,
             self.best_miou,
-            (time.perf_counter() - self.started_at) / (self.step - self.started_step)
+            (time.perf_counter() - self.started_at)
+            / (self.step - self.started_step)
             * (self.steps - self.step),
         )
         if self.step % 10 == 0 or self.step == self.steps or self.step % self.per_epoch == 0:

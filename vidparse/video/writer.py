@@ -40,7 +40,10 @@ class VideoWriter:
     is no way round it), y4m and rawvideo have no times at all.
 
     mp4 is written as fragments of about a second, so that a killed program leaves a file that plays
-    up to the last fragment, and is turned into an ordinary mp4 at the end.
+    up to the last fragment, and is turned into an ordinary mp4 at the end. A copied stream that is
+    still silent after two seconds makes it a plain mp4 from the start, which can not be played
+    before it is finished. Asking for B-frames ("bf") costs the last frame of uneven mp4 video:
+    FFmpeg's edit list cuts it off.
 
     Odd sizes: H.264 with 4:2:0 colour can only be of even size (its crop rectangle counts in steps
     of two), so the last row or column is repeated once. FFV1, y4m and rawvideo stay odd.

@@ -1,0 +1,167 @@
+"""The program: every frame meets its prediction, sinks open late and close once."""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from vidparse.errors import InputError, Interrupted, OutputError, TruncatedError
+from vidparse.frame import Frame, Prediction, VideoInfo
+from vidparse.image import ColourTags, Rgb
+from vidparse.inference.pipeline import run
+from vidparse.inference.session import Session
+from vidparse.labels import Labels, load_labels
+from vidparse.models.checkpoint import Description, Preprocess
+
+SIZE = (36, 64)
+
+
+class BrightnessRunner:
+    """A network that says class = grey level // 20 everywhere; no framework needed."""
+
+    backend, device, precision = "test", "cpu", "fp32"
+
+    def __init__(self, labels: Labels, fail_at: int | None = None) -> None:
+        preprocess = Preprocess(32, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3)
+        self.description = Description(
+            path=None, sha256="", arch="", config={}, labels=labels, preprocess=preprocess,
+            training={},
+        )  # fmt: skip
+        self.calls = self.resets = 0
+        self.fail_at = fail_at
+
+    def run(self, clip: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        if self.calls == self.fail_at:
+            raise MemoryError("no room")
+        scores = np.zeros((len(self.description.labels), 4, 6), np.float32)
+        scores[round(float(clip.mean())) // 20] = 1
+        return scores
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+class ListSource:
+    def __init__(self, count: int, error: Exception | None = None) -> None:
+        self.info = VideoInfo(
+            "clip", SIZE, Fraction(1, 1000), None, count, None, Fraction(1), ColourTags()
+        )
+        self.count, self.error, self.closed = count, error, 0
+
+    def __iter__(self):
+        for i in range(self.count):
+            grey = np.full((*SIZE, 3), (i % 10) * 20 + 5, np.uint8)
+            yield Frame(i, i * i, Rgb(grey))
+        if self.error:
+            raise self.error
+
+    def trailing_packets(self):
+        return ("last words",)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class ListSink:
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.seen: list[tuple[Frame, Prediction]] = []
+        self.opened = 0
+        self.closed: list[tuple[bool, tuple]] = []
+        self.fail_at = fail_at
+
+    def open(self, info, labels) -> None:
+        self.opened += 1
+
+    def write(self, frame, prediction) -> None:
+        if len(self.seen) == self.fail_at:
+            raise OutputError("clip.out: disk full; free some space")
+        self.seen.append((frame, prediction))
+
+    def close(self, *, keep, packets=()) -> None:
+        self.closed.append((keep, tuple(packets)))
+
+
+def session(**more) -> Session:
+    return Session(BrightnessRunner(load_labels("camvid"), **more))
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_every_frame_meets_its_own_prediction(overlap: bool) -> None:
+    sink, source = ListSink(), ListSource(60)
+    report = run(source, session(), [sink], overlap=overlap)
+    assert [frame.index for frame, _ in sink.seen] == list(range(60))
+    for frame, prediction in sink.seen:
+        assert prediction.index == frame.index
+        assert prediction.ids.shape == SIZE and prediction.ids.dtype == np.uint8
+        assert (prediction.ids == frame.index % 10).all()
+        assert frame.pts == frame.index**2
+    assert sink.closed == [(True, ("last words",))]
+    assert (report.frames, sink.opened, source.closed) == (60, 1, 1)
+    assert {stage.name for stage in report.stages} == {
+        "decode", "prepare", "network", "upsample", "sinks",
+    }  # fmt: skip
+
+
+def test_class_filter_turns_the_rest_into_void() -> None:
+    sink = ListSink()
+    runner = BrightnessRunner(load_labels("camvid"))
+    run(ListSource(10), Session(runner, classes=(3, 5)), [sink])
+    assert [int(p.ids[0, 0]) for _, p in sink.seen] == [255, 255, 255, 3, 255, 5, *[255] * 4]
+
+
+def test_truncated_source_keeps_what_was_good() -> None:
+    sink = ListSink()
+    with pytest.raises(TruncatedError):
+        run(ListSource(7, TruncatedError("clip: ends early; mend it")), session(), [sink])
+    assert len(sink.seen) == 7
+    assert sink.closed == [(True, ("last words",))]
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_network_failure_leaves_nothing(overlap: bool) -> None:
+    sink, source = ListSink(), ListSource(1_000_000)
+    with pytest.raises(MemoryError):
+        run(source, session(fail_at=12), [sink], overlap=overlap)
+    assert len(sink.seen) == 11
+    assert sink.closed == [(False, ())]
+    assert source.closed == 1
+
+
+def test_one_failing_sink_closes_all_once() -> None:
+    good, bad, source = ListSink(), ListSink(fail_at=5), ListSource(1_000_000)
+    with pytest.raises(OutputError, match="disk full"):
+        run(source, session(), [good, bad])
+    assert good.closed == bad.closed == [(False, ())]
+    assert threading.active_count() == 1 or source.closed == 1
+
+
+def test_stop_finalises_and_says_how_far_it_came() -> None:
+    sink, stop = ListSink(), threading.Event()
+
+    def watch(frame: Frame) -> None:
+        if frame.index == 8:
+            stop.set()
+
+    with pytest.raises(Interrupted, match="after 9 frames"):
+        run(ListSource(1_000_000), session(), [sink], on_frame=watch, stop=stop)
+    assert len(sink.seen) == 9
+    assert sink.closed == [(True, ())]
+
+
+def test_no_frames_is_an_input_error_and_opens_nothing() -> None:
+    sink = ListSink()
+    with pytest.raises(InputError, match="no frame"):
+        run(ListSource(0), session(), [sink])
+    assert sink.opened == 0 and sink.closed == []
+
+
+def test_session_is_reset_for_each_video() -> None:
+    runner = BrightnessRunner(load_labels("camvid"))
+    one = Session(runner)
+    for _ in range(3):
+        run(ListSource(2), one, [ListSink()])
+    assert runner.resets == 3

@@ -1,0 +1,234 @@
+"""Training on a made CamVid: it learns, resumes exactly, and names what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+from safetensors.torch import load_file
+
+from vidparse.data import labelled_frames, open_dataset
+from vidparse.data.augment import Augmentation, training_view
+from vidparse.errors import InputError, ModelError, UsageError
+from vidparse.models.checkpoint import load_network, read_description
+from vidparse.training import fit, load_recipe
+from vidparse.training.recipe import available_recipes, recipe_from
+from vidparse.training.trainer import Average, Trainer, load_matching, rate_factor
+
+TINY = {
+    "arch": "perframe",
+    "epochs": 2,
+    "batch_size": 2,
+    "crop_hw": [48, 64],
+    "validate_every": 1,
+    "workers": 0,
+    "precision": "fp32",
+    "warmup_steps": 1,
+    "lovasz_weight": 0.5,
+    "class_weight_offset": 1.2,
+    "config": {"output_stride": 16, "skip_channels": 8, "width": 16},
+}
+
+
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures whose class is their colour: blue sky over grey road, a red car."""
+    root = tmp_path_factory.mktemp("camvid")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 2), ("test", 2)):
+        (root / split).mkdir()
+        (root / f"{split}annot").mkdir()
+        lines = []
+        for i in range(count):
+            mask = np.full((60, 80), 3, np.uint8)
+            mask[:30] = 0
+            x = int(rng.integers(5, 50))
+            mask[35:50, x : x + 20] = 8
+            mask[0, 0] = 11
+            colours = np.zeros((12, 3), np.uint8)
+            colours[[0, 3, 8]] = (60, 120, 240), (90, 90, 90), (220, 30, 30)
+            rgb = colours[mask]
+            stem = f"0001TP_{i:06d}"
+            cv2.imwrite(str(root / split / f"{stem}.png"), rgb[..., ::-1])
+            picture = Pillow.fromarray(mask, mode="P")
+            picture.putpalette(list(range(36)) + [0] * 732)
+            picture.save(root / f"{split}annot" / f"{stem}.png")
+            lines.append(f"/Seg/{split}/{stem}.png /Seg/{split}annot/{stem}.png")
+        (root / f"{split}.txt").write_text("\n".join(lines))  # no final newline, as downloads have
+    return root
+
+
+def trainer(camvid: Path, out: Path, **changes) -> Trainer:
+    recipe = recipe_from({**TINY, **changes}, "tiny")
+    sets = [open_dataset("camvid", camvid, split) for split in ("train", "val")]
+    return Trainer(recipe, *sets, out, device=torch.device("cpu"))
+
+
+def test_masks_come_as_training_ids(camvid: Path) -> None:
+    dataset = open_dataset("camvid", camvid, "train")
+    frames = labelled_frames(dataset)
+    assert len(frames) == 6 and frames[0].stem == "0001TP_000000"
+    mask = dataset.load_mask(frames[0])
+    assert mask[0, 0] == 255 and set(np.unique(mask)) == {0, 3, 8, 255}
+    assert (dataset.load_image(frames[0])[40, 0] == (90, 90, 90)).all()
+
+
+def test_damaged_data_is_named(camvid: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="trainannot"):
+        open_dataset("camvid", tmp_path, "train")
+    with pytest.raises(UsageError, match="unknown"):
+        open_dataset("camvit", camvid, "train")
+    dataset = open_dataset("camvid", camvid, "test")
+    colour = tmp_path / "colour.png"
+    Pillow.fromarray(np.zeros((4, 4, 3), np.uint8)).save(colour)
+    high = tmp_path / "high.png"
+    Pillow.fromarray(np.full((4, 4), 77, np.uint8)).save(high)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n")
+    frame = labelled_frames(dataset)[0]
+    for path, word in ((colour, "mode RGB"), (high, "77"), (broken, "damaged")):
+        bad = type(frame)(frame.stem, frame.image, path)
+        with pytest.raises(InputError, match=f"{path.name}.*{word}"):
+            dataset.load_mask(bad)
+
+
+def test_views_keep_image_and_mask_together() -> None:
+    ids = np.arange(24, dtype=np.uint8).reshape(4, 6).repeat(20, 0).repeat(20, 1)
+    rgb = np.stack([ids * 10, ids, 255 - ids], -1)
+    plain = Augmentation((64, 96), brightness=0, contrast=0, saturation=0, blur=0)
+    for seed in range(20):
+        view, mask = training_view(rgb, ids, plain, np.random.default_rng(seed))
+        assert view.shape == (64, 96, 3) and mask.shape == (64, 96)
+        inner = cv2.erode((mask != 255).astype(np.uint8), np.ones((9, 9))).astype(bool)
+        flat = cv2.dilate(mask, np.ones((9, 9))) == cv2.erode(mask, np.ones((9, 9)))
+        assert (view[..., 1][inner & flat] == mask[inner & flat]).mean() > 0.98
+        assert (view[mask == 255] == 0).all()
+
+
+def test_views_are_a_function_of_the_generator() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    mask = rgb[..., 0] // 24
+    both = [
+        training_view(rgb, mask, Augmentation((40, 40)), np.random.default_rng([1, 2, 3]))
+        for _ in range(2)
+    ]
+    assert (both[0][0] == both[1][0]).all() and (both[0][1] == both[1][1]).all()
+
+
+def test_it_learns_and_writes_usable_weights(camvid: Path, tmp_path: Path) -> None:
+    run = trainer(camvid, tmp_path, epochs=20, validate_every=20, lr_backbone=2e-3, lr_head=5e-3)
+    losses = []
+    scores = run.fit(lambda progress: losses.append(progress.loss))
+    assert sum(losses[-3:]) < 0.75 * sum(losses[:3])
+    assert scores is not None and scores.pixel_accuracy > 0.7
+    description = read_description(tmp_path / "best.safetensors")
+    assert description.labels.classes[8] == "Car"
+    assert description.preprocess.short_side == 360
+    assert description.training["data"] == "camvid"
+    network = load_network(description)
+    outputs, _ = network(torch.zeros(1, 3, 64, 96))
+    assert outputs.logits.shape == (1, 11, 16, 24)
+
+
+def test_resumed_weights_equal_unbroken_ones_bit_for_bit(camvid: Path, tmp_path: Path) -> None:
+    whole = trainer(camvid, tmp_path / "whole")
+    whole.fit()
+
+    class Enough(Exception):
+        pass
+
+    def stop_after_one_epoch(progress) -> None:
+        if progress.step == 3:
+            raise Enough
+
+    broken = trainer(camvid, tmp_path / "broken")
+    with pytest.raises(Enough):
+        broken.fit(stop_after_one_epoch)
+    resumed = trainer(camvid, tmp_path / "broken")
+    resumed.resume(tmp_path / "broken" / "last.safetensors")
+    assert resumed.step == 3
+    resumed.fit()
+    expected = load_file(tmp_path / "whole" / "last.safetensors")
+    got = load_file(tmp_path / "broken" / "last.safetensors")
+    assert expected.keys() == got.keys()
+    for name in expected:
+        assert torch.equal(expected[name], got[name]), name
+
+
+def test_resume_refuses_another_recipe(camvid: Path, tmp_path: Path) -> None:
+    trainer(camvid, tmp_path, epochs=1).fit()
+    with pytest.raises(UsageError, match="another recipe"):
+        trainer(camvid, tmp_path, epochs=3).resume(tmp_path / "last.safetensors")
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    with pytest.raises(ModelError, match="not readable"):
+        trainer(camvid, tmp_path).resume(tmp_path / "junk.safetensors")
+
+
+def test_bad_sample_ends_with_its_name(camvid: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for folder in ("train", "trainannot", "val", "valannot"):
+        (root / folder).mkdir(parents=True)
+        for path in (camvid / folder).iterdir():
+            (root / folder / path.name).write_bytes(path.read_bytes())
+    (root / "train" / "0001TP_000003.png").write_bytes(b"not a picture")
+    recipe = recipe_from({**TINY, "workers": 1, "class_weight_offset": 0.0}, "tiny")
+    with pytest.raises(InputError, match=r"0001TP_000003\.png: not a readable image"):
+        fit(recipe, dataset="camvid", data=root, out=tmp_path / "out", device="cpu")
+
+
+def test_schedule_warms_up_and_decays_to_nothing() -> None:
+    recipe = recipe_from({**TINY, "warmup_steps": 10}, "tiny")
+    assert rate_factor(0, 100, recipe) == pytest.approx(0.1)
+    assert rate_factor(50, 100, recipe) == pytest.approx(0.5**0.9)
+    assert rate_factor(99, 100, recipe) == pytest.approx(0.01**0.9)
+
+
+def test_average_of_weights_is_the_formula() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    network.weight.data.fill_(0.0)
+    average = Average(network, decay=0.9)
+    network.weight.data.fill_(1.0)
+    average.update(network, step=0)  # warm-up: decay 1/11
+    assert average.tensors["weight"].item() == pytest.approx(10 / 11)
+    average.update(network, step=10_000)
+    assert average.tensors["weight"].item() == pytest.approx(1 - (1 / 11) * 0.9)
+    with average.applied_to(network):
+        assert network.weight.item() == average.tensors["weight"].item()
+    assert network.weight.item() == 1.0
+
+
+def test_start_weights_match_by_name(camvid: Path, tmp_path: Path) -> None:
+    run = trainer(camvid, tmp_path)
+    name = "features.0.0.weight"
+    wanted = torch.full_like(run.network.state_dict()[f"backbone.{name}"], 0.25)
+    assert load_matching(run.network, {name: wanted, "classifier.1.bias": torch.ones(1000)}) == 1
+    assert torch.equal(run.network.state_dict()[f"backbone.{name}"], wanted)
+    with pytest.raises(UsageError, match="no tensor"):
+        load_matching(run.network, {"nothing": wanted})
+
+
+@pytest.mark.parametrize("name", available_recipes())
+def test_shipped_recipes_build(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.arch == "perframe" and recipe.epochs > 0
+
+
+def test_recipe_overrides_and_their_errors() -> None:
+    recipe = load_recipe(
+        "street-mnv2", {"epochs": "3", "lr_head": "1", "config.width": "64", "optimizer": "sgd"}
+    )
+    assert (recipe.epochs, recipe.lr_head, recipe.config["width"]) == (3, 1.0, 64)
+    assert recipe.optimizer == "sgd"
+    for key, value, word in (
+        ("epoch", "3", "no field epoch"),
+        ("epochs", "many", "should be int"),
+        ("batch_size", "2.5", "should be int"),
+    ):
+        with pytest.raises(UsageError, match=word):
+            load_recipe("street-mnv2", {key: value})
+    with pytest.raises(UsageError, match="street-mnv2"):
+        load_recipe("street")
