@@ -47,7 +47,7 @@ def test_ignored_pixels_have_no_gradient(loss) -> None:
 
 
 def jaccard_loss(truth: list[int], wrong: set[int]) -> float:
-    """1 - |intersection| / |union| for a foreground set when the pixels `wrong` are mispredicted."""
+    """1 - |intersection| / |union| of a foreground set when `wrong` pixels are mispredicted."""
     foreground = {i for i, t in enumerate(truth) if t}
     predicted = (foreground - wrong) | {i for i in wrong if i not in foreground}
     return 1 - len(foreground & predicted) / len(foreground | predicted)

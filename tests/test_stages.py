@@ -53,8 +53,7 @@ def test_producer_error_arrives_after_every_good_item() -> None:
 
     seen = []
     with pytest.raises(OSError, match="disk on fire"):
-        for item in stage(x for x in stage(source())):
-            seen.append(item)
+        seen.extend(stage(x for x in stage(source())))
     assert seen == list(range(20))
 
 

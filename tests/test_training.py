@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -91,7 +92,7 @@ def test_damaged_data_is_named(camvid: Path, tmp_path: Path) -> None:
     broken.write_bytes(b"\x89PNG\r\n")
     frame = labelled_frames(dataset)[0]
     for path, word in ((colour, "mode RGB"), (high, "77"), (broken, "damaged")):
-        bad = type(frame)(frame.stem, frame.image, path)
+        bad = replace(frame, mask=path)
         with pytest.raises(InputError, match=f"{path.name}.*{word}"):
             dataset.load_mask(bad)
 
@@ -232,3 +233,19 @@ def test_recipe_overrides_and_their_errors() -> None:
             load_recipe("street-mnv2", {key: value})
     with pytest.raises(UsageError, match="street-mnv2"):
         load_recipe("street")
+
+
+def test_rendered_scenes_are_a_data_set() -> None:
+    address = "sample://street?size=160x90&frames=3"
+    splits = {s: open_dataset(address, None, s) for s in ("train", "val", "test")}
+    names = [video.name for split in splits.values() for video in split.videos]
+    assert len(names) == len(set(names)) == 18
+    dataset = splits["val"]
+    frame = labelled_frames(dataset)[1]
+    rgb, mask = dataset.load_image(frame), dataset.load_mask(frame)
+    assert rgb.shape == (90, 160, 3) and mask.shape == (90, 160)
+    assert set(np.unique(mask)) <= {*range(11), 255} and {1, 3} <= set(np.unique(mask))
+    again = open_dataset(address, None, "val")
+    assert (again.load_image(frame) == rgb).all()
+    with pytest.raises(UsageError, match="name it with --data"):
+        open_dataset("camvid", None, "val")

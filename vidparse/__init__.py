@@ -24,7 +24,16 @@ _PUBLIC = {
     "open_video": "vidparse.video",
     "segment": "vidparse.run",
 }
-__all__ = [*_PUBLIC]
+__all__ = [
+    "Frame",
+    "Prediction",
+    "Segment",
+    "SegmentOptions",
+    "VideoInfo",
+    "load_model",
+    "open_video",
+    "segment",
+]
 
 
 def __getattr__(name: str) -> Any:

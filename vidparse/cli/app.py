@@ -51,6 +51,8 @@ def callback(
 
 def main() -> None:
     """Run the command line; expected errors are one line on stderr and their own exit code."""
+    # Idle compute threads must sleep, not spin: other stages need the cores. Read once by OpenMP.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in sys.argv or bool(os.environ.get("VIDPARSE_DEBUG"))
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

@@ -10,8 +10,8 @@ from vidparse.cli import options as shared
 
 
 def evaluate(
-    data: shared.DataRoot,
     dataset: shared.DatasetName = "camvid",
+    data: shared.DataRoot = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     size: Annotated[
         str | None, typer.Option(help="Network input: 360 (short side) or 640x360.")

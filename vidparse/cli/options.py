@@ -34,5 +34,7 @@ Threads = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
-DataRoot = Annotated[Path, typer.Option("--data", help="Folder of the data set.")]
-DatasetName = Annotated[str, typer.Option("--dataset", help="Which data set: camvid.")]
+DataRoot = Annotated[Path | None, typer.Option("--data", help="Folder of the data set.")]
+DatasetName = Annotated[
+    str, typer.Option("--dataset", help="camvid, sample://street or sample://crowd.")
+]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: shared.DataRoot,
     dataset: shared.DatasetName = "camvid",
+    data: shared.DataRoot = None,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a .toml file.")] = "street-mnv2",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of checkpoints and log.")] = Path(
         "runs/train"

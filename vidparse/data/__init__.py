@@ -6,20 +6,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vidparse.data.camvid import CamVid
-from vidparse.data.dataset import IGNORE, Dataset, FrameFile, Video, labelled_frames
+from vidparse.data.dataset import IGNORE, Dataset, FrameRecord, Video, labelled_frames
+from vidparse.data.rendered import RenderedScenes
 from vidparse.errors import InputError, UsageError
 
 DATASETS: dict[str, Callable[[Path, str], Dataset]] = {"camvid": CamVid}
 
 
-def open_dataset(name: str, root: Path, split: str) -> Dataset:
-    """A split of a data set by name.
+def open_dataset(name: str, root: Path | None, split: str) -> Dataset:
+    """A split of a data set by name; `sample://street` and `sample://crowd` need no folder.
 
     Raises:
         UsageError: unknown data set. InputError: the folder is missing or not laid out like it.
     """
+    if name.startswith("sample://"):
+        return RenderedScenes(name, split)
     if name not in DATASETS:
-        raise UsageError(f"data set '{name}': unknown; use {', '.join(sorted(DATASETS))}")
+        known = ", ".join([*sorted(DATASETS), "sample://street", "sample://crowd"])
+        raise UsageError(f"data set '{name}': unknown; use {known}")
+    if root is None:
+        raise UsageError(f"data set '{name}': lies in a folder; name it with --data")
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; point --data at the data set")
     return DATASETS[name](root, split)
@@ -29,7 +35,7 @@ __all__ = [
     "DATASETS",
     "IGNORE",
     "Dataset",
-    "FrameFile",
+    "FrameRecord",
     "Video",
     "labelled_frames",
     "open_dataset",

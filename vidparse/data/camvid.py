@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import IGNORE, FrameFile, Video, read_indices, read_rgb
+from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
@@ -35,25 +35,30 @@ class CamVid:
                     f"{folder}: no such folder; CamVid needs {split}/ and {split}annot/ in {root}"
                 )
         by_stem = {path.stem: path for path in images.iterdir() if not path.name.startswith(".")}
-        recordings: dict[str, list[FrameFile]] = {}
+        recordings: dict[str, list[str]] = {}
         for stem in _listed_stems(root / f"{split}.txt") or sorted(by_stem):
             if stem not in by_stem:
                 raise InputError(f"{images / stem}: listed in {split}.txt but missing; restore it")
-            frame = FrameFile(stem, by_stem[stem], masks / f"{stem}.png")
-            recordings.setdefault(stem.split("_")[0], []).append(frame)
+            recordings.setdefault(stem.split("_")[0], []).append(stem)
         if not recordings:
             raise InputError(f"{images}: holds no images; check the data folder")
         self.videos = tuple(
-            Video(name, tuple(sorted(frames, key=lambda frame: frame.stem)))
-            for name, frames in recordings.items()
+            Video(
+                name,
+                tuple(
+                    FrameRecord(name, stem, i, by_stem[stem], masks / f"{stem}.png")
+                    for i, stem in enumerate(sorted(stems))
+                ),
+            )
+            for name, stems in recordings.items()
         )
 
-    def load_image(self, frame: FrameFile) -> np.ndarray:
+    def load_image(self, frame: FrameRecord) -> np.ndarray:
+        assert frame.image is not None  # every frame of this data set lies on disk
         return read_rgb(frame.image)
 
-    def load_mask(self, frame: FrameFile) -> np.ndarray:
-        if frame.mask is None:
-            raise InputError(f"{frame.stem}: has no mask; leave it out")
+    def load_mask(self, frame: FrameRecord) -> np.ndarray:
+        assert frame.mask is not None
         mask = read_indices(frame.mask)
         if mask.max(initial=0) > VOID:
             raise InputError(

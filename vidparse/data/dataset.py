@@ -17,12 +17,18 @@ IGNORE = 255  # training id of pixels that count for nothing
 
 
 @dataclass(frozen=True, slots=True)
-class FrameFile:
-    """One frame on disk; mask is None where nothing is labelled."""
+class FrameRecord:
+    """One frame of a data set: which it is, and where it lies when it lies on disk."""
 
-    stem: str
-    image: Path
-    mask: Path | None
+    video: str
+    stem: str  # file name without its ending
+    index: int  # position in the video
+    image: Path | None = None
+    mask: Path | None = None
+    labelled: bool = True
+
+    def __str__(self) -> str:
+        return str(self.image) if self.image else f"{self.video} {self.stem}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class Video:
     """Frames of one recording in order of time."""
 
     name: str
-    frames: tuple[FrameFile, ...]
+    frames: tuple[FrameRecord, ...]
 
 
 class Dataset(Protocol):
@@ -41,18 +47,18 @@ class Dataset(Protocol):
     labels: Labels
     videos: tuple[Video, ...]
 
-    def load_image(self, frame: FrameFile) -> np.ndarray:
+    def load_image(self, frame: FrameRecord) -> np.ndarray:
         """RGB uint8 (H, W, 3)."""
         ...
 
-    def load_mask(self, frame: FrameFile) -> np.ndarray:
+    def load_mask(self, frame: FrameRecord) -> np.ndarray:
         """Training ids uint8 (H, W): 0..K-1 and IGNORE."""
         ...
 
 
-def labelled_frames(dataset: Dataset) -> list[FrameFile]:
+def labelled_frames(dataset: Dataset) -> list[FrameRecord]:
     """Every frame of the split that has a mask."""
-    return [frame for video in dataset.videos for frame in video.frames if frame.mask is not None]
+    return [frame for video in dataset.videos for frame in video.frames if frame.labelled]
 
 
 def read_rgb(path: Path) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vidparse.data import IGNORE, Dataset, FrameFile
+from vidparse.data import IGNORE, Dataset, FrameRecord, labelled_frames
 from vidparse.errors import Interrupted, UsageError
 from vidparse.evaluation.confusion import ConfusionMatrix, SemanticScores
 from vidparse.frame import Frame
@@ -58,7 +58,7 @@ def evaluate(
     stop = stop or threading.Event()
     session = Session(runner, size=size)
     matrix = ConfusionMatrix(len(labels), ignore=IGNORE)
-    total = sum(frame.mask is not None for video in dataset.videos for frame in video.frames)
+    total = len(labelled_frames(dataset))
     done, start = 0, time.perf_counter()
     for video in dataset.videos:
         session.reset()
@@ -81,11 +81,12 @@ def evaluate(
 
 
 def _load(
-    dataset: Dataset, frames: tuple[FrameFile, ...]
+    dataset: Dataset, frames: tuple[FrameRecord, ...]
 ) -> Iterator[tuple[Frame, np.ndarray | None]]:
-    for i, file in enumerate(frames):
-        mask = dataset.load_mask(file) if file.mask is not None else None
-        yield Frame(i, i, Rgb(dataset.load_image(file)), name=file.stem), mask
+    for record in frames:
+        mask = dataset.load_mask(record) if record.labelled else None
+        image = Rgb(dataset.load_image(record))
+        yield Frame(record.index, record.index, image, name=record.stem), mask
 
 
 def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:

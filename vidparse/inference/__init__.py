@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from vidparse.errors import ModelError, UsageError
 from vidparse.hub import DEFAULT_MODEL, ModelFiles, resolve
@@ -11,7 +12,7 @@ from vidparse.inference.devices import choose_device
 from vidparse.inference.pipeline import RunReport, StageTime, run
 from vidparse.inference.runners import PRECISIONS, OnnxRunner, Runner, TorchRunner
 from vidparse.inference.session import Session
-from vidparse.models.checkpoint import read_description
+from vidparse.models.checkpoint import Description, read_description
 
 BACKENDS = ("auto", "torch", "onnx")
 
@@ -51,22 +52,22 @@ def load_model(
     if backend == "onnx":
         path = files.onnx or _exported(files)
         runner = OnnxRunner(path, device=place, precision=precision, threads=threads)
-        _check_sum(path, runner.description.sha256, files.entry.onnx_sha256 if files.entry else None)
+        _check_sum(path, runner.description, files.entry and files.entry.onnx_sha256)
         return runner
     if files.weights is None:
         raise ModelError(
             f"{name}: the torch backend needs the .safetensors weights; use --backend onnx"
         )
     description = read_description(files.weights)
-    _check_sum(files.weights, description.sha256, files.entry.sha256 if files.entry else None)
+    _check_sum(files.weights, description, files.entry and files.entry.sha256)
     return TorchRunner(description, device=place, precision=precision, threads=threads)
 
 
-def _check_sum(path: Path, found: str, published: str | None) -> None:
-    if published and found != published:
+def _check_sum(path: Path, found: Description, published: Any) -> None:
+    if published and found.sha256 != published:
         raise ModelError(
-            f"{path}: is not the published file (sha256 {found[:12]}..., not {published[:12]}...); "
-            "reinstall vidparse"
+            f"{path}: is not the published file (sha256 {found.sha256[:12]}..., not "
+            f"{published[:12]}...); reinstall vidparse"
         )
 
 

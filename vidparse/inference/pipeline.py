@@ -18,7 +18,6 @@ from vidparse.inference.session import Scored, Session
 from vidparse.inference.stages import StageClock, in_thread
 from vidparse.labels import Labels
 
-
 T = TypeVar("T")
 
 

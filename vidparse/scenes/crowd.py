@@ -73,7 +73,9 @@ class Crowd:
                 )  # fmt: skip
             if rng.random() < 0.4:
                 cell.parts.append(sign_post(cell.bank, "info", kerb, z + 9, cell.surfaces(2)))
-            cell.parts.append(bollards(cell.bank, kerb, z + np.array([3.0, 5.0, 7.0]), cell.surfaces(3)))
+            cell.parts.append(
+                bollards(cell.bank, kerb, z + np.array([3.0, 5.0, 7.0]), cell.surfaces(3))
+            )
         if number in (3, 5):
             x = (_HALF_ROAD_M - 1.2) * (1 if number == 3 else -1)
             cell.parts.append(
@@ -119,6 +121,4 @@ class Crowd:
         pace = np.sqrt(ahead_x**2 + ahead_z**2) / mean_reach  # slower on the bends
         step = np.clip((np.abs(x) - _HALF_ROAD_M + 0.15) / 0.3, 0, 1)  # up the kerb
         feet = np.stack([x, KERB_M * step, z], 1)
-        return Places(
-            feet, np.arctan2(ahead_x, ahead_z), self._speed * pace, self._speed * time_s
-        )
+        return Places(feet, np.arctan2(ahead_x, ahead_z), self._speed * pace, self._speed * time_s)

@@ -19,7 +19,14 @@ _WALLS = (
     ((172, 176, 178), False),
     ((205, 178, 150), False),
 )
-_FASCIAS = ((24, 52, 96), (112, 24, 28), (20, 78, 56), (38, 38, 42), (190, 150, 40), (196, 196, 190))
+_FASCIAS = (
+    (24, 52, 96),
+    (112, 24, 28),
+    (20, 78, 56),
+    (38, 38, 42),
+    (190, 150, 40),
+    (196, 196, 190),
+)
 _DOORS = ((28, 60, 44), (96, 22, 26), (24, 40, 82), (40, 36, 34), (190, 186, 178))
 
 
@@ -99,9 +106,7 @@ def _window(
     w, h = (width - 0.14) / columns, (height - 0.17) / rows
     for column in range(columns):
         for row in range(rows):
-            _glass(
-                sheet, rng, x + 0.1 + column * w, top + 0.14 + row * h, w - 0.06, h - 0.06
-            )
+            _glass(sheet, rng, x + 0.1 + column * w, top + 0.14 + row * h, w - 0.06, h - 0.06)
 
 
 def _shop(

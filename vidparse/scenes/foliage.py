@@ -9,6 +9,7 @@ from vidparse.scenes.textures import Sheet, Texture, TextureBank, soft_noise
 
 _CROWN_M = 5.0
 _LAYERS = 2
+_LEAVES = 170  # in each clump of a crown
 _GREENS = ((84, 96, 52), (70, 86, 48), (98, 102, 58), (60, 76, 46))
 
 
@@ -23,26 +24,26 @@ def _crown(kind: int, layer: int) -> Texture:
     green = np.array(_GREENS[kind % len(_GREENS)]) * (0.62 if layer == 0 else 1.0)
     count = 26 if layer == 0 else 20
     reach = 1.55 if layer == 0 else 1.4
-    for _ in range(count):  # clumps from low to high, lit from above
-        angle, distance = rng.uniform(0, 2 * np.pi), np.sqrt(rng.random()) * reach
-        x, y = 2.5 + distance * np.cos(angle), 2.55 + 1.05 * distance * np.sin(angle)
-        radius = rng.uniform(0.4, 0.72)
-        for _ in range(170):
-            turn, out = rng.uniform(0, 2 * np.pi), np.sqrt(rng.random()) * radius
-            leaf_x, leaf_y = x + out * np.cos(turn), y + out * np.sin(turn)
-            lit = 0.84 - 0.46 * (leaf_y - y) / radius + 0.14 * (2.5 - leaf_y) / 2.5
-            lit += 0.1 * (leaf_x - x) / radius + rng.normal(0, 0.12)
-            size = rng.uniform(0.05, 0.13)
-            _leaf(sheet, rng, leaf_x, leaf_y, size, green * max(lit, 0.3))
+    angle, distance = rng.uniform(0, 2 * np.pi, count), np.sqrt(rng.random(count)) * reach
+    clump = np.stack([2.5 + distance * np.cos(angle), 2.55 + 1.05 * distance * np.sin(angle)], 1)
+    radius = rng.uniform(0.4, 0.72, count)[:, None]
+    turn = rng.uniform(0, 2 * np.pi, (count, _LEAVES))
+    out = np.sqrt(rng.random((count, _LEAVES))) * radius
+    leaf = clump[:, None] + np.stack([out * np.cos(turn), out * np.sin(turn)], 2)  # (C, L, 2)
+    offset = (leaf - clump[:, None]) / radius[..., None]
+    lit = 0.84 - 0.46 * offset[..., 1] + 0.1 * offset[..., 0]  # lit from above
+    lit += 0.14 * (2.5 - leaf[..., 1]) / 2.5 + rng.normal(0, 0.12, lit.shape)
+    sizes = rng.uniform(0.05, 0.13, lit.size)
+    colours = green * np.maximum(lit, 0.3).reshape(-1, 1)
+    sheet.polygons(_leaves(rng, leaf.reshape(-1, 2), sizes), colours)
     return sheet.texture(1 + 0.06 * soft_noise(rng, sheet.texels_hw, (80, 80)))
 
 
-def _leaf(
-    sheet: Sheet, rng: np.random.Generator, x: float, y: float, size: float, colour: np.ndarray
-) -> None:
-    turn = rng.uniform(0, np.pi) + np.arange(5) * (2 * np.pi / 5)
-    reach = size * np.array([1.2, 0.8, 1.0, 0.7, 0.9])
-    sheet.polygon(np.stack([x + reach * np.cos(turn), y + reach * np.sin(turn)], 1), colour)
+def _leaves(rng: np.random.Generator, centres: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Ragged pentagons (N, 5, 2) about centres (N, 2)."""
+    turn = rng.uniform(0, np.pi, (len(centres), 1)) + np.arange(5) * (2 * np.pi / 5)
+    reach = sizes[:, None] * np.array([1.2, 0.8, 1.0, 0.7, 0.9])
+    return centres[:, None] + np.stack([reach * np.cos(turn), reach * np.sin(turn)], 2)
 
 
 def add_branches(bank: TextureBank, kind: int) -> int:
@@ -92,10 +93,10 @@ def _hedge(kind: int) -> Texture:
     sheet = Sheet(4.0, 1.6, 50)
     green = np.array(_GREENS[(kind + 1) % len(_GREENS)]) * 0.85
     sheet.rect(0, 0.2, 4, 1.4, green * 0.55)
-    for _ in range(1500):
-        x, y = rng.uniform(0, 4), rng.uniform(0.12, 1.6)
-        lit = 1.15 - 0.45 * y + rng.normal(0, 0.18)
-        _leaf(sheet, rng, x, y, rng.uniform(0.04, 0.1), green * max(lit, 0.3))
+    at = rng.uniform((0, 0.12), (4, 1.6), (1500, 2))
+    lit = 1.15 - 0.45 * at[:, 1] + rng.normal(0, 0.18, len(at))
+    colours = green * np.maximum(lit, 0.3)[:, None]
+    sheet.polygons(_leaves(rng, at, rng.uniform(0.04, 0.1, len(at))), colours)
     return sheet.texture()
 
 

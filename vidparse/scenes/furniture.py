@@ -48,7 +48,11 @@ def _sign(kind: str) -> Texture:
     if kind == "speed":
         sheet.ellipse(0.4, 0.4, 0.39, 0.39, red)
         sheet.ellipse(0.4, 0.4, 0.3, 0.3, white)
-        sheet.line([(0.22, 0.27), (0.35, 0.27), (0.35, 0.4), (0.24, 0.53), (0.36, 0.53)], 0.05, (20, 20, 20))
+        sheet.line(
+            [(0.22, 0.27), (0.35, 0.27), (0.35, 0.4), (0.24, 0.53), (0.36, 0.53)],
+            0.05,
+            (20, 20, 20),
+        )
         sheet.ellipse(0.5, 0.4, 0.1, 0.15, (20, 20, 20))
         sheet.ellipse(0.5, 0.4, 0.05, 0.1, white)
     elif kind == "yield":

@@ -5,6 +5,8 @@ The world's ground repeats every PERIOD_M metres along the street.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -59,8 +61,9 @@ def _asphalt(seed: int, width_m: float) -> Texture:
         tone = np.array((97, 97, 101)) * rng.uniform(0.8, 1.08)
         sheet.rect(x, y, rng.uniform(0.5, 1.4), rng.uniform(1, 6), tone)
     for _ in range(5):  # cracks
-        walk = np.cumsum(rng.normal(0, 0.14, (30, 2)) + (0, 0.12), axis=0)
-        sheet.line(walk + (rng.uniform(1, width_m - 1), rng.uniform(0, 30)), 0.02, (62, 62, 64))
+        start = np.array([[rng.uniform(1, width_m - 1), rng.uniform(0, 30)]])
+        steps = rng.normal((0, 0.12), 0.14, (30, 2))
+        sheet.line(start + np.cumsum(steps, axis=0), 0.02, (62, 62, 64))
     for x in (middle - 1.7, middle + 1.9):  # manholes
         y = rng.uniform(2, PERIOD_M - 2)
         sheet.ellipse(x, y, 0.36, 0.36, (70, 70, 70))
@@ -205,8 +208,10 @@ def lay_kerb(camera_z: float, x: float, *, texture: int, surface: int, layer: in
     )
 
 
-def street_ground(bank: TextureBank, seed: int, half_road_m: float, walk_m: float, lanes: bool):  # noqa: ANN201
-    """A function camera_z -> Quads that lays the road, both pavements, kerbs and the land behind."""
+def street_ground(
+    bank: TextureBank, seed: int, half_road_m: float, walk_m: float, lanes: bool
+) -> Callable[[float], list[Quads]]:
+    """What lays road, kerbs, pavements and the land behind about a camera at a given z."""
     road = add_road(bank, seed, 2 * half_road_m, lanes)
     walk = add_pavement(bank, seed, walk_m)
     kerb, grass = add_kerb(bank), add_grass(bank, seed)

@@ -113,7 +113,9 @@ def _torso(kind: int, view: int) -> Texture:
     ]  # fmt: skip
     sheet.polygon(outline, jacket)
     if view == _FRONT:
-        sheet.polygon([(0.19, 0.03), (0.29, 0.03), (0.24, 0.17)], skin if kind % 2 else trousers * 1.5)
+        sheet.polygon(
+            [(0.19, 0.03), (0.29, 0.03), (0.24, 0.17)], skin if kind % 2 else trousers * 1.5
+        )
         sheet.rect(0.232, 0.16, 0.016, coat - 0.16, jacket * 0.6)
         sheet.rect(0.11, 0.38, 0.08, 0.015, jacket * 0.65)
         sheet.rect(0.29, 0.38, 0.08, 0.015, jacket * 0.65)

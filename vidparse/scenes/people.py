@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from vidparse.scenes.camera import Camera
 from vidparse.scenes.outfits import PARTS, add_bicycle
 from vidparse.scenes.quads import (
     BICYCLIST,
@@ -19,7 +20,6 @@ from vidparse.scenes.quads import (
     join,
     make_quads,
 )
-from vidparse.scenes.camera import Camera
 from vidparse.scenes.textures import TextureBank
 from vidparse.scenes.vehicles import add_soft_shadow
 
@@ -62,9 +62,7 @@ class Places:
     travelled: np.ndarray  # (P,) metres since time 0
 
 
-def pose_people(
-    bank: TextureBank, people: People, places: Places, camera: Camera
-) -> Quads:
+def pose_people(bank: TextureBank, people: People, places: Places, camera: Camera) -> Quads:
     """Quads of everybody, walkers before cyclists."""
     parts = []
     for cycling in (False, True):
@@ -145,7 +143,11 @@ def _cyclist_joints(people: People, places: Places) -> dict[str, tuple[np.ndarra
         knee = _knee(hip, ankle, ahead, 0.43 * scale, 0.43 * scale)
         limbs[f"thigh {side}"] = hip, knee, 0.098 * h
         limbs[f"shin {side}"] = knee, ankle, 0.07 * h
-        limbs[f"shoe {side}"] = ankle - 0.05 * ahead - 0.02 * _UP, ankle + 0.19 * ahead - 0.05 * _UP, 0.055 * h
+        limbs[f"shoe {side}"] = (
+            ankle - 0.05 * ahead - 0.02 * _UP,
+            ankle + 0.19 * ahead - 0.05 * _UP,
+            0.055 * h,
+        )
         shoulder = neck + sign * 0.19 * right * scale - 0.03 * _UP
         hand = places.feet + 1.03 * _UP + 0.46 * ahead + sign * 0.24 * right
         elbow = (shoulder + hand) / 2 + sign * 0.06 * right - 0.05 * _UP
@@ -231,7 +233,7 @@ def _bicycles(
     turn = (places.travelled / 0.34)[:, None]
     sight = places.feet - camera_position
     sight = sight / np.linalg.norm(sight, axis=1, keepdims=True)
-    rows = []
+    rows: list[tuple[np.ndarray, ...]] = []
     depth = (places.feet * sight).sum(1)
 
     def add(texture: str, origin: np.ndarray, across: np.ndarray, down: np.ndarray) -> None:
@@ -240,7 +242,6 @@ def _bicycles(
         rows.append((origin, across, down, np.full(len(people), textures[texture]),
                      people.surface + number, order))  # fmt: skip
 
-    sideways = right * np.sign((right * sight).sum(1, keepdims=True))
     for offset in (-0.52, 0.52):
         hub = places.feet + 0.34 * _UP + offset * ahead
         u = np.cos(turn) * ahead + np.sin(turn) * _UP
@@ -254,7 +255,6 @@ def _bicycles(
     add("frame", frame_top, 1.2 * ahead, np.broadcast_to(-0.9 * _UP, ahead.shape))
     bars = places.feet + 1.06 * _UP + 0.46 * ahead - 0.28 * right
     add("bars", bars, 0.56 * right, np.broadcast_to(-0.05 * _UP, right.shape))
-    del sideways
     columns = [np.stack(column) for column in zip(*rows, strict=True)]
     origin, across, down = (column.reshape(-1, 3) for column in columns[:3])
     return make_quads(

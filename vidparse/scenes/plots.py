@@ -32,7 +32,9 @@ class Cell:
         return self._next - count
 
 
-def add_plots(cell: Cell, seed: int, side: int, z: float, outer_m: float, open_share: float) -> None:
+def add_plots(
+    cell: Cell, seed: int, side: int, z: float, outer_m: float, open_share: float
+) -> None:
     """Fill one side of a cell that begins at z; side -1 is left. Walls stand at side * outer_m."""
     rng = cell.rng
     kind = rng.random()
@@ -62,7 +64,7 @@ def _house(
     height, rise = facades.facade_height_m(storeys), _ROOF_RISE_M
     back = side * _HOUSE_DEPTH_M
     near = np.array([x, 0.0, z])
-    rows = []  # origin, across, down, texture, light, facing, solid
+    rows: list[tuple] = []  # origin, across, down, texture, light, facing, solid
     if rng.random() < 0.7:
         rows.append(((x + back / 2 - 0.6, height + rise + 1.2, z + 0.6), (1.2, 0, 0), (0, -2.2, 0),
                      facades.add_chimney(bank, front % 3), 0.95, 0, (0, 0, 0, 0)))  # fmt: skip
@@ -128,7 +130,9 @@ def _garden(cell: Cell, side: int, z: float, width: float, outer_m: float) -> No
     else:
         boards = add_boards(bank, int(rng.integers(3)))
         cell.parts.append(
-            fence_along(bank, boards, x, z, width, 1.5, cell.surfaces(1), LAYER_PLOTS, solid_top=0.1)
+            fence_along(
+                bank, boards, x, z, width, 1.5, cell.surfaces(1), LAYER_PLOTS, solid_top=0.1
+            )
         )
     if rng.random() < 0.6:
         cell.parts.append(

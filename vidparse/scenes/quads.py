@@ -31,7 +31,9 @@ class Quads:
     anchor: np.ndarray  # float64 (N, 3): what decides the order within a layer
     order: np.ndarray  # float64 (N,): order within one object, low first
     light: np.ndarray  # float64 (N,): brightness of the surface, 1 = as drawn
-    facing: np.ndarray  # int8 (N,): 1 seen where across x down reads like print, -1 mirrored, 0 both
+    facing: (
+        np.ndarray
+    )  # int8 (N,): 1 seen where across x down reads like print, -1 mirrored, 0 both
     moving: np.ndarray  # bool (N,): placed anew in every frame
     shadow: np.ndarray  # bool (N,): darkens what is there, has no class of its own
     solid: np.ndarray  # float64 (N, 4): s0, t0, s1, t1 of the part that hides what is behind it

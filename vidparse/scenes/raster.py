@@ -9,7 +9,7 @@ from vidparse.scenes.textures import TextureBank
 from vidparse.scenes.view import View
 
 _SUBPIXEL_BITS = 4
-_WORTH_TRIMMING_PX2 = 6000
+_WORTH_TRIMMING_PX2 = 12000
 _EDGE_PX = 2  # soft edges reach this far beyond the pixels that a surface owns
 _HALF = 127  # a surface owns a pixel that it covers by more than half
 
@@ -76,7 +76,7 @@ def paint_colours(view: View, bank: TextureBank, ranks: np.ndarray) -> np.ndarra
 def _trimmed(ranks: np.ndarray, box: list[int], rank: int) -> tuple[int, int, int, int]:
     """The part of a box where a surface is in sight, with room for its soft edges."""
     x0, y0, x1, y1 = box
-    owned = cv2.inRange(ranks[y0:y1, x0:x1], int(rank), int(rank))
+    owned = cv2.compare(ranks[y0:y1, x0:x1], float(rank), cv2.CMP_EQ)  # type: ignore[call-overload]
     x, y, width, height = cv2.boundingRect(owned)
     if not width:
         return x0, y0, x0, y0
@@ -98,7 +98,7 @@ def _mask(outline: np.ndarray, x0: int, y0: int, size_hw: tuple[int, int]) -> np
     """How far a polygon in picture pixels covers each pixel of a box, uint8 (h, w)."""
     mask = np.zeros(size_hw, np.uint8)
     points = np.clip((outline - (x0, y0)) * 2**_SUBPIXEL_BITS, -(2**26), 2**26)
-    cv2.fillConvexPoly(mask, np.int32(np.round(points)), 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.fillConvexPoly(mask, np.round(points).astype(np.int32), 255, cv2.LINE_AA, _SUBPIXEL_BITS)
     return mask
 
 

@@ -17,7 +17,7 @@ from vidparse.scenes.view import View, see
 
 LABELS = "camvid"  # the label set of `SceneFrame.classes`
 _VOID = 255
-_WORLDS = {"street": Street, "crowd": Crowd}
+_WORLDS: dict[str, type[Street] | type[Crowd]] = {"street": Street, "crowd": Crowd}
 _FRAMES_KEPT = 3
 
 

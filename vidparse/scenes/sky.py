@@ -22,7 +22,7 @@ _SKYLINE_M = (900.0, 26.0)
 
 def _sky(seed: int) -> Texture:
     rng = np.random.Generator(np.random.PCG64([seed, 51]))
-    hw = (500, 1400)
+    hw = (400, 1120)
     y = ((np.arange(hw[0]) + 0.5) / hw[0])[:, None]  # 0 at the top
     high, low = np.array([132.0, 178.0, 226.0]), np.array([228.0, 236.0, 242.0])
     colour = high + (low - high) * (np.clip(y * 1.25, 0, 1) ** 0.8)[..., None]  # (h, 1, 3)
@@ -70,7 +70,7 @@ def _far_trees(seed: int) -> Texture:
 def add_backdrop(bank: TextureBank, seed: int) -> Quads:
     """Sky and skyline round a camera at the origin; shift them along with the camera."""
     textures = [
-        bank.add(f"sky {seed}", lambda: _sky(seed), (1400, 500)),
+        bank.add(f"sky {seed}", lambda: _sky(seed), (1120, 400)),
         bank.add(f"far roofs {seed}", lambda: _far_roofs(seed), (2700, 78)),
         bank.add(f"far trees {seed}", lambda: _far_trees(seed), (2700, 78)),
     ]

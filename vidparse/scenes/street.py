@@ -158,7 +158,11 @@ class Street:
         rng = cell.rng
         for slot in range(2):
             kind = int(rng.choice(len(BODIES), p=[0.45, 0.25, 0.2, 0.1]))
-            paint, taken, shift = int(rng.integers(len(PAINTS))), rng.random(), rng.uniform(-0.4, 0.4)
+            paint, taken, shift = (
+                int(rng.integers(len(PAINTS))),
+                rng.random(),
+                rng.uniform(-0.4, 0.4),
+            )
             if taken > 0.62:
                 continue
             cell.parts.append(
@@ -241,5 +245,4 @@ def _furnish(cell: Cell, side: int, z: float, number: int, half_road_m: float) -
                             cell.surfaces(1))
             )  # fmt: skip
     elif chance[4] < 0.2:
-        at = z + np.arange(4) * 1.6
-        cell.parts.append(bollards(bank, kerb, at, cell.surfaces(4)))
+        cell.parts.append(bollards(bank, kerb, z + np.arange(4) * 1.6, cell.surfaces(4)))

@@ -66,10 +66,13 @@ class Sheet:
         thickness = max(1, round(width * self._scale[0]))
         cv2.polylines(self._pixels, [corners], False, _opaque(colour), thickness, cv2.LINE_8, 4)
 
-    def clear(self, points: Sequence[Sequence[float]]) -> None:
-        """Make a polygon see-through."""
-        corners = np.asarray(points, np.float64) * self._scale - 0.5
-        cv2.fillPoly(self._pixels, [np.int32(np.round(corners * 16))], (0, 0, 0, 0), cv2.LINE_8, 4)
+    def polygons(self, points: np.ndarray, colours: np.ndarray) -> None:
+        """Fill many convex polygons (N, K, 2) metres, one after the other; colours (N, 3)."""
+        corners = np.int32(np.round((points * self._scale - 0.5) * 16))
+        opaque = np.full((len(points), 4), 255.0)
+        opaque[:, :3] = np.clip(np.round(colours), 0, 255)
+        for corner, colour in zip(corners, opaque.tolist(), strict=True):
+            cv2.fillConvexPoly(self._pixels, corner, colour, cv2.LINE_8, 4)
 
     def texture(self, shade: np.ndarray | None = None, tiled: bool = False) -> Texture:
         """The finished drawing, brightness multiplied by `shade` (h, w) or (h, w, 3) texels."""
@@ -88,7 +91,7 @@ class Sheet:
 
 
 def _opaque(colour: Colour) -> tuple[int, ...]:
-    return (*(int(np.clip(round(float(c)), 0, 255)) for c in colour), 255)
+    return (*(min(max(round(float(c)), 0), 255) for c in colour), 255)
 
 
 def soft_noise(
@@ -129,12 +132,14 @@ class TextureBank:
             self._made[number] = self._makers[number]()
         return self._made[number]
 
+    @property
+    def cached_bytes(self) -> int:
+        return self._bytes
+
     def is_tiled(self, number: int) -> bool:
         return self[number].tiled
 
-    def variant(
-        self, number: int, level_x: int, level_y: int, haze: int, light: int
-    ) -> np.ndarray:
+    def variant(self, number: int, level_x: int, level_y: int, haze: int, light: int) -> np.ndarray:
         """RGBA uint8, shrunk by 2**level, lit, hazed; with a clear border of 1 unless tiled."""
         return self._cached((number, level_x, level_y, haze, light), self._make_variant)
 

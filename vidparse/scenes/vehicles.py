@@ -69,7 +69,11 @@ def _bodyside(body: Body, paint: np.ndarray) -> Texture:
     sheet.polygon(np.clip(low, 0, (front - 0.03, flip - sill)), _lit(paint, 0.72))
     sheet.rect(0.08, flip - body.belt * 0.93, front * 0.7, 0.035, _lit(paint, 1.35))
     sheet.rect(0.06, flip - 0.5, front - 0.12, 0.05, _lit(paint, 0.45))
-    for z in (body.cabin[3] - 0.15, (body.cabin[3] + body.cabin[0]) / 2 + 0.05, body.cabin[0] + 0.35):
+    for z in (
+        body.cabin[3] - 0.15,
+        (body.cabin[3] + body.cabin[0]) / 2 + 0.05,
+        body.cabin[0] + 0.35,
+    ):
         sheet.rect(z, 0.02, 0.02, flip - sill - 0.06, _lit(paint, 0.5))
         sheet.rect(z - 0.26, 0.14, 0.16, 0.04, _lit(paint, 0.4))
     sheet.polygon([(front - 0.34, flip - body.nose + 0.03), (front - 0.06, flip - body.nose + 0.05),
@@ -81,7 +85,13 @@ def _bodyside(body: Body, paint: np.ndarray) -> Texture:
         sheet.ellipse(z, flip - 0.315, 0.315, 0.31, _TYRE)
         sheet.ellipse(z, flip - 0.315, 0.2, 0.2, (150, 152, 156))
         for turn in np.arange(5) * (2 * np.pi / 5):
-            sheet.ellipse(z + 0.125 * np.cos(turn), flip - 0.315 + 0.125 * np.sin(turn), 0.035, 0.035, (50, 50, 54))
+            sheet.ellipse(
+                z + 0.125 * np.cos(turn),
+                flip - 0.315 + 0.125 * np.sin(turn),
+                0.035,
+                0.035,
+                (50, 50, 54),
+            )
         sheet.ellipse(z, flip - 0.315, 0.05, 0.05, (92, 94, 98))
     _, y = sheet.grid()
     return sheet.texture(np.broadcast_to(1.1 - 0.28 * y, sheet.texels_hw))
@@ -127,7 +137,7 @@ def _under(body: Body) -> Texture:
 def _rear(body: Body, paint: np.ndarray) -> Texture:
     width, tall = body.width, body.belt
     sheet = Sheet(width, tall, _TEXELS_PER_M)
-    sheet.polygon([(0.0, 0.0), (width, 0.0), (width - 0.0, tall - 0.45), (width - 0.06, tall - 0.24),
+    sheet.polygon([(0.0, 0.0), (width, 0.0), (width, tall - 0.45), (width - 0.06, tall - 0.24),
                    (0.06, tall - 0.24), (0.0, tall - 0.45)], paint)  # fmt: skip
     sheet.rect(0.02, tall - 0.5, width - 0.04, 0.24, _lit(paint, 0.72))  # bumper
     sheet.rect(0.1, tall - 0.27, width - 0.2, 0.06, (32, 32, 34))
@@ -139,7 +149,13 @@ def _rear(body: Body, paint: np.ndarray) -> Texture:
         sheet.rect(x + 0.03, 0.06 + lamp * 0.78, 0.16, lamp * 0.16, (222, 214, 206))
     sheet.rect(width / 2 - 0.26, tall * 0.36, 0.52, 0.115, (222, 196, 60))
     for i in range(7):
-        sheet.rect(width / 2 - 0.22 + 0.063 * i + (0.02 if i > 3 else 0), tall * 0.36 + 0.02, 0.04, 0.075, (24, 24, 22))
+        sheet.rect(
+            width / 2 - 0.22 + 0.063 * i + (0.02 if i > 3 else 0),
+            tall * 0.36 + 0.02,
+            0.04,
+            0.075,
+            (24, 24, 22),
+        )
     _, y = sheet.grid()
     return sheet.texture(np.broadcast_to(1.12 - 0.3 * y, sheet.texels_hw))
 
@@ -174,7 +190,12 @@ def _screen(body: Body, paint: np.ndarray, rear: bool) -> Texture:
         for x in (_TUMBLE + 0.12, width / 2 + 0.08):
             sheet.rect(x, 0.1, 0.52, 0.34, _GLASS)
         return sheet.texture()
-    glass = [(_TUMBLE + 0.08, 0.07), (width - _TUMBLE - 0.08, 0.07), (width - 0.12, 0.64), (0.12, 0.64)]
+    glass = [
+        (_TUMBLE + 0.08, 0.07),
+        (width - _TUMBLE - 0.08, 0.07),
+        (width - 0.12, 0.64),
+        (0.12, 0.64),
+    ]
     sheet.polygon(glass, _GLASS)
     sheet.polygon([glass[0], glass[1], (width - _TUMBLE, 0.26), (_TUMBLE, 0.36)], (98, 112, 126))
     for x in (width * 0.24, width * 0.64):  # head rests

@@ -58,9 +58,7 @@ def see(quads: Quads, camera: Camera, bank: TextureBank) -> View:
     painting = np.lexsort((visible.order, -depth, visible.layer))
     painting = painting[seen[painting]]
     painting = painting[
-        ~hidden_rows(
-            visible.take(painting), homographies[painting], box[painting], camera.size_hw
-        )
+        ~hidden_rows(visible.take(painting), homographies[painting], box[painting], camera.size_hw)
     ]
 
     visible = visible.take(painting)
@@ -110,10 +108,8 @@ def _in_front(quads: Quads, homographies: np.ndarray) -> tuple[np.ndarray, np.nd
     return rows, corners[rows]
 
 
-def _bounds(
-    corners: np.ndarray, ruled: np.ndarray
-) -> tuple[np.ndarray, list[np.ndarray | None]]:
-    """Pixel bounds (N, 4), and outlines (K, 2) of quads with ruled edges or a part behind the camera."""
+def _bounds(corners: np.ndarray, ruled: np.ndarray) -> tuple[np.ndarray, list[np.ndarray | None]]:
+    """Pixel bounds (N, 4), and outlines (K, 2) of ruled quads and those partly behind us."""
     depth = corners[:, :, 2]
     pixels = corners[:, :, :2] / np.maximum(depth, 1e-9)[..., None]  # (N, 4, 2)
     bounds = np.concatenate([pixels.min(1), pixels.max(1)], axis=1)

@@ -15,7 +15,7 @@ def fit(
     recipe: Recipe,
     *,
     dataset: str,
-    data: Path,
+    data: Path | None,
     out: Path,
     init: Path | None = None,
     resume: Path | None = None,

@@ -33,7 +33,7 @@ class _Views(TorchDataset):
             rgb, mask = self.dataset.load_image(frame), self.dataset.load_mask(frame)
             if rgb.shape[:2] != mask.shape:
                 raise InputError(
-                    f"{frame.mask}: {mask.shape[1]}x{mask.shape[0]}, but its image is "
+                    f"{frame}: its mask is {mask.shape[1]}x{mask.shape[0]}, the image "
                     f"{rgb.shape[1]}x{rgb.shape[0]}; make them the same size"
                 )
         except VidparseError as error:

@@ -1,0 +1,75 @@
+"""Rendered scenes as a labelled data set: exact masks, no download."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+
+import numpy as np
+
+from vidparse.data.dataset import FrameRecord, Video
+from vidparse.errors import InputError
+from vidparse.labels import load_labels
+from vidparse.scenes import LABELS, Scene, SceneFrame, SceneSpec, parse_scene
+
+VIDEOS = {"train": 12, "val": 3, "test": 3}  # of each split
+FRAMES, SIZE_HW = 40, (360, 640)  # of each video, unless the address says otherwise
+_SCENES_KEPT, _FRAMES_KEPT = 3, 4
+
+
+class RenderedScenes:
+    """One split: videos that differ in their seed; no seed is in two splits.
+
+    Args:
+        spec: `sample://street` or `sample://crowd`, with `?frames=N&size=WxH&seed=N` as wanted.
+
+    Raises:
+        UsageError: not such an address. InputError: unknown split.
+    """
+
+    def __init__(self, spec: str, split: str) -> None:
+        if split not in VIDEOS:
+            raise InputError(f"{spec} split '{split}': unknown; use {', '.join(VIDEOS)}")
+        query = spec if "?" in spec else f"{spec}?"
+        if "size=" not in query:
+            query += f"&size={SIZE_HW[1]}x{SIZE_HW[0]}"
+        if "frames=" not in query:
+            query += f"&frames={FRAMES}"
+        base = parse_scene(query)
+        self.name = base.name
+        self.split = split
+        self.labels = load_labels(LABELS)
+        first = 1000 * base.seed + 100 * list(VIDEOS).index(split)
+        self._specs = {
+            f"{base.name}-{seed}": replace(base, seed=seed)
+            for seed in range(first, first + VIDEOS[split])
+        }
+        self.videos = tuple(
+            Video(name, tuple(FrameRecord(name, f"{i:06d}", i) for i in range(one.frames)))
+            for name, one in self._specs.items()
+        )
+        self._scenes: OrderedDict[str, Scene] = OrderedDict()
+        self._frames: OrderedDict[tuple[str, int], SceneFrame] = OrderedDict()
+
+    def spec_of(self, video: str) -> SceneSpec:
+        """The scene behind a video of this split."""
+        return self._specs[video]
+
+    def load_image(self, frame: FrameRecord) -> np.ndarray:
+        return self._render(frame).rgb
+
+    def load_mask(self, frame: FrameRecord) -> np.ndarray:
+        return self._render(frame).classes
+
+    def _render(self, frame: FrameRecord) -> SceneFrame:
+        """The few frames and scenes used last are kept; image and mask are asked for in turn."""
+        key = (frame.video, frame.index)
+        if key not in self._frames:
+            if frame.video not in self._scenes:
+                self._scenes[frame.video] = Scene(self._specs[frame.video])
+                while len(self._scenes) > _SCENES_KEPT:
+                    self._scenes.popitem(last=False)
+            self._frames[key] = self._scenes[frame.video].render(frame.index)
+            while len(self._frames) > _FRAMES_KEPT:
+                self._frames.popitem(last=False)
+        return self._frames[key]
