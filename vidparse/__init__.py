@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vidparse.frame import Frame, Prediction, Segment, VideoInfo
-    from vidparse.inference import load_model
+    from vidparse.inference import Session, load_model
     from vidparse.run import SegmentOptions, segment
     from vidparse.video import open_video
 
@@ -19,6 +19,7 @@ _PUBLIC = {
     "Prediction": "vidparse.frame",
     "Segment": "vidparse.frame",
     "SegmentOptions": "vidparse.run",
+    "Session": "vidparse.inference",
     "VideoInfo": "vidparse.frame",
     "load_model": "vidparse.inference",
     "open_video": "vidparse.video",
@@ -29,6 +30,7 @@ __all__ = [
     "Prediction",
     "Segment",
     "SegmentOptions",
+    "Session",
     "VideoInfo",
     "load_model",
     "open_video",

@@ -65,7 +65,7 @@ def catalogue() -> dict[str, CatalogueEntry]:
 def resolve(name: str) -> ModelFiles:
     """Find a model by bundled name or by path to a .safetensors or .onnx file.
 
-    A path to one form also finds the other one beside it when it has the same stem.
+    A path stands for that file alone: what lies beside it may be of another age.
 
     Raises:
         ModelError: unknown name, missing file, or a bundled file that is not what was published.
@@ -74,12 +74,8 @@ def resolve(name: str) -> ModelFiles:
     if path.suffix in (".safetensors", ".onnx"):
         if not path.is_file():
             raise ModelError(f"{name}: no such file; check the path, or see `vidparse models`")
-        weights, onnx = path.with_suffix(".safetensors"), path.with_suffix(".onnx")
-        return ModelFiles(
-            path.stem,
-            weights if weights.is_file() and path != onnx else None,
-            onnx if onnx == path else None,
-        )
+        is_onnx = path.suffix == ".onnx"
+        return ModelFiles(path.stem, None if is_onnx else path, path if is_onnx else None)
     entries = catalogue()
     if name not in entries:
         raise ModelError(
