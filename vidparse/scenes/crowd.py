@@ -71,7 +71,7 @@ class Crowd:
                     tree(cell.bank, int(rng.integers(4)), side * (_HALF_ROAD_M + 0.9), z + 6,
                          surface=cell.surfaces(4), size=0.85)
                 )  # fmt: skip
-            if rng.random() < 0.4:
+            if rng.random() < 0.12:
                 cell.parts.append(sign_post(cell.bank, "info", kerb, z + 9, cell.surfaces(2)))
             cell.parts.append(
                 bollards(cell.bank, kerb, z + np.array([3.0, 5.0, 7.0]), cell.surfaces(3))

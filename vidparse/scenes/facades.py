@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vidparse.scenes.textures import Colour, Sheet, Texture, TextureBank, soft_noise
+from vidparse.scenes.textures import Sheet, TextureBank, soft_noise
 
 STOREY_M = 3.0
 GROUND_FLOOR_M = 3.5
@@ -42,14 +42,14 @@ def add_facade(bank: TextureBank, kind: int, width_m: float, storeys: int, shop:
     return bank.add(name, lambda: _facade(kind, width_m, storeys, shop), texels)
 
 
-def _facade(kind: int, width_m: float, storeys: int, shop: bool) -> Texture:
+def _facade(kind: int, width_m: float, storeys: int, shop: bool) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([kind, 11]))
     colour, brick = _WALLS[int(rng.integers(len(_WALLS)))]
     wall = np.array(colour) * rng.uniform(0.9, 1.05)
     height_m = facade_height_m(storeys)
     sheet = Sheet(width_m, height_m, _TEXELS_PER_M)
     sheet.rect(0, 0, width_m, height_m, wall)
-    trim = np.array((225, 222, 212)) if rng.random() < 0.7 else wall * 0.72
+    trim = np.array((225.0, 222.0, 212.0)) if rng.random() < 0.7 else wall * 0.72
     bays = max(2, round(width_m / rng.uniform(1.9, 2.6)))
     pitch = width_m / bays
     style = int(rng.integers(3))
@@ -110,7 +110,12 @@ def _window(
 
 
 def _shop(
-    sheet: Sheet, rng: np.random.Generator, top: float, width: float, trim: Colour, wall: Colour
+    sheet: Sheet,
+    rng: np.random.Generator,
+    top: float,
+    width: float,
+    trim: np.ndarray,
+    wall: np.ndarray,
 ) -> None:
     fascia = np.array(_FASCIAS[int(rng.integers(len(_FASCIAS)))], np.float64)
     bottom = top + GROUND_FLOOR_M
@@ -141,13 +146,17 @@ def _shop(
 
 
 def _house(
-    sheet: Sheet, rng: np.random.Generator, top: float, width: float, trim: Colour, wall: Colour
+    sheet: Sheet,
+    rng: np.random.Generator,
+    top: float,
+    width: float,
+    trim: np.ndarray,
+    wall: np.ndarray,
 ) -> None:
     bottom = top + GROUND_FLOOR_M
-    trim = np.array(trim)
     door_x = width * (0.12 if rng.random() < 0.5 else 0.72)
     door = np.array(_DOORS[int(rng.integers(len(_DOORS)))])
-    sheet.rect(0, bottom - 0.45, width, 0.45, np.array(wall) * 0.62)  # plinth
+    sheet.rect(0, bottom - 0.45, width, 0.45, wall * 0.62)  # plinth
     sheet.rect(door_x - 0.18, bottom - 3.0, 1.36, 3.0, trim * 0.95)
     sheet.rect(door_x, bottom - 2.85, 1.0, 0.5, (70, 80, 92))
     sheet.rect(door_x, bottom - 2.3, 1.0, 2.2, door)
@@ -173,7 +182,7 @@ def add_gable(bank: TextureBank, kind: int, depth_m: float, height_m: float, ris
     )
 
 
-def _gable(kind: int, depth_m: float, height_m: float, rise_m: float) -> Texture:
+def _gable(kind: int, depth_m: float, height_m: float, rise_m: float) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([kind, 11]))
     colour, brick = _WALLS[int(rng.integers(len(_WALLS)))]
     wall = np.array(colour) * rng.uniform(0.85, 0.95)
@@ -193,7 +202,7 @@ def add_roof(bank: TextureBank, kind: int) -> int:
     return bank.add(f"roof {kind}", lambda: _roof(kind), (144, 96))
 
 
-def _roof(kind: int) -> Texture:
+def _roof(kind: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([kind, 12]))
     colour = ((104, 102, 106), (132, 88, 70), (118, 104, 94))[kind % 3]
     sheet = Sheet(6, 4, 24)
@@ -209,7 +218,7 @@ def add_chimney(bank: TextureBank, kind: int) -> int:
     return bank.add(f"chimney {kind}", lambda: _chimney(kind), (36, 66))
 
 
-def _chimney(kind: int) -> Texture:
+def _chimney(kind: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([kind, 13]))
     sheet = Sheet(1.2, 2.2, 30)
     brick = np.array((138, 98, 78)) * rng.uniform(0.8, 1.1)

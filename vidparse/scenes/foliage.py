@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from vidparse.scenes.quads import LAYER_THINGS, TREE, Quads, make_quads
-from vidparse.scenes.textures import Sheet, Texture, TextureBank, soft_noise
+from vidparse.scenes.textures import Sheet, TextureBank, soft_noise
 
 _CROWN_M = 5.0
-_LAYERS = 2
 _LEAVES = 170  # in each clump of a crown
 _GREENS = ((84, 96, 52), (70, 86, 48), (98, 102, 58), (60, 76, 46))
 
@@ -18,7 +17,7 @@ def add_crown(bank: TextureBank, kind: int, layer: int) -> int:
     return bank.add(f"crown {kind} {layer}", lambda: _crown(kind, layer), (260, 260))
 
 
-def _crown(kind: int, layer: int) -> Texture:
+def _crown(kind: int, layer: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([kind, 31, layer]))
     sheet = Sheet(_CROWN_M, _CROWN_M, 52)
     green = np.array(_GREENS[kind % len(_GREENS)]) * (0.62 if layer == 0 else 1.0)
@@ -51,7 +50,7 @@ def add_branches(bank: TextureBank, kind: int) -> int:
     return bank.add(f"branches {kind}", lambda: _branches(kind), (260, 260))
 
 
-def _branches(kind: int) -> Texture:
+def _branches(kind: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([kind, 32]))
     sheet = Sheet(_CROWN_M, _CROWN_M, 52)
     todo = [(2.5, 5.0, -np.pi / 2, 1.15, 0.16)]
@@ -74,7 +73,7 @@ def add_trunk(bank: TextureBank, kind: int) -> int:
     return bank.add(f"trunk {kind}", lambda: _trunk(kind), (20, 120))
 
 
-def _trunk(kind: int) -> Texture:
+def _trunk(kind: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([kind, 33]))
     sheet = Sheet(0.5, 3.0, 40)
     sheet.polygon([(0.12, 0), (0.38, 0), (0.41, 2.8), (0.5, 3), (0, 3), (0.09, 2.8)], (94, 80, 66))
@@ -88,7 +87,7 @@ def add_hedge(bank: TextureBank, kind: int) -> int:
     return bank.add(f"hedge {kind}", lambda: _hedge(kind), (200, 80))
 
 
-def _hedge(kind: int) -> Texture:
+def _hedge(kind: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([kind, 34]))
     sheet = Sheet(4.0, 1.6, 50)
     green = np.array(_GREENS[(kind + 1) % len(_GREENS)]) * 0.85
@@ -114,22 +113,23 @@ def tree(
     """A tree on the pavement; `size` 1 is about 6.5 m high. Takes four surface numbers."""
     trunk_h, crown = 2.6 * size, 4.6 * size
     height = trunk_h + crown * 0.78
-    rows = [(0.0, 0.42 * size, trunk_h + 0.5 * size, trunk_h + 0.5 * size, add_trunk(bank, kind))]
+    trunk_top = trunk_h + 0.5 * size
+    rows = [(0.0, 0.42 * size, trunk_top, trunk_top, add_trunk(bank, kind))]
     if bare:
         rows.append((0.0, crown * 1.1, crown * 1.1, height + 0.5 * size, add_branches(bank, kind)))
     else:
-        for depth in range(_LAYERS):
-            ahead = (0.9, -0.7)[depth] * size
-            rows.append((ahead, crown, crown * 0.95, height, add_crown(bank, kind, depth)))
+        for layer_number, offset in enumerate((0.9, -0.7)):
+            texture = add_crown(bank, kind, layer_number)
+            rows.append((offset * size, crown, crown * 0.95, height, texture))
     count = len(rows)
-    ahead, width, tall, top, texture = (np.array(column) for column in zip(*rows, strict=True))
+    ahead, width, tall, top, textures = (np.array(column) for column in zip(*rows, strict=True))
     zero = np.zeros(count)
     order = np.where(np.arange(count) == 1, -1.0, np.arange(count) * 1.0)
     return make_quads(
         np.stack([x - width / 2, top + 0.1, z + ahead], 1),
         np.stack([width, zero, zero], 1),
         np.stack([zero, -tall, zero], 1),
-        texture=texture.astype(np.int64),
+        texture=textures.astype(np.int64),
         surface=surface + np.arange(count),
         class_id=TREE,
         layer=layer,

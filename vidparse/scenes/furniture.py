@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from vidparse.scenes.quads import FENCE, LAYER_THINGS, POLE, SIGN, Quads, join, make_quads
-from vidparse.scenes.textures import Sheet, Texture, TextureBank, soft_noise
+from vidparse.scenes.textures import Sheet, TextureBank, soft_noise
 
 SIGN_KINDS = ("speed", "yield", "no-entry", "arrow", "info", "crossing")
 
@@ -15,7 +17,7 @@ def add_post(bank: TextureBank, kind: int) -> int:
     return bank.add(f"post {kind}", lambda: _post(kind), (12, 80))
 
 
-def _post(kind: int) -> Texture:
+def _post(kind: int) -> np.ndarray:
     colour = ((104, 108, 110), (56, 60, 60), (40, 62, 52), (132, 134, 134))[kind % 4]
     sheet = Sheet(0.1, 2.0, 120)
     sheet.texels_hw = (80, 12)
@@ -29,7 +31,7 @@ def add_lamp_head(bank: TextureBank) -> int:
     return bank.add("lamp head", _lamp_head, (96, 30))
 
 
-def _lamp_head() -> Texture:
+def _lamp_head() -> np.ndarray:
     sheet = Sheet(1.6, 0.5, 60)
     sheet.line([(0.04, 0.5), (0.12, 0.2), (0.4, 0.1), (1.0, 0.1)], 0.07, (98, 102, 104))
     sheet.polygon([(0.95, 0.04), (1.5, 0.08), (1.56, 0.2), (0.95, 0.22)], (88, 92, 94))
@@ -42,7 +44,7 @@ def add_sign(bank: TextureBank, kind: str) -> int:
     return bank.add(f"sign {kind}", lambda: _sign(kind), (80, 80))
 
 
-def _sign(kind: str) -> Texture:
+def _sign(kind: str) -> np.ndarray:
     sheet = Sheet(0.8, 0.8, 100)
     red, white, blue = (188, 28, 34), (232, 232, 228), (28, 72, 158)
     if kind == "speed":
@@ -84,7 +86,7 @@ def add_traffic_light(bank: TextureBank) -> int:
     return bank.add("traffic light", _traffic_light, (50, 110))
 
 
-def _traffic_light() -> Texture:
+def _traffic_light() -> np.ndarray:
     sheet = Sheet(0.5, 1.1, 100)
     sheet.rect(0, 0, 0.5, 1.1, (206, 206, 200))
     sheet.rect(0.03, 0.03, 0.44, 1.04, (22, 22, 24))
@@ -98,7 +100,7 @@ def add_railing(bank: TextureBank, kind: int) -> int:
     return bank.add(f"railing {kind}", lambda: _railing(kind), (160, 88))
 
 
-def _railing(kind: int) -> Texture:
+def _railing(kind: int) -> np.ndarray:
     colour = ((142, 146, 146), (52, 56, 54))[kind % 2]
     sheet = Sheet(2.0, 1.1, 80)
     for y in (0.02, 0.9):
@@ -115,7 +117,7 @@ def add_boards(bank: TextureBank, kind: int) -> int:
     return bank.add(f"boards {kind}", lambda: _boards(kind), (200, 85))
 
 
-def _boards(kind: int) -> Texture:
+def _boards(kind: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([kind, 41]))
     wood = np.array(((132, 104, 76), (108, 92, 78), (92, 108, 92))[kind % 3], np.float64)
     sheet = Sheet(4.0, 1.7, 50)
@@ -134,7 +136,7 @@ def _upright(
     z: np.ndarray | float,
     width: np.ndarray | float,
     height: np.ndarray | float,
-    **columns: object,
+    **columns: Any,
 ) -> Quads:
     """Boards that face the camera's end of the street, centred on x."""
     x, top, z, width, height = np.broadcast_arrays(x, top, z, width, height)
@@ -145,7 +147,7 @@ def _upright(
         np.stack([zero, -height.ravel(), zero], 1),
         layer=LAYER_THINGS,
         **columns,
-    )  # type: ignore[arg-type]
+    )
 
 
 def lamp_post(bank: TextureBank, kind: int, x: float, z: float, surface: int) -> Quads:

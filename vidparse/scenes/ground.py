@@ -22,7 +22,7 @@ from vidparse.scenes.quads import (
     Quads,
     make_quads,
 )
-from vidparse.scenes.textures import Sheet, Texture, TextureBank, soft_noise
+from vidparse.scenes.textures import Sheet, TextureBank, soft_noise
 
 PERIOD_M = 36.0
 KERB_M = 0.12
@@ -38,7 +38,7 @@ _LENGTHEN = 1.02  # strips overlap by this much, so that no seam shows
 def add_road(bank: TextureBank, seed: int, width_m: float, lanes: bool) -> int:
     texels = round(width_m * _TEXELS_PER_M), round(PERIOD_M * _TEXELS_PER_M)
     maker = _asphalt if lanes else _setts
-    return bank.add(f"road {seed} {width_m} {lanes}", lambda: maker(seed, width_m), texels)
+    return bank.add(f"road {seed} {width_m} {lanes}", lambda: maker(seed, width_m), texels, True)
 
 
 def _flat_noise(rng: np.random.Generator, texels_hw: tuple[int, int]) -> np.ndarray:
@@ -50,7 +50,7 @@ def _flat_noise(rng: np.random.Generator, texels_hw: tuple[int, int]) -> np.ndar
     return noise + 0.04 * soft_noise(rng, texels_hw, (height // 160, width // 160))
 
 
-def _asphalt(seed: int, width_m: float) -> Texture:
+def _asphalt(seed: int, width_m: float) -> np.ndarray:
     """Two lanes and parking strips; x from left to right, y from far to near."""
     rng = np.random.Generator(np.random.PCG64([seed, 21]))
     sheet = Sheet(width_m, PERIOD_M, _TEXELS_PER_M)
@@ -60,10 +60,10 @@ def _asphalt(seed: int, width_m: float) -> Texture:
         x, y = rng.uniform(0.3, width_m - 2), rng.uniform(0, PERIOD_M - 7)
         tone = np.array((97, 97, 101)) * rng.uniform(0.8, 1.08)
         sheet.rect(x, y, rng.uniform(0.5, 1.4), rng.uniform(1, 6), tone)
-    for _ in range(5):  # cracks
+    for _ in range(3):  # cracks
         start = np.array([[rng.uniform(1, width_m - 1), rng.uniform(0, 30)]])
         steps = rng.normal((0, 0.12), 0.14, (30, 2))
-        sheet.line(start + np.cumsum(steps, axis=0), 0.02, (62, 62, 64))
+        sheet.line(start + np.cumsum(steps, axis=0), 0.018, (74, 74, 76))
     for x in (middle - 1.7, middle + 1.9):  # manholes
         y = rng.uniform(2, PERIOD_M - 2)
         sheet.ellipse(x, y, 0.36, 0.36, (70, 70, 70))
@@ -78,14 +78,14 @@ def _asphalt(seed: int, width_m: float) -> Texture:
         sheet.rect(edge - 0.04, 0, 0.08, PERIOD_M, (196, 172, 84))
         gutter = middle + side * (middle - 0.1)
         sheet.rect(gutter - 0.1, 0, 0.2, PERIOD_M, (80, 79, 78))
-    x, _ = sheet.grid()
-    metres = x * width_m - middle
+    across, _ = sheet.grid()
+    metres = across * width_m - middle
     wheels = sum(np.exp(-(((metres - track) / 0.3) ** 2)) for track in (-2.4, -0.9, 0.9, 2.4))
     shade = 1 + _flat_noise(rng, sheet.texels_hw) + 0.07 * wheels
-    return sheet.texture(shade, tiled=True)
+    return sheet.texture(shade)
 
 
-def _setts(seed: int, width_m: float) -> Texture:
+def _setts(seed: int, width_m: float) -> np.ndarray:
     """Small paving stones of a square closed to most traffic."""
     rng = np.random.Generator(np.random.PCG64([seed, 22]))
     sheet = Sheet(width_m, PERIOD_M, _TEXELS_PER_M)
@@ -97,15 +97,15 @@ def _setts(seed: int, width_m: float) -> Texture:
     for x in np.arange(0, width_m, 3.0):
         sheet.rect(float(x), 0, 0.22, PERIOD_M, (164, 158, 148))
     shade = 1 + 0.7 * _flat_noise(rng, sheet.texels_hw)
-    return sheet.texture(shade, tiled=True)
+    return sheet.texture(shade)
 
 
 def add_pavement(bank: TextureBank, seed: int, width_m: float) -> int:
     texels = round(width_m * _TEXELS_PER_M), round(PERIOD_M * _TEXELS_PER_M / 3)
-    return bank.add(f"pavement {seed} {width_m}", lambda: _slabs(seed, width_m), texels)
+    return bank.add(f"pavement {seed} {width_m}", lambda: _slabs(seed, width_m), texels, True)
 
 
-def _slabs(seed: int, width_m: float) -> Texture:
+def _slabs(seed: int, width_m: float) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([seed, 23]))
     sheet = Sheet(width_m, PERIOD_M / 3, _TEXELS_PER_M)
     sheet.rect(0, 0, width_m, PERIOD_M / 3, (152, 146, 138))
@@ -118,14 +118,14 @@ def _slabs(seed: int, width_m: float) -> Texture:
     for _ in range(60):  # chewing gum and stains
         x, y = rng.uniform(0, width_m), rng.uniform(0, PERIOD_M / 3)
         sheet.ellipse(x, y, 0.03, 0.03, (96, 94, 92))
-    return sheet.texture(1 + 0.8 * _flat_noise(rng, sheet.texels_hw), tiled=True)
+    return sheet.texture(1 + 0.8 * _flat_noise(rng, sheet.texels_hw))
 
 
 def add_kerb(bank: TextureBank) -> int:
-    return bank.add("kerb", _kerb, (round(PERIOD_M * 12 / 3), 8))
+    return bank.add("kerb", _kerb, (round(PERIOD_M * 12 / 3), 8), True)
 
 
-def _kerb() -> Texture:
+def _kerb() -> np.ndarray:
     """Upright kerb stones, PERIOD_M / 3 metres of them."""
     sheet = Sheet(PERIOD_M / 3, KERB_M, 12)
     sheet.texels_hw = (8, sheet.texels_hw[1])
@@ -133,20 +133,20 @@ def _kerb() -> Texture:
     for x in np.arange(0, PERIOD_M / 3, 1.0):
         sheet.rect(float(x), 0, 0.05, KERB_M, (92, 90, 86))
     _, y = sheet.grid()
-    return sheet.texture(np.broadcast_to(1.12 - 0.35 * y, sheet.texels_hw), tiled=True)
+    return sheet.texture(np.broadcast_to(1.12 - 0.35 * y, sheet.texels_hw))
 
 
 def add_grass(bank: TextureBank, seed: int) -> int:
-    return bank.add(f"grass {seed}", lambda: _grass(seed), (480, 480))
+    return bank.add(f"grass {seed}", lambda: _grass(seed), (480, 480), True)
 
 
-def _grass(seed: int) -> Texture:
+def _grass(seed: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([seed, 24]))
     sheet = Sheet(12, 12, 40)
     sheet.rect(0, 0, 12, 12, (92, 104, 60))
     shade = 1 + 2 * _flat_noise(rng, sheet.texels_hw)
     tint = np.stack([shade, shade, shade * 0.95], axis=2)
-    return sheet.texture(tint, tiled=True)
+    return sheet.texture(tint)
 
 
 def lay_strip(

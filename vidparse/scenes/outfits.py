@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from vidparse.scenes.textures import Sheet, Texture, TextureBank
+from vidparse.scenes.textures import Sheet, TextureBank
 
 PARTS = ("torso", "head", "arm", "forearm", "thigh", "shin", "shoe")
 OUTFITS = 14
@@ -60,7 +60,7 @@ def _rounded(sheet: Sheet) -> np.ndarray:
     return 0.62 + 0.62 * np.sin(np.pi * np.clip(0.12 + 0.85 * (1 - x), 0, 1)) - 0.08 * y
 
 
-def _limb(colours: tuple[tuple[float, np.ndarray], ...], taper: float) -> Texture:
+def _limb(colours: tuple[tuple[float, np.ndarray], ...], taper: float) -> np.ndarray:
     """A strip with round ends; colours: (from which height on, colour), top first."""
     sheet = Sheet(0.16, 0.5, 160)
     for start, colour in colours:
@@ -77,28 +77,28 @@ def _limb(colours: tuple[tuple[float, np.ndarray], ...], taper: float) -> Textur
     return sheet.texture(_rounded(sheet))
 
 
-def _arm(kind: int) -> Texture:
+def _arm(kind: int) -> np.ndarray:
     return _limb(((0, _colours(kind)[0] * 0.94),), 0.3)
 
 
-def _forearm(kind: int) -> Texture:
+def _forearm(kind: int) -> np.ndarray:
     jacket, _, skin, _, _ = _colours(kind)
     return _limb(((0, jacket * 0.94), (0.74, skin)), 0.6)
 
 
-def _thigh(kind: int) -> Texture:
+def _thigh(kind: int) -> np.ndarray:
     return _limb(((0, _colours(kind)[1]),), 0.6)
 
 
-def _shin(kind: int) -> Texture:
+def _shin(kind: int) -> np.ndarray:
     return _limb(((0, _colours(kind)[1] * 0.95),), 0.5)
 
 
-def _shoe(kind: int) -> Texture:
+def _shoe(kind: int) -> np.ndarray:
     return _limb(((0, _colours(kind)[4]),), 0.2)
 
 
-def _torso(kind: int, view: int) -> Texture:
+def _torso(kind: int, view: int) -> np.ndarray:
     jacket, trousers, skin, _, _ = _colours(kind)
     sheet = Sheet(0.48, 0.62, 160)
     coat = 0.56 if kind % 3 else 0.61
@@ -129,7 +129,7 @@ def _torso(kind: int, view: int) -> Texture:
     return sheet.texture(0.06 + _rounded(sheet))
 
 
-def _head(kind: int, view: int) -> Texture:
+def _head(kind: int, view: int) -> np.ndarray:
     _, _, skin, hair, _ = _colours(kind)
     long = kind % 3 == 2
     sheet = Sheet(0.2, 0.3, 160)
@@ -156,7 +156,7 @@ def _head(kind: int, view: int) -> Texture:
     return sheet.texture(0.04 + _rounded(sheet))
 
 
-_MAKERS: dict[str, Callable[..., Texture]] = {
+_MAKERS: dict[str, Callable[..., np.ndarray]] = {
     "torso": _torso, "head": _head, "arm": _arm, "forearm": _forearm, "thigh": _thigh,
     "shin": _shin, "shoe": _shoe,
 }  # fmt: skip
@@ -172,7 +172,7 @@ def add_bicycle(bank: TextureBank) -> dict[str, int]:
     }
 
 
-def _wheel() -> Texture:
+def _wheel() -> np.ndarray:
     sheet = Sheet(0.68, 0.68, 120)
     ring = np.linspace(0, 2 * np.pi, 49)
     circle = np.stack([np.cos(ring), np.sin(ring)], 1)
@@ -185,14 +185,14 @@ def _wheel() -> Texture:
     return sheet.texture()
 
 
-def _tyre() -> Texture:
+def _tyre() -> np.ndarray:
     sheet = Sheet(0.06, 0.68, 60)
     sheet.texels_hw = (40, 8)
     sheet.rect(0, 0, 0.06, 0.68, (28, 28, 30))
     return sheet.texture()
 
 
-def _frame() -> Texture:
+def _frame() -> np.ndarray:
     sheet = Sheet(1.2, 0.9, 120)
     colour = (46, 62, 92)
     rear, crank, seat = (0.08, 0.72), (0.54, 0.74), (0.42, 0.24)
@@ -207,7 +207,7 @@ def _frame() -> Texture:
     return sheet.texture()
 
 
-def _bars() -> Texture:
+def _bars() -> np.ndarray:
     sheet = Sheet(0.56, 0.06, 100)
     sheet.rect(0, 0, 0.56, 0.06, (44, 46, 50))
     return sheet.texture()

@@ -9,13 +9,14 @@ from vidparse.scenes.foliage import add_hedge, tree
 from vidparse.scenes.furniture import add_boards, add_railing, fence_along
 from vidparse.scenes.ground import KERB_M
 from vidparse.scenes.quads import BUILDING, LAYER_PLOTS, LAYER_SHADOW, TREE, Quads, make_quads
-from vidparse.scenes.textures import Texture, TextureBank
+from vidparse.scenes.textures import TextureBank
 
 CELL_M = 12.0
 _WIDTHS_M = ((6.0, 6.0), (5.0, 7.0), (7.0, 5.0), (12.0,), (4.0, 8.0))
 _HOUSE_DEPTH_M, _ROOF_RISE_M = 9.0, 2.8
 _SETBACK_M = 4.0
-_FACADE_KINDS = 10  # fronts a scene has of each width and height
+_FACADE_KINDS = 12  # fronts a scene has of each width
+_STOREYS = (3, 2, 3, 4, 2, 3, 4, 3, 3, 2, 3, 3)
 
 
 class Cell:
@@ -37,17 +38,18 @@ def add_plots(
 ) -> None:
     """Fill one side of a cell that begins at z; side -1 is left. Walls stand at side * outer_m."""
     rng = cell.rng
-    kind = rng.random()
-    if kind < open_share * 0.5:
+    use = rng.random()
+    if use < open_share * 0.5:
         _park(cell, side, z, outer_m)
         return
-    setback = _SETBACK_M if kind < open_share else 0.0
+    setback = _SETBACK_M if use < open_share else 0.0
     widths = _WIDTHS_M[int(rng.integers(len(_WIDTHS_M)))]
     previous_storeys = 0
     for width in widths:
-        storeys = int(rng.choice([2, 3, 3, 4])) if setback == 0 else 2
-        shop = setback == 0 and rng.random() < 0.55
-        front = seed * 100 + int(rng.integers(_FACADE_KINDS))
+        kind = int(rng.integers(_FACADE_KINDS))
+        front = seed * 100 + kind
+        # Both follow from the kind, so that the textures of a long drive are few.
+        storeys, shop = (_STOREYS[kind], kind % 2 == 0) if setback == 0 else (2, False)
         x = side * (outer_m + setback)
         _house(cell, front, side, x, z, width, storeys, shop, previous_storeys < storeys)
         if setback:
@@ -111,11 +113,11 @@ def _cast_shadow(cell: Cell, x: float, z: float, width: float, height: float) ->
     )  # fmt: skip
 
 
-def _shade() -> Texture:
+def _shade() -> np.ndarray:
     pixels = np.zeros((16, 48, 4), np.uint8)
     x = (np.arange(48) + 0.5) / 48
     pixels[..., 3] = np.round(105 * np.clip(x / 0.12, 0, 1))
-    return Texture(pixels)
+    return pixels
 
 
 def _garden(cell: Cell, side: int, z: float, width: float, outer_m: float) -> None:

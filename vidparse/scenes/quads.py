@@ -72,7 +72,7 @@ def make_quads(
     facing: np.ndarray | Sequence[int] | int = 0,
     moving: bool = False,
     shadow: np.ndarray | bool = False,
-    solid: np.ndarray | tuple[float, ...] = (0.0, 0.0, 0.0, 0.0),
+    solid: np.ndarray | Sequence[Sequence[float]] | tuple[float, ...] = (0.0, 0.0, 0.0, 0.0),
     tiling: np.ndarray | tuple[float, ...] = (1.0, 0.0, 1.0, 0.0),
 ) -> Quads:
     """Quads from arrays (N, 3) and from columns (N,) or one value for all."""

@@ -56,18 +56,22 @@ def paint_colours(view: View, bank: TextureBank, ranks: np.ndarray) -> np.ndarra
                 continue  # another piece of this surface is in sight, this one is not
             warp = _moved(warp, x0 - box[0], y0 - box[1])
         pixels, border = bank.variant(*variant), cv2.BORDER_CONSTANT
-        if bank.is_tiled(variant[0]):
+        tiled = bank.is_tiled(variant[0])
+        if tiled:
             pixels, warp = _unrolled(pixels, warp, view.quads.tiling[row])
             border = cv2.BORDER_REPLICATE
         layer = cv2.warpPerspective(
             pixels, warp, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR, borderMode=border
         )
+        target = canvas[y0:y1, x0:x1]
         outline = view.outline[row]
-        if outline is not None:
+        if outline is None:
+            alpha = cv2.extractChannel(layer, 3)
+        else:
             mask = _mask(outline, x0, y0, layer.shape[:2])
             layer = cv2.multiply(layer, cv2.merge((mask, mask, mask, mask)), scale=1 / 255)
-        clear = cv2.bitwise_not(cv2.extractChannel(layer, 3))
-        target = canvas[y0:y1, x0:x1]
+            alpha = mask if tiled else cv2.extractChannel(layer, 3)
+        clear = cv2.bitwise_not(alpha)
         cv2.multiply(target, cv2.merge((clear, clear, clear, clear)), target, scale=1 / 255)
         cv2.add(target, layer, target)
     return canvas

@@ -14,13 +14,13 @@ from vidparse.scenes.quads import (
     join,
     make_quads,
 )
-from vidparse.scenes.textures import HAZE_RGB, Sheet, Texture, TextureBank, soft_noise
+from vidparse.scenes.textures import HAZE_RGB, Sheet, TextureBank, soft_noise
 
 _SKY_M = (2800.0, 1000.0)
 _SKYLINE_M = (900.0, 26.0)
 
 
-def _sky(seed: int) -> Texture:
+def _sky(seed: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([seed, 51]))
     hw = (400, 1120)
     y = ((np.arange(hw[0]) + 0.5) / hw[0])[:, None]  # 0 at the top
@@ -35,10 +35,10 @@ def _sky(seed: int) -> Texture:
     colour = colour * (1 - amount) + np.array([246.0, 247.0, 248.0]) * under * amount
     pixels = np.full((*hw, 4), 255, np.uint8)
     pixels[..., :3] = np.round(np.clip(colour, 0, 255))
-    return Texture(pixels)
+    return pixels
 
 
-def _far_roofs(seed: int) -> Texture:
+def _far_roofs(seed: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([seed, 52]))
     width, height = _SKYLINE_M
     sheet = Sheet(width, height, 3)
@@ -56,7 +56,7 @@ def _far_roofs(seed: int) -> Texture:
     return sheet.texture()
 
 
-def _far_trees(seed: int) -> Texture:
+def _far_trees(seed: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([seed, 53]))
     width, height = _SKYLINE_M
     sheet = Sheet(width, height, 3)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 from urllib.parse import parse_qsl
 
 from vidparse.errors import UsageError
@@ -46,8 +48,13 @@ def parse_scene(spec: str) -> SceneSpec:
     name = name.rstrip("/")
     if not spec.startswith(PREFIX) or name not in SCENES:
         raise UsageError(f"{spec}: no such scene; try {' or '.join(PREFIX + n for n in SCENES)}")
-    readers = {"frames": _frames, "size": _size_hw, "seed": _seed, "rate": _rate}
-    values = {}
+    readers: dict[str, Callable[[str], Any]] = {
+        "frames": _frames,
+        "size": _size_hw,
+        "seed": _seed,
+        "rate": _rate,
+    }
+    values: dict[str, Any] = {}
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key not in readers:
             near = difflib.get_close_matches(key, readers, n=1)

@@ -32,7 +32,7 @@ SUN = np.array([0.45, 0.75, -0.48])  # towards the sun: right, high, behind us
 HALF_ROAD_M, WALK_M = 5.2, 3.0
 SPEED_M_S = 8.0
 LANE_M = 1.6
-_VIEW_M, _PEOPLE_VIEW_M = 160.0, 110.0
+_VIEW_M, _PEOPLE_VIEW_M = 150.0, 90.0
 _ONCOMING_M_S, _CYCLIST_M_S = 8.5, 4.8
 _CELLS_KEPT = 64
 

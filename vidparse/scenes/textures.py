@@ -7,26 +7,19 @@ in one direction only. So each texture is halved along x and y independently ("r
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 
 import cv2
 import numpy as np
 
-Colour = Sequence[float]  # RGB 0..255
+Colour = Sequence[float] | np.ndarray  # RGB 0..255
+Points = Sequence[Sequence[float] | np.ndarray] | np.ndarray  # (K, 2), metres on a sheet
 
 HAZE_RGB = np.array([203.0, 212.0, 222.0])
 HAZE_LENGTH_M = 210.0  # haze takes 63 % of the contrast of what is this far away
 HAZE_STEPS, LIGHT_STEPS = 64, 24
 MAX_LEVEL = 7  # halvings
-
-
-@dataclass(frozen=True, slots=True)
-class Texture:
-    """pixels: premultiplied RGBA uint8 (h, w, 4). Tiled textures are opaque and wrap round."""
-
-    pixels: np.ndarray
-    tiled: bool = False
+_DRAWN_BYTES, _VARIANT_BYTES = 32 << 20, 64 << 20
 
 
 class Sheet:
@@ -44,12 +37,14 @@ class Sheet:
         self._scale = np.array([width / width_m, height / height_m])
         self._pixels = np.zeros((height, width, 4), np.uint8)
 
-    def polygon(self, points: Sequence[Sequence[float]] | np.ndarray, colour: Colour) -> None:
+    def _texels(self, points: np.ndarray) -> np.ndarray:
+        """Metres (..., 2) to sixteenths of drawing pixels, int32."""
+        return np.round((points * self._scale - 0.5) * 16).astype(np.int32)
+
+    def polygon(self, points: Points, colour: Colour) -> None:
         """Fill a polygon, (K, 2) metres."""
-        corners = np.asarray(points, np.float64) * self._scale - 0.5
-        cv2.fillPoly(
-            self._pixels, [np.int32(np.round(corners * 16))], _opaque(colour), cv2.LINE_8, 4
-        )
+        corners = self._texels(np.asarray(points, np.float64))
+        cv2.fillPoly(self._pixels, [corners], _opaque(colour), cv2.LINE_8, 4)
 
     def rect(self, x: float, y: float, width: float, height: float, colour: Colour) -> None:
         """Fill an upright rectangle given by its top left corner."""
@@ -60,29 +55,32 @@ class Sheet:
         turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
         self.polygon(np.stack([x + rx * np.cos(turn), y + ry * np.sin(turn)], 1), colour)
 
-    def line(self, points: Sequence[Sequence[float]], width: float, colour: Colour) -> None:
+    def line(self, points: Points, width: float, colour: Colour) -> None:
         """Draw an open line with round joints."""
-        corners = np.int32(np.round((np.asarray(points, np.float64) * self._scale - 0.5) * 16))
+        corners = self._texels(np.asarray(points, np.float64))
         thickness = max(1, round(width * self._scale[0]))
         cv2.polylines(self._pixels, [corners], False, _opaque(colour), thickness, cv2.LINE_8, 4)
 
     def polygons(self, points: np.ndarray, colours: np.ndarray) -> None:
         """Fill many convex polygons (N, K, 2) metres, one after the other; colours (N, 3)."""
-        corners = np.int32(np.round((points * self._scale - 0.5) * 16))
+        corners = self._texels(points)
         opaque = np.full((len(points), 4), 255.0)
         opaque[:, :3] = np.clip(np.round(colours), 0, 255)
         for corner, colour in zip(corners, opaque.tolist(), strict=True):
             cv2.fillConvexPoly(self._pixels, corner, colour, cv2.LINE_8, 4)
 
-    def texture(self, shade: np.ndarray | None = None, tiled: bool = False) -> Texture:
-        """The finished drawing, brightness multiplied by `shade` (h, w) or (h, w, 3) texels."""
+    def texture(self, shade: np.ndarray | None = None) -> np.ndarray:
+        """The drawing as premultiplied RGBA uint8 (h, w, 4).
+
+        shade: what to multiply brightness by, (h, w) or (h, w, 3).
+        """
         height, width = self.texels_hw
         pixels = cv2.resize(self._pixels, (width, height), interpolation=cv2.INTER_AREA)
         if shade is not None:
             shade = shade[..., None] if shade.ndim == 2 else shade
             colour = np.minimum(pixels[..., :3] * np.maximum(shade, 0), pixels[..., 3:])
             pixels[..., :3] = np.round(colour)
-        return Texture(pixels, tiled)
+        return pixels
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
         """x (1, w) and y (h, 1) of the texel centres, each 0..1 across the sheet."""
@@ -108,73 +106,90 @@ def soft_noise(
     return cv2.remap(padded, grid_x, grid_y, cv2.INTER_CUBIC).astype(np.float64)
 
 
-class TextureBank:
-    """Textures by number, made when first needed, and their variants in a cache of bounded size."""
+class _Cache:
+    """Arrays by key; the least recently used ones go when they are too many bytes together."""
 
-    def __init__(self, cache_bytes: int = 96 << 20) -> None:
-        self._makers: list[Callable[[], Texture]] = []
+    def __init__(self, most_bytes: int) -> None:
+        self._arrays: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._most_bytes = most_bytes
+        self.nbytes = 0
+
+    def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
+        found = self._arrays.get(key)
+        if found is not None:
+            self._arrays.move_to_end(key)
+            return found
+        made = self._arrays[key] = make()
+        self.nbytes += made.nbytes
+        while self.nbytes > self._most_bytes and len(self._arrays) > 1:
+            self.nbytes -= self._arrays.popitem(last=False)[1].nbytes
+        return made
+
+
+class TextureBank:
+    """Textures by number, drawn when first needed; they and their variants in bounded caches.
+
+    A texture that was dropped is drawn again when needed, the same to the bit.
+    """
+
+    def __init__(self) -> None:
+        self._makers: list[Callable[[], np.ndarray]] = []
+        self._tiled: list[bool] = []
         self._names: dict[str, int] = {}
-        self._made: dict[int, Texture] = {}
-        self._variants: OrderedDict[tuple, np.ndarray] = OrderedDict()
-        self._bytes, self._cache_bytes = 0, cache_bytes
+        self._drawn = _Cache(_DRAWN_BYTES)
+        self._variants = _Cache(_VARIANT_BYTES)
         self.sizes = np.zeros((0, 2))  # float64 (N, 2): texels (w, h) of every texture
 
-    def add(self, name: str, maker: Callable[[], Texture], texels_wh: tuple[int, int]) -> int:
-        """Register a texture; `name` is its identity, the number of an earlier one is returned."""
+    def add(
+        self,
+        name: str,
+        maker: Callable[[], np.ndarray],
+        texels_wh: tuple[int, int],
+        tiled: bool = False,
+    ) -> int:
+        """Register what `maker` draws: premultiplied RGBA uint8 (h, w, 4), opaque if tiled.
+
+        `name` is its identity: for a name known already the earlier number is returned.
+        """
         if name not in self._names:
             self._names[name] = len(self._makers)
             self._makers.append(maker)
+            self._tiled.append(tiled)
             self.sizes = np.vstack([self.sizes, np.array(texels_wh, np.float64)])
         return self._names[name]
 
-    def __getitem__(self, number: int) -> Texture:
-        if number not in self._made:
-            self._made[number] = self._makers[number]()
-        return self._made[number]
-
     @property
     def cached_bytes(self) -> int:
-        return self._bytes
+        return self._drawn.nbytes + self._variants.nbytes
 
     def is_tiled(self, number: int) -> bool:
-        return self[number].tiled
+        return self._tiled[number]
 
     def variant(self, number: int, level_x: int, level_y: int, haze: int, light: int) -> np.ndarray:
         """RGBA uint8, shrunk by 2**level, lit, hazed; with a clear border of 1 unless tiled."""
-        return self._cached((number, level_x, level_y, haze, light), self._make_variant)
+
+        def make() -> np.ndarray:
+            pixels = self._shrunk(number, level_x, level_y)
+            lit, clear = light / LIGHT_STEPS, 1 - haze / HAZE_STEPS
+            alpha = pixels[..., 3:].astype(np.float32)
+            colour = np.minimum(pixels[..., :3] * np.float32(lit), alpha) * np.float32(clear)
+            colour += alpha * (HAZE_RGB * ((1 - clear) / 255)).astype(np.float32)
+            return np.concatenate([np.round(colour).astype(np.uint8), pixels[..., 3:]], axis=2)
+
+        return self._variants.get((number, level_x, level_y, haze, light), make)
 
     def coverage(self, number: int, level_x: int, level_y: int) -> np.ndarray:
         """The alpha channel alone, uint8, of the same size as the variant."""
-        return self._cached((number, level_x, level_y), self._make_coverage)
-
-    def _cached(self, key: tuple, make: Callable[..., np.ndarray]) -> np.ndarray:
-        found = self._variants.get(key)
-        if found is not None:
-            self._variants.move_to_end(key)
-            return found
-        made = make(*key)
-        self._variants[key] = made
-        self._bytes += made.nbytes
-        while self._bytes > self._cache_bytes and len(self._variants) > 1:
-            self._bytes -= self._variants.popitem(last=False)[1].nbytes
-        return made
+        return self._variants.get(
+            (number, level_x, level_y),
+            lambda: cv2.extractChannel(self._shrunk(number, level_x, level_y), 3),
+        )
 
     def _shrunk(self, number: int, level_x: int, level_y: int) -> np.ndarray:
-        texture = self[number]
-        height, width = texture.pixels.shape[:2]
+        pixels = self._drawn.get(number, self._makers[number])
+        height, width = pixels.shape[:2]
         size = max(1, width >> level_x), max(1, height >> level_y)
-        small = cv2.resize(texture.pixels, size, interpolation=cv2.INTER_AREA)
-        return small if texture.tiled else cv2.copyMakeBorder(small, 1, 1, 1, 1, 0, value=0)
-
-    def _make_variant(
-        self, number: int, level_x: int, level_y: int, haze: int, light: int
-    ) -> np.ndarray:
-        pixels = self._shrunk(number, level_x, level_y)
-        lit, clear = light / LIGHT_STEPS, 1 - haze / HAZE_STEPS
-        alpha = pixels[..., 3:].astype(np.float32)
-        colour = np.minimum(pixels[..., :3] * np.float32(lit), alpha) * np.float32(clear)
-        colour += alpha * (HAZE_RGB * ((1 - clear) / 255)).astype(np.float32)
-        return np.concatenate([np.round(colour).astype(np.uint8), pixels[..., 3:]], axis=2)
-
-    def _make_coverage(self, number: int, level_x: int, level_y: int) -> np.ndarray:
-        return cv2.extractChannel(self._shrunk(number, level_x, level_y), 3)
+        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        if self._tiled[number]:
+            return small
+        return cv2.copyMakeBorder(small, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)

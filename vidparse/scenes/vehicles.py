@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidparse.scenes.quads import CAR, LAYER_SHADOW, LAYER_THINGS, Quads, join, make_quads
-from vidparse.scenes.textures import Sheet, Texture, TextureBank
+from vidparse.scenes.textures import Sheet, TextureBank
 
 PAINTS = (
     (36, 40, 52), (120, 122, 126), (168, 172, 176), (122, 24, 28), (30, 52, 104), (214, 214, 210),
@@ -52,7 +52,7 @@ def _lit(paint: np.ndarray, factor: float) -> np.ndarray:
     return np.clip(paint * factor + 14 * (factor > 1), 0, 255)
 
 
-def _bodyside(body: Body, paint: np.ndarray) -> Texture:
+def _bodyside(body: Body, paint: np.ndarray) -> np.ndarray:
     """Below the windows, wheels included; seen with the front at the right."""
     sheet = Sheet(body.length, body.belt, _TEXELS_PER_M)
     flip = body.belt
@@ -97,7 +97,7 @@ def _bodyside(body: Body, paint: np.ndarray) -> Texture:
     return sheet.texture(np.broadcast_to(1.1 - 0.28 * y, sheet.texels_hw))
 
 
-def _cabin_side(body: Body, paint: np.ndarray) -> Texture:
+def _cabin_side(body: Body, paint: np.ndarray) -> np.ndarray:
     """Windows and pillars between belt and roof; front at the right; spans the cabin's z."""
     start, length = body.cabin[0], body.cabin[3] - body.cabin[0]
     tall = body.roof - body.belt
@@ -124,7 +124,7 @@ def _cabin_side(body: Body, paint: np.ndarray) -> Texture:
     return sheet.texture()
 
 
-def _under(body: Body) -> Texture:
+def _under(body: Body) -> np.ndarray:
     """The two tyres of an axle and the dark below the floor, seen from the end; 0.45 m high."""
     sheet = Sheet(body.width, 0.45, _TEXELS_PER_M)
     for x in (0.04, body.width - 0.25):
@@ -134,7 +134,7 @@ def _under(body: Body) -> Texture:
     return sheet.texture()
 
 
-def _rear(body: Body, paint: np.ndarray) -> Texture:
+def _rear(body: Body, paint: np.ndarray) -> np.ndarray:
     width, tall = body.width, body.belt
     sheet = Sheet(width, tall, _TEXELS_PER_M)
     sheet.polygon([(0.0, 0.0), (width, 0.0), (width, tall - 0.45), (width - 0.06, tall - 0.24),
@@ -160,7 +160,7 @@ def _rear(body: Body, paint: np.ndarray) -> Texture:
     return sheet.texture(np.broadcast_to(1.12 - 0.3 * y, sheet.texels_hw))
 
 
-def _front(body: Body, paint: np.ndarray) -> Texture:
+def _front(body: Body, paint: np.ndarray) -> np.ndarray:
     width, tall = body.width, body.nose
     sheet = Sheet(width, tall, _TEXELS_PER_M)
     sheet.polygon([(0.06, 0.0), (width - 0.06, 0.0), (width, 0.1), (width, tall - 0.4),
@@ -180,7 +180,7 @@ def _front(body: Body, paint: np.ndarray) -> Texture:
     return sheet.texture(np.broadcast_to(1.12 - 0.3 * y, sheet.texels_hw))
 
 
-def _screen(body: Body, paint: np.ndarray, rear: bool) -> Texture:
+def _screen(body: Body, paint: np.ndarray, rear: bool) -> np.ndarray:
     """Rear window or windscreen: a trapezium of glass in a painted frame."""
     width = body.width
     sheet = Sheet(width, 0.7, _TEXELS_PER_M)
@@ -203,7 +203,7 @@ def _screen(body: Body, paint: np.ndarray, rear: bool) -> Texture:
     return sheet.texture()
 
 
-def _plain(paint: np.ndarray) -> Texture:
+def _plain(paint: np.ndarray) -> np.ndarray:
     sheet = Sheet(1.0, 1.0, 32)
     sheet.rect(0, 0, 1, 1, paint)
     x, y = sheet.grid()
@@ -230,12 +230,11 @@ def add_car(bank: TextureBank, kind: int, paint: int) -> dict[str, int]:
         "plain": lambda: _plain(colour),
         "under": lambda: _under(body),
     }
-    return {
-        face: bank.add(
-            f"car {kind} {paint} {face}", maker, tuple(round(m * tex) for m in sizes[face])
-        )
-        for face, maker in makers.items()
-    }
+    numbers = {}
+    for face, (width, height) in sizes.items():
+        texels = round(width * tex), round(height * tex)
+        numbers[face] = bank.add(f"car {kind} {paint} {face}", makers[face], texels)
+    return numbers
 
 
 def add_soft_shadow(bank: TextureBank) -> int:
@@ -243,12 +242,12 @@ def add_soft_shadow(bank: TextureBank) -> int:
     return bank.add("soft shadow", _soft_shadow, (64, 64))
 
 
-def _soft_shadow() -> Texture:
+def _soft_shadow() -> np.ndarray:
     x = (np.arange(64) + 0.5) / 32 - 1
     radius = (np.abs(x)[None] ** 3 + np.abs(x)[:, None] ** 3) ** (1 / 3)
     pixels = np.zeros((64, 64, 4), np.uint8)
     pixels[..., 3] = np.round(215 * np.clip((1.0 - radius) / 0.45, 0, 1) ** 1.2)
-    return Texture(pixels)
+    return pixels
 
 
 # The part of a face that surely hides what is behind it.

@@ -18,6 +18,7 @@ from vidparse.scenes.textures import (
 )
 
 _SMALLEST_PX2 = 0.3
+_SMALLEST_SHADOW_PX2 = 80.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,11 @@ def see(quads: Quads, camera: Camera, bank: TextureBank) -> View:
         axis=1,
     ).astype(np.int64)
     size = (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
-    seen = (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1]) & (size > _SMALLEST_PX2)
+    seen = (
+        (box[:, 2] > box[:, 0])
+        & (box[:, 3] > box[:, 1])
+        & (size > np.where(visible.shadow, _SMALLEST_SHADOW_PX2, _SMALLEST_PX2))
+    )
     depth = camera.depth(visible.anchor)
     painting = np.lexsort((visible.order, -depth, visible.layer))
     painting = painting[seen[painting]]
