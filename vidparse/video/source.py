@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -14,7 +13,7 @@ from vidparse.video.container import ContainerSource
 from vidparse.video.folder import FolderSource
 from vidparse.video.inputs import has_pattern, images_of, is_image
 from vidparse.video.raw import RawPipe, RawSource
-from vidparse.video.selection import Selection, select
+from vidparse.video.selection import select
 from vidparse.video.stdin import Pipe
 
 _IMAGE_RATE = Fraction(25)
@@ -84,8 +83,7 @@ def open_video(
     if text.startswith("sample://"):
         from vidparse.scenes import open_scene
 
-        scene = open_scene(text)
-        return scene if selection == Selection() else SelectedSource(scene, selection)
+        return open_scene(text, selection.start_s, selection.end_s, selection.stride)
     rate = image_rate or _IMAGE_RATE
     if rate <= 0:
         raise UsageError(f"image rate {rate}: must be above zero")
@@ -107,41 +105,3 @@ def _folder_name(path: Path) -> str:
     """What a sequence is called: its folder ("shots/*.png" is "shots")."""
     folder = path if path.is_dir() else path.parent
     return folder.resolve().name or "images"
-
-
-class SelectedSource:
-    """A range of a source that has no range of its own."""
-
-    def __init__(self, source: Source, selection: Selection) -> None:
-        self._source, self._selection = source, selection
-        self.info = source.info
-
-    @property
-    def skipped(self) -> int:
-        return self._source.skipped
-
-    @property
-    def notes(self) -> list[str]:
-        return self._source.notes
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Raises: InputError: the range holds no frame."""
-        start = end = None
-        index = -1
-        for frame in self._source:
-            if index < 0 and start is None and end is None:
-                start, end = self._selection.bounds(frame.pts, self.info.time_base)
-            if end is not None and frame.pts >= end:
-                break
-            if start is None or frame.pts >= start:
-                index += 1
-                if index % self._selection.stride == 0:
-                    yield replace(frame, index=index)
-        if index < 0:
-            raise self._selection.nothing(self.info.name, self.info.duration_s)
-
-    def trailing_packets(self) -> list[Any]:
-        return self._source.trailing_packets()
-
-    def close(self) -> None:
-        self._source.close()
