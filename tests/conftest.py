@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -149,3 +153,138 @@ def real_clips() -> Path:
     if not folder.is_dir():
         pytest.skip("no real clips beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX model that any machine runs in no time: a pixel's class depends on its colour.
+
+    Blocks of 8x8 pixels are averaged and each of CamVid's 11 classes scored by a linear function.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from vidparse.labels import load_labels
+    from vidparse.models.checkpoint import Preprocess, metadata_of
+
+    weights = np.random.default_rng(5).standard_normal((11, 3, 1, 1)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node(
+                "AveragePool", ["clip"], ["pooled"], kernel_shape=[8, 8], strides=[8, 8]
+            ),
+            helper.make_node("Conv", ["pooled", "weights"], ["logits"]),
+        ],
+        "colours",
+        [helper.make_tensor_value_info("clip", TensorProto.FLOAT, [1, 3, "height", "width"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 11, "rows", "columns"])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    metadata = metadata_of(
+        arch="colours",
+        config={},
+        labels=load_labels("camvid"),
+        preprocess=Preprocess(short_side=96),
+        training={},
+    )
+    helper.set_model_props(model, metadata)
+    path = tmp_path_factory.mktemp("model") / "colours.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real network of the zoo, small and untrained, whose scores differ from place to place."""
+    import torch
+
+    from vidparse.labels import load_labels
+    from vidparse.models import build, config_of
+    from vidparse.models.checkpoint import Preprocess, metadata_of, save_checkpoint
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    config = {"classes": 11, "backbone": "resnet18", "output_stride": 16, "width": 16}
+    network = build("perframe", config | {"auxiliary": False})
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # statistics of what it sees below, so that layers stay awake
+    blocks = torch.randn(8, 3, 12, 12).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    with torch.no_grad():
+        network.train()(blocks)
+    torch.set_num_threads(threads)
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    metadata = metadata_of(
+        arch="perframe",
+        config=config_of(network),
+        labels=load_labels("camvid"),
+        preprocess=Preprocess(short_side=96),
+        training={},
+    )
+    save_checkpoint(path, network.state_dict(), metadata)
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command ended with."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.err.splitlines()
+
+
+@pytest.fixture
+def cli(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], colour_model: Path
+) -> Callable[..., Said]:
+    """`cli("segment", clip, "-o", folder)`: the command line inside this process.
+
+    `segment` runs the model of `colour_model`; `stdin` is a file, or bytes.
+    """
+
+    def run(*arguments: Any, stdin: Path | bytes | None = None) -> Said:
+        from vidparse.cli.app import app
+        from vidparse.cli.failure import exit_code_of, log_to_stderr
+
+        words = [str(argument) for argument in arguments]
+        if words[0] == "segment" and not {"-m", "--model"} & set(words):
+            words[1:1] = ["-m", str(colour_model), "--threads", "1"]
+        monkeypatch.setattr("sys.argv", ["vidparse", *words])
+        data = stdin.read_bytes() if isinstance(stdin, Path) else stdin or b""
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        log_to_stderr(debug=False)
+        capfdbinary.readouterr()
+        code = exit_code_of(app, debug=False)
+        out, err = capfdbinary.readouterr()
+        return Said(code, out, err.decode())
+
+    return run
+
+
+@pytest.fixture
+def process(colour_model: Path) -> Callable[..., subprocess.Popen[bytes]]:
+    """Start the command line as a process of its own; as `cli`, but with Popen's keywords."""
+
+    def start(
+        *arguments: Any, python: Sequence[str] = (), **wishes: Any
+    ) -> subprocess.Popen[bytes]:
+        words = [str(argument) for argument in arguments]
+        if words[:1] == ["segment"] and not {"-m", "--model"} & set(words):
+            words[1:1] = ["-m", str(colour_model), "--threads", "1"]
+        wishes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | wishes
+        wishes = {"stderr": subprocess.PIPE, "preexec_fn": _heed_interrupts} | wishes
+        return subprocess.Popen([sys.executable, *python, "-m", "vidparse", *words], **wishes)
+
+    return start
+
+
+def _heed_interrupts() -> None:
+    """A shell that runs tests in the background lets them ignore Ctrl-C, and so their children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

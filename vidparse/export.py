@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vidparse.errors import ModelError
+from vidparse.errors import ModelError, OutputError
 from vidparse.models.checkpoint import Description, load_network, metadata_of, save_checkpoint
 
 OPSET = 18
@@ -29,15 +31,21 @@ class Parity:
 
 
 def export_weights(description: Description, path: Path) -> None:
-    """Rewrite a checkpoint for distribution: inference tensors only, in float16."""
+    """Rewrite a checkpoint for distribution: inference tensors only, in float16.
+
+    Raises:
+        ModelError: the weights do not fit. OutputError: the file can not be written.
+    """
     import torch
 
+    _check_target(description, path)
     network = load_network(description)
     tensors = {
         name: tensor.to(torch.float16) if tensor.is_floating_point() else tensor
         for name, tensor in network.state_dict().items()
     }
-    save_checkpoint(path, tensors, _metadata(description))
+    with _removing_part(path):
+        save_checkpoint(path, tensors, _metadata(description))
 
 
 def export_onnx(
@@ -52,9 +60,11 @@ def export_onnx(
 
     Raises:
         ModelError: the exporter failed, or the result does not agree with torch.
+        OutputError: the file can not be written.
     """
     import onnx
 
+    _check_target(description, path)
     network = load_network(description)
     model = _to_onnx(network)
     if half_storage:
@@ -62,21 +72,40 @@ def export_onnx(
     for key, value in _metadata(description, source_sha256=description.sha256).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
-    part = path.with_name(path.name + ".part")
-    onnx.save(model, str(part))
-    try:
+    with _removing_part(path) as part:
+        onnx.save(model, str(part))
         parity = check_parity(network, part, clips)
-    except Exception:
-        part.unlink(missing_ok=True)
-        raise
-    if parity.argmax_agreement < 0.999:
-        part.unlink(missing_ok=True)
-        raise ModelError(
-            f"{path}: the ONNX model agrees with torch on only {parity.argmax_agreement:.4%} of "
-            "positions; it was not kept, report this"
-        )
-    part.replace(path)
+        if parity.argmax_agreement < 0.999:
+            raise ModelError(
+                f"{path}: the ONNX model agrees with torch on only {parity.argmax_agreement:.4%} "
+                "of positions; it was not kept, report this"
+            )
+        part.replace(path)
     return parity
+
+
+def _check_target(description: Description, path: Path) -> None:
+    """Say before the work, not after it, that a file can not be written there."""
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: can not be written; name a file in a folder you may write to")
+    if path.exists() and path.samefile(description.path):
+        raise OutputError(f"{path}: holds the weights to export; choose another name")
+
+
+@contextlib.contextmanager
+def _removing_part(path: Path) -> Iterator[Path]:
+    """The temporary name of `path`; nothing of it is left behind by a failure."""
+    from safetensors import SafetensorError
+
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"{path}: can not be written ({reason}); choose another place") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def check_parity(network: Any, path: Path, clips: Any = None) -> Parity:

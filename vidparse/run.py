@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,15 +15,33 @@ from typing import Any, Protocol
 import cv2
 
 from vidparse import __version__
-from vidparse.errors import InputError, Interrupted, OutputError, UsageError, VidparseError
+from vidparse.errors import (
+    DeviceError,
+    InputError,
+    Interrupted,
+    TruncatedError,
+    UsageError,
+    VidparseError,
+)
 from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import DEFAULT_MODEL
 from vidparse.inference import Runner, RunReport, Session, load_model, run
-from vidparse.sinks import RunHeader, Sink, SinkOptions, make_sinks
+from vidparse.sinks import SINKS, RunHeader, Sink, SinkOptions, make_sinks
+from vidparse.sinks.palette import class_colours
 from vidparse.video import ClosedPipe, RawPipe, expand_inputs, open_video
+from vidparse.video.inputs import VIDEO_SUFFIXES
+from vidparse.video.selection import select
+
+log = logging.getLogger(__name__)
 
 DEFAULT_SAVE = ("overlay", "masks")
 STDIN = "-"
+_SAVED_AS = {  # what a file called so holds, when nothing else is said
+    **dict.fromkeys((".mp4", ".mov", ".mkv"), "overlay"),
+    ".nut": "mask-video",
+    ".jsonl": "jsonl",
+    ".csv": "csv",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +79,7 @@ class InputResult:
     name: str
     outputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    frames: int = 0  # that went into the outputs
     skipped: int = 0  # damaged packets or images passed over
     report: RunReport | None = None
     error: VidparseError | None = None
@@ -86,9 +108,13 @@ class Summary:
 
 
 class Watcher(Protocol):
-    """Who is told how it goes; the command line draws a progress bar."""
+    """Who is told how it goes; the command line draws a progress bar.
 
-    def begin(self, info: VideoInfo, stride: int) -> None: ...
+    `begin` comes once an input was opened, with the frames to expect (None when nobody knows);
+    `end` comes once for every input.
+    """
+
+    def begin(self, info: VideoInfo, frames: int | None) -> None: ...
     def frame(self, frame: Frame) -> None: ...
     def end(self, result: InputResult) -> None: ...
 
@@ -96,7 +122,7 @@ class Watcher(Protocol):
 class Silent:
     """A watcher that does nothing."""
 
-    def begin(self, info: VideoInfo, stride: int) -> None: ...
+    def begin(self, info: VideoInfo, frames: int | None) -> None: ...
     def frame(self, frame: Frame) -> None: ...
     def end(self, result: InputResult) -> None: ...
 
@@ -130,6 +156,8 @@ def segment(
     )
     labels = runner.description.labels
     class_ids = labels.select(options.classes) if options.classes is not None else None
+    if options.sinks.palette is not None:
+        class_colours(labels, options.sinks.palette)  # said once, not for every input
     header = RunHeader(
         model=options.model,
         weights_sha256=runner.description.sha256,
@@ -144,11 +172,12 @@ def segment(
     for result in results:
         watcher.end(result)
     for name in names:
+        if stop.is_set():
+            results.append(InputResult(name, error=Interrupted(f"{name}: not begun; interrupted")))
+            continue
         result = _segment_one(name, options, runner, written, watcher, stop)
         results.append(result)
         watcher.end(result)
-        if stop.is_set():
-            break
     return Summary(
         options.model,
         runner.description.sha256,
@@ -175,19 +204,35 @@ def _settled(options: SegmentOptions, names: Sequence[str]) -> SegmentOptions:
     """Defaults that depend on each other; refuses what can not work before anything is loaded."""
     if options.raw is not None and list(names) != [STDIN]:
         raise UsageError("--pipe raw: describes frames on stdin; give '-' as the only input")
-    if names.count(STDIN) > 1:
-        raise UsageError("'-': stdin can be read once; give it once")
     if options.out == STDIN and len(names) > 1:
         raise UsageError(f"-o -: stdout carries one video, not {len(names)}; use -o DIR/")
-    save = options.save or (("overlay",) if options.out == STDIN else DEFAULT_SAVE)
-    out = options.out
-    if out not in (None, STDIN) and len(names) > 1 and not str(out).endswith("/"):
-        if Path(str(out)).suffix and not Path(str(out)).is_dir():
+    select(options.start_s, options.end_s, options.stride)
+    for name in options.save or ():
+        if name not in SINKS:
+            near = difflib.get_close_matches(name, SINKS, n=1)
+            hint = f"did you mean {near[0]}" if near else f"try {', '.join(SINKS)}"
+            raise UsageError(f"--save {name}: no such output; {hint}")
+    save, out = options.save, options.out
+    if out == STDIN:
+        save = save or ("overlay",)
+    elif out is not None and _names_a_file(out):
+        if len(names) > 1:
             raise UsageError(f"-o {out}: one file for {len(names)} inputs; name a directory")
+        if save is not None and len(set(save)) > 1:
+            raise UsageError(
+                f"-o {out}: one file for {len(set(save))} outputs ({', '.join(save)}); "
+                "name a directory"
+            )
+        kind = _SAVED_AS.get(Path(out).suffix.lower(), "overlay")
+        save = save or ("mask-video" if out.endswith(".masks.mkv") else kind,)
+    elif out is not None and len(names) > 1:
         out = f"{out}/"
-    if options.stride < 1:
-        raise UsageError(f"--stride {options.stride}: must be 1 or more")
-    return replace(options, save=save, out=out)
+    return replace(options, save=save or DEFAULT_SAVE, out=out)
+
+
+def _names_a_file(out: str) -> bool:
+    known = Path(out).suffix.lower() in {*_SAVED_AS, *VIDEO_SUFFIXES}
+    return known and not out.endswith("/") and not Path(out).expanduser().is_dir()
 
 
 def _segment_one(
@@ -198,11 +243,18 @@ def _segment_one(
     watcher: Watcher,
     stop: threading.Event,
 ) -> InputResult:
-    """One input from opening to the last rename; expected errors end in its result."""
+    """One input from opening to the last rename; its errors end in its result."""
     sinks: list[Sink] = []
     source: Any = None
     error: VidparseError | None = None
     report: RunReport | None = None
+    frames = 0
+
+    def count(frame: Frame) -> None:
+        nonlocal frames
+        frames += 1
+        watcher.frame(frame)
+
     try:
         source = open_video(
             name,
@@ -214,42 +266,64 @@ def _segment_one(
             image_rate=options.image_rate,
         )
         sinks = make_sinks(
-            options.save or (), source_name=name, out=options.out, options=options.sinks
+            options.save or (),
+            source_name=name,
+            out=options.out,
+            options=options.sinks,
+            taken=written,
         )
-        _claim(sinks, name, written)
+        written.update((path, name) for sink in sinks for path in sink.outputs)
         session = Session(
             runner,
             size=options.size,
             classes=options.sinks.classes,
             sample_aspect_ratio=source.info.sample_aspect_ratio,
         )
-        watcher.begin(source.info, options.stride)
-        report = run(
-            source, session, sinks, on_frame=watcher.frame, stop=stop, overlap=options.overlap
-        )
+        watcher.begin(source.info, _expected_frames(source.info, options))
+        report = run(source, session, sinks, on_frame=count, stop=stop, overlap=options.overlap)
     except ClosedPipe:
         pass  # whoever read our output has seen enough: a normal end
-    except VidparseError as problem:
-        error = problem
-        if report is None and source is not None and not sinks:
+    except (Exception, KeyboardInterrupt) as problem:
+        if isinstance(problem, KeyboardInterrupt) and not stop.is_set():
+            raise  # nobody but the caller handles it
+        log.debug("%s", name, exc_info=problem)
+        error = _expected_error(problem, name, frames)
+        if source is not None and not sinks:
             source.close()
     notes = [*(source.notes if source else ()), *(note for sink in sinks for note in sink.notes)]
-    kept = error is None or isinstance(error, Interrupted) or error.exit_code == 3
+    kept = error is None or (frames > 0 and isinstance(error, Interrupted | TruncatedError))
     outputs = [path for sink in sinks for path in sink.outputs if kept and _is_there(path)]
-    return InputResult(
-        name, tuple(outputs), tuple(notes), source.skipped if source else 0, report, error
+    skipped = source.skipped if source else 0
+    return InputResult(name, tuple(outputs), tuple(notes), frames, skipped, report, error)
+
+
+def _expected_error(problem: BaseException, name: str, frames: int) -> VidparseError:
+    """Any failure as one line, so that the other inputs of a batch still have their turn."""
+    if isinstance(problem, VidparseError):
+        return problem
+    if isinstance(problem, KeyboardInterrupt):
+        return Interrupted(f"{name}: interrupted after {frames} frames")
+    if isinstance(problem, MemoryError):
+        return DeviceError(f"{name}: out of memory; lower --size, or scale the video down first")
+    reason = " ".join(str(problem).split()) or "no reason given"
+    error = VidparseError(
+        f"{name}: internal error: {type(problem).__name__}: {reason}; "
+        "run again with --debug and report it"
     )
+    error.__cause__ = problem
+    return error
 
 
-def _claim(sinks: Sequence[Sink], name: str, written: dict[str, str]) -> None:
-    """Two inputs of one call must not write the same output, --overwrite or not."""
-    for sink in sinks:
-        for path in sink.outputs:
-            if path != STDIN and written.setdefault(path, name) != name:
-                raise OutputError(
-                    f"{name}: would overwrite {path} of {written[path]}; "
-                    "segment them with different -o"
-                )
+def _expected_frames(info: VideoInfo, options: SegmentOptions) -> int | None:
+    """How many frames a range of a video should have, by what its header says; None if nothing."""
+    rate = float(info.rate or 0)
+    if info.frames and info.duration_s:
+        rate = info.frames / info.duration_s
+    duration_s = info.duration_s or (info.frames / rate if info.frames and rate else math.inf)
+    range_s = min(options.end_s or math.inf, duration_s) - (options.start_s or 0)
+    if not rate or not 0 < range_s < math.inf:
+        return info.frames
+    return max(1, math.ceil(round(range_s * rate) / options.stride))
 
 
 def _is_there(path: str) -> bool:
@@ -264,7 +338,7 @@ def summary_record(summary: Summary) -> dict[str, Any]:
         record: dict[str, Any] = {
             "input": result.name,
             "outputs": list(result.outputs),
-            "frames": report.frames if report else None,
+            "frames": result.frames,
             "skipped": result.skipped,
             "notes": list(result.notes),
             "error": str(result.error) if result.error else None,

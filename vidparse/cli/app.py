@@ -1,4 +1,4 @@
-"""The application object, its commands, and the one place where errors become exit codes."""
+"""The application object, its commands, and the way in and out of the process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import typer
 
 from vidparse import __version__
 from vidparse.cli import bench, evaluate, export, info, models, segment, train
-from vidparse.errors import VidparseError
+from vidparse.cli.failure import exit_code_of, flush_stdout, log_to_stderr, open_missing_streams
+from vidparse.cli.signals import ignore_signals, interrupts
 
 app = typer.Typer(
     name="vidparse",
@@ -53,25 +54,16 @@ def main() -> None:
     """Run the command line; expected errors are one line on stderr and their own exit code."""
     # Idle compute threads must sleep, not spin: other stages need the cores. Read once by OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    debug = "--debug" in sys.argv or bool(os.environ.get("VIDPARSE_DEBUG"))
-    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    try:
-        app()
-    except VidparseError as error:
-        if debug:
-            raise
-        typer.echo(f"vidparse: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("vidparse: interrupted", err=True)
-        sys.exit(130)
-    except Exception as error:
-        if debug:
-            raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        typer.echo(
-            f"vidparse: internal error: {type(error).__name__}: {reason}; "
-            "run again with --debug and report it",
-            err=True,
-        )
-        sys.exit(1)
+    open_missing_streams()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    debug = "--debug" in sys.argv[:end] or bool(os.environ.get("VIDPARSE_DEBUG"))
+    sys.argv[:end] = [argument for argument in sys.argv[:end] if argument != "--debug"]
+    log_to_stderr(debug=debug)
+    with interrupts() as interrupted:
+        code = exit_code_of(app, debug=debug, interrupted=interrupted)
+        code = code or flush_stdout()
+    ignore_signals()
+    if interrupted.is_set():
+        # Python ends as if killed by SIGINT when an interrupt came while it ran some exec("...").
+        os._exit(code)
+    sys.exit(code)

@@ -18,12 +18,27 @@ def info(
 ) -> None:
     """Show what an input is: size, rate, time base, rotation, colour, audio."""
     from vidparse.cli.screen import print_json
+    from vidparse.errors import VidparseError
     from vidparse.video import expand_inputs, report_media
 
-    records = [_record(report_media(name)) for name in expand_inputs(inputs)]
+    names, records, failures = expand_inputs(inputs), [], []
+    for name in names:
+        try:
+            records.append(_record(report_media(name)))
+        except VidparseError as error:
+            if len(names) == 1:
+                raise
+            failures.append(name)
+            typer.echo(f"vidparse: {error}", err=True)
     if json:
-        print_json(records if len(records) > 1 else records[0])
-        return
+        print_json(records if len(names) > 1 else records[0])
+    else:
+        _print(records)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _print(records: list[dict[str, Any]]) -> None:
     for i, record in enumerate(records):
         if i:
             typer.echo()

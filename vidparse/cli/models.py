@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+import sys
 
 from vidparse.cli import options as shared
 
@@ -31,4 +31,5 @@ def models(json: shared.Json = False) -> None:
         size = (weights_folder() / entry.weights).stat().st_size / 2**20
         shown = f"{name} (default)" if name == DEFAULT_MODEL else name
         table.add_row(shown, entry.labels, scores, f"{size:.1f} MiB", entry.summary, entry.licence)
-    Console(width=None if typer.get_text_stream("stdout").isatty() else 160).print(table)
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    Console(width=None if on_terminal else 160).print(table)

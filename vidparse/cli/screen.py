@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vidparse.cli.failure import one_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -28,6 +30,7 @@ class Screen:
         self._quiet, self._summary = quiet, summary
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self.is_writing = False  # an input is under way whose outputs can be finished
 
     def __enter__(self) -> Screen:
         if not self._quiet and sys.stderr.isatty():
@@ -41,7 +44,7 @@ class Screen:
             )
 
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),  # a file may be called [red].mp4
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[fps]}"),
@@ -61,10 +64,10 @@ class Screen:
         if self._bar is not None:
             self._bar.stop()
 
-    def begin(self, info: VideoInfo, stride: int) -> None:
+    def begin(self, info: VideoInfo, frames: int | None) -> None:
+        self.is_writing = True
         if self._bar is not None:
-            total = -(-info.frames // stride) if info.frames else None
-            self._task = self._bar.add_task(info.name, total=total, fps="")
+            self._task = self._bar.add_task(info.name, total=frames, fps="")
 
     def frame(self, frame: Frame) -> None:
         if self._bar is not None and self._task is not None:
@@ -73,18 +76,19 @@ class Screen:
             self._bar.update(self._task, fps=f"{speed:.1f} fps" if speed else "")
 
     def end(self, result: InputResult) -> None:
+        self.is_writing = False
         if self._bar is not None and self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
         if not self._quiet:
             for note in result.notes:
-                self._line(f"{result.name}: note: {note}")
+                self._line(f"{_shown(result)}: note: {note}")
             if self._summary and result.report is not None:
                 self._line(_done(result))
         if result.error is not None:
             self._line(f"vidparse: {result.error}")
-            if result.outputs:
-                self._line(f"{result.name}: kept {', '.join(result.outputs)}")
+            if result.outputs and not self._quiet:
+                self._line(f"{_shown(result)}: kept {_outputs(result)}")
 
     def finish(self, summary: Summary) -> None:
         """A table of the inputs that failed, when there were several."""
@@ -93,6 +97,7 @@ class Screen:
             return
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(title=f"{len(failed)} of {len(summary.inputs)} inputs failed")
         table.add_column("input")
@@ -100,10 +105,11 @@ class Screen:
         table.add_column("why")
         for result in failed:
             code = result.error.exit_code if result.error else 0
-            table.add_row(result.name, str(code), str(result.error))
+            table.add_row(Text(_shown(result)), str(code), Text(str(result.error)))
         Console(stderr=True).print(table)
 
     def _line(self, text: str) -> None:
+        text = one_line(text)
         if self._bar is not None:
             from rich.text import Text
 
@@ -117,8 +123,16 @@ def _done(result: InputResult) -> str:
     report = result.report
     assert report is not None
     skipped = f", {result.skipped} damaged skipped" if result.skipped else ""
-    where = ", ".join(result.outputs)
+    frames = f"{report.frames} frame{'s' if report.frames != 1 else ''}"
     return (
-        f"{result.name}: {report.frames} frames{skipped} in {report.wall_s:.1f} s "
-        f"({report.fps:.1f} fps, bound by {report.bottleneck}) -> {where}"
+        f"{_shown(result)}: {frames}{skipped} in {report.wall_s:.1f} s "
+        f"({report.fps:.1f} fps, bound by {report.bottleneck}) -> {_outputs(result)}"
     )
+
+
+def _shown(result: InputResult) -> str:
+    return "stdin" if result.name == "-" else result.name
+
+
+def _outputs(result: InputResult) -> str:
+    return ", ".join("stdout" if path == "-" else path for path in result.outputs)

@@ -27,7 +27,8 @@ def segment(
             "--out",
             "-o",
             rich_help_panel=OUTPUT_PANEL,
-            help="Directory, file, or - for stdout. Default: beside the input.",
+            help="Directory, file (x.mp4, x.csv, ... says what to save), or - for stdout. "
+            "Default: beside the input.",
         ),
     ] = None,
     save: Annotated[
@@ -137,7 +138,7 @@ def segment(
     from vidparse.cli.parsing import comma_list, parse_rate, parse_time, raw_pipe, stdout_format
     from vidparse.cli.screen import Screen, print_json
     from vidparse.cli.signals import stop_on_signals
-    from vidparse.errors import UsageError
+    from vidparse.errors import Interrupted, UsageError
     from vidparse.inference.preprocess import parse_size
     from vidparse.run import SegmentOptions, summary_record
     from vidparse.run import segment as run_segment
@@ -145,6 +146,8 @@ def segment(
 
     if json and out == "-":
         raise UsageError("--json: stdout already carries the output of -o -; drop one of them")
+    if out == "-" and save not in ("jsonl", "csv") and sys.stdout and sys.stdout.isatty():
+        raise UsageError("-o -: no video goes to a terminal; pipe it on or redirect it to a file")
     raw = raw_pipe(pipe, size, rate, pixel_format)
     input_size = network_size or (None if raw else size)
     options = SegmentOptions(
@@ -176,8 +179,14 @@ def segment(
         overlap=not serial,
         argv=tuple(sys.argv),
     )
-    with Screen(quiet=quiet or json, summary=out != "-") as screen, stop_on_signals() as stop:
-        summary = run_segment(inputs, options, watcher=screen, stop=stop)
+    with (
+        Screen(quiet=quiet or json, summary=out != "-") as screen,
+        stop_on_signals(lambda: screen.is_writing) as stop,
+    ):
+        try:
+            summary = run_segment(inputs, options, watcher=screen, stop=stop)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted before anything was written") from None
     if json:
         print_json(summary_record(summary))
     screen.finish(summary)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
-from vidparse.errors import ModelError, UsageError
+from vidparse.errors import ModelError, OutputError, UsageError
 from vidparse.hub import DEFAULT_MODEL, ModelFiles, resolve
 from vidparse.inference.devices import choose_device
 from vidparse.inference.pipeline import RunReport, StageTime, run
 from vidparse.inference.runners import PRECISIONS, OnnxRunner, Runner, TorchRunner
 from vidparse.inference.session import Session
-from vidparse.models.checkpoint import Description, read_description
+from vidparse.models.checkpoint import file_sha256, read_description
 
 BACKENDS = ("auto", "torch", "onnx")
 
@@ -51,22 +50,29 @@ def load_model(
         backend = "onnx" if files.onnx and not half and (on_cpu or not files.weights) else "torch"
     if backend == "onnx":
         path = files.onnx or _exported(files)
-        runner = OnnxRunner(path, device=place, precision=precision, threads=threads)
-        _check_sum(path, runner.description, files.entry and files.entry.onnx_sha256)
-        return runner
+        _check_sum(path, files.entry.onnx_sha256 if files.entry else None)
+        return OnnxRunner(path, device=place, precision=precision, threads=threads)
     if files.weights is None:
+        why = f"precision {precision} needs" if precision in ("bf16", "fp16") else "torch needs"
         raise ModelError(
-            f"{name}: the torch backend needs the .safetensors weights; use --backend onnx"
+            f"{name}: {why} the .safetensors weights; give these, or use --backend onnx in fp32"
         )
+    _check_sum(files.weights, files.entry.sha256 if files.entry else None)
     description = read_description(files.weights)
-    _check_sum(files.weights, description, files.entry and files.entry.sha256)
     return TorchRunner(description, device=place, precision=precision, threads=threads)
 
 
-def _check_sum(path: Path, found: Description, published: Any) -> None:
-    if published and found.sha256 != published:
+def _check_sum(path: Path, published: str | None) -> None:
+    """Before a bundled file is opened: it is what was published."""
+    if not published:
+        return
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}; reinstall vidparse") from error
+    if found != published:
         raise ModelError(
-            f"{path}: is not the published file (sha256 {found.sha256[:12]}..., not "
+            f"{path}: is not the published file (sha256 {found[:12]}..., not "
             f"{published[:12]}...); reinstall vidparse"
         )
 
@@ -80,8 +86,14 @@ def _exported(files: ModelFiles) -> Path:
     folder = cache_folder() / "onnx"
     path = folder / f"{description.sha256}.onnx"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        export_onnx(description, path, half_storage=False)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            export_onnx(description, path, half_storage=False)
+        except OSError as error:
+            raise OutputError(
+                f"{folder}: the ONNX form of the model can not be kept there ({error.strerror}); "
+                "set VIDPARSE_CACHE to a folder or use --backend torch"
+            ) from error
     return path
 
 

@@ -82,8 +82,8 @@ def run(
     """Push every frame of `source` through `session` into `sinks`.
 
     Sinks are opened at the first frame and closed exactly once. They are kept when the source ends,
-    is truncated or is stopped; on any other error what they wrote is removed. The source is closed
-    here, too.
+    is truncated or is stopped (also by KeyboardInterrupt); on any other error what they wrote is
+    removed. The source is closed here, too.
 
     Args:
         stop: when set, no further frame is taken and the run ends with Interrupted.
@@ -111,15 +111,14 @@ def run(
                 if stop.is_set():
                     break
         if stop.is_set():
-            raise Interrupted(
-                f"{source.info.name}: interrupted after {frames} frames; outputs hold these"
-            )
+            done = f"after {frames} frames; outputs hold these" if frames else "before any frame"
+            raise Interrupted(f"{source.info.name}: interrupted {done}")
         if not frames:
             raise InputError(f"{source.info.name}: no frame could be decoded; check the file")
     except TruncatedError:
         outlet.close(keep=frames > 0, packets=source.trailing_packets())
         raise
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         outlet.close(keep=True)
         raise
     except BaseException:
@@ -176,13 +175,21 @@ class _Outlet:
             sink.write(frame, prediction)
 
     def close(self, *, keep: bool, packets: Sequence[object] = ()) -> None:
-        """Close every opened sink even if one of them fails; the first failure is raised."""
+        """Close every opened sink even if one of them fails; the first failure is raised.
+
+        An interrupt does not make the others go away: what they hold is good.
+        """
         failure: BaseException | None = None
+        interrupt: KeyboardInterrupt | None = None
         while self._opened:
             sink = self._opened.pop(0)
             try:
                 sink.close(keep=keep and failure is None, packets=packets)
             except Exception as error:
                 failure = failure or error
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
         if failure is not None and keep:
             raise failure

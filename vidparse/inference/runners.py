@@ -85,7 +85,12 @@ class OnnxRunner:
         self.description = describe(path, metadata, file_sha256(path))
 
     def run(self, clip: np.ndarray) -> np.ndarray:
-        (scores,) = self._session.run(["logits"], {"clip": clip})
+        try:
+            (scores,) = self._session.run(["logits"], {"clip": clip})
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this one
+            if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
+                raise _out_of_memory(self.device, clip) from error
+            raise
         return scores[0]
 
     def reset(self) -> None:
@@ -134,14 +139,21 @@ class TorchRunner:
                 ):
                     outputs, self._state = self._network(tensor, self._state)
                 return outputs.logits[0].float().contiguous().cpu().numpy()
-            except torch.OutOfMemoryError as error:
-                raise DeviceError(
-                    f"device {self.device}: out of memory at {clip.shape[3]}x{clip.shape[2]}; "
-                    "lower --size or use --device cpu"
-                ) from error
+            except RuntimeError as error:  # on the CPU there is no class of its own for this
+                if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
+                    raise _out_of_memory(self.device, clip) from error
+                raise
 
     def reset(self) -> None:
         self._state = None
+
+
+def _out_of_memory(device: str, clip: np.ndarray) -> DeviceError:
+    height, width = clip.shape[2:]
+    return DeviceError(
+        f"device {device}: out of memory at {width}x{height}; lower --size"
+        + (" or use --device cpu" if device != "cpu" else "")
+    )
 
 
 def _torch_device(device: Device) -> torch.device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 from vidparse.sinks.masks import Masks, MaskVideo
@@ -28,10 +28,17 @@ def make_sinks(
     out: str | os.PathLike[str] | None,
     options: SinkOptions,
     stdout: BinaryIO | None = None,
+    taken: Mapping[str, str] | None = None,
 ) -> list[Sink]:
     """The sinks of one input, by names in SINKS; see :func:`plan_sinks`."""
     return plan_sinks(
-        SINKS, names, source_name=source_name, out=out, options=options, stdout=stdout
+        SINKS,
+        names,
+        source_name=source_name,
+        out=out,
+        options=options,
+        stdout=stdout,
+        taken=taken or {},
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from vidparse.errors import OutputError
 from vidparse.frame import VideoInfo
 from vidparse.image import Yuv420
 from vidparse.sinks.partial import PartialFile
@@ -94,5 +95,11 @@ class EncodedVideo:
         if self._partial is None:
             yield
             return
-        with self._partial.writing():
-            yield
+        try:
+            with self._partial.writing():
+                yield
+        except OutputError as error:  # the writer knows the file by its temporary name only
+            temporary, final = str(self._partial.path), str(self._partial.final)
+            if temporary not in str(error):
+                raise
+            raise OutputError(str(error).replace(temporary, final)) from error

@@ -64,6 +64,11 @@ def check_target(final: Path, *, source: Path | None, overwrite: bool, is_folder
         _check_replaceable(final, is_folder, any_name=source is not None and source.is_dir())
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(
+            f"{final}: can not be written ({final.parent} is no directory); "
+            "choose another place with -o"
+        ) from error
     except OSError as error:
         raise write_error(final, error) from error
     if not os.access(final.parent, os.W_OK | os.X_OK):

@@ -110,6 +110,8 @@ def draw_contours(
 def region_edges(ids: np.ndarray, width: int) -> np.ndarray:
     """255 at pixels of a region that are within `width` of another one, else 0; void never."""
     edges = np.zeros_like(ids)
+    if min(ids.shape) < 2:  # OpenCV takes no empty arrays
+        return edges
     across = cv2.compare(ids[:, 1:], ids[:, :-1], cv2.CMP_NE)
     down = cv2.compare(ids[1:], ids[:-1], cv2.CMP_NE)
     for part, differs in (

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from vidparse.errors import UsageError
+from vidparse.errors import OutputError, UsageError
 from vidparse.sinks.partial import check_target
 from vidparse.sinks.sink import ListedSink, Sink, SinkOptions
 
@@ -25,6 +25,7 @@ def plan_sinks(
     out: str | os.PathLike[str] | None,
     options: SinkOptions,
     stdout: BinaryIO | None = None,
+    taken: Mapping[str, str],
 ) -> list[Sink]:
     """Make the sinks of one input; nothing is written yet but the output directory.
 
@@ -36,6 +37,7 @@ def plan_sinks(
             a file name (one sink), or "-" (stdout, one sink).
         options: what the user said about outputs.
         stdout: where "-" writes; the process's standard output when None.
+        taken: outputs of earlier inputs of this call, never to be replaced, and those inputs.
 
     Raises:
         UsageError: unknown sink, or a name that does not fit it.
@@ -50,17 +52,27 @@ def plan_sinks(
                 f"-o -: stdout carries one output, not {len(chosen)} ({', '.join(chosen)}); "
                 "choose one with --save"
             )
-        stream = sys.stdout.buffer if stdout is None else stdout
-        sink: Sink = table[chosen[0]](stream, options)
+        sink: Sink = table[chosen[0]](_stdout() if stdout is None else stdout, options)
         return [sink]
     source = source_path(source_name)
     sinks: list[Sink] = []
     for name in chosen:
         kind = table[name]
         final = _final_path(name, kind, source_name, out, single=len(chosen) == 1)
+        if str(final) in taken:
+            raise OutputError(
+                f"{source_name}: would overwrite {final} of {taken[str(final)]}; "
+                "segment them with different -o"
+            )
         check_target(final, source=source, overwrite=options.overwrite, is_folder=kind.is_folder)
         sinks.append(kind(final, options))
     return sinks
+
+
+def _stdout() -> BinaryIO:
+    if sys.stdout is None:
+        raise OutputError("-o -: stdout is closed; pipe it into a program or redirect it to a file")
+    return sys.stdout.buffer
 
 
 def source_path(source_name: str) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -39,7 +40,11 @@ class ContainerSource:
     def __init__(
         self, target: str | Pipe, name: str, selection: Selection, copy_streams: bool
     ) -> None:
-        """Raises: InputError: it is no video, or not one frame of it can be decoded."""
+        """`name` is what messages call it: the whole path.
+
+        Raises:
+            InputError: it is no video, or not one frame of it can be decoded.
+        """
         self._target, self._name, self._selection = target, name, selection
         self._copy_streams = copy_streams
         self.skipped = 0
@@ -109,7 +114,7 @@ class ContainerSource:
             if key.lower() not in _FILE_KEYS
         )
         return VideoInfo(
-            name=self._name,
+            name=Path(self._name).name or self._name,
             size_hw=self._converter.size_hw,
             time_base=base,
             rate=self._rate(),
@@ -189,7 +194,8 @@ class ContainerSource:
                 yield Frame(index, pts, self._converter.image(frame), packets=packets)
             index += 1
         else:
-            self._check_end(index, pts)
+            if index:
+                self._check_end(index, pts)
         if index == 0:
             raise self._selection.nothing(self._name, self.info.duration_s)
 

@@ -19,6 +19,8 @@ from vidparse.video.size import check_size
 
 log = logging.getLogger(__name__)
 
+_NOTED = 5  # unreadable images are named up to here, then only counted
+
 
 class FolderSource:
     """Yields images in natural order; pts is the place in that order, even past unreadable ones.
@@ -94,7 +96,9 @@ class FolderSource:
             if path not in self._unreadable:
                 self._unreadable.add(path)
                 self.skipped += 1
-                log.warning("%s: not a readable image, skipped (%s)", path, error)
+                log.info("%s: not a readable image, skipped (%s)", path, error)
+                if self.skipped <= _NOTED:
+                    self.notes.append(f"{path.name} is no image that can be read; skipped")
             return None
 
     def trailing_packets(self) -> list:

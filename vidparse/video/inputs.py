@@ -18,6 +18,8 @@ VIDEO_SUFFIXES = {
     *(".y4m", ".gif", ".h264", ".264", ".hevc", ".h265", ".265", ".ivf", ".dv", ".rm", ".rmvb"),
 }
 
+_OUTPUT = re.compile(r"\.(overlay\.(mp4|mkv|mov)|masks(\.mkv|\.nut)?|part(\.\w+)?)$")
+
 
 def is_image(path: Path) -> bool:
     """By suffix: a still picture (an animated gif is a video)."""
@@ -27,6 +29,11 @@ def is_image(path: Path) -> bool:
 def is_video(path: Path) -> bool:
     """By suffix; only used to sort a folder, never to refuse a file that was named."""
     return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def is_output(path: Path) -> bool:
+    """By name: what vidparse writes by default, and what it left when it was killed."""
+    return _OUTPUT.search(path.name) is not None
 
 
 def natural_key(path: Path) -> list[tuple[int, int | str]]:
@@ -70,13 +77,17 @@ def expand_inputs(patterns: list[str]) -> list[str]:
 
     A pattern that matches images only stays one entry for each folder they lie in (a sequence);
     one that matches videos becomes its files. A folder with images is one entry, a folder that
-    holds only videos becomes its videos.
+    holds only videos becomes its videos. What vidparse wrote beside its inputs is passed over,
+    unless a pattern matches nothing else.
 
     Raises:
-        InputError: a pattern matches nothing, or a folder holds neither images nor videos.
+        InputError: an empty name, a pattern that matches nothing, or a folder that holds neither
+            images nor videos.
     """
     inputs: list[str] = []
     for pattern in patterns:
+        if not pattern.strip():
+            raise InputError(f"'{pattern}': an empty name; check the variable it comes from")
         if pattern == "-" or "://" in pattern:
             inputs.append(pattern)
         elif has_pattern(pattern):
@@ -90,6 +101,7 @@ def expand_inputs(patterns: list[str]) -> list[str]:
 
 def _from_pattern(pattern: str) -> list[str]:
     found = matches(pattern)
+    found = [path for path in found if not is_output(path)] or found
     if not found:
         raise InputError(f"{pattern}: matches nothing; check the path (and quote the pattern)")
     files = [path for path in found if path.is_file()]
@@ -117,7 +129,7 @@ def _from_folder(folder: Path) -> list[str]:
         raise InputError(f"{folder}: {error.strerror}; check its permissions") from error
     if any(is_image(path) for path in paths):
         return [str(folder)]
-    videos = [str(path) for path in paths if is_video(path) and path.is_file()]
+    videos = [p for p in paths if is_video(p) and p.is_file() and not is_output(p)]
     if not videos:
         raise InputError(f"{folder}: holds neither images nor videos; name another folder")
-    return videos
+    return [str(path) for path in videos]

@@ -13,6 +13,7 @@ from vidparse.errors import InputError, TruncatedError, UsageError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import FULL_RANGE, ColourTags, Image, Rgb, Yuv420, effective_matrix
 from vidparse.video.selection import Selection
+from vidparse.video.size import check_size
 from vidparse.video.stdin import Pipe
 
 _BYTES_PER_PIXEL = {"rgb24": 3, "bgr24": 3, "rgba": 4, "bgra": 4, "gray": 1}
@@ -43,6 +44,7 @@ class RawSource:
             raise UsageError(f"pixel format '{raw.pixel_format}': not readable raw; use {known}")
         if min(height, width) < 1 or raw.rate <= 0:
             raise UsageError(f"raw pipe {width}x{height} at {raw.rate}: must all be above zero")
+        check_size("stdin", raw.size_hw)
         self._pipe, self._raw, self._selection = pipe, raw, selection
         full = raw.pixel_format in ("gray", "yuvj420p")
         tags = ColourTags(range=FULL_RANGE if full else 0)

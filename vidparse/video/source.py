@@ -89,7 +89,7 @@ def open_video(
         raise UsageError(f"image rate {rate}: must be above zero")
     path = Path(text)
     if "://" in text:
-        return ContainerSource(text, text.rsplit("/", 1)[-1] or text, selection, copy_streams)
+        return ContainerSource(text, text, selection, copy_streams)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:
@@ -98,7 +98,7 @@ def open_video(
         return FolderSource(_folder_name(path), images_of(text), selection, Fraction(rate))
     if is_file and is_image(path):
         return FolderSource(path.name, [path], selection, Fraction(rate))
-    return ContainerSource(text, path.name, selection, copy_streams)
+    return ContainerSource(text, text, selection, copy_streams)
 
 
 def _folder_name(path: Path) -> str:

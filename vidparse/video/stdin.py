@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import BinaryIO
 
-from vidparse.errors import InputError
+from vidparse.errors import InputError, Interrupted
 from vidparse.video.wholeness import Walker, walker_for
 
 _HEAD_BYTES = 12
@@ -21,15 +21,28 @@ class Pipe:
         stream = sys.stdin.buffer if stream is None and sys.stdin is not None else stream
         if stream is None or (stream.isatty() if hasattr(stream, "isatty") else False):
             raise InputError("stdin: nothing is piped in; use e.g. ffmpeg ... | vidparse segment -")
-        self._stream = stream
+        # Not through Python's buffer: a thread that waits there holds a lock that the interpreter
+        # wants at its end, and dies without.
+        stream = getattr(stream, "raw", stream)
         self._read = getattr(stream, "read1", stream.read)
         self._walker: Walker | None = None
+        self._interrupted = False
         self.head = b""  # the first bytes, to recognise the format by
         self.bytes_read = 0
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes; empty at the end."""
-        data = self._read(size)
+        """Up to `size` bytes; empty at the end.
+
+        Raises:
+            Interrupted: instead of KeyboardInterrupt, which PyAV does not let through.
+        """
+        if self._interrupted:
+            return b""  # FFmpeg tries again; told once, it must not wait once more
+        try:
+            data = self._read(size)
+        except KeyboardInterrupt:
+            self._interrupted = True
+            raise Interrupted("stdin: interrupted while waiting for the pipe") from None
         if len(self.head) < _HEAD_BYTES:
             self.head += data[: _HEAD_BYTES - len(self.head)]
             if len(self.head) == _HEAD_BYTES:

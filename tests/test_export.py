@@ -1,0 +1,202 @@
+"""ONNX and float16 forms of a network say what the network says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vidparse.errors import ModelError, OutputError
+from vidparse.export import check_parity, export_onnx, export_weights
+from vidparse.frame import Frame
+from vidparse.image import Rgb
+from vidparse.inference import Session, load_model
+from vidparse.models.checkpoint import load_network, read_description
+
+
+def frames(count: int, size_hw: tuple[int, int] = (90, 122)) -> list[Frame]:
+    """Blocks of colour that move: scores have clear winners and borders between them."""
+    rng = np.random.default_rng(3)
+    blocks = rng.integers(0, 255, (size_hw[0] // 12 + 2, size_hw[1] // 12 + 2, 3), np.uint8)
+    scene = np.repeat(np.repeat(blocks, 12, 0), 12, 1)[: size_hw[0], : size_hw[1]]
+    return [
+        Frame(index, index, Rgb(np.ascontiguousarray(np.roll(scene, 3 * index, 1))))
+        for index in range(count)
+    ]
+
+
+def ids(runner, count: int = 20) -> np.ndarray:
+    """uint8 (T, H, W)."""
+    session = Session(runner, size=96)
+    session.reset()
+    return np.stack([session.step(frame)[0].ids for frame in frames(count)])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def onnx_path(tiny_weights: Path, cache: Path) -> Path:
+    """The tiny network as ONNX, exported as `--backend onnx` does it: once, into the cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDPARSE_CACHE", str(cache))
+        load_model(str(tiny_weights), backend="onnx", device="cpu", threads=1)
+    (path,) = cache.rglob("*.*")
+    assert path.name == f"{read_description(tiny_weights).sha256}.onnx"
+    return path
+
+
+def test_parity_is_measured(tiny_weights, onnx_path):
+    parity = check_parity(load_network(read_description(tiny_weights)), onnx_path)
+    assert parity.frames == 2
+    assert parity.argmax_agreement >= 0.999
+    assert parity.max_abs_difference < 1e-3
+
+
+def test_the_bundled_forms_agree():
+    torch, onnx = (load_model(backend=b, device="cpu", threads=1) for b in ("torch", "onnx"))
+    assert (ids(torch, 2) == ids(onnx, 2)).mean() >= 0.99, "one of them is kept in float16"
+
+
+def test_torch_and_onnx_agree_over_a_video(tiny_weights, onnx_path):
+    expected = ids(load_model(str(tiny_weights), backend="torch", device="cpu", threads=1))
+    got = ids(load_model(str(onnx_path), backend="onnx", device="cpu", threads=1))
+    assert len(np.unique(expected)) > 2, "a network that sees one class only would prove nothing"
+    assert (got == expected).mean() >= 0.999
+
+
+def test_bf16_stays_close():
+    runners = [load_model(backend="torch", precision=p, threads=1) for p in ("fp32", "bf16")]
+    assert [runner.precision for runner in runners] == ["fp32", "bf16"]
+    session = Session(runners[0], size=96)
+    exact, rough = (r.run(session.prepare(frames(1)[0]).clip) for r in runners)
+    assert rough.dtype == np.float32
+    assert np.linalg.norm(rough - exact) < 0.05 * np.linalg.norm(exact)
+
+
+def test_any_size_of_input(tiny_weights, onnx_path):
+    network = load_network(read_description(tiny_weights))
+    rng = np.random.default_rng(0)
+    shapes = [(32, 32), (33, 47), (64, 200), (200, 64), (97, 131)]
+    clips = [rng.standard_normal((1, 3, *shape), dtype=np.float32) for shape in shapes]
+    parity = check_parity(network, onnx_path, clips)
+    assert parity.frames == 5
+    assert parity.argmax_agreement >= 0.999
+
+
+def test_the_description_travels(tiny_weights, onnx_path):
+    mine = read_description(tiny_weights)
+    theirs = load_model(str(onnx_path), threads=1).description
+    assert (theirs.labels, theirs.preprocess) == (mine.labels, mine.preprocess)
+    assert (theirs.arch, theirs.config) == (mine.arch, mine.config)
+    assert theirs.training["source_sha256"] == mine.sha256
+
+
+def test_float16_weights_round_trip(tiny_weights, tmp_path):
+    from safetensors.numpy import load_file
+
+    first, second = tmp_path / "half.safetensors", tmp_path / "again.safetensors"
+    export_weights(read_description(tiny_weights), first)
+    export_weights(read_description(first), second)
+    full, half, again = (load_file(path) for path in (tiny_weights, first, second))
+    assert half.keys() == full.keys()
+    assert first.stat().st_size < 0.6 * tiny_weights.stat().st_size
+    for name, values in half.items():
+        assert values.dtype == (np.float16 if full[name].dtype == np.float32 else full[name].dtype)
+        np.testing.assert_array_equal(values, again[name])
+        np.testing.assert_allclose(values, full[name], rtol=1e-3, atol=1e-6)
+    runners = [load_model(str(p), backend="torch", threads=1) for p in (tiny_weights, first)]
+    assert (ids(runners[0], 4) == ids(runners[1], 4)).mean() >= 0.95
+
+
+def test_an_export_that_disagrees_is_not_kept(tiny_weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("vidparse.export._to_onnx", lambda network: wrong_model())
+    with pytest.raises(ModelError, match="it was not kept"):
+        export_onnx(read_description(tiny_weights), tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def wrong_model():
+    """Scores of 11 classes that have nothing to do with the picture."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.random.default_rng(0).standard_normal((11, 3, 16, 16)).astype(np.float32)
+    node = helper.make_node("Conv", ["clip", "weights"], ["logits"], strides=[16, 16],
+                            auto_pad="SAME_UPPER")  # fmt: skip
+    graph = helper.make_graph(
+        [node],
+        "wrong",
+        [helper.make_tensor_value_info("clip", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 11, "y", "x"])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
+def test_places_that_can_not_be_written_are_known_at_once(tiny_weights, tmp_path, suffix):
+    export = export_onnx if suffix == ".onnx" else export_weights
+    description = read_description(tiny_weights)
+    (tmp_path / f"folder{suffix}").mkdir()
+    for path in (tmp_path / f"none/x{suffix}", tmp_path / f"folder{suffix}", tiny_weights):
+        with pytest.raises(OutputError, match=r"can not be written|holds the weights to export"):
+            export(description, path)
+
+
+class TestCommand:
+    def test_segment_with_both_backends(
+        self, cli, clip, tiny_weights, onnx_path, cache, tmp_path, monkeypatch
+    ):
+        """The second call with `--backend onnx` finds in the cache what the first put there."""
+        monkeypatch.setenv("VIDPARSE_CACHE", str(cache))
+        monkeypatch.setattr("vidparse.export.export_onnx", None)
+        path = clip("x.mp4", frames=8, size_hw=(96, 128))
+        masks = {}
+        for backend in ("torch", "onnx"):
+            said = cli(
+                *("segment", path, "-m", tiny_weights, "--backend", backend, "--threads", "1"),
+                *("--save", "masks", "-o", tmp_path / backend, "--json"),
+            )
+            assert said.code == 0, said.err
+            assert json.loads(said.out)["backend"] == backend
+            pictures = sorted((tmp_path / backend).iterdir())
+            masks[backend] = np.stack([np.asarray(Image.open(picture)) for picture in pictures])
+        assert masks["torch"].shape == (8, 96, 128)
+        assert (masks["torch"] == masks["onnx"]).mean() >= 0.999
+
+    def test_a_cache_that_can_not_be_written(self, cli, clip, tiny_weights, tmp_path, monkeypatch):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("VIDPARSE_CACHE", str(tmp_path / "file"))
+        said = cli("segment", clip("x.mp4", frames=1), "-m", tiny_weights, "--backend", "onnx")
+        assert (said.code, len(said.lines)) == (6, 1)
+        assert "set VIDPARSE_CACHE to a folder or use --backend torch" in said.err
+
+    def test_export_float16_weights(self, cli, tiny_weights, tmp_path):
+        out = tmp_path / "half.safetensors"
+        record = json.loads(cli("export", tiny_weights, "-o", out, "--json").out)
+        assert record["bytes"] == out.stat().st_size
+        assert record["sha256"] == read_description(out).sha256
+
+    @pytest.mark.parametrize(
+        ("model", "out", "code", "told"),
+        [
+            ("none.safetensors", "x.onnx", 4, "no such file"),
+            ("nobody", "x.onnx", 4, "model 'nobody': unknown"),
+            ("tiny", "x.pt", 2, "end the name in .onnx or .safetensors"),
+            ("tiny", "none/x.onnx", 6, "can not be written"),
+            ("onnx", "x.onnx", 4, "has no .safetensors weights"),
+        ],
+    )
+    def test_export_refusals(
+        self, cli, tiny_weights, colour_model, tmp_path, model, out, code, told
+    ):
+        model = {"tiny": tiny_weights, "onnx": colour_model}.get(model, model)
+        said = cli("export", model, "-o", tmp_path / out)
+        assert (said.code, len(said.lines)) == (code, 1)
+        assert told in said.err
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,137 @@
+"""The one place where failures become one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from vidparse.errors import DeviceError, Interrupted, OutputError, UsageError, VidparseError
+
+# What all complaints of the option parser share; which module it lives in depends on Typer's age.
+_ParserError: Any = typer.BadParameter.__mro__[2]
+_STDOUT_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def exit_code_of(
+    app: Callable[..., Any], *, debug: bool, interrupted: threading.Event | None = None
+) -> int:
+    """Run the application; what it raises is told on stderr, with its traceback when `debug`.
+
+    When `interrupted` is set in the meantime, that is why it failed, whatever it raises: an import
+    that is interrupted may end in any error.
+    """
+    try:
+        code = _run(app, debug, interrupted or threading.Event())
+    except KeyboardInterrupt:
+        code = Interrupted.exit_code
+    if interrupted is not None and interrupted.is_set() and code == Interrupted.exit_code:
+        typer.echo("vidparse: interrupted", err=True)
+    return code
+
+
+def _run(app: Callable[..., Any], debug: bool, interrupted: threading.Event) -> int:
+    try:
+        return app(standalone_mode=False) or 0
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return 0  # whoever read our output has seen enough
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        if interrupted.is_set():
+            return Interrupted.exit_code
+        told = _told(error)
+        if told:
+            typer.echo(one_line(f"vidparse: {told}"), err=True)
+        return _code(error)
+
+
+def one_line(text: str) -> str:
+    """`text` without line breaks, whatever a file was called."""
+    return "?".join(text.splitlines())
+
+
+def _told(error: Exception) -> str:
+    """The one line about an error; empty when enough was said."""
+    if isinstance(error, VidparseError):
+        return str(error)
+    if isinstance(error, _ParserError):
+        return _usage_line(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; give a smaller --size or fewer --threads"
+    if isinstance(error, OSError) and error.errno in _STDOUT_FULL and error.filename is None:
+        return f"stdout: can not be written ({error.strerror}); redirect it elsewhere"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"internal error: {type(error).__name__}: {reason}; run again with --debug and report it"
+
+
+def _usage_line(error: Any) -> str:
+    """What the option parser complains of, in one line."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return ""  # the help was printed instead
+    text = " ".join(str(error.format_message()).split()).rstrip(".")
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "vidparse"
+    return f"{text[:1].lower()}{text[1:]}; see {command} --help"
+
+
+def _code(error: Exception) -> int:
+    if isinstance(error, VidparseError):
+        return error.exit_code
+    if isinstance(error, _ParserError):
+        return UsageError.exit_code
+    if isinstance(error, MemoryError):
+        return DeviceError.exit_code
+    if isinstance(error, OSError) and error.errno in _STDOUT_FULL and error.filename is None:
+        return OutputError.exit_code
+    return 1
+
+
+def flush_stdout() -> int:
+    """Write out what Python still holds; an exit code when that fails."""
+    if sys.stdout is None:
+        return 0
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # The interpreter flushes again at its end, and would complain in its own words.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 0
+        typer.echo(f"vidparse: {_told(error)}", err=True)
+        return _code(error)
+    return 0
+
+
+def open_missing_streams() -> None:
+    """Give descriptors 0 to 2 back their meaning when whoever started us closed some of them.
+
+    The next file to be opened would take their place, and FFmpeg's messages would end up in it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
+
+
+def log_to_stderr(*, debug: bool) -> None:
+    """The library's own messages are for --debug; people get errors, notes and summaries."""
+    logger = logging.getLogger("vidparse")
+    if debug:
+        logger.setLevel(logging.DEBUG)
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        logger.addHandler(handler)
+    else:
+        logger.addHandler(logging.NullHandler())  # or Python prints warnings by itself
