@@ -200,8 +200,8 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from vidparse.labels import load_labels
-    from vidparse.models import build, config_of
     from vidparse.models.checkpoint import Preprocess, metadata_of, save_checkpoint
+    from vidparse.models.zoo import build, config_of
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

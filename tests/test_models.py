@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from vidparse.errors import ModelError
-from vidparse.models import build, config_of
 from vidparse.models.layers import pool_to
+from vidparse.models.zoo import build, config_of
 
 
 def parameters(network: torch.nn.Module) -> int:

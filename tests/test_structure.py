@@ -96,3 +96,12 @@ def test_help_is_quick() -> None:
         )
         times.append(time.perf_counter() - start)
     assert min(times) < 0.5
+
+
+def test_segmenting_with_onnx_does_not_import_torch() -> None:
+    code = (
+        "import sys, vidparse; from vidparse.run import segment; "
+        "vidparse.load_model(device='cpu'); print('torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"

@@ -133,7 +133,7 @@ def load_network(description: Description) -> nn.Module:
     """
     from safetensors.torch import load_file
 
-    from vidparse.models import build
+    from vidparse.models.zoo import build
 
     network = build(description.arch, {**description.config, "auxiliary": False})
     tensors = {

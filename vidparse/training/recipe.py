@@ -16,7 +16,7 @@ from vidparse.errors import UsageError
 class Recipe:
     """Everything that decides what comes out of a run."""
 
-    arch: str  # key of models.MODELS
+    arch: str  # key of models.zoo.MODELS
     config: Mapping[str, Any] = field(default_factory=dict)  # the network's own settings
     short_side: int = 360  # network input in use; goes into the checkpoint
 

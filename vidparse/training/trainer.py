@@ -20,8 +20,8 @@ from vidparse.data import IGNORE, Dataset, labelled_frames
 from vidparse.data.augment import Augmentation
 from vidparse.errors import Interrupted, UsageError, VidparseError
 from vidparse.evaluation.confusion import ConfusionMatrix, SemanticScores
-from vidparse.models import build, config_of
 from vidparse.models.checkpoint import Preprocess, metadata_of, save_checkpoint
+from vidparse.models.zoo import build, config_of
 from vidparse.training.losses import class_weights_from_counts, cross_entropy, lovasz_softmax
 from vidparse.training.recipe import Recipe, recipe_record, with_config
 from vidparse.training.resume import read_resume, write_resume
