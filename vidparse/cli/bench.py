@@ -59,16 +59,21 @@ def _print(report: BenchReport) -> None:
     from rich.table import Table
 
     height, width = report.network_input_hw
-    table = Table(
-        title=f"{report.input}: {report.frames} frames, {report.model} at {width}x{height}, "
-        f"{report.backend} {report.precision} on {report.device}, {report.cores} cores"
+    console = Console()
+    console.print(
+        f"{report.input}: {report.frames} frames, {report.model} at {width}x{height}, "
+        f"{report.backend} {report.precision} on {report.device}, {report.cores} cores, "
+        f"medians of {report.repeats}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
+    table = Table()
     table.add_column("stage alone")
     table.add_column("CPU ms/frame", justify="right")
     table.add_row("network", f"{1000 * report.network_cpu_s / report.frames:.2f}")
     for stage, ms in report.stage_ms.items():
         table.add_row(stage, f"{ms:.2f}")
-    console = Console()
     console.print(table)
     fast, slow = report.wall_spread
     console.print(

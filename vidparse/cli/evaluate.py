@@ -43,7 +43,14 @@ def evaluate(
     if json:
         print_json(record)
         return
-    table = Table(title=f"{model} on {dataset} {split}: {result.frames} frames")
+    console = Console()
+    console.print(
+        f"{model} on {dataset} {split}: {result.frames} frames",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    table = Table()
     table.add_column("class")
     table.add_column("IoU", justify="right")
     for name, value in record["per_class"].items():
@@ -51,4 +58,4 @@ def evaluate(
     table.add_section()
     for name in ("miou", "wiou", "pixel_accuracy", "mean_accuracy"):
         table.add_row(name, f"{record[name]:.4f}")
-    Console().print(table)
+    console.print(table)
