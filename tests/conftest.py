@@ -17,6 +17,10 @@ import av
 import numpy as np
 import pytest
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell starts background jobs so, and programs that are told to ignore Ctrl-C do ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def picture(index: int, size_hw: tuple[int, int] = (48, 64)) -> np.ndarray:
     """RGB uint8 (H, W, 3): a ramp, a square that moves, and a patch whose grey tells the index."""

@@ -371,7 +371,7 @@ class TestProcess:
     def test_sigterm_right_at_the_start(self, process, clip, tmp_path):
         path = clip("x.mp4", frames=5)
         run = process("segment", path)
-        time.sleep(0.5)  # imports of the model's library take longer than that
+        time.sleep(0.2)  # imports take longer than that
         run.terminate()
         err = run.communicate(timeout=20)[1].decode()
         if run.returncode == -signal.SIGTERM:

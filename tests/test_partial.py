@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -215,28 +217,34 @@ def test_a_folder_that_vanishes_is_one_line(clip):
     sink.close(keep=False)
 
 
-@pytest.fixture
-def small_files():
-    """No file may grow past 2 kB: writes fail like on a full disk, in this process only."""
+@contextmanager
+def small_files() -> Iterator[None]:
+    """No file may grow past 2 kB: writes fail like on a full disk, in this process only.
+
+    Held no longer than needed: what pytest prints may go to a file, too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("name", ALL)
-def test_a_full_disk_is_one_line_and_leaves_nothing(clip, small_files, name, keep):
+def test_a_full_disk_is_one_line_and_leaves_nothing(clip, name, keep):
     (sink,) = sinks_for(clip, names=[name], palette="distinct")
     message = ""
-    try:
-        feed([sink], 60)
-    except OutputError as error:
-        message = str(error)
-    try:
-        sink.close(keep=keep)
-    except OutputError as error:
-        message = message or str(error)
+    with small_files():
+        try:
+            feed([sink], 60)
+        except OutputError as error:
+            message = str(error)
+        try:
+            sink.close(keep=keep)
+        except OutputError as error:
+            message = message or str(error)
     if keep:
         assert message and "\n" not in message
     assert listing(clip.parent) == ["clip.mp4"]
