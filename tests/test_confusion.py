@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vidparse.evaluation import segmentation_scores
 from vidparse.evaluation.confusion import ConfusionMatrix
 
 
@@ -53,3 +54,30 @@ def test_nothing_labelled_is_nan() -> None:
     matrix = ConfusionMatrix(3)
     matrix.update(np.full((2, 2), 255), np.zeros((2, 2), int))
     assert np.isnan(matrix.compute().miou)
+
+
+def test_bytes_and_wide_ids_are_counted_alike() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.choice([0, 1, 2, 3, 255], (40, 30)).astype(np.uint8)
+    said = rng.choice([0, 1, 2, 3, 255], (40, 30)).astype(np.uint8)
+    fast, slow = ConfusionMatrix(4), ConfusionMatrix(4)
+    fast.update(truth, said)
+    slow.update(truth.astype(np.int32), said.astype(np.int32))
+    assert (fast.counts == slow.counts).all() and (fast.missed == slow.missed).all()
+    said[truth == 255] = 77  # where nothing counts, anything may be said
+    fast.update(truth, said)
+    said[truth == 1] = 77
+    for dtype in (np.uint8, np.int64):
+        with pytest.raises(ValueError, match="beyond 3"):
+            ConfusionMatrix(4).update(truth.astype(dtype), said.astype(dtype))
+
+
+def test_segmentation_scores_over_videos() -> None:
+    truth = [np.zeros((2, 2, 2), np.uint8), np.ones((1, 2, 2), np.uint8)]
+    said = [np.zeros((2, 2, 2), np.uint8), np.array([[[1, 1], [0, 0]]], np.uint8)]
+    scores = segmentation_scores(truth, said, num_classes=3)
+    assert scores.per_class[0] == pytest.approx(8 / 10)
+    assert scores.per_class[1] == pytest.approx(0.5)
+    assert scores.miou == pytest.approx(0.65)
+    assert scores.video_miou == pytest.approx((1 + 0.5) / 2)
+    assert scores.wiou == pytest.approx(8 / 12 * 0.8 + 4 / 12 * 0.5)

@@ -71,9 +71,7 @@ def test_vc_long_clips_do_not_wrap() -> None:
     metric.end_video()
     clips = metric.compute().per_clip[0]
     assert len(clips) == 345
-    assert clips.tolist() == [
-        float(not start <= 300 < start + 256) for start in range(345)
-    ]
+    assert clips.tolist() == [float(not start <= 300 < start + 256) for start in range(345)]
 
 
 def test_vc_perfect_and_permuted() -> None:
