@@ -1,0 +1,115 @@
+"""Panoptic files: ids in RGB pictures, and the json beside them (COCO panoptic, VIPSeg)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vidparse.errors import InputError
+
+MAX_ID = (1 << 24) - 1
+
+
+def ids_to_rgb(ids: np.ndarray) -> np.ndarray:
+    """Segment ids (H, W) to RGB uint8 (H, W, 3): id = R + 256 G + 65536 B.
+
+    Raises:
+        ValueError: an id does not fit 24 bits.
+    """
+    if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
+        raise ValueError(f"segment ids must lie in 0..{MAX_ID}, found {ids.min()}..{ids.max()}")
+    ids = ids.astype(np.uint32)
+    return np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
+
+
+def rgb_to_ids(rgb: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`ids_to_rgb`; int64 (H, W)."""
+    wide = rgb.astype(np.int64)
+    return wide[..., 0] + (wide[..., 1] << 8) + (wide[..., 2] << 16)
+
+
+def read_panoptic_png(path: Path) -> np.ndarray:
+    """Segment ids int64 (H, W) of a panoptic PNG.
+
+    Raises:
+        InputError: missing, damaged, or not a colour picture.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; check the folder") from error
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if pixels is None:
+        raise InputError(f"{path}: damaged picture; fetch or make it again")
+    if pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+        raise InputError(f"{path}: one channel; panoptic ids need a colour (RGB) PNG")
+    return rgb_to_ids(pixels[..., 2::-1])
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """One entry of segments_info."""
+
+    id: int
+    category_id: int
+    iscrowd: int
+    area: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSegments:
+    """The json's view of one frame."""
+
+    file_name: str
+    segments: tuple[SegmentRow, ...]
+
+
+def read_video_segments(path: Path) -> dict[str, tuple[FrameSegments, ...]]:
+    """video id -> frames in order, of a VIPSeg ground truth or `pred.json`.
+
+    Raises:
+        InputError: missing, not json, or without the fields that the format has.
+    """
+    record = read_json(path)
+    try:
+        return {
+            str(video["video_id"]): tuple(_frame(frame) for frame in video["annotations"])
+            for video in record["annotations"]
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a video panoptic json (field {error} is missing or odd); "
+            "give one with annotations[].video_id and annotations[].segments_info"
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """Parsed json.
+
+    Raises:
+        InputError: missing or not json; the file is named.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; check the folder") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not json ({error}); fetch or make it again") from error
+
+
+def _frame(record: dict[str, Any]) -> FrameSegments:
+    rows = tuple(
+        SegmentRow(
+            int(row["id"]),
+            int(row["category_id"]),
+            int(row.get("iscrowd", 0)),
+            int(row["area"]) if "area" in row else None,
+        )
+        for row in record["segments_info"]
+    )
+    return FrameSegments(str(record.get("file_name") or record["image_id"]), rows)
