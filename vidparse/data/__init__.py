@@ -6,11 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vidparse.data.camvid import CamVid
+from vidparse.data.cityscapes import Cityscapes
 from vidparse.data.dataset import IGNORE, Dataset, FrameRecord, Video, labelled_frames
+from vidparse.data.davis import Davis
+from vidparse.data.folder import PlainFolder
+from vidparse.data.idd_lite import IddLite
 from vidparse.data.rendered import RenderedScenes
+from vidparse.data.vipseg import VipSeg
+from vidparse.data.vspw import Vspw
 from vidparse.errors import InputError, UsageError
 
-DATASETS: dict[str, Callable[[Path, str], Dataset]] = {"camvid": CamVid}
+DATASETS: dict[str, Callable[[Path, str], Dataset]] = {
+    "camvid": CamVid,
+    "cityscapes": Cityscapes,
+    "davis": Davis,
+    "folder": PlainFolder,
+    "idd-lite": IddLite,
+    "vipseg": VipSeg,
+    "vspw": Vspw,
+}
 
 
 def open_dataset(name: str, root: Path | None, split: str) -> Dataset:

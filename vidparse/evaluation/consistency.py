@@ -21,7 +21,7 @@ TC_MODES = ("published", "per_video")
 
 @dataclass(frozen=True, slots=True)
 class VideoConsistencyScores:
-    """score: mean over all clips of all videos. per_clip: one array a video, NaN where undefined."""
+    """score: mean over all clips of all videos. per_clip: an array a video, NaN if undefined."""
 
     score: float
     per_clip: tuple[np.ndarray, ...]
@@ -129,7 +129,7 @@ class TemporalConsistency:
         self._per_video: list[float] = []
 
     def update(self, now: np.ndarray, after: np.ndarray, flow: np.ndarray) -> None:
-        """Add a pair of frames: predictions (H, W) at t and t + 1, flow (2, H, W) from t to t + 1."""
+        """Add a pair: predictions (H, W) at t and t + 1, flow (2, H, W) from t to t + 1."""
         self._video.update(now, warp_labels(after, flow))
 
     def end_video(self) -> None:

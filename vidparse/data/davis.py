@@ -1,0 +1,65 @@
+"""DAVIS 2016: one object against everything else, every frame annotated, 480p."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vidparse.data.dataset import FrameRecord, Video, read_indices, read_rgb
+from vidparse.data.splits import sorted_files
+from vidparse.errors import InputError
+from vidparse.labels import load_labels
+
+
+class Davis:
+    """All sequences of JPEGImages/480p and Annotations/480p, or those ImageSets lists for a split.
+
+    Masks are 0 for background; any other value is the object.
+
+    Raises:
+        InputError: the folder is not laid out like this, or a listed sequence is missing.
+    """
+
+    name = "davis"
+
+    def __init__(self, root: Path, split: str) -> None:
+        self.split = split
+        self.labels = load_labels("davis")
+        images, masks = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
+        if not images.is_dir():
+            raise InputError(f"{images}: no such folder; point --data at DAVIS")
+        self.videos = tuple(
+            _sequence(images / name, masks / name) for name in _names(root, images, split)
+        )
+
+    def load_image(self, frame: FrameRecord) -> np.ndarray:
+        assert frame.image is not None  # every frame of this data set lies on disk
+        return read_rgb(frame.image)
+
+    def load_mask(self, frame: FrameRecord) -> np.ndarray:
+        assert frame.mask is not None
+        return (read_indices(frame.mask) > 0).astype(np.uint8)
+
+
+def _names(root: Path, images: Path, split: str) -> list[str]:
+    """Sequences of a split; `ImageSets/480p/{split}.txt` names a frame and its mask a line."""
+    listing = root / "ImageSets" / "480p" / f"{split}.txt"
+    if listing.is_file():
+        lines = listing.read_text(encoding="utf-8").split("\n")
+        return list(dict.fromkeys(line.split("/")[3] for line in lines if line.count("/") > 3))
+    return sorted(path.name for path in images.iterdir() if path.is_dir())
+
+
+def _sequence(images: Path, masks: Path) -> Video:
+    pictures = sorted_files(images, (".jpg", ".png"))
+    if not pictures:
+        raise InputError(f"{images}: holds no images; fetch the sequence again")
+    known = {path.stem: path for path in sorted_files(masks, (".png",))}
+    return Video(
+        images.name,
+        tuple(
+            FrameRecord(images.name, path.stem, i, path, known.get(path.stem), path.stem in known)
+            for i, path in enumerate(pictures)
+        ),
+    )

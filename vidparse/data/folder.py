@@ -1,0 +1,79 @@
+"""A plain folder: images/ and masks/ side by side, one subfolder a video or none at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
+from vidparse.data.splits import sorted_files
+from vidparse.errors import InputError
+from vidparse.labels import Labels, labels_from_json
+
+_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+class PlainFolder:
+    """images/[<video>/]NAME.jpg, masks/[<video>/]NAME.png (class ids, 255 void), labels.json.
+
+    With {split}/images the split's own folder is read, otherwise the root serves every split.
+    labels.json has the form of vidparse's own label files: name, and classes with name, thing and
+    colour.
+
+    Raises:
+        InputError: images/, masks/ or labels.json is missing or damaged.
+    """
+
+    name = "folder"
+
+    def __init__(self, root: Path, split: str) -> None:
+        self.split = split
+        base = root / split if (root / split / "images").is_dir() else root
+        if not (base / "images").is_dir():
+            raise InputError(f"{base / 'images'}: no such folder; put the frames there")
+        self.labels = _labels(root / "labels.json")
+        images, masks = base / "images", base / "masks"
+        subfolders = sorted(path for path in images.iterdir() if path.is_dir())
+        if subfolders:
+            self.videos = tuple(_video(path, masks / path.name) for path in subfolders)
+        else:
+            self.videos = (_video(images, masks),)
+        if not any(video.frames for video in self.videos):
+            raise InputError(f"{images}: holds no images; put the frames there")
+
+    def load_image(self, frame: FrameRecord) -> np.ndarray:
+        assert frame.image is not None  # every frame of this data set lies on disk
+        return read_rgb(frame.image)
+
+    def load_mask(self, frame: FrameRecord) -> np.ndarray:
+        assert frame.mask is not None
+        mask = read_indices(frame.mask)
+        stray = (mask >= len(self.labels)) & (mask != IGNORE)
+        if stray.any():
+            raise InputError(
+                f"{frame.mask}: holds value {int(mask[stray][0])}; labels.json has "
+                f"0..{len(self.labels) - 1} and {IGNORE} is void"
+            )
+        return mask.astype(np.uint8)
+
+
+def _labels(path: Path) -> Labels:
+    try:
+        return labels_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; write one with the class names") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a label file ({error}); see vidparse/labels") from error
+
+
+def _video(images: Path, masks: Path) -> Video:
+    known = {path.stem: path for path in sorted_files(masks, (".png",))}
+    return Video(
+        images.name,
+        tuple(
+            FrameRecord(images.name, path.stem, i, path, known.get(path.stem), path.stem in known)
+            for i, path in enumerate(sorted_files(images, _ENDINGS))
+        ),
+    )

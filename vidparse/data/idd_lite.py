@@ -1,0 +1,56 @@
+"""IDD-Lite: 7 coarse classes of Indian streets, isolated frames of many drives, 320x227."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
+from vidparse.data.splits import sorted_files
+from vidparse.errors import InputError
+from vidparse.labels import load_labels
+
+SPLITS = ("train", "val", "test")
+
+
+class IddLite:
+    """One split: leftImg8bit/{split}/<drive>/*_image.jpg, gtFine/{split}/<drive>/*_label.png.
+
+    The test split is unlabelled. Drives are not video: their frames are a few each, far apart.
+
+    Raises:
+        InputError: the folder is not laid out like this.
+    """
+
+    name = "idd-lite"
+
+    def __init__(self, root: Path, split: str) -> None:
+        if split not in SPLITS:
+            raise InputError(f"idd-lite split '{split}': unknown; use {', '.join(SPLITS)}")
+        self.split = split
+        self.labels = load_labels("idd-lite")
+        images = root / "leftImg8bit" / split
+        if not images.is_dir():
+            raise InputError(f"{images}: no such folder; point --data at IDD-Lite")
+        drives = sorted(path for path in images.iterdir() if path.is_dir())
+        self.videos = tuple(_drive(drive, root / "gtFine" / split / drive.name) for drive in drives)
+
+    def load_image(self, frame: FrameRecord) -> np.ndarray:
+        assert frame.image is not None  # every frame of this data set lies on disk
+        return read_rgb(frame.image)
+
+    def load_mask(self, frame: FrameRecord) -> np.ndarray:
+        assert frame.mask is not None
+        mask = read_indices(frame.mask)
+        return np.where(mask < len(self.labels), mask, IGNORE).astype(np.uint8)
+
+
+def _drive(images: Path, masks: Path) -> Video:
+    frames = []
+    for i, path in enumerate(sorted_files(images, (".jpg", ".png"))):
+        stem = path.stem.removesuffix("_image")
+        mask = masks / f"{stem}_label.png"
+        found = mask if mask.is_file() else None
+        frames.append(FrameRecord(images.name, stem, i, path, found, found is not None))
+    return Video(images.name, tuple(frames))
