@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from vidparse.evaluation.confusion import ConfusionMatrix
@@ -99,8 +98,8 @@ class VideoConsistency:
 
 def _grow_older(age: np.ndarray, same: np.ndarray) -> None:
     """Steps since a pixel last changed, in place; stays at 255 once there."""
-    cv2.add(age, 1, dst=age)
-    cv2.bitwise_and(age, np.negative(same.view(np.uint8)), dst=age)  # 1 -> 255, 0 -> 0
+    age += age < 255
+    age *= same
 
 
 @dataclass(frozen=True, slots=True)
