@@ -36,5 +36,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 DataRoot = Annotated[Path | None, typer.Option("--data", help="Folder of the data set.")]
 DatasetName = Annotated[
-    str, typer.Option("--dataset", help="camvid, sample://street or sample://crowd.")
+    str,
+    typer.Option(
+        "--dataset",
+        help="camvid, cityscapes, davis, folder, idd-lite, vipseg, vspw, sample://street or "
+        "sample://crowd.",
+    ),
 ]
