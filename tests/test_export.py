@@ -200,3 +200,11 @@ class TestCommand:
         assert (said.code, len(said.lines)) == (code, 1)
         assert told in said.err
         assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_says_nothing_of_the_machine_that_made_it(onnx_path) -> None:
+    from vidparse.hub import resolve
+
+    for path in (onnx_path, resolve("street-mnv2").onnx):
+        assert b"site-packages" not in path.read_bytes()
+        assert b"perframe.py" not in path.read_bytes()

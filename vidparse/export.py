@@ -67,6 +67,7 @@ def export_onnx(
     _check_target(description, path)
     network = load_network(description)
     model = _to_onnx(network)
+    _forget_origin(model)
     if half_storage:
         _store_as_half(model)
     for key, value in _metadata(description, source_sha256=description.sha256).items():
@@ -172,6 +173,20 @@ def _to_onnx(network: Any) -> Any:
         raise ModelError(f"ONNX export: torch failed ({reason}); use --backend torch") from error
     finally:
         exporter_log.setLevel(level)
+
+
+def _forget_origin(model: Any) -> None:
+    """Drop the exporter's stack traces: they hold paths of the machine it ran on."""
+    graphs = [model.graph, *model.functions]
+    for graph in graphs:
+        for part in (*graph.node, *graph.value_info):
+            del part.metadata_props[:]
+            part.doc_string = ""
+        del graph.metadata_props[:]
+        graph.doc_string = ""
+    for part in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def _store_as_half(model: Any) -> None:

@@ -10,6 +10,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -269,6 +270,31 @@ def video_panoptic_quality(
         windows: lengths k in frames; (1, 2, 4, 6) is the paper's.
     """
     metric = VideoPanopticQuality(windows=windows, thing_ids=thing_ids, stuff_ids=stuff_ids)
+    feed_videos(metric, gts, preds, gt_segments, pred_segments)
+    return metric.compute()
+
+
+class PanopticMetric(Protocol):
+    """What takes panoptic frames one by one."""
+
+    def update(
+        self,
+        truth: np.ndarray,
+        prediction: np.ndarray,
+        truth_segments: np.ndarray,
+        prediction_segments: np.ndarray,
+    ) -> None: ...
+    def end_video(self) -> None: ...
+
+
+def feed_videos(
+    metric: PanopticMetric,
+    gts: Sequence[np.ndarray],
+    preds: Sequence[np.ndarray],
+    gt_segments: Sequence[np.ndarray],
+    pred_segments: Sequence[np.ndarray],
+) -> None:
+    """Whole videos into a metric, frame by frame; arguments as :func:`video_panoptic_quality`."""
     for truth, prediction, truth_rows, prediction_rows in zip(
         gts, preds, gt_segments, pred_segments, strict=True
     ):
@@ -284,4 +310,3 @@ def video_panoptic_quality(
                 prediction_rows[prediction_rows[:, 0] == t, 1:],
             )
         metric.end_video()
-    return metric.compute()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidparse.evaluation.panoptic import VOID, count_values
+from vidparse.evaluation.panoptic import VOID, count_values, feed_videos
 
 MODES = ("published", "clean")
 _SHIFT = 32
@@ -157,17 +157,5 @@ def segmentation_tracking_quality(
 ) -> SegmentationTrackingScores:
     """STQ over videos; arguments as :func:`video_panoptic_quality`."""
     metric = SegmentationTrackingQuality(num_classes=num_classes, thing_ids=thing_ids, mode=mode)
-    for truth, prediction, truth_rows, prediction_rows in zip(
-        gts, preds, gt_segments, pred_segments, strict=True
-    ):
-        truth_rows = np.asarray(truth_rows).reshape(-1, 4)
-        prediction_rows = np.asarray(prediction_rows).reshape(-1, 4)
-        for t in range(len(truth)):
-            metric.update(
-                truth[t],
-                prediction[t],
-                truth_rows[truth_rows[:, 0] == t, 1:],
-                prediction_rows[prediction_rows[:, 0] == t, 1:],
-            )
-        metric.end_video()
+    feed_videos(metric, gts, preds, gt_segments, pred_segments)
     return metric.compute()
