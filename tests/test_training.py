@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 
 from vidparse.data import labelled_frames, open_dataset
 from vidparse.data.augment import Augmentation, training_view
-from vidparse.errors import InputError, ModelError, UsageError
+from vidparse.errors import InputError, Interrupted, ModelError, UsageError
 from vidparse.models.checkpoint import load_network, read_description
 from vidparse.training import fit, load_recipe
 from vidparse.training.recipe import available_recipes, recipe_from
@@ -158,6 +159,16 @@ def test_resumed_weights_equal_unbroken_ones_bit_for_bit(camvid: Path, tmp_path:
     assert expected.keys() == got.keys()
     for name in expected:
         assert torch.equal(expected[name], got[name]), name
+
+
+def test_a_stopped_run_says_how_to_go_on(camvid: Path, tmp_path: Path) -> None:
+    stop = threading.Event()
+    run = trainer(camvid, tmp_path)
+    with pytest.raises(Interrupted, match=r"stopped at step 2 of 6; go on with --resume"):
+        run.fit(lambda progress: stop.set() if progress.step == 2 else None, stop=stop)
+    again = trainer(camvid, tmp_path)
+    again.resume(tmp_path / "last.safetensors")
+    assert again.step == 2
 
 
 def test_resume_refuses_another_recipe(camvid: Path, tmp_path: Path) -> None:

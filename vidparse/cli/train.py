@@ -40,6 +40,7 @@ def train(
 ) -> None:
     """Train a network; best.safetensors in the run's folder is ready for `segment -m`."""
     from vidparse.cli.screen import print_json
+    from vidparse.cli.signals import stop_on_signals
     from vidparse.errors import UsageError
     from vidparse.training import fit, load_recipe, recipe_record
 
@@ -54,16 +55,18 @@ def train(
         print_json(recipe_record(resolved))
         return
     shown = _Steps(quiet)
-    best = fit(
-        resolved,
-        dataset=dataset,
-        data=data,
-        out=out,
-        init=init,
-        resume=resume,
-        device=device,
-        on_step=shown.step,
-    )
+    with stop_on_signals() as stop:
+        best = fit(
+            resolved,
+            dataset=dataset,
+            data=data,
+            out=out,
+            init=init,
+            resume=resume,
+            device=device,
+            on_step=shown.step,
+            stop=stop,
+        )
     if not quiet:
         typer.echo(f"best validation mIoU {best:.4f} -> {out / 'best.safetensors'}", err=True)
 

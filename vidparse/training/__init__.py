@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,11 +22,13 @@ def fit(
     resume: Path | None = None,
     device: str = "auto",
     on_step: Callable[[Progress], None] = lambda _: None,
+    stop: threading.Event | None = None,
 ) -> float:
     """Train on the `train` split, validating on `val`.
 
     Args:
         init: weights to start from; names that fit the network or its backbone are taken.
+        stop: set it to end after the step under way, with a checkpoint to resume from.
         resume: last.safetensors of a run to continue; gives the weights of an unbroken run.
 
     Returns:
@@ -47,7 +50,7 @@ def fit(
     )
     if resume:
         trainer.resume(resume)
-    trainer.fit(on_step)
+    trainer.fit(on_step, stop=stop)
     return trainer.best_miou or 0.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -80,11 +81,16 @@ class Trainer:
             raise UsageError(f"{path}: made by another recipe; resume with the same settings")
         self.step, self.miou, self.best_miou = facts["step"], facts["miou"], facts["best_miou"]
 
-    def fit(self, on_step: Callable[[Progress], None] = lambda _: None) -> SemanticScores | None:
+    def fit(
+        self,
+        on_step: Callable[[Progress], None] = lambda _: None,
+        *,
+        stop: threading.Event | None = None,
+    ) -> SemanticScores | None:
         """Train to the end; best.safetensors and last.safetensors are kept up to date in `out`.
 
         Raises:
-            Interrupted: Ctrl-C; last.safetensors holds the step reached.
+            Interrupted: Ctrl-C, or `stop` was set; last.safetensors holds the step reached.
             VidparseError: the loss became NaN or infinite.
         """
         self.out.mkdir(parents=True, exist_ok=True)
@@ -109,6 +115,8 @@ class Trainer:
                         scores = self._validate(epoch)
                     self._save_last()
                 on_step(self._progress(loss))
+                if stop is not None and stop.is_set():
+                    raise KeyboardInterrupt
         except KeyboardInterrupt as error:
             self._save_last()
             raise Interrupted(
