@@ -16,14 +16,12 @@ from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice
 from typing import Any
 
-import cv2
-
 from vidparse.errors import InputError, VidparseError
 from vidparse.frame import Frame, Prediction
-from vidparse.inference import Runner, Session, load_model, run
+from vidparse.inference import Runner, Session, run
 from vidparse.inference.devices import cpu_count
 from vidparse.inference.session import Prepared, Scored
-from vidparse.run import SegmentOptions
+from vidparse.run import SegmentOptions, load_runner
 from vidparse.sinks import make_sinks
 from vidparse.video import open_video
 
@@ -79,15 +77,8 @@ def bench(
     Raises:
         VidparseError: whatever `segment` would raise.
     """
-    cv2.setNumThreads(1)
     options = replace(options, save=options.save or ("overlay",))
-    runner = load_model(
-        options.model,
-        backend=options.backend,
-        device=options.device,
-        precision=options.precision,
-        threads=options.threads,
-    )
+    runner = load_runner(options)
     session = _session(runner, name, options)
     clips, scores, frames = _sample(name, options, session)
     done = []

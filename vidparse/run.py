@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
 import threading
@@ -28,6 +27,7 @@ from vidparse.hub import DEFAULT_MODEL
 from vidparse.inference import Runner, RunReport, Session, load_model, run
 from vidparse.sinks import SINKS, RunHeader, Sink, SinkOptions, make_sinks
 from vidparse.sinks.palette import class_colours
+from vidparse.sinks.targets import check_names
 from vidparse.video import ClosedPipe, RawPipe, expand_inputs, open_video
 from vidparse.video.inputs import VIDEO_SUFFIXES
 from vidparse.video.selection import select
@@ -146,14 +146,7 @@ def segment(
     stop = stop or threading.Event()
     names, results = _expanded(inputs)
     options = _settled(options, names)
-    cv2.setNumThreads(1)  # the stages are the parallelism; a pool inside each would fight for cores
-    runner = load_model(
-        options.model,
-        backend=options.backend,
-        device=options.device,
-        precision=options.precision,
-        threads=options.threads,
-    )
+    runner = load_runner(options)
     labels = runner.description.labels
     class_ids = labels.select(options.classes) if options.classes is not None else None
     if options.sinks.palette is not None:
@@ -188,6 +181,18 @@ def segment(
     )
 
 
+def load_runner(options: SegmentOptions) -> Runner:
+    """The network that the options ask for, in a process set up to run it."""
+    cv2.setNumThreads(1)  # the stages are the parallelism; a pool inside each would fight for cores
+    return load_model(
+        options.model,
+        backend=options.backend,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+    )
+
+
 def _expanded(inputs: Sequence[str]) -> tuple[list[str], list[InputResult]]:
     """Input names with patterns and folders resolved, and results of those that match nothing."""
     names: list[str] = []
@@ -207,11 +212,7 @@ def _settled(options: SegmentOptions, names: Sequence[str]) -> SegmentOptions:
     if options.out == STDIN and len(names) > 1:
         raise UsageError(f"-o -: stdout carries one video, not {len(names)}; use -o DIR/")
     select(options.start_s, options.end_s, options.stride)
-    for name in options.save or ():
-        if name not in SINKS:
-            near = difflib.get_close_matches(name, SINKS, n=1)
-            hint = f"did you mean {near[0]}" if near else f"try {', '.join(SINKS)}"
-            raise UsageError(f"--save {name}: no such output; {hint}")
+    check_names(options.save or (), SINKS)
     save, out = options.save, options.out
     if out == STDIN:
         save = save or ("overlay",)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
+from vidparse.data.splits import check_split
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
@@ -24,8 +25,7 @@ class CamVid:
     name = "camvid"
 
     def __init__(self, root: Path, split: str) -> None:
-        if split not in SPLITS:
-            raise InputError(f"camvid split '{split}': unknown; use {', '.join(SPLITS)}")
+        check_split(self.name, split, SPLITS)
         self.split = split
         self.labels = load_labels("camvid")
         images, masks = root / split, root / f"{split}annot"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
-from vidparse.data.splits import sorted_files
+from vidparse.data.splits import check_split, sorted_files
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
@@ -34,8 +34,7 @@ class Cityscapes:
     name = "cityscapes"
 
     def __init__(self, root: Path, split: str) -> None:
-        if split not in SPLITS:
-            raise InputError(f"cityscapes split '{split}': unknown; use {', '.join(SPLITS)}")
+        check_split(self.name, split, SPLITS)
         self.split = split
         self.labels = load_labels("cityscapes")
         folders = [root / name / split for name in ("leftImg8bit_sequence", "leftImg8bit")]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import FrameRecord, Video, read_indices, read_rgb
-from vidparse.data.splits import sorted_files
+from vidparse.data.dataset import FrameRecord, read_indices, read_rgb
+from vidparse.data.splits import paired_video
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
@@ -30,7 +30,7 @@ class Davis:
         if not images.is_dir():
             raise InputError(f"{images}: no such folder; point --data at DAVIS")
         self.videos = tuple(
-            _sequence(images / name, masks / name) for name in _names(root, images, split)
+            paired_video(name, images / name, masks / name) for name in _names(root, images, split)
         )
 
     def load_image(self, frame: FrameRecord) -> np.ndarray:
@@ -49,17 +49,3 @@ def _names(root: Path, images: Path, split: str) -> list[str]:
         lines = listing.read_text(encoding="utf-8").split("\n")
         return list(dict.fromkeys(line.split("/")[3] for line in lines if line.count("/") > 3))
     return sorted(path.name for path in images.iterdir() if path.is_dir())
-
-
-def _sequence(images: Path, masks: Path) -> Video:
-    pictures = sorted_files(images, (".jpg", ".png"))
-    if not pictures:
-        raise InputError(f"{images}: holds no images; fetch the sequence again")
-    known = {path.stem: path for path in sorted_files(masks, (".png",))}
-    return Video(
-        images.name,
-        tuple(
-            FrameRecord(images.name, path.stem, i, path, known.get(path.stem), path.stem in known)
-            for i, path in enumerate(pictures)
-        ),
-    )

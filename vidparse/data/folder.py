@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
-from vidparse.data.splits import sorted_files
+from vidparse.data.splits import paired_frames
 from vidparse.errors import InputError
 from vidparse.labels import Labels, labels_from_json
-
-_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 class PlainFolder:
@@ -36,10 +34,10 @@ class PlainFolder:
         self.labels = _labels(root / "labels.json")
         images, masks = base / "images", base / "masks"
         subfolders = sorted(path for path in images.iterdir() if path.is_dir())
-        if subfolders:
-            self.videos = tuple(_video(path, masks / path.name) for path in subfolders)
-        else:
-            self.videos = (_video(images, masks),)
+        pairs = [(path, masks / path.name) for path in subfolders] or [(images, masks)]
+        self.videos = tuple(
+            Video(path.name, paired_frames(path.name, path, mask)) for path, mask in pairs
+        )
         if not any(video.frames for video in self.videos):
             raise InputError(f"{images}: holds no images; put the frames there")
 
@@ -66,14 +64,3 @@ def _labels(path: Path) -> Labels:
         raise InputError(f"{path}: {error.strerror}; write one with the class names") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a label file ({error}); see vidparse/labels") from error
-
-
-def _video(images: Path, masks: Path) -> Video:
-    known = {path.stem: path for path in sorted_files(masks, (".png",))}
-    return Video(
-        images.name,
-        tuple(
-            FrameRecord(images.name, path.stem, i, path, known.get(path.stem), path.stem in known)
-            for i, path in enumerate(sorted_files(images, _ENDINGS))
-        ),
-    )

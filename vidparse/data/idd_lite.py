@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
-from vidparse.data.splits import sorted_files
+from vidparse.data.splits import check_split, sorted_files
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
@@ -26,8 +26,7 @@ class IddLite:
     name = "idd-lite"
 
     def __init__(self, root: Path, split: str) -> None:
-        if split not in SPLITS:
-            raise InputError(f"idd-lite split '{split}': unknown; use {', '.join(SPLITS)}")
+        check_split(self.name, split, SPLITS)
         self.split = split
         self.labels = load_labels("idd-lite")
         images = root / "leftImg8bit" / split

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from vidparse.data.dataset import FrameRecord, Video
-from vidparse.errors import InputError
+from vidparse.data.splits import check_split
 from vidparse.labels import load_labels
 from vidparse.scenes import LABELS, Scene, SceneFrame, SceneSpec, parse_scene
 
@@ -28,8 +28,7 @@ class RenderedScenes:
     """
 
     def __init__(self, spec: str, split: str) -> None:
-        if split not in VIDEOS:
-            raise InputError(f"{spec} split '{split}': unknown; use {', '.join(VIDEOS)}")
+        check_split(spec, split, VIDEOS)
         query = spec if "?" in spec else f"{spec}?"
         if "size=" not in query:
             query += f"&size={SIZE_HW[1]}x{SIZE_HW[0]}"

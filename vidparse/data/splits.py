@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from vidparse.data.dataset import FrameRecord, Video
 from vidparse.errors import InputError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+def check_split(name: str, split: str, known: Iterable[str]) -> None:
+    """Raises: InputError: the data set has no such split."""
+    if split not in known:
+        raise InputError(f"{name} split '{split}': unknown; use {', '.join(known)}")
 
 
 def read_split(root: Path, split: str, known: tuple[str, ...]) -> list[str]:
@@ -13,8 +23,7 @@ def read_split(root: Path, split: str, known: tuple[str, ...]) -> list[str]:
     Raises:
         InputError: unknown split, no such file, or nothing in it.
     """
-    if split not in known:
-        raise InputError(f"{root} split '{split}': unknown; use {', '.join(known)}")
+    check_split(str(root), split, known)
     path = root / f"{split}.txt"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -35,3 +44,24 @@ def sorted_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
         for path in folder.iterdir()
         if path.suffix.lower() in endings and not path.name.startswith(".")
     )
+
+
+def paired_frames(video: str, images: Path, masks: Path) -> tuple[FrameRecord, ...]:
+    """Pictures of a folder in order of name, each with the PNG mask of the same stem if any."""
+    known = {path.stem: path for path in sorted_files(masks, (".png",))}
+    return tuple(
+        FrameRecord(video, path.stem, i, path, known.get(path.stem), path.stem in known)
+        for i, path in enumerate(sorted_files(images, PICTURES))
+    )
+
+
+def paired_video(video: str, images: Path, masks: Path) -> Video:
+    """A video that must not be empty.
+
+    Raises:
+        InputError: the folder is missing or holds no image.
+    """
+    frames = paired_frames(video, images, masks)
+    if not frames:
+        raise InputError(f"{images}: holds no images for {video}; fetch them again")
+    return Video(video, frames)

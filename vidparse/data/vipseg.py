@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
-from vidparse.data.splits import read_split, sorted_files
+from vidparse.data.dataset import IGNORE, FrameRecord, read_indices, read_rgb
+from vidparse.data.splits import paired_video, read_split
 from vidparse.errors import InputError
 from vidparse.labels import Labels, load_labels
 
@@ -36,7 +36,7 @@ class VipSeg:
         if not folders:
             raise InputError(f"{root}: has neither imgs/ nor images/; point --data at VIPSeg")
         self.videos = tuple(
-            _video(folders[0] / name, root / "panomasks" / name, name)
+            paired_video(name, folders[0] / name, root / "panomasks" / name)
             for name in read_split(root, split, SPLITS)
         )
 
@@ -72,17 +72,3 @@ def split_panomask(raw: np.ndarray, labels: Labels, name: str) -> tuple[np.ndarr
     ids = np.where(good, category, IGNORE).astype(np.uint8)
     instances = np.where(good & ~bare, raw % 100 + 1, 0).astype(np.int32)
     return ids, instances
-
-
-def _video(images: Path, masks: Path, name: str) -> Video:
-    pictures = sorted_files(images, (".jpg", ".jpeg", ".png"))
-    if not pictures:
-        raise InputError(f"{images}: holds no images, but the split names {name}")
-    known = {path.stem: path for path in sorted_files(masks, (".png",))}
-    return Video(
-        name,
-        tuple(
-            FrameRecord(name, path.stem, i, path, known.get(path.stem), path.stem in known)
-            for i, path in enumerate(pictures)
-        ),
-    )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
-from vidparse.data.splits import read_split, sorted_files
+from vidparse.data.dataset import IGNORE, FrameRecord, read_indices, read_rgb
+from vidparse.data.splits import paired_video, read_split
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
@@ -33,7 +33,8 @@ class Vspw:
         if not (root / "data").is_dir():
             raise InputError(f"{root / 'data'}: no such folder; VSPW keeps its videos there")
         self.videos = tuple(
-            _video(root / "data" / name, name) for name in read_split(root, split, SPLITS)
+            paired_video(name, root / "data" / name / "origin", root / "data" / name / "mask")
+            for name in read_split(root, split, SPLITS)
         )
 
     def load_image(self, frame: FrameRecord) -> np.ndarray:
@@ -48,17 +49,3 @@ class Vspw:
 def raw_to_training(raw: np.ndarray, classes: int) -> np.ndarray:
     """Raw mask values to uint8 training ids: 1..K become 0..K-1, everything else IGNORE."""
     return np.where((raw >= 1) & (raw <= classes), raw - 1, IGNORE).astype(np.uint8)
-
-
-def _video(folder: Path, name: str) -> Video:
-    images = sorted_files(folder / "origin", (".jpg", ".jpeg", ".png"))
-    if not images:
-        raise InputError(f"{folder / 'origin'}: holds no images, but the split names {name}")
-    masks = {path.stem: path for path in sorted_files(folder / "mask", (".png",))}
-    return Video(
-        name,
-        tuple(
-            FrameRecord(name, path.stem, i, path, masks.get(path.stem), path.stem in masks)
-            for i, path in enumerate(images)
-        ),
-    )

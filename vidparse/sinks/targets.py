@@ -44,8 +44,7 @@ def plan_sinks(
         OutputError: an output exists, is the input, or can not be written there.
     """
     chosen = list(dict.fromkeys(names))
-    for name in chosen:
-        _check_name(name, table)
+    check_names(chosen, table)
     if out is not None and os.fspath(out) == "-":
         if len(chosen) != 1:
             raise UsageError(
@@ -129,11 +128,13 @@ def _beside(source_name: str) -> Path:
     return path.parent
 
 
-def _check_name(name: str, table: Mapping[str, type[ListedSink]]) -> None:
-    if name not in table:
-        near = difflib.get_close_matches(name, table, n=1)
-        hint = f"did you mean {near[0]}" if near else f"try {', '.join(table)}"
-        raise UsageError(f"--save {name}: no such output; {hint}")
+def check_names(names: Sequence[str], table: Mapping[str, type[ListedSink]]) -> None:
+    """Raises: UsageError: one of `names` is no output; the nearest one is offered."""
+    for name in names:
+        if name not in table:
+            near = difflib.get_close_matches(name, table, n=1)
+            hint = f"did you mean {near[0]}" if near else f"try {', '.join(table)}"
+            raise UsageError(f"--save {name}: no such output; {hint}")
 
 
 def _check_ending(name: str, kind: type[ListedSink], path: Path) -> None:
