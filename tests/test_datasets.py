@@ -12,15 +12,10 @@ import pytest
 from PIL import Image as Pillow
 
 from vidparse.data import labelled_frames, open_dataset
-from vidparse.data.panoptic import (
-    ids_to_rgb,
-    read_panoptic_png,
-    read_video_segments,
-    rgb_to_ids,
-)
 from vidparse.data.vipseg import split_panomask
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
+from vidparse.panoptic import ids_to_rgb, read_panoptic_png, read_video_segments, rgb_to_ids
 
 
 def image(path: Path, size_hw: tuple[int, int] = (6, 8)) -> None:

@@ -17,6 +17,7 @@ ORDER = [
     {"image"},
     {"frame"},
     {"labels"},
+    {"panoptic", "flow"},
     {"scenes"},
     {"video"},
     {"models"},

@@ -11,26 +11,7 @@ import cv2
 import numpy as np
 
 from vidparse.errors import InputError
-
-MAX_ID = (1 << 24) - 1
-
-
-def ids_to_rgb(ids: np.ndarray) -> np.ndarray:
-    """Segment ids (H, W) to RGB uint8 (H, W, 3): id = R + 256 G + 65536 B.
-
-    Raises:
-        ValueError: an id does not fit 24 bits.
-    """
-    if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
-        raise ValueError(f"segment ids must lie in 0..{MAX_ID}, found {ids.min()}..{ids.max()}")
-    ids = ids.astype(np.uint32)
-    return np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
-
-
-def rgb_to_ids(rgb: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`ids_to_rgb`; int64 (H, W)."""
-    wide = rgb.astype(np.int64)
-    return wide[..., 0] + (wide[..., 1] << 8) + (wide[..., 2] << 16)
+from vidparse.panoptic.ids import rgb_to_ids
 
 
 def read_panoptic_png(path: Path) -> np.ndarray:
