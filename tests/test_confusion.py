@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import confusion_matrix, jaccard_score
 
 from vidparse.evaluation import segmentation_scores
-from vidparse.evaluation.confusion import ConfusionMatrix
+from vidparse.evaluation.metrics.confusion import ConfusionMatrix
 
 
 def test_published_worked_example() -> None:
@@ -48,6 +49,8 @@ def test_ids_beyond_the_classes_are_refused() -> None:
         ConfusionMatrix(3).update(np.array([[0]]), np.array([[3]]))
     with pytest.raises(ValueError, match="prediction"):
         ConfusionMatrix(3).update(np.zeros((2, 2)), np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="one of 300 classes"):
+        segmentation_scores([], [], num_classes=300)
 
 
 def test_nothing_labelled_is_nan() -> None:
@@ -81,3 +84,17 @@ def test_segmentation_scores_over_videos() -> None:
     assert scores.miou == pytest.approx(0.65)
     assert scores.video_miou == pytest.approx((1 + 0.5) / 2)
     assert scores.wiou == pytest.approx(8 / 12 * 0.8 + 4 / 12 * 0.5)
+
+
+@pytest.mark.parametrize(("classes", "dtype"), [(5, np.uint8), (124, np.uint8), (300, np.uint16)])
+def test_scikit_learn_counts_and_scores_the_same(classes: int, dtype: type) -> None:
+    rng = np.random.default_rng(classes)
+    truth = rng.integers(0, classes, (60, 80)).astype(dtype)
+    said = np.where(rng.random(truth.shape) < 0.6, truth, rng.permutation(truth)).astype(dtype)
+    matrix = ConfusionMatrix(classes, ignore=65535)
+    matrix.update(truth, said)
+    ours, flat = matrix.compute(), (truth.reshape(-1), said.reshape(-1))
+    assert (ours.confusion == confusion_matrix(*flat, labels=range(classes))).all()
+    theirs = jaccard_score(*flat, average=None, labels=np.unique(truth))
+    np.testing.assert_allclose(ours.per_class[np.unique(truth)], theirs, rtol=1e-12)
+    assert ours.wiou == pytest.approx(jaccard_score(*flat, average="weighted"), rel=1e-12)

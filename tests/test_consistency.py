@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidparse.evaluation.consistency import (
+from vidparse.evaluation.metrics.consistency import (
     VideoConsistency,
     temporal_consistency,
     video_consistency,
-    warp_labels,
 )
+from vidparse.evaluation.metrics.warping import warp_labels
 
 
 def clip(*rows: list[int]) -> np.ndarray:
@@ -63,13 +63,9 @@ def test_vc_streams_what_the_definition_says(seed, frames, length, mode) -> None
 
 def test_vc_long_clips_do_not_wrap() -> None:
     still = np.zeros((600, 1, 1), int)
-    metric = VideoConsistency(clip_length=256, mode="strict")
     changed = still.copy()
     changed[300] = 1
-    for truth, said in zip(still, changed, strict=True):
-        metric.update(truth, said)
-    metric.end_video()
-    clips = metric.compute().per_clip[0]
+    clips = video_consistency([still], [changed], clip_length=256, mode="strict").per_clip[0]
     assert len(clips) == 345
     assert clips.tolist() == [float(not start <= 300 < start + 256) for start in range(345)]
 
@@ -134,5 +130,13 @@ def test_wrong_arguments() -> None:
         VideoConsistency(clip_length=8, mode="loose")
     with pytest.raises(ValueError, match="clip_length"):
         VideoConsistency(clip_length=1)
+    with pytest.raises(ValueError, match="the one before"):
+        video_consistency([[TRUTH[0], TRUTH[0][:, :2]]], [[SAID[0], SAID[0][:, :2]]], clip_length=2)
+    with pytest.raises(ValueError, match="4 ground truth frames, 3 predicted"):
+        video_consistency([TRUTH], [SAID[:3]], clip_length=2)
+    with pytest.raises(ValueError, match="flow is"):
+        temporal_consistency([TRUTH[:2]], [np.zeros((1, 2, 1, 4))], num_classes=3)
+    with pytest.raises(ValueError, match="beyond 4"):
+        temporal_consistency([SAID[:1]], [np.zeros((0, 2, 1, 3))], num_classes=5)
     with pytest.raises(ValueError, match="flows"):
         temporal_consistency([TRUTH], [np.zeros((1, 2, 1, 3))], num_classes=3)

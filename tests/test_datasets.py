@@ -12,10 +12,11 @@ import pytest
 from PIL import Image as Pillow
 
 from vidparse.data import labelled_frames, open_dataset
-from vidparse.data.vipseg import split_panomask
+from vidparse.data.camvid import GROUPS, grouping
+from vidparse.data.camvid_full import split_of
+from vidparse.data.dataset import read_indices, read_rgb
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
-from vidparse.panoptic import ids_to_rgb, read_panoptic_png, read_video_segments, rgb_to_ids
 
 
 def image(path: Path, size_hw: tuple[int, int] = (6, 8)) -> None:
@@ -75,6 +76,30 @@ def test_vspw_damage_is_named(vspw: Path) -> None:
         open_dataset("vspw", vspw, "train")
 
 
+@pytest.mark.parametrize("keep", [0, 20, 300])
+@pytest.mark.parametrize("name", ["picture.jpg", "picture.png"])
+def test_cut_off_files_are_named(tmp_path: Path, name: str, keep: int) -> None:
+    path = tmp_path / name
+    noise = np.random.default_rng(1).integers(0, 255, (40, 50, 3), np.uint8)
+    cv2.imwrite(str(path), noise)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match="picture"):
+        read_rgb(path)
+    path = tmp_path / "mask.png"
+    mask(path, noise[..., 0])
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"mask\.png: damaged mask"):
+        read_indices(path)
+
+
+def test_masks_of_16_bits_keep_their_values(vspw: Path) -> None:
+    path = vspw / "wide.png"
+    mask(path, np.array([[0, 1, 257, 255, 65535]], np.uint16))
+    dataset = open_dataset("vspw", vspw, "val")
+    frame = replace(labelled_frames(dataset)[0], mask=path)
+    assert dataset.load_mask(frame).tolist() == [[255, 0, 255, 255, 255]]
+
+
 def test_vspw_palette_masks_are_read_by_index(vspw: Path) -> None:
     path = vspw / "palette.png"
     picture = Pillow.fromarray(np.array([[1, 2]], np.uint8), mode="P")
@@ -85,64 +110,13 @@ def test_vspw_palette_masks_are_read_by_index(vspw: Path) -> None:
     assert dataset.load_mask(frame).tolist() == [[0, 1]]
 
 
-def test_vipseg_values() -> None:
-    labels = load_labels("vspw")
-    raw = np.array([[0, 1, 124, 61, 6100, 6102, 200, 49005]], np.uint16)
-    ids, instances = split_panomask(raw, labels, "x.png")
-    # 61 is a bare person; 200 is an instance of ceiling (stuff), 49005 of no class at all
-    assert ids[0].tolist() == [255, 0, 123, 60, 60, 60, 255, 255]
-    assert instances[0].tolist() == [0, 0, 0, 0, 1, 3, 0, 0]
-
-
-@pytest.mark.parametrize("folder", ["imgs", "images"])
-def test_vipseg_tree(tmp_path: Path, folder: str) -> None:
-    image(tmp_path / folder / "1_v" / "00000001.jpg")
-    mask(tmp_path / "panomasks" / "1_v" / "00000001.png", np.full((6, 8), 6101, np.uint16))
-    (tmp_path / "val.txt").write_text("1_v\n")
-    dataset = open_dataset("vipseg", tmp_path, "val")
-    (frame,) = labelled_frames(dataset)
-    assert (dataset.load_mask(frame) == 60).all()
-
-
-def test_panoptic_ids_round_trip(tmp_path: Path) -> None:
-    ids = np.array([[0, 1, 255, 256, 65536, (1 << 24) - 1]])
-    assert (rgb_to_ids(ids_to_rgb(ids)) == ids).all()
-    path = tmp_path / "a.png"
-    Pillow.fromarray(ids_to_rgb(ids)).save(path)
-    assert (read_panoptic_png(path) == ids).all()
-    with pytest.raises(ValueError, match="16777215"):
-        ids_to_rgb(np.array([[1 << 24]]))
-    mask(tmp_path / "grey.png", np.zeros((2, 2), np.uint8))
-    with pytest.raises(InputError, match="one channel"):
-        read_panoptic_png(tmp_path / "grey.png")
-
-
-def test_video_panoptic_json(tmp_path: Path) -> None:
-    row = {"id": 7, "category_id": 60, "iscrowd": 0, "area": 12}
-    record = {
-        "annotations": [
-            {"video_id": "v", "annotations": [{"file_name": "1.png", "segments_info": [row]}]}
-        ]
-    }
-    path = tmp_path / "pred.json"
-    path.write_text(json.dumps(record))
-    (frame,) = read_video_segments(path)["v"]
-    assert (frame.file_name, frame.segments[0].id, frame.segments[0].area) == ("1.png", 7, 12)
-    path.write_text('{"annotations": [{"video": 1}]}')
-    with pytest.raises(InputError, match="video_id"):
-        read_video_segments(path)
-    path.write_text("{")
-    with pytest.raises(InputError, match="not json"):
-        read_video_segments(path)
-
-
 def test_cityscapes_snippets_and_ids(tmp_path: Path) -> None:
     for frame in (*range(0, 30), *range(30, 33), 50):
         image(
             tmp_path / "leftImg8bit_sequence" / "val" / "ulm"
             / f"ulm_000001_{frame:06d}_leftImg8bit.png"
         )  # fmt: skip
-    values = np.array([[7, 33, 0, 255, 24, 18]], np.uint8)
+    values = np.array([[7, 33, 0, 255, 24, 18]], np.uint8)  # an 8-bit PNG holds -1 as 255
     mask(tmp_path / "gtFine" / "val" / "ulm" / "ulm_000001_000019_gtFine_labelIds.png", values)
     dataset = open_dataset("cityscapes", tmp_path, "val")
     assert [len(video.frames) for video in dataset.videos] == [30, 3, 1]
@@ -184,4 +158,79 @@ def test_plain_folder(tmp_path: Path) -> None:
     assert frame.video == "a" and dataset.load_mask(frame).tolist() == [[0, 1, 255]]
     mask(tmp_path / "masks" / "a" / "1.png", np.array([[2]], np.uint8))
     with pytest.raises(InputError, match="value 2"):
+        dataset.load_mask(frame)
+
+
+def camvid_release(root: Path, stems: list[str], colours: list[tuple[int, int, int]]) -> Path:
+    """Pictures of the original release, all with one row of these colours."""
+    for stem in stems:
+        image(root / "701_StillsRaw_full" / f"{stem}.png")
+        mask(root / "LabeledApproved_full" / f"{stem}_L.png", np.array([colours], np.uint8))
+    return root
+
+
+def test_camvid_release_by_colour(tmp_path: Path) -> None:
+    colours = [(128, 128, 128), (64, 192, 0), (0, 0, 0), (192, 128, 64)]  # Sky, Wall, Void, Child
+    camvid_release(tmp_path, ["0006R0_f00930"], colours)
+    full = open_dataset("camvid-32", tmp_path, "train")
+    (frame,) = labelled_frames(full)
+    assert len(full.labels) == 31
+    ids = full.load_mask(frame)[0].tolist()
+    names = [full.labels.classes[i] if i != 255 else "-" for i in ids]
+    assert names == ["Sky", "Wall", "-", "Child"]
+    grouped = open_dataset("camvid", tmp_path, "train")
+    ids = grouped.load_mask(frame)[0].tolist()
+    names = [grouped.labels.classes[i] if i != 255 else "-" for i in ids]
+    assert names == ["Sky", "Building", "-", "Pedestrian"]
+
+
+def test_camvid_release_with_a_colour_of_no_class(tmp_path: Path) -> None:
+    camvid_release(tmp_path, ["0006R0_f00930"], [(128, 128, 128), (1, 2, 3)])
+    dataset = open_dataset("camvid-32", tmp_path, "train")
+    with pytest.raises(InputError, match=r"0006R0_f00930_L\.png: colour \(1, 2, 3\)"):
+        dataset.load_mask(labelled_frames(dataset)[0])
+
+
+def test_camvid_release_splits(tmp_path: Path) -> None:
+    stems = ["0001TP_008520", "0001TP_008550", "0016E5_07920", "0016E5_07959", "Seq05VD_f00000"]
+    camvid_release(tmp_path, stems, [(0, 0, 0)])
+    found = {}
+    for split in ("train", "val", "test", "all"):
+        dataset = open_dataset("camvid-32", tmp_path, split)
+        found[split] = [frame.stem for frame in labelled_frames(dataset)]
+    assert found["train"] == ["0001TP_008520", "0016E5_07920"]
+    assert found["val"] == ["0016E5_07959"]
+    assert found["test"] == ["0001TP_008550", "Seq05VD_f00000"]
+    assert found["all"] == stems
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_camvid_split_rule_gives_segnets_lists(split: str) -> None:
+    listing = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid" / f"{split}.txt"
+    if not listing.is_file():
+        pytest.skip("no CamVid beside the checkout")
+    stems = [Path(line.split()[0]).stem for line in listing.read_text().splitlines()]
+    assert {split_of(stem) for stem in stems} == {split}
+
+
+def test_every_class_of_the_camvid_release_is_in_one_group() -> None:
+    names = [name for group in GROUPS.values() for name in group]
+    assert sorted(names) == sorted(load_labels("camvid-32").classes)
+    labels = load_labels("camvid")
+    assert list(GROUPS) == list(labels.classes)
+    by_name = dict(zip(load_labels("camvid-32").classes, grouping(labels), strict=True))
+    assert labels.classes[by_name["Truck_Bus"]] == "Car"
+    # what is a thing in one set is a thing in the other
+    full = load_labels("camvid-32")
+    assert {by_name[full.classes[i]] for i in full.things} == set(labels.things)
+
+
+def test_camvid_values_beyond_void_are_refused(tmp_path: Path) -> None:
+    image(tmp_path / "val" / "0016E5_07959.jpg")
+    mask(tmp_path / "valannot" / "0016E5_07959.png", np.array([[0, 11, 10]], np.uint8))
+    dataset = open_dataset("camvid", tmp_path, "val")
+    (frame,) = labelled_frames(dataset)
+    assert dataset.load_mask(frame).tolist() == [[0, 255, 10]]
+    mask(tmp_path / "valannot" / "0016E5_07959.png", np.array([[0, 12]], np.uint8))
+    with pytest.raises(InputError, match=r"07959\.png: holds value 12"):
         dataset.load_mask(frame)

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
-from vidparse.data import open_dataset
-from vidparse.errors import Interrupted, UsageError
-from vidparse.evaluation.evaluate import evaluate, evaluation_record
-from vidparse.labels import Labels, load_labels
+from vidparse.data import FrameRecord, open_dataset
+from vidparse.errors import InputError, Interrupted, UsageError
+from vidparse.evaluation.entries import MaskEntry, ModelEntry, Said
+from vidparse.evaluation.evaluate import evaluate
+from vidparse.evaluation.plan import EvaluationOptions
+from vidparse.evaluation.result import evaluation_record
+from vidparse.flow import open_flow
+from vidparse.labels import Labels, labels_to_json, load_labels
 from vidparse.models.checkpoint import Description, Preprocess
 
 ADDRESS = "sample://street?size=160x90&frames=2"
+SIZE_HW = (24, 32)
 
 
 class ConstantRunner:
     """A network that says one class everywhere."""
 
-    backend, device, precision = "test", "cpu", "fp32"
+    backend, device, precision, remembers = "test", "cpu", "fp32", False
 
     def __init__(self, labels: Labels, class_id: int) -> None:
         self.description = Description(
@@ -38,32 +48,233 @@ class ConstantRunner:
         self.resets += 1
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def make_folder(root: Path, *, videos: int = 3, frames: int = 4, classes: int = 3) -> Path:
+    """A `folder` data set of random masks, and predictions that are right nine times of ten."""
+    rng = np.random.default_rng(0)
+    labels = Labels("made", tuple("abcdefgh"[:classes]), ((9, 9, 9),) * classes, frozenset())
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "labels.json").write_text(json.dumps(labels_to_json(labels)))
+    for v in range(videos):
+        truth = rng.integers(0, classes, SIZE_HW).astype(np.uint8)
+        for t in range(frames):
+            said = np.where(rng.random(SIZE_HW) < 0.9, truth, (truth + 1) % classes)
+            for kind, values in (("masks", truth), ("pred", said.astype(np.uint8))):
+                path = root / kind / f"v_{v}" / f"{t:04d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Pillow.fromarray(values).save(path)
+            picture = root / "images" / f"v_{v}" / f"{t:04d}.png"
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(picture), rng.integers(0, 255, (*SIZE_HW, 3)).astype(np.uint8))
+    return root
+
+
+class Stopper:
+    """An entry that sets `stop` when it is asked about a frame of some video."""
+
+    def __init__(self, inner: MaskEntry, stop: threading.Event, video: str) -> None:
+        self._inner, self._stop, self._video = inner, stop, video
+        self.name, self.detail = inner.name, inner.detail
+        self.needs_images, self.is_panoptic = False, False
+        self.asked: list[str] = []
+        self.check, self.fingerprint = inner.check, inner.fingerprint
+        self.begin, self.finish = inner.begin, inner.finish
+
+    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Said]:
+        self.asked.append(frame.video)
+        if frame.video == self._video:
+            self._stop.set()
+        return self._inner.feed(frame, image)
+
+
 def test_scores_of_a_known_prediction() -> None:
     dataset = open_dataset(ADDRESS, None, "val")
     runner = ConstantRunner(load_labels("camvid"), 3)
-    result = evaluate(runner, dataset)
+    result = evaluate(dataset, [ModelEntry("constant", runner)])
+    (entry,) = result.entries
     masks = np.stack(
         [dataset.load_mask(frame) for video in dataset.videos for frame in video.frames]
     )
     road, counted = (masks == 3).sum(), (masks != 255).sum()
     assert result.frames == 6 and runner.resets == 3
-    assert result.scores.per_class[3] == pytest.approx(road / counted)
-    assert result.scores.pixel_accuracy == pytest.approx(road / counted)
+    assert entry.per_class["miou"][3] == pytest.approx(road / counted)
+    assert entry.scores["pixel_accuracy"] == pytest.approx(road / counted)
     present = len(set(np.unique(masks)) - {255})
-    assert result.scores.miou == pytest.approx(road / counted / present)
-    record = evaluation_record(result)
-    assert record["per_class"]["Road"] == pytest.approx(road / counted, abs=1e-6)
-    assert set(record["per_class"]) == set(load_labels("camvid").classes)
+    assert entry.scores["miou"] == pytest.approx(road / counted / present)
+    record = evaluation_record(result)["entries"][0]
+    assert record["per_class"]["miou"]["Road"] == pytest.approx(road / counted)
+    assert set(record["per_class"]["miou"]) == set(load_labels("camvid").classes)
+    assert len(record["per_video"]) == 3
 
 
 def test_other_labels_are_refused() -> None:
+    entry = ModelEntry("other", ConstantRunner(load_labels("vspw"), 0))
     with pytest.raises(UsageError, match=r"vspw.*124"):
-        evaluate(ConstantRunner(load_labels("vspw"), 0), open_dataset(ADDRESS, None, "val"))
+        evaluate(open_dataset(ADDRESS, None, "val"), [entry])
 
 
-def test_it_can_be_stopped() -> None:
+def test_several_entries_see_the_same_frames(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set")
+    dataset = open_dataset("folder", root, "val")
+    entries = [MaskEntry(root / "pred", name="pred"), MaskEntry(root / "masks", name="truth")]
+    result = evaluate(
+        dataset, entries, EvaluationOptions(metrics=("miou", "vc2", "boundary"), bootstrap=50)
+    )
+    said, right = result.entries
+    assert right.scores["miou"] == right.scores["vc2"] == right.scores["boundary_iou"] == 1
+    assert 0.7 < said.scores["miou"] < 0.95
+    low, high = said.intervals["miou"]
+    assert low <= said.scores["miou"] <= high and high > low
+    assert right.intervals["miou"] == (1, 1)
+    alone = evaluate(dataset, entries[:1], EvaluationOptions(metrics=("miou", "vc2")))
+    assert alone.entries[0].scores["miou"] == said.scores["miou"]
+
+
+def test_stopped_evaluation_goes_on_and_ends_the_same(tmp_path: Path, own_cache: Path) -> None:
+    root = make_folder(tmp_path / "set")
+    dataset = open_dataset("folder", root, "val")
+    options = EvaluationOptions(metrics=("miou", "vc2"), diagnostics=True)
+    inner = MaskEntry(root / "pred", name="pred")
+    whole = evaluate(dataset, [inner], replace(options, resume=False))
     stop = threading.Event()
-    stop.set()
-    runner = ConstantRunner(load_labels("camvid"), 0)
-    with pytest.raises(Interrupted, match="of 6 frames"):
-        evaluate(runner, open_dataset(ADDRESS, None, "val"), stop=stop)
+    with pytest.raises(Interrupted, match="4 of 12 frames; the same command goes on"):
+        evaluate(dataset, [Stopper(inner, stop, "v_1")], options, stop=stop)
+    again = Stopper(inner, threading.Event(), "none")
+    resumed = evaluate(dataset, [again], options)
+    assert resumed.resumed == 1 and set(again.asked) == {"v_1", "v_2"}
+    assert resumed.entries[0].scores == whole.entries[0].scores
+    assert resumed.entries[0].per_video == whole.entries[0].per_video
+    assert len(resumed.entries[0].videos) == 3
+    assert not list(own_cache.rglob("*.npz"))  # complete: nothing is left
+
+
+def test_changed_files_are_scored_again(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set")
+    dataset = open_dataset("folder", root, "val")
+    stop = threading.Event()
+    inner = MaskEntry(root / "pred", name="pred")
+    with pytest.raises(Interrupted):
+        evaluate(dataset, [Stopper(inner, stop, "v_2")], stop=stop)
+    (root / "pred" / "v_0" / "0000.png").write_bytes(
+        (root / "masks" / "v_0" / "0000.png").read_bytes()
+    )
+    again = Stopper(inner, threading.Event(), "none")
+    assert evaluate(dataset, [again]).resumed == 1
+    assert set(again.asked) == {"v_0", "v_2"}
+
+
+def test_cache_that_can_not_be_written_costs_only_the_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(tmp_path / "set")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    entry = MaskEntry(root / "pred", name="pred")
+    assert evaluate(open_dataset("folder", root, "val"), [entry]).frames == 12
+
+
+def test_tc_follows_flow_over_all_frames(tmp_path: Path) -> None:
+    """A picture that moves two pixels a frame, and predictions that move with it, or do not."""
+    root = make_folder(tmp_path / "set", videos=1, frames=3)
+    rng = np.random.default_rng(5)
+    wide = cv2.GaussianBlur(rng.integers(0, 255, (96, 160, 3)).astype(np.uint8), (0, 0), 2)
+    ids = (cv2.resize(rng.random((6, 10)), (160, 96)) * 3).astype(np.uint8)
+    for t in range(3):
+        name = f"v_0/{t:04d}.png"
+        cv2.imwrite(str(root / "images" / name), wide[:, 2 * t : 2 * t + 128])
+        Pillow.fromarray(ids[:, 2 * t : 2 * t + 128]).save(root / "pred" / name)
+        Pillow.fromarray(ids[:, :128]).save(root / "masks" / name)
+    dataset = open_dataset("folder", root, "val")
+    entries = [MaskEntry(root / "pred", name="moves"), MaskEntry(root / "masks", name="stays")]
+    options = EvaluationOptions(metrics=("tc",), flow=open_flow("dis", cache=tmp_path / "flows"))
+    result = evaluate(dataset, entries, options)
+    assert result.flow and "DIS" in result.flow
+    moves, stays = (entry.scores["tc"] for entry in result.entries)
+    assert moves > 0.9 and moves > stays + 0.03
+    assert len(list((tmp_path / "flows").rglob("*.flo"))) == 2
+    assert evaluate(dataset, entries, options).entries[0].scores["tc"] == moves
+
+
+def refused(
+    root: Path, message: str, error: type[Exception] = UsageError, **options: object
+) -> None:
+    dataset = open_dataset("folder", root, "val")
+    entry = MaskEntry(root / "pred", name="pred")
+    with pytest.raises(error, match=message):
+        evaluate(dataset, [entry], EvaluationOptions(**options))  # type: ignore[arg-type]
+
+
+def test_measures_that_can_not_be_had_are_refused(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set")
+    refused(root, "vpq: folder does not tell objects apart", metrics=("vpq",))
+    refused(root, "tc: needs optical flow", metrics=("tc",))
+    refused(root, "miuo.*miou", metrics=("miuo",))
+    (root / "masks" / "v_1" / "0002.png").unlink()
+    refused(root, r"vc2: needs a mask on every frame; 1 of 4 frames of v_1.*0002", metrics=("vc2",))
+
+
+def test_split_without_masks_is_refused(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set")
+    for path in (root / "masks").rglob("*.png"):
+        path.unlink()
+    refused(root, "has no masks to score against", InputError)
+
+
+def test_sizes_must_agree(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set")
+    Pillow.fromarray(np.zeros((10, 20), np.uint8)).save(root / "pred" / "v_1" / "0001.png")
+    refused(root, "v_1/0001: prediction is 20x10, the ground truth 32x24", InputError)
+
+
+def test_only_the_first_videos(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set")
+    entry = MaskEntry(root / "pred", name="pred")
+    result = evaluate(open_dataset("folder", root, "val"), [entry], EvaluationOptions(max_videos=2))
+    assert (result.videos, result.frames) == (2, 8)
+
+
+def test_progress_counts_every_frame(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set")
+    seen: list[tuple[int, int]] = []
+    evaluate(
+        open_dataset("folder", root, "val"),
+        [MaskEntry(root / "pred", name="pred")],
+        on_frame=lambda done, total: seen.append((done, total)),
+    )
+    assert seen[-1] == (12, 12) and [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+class LateEntry:
+    """Answers two frames at a time, as a clip network does."""
+
+    name, detail, needs_images, is_panoptic = "late", "late", False, False
+
+    def __init__(self, masks: MaskEntry) -> None:
+        self._masks = masks
+        self._held: list[Said] = []
+        self.check, self.fingerprint, self.begin = masks.check, masks.fingerprint, masks.begin
+
+    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Said]:
+        self._held += self._masks.feed(frame, image)
+        return self._release() if len(self._held) == 2 else []
+
+    def finish(self) -> list[Said]:
+        return self._release()
+
+    def _release(self) -> list[Said]:
+        held, self._held = self._held, []
+        return held
+
+
+def test_answers_may_come_late(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set", frames=5)
+    dataset = open_dataset("folder", root, "val")
+    masks = MaskEntry(root / "pred", name="pred")
+    options = EvaluationOptions(metrics=("miou", "vc3"))
+    late, prompt = (evaluate(dataset, [entry], options) for entry in (LateEntry(masks), masks))
+    assert late.entries[0].scores == prompt.entries[0].scores

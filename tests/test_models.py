@@ -7,22 +7,72 @@ import torch
 import torch.nn.functional as F
 
 from vidparse.errors import ModelError
+from vidparse.hub import resolve
+from vidparse.models.backbones import BACKBONES
+from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.layers import pool_to
 from vidparse.models.zoo import build, config_of
+from vidparse.training.losses import cross_entropy
+from vidparse.training.recipe import available_recipes, load_recipe
+from vidparse.training.trainer import load_matching
 
 
 def parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def test_resnet18_psp_has_the_measured_size() -> None:
-    network = build("perframe", {"classes": 19, "backbone": "resnet18", "auxiliary": False})
-    assert parameters(network) / 1e6 == pytest.approx(13.80, abs=0.01)  # SPEC 2.7: 13.80 M
-
-
-def test_mobilenetv2_psp_is_near_the_published_size() -> None:
-    network = build("perframe", {"classes": 19, "auxiliary": False})
-    assert parameters(network) / 1e6 == pytest.approx(3.39, abs=0.02)  # paper: 3.2 M
+@pytest.mark.parametrize(
+    ("config", "millions"),
+    [
+        # SPEC 2.7: the teacher and the students of ETC, 19 classes
+        (
+            {
+                "classes": 19,
+                "backbone": "resnet101-deep",
+                "dilation_rule": "all",
+                "width": 512,
+                "align_corners": True,
+                "auxiliary": True,
+            },
+            68.07,
+        ),
+        ({"classes": 19, "backbone": "resnet18", "align_corners": True}, 13.80),
+        ({"classes": 19}, 3.39),  # MobileNetV2; paper: 3.2 M, head not published
+        # SPEC 2.1 and 2.2: backbone and head of the image models of VSPW
+        ({"backbone": "resnet101-deep", "width": 512}, 42.624 + 27.921 - 4.783),
+        (
+            {"backbone": "resnet101-deep", "width": 512, "head": "ocr", "key_width": 256},
+            42.624 + 15.473,
+        ),
+        (
+            {
+                "backbone": "resnet101-deep",
+                "output_stride": 32,
+                "head": "upernet",
+                "width": 512,
+            },
+            42.624 + 40.577,
+        ),
+        ({"backbone": "resnet101-deep", "head": "deeplab"}, 59.49),
+        # SSLTM, supplementary (SPEC 4.2): Swin-S
+        (
+            {
+                "backbone": "swin-s",
+                "output_stride": 32,
+                "head": "ocr",
+                "width": 512,
+                "key_width": 256,
+            },
+            55.46,
+        ),
+        ({"backbone": "swin-s", "output_stride": 32, "head": "upernet"}, 58.09),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None,
+)
+def test_networks_have_their_published_size(config: dict, millions: float) -> None:
+    with torch.device("meta"):
+        network = build("perframe", {"classes": 124, "auxiliary": False, **config})
+    assert parameters(network) / 1e6 == pytest.approx(millions, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +84,10 @@ def test_mobilenetv2_psp_is_near_the_published_size() -> None:
         ({"backbone": "mobilenetv2", "output_stride": 16, "skip_channels": 32}, 4),
         ({"backbone": "resnet18", "output_stride": 8}, 8),
         ({"backbone": "resnet18", "output_stride": 16, "skip_channels": 32}, 4),
+        ({"backbone": "resnet18", "head": "ocr", "width": 32, "key_width": 16}, 8),
+        ({"head": "ocr", "output_stride": 32, "width": 32, "key_width": 16}, 32),
+        ({"backbone": "resnet18", "head": "upernet", "width": 32, "output_stride": 32}, 4),
+        ({"head": "deeplab", "width": 32, "output_stride": 16}, 4),
     ],
 )
 def test_score_maps_have_the_promised_stride(config: dict, stride: int) -> None:
@@ -58,10 +112,53 @@ def test_dilation_instead_of_stride_keeps_the_function_on_coarse_grids() -> None
     assert torch.allclose(fine[..., ::2, ::2], coarse, atol=1e-5)
 
 
-def test_training_mode_has_an_auxiliary_output() -> None:
-    network = build("perframe", {"classes": 4}).train()
+@pytest.mark.parametrize("head", ["psp", "ocr", "upernet", "deeplab"])
+def test_a_training_step_moves_every_weight(head: str) -> None:
+    torch.manual_seed(0)
+    config = {"classes": 4, "backbone": "resnet18", "output_stride": 16, "width": 16, "head": head}
+    network = build("perframe", config).train()
+    before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    outputs, _ = network(torch.randn(2, 3, 64, 96))
+    target = torch.randint(0, 4, (2, 64, 96))
+    assert outputs.auxiliary is not None and outputs.auxiliary.shape == (2, 4, 4, 6)
+    loss = sum(cross_entropy(scores, target, ignore=255) for scores in outputs)
+    loss.backward()
+    optimizer.step()
+    still = [k for k, weight in network.named_parameters() if torch.equal(weight, before[k])]
+    assert still == []
+
+
+@pytest.mark.parametrize("head", ["psp", "ocr"])
+def test_no_auxiliary_output_unless_wanted(head: str) -> None:
+    network = build("perframe", {"classes": 4, "head": head, "auxiliary": False}).train()
     outputs, _ = network(torch.randn(2, 3, 64, 64))
-    assert outputs.auxiliary is not None and outputs.auxiliary.shape[:2] == (2, 4)
+    assert outputs.auxiliary is None
+    assert not any(name.startswith("auxiliary.") for name in network.state_dict())
+
+
+def test_bundled_weights_fit_strictly() -> None:
+    description = read_description(resolve("street-mnv2").weights)
+    network = load_network(description)  # refuses names that are missing or unknown
+    assert network.config.skip_channels == 64
+    with torch.device("meta"):
+        trained = build(description.arch, description.config)
+    assert trained.auxiliary is not None, "the settings of its training are still understood"
+
+
+@pytest.mark.parametrize("name", available_recipes())
+def test_recipes_build_networks(name: str) -> None:
+    recipe = load_recipe(name)
+    with torch.device("meta"):
+        assert parameters(build(recipe.arch, {"classes": 11, **recipe.config})) > 1e6
+
+
+def test_backbone_weights_start_a_network_by_name() -> None:
+    public = BACKBONES["resnet18"](output_stride=32).state_dict()
+    network = build("perframe", {"classes": 3, "backbone": "resnet18", "head": "deeplab"})
+    classifier = {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    assert load_matching(network, public | classifier) == len(public)
+    assert torch.equal(network.backbone.layer4[1].conv2.weight, public["layer4.1.conv2.weight"])
 
 
 @pytest.mark.parametrize("size", [(6, 6), (23, 40), (7, 11), (60, 107)])
@@ -93,6 +190,13 @@ def test_config_travels() -> None:
         ("perframe", {"classes": 3, "colour": 1}, "no such setting colour"),
         ("perframe", {"classes": 3, "output_stride": 5}, "output_stride"),
         ("perframe", {}, "classes"),
+        ("perframe", {"classes": 3, "backbone": "resnet"}, "no backbone 'resnet'; known are mob"),
+        ("perframe", {"classes": 3, "head": "pps"}, "no head 'pps'; known are psp, ocr"),
+        ("perframe", {"classes": 3, "head": "ocr", "skip_channels": 8}, "no use for skip_channels"),
+        ("perframe", {"classes": 3, "head": "ocr", "auxiliary_width": 8}, "no use for auxiliary"),
+        ("perframe", {"classes": 3, "key_width": 64}, "head 'psp' has no use for key_width"),
+        ("perframe", {"classes": 3, "dilation_rule": "all"}, "no use for dilation_rule"),
+        ("perframe", {"classes": 3, "backbone": "swin-t"}, "output_stride of Swin must be 32"),
     ],
 )
 def test_wrong_requests_are_model_errors(arch: str, config: dict, word: str) -> None:

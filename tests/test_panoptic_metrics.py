@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools import mask
+from torchmetrics.detection import PanopticQuality
 
-from vidparse.evaluation.panoptic import count_values, video_panoptic_quality
-from vidparse.evaluation.tracking import segmentation_tracking_quality
+from vidparse.evaluation.metrics.measure import Sample
+from vidparse.evaluation.metrics.overlaps import count_pairs, split_codes
+from vidparse.evaluation.metrics.panoptic import VideoPanopticQuality, video_panoptic_quality
+from vidparse.evaluation.metrics.tracking import segmentation_tracking_quality
+from vidparse.panoptic import PanopticMap
 
 THING, STUFF = 2, 0
 A, S, B = 7, 5, 9  # segment ids
@@ -152,7 +158,118 @@ def test_perfect_and_renamed_predictions(seed: int, frames: int) -> None:
 
 def test_counting_runs_equals_counting_pixels() -> None:
     rng = np.random.default_rng(0)
-    codes = np.sort(rng.integers(0, 2**40, 50))[rng.integers(0, 50, (37, 41)) // 7 * 3]
-    values, counts = count_values(codes)
-    expected = np.unique(codes, return_counts=True)
-    assert (values == expected[0]).all() and (counts == expected[1]).all()
+    truth, said = (np.sort(rng.integers(0, 2**31, 50))[rng.integers(0, 50, (37, 41)) // 7 * 3]
+                   for _ in range(2))  # fmt: skip
+    codes, pixels = count_pairs(truth, said)
+    expected = np.unique(truth * 2**32 + said, return_counts=True)
+    assert (codes == expected[0]).all() and (pixels == expected[1]).all()
+
+
+def blobs(rng: np.random.Generator, segments: int) -> np.ndarray:
+    """Segment ids (50, 60) in discs, some void; even ids are things."""
+    y, x = np.mgrid[:50, :60]
+    ids = np.zeros((50, 60), np.int64)
+    for segment in rng.permutation(segments) + 1:
+        cy, cx, radius = rng.integers(0, 50), rng.integers(0, 60), rng.integers(5, 18)
+        ids[(y - cy) ** 2 + (x - cx) ** 2 < radius**2] = segment
+    return ids
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_torchmetrics_finds_the_same_panoptic_quality(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = np.stack([blobs(rng, 9) for _ in range(4)])
+    truth = np.where(truth % 2 == 1, 1, truth)  # one stuff id
+    said = np.roll(truth, 2, axis=2)
+    # It excuses predicted void as it does true void, which the panoptic papers do not: say all.
+    said = np.where((said == 0) | (rng.random(said.shape) < 0.02), 1, said)
+    ours = vpq(truth, said, rows_of(truth), rows_of(said), windows=(1,))
+
+    def pairs(ids: np.ndarray) -> torch.Tensor:
+        """(T, H, W, 2): category and instance; 7 is void."""
+        category = np.where(ids == 0, 7, np.where(ids % 2 == 0, THING, STUFF))
+        return torch.from_numpy(np.stack([category, ids], axis=-1))
+
+    theirs = PanopticQuality(
+        things={THING}, stuffs={STUFF}, allow_unknown_preds_category=True, return_per_class=True
+    )
+    theirs.update(pairs(said), pairs(truth))
+    thing, stuff = theirs.compute()[0].tolist()
+    assert ours.things == pytest.approx(thing, rel=1e-6)  # float32 there
+    assert ours.stuff == pytest.approx(stuff, rel=1e-6)
+
+
+def test_run_length_masks_have_the_same_areas_and_intersections() -> None:
+    rng = np.random.default_rng(3)
+    truth, said = blobs(rng, 9), blobs(rng, 7)
+    codes, pixels = count_pairs(truth, said)
+    counted = {
+        tuple(map(int, pair)): int(n) for *pair, n in zip(*split_codes(codes), pixels, strict=True)
+    }
+    masks = [
+        {int(i): mask.encode(np.asfortranarray(ids == i, np.uint8)) for i in np.unique(ids)}
+        for ids in (truth, said)
+    ]
+    for t, one in masks[0].items():
+        for s, other in masks[1].items():
+            shared = int(mask.area(mask.merge([one, other], intersect=True)))
+            assert counted.get((t, s), 0) == shared
+        assert sum(n for (i, _), n in counted.items() if i == t) == int(mask.area(one))
+
+
+def test_claimed_areas_of_the_truth_are_trusted_and_those_of_the_prediction_are_not() -> None:
+    rows = np.array([[A, THING, 0]])
+    ids = np.full((1, 8), A)
+    measure = VideoPanopticQuality(windows=(1,), thing_ids=[THING], stuff_ids=[STUFF])
+    measure.update(
+        Sample("v", "0", 0, said=ids, truth=None,
+               truth_panoptic=PanopticMap(ids, rows, np.array([12])),
+               said_panoptic=PanopticMap(ids, rows, np.array([3])))
+    )  # fmt: skip
+    assert measure.end_video()["tubes"][0, THING].tolist() == [pytest.approx(8 / 12), 1, 0, 0]
+
+
+def test_a_tube_takes_its_category_from_its_first_frame_in_the_window() -> None:
+    truth = np.full((4, 1, 4), A)
+    as_thing = np.array([[t, A, THING, 0] for t in range(4)])
+    turning = as_thing.copy()
+    turning[2:, 2] = STUFF
+    scores = vpq(truth, truth, as_thing, turning, windows=(2,)).per_window[2]
+    # windows from frames 0 and 1 begin as a thing, the one from frame 2 does not
+    assert scores.counts == {THING: (2.0, 2, 0, 1), STUFF: (0.0, 0, 1, 0)}
+
+
+def test_long_windows_drop_what_left() -> None:
+    truth = np.array([[[A]], [[B]], [[B]], [[A]]])
+    rows = np.array([[t, int(frame[0, 0]), THING, 0] for t, frame in enumerate(truth)])
+    scores = vpq(truth, truth, rows, rows, windows=(2,)).per_window[2]
+    assert scores.counts[THING] == (5.0, 5, 0, 0)  # AB, B, BA
+
+
+@pytest.mark.parametrize("metric", [vpq, stq])
+def test_malformed_segments_are_refused(metric) -> None:
+    one = np.array([[[A]]])
+    rows = np.array([[0, A, THING, 0]])
+    with pytest.raises(ValueError, match="listed twice"):
+        metric(one, one, np.vstack([rows, rows]), rows)
+    with pytest.raises(ValueError, match="0 is void"):
+        metric(one, one, rows, np.vstack([rows, [0, 0, THING, 0]]))
+    with pytest.raises(ValueError, match="must lie in 0"):
+        metric(one, -one, rows, np.array([[0, -A, THING, 0]]))
+    with pytest.raises(ValueError, match="not in its list"):
+        metric(one, one, rows, rows[:0])
+    with pytest.raises(ValueError, match="unknown category 44"):
+        metric(one, one, np.array([[0, A, 44, 0]]), rows)
+    with pytest.raises(ValueError, match="truth is"):
+        metric(one, np.array([[[A, A]]]), rows, rows)
+    with pytest.raises(ValueError, match="1 ground truth frames, 2 predicted"):
+        metric(one, np.vstack([one, one]), rows, rows)
+
+
+@pytest.mark.parametrize(("order", "false"), [((A, S), 1), ((S, A), 0)])
+def test_of_two_crowds_of_a_category_the_one_listed_last_excuses(order, false: int) -> None:
+    truth = np.array([[[A, A, A, S]]])
+    said = np.array([[[B, B, B, B]]])
+    rows = np.array([[0, segment, THING, 1] for segment in order])
+    scores = vpq(truth, said, rows, np.array([[0, B, THING, 0]]), windows=(1,))
+    assert scores.per_window[1].counts.get(THING, (0, 0, 0, 0))[2] == false

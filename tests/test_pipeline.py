@@ -22,7 +22,7 @@ SIZE = (36, 64)
 class BrightnessRunner:
     """A network that says class = grey level // 20 everywhere; no framework needed."""
 
-    backend, device, precision = "test", "cpu", "fp32"
+    backend, device, precision, remembers = "test", "cpu", "fp32", False
 
     def __init__(self, labels: Labels, fail_at: int | None = None) -> None:
         preprocess = Preprocess(32, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,50 +16,160 @@ from vidparse.cli import options as shared
 def evaluate(
     dataset: shared.DatasetName = "camvid",
     data: shared.DataRoot = None,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    size: Annotated[
-        str | None, typer.Option(help="Network input: 360 (short side) or 640x360.")
+    split: Annotated[str, typer.Option(help="train, val, test, or what the data has.")] = "val",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Bundled name, or a .safetensors or .onnx file (repeatable).",
+            rich_help_panel="What is scored",
+        ),
     ] = None,
-    model: shared.Model = "street-mnv2",
+    pred: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of predictions of any tool: VSPW masks, VIPSeg pan_pred + pred.json, "
+            "COCO panoptic, mask videos (repeatable).",
+            rich_help_panel="What is scored",
+        ),
+    ] = None,
+    raw_ids: Annotated[
+        bool,
+        typer.Option(
+            "--raw-ids",
+            help="Masks hold raw VSPW ids, 1 to 124: those of --pred, and those --save writes.",
+            rich_help_panel="What is scored",
+        ),
+    ] = False,
+    max_videos: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Only the first videos of the split.", rich_help_panel="What is scored"
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="miou, vc8, vc16, vcN, vcN-strict, tc, boundary, tc-boundary, jf, jf-semi, vpq, "
+            "stq, stq-clean; separated by commas. Default: what the data set is known for.",
+            rich_help_panel="Metrics",
+        ),
+    ] = None,
+    windows: Annotated[
+        str | None,
+        typer.Option(help="Window lengths of VPQ in frames: 1,2,4,6.", rich_help_panel="Metrics"),
+    ] = None,
+    flow: Annotated[
+        str,
+        typer.Option(
+            help="Optical flow of TC: dis, dis-fast, dis-ultrafast or raft.",
+            rich_help_panel="Metrics",
+        ),
+    ] = "dis",
+    flow_weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights of RAFT, raft-things.pth.", rich_help_panel="Metrics"),
+    ] = None,
+    flow_cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep flows in this folder (.flo), and take them from it. They go by the names of "
+            "videos and frames, so give each data set a folder of its own.",
+            rich_help_panel="Metrics",
+        ),
+    ] = None,
+    bootstrap: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Draws for 95 % intervals over videos; 1000 will do.",
+            rich_help_panel="Metrics",
+        ),
+    ] = 0,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Network input: 360 (short side) or 640x360.", rich_help_panel="Model"),
+    ] = None,
     backend: shared.Backend = "auto",
     device: shared.Device = "auto",
     precision: shared.Precision = "auto",
     threads: shared.Threads = 0,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page with charts and the worst clips.", rich_help_panel="Outputs"
+        ),
+    ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep the model's predictions as a submission: vspw or vipseg.",
+            rich_help_panel="Outputs",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of --save.", rich_help_panel="Outputs"),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace what --save finds there.", rich_help_panel="Outputs"
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(help="Go on with an interrupted evaluation.", rich_help_panel="Outputs"),
+    ] = True,
     json: shared.Json = False,
+    quiet: shared.Quiet = False,
 ) -> None:
-    """Score a model on a labelled data set, through the session that `segment` uses."""
+    """Score models, or predictions made by any tool, on a labelled data set."""
     from rich.console import Console
-    from rich.table import Table
 
-    from vidparse.cli.screen import print_json
+    from vidparse.cli.parsing import comma_list, parse_windows
+    from vidparse.cli.scores import print_scores
+    from vidparse.cli.screen import FrameBar, print_json
     from vidparse.cli.signals import stop_on_signals
-    from vidparse.data import open_dataset
-    from vidparse.evaluation.evaluate import evaluate as score
-    from vidparse.evaluation.evaluate import evaluation_record
-    from vidparse.inference import load_model
+    from vidparse.evaluation.report import check_report, write_report
+    from vidparse.evaluation.request import EvaluationRequest, run_evaluation
+    from vidparse.evaluation.result import evaluation_record
     from vidparse.inference.preprocess import parse_size
 
-    labelled = open_dataset(dataset, data, split)
-    runner = load_model(model, backend=backend, device=device, precision=precision, threads=threads)
-    with stop_on_signals() as stop:
-        result = score(runner, labelled, size=parse_size(size) if size else None, stop=stop)
-    record = evaluation_record(result) | {"model": model, "sha256": runner.description.sha256}
-    if json:
-        print_json(record)
-        return
-    console = Console()
-    console.print(
-        f"{model} on {dataset} {split}: {result.frames} frames",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+    request = EvaluationRequest(
+        dataset=dataset,
+        data=data,
+        split=split,
+        max_videos=max_videos,
+        models=tuple(model or ()),
+        predictions=tuple(pred or ()),
+        raw_ids=raw_ids,
+        metrics=comma_list(metrics, "--metrics"),
+        windows=parse_windows(windows),
+        flow=flow,
+        flow_weights=flow_weights,
+        flow_cache=flow_cache,
+        bootstrap=bootstrap,
+        size=parse_size(size) if size else None,
+        backend=backend,
+        device=device,
+        precision=precision,
+        threads=threads,
+        save=save,
+        out=out,
+        overwrite=overwrite,
+        diagnostics=report is not None,
+        resume=resume,
     )
-    table = Table()
-    table.add_column("class")
-    table.add_column("IoU", justify="right")
-    for name, value in record["per_class"].items():
-        table.add_row(name, "absent" if value is None else f"{value:.4f}")
-    table.add_section()
-    for name in ("miou", "wiou", "pixel_accuracy", "mean_accuracy"):
-        table.add_row(name, f"{record[name]:.4f}")
-    console.print(table)
+    if report is not None:
+        check_report(report)
+    with stop_on_signals() as stop, FrameBar(f"{dataset} {split}", quiet=quiet) as bar:
+        result = run_evaluation(request, on_frame=bar.update, stop=stop)
+    if report is not None:
+        command = shlex.join(["vidparse", *sys.argv[1:]])
+        write_report(report, replace(result, command=command))
+    if json:
+        print_json(evaluation_record(result))
+    elif not quiet and result.metrics:
+        print_scores(result, Console())

@@ -39,7 +39,7 @@ DatasetName = Annotated[
     str,
     typer.Option(
         "--dataset",
-        help="camvid, cityscapes, davis, folder, idd-lite, vipseg, vspw, sample://street or "
-        "sample://crowd.",
+        help="camvid, camvid-32, cityscapes, cityscapes-vps, davis, folder, idd-lite, vipseg, "
+        "vspw, sample://street or sample://crowd.",
     ),
 ]

@@ -23,6 +23,16 @@ def comma_list(text: str | None, flag: str) -> tuple[str, ...] | None:
     return items
 
 
+def parse_windows(text: str | None) -> tuple[int, ...] | None:
+    """Window lengths in frames: `1,2,4,6`."""
+    if text is None:
+        return None
+    items = comma_list(text, "--windows") or ()
+    if not all(item.isdecimal() and 0 < int(item) <= 1000 for item in items):
+        raise UsageError(f"--windows '{text}': not lengths in frames; write 1,2,4,6")
+    return tuple(dict.fromkeys(int(item) for item in items))
+
+
 def parse_time(text: str | None, flag: str) -> float | None:
     """Seconds from `12.5`, `1:02` or `01:02:03.250`."""
     if text is None:

@@ -23,6 +23,56 @@ def print_json(record: Any) -> None:
     typer.echo(json.dumps(record, indent=2))
 
 
+def frame_bar() -> Progress:
+    """A bar on stderr that counts frames and guesses the time left."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),  # a file may be called [red].mp4
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[fps]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+class FrameBar:
+    """Frames done of one task, on a terminal only."""
+
+    def __init__(self, name: str, *, quiet: bool) -> None:
+        self._bar = frame_bar() if not quiet and sys.stderr.isatty() else None
+        self._task = self._bar.add_task(name, total=None, fps="") if self._bar else None
+
+    def __enter__(self) -> FrameBar:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, done: int, total: int) -> None:
+        if self._bar is not None and self._task is not None:
+            speed = self._bar.tasks[0].speed
+            fps = f"{speed:.1f} fps" if speed else ""
+            self._bar.update(self._task, completed=done, total=total, fps=fps)
+
+
 class Screen:
     """Watches a run. The bar appears on a terminal only; a pipe gets plain lines on stderr."""
 
@@ -34,24 +84,7 @@ class Screen:
 
     def __enter__(self) -> Screen:
         if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-            )
-
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),  # a file may be called [red].mp4
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[fps]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
+            self._bar = frame_bar()
             self._bar.start()
         return self
 

@@ -34,7 +34,7 @@ def segment(
     save: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: overlay, masks, mask-video, jsonl, csv. "
+            help="Comma-separated: overlay, masks, mask-video, jsonl, csv, vspw, vipseg. "
             "Default: overlay,masks (stdout: overlay).",
             rich_help_panel=OUTPUT_PANEL,
         ),
@@ -45,6 +45,12 @@ def segment(
     ] = None,
     rle: Annotated[
         bool, typer.Option("--rle", help="COCO RLE masks in jsonl.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
+    raw_ids: Annotated[
+        bool,
+        typer.Option(
+            "--raw-ids", help="vspw: ids from 1, 0 for void.", rich_help_panel=OUTPUT_PANEL
+        ),
     ] = False,
     no_audio: Annotated[
         bool,
@@ -161,6 +167,7 @@ def segment(
             audio=not no_audio,
             overwrite=overwrite,
             rle=rle,
+            raw_ids=raw_ids,
             crf=crf,
             pipe_format=stdout_format(pipe),
         ),

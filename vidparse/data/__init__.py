@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from vidparse.data.camvid import CamVid
+from vidparse.data.camvid_full import CamVid32
 from vidparse.data.cityscapes import Cityscapes
-from vidparse.data.dataset import IGNORE, Dataset, FrameRecord, Video, labelled_frames
+from vidparse.data.cityscapes_vps import CityscapesVps
+from vidparse.data.dataset import (
+    Dataset,
+    DatasetOpener,
+    FrameRecord,
+    PanopticDataset,
+    Video,
+    is_panoptic,
+    labelled_frames,
+)
 from vidparse.data.davis import Davis
 from vidparse.data.folder import PlainFolder
 from vidparse.data.idd_lite import IddLite
 from vidparse.data.rendered import RenderedScenes
+from vidparse.data.values import IGNORE
 from vidparse.data.vipseg import VipSeg
 from vidparse.data.vspw import Vspw
 from vidparse.errors import InputError, UsageError
 
-DATASETS: dict[str, Callable[[Path, str], Dataset]] = {
+DATASETS: dict[str, DatasetOpener] = {
     "camvid": CamVid,
+    "camvid-32": CamVid32,
     "cityscapes": Cityscapes,
+    "cityscapes-vps": CityscapesVps,
     "davis": Davis,
     "folder": PlainFolder,
     "idd-lite": IddLite,
@@ -35,9 +47,7 @@ def open_dataset(name: str, root: Path | None, split: str) -> Dataset:
     """
     if name.startswith("sample://"):
         return RenderedScenes(name, split)
-    if name not in DATASETS:
-        known = ", ".join([*sorted(DATASETS), "sample://street", "sample://crowd"])
-        raise UsageError(f"data set '{name}': unknown; use {known}")
+    known_dataset(name)
     if root is None:
         raise UsageError(f"data set '{name}': lies in a folder; name it with --data")
     if not root.is_dir():
@@ -45,12 +55,27 @@ def open_dataset(name: str, root: Path | None, split: str) -> Dataset:
     return DATASETS[name](root, split)
 
 
+def known_dataset(name: str) -> str:
+    """`name`, if a data set in a folder is called so.
+
+    Raises:
+        UsageError: none is.
+    """
+    if name not in DATASETS:
+        known = ", ".join([*sorted(DATASETS), "sample://street", "sample://crowd"])
+        raise UsageError(f"data set '{name}': unknown; use {known}")
+    return name
+
+
 __all__ = [
     "DATASETS",
     "IGNORE",
     "Dataset",
     "FrameRecord",
+    "PanopticDataset",
     "Video",
+    "is_panoptic",
+    "known_dataset",
     "labelled_frames",
     "open_dataset",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidparse.data.dataset import IGNORE
+from vidparse.data.values import IGNORE
 
 
 @dataclass(frozen=True, slots=True)

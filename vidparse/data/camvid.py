@@ -1,4 +1,4 @@
-"""CamVid in the 11-class SegNet layout: {split}/, {split}annot/ and {split}.txt side by side."""
+"""CamVid with 11 classes: SegNet's folders, or the original release with its classes grouped."""
 
 from __future__ import annotations
 
@@ -6,17 +6,37 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
+from vidparse.data.camvid_full import ColourCode, is_release, released_videos
+from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
 from vidparse.data.splits import check_split
+from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError
-from vidparse.labels import load_labels
+from vidparse.labels import Labels, load_labels
 
 SPLITS = ("train", "val", "test")
 VOID = 11  # raw value of unlabelled pixels
+VALUES = mask_values({raw: raw for raw in range(VOID)}, void=(VOID,), strict=True)
+# The 11 classes and what they are made of in the original release.
+GROUPS = {
+    "Sky": ("Sky",),
+    "Building": ("Building", "Bridge", "Wall", "Tunnel", "Archway"),
+    "Pole": ("Column_Pole", "TrafficCone"),
+    "Road": ("Road", "LaneMkgsDriv", "LaneMkgsNonDriv"),
+    "Pavement": ("Sidewalk", "ParkingBlock", "RoadShoulder"),
+    "Tree": ("Tree", "VegetationMisc"),
+    "SignSymbol": ("SignSymbol", "Misc_Text", "TrafficLight"),
+    "Fence": ("Fence",),
+    "Car": ("Car", "SUVPickupTruck", "Truck_Bus", "Train", "OtherMoving"),
+    "Pedestrian": ("Pedestrian", "Child", "CartLuggagePram", "Animal"),
+    "Bicyclist": ("Bicyclist", "MotorcycleScooter"),
+}
 
 
 class CamVid:
-    """One split. Sequences are told apart by the file name up to the first underscore.
+    """One split of SegNet's layout, {split}/, {split}annot/ and {split}.txt, or of the release.
+
+    Recordings are told apart by the file name up to the first underscore. For the release see
+    `CamVid32`; there is the split "all", too.
 
     Raises:
         InputError: the folder is not laid out like this, or a listed file is missing.
@@ -24,34 +44,17 @@ class CamVid:
 
     name = "camvid"
 
-    def __init__(self, root: Path, split: str) -> None:
-        check_split(self.name, split, SPLITS)
+    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
         self.split = split
         self.labels = load_labels("camvid")
-        images, masks = root / split, root / f"{split}annot"
-        for folder in (images, masks):
-            if not folder.is_dir():
-                raise InputError(
-                    f"{folder}: no such folder; CamVid needs {split}/ and {split}annot/ in {root}"
-                )
-        by_stem = {path.stem: path for path in images.iterdir() if not path.name.startswith(".")}
-        recordings: dict[str, list[str]] = {}
-        for stem in _listed_stems(root / f"{split}.txt") or sorted(by_stem):
-            if stem not in by_stem:
-                raise InputError(f"{images / stem}: listed in {split}.txt but missing; restore it")
-            recordings.setdefault(stem.split("_")[0], []).append(stem)
-        if not recordings:
-            raise InputError(f"{images}: holds no images; check the data folder")
-        self.videos = tuple(
-            Video(
-                name,
-                tuple(
-                    FrameRecord(name, stem, i, by_stem[stem], masks / f"{stem}.png")
-                    for i, stem in enumerate(sorted(stems))
-                ),
-            )
-            for name, stems in recordings.items()
-        )
+        self.values: MaskValues | None = None
+        self._code: ColourCode | None = None
+        if is_release(root):
+            self._code = ColourCode(load_labels("camvid-32"), grouping(self.labels))
+            self.videos = released_videos(root, split, on_missing)
+        else:
+            self.values = VALUES
+            self.videos = _videos(root, split, on_missing)
 
     def load_image(self, frame: FrameRecord) -> np.ndarray:
         assert frame.image is not None  # every frame of this data set lies on disk
@@ -59,12 +62,50 @@ class CamVid:
 
     def load_mask(self, frame: FrameRecord) -> np.ndarray:
         assert frame.mask is not None
-        mask = read_indices(frame.mask)
-        if mask.max(initial=0) > VOID:
+        if self._code is not None:
+            return self._code.read(frame.mask)
+        raw = read_indices(frame.mask)
+        if raw.max(initial=0) > VOID:
             raise InputError(
-                f"{frame.mask}: holds value {mask.max()}; the 11-class CamVid has 0..11"
+                f"{frame.mask}: holds value {raw.max()}; the 11-class CamVid has 0..11"
             )
-        return np.where(mask == VOID, IGNORE, mask).astype(np.uint8)
+        return VALUES.decode(raw)
+
+
+def grouping(labels: Labels) -> tuple[int, ...]:
+    """Which of the 11 classes each of the 31 of the release belongs to."""
+    group = {name: labels.classes.index(one) for one, names in GROUPS.items() for name in names}
+    return tuple(group[name] for name in load_labels("camvid-32").classes)
+
+
+def _videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Video, ...]:
+    check_split("camvid", split, SPLITS)
+    images, masks = root / split, root / f"{split}annot"
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder}: no such folder; CamVid needs {split}/ and {split}annot/ in {root}"
+            )
+    by_stem = {path.stem: path for path in images.iterdir() if not path.name.startswith(".")}
+    recordings: dict[str, list[str]] = {}
+    for stem in _listed_stems(root / f"{split}.txt") or sorted(by_stem):
+        if stem in by_stem:
+            recordings.setdefault(stem.split("_")[0], []).append(stem)
+        else:
+            error = f"{images / stem}: listed in {split}.txt but missing; restore it"
+            on_missing(InputError(error))
+    if not recordings:
+        raise InputError(f"{images}: holds no images; check the data folder")
+    return tuple(
+        Video(
+            name,
+            tuple(
+                FrameRecord(name, stem, i, by_stem[stem], masks / f"{stem}.png")
+                for i, stem in enumerate(sorted(stems))
+            ),
+        )
+        for name, stems in recordings.items()
+    )
 
 
 def _listed_stems(path: Path) -> list[str]:

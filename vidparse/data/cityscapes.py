@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
+from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
 from vidparse.data.splits import check_split, sorted_files
+from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
@@ -18,6 +19,8 @@ TRAIN_IDS = {
     7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,
     26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18,
 }  # fmt: skip
+# Ids run from 0 to 33; license plates are -1, which an 8-bit PNG stores as 255.
+VALUES = mask_values(TRAIN_IDS, void=(*range(34), 255))
 _FRAME = re.compile(r"(?P<city>[a-z-]+)_(?P<sequence>\d{6})_(?P<frame>\d{6})_leftImg8bit")
 
 
@@ -33,21 +36,20 @@ class Cityscapes:
 
     name = "cityscapes"
 
-    def __init__(self, root: Path, split: str) -> None:
+    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
         check_split(self.name, split, SPLITS)
         self.split = split
         self.labels = load_labels("cityscapes")
+        self.values: MaskValues | None = VALUES
         folders = [root / name / split for name in ("leftImg8bit_sequence", "leftImg8bit")]
         folder = next((path for path in folders if path.is_dir()), None)
         if folder is None:
             raise InputError(f"{folders[1]}: no such folder; point --data at Cityscapes")
         videos: list[Video] = []
         for city in sorted(path for path in folder.iterdir() if path.is_dir()):
-            videos += _snippets(city, root / "gtFine" / split / city.name)
+            masks = root / "gtFine" / split / city.name
+            videos += [_snippet(run, masks) for run in snippets(city)]
         self.videos = tuple(videos)
-        table = np.full(256, IGNORE, np.uint8)
-        table[list(TRAIN_IDS)] = list(TRAIN_IDS.values())
-        self._train_ids = table
 
     def load_image(self, frame: FrameRecord) -> np.ndarray:
         assert frame.image is not None  # every frame of this data set lies on disk
@@ -55,11 +57,13 @@ class Cityscapes:
 
     def load_mask(self, frame: FrameRecord) -> np.ndarray:
         assert frame.mask is not None
-        return self._train_ids[read_indices(frame.mask).astype(np.uint8)]
+        return VALUES.decode(read_indices(frame.mask))
 
 
-def _snippets(images: Path, masks: Path) -> list[Video]:
-    """Runs of consecutive frame numbers of one city; a gap begins the next snippet."""
+def snippets(images: Path) -> list[list[tuple[int, Path]]]:
+    """Pictures of a folder in runs of consecutive frame numbers, at most 30, each number with its
+    path; a gap begins the next snippet.
+    """
     runs: list[list[tuple[int, Path]]] = []
     last = ("", -2)
     for path in sorted_files(images, (".png", ".jpg")):
@@ -71,7 +75,7 @@ def _snippets(images: Path, masks: Path) -> list[Video]:
             runs.append([])
         runs[-1].append((here[1], path))
         last = here
-    return [_snippet(run, masks) for run in runs]
+    return runs
 
 
 def _snippet(run: list[tuple[int, Path]], masks: Path) -> Video:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import cv2
 import numpy as np
 from PIL import Image as Pillow
 
+from vidparse.data.values import MaskValues
 from vidparse.errors import InputError
 from vidparse.labels import Labels
+from vidparse.panoptic import PanopticMap
 
-IGNORE = 255  # training id of pixels that count for nothing
+# What Pillow raises when a file is damaged, or claims to be enormous.
+PILLOW_ERRORS = (OSError, SyntaxError, ValueError, struct.error, Pillow.DecompressionBombError)
+OnMissing = Callable[[InputError], None]  # told of each listed thing that is not there
+
+
+def refuse(error: InputError) -> None:
+    """The usual `OnMissing`: the first thing missing is one too many."""
+    raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,43 @@ class Dataset(Protocol):
         ...
 
 
+class DatasetOpener(Protocol):
+    """How a data set in a folder is opened: its class."""
+
+    def __call__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
+        """A split; what `on_missing` lets pass is left out.
+
+        Raises:
+            InputError: the folder is not laid out like it.
+        """
+        ...
+
+
+@runtime_checkable
+class PanopticDataset(Dataset, Protocol):
+    """A data set that tells objects apart."""
+
+    def load_panoptic(self, frame: FrameRecord) -> PanopticMap:
+        """Segments of a labelled frame; an id is one object for the whole video.
+
+        Raises:
+            InputError: damaged, or the picture disagrees with its json; the file is named.
+        """
+        ...
+
+
+@runtime_checkable
+class IndexDataset(Dataset, Protocol):
+    """A data set whose masks store one number a pixel."""
+
+    values: MaskValues | None  # None where this copy of it stores colours instead
+
+
+def is_panoptic(dataset: Dataset) -> TypeGuard[PanopticDataset]:
+    """Whether a data set tells objects apart."""
+    return isinstance(dataset, PanopticDataset)
+
+
 def labelled_frames(dataset: Dataset) -> list[FrameRecord]:
     """Every frame of the split that has a mask."""
     return [frame for video in dataset.videos for frame in video.frames if frame.labelled]
@@ -87,10 +135,10 @@ def read_indices(path: Path) -> np.ndarray:
                     f"{path}: a mask of mode {picture.mode}, not of class indices; "
                     "convert it to one channel"
                 )
-            return np.asarray(picture)
+            return np.asarray(picture, np.uint8 if picture.mode == "1" else None)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the data folder") from error
-    except OSError as error:
+    except PILLOW_ERRORS as error:
         raise InputError(f"{path}: damaged mask: {error}; replace or remove it") from error
 
 

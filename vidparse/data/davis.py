@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import FrameRecord, read_indices, read_rgb
-from vidparse.data.splits import paired_video
+from vidparse.data.dataset import FrameRecord, OnMissing, read_indices, read_rgb, refuse
+from vidparse.data.splits import paired_videos
+from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
+
+VALUES = mask_values({raw: int(raw > 0) for raw in range(256)})
 
 
 class Davis:
@@ -23,14 +26,15 @@ class Davis:
 
     name = "davis"
 
-    def __init__(self, root: Path, split: str) -> None:
+    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
         self.split = split
         self.labels = load_labels("davis")
         images, masks = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
         if not images.is_dir():
             raise InputError(f"{images}: no such folder; point --data at DAVIS")
-        self.videos = tuple(
-            paired_video(name, images / name, masks / name) for name in _names(root, images, split)
+        self.values: MaskValues | None = VALUES
+        self.videos = paired_videos(
+            _names(root, images, split), lambda name: (images / name, masks / name), on_missing
         )
 
     def load_image(self, frame: FrameRecord) -> np.ndarray:
@@ -39,7 +43,7 @@ class Davis:
 
     def load_mask(self, frame: FrameRecord) -> np.ndarray:
         assert frame.mask is not None
-        return (read_indices(frame.mask) > 0).astype(np.uint8)
+        return VALUES.decode(read_indices(frame.mask))
 
 
 def _names(root: Path, images: Path, split: str) -> list[str]:

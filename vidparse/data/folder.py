@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
+from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
 from vidparse.data.splits import paired_frames
+from vidparse.data.values import IGNORE, MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import Labels, labels_from_json
 
@@ -26,12 +27,15 @@ class PlainFolder:
 
     name = "folder"
 
-    def __init__(self, root: Path, split: str) -> None:
+    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
         self.split = split
         base = root / split if (root / split / "images").is_dir() else root
         if not (base / "images").is_dir():
             raise InputError(f"{base / 'images'}: no such folder; put the frames there")
         self.labels = _labels(root / "labels.json")
+        self.values: MaskValues | None = mask_values(
+            {i: i for i in range(len(self.labels))}, void=(IGNORE,), strict=True
+        )
         images, masks = base / "images", base / "masks"
         subfolders = sorted(path for path in images.iterdir() if path.is_dir())
         pairs = [(path, masks / path.name) for path in subfolders] or [(images, masks)]
@@ -47,20 +51,24 @@ class PlainFolder:
 
     def load_mask(self, frame: FrameRecord) -> np.ndarray:
         assert frame.mask is not None
-        mask = read_indices(frame.mask)
-        stray = (mask >= len(self.labels)) & (mask != IGNORE)
-        if stray.any():
+        assert self.values is not None
+        raw = read_indices(frame.mask)
+        strays = self.values.strays(self.values.counts(raw))
+        if strays:
             raise InputError(
-                f"{frame.mask}: holds value {int(mask[stray][0])}; labels.json has "
+                f"{frame.mask}: holds value {min(strays)}; labels.json has "
                 f"0..{len(self.labels) - 1} and {IGNORE} is void"
             )
-        return mask.astype(np.uint8)
+        return self.values.decode(raw)
 
 
 def _labels(path: Path) -> Labels:
     try:
-        return labels_from_json(json.loads(path.read_text(encoding="utf-8")))
+        labels = labels_from_json(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; write one with the class names") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a label file ({error}); see vidparse/labels") from error
+    if len(labels) > IGNORE:
+        raise InputError(f"{path}: {len(labels)} classes; masks of 8 bits hold {IGNORE} at most")
+    return labels

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import IGNORE, FrameRecord, Video, read_indices, read_rgb
+from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
 from vidparse.data.splits import check_split, sorted_files
+from vidparse.data.values import IGNORE, MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
 SPLITS = ("train", "val", "test")
+VALUES = mask_values({raw: raw for raw in range(7)}, void=(IGNORE,))
 
 
 class IddLite:
@@ -25,10 +27,11 @@ class IddLite:
 
     name = "idd-lite"
 
-    def __init__(self, root: Path, split: str) -> None:
+    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
         check_split(self.name, split, SPLITS)
         self.split = split
         self.labels = load_labels("idd-lite")
+        self.values: MaskValues | None = VALUES
         images = root / "leftImg8bit" / split
         if not images.is_dir():
             raise InputError(f"{images}: no such folder; point --data at IDD-Lite")
@@ -41,8 +44,7 @@ class IddLite:
 
     def load_mask(self, frame: FrameRecord) -> np.ndarray:
         assert frame.mask is not None
-        mask = read_indices(frame.mask)
-        return np.where(mask < len(self.labels), mask, IGNORE).astype(np.uint8)
+        return VALUES.decode(read_indices(frame.mask))
 
 
 def _drive(images: Path, masks: Path) -> Video:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from vidparse.data.dataset import FrameRecord, Video
+from vidparse.data.dataset import FrameRecord, OnMissing, Video
 from vidparse.errors import InputError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -65,3 +65,22 @@ def paired_video(video: str, images: Path, masks: Path) -> Video:
     if not frames:
         raise InputError(f"{images}: holds no images for {video}; fetch them again")
     return Video(video, frames)
+
+
+def paired_videos(
+    names: Iterable[str],
+    folders: Callable[[str], tuple[Path, Path]],
+    on_missing: OnMissing,
+) -> tuple[Video, ...]:
+    """Videos by name, less those without images, which `on_missing` is told of.
+
+    Args:
+        folders: of the images and of the masks of a video.
+    """
+    videos = []
+    for name in names:
+        try:
+            videos.append(paired_video(name, *folders(name)))
+        except InputError as error:
+            on_missing(error)
+    return tuple(videos)

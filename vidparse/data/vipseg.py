@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import IGNORE, FrameRecord, read_indices, read_rgb
-from vidparse.data.splits import paired_video, read_split
+from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
+from vidparse.data.segments import load_segments
+from vidparse.data.splits import check_split, paired_videos, read_split
+from vidparse.data.values import IGNORE, MaskValues
 from vidparse.errors import InputError
 from vidparse.labels import Labels, load_labels
+from vidparse.panoptic import FrameSegments, PanopticMap, read_video_segments
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
@@ -18,57 +21,146 @@ _STUFF_LIMIT = 125  # raw values below it are a bare category, from it on catego
 
 
 class VipSeg:
-    """One split of the original layout: imgs/<video>/*.jpg, panomasks/<video>/*.png (16 bits).
+    """One split, in the original layout or the 720p conversion.
 
-    The 720p conversion (images/) is read alike. `load_mask` gives training ids; `load_panoptic`
-    gives categories and instances.
+    Original: imgs/<video>/*.jpg and panomasks/<video>/*.png (16 bits). Segment ids are the stored
+    values, so they are the same object through the video; the format itself has room for 100
+    instances of a category. Values that name no class, or an instance of stuff (200 occurs), are
+    void.
+
+    720p: images/, panomasksRGB/ and panoptic_gt_VIPSeg_{split}.json or panoptic_gt_VIPSeg.json;
+    ids, categories and areas are theirs. Without them panomasks/ is read as above. Videos are those
+    of {split}.txt, or without it those of the split's own json.
 
     Raises:
-        InputError: the folder is not laid out like this, or a listed video is missing.
+        InputError: the folder is not laid out like this, a listed video is missing, or the json
+            and the folders do not name the same frames.
     """
 
     name = "vipseg"
 
-    def __init__(self, root: Path, split: str) -> None:
+    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
+        check_split(self.name, split, SPLITS)
         self.split = split
         self.labels = load_labels("vspw")
         folders = [root / name for name in ("imgs", "images") if (root / name).is_dir()]
         if not folders:
             raise InputError(f"{root}: has neither imgs/ nor images/; point --data at VIPSeg")
-        self.videos = tuple(
-            paired_video(name, folders[0] / name, root / "panomasks" / name)
-            for name in read_split(root, split, SPLITS)
+        self._record = panoptic_json(root, split)
+        listed = read_video_segments(self._record) if self._record else {}
+        masks = root / ("panomasksRGB" if self._record else "panomasks")
+        if (
+            self._record
+            and not (root / f"{split}.txt").is_file()
+            and self._record.stem.endswith(split)
+        ):
+            names = list(listed)
+        else:
+            names = read_split(root, split, SPLITS)
+        coloured = any((root / "panomasksRGB" / name).is_dir() for name in names)
+        if coloured and not masks.is_dir():
+            raise InputError(
+                f"{root / 'panomasksRGB'}: needs panoptic_gt_VIPSeg_{split}.json beside it, which "
+                "says what the ids are; make it, or add panomasks/"
+            )
+        self.videos = paired_videos(
+            names, lambda name: (folders[0] / name, masks / name), on_missing
         )
+        self.values: MaskValues | None = None if self._record else values_of(self.labels)
+        self._segments: dict[tuple[str, str], FrameSegments] = {}
+        for video in self.videos if self._record else ():
+            self._hold_against(listed.get(video.name, ()), video, on_missing)
+        self._warned: set[str] = set()
+
+    def _hold_against(
+        self, listed: tuple[FrameSegments, ...], video: Video, on_missing: OnMissing
+    ) -> None:
+        """Keep what the json says of a video, which must be about the frames that have masks."""
+        assert self._record is not None
+        rows = {row.stem: row for row in listed}
+        for frame in video.frames:
+            if frame.stem in rows:
+                if not frame.labelled:
+                    on_missing(
+                        InputError(f"{frame}: {self._record.name} lists it, but it has no mask")
+                    )
+                self._segments[video.name, frame.stem] = rows.pop(frame.stem)
+            elif frame.labelled:
+                on_missing(
+                    InputError(
+                        f"{frame.mask}: {self._record.name} does not list it; make the json again"
+                    )
+                )
+        for stem in rows:
+            on_missing(
+                InputError(
+                    f"{self._record}: lists frame {stem} of {video.name}, which has no image; "
+                    "fetch it again"
+                )
+            )
 
     def load_image(self, frame: FrameRecord) -> np.ndarray:
         assert frame.image is not None  # every frame of this data set lies on disk
         return read_rgb(frame.image)
 
     def load_mask(self, frame: FrameRecord) -> np.ndarray:
-        return self.load_panoptic(frame)[0]
-
-    def load_panoptic(self, frame: FrameRecord) -> tuple[np.ndarray, np.ndarray]:
-        """Training ids uint8 (H, W), and instance numbers int32 (H, W): 0 none, else 1 + stored."""
+        if self.values is None:
+            return self.load_panoptic(frame).classes(IGNORE)
         assert frame.mask is not None
-        return split_panomask(read_indices(frame.mask), self.labels, str(frame.mask))
+        return self.values.decode(read_indices(frame.mask))
+
+    def load_panoptic(self, frame: FrameRecord) -> PanopticMap:
+        """Segments of a labelled frame, in order of id; nothing is a crowd in the original."""
+        assert frame.mask is not None
+        if self._record is not None:
+            listed = self._segments.get((frame.video, frame.stem))
+            if listed is None:
+                raise InputError(
+                    f"{frame.mask}: {self._record.name} does not list it; make the json again"
+                )
+            return load_segments(frame.mask, listed, classes=len(self.labels), record=self._record)
+        assert self.values is not None
+        raw = read_indices(frame.mask)
+        counts = self.values.counts(raw)
+        strays = self.values.strays(counts)
+        if strays and frame.video not in self._warned:
+            self._warned.add(frame.video)
+            log.warning("%s: value %d is no class; taken as void", frame.mask, min(strays))
+        return panomask_segments(raw, counts, self.values)
 
 
-def split_panomask(raw: np.ndarray, labels: Labels, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Raw panomask values to (training ids uint8, instance numbers int32, 0 = none).
+def panoptic_json(root: Path, split: str) -> Path | None:
+    """The json of the 720p conversion, where both it and its pictures are there."""
+    names = (f"panoptic_gt_VIPSeg_{split}.json", "panoptic_gt_VIPSeg.json")
+    found = [root / name for name in names if (root / name).is_file()]
+    return found[0] if found and (root / "panomasksRGB").is_dir() else None
 
-    A value below 125 is a bare raw category (0 void); otherwise category * 100 + instance. Values
-    that name no class, or an instance of stuff (200 occurs), become void.
+
+def values_of(labels: Labels) -> MaskValues:
+    """What the 16-bit values of a panomask mean.
+
+    A value below 125 is a bare raw category (0 void, 1..124), of stuff or of a thing without
+    number; otherwise it is category * 100 + instance, of things alone.
     """
-    raw = raw.astype(np.int64)
-    bare = raw < _STUFF_LIMIT
-    category = np.where(bare, raw, raw // 100) - 1
-    is_thing = np.zeros(len(labels) + 1, bool)
-    is_thing[list(labels.things)] = True
-    known = (category >= 0) & (category < len(labels))
-    wrong = ~bare & ~(known & is_thing[np.where(known, category, len(labels))])
-    if wrong.any():
-        log.warning("%s: value %d is no class; taken as void", name, int(raw[wrong][0]))
-    good = known & ~wrong
-    ids = np.where(good, category, IGNORE).astype(np.uint8)
-    instances = np.where(good & ~bare, raw % 100 + 1, 0).astype(np.int32)
-    return ids, instances
+    table, known = np.full(1 << 16, IGNORE, np.uint8), np.zeros(1 << 16, bool)
+    known[0] = True
+    for category in range(len(labels)):
+        raw = [category + 1]
+        if category in labels.things:
+            raw += range(max(_STUFF_LIMIT, 100 * (category + 1)), 100 * (category + 2))
+        table[raw], known[raw] = category, True
+    return MaskValues(table, known, strict=False)
+
+
+def panomask_segments(raw: np.ndarray, counts: np.ndarray, values: MaskValues) -> PanopticMap:
+    """Segments of a panomask (H, W): ids are its values, what is no class is void.
+
+    Args:
+        counts: pixels of each value, as `values.counts(raw)` gives.
+    """
+    size = len(values.table)
+    present = np.flatnonzero((counts[:size] > 0) & (values.table != IGNORE))  # (N,), ascending
+    ids = np.zeros(len(counts), np.int64)
+    ids[present] = present
+    rows = np.stack([present, values.table[present], np.zeros_like(present)], axis=1)  # (N, 3)
+    return PanopticMap(np.take(ids, raw, mode="clip"), rows.astype(np.int64))

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import IGNORE, FrameRecord, read_indices, read_rgb
-from vidparse.data.splits import paired_video, read_split
+from vidparse.data.dataset import FrameRecord, OnMissing, read_indices, read_rgb, refuse
+from vidparse.data.splits import paired_videos, read_split
+from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
 SPLITS = ("train", "val", "test")
+VALUES = mask_values({raw: raw - 1 for raw in range(1, 125)}, void=(0, 255))
 
 
 class Vspw:
@@ -27,14 +29,17 @@ class Vspw:
 
     name = "vspw"
 
-    def __init__(self, root: Path, split: str) -> None:
+    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
         self.split = split
         self.labels = load_labels("vspw")
-        if not (root / "data").is_dir():
-            raise InputError(f"{root / 'data'}: no such folder; VSPW keeps its videos there")
-        self.videos = tuple(
-            paired_video(name, root / "data" / name / "origin", root / "data" / name / "mask")
-            for name in read_split(root, split, SPLITS)
+        self.values: MaskValues | None = VALUES
+        data = root / "data"
+        if not data.is_dir():
+            raise InputError(f"{data}: no such folder; VSPW keeps its videos there")
+        self.videos = paired_videos(
+            read_split(root, split, SPLITS),
+            lambda name: (data / name / "origin", data / name / "mask"),
+            on_missing,
         )
 
     def load_image(self, frame: FrameRecord) -> np.ndarray:
@@ -43,9 +48,4 @@ class Vspw:
 
     def load_mask(self, frame: FrameRecord) -> np.ndarray:
         assert frame.mask is not None
-        return raw_to_training(read_indices(frame.mask), len(self.labels))
-
-
-def raw_to_training(raw: np.ndarray, classes: int) -> np.ndarray:
-    """Raw mask values to uint8 training ids: 1..K become 0..K-1, everything else IGNORE."""
-    return np.where((raw >= 1) & (raw <= classes), raw - 1, IGNORE).astype(np.uint8)
+        return VALUES.decode(read_indices(frame.mask))

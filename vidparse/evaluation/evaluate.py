@@ -1,112 +1,191 @@
-"""Score a model on a labelled split, through the very session that `segment` uses."""
+"""Score models and predictions on a labelled split: every video once, frame by frame."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-from vidparse.data import IGNORE, Dataset, FrameRecord, labelled_frames
-from vidparse.errors import Interrupted, UsageError
-from vidparse.evaluation.confusion import ConfusionMatrix, SemanticScores
-from vidparse.frame import Frame
-from vidparse.image import Rgb
-from vidparse.inference import Runner, Session
+from vidparse.data import Dataset, FrameRecord, Video, is_panoptic
+from vidparse.errors import InputError, Interrupted
+from vidparse.evaluation.diagnostics import Diagnostics
+from vidparse.evaluation.entries import Entry, Said
+from vidparse.evaluation.metrics.measures import make_measures
+from vidparse.evaluation.plan import EvaluationOptions, Plan, make_plan, video_key
+from vidparse.evaluation.result import Evaluation
+from vidparse.evaluation.store import Store, default_store
+from vidparse.evaluation.tally import Loaded, Tally
+from vidparse.flow import FlowSource
 from vidparse.inference.stages import in_thread
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Scores of one model on one split."""
+class Saver(Protocol):
+    """Who keeps predictions as they are made, video by video."""
 
-    dataset: str
-    split: str
-    frames: int
-    seconds: float
-    classes: tuple[str, ...]
-    scores: SemanticScores
+    def begin(self, video: Video, size_hw: tuple[int, int]) -> None: ...
+    def write(self, frame: FrameRecord, image: np.ndarray, said: Said) -> None: ...
+    def end(self, *, keep: bool) -> None: ...
 
 
 def evaluate(
-    runner: Runner,
     dataset: Dataset,
+    entries: Sequence[Entry],
+    options: EvaluationOptions | None = None,
     *,
-    size: int | tuple[int, int] | None = None,
+    saver: Saver | None = None,
     on_frame: Callable[[int, int], None] = lambda done, total: None,
     stop: threading.Event | None = None,
 ) -> Evaluation:
-    """mIoU and its kin over every labelled frame, at the size of its labels.
+    """Scores of every entry over the labelled frames of a split.
+
+    Images, masks and flow are read or made once a frame, however many entries there are; nothing is
+    held but the current frame, and counts. Unless told otherwise an interrupted evaluation goes on
+    from its last complete video when it is started again.
+
+    Args:
+        saver: gets the predictions of every frame, labelled or not; a split without labels will do.
+        on_frame: told how many frames are done, of how many.
+        stop: set it to end early.
 
     Raises:
-        UsageError: the model speaks of other classes than the data set.
+        UsageError: an entry has other classes, or a measure can not be had from this data.
+        InputError: an image, mask or prediction is damaged or missing; the file is named.
         Interrupted: `stop` was set.
-        InputError: an image or mask is damaged; the file is named.
     """
-    labels = runner.description.labels
-    if labels.classes != dataset.labels.classes:
-        raise UsageError(
-            f"model labels '{labels.name}' ({len(labels)} classes) are not those of "
-            f"{dataset.name} ({len(dataset.labels)}); choose a model trained for it"
-        )
+    options, stop = options or EvaluationOptions(), stop or threading.Event()
     cv2.setNumThreads(1)
-    stop = stop or threading.Event()
-    session = Session(runner, size=size)
-    matrix = ConfusionMatrix(len(labels), ignore=IGNORE)
-    total = len(labelled_frames(dataset))
-    done, start = 0, time.perf_counter()
-    for video in dataset.videos:
-        session.reset()
-        loaded = in_thread(
-            _load(dataset, video.frames), name="data", stuck=threading.Event(), halt=stop
+    plan = make_plan(dataset, entries, options, saving=saver is not None)
+    tallies = [
+        Tally(
+            entry,
+            make_measures(plan.metrics, dataset.labels, windows=options.windows),
+            Diagnostics(dataset.labels) if options.diagnostics else None,
         )
-        with closing(loaded) as frames:
-            for frame, mask in frames:
-                (prediction,) = session.step(frame)
-                if mask is not None:
-                    matrix.update(mask, prediction.ids)
-                    done += 1
-                    on_frame(done, total)
-                if stop.is_set():
-                    break
+        for entry in entries
+    ]
+    store = default_store(plan.key) if options.resume and saver is None else Store(None)
+    done, resumed, start = 0, 0, time.perf_counter()
+    for video, frames in plan.videos:
+        keys = {id(tally): video_key(tally.entry, video, frames) for tally in tallies}
+        pending = []
+        for tally in tallies:
+            record = store.read(keys[id(tally)])
+            if record is None:
+                pending.append(tally)
+            else:
+                tally.take(video.name, record)
+                resumed += 1
+        steps = _ask(dataset, plan, video, frames, pending, saver, stop)
+        for count in steps if pending else ():
+            on_frame(done + count, plan.frames)
         if stop.is_set():
-            raise Interrupted(f"eval: stopped after {done} of {total} frames")
-    seconds = time.perf_counter() - start
-    return Evaluation(dataset.name, dataset.split, done, seconds, labels.classes, matrix.compute())
+            hint = "the same command goes on from its last video" if store.folder else "begin anew"
+            raise Interrupted(f"eval: stopped after {done} of {plan.frames} frames; {hint}")
+        done += len(frames)
+        on_frame(done, plan.frames)
+        for tally in pending:
+            record = tally.end_video()
+            store.write(keys[id(tally)], record)
+            tally.take(video.name, record)
+    store.clear()
+    return Evaluation(
+        dataset=dataset.name,
+        split=dataset.split,
+        labels=dataset.labels,
+        metrics=plan.metrics,
+        frames=plan.labelled,
+        videos=len(plan.videos),
+        resumed=resumed,
+        seconds=time.perf_counter() - start,
+        flow=plan.flow.name if plan.flow else None,
+        entries=tuple(tally.result(bootstrap=options.bootstrap) for tally in tallies),
+        notes=_notes(plan, options),
+    )
+
+
+def _notes(plan: Plan, options: EvaluationOptions) -> tuple[str, ...]:
+    """What a reader of the scores must know."""
+    notes = []
+    if options.bootstrap and len(plan.videos) < 2:
+        notes.append("Intervals need two videos or more; there is one.")
+    if options.max_videos is not None:
+        notes.append(f"Only the first {len(plan.videos)} videos of the split.")
+    return tuple(notes)
+
+
+def _ask(
+    dataset: Dataset,
+    plan: Plan,
+    video: Video,
+    frames: Sequence[FrameRecord],
+    tallies: Sequence[Tally],
+    saver: Saver | None,
+    stop: threading.Event,
+) -> Iterator[int]:
+    """Put one video to every entry; yields the number of frames done, ends early at `stop`."""
+    loading = in_thread(
+        _load(dataset, plan, video, frames), name="data", stuck=threading.Event(), halt=stop
+    )
+    for tally in tallies:
+        tally.entry.begin(video)
+    saving = whole = False
+    try:
+        with closing(loading) as stream:
+            for count, loaded in enumerate(stream, start=1):
+                if saver is not None and not saving:
+                    assert loaded.image is not None  # the plan asks for images when saving
+                    saver.begin(video, loaded.image.shape[:2])
+                    saving = True
+                for tally in tallies:
+                    _save(saver, tally.ask(loaded))
+                yield count
+                if stop.is_set():
+                    return
+        for tally in tallies:
+            _save(saver, tally.finish())
+        whole = True
+    finally:
+        if saver is not None and saving:
+            saver.end(keep=whole)
 
 
 def _load(
-    dataset: Dataset, frames: tuple[FrameRecord, ...]
-) -> Iterator[tuple[Frame, np.ndarray | None]]:
-    for record in frames:
-        mask = dataset.load_mask(record) if record.labelled else None
-        image = Rgb(dataset.load_image(record))
-        yield Frame(record.index, record.index, image, name=record.stem), mask
+    dataset: Dataset, plan: Plan, video: Video, frames: Sequence[FrameRecord]
+) -> Iterator[Loaded]:
+    """Everything about each frame but the answers; runs in a thread of its own."""
+    before: Loaded | None = None
+    for frame in frames:
+        image = dataset.load_image(frame) if plan.images else None
+        truth = objects = None
+        if frame.labelled and plan.objects and is_panoptic(dataset):
+            objects = dataset.load_panoptic(frame)
+            truth = objects.classes(dataset.labels.void)
+        elif frame.labelled:
+            truth = dataset.load_mask(frame)
+        loaded = Loaded(frame, image, truth, objects)
+        yield replace(loaded, flow=_flow(plan.flow, video, before, loaded))
+        before = loaded
 
 
-def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
-    """Plain values for `--json`; NaN becomes null."""
+def _flow(
+    source: FlowSource | None, video: Video, before: Loaded | None, now: Loaded
+) -> np.ndarray | None:
+    """Flow from the frame before; None at the start, and where a frame is missing between."""
+    if source is None or before is None or now.frame.index != before.frame.index + 1:
+        return None
+    assert before.image is not None and now.image is not None
+    if before.image.shape != now.image.shape:
+        raise InputError(f"{now.frame}: differs in size from {before.frame}; check the data folder")
+    return source.between(before.image, now.image, video=video.name, stem=before.frame.stem)
 
-    def plain(value: float) -> float | None:
-        return None if np.isnan(value) else round(float(value), 6)
 
-    scores = evaluation.scores
-    return {
-        "dataset": evaluation.dataset,
-        "split": evaluation.split,
-        "frames": evaluation.frames,
-        "seconds": round(evaluation.seconds, 2),
-        "miou": plain(scores.miou),
-        "wiou": plain(scores.wiou),
-        "pixel_accuracy": plain(scores.pixel_accuracy),
-        "mean_accuracy": plain(scores.mean_accuracy),
-        "per_class": {
-            name: plain(value)
-            for name, value in zip(evaluation.classes, scores.per_class, strict=True)
-        },
-    }
+def _save(saver: Saver | None, answers: Sequence[tuple[Loaded, Said]]) -> None:
+    for loaded, said in answers if saver is not None else ():
+        assert loaded.image is not None and saver is not None
+        saver.write(loaded.frame, loaded.image, said)

@@ -30,6 +30,7 @@ class Runner(Protocol):
     backend: str  # "torch" or "onnx"
     device: str  # where it really runs, read back from the framework
     precision: str  # what it really computes in
+    remembers: bool  # whether the network's answer depends on the frames before
 
     def run(self, clip: np.ndarray) -> np.ndarray:
         """float32 (1, 3, H, W) -> float32 scores (K, h, w)."""
@@ -83,18 +84,43 @@ class OnnxRunner:
         self.device = str(device)
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.description = describe(path, metadata, file_sha256(path))
+        self.remembers = bool(self.description.state)
+        self._place = (device.kind, device.index)
+        self._state: list[Any] = []  # OrtValues; they stay on the device from frame to frame
+        self._ort = ort
 
     def run(self, clip: np.ndarray) -> np.ndarray:
         try:
-            (scores,) = self._session.run(["logits"], {"clip": clip})
+            return self._run(clip)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
                 raise _out_of_memory(self.device, clip) from error
             raise
-        return scores[0]
+
+    def _run(self, clip: np.ndarray) -> np.ndarray:
+        if not self.remembers:
+            (scores,) = self._session.run(["logits"], {"clip": clip})
+            return scores[0]
+        tensors = self.description.state
+        if not self._state:
+            self._state = [
+                self._ort.OrtValue.ortvalue_from_numpy(
+                    np.zeros(tensor.full_shape(clip.shape[2:]), np.float32), *self._place
+                )
+                for tensor in tensors
+            ]
+        binding = self._session.io_binding()
+        binding.bind_cpu_input("clip", clip)
+        binding.bind_output("logits")
+        for tensor, value in zip(tensors, self._state, strict=True):
+            binding.bind_ortvalue_input(tensor.name, value)
+            binding.bind_output(f"{tensor.name}_next", *self._place)
+        self._session.run_with_iobinding(binding)
+        scores, *self._state = binding.get_outputs()
+        return scores.numpy()[0]
 
     def reset(self) -> None:
-        """Per-frame networks remember nothing."""
+        self._state = []
 
 
 class TorchRunner:
@@ -123,6 +149,7 @@ class TorchRunner:
         network: Any = load_network(description)  # torch's stubs miss memory_format
         self._network = network.to(self._device, memory_format=torch.channels_last)
         self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        self.remembers = bool(network.state_tensors)
         self._state: tuple[torch.Tensor, ...] | None = None
 
     def run(self, clip: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from vidparse.frame import Frame, Prediction
+from vidparse.inference.cuts import DEFAULT_THRESHOLD, CutDetector
 from vidparse.inference.preprocess import network_size, to_clip
 from vidparse.inference.runners import Runner
 from vidparse.inference.upsample import upsample_argmax
@@ -24,6 +25,7 @@ class Prepared:
 
     frame: Frame
     clip: np.ndarray
+    begins_shot: bool = False  # the network must forget what came before
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Session:
         size: short side or exact (h, w) of the network's input; None: what it was trained at.
         classes: only these ids are kept, the rest becomes void; None keeps all.
         sample_aspect_ratio: of the video, so that the network sees undistorted pictures.
+        cut: threshold of the :class:`CutDetector` that makes a network with a memory forget at hard
+            cuts; None: it never forgets within a video.
     """
 
     def __init__(
@@ -51,8 +55,10 @@ class Session:
         size: int | tuple[int, int] | None = None,
         classes: tuple[int, ...] | None = None,
         sample_aspect_ratio: Fraction = Fraction(1),
+        cut: float | None = DEFAULT_THRESHOLD,
     ) -> None:
         self._runner = runner
+        self._cuts = CutDetector(cut) if cut is not None and runner.remembers else None
         self._size = size or runner.description.preprocess.short_side
         self._sample_aspect_ratio = sample_aspect_ratio
         self.labels: Labels = runner.description.labels
@@ -66,10 +72,16 @@ class Session:
 
     def prepare(self, frame: Frame) -> Prepared:
         size_hw = self.input_size(frame.image.size_hw)
-        clip = to_clip(frame.image, size_hw, self._runner.description.preprocess)
-        return Prepared(frame, clip)
+        preprocess = self._runner.description.preprocess
+        clip = to_clip(frame.image, size_hw, preprocess)
+        if self._cuts is None:
+            return Prepared(frame, clip)
+        green = clip[0, 1] * preprocess.std[1] + preprocess.mean[1]
+        return Prepared(frame, clip, self._cuts.is_cut(green))
 
     def infer(self, prepared: Prepared) -> Scored:
+        if prepared.begins_shot:
+            self._runner.reset()
         return Scored(prepared.frame, self._runner.run(prepared.clip))
 
     def finish(self, scored: Scored) -> Prediction:
@@ -89,8 +101,10 @@ class Session:
         return []
 
     def reset(self) -> None:
-        """A new video or a scene cut: forget the past."""
+        """A new video: forget the past."""
         self._runner.reset()
+        if self._cuts is not None:
+            self._cuts.reset()
 
 
 def _keep_table(labels: Labels, classes: tuple[int, ...] | None) -> np.ndarray | None:

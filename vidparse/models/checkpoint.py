@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidparse.errors import ModelError
 from vidparse.labels import Labels, labels_from_json, labels_to_json
+from vidparse.models.state import StateTensor
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,6 +42,7 @@ class Description:
     labels: Labels
     preprocess: Preprocess
     training: dict[str, Any]  # recipe, data, scores: for people
+    state: tuple[StateTensor, ...] = ()  # in ONNX files, whose graph has it as inputs and outputs
 
 
 def file_sha256(path: Path) -> str:
@@ -56,9 +58,10 @@ def metadata_of(
     labels: Labels,
     preprocess: Preprocess,
     training: Mapping[str, Any],
+    state: Sequence[StateTensor] = (),
 ) -> dict[str, str]:
     """The string table that safetensors and ONNX files carry."""
-    record = {
+    record: dict[str, Any] = {
         "format": FORMAT,
         "arch": arch,
         "config": dict(config),
@@ -66,6 +69,8 @@ def metadata_of(
         "preprocess": asdict(preprocess),
         "training": dict(training),
     }
+    if state:
+        record["state"] = [asdict(tensor) for tensor in state]
     return {"vidparse": json.dumps(record, sort_keys=True)}
 
 
@@ -92,6 +97,10 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
             labels=labels_from_json(record["labels"]),
             preprocess=Preprocess(facts["short_side"], tuple(facts["mean"]), tuple(facts["std"])),
             training=record["training"],
+            state=tuple(
+                StateTensor(tensor["name"], tuple(tensor["shape"]), tensor["stride"])
+                for tensor in record.get("state", ())
+            ),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: damaged description ({error}); fetch it again") from error

@@ -7,10 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def conv_bn_relu(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:
-    """Bias-free convolution that keeps its input's size, batch norm, ReLU."""
+def conv_bn_relu(
+    channels_in: int, channels_out: int, kernel: int, *, dilation: int = 1, bias: bool = False
+) -> nn.Sequential:
+    """Convolution that keeps its input's size, batch norm, ReLU."""
+    padding = dilation * (kernel // 2)
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=False),
+        nn.Conv2d(channels_in, channels_out, kernel, padding=padding, dilation=dilation, bias=bias),
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),
     )
@@ -40,6 +43,8 @@ def pool_to(features: Tensor, bins: int) -> Tensor:
     return rows @ features @ columns.T
 
 
-def resize_to(features: Tensor, like: Tensor) -> Tensor:
-    """Bilinear (align_corners False) resize of (B, C, h, w) to the height and width of `like`."""
-    return F.interpolate(features, size=like.shape[2:], mode="bilinear", align_corners=False)
+def resize_to(features: Tensor, like: Tensor, *, align_corners: bool = False) -> Tensor:
+    """Bilinear resize of (B, C, h, w) to the height and width of `like`."""
+    return F.interpolate(
+        features, size=like.shape[2:], mode="bilinear", align_corners=align_corners
+    )

@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from vidparse.models.state import State, StateTensor
+
 
 class Outputs(NamedTuple):
     """What a semantic network says of a clip.
@@ -19,18 +21,16 @@ class Outputs(NamedTuple):
     auxiliary: Tensor | None = None
 
 
-State = tuple[Tensor, ...]
-
-
 class Network(Protocol):
     """Network: normalised RGB in, scores out, and whatever it remembers in and out."""
 
     window: int  # frames one call takes: 1 for per-frame and streaming networks
+    state_tensors: tuple[StateTensor, ...]  # what it remembers; () for nothing
 
     def init_state(
         self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
     ) -> State:
-        """State before the first frame of a video; () when the network remembers nothing."""
+        """State before the first frame of a video: zeros; () when nothing is remembered."""
         ...
 
     def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:

@@ -1,44 +1,71 @@
-"""Per-frame networks: a backbone and a head, no memory (the students of ETC, table V)."""
+"""Per-frame networks: a backbone and a head by name, no memory.
+
+With them come the students and the teacher of ETC (table V) and the image models of VSPW.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vidparse.models.backbones import BACKBONES
-from vidparse.models.heads import AuxiliaryHead, PspHead
-from vidparse.models.network import Outputs, State
+from vidparse.models.heads import HEADS, AuxiliaryHead, Head, OcrHead
+from vidparse.models.network import Outputs
+from vidparse.models.state import State, StateTensor
+
+# head -> the fields of PerFrameConfig that it has a use for
+HEAD_OPTIONS: dict[str, tuple[str, ...]] = {
+    "psp": ("width", "skip_channels", "align_corners"),
+    "ocr": ("width", "key_width"),
+    "upernet": ("width",),
+    "deeplab": ("width", "output_stride"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class PerFrameConfig:
-    """MobileNetV2-PSP and ResNet18-PSP, and their lighter forms."""
+    """A backbone, a head and their widths.
+
+    As published: PSPNet, OCRNet and UPerNet have width 512 (OCRNet key_width 256), ETC's students
+    and DeepLabV3+ 256. UPerNet stands on a backbone of output stride 32.
+    """
 
     classes: int
     backbone: str = "mobilenetv2"  # a key of BACKBONES
     output_stride: int = 8  # of the deepest features; 16 is about three times cheaper than 8
-    width: int = 256  # channels of the fused map; half of PSPNet's 512 (ETC's "half channels")
-    skip_channels: int = 0  # > 0: refine with stride 8 and 4 features (see PspHead)
-    auxiliary: bool = True  # a second classifier on the third stage, in training only
+    width: int = 256  # channels inside the head
+    skip_channels: int = 0  # psp: > 0 refines with stride 8 and 4 features (see PspHead)
+    auxiliary: bool = True  # scores of the third stage as well, in training only
+    head: str = "psp"  # a key of HEADS
+    key_width: int = 128  # ocr: channels of the attention
+    align_corners: bool = False  # psp: how pooled maps are resized; True in ETC's networks
+    dilation_rule: str = ""  # ResNets: "half" or "all" (see ResNet); "" is the backbone's default
+    auxiliary_width: int = 256  # channels of the auxiliary classifier; not for ocr
 
 
 class PerFrame(nn.Module):
-    """Backbone + PSP head; stateless, one frame a call."""
+    """Backbone and head; stateless, one frame a call.
+
+    Raises:
+        ValueError: unknown backbone or head, or a setting that the chosen ones have no use for.
+    """
 
     window = 1
+    state_tensors: tuple[StateTensor, ...] = ()
 
     def __init__(self, config: PerFrameConfig) -> None:
         super().__init__()
         self.config = config
-        backbone = BACKBONES[config.backbone]
-        pyramid = backbone.channels
-        self.backbone = backbone(output_stride=config.output_stride)
-        self.head = PspHead(
-            pyramid, config.classes, width=config.width, skip_channels=config.skip_channels
-        )
-        self.auxiliary = AuxiliaryHead(pyramid[2], config.classes) if config.auxiliary else None
+        options = _head_options(config)
+        self.backbone = _backbone(config)
+        pyramid = self.backbone.channels
+        self.head: Head = HEADS[config.head](pyramid, config.classes, **options)
+        self.auxiliary: AuxiliaryHead | None = None
+        if config.auxiliary and config.head != "ocr":
+            self.auxiliary = AuxiliaryHead(pyramid[2], config.classes, width=config.auxiliary_width)
 
     def init_state(
         self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
@@ -46,10 +73,43 @@ class PerFrame(nn.Module):
         return ()
 
     def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
-        """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/s, W/s), s = 4 or output_stride."""
+        """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/s, W/s).
+
+        s is 4 for upernet, deeplab, and psp with skip_channels, else the output stride.
+        """
         pyramid = self.backbone(clip)
-        logits = self.head(pyramid)
         auxiliary = None
-        if self.training and self.auxiliary is not None:
-            auxiliary = self.auxiliary(pyramid[2])
+        if isinstance(self.head, OcrHead):
+            logits, regions = self.head.scores(pyramid)
+            if self.training and self.config.auxiliary:
+                auxiliary = regions
+        else:
+            logits = self.head(pyramid)
+            if self.training and self.auxiliary is not None:
+                auxiliary = self.auxiliary(pyramid[2])
         return Outputs(logits, auxiliary), ()
+
+
+def _backbone(config: PerFrameConfig) -> Any:
+    if config.backbone not in BACKBONES:
+        raise ValueError(f"no backbone '{config.backbone}'; known are {', '.join(BACKBONES)}")
+    options: dict[str, Any] = {"output_stride": config.output_stride}
+    if config.dilation_rule:
+        if not config.backbone.startswith("resnet"):
+            raise ValueError(f"backbone '{config.backbone}' has no use for dilation_rule")
+        options["dilation_rule"] = config.dilation_rule
+    return BACKBONES[config.backbone](**options)
+
+
+def _head_options(config: PerFrameConfig) -> dict[str, Any]:
+    """The settings that go to the head; those of other heads must be left alone."""
+    if config.head not in HEADS:
+        raise ValueError(f"no head '{config.head}'; known are {', '.join(HEADS)}")
+    mine = HEAD_OPTIONS[config.head]
+    others = {name for names in HEAD_OPTIONS.values() for name in names} - {*mine, "output_stride"}
+    if config.head == "ocr":
+        others.add("auxiliary_width")
+    for field in fields(config):
+        if field.name in others and getattr(config, field.name) != field.default:
+            raise ValueError(f"head '{config.head}' has no use for {field.name}")
+    return {name: getattr(config, name) for name in mine}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -29,7 +29,10 @@ def read_panoptic_png(path: Path) -> np.ndarray:
         raise InputError(f"{path}: damaged picture; fetch or make it again")
     if pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
         raise InputError(f"{path}: one channel; panoptic ids need a colour (RGB) PNG")
-    return rgb_to_ids(pixels[..., 2::-1])
+    if pixels.dtype != np.uint8:
+        raise InputError(f"{path}: 16 bits a channel; panoptic ids need 8")
+    back = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return rgb_to_ids(cv2.cvtColor(pixels, back))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ class FrameSegments:
 
     file_name: str
     segments: tuple[SegmentRow, ...]
+    size_hw: tuple[int, int] | None = None  # where the json says it
+
+    @property
+    def stem(self) -> str:
+        """The file name without folder and ending."""
+        return PurePosixPath(self.file_name).stem
 
 
 def read_video_segments(path: Path) -> dict[str, tuple[FrameSegments, ...]]:
@@ -58,14 +67,38 @@ def read_video_segments(path: Path) -> dict[str, tuple[FrameSegments, ...]]:
     """
     record = read_json(path)
     try:
+        sizes = {
+            str(video.get("video_id")): _sizes(video.get("images") or ())
+            for video in record.get("videos") or ()
+        }
         return {
-            str(video["video_id"]): tuple(_frame(frame) for frame in video["annotations"])
+            str(video["video_id"]): tuple(
+                _frame(frame, sizes.get(str(video["video_id"]), {}))
+                for frame in video["annotations"]
+            )
             for video in record["annotations"]
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path}: not a video panoptic json (field {error} is missing or odd); "
             "give one with annotations[].video_id and annotations[].segments_info"
+        ) from error
+
+
+def read_image_segments(path: Path) -> tuple[FrameSegments, ...]:
+    """Pictures in order, of a flat panoptic json as COCO and Cityscapes-VPS have it.
+
+    Raises:
+        InputError: missing, not json, or without the fields that the format has.
+    """
+    record = read_json(path)
+    try:
+        sizes = _sizes(record.get("images") or ())
+        return tuple(_frame(frame, sizes) for frame in record["annotations"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not a panoptic json (field {error} is missing or odd); "
+            "give one with annotations[].file_name and annotations[].segments_info"
         ) from error
 
 
@@ -83,7 +116,16 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not json ({error}); fetch or make it again") from error
 
 
-def _frame(record: dict[str, Any]) -> FrameSegments:
+def _sizes(images: Any) -> dict[str, tuple[int, int]]:
+    """Height and width by picture id, where they are said."""
+    return {
+        str(image["id"]): (int(image["height"]), int(image["width"]))
+        for image in images
+        if "height" in image and "width" in image
+    }
+
+
+def _frame(record: dict[str, Any], sizes: dict[str, tuple[int, int]]) -> FrameSegments:
     rows = tuple(
         SegmentRow(
             int(row["id"]),
@@ -93,4 +135,6 @@ def _frame(record: dict[str, Any]) -> FrameSegments:
         )
         for row in record["segments_info"]
     )
-    return FrameSegments(str(record.get("file_name") or record["image_id"]), rows)
+    name = str(record.get("file_name") or record["image_id"])
+    key = str(record.get("image_id", PurePosixPath(name).stem))
+    return FrameSegments(name, rows, sizes.get(key))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+
+from vidparse.panoptic.runs import recode
 
 VOID = 0  # the segment id of pixels that belong to nothing
 MAX_ID = (1 << 24) - 1
@@ -29,14 +32,16 @@ class PanopticMap:
         Raises:
             ValueError: an id has no row in `segments`.
         """
-        known, inverse = np.unique(self.ids, return_inverse=True)
-        category = {int(row[0]): int(row[1]) for row in self.segments} | {VOID: void}
-        missing = set(known.tolist()) - category.keys()
-        if missing:
-            raise ValueError(f"segment id {min(missing)} is in the picture but not in its list")
-        dtype = np.uint8 if void <= 255 else np.uint16
-        table = np.array([category[int(segment)] for segment in known], dtype)
-        return table[inverse.reshape(self.ids.shape)]
+        listed = np.concatenate(([VOID], self.segments[::-1, 0]))
+        category = np.concatenate(([void], self.segments[::-1, 1]))
+        keys, rows = np.unique(listed, return_index=True)
+        values = category[rows].astype(np.uint8 if void <= 255 else np.uint16)
+        try:
+            return recode(self.ids, keys, values)
+        except KeyError as error:
+            raise ValueError(
+                f"segment id {error.args[0]} is in the picture but not in its list"
+            ) from error
 
 
 def ids_to_rgb(ids: np.ndarray) -> np.ndarray:
@@ -47,11 +52,15 @@ def ids_to_rgb(ids: np.ndarray) -> np.ndarray:
     """
     if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
         raise ValueError(f"segment ids must lie in 0..{MAX_ID}, found {ids.min()}..{ids.max()}")
-    ids = ids.astype(np.uint32)
-    return np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
+    if ids.size == 0:
+        return np.zeros((*ids.shape, 3), np.uint8)
+    little_endian = np.ascontiguousarray(ids, "<u4").view(np.uint8).reshape(*ids.shape, 4)
+    return cv2.cvtColor(little_endian, cv2.COLOR_RGBA2RGB)  # the fourth byte goes
 
 
 def rgb_to_ids(rgb: np.ndarray) -> np.ndarray:
     """The inverse of :func:`ids_to_rgb`; int64 (H, W)."""
-    wide = rgb.astype(np.int64)
-    return wide[..., 0] + (wide[..., 1] << 8) + (wide[..., 2] << 16)
+    if rgb.size == 0:
+        return np.zeros(rgb.shape[:2], np.int64)
+    wide = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2RGBA)  # (H, W, 4)
+    return (wide.view("<u4")[..., 0] & MAX_ID).astype(np.int64)

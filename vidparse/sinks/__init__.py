@@ -10,7 +10,10 @@ from vidparse.sinks.masks import Masks, MaskVideo
 from vidparse.sinks.overlay import Overlay
 from vidparse.sinks.records import Csv, Jsonl
 from vidparse.sinks.sink import ListedSink, RunHeader, Sink, SinkOptions
+from vidparse.sinks.submission import Submission
 from vidparse.sinks.targets import plan_sinks
+from vidparse.sinks.vipseg import VipSegFolder
+from vidparse.sinks.vspw import VspwFolder
 
 SINKS: dict[str, type[ListedSink]] = {
     "overlay": Overlay,
@@ -18,6 +21,8 @@ SINKS: dict[str, type[ListedSink]] = {
     "mask-video": MaskVideo,
     "jsonl": Jsonl,
     "csv": Csv,
+    "vspw": VspwFolder,
+    "vipseg": VipSegFolder,
 }
 
 
@@ -29,6 +34,7 @@ def make_sinks(
     options: SinkOptions,
     stdout: BinaryIO | None = None,
     taken: Mapping[str, str] | None = None,
+    video: str | None = None,
 ) -> list[Sink]:
     """The sinks of one input, by names in SINKS; see :func:`plan_sinks`."""
     return plan_sinks(
@@ -39,7 +45,18 @@ def make_sinks(
         options=options,
         stdout=stdout,
         taken=taken or {},
+        video=video,
     )
 
 
-__all__ = ["SINKS", "ListedSink", "RunHeader", "Sink", "SinkOptions", "make_sinks"]
+__all__ = [
+    "SINKS",
+    "ListedSink",
+    "RunHeader",
+    "Sink",
+    "SinkOptions",
+    "Submission",
+    "VipSegFolder",
+    "VspwFolder",
+    "make_sinks",
+]

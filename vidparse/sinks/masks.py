@@ -13,7 +13,7 @@ from vidparse.frame import Frame, Prediction, VideoInfo
 from vidparse.labels import Labels
 from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.palette import class_colours
-from vidparse.sinks.partial import PartialFolder
+from vidparse.sinks.pictures import PictureFolder
 from vidparse.sinks.png import gray16_png, palette_png
 from vidparse.sinks.segments import class_map
 from vidparse.sinks.sink import SinkOptions
@@ -63,7 +63,7 @@ class _Folder:
 
     def __init__(self, target: Path, palette: str | None) -> None:
         self.notes: list[str] = []
-        self._partial = PartialFolder(target)
+        self._pictures = PictureFolder(target, digits=6)
         self._palette_name = palette
         self._palette = np.zeros((256, 3), np.uint8)
 
@@ -71,29 +71,14 @@ class _Folder:
         if labels.void == 255:
             colours = class_colours(labels, self._palette_name)
             self._palette[: len(colours)] = colours
-        self._partial.create()
+        self._pictures.create()
 
     def write(self, ids: np.ndarray, frame: Frame) -> None:
-        name = f"{frame.index:06d}" if frame.name is None else Path(frame.name).name
         png = palette_png(ids, self._palette) if ids.dtype == np.uint8 else gray16_png(ids)
-        path = self._partial.path / f"{name}.png"
-        with self._partial.writing():
-            try:
-                file = path.open("xb")
-            except FileExistsError as error:
-                raise OutputError(
-                    f"{self._partial.final}: two pictures are called '{name}'; "
-                    "rename one or give them as separate inputs"
-                ) from error
-            try:
-                with file:
-                    file.write(png)
-            except BaseException:
-                path.unlink(missing_ok=True)  # after an interrupt the folder is kept: whole files
-                raise
+        self._pictures.write(frame, png)
 
     def close(self, *, keep: bool) -> None:
-        self._partial.close(keep=keep)
+        self._pictures.close(keep=keep)
 
 
 class _Pipe:

@@ -39,7 +39,14 @@ def write_error(name: Path | str, error: OSError) -> OutputError:
     return OutputError(f"{name}: can not be written ({reason}); choose another place with -o")
 
 
-def check_target(final: Path, *, source: Path | None, overwrite: bool, is_folder: bool) -> None:
+def check_target(
+    final: Path,
+    *,
+    source: Path | None,
+    overwrite: bool,
+    is_folder: bool,
+    directory: Path | None = None,
+) -> None:
     """Refuse, before any work, an output that must not or can not be written.
 
     Args:
@@ -47,6 +54,7 @@ def check_target(final: Path, *, source: Path | None, overwrite: bool, is_folder
         source: the input, when it is a file or folder.
         overwrite: whether an existing output may be replaced.
         is_folder: whether the output is a folder of mask pictures.
+        directory: what must be writable, and is made; the folder round `final` unless given.
 
     Raises:
         OutputError: the output is the input, exists, or lies where nothing can be written.
@@ -62,18 +70,19 @@ def check_target(final: Path, *, source: Path | None, overwrite: bool, is_folder
         if not overwrite:
             raise OutputError(f"{final}: exists; use --overwrite or -o")
         _check_replaceable(final, is_folder, any_name=source is not None and source.is_dir())
+    directory = directory or final.parent
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise OutputError(
-            f"{final}: can not be written ({final.parent} is no directory); "
+            f"{final}: can not be written ({directory} is no directory); "
             "choose another place with -o"
         ) from error
     except OSError as error:
         raise write_error(final, error) from error
-    if not os.access(final.parent, os.W_OK | os.X_OK):
+    if not os.access(directory, os.W_OK | os.X_OK):
         raise OutputError(
-            f"{final}: directory {final.parent} is not writable; choose another place with -o"
+            f"{final}: directory {directory} is not writable; choose another place with -o"
         )
 
 

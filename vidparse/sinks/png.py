@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GRAY, _PALETTE = 0, 3
+_GRAY, _RGB, _PALETTE = 0, 2, 3
 _FILTER_UP = 2  # each row minus the one above: label maps turn into long runs of zeros
 
 
@@ -32,10 +32,19 @@ def gray16_png(ids: np.ndarray) -> bytes:
     return _png(big_endian, bit_depth=16, colour_type=_GRAY, palette=None)
 
 
+def rgb_png(rgb: np.ndarray) -> bytes:
+    """An 8-bit colour PNG of RGB uint8 (H, W, 3)."""
+    if rgb.dtype != np.uint8:
+        raise TypeError(f"rgb_png needs uint8 samples, not {rgb.dtype}")
+    rows = rgb.reshape(rgb.shape[0], -1)  # (H, 3W)
+    return _png(rows, bit_depth=8, colour_type=_RGB, palette=None)
+
+
 def _png(
     rows: np.ndarray, *, bit_depth: int, colour_type: int, palette: np.ndarray | None
 ) -> bytes:
     height, width_bytes = rows.shape
+    pixel_bits = bit_depth * (3 if colour_type == _RGB else 1)
     filtered = np.empty((height, width_bytes + 1), np.uint8)
     filtered[:, 0] = _FILTER_UP
     filtered[0, 1:] = rows[0]
@@ -44,7 +53,7 @@ def _png(
     packer = zlib.compressobj(6, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     data = packer.compress(filtered.data) + packer.flush()
     header = struct.pack(
-        ">IIBBBBB", width_bytes * 8 // bit_depth, height, bit_depth, colour_type, 0, 0, 0
+        ">IIBBBBB", width_bytes * 8 // pixel_bits, height, bit_depth, colour_type, 0, 0, 0
     )
     chunks = [_chunk(b"IHDR", header)]
     if palette is not None:

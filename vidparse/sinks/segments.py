@@ -27,6 +27,15 @@ class Runs:
     length: np.ndarray
 
 
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The pixels of one id."""
+
+    id: int
+    area: int  # pixels
+    box: tuple[int, int, int, int]  # x, y, width, height in pixels
+
+
 def runs_of(ids: np.ndarray) -> Runs:
     """Cut unsigned or signed integer ids (H, W) into runs."""
     height, width = ids.shape
@@ -56,6 +65,22 @@ def semantic_segments(ids: np.ndarray, labels: Labels) -> tuple[Segment, ...]:
 def segments_of(runs: Runs, labels: Labels) -> tuple[Segment, ...]:
     """As :func:`semantic_segments`, from runs."""
     check_ids(runs.value, labels)
+    return tuple(
+        Segment(
+            id=region.id,
+            class_id=region.id,
+            is_thing=region.id in labels.things,
+            score=None,
+            area=region.area,
+            box=region.box,
+        )
+        for region in regions_of(runs)
+        if region.id != labels.void
+    )
+
+
+def regions_of(runs: Runs) -> list[Region]:
+    """Every id with its pixels and their box, by id."""
     present, slot = np.unique(runs.value, return_inverse=True)  # (K,), (R,)
     height, width = runs.size_hw
     x, top = np.divmod(runs.start, height)
@@ -69,20 +94,10 @@ def segments_of(runs: Runs, labels: Labels) -> tuple[Segment, ...]:
     np.minimum.at(high, slot, top)
     np.maximum.at(low, slot, bottom)
     boxes = np.stack([left, high, right - left, low - high], axis=1)  # (K, 4)
-    return tuple(
-        Segment(
-            id=class_id,
-            class_id=class_id,
-            is_thing=class_id in labels.things,
-            score=None,
-            area=pixels,
-            box=tuple(box),
-        )
-        for class_id, pixels, box in zip(
-            present.tolist(), area.tolist(), boxes.tolist(), strict=True
-        )
-        if class_id != labels.void
-    )
+    return [
+        Region(number, pixels, (box[0], box[1], box[2], box[3]))
+        for number, pixels, box in zip(present.tolist(), area.tolist(), boxes.tolist(), strict=True)
+    ]
 
 
 def class_areas(prediction: Prediction, labels: Labels) -> np.ndarray:

@@ -54,6 +54,7 @@ class SinkOptions:
     crf: int | None = None  # x264 quality of the overlay, 0 (lossless) to 51
     preset: str | None = None  # x264 speed of the overlay
     pipe_format: str | None = None  # on stdout: "y4m", "raw", "matroska" or "nut"
+    raw_ids: bool = False  # vspw: class ids as VSPW's own masks have them, 1..K with 0 for void
     header: RunHeader = field(default_factory=RunHeader)
 
     def __post_init__(self) -> None:

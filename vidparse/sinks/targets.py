@@ -13,6 +13,7 @@ from typing import BinaryIO
 from vidparse.errors import OutputError, UsageError
 from vidparse.sinks.partial import check_target
 from vidparse.sinks.sink import ListedSink, Sink, SinkOptions
+from vidparse.sinks.submission import Submission
 
 _PATTERN = re.compile(r"[*?\[]|%0?\d*d")
 
@@ -26,6 +27,7 @@ def plan_sinks(
     options: SinkOptions,
     stdout: BinaryIO | None = None,
     taken: Mapping[str, str],
+    video: str | None = None,
 ) -> list[Sink]:
     """Make the sinks of one input; nothing is written yet but the output directory.
 
@@ -38,6 +40,7 @@ def plan_sinks(
         options: what the user said about outputs.
         stdout: where "-" writes; the process's standard output when None.
         taken: outputs of earlier inputs of this call, never to be replaced, and those inputs.
+        video: what outputs are called; made of `source_name` unless given.
 
     Raises:
         UsageError: unknown sink, or a name that does not fit it.
@@ -57,12 +60,20 @@ def plan_sinks(
     sinks: list[Sink] = []
     for name in chosen:
         kind = table[name]
-        final = _final_path(name, kind, source_name, out, single=len(chosen) == 1)
+        final = _final_path(name, kind, source_name, out, single=len(chosen) == 1, video=video)
+        submission = None
+        if issubclass(kind, Submission):
+            submission = kind(final, options, video=video or video_name(source_name))
+            final = submission.folder
         if str(final) in taken:
             raise OutputError(
                 f"{source_name}: would overwrite {final} of {taken[str(final)]}; "
                 "segment them with different -o"
             )
+        if submission is not None:
+            submission.check(source)
+            sinks.append(submission)
+            continue
         check_target(final, source=source, overwrite=options.overwrite, is_folder=kind.is_folder)
         sinks.append(kind(final, options))
     return sinks
@@ -94,7 +105,22 @@ def source_stem(source_name: str) -> str:
             path = path.parent  # frames/*.png are the pictures of "frames"
         path = path if path.name not in ("", "..") else path.resolve()
         stem = path.name if path.is_dir() or path.suffix == "" else path.stem
-    return re.sub(r"[^\w.+ -]", "_", stem).strip(" .") or "video"
+    return _harmless(stem) or "video"
+
+
+def video_name(source_name: str) -> str:
+    """What challenges call the video: its stem, but "street" for street/origin/ (VSPW's layout)."""
+    stem = source_stem(source_name)
+    if stem != "origin" or "://" in source_name:
+        return stem
+    path = Path(source_name)
+    path = path.parent if _PATTERN.search(path.name) else path
+    path = path if path.name not in ("", "..") else path.resolve()
+    return (_harmless(path.absolute().parent.name) if path.is_dir() else "") or stem
+
+
+def _harmless(name: str) -> str:
+    return re.sub(r"[^\w.+ -]", "_", name).strip(" .")
 
 
 def _final_path(
@@ -104,15 +130,19 @@ def _final_path(
     out: str | os.PathLike[str] | None,
     *,
     single: bool,
+    video: str | None,
 ) -> Path:
-    file_name = source_stem(source_name) + kind.suffix
+    """Where the output goes; for a submission, the folder that its videos share."""
+    shared = issubclass(kind, Submission)
+    stem = video_name(source_name) if shared else source_stem(source_name)
+    file_name = (video or stem) + kind.suffix
     if out is None:
         return _beside(source_name) / file_name
     text = os.fspath(out)
     path = Path(text).expanduser()
     separators = tuple(sep for sep in (os.sep, os.altsep) if sep)
     if not single or text.endswith(separators) or path.is_dir():
-        return path / file_name
+        return path if shared else path / file_name
     _check_ending(name, kind, path)
     return path
 

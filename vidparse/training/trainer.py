@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vidparse.data import IGNORE, Dataset, labelled_frames
 from vidparse.data.augment import Augmentation
 from vidparse.errors import Interrupted, UsageError, VidparseError
-from vidparse.evaluation.confusion import ConfusionMatrix, SemanticScores
+from vidparse.evaluation.metrics.confusion import ConfusionMatrix, SemanticScores
 from vidparse.models.checkpoint import Preprocess, metadata_of, save_checkpoint
 from vidparse.models.zoo import build, config_of
 from vidparse.training.losses import class_weights_from_counts, cross_entropy, lovasz_softmax

@@ -1,6 +1,7 @@
 """Video in and out: the only place that touches PyAV."""
 
 from vidparse.video.inputs import expand_inputs
+from vidparse.video.maskvideo import read_mask_video
 from vidparse.video.outfile import ClosedPipe
 from vidparse.video.raw import RawPipe
 from vidparse.video.report import MediaReport, StreamReport, probe, report_media
@@ -17,5 +18,6 @@ __all__ = [
     "expand_inputs",
     "open_video",
     "probe",
+    "read_mask_video",
     "report_media",
 ]

@@ -18,7 +18,7 @@ VIDEO_SUFFIXES = {
     *(".y4m", ".gif", ".h264", ".264", ".hevc", ".h265", ".265", ".ivf", ".dv", ".rm", ".rmvb"),
 }
 
-_OUTPUT = re.compile(r"\.(overlay\.(mp4|mkv|mov)|masks(\.mkv|\.nut)?|part(\.\w+)?)$")
+_OUTPUT = re.compile(r"\.(overlay\.(mp4|mkv|mov)|masks(\.mkv|\.nut)?|vspw|vipseg|part(\.\w+)?)$")
 
 
 def is_image(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Semantic scores from one confusion matrix (SPEC: mIoU, WIoU, pixel and class accuracy)."""
+"""Pairs of classes counted over pixels, and the semantic scores that follow from them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+from vidparse.evaluation.metrics.means import mean_of_defined, ratio
+from vidparse.evaluation.metrics.measure import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +24,15 @@ class SemanticScores:
 
 
 class ConfusionMatrix:
-    """Counts of (ground truth, prediction) pairs over any number of frames, exact in int64."""
+    """Counts of (ground truth, prediction) pairs over any number of frames, exact in int64.
+
+    Raises:
+        ValueError: `ignore` is the id of a class.
+    """
 
     def __init__(self, num_classes: int, *, ignore: int = 255) -> None:
+        if 0 <= ignore < num_classes:
+            raise ValueError(f"ignore {ignore}: is one of {num_classes} classes; use another id")
         self.num_classes = num_classes
         self.ignore = ignore
         self.counts = np.zeros((num_classes, num_classes), np.int64)
@@ -55,27 +64,52 @@ class ConfusionMatrix:
         self.counts += other.counts
         self.missed += other.missed
 
+    def sums(self) -> Counts:
+        """Right, true and said pixels (K,) of each class, and the matrix as "confusion" (K, K)."""
+        return {
+            "right": np.diag(self.counts).copy(),
+            "truth": self.counts.sum(axis=1) + self.missed,
+            "said": self.counts.sum(axis=0),
+            "confusion": self.counts.copy(),
+        }
+
     def compute(self) -> SemanticScores:
-        """Scores over everything added so far (VSPW, section 4; means over present classes)."""
-        right = np.diag(self.counts).astype(np.float64)
-        truth = self.counts.sum(axis=1) + self.missed
-        said = self.counts.sum(axis=0)
-        present = truth > 0
-        if not present.any():
-            nan = float("nan")
-            return SemanticScores(
-                nan, nan, nan, nan, np.full(self.num_classes, nan), self.counts.copy()
-            )
-        iou = np.full(self.num_classes, np.nan)
-        iou[present] = right[present] / (truth + said - right)[present]
-        return SemanticScores(
-            miou=float(iou[present].mean()),
-            wiou=float((truth[present] / truth.sum() * iou[present]).sum()),
-            pixel_accuracy=float(right.sum() / truth.sum()),
-            mean_accuracy=float((right[present] / truth[present]).mean()),
-            per_class=iou,
-            confusion=self.counts.copy(),
-        )
+        """Scores over everything added so far; NaN when nothing was counted."""
+        return semantic_scores(self.sums())
+
+
+def semantic_scores(counts: Counts) -> SemanticScores:
+    """Plain numbers from the fields of :meth:`ConfusionMatrix.sums`."""
+    scores = overlap_scores(counts)
+    return SemanticScores(
+        miou=float(scores["miou"]),
+        wiou=float(scores["wiou"]),
+        pixel_accuracy=float(scores["pixel_accuracy"]),
+        mean_accuracy=float(scores["mean_accuracy"]),
+        per_class=class_iou(counts),
+        confusion=counts["confusion"],
+    )
+
+
+def class_iou(counts: Counts) -> np.ndarray:
+    """IoU (..., K) from "right", "truth" and "said"; NaN where the truth lacks the class."""
+    right, truth, said = counts["right"], counts["truth"], counts["said"]
+    return ratio(right, np.where(truth > 0, truth + said - right, 0))
+
+
+def overlap_scores(counts: Counts) -> dict[str, np.ndarray]:
+    """mIoU, WIoU, pixel and class accuracy (...) from the same fields (..., K).
+
+    Means are over classes present in the ground truth (VSPW, Miao et al., CVPR 2021, section 4).
+    """
+    right, truth, iou = counts["right"], counts["truth"], class_iou(counts)
+    total = truth.sum(axis=-1)
+    return {
+        "miou": mean_of_defined(iou),
+        "wiou": ratio((truth * np.nan_to_num(iou)).sum(axis=-1), total),
+        "pixel_accuracy": ratio(right.sum(axis=-1), total),
+        "mean_accuracy": mean_of_defined(ratio(right, truth)),
+    }
 
 
 def _count_bytes(

@@ -44,7 +44,8 @@ class Measure(Protocol):
         """Scores (fractions, NaN where undefined) by name, from summed counts.
 
         Counts may have leading axes (..., *own); scores then have them: (...). This is what
-        resampling uses.
+        resampling uses. A field named "confusion" is for show: scores do without it, since it is
+        too big to keep for every video.
         """
 
     def per_class(self, counts: Counts) -> dict[str, np.ndarray]:

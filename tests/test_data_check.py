@@ -1,0 +1,337 @@
+"""`vidparse data check`: what a folder holds, and every bad file by name."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from vidparse.data import check as check_module
+from vidparse.data.check import CheckReport, check_dataset
+from vidparse.data.recognise import LAYOUTS, recognise
+from vidparse.errors import InputError, Interrupted, UsageError
+from vidparse.panoptic import ids_to_rgb
+
+HEIGHT, WIDTH = 6, 8
+
+
+def image(path: Path, size_hw: tuple[int, int] = (HEIGHT, WIDTH)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(1).integers(0, 255, (*size_hw, 3), np.uint8)
+    cv2.imwrite(str(path), noise)
+    return path
+
+
+def mask(path: Path, values: np.ndarray | int = 1, dtype: type = np.uint8) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Pillow.fromarray(np.broadcast_to(np.asarray(values, dtype), (HEIGHT, WIDTH)).copy()).save(path)
+    return path
+
+
+@pytest.fixture
+def vspw(tmp_path: Path) -> Path:
+    """Two whole videos in val, one without masks in test."""
+    root = tmp_path / "VSPW"
+    for name in ("12_a_b-C", "7_[red]"):
+        for stem in ("00000166", "00000167"):
+            image(root / "data" / name / "origin" / f"{stem}.jpg")
+            mask(root / "data" / name / "mask" / f"{stem}.png", [0, 1, 1, 61, 61, 61, 61, 255])
+    image(root / "data" / "9_z" / "origin" / "00000000.jpg")
+    (root / "val.txt").write_text("12_a_b-C\n7_[red]")
+    (root / "test.txt").write_text("9_z\n")
+    return root
+
+
+def said(report: CheckReport, root: Path) -> dict[str, str]:
+    """What is wrong, by path inside the data set."""
+    return {str(Path(one.path).relative_to(root)): one.what for one in report.problems}
+
+
+def test_a_whole_data_set(vspw: Path) -> None:
+    done: list[tuple[int, int]] = []
+    report = check_dataset(vspw, on_frame=lambda *count: done.append(count))
+    assert (report.name, report.errors, report.warnings) == ("vspw", 0, 0)
+    val, test = report.splits
+    assert (val.split, val.videos, val.frames, val.labelled) == ("val", 2, 4, 4)
+    assert val.sizes == ((HEIGHT, WIDTH, 4),)
+    assert (val.pixels[0], val.pixels[60], val.void) == (4 * 12, 4 * 24, 4 * 12)
+    assert (val.seen, val.void_share) == (2, 0.25)
+    assert (test.split, test.frames, test.labelled, test.void_share) == ("test", 1, 0, None)
+    assert done == [(i, 5) for i in range(1, 6)]
+
+
+def test_every_bad_file_is_named(vspw: Path) -> None:
+    video = vspw / "data" / "12_a_b-C"
+    (video / "origin" / "00000166.jpg").write_bytes(b"")
+    cut = image(video / "origin" / "00000168.jpg", (60, 80))
+    cut.write_bytes(cut.read_bytes()[:-400])
+    image(video / "origin" / "00000169.jpg", (4, 4))
+    image(video / "origin" / "00000170.jpg")
+    for stem in ("00000168", "00000169", "00000199"):
+        mask(video / "mask" / f"{stem}.png")
+    mask(video / "mask" / "._00000170.png")
+    other = vspw / "data" / "7_[red]" / "mask"
+    Pillow.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(other / "00000166.png")
+    damaged = other / "00000167.png"
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    with (vspw / "val.txt").open("a") as file:
+        file.write("\n99_gone\n")
+    report = check_dataset(vspw)
+    found = said(report, vspw)
+    assert found.pop("data/99_gone/origin").startswith("holds no images for 99_gone")
+    inside = {
+        "origin/00000166.jpg": "empty file",
+        "origin/00000168.jpg": "damaged image: image file is truncated",
+        "mask/00000168.png": None,  # of an image whose size is not known
+        "mask/00000169.png": "is 8x6, its image 4x4",
+        "origin/00000170.jpg": "no mask for this image",
+        "mask/00000199.png": "no image for this mask",
+    }
+    for name, what in inside.items():
+        if what is not None:
+            assert found.pop(f"data/12_a_b-C/{name}").startswith(what)
+    assert "mode RGB" in found.pop("data/7_[red]/mask/00000166.png")
+    assert found.pop("data/7_[red]/mask/00000167.png").startswith("damaged mask")
+    assert found == {}
+    assert report.errors == 8 and report.warnings == 0
+    assert report.splits[0].videos == 2 and report.splits[0].frames == 7
+
+
+def test_a_video_without_masks_in_a_labelled_split(vspw: Path) -> None:
+    import shutil
+
+    shutil.rmtree(vspw / "data" / "7_[red]" / "mask")
+    report = check_dataset(vspw, split="val")
+    assert said(report, vspw) == {
+        "data/7_[red]/origin": "no masks for the 2 images of the video",
+    }
+
+
+def test_stray_values_of_vspw_are_warnings(vspw: Path) -> None:
+    mask(vspw / "data" / "7_[red]" / "mask" / "00000166.png", [1, 1, 1, 1, 1, 125, 253, 253])
+    report = check_dataset(vspw)
+    (problem,) = report.problems
+    assert problem.what == "holds values that are no class: 125 (6 px), 253 (12 px); taken as void"
+    assert (report.errors, report.warnings) == (0, 1)
+
+
+def test_values_of_no_class_are_errors_where_they_are_refused(tmp_path: Path) -> None:
+    image(tmp_path / "images" / "1.jpg")
+    mask(tmp_path / "masks" / "1.png", [0, 0, 0, 0, 0, 1, 9, 255])
+    classes = [{"name": name, "thing": False, "colour": [1, 2, 3]} for name in ("x", "y")]
+    (tmp_path / "labels.json").write_text(json.dumps({"name": "mine", "classes": classes}))
+    report = check_dataset(tmp_path)
+    assert (report.name, report.classes, report.errors) == ("folder", ("x", "y"), 1)
+    assert said(report, tmp_path) == {"masks/1.png": "holds values that are no class: 9 (6 px)"}
+
+
+def test_quick_reads_only_heads(vspw: Path) -> None:
+    masks = vspw / "data" / "12_a_b-C" / "mask"
+    mask(masks / "00000166.png", 253)
+    Pillow.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(masks / "00000167.png")
+    image(vspw / "data" / "7_[red]" / "origin" / "00000166.jpg", (4, 4))
+    (vspw / "data" / "7_[red]" / "origin" / "00000167.jpg").write_bytes(b"")
+    report = check_dataset(vspw, quick=True)
+    assert said(report, vspw) == {
+        "data/12_a_b-C/mask/00000167.png": "a mask of mode RGB, not of class indices",
+        "data/7_[red]/mask/00000166.png": "is 8x6, its image 4x4",
+        "data/7_[red]/origin/00000167.jpg": "empty file; fetch it again",
+    }
+    assert report.splits[0].void_share is None
+
+
+def test_problems_beyond_the_limit_are_counted(vspw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_module, "MOST_PROBLEMS", 2)
+    for path in vspw.glob("data/*/origin/*.jpg"):
+        path.write_bytes(b"")
+    report = check_dataset(vspw)
+    assert len(report.problems) == 2 and report.errors == 5
+
+
+def test_an_interrupted_check(vspw: Path) -> None:
+    stop = threading.Event()
+    with pytest.raises(Interrupted, match="stopped after 1 of 5 frames"):
+        check_dataset(vspw, stop=stop, on_frame=lambda done, total: stop.set())
+
+
+def vipseg_720p(root: Path) -> Path:
+    ids = np.broadcast_to([0, 5, 5, 5, 5, 5, 5, 7], (HEIGHT, WIDTH))
+    rows = [
+        {"id": 5, "category_id": 28, "iscrowd": 0, "area": 36},
+        {"id": 7, "category_id": 60, "iscrowd": 0, "area": 1},
+        {"id": 9, "category_id": 61, "iscrowd": 0, "area": 0},
+    ]
+    frames = []
+    for stem in ("1", "2", "3"):
+        image(root / "images" / "1_v" / f"{stem}.jpg")
+        path = mask(root / "panomasksRGB" / "1_v" / f"{stem}.png")
+        Pillow.fromarray(ids_to_rgb(ids)).save(path)
+        frames.append({"image_id": stem, "file_name": f"{stem}.png", "segments_info": rows})
+    frames[1] |= {"segments_info": rows[1:]}
+    frames[2] |= {"image_id": "4", "file_name": "4.png"}
+    record = {"annotations": [{"video_id": "1_v", "annotations": frames}]}
+    (root / "panoptic_gt_VIPSeg_val.json").write_text(json.dumps(record))
+    return root
+
+
+def test_panoptic_pictures_against_their_json(tmp_path: Path) -> None:
+    report = check_dataset(vipseg_720p(tmp_path))
+    assert report.name == "vipseg" and report.splits[0].split == "val"
+    texts = [f"{Path(one.path).name}: {one.what}" for one in report.problems]
+    listing = "panoptic_gt_VIPSeg_val.json"
+    assert texts == [
+        f"3.png: {listing} does not list it; make the json again",
+        f"{listing}: lists frame 4 of 1_v, which has no image; fetch it again",
+        "1.png: id 7 has 6 pixels, its json says 1",
+        "1.png: id 9 is listed but has no pixel",
+        f"2.png: id 5 is not listed in {listing}; fetch or make both again",
+    ]
+    assert (report.errors, report.warnings) == (3, 2)
+    assert (report.splits[0].pixels[28], report.splits[0].pixels[60]) == (36, 6)
+
+
+def test_wrong_values_of_panomasks_are_warnings(tmp_path: Path) -> None:
+    image(tmp_path / "imgs" / "1_v" / "1.jpg")
+    mask(tmp_path / "panomasks" / "1_v" / "1.png", [0, 29, 29, 61, 6100, 6101, 200, 200], np.uint16)
+    (tmp_path / "val.txt").write_text("1_v")
+    report = check_dataset(tmp_path)
+    (problem,) = report.problems
+    assert problem.warning and "200 (12 px)" in problem.what
+    assert report.splits[0].pixels[60] == 18
+
+
+def make_camvid(root: Path) -> None:
+    image(root / "val" / "0016E5_07959.png")
+    mask(root / "valannot" / "0016E5_07959.png")
+
+
+def make_camvid_release(root: Path) -> None:
+    for stem in ("0016E5_07959", "Seq05VD_f00000"):
+        image(root / "701_StillsRaw_full" / f"{stem}.png")
+        path = mask(root / "LabeledApproved_full" / f"{stem}_L.png")
+        Pillow.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(path)
+
+
+def make_cityscapes(root: Path) -> None:
+    for frame in (18, 19):
+        name = f"ulm_000001_{frame:06d}"
+        image(root / "leftImg8bit_sequence" / "val" / "ulm" / f"{name}_leftImg8bit.png")
+    mask(root / "gtFine" / "val" / "ulm" / f"{name}_gtFine_labelIds.png", 7)
+    mask(root / "gtFine" / "val" / "ulm" / f"{name}_gtFine_instanceIds.png", 7)
+
+
+def make_cityscapes_vps(root: Path) -> None:
+    name = "0001_0001_ulm_000000_000004"
+    image(root / "val" / "img" / f"{name}_newImg8bit.png")
+    path = mask(root / "val" / "panoptic_video" / f"{name}_final_mask.png")
+    Pillow.fromarray(ids_to_rgb(np.full((HEIGHT, WIDTH), 5))).save(path)
+    rows = [{"id": 5, "category_id": 2}]
+    frame = {"image_id": name, "file_name": path.name, "segments_info": rows}
+    (root / "panoptic_gt_val_city_vps.json").write_text(json.dumps({"annotations": [frame]}))
+
+
+def make_davis(root: Path) -> None:
+    image(root / "JPEGImages" / "480p" / "dog" / "00000.jpg")
+    mask(root / "Annotations" / "480p" / "dog" / "00000.png", 255)
+
+
+def make_folder(root: Path) -> None:
+    image(root / "val" / "images" / "a" / "1.jpg")
+    mask(root / "val" / "masks" / "a" / "1.png", 0)
+    classes = [{"name": "x", "thing": False, "colour": [1, 2, 3]}]
+    (root / "labels.json").write_text(json.dumps({"name": "mine", "classes": classes}))
+
+
+def make_idd_lite(root: Path) -> None:
+    image(root / "leftImg8bit" / "train" / "12" / "000001_image.jpg")
+    mask(root / "gtFine" / "train" / "12" / "000001_label.png")
+    mask(root / "gtFine" / "train" / "12" / "000001_inst_label.png", 200)
+
+
+def make_vipseg(root: Path) -> None:
+    image(root / "imgs" / "1_v" / "1.jpg")
+    mask(root / "panomasks" / "1_v" / "1.png", 6100, np.uint16)
+    (root / "train.txt").write_text("1_v\n")
+
+
+def make_vspw(root: Path) -> None:
+    image(root / "data" / "1_v" / "origin" / "1.jpg")
+    mask(root / "data" / "1_v" / "mask" / "1.png")
+    (root / "train.txt").write_text("1_v\n")
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {
+    "camvid": make_camvid,
+    "camvid-32": make_camvid_release,
+    "cityscapes": make_cityscapes,
+    "cityscapes-vps": make_cityscapes_vps,
+    "davis": make_davis,
+    "folder": make_folder,
+    "idd-lite": make_idd_lite,
+    "vipseg": make_vipseg,
+    "vspw": make_vspw,
+}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+def test_every_layout_is_recognised_and_clean(tmp_path: Path, name: str, quick: bool) -> None:
+    MAKERS[name](tmp_path)
+    assert recognise(tmp_path) == name
+    report = check_dataset(tmp_path, quick=quick)
+    assert report.problems == ()
+    assert sum(split.labelled for split in report.splits) == (2 if name == "camvid-32" else 1)
+
+
+def test_a_folder_that_is_nothing_or_too_much(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no data set found, looked for .*LabeledApproved_full/"):
+        check_dataset(tmp_path)
+    make_vspw(tmp_path)
+    make_davis(tmp_path)
+    with pytest.raises(InputError, match="looks like davis and vspw; say which with --dataset"):
+        check_dataset(tmp_path)
+    assert check_dataset(tmp_path, "davis").name == "davis"
+    with pytest.raises(UsageError, match="'vspww': unknown"):
+        check_dataset(tmp_path, "vspww")
+    with pytest.raises(InputError, match=r"val\.txt: no such file"):
+        check_dataset(tmp_path, "vspw", split="val")
+    with pytest.raises(InputError, match="no such folder"):
+        check_dataset(tmp_path / "gone")
+
+
+def test_masks_of_the_camvid_release_are_looked_for_split_by_split(tmp_path: Path) -> None:
+    make_camvid_release(tmp_path)
+    (tmp_path / "701_StillsRaw_full" / "Seq05VD_f00000.png").rename(
+        tmp_path / "701_StillsRaw_full" / "Seq05VD_f00030.png"
+    )
+    assert check_dataset(tmp_path, split="val").errors == 0
+    report = check_dataset(tmp_path, split="all")
+    names = {Path(one.path).name: one.what for one in report.problems}
+    assert names == {
+        "Seq05VD_f00030.png": "no mask for this image",
+        "Seq05VD_f00000_L.png": "no image for this mask",
+    }
+
+
+def test_the_command(vspw: Path, cli: Callable[..., Any]) -> None:
+    clean = cli("data", "check", vspw)
+    assert clean.code == 0
+    assert "0 errors, 0 warnings" in clean.out.decode()
+    (vspw / "data" / "7_[red]" / "origin" / "00000166.jpg").write_bytes(b"")
+    bad = cli("data", "check", vspw)
+    assert bad.code == 3
+    path = str(vspw / "data" / "7_[red]" / "origin" / "00000166.jpg")
+    assert f"{path}: empty file" in bad.out.decode()  # one line, and no markup
+    record = json.loads(cli("data", "check", vspw, "--json", "--split", "val").out)
+    assert (record["dataset"], record["errors"]) == ("vspw", 1)
+    assert record["problems"][0]["path"] == path
+    assert record["splits"][0]["pixels"]["person"] == 4 * 24
+    wrong = cli("data", "check", vspw, "--split", "train")
+    assert wrong.code == 3 and len(wrong.lines) == 1

@@ -1,0 +1,95 @@
+"""Panoptic pictures and the json beside them, read one by one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from vidparse.errors import InputError
+from vidparse.panoptic import (
+    count_codes,
+    ids_to_rgb,
+    read_image_segments,
+    read_panoptic_png,
+    read_video_segments,
+    recode,
+    rgb_to_ids,
+)
+
+ROW = {"id": 7, "category_id": 60, "iscrowd": 0, "area": 12}
+
+
+def test_panoptic_ids_round_trip(tmp_path: Path) -> None:
+    ids = np.array([[0, 1, 255, 256, 65536, (1 << 24) - 1]])
+    assert (rgb_to_ids(ids_to_rgb(ids)) == ids).all()
+    path = tmp_path / "a.png"
+    Pillow.fromarray(ids_to_rgb(ids)).save(path)
+    assert (read_panoptic_png(path) == ids).all()
+    with pytest.raises(ValueError, match="16777215"):
+        ids_to_rgb(np.array([[1 << 24]]))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pictures_of_one_channel_hold_no_panoptic_ids(tmp_path: Path, dtype: type) -> None:
+    Pillow.fromarray(np.zeros((2, 2), dtype)).save(tmp_path / "grey.png")
+    with pytest.raises(InputError, match=r"grey\.png: one channel"):
+        read_panoptic_png(tmp_path / "grey.png")
+    (tmp_path / "grey.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"grey\.png: damaged"):
+        read_panoptic_png(tmp_path / "grey.png")
+
+
+def test_video_panoptic_json(tmp_path: Path) -> None:
+    path = tmp_path / "pred.json"
+    image = {"id": "1", "height": 3, "width": 5}
+    frame = {"image_id": "1", "file_name": "1.png", "segments_info": [ROW]}
+    record = {
+        "videos": [{"video_id": "1_v", "images": [image]}],
+        "annotations": [{"video_id": "1_v", "annotations": [frame]}],
+    }
+    path.write_text(json.dumps(record))
+    (read,) = read_video_segments(path)["1_v"]
+    assert (read.stem, read.segments[0].id, read.segments[0].area) == ("1", 7, 12)
+    assert read.size_hw == (3, 5)
+    del record["videos"]
+    path.write_text(json.dumps(record))
+    assert read_video_segments(path)["1_v"][0].size_hw is None
+    for text, message in (
+        ('{"annotations": [{"video": 1}]}', "video_id"),
+        ("[]", "not a video panoptic json"),
+        ("{", "not json"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_video_segments(path)
+
+
+def test_flat_panoptic_json(tmp_path: Path) -> None:
+    path = tmp_path / "gt.json"
+    annotation = {"image_id": 17, "file_name": "a/b.png", "segments_info": [ROW]}
+    images = [{"id": 17, "height": 3, "width": 5}]
+    path.write_text(json.dumps({"images": images, "annotations": [annotation]}))
+    (frame,) = read_image_segments(path)
+    assert (frame.stem, frame.size_hw, frame.segments[0].category_id) == ("b", (3, 5), 60)
+    path.write_text('{"annotations": [{"file_name": "b.png"}]}')
+    with pytest.raises(InputError, match="segments_info"):
+        read_image_segments(path)
+
+
+def test_recoding_and_counting_agree_with_looking_at_every_pixel() -> None:
+    codes = np.random.default_rng(3).integers(0, 6, (40, 50)) * 1_000_003
+    keys = np.arange(6) * 1_000_003
+    values = np.array([9, 8, 7, 6, 5, 4], np.uint8)
+    expected = values[codes // 1_000_003]
+    assert (recode(codes, keys, values) == expected).all()
+    found, pixels = count_codes(codes)
+    assert dict(zip(found, pixels, strict=True)) == {k: (codes == k).sum() for k in keys}
+    with pytest.raises(KeyError, match="5000015"):
+        recode(codes, keys[:-1], values[:-1])
+    with pytest.raises(KeyError):
+        recode(codes, keys[:0], values[:0])
+    assert recode(codes[:0], keys, values).shape == (0, 50)

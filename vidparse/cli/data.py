@@ -1,0 +1,134 @@
+"""`vidparse data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidparse.cli import options as shared
+from vidparse.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vidparse.data.check import CheckReport, SplitReport
+
+commands = typer.Typer(help="Look after labelled data sets.", no_args_is_help=True)
+
+
+@commands.callback()
+def callback() -> None:
+    """Look after labelled data sets."""
+
+
+@commands.command("check")
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="What it is, as for eval; told from the layout if not given."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Only this split; all that there are if not given.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Read the heads of the files, not their pixels.")
+    ] = False,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Count what a data set holds, and name every bad file; exit code 3 when there are any."""
+    from rich.console import Console
+
+    from vidparse.cli.screen import FrameBar, print_json
+    from vidparse.cli.signals import stop_on_signals
+    from vidparse.data.check import check_dataset
+
+    with stop_on_signals() as stop, FrameBar(f"check {folder.name}", quiet=quiet) as bar:
+        report = check_dataset(
+            folder, dataset, split=split, quick=quick, on_frame=bar.update, stop=stop
+        )
+    if json:
+        print_json(_record(report))
+    else:
+        _print(report, Console(), quiet=quiet)
+    if report.errors:
+        raise typer.Exit(InputError.exit_code)
+
+
+def _print(report: CheckReport, console: Console, *, quiet: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if not quiet:
+        table = Table(title=Text(f"{report.name} in {report.root}"))
+        for head in ("split", "videos", "frames", "labelled", "sizes", "classes seen", "void"):
+            table.add_column(head, justify="left" if head in ("split", "sizes") else "right")
+        for one in report.splits:
+            share = one.void_share
+            table.add_row(
+                Text(one.split),
+                str(one.videos),
+                str(one.frames),
+                str(one.labelled),
+                _sizes(one),
+                "-" if share is None else f"{one.seen} of {len(one.pixels)}",
+                "-" if share is None else f"{share:.2%}",
+            )
+        console.print(table)
+    for problem in report.problems:
+        kind = "warning: " if problem.warning else ""
+        _say(console, f"{problem.path}: {kind}{problem.what}")
+    left_out = report.errors + report.warnings - len(report.problems)
+    if left_out:
+        _say(console, f"and {left_out} more")
+    if not quiet:
+        _say(console, f"{report.errors} errors, {report.warnings} warnings")
+
+
+def _sizes(split: SplitReport) -> str:
+    """The most frequent sizes, a line each."""
+    shown = [f"{width}x{height} ({count})" for height, width, count in split.sizes[:3]]
+    more = len(split.sizes) - len(shown)
+    return "\n".join([*shown, f"{more} more"] if more else shown) or "-"
+
+
+def _say(console: Console, text: str) -> None:
+    from vidparse.cli.failure import one_line
+
+    # A file name may hold bytes that are no text.
+    shown = one_line(text).encode("utf-8", "backslashreplace").decode()
+    console.print(shown, highlight=False, markup=False, soft_wrap=True)
+
+
+def _record(report: CheckReport) -> dict[str, Any]:
+    return {
+        "root": report.root,
+        "dataset": report.name,
+        "quick": report.quick,
+        "errors": report.errors,
+        "warnings": report.warnings,
+        "splits": [
+            {
+                "split": one.split,
+                "videos": one.videos,
+                "frames": one.frames,
+                "labelled": one.labelled,
+                "sizes": [
+                    {"width": width, "height": height, "frames": count}
+                    for height, width, count in one.sizes
+                ],
+                "pixels": (
+                    None if report.quick else dict(zip(report.classes, one.pixels, strict=True))
+                ),
+                "void_pixels": None if report.quick else one.void,
+            }
+            for one in report.splits
+        ],
+        "problems": [
+            {"path": problem.path, "what": problem.what, "warning": problem.warning}
+            for problem in report.problems
+        ],
+    }

@@ -1,0 +1,113 @@
+"""Scores as tables on the terminal: side by side, with differences to the first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vidparse.evaluation.result import Evaluation
+
+_Interval = tuple[float, float] | None
+
+
+def print_scores(evaluation: Evaluation, console: Console) -> None:
+    """Head lines, the scores in per cent, and what exists for each class."""
+    from vidparse.evaluation.metrics.glossary import title
+
+    facts = [
+        f"{evaluation.frames} frames in {evaluation.videos} "
+        f"video{'s' if evaluation.videos != 1 else ''}",
+        *([f"{evaluation.resumed} of them done before"] if evaluation.resumed else []),
+        *([f"flow {evaluation.flow}"] if evaluation.flow else []),
+        f"{evaluation.seconds:.1f} s",
+    ]
+    _say(console, f"{evaluation.dataset} {evaluation.split}: {', '.join(facts)}")
+    entries = evaluation.entries
+    for entry in entries:
+        _say(console, f"{entry.name}: {entry.detail}")
+    for note in evaluation.notes:
+        _say(console, f"note: {note}")
+    names = list(entries[0].scores)
+    _print_table(
+        console,
+        ["score, %", *(entry.name for entry in entries)],
+        {title(name): [entry.scores[name] for entry in entries] for name in names},
+        {title(name): [entry.intervals.get(name) for entry in entries] for name in names},
+        differences=True,
+    )
+    _print_classes(evaluation, console)
+
+
+def _print_classes(evaluation: Evaluation, console: Console) -> None:
+    """One table with a column a score, or with several entries a table a score."""
+    from vidparse.evaluation.metrics.glossary import title
+
+    entries, classes = evaluation.entries, evaluation.labels.classes
+    heads = {
+        name: "IoU" if name == "miou" else title(name)  # a class has no mean
+        for name in entries[0].per_class
+    }
+    tables = {
+        f"class, {head}, %": [(entry.name, entry.per_class[name]) for entry in entries]
+        for name, head in heads.items()
+    }
+    if len(entries) == 1 and heads:
+        own = entries[0].per_class
+        tables = {"class, %": [(head, own[name]) for name, head in heads.items()]}
+    for what, columns in tables.items():
+        rows = {
+            label: [float(values[i]) for _, values in columns] for i, label in enumerate(classes)
+        }
+        found = {label: row for label, row in rows.items() if not all(map(math.isnan, row))}
+        several = len(entries) > 1
+        _print_table(
+            console, [what, *(head for head, _ in columns)], found, {}, differences=several
+        )
+        if len(found) < len(rows):
+            _say(console, f"{len(rows) - len(found)} classes do not occur")
+
+
+def _print_table(
+    console: Console,
+    heads: Sequence[str],
+    rows: dict[str, list[float]],
+    intervals: dict[str, list[_Interval]],
+    *,
+    differences: bool,
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    first, *others = heads[1:]
+    more = []
+    if differences:
+        more = ["difference"] if len(others) == 1 else [f"{head} - {first}" for head in others]
+    table = Table()
+    for i, head in enumerate([*heads, *more]):
+        table.add_column(Text(head), justify="right" if i else "left")
+    for name, values in rows.items():
+        spread = intervals.get(name) or [None] * len(values)
+        cells = [_value(value, within) for value, within in zip(values, spread, strict=True)]
+        if differences:
+            cells += [_difference(value - values[0]) for value in values[1:]]
+        table.add_row(Text(name), *cells)
+    console.print(table)
+
+
+def _value(value: float, within: _Interval) -> str:
+    if math.isnan(value):
+        return "-"
+    spread = f" ({100 * within[0]:.2f} to {100 * within[1]:.2f})" if within else ""
+    return f"{100 * value:.2f}{spread}"
+
+
+def _difference(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:+.2f}"
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

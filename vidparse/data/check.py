@@ -1,0 +1,237 @@
+"""A data set held against its format: what it holds, and every bad file by name."""
+
+from __future__ import annotations
+
+import glob
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vidparse.data import DATASETS, known_dataset
+from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.frame_check import FrameFacts, Problem, check_frame
+from vidparse.data.recognise import LAYOUTS, Layout, recognise
+from vidparse.data.values import IGNORE
+from vidparse.errors import InputError, Interrupted
+
+MOST_PROBLEMS = 1000  # kept; further ones are counted
+_THREADS = 4  # decoding lets go of the interpreter, the rest does not
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """What a split holds."""
+
+    split: str
+    videos: int
+    frames: int
+    labelled: int
+    sizes: tuple[tuple[int, int, int], ...]  # height, width, frames of that size; most first
+    pixels: tuple[int, ...]  # of each class; all 0 after a quick check
+    void: int  # pixels
+
+    @property
+    def seen(self) -> int:
+        """Classes that occur."""
+        return sum(count > 0 for count in self.pixels)
+
+    @property
+    def void_share(self) -> float | None:
+        """Void pixels of all labelled ones; None when none was looked at."""
+        total = sum(self.pixels) + self.void
+        return self.void / total if total else None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """The outcome of a check. `errors` and `warnings` count also what `problems` left out."""
+
+    root: str
+    name: str
+    classes: tuple[str, ...]
+    quick: bool
+    splits: tuple[SplitReport, ...]
+    problems: tuple[Problem, ...]
+    errors: int
+    warnings: int
+
+
+def check_dataset(
+    root: Path,
+    name: str | None = None,
+    *,
+    split: str | None = None,
+    quick: bool = False,
+    on_frame: Callable[[int, int], None] = lambda done, total: None,
+    stop: threading.Event | None = None,
+) -> CheckReport:
+    """Look at every file of a data set; bad ones are collected, not raised.
+
+    Args:
+        root: its folder.
+        name: one of `DATASETS`; told from the layout if not given.
+        split: only this one; all that the folder has if not given.
+        quick: read sizes and kinds of pictures, not their pixels.
+        on_frame: told how many frames are done, and of how many.
+        stop: set it to end early.
+
+    Raises:
+        UsageError: unknown data set.
+        InputError: no such folder, no data set in it, or no such split.
+        Interrupted: `stop` was set.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; give the folder of a data set")
+    name = known_dataset(name) if name is not None else recognise(root)
+    stop, findings, layout = stop or threading.Event(), _Findings(), LAYOUTS[name]
+    datasets = _open(root, name, split, findings)
+    total = sum(len(video.frames) for dataset in datasets for video in dataset.videos)
+    reports, done = [], 0
+    for dataset in datasets:
+        tally = _Tally(dataset)
+        for problem in _pairing(root, layout, dataset):
+            findings.add(problem)
+        for facts in _in_order(_jobs(dataset, quick), stop):
+            tally.add(facts)
+            for problem in facts.problems:
+                findings.add(problem)
+            done += 1
+            on_frame(done, total)
+        if stop.is_set():
+            raise Interrupted(f"check: stopped after {done} of {total} frames")
+        reports.append(tally.report())
+    return CheckReport(
+        str(root),
+        name,
+        datasets[0].labels.classes if datasets else (),
+        quick,
+        tuple(reports),
+        tuple(findings.kept),
+        findings.errors,
+        findings.warnings,
+    )
+
+
+def _open(root: Path, name: str, split: str | None, findings: _Findings) -> list[Dataset]:
+    """The splits to look at. A split that was asked for must open; of all, some may be damaged."""
+    if split is not None:
+        return [DATASETS[name](root, split, on_missing=findings.add_error)]
+    splits = LAYOUTS[name].splits(root)
+    if not splits:
+        raise InputError(f"{root}: no split of {name} in it; name one with --split")
+    datasets: list[Dataset] = []
+    for one in splits:
+        try:
+            datasets.append(DATASETS[name](root, one, on_missing=findings.add_error))
+        except InputError as error:
+            findings.add_error(error)
+    return datasets
+
+
+class _Findings:
+    """The first problems, and the number of all; what is said twice counts once."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Problem, None] = {}
+        self.errors = self.warnings = 0
+
+    def add(self, problem: Problem) -> None:
+        if problem in self.kept:
+            return
+        if len(self.kept) < MOST_PROBLEMS:
+            self.kept[problem] = None
+        self.warnings += problem.warning
+        self.errors += not problem.warning
+
+    def add_error(self, error: InputError) -> None:
+        path, _, what = str(error).partition(": ")
+        self.add(Problem(path, what))
+
+
+class _Tally:
+    """Sums over the frames of a split."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._sizes: Counter[tuple[int, int]] = Counter()
+        self._pixels = np.zeros(IGNORE + 1, np.int64)
+
+    def add(self, facts: FrameFacts) -> None:
+        if facts.size_hw is not None:
+            self._sizes[facts.size_hw] += 1
+        if facts.pixels is not None:
+            self._pixels += facts.pixels
+
+    def report(self) -> SplitReport:
+        videos = self._dataset.videos
+        return SplitReport(
+            self._dataset.split,
+            len(videos),
+            sum(len(video.frames) for video in videos),
+            sum(frame.labelled for video in videos for frame in video.frames),
+            tuple((*size, count) for size, count in self._sizes.most_common()),
+            tuple(self._pixels[: len(self._dataset.labels)].tolist()),
+            int(self._pixels[IGNORE]),
+        )
+
+
+def _pairing(root: Path, layout: Layout, dataset: Dataset) -> Iterator[Problem]:
+    """Images without masks in a labelled split, and masks without images."""
+    labelled = any(frame.labelled for video in dataset.videos for frame in video.frames)
+    for video in dataset.videos if layout.every_frame and labelled else ():
+        bare = [frame for frame in video.frames if not frame.labelled]
+        if len(bare) == len(video.frames) > 1:
+            yield Problem(
+                str(_folder(bare[0])), f"no masks for the {len(bare)} images of the video"
+            )
+        else:
+            yield from (Problem(str(frame), "no mask for this image") for frame in bare)
+    for pattern in layout.masks:
+        yield from _lonely_masks(root, pattern, layout, dataset)
+
+
+def _lonely_masks(root: Path, pattern: str, layout: Layout, dataset: Dataset) -> Iterator[Problem]:
+    """Masks that a pattern finds and no image goes with."""
+    groups: Iterable[tuple[str, Iterable[Video]]] = [("", dataset.videos)]
+    if "{video}" in pattern:
+        groups = [(video.name, (video,)) for video in dataset.videos]
+    ending = pattern.rpartition("*")[2]
+    for name, videos in groups:
+        stems = {frame.stem for video in videos for frame in video.frames}
+        found = root.glob(pattern.format(split=dataset.split, video=glob.escape(name)))
+        for path in sorted(found):
+            stem = path.name.removesuffix(ending)
+            if stem not in stems and not stem.startswith(".") and layout.mine(stem, dataset.split):
+                yield Problem(str(path), "no image for this mask")
+
+
+def _folder(frame: FrameRecord) -> Path | str:
+    return frame.image.parent if frame.image is not None else frame.video
+
+
+def _jobs(dataset: Dataset, quick: bool) -> Iterator[Callable[[], FrameFacts]]:
+    for video in dataset.videos:
+        for frame in video.frames:
+            yield lambda frame=frame: check_frame(dataset, frame, quick=quick)  # type: ignore[misc]
+
+
+def _in_order(
+    jobs: Iterable[Callable[[], FrameFacts]], stop: threading.Event
+) -> Iterator[FrameFacts]:
+    """Results of jobs in their order; only a few are under way at a time. Ends early at `stop`."""
+    waiting: deque[Future[FrameFacts]] = deque()
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="check") as pool:
+        for job in jobs:
+            waiting.append(pool.submit(job))
+            if len(waiting) >= 4 * _THREADS:
+                yield waiting.popleft().result()
+            if stop.is_set():
+                break
+        while waiting and not stop.is_set():
+            yield waiting.popleft().result()
+        pool.shutdown(cancel_futures=True)

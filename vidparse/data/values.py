@@ -1,0 +1,62 @@
+"""What the numbers stored in a mask mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+IGNORE = 255  # training id of pixels that count for nothing
+_MOST = 65535  # greatest value that is told apart; no format has a class there
+
+
+@dataclass(frozen=True, slots=True)
+class MaskValues:
+    """Stored value to training id.
+
+    table: uint8 (256,) or (65536,), IGNORE for void and for values that should not occur.
+    known: bool, as long: values that the format defines, void ones included.
+    strict: whether a value that is not known is an error, or taken as void.
+    """
+
+    table: np.ndarray
+    known: np.ndarray
+    strict: bool
+
+    def decode(self, raw: np.ndarray) -> np.ndarray:
+        """Training ids uint8 (H, W) of stored values (H, W); unknown ones become IGNORE."""
+        if raw.dtype == np.uint8 and len(self.table) == 256:
+            return cv2.LUT(raw, self.table)
+        if raw.dtype.itemsize <= 2 and len(self.table) == 65536:
+            return np.take(self.table, raw)
+        inside = (raw >= 0) & (raw < len(self.table))
+        return np.where(inside, np.take(self.table, raw, mode="clip"), IGNORE).astype(np.uint8)
+
+    def counts(self, raw: np.ndarray) -> np.ndarray:
+        """Pixels of each stored value, int64 (N,), N at least as long as the table."""
+        if raw.dtype.itemsize > 2:  # a 32-bit PNG may hold anything; what it holds is no class
+            raw = np.where((raw < 0) | (raw > _MOST), _MOST, raw)
+        return np.bincount(raw.ravel(), minlength=len(self.table))
+
+    def strays(self, counts: np.ndarray) -> dict[int, int]:
+        """Values that should not occur and their pixels, of what `counts` gave."""
+        known = np.pad(self.known, (0, len(counts) - len(self.known)))
+        wrong = np.flatnonzero((counts > 0) & ~known)
+        return {int(value): int(counts[value]) for value in wrong}
+
+    def per_class(self, counts: np.ndarray) -> np.ndarray:
+        """Pixels of each training id, int64 (256,), of what `counts` gave."""
+        ids = np.pad(self.table, (0, len(counts) - len(self.table)), constant_values=IGNORE)
+        return np.bincount(ids, counts, 256).astype(np.int64)
+
+
+def mask_values(
+    training_ids: Mapping[int, int], *, void: Iterable[int] = (), strict: bool = False
+) -> MaskValues:
+    """Values of 8-bit masks: what each class is stored as, and what void is stored as."""
+    table, known = np.full(256, IGNORE, np.uint8), np.zeros(256, bool)
+    table[list(training_ids)] = list(training_ids.values())
+    known[[*training_ids, *void]] = True
+    return MaskValues(table, known, strict)

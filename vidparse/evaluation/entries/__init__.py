@@ -1,0 +1,41 @@
+"""Entries: models and folders of predictions, scored alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vidparse.errors import InputError
+from vidparse.evaluation.entries.entry import Entry, Said
+from vidparse.evaluation.entries.masks import MaskEntry
+from vidparse.evaluation.entries.model import ModelEntry
+from vidparse.evaluation.entries.panoptic import PanopticEntry
+
+
+def open_predictions(folder: Path, *, name: str | None = None, raw_ids: bool = False) -> Entry:
+    """Predictions made by any tool; the layout tells which kind they are.
+
+    pan_pred/ with pred.json is VIPSeg's form, a single json beside pictures COCO panoptic; anything
+    else is taken as index masks, see :class:`MaskEntry`.
+
+    Raises:
+        InputError: no such folder, or nothing in it that could be a prediction.
+    """
+    name = name or folder.resolve().name
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; point --pred at a folder of predictions")
+    table, pictures = folder / "pred.json", folder / "pan_pred"
+    if table.is_file() or pictures.is_dir():
+        for path in (table, pictures):
+            if not path.exists():
+                raise InputError(f"{path}: missing; VIPSeg predictions are pan_pred/ and pred.json")
+        return PanopticEntry(pictures, table, name=name)
+    tables = sorted(folder.glob("*.json"))
+    if len(tables) == 1:
+        beside = folder / tables[0].stem
+        return PanopticEntry(beside if beside.is_dir() else folder, tables[0], name=name)
+    if not any(folder.iterdir()):
+        raise InputError(f"{folder}: is empty; point --pred at a folder of predictions")
+    return MaskEntry(folder, name=name, raw_ids=raw_ids)
+
+
+__all__ = ["Entry", "MaskEntry", "ModelEntry", "PanopticEntry", "Said", "open_predictions"]

@@ -1,0 +1,154 @@
+"""Predictions as index masks: VSPW folders, flat folders, what `segment` writes, mask videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vidparse.data import IGNORE, Dataset, FrameRecord, Video
+from vidparse.data.dataset import read_indices
+from vidparse.errors import InputError
+from vidparse.evaluation.entries.entry import Said, Wanted, stamp_of
+from vidparse.labels import Labels
+from vidparse.video import read_mask_video
+
+_VIDEO_ENDINGS = (".mkv", ".nut", ".masks.mkv", ".masks.nut", ".avi", ".mov", ".y4m")
+
+
+class MaskEntry:
+    """One mask a frame, class ids 0..K-1 with 255 (or the labels' void) for nothing.
+
+    For a video V and a frame called S, found in this order: V/S.png (VSPW), V.masks/S.png or
+    V.masks/<index in 6 digits>.png (written by `segment`), S.png (a flat folder), and then a
+    lossless mask video V.mkv, V.masks.mkv or V.nut with a frame for each of the video's.
+
+    Args:
+        folder: where they lie.
+        raw_ids: values are raw VSPW ids: 1..K, 0 for nothing.
+    """
+
+    needs_images = False
+    is_panoptic = False
+
+    def __init__(self, folder: Path, *, name: str, raw_ids: bool = False) -> None:
+        self.name = name
+        self.detail = f"masks in {folder}"
+        self._folder, self._raw_ids = folder, raw_ids
+        self._labels: Labels | None = None
+        self._where: dict[str, dict[int, Path] | Path] = {}
+        self._video: Video | None = None
+        self._movie: Iterator[np.ndarray] | None = None
+        self._next = 0
+
+    def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
+        self._labels = dataset.labels
+        missing: list[Path] = []
+        stems = [frame.stem for _, frames in videos for frame in frames]
+        count, flat = len(stems), len(set(stems)) == len(stems)
+        for video, frames in videos:
+            found = self._find(video, frames, flat=flat)
+            self._where[video.name] = found
+            if isinstance(found, dict):
+                missing += [
+                    self._folder / video.name / f"{frame.stem}.png"
+                    for frame in frames
+                    if frame.index not in found
+                ]
+        if missing:
+            rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise InputError(
+                f"{missing[0]}{rest}: missing, of {count} predictions that "
+                f"{dataset.name} {dataset.split} asks for; predict every frame"
+            )
+
+    def _find(
+        self, video: Video, frames: Sequence[FrameRecord], *, flat: bool
+    ) -> dict[int, Path] | Path:
+        """Masks by frame index, or the video that holds them all.
+
+        A flat folder will do only where no two videos have frames of the same name.
+        """
+        own, ours = self._folder / video.name, self._folder / f"{video.name}.masks"
+        places = [folder for folder in (own, ours) if folder.is_dir()]
+        for folder in [*places, self._folder] if flat else places:
+            stems = {path.stem: path for path in folder.glob("*.png")}
+            found = {frame.index: stems[frame.stem] for frame in frames if frame.stem in stems} or {
+                frame.index: stems[f"{frame.index:06d}"]
+                for frame in frames
+                if folder == ours and f"{frame.index:06d}" in stems
+            }
+            if found:
+                return found
+        for ending in _VIDEO_ENDINGS:
+            movie = self._folder / f"{video.name}{ending}"
+            if movie.is_file():
+                return movie
+        return {}
+
+    def fingerprint(self, video: Video) -> str:
+        found = self._where[video.name]
+        files = [found] if isinstance(found, Path) else list(found.values())
+        return f"{self._raw_ids} " + " ".join(stamp_of(path) for path in files)
+
+    def begin(self, video: Video) -> None:
+        self._video, self._next = video, 0
+        found = self._where[video.name]
+        self._movie = read_mask_video(found) if isinstance(found, Path) else None
+
+    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Said]:
+        found = self._where[frame.video]
+        if isinstance(found, dict):
+            path = found[frame.index]
+            return [Said(frame.index, self._ids(read_indices(path), str(path)))]
+        ids = self._from_movie(frame.index, found)
+        return [Said(frame.index, self._ids(ids, f"{found} frame {frame.index}"))]
+
+    def _from_movie(self, index: int, path: Path) -> np.ndarray:
+        """Frame `index` of the mask video, whose frames come in order."""
+        assert self._movie is not None
+        for ids in self._movie:
+            self._next += 1
+            if self._next == index + 1:
+                return ids
+        raise InputError(f"{path}: ends after {self._next} frames; {self._expected()}")
+
+    def _expected(self) -> str:
+        assert self._video is not None
+        return f"{self._video.name} has {len(self._video.frames)}, give one mask for each"
+
+    def finish(self) -> list[Said]:
+        assert self._video is not None
+        if self._movie is not None:
+            left = sum(1 for _ in self._movie)
+            if self._next + left != len(self._video.frames):
+                raise InputError(
+                    f"{self._where[self._video.name]}: has {self._next + left} frames; "
+                    f"{self._expected()}"
+                )
+        self._movie = None
+        return []
+
+    def _ids(self, stored: np.ndarray, name: str) -> np.ndarray:
+        """Stored values as class ids; IGNORE where nothing is said."""
+        assert self._labels is not None
+        count = len(self._labels)
+        nothing = (stored == self._labels.void) | (stored == IGNORE) & (count <= IGNORE)
+        ids = stored.astype(np.int64)
+        if self._raw_ids:
+            nothing |= stored == 0
+            ids -= 1
+        stray = ~nothing & (ids >= count)
+        if stray.any():
+            value = int(stored[stray][0])
+            first = int(self._raw_ids)
+            hint = ""
+            if value == count and not self._raw_ids:
+                hint = "; are these raw ids that begin at 1? then say --raw-ids"
+            raise InputError(
+                f"{name}: holds id {value}; the classes are {first}..{count - 1 + first}"
+                f"{hint or '; write class ids'}"
+            )
+        dtype = self._labels.dtype
+        return np.where(nothing, self._labels.void, ids).astype(dtype)

@@ -1,0 +1,165 @@
+"""Boundary IoU of label maps (Cheng et al., CVPR 2021), against the truth and along the flow."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import cv2
+import numpy as np
+
+from vidparse.evaluation.metrics.means import mean_of_defined, ratio
+from vidparse.evaluation.metrics.measure import Counts, Sample
+from vidparse.evaluation.metrics.warping import warp_labels
+
+WIDTH = 0.02  # of the band, as a share of the image diagonal
+
+
+def band_width(size_hw: tuple[int, int]) -> int:
+    """Pixels d of the band: 2 % of the diagonal, rounded half to even, at least 1."""
+    return max(1, round(WIDTH * math.hypot(*size_hw)))
+
+
+def inner_bands(ids: np.ndarray, width: int) -> np.ndarray:
+    """Pixels at most `width` from another id, or from the edge of the picture; bool (H, W).
+
+    Distances are those of a square window. For each class this is what its mask loses by `width`
+    erosions with a 3x3 square, pixels outside counting as background.
+
+    Args:
+        ids: uint8 or uint16 (H, W).
+    """
+    square = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    bands = cv2.erode(ids, square) != cv2.dilate(ids, square)
+    bands[:width] = bands[-width:] = True
+    bands[:, :width] = bands[:, -width:] = True
+    return bands
+
+
+class BandCounts:
+    """Pixels of boundary bands over the frames of a video, by class."""
+
+    def __init__(self, num_classes: int, ignore: int) -> None:
+        if 0 <= ignore < num_classes:
+            raise ValueError(f"ignore {ignore}: is one of {num_classes} classes; use another id")
+        self._num_classes, self._ignore = num_classes, ignore
+        self._sums = np.zeros((3, num_classes), np.int64)
+
+    def add(self, truth: np.ndarray, said: np.ndarray) -> None:
+        """Add a pair of maps (H, W). Where `truth` is void both are, before bands are formed.
+
+        Raises:
+            ValueError: shapes differ, or a counted id of `said` is neither a class nor ignore.
+        """
+        if truth.shape != said.shape:
+            raise ValueError(f"truth is {truth.shape}, prediction {said.shape}")
+        truth, said = _narrowed(truth), _narrowed(said)
+        void = truth >= self._num_classes
+        if ((said >= self._num_classes) & (said != self._ignore) & ~void).any():
+            raise ValueError(f"prediction holds ids beyond {self._num_classes - 1}")
+        if void.any():
+            truth, said = truth.copy(), said.copy()
+            truth[void] = said[void] = self._num_classes
+        width = band_width((truth.shape[0], truth.shape[1]))
+        true_band, said_band = inner_bands(truth, width), inner_bands(said, width)
+        shared = true_band & said_band & (truth == said)
+        for row, ids in enumerate((truth[shared], truth[true_band], said[said_band])):
+            found = np.bincount(ids, minlength=self._num_classes)
+            self._sums[row] += found[: self._num_classes]
+
+    def taken(self) -> Counts:
+        """The sums, (K,) each; they start again from zero."""
+        shared, true_band, said_band = self._sums
+        self._sums = np.zeros_like(self._sums)
+        return {"shared": shared, "true_band": true_band, "said_band": said_band}
+
+
+def _narrowed(ids: np.ndarray) -> np.ndarray:
+    """The same ids in a type that OpenCV erodes; out of its range becomes 65535."""
+    if ids.dtype in (np.uint8, np.uint16):
+        return ids
+    wide = np.iinfo(np.uint16).max
+    return np.where((ids >= 0) & (ids < wide), ids, wide).astype(np.uint16)
+
+
+def boundary_iou(counts: Counts) -> np.ndarray:
+    """Of each class (..., K), NaN where the truth lacks it (every class that occurs has a band)."""
+    true_band, shared = counts["true_band"], counts["shared"]
+    return ratio(shared, np.where(true_band > 0, true_band + counts["said_band"] - shared, 0))
+
+
+class BoundaryIoU:
+    """Boundary IoU: IoU of the inner bands of each class, pixels summed over the split.
+
+    The mean is over classes present in the ground truth. Void in the ground truth is copied into
+    the prediction, so its outline bounds the same classes in both, and its pixels are not counted.
+    Predicted void is one more class to border on and never right; since bands start at its outline
+    it can help by chance.
+    """
+
+    needs_flow: ClassVar[bool] = False
+    needs_panoptic: ClassVar[bool] = False
+    needs_every_mask: ClassVar[bool] = False
+
+    def __init__(self, *, num_classes: int, ignore: int = 255) -> None:
+        self._bands = BandCounts(num_classes, ignore)
+
+    def update(self, sample: Sample) -> None:
+        """Add a frame, if it is labelled; errors as :meth:`BandCounts.add`."""
+        if sample.truth is not None:
+            self._bands.add(sample.truth, sample.said)
+
+    def end_video(self) -> Counts:
+        """Pixels of the bands and of what they share, (K,) each."""
+        return self._bands.taken()
+
+    def scores(self, counts: Counts) -> dict[str, np.ndarray]:
+        """The mean over classes."""
+        return {"boundary_iou": mean_of_defined(boundary_iou(counts))}
+
+    def per_class(self, counts: Counts) -> dict[str, np.ndarray]:
+        """Boundary IoU of each class."""
+        return {"boundary_iou": boundary_iou(counts)}
+
+
+class BoundaryConsistency:
+    """Boundary IoU between a prediction and the next one warped back along the flow.
+
+    Says how much outlines tremble; ground truth is not used. This measure is ours. It is not the
+    temporal instability T of DAVIS, which matches the shapes of contours and is lower when better.
+    What the flow takes out of the picture, and what either prediction leaves void, does not count;
+    what comes into view or is covered does.
+    """
+
+    needs_flow: ClassVar[bool] = True
+    needs_panoptic: ClassVar[bool] = False
+    needs_every_mask: ClassVar[bool] = False
+
+    def __init__(self, *, num_classes: int, ignore: int = 255) -> None:
+        self._ignore = ignore
+        self._bands = BandCounts(num_classes, ignore)
+        self._before: np.ndarray | None = None
+
+    def update(self, sample: Sample) -> None:
+        """Add the next frame, and with its flow a pair; errors as :meth:`BandCounts.add`."""
+        if self._before is not None and sample.flow is not None:
+            said = _narrowed(sample.said)
+            if said.dtype == np.uint8 and self._ignore > 255:
+                said = said.astype(np.uint16)
+            after = warp_labels(said, sample.flow, outside=self._ignore)
+            before = np.where(after == self._ignore, after, self._before)
+            self._bands.add(before, after)
+        self._before = sample.said.copy()
+
+    def end_video(self) -> Counts:
+        """Pixels of the bands and of what they share, (K,) each."""
+        self._before = None
+        return self._bands.taken()
+
+    def scores(self, counts: Counts) -> dict[str, np.ndarray]:
+        """The mean over the classes of the earlier predictions."""
+        return {"tc_boundary": mean_of_defined(boundary_iou(counts))}
+
+    def per_class(self, counts: Counts) -> dict[str, np.ndarray]:
+        """Of each class."""
+        return {"tc_boundary": boundary_iou(counts)}

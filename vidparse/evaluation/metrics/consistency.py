@@ -1,0 +1,251 @@
+"""Temporal consistency of label maps: VC (is a still pixel told the same?) and TC (along flow).
+
+Both follow the VSPW paper (Miao et al., CVPR 2021, section 4) and its published evaluation code,
+quirks included ("published"); what the paper means to say is the other mode of each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from vidparse.evaluation.metrics.confusion import ConfusionMatrix, class_iou, overlap_scores
+from vidparse.evaluation.metrics.counting import add_counts, counts_per_video, samples
+from vidparse.evaluation.metrics.means import ratio
+from vidparse.evaluation.metrics.measure import Counts, Sample
+from vidparse.evaluation.metrics.warping import warp_labels
+
+VC_MODES = ("published", "strict")
+TC_MODES = ("published", "per_video")
+MAX_CLIP = 256  # frames; a pixel's age is a byte
+
+
+@dataclass(frozen=True, slots=True)
+class VideoConsistencyScores:
+    """score: mean over all clips of all videos. per_clip: an array a video, NaN if undefined."""
+
+    score: float
+    per_clip: tuple[np.ndarray, ...]
+
+
+class VideoConsistency:
+    """VC_C, frame by frame; memory is one map of ages a sequence, whatever its length.
+
+    For every clip of C consecutive frames: of the pixels whose ground truth stays the same through
+    the clip, the share whose prediction stays the same, too.
+
+    published: void counts as a label, a constant wrong prediction counts as consistent, and the
+        last clip of every video is left out (T - C clips), as the published code does.
+    strict: all T - C + 1 clips; void pixels do not count; the constant prediction must be right.
+
+    A prediction of constant void is thus consistent in `published`; in `strict` void never helps.
+
+    Args:
+        clip_length: C >= 2, at most 256.
+        ignore: id of void, for `strict`.
+    """
+
+    needs_flow: ClassVar[bool] = False
+    needs_panoptic: ClassVar[bool] = False
+    needs_every_mask: ClassVar[bool] = True
+
+    def __init__(self, *, clip_length: int, mode: str = "published", ignore: int = 255) -> None:
+        if mode not in VC_MODES:
+            raise ValueError(f"mode '{mode}': use {' or '.join(VC_MODES)}")
+        if not 2 <= clip_length <= MAX_CLIP:
+            raise ValueError(f"clip_length {clip_length}: must be 2 to {MAX_CLIP}")
+        self.clip_length, self.mode, self.ignore = clip_length, mode, ignore
+        self.name = f"vc{clip_length}" + ("_strict" if mode == "strict" else "")
+        self._start_video()
+
+    def _start_video(self) -> None:
+        self.clip: float | None = None  # score of the clip that became final last, NaN if undefined
+        self._pending: float | None = None  # published: final once another frame follows
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._ages: tuple[np.ndarray, np.ndarray] | None = None  # uint8 (H, W) each
+        self._frames = 0
+        self._sum, self._clips = 0.0, 0
+
+    def update(self, sample: Sample) -> None:
+        """Add the next frame of the video; ids (H, W) of any integer type.
+
+        Raises:
+            ValueError: the frame has no ground truth, or shapes differ.
+        """
+        truth, said = sample.truth, sample.said
+        if truth is None:
+            raise ValueError(f"{self.name} needs ground truth on every frame")
+        if truth.shape != said.shape:
+            raise ValueError(f"truth is {truth.shape}, prediction {said.shape}")
+        if self._last is None or self._ages is None:
+            self._ages = np.zeros(truth.shape, np.uint8), np.zeros(truth.shape, np.uint8)
+        else:
+            if self._last[0].shape != truth.shape:
+                raise ValueError(f"frame is {truth.shape}, the one before {self._last[0].shape}")
+            _grow_older(self._ages[0], truth == self._last[0])
+            _grow_older(self._ages[1], said == self._last[1])
+        self._last = truth.copy(), said.copy()
+        self._frames += 1
+        self.clip, now = None, None
+        if self._frames >= self.clip_length:
+            now = self._clip_score(truth, said, self._ages)
+        if self.mode == "published":
+            now, self._pending = self._pending, now
+        if now is not None:
+            self.clip = now
+            if not math.isnan(now):
+                self._sum += now
+                self._clips += 1
+
+    def _clip_score(
+        self, truth: np.ndarray, said: np.ndarray, ages: tuple[np.ndarray, np.ndarray]
+    ) -> float:
+        """Of the clip that ends at this frame."""
+        still = ages[0] >= self.clip_length - 1
+        steady = ages[1] >= self.clip_length - 1
+        if self.mode == "strict":
+            still &= truth != self.ignore
+            steady &= said == truth
+        area = int(np.count_nonzero(still))
+        return float(np.count_nonzero(still & steady)) / area if area else math.nan
+
+    def end_video(self) -> Counts:
+        """Sum of the scores of defined clips, and their number."""
+        counts = {"sum": np.asarray(self._sum), "clips": np.asarray(self._clips, np.int64)}
+        self._start_video()
+        return counts
+
+    def scores(self, counts: Counts) -> dict[str, np.ndarray]:
+        """VC, under "vc8" or "vc8_strict" for C = 8."""
+        return {self.name: ratio(counts["sum"], counts["clips"])}
+
+    def per_class(self, counts: Counts) -> dict[str, np.ndarray]:
+        """Nothing: a clip is scored whole."""
+        return {}
+
+
+def _grow_older(age: np.ndarray, same: np.ndarray) -> None:
+    """Steps since a pixel last changed, in place; stays at 255 once there."""
+    age += age < 255
+    age *= same
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalConsistencyScores:
+    """score: TC. confusion: (K, K) int64 over everything. per_video: mIoU of each video."""
+
+    score: float
+    confusion: np.ndarray
+    per_video: tuple[float, ...]
+
+
+class TemporalConsistency:
+    """TC: mIoU between a prediction and the next one warped back along the optical flow.
+
+    tc: one confusion matrix over all pairs of all videos, as published. tc_per_video: the paper's
+    equation 6, the mean over videos of each one's mIoU. Ground truth is not used. Pixels whose flow
+    leaves the picture become class 0, as in the published code. A pixel predicted void is not
+    counted in the earlier frame and is a miss in the later one.
+
+    Args:
+        ignore: id that says nothing; None where there is none.
+    """
+
+    needs_flow: ClassVar[bool] = True
+    needs_panoptic: ClassVar[bool] = False
+    needs_every_mask: ClassVar[bool] = False
+
+    def __init__(self, *, num_classes: int, ignore: int | None = None) -> None:
+        self._num_classes = num_classes
+        self._ignore = -1 if ignore is None else ignore
+        self._start_video()
+
+    def _start_video(self) -> None:
+        self._before: np.ndarray | None = None
+        self._matrix = ConfusionMatrix(self._num_classes, ignore=self._ignore)
+
+    def update(self, sample: Sample) -> None:
+        """Add the next frame, and with its flow a pair.
+
+        Raises:
+            ValueError: shapes differ, or an id is neither a class nor `ignore`.
+        """
+        if self._before is not None and sample.flow is not None:
+            self._matrix.update(self._before, warp_labels(sample.said, sample.flow))
+        known = (sample.said < self._num_classes) & (sample.said >= 0)
+        if not (known | (sample.said == self._ignore)).all():
+            raise ValueError(f"prediction holds ids beyond {self._num_classes - 1}")
+        self._before = sample.said.copy()
+
+    def end_video(self) -> Counts:
+        """Equal and all pixels by class, their matrix, and this video's own mIoU."""
+        counts = self._matrix.sums()
+        defined = counts["truth"].any()
+        self._start_video()
+        return counts | {
+            "video_tc": np.nan_to_num(overlap_scores(counts)["miou"]),
+            "videos": np.asarray(defined, np.int64),
+        }
+
+    def scores(self, counts: Counts) -> dict[str, np.ndarray]:
+        """TC over all pairs, and the mean over videos."""
+        return {
+            "tc": overlap_scores(counts)["miou"],
+            "tc_per_video": ratio(counts["video_tc"], counts["videos"]),
+        }
+
+    def per_class(self, counts: Counts) -> dict[str, np.ndarray]:
+        """IoU of each class along the flow, under "tc"."""
+        return {"tc": class_iou(counts)}
+
+
+def video_consistency(
+    gts: Sequence[np.ndarray],
+    preds: Sequence[np.ndarray],
+    *,
+    clip_length: int,
+    mode: str = "published",
+    ignore: int = 255,
+) -> VideoConsistencyScores:
+    """VC_C over videos given as (T, H, W) id arrays; see :class:`VideoConsistency`."""
+    measure = VideoConsistency(clip_length=clip_length, mode=mode, ignore=ignore)
+    total = measure.end_video()  # of no frame: zeros
+    per_clip = []
+    for truth, said in zip(gts, preds, strict=True):
+        clips = []
+        for sample in samples(truth, said):
+            measure.update(sample)
+            if measure.clip is not None:
+                clips.append(measure.clip)
+        total = add_counts(total, measure.end_video())
+        per_clip.append(np.array(clips, np.float64))
+    return VideoConsistencyScores(float(measure.scores(total)[measure.name]), tuple(per_clip))
+
+
+def temporal_consistency(
+    preds: Sequence[np.ndarray],
+    flows: Sequence[np.ndarray],
+    *,
+    num_classes: int,
+    mode: str = "published",
+) -> TemporalConsistencyScores:
+    """TC over videos: predictions (T, H, W), flows float32 (T - 1, 2, H, W) from t to t + 1.
+
+    Args:
+        mode: published (one matrix over everything) or per_video (mean over videos).
+    """
+    if mode not in TC_MODES:
+        raise ValueError(f"mode '{mode}': use {' or '.join(TC_MODES)}")
+    measure = TemporalConsistency(num_classes=num_classes)
+    total = measure.end_video()  # of no frame: zeros
+    per_video = []
+    videos = (samples(None, *video) for video in zip(preds, flows, strict=True))
+    for counts in counts_per_video(measure, videos):
+        per_video.append(float(overlap_scores(counts)["miou"]))
+        total = add_counts(total, counts)
+    score = measure.scores(total)["tc" if mode == "published" else "tc_per_video"]
+    return TemporalConsistencyScores(float(score), total["confusion"], tuple(per_video))

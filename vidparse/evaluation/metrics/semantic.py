@@ -1,0 +1,102 @@
+"""mIoU and its kin over videos (VSPW; Miao et al., CVPR 2021, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from vidparse.evaluation.metrics.confusion import (
+    ConfusionMatrix,
+    SemanticScores,
+    class_iou,
+    overlap_scores,
+    semantic_scores,
+)
+from vidparse.evaluation.metrics.counting import add_counts, counts_per_video, samples
+from vidparse.evaluation.metrics.means import ratio
+from vidparse.evaluation.metrics.measure import Counts, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationScores:
+    """Fractions 0..1 over all frames of all videos; `video_*` are means of per-video scores."""
+
+    miou: float
+    wiou: float
+    pixel_accuracy: float
+    mean_accuracy: float
+    per_class: np.ndarray  # (K,) IoU, NaN where the class is absent from the ground truth
+    confusion: np.ndarray  # (K, K) int64, rows ground truth
+    video_miou: float
+    video_wiou: float
+    per_video: tuple[SemanticScores, ...]
+
+
+class Segmentation:
+    """mIoU, WIoU and accuracies of the labelled frames.
+
+    A pixel predicted void is a miss of its true class, so taking back a right answer lowers every
+    score, and no answer taken back ever raises an accuracy. Taking back a wrong answer does raise
+    the IoU of the class that was said: it had one false pixel more.
+    """
+
+    needs_flow: ClassVar[bool] = False
+    needs_panoptic: ClassVar[bool] = False
+    needs_every_mask: ClassVar[bool] = False
+
+    def __init__(self, *, num_classes: int, ignore: int = 255) -> None:
+        self._num_classes, self._ignore = num_classes, ignore
+        self._video = ConfusionMatrix(num_classes, ignore=ignore)
+
+    def update(self, sample: Sample) -> None:
+        """Add a frame, if it is labelled; errors as :meth:`ConfusionMatrix.update`."""
+        if sample.truth is not None:
+            self._video.update(sample.truth, sample.said)
+
+    def end_video(self) -> Counts:
+        """Right, true and said pixels, their matrix, and this video's own mIoU and WIoU."""
+        counts = self._video.sums()
+        self._video = ConfusionMatrix(self._num_classes, ignore=self._ignore)
+        own = overlap_scores(counts)
+        return counts | {
+            "video_miou": np.nan_to_num(own["miou"]),
+            "video_wiou": np.nan_to_num(own["wiou"]),
+            "videos": np.asarray(counts["truth"].any(), np.int64),
+        }
+
+    def scores(self, counts: Counts) -> dict[str, np.ndarray]:
+        """The fields of :class:`SegmentationScores` that are single numbers."""
+        return overlap_scores(counts) | {
+            name: ratio(counts[name], counts["videos"]) for name in ("video_miou", "video_wiou")
+        }
+
+    def per_class(self, counts: Counts) -> dict[str, np.ndarray]:
+        """IoU of each class, under "miou"."""
+        return {"miou": class_iou(counts)}
+
+
+def segmentation_scores(
+    gts: Sequence[np.ndarray],
+    preds: Sequence[np.ndarray],
+    *,
+    num_classes: int,
+    ignore: int = 255,
+) -> SegmentationScores:
+    """Scores over videos given as (T, H, W) arrays of ids 0..K-1 and `ignore`."""
+    measure = Segmentation(num_classes=num_classes, ignore=ignore)
+    total: Counts = measure.end_video()  # of no frame: zeros
+    per_video = []
+    videos = (samples(*video) for video in zip(gts, preds, strict=True))
+    for counts in counts_per_video(measure, videos):
+        per_video.append(semantic_scores(counts))
+        total = add_counts(total, counts)
+    scores = {name: float(value) for name, value in measure.scores(total).items()}
+    return SegmentationScores(
+        **scores,
+        per_class=class_iou(total),
+        confusion=total["confusion"],
+        per_video=tuple(per_video),
+    )

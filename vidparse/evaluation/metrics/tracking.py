@@ -1,0 +1,182 @@
+"""Segmentation and tracking quality (STQ; Weber et al., STEP, NeurIPS 2021).
+
+STQ = sqrt(AQ * SQ): association of thing pixels over the whole video, and semantic IoU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from vidparse.evaluation.metrics.counting import add_counts, counts_per_video
+from vidparse.evaluation.metrics.means import mean_of_defined, ratio
+from vidparse.evaluation.metrics.measure import Counts, Sample
+from vidparse.evaluation.metrics.overlaps import FrameOverlaps, frame_overlaps, split_codes
+from vidparse.evaluation.metrics.panoptic import panoptic_samples
+from vidparse.panoptic import VOID
+
+MODES = ("published", "clean")
+_Track = tuple[int, int]  # category, segment id
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingQuality:
+    """Fractions; of one video or of all."""
+
+    stq: float
+    aq: float
+    sq: float
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationTrackingScores:
+    """Over all videos, and of each (a video without tracks has AQ 0)."""
+
+    stq: float
+    aq: float
+    sq: float
+    per_video: tuple[TrackingQuality, ...]
+
+
+class SegmentationTrackingQuality:
+    """STQ of the frames with panoptic ground truth; memory grows with tracks, not with frames.
+
+    Instances get numbers per video. "published" numbers them by first appearance starting at 0,
+    stuff included, as the VIPSeg script does; number 0 means crowd, so a video whose first listed
+    segment is a thing loses that object. "clean" treats only `iscrowd` as crowd.
+
+    Void is a class of its own in SQ: true void is not counted, predicted void is wrong. It can
+    still help, where it takes back pixels of a wrong track or class.
+
+    Args:
+        num_classes: K; the semantic confusion is (K + 1) x (K + 1) with void last.
+        thing_ids: categories that are tracked.
+    """
+
+    needs_flow: ClassVar[bool] = False
+    needs_panoptic: ClassVar[bool] = True
+    needs_every_mask: ClassVar[bool] = False
+
+    def __init__(
+        self, *, num_classes: int, thing_ids: Sequence[int], mode: str = "published"
+    ) -> None:
+        if mode not in MODES:
+            raise ValueError(f"mode '{mode}': use {' or '.join(MODES)}")
+        self.num_classes, self.mode = num_classes, mode
+        self._things = frozenset(thing_ids)
+        self._suffix = "" if mode == "published" else f"_{mode}"
+        self._start_video()
+
+    def _start_video(self) -> None:
+        self._confusion = np.zeros((self.num_classes + 1, self.num_classes + 1), np.int64)
+        self._truth_areas: dict[_Track, int] = {}
+        self._said_areas: dict[_Track, int] = {}
+        self._shared: dict[tuple[_Track, _Track], int] = {}
+        self._first_segment: int | None = None
+
+    def update(self, sample: Sample) -> None:
+        """Add the next frame, if it has panoptic ground truth.
+
+        Raises:
+            ValueError: shapes differ, an id in a picture has no row, or a category is not 0..K-1.
+        """
+        if sample.truth_panoptic is None:
+            return
+        if sample.said_panoptic is None:
+            raise ValueError("STQ needs a panoptic prediction of every labelled frame")
+        known = np.ones(self.num_classes, bool)
+        overlaps = frame_overlaps(sample.truth_panoptic, sample.said_panoptic, known=known)
+        if self._first_segment is None and len(overlaps.truth.listed):
+            self._first_segment = int(overlaps.truth.listed[0])
+        true_ids, said_ids = split_codes(overlaps.codes)
+        true_classes = overlaps.truth.categories_of(true_ids, void=self.num_classes)
+        said_classes = overlaps.said.categories_of(said_ids, void=self.num_classes)
+        inside = true_ids != VOID
+        np.add.at(
+            self._confusion, (true_classes[inside], said_classes[inside]), overlaps.pixels[inside]
+        )
+        crowd = self._crowd(overlaps)
+        for true_class, t, said_class, s, pixels in zip(
+            true_classes.tolist(), true_ids.tolist(), said_classes.tolist(), said_ids.tolist(),
+            overlaps.pixels.tolist(), strict=True,
+        ):  # fmt: skip
+            self._count_tracks((true_class, t), (said_class, s), t in crowd, pixels)
+
+    def _crowd(self, overlaps: FrameOverlaps) -> set[int]:
+        if self.mode == "clean":
+            return set(overlaps.truth.ids[overlaps.truth.crowd].tolist())
+        return set() if self._first_segment is None else {self._first_segment}
+
+    def _count_tracks(self, truth: _Track, said: _Track, crowd: bool, pixels: int) -> None:
+        is_thing = truth[0] in self._things
+        if is_thing and crowd:
+            return  # removed from truth and prediction alike
+        if is_thing:
+            self._truth_areas[truth] = self._truth_areas.get(truth, 0) + pixels
+        if said[0] in self._things:
+            self._said_areas[said] = self._said_areas.get(said, 0) + pixels
+            if is_thing:
+                pair = (truth, said)
+                self._shared[pair] = self._shared.get(pair, 0) + pixels
+
+    def end_video(self) -> Counts:
+        """Association summed over tracks, their number, and pixels by class, void last."""
+        association = 0.0
+        for (truth, said), shared in self._shared.items():
+            size = self._truth_areas[truth]
+            union = size + self._said_areas[said] - shared
+            association += shared * (shared / union) / size
+        counts = {
+            "association": np.asarray(association),
+            "tracks": np.asarray(len(self._truth_areas), np.int64),
+            "right": np.diag(self._confusion).copy(),
+            "truth": self._confusion.sum(axis=1),
+            "said": self._confusion.sum(axis=0),
+            "confusion": self._confusion,
+        }
+        self._start_video()
+        return counts
+
+    def scores(self, counts: Counts) -> dict[str, np.ndarray]:
+        """STQ, AQ (mean over all tracks, not over videos) and SQ; 0 where there is nothing.
+
+        The mode "clean" ends their names in "_clean".
+        """
+        aq = np.nan_to_num(ratio(counts["association"], counts["tracks"]))
+        union = counts["truth"] + counts["said"] - counts["right"]
+        sq = np.nan_to_num(mean_of_defined(ratio(counts["right"], union)))
+        scores = {"stq": np.sqrt(aq * sq), "aq": aq, "sq": sq}
+        return {name + self._suffix: value for name, value in scores.items()}
+
+    def per_class(self, counts: Counts) -> dict[str, np.ndarray]:
+        """Nothing: tracks of all classes are judged together."""
+        return {}
+
+    def quality(self, counts: Counts) -> TrackingQuality:
+        """Plain numbers."""
+        return TrackingQuality(*(float(value) for value in self.scores(counts).values()))
+
+
+def segmentation_tracking_quality(
+    gts: Sequence[np.ndarray],
+    preds: Sequence[np.ndarray],
+    gt_segments: Sequence[np.ndarray],
+    pred_segments: Sequence[np.ndarray],
+    *,
+    num_classes: int,
+    thing_ids: Sequence[int],
+    mode: str = "published",
+) -> SegmentationTrackingScores:
+    """STQ over videos; arguments as :func:`video_panoptic_quality`."""
+    measure = SegmentationTrackingQuality(num_classes=num_classes, thing_ids=thing_ids, mode=mode)
+    total = measure.end_video()  # of no frame: zeros
+    per_video = []
+    videos = zip(gts, preds, gt_segments, pred_segments, strict=True)
+    for counts in counts_per_video(measure, (panoptic_samples(*video) for video in videos)):
+        per_video.append(measure.quality(counts))
+        total = add_counts(total, counts)
+    whole = measure.quality(total)
+    return SegmentationTrackingScores(whole.stq, whole.aq, whole.sq, tuple(per_video))

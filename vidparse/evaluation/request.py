@@ -1,0 +1,122 @@
+"""An evaluation as one asks for it, in names and paths; what `vidparse eval` calls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidparse.data import Dataset, open_dataset
+from vidparse.errors import UsageError
+from vidparse.evaluation.entries import Entry, ModelEntry, open_predictions
+from vidparse.evaluation.evaluate import evaluate
+from vidparse.evaluation.plan import VPQ_WINDOWS, EvaluationOptions
+from vidparse.evaluation.result import Evaluation
+from vidparse.evaluation.saver import SUBMISSIONS, SubmissionSaver
+from vidparse.flow import open_flow
+from vidparse.hub import DEFAULT_MODEL
+from vidparse.inference import load_model
+from vidparse.inference.devices import choose_device
+from vidparse.sinks import SinkOptions
+
+_WINDOWS = {"cityscapes-vps": (1, 2, 3, 4)}  # of VPQ, where they are not VIPSeg's
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """Everything `vidparse eval` can be told."""
+
+    # on what
+    dataset: str = "camvid"
+    data: Path | None = None
+    split: str = "val"
+    max_videos: int | None = None
+
+    # what is scored; neither: the default model
+    models: tuple[str, ...] = ()
+    predictions: tuple[Path, ...] = ()
+    raw_ids: bool = False  # masks read and saved hold raw VSPW ids
+
+    # by what
+    metrics: tuple[str, ...] | None = None
+    windows: tuple[int, ...] | None = None
+    flow: str = "dis"
+    flow_weights: Path | None = None
+    flow_cache: Path | None = None
+    bootstrap: int = 0
+
+    # how models run
+    size: int | tuple[int, int] | None = None
+    backend: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int = 0
+
+    # what is kept
+    save: str | None = None  # one of SUBMISSIONS
+    out: Path | None = None  # its folder
+    overwrite: bool = False
+    diagnostics: bool = False
+    resume: bool = True
+
+
+def run_evaluation(
+    request: EvaluationRequest,
+    *,
+    on_frame: Callable[[int, int], None] = lambda done, total: None,
+    stop: threading.Event | None = None,
+) -> Evaluation:
+    """Open what is named and score it; errors as those of :func:`evaluate`."""
+    dataset = open_dataset(request.dataset, request.data, request.split)
+    if (request.save is None) != (request.out is None):
+        raise UsageError("--save and -o: belong together; name a layout and a folder")
+    options = EvaluationOptions(
+        metrics=request.metrics,
+        windows=request.windows or _WINDOWS.get(dataset.name, VPQ_WINDOWS),
+        flow=open_flow(
+            request.flow,
+            weights=request.flow_weights,
+            device=str(choose_device(request.device)),
+            cache=request.flow_cache,
+        ),
+        max_videos=request.max_videos,
+        bootstrap=request.bootstrap,
+        diagnostics=request.diagnostics,
+        resume=request.resume,
+    )
+    entries = _entries(request)
+    saver = _saver(request, dataset, entries) if request.save else None
+    return evaluate(dataset, entries, options, saver=saver, on_frame=on_frame, stop=stop)
+
+
+def _entries(request: EvaluationRequest) -> list[Entry]:
+    models = request.models
+    if not models and not request.predictions:
+        models = (DEFAULT_MODEL,)
+    entries: list[Entry] = []
+    for name in models:
+        runner = load_model(
+            name,
+            backend=request.backend,
+            device=request.device,
+            precision=request.precision,
+            threads=request.threads,
+        )
+        entries.append(ModelEntry(Path(name).name, runner, size=request.size))
+    entries += [open_predictions(folder, raw_ids=request.raw_ids) for folder in request.predictions]
+    for i, entry in enumerate(entries):  # heads of table columns must differ
+        same = sum(other.name == entry.name for other in entries[:i])
+        if same:
+            entry.name = f"{entry.name} ({same + 1})"
+    return entries
+
+
+def _saver(request: EvaluationRequest, dataset: Dataset, entries: list[Entry]) -> SubmissionSaver:
+    if request.save not in SUBMISSIONS:
+        raise UsageError(f"--save {request.save}: unknown; use {' or '.join(SUBMISSIONS)}")
+    if len(entries) != 1 or not isinstance(entries[0], ModelEntry):
+        raise UsageError("--save: keeps the predictions of one model; give one -m and no --pred")
+    assert request.out is not None  # they come together
+    sink_options = SinkOptions(raw_ids=request.raw_ids, overwrite=request.overwrite)
+    return SubmissionSaver(request.save, request.out, dataset.labels, sink_options)

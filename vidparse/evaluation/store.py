@@ -1,0 +1,104 @@
+"""What an interrupted evaluation leaves behind: the counts of every video that was finished."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from vidparse.evaluation.metrics.measure import Counts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    """Results of one entry on one video, as they are kept on disk."""
+
+    counts: dict[str, Counts]  # by measure
+    diagnostics: dict[str, np.ndarray] | None  # VideoDiagnostics.to_arrays()
+
+
+class Store:
+    """A folder with one file a video and entry, gone once the evaluation is complete.
+
+    Args:
+        folder: of this evaluation; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def read(self, key: str) -> VideoRecord | None:
+        """What was kept under `key`; None when there is nothing, or nothing readable."""
+        path = self._path(key)
+        if path is None or not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                return _unpacked({name: kept[name] for name in kept.files})
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            log.warning("%s: %s; scoring that video again", path, error)
+            return None
+
+    def write(self, key: str, record: VideoRecord) -> None:
+        """Keep a record. A disk that is full or read-only costs the resume, not the evaluation."""
+        path = self._path(key)
+        if path is None:
+            return
+        part = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                np.savez_compressed(file, **_packed(record))  # type: ignore[arg-type]
+            part.replace(path)
+        except OSError as error:
+            log.warning("%s: %s; this evaluation can not be resumed", path, error.strerror)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            self.folder = None
+
+    def clear(self) -> None:
+        """The evaluation is complete: nothing is left to resume."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, key: str) -> Path | None:
+        if self.folder is None:
+            return None
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+
+
+def default_store(key: str) -> Store:
+    """The place of an evaluation in the user's cache, by everything that decides its result."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Store(base / "vidparse" / "eval" / hashlib.sha256(key.encode()).hexdigest()[:24])
+
+
+def _packed(record: VideoRecord) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for measure, counts in record.counts.items():
+        arrays |= {f"counts/{measure}/{name}": value for name, value in counts.items()}
+    for name, value in (record.diagnostics or {}).items():
+        arrays[f"diagnostics/{name}"] = value
+    return arrays
+
+
+def _unpacked(arrays: dict[str, np.ndarray]) -> VideoRecord:
+    counts: dict[str, Counts] = {}
+    diagnostics: dict[str, np.ndarray] = {}
+    for name, value in arrays.items():
+        kind, _, rest = name.partition("/")
+        if kind == "counts":
+            measure, _, field = rest.partition("/")
+            counts.setdefault(measure, {})[field] = value
+        elif kind == "diagnostics":
+            diagnostics[rest] = value
+    return VideoRecord(counts, diagnostics or None)

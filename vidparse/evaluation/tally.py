@@ -1,0 +1,141 @@
+"""One entry under way: its answers meet the truth, and counts add up video by video."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidparse.data import FrameRecord
+from vidparse.errors import InputError
+from vidparse.evaluation.bootstrap import intervals
+from vidparse.evaluation.diagnostics import Diagnostics, VideoDiagnostics
+from vidparse.evaluation.entries import Entry, Said
+from vidparse.evaluation.metrics.measure import Counts, Measure, Sample
+from vidparse.evaluation.result import EntryResult
+from vidparse.evaluation.store import VideoRecord
+from vidparse.panoptic import PanopticMap
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is read of one frame, once for all entries."""
+
+    frame: FrameRecord
+    image: np.ndarray | None  # RGB uint8 (H, W, 3)
+    truth: np.ndarray | None  # training ids (H, W)
+    objects: PanopticMap | None
+    flow: np.ndarray | None = None  # float32 (2, H, W) from the frame before
+
+
+class Tally:
+    """Counts of one entry.
+
+    Args:
+        entry: who answers.
+        measures: by name, none of them used before.
+        diagnostics: collects what the report shows, if one is wanted.
+    """
+
+    def __init__(
+        self, entry: Entry, measures: dict[str, Measure], diagnostics: Diagnostics | None
+    ) -> None:
+        self.entry = entry
+        self._measures, self._diagnostics = measures, diagnostics
+        self._totals: dict[str, Counts] = {}
+        self._per_video: dict[str, dict[str, Counts]] = {}  # video -> measure -> counts
+        self._kept: list[VideoDiagnostics] = []
+        self._waiting: deque[Loaded] = deque()  # asked, not yet answered
+
+    def ask(self, loaded: Loaded) -> list[tuple[Loaded, Said]]:
+        """Feed the next frame; returns the answers that became ready, with their frames."""
+        self._waiting.append(loaded)
+        return self._count(self.entry.feed(loaded.frame, loaded.image))
+
+    def finish(self) -> list[tuple[Loaded, Said]]:
+        """Answers still owed at the end of the video."""
+        return self._count(self.entry.finish())
+
+    def _count(self, answers: Iterable[Said]) -> list[tuple[Loaded, Said]]:
+        answered = []
+        for said in answers:
+            loaded = self._waiting.popleft()
+            sample = _sample(self.entry.name, loaded, said)
+            for measure in self._measures.values():
+                measure.update(sample)
+            if self._diagnostics is not None:
+                self._diagnostics.update(sample, loaded.image)
+            answered.append((loaded, said))
+        return answered
+
+    def end_video(self) -> VideoRecord:
+        """What the video that ended comes to."""
+        counts = {name: measure.end_video() for name, measure in self._measures.items()}
+        kept = self._diagnostics.end_video().to_arrays() if self._diagnostics else None
+        return VideoRecord(counts, kept)
+
+    def take(self, video: str, record: VideoRecord) -> None:
+        """Add a video's counts to the totals; big matrices are kept in the sum alone."""
+        for name, counts in record.counts.items():
+            total = self._totals.setdefault(name, {})
+            for key, value in counts.items():
+                total[key] = total[key] + value if key in total else value
+        self._per_video[video] = {
+            name: {key: value for key, value in counts.items() if key != "confusion"}
+            for name, counts in record.counts.items()
+        }
+        if record.diagnostics is not None:
+            self._kept.append(VideoDiagnostics.from_arrays(record.diagnostics))
+
+    def result(self, *, bootstrap: int) -> EntryResult:
+        """Scores over the videos taken; with so many draws for the intervals."""
+        scores: dict[str, float] = {}
+        per_class: dict[str, np.ndarray] = {}
+        spread: dict[str, tuple[float, float]] = {}
+        per_video: dict[str, dict[str, float]] = {video: {} for video in self._per_video}
+        for name, measure in self._measures.items():
+            scores |= _floats(measure.scores(self._totals[name]))
+            per_class |= measure.per_class(self._totals[name])
+            for video, counts in self._per_video.items():
+                per_video[video] |= _floats(measure.scores(counts[name]))
+            every = [counts[name] for counts in self._per_video.values()]
+            spread |= intervals(measure, every, draws=bootstrap)
+        return EntryResult(
+            name=self.entry.name,
+            detail=self.entry.detail,
+            scores=scores,
+            per_class=per_class,
+            per_video=per_video,
+            intervals=spread,
+            confusion=self._totals.get("miou", {}).get("confusion"),
+            videos=tuple(self._kept),
+        )
+
+
+def _sample(entry: str, loaded: Loaded, said: Said) -> Sample:
+    """Raises: InputError: the prediction has another size than what it is held against."""
+    frame = loaded.frame
+    assert said.index == frame.index  # answers come in the order of the frames
+    for known, what in ((loaded.truth, "the ground truth"), (loaded.flow, "the image")):
+        if known is not None and known.shape[-2:] != said.ids.shape:
+            height, width = said.ids.shape
+            raise InputError(
+                f"{entry}: {frame.video}/{frame.stem}: prediction is {width}x{height}, "
+                f"{what} {known.shape[-1]}x{known.shape[-2]}; bring it to that size (nearest)"
+            )
+    return Sample(
+        video=frame.video,
+        stem=frame.stem,
+        index=frame.index,
+        said=said.ids,
+        truth=loaded.truth,
+        flow=loaded.flow,
+        said_panoptic=said.panoptic,
+        truth_panoptic=loaded.objects,
+    )
+
+
+def _floats(scores: dict[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(value) for name, value in scores.items()}

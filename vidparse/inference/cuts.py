@@ -1,0 +1,67 @@
+"""Hard cuts between shots, so that what is remembered of one never paints the next."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from vidparse.errors import UsageError
+
+DEFAULT_THRESHOLD = 0.08
+_THUMBNAIL_HW = (36, 64)
+
+
+class CutDetector:
+    """Compares each picture with the one before, as small grey pictures.
+
+    The score of a pair is mean |a - b| (of values 0..1) times 1 - the correlation of a and b: high
+    only when the pictures differ both in value and in structure. A flash or a change of exposure
+    keeps the structure, a moving camera changes little from one frame to the next.
+
+    Args:
+        threshold: score above which a cut is seen, above 0 and below 2.
+    """
+
+    def __init__(self, threshold: float = DEFAULT_THRESHOLD) -> None:
+        self._threshold = threshold
+        self._last: np.ndarray | None = None
+
+    def is_cut(self, picture: np.ndarray) -> bool:
+        """Whether a new shot begins with this picture, float32 (H, W) with values 0..1."""
+        height, width = _THUMBNAIL_HW
+        small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        last, self._last = self._last, small
+        return last is not None and pair_score(last, small) > self._threshold
+
+    def reset(self) -> None:
+        """A new video: the next picture has none before it."""
+        self._last = None
+
+
+def pair_score(a: np.ndarray, b: np.ndarray) -> float:
+    """How much two pictures look like two shots, 0 (the same) to 2; float32 (H, W), 0..1."""
+    difference = float(np.abs(a - b).mean())
+    centred_a, centred_b = a - a.mean(), b - b.mean()
+    energy = float(np.sqrt((centred_a**2).sum() * (centred_b**2).sum()))
+    if energy < 1e-6:  # a uniform picture has no structure: go by the values
+        return 2 * difference
+    return difference * (1 - float((centred_a * centred_b).sum()) / energy)
+
+
+def parse_cut(text: str) -> float | None:
+    """`auto`, `off` or a threshold; None means off.
+
+    Raises:
+        UsageError: none of these.
+    """
+    if text == "auto":
+        return DEFAULT_THRESHOLD
+    if text == "off":
+        return None
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = 0.0
+    if not 0 < threshold < 2:
+        raise UsageError(f"--cut '{text}': write auto, off or a threshold such as 0.1")
+    return threshold

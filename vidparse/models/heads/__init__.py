@@ -1,0 +1,19 @@
+"""Heads: a pyramid of four feature maps in, class scores out."""
+
+from vidparse.models.heads.auxiliary import AuxiliaryHead
+from vidparse.models.heads.deeplab import DeepLabHead
+from vidparse.models.heads.ocr import OcrHead
+from vidparse.models.heads.psp import PspHead
+from vidparse.models.heads.upernet import UperNetHead
+
+Head = DeepLabHead | OcrHead | PspHead | UperNetHead
+
+# Each is built from (channels of the pyramid, classes, keyword options of its own).
+HEADS: dict[str, type[Head]] = {
+    "psp": PspHead,
+    "ocr": OcrHead,
+    "upernet": UperNetHead,
+    "deeplab": DeepLabHead,
+}
+
+__all__ = ["HEADS", "AuxiliaryHead", "DeepLabHead", "Head", "OcrHead", "PspHead", "UperNetHead"]

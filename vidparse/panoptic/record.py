@@ -1,0 +1,161 @@
+"""The json beside panoptic pictures, as VIPSeg has it: made a line a picture, merged by video.
+
+The categories stand first, then two lists by video: "videos" with its pictures and their sizes,
+"annotations" with the segments in each. So a prediction also reads as ground truth. Every picture
+has a line of its own, which lets videos be merged without holding the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from vidparse.labels import Labels
+
+_SECTIONS = {"videos": "images", "annotations": "annotations"}  # list of videos -> list in each
+_BORDERS = (b"],\n", b'"annotations": [\n', b"]\n", b"}\n")
+
+Lines = Callable[[], Iterator[bytes]]  # json objects, one a picture
+
+
+@dataclass(frozen=True, slots=True)
+class VideoLines:
+    """One video of the json, read when asked for. `images` is None where nothing tells sizes."""
+
+    images: Lines | None
+    annotations: Lines
+
+
+@dataclass(frozen=True, slots=True)
+class PanopticRecord:
+    """A json: its videos by name, and whatever else it says ("categories", "info", ...)."""
+
+    head: dict[str, Any]
+    videos: dict[str, VideoLines]
+
+
+def categories_of(labels: Labels) -> list[dict[str, Any]]:
+    """The "categories" of a label set; ids are class ids, from 0."""
+    return [
+        {"id": i, "name": name, "isthing": int(i in labels.things), "color": list(colour)}
+        for i, (name, colour) in enumerate(zip(labels.classes, labels.colours, strict=True))
+    ]
+
+
+def segment_row(
+    segment: int, category: int, *, area: int, box: tuple[int, int, int, int]
+) -> dict[str, Any]:
+    """One entry of "segments_info"; the box is x, y, width, height in pixels."""
+    return {
+        "id": segment,
+        "category_id": category,
+        "iscrowd": 0,
+        "bbox": list(box),
+        "area": area,
+    }
+
+
+def annotation_line(stem: str, rows: list[dict[str, Any]]) -> bytes:
+    """The segments of one picture."""
+    return _line({"file_name": f"{stem}.png", "image_id": stem, "segments_info": rows})
+
+
+def image_line(annotation: bytes, size_hw: tuple[int, int]) -> bytes:
+    """What "videos" says of the picture that `annotation` is about."""
+    name = json.loads(annotation)["image_id"]
+    height, width = size_hw
+    return _line({"id": name, "width": width, "height": height, "file_name": f"{name}.png"})
+
+
+def read_record(path: Path) -> PanopticRecord:
+    """A json of videos; only where they stand is kept of one that `write_record` made.
+
+    Raises:
+        OSError: it can not be read.
+        ValueError: damaged, or not grouped by video; says why.
+    """
+    with path.open("rb") as file:
+        first = file.readline()
+        if file.readline() == b'"videos": [\n':
+            return _scanned(path, first, file)
+    return _parsed(json.loads(path.read_bytes()))
+
+
+def write_record(file: BinaryIO, head: Mapping[str, Any], videos: Mapping[str, VideoLines]) -> None:
+    """The whole json, videos in order of name; `head` is not empty."""
+    file.write(_line(dict(head))[:-1] + b",\n")
+    for section, inner in _SECTIONS.items():
+        file.write(f'"{section}": [\n'.encode())
+        listed = [(name, getattr(videos[name], inner)) for name in sorted(videos)]
+        listed = [(name, lines) for name, lines in listed if lines is not None]
+        for i, (name, lines) in enumerate(listed):
+            file.write(_line({"video_id": name})[:-1] + f', "{inner}": [\n'.encode())
+            ending = b""
+            for line in lines():
+                file.write(ending + line)
+                ending = b",\n"
+            file.write((b"\n" if ending else b"") + b"]}")
+            file.write(b",\n" if i + 1 < len(listed) else b"\n")
+        file.write(b"],\n" if section == "videos" else b"]\n")
+    file.write(b"}\n")
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record).encode("ascii")
+
+
+def _scanned(path: Path, first: bytes, file: BinaryIO) -> PanopticRecord:
+    """Where the lines of each video stand, in a file made by `write_record`."""
+    spans: dict[str, dict[str, Lines]] = {section: {} for section in _SECTIONS}
+    section, name, start, position = "videos", None, 0, file.tell()
+    line = first
+    for line in file:
+        position += len(line)
+        if name is None and line.startswith(b'{"video_id"'):
+            name, start = str(json.loads(line + b"]}")["video_id"]), position
+        elif name is not None and line in (b"]},\n", b"]}\n"):
+            spans[section][name] = partial(_between, path, start, position - len(line))
+            name = None
+        elif name is None and line in _BORDERS:
+            section = "annotations" if line == _BORDERS[1] else section
+        elif name is None or not (line[:1] == b"{" and line.rstrip(b",\n")[-1:] == b"}"):
+            raise ValueError("damaged")
+    if line != b"}\n":
+        raise ValueError("damaged: it ends early")
+    images, annotations = spans["videos"], spans["annotations"]
+    return PanopticRecord(
+        json.loads(first[:-2] + b"}"),
+        {name: VideoLines(images.get(name), lines) for name, lines in annotations.items()},
+    )
+
+
+def _between(path: Path, start: int, end: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(start)
+        while file.tell() < end:
+            yield file.readline().rstrip(b",\n")
+
+
+def _parsed(record: Any) -> PanopticRecord:
+    """A json from elsewhere, held whole."""
+    try:
+        head = {key: value for key, value in record.items() if key not in _SECTIONS}
+        images = {str(v["video_id"]): list(v["images"]) for v in record.get("videos") or ()}
+        annotations = {str(v["video_id"]): list(v["annotations"]) for v in record["annotations"]}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("not a json of videos with annotations") from error
+    return PanopticRecord(
+        head,
+        {
+            name: VideoLines(_lines(images[name]) if name in images else None, _lines(frames))
+            for name, frames in annotations.items()
+        },
+    )
+
+
+def _lines(records: list[dict[str, Any]]) -> Lines:
+    return lambda: map(_line, records)

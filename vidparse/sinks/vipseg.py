@@ -1,0 +1,202 @@
+"""VIPSeg's submission: segment ids as RGB PNGs, pan_pred/<video>/<frame>.png, and pred.json."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+
+import numpy as np
+
+from vidparse.errors import OutputError
+from vidparse.frame import Frame, Prediction, VideoInfo
+from vidparse.labels import Labels
+from vidparse.panoptic import (
+    VOID,
+    PanopticRecord,
+    SegmentIds,
+    VideoLines,
+    annotation_line,
+    categories_of,
+    ids_to_rgb,
+    image_line,
+    read_record,
+    segment_row,
+    write_record,
+)
+from vidparse.sinks.partial import PartialFile, write_error
+from vidparse.sinks.png import rgb_png
+from vidparse.sinks.segments import check_ids, regions_of, runs_of
+from vidparse.sinks.sink import SinkOptions
+from vidparse.sinks.submission import Submission
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+class VipSegFolder(Submission):
+    """RGB PNGs of segment ids that last through the video, with one pred.json for all videos.
+
+    Of a semantic prediction each class is a segment; of a panoptic one each object (its class and
+    its id), and all stuff of a class is one. Ids are colours, see :class:`SegmentIds`; they depend
+    on the video's name and the order in which objects come.
+
+    Records of frames go to a file beside the pictures until the end. pred.json then has this
+    video's entry in place of an older one and the others as they were; a pred.json that was not
+    written here is held in memory for that, whole.
+    """
+
+    suffix: ClassVar[str] = ".vipseg"
+    shelf: ClassVar[str] = "pan_pred"
+
+    def __init__(
+        self, target: Path | BinaryIO, options: SinkOptions, *, video: str | None = None
+    ) -> None:
+        super().__init__(target, options, video=video)
+        self.record_path = self.root / "pred.json"
+        self.outputs = (str(self.folder), str(self.record_path))
+        self._frames_path = self.folder.with_name(f"{self.folder.name}.part.jsonl")
+        self._frames: BinaryIO | None = None
+        self._count = 0
+
+    def check(self, source: Path | None) -> None:
+        super().check(source)
+        self._read_record()
+
+    def open(self, info: VideoInfo, labels: Labels) -> None:
+        self._labels, self._size_hw = labels, info.size_hw
+        _check_categories(self._read_record(), labels, self.record_path)
+        self._ids = SegmentIds(labels, self.video)
+        self._category: dict[int, int] = {}
+        self._class_table: np.ndarray | None = None
+        self._create()
+        with self._pictures.partial.writing():
+            self._frames = self._frames_path.open("wb")
+
+    def write(self, frame: Frame, prediction: Prediction) -> None:
+        if self._frames is None:
+            raise ValueError("write before open")
+        ids = self._segment_ids(prediction)
+        rows = [
+            segment_row(region.id, self._category[region.id], area=region.area, box=region.box)
+            for region in regions_of(runs_of(ids))
+            if region.id != VOID
+        ]
+        path = self._pictures.write(frame, rgb_png(ids_to_rgb(ids)))
+        try:
+            with self._pictures.partial.writing():
+                self._frames.write(annotation_line(path.stem, rows) + b"\n")
+                self._frames.flush()
+        except BaseException:
+            path.unlink(missing_ok=True)  # pictures and records go together
+            raise
+        self._count += 1
+
+    def _segment_ids(self, prediction: Prediction) -> np.ndarray:
+        """The ids that are written, int32 (H, W)."""
+        segments = prediction.segments
+        if segments is None:
+            check_ids(prediction.ids, self._labels)
+            if self._class_table is None:
+                self._class_table = np.full(self._labels.void + 1, VOID, np.int32)
+                for category in range(len(self._labels)):
+                    self._class_table[category] = self._id_of(category, 0)
+            return self._class_table.take(prediction.ids)
+        highest = max((segment.id for segment in segments), default=0)
+        table = np.full(highest + 2, VOID, np.int32)
+        for segment in segments:
+            table[segment.id] = self._id_of(segment.class_id, segment.id)
+        return table.take(np.minimum(prediction.ids, highest + 1))
+
+    def _id_of(self, category: int, instance: int) -> int:
+        number = self._ids(category, instance)
+        self._category[number] = category
+        return number
+
+    def close(self, *, keep: bool, packets: Sequence[Any] = ()) -> None:
+        frames, self._frames = self._frames, None
+        try:
+            if keep and frames is not None and not self._pictures.partial.broken:
+                self._commit()
+        finally:
+            if frames is not None:
+                with suppress(OSError):
+                    frames.close()
+                with suppress(OSError):
+                    self._frames_path.unlink(missing_ok=True)
+            super().close(keep=False)  # what is not in place by now goes
+
+    def _commit(self) -> None:
+        """Pictures and pred.json into place, one right after the other."""
+        record = PartialFile(self.record_path)
+        try:
+            with _alone(self.root):
+                with record.writing():
+                    self._merge_into(record.path)
+                self._pictures.close(keep=True)
+                record.close(keep=True)
+        finally:
+            record.close(keep=False)
+
+    def _merge_into(self, path: Path) -> None:
+        """pred.json as it will be."""
+        old = self._read_record()
+        _check_categories(old, self._labels, self.record_path)
+        head = {**old.head, "categories": categories_of(self._labels)}
+        images = (image_line(line, self._size_hw) for line in self._frame_lines())
+        entry = VideoLines(lambda: images, self._frame_lines)
+        with path.open("wb") as file:
+            write_record(file, head, {**old.videos, self.video: entry})
+
+    def _frame_lines(self) -> Iterator[bytes]:
+        with self._frames_path.open("rb") as file:
+            for line in islice(file, self._count):
+                yield line.rstrip(b"\n")
+
+    def _read_record(self) -> PanopticRecord:
+        try:
+            return read_record(self.record_path)
+        except FileNotFoundError:
+            return PanopticRecord({}, {})
+        except OSError as error:
+            raise write_error(self.record_path, error) from error
+        except ValueError as error:
+            raise OutputError(
+                f"{self.record_path}: {error}, so no video can be added to it; "
+                "move it away or use another -o"
+            ) from error
+
+
+def _check_categories(record: PanopticRecord, labels: Labels, path: Path) -> None:
+    """Raises: OutputError: ids in the json mean other classes."""
+    listed = record.head.get("categories")
+    if not listed:
+        return
+    try:
+        named = {int(entry["id"]): entry["name"] for entry in listed}
+    except (KeyError, TypeError, ValueError):
+        named = {}
+    if named != dict(enumerate(labels.classes)):
+        raise OutputError(
+            f"{path}: its categories are not the classes of '{labels.name}'; use another -o"
+        )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let no other process that writes here merge its video at the same time."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,50 @@
+"""VSPW's submission: class ids of every frame as palette PNGs, <folder>/<video>/<frame>.png."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from vidparse.errors import OutputError
+from vidparse.frame import Frame, Prediction, VideoInfo
+from vidparse.labels import Labels
+from vidparse.sinks.palette import class_colours
+from vidparse.sinks.png import palette_png
+from vidparse.sinks.segments import class_map
+from vidparse.sinks.submission import Submission
+
+_VOID = 255
+
+
+class VspwFolder(Submission):
+    """8-bit palette PNGs of class ids 0..K-1, void 255.
+
+    With `SinkOptions.raw_ids` ids are as in VSPW's own masks: 1..K, void 0. Pictures have the
+    input picture's name, or 8 digits of the frame index.
+    """
+
+    suffix: ClassVar[str] = ".vspw"
+
+    def open(self, info: VideoInfo, labels: Labels) -> None:
+        raw = self._options.raw_ids
+        most = _VOID - 1 if raw else _VOID
+        if len(labels) > most:
+            raise OutputError(
+                f"{self.folder}: 8-bit masks hold {most} classes and '{labels.name}' has "
+                f"{len(labels)}; use --save masks (16 bits)"
+            )
+        self._labels = labels
+        stored = np.arange(256, dtype=np.uint8)  # class id -> value in the file
+        if raw:
+            stored += 1  # 255 becomes 0
+        self._stored = stored
+        self._palette = np.zeros((256, 3), np.uint8)
+        self._palette[stored[: len(labels)]] = class_colours(labels, self._options.palette)
+        self._create()
+
+    def write(self, frame: Frame, prediction: Prediction) -> None:
+        ids = class_map(prediction, self._labels)  # (H, W)
+        if self._options.raw_ids:
+            ids = self._stored.take(ids)
+        self._pictures.write(frame, palette_png(ids, self._palette))

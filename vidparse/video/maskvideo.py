@@ -1,0 +1,156 @@
+"""Class ids back out of a lossless video of masks: the samples as they were stored, unscaled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from vidparse.errors import InputError, TruncatedError
+from vidparse.image import FULL_RANGE
+from vidparse.video.demux import Demuxer, open_container
+from vidparse.video.ffv1 import SliceCheck
+from vidparse.video.picture import is_rgb, plane_of, turn_of
+from vidparse.video.size import check_size
+
+_NO_COLOUR = 128  # chroma of grey pixels
+_NUT_INDEX = bytes.fromhex("4e58dd672f23e64e")  # startcode of the index (NUT specification)
+_WRITE_AGAIN = "write masks with --save mask-video"
+_CODEC_NAMES = {"h264": "H.264", "hevc": "H.265", "mpeg4": "MPEG-4", "mjpeg": "Motion JPEG"}
+
+
+def read_mask_video(path: str | Path) -> Iterator[np.ndarray]:
+    """Class ids of every frame: uint8 (H, W), or uint16 from gray of more than 8 bits.
+
+    Reads what the `mask-video` output writes, and what other tools store as gray (or as full-range
+    8-bit YUV without colour) in a codec that is always lossless. A few frames at a time are held;
+    the file is opened at the first frame and closed with the iterator.
+
+    Raises:
+        InputError: no such video, a lossy codec, colour, or damage: what is missing in the middle
+            would give later masks to the wrong frames.
+        TruncatedError: the file ends early; its good frames were delivered.
+    """
+    name = str(path)
+    container = open_container(name, name)
+    try:
+        yield from _masks(container, name)
+    finally:
+        container.close()
+
+
+def _masks(container: Any, name: str) -> Iterator[np.ndarray]:
+    stream = _mask_stream(container, name)
+    demuxer = Demuxer(container, [stream], name)
+    count = 0
+    for frame in _frames(demuxer, stream.codec_context, name):
+        if count == 0:
+            size_hw, turn = (frame.height, frame.width), turn_of(frame)
+            check_size(name, size_hw)
+        elif (frame.height, frame.width) != size_hw:
+            raise InputError(f"{name}: frame {count} changes the size; give masks of one size")
+        ids = turn.apply(_samples(frame, f"{name}: frame {count}"))
+        yield ids.copy() if ids.base is not None else ids
+        count += 1
+    if demuxer.cut_short() or _is_cut_nut(container, name):
+        raise _cut(name, count)
+    if count == 0:
+        raise InputError(f"{name}: holds no frame; {_WRITE_AGAIN}")
+
+
+def _mask_stream(container: Any, name: str) -> Any:
+    """The video stream, when its codec and pixel format keep ids."""
+    if not container.streams.video:
+        raise InputError(f"{name}: holds no video; {_WRITE_AGAIN}")
+    stream = container.streams.video[0]
+    decoder = stream.codec_context
+    if decoder is None:
+        raise InputError(f"{name}: no decoder for its video; {_WRITE_AGAIN}")
+    codec = decoder.codec
+    if codec.lossy or not codec.lossless:
+        called = _CODEC_NAMES.get(codec.canonical_name, codec.canonical_name)
+        verb = "can be" if codec.lossless and codec.canonical_name not in _CODEC_NAMES else "is"
+        raise InputError(
+            f"{name}: {called} {verb} lossy: ids between classes would be made up; {_WRITE_AGAIN}"
+        )
+    if decoder.width and decoder.height:  # before FFmpeg allocates any picture
+        check_size(name, (decoder.height, decoder.width))
+    decoder.thread_type = "AUTO"
+    decoder.options = {"err_detect": "crccheck+explode"}  # a checksum that is wrong is an error
+    return stream
+
+
+def _frames(demuxer: Demuxer, decoder: Any, name: str) -> Iterator[Any]:
+    """Decoded frames, none of them made up for damaged ones and none left out in the middle."""
+    count = 0
+    packets = iter(demuxer)
+    is_whole = SliceCheck() if decoder.name == "ffv1" else None
+    good = True
+    while good and (packet := next(packets, None)) is not None:
+        good = not demuxer.damaged and (is_whole is None or is_whole(bytes(packet)))
+        try:
+            decoded = decoder.decode(packet) if good else []
+        except av.error.FFmpegError:
+            good, decoded = False, []
+        for frame in decoded:
+            yield frame
+            count += 1
+    try:
+        for frame in decoder.decode(None):
+            yield frame
+            count += 1
+    except av.error.FFmpegError:
+        good = False
+    if not good and next(packets, None) is None and not demuxer.damaged:
+        raise _cut(name, count)  # the last packet is the bad one
+    if not good or demuxer.damaged:
+        raise InputError(
+            f"{name}: damaged after {count} masks; get another copy, or write it again"
+        )
+
+
+def _cut(name: str, count: int) -> TruncatedError:
+    return TruncatedError(
+        f"{name}: the file ends early, after {count} masks; get a complete copy, or write it again"
+    )
+
+
+def _is_cut_nut(container: Any, name: str) -> bool:
+    """A NUT file of FFmpeg's ends in an index, and that in its own length and a checksum."""
+    if container.format.name != "nut":
+        return False
+    with Path(name).open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 12))
+        length = int.from_bytes(file.read(8), "big")
+        if length > size:
+            return True
+        file.seek(size - length)
+        return file.read(8) != _NUT_INDEX
+
+
+def _samples(frame: Any, name: str) -> np.ndarray:
+    """The one plane that says something: uint8 or uint16 (H, W), maybe a view of the frame."""
+    kind = frame.format.name
+    if kind.startswith("gray") and "f" not in kind[4:]:
+        if frame.format.components[0].bits <= 8:
+            return plane_of(frame, 0)
+        bytes_hw = plane_of(frame, 0, 2).reshape(frame.height, -1)  # (H, 2W)
+        samples = np.ascontiguousarray(bytes_hw).view(">u2" if kind.endswith("be") else "<u2")
+        return samples.astype(np.uint16)
+    if is_rgb(kind) or not kind.startswith("yuv"):
+        raise InputError(f"{name} holds colours ({kind}), not class ids; {_WRITE_AGAIN}")
+    if any(component.bits != 8 for component in frame.format.components) or "a" in kind:
+        raise InputError(f"{name} is {kind}, which is not read as class ids; {_WRITE_AGAIN}")
+    if any((plane_of(frame, index) != _NO_COLOUR).any() for index in (1, 2)):
+        raise InputError(f"{name} has colour ({kind}), so it is no mask; {_WRITE_AGAIN}")
+    if not kind.startswith("yuvj") and frame.color_range != FULL_RANGE:
+        raise InputError(
+            f"{name} ({kind}) is not marked as full range, so ids may have been squeezed to "
+            f"16..235; store gray, or {_WRITE_AGAIN}"
+        )
+    return plane_of(frame, 0)
