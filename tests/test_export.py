@@ -53,7 +53,7 @@ def onnx_path(tiny_weights: Path, cache: Path) -> Path:
 
 def test_parity_is_measured(tiny_weights, onnx_path):
     parity = check_parity(load_network(read_description(tiny_weights)), onnx_path)
-    assert parity.frames == 2
+    assert parity.frames == 20
     assert parity.argmax_agreement >= 0.999
     assert parity.max_abs_difference < 1e-3
 

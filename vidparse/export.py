@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ import numpy as np
 
 from vidparse.errors import ModelError, OutputError
 from vidparse.models.checkpoint import Description, load_network, metadata_of, save_checkpoint
+from vidparse.models.state import StateTensor
 
 OPSET = 18
-SHAPES_CHECKED = ((360, 640), (231, 333))  # network inputs (h, w) of the parity check
+PARITY_FRAMES = 20
+PARITY_MEAN, PARITY_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,19 @@ def export_weights(description: Description, path: Path) -> None:
 
 
 def export_onnx(
-    description: Description, path: Path, *, half_storage: bool = True, clips: Any = None
+    description: Description,
+    path: Path,
+    *,
+    half_storage: bool = True,
+    clips: Sequence[np.ndarray] | None = None,
 ) -> Parity:
     """Write an ONNX model that computes in float32.
 
     Args:
         half_storage: keep large tensors as float16 in the file (half the size; ONNX Runtime turns
             them into float32 once, on loading).
-        clips: inputs float32 (1, 3, H, W) for the parity check; seeded noise when None.
+        clips: consecutive network inputs float32 (1, 3, H, W) for the parity check; rendered frames
+            when None.
 
     Raises:
         ModelError: the exporter failed, or the result does not agree with torch.
@@ -70,7 +77,8 @@ def export_onnx(
     _forget_origin(model)
     if half_storage:
         _store_as_half(model)
-    for key, value in _metadata(description, source_sha256=description.sha256).items():
+    metadata = _metadata(description, state=network.state_tensors, source_sha256=description.sha256)
+    for key, value in metadata.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     with _removing_part(path) as part:
@@ -109,45 +117,82 @@ def _removing_part(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def check_parity(network: Any, path: Path, clips: Any = None) -> Parity:
-    """Run torch and ONNX Runtime on the same clips."""
+def check_parity(network: Any, path: Path, clips: Sequence[np.ndarray] | None = None) -> Parity:
+    """Run torch and ONNX Runtime over the same frames, each with its own state.
+
+    Args:
+        clips: float32 (1, 3, H, W), consecutive frames of one size; rendered ones when None.
+    """
     import onnxruntime as ort
     import torch
 
-    if clips is None:
-        rng = np.random.default_rng(0)
-        clips = [rng.standard_normal((1, 3, *hw), dtype=np.float32) for hw in SHAPES_CHECKED]
+    clips = rendered_clips() if clips is None else clips
     options = ort.SessionOptions()
     options.log_severity_level = 4
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    worst, same, total, frames = 0.0, 0, 0, 0
+    size_hw = (clips[0].shape[2], clips[0].shape[3])
+    names = [tensor.name for tensor in network.state_tensors]
+    state = network.init_state(size_hw, torch.device("cpu"), torch.float32)
+    kept = [tensor.numpy() for tensor in state]
+    worst, same, total = 0.0, 0, 0
     for clip in clips:
         with torch.inference_mode():
-            expected = network(torch.from_numpy(clip))[0].logits.numpy()
-        (got,) = session.run(["logits"], {"clip": clip})
+            outputs, state = network(torch.from_numpy(clip), state)
+        expected = outputs.logits.numpy()
+        got, *kept = session.run(
+            ["logits", *(f"{name}_next" for name in names)],
+            {"clip": clip, **dict(zip(names, kept, strict=True))},
+        )
         worst = max(worst, float(np.abs(expected - got).max()))
         same += int((expected.argmax(1) == got.argmax(1)).sum())
         total += expected[:, 0].size
-        frames += 1
-    return Parity(frames, worst, same / total)
+    return Parity(len(clips), worst, same / total)
+
+
+def rendered_clips(
+    frames: int = PARITY_FRAMES, size_hw: tuple[int, int] = (231, 333)
+) -> list[np.ndarray]:
+    """Consecutive frames of a rendered street as network input, float32 (1, 3, H, W)."""
+    from vidparse.scenes import Scene, parse_scene
+
+    height, width = size_hw
+    scene = Scene(parse_scene(f"sample://street?size={width}x{height}&frames={frames}"))
+    mean, std = np.float32(PARITY_MEAN), np.float32(PARITY_STD)
+    pictures = ((scene.picture(i) / np.float32(255) - mean) / std for i in range(frames))
+    return [np.ascontiguousarray(picture.transpose(2, 0, 1)[None]) for picture in pictures]
 
 
 def _to_onnx(network: Any) -> Any:
-    """torch -> onnx.ModelProto, batch 1, any height and width from 32 to 8192."""
+    """torch -> onnx.ModelProto, batch 1, any height and width from 32 to 8192.
+
+    The state goes in under its names and comes out as {name}_next.
+    """
     import torch
 
-    class LogitsOnly(torch.nn.Module):
+    class WithState(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = network
 
-        def forward(self, clip: torch.Tensor) -> torch.Tensor:
-            return self.network(clip)[0].logits
+        def forward(
+            self, clip: torch.Tensor, state: list[torch.Tensor]
+        ) -> tuple[torch.Tensor, ...]:
+            outputs, after = self.network(clip, tuple(state))
+            return outputs.logits, *after
 
     sides = {
         2: torch.export.Dim("height", min=32, max=8192),
         3: torch.export.Dim("width", min=32, max=8192),
     }
+    tensors = network.state_tensors
+    free = {axis: torch.export.Dim.AUTO for axis in (-2, -1)}
+    spatial = [
+        {len(tensor.shape) + 3 + axis: free[axis] for axis in free} if tensor.stride else None
+        for tensor in tensors
+    ]
+    example_hw = (352, 640)
+    state = network.init_state(example_hw, torch.device("cpu"), torch.float32)
+    names = [tensor.name for tensor in tensors]
     exporter_log = logging.getLogger("torch.onnx")
     level = exporter_log.level
     exporter_log.setLevel(logging.ERROR)
@@ -155,12 +200,12 @@ def _to_onnx(network: Any) -> Any:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                LogitsOnly().eval(),
-                (torch.zeros(1, 3, 352, 640),),
+                WithState().eval(),
+                (torch.zeros(1, 3, *example_hw), list(state)),
                 dynamo=True,
-                input_names=["clip"],
-                output_names=["logits"],
-                dynamic_shapes={"clip": sides},
+                input_names=["clip", *names],
+                output_names=["logits", *(f"{name}_next" for name in names)],
+                dynamic_shapes={"clip": sides, "state": spatial},
                 opset_version=OPSET,
                 verbose=False,
             )
@@ -212,13 +257,16 @@ def _store_as_half(model: Any) -> None:
         graph.value_info.remove(value)
 
 
-def _metadata(description: Description, **more: str) -> dict[str, str]:
+def _metadata(
+    description: Description, *, state: Sequence[StateTensor] = (), **more: str
+) -> dict[str, str]:
     return metadata_of(
         arch=description.arch,
         config=description.config,
         labels=description.labels,
         preprocess=description.preprocess,
         training={**description.training, **more},
+        state=state,
     )
 
 

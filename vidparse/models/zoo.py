@@ -9,10 +9,13 @@ from torch import nn
 
 from vidparse.errors import ModelError
 from vidparse.models.perframe import PerFrame, PerFrameConfig
+from vidparse.models.tcb import TcbOcr, TcbOcrConfig, TcbPpm, TcbPpmConfig
 
 # architecture name -> (config record, network)
 MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "perframe": (PerFrameConfig, PerFrame),
+    "tcb-ppm": (TcbPpmConfig, TcbPpm),
+    "tcb-ocr": (TcbOcrConfig, TcbOcr),
 }
 
 
@@ -31,8 +34,11 @@ def build(arch: str, config: dict[str, Any]) -> nn.Module:
             f"architecture '{arch}': no such setting {', '.join(sorted(unknown))}; "
             f"known are {', '.join(field.name for field in fields(record))}"
         )
+    values = {  # JSON has no tuples
+        name: tuple(value) if isinstance(value, list) else value for name, value in config.items()
+    }
     try:
-        return network(record(**config))
+        return network(record(**values))
     except (TypeError, KeyError, ValueError) as error:
         raise ModelError(f"architecture '{arch}': config not usable: {error}; check it") from error
 

@@ -1,0 +1,110 @@
+"""Networks in ONNX Runtime, on the CPU or on CUDA."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidparse.errors import DeviceError, ModelError
+from vidparse.inference.devices import Device, cpu_count
+from vidparse.inference.runners.runner import out_of_memory
+from vidparse.models.checkpoint import describe, file_sha256
+
+log = logging.getLogger(__name__)
+
+
+class OnnxRunner:
+    """ONNX Runtime on CPU or CUDA.
+
+    Raises:
+        ModelError: the file is damaged or not made by vidparse.
+        DeviceError: the device or precision asked for is not what the session got.
+    """
+
+    backend = "onnx"
+
+    def __init__(self, path: Path, *, device: Device, precision: str, threads: int = 0) -> None:
+        import onnxruntime as ort
+
+        if precision not in ("auto", "fp32"):
+            raise DeviceError(
+                f"precision {precision}: the onnx backend computes in fp32; use --backend torch"
+            )
+        self.precision = "fp32"
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or cpu_count()
+        # Spinning threads would steal the cores from decoding, drawing and encoding.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 4
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if device.kind == "cuda":
+            _preload_cuda_libraries()
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index}))
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this one
+            reason = str(error).strip().splitlines()[-1][:200]
+            raise ModelError(f"{path}: not a usable ONNX model ({reason}); fetch it again") from (
+                error
+            )
+        got = self._session.get_providers()[0]
+        if device.kind == "cuda" and got != "CUDAExecutionProvider":
+            raise DeviceError(
+                f"device {device}: ONNX Runtime could not use CUDA here (it chose {got}); "
+                "use --backend torch or --device cpu"
+            )
+        self.device = str(device)
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.description = describe(path, metadata, file_sha256(path))
+        self.remembers = bool(self.description.state)
+        self._place = (device.kind, device.index)
+        self._state: list[Any] = []  # OrtValues; they stay on the device from frame to frame
+        self._ort = ort
+
+    def run(self, clip: np.ndarray) -> np.ndarray:
+        try:
+            return self._run(clip)
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this one
+            if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
+                raise out_of_memory(self.device, clip) from error
+            raise
+
+    def _run(self, clip: np.ndarray) -> np.ndarray:
+        if not self.remembers:
+            (scores,) = self._session.run(["logits"], {"clip": clip})
+            return scores[0]
+        tensors = self.description.state
+        if not self._state:
+            self._state = [
+                self._ort.OrtValue.ortvalue_from_numpy(
+                    np.zeros(tensor.full_shape(clip.shape[2:]), np.float32), *self._place
+                )
+                for tensor in tensors
+            ]
+        binding = self._session.io_binding()
+        binding.bind_cpu_input("clip", clip)
+        binding.bind_output("logits")
+        for tensor, value in zip(tensors, self._state, strict=True):
+            binding.bind_ortvalue_input(tensor.name, value)
+            binding.bind_output(f"{tensor.name}_next", *self._place)
+        self._session.run_with_iobinding(binding)
+        scores, *self._state = binding.get_outputs()
+        return scores.numpy()[0]
+
+    def reset(self) -> None:
+        self._state = []
+
+
+def _preload_cuda_libraries() -> None:
+    """Let ONNX Runtime find the CUDA libraries that PyTorch's wheels bring."""
+    import onnxruntime as ort
+
+    try:
+        import torch  # noqa: F401  (loads the libraries)
+
+        ort.preload_dlls()
+    except (ImportError, AttributeError, OSError) as error:
+        log.info("CUDA libraries were not preloaded: %s", error)

@@ -1,0 +1,94 @@
+"""Networks in PyTorch."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidparse.errors import DeviceError, UsageError
+from vidparse.inference.devices import Device, cpu_count
+from vidparse.inference.runners.runner import PRECISIONS, out_of_memory
+from vidparse.models.checkpoint import Description
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TorchRunner:
+    """PyTorch in channels-last layout, with autocast for the half precisions.
+
+    Raises:
+        ModelError: the weights do not fit. DeviceError: the device or precision is not there.
+    """
+
+    backend = "torch"
+
+    def __init__(
+        self, description: Description, *, device: Device, precision: str, threads: int = 0
+    ) -> None:
+        import torch
+
+        from vidparse.models.checkpoint import load_network
+
+        self.description = description
+        self._torch = torch
+        self._device = _torch_device(device)
+        self.device = str(device)
+        self.precision = _torch_precision(precision, device)
+        if device.kind == "cpu":
+            torch.set_num_threads(threads or cpu_count())
+        network: Any = load_network(description)  # torch's stubs miss memory_format
+        self._network = network.to(self._device, memory_format=torch.channels_last)
+        self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        self.remembers = bool(network.state_tensors)
+        self._state: tuple[torch.Tensor, ...] | None = None
+
+    def run(self, clip: np.ndarray) -> np.ndarray:
+        torch = self._torch
+        with torch.inference_mode():
+            try:
+                tensor = torch.from_numpy(clip).to(self._device, non_blocking=True)
+                tensor = tensor.contiguous(memory_format=torch.channels_last)
+                if self._state is None:
+                    size_hw = (clip.shape[2], clip.shape[3])
+                    self._state = self._network.init_state(size_hw, self._device, tensor.dtype)
+                with torch.autocast(
+                    self._device.type, self._autocast, enabled=self._autocast is not None
+                ):
+                    outputs, self._state = self._network(tensor, self._state)
+                return outputs.logits[0].float().contiguous().cpu().numpy()
+            except RuntimeError as error:  # on the CPU there is no class of its own for this
+                if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
+                    raise out_of_memory(self.device, clip) from error
+                raise
+
+    def reset(self) -> None:
+        self._state = None
+
+
+def _torch_device(device: Device) -> torch.device:
+    import torch
+
+    if device.kind == "cuda":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            usable = torch.cuda.is_available()
+        if not usable or device.index >= torch.cuda.device_count():
+            raise DeviceError(
+                f"device {device}: this PyTorch ({torch.__version__}) can not use it; "
+                "install a CUDA build or use --device cpu"
+            )
+        return torch.device("cuda", device.index)
+    return torch.device("cpu")
+
+
+def _torch_precision(wanted: str, device: Device) -> str:
+    if wanted not in PRECISIONS:
+        raise UsageError(f"precision '{wanted}': unknown; use {', '.join(PRECISIONS)}")
+    if wanted == "fp16" and device.kind == "cpu":
+        raise DeviceError("precision fp16: needs a GPU; use fp32 or bf16 on the CPU")
+    if wanted == "auto":
+        return "fp16" if device.kind == "cuda" else "fp32"
+    return wanted

@@ -1,0 +1,42 @@
+"""What runs a network: normalised clip in, low-resolution scores out.
+
+A runner owns what the network remembers of one video; nothing above it knows which framework runs.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from vidparse.errors import DeviceError
+from vidparse.models.checkpoint import Description
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+class Runner(Protocol):
+    """One network on one device for one video at a time."""
+
+    description: Description
+    backend: str  # "torch" or "onnx"
+    device: str  # where it really runs, read back from the framework
+    precision: str  # what it really computes in
+    remembers: bool  # whether the network's answer depends on the frames before
+
+    def run(self, clip: np.ndarray) -> np.ndarray:
+        """float32 (1, 3, H, W) -> float32 scores (K, h, w)."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the video so far."""
+        ...
+
+
+def out_of_memory(device: str, clip: np.ndarray) -> DeviceError:
+    """The error for a picture that does not fit."""
+    height, width = clip.shape[2:]
+    return DeviceError(
+        f"device {device}: out of memory at {width}x{height}; lower --size"
+        + (" or use --device cpu" if device != "cpu" else "")
+    )
