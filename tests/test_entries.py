@@ -134,6 +134,22 @@ def test_nothing_said_is_a_miss(vspw: Path, tmp_path: Path) -> None:
     result = evaluate(dataset, [MaskEntry(tmp_path / "pred", name="pred")])
     per_class = result.entries[0].per_class["miou"]
     assert per_class[PERSON] == 0 and per_class[SKY] == 1
+    assert any("says nothing of" in note for note in result.notes)
+
+
+def test_davis_predictions_are_read_as_its_masks(tmp_path: Path) -> None:
+    """0 is background and anything else the object: 1 and 255 are both in use."""
+    object_ = np.zeros(SIZE_HW, np.uint8)
+    object_[3:9, 4:12] = 255
+    for t in range(3):
+        write(tmp_path / "Annotations" / "480p" / "car" / f"{t:05d}.png", object_)
+        write(tmp_path / "JPEGImages" / "480p" / "car" / f"{t:05d}.png", np.dstack([object_] * 3))
+        write(tmp_path / "binary" / "car" / f"{t:05d}.png", object_ // 255)
+        write(tmp_path / "bright" / "car" / f"{t:05d}.png", object_)
+    dataset = open_dataset("davis", tmp_path, "val")
+    entries = [open_predictions(tmp_path / name) for name in ("binary", "bright")]
+    for entry in evaluate(dataset, entries).entries:
+        assert entry.scores["jf"] == 1
 
 
 def test_mask_videos(vspw: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from vidparse.errors import (
 from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import DEFAULT_MODEL
 from vidparse.inference import Runner, RunReport, Session, load_model, run
+from vidparse.inference.cuts import DEFAULT_THRESHOLD
 from vidparse.sinks import SINKS, RunHeader, Sink, SinkOptions, make_sinks
 from vidparse.sinks.palette import class_colours
 from vidparse.sinks.targets import check_names
@@ -67,6 +68,7 @@ class SegmentOptions:
     device: str = "auto"
     precision: str = "auto"
     size: int | tuple[int, int] | None = None  # network input: short side or (h, w)
+    cut: float | None = DEFAULT_THRESHOLD  # networks with a memory forget at hard cuts; None: never
     threads: int = 0
     overlap: bool = True
     argv: tuple[str, ...] = ()
@@ -279,6 +281,7 @@ def _segment_one(
             size=options.size,
             classes=options.sinks.classes,
             sample_aspect_ratio=source.info.sample_aspect_ratio,
+            cut=options.cut,
         )
         watcher.begin(source.info, _expected_frames(source.info, options))
         report = run(source, session, sinks, on_frame=count, stop=stop, overlap=options.overlap)

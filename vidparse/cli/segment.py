@@ -133,6 +133,14 @@ def segment(
     device: shared.Device = "auto",
     precision: shared.Precision = "auto",
     threads: shared.Threads = 0,
+    cut: Annotated[
+        str,
+        typer.Option(
+            help="Where a model with a memory forgets: auto (hard cuts), off, or a threshold "
+            "from 0 (every frame) to 2.",
+            rich_help_panel="Model",
+        ),
+    ] = "auto",
     serial: Annotated[
         bool,
         typer.Option("--serial", help="No overlap of stages.", rich_help_panel="Model"),
@@ -145,6 +153,7 @@ def segment(
     from vidparse.cli.screen import Screen, print_json
     from vidparse.cli.signals import stop_on_signals
     from vidparse.errors import Interrupted, UsageError
+    from vidparse.inference.cuts import parse_cut
     from vidparse.inference.preprocess import parse_size
     from vidparse.run import SegmentOptions, summary_record
     from vidparse.run import segment as run_segment
@@ -183,6 +192,7 @@ def segment(
         precision=precision,
         size=parse_size(input_size) if input_size else None,
         threads=threads,
+        cut=parse_cut(cut),
         overlap=not serial,
         argv=tuple(sys.argv),
     )

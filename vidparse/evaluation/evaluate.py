@@ -18,7 +18,7 @@ from vidparse.evaluation.diagnostics import Diagnostics
 from vidparse.evaluation.entries import Entry, Said
 from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.evaluation.plan import EvaluationOptions, Plan, make_plan, video_key
-from vidparse.evaluation.result import Evaluation
+from vidparse.evaluation.result import EntryResult, Evaluation
 from vidparse.evaluation.store import Store, default_store
 from vidparse.evaluation.tally import Loaded, Tally
 from vidparse.flow import FlowSource
@@ -94,6 +94,7 @@ def evaluate(
             store.write(keys[id(tally)], record)
             tally.take(video.name, record)
     store.clear()
+    results = tuple(tally.result(bootstrap=options.bootstrap) for tally in tallies)
     return Evaluation(
         dataset=dataset.name,
         split=dataset.split,
@@ -104,14 +105,20 @@ def evaluate(
         resumed=resumed,
         seconds=time.perf_counter() - start,
         flow=plan.flow.name if plan.flow else None,
-        entries=tuple(tally.result(bootstrap=options.bootstrap) for tally in tallies),
-        notes=_notes(plan, options),
+        entries=results,
+        notes=_notes(plan, options, results),
     )
 
 
-def _notes(plan: Plan, options: EvaluationOptions) -> tuple[str, ...]:
+def _notes(
+    plan: Plan, options: EvaluationOptions, results: Sequence[EntryResult]
+) -> tuple[str, ...]:
     """What a reader of the scores must know."""
-    notes = []
+    notes = [
+        f"{entry.name} says nothing of {entry.silent:.0%} of the labelled pixels."
+        for entry in results
+        if entry.silent > 0.01
+    ]
     if options.bootstrap and len(plan.videos) < 2:
         notes.append("Intervals need two videos or more; there is one.")
     if options.max_videos is not None:

@@ -24,6 +24,7 @@ class EntryResult:
     confusion: np.ndarray | None  # int64 (K, K) pixels, rows ground truth; of semantic scores
     per_video: dict[str, dict[str, float]]  # video -> score -> value
     videos: tuple[VideoDiagnostics, ...]  # what the report shows of each; may be empty
+    silent: float = 0.0  # share of the labelled pixels about which nothing was said
 
 
 @dataclass(frozen=True, slots=True)

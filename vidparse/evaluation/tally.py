@@ -111,6 +111,7 @@ class Tally:
             intervals=spread,
             confusion=self._totals.get("miou", {}).get("confusion"),
             videos=tuple(self._kept),
+            silent=_silent(self._totals.get("miou")),
         )
 
 
@@ -135,6 +136,13 @@ def _sample(entry: str, loaded: Loaded, said: Said) -> Sample:
         said_panoptic=said.panoptic,
         truth_panoptic=loaded.objects,
     )
+
+
+def _silent(counts: Counts | None) -> float:
+    """Share of the labelled pixels that were given no class; 0 where nobody counted."""
+    if counts is None or not counts["truth"].sum():
+        return 0.0
+    return 1 - float(counts["confusion"].sum() / counts["truth"].sum())
 
 
 def _floats(scores: dict[str, np.ndarray]) -> dict[str, float]:

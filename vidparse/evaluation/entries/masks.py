@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from vidparse.data import IGNORE, Dataset, FrameRecord, Video
-from vidparse.data.dataset import read_indices
+from vidparse.data.dataset import IndexDataset, read_indices
 from vidparse.errors import InputError
 from vidparse.evaluation.entries.entry import Said, Wanted, stamp_of
 from vidparse.labels import Labels
 from vidparse.video import read_mask_video
 
+_STRAY = 65534  # table entry of values that mean nothing
 _VIDEO_ENDINGS = (".mkv", ".nut", ".masks.mkv", ".masks.nut", ".avi", ".mov", ".y4m")
 
 
@@ -37,13 +39,14 @@ class MaskEntry:
         self.detail = f"masks in {folder}"
         self._folder, self._raw_ids = folder, raw_ids
         self._labels: Labels | None = None
+        self._table: np.ndarray | None = None
         self._where: dict[str, dict[int, Path] | Path] = {}
         self._video: Video | None = None
         self._movie: Iterator[np.ndarray] | None = None
         self._next = 0
 
     def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
-        self._labels = dataset.labels
+        self._labels, self._table = dataset.labels, _table_of(dataset, raw_ids=self._raw_ids)
         missing: list[Path] = []
         stems = [frame.stem for _, frames in videos for frame in frames]
         count, flat = len(stems), len(set(stems)) == len(stems)
@@ -131,24 +134,43 @@ class MaskEntry:
         return []
 
     def _ids(self, stored: np.ndarray, name: str) -> np.ndarray:
-        """Stored values as class ids; IGNORE where nothing is said."""
-        assert self._labels is not None
-        count = len(self._labels)
-        nothing = (stored == self._labels.void) | (stored == IGNORE) & (count <= IGNORE)
-        ids = stored.astype(np.int64)
-        if self._raw_ids:
-            nothing |= stored == 0
-            ids -= 1
-        stray = ~nothing & (ids >= count)
-        if stray.any():
-            value = int(stored[stray][0])
-            first = int(self._raw_ids)
-            hint = ""
-            if value == count and not self._raw_ids:
-                hint = "; are these raw ids that begin at 1? then say --raw-ids"
-            raise InputError(
-                f"{name}: holds id {value}; the classes are {first}..{count - 1 + first}"
-                f"{hint or '; write class ids'}"
-            )
-        dtype = self._labels.dtype
-        return np.where(nothing, self._labels.void, ids).astype(dtype)
+        """Stored values as class ids; the labels' void id where nothing is said."""
+        assert self._labels is not None and self._table is not None
+        if stored.dtype != np.uint8 and stored.max(initial=0) >= len(self._table):
+            value = int(stored.max())
+        else:
+            wide = len(self._table) > 256
+            ids = np.take(self._table, stored) if wide else _lut(stored, self._table)
+            if not (ids == _STRAY).any():
+                return ids.astype(self._labels.dtype)
+            value = int(stored[ids == _STRAY][0])
+        count, first = len(self._labels), int(self._raw_ids)
+        hint = "; write class ids"
+        if value == count and not self._raw_ids:
+            hint = "; are these raw ids that begin at 1? then say --raw-ids"
+        raise InputError(
+            f"{name}: holds id {value}; the classes are {first}..{count - 1 + first}{hint}"
+        )
+
+
+def _lut(stored: np.ndarray, table: np.ndarray) -> np.ndarray:
+    return cv2.LUT(stored.astype(np.uint8, copy=False), table)
+
+
+def _table_of(dataset: Dataset, *, raw_ids: bool) -> np.ndarray:
+    """Stored value -> class id, void or _STRAY; uint16 (256,) or, for many classes, (65536,).
+
+    Where every value of the data set's own masks means a class (DAVIS: whatever is not 0 is the
+    object), predictions are read as the masks are.
+    """
+    values = dataset.values if isinstance(dataset, IndexDataset) else None
+    if values is not None and not (values.table == IGNORE).any():
+        return values.table.astype(np.uint16)
+    labels = dataset.labels
+    table = np.full(256 if labels.void == IGNORE else 65536, _STRAY, np.uint16)
+    first = int(raw_ids)
+    table[first : first + len(labels)] = np.arange(len(labels))
+    table[labels.void] = labels.void
+    if raw_ids:
+        table[0] = labels.void
+    return table
