@@ -72,7 +72,7 @@ def export_onnx(
     import onnx
 
     _check_target(description, path)
-    network = load_network(description)
+    network: Any = load_network(description)  # torch does not know of state_tensors
     model = _to_onnx(network)
     _forget_origin(model)
     if half_storage:
@@ -157,7 +157,7 @@ def rendered_clips(
 
     height, width = size_hw
     scene = Scene(parse_scene(f"sample://street?size={width}x{height}&frames={frames}"))
-    mean, std = np.float32(PARITY_MEAN), np.float32(PARITY_STD)
+    mean, std = np.array(PARITY_MEAN, np.float32), np.array(PARITY_STD, np.float32)
     pictures = ((scene.picture(i) / np.float32(255) - mean) / std for i in range(frames))
     return [np.ascontiguousarray(picture.transpose(2, 0, 1)[None]) for picture in pictures]
 

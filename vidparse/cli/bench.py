@@ -10,10 +10,14 @@ from vidparse.cli import options as shared
 
 if TYPE_CHECKING:
     from vidparse.bench import BenchReport
+    from vidparse.bench.zoo import ZooRow
 
 
 def bench(
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="A video, folder or sample.")],
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="INPUT", help="A video, folder or sample.", show_default=False),
+    ] = None,
     save: Annotated[str, typer.Option(help="Outputs to include, as in segment.")] = "overlay",
     repeats: Annotated[int, typer.Option(min=1, help="Interleaved repeats of every arm.")] = 5,
     end: Annotated[str | None, typer.Option(help="Stop here: seconds or MM:SS.")] = None,
@@ -26,16 +30,29 @@ def bench(
     precision: shared.Precision = "auto",
     threads: shared.Threads = 0,
     serial: Annotated[bool, typer.Option("--serial", help="No overlap of stages.")] = False,
+    zoo: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead, networks of the zoo with random weights beside each other: all, or "
+            "names separated by commas."
+        ),
+    ] = None,
     json: shared.Json = False,
 ) -> None:
     """Time every stage, the network alone and the whole run, and compare with the floor."""
+    if zoo is not None:
+        _bench_zoo(zoo, size, repeats=repeats, threads=threads, json=json)
+        return
     from vidparse.bench import bench as measure
     from vidparse.bench import bench_record
     from vidparse.cli.parsing import comma_list, parse_time
     from vidparse.cli.screen import print_json
+    from vidparse.errors import UsageError
     from vidparse.inference.preprocess import parse_size
     from vidparse.run import SegmentOptions
 
+    if source is None:
+        raise UsageError("bench: name an input, or --zoo all")
     options = SegmentOptions(
         save=comma_list(save, "--save"),
         end_s=parse_time(end, "--end"),
@@ -52,6 +69,59 @@ def bench(
         print_json(bench_record(report))
     else:
         _print(report)
+
+
+def _bench_zoo(names: str, size: str | None, *, repeats: int, threads: int, json: bool) -> None:
+    from vidparse.bench.zoo import bench_zoo, zoo_names, zoo_record
+    from vidparse.cli.parsing import comma_list
+    from vidparse.cli.screen import print_json
+    from vidparse.errors import UsageError
+    from vidparse.inference.preprocess import parse_size
+
+    size_hw = parse_size(size) if size else (480, 853)
+    if not isinstance(size_hw, tuple):
+        raise UsageError(f"--size {size}: the zoo needs both sides; write 853x480")
+    chosen = zoo_names() if names == "all" else list(comma_list(names, "--zoo") or ())
+    rows = bench_zoo(
+        chosen,
+        size_hw=size_hw,
+        repeats=repeats,
+        threads=threads,
+        on_row=lambda row: typer.echo(f"{row.name} {row.torch_ms:.0f} ms", err=True),
+    )
+    if json:
+        print_json([zoo_record(row) for row in rows])
+    else:
+        _print_zoo(rows, size_hw)
+
+
+def _print_zoo(rows: list[ZooRow], size_hw: tuple[int, int]) -> None:
+    import math
+
+    from rich.console import Console
+    from rich.table import Table
+
+    def shown(value: float, form: str) -> str:
+        return "-" if math.isnan(value) else format(value, form)
+
+    table = Table(title=f"{size_hw[1]}x{size_hw[0]}, ms a frame")
+    heads = ("network", "M parameters", "GMAC", "torch fp32", "torch bf16", "ONNX fp32",
+             "x twin", "published x twin", "state kB")  # fmt: skip
+    for head in heads:
+        table.add_column(head, justify="left" if head == "network" else "right")
+    for row in rows:
+        table.add_row(
+            row.name,
+            f"{row.parameters / 1e6:.2f}",
+            f"{row.multiplications / 1e9:.1f}",
+            shown(row.torch_ms, ".0f"),
+            shown(row.torch_bf16_ms, ".0f"),
+            shown(row.onnx_ms, ".0f"),
+            shown(row.ratio, ".3f"),
+            shown(row.published_ratio, ".2f"),
+            f"{row.state_bytes / 1000:.0f}",
+        )
+    Console().print(table)
 
 
 def _print(report: BenchReport) -> None:

@@ -14,7 +14,8 @@ class Outputs(NamedTuple):
     """What a semantic network says of a clip.
 
     logits: (B, K, h, w) scores at feature resolution; the caller brings them to full size.
-    auxiliary: (B, K, h', w') of the auxiliary classifier, in training mode only.
+    auxiliary: (B, K, h', w') of the auxiliary classifier, in training mode only; of several
+        classifiers, one after another: (A * B, K, h', w').
     """
 
     logits: Tensor

@@ -8,12 +8,20 @@ from typing import Any
 from torch import nn
 
 from vidparse.errors import ModelError
+from vidparse.models.bisenetv2 import BiSeNetV2, BiSeNetV2Config
+from vidparse.models.espnetv2 import EspNetV2, EspNetV2Config
+from vidparse.models.hardnet import FcHarDNet, FcHarDNetConfig
+from vidparse.models.hrnet import HrNet, HrNetConfig
 from vidparse.models.perframe import PerFrame, PerFrameConfig
 from vidparse.models.tcb import TcbOcr, TcbOcrConfig, TcbPpm, TcbPpmConfig
 
 # architecture name -> (config record, network)
 MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "perframe": (PerFrameConfig, PerFrame),
+    "bisenetv2": (BiSeNetV2Config, BiSeNetV2),
+    "espnetv2": (EspNetV2Config, EspNetV2),
+    "hardnet": (FcHarDNetConfig, FcHarDNet),
+    "hrnet": (HrNetConfig, HrNet),
     "tcb-ppm": (TcbPpmConfig, TcbPpm),
     "tcb-ocr": (TcbOcrConfig, TcbOcr),
 }

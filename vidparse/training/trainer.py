@@ -143,8 +143,12 @@ class Trainer:
                 outputs.logits, target, ignore=IGNORE
             )
         if outputs.auxiliary is not None and self.recipe.auxiliary_weight:
+            heads = len(outputs.auxiliary) // len(target)
             auxiliary = cross_entropy(
-                outputs.auxiliary, target, ignore=IGNORE, class_weights=self.class_weights
+                outputs.auxiliary,
+                target.repeat(heads, 1, 1),
+                ignore=IGNORE,
+                class_weights=self.class_weights,
             )
             loss = loss + self.recipe.auxiliary_weight * auxiliary
         value = loss.item()

@@ -1,0 +1,58 @@
+"""`vidparse bench --zoo`: what it counts is right, what it times is there."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+
+import pytest
+from conftest import Said
+
+from vidparse.bench.zoo import CANDIDATES, bench_zoo
+from vidparse.errors import UsageError
+from vidparse.models.zoo import MODELS
+
+SIZE_HW = (64, 96)
+
+
+def test_row_of_a_network_with_a_memory() -> None:
+    (row,) = bench_zoo(
+        ["tcb-ppm-mobilenetv2"], size_hw=SIZE_HW, classes=11, repeats=1, threads=1, onnx=False
+    )
+    assert row.twin == "mobilenetv2-psp"
+    assert row.state_bytes == 4 * (9 * 320 * 50 + 1)
+    assert 3e6 < row.parameters < 4e6
+    assert row.torch_ms > 0 and row.torch_bf16_ms > 0 and math.isnan(row.onnx_ms)
+    assert row.published_ratio > row.ratio > 0
+
+
+def test_multiplications_do_not_depend_on_memory() -> None:
+    twin, network = bench_zoo(
+        ["mobilenetv2-ocr", "tcb-ocr-mobilenetv2"],
+        size_hw=SIZE_HW, classes=11, repeats=1, threads=1, onnx=False,
+    )  # fmt: skip
+    assert network.multiplications == pytest.approx(twin.multiplications, rel=0.01)
+
+
+def test_every_candidate_is_a_network_of_the_zoo() -> None:
+    for candidate in CANDIDATES.values():
+        assert candidate.arch in MODELS
+        assert candidate.twin is None or candidate.twin in CANDIDATES
+
+
+def test_unknown_networks_are_refused() -> None:
+    with pytest.raises(UsageError, match="zoo 'resnet': unknown"):
+        bench_zoo(["resnet"])
+
+
+def test_command(cli: Callable[..., Said]) -> None:
+    said = cli(
+        "bench", "--zoo", "mobilenetv2-psp", "--size", "96x64", "--repeats", "1", "--json",
+        "--threads", "1",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    (row,) = json.loads(said.out)
+    assert row["name"] == "mobilenetv2-psp" and row["ratio"] is None and row["onnx_ms"] > 0
+    assert cli("bench").code == 2
+    assert "needs both sides" in cli("bench", "--zoo", "all", "--size", "480").err
