@@ -52,6 +52,8 @@ CANDIDATES: dict[str, Candidate] = {
     "ocrnet101": Candidate("perframe", _DEEP | {"head": "ocr", "width": 512, "key_width": 256}),
     "tcb-ppm-101": Candidate("tcb-ppm", _DEEP, "pspnet101"),
     "tcb-ocr-101": Candidate("tcb-ocr", _DEEP, "ocrnet101"),
+    "netwarp-psp-101": Candidate("netwarp", _DEEP | {"head": "psp", "flow": "none"}),
+    "ssltm-101": Candidate("ssltm", _DEEP),
     "upernet101": Candidate(
         "perframe", _DEEP | {"output_stride": 32, "head": "upernet", "width": 512}
     ),

@@ -12,7 +12,9 @@ from vidparse.models.bisenetv2 import BiSeNetV2, BiSeNetV2Config
 from vidparse.models.espnetv2 import EspNetV2, EspNetV2Config
 from vidparse.models.hardnet import FcHarDNet, FcHarDNetConfig
 from vidparse.models.hrnet import HrNet, HrNetConfig
+from vidparse.models.netwarp import NetWarp, NetWarpConfig
 from vidparse.models.perframe import PerFrame, PerFrameConfig
+from vidparse.models.ssltm import Ssltm, SsltmConfig
 from vidparse.models.tcb import TcbOcr, TcbOcrConfig, TcbPpm, TcbPpmConfig
 
 # architecture name -> (config record, network)
@@ -22,6 +24,8 @@ MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "espnetv2": (EspNetV2Config, EspNetV2),
     "hardnet": (FcHarDNetConfig, FcHarDNet),
     "hrnet": (HrNetConfig, HrNet),
+    "netwarp": (NetWarpConfig, NetWarp),
+    "ssltm": (SsltmConfig, Ssltm),
     "tcb-ppm": (TcbPpmConfig, TcbPpm),
     "tcb-ocr": (TcbOcrConfig, TcbOcr),
 }

@@ -1,0 +1,252 @@
+"""SSLTM (CVPR 2023): short-term and long-term context, and context of whole categories.
+
+Only the supplementary material was at hand. From its text: a base like OCRNet; the
+spatial-temporal transformer block (3D windows, then Mix-FFN in place of shifted windows); context
+from a reference frame far away (RFCE), whose gain grows up to about 60 frames, or from the query
+frame itself (QFCE); category centres, three a class, trained by a squared error (GCC). Our reading:
+every size, which frames stand next to the query (those before it, so that video can be streamed),
+what attends to what, and how the contexts are joined.
+
+With Swin-S and 124 classes it has 59.3 M parameters as in the paper; `bank_key_width` was chosen
+for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidparse.models.backbones import BACKBONES
+from vidparse.models.heads import OcrHead
+from vidparse.models.layers import conv_bn_relu
+from vidparse.models.network import Outputs
+from vidparse.models.state import State, StateTensor, zero_state
+from vidparse.models.tcb import Past
+from vidparse.models.transformer3d import SpatialTemporalBlock
+
+SSLTM_CONTEXTS = ("reference", "query")
+
+
+@dataclass(frozen=True, slots=True)
+class SsltmConfig:
+    """SSLTM; distances and strides are in frames."""
+
+    classes: int
+    backbone: str = "resnet101-deep"  # a key of BACKBONES
+    output_stride: int = 8  # 32 with Swin
+    width: int = 512  # channels of pixel and region features
+    key_width: int = 256  # channels of the attention to regions
+    short_term_frames: int = 2  # frames before the target that its transformer sees
+    depth: int = 1  # blocks of the transformer
+    heads: int = 8
+    attention_window: tuple[int, int, int] = (3, 7, 7)  # frames, rows, columns
+    context: str = "reference"  # RFCE, or "query": QFCE
+    reference_distance: int = 60
+    reference_stride: int = 6  # every so many frames one may become the reference
+    centres: int = 3  # of each class
+    bank_key_width: int = 128  # channels of the attention to centres
+    auxiliary: bool = True  # OCR's region scores are its auxiliary output, in training
+
+
+class CategoryBank(nn.Module):
+    """Global category context: pixels attend to centres that stand for classes in all videos.
+
+    Centres: (K, M, C), M a class. :func:`bank_loss` alone trains them: the attention sees them
+    detached. That, and the form of the attention, are our reading.
+    """
+
+    def __init__(self, classes: int, centres: int, width: int, key_width: int) -> None:
+        super().__init__()
+        # like what they stand for, features after a batch norm and a ReLU
+        self.centres = nn.Parameter(torch.randn(classes, centres, width).relu())
+        self.query = conv_bn_relu(width, key_width, 1)
+        self.key = conv_bn_relu(width, key_width, 1)
+        self.value = conv_bn_relu(width, key_width, 1)
+        self.context = conv_bn_relu(key_width, width, 1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """What each pixel takes from the centres: (B, C, h, w) -> the same shape."""
+        centres = self.centres.detach().flatten(0, 1).T[None, :, :, None]  # (1, C, K * M, 1)
+        query = self.query(pixels).flatten(2).transpose(1, 2)  # (B, h*w, D)
+        key = self.key(centres).flatten(2)  # (1, D, K * M)
+        value = self.value(centres).flatten(2).transpose(1, 2)  # (1, K * M, D)
+        weights = (query @ key * key.shape[1] ** -0.5).softmax(dim=2)  # (B, h*w, K * M)
+        taken = (weights @ value).transpose(1, 2)  # (B, D, h*w)
+        return self.context(taken.unflatten(2, pixels.shape[2:]))
+
+
+class Ssltm(nn.Module):
+    """SSLTM, streamed: every frame once through the backbone.
+
+    Pixel features of the target and of the frames before it pass the transformer. Regions are
+    gathered from plain pixel features, before the transformer, so that a reference frame needs no
+    neighbours and RFCE of a frame to itself is QFCE.
+
+    State:
+        pixels: pixel features of the last `short_term_frames` frames, (2, width, h, w). 3D windows
+            can not do without full maps; these have the head's width, not the backbone's: 26.3 MB
+            at 480x853 with stride 8, 1.7 MB with stride 32.
+        regions: region features (width, K) of every `reference_stride`-th frame, back to
+            `reference_distance`: 2.5 MB for 124 classes. With "reference" alone.
+        seen: 0 before the first frame; then it counts 1..`reference_stride`, over and over.
+    A frame before the first is the first.
+
+    Raises:
+        ValueError: a config that makes no sense.
+    """
+
+    window = 1
+
+    def __init__(self, config: SsltmConfig) -> None:
+        super().__init__()
+        _check(config)
+        self.config = config
+        self.backbone = BACKBONES[config.backbone](output_stride=config.output_stride)
+        width = config.width
+        self.head = OcrHead(
+            self.backbone.channels, config.classes, width=width, key_width=config.key_width
+        )
+        self.head.fuse = conv_bn_relu(3 * width, width, 1, bias=True)  # one context more
+        self.transformer = nn.Sequential(
+            *(
+                SpatialTemporalBlock(width, config.heads, config.attention_window)
+                for _ in range(config.depth)
+            )
+        )
+        self.bank = CategoryBank(config.classes, config.centres, width, config.bank_key_width)
+        kept = [
+            StateTensor("pixels", (config.short_term_frames, width), stride=config.output_stride)
+        ]
+        if config.context == "reference":
+            entries = config.reference_distance // config.reference_stride
+            kept.append(StateTensor("regions", (entries, width, config.classes)))
+        self.state_tensors: tuple[StateTensor, ...] = (*kept, StateTensor("seen", (1,)))
+
+    def init_state(
+        self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
+    ) -> State:
+        return zero_state(self.state_tensors, size_hw, device, dtype)
+
+    def forward(self, clip: Tensor, state: State) -> tuple[Outputs, State]:
+        """clip: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""
+        pyramid = self.backbone(clip)
+        pixels = self.head.pixels(pyramid[3])  # (B, C, h, w)
+        regions = self.head.gather(pixels, self.head.regions(pyramid[2]))  # (B, C, K)
+        ring, *rings, seen = state
+        stride = self.config.reference_stride
+        short = Past(ring, seen, pixels.detach())
+        neighbours = torch.cat([short.ring, pixels[:, None]], dim=1)  # (B, T, C, h, w)
+        after = [short.moved_on()]
+        reference = regions
+        if rings:
+            far = Past(rings[0], seen, regions.detach())
+            reference = far.ring[:, 0]
+            # the counter is on 0 or the stride when it is this frame's turn to be kept
+            due = (torch.remainder(seen, stride) == 0)[:, :, None, None]  # (B, 1, 1, 1)
+            after.append(torch.where(due, far.moved_on(), far.ring))
+        logits = self._classify(neighbours, reference)
+        return Outputs(logits), (*after, torch.remainder(seen, stride) + 1)
+
+    def forward_clip(self, frames: Tensor) -> Outputs:
+        """For training: frames (B, T, 3, H, W), those of `frames_of_clip`, the target last.
+
+        Returns logits (B, K, h, w) of the target and, in training, region scores
+        (B * T, K, h', w') of all frames.
+        """
+        return self.forward_with_features(frames)[0]
+
+    def forward_with_features(self, frames: Tensor) -> tuple[Outputs, Tensor]:
+        """As `forward_clip`, and the target's pixel features (B, C, h, w) for `bank_loss`."""
+        far = 1 if self.config.context == "reference" else 0
+        count = far + self.config.short_term_frames + 1
+        if frames.shape[1] != count:
+            raise ValueError(f"{frames.shape[1]} frames: with these settings a clip has {count}")
+        pyramid = self.backbone(frames.flatten(0, 1))
+        pixels = self.head.pixels(pyramid[3])  # (B * T, C, h, w)
+        scores = self.head.regions(pyramid[2])  # (B * T, K, h', w')
+        pixels = pixels.unflatten(0, (-1, count))
+        # the reference frame comes first; the query is its own reference where there is none
+        at = 0 if far else count - 1
+        reference = self.head.gather(pixels[:, at], scores.unflatten(0, (-1, count))[:, at])
+        logits = self._classify(pixels[:, far:], reference)
+        auxiliary = scores if self.training and self.config.auxiliary else None
+        return Outputs(logits, auxiliary), pixels[:, -1]
+
+    def _classify(self, neighbours: Tensor, regions: Tensor) -> Tensor:
+        """Scores (B, K, h, w) of the last of (B, T, C, h, w), with context (B, C, K)."""
+        mixed = self.transformer(neighbours.permute(0, 1, 3, 4, 2))  # (B, T, h, w, C)
+        pixels = mixed[:, -1].permute(0, 3, 1, 2)  # (B, C, h, w)
+        contexts = [self.head.attend(pixels, regions), self.bank(pixels)]
+        return self.head.classify(pixels, torch.cat(contexts, dim=1))
+
+
+def bank_loss(centres: Tensor, features: Tensor, labels: Tensor, *, ignore: int) -> Tensor:
+    """Pull the nearest centre of each class to the mean feature of that class in each picture.
+
+    Squared error as in the paper; means over a picture, and only the nearest centre, are our
+    reading. No gradient flows to the features.
+
+    Args:
+        centres: (K, M, C). features: (B, C, h, w).
+        labels: int64 (B, H, W) with ids 0..K-1 and `ignore`, nearest-resized to (h, w) here.
+
+    Returns:
+        Scalar, the mean over the classes present; exactly 0, with a gradient, when all is ignored.
+    """
+    classes = centres.shape[0]
+    small = F.interpolate(labels[:, None].float(), size=features.shape[2:], mode="nearest-exact")
+    flat = small[:, 0].long().flatten(1)  # (B, h*w)
+    counted = torch.where(flat == ignore, classes, flat)  # ignored pixels are a class of their own
+    member = F.one_hot(counted, classes + 1)[..., :classes].float()  # (B, h*w, K)
+    pixels = member.sum(dim=1)  # (B, K)
+    sums = features.detach().float().flatten(2) @ member  # (B, C, K)
+    means = (sums / pixels.clamp(min=1)[:, None]).transpose(1, 2)  # (B, K, C)
+    errors = (centres.float() - means[:, :, None]).square().mean(dim=3)  # (B, K, M)
+    present = (pixels > 0).float()
+    nearest = errors.amin(dim=2)  # (B, K)
+    return (nearest * present).sum() / present.sum().clamp(min=1)
+
+
+def reference_index(frame: int, *, distance: int, stride: int) -> int:
+    """The frame that streaming takes as reference of frame `frame`.
+
+    It is the earliest multiple of `stride` that is at most `distance` frames back.
+    """
+    return max(0, -(-(frame - distance) // stride) * stride)
+
+
+def frames_of_clip(frame: int, config: SsltmConfig) -> tuple[int, ...]:
+    """Which frames `forward_clip` needs to say of frame `frame` what streaming says of it."""
+    near = (max(0, frame - back) for back in range(config.short_term_frames, -1, -1))
+    if config.context == "query":
+        return tuple(near)
+    reference = reference_index(
+        frame, distance=config.reference_distance, stride=config.reference_stride
+    )
+    return (reference, *near)
+
+
+def _check(config: SsltmConfig) -> None:
+    if config.backbone not in BACKBONES:
+        raise ValueError(f"no backbone '{config.backbone}'; known are {', '.join(BACKBONES)}")
+    if config.context not in SSLTM_CONTEXTS:
+        raise ValueError(f"context '{config.context}': use {' or '.join(SSLTM_CONTEXTS)}")
+    counts: Sequence[tuple[str, int]] = (
+        ("short_term_frames", config.short_term_frames),
+        ("depth", config.depth),
+        ("reference_stride", config.reference_stride),
+        ("reference_distance", config.reference_distance),
+        ("centres", config.centres),
+    )
+    for name, value in counts:
+        if value < 1:
+            raise ValueError(f"{name} {value}: at least 1")
+    if config.reference_distance % config.reference_stride:
+        raise ValueError(
+            f"reference_distance {config.reference_distance}: "
+            f"must be a multiple of reference_stride {config.reference_stride}"
+        )
