@@ -223,7 +223,7 @@ def test_usage_errors_are_one_line_and_exit_2(cli, arguments, told, tmp_path, mo
     [
         (["--device", "cuda:99"], 5, "use --device cpu or auto"),
         (["--precision", "bf16", "--backend", "onnx"], 5, "computes in fp32"),
-        (["--precision", "bf16"], 4, "needs the .safetensors weights"),
+        (["--precision", "fp16"], 4, "needs the .safetensors weights"),
         (["--backend", "torch"], 4, "needs the .safetensors weights"),
         (["-m", "nosuch"], 4, "model 'nosuch': unknown"),
         (["-m", "nosuch.onnx"], 4, "no such file"),

@@ -11,6 +11,7 @@ from PIL import Image
 
 from vidparse.errors import ModelError, OutputError
 from vidparse.export import check_parity, export_onnx, export_weights
+from vidparse.export.target import whole_file
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Session, load_model
@@ -115,7 +116,7 @@ def test_float16_weights_round_trip(tiny_weights, tmp_path):
 
 
 def test_an_export_that_disagrees_is_not_kept(tiny_weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("vidparse.export._to_onnx", lambda network: wrong_model())
+    monkeypatch.setattr("vidparse.export.onnx.to_onnx", lambda network: wrong_model())
     with pytest.raises(ModelError, match="it was not kept"):
         export_onnx(read_description(tiny_weights), tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -146,6 +147,37 @@ def test_places_that_can_not_be_written_are_known_at_once(tiny_weights, tmp_path
     for path in (tmp_path / f"none/x{suffix}", tmp_path / f"folder{suffix}", tiny_weights):
         with pytest.raises(OutputError, match=r"can not be written|holds the weights to export"):
             export(description, path)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
+def test_what_is_there_is_not_replaced_unasked(tiny_weights, tmp_path, suffix):
+    export = export_onnx if suffix == ".onnx" else export_weights
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="exists already; choose another name or add --overwrite"):
+        export(read_description(tiny_weights), path)
+    assert path.read_bytes() == b"mine"
+
+
+def test_a_failed_export_leaves_what_was_there(tiny_weights, tmp_path, monkeypatch):
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"mine")
+    monkeypatch.setattr("vidparse.export.onnx.to_onnx", lambda network: wrong_model())
+    with pytest.raises(ModelError, match="it was not kept"):
+        export_onnx(read_description(tiny_weights), path, overwrite=True)
+    assert path.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_processes_do_not_share_a_temporary_name(tmp_path, monkeypatch):
+    names = []
+    for process in (11, 12):
+        monkeypatch.setattr("os.getpid", lambda process=process: process)
+        with whole_file(tmp_path / "x.onnx") as part:
+            part.write_bytes(b"")
+            names.append(part.name)
+    assert len(set(names)) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
 
 
 class TestCommand:
@@ -181,6 +213,9 @@ class TestCommand:
         record = json.loads(cli("export", tiny_weights, "-o", out, "--json").out)
         assert record["bytes"] == out.stat().st_size
         assert record["sha256"] == read_description(out).sha256
+        again = cli("export", tiny_weights, "-o", out)
+        assert (again.code, len(again.lines)) == (6, 1)
+        assert cli("export", tiny_weights, "-o", out, "--overwrite").code == 0
 
     @pytest.mark.parametrize(
         ("model", "out", "code", "told"),

@@ -9,9 +9,8 @@ import struct
 import numpy as np
 import pytest
 
-from vidparse import hub
 from vidparse.errors import ModelError
-from vidparse.hub import DEFAULT_MODEL, catalogue, resolve, weights_folder
+from vidparse.hub import DEFAULT_MODEL, bundled, catalogue, resolve, weights_folder
 from vidparse.inference import load_model
 from vidparse.models.checkpoint import FORMAT, file_sha256, read_description
 
@@ -21,7 +20,7 @@ def own_weights(tmp_path, monkeypatch):
     """A copy of the bundled weights that a test may spoil."""
     folder = tmp_path / "weights"
     shutil.copytree(weights_folder(), folder)
-    monkeypatch.setattr(hub, "weights_folder", lambda: folder)
+    monkeypatch.setattr(bundled, "weights_folder", lambda: folder)
     catalogue.cache_clear()
     yield folder
     catalogue.cache_clear()
@@ -82,7 +81,7 @@ class TestBundled:
             resolve(DEFAULT_MODEL)
 
     def test_no_weights_at_all(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(hub, "__file__", str(tmp_path / "vidparse" / "hub.py"))
+        monkeypatch.setattr(bundled, "__file__", str(tmp_path / "vidparse" / "hub" / "bundled.py"))
         with pytest.raises(ModelError, match="bundled weights are missing; reinstall"):
             weights_folder()
 
@@ -93,10 +92,37 @@ class TestPaths:
         assert (files.onnx, files.weights, files.entry) == (colour_model, None, None)
         assert load_model(str(colour_model), threads=1).description.arch == "colours"
 
-    @pytest.mark.parametrize("name", ["", "STREET-MNV2", "street", "weights.pth", "/", "no/such"])
+    @pytest.mark.parametrize("name", ["", "STREET-MNV2", "street", "weights.pth", "no/such"])
     def test_unknown_names(self, name):
         with pytest.raises(ModelError, match=f"unknown; use .*{DEFAULT_MODEL}.* or a path"):
             resolve(name)
+
+    def test_a_folder_with_a_model(self, tmp_path, tiny_weights, colour_model):
+        with pytest.raises(ModelError, match=r"holds no .safetensors or .onnx file, but nothing"):
+            resolve(str(tmp_path))
+        shutil.copy(colour_model, tmp_path / "a.onnx")
+        assert resolve(str(tmp_path)).onnx == tmp_path / "a.onnx"
+        shutil.copy(tiny_weights, tmp_path / "a.safetensors")
+        files = resolve(str(tmp_path))
+        assert (files.weights, files.onnx) == (tmp_path / "a.safetensors", tmp_path / "a.onnx")
+        shutil.copy(tiny_weights, tmp_path / "b.safetensors")
+        with pytest.raises(ModelError, match=r"several models; name one of a.safetensors, b"):
+            resolve(str(tmp_path))
+
+    def test_a_transformers_folder(self, tmp_path, tiny_weights):
+        (tmp_path / "config.json").write_text('{"architectures": ["MaskFormerModel"]}')
+        (tmp_path / "model.safetensors").write_bytes(tiny_weights.read_bytes())
+        assert resolve(str(tmp_path)).weights is not None  # described by us: ours
+        from safetensors.numpy import save_file
+
+        save_file({"x": np.zeros(3, np.float32)}, tmp_path / "model.safetensors")
+        files = resolve(str(tmp_path))
+        assert (files.weights, files.transformers) == (None, tmp_path)
+
+    def test_a_file_of_other_code(self, tmp_path):
+        (tmp_path / "x.pth").write_bytes(b"")
+        with pytest.raises(ModelError, match="see `vidparse convert`"):
+            resolve(str(tmp_path / "x.pth"))
 
     @pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
     def test_missing_files(self, tmp_path, suffix):

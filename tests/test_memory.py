@@ -34,7 +34,6 @@ assert summary.exit_code == 0, summary
 """
 
 
-@pytest.mark.slow
 def test_peak_between_frame_200_and_frame_3000(colour_model, tmp_path):
     """With every sink at once. Keeping one frame in seven would be too much."""
     run = subprocess.Popen(

@@ -21,7 +21,7 @@ ORDER = [
     {"scenes"},
     {"video"},
     {"models"},
-    {"hub", "export"},
+    {"hub", "export", "convert"},
     {"inference"},
     {"sinks"},
     {"data"},

@@ -70,6 +70,7 @@ class SegmentOptions:
     size: int | tuple[int, int] | None = None  # network input: short side or (h, w)
     cut: float | None = DEFAULT_THRESHOLD  # networks with a memory forget at hard cuts; None: never
     threads: int = 0
+    stabilize: bool = False  # blend scores along the motion, against flicker
     overlap: bool = True
     argv: tuple[str, ...] = ()
 
@@ -282,6 +283,7 @@ def _segment_one(
             classes=options.sinks.classes,
             sample_aspect_ratio=source.info.sample_aspect_ratio,
             cut=options.cut,
+            stabilize=options.stabilize,
         )
         watcher.begin(source.info, _expected_frames(source.info, options))
         report = run(source, session, sinks, on_frame=count, stop=stop, overlap=options.overlap)

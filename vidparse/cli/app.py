@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vidparse import __version__
-from vidparse.cli import bench, data, evaluate, export, info, models, segment, train
+from vidparse.cli import bench, convert, data, evaluate, export, info, models, segment, train
 from vidparse.cli.failure import exit_code_of, flush_stdout, log_to_stderr, open_missing_streams
 from vidparse.cli.signals import ignore_signals, interrupts
 
@@ -22,11 +22,12 @@ app = typer.Typer(
 )
 app.command("segment")(segment.segment)
 app.command("info")(info.info)
-app.command("models")(models.models)
 app.command("bench")(bench.bench)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("export")(export.export)
+app.command("convert")(convert.convert)
+app.add_typer(models.commands, name="models")
 app.add_typer(data.commands, name="data")
 
 

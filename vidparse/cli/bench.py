@@ -37,11 +37,14 @@ def bench(
             "names separated by commas."
         ),
     ] = None,
+    onnx: Annotated[
+        bool, typer.Option(help="Time ONNX Runtime as well; exports take minutes (--zoo).")
+    ] = True,
     json: shared.Json = False,
 ) -> None:
     """Time every stage, the network alone and the whole run, and compare with the floor."""
     if zoo is not None:
-        _bench_zoo(zoo, size, repeats=repeats, threads=threads, json=json)
+        _bench_zoo(zoo, size, repeats=repeats, threads=threads, onnx=onnx, json=json)
         return
     from vidparse.bench import bench as measure
     from vidparse.bench import bench_record
@@ -71,7 +74,9 @@ def bench(
         _print(report)
 
 
-def _bench_zoo(names: str, size: str | None, *, repeats: int, threads: int, json: bool) -> None:
+def _bench_zoo(
+    names: str, size: str | None, *, repeats: int, threads: int, onnx: bool, json: bool
+) -> None:
     from vidparse.bench.zoo import bench_zoo, zoo_names, zoo_record
     from vidparse.cli.parsing import comma_list
     from vidparse.cli.screen import print_json
@@ -87,6 +92,7 @@ def _bench_zoo(names: str, size: str | None, *, repeats: int, threads: int, json
         size_hw=size_hw,
         repeats=repeats,
         threads=threads,
+        onnx=onnx,
         on_row=lambda row: typer.echo(f"{row.name} {row.torch_ms:.0f} ms", err=True),
     )
     if json:
@@ -105,10 +111,10 @@ def _print_zoo(rows: list[ZooRow], size_hw: tuple[int, int]) -> None:
         return "-" if math.isnan(value) else format(value, form)
 
     table = Table(title=f"{size_hw[1]}x{size_hw[0]}, ms a frame")
-    heads = ("network", "M parameters", "GMAC", "torch fp32", "torch bf16", "ONNX fp32",
-             "x twin", "published x twin", "state kB")  # fmt: skip
+    heads = ("M", "GMAC", "fp32", "bf16", "ONNX", "x twin", "published", "state kB")
+    table.add_column("network", no_wrap=True)
     for head in heads:
-        table.add_column(head, justify="left" if head == "network" else "right")
+        table.add_column(head, justify="right")
     for row in rows:
         table.add_row(
             row.name,

@@ -22,7 +22,7 @@ def evaluate(
         typer.Option(
             "--model",
             "-m",
-            help="Bundled name, or a .safetensors or .onnx file (repeatable).",
+            help="Name, hf:owner/repo, or a .safetensors or .onnx file (repeatable).",
             rich_help_panel="What is scored",
         ),
     ] = None,
@@ -95,6 +95,7 @@ def evaluate(
     device: shared.Device = "auto",
     precision: shared.Precision = "auto",
     threads: shared.Threads = 0,
+    stabilize: shared.Stabilize = False,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -156,6 +157,7 @@ def evaluate(
         device=device,
         precision=precision,
         threads=threads,
+        stabilize=stabilize,
         save=save,
         out=out,
         overwrite=overwrite,

@@ -1,35 +1,210 @@
-"""`vidparse models`."""
+"""`vidparse models`: list, pull, show, push."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from vidparse.cli import options as shared
 
+if TYPE_CHECKING:
+    from vidparse.hub import ModelFiles
+    from vidparse.models.checkpoint import Description
 
-def models(json: shared.Json = False) -> None:
-    """List the bundled models with classes, scores and licence."""
-    from dataclasses import asdict
+commands = typer.Typer(help="List, fetch, look at and publish models.")
+Name = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Known name, hf:owner/repo[@revision], or path.")
+]
 
+
+@commands.callback(invoke_without_command=True)
+def models(context: typer.Context, json: shared.Json = False) -> None:
+    """List the models that are bundled, cached or known, with classes, scores and licence."""
+    if context.invoked_subcommand is not None:
+        return
+    from vidparse.cli.screen import print_json
+    from vidparse.hub import DEFAULT_MODEL
+
+    records = [*_known_records(), *_cached_records()]
+    if json:
+        print_json(records)
+        return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    from vidparse.cli.screen import print_json
-    from vidparse.hub import DEFAULT_MODEL, catalogue, weights_folder
-
-    entries = catalogue()
-    if json:
-        print_json(
-            [asdict(entry) | {"default": n == DEFAULT_MODEL} for n, entry in entries.items()]
+    metrics = list(dict.fromkeys(metric for record in records for metric in record["scores"]))
+    table = Table(title="Models")
+    for heading in ("name", "where", "labels", *metrics, "size", "what it is", "licence"):
+        table.add_column(heading, justify="right" if heading in (*metrics, "size") else "left")
+    for record in records:
+        name, scores = record["name"], record["scores"]
+        table.add_row(
+            Text(f"{name} (default)" if name == DEFAULT_MODEL else name),
+            record["where"],
+            Text(f"{record['labels']}, {record['classes']} classes"),
+            *(f"{scores[metric]:.3f}" if metric in scores else "" for metric in metrics),
+            f"{record['bytes'] / 2**20:.1f} MiB" if record["bytes"] else "",
+            Text(record["summary"]),
+            Text(record["licence"]),
         )
-        return
-    table = Table(title=f"Models in {weights_folder()}")
-    for heading in ("name", "labels", "scores", "size", "what it is", "licence"):
-        table.add_column(heading)
-    for name, entry in entries.items():
-        scores = "\n".join(f"{key} {value:.3f}" for key, value in entry.scores.items())
-        size = (weights_folder() / entry.weights).stat().st_size / 2**20
-        shown = f"{name} (default)" if name == DEFAULT_MODEL else name
-        table.add_row(shown, entry.labels, scores, f"{size:.1f} MiB", entry.summary, entry.licence)
     on_terminal = sys.stdout is not None and sys.stdout.isatty()
     Console(width=None if on_terminal else 160).print(table)
+
+
+@commands.command("pull")
+def pull(name: Name, json: shared.Json = False, quiet: shared.Quiet = False) -> None:
+    """Fetch a model from the hub into its cache, or bring a cached one up to date."""
+    from vidparse.cli.screen import print_json
+    from vidparse.hub import resolve
+
+    if quiet:
+        from huggingface_hub.utils import disable_progress_bars
+
+        disable_progress_bars()
+    record = _files_record(resolve(name, refresh=True))
+    if json:
+        print_json(record)
+    elif not quiet:
+        for path in record["files"]:
+            typer.echo(f"{name}: {path}", err=True)
+
+
+@commands.command("show")
+def show(name: Name, json: shared.Json = False) -> None:
+    """Print what a model's files say of it: network, classes, input, training."""
+    from dataclasses import asdict
+
+    from vidparse.cli.screen import print_json
+    from vidparse.hub import resolve
+
+    files = resolve(name)
+    record = _files_record(files)
+    if files.entry is not None:
+        record["known"] = asdict(files.entry)
+    record |= _content(files)
+    if json:
+        print_json(record)
+        return
+    for key, value in record.items():
+        typer.echo(f"{key}: {_one_line(value)}")
+
+
+@commands.command("push")
+def push(
+    file: Annotated[Path, typer.Argument(help="A .safetensors file of vidparse.")],
+    address: Annotated[str, typer.Argument(metavar="hf:OWNER/REPO", help="Where to.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="Let nobody else see a new repository.")
+    ] = False,
+    json: shared.Json = False,
+) -> None:
+    """Publish a model; FILE's .onnx and .md (its card) go with it. Needs a token (HF_TOKEN)."""
+    from vidparse.cli.screen import print_json
+    from vidparse.hub import parse_address
+    from vidparse.hub.upload import push
+
+    pushed = push(file, parse_address(address), private=private)
+    if json:
+        print_json({"address": str(pushed.address), "commit": pushed.commit, "files": pushed.files})
+    else:
+        typer.echo(f"{pushed.address}: {', '.join(pushed.files)} ({pushed.commit})", err=True)
+
+
+def _known_records() -> list[dict[str, Any]]:
+    """The catalogue, and where each model of it is."""
+    from dataclasses import asdict
+
+    from vidparse.hub import DEFAULT_MODEL, catalogue, locate
+    from vidparse.labels import load_labels
+
+    records = []
+    for name, entry in catalogue().items():
+        files = locate(entry)
+        paths = _paths(files) if files else []
+        records.append(
+            asdict(entry)
+            | {
+                "default": name == DEFAULT_MODEL,
+                "where": "known" if files is None else "cached" if entry.repo else "bundled",
+                "classes": len(load_labels(entry.labels)),
+                "bytes": sum(path.stat().st_size for path in paths if path.is_file()),
+                "files": [str(path) for path in paths],
+            }
+        )
+    return records
+
+
+def _cached_records() -> list[dict[str, Any]]:
+    """Models of the hub's cache that the catalogue does not know."""
+    from vidparse.hub import cached_models, catalogue
+
+    known = {entry.repo for entry in catalogue().values() if entry.repo}
+    return [
+        {
+            "name": str(model.address),
+            "labels": model.labels,
+            "summary": "",
+            "licence": "see its repository",
+            "scores": {},
+            "default": False,
+            "where": "cached",
+            "classes": model.classes,
+            "bytes": model.bytes,
+            "files": [str(path) for path in _paths(model.files)],
+        }
+        for model in cached_models()
+        if model.address.repo not in known
+    ]
+
+
+def _paths(files: ModelFiles) -> list[Path]:
+    return [path for path in (files.weights, files.onnx, files.transformers) if path]
+
+
+def _files_record(files: ModelFiles) -> dict[str, Any]:
+    return {"name": files.name, "files": [str(path) for path in _paths(files)]}
+
+
+def _content(files: ModelFiles) -> dict[str, Any]:
+    """What the files say of the network."""
+    import json
+    from dataclasses import asdict
+
+    if files.transformers is not None:
+        config = json.loads((files.transformers / "config.json").read_text(encoding="utf-8"))
+        return {
+            "architecture": config["architectures"][0],
+            "classes": list((config.get("id2label") or {}).values()),
+        }
+    description = _description(files)
+    return {
+        "architecture": description.arch,
+        "config": description.config,
+        "labels": description.labels.name,
+        "classes": list(description.labels.classes),
+        "preprocess": asdict(description.preprocess),
+        "sha256": description.sha256,
+        "training": description.training,
+    }
+
+
+def _description(files: ModelFiles) -> Description:
+    from vidparse.hub.onnx_file import read_onnx_description
+    from vidparse.models.checkpoint import read_description
+
+    if files.weights is not None:
+        return read_description(files.weights)
+    assert files.onnx is not None  # a model has at least one form
+    return read_onnx_description(files.onnx)
+
+
+def _one_line(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return str(value)

@@ -12,13 +12,13 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Bundled name, or a .safetensors or .onnx file.",
+        help="Name, hf:owner/repo, or a .safetensors or .onnx file.",
         rich_help_panel="Model",
     ),
 ]
 Backend = Annotated[
     str,
-    typer.Option(help="auto, torch or onnx.", rich_help_panel="Model"),
+    typer.Option(help="auto, torch, onnx or openvino.", rich_help_panel="Model"),
 ]
 Device = Annotated[
     str,
@@ -31,6 +31,14 @@ Precision = Annotated[
 Threads = Annotated[
     int,
     typer.Option(min=0, help="CPU threads of the network; 0: one a core.", rich_help_panel="Model"),
+]
+Stabilize = Annotated[
+    bool,
+    typer.Option(
+        "--stabilize",
+        help="Less flicker: scores are blended with those before, along the motion.",
+        rich_help_panel="Model",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]

@@ -141,6 +141,7 @@ def segment(
             rich_help_panel="Model",
         ),
     ] = "auto",
+    stabilize: shared.Stabilize = False,
     serial: Annotated[
         bool,
         typer.Option("--serial", help="No overlap of stages.", rich_help_panel="Model"),
@@ -193,6 +194,7 @@ def segment(
         size=parse_size(input_size) if input_size else None,
         threads=threads,
         cut=parse_cut(cut),
+        stabilize=stabilize,
         overlap=not serial,
         argv=tuple(sys.argv),
     )

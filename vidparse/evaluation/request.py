@@ -52,6 +52,7 @@ class EvaluationRequest:
     device: str = "auto"
     precision: str = "auto"
     threads: int = 0
+    stabilize: bool = False
 
     # what is kept
     save: str | None = None  # one of SUBMISSIONS
@@ -103,7 +104,9 @@ def _entries(request: EvaluationRequest) -> list[Entry]:
             precision=request.precision,
             threads=request.threads,
         )
-        entries.append(ModelEntry(Path(name).name, runner, size=request.size))
+        entries.append(
+            ModelEntry(Path(name).name, runner, size=request.size, stabilize=request.stabilize)
+        )
     entries += [open_predictions(folder, raw_ids=request.raw_ids) for folder in request.predictions]
     for i, entry in enumerate(entries):  # heads of table columns must differ
         same = sum(other.name == entry.name for other in entries[:i])

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
-from vidparse.errors import ModelError, OutputError, UsageError
+from vidparse.errors import DeviceError, ModelError, OutputError, UsageError
 from vidparse.hub import DEFAULT_MODEL, ModelFiles, resolve
-from vidparse.inference.devices import choose_device
+from vidparse.inference.devices import Device, choose_device
 from vidparse.inference.pipeline import RunReport, StageTime, run
-from vidparse.inference.runners import PRECISIONS, OnnxRunner, Runner, TorchRunner
+from vidparse.inference.runners import (
+    PRECISIONS,
+    OnnxRunner,
+    OpenVinoRunner,
+    Runner,
+    TorchRunner,
+    has_bf16,
+    has_openvino,
+    import_openvino,
+    stored_precision,
+)
 from vidparse.inference.session import Session
 from vidparse.models.checkpoint import file_sha256, read_description
 
-BACKENDS = ("auto", "torch", "onnx")
+BACKENDS = ("auto", "torch", "onnx", "openvino")
+
+log = logging.getLogger(__name__)
 
 
 def load_model(
@@ -23,17 +36,20 @@ def load_model(
     device: str = "auto",
     precision: str = "auto",
     threads: int = 0,
+    task: str = "auto",
 ) -> Runner:
     """A network ready to run.
 
-    `backend="auto"` takes ONNX Runtime on the CPU where the model comes with an ONNX file and no
-    half precision is asked for (it starts without importing torch and is faster there), and torch
-    otherwise.
+    `backend="auto"` takes the fastest that keeps the answer (measured: see the README): on the CPU,
+    for a model that comes as ONNX, ONNX Runtime in fp32 (it starts without importing torch), and
+    OpenVINO, where it is installed, in bf16 and for int8 files; torch otherwise. The choice and its
+    reason are logged.
 
     Args:
-        name: bundled name, or path to a .safetensors or .onnx file.
+        name: known name, hf:owner/repo[@revision][/file], .safetensors or .onnx file, or folder.
         device: auto, cpu, cuda or cuda:N; what is asked for and is not there raises.
         threads: CPU threads of the network; 0 means one a core.
+        task: auto, semantic or panoptic, for transformers checkpoints that can do both.
 
     Raises:
         UsageError, ModelError, DeviceError: see each one's message.
@@ -44,13 +60,34 @@ def load_model(
         raise UsageError(f"precision '{precision}': unknown; use {', '.join(PRECISIONS)}")
     files = resolve(name)
     place = choose_device(device)
+    if files.transformers is not None and backend in ("auto", "torch"):
+        from vidparse.inference.runners.transformers import TransformersRunner
+
+        return TransformersRunner(
+            files.transformers,
+            device=place,
+            precision=precision,
+            threads=threads,
+            name=name,
+            task=task,
+        )
+    if task not in ("auto", "semantic"):
+        raise UsageError(f"task '{task}': {name} is semantic with backend {backend}; use auto")
     if backend == "auto":
-        half = precision in ("bf16", "fp16")
-        on_cpu = place.kind == "cpu"
-        backend = "onnx" if files.onnx and not half and (on_cpu or not files.weights) else "torch"
-    if backend == "onnx":
+        backend, why = _fastest(files, place, precision)
+        log.info("%s: backend %s (%s)", files.name, backend, why)
+    if backend == "openvino" and place.kind != "cpu":
+        if device != "auto":
+            raise DeviceError(f"device {device}: OpenVINO runs on the CPU here; use --device cpu")
+        place = Device("cpu")
+    if backend in ("onnx", "openvino"):
+        if backend == "openvino":
+            import_openvino()  # said before an export that may take a minute
         path = files.onnx or _exported(files)
-        _check_sum(path, files.entry.onnx_sha256 if files.entry else None)
+        if files.onnx is not None and files.entry:  # what was exported here has no published sum
+            _check_sum(path, files.entry.onnx_sha256)
+        if backend == "openvino":
+            return OpenVinoRunner(path, precision=precision, threads=threads)
         return OnnxRunner(path, device=place, precision=precision, threads=threads)
     if files.weights is None:
         why = f"precision {precision} needs" if precision in ("bf16", "fp16") else "torch needs"
@@ -60,6 +97,33 @@ def load_model(
     _check_sum(files.weights, files.entry.sha256 if files.entry else None)
     description = read_description(files.weights)
     return TorchRunner(description, device=place, precision=precision, threads=threads)
+
+
+def _fastest(files: ModelFiles, place: Device, precision: str) -> tuple[str, str]:
+    """The backend for `auto`, and why."""
+    if files.onnx is None:
+        return "torch", "the model has no ONNX file"
+    if place.kind != "cpu" and files.weights:
+        return "torch", "on a GPU"
+    if precision == "fp16":
+        return "torch", "the only one with fp16"
+    if place.kind == "cpu" and has_openvino():
+        if precision == "bf16" and has_bf16():
+            return "openvino", "the fastest in bf16"
+        if precision == "auto" and not files.entry and _is_int8(files.onnx):
+            return "openvino", "the fastest in int8"
+    if precision == "bf16":
+        return "torch", "OpenVINO is not installed, or this CPU has no bf16"
+    return "onnx", "the fastest to start, and in fp32 as fast as any"
+
+
+def _is_int8(path: Path) -> bool:
+    from vidparse.hub.onnx_file import read_onnx_description
+
+    try:
+        return stored_precision(read_onnx_description(path)) == "int8"
+    except ModelError:
+        return False  # whoever runs the file says what is wrong with it
 
 
 def _check_sum(path: Path, published: str | None) -> None:
@@ -73,28 +137,32 @@ def _check_sum(path: Path, published: str | None) -> None:
     if found != published:
         raise ModelError(
             f"{path}: is not the published file (sha256 {found[:12]}..., not "
-            f"{published[:12]}...); reinstall vidparse"
+            f"{published[:12]}...); reinstall vidparse, or fetch it with `vidparse models pull`"
         )
 
 
 def _exported(files: ModelFiles) -> Path:
     """The ONNX form of weights that come without one, exported once and kept in the cache."""
-    from vidparse.export import export_onnx
-
-    assert files.weights is not None  # a model has at least one form
-    description = read_description(files.weights)
     folder = cache_folder() / "onnx"
-    path = folder / f"{description.sha256}.onnx"
-    if not path.is_file():
-        try:
+    try:
+        if files.transformers is not None:
+            from vidparse.inference.runners.transformers.onnx_form import exported_checkpoint
+
+            return exported_checkpoint(files.transformers, folder, name=files.name)
+        from vidparse.export import export_onnx
+
+        assert files.weights is not None  # a model has at least one form
+        description = read_description(files.weights)
+        path = folder / f"{description.sha256}.onnx"
+        if not path.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            export_onnx(description, path, half_storage=False)
-        except OSError as error:
-            raise OutputError(
-                f"{folder}: the ONNX form of the model can not be kept there ({error.strerror}); "
-                "set VIDPARSE_CACHE to a folder or use --backend torch"
-            ) from error
-    return path
+            export_onnx(description, path, half_storage=False, overwrite=True)
+        return path
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: the ONNX form of the model can not be kept there ({error.strerror}); "
+            "set VIDPARSE_CACHE to a folder or use --backend torch"
+        ) from error
 
 
 def cache_folder() -> Path:

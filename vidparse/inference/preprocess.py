@@ -12,6 +12,7 @@ from vidparse.errors import UsageError
 from vidparse.image import Image
 from vidparse.models.checkpoint import Preprocess
 
+AREA = "area"  # the filter of vidparse's own networks
 SMALLEST, LARGEST = 32, 8192  # sides of a network input, pixels
 
 
@@ -26,6 +27,49 @@ def network_size(
     scale = Fraction(short_side) / min(height, width)
     shape = (round(height * scale), round(width * scale))
     return _clamp(shape[0]), _clamp(shape[1])
+
+
+def input_size(
+    size_hw: tuple[int, int],
+    facts: Preprocess,
+    *,
+    wanted: int | tuple[int, int] | None = None,
+    sample_aspect_ratio: Fraction = Fraction(1),
+) -> tuple[int, int]:
+    """Size (h, w) of the network's input for pictures of `size_hw`.
+
+    Args:
+        facts: what the network was trained at.
+        wanted: short side or exact (h, w) to use instead; the divisor holds for short sides.
+    """
+    if isinstance(wanted, tuple):
+        return wanted
+    if wanted is not None:
+        shape = network_size(size_hw, wanted, sample_aspect_ratio)
+    elif facts.size_hw is not None:
+        shape = facts.size_hw
+    elif facts.short_side == 0:
+        return _clamp(size_hw[0]), _clamp(size_hw[1])
+    elif facts.resample == AREA:
+        shape = network_size(size_hw, facts.short_side, sample_aspect_ratio)
+    else:
+        shape = _bounded_size(size_hw, facts.short_side, facts.long_side, sample_aspect_ratio)
+    height, width = (-(-side // facts.divisor) * facts.divisor for side in shape)  # rounded up
+    return _clamp(height), _clamp(width)
+
+
+def _bounded_size(
+    size_hw: tuple[int, int], short: int, most: int | None, sample_aspect_ratio: Fraction
+) -> tuple[int, int]:
+    """The rule of Hugging Face's processors: the longer side is cut off, not rounded."""
+    height, width = size_hw[0], float(size_hw[1] * sample_aspect_ratio)
+    least, greatest = min(height, width), max(height, width)
+    side = float(short)
+    if most is not None and greatest / least * short > most:
+        side = most * least / greatest
+    if height <= width:
+        return round(side), int(side * width / height)
+    return int(side * height / width), round(side)
 
 
 def _clamp(side: int) -> int:
@@ -49,11 +93,22 @@ def parse_size(text: str) -> int | tuple[int, int]:
 
 def to_clip(image: Image, size_hw: tuple[int, int], preprocess: Preprocess) -> np.ndarray:
     """Network input float32 (1, 3, h, w): (RGB / 255 - mean) / std, C-contiguous."""
-    rgb = image.rgb(size_hw)  # (h, w, 3)
+    rgb = _resized(image, size_hw, preprocess.resample)  # (h, w, 3)
     clip = np.empty((1, 3, *size_hw), np.float32)
     for channel, table in enumerate(_tables(preprocess.mean, preprocess.std)):
         clip[0, channel] = cv2.LUT(np.ascontiguousarray(rgb[..., channel]), table)
     return clip
+
+
+def _resized(image: Image, size_hw: tuple[int, int], resample: str) -> np.ndarray:
+    """RGB uint8 (h, w, 3)."""
+    if resample == AREA or image.size_hw == size_hw:
+        return image.rgb(size_hw)
+    from PIL import Image as Pillow
+
+    # Pillow's filters grow with the picture when it shrinks, OpenCV's do not: other values.
+    kernel = Pillow.Resampling[resample.upper()]
+    return np.asarray(Pillow.fromarray(image.rgb()).resize(size_hw[::-1], kernel))
 
 
 @lru_cache(maxsize=8)

@@ -13,8 +13,11 @@ import numpy as np
 
 from vidparse.frame import Frame, Prediction
 from vidparse.inference.cuts import DEFAULT_THRESHOLD, CutDetector
-from vidparse.inference.preprocess import network_size, to_clip
+from vidparse.inference.linking import SegmentLinker
+from vidparse.inference.panoptic import ScoredMasks, merge_masks
+from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.runners import Runner
+from vidparse.inference.stabilize import Stabilizer
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
 
@@ -26,18 +29,23 @@ class Prepared:
     frame: Frame
     clip: np.ndarray
     begins_shot: bool = False  # the network must forget what came before
+    green: np.ndarray | None = None  # float32 (h, w), 0..1: what cuts and motion are seen in
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A frame with the network's scores at feature resolution, float32 (K, h, w)."""
+    """A frame with what the network says of it at feature resolution.
+
+    scores: float32 (K, h, w) of a semantic network, masks of a panoptic one.
+    """
 
     frame: Frame
-    scores: np.ndarray
+    scores: np.ndarray | ScoredMasks
+    begins_shot: bool = False
 
 
 class Session:
-    """Semantic segmentation of one video.
+    """Semantic or panoptic segmentation of one video.
 
     Args:
         runner: the network on its device.
@@ -45,7 +53,9 @@ class Session:
         classes: only these ids are kept, the rest becomes void; None keeps all.
         sample_aspect_ratio: of the video, so that the network sees undistorted pictures.
         cut: threshold of the :class:`CutDetector` that makes a network with a memory forget at hard
-            cuts; None: it never forgets within a video.
+            cuts, and ids of things end there; None: nothing is forgotten within a video.
+        stabilize: blend the scores of semantic networks with those of the frames before, along the
+            motion (see :class:`Stabilizer`).
     """
 
     def __init__(
@@ -56,41 +66,67 @@ class Session:
         classes: tuple[int, ...] | None = None,
         sample_aspect_ratio: Fraction = Fraction(1),
         cut: float | None = DEFAULT_THRESHOLD,
+        stabilize: bool = False,
     ) -> None:
         self._runner = runner
-        self._cuts = CutDetector(cut) if cut is not None and runner.remembers else None
-        self._size = size or runner.description.preprocess.short_side
+        self._stabilizer = Stabilizer() if stabilize else None
+        self._linker = SegmentLinker()  # for panoptic networks
+        remembers = runner.remembers or stabilize or runner.description.task == "panoptic"
+        self._cuts = CutDetector(cut) if cut is not None and remembers else None
+        self._size = size
         self._sample_aspect_ratio = sample_aspect_ratio
         self.labels: Labels = runner.description.labels
+        self._classes = classes
         self._keep = _keep_table(self.labels, classes)
 
     def input_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Size (h, w) of the network's input for frames of `size_hw`."""
-        if isinstance(self._size, tuple):
-            return self._size
-        return network_size(size_hw, self._size, self._sample_aspect_ratio)
+        return input_size(
+            size_hw,
+            self._runner.description.preprocess,
+            wanted=self._size,
+            sample_aspect_ratio=self._sample_aspect_ratio,
+        )
 
     def prepare(self, frame: Frame) -> Prepared:
         size_hw = self.input_size(frame.image.size_hw)
         preprocess = self._runner.description.preprocess
         clip = to_clip(frame.image, size_hw, preprocess)
-        if self._cuts is None:
+        if self._cuts is None and self._stabilizer is None:
             return Prepared(frame, clip)
         green = clip[0, 1] * preprocess.std[1] + preprocess.mean[1]
-        return Prepared(frame, clip, self._cuts.is_cut(green))
+        begins_shot = self._cuts is not None and self._cuts.is_cut(green)
+        return Prepared(frame, clip, begins_shot, green)
 
     def infer(self, prepared: Prepared) -> Scored:
         if prepared.begins_shot:
             self._runner.reset()
-        return Scored(prepared.frame, self._runner.run(prepared.clip))
+            if self._stabilizer is not None:
+                self._stabilizer.reset()
+        scores = self._runner.run(prepared.clip)
+        if self._stabilizer is not None and not isinstance(scores, ScoredMasks):
+            assert prepared.green is not None  # made where there is a stabilizer
+            scores = self._stabilizer.step(scores, prepared.green)
+        return Scored(prepared.frame, scores, prepared.begins_shot)
 
     def finish(self, scored: Scored) -> Prediction:
+        if isinstance(scored.scores, ScoredMasks):
+            return self._linked(scored.frame, scored.scores, scored.begins_shot)
         ids = upsample_argmax(
             scored.scores, scored.frame.image.size_hw, dtype=self.labels.dtype.type
         )
         if self._keep is not None:
             ids = self._keep[ids]
         return Prediction(scored.frame.index, ids)
+
+    def _linked(self, frame: Frame, masks: ScoredMasks, begins_shot: bool) -> Prediction:
+        """A panoptic prediction whose ids last through the video."""
+        if begins_shot:
+            self._linker.cut()
+        ids, segments = merge_masks(masks, frame.image.size_hw, things=self.labels.things)
+        if self._classes is not None:
+            segments = tuple(one for one in segments if one.class_id in self._classes)
+        return Prediction(frame.index, *self._linker.link(ids, segments))
 
     def step(self, frame: Frame) -> list[Prediction]:
         """Predictions that became ready: for per-frame networks always the one of `frame`."""
@@ -103,6 +139,9 @@ class Session:
     def reset(self) -> None:
         """A new video: forget the past."""
         self._runner.reset()
+        self._linker = SegmentLinker()
+        if self._stabilizer is not None:
+            self._stabilizer.reset()
         if self._cuts is not None:
             self._cuts.reset()
 

@@ -24,11 +24,19 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """How a picture becomes network input; travels with the weights."""
+    """How a picture becomes network input; travels with the weights.
 
-    short_side: int  # pixels the shorter side is brought to
+    The last four are for networks that were trained elsewhere, which see pictures as they were
+    trained to: `vidparse.inference.preprocess.input_size` has the rules.
+    """
+
+    short_side: int  # pixels the shorter side is brought to; 0: pictures keep their size
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # of RGB / 255 (ImageNet)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    long_side: int | None = None  # pixels the longer side may not pass
+    size_hw: tuple[int, int] | None = None  # this size exactly, whatever the picture's shape
+    divisor: int = 1  # sides are rounded up to multiples of it
+    resample: str = "area"  # or one of Pillow's filters: bilinear, bicubic, ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,7 @@ class Description:
     preprocess: Preprocess
     training: dict[str, Any]  # recipe, data, scores: for people
     state: tuple[StateTensor, ...] = ()  # in ONNX files, whose graph has it as inputs and outputs
+    task: str = "semantic"  # or "panoptic": what the network's answer is turned into
 
 
 def file_sha256(path: Path) -> str:
@@ -95,7 +104,7 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
             arch=record["arch"],
             config=record["config"],
             labels=labels_from_json(record["labels"]),
-            preprocess=Preprocess(facts["short_side"], tuple(facts["mean"]), tuple(facts["std"])),
+            preprocess=_preprocess_of(facts),
             training=record["training"],
             state=tuple(
                 StateTensor(tensor["name"], tuple(tensor["shape"]), tensor["stride"])
@@ -104,6 +113,20 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: damaged description ({error}); fetch it again") from error
+
+
+def _preprocess_of(facts: Mapping[str, Any]) -> Preprocess:
+    """From its stored form, which may be of before some fields were there."""
+    size_hw = facts.get("size_hw")
+    return Preprocess(
+        facts["short_side"],
+        tuple(facts["mean"]),
+        tuple(facts["std"]),
+        long_side=facts.get("long_side"),
+        size_hw=tuple(size_hw) if size_hw else None,
+        divisor=facts.get("divisor", 1),
+        resample=facts.get("resample", "area"),
+    )
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 
 from vidparse.errors import UsageError
 from vidparse.labels import Labels, available_labels, load_labels
-
-_GOLDEN_RATIO = 0.6180339887498949  # successive multiples spread evenly round the hue circle
+from vidparse.labels.colours import GOLDEN_RATIO, distinct_colours
 
 
 def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
@@ -39,21 +38,10 @@ def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
     return _from_labels(load_labels(palette), labels)
 
 
-def distinct_colours(count: int) -> np.ndarray:
-    """`count` colours that are easy to tell apart, the first ones most; RGB uint8 (count, 3)."""
-    rows = []
-    for i in range(count):
-        hue = (0.02 + i * _GOLDEN_RATIO) % 1.0
-        value = (1.0, 0.78, 0.6)[i % 3]
-        saturation = (0.85, 0.6)[i // 3 % 2]
-        rows.append(colorsys.hsv_to_rgb(hue, saturation, value))
-    return np.rint(np.array(rows).reshape(-1, 3) * 255).astype(np.uint8)
-
-
 def instance_colour(colour: tuple[int, int, int], instance: int) -> tuple[int, int, int]:
     """The class colour varied in hue and brightness, the same for an id in every frame."""
     hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in colour))
-    turn = instance * _GOLDEN_RATIO % 1.0
+    turn = instance * GOLDEN_RATIO % 1.0
     hue = (hue + (turn - 0.5) * 0.16) % 1.0
     saturation = max(saturation, 0.45)
     value = min(max(value, 0.4) * (0.75 + 0.5 * (turn * 7 % 1.0)), 1.0)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vidparse.data import open_dataset
 from vidparse.errors import ModelError
+from vidparse.hub import resolve
 from vidparse.training.recipe import Recipe, available_recipes, load_recipe, recipe_record
 from vidparse.training.trainer import Progress, Trainer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def fit(
@@ -27,7 +32,8 @@ def fit(
     """Train on the `train` split, validating on `val`.
 
     Args:
-        init: weights to start from; names that fit the network or its backbone are taken.
+        init: weights to start from (see `init_tensors`); names that fit the network or its
+            backbone are taken.
         stop: set it to end after the step under way, with a checkpoint to resume from.
         resume: last.safetensors of a run to continue; gives the weights of an unbroken run.
 
@@ -46,7 +52,7 @@ def fit(
         open_dataset(dataset, data, "val"),
         out,
         device=torch.device(str(place)),
-        init=read_tensors(init) if init else None,
+        init=init_tensors(str(init)) if init else None,
     )
     if resume:
         trainer.resume(resume)
@@ -54,27 +60,24 @@ def fit(
     return trainer.best_miou or 0.0
 
 
-def read_tensors(path: Path) -> dict:
-    """Named tensors of a .safetensors file, or of a .pth read with weights_only=True.
+def init_tensors(init: str) -> dict[str, Tensor]:
+    """Named tensors to start from.
+
+    Args:
+        init: a .safetensors or .pth file, a known model's name or hf:owner/repo.
 
     Raises:
-        ModelError: missing, damaged, or holding more than tensors.
+        ModelError: missing, damaged, or holding no tensors, or more than them.
     """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from vidparse.convert import by_our_names, read_tensors
 
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; check --init")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
-        raise ModelError(f"{path}: not readable weights ({error}); fetch them again") from error
-    except Exception as error:  # pickle's refusals have many types
-        raise ModelError(f"{path}: holds more than tensors; convert it to safetensors") from error
-    return {k: v for k, v in tensors.items() if isinstance(v, torch.Tensor)}
+    path = Path(init)
+    if not path.is_file() and path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
+        files = resolve(init)
+        if files.weights is None:
+            raise ModelError(f"{init}: has no .safetensors weights of vidparse to start from")
+        path = files.weights
+    return by_our_names(read_tensors(path))
 
 
 __all__ = [

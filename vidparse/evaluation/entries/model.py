@@ -21,22 +21,27 @@ class ModelEntry:
     Args:
         name: for table heads.
         runner: the network on its device.
-        size: network input, as for :class:`Session`.
+        size, stabilize: as for :class:`Session`.
     """
 
     needs_images = True
-    is_panoptic = False
 
     def __init__(
-        self, name: str, runner: Runner, *, size: int | tuple[int, int] | None = None
+        self,
+        name: str,
+        runner: Runner,
+        *,
+        size: int | tuple[int, int] | None = None,
+        stabilize: bool = False,
     ) -> None:
         self.name = name
         self._runner, self._size = runner, size
-        self._session = Session(runner, size=size)
+        self._session = Session(runner, size=size, stabilize=stabilize)
         facts = runner.description
+        self.is_panoptic = facts.task == "panoptic"
         self.detail = (
             f"model {name}, sha256 {facts.sha256[:12]}, {runner.backend} {runner.precision} "
-            f"on {runner.device}"
+            f"on {runner.device}{', stabilized' if stabilize else ''}"
         )
 
     def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:

@@ -1,7 +1,23 @@
 """Runners: a network on a device, whatever the framework."""
 
+from vidparse.inference.runners.openvino import (
+    OpenVinoRunner,
+    has_bf16,
+    has_openvino,
+    import_openvino,
+)
 from vidparse.inference.runners.ort import OnnxRunner
 from vidparse.inference.runners.pytorch import TorchRunner
-from vidparse.inference.runners.runner import PRECISIONS, Runner
+from vidparse.inference.runners.runner import PRECISIONS, Runner, stored_precision
 
-__all__ = ["PRECISIONS", "OnnxRunner", "Runner", "TorchRunner"]
+__all__ = [
+    "PRECISIONS",
+    "OnnxRunner",
+    "OpenVinoRunner",
+    "Runner",
+    "TorchRunner",
+    "has_bf16",
+    "has_openvino",
+    "import_openvino",
+    "stored_precision",
+]

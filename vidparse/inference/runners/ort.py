@@ -10,7 +10,7 @@ import numpy as np
 
 from vidparse.errors import DeviceError, ModelError
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.runner import out_of_memory
+from vidparse.inference.runners.runner import out_of_memory, stored_precision
 from vidparse.models.checkpoint import describe, file_sha256
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,6 @@ class OnnxRunner:
             raise DeviceError(
                 f"precision {precision}: the onnx backend computes in fp32; use --backend torch"
             )
-        self.precision = "fp32"
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or cpu_count()
         # Spinning threads would steal the cores from decoding, drawing and encoding.
@@ -59,6 +58,9 @@ class OnnxRunner:
         self.device = str(device)
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.description = describe(path, metadata, file_sha256(path))
+        self.precision = stored_precision(self.description)
+        if precision == "fp32" and self.precision != "fp32":
+            raise DeviceError(f"precision fp32: {path} computes in int8; use --precision auto")
         self.remembers = bool(self.description.state)
         self._place = (device.kind, device.index)
         self._state: list[Any] = []  # OrtValues; they stay on the device from frame to frame

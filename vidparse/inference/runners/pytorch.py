@@ -34,9 +34,9 @@ class TorchRunner:
 
         self.description = description
         self._torch = torch
-        self._device = _torch_device(device)
+        self._device = torch_device(device)
         self.device = str(device)
-        self.precision = _torch_precision(precision, device)
+        self.precision = torch_precision(precision, device)
         if device.kind == "cpu":
             torch.set_num_threads(threads or cpu_count())
         network: Any = load_network(description)  # torch's stubs miss memory_format
@@ -68,7 +68,7 @@ class TorchRunner:
         self._state = None
 
 
-def _torch_device(device: Device) -> torch.device:
+def torch_device(device: Device) -> torch.device:
     import torch
 
     if device.kind == "cuda":
@@ -84,7 +84,7 @@ def _torch_device(device: Device) -> torch.device:
     return torch.device("cpu")
 
 
-def _torch_precision(wanted: str, device: Device) -> str:
+def torch_precision(wanted: str, device: Device) -> str:
     if wanted not in PRECISIONS:
         raise UsageError(f"precision '{wanted}': unknown; use {', '.join(PRECISIONS)}")
     if wanted == "fp16" and device.kind == "cpu":

@@ -5,12 +5,15 @@ A runner owns what the network remembers of one video; nothing above it knows wh
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from vidparse.errors import DeviceError
 from vidparse.models.checkpoint import Description
+
+if TYPE_CHECKING:
+    from vidparse.inference.panoptic import ScoredMasks
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -19,18 +22,23 @@ class Runner(Protocol):
     """One network on one device for one video at a time."""
 
     description: Description
-    backend: str  # "torch" or "onnx"
+    backend: str  # "torch", "onnx", "openvino" or "transformers"
     device: str  # where it really runs, read back from the framework
     precision: str  # what it really computes in
     remembers: bool  # whether the network's answer depends on the frames before
 
-    def run(self, clip: np.ndarray) -> np.ndarray:
-        """float32 (1, 3, H, W) -> float32 scores (K, h, w)."""
+    def run(self, clip: np.ndarray) -> np.ndarray | ScoredMasks:
+        """float32 (1, 3, H, W) -> float32 scores (K, h, w); masks where the task is panoptic."""
         ...
 
     def reset(self) -> None:
         """Forget the video so far."""
         ...
+
+
+def stored_precision(description: Description) -> str:
+    """What an ONNX file computes in: "int8" after `vidparse export --int8`, else "fp32"."""
+    return "int8" if "int8" in description.training else "fp32"
 
 
 def out_of_memory(device: str, clip: np.ndarray) -> DeviceError:

@@ -1,0 +1,84 @@
+"""`vidparse convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vidparse.cli import options as shared
+
+
+def convert(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="A .pth or .safetensors; or encoder and decoder."),
+    ],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from", help="Whose: edgenets, semseg, vspw, torchvision, timm or deep-stem."
+        ),
+    ],
+    arch: Annotated[
+        str,
+        typer.Option(help="Our network: espnetv2, perframe, tcb-ppm, tcb-ocr; or a backbone."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .safetensors file.")],
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Label set of its classes: cityscapes, voc, vspw, camvid, ..."),
+    ] = None,
+    short_side: Annotated[
+        int | None, typer.Option(min=32, help="Pixels of the network's input; as published.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A field of the network: --set output_stride=16 (repeatable)."),
+    ] = None,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Turn a checkpoint of published code into ours, or ImageNet weights into a start for train."""
+    from dataclasses import asdict
+
+    from vidparse.cli.screen import print_json
+    from vidparse.convert import convert
+
+    done = convert(
+        files,
+        out,
+        source=source,
+        arch=arch,
+        labels=labels,
+        short_side=short_side,
+        settings=_settings(set_ or ()),
+    )
+    if json:
+        print_json(asdict(done) | {"path": str(done.path)})
+    elif not quiet:
+        for rule, count in done.rules.items():
+            typer.echo(f"{rule} ({count} tensors)", err=True)
+        if done.dropped:
+            typer.echo(f"left out: {', '.join(done.dropped)}", err=True)
+        kind = f", {done.labels}" if done.labels else ", a start for `vidparse train --init`"
+        typer.echo(f"{done.path}: {done.arch}{kind}, {done.tensors} tensors", err=True)
+
+
+def _settings(items: list[str] | tuple[str, ...]) -> dict[str, Any]:
+    """`field=value` -> values as JSON reads them, else text."""
+    from json import loads
+
+    from vidparse.errors import UsageError
+
+    settings: dict[str, Any] = {}
+    for item in items:
+        key, found, value = item.partition("=")
+        if not found:
+            raise UsageError(f"--set '{item}': write field=value")
+        try:
+            settings[key.strip()] = loads(value)
+        except ValueError:
+            settings[key.strip()] = value
+    return settings

@@ -1,0 +1,54 @@
+"""The catalogue: models that vidparse knows by name, in its own weights folder or on the hub."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vidparse.errors import ModelError
+
+DEFAULT_MODEL = "street-mnv2"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """One model that vidparse knows by name."""
+
+    name: str
+    weights: str  # safetensors file in the weights folder or the repository
+    sha256: str
+    onnx: str  # as weights; "" where there is none
+    onnx_sha256: str
+    labels: str
+    summary: str  # one line for people
+    licence: str
+    scores: dict[str, float]
+    repo: str = ""  # owner/repo on the hub; "" for what comes with vidparse
+    revision: str = ""  # commit that the sums are of
+
+
+def weights_folder() -> Path:
+    """The bundled weights: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "weights", package.parent / "weights"):
+        if (folder / "catalogue.json").is_file():
+            return folder
+    raise ModelError(f"{package / 'weights'}: bundled weights are missing; reinstall vidparse")
+
+
+@lru_cache(maxsize=1)
+def catalogue() -> dict[str, CatalogueEntry]:
+    """Known models by name.
+
+    Raises:
+        ModelError: the weights folder is missing or its catalogue damaged.
+    """
+    path = weights_folder() / "catalogue.json"
+    try:
+        records: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {name: CatalogueEntry(name=name, **fields) for name, fields in records.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: damaged ({error}); reinstall vidparse") from error

@@ -1,0 +1,123 @@
+"""The cache of the Hugging Face hub on this machine, read without its library or the network.
+
+Layout (documented by huggingface_hub): models--OWNER--REPO/refs/REVISION names a commit, whose
+files are in snapshots/COMMIT.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidparse.errors import ModelError
+from vidparse.hub.address import DEFAULT_REVISION, HubAddress
+from vidparse.hub.files import CONFIG, ModelFiles, files_in, read_table
+
+
+@dataclass(frozen=True, slots=True)
+class CachedModel:
+    """A model of the hub that is on this machine."""
+
+    address: HubAddress
+    files: ModelFiles
+    labels: str  # name of its label set, or the transformers architecture
+    classes: int
+    bytes: int
+
+
+def cache_root() -> Path:
+    """$HF_HUB_CACHE, else hub/ in $HF_HOME or in the user's cache folder."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(variable):
+            return Path(os.environ[variable]).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or str(Path(base) / "huggingface")
+    return Path(home).expanduser() / "hub"
+
+
+def is_offline() -> bool:
+    """Whether $HF_HUB_OFFLINE forbids the network."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def repo_folder(repo: str) -> Path:
+    """Where the cache keeps a repository, whether it does or not."""
+    return cache_root() / f"models--{repo.replace('/', '--')}"
+
+
+def snapshot(address: HubAddress) -> Path | None:
+    """Folder of the files of a revision, as far as they are here."""
+    folder = repo_folder(address.repo)
+    reference = folder / "refs" / address.revision
+    try:
+        commit = reference.read_text(encoding="utf-8").strip()
+    except OSError:
+        commit = address.revision
+    found = folder / "snapshots" / commit
+    return found if found.is_dir() else None
+
+
+def cached_models() -> list[CachedModel]:
+    """Models of the hub that are on this machine: ours, and transformers' for segmentation."""
+    found = []
+    for folder in sorted(cache_root().glob("models--*--*")):
+        repo = folder.name.removeprefix("models--").replace("--", "/", 1)
+        for snapshot_folder in sorted((folder / "snapshots").glob("*")):
+            revision = _name_of(folder, snapshot_folder.name)
+            found += _models_in(snapshot_folder, HubAddress(repo, revision))
+    return found
+
+
+def _name_of(folder: Path, commit: str) -> str:
+    """The branch or tag that stands for a commit, the default one first; else the commit."""
+    root = folder / "refs"
+    names = [
+        str(path.relative_to(root))
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.read_text(encoding="utf-8").strip() == commit
+    ]
+    return DEFAULT_REVISION if DEFAULT_REVISION in names else (names or [commit])[0]
+
+
+def _models_in(folder: Path, address: HubAddress) -> list[CachedModel]:
+    named = sorted(
+        path.name
+        for path in folder.glob("*.safetensors")
+        if path.is_file() and "-of-" not in path.name
+    )
+    try:
+        whole = [("", files_in(folder, "", str(address)))]
+    except ModelError:  # several models, or none
+        whole = [(name, files_in(folder, name, f"{address}/{name}")) for name in named]
+    models = []
+    for name, files in whole:
+        described = _described(files)
+        if described is not None:
+            place = HubAddress(address.repo, address.revision, name)
+            paths = [files.weights, files.onnx, *_weights_of(files.transformers)]
+            size = sum(path.stat().st_size for path in paths if path)
+            models.append(CachedModel(place, files, *described, size))
+    return models
+
+
+def _described(files: ModelFiles) -> tuple[str, int] | None:
+    """Label set and number of classes; None for what is no segmentation network."""
+    try:
+        if files.transformers:
+            record = json.loads((files.transformers / CONFIG).read_text(encoding="utf-8"))
+            architecture = str(record["architectures"][0])
+            classes = len(record.get("id2label") or ())
+            return (architecture, classes) if "Segmentation" in architecture else None
+        if files.weights:
+            labels = json.loads(read_table(files.weights)["vidparse"])["labels"]
+            return str(labels["name"]), len(labels["classes"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        pass  # not ours
+    return None
+
+
+def _weights_of(folder: Path | None) -> list[Path]:
+    found = sorted(folder.glob("model*.safetensors")) if folder else []
+    return [path for path in found if path.is_file()]

@@ -1,0 +1,93 @@
+"""From the hub into its cache on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vidparse.errors import ModelError
+from vidparse.hub.address import HubAddress
+from vidparse.hub.cached import cache_root, repo_folder
+from vidparse.hub.checksum import check_published
+from vidparse.hub.failure import UnreachableError, endpoint, told
+from vidparse.hub.files import CONFIG, PREPROCESSOR, choose
+
+TIMEOUT_S = 10  # for the hub to begin an answer
+_PROCESSOR_PARTS = (  # of transformers checkpoints whose network reads a task (OneFormer)
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+def hub_api() -> Any:
+    """The hub's client, at $HF_ENDPOINT."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # ask for files and nothing else
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=endpoint(), library_name="vidparse")
+
+
+def fetch(address: HubAddress, wanted: Sequence[str] = ()) -> Path:
+    """Bring the model of a repository into the cache; files that are there stay.
+
+    A connection that breaks is taken up again where it broke. All files are of one commit; the
+    weights come last, so a folder that holds them holds everything.
+
+    Args:
+        wanted: files to bring; those of the model when empty.
+
+    Returns:
+        The folder of the revision's files.
+
+    Raises:
+        ModelError: no such repository, revision or file; no network (UnreachableError); disk full;
+            or a file that is not what the hub's sum says.
+    """
+    api = hub_api()
+    with told(address):
+        info = api.model_info(address.repo, revision=address.revision, timeout=TIMEOUT_S)
+    names = [file.rfilename for file in info.siblings or ()]
+    folder = None
+    for name in wanted or _wanted(names, address):
+        if name not in names:
+            raise ModelError(f"{address}: no file '{name}' in {address.repo}; update vidparse")
+        with told(address):
+            path = Path(
+                api.hf_hub_download(
+                    address.repo, name, revision=info.sha, cache_dir=str(cache_root())
+                )
+            )
+        check_published(path, "", str(address))
+        folder = path.parents[name.count("/")]
+    if folder is None:
+        raise ModelError(f"{address}: names no file; check the catalogue")
+    _remember(address, info.sha)
+    return folder
+
+
+def _wanted(names: Sequence[str], address: HubAddress) -> list[str]:
+    """The files to bring, the weights last."""
+    chosen = choose(names, address.file, str(address))
+    if address.file:
+        return [address.file]
+    wanted = [name for name in (CONFIG, PREPROCESSOR, *_PROCESSOR_PARTS) if name in names]
+    return [*wanted, *(n for n in (*chosen.shards, chosen.onnx, chosen.weights) if n)]
+
+
+def _remember(address: HubAddress, commit: str) -> None:
+    """Note which commit a branch or tag stands for, as huggingface_hub does."""
+    if address.revision == commit:
+        return
+    reference = repo_folder(address.repo) / "refs" / address.revision
+    with told(address):
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        reference.write_text(commit, encoding="utf-8")
+
+
+__all__ = ["UnreachableError", "fetch", "hub_api"]

@@ -1,0 +1,97 @@
+"""What goes wrong with the hub, as one line each."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from vidparse.errors import ModelError
+from vidparse.hub.address import HubAddress
+from vidparse.hub.cached import cache_root
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class UnreachableError(ModelError):
+    """The hub does not answer."""
+
+
+def endpoint() -> str:
+    """Address of the hub: $HF_ENDPOINT, or the public one."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+@contextmanager
+def told(address: HubAddress) -> Iterator[None]:
+    """Turn what huggingface_hub raises into a ModelError of one line."""
+    from huggingface_hub import errors
+
+    # The HTTP library's own failures; which library that is depends on huggingface_hub's age.
+    transport: Any = errors.HfHubHTTPError.__mro__[1]
+    try:
+        yield
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError) as error:
+        raise _answered(error, address) from error
+    except errors.EntryNotFoundError as error:
+        raise ModelError(f"{address}: no such file in {address.repo}; check its name") from error
+    except errors.HFValidationError as error:
+        raise ModelError(f"{address}: not a name of a repository; write hf:owner/repo") from error
+    except (OSError, transport) as error:
+        raise _broken(error, address) from error
+
+
+def _answered(error: Any, address: HubAddress) -> ModelError:
+    """What the server's refusal means."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return ModelError(
+            f"{address}: access must be granted first; ask at {endpoint()}/{address.repo} and set "
+            "HF_TOKEN"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return ModelError(
+            f"{address}: no such repository, or a private one; check the name, or set HF_TOKEN"
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return ModelError(
+            f"{address}: {address.repo} has no revision '{address.revision}'; check its branches "
+            "and tags"
+        )
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        return _unreachable(address)
+    if isinstance(error, errors.EntryNotFoundError):
+        return ModelError(f"{address}: no such file in {address.repo}; check its name")
+    status = error.response.status_code if error.response is not None else 0
+    if status in (401, 403):
+        return ModelError(f"{address}: {endpoint()} refuses access ({status}); check HF_TOKEN")
+    if status >= 500:
+        return UnreachableError(f"{address}: {endpoint()} is out of order ({status}); try later")
+    return ModelError(f"{address}: {endpoint()} answered {status}; check the address")
+
+
+def _broken(error: Exception, address: HubAddress) -> ModelError:
+    """What a failure of the network or of the disk means."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code in _FULL:
+        return ModelError(
+            f"{cache_root()}: the disk is full, {address} does not fit; make room, or set HF_HOME "
+            "to another disk"
+        )
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ModelError(
+            f"{cache_root()}: can not be written ({os.strerror(code or 0)}); set HF_HOME to a "
+            "folder of yours"
+        )
+    if "Consistency check" in str(error):
+        return ModelError(f"{address}: the download ended early; fetch it again")
+    return _unreachable(address)
+
+
+def _unreachable(address: HubAddress) -> UnreachableError:
+    return UnreachableError(
+        f"{address}: {endpoint()} can not be reached; check the network, or HF_ENDPOINT"
+    )

@@ -1,0 +1,137 @@
+"""Which files of a folder or a repository are the model."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vidparse.errors import ModelError
+from vidparse.hub.bundled import CatalogueEntry
+
+CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+WEIGHTS = "model.safetensors"
+SHARDS = "model.safetensors.index.json"  # lists the parts of weights that come in several files
+_LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model on this machine: one or both of its forms, or a folder that transformers reads."""
+
+    name: str
+    weights: Path | None  # safetensors
+    onnx: Path | None
+    entry: CatalogueEntry | None = None
+    transformers: Path | None = None  # config.json, preprocessor_config.json, model.safetensors
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Names of the files that make up a model."""
+
+    weights: str | None
+    onnx: str | None
+    shards: tuple[str, ...] = ()  # transformers weights in several files
+
+
+def choose(names: Sequence[str], file: str, place: str) -> Choice:
+    """The model among the files of a repository or folder.
+
+    Args:
+        names: relative paths. file: the one asked for; "" for model.safetensors, else the only
+            .safetensors, with the .onnx of the same name; else the only .onnx.
+        place: for messages.
+
+    Raises:
+        ModelError: there is none, or several that it could be.
+    """
+    if file:
+        if file not in names:
+            raise ModelError(f"{place}: no file '{file}'; it holds {_listed(names)}")
+        if not file.endswith((".safetensors", ".onnx")):
+            raise ModelError(f"{place}: '{file}' is no .safetensors or .onnx file; name one")
+        return Choice(None, file) if file.endswith(".onnx") else Choice(file, None)
+    top = [name for name in names if "/" not in name]
+    if SHARDS in top:
+        shards = tuple(n for n in top if n.startswith("model-") and n.endswith(".safetensors"))
+        return Choice(SHARDS, None, shards)
+    weights = [WEIGHTS] if WEIGHTS in top else [n for n in top if n.endswith(".safetensors")]
+    onnx = [name for name in top if name.endswith(".onnx")]
+    if len(weights) == 1:
+        twin = f"{weights[0].removesuffix('.safetensors')}.onnx"
+        return Choice(weights[0], twin if twin in onnx else None)
+    if len(weights) > 1 or len(onnx) > 1:
+        raise ModelError(f"{place}: holds several models; name one of {_listed(weights or onnx)}")
+    if not onnx:
+        raise ModelError(f"{place}: holds no .safetensors or .onnx file, but {_listed(names)}")
+    return Choice(None, onnx[0])
+
+
+def files_in(folder: Path, file: str, name: str) -> ModelFiles:
+    """The model in a folder: ours, or one that transformers reads.
+
+    Raises:
+        ModelError: there is none, or several that it could be.
+    """
+    names = [file] if file and (folder / file).is_file() else _names_in(folder)
+    chosen = choose(names, file, str(name))
+    weights = folder / chosen.weights if chosen.weights else None
+    ours = weights is not None and weights.suffix == ".safetensors" and is_described(weights)
+    if not ours and not file and is_transformers(folder):
+        if any(not (folder / shard).is_file() for shard in _shards(folder)):
+            raise ModelError(f"{name}: parts of its weights are missing; fetch it again")
+        return ModelFiles(name, None, None, transformers=folder)
+    return ModelFiles(name, weights, folder / chosen.onnx if chosen.onnx else None)
+
+
+def is_transformers(folder: Path) -> bool:
+    """Whether config.json says that it describes a network of transformers."""
+    return bool(_read_json(folder / CONFIG).get("architectures"))
+
+
+def is_described(path: Path) -> bool:
+    """Whether a .safetensors file carries vidparse's description."""
+    return "vidparse" in read_table(path)
+
+
+def read_table(path: Path) -> dict[str, str]:
+    """The string table of a .safetensors file, without its tensors; {} when it has none.
+
+    Eight bytes little-endian hold the length of a JSON header, whose `__metadata__` it is.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _LONGEST_HEADER:
+                return {}
+            header = json.loads(file.read(length))
+        return dict(header.get("__metadata__") or {})
+    except (OSError, struct.error, ValueError, TypeError, AttributeError):
+        return {}  # whoever loads the file says what is wrong with it
+
+
+def _names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+def _shards(folder: Path) -> set[str]:
+    weight_map = _read_json(folder / SHARDS).get("weight_map")
+    return set(weight_map.values()) if isinstance(weight_map, dict) else set()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [name for name in names if not name.startswith(".")]
+    more = f" and {len(shown) - 6} more" if len(shown) > 6 else ""
+    return ", ".join(shown[:6]) + more or "nothing"

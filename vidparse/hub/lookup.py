@@ -1,0 +1,128 @@
+"""From a model's name to its files: the weights folder, the hub's cache, then a download."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from vidparse.errors import ModelError
+from vidparse.hub import bundled
+from vidparse.hub.address import SCHEME, HubAddress, parse_address
+from vidparse.hub.bundled import CatalogueEntry, catalogue
+from vidparse.hub.cached import cache_root, is_offline, snapshot
+from vidparse.hub.checksum import check_published
+from vidparse.hub.files import WEIGHTS, ModelFiles, files_in
+
+
+def resolve(name: str, *, refresh: bool = False) -> ModelFiles:
+    """Find a model; what is not on this machine is downloaded.
+
+    Args:
+        name: a known name; hf:owner/repo[@revision][/file]; a .safetensors or .onnx file; or a
+            folder that holds one, or a transformers checkpoint. A path to a file stands for that
+            file alone: what lies beside it may be of another age.
+        refresh: ask the hub what is new even when the model is cached.
+
+    Raises:
+        ModelError: unknown name, missing file, no network, or a download that is not what was
+            published.
+    """
+    if name.startswith(SCHEME):
+        return _from_hub(parse_address(name), name, refresh=refresh)
+    path = Path(name)
+    if path.suffix in (".safetensors", ".onnx"):
+        if not path.is_file():
+            raise ModelError(f"{name}: no such file; check the path, or see `vidparse models`")
+        is_onnx = path.suffix == ".onnx"
+        return ModelFiles(path.stem, None if is_onnx else path, path if is_onnx else None)
+    entries = catalogue()
+    if name in entries:
+        return _known(entries[name], refresh=refresh)
+    if name and path.is_dir():
+        return files_in(path, "", name)
+    if name and path.is_file():
+        raise ModelError(
+            f"{name}: not a .safetensors or .onnx file; see `vidparse convert` for other code's"
+        )
+    raise ModelError(
+        f"model '{name}': unknown; use {', '.join(sorted(entries))} or a path to a "
+        ".safetensors or .onnx file, or hf:owner/repo"
+    )
+
+
+def locate(entry: CatalogueEntry) -> ModelFiles | None:
+    """The files of a known model as far as they are on this machine; None when they are not."""
+    folder = bundled.weights_folder()
+    if not entry.repo or (folder / entry.weights).is_file():
+        onnx = folder / entry.onnx if entry.onnx else None
+        return ModelFiles(entry.name, folder / entry.weights, onnx, entry)
+    found = snapshot(_address_of(entry))
+    if found is None or not (found / entry.weights).is_file():
+        return None
+    onnx = found / entry.onnx if entry.onnx and (found / entry.onnx).is_file() else None
+    return ModelFiles(entry.name, found / entry.weights, onnx, entry)
+
+
+def _known(entry: CatalogueEntry, *, refresh: bool) -> ModelFiles:
+    files = locate(entry)
+    if files is not None and not (refresh and entry.repo):
+        return files
+    _refuse_offline(entry.name)
+    from vidparse.hub.download import fetch
+
+    wanted = tuple(name for name in (entry.onnx, entry.weights) if name)
+    folder = fetch(_address_of(entry), wanted)
+    sums = {entry.weights: entry.sha256, entry.onnx: entry.onnx_sha256}
+    for name in wanted:
+        check_published(folder / name, sums[name], entry.name)
+    onnx = folder / entry.onnx if entry.onnx else None
+    return ModelFiles(entry.name, folder / entry.weights, onnx, entry)
+
+
+def _address_of(entry: CatalogueEntry) -> HubAddress:
+    return parse_address(f"{SCHEME}{entry.repo}{'@' if entry.revision else ''}{entry.revision}")
+
+
+def _from_hub(address: HubAddress, name: str, *, refresh: bool) -> ModelFiles:
+    cached = None if refresh else _cached(address, name)
+    # A file that goes by another name may be one of several: only the hub knows.
+    sure = cached and (address.file or cached.transformers or _is_standard(cached))
+    if cached and (sure or is_offline()):
+        return cached
+    _refuse_offline(name)
+    from vidparse.hub.download import UnreachableError, fetch
+
+    try:
+        folder = fetch(address)
+    except UnreachableError:
+        if cached:
+            return cached
+        raise
+    return _short_named(files_in(folder, address.file, name), address)
+
+
+def _cached(address: HubAddress, name: str) -> ModelFiles | None:
+    folder = snapshot(address)
+    if folder is None:
+        return None
+    try:
+        return _short_named(files_in(folder, address.file, name), address)
+    except ModelError:  # what is here is not all of it
+        return None
+
+
+def _is_standard(files: ModelFiles) -> bool:
+    return files.weights is not None and files.weights.name == WEIGHTS
+
+
+def _short_named(files: ModelFiles, address: HubAddress) -> ModelFiles:
+    """The name that outputs and tables show: the repository's own."""
+    return replace(files, name=address.repo.rpartition("/")[2])
+
+
+def _refuse_offline(name: str) -> None:
+    if is_offline():
+        raise ModelError(
+            f"{name}: not on this machine ({cache_root()}) and HF_HUB_OFFLINE is set; "
+            f"unset it and run `vidparse models pull {name}`"
+        )

@@ -1,0 +1,25 @@
+"""What an ONNX file says of itself, read without running it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vidparse.errors import ModelError
+from vidparse.models.checkpoint import Description, describe, file_sha256
+
+
+def read_onnx_description(path: Path) -> Description:
+    """Description of an ONNX file of vidparse.
+
+    Raises:
+        ModelError: damaged, or not ours.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise ModelError(f"{path}: not a readable ONNX file; export it again") from error
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return describe(path, metadata, file_sha256(path))

@@ -1,0 +1,146 @@
+"""Networks in OpenVINO, on the CPU: float32, bfloat16 where the CPU has it, or int8 files."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidparse.errors import DeviceError, ModelError, UsageError
+from vidparse.hub.onnx_file import read_onnx_description
+from vidparse.inference.devices import cpu_count
+from vidparse.inference.runners.runner import out_of_memory, stored_precision
+
+_SIZES_KEPT = 3  # compiled forms, one an input size; each holds the weights
+
+
+class OpenVinoRunner:
+    """OpenVINO reading the ONNX files of `vidparse export`.
+
+    The network is compiled anew for each input size. State and scores are arrays that OpenVINO
+    writes to and reads from in place; nothing is copied between frames.
+
+    Raises:
+        UsageError: OpenVINO is not installed. ModelError: the file is damaged or not made by
+        vidparse. DeviceError: a precision that is not there.
+    """
+
+    backend = "openvino"
+    device = "cpu"
+
+    def __init__(self, path: Path, *, precision: str, threads: int = 0) -> None:
+        openvino = import_openvino()
+        self._openvino = openvino
+        self.description = read_onnx_description(path)
+        self._core = openvino.Core()
+        self.precision = self._precision(path, precision)
+        self.remembers = bool(self.description.state)
+        self._settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads or cpu_count(),
+            # Decoding, drawing and encoding run beside the network.
+            "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
+        }
+        self._path = path
+        self._requests: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._state: list[np.ndarray] = []
+        self._read()  # a damaged file is known before the first frame
+
+    def run(self, clip: np.ndarray) -> np.ndarray:
+        try:
+            return self._run(clip)
+        except RuntimeError as error:  # OpenVINO has no class of its own for this
+            if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
+                raise out_of_memory(self.device, clip) from error
+            raise
+
+    def reset(self) -> None:
+        self._state = []
+
+    def _run(self, clip: np.ndarray) -> np.ndarray:
+        size_hw = (clip.shape[2], clip.shape[3])
+        request = self._request(size_hw)
+        tensors = self.description.state
+        shapes = [tensor.full_shape(size_hw) for tensor in tensors]
+        state = self._state or [np.zeros(shape, np.float32) for shape in shapes]
+        after = [np.empty(shape, np.float32) for shape in shapes]
+        scores = np.empty(tuple(request.get_tensor("logits").shape), np.float32)  # (1, K, h, w)
+        request.set_tensor("clip", self._shared(clip))
+        request.set_tensor("logits", self._shared(scores))
+        for tensor, before, new in zip(tensors, state, after, strict=True):
+            request.set_tensor(tensor.name, self._shared(before))
+            request.set_tensor(f"{tensor.name}_next", self._shared(new))
+        request.infer()
+        self._state = after
+        return scores[0]
+
+    def _shared(self, array: np.ndarray) -> Any:
+        """A tensor that is this very memory."""
+        return self._openvino.Tensor(array, shared_memory=True)
+
+    def _request(self, size_hw: tuple[int, int]) -> Any:
+        """What runs clips of one size; the sizes used last are kept compiled."""
+        if size_hw not in self._requests:
+            model = self._read()
+            shapes = {"clip": [1, 3, *size_hw]}
+            for tensor in self.description.state:
+                shapes[tensor.name] = list(tensor.full_shape(size_hw))
+            model.reshape(shapes)
+            compiled = self._core.compile_model(model, "CPU", self._settings)
+            self._requests[size_hw] = compiled.create_infer_request()
+        self._requests.move_to_end(size_hw)
+        while len(self._requests) > _SIZES_KEPT:
+            self._requests.popitem(last=False)
+        return self._requests[size_hw]
+
+    def _read(self) -> Any:
+        try:
+            return self._core.read_model(str(self._path))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1][:200]
+            raise ModelError(
+                f"{self._path}: not a usable ONNX model ({reason}); fetch it again"
+            ) from error
+
+    def _precision(self, path: Path, wanted: str) -> str:
+        stored = stored_precision(self.description)
+        if wanted in ("auto", stored):
+            return stored
+        if wanted == "bf16" and stored == "fp32":
+            if has_bf16():
+                return "bf16"
+            raise DeviceError("precision bf16: this CPU does not have it; use fp32")
+        if stored == "int8":
+            raise DeviceError(f"precision {wanted}: {path} computes in int8; use --precision auto")
+        raise DeviceError(
+            f"precision {wanted}: OpenVINO computes in fp32 or bf16; use one of these"
+        )
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed, found out without importing it."""
+    return find_spec("openvino") is not None
+
+
+def import_openvino() -> Any:
+    """The package.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise UsageError(
+            "backend openvino: not installed here; pip install 'vidparse[openvino]'"
+        ) from error
+    return openvino
+
+
+def has_bf16() -> bool:
+    """Whether this CPU computes in bfloat16, as OpenVINO (which must be installed) sees it."""
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,0 +1,173 @@
+"""A folder as the Hugging Face hub has it: what its json files say of the network in it.
+
+Nothing here needs transformers; nothing is unpickled, no code of a checkpoint is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from vidparse.errors import ModelError, UsageError
+from vidparse.inference.runners.transformers.architecture import Architecture, architecture_of
+from vidparse.inference.runners.transformers.classes import labels_of
+from vidparse.models.checkpoint import Description, Preprocess, file_sha256
+
+TASKS = ("auto", "semantic", "panoptic")
+_WEIGHTS, _SHARDS = "model.safetensors", "model.safetensors.index.json"
+_FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Pillow's numbers
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def read_checkpoint(folder: Path, *, name: str = "", task: str = "auto") -> Description:
+    """Labels, preprocessing and checksum of the checkpoint in `folder`; tensors stay on disk.
+
+    Args:
+        name: its address on the hub, which may say what it was trained for.
+        task: what to run it for. auto: panoptic where the name says panoptic or instance,
+            semantic where it says semantic; else panoptic for OneFormer and for COCO's 133 classes.
+
+    Raises:
+        ModelError: a file is missing or damaged, the weights are pickled, or the architecture or
+            the preprocessing is not supported.
+        UsageError: a task that is unknown, or that this architecture does not do.
+    """
+    if task not in TASKS:
+        raise UsageError(f"task '{task}': unknown; use {', '.join(TASKS)}")
+    shown = name or str(folder)
+    config = _read_json(folder / "config.json", shown)
+    architecture = architecture_of(config, shown)
+    weights = _weights_in(folder, shown)
+    processor = _read_processor(folder, shown)
+    try:
+        task = _chosen_task(task, architecture, config, shown)
+        short_name = shown.rstrip("/").rpartition("/")[2]
+        labels = labels_of(config, processor, name=short_name, panoptic=task == "panoptic")
+        preprocess = _preprocess_of(processor, architecture, shown)
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+        raise ModelError(f"{shown}: damaged description ({error}); fetch it again") from error
+    return Description(
+        path=weights,
+        sha256=_checksum(folder, weights),
+        arch=architecture.name,
+        config={key: config[key] for key in config if key not in ("id2label", "label2id")},
+        labels=labels,
+        preprocess=preprocess,
+        training={},
+        task=task,
+    )
+
+
+def _chosen_task(wanted: str, architecture: Architecture, config: dict[str, Any], name: str) -> str:
+    if wanted == "panoptic" and not architecture.masks:
+        raise UsageError(f"{name}: {architecture.name} is semantic only; use task semantic")
+    if wanted != "auto" or not architecture.masks:
+        return wanted if wanted != "auto" else "semantic"
+    hints = f"{name} {config.get('_name_or_path', '')}".casefold()
+    if "panoptic" in hints or "instance" in hints:
+        return "panoptic"
+    if "semantic" in hints:
+        return "semantic"
+    coco = len(config.get("id2label") or ()) == 133
+    return "panoptic" if architecture.reads_task or coco else "semantic"
+
+
+def _preprocess_of(processor: dict[str, Any], architecture: Architecture, name: str) -> Preprocess:
+    """What the image processor does to a picture, as one resize and one affine map a channel."""
+    for option in ("do_center_crop", "pad_size"):
+        if processor.get(option):
+            raise ModelError(f"{name}: {option} of its processor is not supported; choose another")
+    factor = float(processor.get("rescale_factor", 1 / 255))
+    unit = 255 * (factor if processor.get("do_rescale", True) else 1.0)  # x / 255 * unit
+    mean, std = (0.0,) * 3, (1.0,) * 3
+    if processor.get("do_normalize", True):
+        mean = tuple(processor.get("image_mean") or _IMAGENET[0])
+        std = tuple(processor.get("image_std") or _IMAGENET[1])
+    red, green, blue = (float(value) / unit for value in mean)
+    red_std, green_std, blue_std = (float(value) / unit for value in std)
+    resample = processor.get("resample")
+    sizes: dict[str, Any] = {"short_side": 0}
+    if processor.get("do_resize", True):
+        sizes = _sizes_of(processor, architecture, name)
+    return Preprocess(
+        mean=(red, green, blue),
+        std=(red_std, green_std, blue_std),
+        resample=_FILTERS[2 if resample is None else int(resample)],
+        **sizes,
+    )
+
+
+def _sizes_of(processor: dict[str, Any], architecture: Architecture, name: str) -> dict[str, Any]:
+    """The size fields of Preprocess."""
+    size = processor.get("size") or architecture.size
+    if isinstance(size, int):  # as older processors wrote it
+        longest = processor.get("max_size") or architecture.size.get("longest_edge")
+        square = {"height": size, "width": size}
+        size = {"shortest_edge": size, "longest_edge": longest} if architecture.masks else square
+    divisor = architecture.divisor
+    if divisor > 1:
+        divisor = int(processor.get("size_divisor", processor.get("size_divisibility", divisor)))
+    divisor = max(1, divisor)
+    if size.get("shortest_edge"):
+        longest = size.get("longest_edge") or processor.get("max_size")
+        return {
+            "short_side": int(size["shortest_edge"]),
+            "long_side": int(longest) if longest else None,
+            "divisor": divisor,
+        }
+    if size.get("height") and size.get("width"):
+        size_hw = int(size["height"]), int(size["width"])
+        return {"short_side": min(size_hw), "size_hw": size_hw, "divisor": divisor}
+    raise ModelError(f"{name}: size {size} of its processor is not supported; choose another")
+
+
+def _read_processor(folder: Path, name: str) -> dict[str, Any]:
+    """The image processor's json, which newer checkpoints keep inside processor_config.json."""
+    alone, within = folder / "preprocessor_config.json", folder / "processor_config.json"
+    if alone.is_file() or not within.is_file():
+        return _read_json(alone, name)
+    record = _read_json(within, name).get("image_processor")
+    if not isinstance(record, dict):
+        raise ModelError(f"{name}: {within.name} describes no image processor; choose another")
+    return record
+
+
+def _read_json(path: Path, name: str) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"{name}: {path.name} can not be read ({error.strerror}); fetch it again"
+        ) from error
+    except ValueError as error:
+        raise ModelError(f"{name}: {path.name} is damaged ({error}); fetch it again") from error
+    if not isinstance(record, dict):
+        raise ModelError(f"{name}: {path.name} is damaged (no table); fetch it again")
+    return record
+
+
+def _weights_in(folder: Path, name: str) -> Path:
+    for file in (_WEIGHTS, _SHARDS):
+        if (folder / file).is_file():
+            return folder / file
+    pickled = sorted(path.name for path in folder.glob("*.bin"))
+    if pickled:
+        raise ModelError(
+            f"{name}: {pickled[0]} is a pickle, which can run code and is never opened; "
+            f"choose a checkpoint with {_WEIGHTS}"
+        )
+    raise ModelError(f"{name}: holds no {_WEIGHTS}; fetch it again")
+
+
+def _checksum(folder: Path, weights: Path) -> str:
+    """sha256 of the weights; of weights in parts, that of the list of the parts' own."""
+    if weights.name == _WEIGHTS:
+        return file_sha256(weights)
+    try:
+        parts = sorted(set(json.loads(weights.read_text(encoding="utf-8"))["weight_map"].values()))
+        lines = [f"{file_sha256(folder / part)}  {part}\n" for part in parts]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{weights}: damaged, or a part is missing; fetch it again") from error
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,0 +1,181 @@
+"""Steadier scores without training: what the past frame said, moved along the flow and blended in.
+
+The probabilities of the frame before, q, are brought to where things are now by optical flow, and
+mixed with those of the present frame, p, as far as the two pictures agree there:
+
+    V = exp(-|I_t - warp(I_{t-1})| / tolerance)
+    blended = (1 - strength V) p + strength V q
+
+V is the visibility weight of ETC's temporal loss (Liu et al., ECCV 2020): near one where the flow
+found the same surface, near zero where something was covered or came into view; here it is zero
+where the flow comes from outside the picture. A still scene is thus averaged over about
+1 / (1 - strength) frames, and a change that pictures do not show takes as many to come through.
+Pictures are compared at half the size of the network's input, in one channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+DEFAULT_STRENGTH = 0.8
+DEFAULT_TOLERANCE = 0.1
+_SHRINK = 2  # network input to the picture that is compared
+_SMALLEST_SIDE = 64  # below it OpenCV's DIS reads past its buffers
+_FINEST_SCALE = 1  # flow at 1/2 of the small picture, 1/4 of the input: as fine as the scores
+_CHANNELS = 32  # blended at a time, so that they stay in the cache; OpenCV 5 allows 128
+_LEAST = 1e-30  # probability; its logarithm stays finite
+
+
+@dataclass(frozen=True, slots=True)
+class StabilizerState:
+    """All that is remembered of a video; the arrays are never written to again."""
+
+    picture: np.ndarray  # uint8 (H', W'), the last one made small
+    probabilities: np.ndarray  # float32 (K, h, w), the last ones returned
+
+
+class Stabilizer:
+    """Blends the scores of each frame with those of the frames before; one for each video.
+
+    Args:
+        strength: most that the past counts, 0 (nothing changes) to below 1.
+        tolerance: difference of two pictures, in values 0..1, at which the past counts 1/e as much.
+
+    Attributes:
+        state: what is remembered, to be kept and set again; None before the first frame.
+    """
+
+    def __init__(
+        self, *, strength: float = DEFAULT_STRENGTH, tolerance: float = DEFAULT_TOLERANCE
+    ) -> None:
+        if not 0 <= strength < 1 or not tolerance > 0:
+            raise ValueError(
+                f"strength {strength}, tolerance {tolerance}: need 0 <= strength < 1 and above 0"
+            )
+        differences = np.arange(256, dtype=np.float64) / 255
+        self._trust = (strength * np.exp(-differences / tolerance)).astype(np.float32)  # (256,)
+        self.state: StabilizerState | None = None
+
+    def step(self, scores: np.ndarray, picture: np.ndarray) -> np.ndarray:
+        """Scores of the next frame, made steadier.
+
+        Args:
+            scores: float32 (K, h, w), logits of one frame. Where one of them is NaN or +inf, or
+                all are -inf, the frame counts as undecided.
+            picture: float32 (H, W), values 0..1, one channel (green, say) of the network's input.
+
+        Returns:
+            float32 (K, h, w), to be resized and compared like logits: logarithms of the blended
+            probabilities, all finite. On the first frame, and where the size of scores or picture
+            changed, `scores` themselves.
+        """
+        small = _small(picture)  # (H', W')
+        now = _softmax(scores)
+        last = self.state
+        if (
+            last is None
+            or last.picture.shape != small.shape
+            or last.probabilities.shape != scores.shape
+        ):
+            self.state = StabilizerState(small, now)
+            return scores
+        x, y, weight = self._along_flow(small, last.picture, scores.shape[1:])
+        blended = _blended(last.probabilities, now, x, y, weight)
+        self.state = StabilizerState(small, blended)
+        steadier = np.maximum(blended, np.float32(_LEAST))
+        return np.log(steadier, out=steadier)
+
+    def reset(self) -> None:
+        """A new video or shot: forget the past."""
+        self.state = None
+
+    def _along_flow(
+        self, now: np.ndarray, before: np.ndarray, size_hw: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where each score was in the frame before, and how much that counts: x, y, weight (h, w).
+
+        now, before: uint8 (H', W').
+        """
+        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        search.setFinestScale(_FINEST_SCALE)
+        flow = search.calc(now, before, None)  # type: ignore[call-overload]  # (H', W', 2)
+        columns, rows = _grid(now.shape)
+        brought = cv2.remap(
+            before,
+            columns + flow[..., 0],
+            rows + flow[..., 1],
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        weight = _resized(cv2.LUT(cv2.absdiff(now, brought), self._trust), size_hw)  # (h, w)
+        flow = _resized(flow, size_hw)  # (h, w, 2)
+        height, width = size_hw
+        columns, rows = _grid(size_hw)
+        x = columns + flow[..., 0] * np.float32(width / now.shape[1])
+        y = rows + flow[..., 1] * np.float32(height / now.shape[0])
+        weight *= (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+        return x, y, weight
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    """uint8 (H', W') of float32 (H, W) with values 0..1."""
+    height, width = (max(side // _SHRINK, _SMALLEST_SIDE) for side in picture.shape)
+    return cv2.convertScaleAbs(_resized(picture, (height, width)), alpha=255)
+
+
+def _resized(array: np.ndarray, size_hw: tuple[int, ...]) -> np.ndarray:
+    """Area average when shrinking, bilinear otherwise."""
+    height, width = size_hw
+    shrinking = height <= array.shape[0] and width <= array.shape[1]
+    return cv2.resize(
+        array, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    )
+
+
+@lru_cache(maxsize=8)
+def _grid(size_hw: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Column and row numbers, float32 (1, W) and (H, 1)."""
+    height, width = size_hw
+    return np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    """Probabilities (K, h, w) of logits; even ones where the logits say nothing."""
+    scores = np.ascontiguousarray(scores, np.float32)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        shares = scores - scores.max(axis=0)
+    rows = shares.reshape(len(shares), -1)  # (K, h * w)
+    cv2.exp(rows, dst=rows)
+    total = shares.sum(axis=0)  # (h, w), 1..K
+    undecided = ~np.isfinite(total)
+    if undecided.any():
+        shares[:, undecided] = 1
+        total[undecided] = len(shares)
+    shares /= total
+    return shares
+
+
+def _blended(
+    past: np.ndarray, now: np.ndarray, x: np.ndarray, y: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """(1 - weight) now + weight past(x, y), float32 (K, h, w); past is read bilinearly.
+
+    past, now: float32 (K, h, w). x, y, weight: float32 (h, w).
+    """
+    blended = np.empty_like(now)
+    height, width = weight.shape
+    for first in range(0, len(now), _CHANNELS):
+        group = slice(first, first + _CHANNELS)
+        # With the channels side by side every position is looked up once and not K times.
+        nodes = cv2.transpose(past[group].reshape(-1, height * width))  # (h * w, k)
+        nodes = nodes.reshape(height, width, -1)
+        nodes = cv2.remap(nodes, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        planes = cv2.transpose(nodes.reshape(height * width, -1)).reshape(-1, height, width)
+        planes -= now[group]
+        planes *= weight
+        np.add(planes, now[group], out=blended[group])
+    return blended
