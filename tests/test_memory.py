@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 
 FRAMES, SIZE_HW = 3000, (96, 128)
 

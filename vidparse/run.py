@@ -71,6 +71,7 @@ class SegmentOptions:
     cut: float | None = DEFAULT_THRESHOLD  # networks with a memory forget at hard cuts; None: never
     threads: int = 0
     stabilize: bool = False  # blend scores along the motion, against flicker
+    task: str = "auto"  # "semantic" or "panoptic", for checkpoints that can do both
     overlap: bool = True
     argv: tuple[str, ...] = ()
 
@@ -193,6 +194,7 @@ def load_runner(options: SegmentOptions) -> Runner:
         device=options.device,
         precision=options.precision,
         threads=options.threads,
+        task=options.task,
     )
 
 

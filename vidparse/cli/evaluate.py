@@ -95,6 +95,7 @@ def evaluate(
     device: shared.Device = "auto",
     precision: shared.Precision = "auto",
     threads: shared.Threads = 0,
+    task: shared.Task = "auto",
     stabilize: shared.Stabilize = False,
     report: Annotated[
         Path | None,
@@ -158,6 +159,7 @@ def evaluate(
         precision=precision,
         threads=threads,
         stabilize=stabilize,
+        task=task,
         save=save,
         out=out,
         overwrite=overwrite,

@@ -32,6 +32,13 @@ Threads = Annotated[
     int,
     typer.Option(min=0, help="CPU threads of the network; 0: one a core.", rich_help_panel="Model"),
 ]
+Task = Annotated[
+    str,
+    typer.Option(
+        help="auto, semantic or panoptic, for transformers checkpoints that can do both.",
+        rich_help_panel="Model",
+    ),
+]
 Stabilize = Annotated[
     bool,
     typer.Option(

@@ -141,6 +141,7 @@ def segment(
             rich_help_panel="Model",
         ),
     ] = "auto",
+    task: shared.Task = "auto",
     stabilize: shared.Stabilize = False,
     serial: Annotated[
         bool,
@@ -195,6 +196,7 @@ def segment(
         threads=threads,
         cut=parse_cut(cut),
         stabilize=stabilize,
+        task=task,
         overlap=not serial,
         argv=tuple(sys.argv),
     )

@@ -52,6 +52,7 @@ class EvaluationRequest:
     device: str = "auto"
     precision: str = "auto"
     threads: int = 0
+    task: str = "auto"  # for checkpoints that can do both
     stabilize: bool = False
 
     # what is kept
@@ -103,6 +104,7 @@ def _entries(request: EvaluationRequest) -> list[Entry]:
             device=request.device,
             precision=request.precision,
             threads=request.threads,
+            task=request.task,
         )
         entries.append(
             ModelEntry(Path(name).name, runner, size=request.size, stabilize=request.stabilize)

@@ -16,7 +16,7 @@ from vidparse.inference.cuts import DEFAULT_THRESHOLD, CutDetector
 from vidparse.inference.linking import SegmentLinker
 from vidparse.inference.panoptic import ScoredMasks, merge_masks
 from vidparse.inference.preprocess import input_size, to_clip
-from vidparse.inference.runners import Runner
+from vidparse.inference.runners import DeviceArgmax, Runner
 from vidparse.inference.stabilize import Stabilizer
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
@@ -36,12 +36,13 @@ class Prepared:
 class Scored:
     """A frame with what the network says of it at feature resolution.
 
-    scores: float32 (K, h, w) of a semantic network, masks of a panoptic one.
+    scores: float32 (K, h, w) of a semantic network, masks of a panoptic one, or class ids.
     """
 
     frame: Frame
     scores: np.ndarray | ScoredMasks
     begins_shot: bool = False
+    is_final: bool = False  # scores are class ids (H, W) already: the device did the rest
 
 
 class Session:
@@ -70,6 +71,8 @@ class Session:
     ) -> None:
         self._runner = runner
         self._stabilizer = Stabilizer() if stabilize else None
+        on_device = isinstance(runner, DeviceArgmax) and runner.argmax_on_device
+        self._on_device = on_device and not stabilize  # blending needs the scores here
         self._linker = SegmentLinker()  # for panoptic networks
         remembers = runner.remembers or stabilize or runner.description.task == "panoptic"
         self._cuts = CutDetector(cut) if cut is not None and remembers else None
@@ -103,6 +106,10 @@ class Session:
             self._runner.reset()
             if self._stabilizer is not None:
                 self._stabilizer.reset()
+        if self._on_device:
+            assert isinstance(self._runner, DeviceArgmax)
+            ids = self._runner.classes(prepared.clip, prepared.frame.image.size_hw)
+            return Scored(prepared.frame, ids, prepared.begins_shot, is_final=True)
         scores = self._runner.run(prepared.clip)
         if self._stabilizer is not None and not isinstance(scores, ScoredMasks):
             assert prepared.green is not None  # made where there is a stabilizer
@@ -112,9 +119,9 @@ class Session:
     def finish(self, scored: Scored) -> Prediction:
         if isinstance(scored.scores, ScoredMasks):
             return self._linked(scored.frame, scored.scores, scored.begins_shot)
-        ids = upsample_argmax(
-            scored.scores, scored.frame.image.size_hw, dtype=self.labels.dtype.type
-        )
+        ids = scored.scores
+        if not scored.is_final:
+            ids = upsample_argmax(ids, scored.frame.image.size_hw, dtype=self.labels.dtype.type)
         if self._keep is not None:
             ids = self._keep[ids]
         return Prediction(scored.frame.index, ids)

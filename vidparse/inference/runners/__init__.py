@@ -8,10 +8,11 @@ from vidparse.inference.runners.openvino import (
 )
 from vidparse.inference.runners.ort import OnnxRunner
 from vidparse.inference.runners.pytorch import TorchRunner
-from vidparse.inference.runners.runner import PRECISIONS, Runner, stored_precision
+from vidparse.inference.runners.runner import PRECISIONS, DeviceArgmax, Runner, stored_precision
 
 __all__ = [
     "PRECISIONS",
+    "DeviceArgmax",
     "OnnxRunner",
     "OpenVinoRunner",
     "Runner",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from vidparse.models.checkpoint import Description
 
 if TYPE_CHECKING:
     import torch
+
+_CLASSES_AT_ONCE = 16
 
 
 class TorchRunner:
@@ -43,22 +46,46 @@ class TorchRunner:
         self._network = network.to(self._device, memory_format=torch.channels_last)
         self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         self.remembers = bool(network.state_tensors)
+        self.argmax_on_device = device.kind == "cuda"  # on the CPU there is a faster way
+        self._locked: torch.Tensor | None = None
         self._state: tuple[torch.Tensor, ...] | None = None
 
     def run(self, clip: np.ndarray) -> np.ndarray:
+        return self._guarded(clip, lambda: self._logits(clip)[0].float().contiguous().cpu().numpy())
+
+    def classes(self, clip: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+        """Class ids (h, w) at full size; the scores never leave the device."""
+        return self._guarded(
+            clip, lambda: upsampled_argmax(self._logits(clip), size_hw).cpu().numpy()
+        )
+
+    def _logits(self, clip: np.ndarray) -> torch.Tensor:
+        """(1, K, h, w) on the device; the state moves on."""
+        torch = self._torch
+        tensor = self._to_device(clip)
+        if self._state is None:
+            size_hw = (clip.shape[2], clip.shape[3])
+            self._state = self._network.init_state(size_hw, self._device, tensor.dtype)
+        with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
+            outputs, self._state = self._network(tensor, self._state)
+        return outputs.logits
+
+    def _to_device(self, clip: np.ndarray) -> torch.Tensor:
+        """A copy on the device, channels last; to a GPU by way of page-locked memory."""
+        torch = self._torch
+        tensor = torch.from_numpy(clip)
+        if self._device.type == "cuda":
+            if self._locked is None or self._locked.shape != tensor.shape:
+                self._locked = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            tensor = self._locked.copy_(tensor)
+        tensor = tensor.to(self._device, non_blocking=True)
+        return tensor.contiguous(memory_format=torch.channels_last)
+
+    def _guarded(self, clip: np.ndarray, work: Callable[[], np.ndarray]) -> np.ndarray:
         torch = self._torch
         with torch.inference_mode():
             try:
-                tensor = torch.from_numpy(clip).to(self._device, non_blocking=True)
-                tensor = tensor.contiguous(memory_format=torch.channels_last)
-                if self._state is None:
-                    size_hw = (clip.shape[2], clip.shape[3])
-                    self._state = self._network.init_state(size_hw, self._device, tensor.dtype)
-                with torch.autocast(
-                    self._device.type, self._autocast, enabled=self._autocast is not None
-                ):
-                    outputs, self._state = self._network(tensor, self._state)
-                return outputs.logits[0].float().contiguous().cpu().numpy()
+                return work()
             except RuntimeError as error:  # on the CPU there is no class of its own for this
                 if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
                     raise out_of_memory(self.device, clip) from error
@@ -66,6 +93,30 @@ class TorchRunner:
 
     def reset(self) -> None:
         self._state = None
+
+
+def upsampled_argmax(logits: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:
+    """Class ids (h, w) of logits (1, K, h', w') brought to `size_hw` bilinearly.
+
+    A few classes at a time, so that K pictures of full size are never held.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    best: torch.Tensor | None = None
+    winner: torch.Tensor | None = None
+    for first in range(0, logits.shape[1], _CLASSES_AT_ONCE):
+        part = logits[:, first : first + _CLASSES_AT_ONCE].float()
+        full = F.interpolate(part, size_hw, mode="bilinear", align_corners=False)
+        value, index = full[0].max(dim=0)  # (h, w)
+        if best is None or winner is None:
+            best, winner = value, index
+        else:
+            above = value > best  # a tie stays with the lower id
+            winner = torch.where(above, index + first, winner)
+            best = torch.where(above, value, best)
+    assert winner is not None  # a network has classes
+    return winner.to(torch.uint8 if logits.shape[1] <= 255 else torch.uint16)
 
 
 def torch_device(device: Device) -> torch.device:

@@ -5,7 +5,7 @@ A runner owns what the network remembers of one video; nothing above it knows wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +33,17 @@ class Runner(Protocol):
 
     def reset(self) -> None:
         """Forget the video so far."""
+        ...
+
+
+@runtime_checkable
+class DeviceArgmax(Protocol):
+    """A runner whose device can bring scores to full size itself: only class ids come back."""
+
+    argmax_on_device: bool  # whether that is the faster way where it runs
+
+    def classes(self, clip: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+        """float32 (1, 3, H, W) -> class ids (h, w) of `size_hw`; uint8, or uint16 from 256 on."""
         ...
 
 
