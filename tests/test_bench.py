@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 
 import pytest
@@ -18,19 +17,24 @@ SIZE_HW = (64, 96)
 
 def test_row_of_a_network_with_a_memory() -> None:
     (row,) = bench_zoo(
-        ["tcb-ppm-mobilenetv2"], size_hw=SIZE_HW, classes=11, repeats=1, threads=1, onnx=False
-    )
+        ["tcb-ppm-mobilenetv2"],
+        size_hw=SIZE_HW,
+        classes=11,
+        repeats=1,
+        threads=1,
+        backends=["torch"],
+    )  # fmt: skip
     assert row.twin == "mobilenetv2-psp"
     assert row.state_bytes == 4 * (9 * 320 * 50 + 1)
     assert 3e6 < row.parameters < 4e6
-    assert row.torch_ms > 0 and row.torch_bf16_ms > 0 and math.isnan(row.onnx_ms)
+    assert set(row.times_ms) == {"torch fp32", "torch bf16"} and min(row.times_ms.values()) > 0
     assert row.published_ratio > row.ratio > 0
 
 
 def test_multiplications_do_not_depend_on_memory() -> None:
     twin, network = bench_zoo(
         ["mobilenetv2-ocr", "tcb-ocr-mobilenetv2"],
-        size_hw=SIZE_HW, classes=11, repeats=1, threads=1, onnx=False,
+        size_hw=SIZE_HW, classes=11, repeats=1, threads=1, backends=["torch"],
     )  # fmt: skip
     assert network.multiplications == pytest.approx(twin.multiplications, rel=0.01)
 
@@ -49,10 +53,16 @@ def test_unknown_networks_are_refused() -> None:
 def test_command(cli: Callable[..., Said]) -> None:
     said = cli(
         "bench", "--zoo", "mobilenetv2-psp", "--size", "96x64", "--repeats", "1", "--json",
-        "--threads", "1", "--no-onnx",
+        "--threads", "1", "--backends", "torch",
     )  # fmt: skip
     assert said.code == 0, said.err
     (row,) = json.loads(said.out)
-    assert row["name"] == "mobilenetv2-psp" and row["ratio"] is None and row["onnx_ms"] is None
+    assert row["name"] == "mobilenetv2-psp" and row["ratio"] is None
     assert cli("bench").code == 2
     assert "needs both sides" in cli("bench", "--zoo", "all", "--size", "480").err
+
+
+@pytest.mark.slow
+def test_every_form_is_timed() -> None:
+    (row,) = bench_zoo(["tcb-ocr-mobilenetv2"], size_hw=SIZE_HW, classes=11, repeats=1, threads=1)
+    assert {"torch fp32", "torch bf16", "onnx fp32", "onnx int8"} <= set(row.times_ms)

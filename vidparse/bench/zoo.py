@@ -7,7 +7,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidparse.errors import ModelError, UsageError
+from vidparse.export import export_int8, export_onnx, rendered_clips
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners import OnnxRunner
+from vidparse.inference.runners import OnnxRunner, OpenVinoRunner, has_openvino
 from vidparse.labels import load_labels
 from vidparse.models.checkpoint import Preprocess, metadata_of, read_description, save_checkpoint
 from vidparse.models.state import state_bytes
@@ -34,6 +37,7 @@ class Candidate:
     twin: str | None = None
 
 
+BACKENDS = ("torch", "onnx", "openvino")
 _LIGHT = {"backbone": "mobilenetv2", "output_stride": 16}
 _DEEP = {"backbone": "resnet101-deep", "output_stride": 8}
 CANDIDATES: dict[str, Candidate] = {
@@ -63,17 +67,15 @@ CANDIDATES: dict[str, Candidate] = {
 
 @dataclass(frozen=True, slots=True)
 class ZooRow:
-    """One network; times are medians in milliseconds a frame, NaN where not measured."""
+    """One network; times are medians in milliseconds a frame, ratios NaN without a twin."""
 
     name: str
     twin: str | None
     parameters: int
     multiplications: float  # multiply-accumulates of one frame
     state_bytes: int
-    torch_ms: float
-    torch_bf16_ms: float
-    onnx_ms: float
-    ratio: float  # of torch_ms to the twin's, both measured in turn
+    times_ms: dict[str, float]  # by backend and precision: "torch fp32", "openvino int8"
+    ratio: float  # of torch fp32 to the twin's, both measured in turn
     published_ratio: float  # the scheme that runs the backbone on every support, to the twin
 
 
@@ -89,23 +91,29 @@ def bench_zoo(
     classes: int = 124,
     repeats: int = 5,
     threads: int = 0,
-    onnx: bool = True,
+    backends: Sequence[str] = BACKENDS,
     on_row: Callable[[ZooRow], None] = lambda row: None,
 ) -> list[ZooRow]:
     """Measure networks with random weights on the CPU, one after another.
 
-    A network and its twin run in turn, frame by frame, so that drift hits both alike.
+    All forms of a network and its twin run in turn, frame by frame, so that drift hits all alike.
+
+    Args:
+        backends: of BACKENDS; onnx and openvino need an export, which takes seconds to minutes.
 
     Raises:
-        UsageError: a name is not one of `zoo_names()`.
+        UsageError: a name is not one of `zoo_names()`, or a backend is unknown.
     """
     unknown = [name for name in names if name not in CANDIDATES]
     if unknown:
         raise UsageError(f"zoo '{unknown[0]}': unknown; use {', '.join(CANDIDATES)}")
+    strange = [name for name in backends if name not in BACKENDS]
+    if strange:
+        raise UsageError(f"backend '{strange[0]}': unknown; use {', '.join(BACKENDS)}")
     torch.set_num_threads(threads or cpu_count())
     rows = []
     for name in names:
-        row = _measure(name, size_hw, classes, repeats, threads, onnx=onnx)
+        row = _measure(name, size_hw, classes, repeats, threads, backends)
         rows.append(row)
         on_row(row)
     return rows
@@ -120,43 +128,47 @@ def zoo_record(row: ZooRow) -> dict[str, Any]:
 
 
 def _measure(
-    name: str, size_hw: tuple[int, int], classes: int, repeats: int, threads: int, *, onnx: bool
+    name: str,
+    size_hw: tuple[int, int],
+    classes: int,
+    repeats: int,
+    threads: int,
+    backends: Sequence[str],
 ) -> ZooRow:
     candidate = CANDIDATES[name]
     network = _network(candidate, classes)
     clip = torch.randn(1, 3, *size_hw).contiguous(memory_format=torch.channels_last)
-    arms: dict[str, Callable[[], object]] = {"torch": _stepper(network, clip)}
+    arms: dict[str, Callable[[], object]] = {"torch fp32": _stepper(network, clip)}
     if candidate.twin:
         arms["twin"] = _stepper(_network(CANDIDATES[candidate.twin], classes), clip)
-        frames = clip[:, None].expand(-1, len(candidate.config.get("dilations", (3, 6, 9))) + 1,
-                                      -1, -1, -1)  # fmt: skip
+        count = len(candidate.config.get("dilations", (3, 6, 9))) + 1
+        frames = clip[:, None].expand(-1, count, -1, -1, -1)
         published: Any = network
         arms["published"] = lambda: published.forward_clip(frames)
-    with torch.autocast("cpu", torch.bfloat16):
-        half = _stepper(network, clip)
-
-    def in_half() -> object:
-        with torch.autocast("cpu", torch.bfloat16):
-            return half()
-
-    arms["bf16"] = in_half
+    if "torch" in backends:
+        arms["torch bf16"] = _in_half(_stepper(network, clip))
     with tempfile.TemporaryDirectory() as folder:
-        if onnx:
-            arms["onnx"] = _onnx_stepper(candidate, network, classes, clip, Path(folder), threads)
+        arms |= _exported_arms(candidate, network, classes, clip, Path(folder), threads, backends)
         times = _interleaved(arms, repeats)
-    ratio = times["torch"] / times["twin"] if candidate.twin else math.nan
+    twin, whole = times.pop("twin", math.nan), times.pop("published", math.nan)
     return ZooRow(
         name=name,
         twin=candidate.twin,
         parameters=sum(p.numel() for p in network.parameters()),
         multiplications=_multiplications(network, clip),
         state_bytes=state_bytes(network.state_tensors, size_hw),  # type: ignore[arg-type]
-        torch_ms=times["torch"],
-        torch_bf16_ms=times["bf16"],
-        onnx_ms=times.get("onnx", math.nan),
-        ratio=ratio,
-        published_ratio=times["published"] / times["twin"] if candidate.twin else math.nan,
+        times_ms=times,
+        ratio=times["torch fp32"] / twin,
+        published_ratio=whole / twin,
     )
+
+
+def _in_half(step: Callable[[], object]) -> Callable[[], object]:
+    def run() -> object:
+        with torch.autocast("cpu", torch.bfloat16):
+            return step()
+
+    return run
 
 
 def _network(candidate: Candidate, classes: int) -> nn.Module:
@@ -178,11 +190,18 @@ def _stepper(network: Any, clip: Tensor) -> Callable[[], object]:
     return step
 
 
-def _onnx_stepper(
-    candidate: Candidate, network: Any, classes: int, clip: Tensor, folder: Path, threads: int
-) -> Callable[[], object]:
-    from vidparse.export import export_onnx
-
+def _exported_arms(
+    candidate: Candidate,
+    network: Any,
+    classes: int,
+    clip: Tensor,
+    folder: Path,
+    threads: int,
+    backends: Sequence[str],
+) -> dict[str, Callable[[], object]]:
+    """The network through ONNX Runtime and OpenVINO; what can not be had is left out."""
+    if not {"onnx", "openvino"} & set(backends):
+        return {}
     weights = folder / "network.safetensors"
     labels = load_labels("vspw" if classes == 124 else "camvid")
     metadata = metadata_of(
@@ -190,14 +209,26 @@ def _onnx_stepper(
         preprocess=Preprocess(480), training={},
     )  # fmt: skip
     save_checkpoint(weights, network.state_dict(), metadata)
-    path = folder / "network.onnx"
-    try:
-        export_onnx(read_description(weights), path, half_storage=False)
-    except ModelError:
-        return lambda: None
-    runner = OnnxRunner(path, device=Device("cpu"), precision="fp32", threads=threads)
+    description = read_description(weights)
+    plain, small = folder / "network.onnx", folder / "int8.onnx"
+    with suppress(ModelError):
+        export_onnx(description, plain, half_storage=False)
+    with suppress(ModelError):  # random weights: only the time of int8 means anything here
+        export_int8(description, small, clips=rendered_clips(4), least_agreement=0.0)
     picture = np.ascontiguousarray(clip.numpy())
-    return lambda: runner.run(picture)
+    arms: dict[str, Callable[[], object]] = {}
+    for path, precisions in ((plain, ("fp32", "bf16")), (small, ("int8",))):
+        if not path.is_file():
+            continue
+        if "onnx" in backends:
+            runner = OnnxRunner(path, device=Device("cpu"), precision="auto", threads=threads)
+            arms[f"onnx {runner.precision}"] = partial(runner.run, picture)
+        if "openvino" in backends and has_openvino():
+            for precision in precisions:
+                wanted = "auto" if precision == "int8" else precision
+                ready = OpenVinoRunner(path, precision=wanted, threads=threads)
+                arms[f"openvino {precision}"] = partial(ready.run, picture)
+    return arms
 
 
 def _interleaved(arms: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:

@@ -37,14 +37,14 @@ def bench(
             "names separated by commas."
         ),
     ] = None,
-    onnx: Annotated[
-        bool, typer.Option(help="Time ONNX Runtime as well; exports take minutes (--zoo).")
-    ] = True,
+    backends: Annotated[
+        str, typer.Option(help="Of --zoo: torch,onnx,openvino. Exports take minutes.")
+    ] = "torch,onnx,openvino",
     json: shared.Json = False,
 ) -> None:
     """Time every stage, the network alone and the whole run, and compare with the floor."""
     if zoo is not None:
-        _bench_zoo(zoo, size, repeats=repeats, threads=threads, onnx=onnx, json=json)
+        _bench_zoo(zoo, size, repeats=repeats, threads=threads, backends=backends, json=json)
         return
     from vidparse.bench import bench as measure
     from vidparse.bench import bench_record
@@ -75,7 +75,7 @@ def bench(
 
 
 def _bench_zoo(
-    names: str, size: str | None, *, repeats: int, threads: int, onnx: bool, json: bool
+    names: str, size: str | None, *, repeats: int, threads: int, backends: str, json: bool
 ) -> None:
     from vidparse.bench.zoo import bench_zoo, zoo_names, zoo_record
     from vidparse.cli.parsing import comma_list
@@ -92,8 +92,8 @@ def _bench_zoo(
         size_hw=size_hw,
         repeats=repeats,
         threads=threads,
-        onnx=onnx,
-        on_row=lambda row: typer.echo(f"{row.name} {row.torch_ms:.0f} ms", err=True),
+        backends=comma_list(backends, "--backends") or (),
+        on_row=lambda row: typer.echo(f"{row.name} {row.times_ms['torch fp32']:.0f} ms", err=True),
     )
     if json:
         print_json([zoo_record(row) for row in rows])
@@ -111,18 +111,16 @@ def _print_zoo(rows: list[ZooRow], size_hw: tuple[int, int]) -> None:
         return "-" if math.isnan(value) else format(value, form)
 
     table = Table(title=f"{size_hw[1]}x{size_hw[0]}, ms a frame")
-    heads = ("M", "GMAC", "fp32", "bf16", "ONNX", "x twin", "published", "state kB")
+    forms = list(dict.fromkeys(form for row in rows for form in row.times_ms))
     table.add_column("network", no_wrap=True)
-    for head in heads:
+    for head in ("M", "GMAC", *forms, "x twin", "published", "state kB"):
         table.add_column(head, justify="right")
     for row in rows:
         table.add_row(
             row.name,
             f"{row.parameters / 1e6:.2f}",
             f"{row.multiplications / 1e9:.1f}",
-            shown(row.torch_ms, ".0f"),
-            shown(row.torch_bf16_ms, ".0f"),
-            shown(row.onnx_ms, ".0f"),
+            *(shown(row.times_ms.get(form, math.nan), ".0f") for form in forms),
             shown(row.ratio, ".3f"),
             shown(row.published_ratio, ".2f"),
             f"{row.state_bytes / 1000:.0f}",
