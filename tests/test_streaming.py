@@ -129,6 +129,14 @@ def test_cut_option_refuses(text: str) -> None:
         parse_cut(text)
 
 
+def test_segment_takes_both_options(cli, clip, tmp_path: Path) -> None:
+    video = clip("a.mp4", frames=4)
+    said = cli("segment", video, "--stabilize", "--cut", "0.3", "-o", f"{tmp_path}/out/")
+    assert said.code == 0, said.err
+    refused = cli("segment", video, "--cut", "often")
+    assert refused.code == 2 and "--cut 'often'" in refused.err
+
+
 class TestDetector:
     def found(self, pictures: list[np.ndarray]) -> list[int]:
         detector = CutDetector()

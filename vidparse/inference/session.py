@@ -42,6 +42,7 @@ class Scored:
     frame: Frame
     scores: np.ndarray | ScoredMasks
     begins_shot: bool = False
+    green: np.ndarray | None = None  # as in Prepared, where scores are to be stabilized
     is_final: bool = False  # scores are class ids (H, W) already: the device did the rest
 
 
@@ -104,22 +105,22 @@ class Session:
     def infer(self, prepared: Prepared) -> Scored:
         if prepared.begins_shot:
             self._runner.reset()
-            if self._stabilizer is not None:
-                self._stabilizer.reset()
         if self._on_device:
             assert isinstance(self._runner, DeviceArgmax)
             ids = self._runner.classes(prepared.clip, prepared.frame.image.size_hw)
             return Scored(prepared.frame, ids, prepared.begins_shot, is_final=True)
         scores = self._runner.run(prepared.clip)
-        if self._stabilizer is not None and not isinstance(scores, ScoredMasks):
-            assert prepared.green is not None  # made where there is a stabilizer
-            scores = self._stabilizer.step(scores, prepared.green)
-        return Scored(prepared.frame, scores, prepared.begins_shot)
+        return Scored(prepared.frame, scores, prepared.begins_shot, prepared.green)
 
     def finish(self, scored: Scored) -> Prediction:
         if isinstance(scored.scores, ScoredMasks):
             return self._linked(scored.frame, scored.scores, scored.begins_shot)
         ids = scored.scores
+        if self._stabilizer is not None:
+            assert scored.green is not None  # made where there is a stabilizer
+            if scored.begins_shot:
+                self._stabilizer.reset()
+            ids = self._stabilizer.step(ids, scored.green)
         if not scored.is_final:
             ids = upsample_argmax(ids, scored.frame.image.size_hw, dtype=self.labels.dtype.type)
         if self._keep is not None:
