@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from vidparse.export.weights import export_metadata
 from vidparse.models.checkpoint import Description, load_network
 
 OPSET = 18
+_TALKATIVE = ("torch.onnx", "torch.fx.experimental.symbolic_shapes", "torch.export")
 LEAST_AGREEMENT = 0.999  # with torch; below it an export in float32 is wrong, not rounded
 
 
@@ -107,12 +108,8 @@ def to_onnx(network: Any) -> Any:
     example_hw = (352, 640)
     state = network.init_state(example_hw, torch.device("cpu"), torch.float32)
     names = [tensor.name for tensor in tensors]
-    exporter_log = logging.getLogger("torch.onnx")
-    level = exporter_log.level
-    exporter_log.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with _silent_exporter():
             program = torch.onnx.export(
                 WithState().eval(),
                 (torch.zeros(1, 3, *example_hw), list(state)),
@@ -132,8 +129,22 @@ def to_onnx(network: Any) -> Any:
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"ONNX export: torch failed ({reason}); use --backend torch") from error
+
+
+@contextlib.contextmanager
+def _silent_exporter() -> Iterator[None]:
+    """Hide what torch says on the way, tracebacks included: what really fails raises."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        exporter_log.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _forget_origin(model: Any) -> None:
