@@ -63,7 +63,7 @@ def street() -> tuple[SceneFrame, np.ndarray]:
 def raft_things() -> Path:
     """The published weights."""
     named = os.environ.get("VIDPARSE_TEST_WEIGHTS")
-    folders = [Path(named)] if named else [BESIDE / "shared" / "weights", BESIDE / "weights-src"]
+    folders = [Path(named)] if named else [BESIDE / "shared" / "weights"]
     for path in (folder / "raft-things.pth" for folder in folders):
         if path.is_file():
             return path
