@@ -257,9 +257,6 @@ class FirstStage(nn.Module):
         swin = tiny_swin()
         self.patches, self.stage = swin.patch_embed, swin.layers[0]
 
-    def init_state(self, *_: object) -> tuple[()]:
-        return ()
-
     def forward(self, clip: Tensor, state: tuple[()]) -> tuple[Outputs, tuple[()]]:
         x = self.stage.downsample(self.stage(self.patches(clip)))
         return Outputs(x.permute(0, 3, 1, 2)), state

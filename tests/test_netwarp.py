@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import streams
 import torch
 from safetensors.torch import load_file
+from streams import stream
 from torch import Tensor, nn
 
 from vidparse.errors import ModelError
@@ -26,7 +28,7 @@ from vidparse.models.netwarp import (
 )
 from vidparse.models.perframe import PerFrame, PerFrameConfig
 from vidparse.models.picture_flow import PictureFlow
-from vidparse.models.state import state_bytes
+from vidparse.models.state import state_bytes, zero_state
 from vidparse.training.losses import cross_entropy
 
 SIZE_HW = (43, 59)
@@ -59,19 +61,7 @@ def network(config: NetWarpConfig, *, trained: bool = False) -> NetWarp:
 
 
 def video(frames: int) -> Tensor:
-    return torch.randn(frames, 3, *SIZE_HW, generator=torch.Generator().manual_seed(1))
-
-
-@torch.inference_mode()
-def stream(net: NetWarp, frames: Tensor) -> list[Tensor]:
-    state = net.init_state(SIZE_HW, torch.device("cpu"), torch.float32)
-    found = []
-    for frame in frames:
-        outputs, after = net(frame[None], state)
-        assert [one.shape for one in after] == [one.shape for one in state]
-        state = after
-        found.append(outputs.logits)
-    return found
+    return streams.video(frames, SIZE_HW)
 
 
 @HEADS
@@ -117,7 +107,7 @@ def test_videos_of_a_batch_do_not_meet() -> None:
 @HEADS
 def test_state_keeps_no_gradient(config: NetWarpConfig) -> None:
     net = network(config)
-    state = net.init_state(SIZE_HW, torch.device("cpu"), torch.float32)
+    state = zero_state(net.state_tensors, SIZE_HW, torch.device("cpu"), torch.float32)
     outputs, after = net(video(1), state)
     assert outputs.logits.requires_grad
     assert not any(one.requires_grad for one in after)

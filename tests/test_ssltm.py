@@ -6,7 +6,9 @@ from dataclasses import asdict, replace
 from itertools import product
 
 import pytest
+import streams
 import torch
+from streams import stream
 from torch import Tensor, nn
 
 from vidparse.models.ssltm import (
@@ -16,7 +18,7 @@ from vidparse.models.ssltm import (
     frames_of_clip,
     reference_index,
 )
-from vidparse.models.state import state_bytes
+from vidparse.models.state import state_bytes, zero_state
 from vidparse.models.transformer3d import (
     MixFfn,
     SpatialTemporalBlock,
@@ -56,19 +58,7 @@ def network(config: SsltmConfig) -> Ssltm:
 
 
 def video(frames: int) -> Tensor:
-    return torch.randn(frames, 3, *SIZE_HW, generator=torch.Generator().manual_seed(1))
-
-
-@torch.inference_mode()
-def stream(net: Ssltm, frames: Tensor) -> list[Tensor]:
-    state = net.init_state(SIZE_HW, torch.device("cpu"), torch.float32)
-    found = []
-    for frame in frames:
-        outputs, after = net(frame[None], state)
-        assert [one.shape for one in after] == [one.shape for one in state]
-        state = after
-        found.append(outputs.logits)
-    return found
+    return streams.video(frames, SIZE_HW)
 
 
 @CONTEXTS
@@ -109,7 +99,7 @@ def test_a_frame_that_refers_to_itself_is_its_own_query_context() -> None:
 def test_the_counter_stays_small() -> None:
     """Half precision counts to 256 only; the state counts just the turns of the ring."""
     net, frames = network(replace(REFERENCE, reference_stride=3)), video(1)
-    state = net.init_state(SIZE_HW, torch.device("cpu"), torch.float32)
+    state = zero_state(net.state_tensors, SIZE_HW, torch.device("cpu"), torch.float32)
     counts = []
     with torch.inference_mode():
         for _ in range(8):
@@ -122,7 +112,7 @@ def test_the_counter_stays_small() -> None:
 def test_state_is_all_that_is_remembered_and_has_no_gradient(config: SsltmConfig) -> None:
     net, frames = network(config), video(6)
     whole = stream(net, frames)
-    state = net.init_state(SIZE_HW, torch.device("cpu"), torch.float32)
+    state = zero_state(net.state_tensors, SIZE_HW, torch.device("cpu"), torch.float32)
     for frame in frames[:5]:
         _, state = net(frame[None], state)
         assert not any(one.requires_grad for one in state)

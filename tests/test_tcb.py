@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import streams
 import torch
+from streams import stream
 from torch import Tensor, nn
 
-from vidparse.models.state import state_bytes
+from vidparse.models.state import state_bytes, zero_state
 from vidparse.models.tcb import (
     MEMORIES,
     Past,
@@ -35,19 +37,7 @@ def network(config: TcbPpmConfig | TcbOcrConfig) -> TcbPpm | TcbOcr:
 
 
 def video(frames: int = FRAMES) -> Tensor:
-    return torch.randn(frames, 3, *SIZE_HW, generator=torch.Generator().manual_seed(1))
-
-
-@torch.inference_mode()
-def stream(net: TcbPpm | TcbOcr, frames: Tensor) -> list[Tensor]:
-    state = net.init_state(SIZE_HW, torch.device("cpu"), torch.float32)
-    found = []
-    for frame in frames:
-        outputs, after = net(frame[None], state)
-        assert [one.shape for one in after] == [one.shape for one in state]
-        state = after
-        found.append(outputs.logits)
-    return found
+    return streams.video(frames, SIZE_HW)
 
 
 @pytest.mark.parametrize("config", [PPM, OCR], ids=["ppm", "ocr"])
@@ -85,7 +75,7 @@ def test_state_is_all_that_is_remembered(memory: str) -> None:
     """A state kept and given back goes on as if nothing had happened; zeros begin anew."""
     net, frames = network(replace(OCR, memory=memory)), video()
     whole = stream(net, frames)
-    state = net.init_state(SIZE_HW, torch.device("cpu"), torch.float32)
+    state = zero_state(net.state_tensors, SIZE_HW, torch.device("cpu"), torch.float32)
     with torch.inference_mode():
         for frame in frames[:6]:
             _, state = net(frame[None], state)

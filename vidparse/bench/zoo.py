@@ -24,7 +24,7 @@ from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.runners import OnnxRunner, OpenVinoRunner, has_openvino
 from vidparse.labels import load_labels
 from vidparse.models.checkpoint import Preprocess, metadata_of, read_description, save_checkpoint
-from vidparse.models.state import state_bytes
+from vidparse.models.state import state_bytes, zero_state
 from vidparse.models.zoo import build, config_of
 
 
@@ -179,7 +179,9 @@ def _network(candidate: Candidate, classes: int) -> nn.Module:
 
 def _stepper(network: Any, clip: Tensor) -> Callable[[], object]:
     """One frame at a time, with its state."""
-    state = network.init_state(tuple(clip.shape[2:]), clip.device, clip.dtype)
+    state = zero_state(
+        network.state_tensors, (clip.shape[2], clip.shape[3]), clip.device, clip.dtype
+    )
 
     def step() -> Tensor:
         nonlocal state
@@ -246,7 +248,9 @@ def _interleaved(arms: dict[str, Callable[[], object]], repeats: int) -> dict[st
 
 def _multiplications(network: Any, clip: Tensor) -> float:
     """Multiply-accumulates of one frame, convolutions and matrix products."""
-    state = network.init_state(tuple(clip.shape[2:]), clip.device, clip.dtype)
+    state = zero_state(
+        network.state_tensors, (clip.shape[2], clip.shape[3]), clip.device, clip.dtype
+    )
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(clip, state)
     return counter.get_total_flops() / 2

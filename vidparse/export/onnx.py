@@ -17,6 +17,7 @@ from vidparse.export.parity import Parity, check_parity
 from vidparse.export.target import check_target, whole_file
 from vidparse.export.weights import export_metadata
 from vidparse.models.checkpoint import Description, load_network
+from vidparse.models.state import zero_state
 
 OPSET = 18
 _TALKATIVE = ("torch.onnx", "torch.fx.experimental.symbolic_shapes", "torch.export")
@@ -106,7 +107,7 @@ def to_onnx(network: Any) -> Any:
         for tensor in tensors
     ]
     example_hw = (352, 640)
-    state = network.init_state(example_hw, torch.device("cpu"), torch.float32)
+    state = zero_state(network.state_tensors, example_hw, torch.device("cpu"), torch.float32)
     names = [tensor.name for tensor in tensors]
     try:
         with _silent_exporter():

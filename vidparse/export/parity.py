@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vidparse.models.state import StateTensor
+from vidparse.models.state import StateTensor, zero_state
 
 PARITY_FRAMES = 20
 PARITY_MEAN, PARITY_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -34,7 +34,9 @@ def check_parity(network: Any, path: Path, clips: Sequence[np.ndarray] | None = 
     import torch
 
     clips = rendered_clips() if clips is None else clips
-    state = network.init_state(clips[0].shape[2:], torch.device("cpu"), torch.float32)
+    state = zero_state(
+        network.state_tensors, clips[0].shape[2:], torch.device("cpu"), torch.float32
+    )
     worst, same, total = 0.0, 0, 0
     replayed = replay(cpu_session(path), clips, network.state_tensors)
     for clip, (_, got) in zip(clips, replayed, strict=True):

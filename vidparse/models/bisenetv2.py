@@ -65,11 +65,6 @@ class BiSeNetV2(nn.Module):
             )
         _initialise(self)
 
-    def init_state(
-        self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
-    ) -> State:
-        return ()
-
     def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
         """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/8, W/8).
 

@@ -72,11 +72,6 @@ class FcHarDNet(nn.Module):
             channels = block.channels
         self.finalConv = nn.Conv2d(channels, config.classes, 1)
 
-    def init_state(
-        self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
-    ) -> State:
-        return ()
-
     def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
         """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/4, W/4)."""
         features, skips = clip, []

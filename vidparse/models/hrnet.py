@@ -76,11 +76,6 @@ class HrNet(nn.Module):
             nn.Conv2d(total, config.classes, 1),
         )
 
-    def init_state(
-        self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
-    ) -> State:
-        return ()
-
     def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
         """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/4, W/4)."""
         features = F.relu(self.bn1(self.conv1(clip)))

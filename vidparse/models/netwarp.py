@@ -23,7 +23,7 @@ from vidparse.models.heads import AuxiliaryHead, OcrHead, PspHead
 from vidparse.models.layers import conv_bn_relu, resize_to
 from vidparse.models.network import Outputs
 from vidparse.models.picture_flow import NoFlow, PictureFlow
-from vidparse.models.state import State, StateTensor, zero_state
+from vidparse.models.state import State, StateTensor
 
 NETWARP_HEADS = ("psp", "ocr")
 NETWARP_FLOWS = ("raft", "none")
@@ -134,11 +134,6 @@ class NetWarp(nn.Module):
         if config.head == "ocr":
             kept.append(StateTensor("features", (features,), stride=config.output_stride))
         self.state_tensors: tuple[StateTensor, ...] = (*kept, StateTensor("seen", (1,)))
-
-    def init_state(
-        self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
-    ) -> State:
-        return zero_state(self.state_tensors, size_hw, device, dtype)
 
     def forward(self, clip: Tensor, state: State) -> tuple[Outputs, State]:
         """clip: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""

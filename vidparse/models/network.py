@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
 from vidparse.models.state import State, StateTensor
@@ -26,13 +25,8 @@ class Network(Protocol):
     """Network: normalised RGB in, scores out, and whatever it remembers in and out."""
 
     window: int  # frames one call takes: 1 for per-frame and streaming networks
-    state_tensors: tuple[StateTensor, ...]  # what it remembers; () for nothing
-
-    def init_state(
-        self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
-    ) -> State:
-        """State before the first frame of a video: zeros; () when nothing is remembered."""
-        ...
+    # What it remembers, () for nothing; :func:`zero_state` makes the state before the first frame.
+    state_tensors: tuple[StateTensor, ...]
 
     def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
         """clip: (B, 3, H, W) for window 1. State out has the shapes of state in."""

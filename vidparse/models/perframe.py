@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vidparse.models.backbones import BACKBONES
@@ -66,11 +65,6 @@ class PerFrame(nn.Module):
         self.auxiliary: AuxiliaryHead | None = None
         if config.auxiliary and config.head != "ocr":
             self.auxiliary = AuxiliaryHead(pyramid[2], config.classes, width=config.auxiliary_width)
-
-    def init_state(
-        self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
-    ) -> State:
-        return ()
 
     def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
         """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/s, W/s).

@@ -24,7 +24,7 @@ from vidparse.models.backbones import BACKBONES
 from vidparse.models.heads import OcrHead
 from vidparse.models.layers import conv_bn_relu
 from vidparse.models.network import Outputs
-from vidparse.models.state import State, StateTensor, zero_state
+from vidparse.models.state import State, StateTensor
 from vidparse.models.tcb import Past
 from vidparse.models.transformer3d import SpatialTemporalBlock
 
@@ -125,11 +125,6 @@ class Ssltm(nn.Module):
             entries = config.reference_distance // config.reference_stride
             kept.append(StateTensor("regions", (entries, width, config.classes)))
         self.state_tensors: tuple[StateTensor, ...] = (*kept, StateTensor("seen", (1,)))
-
-    def init_state(
-        self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
-    ) -> State:
-        return zero_state(self.state_tensors, size_hw, device, dtype)
 
     def forward(self, clip: Tensor, state: State) -> tuple[Outputs, State]:
         """clip: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""

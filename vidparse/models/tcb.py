@@ -17,7 +17,7 @@ from vidparse.models.backbones import BACKBONES
 from vidparse.models.heads import AuxiliaryHead, OcrHead, PspHead
 from vidparse.models.heads.psp import POOL_BINS
 from vidparse.models.network import Outputs
-from vidparse.models.state import State, StateTensor, zero_state
+from vidparse.models.state import State, StateTensor
 
 MEMORIES = ("none", "first_clip", "fifo", "ema")
 
@@ -109,11 +109,6 @@ class TcbPpm(nn.Module):
             StateTensor("seen", (1,)),
         )
 
-    def init_state(
-        self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
-    ) -> State:
-        return zero_state(self.state_tensors, size_hw, device, dtype)
-
     def forward(self, clip: Tensor, state: State) -> tuple[Outputs, State]:
         """clip: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""
         pyramid = self.backbone(clip)
@@ -172,11 +167,6 @@ class TcbOcr(nn.Module):
             *memory,
             StateTensor("seen", (1,)),
         )
-
-    def init_state(
-        self, size_hw: tuple[int, int], device: torch.device, dtype: torch.dtype
-    ) -> State:
-        return zero_state(self.state_tensors, size_hw, device, dtype)
 
     def forward(self, clip: Tensor, state: State) -> tuple[Outputs, State]:
         """clip: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""

@@ -12,6 +12,7 @@ from vidparse.errors import DeviceError, UsageError
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.runners.runner import PRECISIONS, out_of_memory
 from vidparse.models.checkpoint import Description
+from vidparse.models.state import zero_state
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +66,9 @@ class TorchRunner:
         tensor = self._to_device(clip)
         if self._state is None:
             size_hw = (clip.shape[2], clip.shape[3])
-            self._state = self._network.init_state(size_hw, self._device, tensor.dtype)
+            self._state = zero_state(
+                self._network.state_tensors, size_hw, self._device, tensor.dtype
+            )
         with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
             outputs, self._state = self._network(tensor, self._state)
         return outputs.logits

@@ -63,9 +63,6 @@ def _as_network(pretrained: Any) -> Any:
             super().__init__()
             self.network = pretrained
 
-        def init_state(self, *_: Any) -> tuple[()]:
-            return ()
-
         def forward(self, clip: torch.Tensor, state: Any = ()) -> tuple[Outputs, tuple[()]]:
             return Outputs(self.network(pixel_values=clip).logits), ()
 
