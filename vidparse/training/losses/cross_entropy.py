@@ -1,0 +1,130 @@
+"""Cross-entropy at label resolution: plain, of partial labels, and of the hardest pixels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidparse.training.losses.inputs import full_precision
+
+
+def cross_entropy(
+    logits: Tensor, target: Tensor, *, ignore: int, class_weights: Tensor | None = None
+) -> Tensor:
+    """Mean cross-entropy at label resolution.
+
+    Args:
+        logits: (B, K, h, w), brought to the target's size bilinearly (align_corners False).
+        target: int64 (B, H, W) with ids 0..K-1 and `ignore`.
+        class_weights: (K,) or None; the mean is then weighted (PyTorch's definition).
+
+    Returns:
+        Scalar; exactly 0, with a gradient, when every pixel is ignored.
+    """
+    scores = _at_label_size(logits, target)
+    if not (target != ignore).any():
+        return scores.sum() * 0.0
+    return F.cross_entropy(scores, target, _like(class_weights, scores), ignore_index=ignore)
+
+
+def union_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    unions: Tensor,
+    *,
+    ignore: int,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Mean cross-entropy where a label may name several classes, one of which is right.
+
+    A pixel labelled with a union costs -log of the summed probability of its members (the
+    marginal loss of Shi et al., Medical Image Analysis 2021). Only the pixels that carry a union
+    are gathered, so a target without any costs what `cross_entropy` costs, and equals it.
+
+    Args:
+        logits: (B, K, h, w), brought to the target's size bilinearly (align_corners False).
+        target: int64 (B, H, W): 0..K-1 are classes, K..K+G-1 rows of `unions`, and `ignore`.
+        unions: bool (G, K), the members of each union.
+        class_weights: (K,) or None. A union weighs the mean of its members; the mean over pixels
+            is then weighted (PyTorch's definition).
+
+    Returns:
+        Scalar; exactly 0, with a gradient, when every pixel is ignored.
+
+    Raises:
+        ValueError: `ignore` is the id of a class or union, or a union has no member.
+    """
+    classes = unions.shape[1]
+    if 0 <= ignore < classes + len(unions):
+        raise ValueError(f"ignore {ignore} is also the id of a class or union")
+    partial = (target >= classes) & (target != ignore)  # (B, H, W)
+    if not partial.any():
+        return cross_entropy(logits, target, ignore=ignore, class_weights=class_weights)
+    if not unions.any(dim=1).all():
+        raise ValueError("a union has no member: no class would be right")
+    scores = _at_label_size(logits, target)  # (B, K, H, W)
+    weights = scores.new_ones(classes) if class_weights is None else class_weights.to(scores)
+    exact = target.masked_fill(partial, ignore)
+    total = F.cross_entropy(scores, exact, weights, ignore_index=ignore, reduction="sum")
+    row = target[partial] - classes  # (N,)
+    shares = scores.movedim(1, 3)[partial].log_softmax(dim=1)  # (N, K)
+    losses = -shares.masked_fill(~unions[row], -torch.inf).logsumexp(dim=1)  # (N,)
+    members = unions.to(scores)  # (G, K)
+    partial_weights = ((members @ weights) / members.sum(dim=1))[row]  # (N,)
+    total = total + (partial_weights * losses).sum()
+    return total / (weights[exact[exact != ignore]].sum() + partial_weights.sum())
+
+
+def bootstrapped_cross_entropy(
+    logits: Tensor, target: Tensor, *, ignore: int, threshold: float = 0.3, least: int = 4096
+) -> Tensor:
+    """Mean cross-entropy of the hardest pixels of each picture, then of the pictures.
+
+    The recipe of FC-HarDNet (Chao et al., ICCV 2019, released code). Its threshold is taken to be
+    a loss in nats, as that code compares it: 0.3 leaves out pixels whose class already has a
+    probability over exp(-0.3) = 0.74. Unlike there, ignored pixels are never among the hardest,
+    and a picture without labels is left out of the mean.
+
+    Args:
+        logits: (B, K, h, w), brought to the target's size bilinearly (align_corners False).
+        target: int64 (B, H, W) with ids 0..K-1 and `ignore`.
+        threshold: nats; pixels with a larger loss count.
+        least: pixels; as many of the largest losses count if fewer are above the threshold.
+
+    Returns:
+        Scalar; exactly 0, with a gradient, when every pixel is ignored.
+    """
+    scores = _at_label_size(logits, target)
+    pixels = F.cross_entropy(scores, target, ignore_index=ignore, reduction="none")  # (B, H, W)
+    means = []
+    for losses, labels in zip(pixels, target, strict=True):
+        counted = losses[labels != ignore]  # (N,)
+        hard = counted[counted > threshold]
+        if len(hard) < least:
+            hard = counted.topk(min(least, len(counted))).values
+        if len(hard):
+            means.append(hard.mean())
+    return torch.stack(means).mean() if means else scores.sum() * 0.0
+
+
+def class_weights_from_counts(counts: Tensor, *, offset: float) -> Tensor:
+    """w_c = 1 / ln(offset + share of class c) (Paszke et al., ENet, 2016), scaled to mean 1.
+
+    Args:
+        counts: (K,) labelled pixels of each class. offset: 1.02 in the paper; more is gentler.
+    """
+    share = counts.double() / counts.sum().clamp(min=1)
+    weights = 1.0 / torch.log(offset + share)
+    return (weights / weights.mean()).float()
+
+
+def _at_label_size(logits: Tensor, target: Tensor) -> Tensor:
+    """(B, K, h, w) at the size of (B, H, W)."""
+    return F.interpolate(
+        full_precision(logits), size=target.shape[-2:], mode="bilinear", align_corners=False
+    )
+
+
+def _like(weights: Tensor | None, scores: Tensor) -> Tensor | None:
+    return None if weights is None else weights.to(scores)
