@@ -47,6 +47,15 @@ class TestOutputs:
         assert said.lines[0].startswith(f"{clips / 'a.mp4'}: 6 frames in ")
         assert "a.overlay.mp4" in said.lines[0]
 
+    def test_what_the_network_ran_in_is_said_once_and_why_if_chosen(self, cli, clips):
+        both = (clips / "a.mp4", clips / "b.mov", "--save", "csv")
+        first, second = cli("segment", *both, "--threads", "1").lines
+        assert ") with ONNX Runtime, fp32, 1 thread (auto: the quickest to start) -> " in first
+        assert "ONNX" not in second
+        told = cli("segment", *both, "--backend", "onnx", "--threads", "2", "--overwrite")
+        assert ") with ONNX Runtime, fp32, 2 threads -> " in told.lines[0]
+        assert cli("segment", *both, "--overwrite", "-q").lines == []
+
     @pytest.mark.parametrize(
         ("out", "written"),
         [
@@ -277,7 +286,9 @@ class TestJson:
         summary = json.loads(said.out)
         expected = {"model": str(colour_model), "backend": "onnx", "device": "cpu"}
         expected |= {"precision": "fp32", "exit_code": 1, "schema": "vidparse-summary/1"}
+        expected |= {"chosen": "the quickest to start"}
         assert summary.items() >= expected.items()
+        assert summary["engine"].startswith("ONNX Runtime, fp32, ")
         assert len(summary["weights_sha256"]) == 64
         good, bad = summary["inputs"]
         assert good["frames"] == 6

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vidparse.errors import DeviceError
-from vidparse.inference import Session, load_model
+from vidparse.inference import Session, engine_and_reason, load_model
 from vidparse.inference.devices import cuda_device_count
 from vidparse.video import open_video
 
@@ -75,6 +75,7 @@ def test_onnx(frames, expected):
 def test_auto_takes_the_gpu():
     runner = load_model()
     assert (runner.device, runner.backend) == ("cuda:0", "torch")
+    assert engine_and_reason(runner) == "PyTorch, CUDA, fp16 (auto: on a GPU)"
 
 
 def test_a_device_that_is_not_there():

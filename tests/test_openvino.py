@@ -13,7 +13,7 @@ from small_networks import save_tcb_ocr
 from vidparse.errors import DeviceError, ModelError, UsageError
 from vidparse.export import export_onnx, rendered_clips
 from vidparse.hub import resolve
-from vidparse.inference import load_model
+from vidparse.inference import engine_and_reason, load_model
 from vidparse.inference.devices import Device
 from vidparse.inference.runners import OnnxRunner, OpenVinoRunner, has_bf16, has_openvino
 from vidparse.models.checkpoint import read_description
@@ -50,7 +50,9 @@ def test_auto_does_not_need_it(colour_model, monkeypatch) -> None:
     monkeypatch.setattr("vidparse.inference.has_openvino", lambda: False)
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert load_model(device="cpu", threads=1).backend == "onnx"
-    assert load_model(device="cpu", precision="bf16", threads=1).backend == "torch"
+    runner = load_model(device="cpu", precision="bf16", threads=1)
+    assert (runner.backend, runner.engine) == ("torch", "PyTorch, bf16, 1 thread")
+    assert runner.chosen == "OpenVINO is not installed, or this CPU has no bf16"
 
 
 @needs_openvino
@@ -161,6 +163,7 @@ class TestChoice:
         onnx.save(model, tmp_path / "x.onnx")
         runner = load_model(str(tmp_path / "x.onnx"), device="cpu", threads=1)
         assert (runner.backend, runner.precision) == ("openvino", "int8")
+        assert engine_and_reason(runner) == "OpenVINO, int8, 1 thread (auto: the fastest in int8)"
         assert load_model(str(colour_model), device="cpu", threads=1).backend == "onnx"
 
     def test_a_gpu_is_not_for_it(self, monkeypatch) -> None:

@@ -51,6 +51,18 @@ def test_streaming_equals_the_published_scheme(config: TcbPpmConfig | TcbOcrConf
         torch.testing.assert_close(streamed[t], whole, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("memory", ["none", "first_clip"])
+def test_published_test_code_with_past_supports_is_streaming(memory: str) -> None:
+    net, frames = network(replace(OCR, memory=memory)), video()
+    state: tuple[Tensor, ...] = ()
+    for t, streamed in enumerate(stream(net, frames)):
+        past = support_indices(t, FRAMES, OCR.dilations)
+        with torch.inference_mode():
+            outputs, state = net.forward_published(frames[[*past, t]][None], state)
+        torch.testing.assert_close(outputs.logits, streamed, atol=1e-5, rtol=1e-5)
+    assert len(state) == (memory != "none")
+
+
 @pytest.mark.parametrize("config", [PPM, OCR], ids=["ppm", "ocr"])
 def test_identical_frames_equal_the_per_frame_network(config: TcbPpmConfig | TcbOcrConfig) -> None:
     net = network(config)

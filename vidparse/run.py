@@ -24,7 +24,7 @@ from vidparse.errors import (
 )
 from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import DEFAULT_MODEL
-from vidparse.inference import Runner, RunReport, Session, load_model, run
+from vidparse.inference import Runner, RunReport, Session, engine_and_reason, load_model, run
 from vidparse.inference.cuts import DEFAULT_THRESHOLD
 from vidparse.sinks import SINKS, RunHeader, Sink, SinkOptions, make_sinks
 from vidparse.sinks.palette import class_colours
@@ -87,6 +87,7 @@ class InputResult:
     skipped: int = 0  # damaged packets or images passed over
     report: RunReport | None = None
     error: VidparseError | None = None
+    engine: str = ""  # what the network ran in, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ class Summary:
     backend: str
     device: str
     precision: str
+    engine: str  # all three for people
+    chosen: str  # why, where `auto` chose the backend; else ""
     inputs: tuple[InputResult, ...]
 
     @property
@@ -181,6 +184,8 @@ def segment(
         runner.backend,
         runner.device,
         runner.precision,
+        runner.engine,
+        runner.chosen,
         tuple(results),
     )
 
@@ -302,7 +307,8 @@ def _segment_one(
     kept = error is None or (frames > 0 and isinstance(error, Interrupted | TruncatedError))
     outputs = [path for sink in sinks for path in sink.outputs if kept and _is_there(path)]
     skipped = source.skipped if source else 0
-    return InputResult(name, tuple(outputs), tuple(notes), frames, skipped, report, error)
+    engine = engine_and_reason(runner)
+    return InputResult(name, tuple(outputs), tuple(notes), frames, skipped, report, error, engine)
 
 
 def _expected_error(problem: BaseException, name: str, frames: int) -> VidparseError:
@@ -369,6 +375,8 @@ def summary_record(summary: Summary) -> dict[str, Any]:
         "backend": summary.backend,
         "device": summary.device,
         "precision": summary.precision,
+        "engine": summary.engine,
+        "chosen": summary.chosen or None,
         "exit_code": summary.exit_code,
         "inputs": [one(result) for result in summary.inputs],
     }

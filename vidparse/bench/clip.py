@@ -18,7 +18,7 @@ from typing import Any
 
 from vidparse.errors import InputError, VidparseError
 from vidparse.frame import Frame, Prediction
-from vidparse.inference import Runner, Session, run
+from vidparse.inference import Runner, Session, engine_and_reason, run
 from vidparse.inference.devices import cpu_count
 from vidparse.inference.session import Prepared, Scored
 from vidparse.run import SegmentOptions, load_runner
@@ -40,6 +40,7 @@ class BenchReport:
     backend: str
     device: str
     precision: str
+    engine: str  # all three for people, and why
     network_input_hw: tuple[int, int]
     stage_ms: dict[str, float]  # CPU milliseconds a frame of each stage on its own
     network_ms: float  # wall milliseconds a frame, network alone
@@ -250,6 +251,7 @@ def _report(
         backend=runner.backend,
         device=runner.device,
         precision=runner.precision,
+        engine=engine_and_reason(runner),
         network_input_hw=(int(network_input_hw[0]), int(network_input_hw[1])),
         stage_ms={stage: 1000 * cpu / frames for stage, cpu in stages.items()},
         network_ms=1000 * network_wall / frames,

@@ -136,8 +136,7 @@ def _print(report: BenchReport) -> None:
     console = Console()
     console.print(
         f"{report.input}: {report.frames} frames, {report.model} at {width}x{height}, "
-        f"{report.backend} {report.precision} on {report.device}, {report.cores} cores, "
-        f"medians of {report.repeats}",
+        f"{report.engine}, {report.cores} cores, medians of {report.repeats}",
         highlight=False,
         markup=False,
         soft_wrap=True,

@@ -97,6 +97,14 @@ def evaluate(
     threads: shared.Threads = 0,
     task: shared.Task = "auto",
     stabilize: shared.Stabilize = False,
+    support: Annotated[
+        str,
+        typer.Option(
+            help="Frames that TCB (.safetensors) blends with: past, as segment does, or official: "
+            "the published test code, with later frames and, for any memory, first_clip.",
+            rich_help_panel="Model",
+        ),
+    ] = "past",
     report: Annotated[
         Path | None,
         typer.Option(
@@ -159,6 +167,7 @@ def evaluate(
         precision=precision,
         threads=threads,
         stabilize=stabilize,
+        support=support,
         task=task,
         save=save,
         out=out,

@@ -80,6 +80,7 @@ class Screen:
         self._quiet, self._summary = quiet, summary
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._engine = ""  # what the summary lines have named
         self.is_writing = False  # an input is under way whose outputs can be finished
 
     def __enter__(self) -> Screen:
@@ -117,7 +118,9 @@ class Screen:
             for note in result.notes:
                 self._line(f"{_shown(result)}: note: {note}")
             if self._summary and result.report is not None:
-                self._line(_done(result))
+                new = result.engine != self._engine
+                self._line(_done(result, result.engine if new else ""))
+                self._engine = result.engine
         if result.error is not None:
             self._line(f"vidparse: {result.error}")
             if result.outputs and not self._quiet:
@@ -151,15 +154,16 @@ class Screen:
             typer.echo(text, err=True)
 
 
-def _done(result: InputResult) -> str:
-    """The one summary line of an input."""
+def _done(result: InputResult, engine: str) -> str:
+    """The one summary line of an input; `engine` is said once for all inputs."""
     report = result.report
     assert report is not None
     skipped = f", {result.skipped} damaged skipped" if result.skipped else ""
     frames = f"{report.frames} frame{'s' if report.frames != 1 else ''}"
     return (
         f"{_shown(result)}: {frames}{skipped} in {report.wall_s:.1f} s "
-        f"({report.fps:.1f} fps, bound by {report.bottleneck}) -> {_outputs(result)}"
+        f"({report.fps:.1f} fps, bound by {report.bottleneck})"
+        f"{' with ' if engine else ''}{engine} -> {_outputs(result)}"
     )
 
 

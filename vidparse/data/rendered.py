@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -51,6 +52,7 @@ class RenderedScenes:
         )
         self._scenes: OrderedDict[str, Scene] = OrderedDict()
         self._frames: OrderedDict[tuple[str, int], SceneFrame] = OrderedDict()
+        self._lock = threading.Lock()  # an entry may look ahead while the next frame is loaded
 
     def spec_of(self, video: str) -> SceneSpec:
         """The scene behind a video of this split."""
@@ -74,12 +76,13 @@ class RenderedScenes:
     def _render(self, frame: FrameRecord) -> SceneFrame:
         """The few frames and scenes used last are kept; image and mask are asked for in turn."""
         key = (frame.video, frame.index)
-        if key not in self._frames:
-            if frame.video not in self._scenes:
-                self._scenes[frame.video] = Scene(self._specs[frame.video])
-                while len(self._scenes) > _SCENES_KEPT:
-                    self._scenes.popitem(last=False)
-            self._frames[key] = self._scenes[frame.video].render(frame.index)
-            while len(self._frames) > _FRAMES_KEPT:
-                self._frames.popitem(last=False)
-        return self._frames[key]
+        with self._lock:
+            if key not in self._frames:
+                if frame.video not in self._scenes:
+                    self._scenes[frame.video] = Scene(self._specs[frame.video])
+                    while len(self._scenes) > _SCENES_KEPT:
+                        self._scenes.popitem(last=False)
+                self._frames[key] = self._scenes[frame.video].render(frame.index)
+                while len(self._frames) > _FRAMES_KEPT:
+                    self._frames.popitem(last=False)
+            return self._frames[key]

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from vidparse.data import Dataset, open_dataset
 from vidparse.errors import UsageError
-from vidparse.evaluation.entries import Entry, ModelEntry, open_predictions
+from vidparse.evaluation.entries import (
+    SUPPORTS,
+    Entry,
+    ModelEntry,
+    PublishedTcbEntry,
+    check_published,
+    open_predictions,
+)
 from vidparse.evaluation.evaluate import evaluate
 from vidparse.evaluation.plan import VPQ_WINDOWS, EvaluationOptions
 from vidparse.evaluation.result import Evaluation
@@ -18,6 +25,7 @@ from vidparse.flow import open_flow
 from vidparse.hub import DEFAULT_MODEL
 from vidparse.inference import load_model
 from vidparse.inference.devices import choose_device
+from vidparse.inference.runners import TorchRunner
 from vidparse.sinks import SinkOptions
 
 _WINDOWS = {"cityscapes-vps": (1, 2, 3, 4)}  # of VPQ, where they are not VIPSeg's
@@ -54,6 +62,7 @@ class EvaluationRequest:
     threads: int = 0
     task: str = "auto"  # for checkpoints that can do both
     stabilize: bool = False
+    support: str = "past"  # one of SUPPORTS: which frames TCB blends with
 
     # what is kept
     save: str | None = None  # one of SUBMISSIONS
@@ -87,28 +96,18 @@ def run_evaluation(
         diagnostics=request.diagnostics,
         resume=request.resume,
     )
-    entries = _entries(request)
+    entries = _entries(request, dataset)
     saver = _saver(request, dataset, entries) if request.save else None
     return evaluate(dataset, entries, options, saver=saver, on_frame=on_frame, stop=stop)
 
 
-def _entries(request: EvaluationRequest) -> list[Entry]:
+def _entries(request: EvaluationRequest, dataset: Dataset) -> list[Entry]:
+    if request.support not in SUPPORTS:
+        raise UsageError(f"support '{request.support}': unknown; use {' or '.join(SUPPORTS)}")
     models = request.models
     if not models and not request.predictions:
         models = (DEFAULT_MODEL,)
-    entries: list[Entry] = []
-    for name in models:
-        runner = load_model(
-            name,
-            backend=request.backend,
-            device=request.device,
-            precision=request.precision,
-            threads=request.threads,
-            task=request.task,
-        )
-        entries.append(
-            ModelEntry(Path(name).name, runner, size=request.size, stabilize=request.stabilize)
-        )
+    entries = [_model_entry(name, request, dataset) for name in models]
     entries += [open_predictions(folder, raw_ids=request.raw_ids) for folder in request.predictions]
     for i, entry in enumerate(entries):  # heads of table columns must differ
         same = sum(other.name == entry.name for other in entries[:i])
@@ -117,10 +116,28 @@ def _entries(request: EvaluationRequest) -> list[Entry]:
     return entries
 
 
+def _model_entry(name: str, request: EvaluationRequest, dataset: Dataset) -> Entry:
+    is_published = request.support == "official"
+    if is_published:
+        check_published(name, backend=request.backend, stabilize=request.stabilize)
+    runner = load_model(
+        name,
+        backend="torch" if is_published else request.backend,
+        device=request.device,
+        precision=request.precision,
+        threads=request.threads,
+        task=request.task,
+    )
+    short = Path(name).name
+    if isinstance(runner, TorchRunner) and is_published:
+        return PublishedTcbEntry(short, runner, dataset, size=request.size)
+    return ModelEntry(short, runner, size=request.size, stabilize=request.stabilize)
+
+
 def _saver(request: EvaluationRequest, dataset: Dataset, entries: list[Entry]) -> SubmissionSaver:
     if request.save not in SUBMISSIONS:
         raise UsageError(f"--save {request.save}: unknown; use {' or '.join(SUBMISSIONS)}")
-    if len(entries) != 1 or not isinstance(entries[0], ModelEntry):
+    if len(entries) != 1 or not isinstance(entries[0], ModelEntry | PublishedTcbEntry):
         raise UsageError("--save: keeps the predictions of one model; give one -m and no --pred")
     assert request.out is not None  # they come together
     sink_options = SinkOptions(raw_ids=request.raw_ids, overwrite=request.overwrite)

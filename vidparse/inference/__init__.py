@@ -16,6 +16,7 @@ from vidparse.inference.runners import (
     OpenVinoRunner,
     Runner,
     TorchRunner,
+    engine_and_reason,
     has_bf16,
     has_openvino,
     import_openvino,
@@ -42,8 +43,8 @@ def load_model(
 
     `backend="auto"` takes the fastest that keeps the answer (measured: see the README): on the CPU,
     for a model that comes as ONNX, ONNX Runtime in fp32 (it starts without importing torch), and
-    OpenVINO, where it is installed, in bf16 and for int8 files; torch otherwise. The choice and its
-    reason are logged.
+    OpenVINO, where it is installed, in bf16 and for int8 files; torch otherwise. The runner's
+    `engine` says what it is, `chosen` why.
 
     Args:
         name: known name, hf:owner/repo[@revision][/file], .safetensors or .onnx file, or folder.
@@ -60,7 +61,30 @@ def load_model(
         raise UsageError(f"precision '{precision}': unknown; use {', '.join(PRECISIONS)}")
     files = resolve(name)
     place = choose_device(device)
-    if files.transformers is not None and backend in ("auto", "torch"):
+    why = ""
+    if backend == "auto":
+        backend, why = _fastest(files, place, precision)
+        log.info("%s: backend %s (%s)", files.name, backend, why)
+    if backend == "openvino" and place.kind != "cpu":
+        if device != "auto":
+            raise DeviceError(f"device {device}: OpenVINO runs on the CPU here; use --device cpu")
+        place = Device("cpu")
+    runner = _runner(files, name, backend, place, precision, threads, task)
+    runner.chosen = why
+    return runner
+
+
+def _runner(
+    files: ModelFiles,
+    name: str,
+    backend: str,
+    place: Device,
+    precision: str,
+    threads: int,
+    task: str,
+) -> Runner:
+    """The network in one of the frameworks; errors as those of :func:`load_model`."""
+    if files.transformers is not None and backend == "torch":
         from vidparse.inference.runners.transformers import TransformersRunner
 
         return TransformersRunner(
@@ -73,13 +97,6 @@ def load_model(
         )
     if task not in ("auto", "semantic"):
         raise UsageError(f"task '{task}': {name} is semantic with backend {backend}; use auto")
-    if backend == "auto":
-        backend, why = _fastest(files, place, precision)
-        log.info("%s: backend %s (%s)", files.name, backend, why)
-    if backend == "openvino" and place.kind != "cpu":
-        if device != "auto":
-            raise DeviceError(f"device {device}: OpenVINO runs on the CPU here; use --device cpu")
-        place = Device("cpu")
     if backend in ("onnx", "openvino"):
         if backend == "openvino":
             import_openvino()  # said before an export that may take a minute
@@ -114,7 +131,9 @@ def _fastest(files: ModelFiles, place: Device, precision: str) -> tuple[str, str
             return "openvino", "the fastest in int8"
     if precision == "bf16":
         return "torch", "OpenVINO is not installed, or this CPU has no bf16"
-    return "onnx", "the fastest to start, and in fp32 as fast as any"
+    if place.kind != "cpu":
+        return "onnx", "the model has no .safetensors weights"
+    return "onnx", "the quickest to start"
 
 
 def _is_int8(path: Path) -> bool:
@@ -173,4 +192,13 @@ def cache_folder() -> Path:
     return Path(base) / "vidparse"
 
 
-__all__ = ["BACKENDS", "RunReport", "Runner", "Session", "StageTime", "load_model", "run"]
+__all__ = [
+    "BACKENDS",
+    "RunReport",
+    "Runner",
+    "Session",
+    "StageTime",
+    "engine_and_reason",
+    "load_model",
+    "run",
+]

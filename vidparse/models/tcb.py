@@ -133,6 +133,10 @@ class TcbPpm(nn.Module):
             auxiliary = self.auxiliary(pyramid[2])
         return Outputs(logits, auxiliary)
 
+    def forward_published(self, frames: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """The published test code: :meth:`forward_clip`; st-ppm has no memory."""
+        return self.forward_clip(frames), ()
+
 
 class TcbOcr(nn.Module):
     """TCB st-ocr, and its memory.
@@ -206,14 +210,31 @@ class TcbOcr(nn.Module):
         frames: (B, N + 1, 3, H, W), the target last -> logits (B, K, h, w) of the target and, in
         training, region scores (B * (N + 1), K, h', w') of all frames.
         """
+        target, scores, blended = self._blended_clip(frames)
+        logits = self.head.classify(target, self.head.attend(target, blended))
+        return Outputs(logits, scores if self.training and self.config.auxiliary else None)
+
+    def forward_published(self, frames: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """The published test code: :meth:`forward_clip`, and "first_clip" for any memory.
+
+        frames: (B, N + 1, 3, H, W), the target last; videos begin at their first frame.
+        state: () before it, then the blended region features (B, C, K) of its clip.
+        """
+        target, _, blended = self._blended_clip(frames)
+        if self.config.memory != "none":
+            state = state or (blended,)
+            blended = (state[0] + blended) / 2
+        return Outputs(self.head.classify(target, self.head.attend(target, blended))), state
+
+    def _blended_clip(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of (B, N + 1, 3, H, W): pixel features (B, C, h, w) of the target, region scores
+        (B * (N + 1), K, h', w') of all frames, and the mean of their region features (B, C, K)."""
         batch, count = frames.shape[:2]
         pyramid = self.backbone(frames.flatten(0, 1))
         pixels = self.head.pixels(pyramid[3])
         scores = self.head.regions(pyramid[2])
-        regions = self.head.gather(pixels, scores).unflatten(0, (batch, count)).mean(dim=1)
-        target = pixels.unflatten(0, (batch, count))[:, -1]
-        logits = self.head.classify(target, self.head.attend(target, regions))
-        return Outputs(logits, scores if self.training and self.config.auxiliary else None)
+        blended = self.head.gather(pixels, scores).unflatten(0, (batch, count)).mean(dim=1)
+        return pixels.unflatten(0, (batch, count))[:, -1], scores, blended
 
 
 def support_indices(

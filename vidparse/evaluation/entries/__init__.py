@@ -9,6 +9,7 @@ from vidparse.evaluation.entries.entry import Entry, Said
 from vidparse.evaluation.entries.masks import MaskEntry
 from vidparse.evaluation.entries.model import ModelEntry
 from vidparse.evaluation.entries.panoptic import PanopticEntry
+from vidparse.evaluation.entries.published_tcb import SUPPORTS, PublishedTcbEntry, check_published
 
 
 def open_predictions(folder: Path, *, name: str | None = None, raw_ids: bool = False) -> Entry:
@@ -38,4 +39,14 @@ def open_predictions(folder: Path, *, name: str | None = None, raw_ids: bool = F
     return MaskEntry(folder, name=name, raw_ids=raw_ids)
 
 
-__all__ = ["Entry", "MaskEntry", "ModelEntry", "PanopticEntry", "Said", "open_predictions"]
+__all__ = [
+    "SUPPORTS",
+    "Entry",
+    "MaskEntry",
+    "ModelEntry",
+    "PanopticEntry",
+    "PublishedTcbEntry",
+    "Said",
+    "check_published",
+    "open_predictions",
+]

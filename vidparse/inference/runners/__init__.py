@@ -8,7 +8,13 @@ from vidparse.inference.runners.openvino import (
 )
 from vidparse.inference.runners.ort import OnnxRunner
 from vidparse.inference.runners.pytorch import TorchRunner
-from vidparse.inference.runners.runner import PRECISIONS, DeviceArgmax, Runner, stored_precision
+from vidparse.inference.runners.runner import (
+    PRECISIONS,
+    DeviceArgmax,
+    Runner,
+    engine_and_reason,
+    stored_precision,
+)
 
 __all__ = [
     "PRECISIONS",
@@ -17,6 +23,7 @@ __all__ = [
     "OpenVinoRunner",
     "Runner",
     "TorchRunner",
+    "engine_and_reason",
     "has_bf16",
     "has_openvino",
     "import_openvino",

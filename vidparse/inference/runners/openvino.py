@@ -11,8 +11,8 @@ import numpy as np
 
 from vidparse.errors import DeviceError, ModelError, UsageError
 from vidparse.hub.onnx_file import read_onnx_description
-from vidparse.inference.devices import cpu_count
-from vidparse.inference.runners.runner import out_of_memory, stored_precision
+from vidparse.inference.devices import Device, cpu_count
+from vidparse.inference.runners.runner import engine_text, out_of_memory, stored_precision
 
 _SIZES_KEPT = 3  # compiled forms, one an input size; each holds the weights
 
@@ -30,6 +30,7 @@ class OpenVinoRunner:
 
     backend = "openvino"
     device = "cpu"
+    chosen = ""
 
     def __init__(self, path: Path, *, precision: str, threads: int = 0) -> None:
         openvino = import_openvino()
@@ -37,10 +38,12 @@ class OpenVinoRunner:
         self.description = read_onnx_description(path)
         self._core = openvino.Core()
         self.precision = self._precision(path, precision)
+        threads = threads or cpu_count()
+        self.engine = engine_text("OpenVINO", Device("cpu"), self.precision, threads)
         self.remembers = bool(self.description.state)
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads or cpu_count(),
+            "INFERENCE_NUM_THREADS": threads,
             # Decoding, drawing and encoding run beside the network.
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",

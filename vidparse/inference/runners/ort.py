@@ -10,7 +10,7 @@ import numpy as np
 
 from vidparse.errors import DeviceError, ModelError
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.runner import out_of_memory, stored_precision
+from vidparse.inference.runners.runner import engine_text, out_of_memory, stored_precision
 from vidparse.models.checkpoint import describe, file_sha256
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ class OnnxRunner:
     """
 
     backend = "onnx"
+    chosen = ""
 
     def __init__(self, path: Path, *, device: Device, precision: str, threads: int = 0) -> None:
         import onnxruntime as ort
@@ -34,7 +35,7 @@ class OnnxRunner:
                 f"precision {precision}: the onnx backend computes in fp32; use --backend torch"
             )
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or cpu_count()
+        options.intra_op_num_threads = threads = threads or cpu_count()
         # Spinning threads would steal the cores from decoding, drawing and encoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
@@ -61,6 +62,7 @@ class OnnxRunner:
         self.precision = stored_precision(self.description)
         if precision == "fp32" and self.precision != "fp32":
             raise DeviceError(f"precision fp32: {path} computes in int8; use --precision auto")
+        self.engine = engine_text("ONNX Runtime", device, self.precision, threads)
         self.remembers = bool(self.description.state)
         self._place = (device.kind, device.index)
         self._state: list[Any] = []  # OrtValues; they stay on the device from frame to frame

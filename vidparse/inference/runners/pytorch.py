@@ -10,9 +10,9 @@ import numpy as np
 
 from vidparse.errors import DeviceError, UsageError
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.runner import PRECISIONS, out_of_memory
+from vidparse.inference.runners.runner import PRECISIONS, engine_text, out_of_memory
 from vidparse.models.checkpoint import Description
-from vidparse.models.state import zero_state
+from vidparse.models.state import State, zero_state
 
 if TYPE_CHECKING:
     import torch
@@ -23,14 +23,24 @@ _CLASSES_AT_ONCE = 16
 class TorchRunner:
     """PyTorch in channels-last layout, with autocast for the half precisions.
 
+    Args:
+        network: one that is in memory already, in eval mode; None: the description's file is read.
+
     Raises:
         ModelError: the weights do not fit. DeviceError: the device or precision is not there.
     """
 
     backend = "torch"
+    chosen = ""
 
     def __init__(
-        self, description: Description, *, device: Device, precision: str, threads: int = 0
+        self,
+        description: Description,
+        *,
+        device: Device,
+        precision: str,
+        threads: int = 0,
+        network: Any = None,
     ) -> None:
         import torch
 
@@ -41,15 +51,18 @@ class TorchRunner:
         self._device = torch_device(device)
         self.device = str(device)
         self.precision = torch_precision(precision, device)
+        threads = threads or cpu_count()
+        self.engine = engine_text("PyTorch", device, self.precision, threads)
         if device.kind == "cpu":
-            torch.set_num_threads(threads or cpu_count())
-        network: Any = load_network(description)  # torch's stubs miss memory_format
+            torch.set_num_threads(threads)
+        if network is None:
+            network = load_network(description)
         self._network = network.to(self._device, memory_format=torch.channels_last)
         self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         self.remembers = bool(network.state_tensors)
         self.argmax_on_device = device.kind == "cuda"  # on the CPU there is a faster way
         self._locked: torch.Tensor | None = None
-        self._state: tuple[torch.Tensor, ...] | None = None
+        self._state: State | None = None
 
     def run(self, clip: np.ndarray) -> np.ndarray:
         return self._guarded(clip, lambda: self._logits(clip)[0].float().contiguous().cpu().numpy())
@@ -62,16 +75,35 @@ class TorchRunner:
 
     def _logits(self, clip: np.ndarray) -> torch.Tensor:
         """(1, K, h, w) on the device; the state moves on."""
-        torch = self._torch
         tensor = self._to_device(clip)
         if self._state is None:
             size_hw = (clip.shape[2], clip.shape[3])
             self._state = zero_state(
                 self._network.state_tensors, size_hw, self._device, tensor.dtype
             )
-        with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
+        with self._autocasting():
             outputs, self._state = self._network(tensor, self._state)
         return outputs.logits
+
+    def run_published(self, clip: np.ndarray) -> np.ndarray:
+        """Scores (K, h, w) by the published test code, for networks that have `forward_published`.
+
+        clip: float32 (N + 1, 3, H, W), supports and then the target. Not to be mixed with `run`
+        within a video.
+        """
+        return self._guarded(clip, lambda: self._published(clip).cpu().numpy())
+
+    def _published(self, clip: np.ndarray) -> torch.Tensor:
+        """float32 (K, h, w) on the device; the memory moves on."""
+        frames = self._to_device(clip)[None]
+        with self._autocasting():
+            outputs, self._state = self._network.forward_published(frames, self._state or ())
+        return outputs.logits[0].float().contiguous()
+
+    def _autocasting(self) -> torch.autocast:
+        return self._torch.autocast(
+            self._device.type, self._autocast, enabled=self._autocast is not None
+        )
 
     def _to_device(self, clip: np.ndarray) -> torch.Tensor:
         """A copy on the device, channels last; to a GPU by way of page-locked memory."""

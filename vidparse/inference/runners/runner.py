@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 
 from vidparse.errors import DeviceError
+from vidparse.inference.devices import Device
 from vidparse.models.checkpoint import Description
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Runner(Protocol):
     backend: str  # "torch", "onnx", "openvino" or "transformers"
     device: str  # where it really runs, read back from the framework
     precision: str  # what it really computes in
+    engine: str  # all three for people: "ONNX Runtime, fp32, 2 threads"
+    chosen: str  # why, where `auto` chose the backend; else ""
     remembers: bool  # whether the network's answer depends on the frames before
 
     def run(self, clip: np.ndarray) -> np.ndarray | ScoredMasks:
@@ -45,6 +48,19 @@ class DeviceArgmax(Protocol):
     def classes(self, clip: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
         """float32 (1, 3, H, W) -> class ids (h, w) of `size_hw`; uint8, or uint16 from 256 on."""
         ...
+
+
+def engine_text(framework: str, device: Device, precision: str, threads: int) -> str:
+    """What runs a network: "ONNX Runtime, int8, 2 threads" or "PyTorch, CUDA, fp16"."""
+    if device.kind == "cuda":
+        which = f" {device.index}" if device.index else ""
+        return f"{framework}, CUDA{which}, {precision}"
+    return f"{framework}, {precision}, {threads} thread{'s' if threads != 1 else ''}"
+
+
+def engine_and_reason(runner: Runner) -> str:
+    """What runs a network, and why where that was chosen: in one short line."""
+    return runner.engine + (f" (auto: {runner.chosen})" if runner.chosen else "")
 
 
 def stored_precision(description: Description) -> str:

@@ -13,7 +13,7 @@ from vidparse.errors import ModelError
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.panoptic import ScoredMasks
 from vidparse.inference.runners.pytorch import torch_device, torch_precision
-from vidparse.inference.runners.runner import out_of_memory
+from vidparse.inference.runners.runner import engine_text, out_of_memory
 from vidparse.inference.runners.transformers.architecture import ARCHITECTURES
 from vidparse.inference.runners.transformers.checkpoint import read_checkpoint
 
@@ -40,6 +40,7 @@ class TransformersRunner:
 
     backend = "transformers"
     remembers = False
+    chosen = ""
 
     def __init__(
         self,
@@ -61,8 +62,10 @@ class TransformersRunner:
         self._device = torch_device(device)
         self.device = str(device)
         self.precision = torch_precision(precision, device)
+        threads = threads or cpu_count()
+        self.engine = engine_text("transformers", device, self.precision, threads)
         if device.kind == "cpu":
-            torch.set_num_threads(threads or cpu_count())
+            torch.set_num_threads(threads)
         self._network = load_pretrained(folder, self.description.arch, name).to(self._device)
         outputs = int(self._network.config.num_labels)
         if outputs != len(self.description.labels):
