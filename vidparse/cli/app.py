@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from vidparse import __version__
-from vidparse.cli import bench, convert, data, evaluate, export, info, models, segment, train
+from vidparse.cli import (
+    autolabel,
+    bench,
+    convert,
+    curves,
+    data,
+    evaluate,
+    export,
+    info,
+    models,
+    segment,
+    train,
+)
 from vidparse.cli.failure import exit_code_of, flush_stdout, log_to_stderr, open_missing_streams
 from vidparse.cli.signals import ignore_signals, interrupts
 
@@ -24,6 +36,8 @@ app.command("segment")(segment.segment)
 app.command("info")(info.info)
 app.command("bench")(bench.bench)
 app.command("train")(train.train)
+app.command("curves")(curves.curves)
+app.command("autolabel")(autolabel.autolabel)
 app.command("eval")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("convert")(convert.convert)

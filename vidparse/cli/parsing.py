@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,17 @@ def parse_rate(text: str | None) -> Fraction | None:
     if not 0 < rate <= 1000:
         raise UsageError(f"--rate '{text}': not a frame rate; write 25 or 30000/1001")
     return rate
+
+
+def assignments(items: Iterable[str] | None, flag: str = "--set") -> dict[str, str]:
+    """`field=value` texts as a table; values stay texts."""
+    table = {}
+    for item in items or ():
+        key, found, value = item.partition("=")
+        if not found or not key.strip():
+            raise UsageError(f"{flag} '{item}': write field=value")
+        table[key.strip()] = value.strip()
+    return table
 
 
 def stdout_format(pipe: str | None) -> str | None:

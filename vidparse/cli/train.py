@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,13 +17,26 @@ if TYPE_CHECKING:
 def train(
     dataset: shared.DatasetName = "camvid",
     data: shared.DataRoot = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="More data: NAME=FOLDER[:SPLIT][@WEIGHT], of the same classes or of unions of "
+            "them (repeatable)."
+        ),
+    ] = None,
+    validation: Annotated[
+        str | None, typer.Option("--val", help="What is scored: NAME=FOLDER:SPLIT; else val.")
+    ] = None,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a .toml file.")] = "street-mnv2",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of checkpoints and log.")] = Path(
         "runs/train"
     ),
     init: Annotated[
-        Path | None,
-        typer.Option(help="Weights to start from: .safetensors, or .pth (torchvision ImageNet)."),
+        str | None,
+        typer.Option(help="Weights to start from: a model, .safetensors, or .pth (ImageNet)."),
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Model to distil, for recipes with objective etc.")
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="last.safetensors of the run to continue.")
@@ -33,60 +46,115 @@ def train(
         typer.Option("--set", help="Override a recipe field: --set epochs=10 (repeatable)."),
     ] = None,
     device: shared.Device = "auto",
+    threads: shared.Threads = 0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write for TensorBoard as well.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")
+        bool, typer.Option("--dry-run", help="Print the resolved recipe, steps and memory.")
     ] = False,
     quiet: shared.Quiet = False,
 ) -> None:
-    """Train a network; best.safetensors in the run's folder is ready for `segment -m`."""
+    """Train a network; best.safetensors in the run's folder is ready for `segment -m`.
+
+    With several GPUs or machines: torchrun --nproc-per-node N -m vidparse train ...
+    """
+    from vidparse.cli.parsing import assignments
     from vidparse.cli.screen import print_json
     from vidparse.cli.signals import stop_on_signals
-    from vidparse.errors import UsageError
-    from vidparse.training import fit, load_recipe, recipe_record
+    from vidparse.training import SourceRequest, fit, load_recipe, parse_source
 
-    overrides = {}
-    for item in set_ or ():
-        key, found, value = item.partition("=")
-        if not found:
-            raise UsageError(f"--set '{item}': write field=value")
-        overrides[key.strip()] = value.strip()
-    resolved = load_recipe(recipe, overrides)
+    resolved = load_recipe(recipe, assignments(set_))
+    sources = [SourceRequest(dataset, data), *map(parse_source, also or ())]
     if dry_run:
-        print_json(recipe_record(resolved))
+        print_json(_plan(resolved, sources))
         return
-    shown = _Steps(quiet)
-    with stop_on_signals() as stop:
+    with _Steps(quiet=quiet) as shown, stop_on_signals() as stop:
         best = fit(
             resolved,
-            dataset=dataset,
-            data=data,
+            sources,
+            validation=parse_source(validation) if validation else None,
             out=out,
             init=init,
+            teacher=teacher,
             resume=resume,
             device=device,
+            threads=threads,
+            tensorboard=tensorboard,
             on_step=shown.step,
             stop=stop,
         )
-    if not quiet:
-        typer.echo(f"best validation mIoU {best:.4f} -> {out / 'best.safetensors'}", err=True)
+    if not quiet and shown.is_first:
+        score = f"best validation {resolved.metrics[0]} {best:.4f}" if best else "done"
+        typer.echo(f"{score} -> {out / 'best.safetensors'}", err=True)
+
+
+def _plan(recipe: Any, sources: Any) -> dict[str, Any]:
+    """The resolved recipe and what it will take."""
+    from dataclasses import asdict
+
+    from vidparse.training import recipe_record
+    from vidparse.training.estimate import estimate
+    from vidparse.training.sources import open_sources
+
+    if sources[0].root is None and not sources[0].dataset.startswith("sample://"):
+        return {"recipe": recipe_record(recipe)}  # without data there is nothing to count
+    opened = open_sources(sources, label_fraction=recipe.label_fraction)
+    facts = {
+        name: round(value, 1) if isinstance(value, float) else value
+        for name, value in asdict(estimate(recipe, opened)).items()
+    }
+    return {"recipe": recipe_record(recipe), "data": opened.describe(), "estimate": facts}
 
 
 class _Steps:
-    """A line every 50 steps; on a terminal it overwrites itself."""
+    """A progress bar on a terminal, else a line every 50 steps; the first process alone speaks."""
 
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._terminal = sys.stderr.isatty()
+    def __init__(self, *, quiet: bool) -> None:
+        import os
+
+        self.is_first = os.environ.get("RANK", "0") == "0"
+        self._quiet = quiet or not self.is_first
+        self._bar = _step_bar() if not self._quiet and sys.stderr.isatty() else None
+        self._task: Any = None
+
+    def __enter__(self) -> _Steps:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
 
     def step(self, progress: Progress) -> None:
-        last = progress.step == progress.steps
-        if self._quiet or (progress.step % (5 if self._terminal else 50) and not last):
-            return
-        miou = f", mIoU {progress.miou:.4f}" if progress.miou is not None else ""
-        text = (
-            f"step {progress.step}/{progress.steps}, epoch {progress.epoch + 1}, "
-            f"loss {progress.loss:.3f}{miou}, {progress.eta_s / 60:.0f} min left"
-        )
-        typer.echo(
-            f"\r{text}   " if self._terminal else text, err=True, nl=not self._terminal or last
-        )
+        score = f", val {progress.score:.4f}" if progress.score is not None else ""
+        text = f"epoch {progress.epoch + 1}, loss {progress.loss:.3f}{score}"
+        if self._bar is not None:
+            if self._task is None:
+                self._task = self._bar.add_task(text, total=progress.steps)
+            self._bar.update(self._task, completed=progress.step, description=text)
+        elif not self._quiet and (progress.step % 50 == 0 or progress.step == progress.steps):
+            left = f"{progress.eta_s / 60:.0f} min left"
+            typer.echo(f"step {progress.step}/{progress.steps}, {text}, {left}", err=True)
+
+
+def _step_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )

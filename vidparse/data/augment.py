@@ -1,13 +1,16 @@
-"""Random views of a labelled image for training; every draw comes from the generator given."""
+"""Random views of labelled frames for training; every draw comes from the generator given."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from vidparse.data.values import IGNORE
+
+_IDENTITY = np.eye(3)
+_LUMA = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,83 +18,107 @@ class Augmentation:
     """What a training view may differ in."""
 
     crop_hw: tuple[int, int]
-    scale_range: tuple[float, float] = (0.5, 2.0)
+    scale_range: tuple[float, float] = (0.5, 2.0)  # drawn so that it halves as often as it doubles
+    scales: tuple[float, ...] = ()  # one of these instead, when there are any
     flip: bool = True
+    rotation: float = 0.0  # degrees to either side
     brightness: float = 0.3  # gain drawn from 1 +- this
     contrast: float = 0.3
     saturation: float = 0.3
     blur: float = 0.1  # probability of a slight Gaussian blur
 
 
-def training_view(
-    rgb: np.ndarray, mask: np.ndarray, augmentation: Augmentation, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scale, crop (padding with black and IGNORE), flip, colour.
+@dataclass(frozen=True, slots=True)
+class View:
+    """One draw: which part of a frame is seen, and in what colours. Serves every frame of a clip.
 
-    Args:
-        rgb: uint8 (H, W, 3). mask: uint8 (H, W) training ids.
-
-    Returns:
-        rgb uint8 (h, w, 3) and mask uint8 (h, w) of size `augmentation.crop_hw`.
+    matrix: float64 (3, 3), pixel (x, y, 1) of the view -> pixel of the frame.
+    colour: float64 (3, 4), RGB1 -> RGB. sigma: of the blur, 0 for none.
     """
-    low, high = augmentation.scale_range
-    scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))  # as often halved as doubled
-    rgb, mask = _scaled_crop(rgb, mask, scale, augmentation.crop_hw, rng)
-    if augmentation.flip and rng.random() < 0.5:
-        rgb, mask = rgb[:, ::-1], mask[:, ::-1]
-    rgb = _recolour(np.ascontiguousarray(rgb), augmentation, rng)
-    if rng.random() < augmentation.blur:
-        rgb = cv2.GaussianBlur(rgb, (0, 0), float(rng.uniform(0.3, 1.2)))
-    return rgb, np.ascontiguousarray(mask)
+
+    matrix: np.ndarray
+    size_hw: tuple[int, int]
+    colour: np.ndarray
+    sigma: float = 0.0
+
+    @property
+    def zoom(self) -> float:
+        """View pixels a frame pixel; below 1 where the frame is shrunk."""
+        return float(abs(np.linalg.det(self.matrix[:2, :2])) ** -0.5)
+
+    def image(self, rgb: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) -> uint8 (h, w, 3); black outside the frame."""
+        if self.zoom < 0.8:  # else shrinking would alias
+            rgb = cv2.GaussianBlur(rgb, (0, 0), 0.4 / self.zoom)
+        seen = self._warp(rgb, cv2.INTER_LINEAR, (0, 0, 0))
+        inside = self._warp(np.full(rgb.shape[:2], 255, np.uint8), cv2.INTER_NEAREST, 0)
+        seen = cv2.transform(seen, self.colour)
+        seen[inside == 0] = 0
+        return cv2.GaussianBlur(seen, (0, 0), self.sigma) if self.sigma else seen
+
+    def mask(self, ids: np.ndarray) -> np.ndarray:
+        """uint8 (H, W) -> uint8 (h, w); IGNORE outside the frame."""
+        return self._warp(ids, cv2.INTER_NEAREST, IGNORE)
+
+    def moved(self, motion: np.ndarray) -> View:
+        """The view of a camera that has moved; motion: (3, 3), its pixel -> pixel of this view."""
+        return replace(self, matrix=self.matrix @ motion)
+
+    def flow_to(self, other: View) -> np.ndarray:
+        """Flow float32 (2, h, w) from this view to another of the same frame: exact."""
+        there = np.linalg.inv(other.matrix) @ self.matrix - _IDENTITY
+        height, width = self.size_hw
+        y, x = np.mgrid[:height, :width].astype(np.float32)
+        flow = [row[0] * x + row[1] * y + row[2] for row in there[:2]]
+        return np.stack(flow).astype(np.float32)
+
+    def _warp(self, picture: np.ndarray, kernel: int, outside: int | tuple[int, ...]) -> np.ndarray:
+        height, width = self.size_hw
+        return cv2.warpAffine(
+            picture,
+            self.matrix[:2],
+            (width, height),
+            flags=kernel | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=outside,  # type: ignore[arg-type]
+        )
 
 
-def _scaled_crop(
-    rgb: np.ndarray,
-    mask: np.ndarray,
-    scale: float,
-    crop_hw: tuple[int, int],
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the source rectangle first and resize only that; pad what falls outside."""
-    height, width = crop_hw
-    full_h, full_w = round(mask.shape[0] * scale), round(mask.shape[1] * scale)
-    # Source rectangle in scaled pixels; when the image is smaller than the crop, all of it.
-    take_h, take_w = min(height, full_h), min(width, full_w)
-    top = int(rng.integers(0, full_h - take_h + 1))
-    left = int(rng.integers(0, full_w - take_w + 1))
+def draw_view(
+    frame_hw: tuple[int, int], augmentation: Augmentation, rng: np.random.Generator
+) -> View:
+    """Scale, place, flip, turn, colour, blur.
+
+    A view larger than the scaled frame lies around it at random, one that is smaller within it.
+    """
+    if augmentation.scales:
+        scale = float(rng.choice(augmentation.scales))
+    else:
+        low, high = augmentation.scale_range
+        scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    height, width = augmentation.crop_hw
+    spare_y, spare_x = frame_hw[0] * scale - height, frame_hw[1] * scale - width
+    top, left = (float(rng.uniform(min(spare, 0), max(spare, 0))) for spare in (spare_y, spare_x))
     matrix = np.array(
         [
             [1 / scale, 0, (left + 0.5) / scale - 0.5],
             [0, 1 / scale, (top + 0.5) / scale - 0.5],
+            [0, 0, 1],
         ]
     )
-    flags = cv2.WARP_INVERSE_MAP
-    source = cv2.GaussianBlur(rgb, (0, 0), 0.4 / scale) if scale < 0.8 else rgb
-    small = cv2.warpAffine(
-        source,
-        matrix,
-        (take_w, take_h),
-        flags=flags | cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    small_mask = cv2.warpAffine(
-        mask,
-        matrix,
-        (take_w, take_h),
-        flags=flags | cv2.INTER_NEAREST,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    pad_top = int(rng.integers(0, height - take_h + 1))
-    pad_left = int(rng.integers(0, width - take_w + 1))
-    view = np.zeros((height, width, 3), np.uint8)
-    view_mask = np.full((height, width), IGNORE, np.uint8)
-    inside = np.s_[pad_top : pad_top + take_h, pad_left : pad_left + take_w]
-    view[inside], view_mask[inside] = small, small_mask
-    return view, view_mask
+    if augmentation.flip and rng.random() < 0.5:
+        matrix = matrix @ np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
+    if augmentation.rotation:
+        degrees = float(rng.uniform(-augmentation.rotation, augmentation.rotation))
+        matrix = matrix @ _about_centre(augmentation.crop_hw, 1.0, degrees)
+    colour = draw_colour(augmentation, rng)
+    blurred = rng.random() < augmentation.blur
+    sigma = float(rng.uniform(0.3, 1.2)) if blurred else 0.0
+    return View(matrix, augmentation.crop_hw, colour, sigma)
 
 
-def _recolour(rgb: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast and saturation as one 3x4 colour matrix."""
+def draw_colour(augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast and saturation as one colour matrix (3, 4)."""
 
     def around_one(spread: float) -> float:
         return float(rng.uniform(1 - spread, 1 + spread))
@@ -99,8 +126,51 @@ def _recolour(rgb: np.ndarray, augmentation: Augmentation, rng: np.random.Genera
     gain = around_one(augmentation.brightness)
     contrast = around_one(augmentation.contrast)
     saturation = around_one(augmentation.saturation)
-    luma = np.array([0.299, 0.587, 0.114])
-    mix = saturation * np.eye(3) + (1 - saturation) * np.tile(luma, (3, 1))
+    mix = saturation * np.eye(3) + (1 - saturation) * np.tile(_LUMA, (3, 1))
     offset = (1 - contrast) * 128.0
-    matrix = np.hstack([gain * contrast * mix, np.full((3, 1), offset)])
-    return cv2.transform(rgb, matrix)
+    return np.hstack([gain * contrast * mix, np.full((3, 1), offset)])
+
+
+@dataclass(frozen=True, slots=True)
+class CameraMotion:
+    """A steady made-up camera motion, so that a still picture becomes a clip with known flow.
+
+    Per frame: shift in view pixels, zoom as a factor, roll in degrees.
+    """
+
+    shift_xy: tuple[float, float]
+    zoom: float
+    roll: float
+
+    def after(self, frames: int, size_hw: tuple[int, int]) -> np.ndarray:
+        """(3, 3) for `View.moved`: where the pixels of the view `frames` later are seen now."""
+        matrix = _about_centre(size_hw, self.zoom**-frames, self.roll * frames)
+        matrix[0, 2] += self.shift_xy[0] * frames
+        matrix[1, 2] += self.shift_xy[1] * frames
+        return matrix
+
+
+def draw_motion(size_hw: tuple[int, int], longest: int, rng: np.random.Generator) -> CameraMotion:
+    """A motion that over `longest` frames keeps most of the view in sight.
+
+    About that of a car at 15 frames a second: at most 1.5 % of the view's width and 1.5 % zoom a
+    frame, less where `longest` is more than 6 frames.
+    """
+    most = 0.015 * min(1.0, 6 / max(1, longest))
+    x, y = rng.uniform(-most, most, 2) * size_hw[1]
+    zoom = float(np.exp(rng.uniform(-most / 3, most)))  # forwards more than backwards
+    return CameraMotion((float(x), float(y) / 3), zoom, float(rng.uniform(-15, 15) * most))
+
+
+def sensor_noise(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What differs between two frames of the same scene: gain within 3 %, and a little noise."""
+    gain = float(rng.uniform(0.97, 1.03))
+    noise = rng.normal(0, float(rng.uniform(0, 3)), rgb.shape).astype(np.float32)
+    return np.clip(rgb * np.float32(gain) + noise, 0, 255).astype(np.uint8)
+
+
+def _about_centre(size_hw: tuple[int, int], scale: float, degrees: float) -> np.ndarray:
+    """(3, 3): scaled and turned about the middle of a picture."""
+    height, width = size_hw
+    centre = ((width - 1) / 2, (height - 1) / 2)
+    return np.vstack([cv2.getRotationMatrix2D(centre, degrees, scale), [0, 0, 1]])

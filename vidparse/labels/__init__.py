@@ -7,5 +7,14 @@ from vidparse.labels.labels import (
     labels_to_json,
     load_labels,
 )
+from vidparse.labels.unions import regrouped, unions
 
-__all__ = ["Labels", "available_labels", "labels_from_json", "labels_to_json", "load_labels"]
+__all__ = [
+    "Labels",
+    "available_labels",
+    "labels_from_json",
+    "labels_to_json",
+    "load_labels",
+    "regrouped",
+    "unions",
+]

@@ -1,90 +1,87 @@
-"""Training: a recipe and a data set in, checkpoints and a log out."""
+"""Training: a recipe and data in, checkpoints and a log out."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vidparse.data import open_dataset
-from vidparse.errors import ModelError
-from vidparse.hub import resolve
+from vidparse.errors import UsageError
 from vidparse.training.recipe import Recipe, available_recipes, load_recipe, recipe_record
+from vidparse.training.sources import SourceRequest, open_sources, parse_source
+from vidparse.training.start import init_tensors, load_teacher
 from vidparse.training.trainer import Progress, Trainer
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def fit(
     recipe: Recipe,
+    sources: Sequence[SourceRequest],
     *,
-    dataset: str,
-    data: Path | None,
     out: Path,
-    init: Path | None = None,
+    validation: SourceRequest | None = None,
+    init: str | None = None,
+    teacher: str | None = None,
     resume: Path | None = None,
     device: str = "auto",
+    threads: int = 0,
+    tensorboard: bool = False,
     on_step: Callable[[Progress], None] = lambda _: None,
     stop: threading.Event | None = None,
-) -> float:
-    """Train on the `train` split, validating on `val`.
+) -> float | None:
+    """Train on `sources`, whose first decides the classes.
+
+    Under torchrun every process calls this; the first one writes.
 
     Args:
+        validation: what is scored; None: the split "val" of the first source.
         init: weights to start from (see `init_tensors`); names that fit the network or its
             backbone are taken.
-        stop: set it to end after the step under way, with a checkpoint to resume from.
+        teacher: model to distil, in place of the recipe's.
         resume: last.safetensors of a run to continue; gives the weights of an unbroken run.
+        stop: set it to end after the step under way, with a checkpoint to resume from.
 
     Returns:
-        Best validation mIoU; its weights are out/best.safetensors.
+        The best validation score, by the recipe's first metric; its weights are
+        out/best.safetensors.
     """
     import torch
 
     from vidparse.inference.devices import choose_device, cpu_count
+    from vidparse.training.processes import join_processes
 
-    place = choose_device(device)
-    torch.set_num_threads(cpu_count())
-    trainer = Trainer(
-        recipe,
-        open_dataset(dataset, data, "train"),
-        open_dataset(dataset, data, "val"),
-        out,
-        device=torch.device(str(place)),
-        init=init_tensors(str(init)) if init else None,
-    )
-    if resume:
-        trainer.resume(resume)
-    trainer.fit(on_step, stop=stop)
-    return trainer.best_miou or 0.0
-
-
-def init_tensors(init: str) -> dict[str, Tensor]:
-    """Named tensors to start from.
-
-    Args:
-        init: a .safetensors or .pth file, a known model's name or hf:owner/repo.
-
-    Raises:
-        ModelError: missing, damaged, or holding no tensors, or more than them.
-    """
-    from vidparse.convert import by_our_names, read_tensors
-
-    path = Path(init)
-    if not path.is_file() and path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
-        files = resolve(init)
-        if files.weights is None:
-            raise ModelError(f"{init}: has no .safetensors weights of vidparse to start from")
-        path = files.weights
-    return by_our_names(read_tensors(path))
+    place = torch.device(str(choose_device(device)))
+    recipe = replace(recipe, teacher=teacher) if teacher else recipe
+    if recipe.teacher and recipe.objective != "etc":
+        raise UsageError(f"teacher {recipe.teacher}: is for objective etc, not {recipe.objective}")
+    validation = validation or replace(sources[0], split="val")
+    with join_processes(place) as processes:
+        torch.set_num_threads(threads or max(1, cpu_count() // processes.count))
+        opened = open_sources(sources, label_fraction=recipe.label_fraction)
+        trainer = Trainer(
+            recipe,
+            opened,
+            open_dataset(validation.dataset, validation.root, validation.split),
+            out,
+            processes=processes,
+            init=init_tensors(init) if init else None,
+            teacher=load_teacher(recipe.teacher, opened.labels) if recipe.teacher else None,
+            tensorboard=tensorboard,
+        )
+        if resume:
+            trainer.resume(resume)
+        return trainer.fit(on_step, stop=stop)
 
 
 __all__ = [
     "Progress",
     "Recipe",
+    "SourceRequest",
     "available_recipes",
     "fit",
+    "init_tensors",
     "load_recipe",
+    "parse_source",
     "recipe_record",
 ]

@@ -7,9 +7,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from vidparse.errors import UsageError
+
+OBJECTIVES = ("supervised", "etc", "stcl", "mean-teacher")
+# Fields whose value is one of a few words.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "objective": OBJECTIVES,
+    "optimizer": ("adamw", "sgd"),
+    "norm": ("batch", "sync", "frozen"),
+    "precision": ("fp32", "bf16", "fp16"),
+    "neighbours": ("video", "simulated"),
+    "temporal_kind": ("kl", "mse"),
+}
+_POSITIVE = ("epochs", "batch_size", "accumulate", "validate_every", "short_side", "gap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +31,14 @@ class Recipe:
     arch: str  # key of models.zoo.MODELS
     config: Mapping[str, Any] = field(default_factory=dict)  # the network's own settings
     short_side: int = 360  # network input in use; goes into the checkpoint
+    objective: str = "supervised"  # one of OBJECTIVES: what a step minimises
+    teacher: str = ""  # etc: name or path of the model that is distilled
 
     # schedule
     epochs: int = 60
-    batch_size: int = 8
+    steps_per_epoch: int = 0  # 0: one pass over the labelled frames of the first data set
+    batch_size: int = 8  # of one step, over all processes
+    accumulate: int = 1  # parts a batch is worked through in
     optimizer: str = "adamw"  # or "sgd" (momentum 0.9)
     lr_backbone: float = 2e-4
     lr_head: float = 1e-3
@@ -30,20 +46,56 @@ class Recipe:
     warmup_steps: int = 100
     poly_power: float = 0.9
     ema_decay: float = 0.998  # 0 turns the average off
-    clip_gradient: float = 5.0
+    clip_gradient: float = 5.0  # largest norm; 0: not clipped
+    norm: str = "batch"  # "sync": over processes (GPUs); "frozen": statistics stay as they are
     precision: str = "bf16"  # autocast of the forward pass; "fp32" turns it off
 
     # losses
     auxiliary_weight: float = 0.4
     lovasz_weight: float = 0.0
     class_weight_offset: float = 0.0  # 0: unweighted; else 1 / ln(offset + share)
+    bootstrap_threshold: float = 0.0  # > 0: only pixels whose loss is above it (FC-HarDNet: 0.3)
+    bootstrap_least: int = 4096  # and at least so many a picture
+    bank_weight: float = 1.0  # ssltm: of the category centres
+
+    # clips
+    neighbours: str = "video"  # or "simulated": a camera moving over the target
+    gap: int = 3  # etc, stcl: frames between target and neighbour, at most
+    reverse: float = 0.5  # tcb, netwarp, ssltm: how often a clip runs backwards
+
+    # etc (Efficient Semantic Video Segmentation with Per-frame Inference)
+    temporal_weight: float = 0.1  # TL
+    temporal_kind: str = "kl"  # or "mse", as the released code has it
+    pair_weight: float = 0.1  # PF
+    pair_pool: int = 2  # cells of the scores' map that are averaged first
+    motion_weight: float = 0.1  # MF
+    motion_cell: int = 16  # cells of the features' map that are averaged first
+    frame_weight: float = 0.0  # SF: teacher's probabilities on single frames
+
+    # stcl (first place of VSPW 2021)
+    contrast_weight: float = 0.2
+    contrast_width: int = 512
+    contrast_temperature: float = 0.07
+    contrast_pixels: int = 32  # a class and frame
+
+    # mean-teacher (SSLTM)
+    label_fraction: float = 1.0  # of the first data set's frames keep their labels
+    unlabelled_share: float = 0.5  # of a batch
+    pseudo_weight: float = 1.0
+    pseudo_threshold: float = 0.8
 
     # views
     crop_hw: tuple[int, int] = (360, 480)
     scale_range: tuple[float, float] = (0.5, 2.0)
+    scales: tuple[float, ...] = ()  # one of these instead of a scale within the range
+    flip: bool = True
+    rotation: float = 0.0  # degrees
+    colour: float = 0.3  # brightness, contrast and saturation are drawn from 1 +- this
+    blur: float = 0.1  # how often
 
     # bookkeeping
     validate_every: int = 5  # epochs
+    metrics: tuple[str, ...] = ("miou",)  # of eval; the first chooses the best weights
     seed: int = 0
     workers: int = 1
 
@@ -83,7 +135,11 @@ def load_recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe
 
 
 def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
-    """Check field names and types and build the record."""
+    """Check field names, types and ranges and build the record.
+
+    Raises:
+        UsageError: see the message.
+    """
     known = {f.name for f in fields(Recipe)}
     unknown = set(values) - known
     if unknown:
@@ -94,18 +150,24 @@ def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
     if "arch" not in values:
         raise UsageError(f"recipe '{name}': field arch is missing; name a network")
     hints = get_type_hints(Recipe)
-    checked = {}
-    for key, value in values.items():
-        wanted = hints[key]
-        if wanted is float and isinstance(value, int):
-            value = float(value)
-        if key in ("crop_hw", "scale_range"):
-            value = tuple(value)
-        plain = {int: int, float: float, str: str}.get(wanted)
-        if plain and (not isinstance(value, plain) or isinstance(value, bool)):
-            raise UsageError(f"recipe '{name}': {key} = {value!r} should be {plain.__name__}")
-        checked[key] = value
-    return Recipe(**checked)
+    recipe = Recipe(
+        **{key: _checked(key, value, hints[key], name) for key, value in values.items()}
+    )
+    for key, choices in CHOICES.items():
+        if getattr(recipe, key) not in choices:
+            value = getattr(recipe, key)
+            raise UsageError(f"recipe '{name}': {key} '{value}': use {', '.join(choices)}")
+    for key in _POSITIVE:
+        if getattr(recipe, key) < 1:
+            raise UsageError(f"recipe '{name}': {key} = {getattr(recipe, key)}: must be 1 or more")
+    if recipe.batch_size % recipe.accumulate:
+        raise UsageError(
+            f"recipe '{name}': a batch of {recipe.batch_size} can not be worked through in "
+            f"{recipe.accumulate} equal parts; choose another accumulate"
+        )
+    if not 0 < recipe.label_fraction <= 1:
+        raise UsageError(f"recipe '{name}': label_fraction must lie in 0..1")
+    return recipe
 
 
 def recipe_record(recipe: Recipe) -> dict[str, Any]:
@@ -117,6 +179,20 @@ def recipe_record(recipe: Recipe) -> dict[str, Any]:
 def with_config(recipe: Recipe, **settings: Any) -> Recipe:
     """The recipe with more network settings (the number of classes, for one)."""
     return replace(recipe, config={**recipe.config, **settings})
+
+
+def _checked(key: str, value: Any, wanted: Any, name: str) -> Any:
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if get_origin(wanted) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise UsageError(f"recipe '{name}': {key} = {value!r} should be a list")
+        value = tuple(value)
+    plain = {int: int, float: float, str: str, bool: bool}.get(wanted)
+    mixed_up = isinstance(value, bool) and plain is not bool
+    if plain and (not isinstance(value, plain) or mixed_up):
+        raise UsageError(f"recipe '{name}': {key} = {value!r} should be {plain.__name__}")
+    return value
 
 
 def _set(values: dict[str, Any], key: str, value: Any) -> None:

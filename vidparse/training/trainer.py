@@ -1,8 +1,7 @@
-"""The training loop: views in, checkpoints and a log out."""
+"""The training loop: clips in, checkpoints and a log out."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import threading
@@ -14,19 +13,28 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidparse.data import IGNORE, Dataset, labelled_frames
-from vidparse.data.augment import Augmentation
+from vidparse.data import Dataset
 from vidparse.errors import Interrupted, UsageError, VidparseError
-from vidparse.evaluation.metrics.confusion import ConfusionMatrix, SemanticScores
 from vidparse.models.checkpoint import Preprocess, metadata_of, save_checkpoint
 from vidparse.models.zoo import build, config_of
-from vidparse.training.losses import class_weights_from_counts, cross_entropy, lovasz_softmax
+from vidparse.training.average import Average
+from vidparse.training.clips import clip_plan
+from vidparse.training.curves import write_curves
+from vidparse.training.logbook import Logbook
+from vidparse.training.losses import class_weights_from_counts
+from vidparse.training.objectives import OBJECTIVES, Setting
+from vidparse.training.optimisation import GROUPS, make_optimizer, rate_factor
+from vidparse.training.processes import Processes
 from vidparse.training.recipe import Recipe, recipe_record, with_config
 from vidparse.training.resume import read_resume, write_resume
-from vidparse.training.views import batches, steps_per_epoch
+from vidparse.training.sources import Sources
+from vidparse.training.start import load_matching
+from vidparse.training.stream import Batch, Schedule, batches
+from vidparse.training.validation import Scores, validate
+
+LAST, BEST, RECIPE, CURVES = "last.safetensors", "best.safetensors", "recipe.json", "curves.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,313 +45,285 @@ class Progress:
     steps: int
     epoch: int
     loss: float
-    lr_head: float
-    miou: float | None  # of the last validation
-    best_miou: float | None
+    losses: dict[str, float]  # its terms
+    score: float | None  # of the last validation, by the recipe's first metric
+    best: float | None
     eta_s: float  # at the mean speed of this session
 
 
 class Trainer:
-    """One run: network, optimiser, average of weights, and where they are kept."""
+    """One run: network, objective, optimiser, average of weights, and where they are kept.
+
+    Args:
+        validation: None: nothing is scored, and the last weights count as the best.
+        teacher: frozen network of a distillation.
+        processes: this process among those of torchrun.
+    """
 
     def __init__(
         self,
         recipe: Recipe,
-        train: Dataset,
-        validation: Dataset,
+        sources: Sources,
+        validation: Dataset | None,
         out: Path,
         *,
-        device: torch.device,
+        processes: Processes | None = None,
         init: dict[str, Tensor] | None = None,
+        teacher: nn.Module | None = None,
+        tensorboard: bool = False,
     ) -> None:
-        self.recipe = with_config(recipe, classes=len(train.labels))
-        self.train_set, self.validation, self.out, self.device = train, validation, out, device
+        self.recipe = recipe = with_config(recipe, classes=len(sources.labels))
+        self.sources, self.validation, self.out = sources, validation, out
+        self.processes = processes or Processes()
+        self.device = self.processes.device
+        self.preprocess = Preprocess(recipe.short_side)
         torch.manual_seed(recipe.seed)
-        self.network = build(recipe.arch, dict(self.recipe.config))
+        self.network = build(recipe.arch, dict(recipe.config))
         if init:
             load_matching(self.network, init)
-        whole: Any = self.network  # torch's stubs miss memory_format
-        whole.to(device, memory_format=torch.channels_last)
+        if recipe.norm == "sync":
+            self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        self.plan = clip_plan(recipe, self.network)
+        unlabelled = recipe.unlabelled_share if recipe.objective == "mean-teacher" else 0.0
+        self.schedule = Schedule(
+            sources,
+            batch_size=recipe.batch_size,
+            steps_per_epoch=recipe.steps_per_epoch,
+            unlabelled_share=unlabelled,
+            seed=recipe.seed,
+        )
+        _check_parts(recipe, self.processes)
+        self.steps = recipe.epochs * self.schedule.steps_per_epoch
+        self._place(self.network)
         self.average = Average(self.network, recipe.ema_decay)
-        self.optimizer, self.base_rates = make_optimizer(self.network, recipe)
-        self.per_epoch = steps_per_epoch(train, recipe.batch_size)
-        self.steps = recipe.epochs * self.per_epoch
+        setting = Setting(
+            self.recipe,
+            self.network,
+            self.average.network,
+            self.preprocess,
+            self._class_weights(),
+            torch.from_numpy(sources.unions),
+            self._place(teacher) if teacher is not None else None,
+        )
+        self.objective = self._place(OBJECTIVES[recipe.objective](setting))
+        self.wrapped = self.processes.wrapped(self.objective)
+        self.optimizer, self.base_rates = make_optimizer(self.objective, recipe)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.step = 0
-        self.miou: float | None = None
-        self.best_miou: float | None = None
-        self.class_weights = self._class_weights()
-        self.preprocess = Preprocess(recipe.short_side)
+        self.score: float | None = None
+        self.best: float | None = None
+        self.tensorboard = tensorboard
 
     def resume(self, path: Path) -> None:
-        """Continue a run exactly where `path` (last.safetensors) left it."""
-        facts = read_resume(path, self.network, self.average.tensors, self.optimizer)
+        """Continue a run exactly where `path` (last.safetensors) left it.
+
+        Raises:
+            ModelError: damaged, or of another network. UsageError: made by another recipe.
+        """
+        facts = read_resume(path, self.objective, self.average.network, self.optimizer)
         if facts["recipe"] != json.loads(json.dumps(recipe_record(self.recipe))):
             raise UsageError(f"{path}: made by another recipe; resume with the same settings")
-        self.step, self.miou, self.best_miou = facts["step"], facts["miou"], facts["best_miou"]
+        self.step, self.score, self.best = facts["step"], facts["score"], facts["best"]
+        if facts["scaler"]:
+            self.scaler.load_state_dict(facts["scaler"])
 
     def fit(
         self,
         on_step: Callable[[Progress], None] = lambda _: None,
         *,
         stop: threading.Event | None = None,
-    ) -> SemanticScores | None:
-        """Train to the end; best.safetensors and last.safetensors are kept up to date in `out`.
+    ) -> float | None:
+        """Train to the end; best and last weights, log and curves are kept up to date in `out`.
+
+        Returns:
+            The best validation score, by the recipe's first metric.
 
         Raises:
             Interrupted: Ctrl-C, or `stop` was set; last.safetensors holds the step reached.
-            VidparseError: the loss became NaN or infinite.
+            VidparseError: the loss became NaN or infinite; the samples are named.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
-        scores = None
-        self.started_at, self.started_step = time.perf_counter(), self.step
-        stream = batches(
-            self.train_set,
-            Augmentation(self.recipe.crop_hw, self.recipe.scale_range),
-            batch_size=self.recipe.batch_size,
-            epochs=self.recipe.epochs,
-            seed=self.recipe.seed,
-            workers=self.recipe.workers,
-            first_step=self.step,
-        )
+        log = self._open_log()
+        started_at, started_step, mark = time.perf_counter(), self.step, time.perf_counter()
+        stream = self._stream()
         try:
-            for rgb, mask in stream:
-                loss = self._train_step(rgb, mask)
+            while self.step < self.steps:
+                losses = self._train_step(stream)
                 self.step += 1
-                epoch, within = divmod(self.step, self.per_epoch)
+                epoch, within = divmod(self.step, self.schedule.steps_per_epoch)
+                now = time.perf_counter()
+                losses = self.processes.mean(losses)
+                total = sum(losses.values())
+                if log is not None:
+                    rates = [group["lr"] for group in self.optimizer.param_groups]
+                    named = {GROUPS[0]: rates[0], GROUPS[2]: rates[2]}
+                    log.step(self.step, epoch, {"total": total, **losses}, named, now - mark)
+                mark = now
                 if within == 0:
-                    if epoch % self.recipe.validate_every == 0 or self.step == self.steps:
-                        scores = self._validate(epoch)
-                    self._save_last()
-                on_step(self._progress(loss))
-                if stop is not None and stop.is_set():
+                    self._end_epoch(epoch, log)
+                eta = (now - started_at) / (self.step - started_step) * (self.steps - self.step)
+                on_step(
+                    Progress(
+                        self.step, self.steps, epoch, total, losses, self.score, self.best, eta
+                    )
+                )
+                if self.processes.any(stop is not None and stop.is_set()):
                     raise KeyboardInterrupt
         except KeyboardInterrupt as error:
             self._save_last()
             raise Interrupted(
                 f"training: stopped at step {self.step} of {self.steps}; "
-                f"go on with --resume {self.out / 'last.safetensors'}"
+                f"go on with --resume {self.out / LAST}"
             ) from error
-        return scores
+        finally:
+            if log is not None:
+                log.close()
+        return self.best
 
-    def _train_step(self, rgb: Tensor, mask: Tensor) -> float:
-        self.network.train()
-        # Dropout must not depend on where a run was interrupted.
+    def _train_step(self, stream: Iterator[Batch]) -> dict[str, float]:
+        """One step of the optimiser; its loss terms."""
+        self.objective.train()
+        # Dropout and sampling must not depend on where a run was interrupted.
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        factor = rate_factor(self.step, self.steps, self.recipe)
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
-            group["lr"] = base * rate_factor(self.step, self.steps, self.recipe)
-        clip = normalise(rgb.to(self.device), self.preprocess)
-        target = mask.to(self.device).long()
-        with autocast(self.device, self.recipe.precision):
-            outputs, _ = self.network(clip)
-        loss = cross_entropy(
-            outputs.logits, target, ignore=IGNORE, class_weights=self.class_weights
-        )
-        if self.recipe.lovasz_weight:
-            loss = loss + self.recipe.lovasz_weight * lovasz_softmax(
-                outputs.logits, target, ignore=IGNORE
-            )
-        if outputs.auxiliary is not None and self.recipe.auxiliary_weight:
-            heads = len(outputs.auxiliary) // len(target)
-            auxiliary = cross_entropy(
-                outputs.auxiliary,
-                target.repeat(heads, 1, 1),
-                ignore=IGNORE,
-                class_weights=self.class_weights,
-            )
-            loss = loss + self.recipe.auxiliary_weight * auxiliary
-        value = loss.item()
-        if not math.isfinite(value):
-            raise VidparseError(
-                f"training: the loss became {value} at step {self.step}; "
-                "lower the learning rates or use precision fp32"
-            )
+            group["lr"] = base * factor
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_gradient)
-        self.optimizer.step()
+        losses: dict[str, float] = {}
+        for _ in range(self.recipe.accumulate):
+            batch = next(stream).to(self.device)
+            terms = self.wrapped(batch)
+            total = torch.stack(list(terms.values())).sum() / self.recipe.accumulate
+            self._check_finite(total.item(), batch)
+            self.scaler.scale(total).backward()
+            for name, term in terms.items():
+                losses[name] = losses.get(name, 0.0) + term.item() / self.recipe.accumulate
+        if self.recipe.clip_gradient:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.clip_gradient)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.objective.after_step()
         self.average.update(self.network, self.step)
-        return value
+        return losses
 
-    def _validate(self, epoch: int) -> SemanticScores:
-        """Score the averaged weights at native size; keep them when they are the best so far."""
-        with self.average.applied_to(self.network):
-            scores = validate(self.network, self.validation, self.preprocess, self.device)
-            self.miou = scores.miou
-            if self.best_miou is None or scores.miou > self.best_miou:
-                self.best_miou = scores.miou
-                save_checkpoint(
-                    self.out / "best.safetensors", self.network.state_dict(), self._metadata(epoch)
-                )
-        return scores
+    def _check_finite(self, value: float, batch: Batch) -> None:
+        if math.isfinite(value):
+            return
+        self.objective.eval()
+        with torch.no_grad():
+            bad = [
+                name
+                for i, name in enumerate(batch.names)
+                if not all(term.isfinite() for term in self.objective(batch.only(i)).values())
+            ]
+        raise VidparseError(
+            f"training: the loss became {value} at step {self.step}, with "
+            f"{', '.join(bad or batch.names)}; lower the learning rates or use precision fp32"
+        )
 
-    def _metadata(self, epoch: int) -> dict[str, str]:
+    def _stream(self) -> Iterator[Batch]:
+        return batches(
+            self.sources,
+            self.schedule,
+            self.plan,
+            steps=self.steps,
+            first_step=self.step,
+            parts=self.recipe.accumulate,
+            process=(self.processes.rank, self.processes.count),
+            workers=self.recipe.workers,
+        )
+
+    def _end_epoch(self, epoch: int, log: Logbook | None) -> None:
+        """Validate when it is time, and save; in the first process, while the others wait."""
+        due = epoch % self.recipe.validate_every == 0 or self.step == self.steps
+        if self.processes.is_first:
+            if due:
+                self._validate(epoch, log)
+            self._save_last()
+        self.processes.wait()
+
+    def _validate(self, epoch: int, log: Logbook | None) -> None:
+        """Score the averaged weights; keep them when they are the best so far."""
+        scores = Scores({}, {})
+        if self.validation is not None:
+            scores = validate(
+                self.average.network,
+                self.validation,
+                self.preprocess,
+                arch=self.recipe.arch,
+                metrics=self.recipe.metrics,
+            )
+        self.score = scores.values.get(self.recipe.metrics[0])
+        if self.score is None or self.best is None or self.score > self.best:
+            self.best = self.score
+            weights = self.average.network.state_dict()
+            save_checkpoint(self.out / BEST, weights, self._metadata(epoch, scores))
+        if log is not None and scores.values:
+            log.validation(self.step, epoch, scores.values, scores.classes)
+            write_curves([self.out], self.out / CURVES)
+
+    def _metadata(self, epoch: int, scores: Scores) -> dict[str, str]:
         return metadata_of(
             arch=self.recipe.arch,
             config=config_of(self.network),
-            labels=self.train_set.labels,
+            labels=self.sources.labels,
             preprocess=self.preprocess,
             training={
                 "recipe": recipe_record(self.recipe),
-                "data": self.train_set.name,
-                "images": len(labelled_frames(self.train_set)),
+                "data": self.sources.describe(),
                 "epoch": epoch,
-                "validation_miou": self.miou,
+                "steps": self.step,
+                "validation": {name: round(value, 6) for name, value in scores.values.items()},
             },
         )
 
     def _save_last(self) -> None:
+        if not self.processes.is_first:
+            return
         facts = {
             "step": self.step,
-            "miou": self.miou,
-            "best_miou": self.best_miou,
+            "score": self.score,
+            "best": self.best,
+            "scaler": self.scaler.state_dict(),
             "recipe": recipe_record(self.recipe),
         }
-        path = self.out / "last.safetensors"
-        write_resume(path, self.network, self.average.tensors, self.optimizer, facts)
+        path = self.out / LAST
+        write_resume(path, self.objective, self.average.network, self.optimizer, facts)
 
-    def _progress(self, loss: float) -> Progress:
-        progress = Progress(
-            self.step,
-            self.steps,
-            (self.step - 1) // self.per_epoch,
-            loss,
-            self.optimizer.param_groups[-1]["lr"],
-            self.miou,
-            self.best_miou,
-            (time.perf_counter() - self.started_at)
-            / (self.step - self.started_step)
-            * (self.steps - self.step),
-        )
-        if self.step % 10 == 0 or self.step == self.steps or self.step % self.per_epoch == 0:
-            line = {
-                "time": round(time.time(), 1),
-                "step": progress.step,
-                "epoch": progress.epoch,
-                "loss": round(loss, 5),
-                "lr_head": progress.lr_head,
-                "validation_miou": self.miou,
-            }
-            with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-        return progress
+    def _open_log(self) -> Logbook | None:
+        """The log, in the first process; the recipe beside it."""
+        if not self.processes.is_first:
+            return None
+        log = Logbook(self.out, start=self.step, tensorboard=self.tensorboard)
+        record = recipe_record(self.recipe) | {"data": self.sources.describe()}
+        text = json.dumps(record, indent=2)
+        (self.out / RECIPE).write_text(text + "\n", encoding="utf-8")
+        return log
 
     def _class_weights(self) -> Tensor | None:
+        """From the pixels of the first data set."""
         if not self.recipe.class_weight_offset:
             return None
+        classes = len(self.sources.labels)
         counts = np.zeros(256, np.int64)
-        for frame in labelled_frames(self.train_set):
-            counts += np.bincount(self.train_set.load_mask(frame).ravel(), minlength=256)
-        pixels = torch.from_numpy(counts[: len(self.train_set.labels)])
-        weights = class_weights_from_counts(pixels, offset=self.recipe.class_weight_offset)
-        return weights.to(self.device)
+        source = self.sources.first  # the others may be many, and labelled by a network
+        for frame in source.labelled:
+            counts += np.bincount(source.load_labels(frame).ravel(), minlength=256)
+        pixels = torch.from_numpy(counts[:classes])
+        return class_weights_from_counts(pixels, offset=self.recipe.class_weight_offset)
+
+    def _place(self, module: Any) -> Any:
+        return module.to(self.device, memory_format=torch.channels_last)
 
 
-class Average:
-    """Exponential moving average of parameters and norm statistics; warms up with the steps."""
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.tensors = {k: v.detach().clone() for k, v in network.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        decay = min(self.decay, (step + 1) / (step + 11))
-        for name, tensor in network.state_dict().items():
-            if tensor.is_floating_point():
-                self.tensors[name].lerp_(tensor, 1 - decay)
-            else:
-                self.tensors[name].copy_(tensor)
-
-    @contextlib.contextmanager
-    def applied_to(self, network: nn.Module) -> Iterator[None]:
-        """The network holds the average inside the block, its own weights again after it."""
-        own = {k: v.detach().clone() for k, v in network.state_dict().items()}
-        network.load_state_dict(self.tensors)
-        try:
-            yield
-        finally:
-            network.load_state_dict(own)
-
-
-def make_optimizer(network: nn.Module, recipe: Recipe) -> tuple[torch.optim.Optimizer, list[float]]:
-    """Groups: backbone and heads, each with and without weight decay (none on biases, norms)."""
-    groups: list[dict[str, Any]] = []
-    for in_backbone, rate in ((True, recipe.lr_backbone), (False, recipe.lr_head)):
-        for decays in (True, False):
-            chosen = [
-                parameter
-                for name, parameter in network.named_parameters()
-                if name.startswith("backbone.") == in_backbone and (parameter.ndim > 1) == decays
-            ]
-            groups.append(
-                {
-                    "params": chosen,
-                    "lr": rate,
-                    "weight_decay": recipe.weight_decay if decays else 0.0,
-                }
-            )
-    if recipe.optimizer == "adamw":
-        optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups)
-    elif recipe.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, momentum=0.9)
-    else:
-        raise UsageError(f"optimizer '{recipe.optimizer}': unknown; use adamw or sgd")
-    return optimizer, [group["lr"] for group in groups]
-
-
-def rate_factor(step: int, steps: int, recipe: Recipe) -> float:
-    """Linear warm-up, then (1 - step / steps) ** power."""
-    warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
-    return warm * (1 - step / steps) ** recipe.poly_power
-
-
-def normalise(rgb: Tensor, preprocess: Preprocess) -> Tensor:
-    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W), channels last, (x / 255 - mean) / std."""
-    mean = torch.tensor(preprocess.mean, device=rgb.device)
-    std = torch.tensor(preprocess.std, device=rgb.device)
-    return ((rgb.float() / 255.0 - mean) / std).permute(0, 3, 1, 2)
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
-    """bf16 or fp16 forward passes; nothing for fp32."""
-    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
-    if precision not in kinds:
-        raise UsageError(f"precision '{precision}': unknown; use {', '.join(kinds)}")
-    kind = kinds[precision]
-    return torch.autocast(device.type, kind) if kind else contextlib.nullcontext()
-
-
-def load_matching(network: nn.Module, weights: dict[str, Tensor]) -> int:
-    """Start from weights whose names fit the network or its backbone; returns how many did.
-
-    Raises:
-        UsageError: none fits.
-    """
-    own = network.state_dict()
-    fits = {}
-    for name, tensor in weights.items():
-        for candidate in (name, f"backbone.{name}"):
-            if candidate in own and own[candidate].shape == tensor.shape:
-                fits[candidate] = tensor
-    if not fits:
-        raise UsageError("--init: no tensor of that file fits this network; check the recipe")
-    network.load_state_dict({**own, **fits})
-    return len(fits)
-
-
-@torch.no_grad()
-def validate(
-    network: nn.Module, dataset: Dataset, preprocess: Preprocess, device: torch.device
-) -> SemanticScores:
-    """Scores over the labelled frames, each at its own size."""
-    network.eval()
-    matrix = ConfusionMatrix(len(dataset.labels), ignore=IGNORE)
-    for frame in labelled_frames(dataset):
-        rgb, mask = dataset.load_image(frame), dataset.load_mask(frame)
-        clip = normalise(torch.from_numpy(rgb)[None].to(device), preprocess)
-        outputs, _ = network(clip.contiguous(memory_format=torch.channels_last))
-        full = F.interpolate(
-            outputs.logits.float(), size=mask.shape, mode="bilinear", align_corners=False
+def _check_parts(recipe: Recipe, processes: Processes) -> None:
+    each = recipe.accumulate * processes.count
+    if recipe.batch_size % each:
+        raise UsageError(
+            f"batch_size {recipe.batch_size}: can not be shared out evenly over "
+            f"{processes.count} processes and {recipe.accumulate} parts; use a multiple of {each}"
         )
-        matrix.update(mask, full.argmax(dim=1)[0].to(torch.uint8).cpu().numpy())
-    return matrix.compute()
+    if recipe.precision == "fp16" and processes.device.type != "cuda":
+        raise UsageError("precision fp16: trains on GPUs only; use bf16 or fp32")
+    if recipe.norm == "sync" and processes.device.type != "cuda":
+        raise UsageError("norm sync: PyTorch has it for GPUs only; use batch or frozen")

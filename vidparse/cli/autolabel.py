@@ -1,0 +1,192 @@
+"""`vidparse autolabel`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vidparse.cli import options as shared
+
+if TYPE_CHECKING:
+    from vidparse.training.autolabel import AutolabelResult
+
+
+def autolabel(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="INPUT", help="Videos, or folders or patterns of images."),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder of images, masks and labels.json: a data set of the kind `folder`.",
+        ),
+    ] = Path("pseudo"),
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Name, hf:owner/repo, or a .safetensors or .onnx file; several are averaged.",
+            rich_help_panel="Model",
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Label a split of this data set; kinds as for eval.",
+            rich_help_panel="What is labelled",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the data set.", rich_help_panel="What is labelled"),
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="train, val, test, or what the data has.", rich_help_panel="What is labelled"
+        ),
+    ] = "train",
+    unlabelled: Annotated[
+        bool,
+        typer.Option(
+            "--unlabelled",
+            help="Only frames of the data set that have no mask.",
+            rich_help_panel="What is labelled",
+        ),
+    ] = False,
+    every: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Every n-th frame of videos and folders.",
+            rich_help_panel="What is labelled",
+        ),
+    ] = 1,
+    max_frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the first frames.", rich_help_panel="What is labelled"),
+    ] = None,
+    scales: Annotated[
+        str,
+        typer.Option(
+            help="Sizes at which each model looks, times its own input size.",
+            rich_help_panel="Labels",
+        ),
+    ] = "0.5,0.75,1,1.25,1.5,1.75",
+    flip: Annotated[
+        bool, typer.Option(help="Look at the mirrored picture, too.", rich_help_panel="Labels")
+    ] = True,
+    window: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Slide a window of this side over the network's input, 2/3 of it at a time; "
+            "0: the whole input at once.",
+            rich_help_panel="Labels",
+        ),
+    ] = 0,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Least probability of a label; below it 255, ignore.",
+            rich_help_panel="Labels",
+        ),
+    ] = 0.5,
+    within: Annotated[
+        bool,
+        typer.Option(
+            "--within",
+            help="Labels must agree with the coarser ones that the data set has.",
+            rich_help_panel="Labels",
+        ),
+    ] = False,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Label set to bring models to that have different ones: camvid.",
+            rich_help_panel="Labels",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, without the labels made before.")
+    ] = False,
+    backend: shared.Backend = "auto",
+    device: shared.Device = "auto",
+    precision: shared.Precision = "auto",
+    threads: shared.Threads = 0,
+    task: shared.Task = "auto",
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Label frames with the mean answer of several models, to train on; goes on if interrupted."""
+    from vidparse.cli.screen import FrameBar, print_json
+    from vidparse.cli.signals import stop_on_signals
+    from vidparse.training.autolabel import (
+        AutolabelRequest,
+        Variants,
+        autolabel_record,
+        make_labels,
+    )
+
+    request = AutolabelRequest(
+        out=out,
+        models=tuple(model or ()),
+        labels=labels,
+        variants=Variants(_parse_scales(scales), flip, window),
+        backend=backend,
+        device=device,
+        precision=precision,
+        threads=threads,
+        task=task,
+        dataset=dataset,
+        data=data,
+        split=split,
+        unlabelled=unlabelled,
+        inputs=tuple(inputs or ()),
+        every=every,
+        max_frames=max_frames,
+        threshold=threshold,
+        within=within,
+        overwrite=overwrite,
+    )
+    with stop_on_signals() as stop, FrameBar(f"autolabel {out.name}", quiet=quiet) as bar:
+        result = make_labels(request, on_frame=bar.update, stop=stop)
+    if json:
+        print_json(autolabel_record(result))
+    elif not quiet:
+        _print(result)
+
+
+def _parse_scales(text: str) -> tuple[float, ...]:
+    """Positive numbers: `0.5,1,1.5`."""
+    from vidparse.cli.parsing import comma_list
+    from vidparse.errors import UsageError
+
+    try:
+        numbers = [float(item) for item in comma_list(text, "--scales") or ()]
+    except ValueError:
+        raise UsageError(f"--scales '{text}': not numbers; write 0.5,1,1.5") from None
+    return tuple(dict.fromkeys(numbers))
+
+
+def _print(result: AutolabelResult) -> None:
+    from vidparse.cli.failure import one_line
+
+    counts = result.counts
+    before = f" ({result.skipped} done before)" if result.skipped else ""
+    frames = result.made + result.skipped
+    lines = [
+        *(f"note: {note}" for note in result.notes),
+        f"{frames} frame{'s' if frames != 1 else ''}{before}, "
+        f"{counts.kept_share:.1%} of the pixels labelled -> {result.out}",
+    ]
+    for line in lines:
+        typer.echo(one_line(line), err=True)

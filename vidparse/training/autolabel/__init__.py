@@ -1,0 +1,19 @@
+"""Labels for frames that have none, or coarse ones, from the mean answer of several models."""
+
+from vidparse.training.autolabel.ensemble import SCALES, Ensemble, Variants
+from vidparse.training.autolabel.request import (
+    AutolabelRequest,
+    AutolabelResult,
+    autolabel_record,
+    make_labels,
+)
+
+__all__ = [
+    "SCALES",
+    "AutolabelRequest",
+    "AutolabelResult",
+    "Ensemble",
+    "Variants",
+    "autolabel_record",
+    "make_labels",
+]

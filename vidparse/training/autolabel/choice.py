@@ -1,0 +1,47 @@
+"""From probabilities to a label, or none where they are not sure or contradict what is known."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vidparse.data import IGNORE
+from vidparse.labels import Labels, unions
+
+
+class Within:
+    """Coarse labels that the fine ones have to agree with.
+
+    Raises:
+        UsageError: `coarse` is not known as unions of `fine`.
+    """
+
+    def __init__(self, coarse: Labels, fine: Labels) -> None:
+        table = unions(coarse.name, fine.name)
+        self._allowed = np.zeros(
+            (256, len(fine)), np.float32
+        )  # none where the coarse label is void
+        for class_id, name in enumerate(coarse.classes):
+            self._allowed[class_id, list(fine.select(table[name]))] = 1
+
+    def constrained(self, probabilities: np.ndarray, coarse: np.ndarray) -> np.ndarray:
+        """Probabilities (K, n, W) with those outside the unions zero and the rest summing to one.
+
+        Args:
+            coarse: uint8 (n, W). Where it is IGNORE the result is NaN.
+        """
+        found = probabilities * np.moveaxis(self._allowed[coarse], -1, 0)  # (K, n, W)
+        with np.errstate(invalid="ignore"):
+            found /= found.sum(axis=0)
+        return found
+
+
+def choose(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """The likeliest class of each pixel, uint8 (n, W); IGNORE below the threshold and at NaN.
+
+    Args:
+        probabilities: float32 (K, n, W).
+    """
+    ids = probabilities.argmax(axis=0).astype(np.uint8)
+    with np.errstate(invalid="ignore"):
+        ids[~(probabilities.max(axis=0) >= threshold)] = IGNORE
+    return ids

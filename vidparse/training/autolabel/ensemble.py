@@ -1,0 +1,172 @@
+"""Several models over several sizes and mirrorings of a picture, one mean answer.
+
+The test-time augmentation of ETC (Liu et al., ECCV 2020) and of the winners of VSPW 2021: softmax
+probabilities are averaged over scales, flips, overlapping windows and models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from vidparse.errors import UsageError
+from vidparse.image import Image
+from vidparse.inference import Runner
+from vidparse.inference.preprocess import LARGEST, SMALLEST, input_size, to_clip
+from vidparse.labels import Labels, load_labels, regrouped
+from vidparse.training.autolabel.patches import Patch, mean_probabilities, spans, windows
+
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+
+
+@dataclass(frozen=True, slots=True)
+class Variants:
+    """In which forms each network sees a picture.
+
+    scales: of the network's own input size. flip: mirrored, too. window: side of the windows that
+    slide over the input, pixels; 0: none. Where the input is smaller, so is the window.
+    """
+
+    scales: tuple[float, ...] = SCALES
+    flip: bool = True
+    window: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises: UsageError: nothing to see, or sizes that can not be."""
+        if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
+            raise UsageError("scales: must be above 0 and at most 8; give 0.5,1,1.5")
+        if self.window and not SMALLEST <= self.window <= LARGEST:
+            raise UsageError(
+                f"window {self.window}: must lie in {SMALLEST}..{LARGEST} pixels; 0 turns it off"
+            )
+
+
+class Ensemble:
+    """Models that are asked together.
+
+    Every picture is taken by itself: networks that remember begin anew with each.
+
+    Args:
+        runners: by the names that people gave them.
+        labels: the label set of the answer; without it all models must have the same classes.
+
+    Raises:
+        UsageError: label sets that differ and are not known to fit, or a panoptic model.
+    """
+
+    def __init__(
+        self,
+        runners: Sequence[tuple[str, Runner]],
+        variants: Variants,
+        *,
+        labels: str | None = None,
+    ) -> None:
+        for name, runner in runners:
+            if runner.description.task != "semantic":
+                raise UsageError(
+                    f"{name}: is panoptic, and probabilities of pixels are needed; "
+                    "use --task semantic or another model"
+                )
+        self.labels = _common_labels(runners) if labels is None else load_labels(labels)
+        self._runners = [
+            (runner, _class_ids(runner.description.labels, self.labels)) for _, runner in runners
+        ]
+        self._variants = variants
+
+    def probabilities(
+        self, image: Image, sample_aspect_ratio: Fraction = Fraction(1)
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Rows of the picture and their mean probabilities, float32 (K, n, W), top to bottom."""
+        patches: list[Patch] = []
+        for runner, class_ids in self._runners:
+            facts = runner.description.preprocess
+            full_hw = input_size(image.size_hw, facts, sample_aspect_ratio=sample_aspect_ratio)
+            for scale in self._variants.scales:
+                clip = to_clip(image, _scaled(full_hw, scale, facts.divisor), facts)
+                patches += self._patches(runner, class_ids, clip, image.size_hw)
+        looks = len(self._runners) * len(self._variants.scales) * (2 if self._variants.flip else 1)
+        return mean_probabilities(patches, image.size_hw, classes=len(self.labels), looks=looks)
+
+    def _patches(
+        self,
+        runner: Runner,
+        class_ids: tuple[int, ...] | None,
+        clip: np.ndarray,
+        size_hw: tuple[int, int],
+    ) -> list[Patch]:
+        """What a network says of one size of the picture, float32 (1, 3, h, w), and its mirror."""
+        length = _multiple(self._variants.window, runner.description.preprocess.divisor)
+        rows, columns = (windows(side, length) for side in clip.shape[2:])
+        said = [
+            (i, j, _scores(runner, clip[..., top:bottom, left:right], mirrored=mirrored))
+            for mirrored in ((False, True) if self._variants.flip else (False,))
+            for i, (top, bottom) in enumerate(rows)
+            for j, (left, right) in enumerate(columns)
+        ]
+        height, width = said[0][2].shape[1:]  # windows are of one size
+        down = spans(size_hw[0], clip.shape[2], rows, height)
+        across = spans(size_hw[1], clip.shape[3], columns, width)
+        return [Patch(scores, down[i], across[j], class_ids) for i, j, scores in said]
+
+
+def _scores(runner: Runner, clip: np.ndarray, *, mirrored: bool) -> np.ndarray:
+    """float32 (K, h, w) of a clip (1, 3, H, W), the right way round however it was seen."""
+    runner.reset()
+    scores = runner.run(np.ascontiguousarray(clip[..., ::-1] if mirrored else clip))
+    assert isinstance(scores, np.ndarray)  # the task is semantic
+    return scores[..., ::-1] if mirrored else scores
+
+
+def _scaled(size_hw: tuple[int, int], scale: float, divisor: int) -> tuple[int, int]:
+    height, width = (
+        min(max(_multiple(round(side * scale), divisor), SMALLEST), LARGEST) for side in size_hw
+    )
+    return height, width
+
+
+def _multiple(side: int, divisor: int) -> int:
+    """Rounded up."""
+    return -(-side // divisor) * divisor
+
+
+def _common_labels(runners: Sequence[tuple[str, Runner]]) -> Labels:
+    """The classes that all models have.
+
+    Raises:
+        UsageError: one has others.
+    """
+    (first_name, first), *others = runners
+    labels = first.description.labels
+    for name, runner in others:
+        theirs = runner.description.labels
+        if theirs.classes != labels.classes:
+            only = [one for one in theirs.classes if one not in labels.classes]
+            what = f"'{only[0]}' is not among them" if only else "they are fewer, or in other order"
+            raise UsageError(
+                f"{name}: has other classes than {first_name} ({what}); "
+                "choose one label set with --labels, or other models"
+            )
+    return labels
+
+
+def _class_ids(labels: Labels, target: Labels) -> tuple[int, ...] | None:
+    """The class of `target` that each class is part of; None where the classes are the same.
+
+    Raises:
+        UsageError: it is not known.
+    """
+    if labels.classes == target.classes:
+        return None
+    if set(labels.classes) == set(target.classes):
+        return tuple(target.classes.index(name) for name in labels.classes)
+    table = regrouped(labels.name, target.name)
+    missing = [name for name in labels.classes if name not in table]
+    if missing:
+        raise UsageError(
+            f"labels '{labels.name}': class '{missing[0]}' is not part of any of '{target.name}'; "
+            "use a model with the classes of that label set"
+        )
+    return tuple(target.classes.index(table[name]) for name in labels.classes)

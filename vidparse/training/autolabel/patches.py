@@ -1,0 +1,151 @@
+"""Scores of many runs of networks over one picture, averaged as probabilities at its size.
+
+Scores stay as small as networks give them. They are brought to full size and made probabilities a
+band of rows at a time, so that memory beyond them does not grow with the size of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_BAND_VALUES = 1 << 17  # probabilities computed at a time
+_LEAST_SCORE = np.float32(-1e30)  # stands for -inf, which can not be interpolated
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The pixels that one axis of a patch covers, and the scores that each is interpolated from.
+
+    first: pixel of the picture. before, after: positions of scores (N,), a pixel each.
+    weight: share of `after`, float32 (N,). share: how much the patch counts at each, float32 (N,).
+    """
+
+    first: int
+    before: np.ndarray
+    after: np.ndarray
+    weight: np.ndarray
+    share: np.ndarray
+
+    @property
+    def stop(self) -> int:
+        return self.first + len(self.before)
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What a network said of a part of the picture.
+
+    scores: float32 (K, h, w), logits.
+    class_ids: class of the answer that each of the K belongs to; None where they are the same.
+    """
+
+    scores: np.ndarray
+    rows: Span
+    columns: Span
+    class_ids: tuple[int, ...] | None = None
+
+
+def windows(side: int, length: int) -> list[tuple[int, int]]:
+    """Windows [start, stop) that cover a side, each 2/3 of a window after the one before it.
+
+    The last one ends with the side. 0: one window, the whole side.
+    """
+    if length == 0 or length >= side:
+        return [(0, side)]
+    stride = -(-2 * length // 3)
+    starts = [*range(0, side - length, stride), side - length]
+    return [(start, start + length) for start in starts]
+
+
+def spans(size: int, side: int, places: Sequence[tuple[int, int]], count: int) -> list[Span]:
+    """How windows over a network's input lie on the picture, along one axis.
+
+    Args:
+        size: of the picture, pixels.
+        side: of the input, pixels.
+        places: the windows [start, stop) of the input; together they cover it.
+        count: how many scores each gave.
+    """
+    centre = (np.arange(size) + 0.5) * (side / size)  # of each pixel, in pixels of the input
+    inside = [(centre >= start) & (centre < stop) for start, stop in places]
+    times = np.sum(inside, axis=0)
+    found = []
+    for (start, stop), here in zip(places, inside, strict=True):
+        position = (centre[here] - start) * (count / (stop - start)) - 0.5
+        position = np.clip(position, 0, count - 1)
+        before = position.astype(np.intp)
+        found.append(
+            Span(
+                first=int(here.argmax()),
+                before=before,
+                after=np.minimum(before + 1, count - 1),
+                weight=(position - before).astype(np.float32),
+                share=(1 / times[here]).astype(np.float32),
+            )
+        )
+    return found
+
+
+def mean_probabilities(
+    patches: Sequence[Patch], size_hw: tuple[int, int], *, classes: int, looks: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of the picture and their probabilities, float32 (K, n, W), from top to bottom.
+
+    Where a score is NaN or +inf, probabilities are NaN.
+
+    Args:
+        classes: K.
+        looks: how many times the patches cover the picture: their shares at a pixel sum to it.
+    """
+    height, width = size_hw
+    deepest = max(classes, *(len(patch.scores) for patch in patches))
+    step = max(1, _BAND_VALUES // (deepest * width))
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        total = np.zeros((classes, rows.stop - top, width), np.float32)
+        for patch in patches:
+            _add(patch, rows, total)
+        total /= looks
+        yield rows, total
+
+
+def _add(patch: Patch, rows: slice, total: np.ndarray) -> None:
+    """Add the probabilities of a patch to these rows, float32 (K, n, W)."""
+    top, bottom = max(rows.start, patch.rows.first), min(rows.stop, patch.rows.stop)
+    if top >= bottom:
+        return
+    here = slice(top - patch.rows.first, bottom - patch.rows.first)
+    probabilities = _softmax(_interpolated(patch, here))  # (K', n, N)
+    probabilities *= patch.rows.share[here, None] * patch.columns.share
+    part = total[:, top - rows.start : bottom - rows.start]
+    part = part[..., patch.columns.first : patch.columns.stop]  # (K, n, N)
+    if patch.class_ids is None:
+        part += probabilities
+        return
+    for class_id, plane in zip(patch.class_ids, probabilities, strict=True):
+        part[class_id] += plane
+
+
+def _interpolated(patch: Patch, here: slice) -> np.ndarray:
+    """Scores of some rows of a patch at the picture's size, float32 (K, n, N)."""
+    rows, columns = patch.rows, patch.columns
+    before, after, weight = rows.before[here], rows.after[here], rows.weight[here]
+    low, high = int(before[0]), int(after[-1]) + 1
+    few = np.maximum(patch.scores[:, low:high], _LEAST_SCORE)  # (K, h', w)
+    wide = few.take(columns.before, axis=-1)  # (K, h', N)
+    wide += (few.take(columns.after, axis=-1) - wide) * columns.weight
+    full = wide[:, before - low]  # (K, n, N)
+    full += (wide[:, after - low] - full) * weight[:, None]
+    return full
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    """Probabilities over the first axis, in place."""
+    with np.errstate(invalid="ignore"):  # inf - inf
+        scores -= scores.max(axis=0)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=0)
+    return scores

@@ -1,0 +1,180 @@
+"""The pictures that are to be labelled: frames of a data set, of videos, or files in folders."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from vidparse.data import Dataset, FrameRecord
+from vidparse.data.dataset import read_rgb
+from vidparse.errors import InputError, TruncatedError, UsageError
+from vidparse.video import expand_inputs, open_video
+from vidparse.video.inputs import has_pattern, images_of, is_image
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture: what it will be called, and how it is read."""
+
+    video: str
+    stem: str
+    load: Callable[[], np.ndarray]  # RGB uint8 (H, W, 3)
+    file: Path | None = None  # where it lies, if it is a file
+    load_mask: Callable[[], np.ndarray] | None = None  # training ids uint8 (H, W), if it has a mask
+    sample_aspect_ratio: Fraction = Fraction(1)
+
+    def __str__(self) -> str:
+        return str(self.file) if self.file else f"{self.video} {self.stem}"
+
+
+class Pictures(Protocol):
+    """Pictures in order; one pass."""
+
+    expected: int  # how many there are; of a video so far a guess, until it ends
+    truncated: TruncatedError | None  # the first input that ended early; the others were read
+    notes: list[str]  # one-line warnings for the user; complete after iterating
+
+    def __iter__(self) -> Iterator[Picture]: ...
+
+
+class DatasetPictures:
+    """Frames of a split.
+
+    Args:
+        unlabelled: only those that have no mask.
+
+    Raises:
+        InputError: there are none.
+    """
+
+    truncated: TruncatedError | None = None
+
+    def __init__(self, dataset: Dataset, *, unlabelled: bool = False) -> None:
+        self._dataset = dataset
+        self._frames = [
+            (_file_name(video.name), frame)
+            for video in dataset.videos
+            for frame in video.frames
+            if not (unlabelled and frame.labelled)
+        ]
+        self.expected = len(self._frames)
+        self.notes: list[str] = []
+        _refuse_doubles((video, _file_name(frame.stem)) for video, frame in self._frames)
+        if not self._frames:
+            what = "no frame without a mask" if unlabelled else "no frame"
+            raise InputError(f"{dataset.name} {dataset.split}: has {what}; choose another --split")
+
+    @property
+    def labelled(self) -> int:
+        """Frames that have a mask."""
+        return sum(frame.labelled for _, frame in self._frames)
+
+    def __iter__(self) -> Iterator[Picture]:
+        for video, frame in self._frames:
+            yield self._picture(video, frame)
+
+    def _picture(self, video: str, frame: FrameRecord) -> Picture:
+        return Picture(
+            video,
+            _file_name(frame.stem),
+            partial(self._dataset.load_image, frame),
+            frame.image,
+            partial(self._dataset.load_mask, frame) if frame.labelled else None,
+        )
+
+
+class InputPictures:
+    """Every n-th frame of what people name: videos, and folders, patterns or files of pictures.
+
+    Raises:
+        UsageError: two inputs of one name. InputError: one that names nothing.
+    """
+
+    def __init__(self, inputs: list[str], *, every: int = 1) -> None:
+        self.expected = 0
+        self.truncated: TruncatedError | None = None
+        self.notes: list[str] = []
+        self._every = every
+        self._inputs: dict[str, str] = {}  # by name
+        for text in expand_inputs(inputs):
+            name = _input_name(text)
+            if name in self._inputs:
+                raise UsageError(
+                    f"{text}: is called {name}, as is {self._inputs[name]}; rename one, "
+                    "or label them into folders of their own"
+                )
+            self._inputs[name] = text
+
+    def __iter__(self) -> Iterator[Picture]:
+        for name, text in self._inputs.items():
+            files = _image_files(text)
+            yield from self._files(name, files) if files else self._frames(name, text)
+
+    def _files(self, name: str, files: list[Path]) -> Iterator[Picture]:
+        paths = files[:: self._every]
+        self.expected += len(paths)
+        _refuse_doubles((name, path.stem) for path in paths)
+        for path in paths:
+            yield Picture(name, path.stem, partial(read_rgb, path), path)
+
+    def _frames(self, name: str, text: str) -> Iterator[Picture]:
+        before, done = self.expected, 0
+        with closing(open_video(text, stride=self._every, copy_streams=False)) as source:
+            self.expected += -(-(source.info.frames or 0) // self._every)
+            shape = source.info.sample_aspect_ratio
+            try:
+                for frame in source:
+                    done += 1
+                    yield Picture(
+                        name, f"{frame.index:06d}", frame.image.rgb, sample_aspect_ratio=shape
+                    )
+            except TruncatedError as error:
+                self.truncated = self.truncated or error
+            self.notes += [f"{name}: {note}" for note in source.notes]
+        self.expected = before + done
+
+
+def _refuse_doubles(names: Iterable[tuple[str, str]]) -> None:
+    """Raises: InputError: two pictures would have one mask."""
+    for (video, stem), times in Counter(names).items():
+        if times > 1:
+            raise InputError(
+                f"{video}: {times} pictures are called '{stem}', and a mask goes by that name; "
+                "rename them"
+            )
+
+
+def _image_files(text: str) -> list[Path]:
+    """The files of an input that is pictures; nothing of a video."""
+    if "://" in text:
+        return []
+    path = Path(text)
+    if has_pattern(text) or path.is_dir():
+        return images_of(text)
+    return [path] if is_image(path) and path.is_file() else []
+
+
+def _input_name(text: str) -> str:
+    """What the frames of an input are put under: the name of its file or folder."""
+    if "://" in text:
+        return _file_name(text)
+    path = Path(text)
+    if has_pattern(text):
+        path = path.parent
+    if path.is_dir():
+        return path.resolve().name or "images"
+    return "stdin" if text == "-" else path.stem
+
+
+def _file_name(name: str) -> str:
+    """A name that is one folder's or file's: sample://street?frames=2 -> sample_street_frames_2."""
+    return re.sub(r"[/\\:?*\"<>|&=]+", "_", name)

@@ -1,0 +1,233 @@
+"""Automatic labels as one asks for them, in names and paths; what `vidparse autolabel` calls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidparse.data import Dataset, open_dataset
+from vidparse.errors import InputError, Interrupted, UsageError
+from vidparse.hub import DEFAULT_MODEL
+from vidparse.image import Rgb
+from vidparse.inference import Runner, load_model
+from vidparse.training.autolabel.choice import Within, choose
+from vidparse.training.autolabel.ensemble import Ensemble, Variants
+from vidparse.training.autolabel.pictures import (
+    DatasetPictures,
+    InputPictures,
+    Picture,
+    Pictures,
+)
+from vidparse.training.autolabel.target import Counts, LabelFolder
+
+
+@dataclass(frozen=True, slots=True)
+class AutolabelRequest:
+    """Everything `vidparse autolabel` can be told."""
+
+    out: Path
+
+    # by whom; none: the default model
+    models: tuple[str, ...] = ()
+    labels: str | None = None  # label set of the answer, where models differ
+    variants: Variants = field(default_factory=Variants)
+    backend: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int = 0
+    task: str = "auto"
+
+    # what: either a split, or videos and folders of pictures
+    dataset: str | None = None
+    data: Path | None = None
+    split: str = "train"
+    unlabelled: bool = False  # only frames without a mask
+    inputs: tuple[str, ...] = ()
+    every: int = 1
+    max_frames: int | None = None
+
+    # which labels are kept
+    threshold: float = 0.5
+    within: bool = False  # agree with the data set's coarser labels
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AutolabelResult:
+    """What was done, and what the folder holds now."""
+
+    out: Path
+    classes: tuple[str, ...]
+    made: int  # frames labelled now
+    skipped: int  # that were done before
+    counts: Counts
+    notes: tuple[str, ...]
+
+
+def make_labels(
+    request: AutolabelRequest,
+    *,
+    on_frame: Callable[[int, int], None] = lambda done, total: None,
+    stop: threading.Event | None = None,
+) -> AutolabelResult:
+    """Label frames with the mean answer of several models; the folder is a `folder` data set.
+
+    One frame is held at a time. The same request goes on where it was interrupted.
+
+    Args:
+        on_frame: told how many frames are done, of how many (a guess while videos are read).
+        stop: set it to end after the frame under way.
+
+    Raises:
+        UsageError, InputError, ModelError, DeviceError, OutputError: see each one's message.
+        TruncatedError: an input ended early; all frames before that, and other inputs, are done.
+        Interrupted: `stop` was set.
+    """
+    stop = stop or threading.Event()
+    pictures, dataset = _pictures(request)
+    runners = [(name, _runner(request, name)) for name in request.models or (DEFAULT_MODEL,)]
+    ensemble = Ensemble(runners, request.variants, labels=request.labels)
+    within = Within(dataset.labels, ensemble.labels) if dataset and request.within else None
+    settings = _settings(request, runners, ensemble, dataset)
+    folder = LabelFolder(request.out, ensemble.labels, settings, overwrite=request.overwrite)
+    made = done = 0
+    complete = False
+    try:
+        for picture in islice(pictures, request.max_frames):
+            if stop.is_set():
+                raise Interrupted(
+                    f"autolabel: stopped after {done} frames; the same command goes on from there"
+                )
+            if not folder.has(picture):
+                rgb = picture.load()
+                ids = _labelled(picture, rgb, ensemble, request.threshold, within)
+                folder.write(picture, rgb, ids)
+                made += 1
+            done += 1
+            total = max(done, min(pictures.expected, request.max_frames or pictures.expected))
+            on_frame(done, total)
+        complete = pictures.truncated is None and done != request.max_frames
+    finally:
+        counts = folder.write_record(complete=complete)
+    if pictures.truncated is not None:
+        raise pictures.truncated
+    return AutolabelResult(
+        out=request.out,
+        classes=ensemble.labels.classes,
+        made=made,
+        skipped=done - made,
+        counts=counts,
+        notes=tuple(pictures.notes),
+    )
+
+
+def autolabel_record(result: AutolabelResult) -> dict[str, Any]:
+    """Plain JSON values."""
+    counts = result.counts
+    return {
+        "out": str(result.out),
+        "made": result.made,
+        "skipped": result.skipped,
+        "frames": counts.frames,
+        "pixels": counts.pixels,
+        "kept_share": counts.kept_share,
+        "class_shares_of_kept": dict(zip(result.classes, counts.class_shares, strict=True)),
+        "notes": list(result.notes),
+    }
+
+
+def _pictures(request: AutolabelRequest) -> tuple[Pictures, Dataset | None]:
+    if (request.dataset is None) == (not request.inputs):
+        raise UsageError("inputs: name either a data set with --dataset, or videos and folders")
+    if request.within and request.unlabelled:
+        raise UsageError("--within: needs the labels that --unlabelled leaves out; drop one")
+    if request.dataset is None:
+        if request.within or request.unlabelled or request.data is not None:
+            raise UsageError(
+                "--data, --within, --unlabelled: belong to a data set; name it with --dataset"
+            )
+        return InputPictures(list(request.inputs), every=request.every), None
+    if request.every != 1:
+        raise UsageError("--every: is for videos and folders; a data set is labelled whole")
+    dataset = open_dataset(request.dataset, request.data, request.split)
+    found = DatasetPictures(dataset, unlabelled=request.unlabelled)
+    if request.within and not found.labelled:
+        raise UsageError(
+            f"--within: no frame of {dataset.name} {dataset.split} has labels; "
+            "drop it or choose another --split"
+        )
+    return found, dataset
+
+
+def _runner(request: AutolabelRequest, name: str) -> Runner:
+    return load_model(
+        name,
+        backend=request.backend,
+        device=request.device,
+        precision=request.precision,
+        threads=request.threads,
+        task=request.task,
+    )
+
+
+def _settings(
+    request: AutolabelRequest,
+    runners: list[tuple[str, Runner]],
+    ensemble: Ensemble,
+    dataset: Dataset | None,
+) -> dict[str, Any]:
+    """All that decides what a mask says, as plain JSON values."""
+    source: dict[str, Any] = {"inputs": list(request.inputs), "every": request.every}
+    if dataset is not None:
+        root = str(request.data.resolve()) if request.data else None
+        source = {
+            "dataset": request.dataset,
+            "data": root,
+            "split": request.split,
+            "unlabelled": request.unlabelled,
+        }
+    return {
+        "source": source,
+        "models": [
+            {
+                "name": name,
+                "sha256": runner.description.sha256,
+                "backend": runner.backend,
+                "precision": runner.precision,
+            }
+            for name, runner in runners
+        ],
+        **asdict(request.variants),
+        "threshold": request.threshold,
+        "labels": ensemble.labels.name,
+        "classes": list(ensemble.labels.classes),
+        "within": dataset.labels.name if dataset and request.within else None,
+    }
+
+
+def _labelled(
+    picture: Picture,
+    rgb: np.ndarray,
+    ensemble: Ensemble,
+    threshold: float,
+    within: Within | None,
+) -> np.ndarray:
+    """Class ids uint8 (H, W) of a picture, IGNORE where nothing is sure."""
+    coarse = picture.load_mask() if within and picture.load_mask else None
+    if coarse is not None and coarse.shape != rgb.shape[:2]:
+        raise InputError(
+            f"{picture}: its mask is {coarse.shape[1]}x{coarse.shape[0]}, the image "
+            f"{rgb.shape[1]}x{rgb.shape[0]}; make them the same size"
+        )
+    ids = np.empty(rgb.shape[:2], np.uint8)
+    for rows, probabilities in ensemble.probabilities(Rgb(rgb), picture.sample_aspect_ratio):
+        if within is not None and coarse is not None:
+            probabilities = within.constrained(probabilities, coarse[rows])
+        ids[rows] = choose(probabilities, threshold)
+    return ids

@@ -1,0 +1,234 @@
+"""Training clips: which frames stand beside a target, and how all of them are seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from vidparse.data import IGNORE, FrameRecord
+from vidparse.data.augment import (
+    Augmentation,
+    View,
+    draw_colour,
+    draw_motion,
+    draw_view,
+    sensor_noise,
+)
+from vidparse.errors import InputError, UsageError
+from vidparse.flow import DisFlow
+from vidparse.training.recipe import Recipe
+from vidparse.training.sources import Source
+
+
+class Sample(NamedTuple):
+    """One training clip as it comes out of a worker.
+
+    frames: uint8 (T, h, w, 3). labels: uint8 (T, h, w), IGNORE where nothing is known.
+    flow: float32 (2, h, w) from the target to the next frame, for the temporal loss.
+    strong: uint8 (T, h, w, 3), the same views in far other colours, for the mean teacher's student.
+    """
+
+    frames: np.ndarray
+    labels: np.ndarray
+    flow: np.ndarray | None
+    strong: np.ndarray | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClipPlan:
+    """What the clips of a run are made of."""
+
+    length: int  # frames
+    target: int  # which of them the loss looks at
+    augmentation: Augmentation
+    kind: str  # which offsets are drawn: "frame", "dilated", "long", "triplet" or "pair"
+    dilations: tuple[int, ...] = ()
+    gap: int = 1
+    reverse: float = 0.0
+    simulated: bool = False
+    with_flow: bool = False
+    with_strong: bool = False
+
+    def offsets(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """Frames relative to the target, in the order the network takes them."""
+        if self.kind == "frame":
+            return (0,)
+        if self.kind == "triplet":  # any frame before, and the very next
+            return (-int(rng.integers(1, self.gap + 1)), 0, 1)
+        if self.kind == "pair":
+            distance = int(rng.integers(1, self.gap + 1))
+            return (0, -distance if rng.random() < 0.5 else distance)
+        back = list(self.dilations)
+        if self.kind == "long":  # a reference frame from anywhere up to its distance
+            back[0] = int(rng.integers(1, back[0] + 1))
+        sign = 1 if rng.random() < self.reverse else -1
+        return (*(sign * distance for distance in back), 0)
+
+
+def clip_plan(recipe: Recipe, network: Any) -> ClipPlan:
+    """The plan that an objective and a network ask for.
+
+    Raises:
+        UsageError: the objective is for networks without a memory.
+    """
+    augmentation = Augmentation(
+        recipe.crop_hw,
+        recipe.scale_range,
+        recipe.scales,
+        recipe.flip,
+        recipe.rotation,
+        recipe.colour,
+        recipe.colour,
+        recipe.colour,
+        recipe.blur,
+    )
+    takes_clips = hasattr(network, "forward_clip")
+    simulated = recipe.neighbours == "simulated"
+    if recipe.objective in ("etc", "stcl"):
+        if takes_clips:
+            raise UsageError(
+                f"objective {recipe.objective}: is for per-frame networks, {recipe.arch} has a "
+                "memory; use objective supervised"
+            )
+        triplet = recipe.objective == "etc"
+        return ClipPlan(
+            3 if triplet else 2,
+            1 if triplet else 0,
+            augmentation,
+            "triplet" if triplet else "pair",
+            gap=recipe.gap,
+            simulated=simulated,
+            with_flow=triplet and recipe.temporal_weight > 0,
+        )
+    strong = recipe.objective == "mean-teacher"
+    if not takes_clips:
+        return ClipPlan(1, 0, augmentation, "frame", with_strong=strong)
+    kind, back = _frames_back(network)
+    return ClipPlan(
+        len(back) + 1,
+        len(back),
+        augmentation,
+        kind,
+        dilations=back,
+        reverse=recipe.reverse,
+        simulated=simulated,
+        with_strong=strong,
+    )
+
+
+def _frames_back(network: Any) -> tuple[str, tuple[int, ...]]:
+    """How many frames back each companion of the target lies, farthest first."""
+    config = network.config
+    if hasattr(config, "dilations"):  # tcb
+        return "dilated", tuple(sorted(config.dilations, reverse=True))
+    if hasattr(config, "short_term_frames"):  # ssltm
+        near = tuple(range(config.short_term_frames, 0, -1))
+        if config.context == "query":
+            return "dilated", near
+        return "long", (config.reference_distance, *near)
+    return "dilated", (1,)  # netwarp
+
+
+def load_clip(
+    source: Source,
+    frame: FrameRecord,
+    plan: ClipPlan,
+    rng: np.random.Generator,
+    *,
+    labelled: bool,
+) -> Sample:
+    """One clip around a frame, every frame of it in the same view.
+
+    Frames before the start or after the end of a video are its first or last.
+
+    Args:
+        labelled: whether the target's labels may be looked at.
+
+    Raises:
+        InputError: a file can not be used; it is named.
+    """
+    offsets = plan.offsets(rng)
+    if plan.length == 1 or plan.simulated:
+        clip = _from_still(source, frame, plan, offsets, rng, labelled=labelled)
+    else:
+        clip = _from_video(source, frame, plan, offsets, rng, labelled=labelled)
+    if not plan.with_strong:
+        return clip
+    wild = Augmentation(plan.augmentation.crop_hw, brightness=0.6, contrast=0.6, saturation=1.0)
+    colour = draw_colour(wild, rng)
+    sigma = float(rng.uniform(0.1, 2.0)) if rng.random() < 0.5 else 0.0
+    return clip._replace(strong=np.stack([_strong(one, colour, sigma) for one in clip.frames]))
+
+
+def _from_still(
+    source: Source,
+    frame: FrameRecord,
+    plan: ClipPlan,
+    offsets: tuple[int, ...],
+    rng: np.random.Generator,
+    *,
+    labelled: bool,
+) -> Sample:
+    """A made-up camera motion over one frame; its labels and its flow are exact."""
+    rgb, ids = _load(source, frame, labelled=labelled)
+    view = draw_view(rgb.shape[:2], plan.augmentation, rng)
+    if plan.length == 1:
+        return Sample(view.image(rgb)[None], view.mask(ids)[None], None, None, str(frame))
+    motion = draw_motion(view.size_hw, max(map(abs, offsets)), rng)
+    views = [view.moved(motion.after(offset, view.size_hw)) for offset in offsets]
+    frames = [sensor_noise(one.image(rgb), rng) for one in views]
+    flow = views[plan.target].flow_to(views[plan.target + 1]) if plan.with_flow else None
+    labels = np.stack([one.mask(ids) for one in views])
+    return Sample(np.stack(frames), labels, flow, None, str(frame))
+
+
+def _from_video(
+    source: Source,
+    frame: FrameRecord,
+    plan: ClipPlan,
+    offsets: tuple[int, ...],
+    rng: np.random.Generator,
+    *,
+    labelled: bool,
+) -> Sample:
+    """Real neighbours; those whose labels are hidden or missing have none."""
+    frames = source.video_of(frame).frames
+    may_see = {id(one) for one in source.labelled}
+    pictures, labels = [], []
+    view: View | None = None
+    for offset in sorted(set(offsets), key=abs):  # the target first: it decides the view
+        other = frames[min(max(frame.index + offset, 0), len(frames) - 1)]
+        seen = labelled if offset == 0 else id(other) in may_see
+        rgb, ids = _load(source, other, labelled=seen)
+        view = view or draw_view(rgb.shape[:2], plan.augmentation, rng)
+        pictures.append((offset, view.image(rgb)))
+        labels.append((offset, view.mask(ids)))
+    by_offset, ids_by_offset = dict(pictures), dict(labels)
+    clip = np.stack([by_offset[offset] for offset in offsets])
+    flow = None
+    if plan.with_flow:
+        flow = DisFlow("fast").between(clip[plan.target], clip[plan.target + 1])
+    ids = np.stack([ids_by_offset[offset] for offset in offsets])
+    return Sample(clip, ids, flow, None, str(frame))
+
+
+def _load(source: Source, frame: FrameRecord, *, labelled: bool) -> tuple[np.ndarray, np.ndarray]:
+    rgb = source.dataset.load_image(frame)
+    if not labelled:
+        return rgb, np.full(rgb.shape[:2], IGNORE, np.uint8)
+    ids = source.load_labels(frame)
+    if rgb.shape[:2] != ids.shape:
+        raise InputError(
+            f"{frame}: its mask is {ids.shape[1]}x{ids.shape[0]}, the image "
+            f"{rgb.shape[1]}x{rgb.shape[0]}; make them the same size"
+        )
+    return rgb, ids
+
+
+def _strong(rgb: np.ndarray, colour: np.ndarray, sigma: float) -> np.ndarray:
+    other = cv2.transform(rgb, colour)
+    return cv2.GaussianBlur(other, (0, 0), sigma) if sigma else other

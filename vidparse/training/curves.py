@@ -1,0 +1,368 @@
+"""Training runs as one HTML page: curves over each other, scores, classes, and how recipes differ.
+
+No network, no file beside it, readable without scripts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from vidparse import __version__
+from vidparse.errors import OutputError, UsageError
+from vidparse.evaluation.metrics.glossary import definition, title
+from vidparse.evaluation.report import check_report
+from vidparse.evaluation.report.markup import (
+    DASH,
+    Cell,
+    count,
+    key,
+    percent,
+    points,
+    section,
+    table,
+    text,
+)
+from vidparse.sinks.partial import PartialFile
+from vidparse.training.logbook import LOG_NAME, Steps, Validations, read_log
+from vidparse.training.plot import Line, plot
+
+RECIPE_NAME = "recipe.json"
+_MOST_RATES = 6  # charts of learning rates; networks with a rate a layer have more
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    name: str
+    index: int  # its colour
+    steps: Steps
+    validations: Validations
+    recipe: Mapping[str, str] | None  # flat: "config.width" -> "256"
+
+
+def write_curves(folders: Sequence[Path], out: Path) -> None:
+    """Write the page of these runs; it appears complete or not at all.
+
+    Args:
+        folders: of the runs, each with log.jsonl and, where it is there, recipe.json.
+        out: the HTML file.
+
+    Raises:
+        InputError: a folder has no log.
+        OutputError: the page can not be written.
+        UsageError: no folder at all.
+    """
+    if not folders:
+        raise UsageError("curves: no run to show; give the folder of a training run")
+    runs = [
+        _Run(name, i, *read_log(folder / LOG_NAME), _flat_recipe(folder / RECIPE_NAME))
+        for i, (name, folder) in enumerate(zip(_names(folders), folders, strict=True))
+    ]
+    check_report(out)
+    command = shlex.join(["vidparse", "curves", *map(str, folders), "-o", str(out)])
+    data = _page(runs, command).encode("utf-8", "backslashreplace")  # names need not be UTF-8
+    partial = PartialFile(out)
+    try:
+        with partial.writing():
+            partial.path.write_bytes(data)
+    except OutputError:
+        partial.close(keep=False)
+        raise
+    partial.close(keep=True)
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The last part of each path, or as many as tell the runs apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(own[-length:]) for own in parts]
+        if len(set(names)) == len(set(parts)):
+            break
+    return names
+
+
+def _flat_recipe(path: Path) -> dict[str, str] | None:
+    """Every field as words; None when there is no whole recipe."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return dict(_flat(record, "")) if isinstance(record, dict) else None
+
+
+def _flat(record: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
+    found = []
+    for name, value in record.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{name}.")
+        else:
+            words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            found.append((f"{prefix}{name}", words))
+    return found
+
+
+def _page(runs: Sequence[_Run], command: str) -> str:
+    sections = {
+        "scores": ("Scores", _scores(runs)),
+        "validation": ("Validation", _validation(runs)),
+        "loss": ("Loss", _losses(runs)),
+        "rates": ("Learning rate", _rates(runs)),
+        "classes": ("Classes", _classes(runs)),
+        "recipe": ("Recipe", _recipes(runs)),
+    }
+    shown = {name: part for name, part in sections.items() if part[1]}
+    links = " ".join(f'<a href="#{name}">{part[0]}</a>' for name, part in shown.items())
+    report, training = files("vidparse.evaluation.report"), files("vidparse.training")
+    empty = [run.name for run in runs if not len(run.steps.steps)]
+    return Template((report / "page.html").read_text(encoding="utf-8")).substitute(
+        title=text(runs[0].name if len(runs) == 1 else "Training runs"),
+        style="\n".join(
+            (folder / name).read_text(encoding="utf-8")
+            for folder, name in ((report, "page.css"), (training, "curves.css"))
+        ),
+        script=(report / "page.js").read_text(encoding="utf-8"),
+        facts=_facts(runs),
+        entries="\n".join(
+            f"<li>{key(run.name, run.index)} <small>{_summary(run)}</small></li>" for run in runs
+        ),
+        command=text(command),
+        notes="".join(f"<li>{text(name)}: no step logged yet.</li>" for name in empty),
+        contents=links,
+        body="\n".join(section(name, *part) for name, part in shown.items()),
+        version=text(__version__),
+    )
+
+
+def _facts(runs: Sequence[_Run]) -> str:
+    """How many, and how fresh."""
+    times = np.concatenate([one.times for run in runs for one in (run.steps, run.validations)])
+    known = times[~np.isnan(times)]
+    if not len(known):
+        return count(len(runs), "run")
+    last = datetime.fromtimestamp(float(known.max()))
+    return f"{count(len(runs), 'run')}, last heard of on {last:%Y-%m-%d at %H:%M}"
+
+
+def _summary(run: _Run) -> str:
+    """Steps, epochs, hours."""
+    steps = run.steps
+    if not len(steps.steps):
+        return ""
+    lengths = np.diff(steps.steps, prepend=0)
+    seconds = float(np.nansum(lengths * steps.seconds))
+    hours, minutes = divmod(round(seconds / 60), 60)
+    spent = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+    facts = [
+        count(int(steps.steps[-1]), "step"),
+        f"epoch {int(steps.epochs[-1]) + 1}",
+        f"{spent} of steps" if minutes or hours else f"{seconds:.0f} s of steps",
+        count(len(run.validations.steps), "validation"),
+    ]
+    return ", ".join(facts)
+
+
+def _scores(runs: Sequence[_Run]) -> str:
+    """Best and last of every score, with differences to the first run."""
+    names = dict.fromkeys(name for run in runs for name in run.validations.scores)
+    if not names:
+        return ""
+    groups: list[tuple[str, Sequence[str]]] = [("Score", ())]
+    for run in runs:
+        columns = ["best", *["difference"][: run.index > 0], "at step", "last"]
+        groups.append((key(run.name, run.index), columns))
+    rows = []
+    for name in names:
+        bests = [_best(run, name) for run in runs]
+        values = {value for value, _ in bests if not math.isnan(value)}
+        top = (min if _less_is_better(name) else max)(values) if len(values) > 1 else math.nan
+        cells = []
+        for run, (value, step) in zip(runs, bests, strict=True):
+            words = _number(name, value)
+            cells.append(Cell(f"<b>{words}</b>" if value == top else words))
+            if run.index > 0:
+                cells.append(Cell(_number(name, value - bests[0][0], sign=True)))
+            cells.append(Cell(f"{step:,}" if step else DASH))
+            cells.append(Cell(_number(name, _last(run.validations.scores.get(name)))))
+        rows.append((text(title(name)), cells))
+    note = "Of the validations, per cent."
+    if len(runs) > 1:
+        first = text(runs[0].name)
+        note += f" Differences are to the best of {first}, in points; the best of a row is bold."
+    return f'<p class="note">{note}</p>' + table("Scores", groups, rows)
+
+
+def _best(run: _Run, name: str) -> tuple[float, int]:
+    """The best value and the step it was reached at; NaN and 0 when there is none."""
+    values = run.validations.scores.get(name)
+    if values is None or np.isnan(values).all():
+        return math.nan, 0
+    place = int(np.nanargmin(values) if _less_is_better(name) else np.nanargmax(values))
+    return float(values[place]), int(run.validations.steps[place])
+
+
+def _less_is_better(name: str) -> bool:
+    return name.endswith(("decay", "loss"))
+
+
+def _is_share(name: str) -> bool:
+    """Whether a score is a share of 1, to be shown in per cent."""
+    return bool(definition(name))
+
+
+def _number(name: str, value: float, *, sign: bool = False) -> str:
+    if math.isnan(value):
+        return DASH
+    if _is_share(name):
+        return points(value) if sign else percent(value)
+    return f"{value:{'+' if sign else ''}.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _last(values: np.ndarray | None) -> float:
+    """The last defined value, or NaN."""
+    defined = np.empty(0) if values is None else values[~np.isnan(values)]
+    return float(defined[-1]) if len(defined) else math.nan
+
+
+def _lines(
+    runs: Sequence[_Run], of: Callable[[_Run], tuple[np.ndarray, Mapping[str, np.ndarray]]]
+) -> dict[str, list[Line]]:
+    """The lines of every name that is defined anywhere, in the order they are met."""
+    found: dict[str, list[Line]] = {}
+    for run in runs:
+        steps, columns = of(run)
+        for name, values in columns.items():
+            defined = ~np.isnan(values)
+            if defined.any():
+                line = Line(run.name, run.index, steps[defined], values[defined])
+                found.setdefault(name, []).append(line)
+    return found
+
+
+def _last_step(runs: Sequence[_Run]) -> int:
+    """Where every horizontal axis ends."""
+    ends = [
+        int(steps[-1])
+        for run in runs
+        for steps in (run.steps.steps, run.validations.steps)
+        if len(steps)
+    ]
+    return max([1, *ends])
+
+
+def _charts(note: str, charts: Sequence[str]) -> str:
+    if not charts:
+        return ""
+    return f'<p class="note">{note}</p>\n<div class="plots">{"".join(charts)}</div>'
+
+
+def _validation(runs: Sequence[_Run]) -> str:
+    lines = _lines(runs, lambda run: (run.validations.steps, run.validations.scores))
+    last = _last_step(runs)
+    return _charts(
+        "Over the steps of training. The figures are the last ones; point at a dot for its own.",
+        [
+            plot(title(name), found, last_step=last, percent=_is_share(name), dots=True)
+            for name, found in lines.items()
+        ],
+    )
+
+
+def _losses(runs: Sequence[_Run]) -> str:
+    lines = _lines(runs, lambda run: (run.steps.steps, run.steps.losses))
+    last = _last_step(runs)
+    return _charts(
+        "Over the steps of training: running means, and faint behind them what was logged. The "
+        "figures are the last means.",
+        [
+            plot(name.replace("_", " "), found, last_step=last, smooth=True)
+            for name, found in lines.items()
+        ],
+    )
+
+
+def _rates(runs: Sequence[_Run]) -> str:
+    """Learning rates, those that are the same all along as one; and how long steps took."""
+    same: dict[tuple[tuple[int, bytes, bytes], ...], tuple[list[str], list[Line]]] = {}
+    for name, found in _lines(runs, lambda run: (run.steps.steps, run.steps.rates)).items():
+        mark = tuple((one.index, one.steps.tobytes(), one.values.tobytes()) for one in found)
+        same.setdefault(mark, ([], found))[0].append(name)
+    last = _last_step(runs)
+    charts = [
+        plot(", ".join(names).replace("_", " "), found, last_step=last, peaks=True)
+        for names, found in list(same.values())[:_MOST_RATES]
+    ]
+    time = _lines(runs, lambda run: (run.steps.steps, {"seconds a step": run.steps.seconds}))
+    charts += [plot(name, found, last_step=last, smooth=True) for name, found in time.items()]
+    note = "Of each group of parameters"
+    if len(same) > _MOST_RATES:
+        note = f"Of the first {_MOST_RATES} of {len(same)} groups of parameters"
+    return _charts(f"{note}; the figures are the highest.", charts)
+
+
+def _classes(runs: Sequence[_Run]) -> str:
+    """Classes at the last validation of each run."""
+    names = dict.fromkeys(name for run in runs for name in run.validations.classes)
+    if not names:
+        return ""
+    several = len(runs) > 1
+    groups: list[tuple[str, Sequence[str]]] = [("Class", ())]
+    if several:
+        heads = [["%", *["difference"][: run.index > 0]] for run in runs]
+        groups += [(key(run.name, run.index), head) for run, head in zip(runs, heads, strict=True)]
+    else:
+        groups += [("Last", ()), ("Best", ())]
+    rows = []
+    for name in names:
+        columns = [run.validations.classes.get(name) for run in runs]
+        values = [math.nan if one is None or not len(one) else float(one[-1]) for one in columns]
+        cells = []
+        for i, value in enumerate(values):
+            cells.append(Cell(percent(value), value))
+            if i > 0:
+                cells.append(Cell(points(value - values[0]), value - values[0]))
+        if not several:
+            own = columns[0]
+            best = math.nan if own is None or np.isnan(own).all() else float(np.nanmax(own))
+            cells.append(Cell(percent(best), best))
+        rows.append((text(name), cells))
+    ends = [f"{int(run.validations.steps[-1]):,}" for run in runs if len(run.validations.steps)]
+    where = f"step {ends[0]}" if len(set(ends)) == 1 else "the last validation of each run"
+    note = f"IoU in per cent, at {where}."
+    return f'<p class="note">{note}</p>' + table("Classes", groups, rows, sortable=True)
+
+
+def _recipes(runs: Sequence[_Run]) -> str:
+    """One recipe, or the fields in which several differ."""
+    recipes = {run.index: run.recipe for run in runs if run.recipe is not None}
+    if not recipes or (len(runs) > 1 and len(recipes) < 2):
+        return ""
+    fields = dict.fromkeys(name for recipe in recipes.values() for name in recipe)
+    if len(runs) > 1:
+        differing = [
+            name for name in fields if len({recipe.get(name) for recipe in recipes.values()}) > 1
+        ]
+    else:
+        differing = list(fields)
+    groups: list[tuple[str, Sequence[str]]] = [("Field", ())]
+    groups += [(key(runs[i].name, i) if len(runs) > 1 else "Value", ()) for i in recipes]
+    rows = [
+        (text(name), [Cell(text(recipe.get(name, DASH))) for recipe in recipes.values()])
+        for name in differing
+    ]
+    if len(runs) == 1:
+        return f"<details><summary>All fields</summary>{table('Recipe', groups, rows)}</details>"
+    equal = len(fields) - len(differing)
+    if not rows:
+        return f'<p class="note">All {equal} fields are the same.</p>'
+    note = f'<p class="note">What differs; {count(equal, "field")} more: the same.</p>'
+    return note + table("Recipe", groups, rows)

@@ -1,0 +1,86 @@
+"""What a run will take, before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidparse.models.zoo import build
+from vidparse.training.clips import clip_plan
+from vidparse.training.recipe import Recipe, with_config
+from vidparse.training.sources import Sources
+from vidparse.training.stream import Schedule
+
+_MIB = 2**20
+_COPIES = {"adamw": 2, "sgd": 1}  # moments of the optimiser
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A run in numbers. Memory is of one process, in MiB."""
+
+    steps: int
+    steps_per_epoch: int
+    clip_frames: int
+    samples: int  # clips over the whole run
+    parameters: int
+    weights_mib: float  # weights, gradients, moments of the optimiser, average
+    activations_mib: float  # what a step keeps for its backward pass; losses come on top
+
+
+def estimate(recipe: Recipe, sources: Sources, *, processes: int = 1) -> Estimate:
+    """Steps of a run and the memory of one, without running it.
+
+    A step is traced with tensors that have shapes and no content; what autograd would keep is
+    added up.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    recipe = with_config(recipe, classes=len(sources.labels))
+    schedule = Schedule(
+        sources, batch_size=recipe.batch_size, steps_per_epoch=recipe.steps_per_epoch
+    )
+    steps = recipe.epochs * schedule.steps_per_epoch
+    with FakeTensorMode():
+        network: Any = build(recipe.arch, dict(recipe.config)).train()
+        plan = clip_plan(recipe, network)
+        each = recipe.batch_size // recipe.accumulate // processes
+        kept = _kept_bytes(network, max(2, each), plan.length, recipe)
+        kept = kept * each // max(2, each)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+    copies = 3 + _COPIES[recipe.optimizer]
+    return Estimate(
+        steps,
+        schedule.steps_per_epoch,
+        plan.length,
+        steps * recipe.batch_size,
+        parameters,
+        copies * 4 * parameters / _MIB,
+        kept / _MIB,
+    )
+
+
+def _kept_bytes(network: Any, batch: int, frames: int, recipe: Recipe) -> int:
+    """Bytes that autograd keeps of one pass, each storage once."""
+    seen: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        seen[storage._cdata] = storage.nbytes()
+        return tensor
+
+    height, width = recipe.crop_hw
+    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast("cpu", kind or torch.bfloat16, enabled=kind is not None),
+    ):
+        if hasattr(network, "forward_clip"):
+            network.forward_clip(torch.empty(batch, frames, 3, height, width))
+        else:
+            network(torch.empty(batch * frames, 3, height, width))
+    own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+    return sum(size for storage, size in seen.items() if storage not in own)

@@ -1,0 +1,296 @@
+"""The log of a run, log.jsonl: one line every few steps and one a validation, whole after a crash.
+
+A step line: {"kind": "step", "time", "step", "epoch", "losses": {...}, "rates": {...}, "seconds"}.
+A validation line: {"kind": "validation", "time", "step", "epoch", "scores": {...}, "classes":
+{...}}. Numbers that are not finite are null. `step` counts the steps done so far.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidparse.errors import InputError, OutputError, UsageError
+from vidparse.sinks.partial import PartialFile, write_error
+
+LOG_NAME = "log.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The step lines of a log, N of them; NaN where a line lacks a value."""
+
+    steps: np.ndarray  # int64 (N,)
+    epochs: np.ndarray  # int64 (N,)
+    times: np.ndarray  # float64 (N,), seconds since 1970
+    losses: Mapping[str, np.ndarray]  # float64 (N,) each: means over the steps since the last line
+    rates: Mapping[str, np.ndarray]  # float64 (N,) each: learning rates of that step
+    seconds: np.ndarray  # float64 (N,), a step, mean as the losses
+
+
+@dataclass(frozen=True, slots=True)
+class Validations:
+    """The validation lines of a log, V of them; NaN where a line lacks a value."""
+
+    steps: np.ndarray  # int64 (V,)
+    epochs: np.ndarray  # int64 (V,)
+    times: np.ndarray  # float64 (V,), seconds since 1970
+    scores: Mapping[str, np.ndarray]  # float64 (V,) each
+    classes: Mapping[str, np.ndarray]  # float64 (V,) each
+
+
+class Logbook:
+    """Writes log.jsonl, and TensorBoard's event file beside it when asked to."""
+
+    def __init__(
+        self, folder: Path, *, every: int = 10, start: int = 0, tensorboard: bool = False
+    ) -> None:
+        """Open the log of the run in `folder`, which is made.
+
+        Args:
+            every: steps between two lines.
+            start: steps done before, where a run is resumed; lines beyond it are dropped.
+            tensorboard: write for TensorBoard, too.
+
+        Raises:
+            OutputError: the log can not be written there.
+            UsageError: TensorBoard is wanted but not installed.
+        """
+        self.path = folder / LOG_NAME
+        self._every = every
+        self._losses: dict[str, list[float]] = {}
+        self._seconds: list[float] = []
+        self._last: tuple[int, int, dict[str, float]] | None = None  # step, epoch, rates
+        writer = _summary_writer() if tensorboard else None
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        _keep_until(self.path, start)
+        self._board: Any = None
+        if writer is not None:
+            with _writing(folder):
+                self._board = writer(str(folder), purge_step=start + 1)
+
+    def step(
+        self,
+        step: int,
+        epoch: int,
+        losses: Mapping[str, float],
+        rates: Mapping[str, float],
+        seconds: float,
+    ) -> None:
+        """Note a step; every few of them become a line.
+
+        Args:
+            step: steps done, this one included.
+            losses: each term, and their sum.
+            rates: learning rates by parameter group.
+            seconds: how long the step took.
+
+        Raises:
+            OutputError: disk full, or the folder is gone.
+        """
+        for name, value in losses.items():
+            self._losses.setdefault(name, []).append(value)
+        self._seconds.append(seconds)
+        self._last = (step, epoch, dict(rates))
+        if step % self._every == 0:
+            self.flush()
+
+    def validation(
+        self,
+        step: int,
+        epoch: int,
+        scores: Mapping[str, float],
+        classes: Mapping[str, float],
+    ) -> None:
+        """Write a line of scores, after a line of the steps before it.
+
+        Args:
+            step: steps done.
+            scores: by the names of `vidparse eval` ("miou"), as shares of 1.
+            classes: IoU of each class; NaN where it does not occur.
+
+        Raises:
+            OutputError: disk full, or the folder is gone.
+        """
+        self.flush()
+        self._write("validation", step, epoch, {"scores": scores, "classes": classes})
+        self._chart({"validation": scores, "class": classes}, step)
+
+    def flush(self) -> None:
+        """Write the steps since the last line, if any, as a line of their means.
+
+        Raises:
+            OutputError: disk full, or the folder is gone.
+        """
+        if self._last is None:
+            return
+        step, epoch, rates = self._last
+        losses = {name: _mean(values) for name, values in self._losses.items()}
+        seconds = _mean(self._seconds)
+        self._last = None
+        self._losses.clear()
+        self._seconds.clear()
+        self._write("step", step, epoch, {"losses": losses, "rates": rates, "seconds": seconds})
+        self._chart({"loss": losses, "rate": rates, "seconds": {"step": seconds}}, step)
+
+    def close(self) -> None:
+        """Write what is left; nothing may be noted after it.
+
+        Raises:
+            OutputError: disk full, or the folder is gone.
+        """
+        try:
+            self.flush()
+        finally:
+            board, self._board = self._board, None
+            if board is not None:
+                with _writing(self.path.parent):
+                    board.close()
+
+    def _write(self, kind: str, step: int, epoch: int, values: Mapping[str, Any]) -> None:
+        line = {"kind": kind, "time": round(time.time(), 1), "step": step, "epoch": epoch}
+        text = json.dumps({**line, **_plain(values)}, allow_nan=False)
+        # Opened anew for each line: one that stays open would not notice its folder vanish.
+        with _writing(self.path), self.path.open("a", encoding="utf-8") as log:
+            log.write(text + "\n")
+
+    def _chart(self, groups: Mapping[str, Mapping[str, float]], step: int) -> None:
+        if self._board is None:
+            return
+        with _writing(self.path.parent):
+            for group, values in groups.items():
+                for name, value in values.items():
+                    self._board.add_scalar(f"{group}/{name}", float(value), step)
+
+
+def read_log(path: Path) -> tuple[Steps, Validations]:
+    """A log as arrays. Lines that are no records, as a half-written last one, are skipped.
+
+    Raises:
+        InputError: there is no such file, or it can not be read.
+    """
+    found: dict[str, list[dict[str, Any]]] = {"step": [], "validation": []}
+    for _, record in _records(path):
+        if record is not None:
+            found[record["kind"]].append(record)
+    steps, validations = found["step"], found["validation"]
+    return (
+        Steps(
+            *_places(steps),
+            losses=_columns(steps, "losses"),
+            rates=_columns(steps, "rates"),
+            seconds=_floats([record.get("seconds") for record in steps]),
+        ),
+        Validations(
+            *_places(validations),
+            scores=_columns(validations, "scores"),
+            classes=_columns(validations, "classes"),
+        ),
+    )
+
+
+def _records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Every line, and the record it holds if it is a whole one."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as log:
+            for line in log:
+                yield line, _record(line)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such log; give the folder of a training run") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path}: can not be read ({reason}); check the run's folder") from error
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or record.get("kind") not in ("step", "validation"):
+        return None
+    return record if isinstance(record.get("step"), int) else None
+
+
+def _keep_until(path: Path, step: int) -> None:
+    """Rewrite the log without what is beyond `step` or torn; it changes at once or not at all."""
+    if not path.exists():
+        return
+    lines = list(_records(path))
+    kept = [line for line, record in lines if record is not None and record["step"] <= step]
+    if len(kept) == len(lines) and kept[-1:] and kept[-1].endswith("\n"):
+        return
+    partial = PartialFile(path)
+    try:
+        with partial.writing():
+            partial.path.write_text(
+                "".join(line.rstrip("\n") + "\n" for line in kept), encoding="utf-8"
+            )
+    except OutputError:
+        partial.close(keep=False)
+        raise
+    partial.close(keep=True)
+
+
+def _places(records: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps, epochs and times."""
+    epochs = [record.get("epoch") for record in records]
+    return (
+        np.array([record["step"] for record in records], np.int64),
+        np.array([epoch if isinstance(epoch, int) else 0 for epoch in epochs], np.int64),
+        _floats([record.get("time") for record in records]),
+    )
+
+
+def _columns(records: Sequence[Mapping[str, Any]], field: str) -> dict[str, np.ndarray]:
+    """{"a": 1} and {"a": 2, "b": 3} -> a: [1, 2], b: [NaN, 3]."""
+    rows = [record.get(field) for record in records]
+    whole = [row if isinstance(row, dict) else {} for row in rows]
+    names = dict.fromkeys(name for row in whole for name in row)
+    return {name: _floats([row.get(name) for row in whole]) for name in names}
+
+
+def _floats(values: Sequence[Any]) -> np.ndarray:
+    """float64 (N,); NaN for what is no number."""
+    numbers = [value if isinstance(value, int | float) else math.nan for value in values]
+    return np.array(numbers, np.float64)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold, numbers to six digits."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    number = float(value)  # of NumPy and torch, too
+    return float(f"{number:.6g}") if math.isfinite(number) else None
+
+
+def _summary_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UsageError(
+            "tensorboard: not installed here; pip install 'vidparse[tensorboard]'"
+        ) from error
+    return SummaryWriter
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A full disk or a vanished folder in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error) from error

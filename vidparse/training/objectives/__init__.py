@@ -1,0 +1,20 @@
+"""What a training step minimises. A new objective is one class and one line in OBJECTIVES."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vidparse.training.objectives.contrastive import Contrastive
+from vidparse.training.objectives.distilled import Distilled
+from vidparse.training.objectives.mean_teacher import MeanTeacher
+from vidparse.training.objectives.objective import Objective, Setting
+from vidparse.training.objectives.supervised import Supervised
+
+OBJECTIVES: dict[str, Callable[[Setting], Objective]] = {
+    "supervised": Supervised,
+    "etc": Distilled,
+    "stcl": Contrastive,
+    "mean-teacher": MeanTeacher,
+}
+
+__all__ = ["OBJECTIVES", "Objective", "Setting"]

@@ -1,0 +1,138 @@
+"""ETC: a per-frame student that is accurate and steady (Liu et al., ECCV 2020 and its journal).
+
+loss = CE + 0.1 * (TL + PF + MF), on triplets (a frame before, the labelled frame, the next).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidparse.errors import UsageError
+from vidparse.models.network import Outputs
+from vidparse.training.losses import (
+    MotionEncoder,
+    multi_frame_loss,
+    pairwise_frame_loss,
+    temporal_loss,
+    visibility,
+)
+from vidparse.training.objectives.objective import (
+    FeatureTap,
+    Setting,
+    autocast,
+    classifier_of,
+    normalise,
+    run_frames,
+)
+from vidparse.training.objectives.supervised import Supervised
+from vidparse.training.stream import Batch
+
+HELPER_WEIGHT = 0.1  # of the term that keeps MF's embedding of the teacher from collapsing
+WEIGHT_LIMIT = 0.1  # its parameters are clipped to +- this
+
+
+class Distilled(Supervised):
+    """TL between the target and the next frame; PF, MF and, if asked for, SF against a teacher.
+
+    Without a teacher TL alone remains: this is how ETC trains the teacher itself.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        recipe = setting.recipe
+        teaches = recipe.pair_weight or recipe.motion_weight or recipe.frame_weight
+        if teaches and setting.teacher is None:
+            raise UsageError(
+                "objective etc: PF, MF and SF need a teacher; set --teacher, or "
+                "pair_weight, motion_weight and frame_weight to 0 for the temporal loss alone"
+            )
+        classes = recipe.config["classes"]
+        self._classifier = (classifier_of(self.network, classes),)
+        if setting.teacher is not None:
+            self._teachers = (classifier_of(setting.teacher, classes),)
+        self.motion = MotionEncoder() if recipe.motion_weight else None
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        clip = normalise(batch.frames, self.preprocess)  # (B, 3, 3, H, W)
+        size = clip.shape[:2]
+        frames, recipe = clip.flatten(0, 1), self.recipe
+        with autocast(clip.device, recipe.precision), FeatureTap(self._classifier[0]) as tap:
+            outputs = run_frames(self.network, frames)
+        logits = outputs.logits.float().unflatten(0, size)  # (B, 3, K, h, w)
+        terms = self.terms(_middle(outputs, size), batch.labels[:, 1].long())
+        if recipe.temporal_weight:
+            assert batch.flow is not None  # the plan asks for it
+            visible = visibility(clip[:, 1], clip[:, 2], batch.flow)
+            temporal = temporal_loss(
+                logits[:, 1], logits[:, 2], visible, batch.flow, kind=recipe.temporal_kind
+            )
+            terms["tl"] = recipe.temporal_weight * temporal
+        teacher = self._frozen[1]
+        if teacher is not None:
+            terms |= self._taught_by(teacher, frames, size, outputs.logits, tap.take())
+        return terms
+
+    def _taught_by(
+        self, teacher: Any, frames: Tensor, size: torch.Size, logits: Tensor, features: Tensor
+    ) -> dict[str, Tensor]:
+        recipe = self.recipe
+        with (
+            torch.no_grad(),
+            autocast(frames.device, recipe.precision),
+            FeatureTap(self._teachers[0]) as tap,
+        ):
+            says = run_frames(teacher, frames).logits.float()
+        terms: dict[str, Tensor] = {}
+        mine, theirs = logits.float().unflatten(0, size), says.unflatten(0, size)
+        if recipe.pair_weight:
+            pairs = [
+                pairwise_frame_loss(
+                    mine[:, 1],
+                    mine[:, other],
+                    theirs[:, 1],
+                    theirs[:, other],
+                    pool=recipe.pair_pool,
+                )
+                for other in (0, 2)
+            ]
+            terms["pf"] = recipe.pair_weight * torch.stack(pairs).mean()
+        if self.motion is not None:
+            motion, helper = multi_frame_loss(
+                self.motion,
+                features.float().unflatten(0, size),
+                tap.take().float().unflatten(0, size),
+                cell=recipe.motion_cell,
+            )
+            terms["mf"] = recipe.motion_weight * (motion + HELPER_WEIGHT * helper)
+        if recipe.frame_weight:
+            terms["sf"] = recipe.frame_weight * frame_loss(logits.float(), says)
+        return terms
+
+    def after_step(self) -> None:
+        if self.motion is not None:
+            self.motion.clip_weights(WEIGHT_LIMIT)
+
+
+def frame_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """SF: KL(teacher || student), mean over the student's positions; no gradient to the teacher.
+
+    student: (N, K, h, w) scores. teacher: (N, K, h', w'), brought to (h, w).
+    """
+    says = F.interpolate(teacher, student.shape[-2:], mode="bilinear", align_corners=False)
+    target = says.detach().log_softmax(dim=1)
+    loss = F.kl_div(student.log_softmax(dim=1), target, log_target=True, reduction="none")
+    return loss.sum(dim=1).mean()
+
+
+def _middle(outputs: Outputs, size: torch.Size) -> Outputs:
+    """The scores of each clip's middle frame, those of every auxiliary classifier too."""
+    logits = outputs.logits.unflatten(0, size)[:, 1]
+    if outputs.auxiliary is None:
+        return Outputs(logits)
+    heads = len(outputs.auxiliary) // (size[0] * size[1])
+    auxiliary = outputs.auxiliary.unflatten(0, (heads, *size))[:, :, 1]  # (A, B, K, h, w)
+    return Outputs(logits, auxiliary.flatten(0, 1))

@@ -1,0 +1,121 @@
+"""The contract of an objective: a batch in, named loss terms out."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vidparse.models.checkpoint import Preprocess
+from vidparse.models.network import Outputs
+from vidparse.training.recipe import Recipe
+from vidparse.training.stream import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What objectives are made of.
+
+    average: the running average of the network, the mean teacher. teacher: of distillation.
+    class_weights: (K,) or None. unions: bool (G, K), see `Sources`.
+    """
+
+    recipe: Recipe
+    network: nn.Module
+    average: nn.Module
+    preprocess: Preprocess
+    class_weights: Tensor | None
+    unions: Tensor
+    teacher: nn.Module | None = None
+
+
+class Objective(nn.Module):
+    """A network and what else is trained beside it.
+
+    `forward` gives loss terms by name, each with its weight; the step minimises their sum. It is
+    what DistributedDataParallel wraps, so every parameter must be used through it.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        self.network = setting.network
+        self.recipe = setting.recipe
+        self.preprocess = setting.preprocess
+        # in tuples: neither parameters nor part of the state
+        self._frozen = (setting.average, setting.teacher)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def after_step(self) -> None:
+        """What an objective does once the optimiser has moved the weights."""
+
+    def train(self, mode: bool = True) -> Objective:
+        """As usual; with norm = "frozen" batch norms keep their statistics."""
+        super().train(mode)
+        if self.recipe.norm == "frozen":
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+
+def normalise(rgb: Tensor, preprocess: Preprocess) -> Tensor:
+    """uint8 (..., H, W, 3) -> float32 (..., 3, H, W): (x / 255 - mean) / std."""
+    mean = torch.tensor(preprocess.mean, device=rgb.device)
+    std = torch.tensor(preprocess.std, device=rgb.device)
+    return ((rgb.float() / 255.0 - mean) / std).movedim(-1, -3)
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """bf16 or fp16 forward passes; nothing for fp32."""
+    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast(device.type, kind) if kind else contextlib.nullcontext()
+
+
+def run_frames(network: Any, frames: Tensor) -> Outputs:
+    """A network without a memory on pictures (N, 3, H, W)."""
+    return network(frames.contiguous(memory_format=torch.channels_last))[0]
+
+
+def classifier_of(network: Any, classes: int) -> nn.Conv2d:
+    """The convolution that makes the final scores; what goes into it are "the features".
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = None
+    for name, module in network.named_modules():
+        if "auxiliary" in name or ".aux" in name:
+            continue
+        if isinstance(module, nn.Conv2d) and module.out_channels == classes:
+            found = module
+    if found is None:
+        raise ValueError("this network ends in no convolution to class scores")
+    return found
+
+
+class FeatureTap:
+    """Remembers what goes into a module while it is open."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self.features: Tensor | None = None
+
+    def __enter__(self) -> FeatureTap:
+        self._handle = self._module.register_forward_pre_hook(self._keep)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.remove()
+
+    def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.features = inputs[0]
+
+    def take(self) -> Tensor:
+        """(N, C, h, w) of the pass that was made."""
+        assert self.features is not None  # a pass was made inside the block
+        return self.features

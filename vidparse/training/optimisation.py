@@ -1,0 +1,44 @@
+"""Parameter groups, optimisers and the learning rate's course."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from vidparse.training.recipe import Recipe
+
+GROUPS = ("backbone", "backbone, not decayed", "head", "head, not decayed")
+_BACKBONES = ("network.backbone.", "network.base_net.")
+
+
+def make_optimizer(
+    objective: nn.Module, recipe: Recipe
+) -> tuple[torch.optim.Optimizer, list[float]]:
+    """The optimiser and the full learning rate of each of its groups, which are GROUPS.
+
+    Weight decay is not for biases and norms (VSPW, section 4.3, exempts biases; so do ETC's
+    students). What is trained beside the network belongs to the head.
+    """
+    groups: list[dict[str, Any]] = []
+    for in_backbone, rate in ((True, recipe.lr_backbone), (False, recipe.lr_head)):
+        for decays in (True, False):
+            chosen = [
+                parameter
+                for name, parameter in objective.named_parameters()
+                if name.startswith(_BACKBONES) == in_backbone and (parameter.ndim > 1) == decays
+            ]
+            decay = recipe.weight_decay if decays else 0.0
+            groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+    if recipe.optimizer == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, momentum=0.9)
+    else:
+        optimizer = torch.optim.AdamW(groups)
+    return optimizer, [group["lr"] for group in groups]
+
+
+def rate_factor(step: int, steps: int, recipe: Recipe) -> float:
+    """Linear warm-up, then (1 - step / steps) ** power."""
+    warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
+    return warm * (1 - step / steps) ** recipe.poly_power

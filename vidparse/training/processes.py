@@ -1,0 +1,97 @@
+"""The processes of a run: one, or those that torchrun started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from vidparse.errors import DeviceError, VidparseError
+
+_PATIENCE = timedelta(hours=2)  # validation runs in the first process alone
+_LOST = ("Connection closed", "Connection reset", "Broken pipe", "timed out", "Timed out", "closed")
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process among its kin; rank 0 alone writes files and validates."""
+
+    rank: int = 0
+    count: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def wrapped(self, objective: nn.Module) -> nn.Module:
+        """The objective with its gradients averaged over processes."""
+        if self.count == 1:
+            return objective
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        # batch norms that are not synchronised keep the first process's statistics
+        return DistributedDataParallel(objective, device_ids=ids, find_unused_parameters=True)
+
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        """Each value's mean over the processes."""
+        if self.count == 1 or not values:
+            return values
+        gathered = torch.tensor(list(values.values()), dtype=torch.float64)
+        gathered = gathered.to(self.device if self.device.type == "cuda" else "cpu")
+        distributed.all_reduce(gathered)
+        return dict(zip(values, (gathered / self.count).tolist(), strict=True))
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is up in one process at least."""
+        return self.mean({"flag": float(flag)})["flag"] > 0
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+@contextmanager
+def join_processes(device: torch.device) -> Iterator[Processes]:
+    """Join the processes that torchrun started; alone when it did not.
+
+    Args:
+        device: its kind decides the means of talking (nccl or gloo); on GPUs every process takes
+            the one of its own number.
+
+    Raises:
+        DeviceError: more processes than GPUs.
+        VidparseError: another process ended.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes(device=device)
+        return
+    rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    if device.type == "cuda":
+        if local >= torch.cuda.device_count():
+            raise DeviceError(
+                f"process {rank}: there is no GPU {local}; "
+                f"use --nproc-per-node {torch.cuda.device_count()}"
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    kind = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(kind, timeout=_PATIENCE)
+    try:
+        yield Processes(rank, count, device)
+    except RuntimeError as error:
+        if not any(word in str(error) for word in _LOST):
+            raise
+        raise VidparseError(
+            f"training: process {rank} lost another one, which was killed or failed; see its "
+            "message, then go on with --resume"
+        ) from error
+    finally:
+        distributed.destroy_process_group()

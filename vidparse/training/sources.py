@@ -1,0 +1,181 @@
+"""What a run learns from: one data set or several, brought to the labels of the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vidparse.data import DATASETS, IGNORE, Dataset, FrameRecord, Video, open_dataset
+from vidparse.errors import InputError, UsageError
+from vidparse.labels import Labels, unions
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRequest:
+    """A data set as it is asked for: NAME=FOLDER[:SPLIT][@WEIGHT]."""
+
+    dataset: str
+    root: Path | None
+    split: str = "train"
+    weight: float | None = None  # its share of the samples; None: by its number of frames
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set in use.
+
+    table: uint8 (256,), its training ids -> ids of the run: classes of the first data set, and from
+        K on unions of them (partial labels).
+    """
+
+    dataset: Dataset
+    table: np.ndarray
+    labelled: tuple[FrameRecord, ...]  # those that are learnt from as such
+    unlabelled: tuple[FrameRecord, ...]
+    weight: float | None = None
+
+    def load_labels(self, frame: FrameRecord) -> np.ndarray:
+        """uint8 (H, W), ids of the run; a source's hidden labels stay hidden (see `video_of`)."""
+        return self.table[self.dataset.load_mask(frame)]
+
+    def video_of(self, frame: FrameRecord) -> Video:
+        return next(video for video in self.dataset.videos if video.name == frame.video)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """All data sets of a run.
+
+    unions: bool (G, K), which classes each partial label may be; id K + g in a target.
+    """
+
+    labels: Labels
+    parts: tuple[Source, ...]
+    unions: np.ndarray
+
+    @property
+    def first(self) -> Source:
+        return self.parts[0]
+
+    @property
+    def labelled_count(self) -> int:
+        return sum(len(part.labelled) for part in self.parts)
+
+    def describe(self) -> list[dict[str, object]]:
+        """Plain facts for checkpoints and logs."""
+        return [
+            {
+                "dataset": part.dataset.name,
+                "split": part.dataset.split,
+                "labelled": len(part.labelled),
+                "unlabelled": len(part.unlabelled),
+                **({"weight": part.weight} if part.weight is not None else {}),
+            }
+            for part in self.parts
+        ]
+
+
+def parse_source(text: str) -> SourceRequest:
+    """`idd-lite=IDD`, `folder=pseudo:train@0.5` or `sample://street@0.2`.
+
+    Raises:
+        UsageError: not such a text.
+    """
+    body, at, weight = text.rpartition("@")
+    if not at:
+        body, weight = text, ""
+    try:
+        share = float(weight) if weight else None
+    except ValueError as error:
+        raise UsageError(
+            f"--also '{text}': '{weight}' is no weight; write NAME=FOLDER@0.5"
+        ) from error
+    if share is not None and share <= 0:
+        raise UsageError(f"--also '{text}': a weight is above 0")
+    if body.startswith("sample://"):
+        return SourceRequest(body, None, weight=share)
+    name, found, place = body.partition("=")
+    if not found or not place:
+        raise UsageError(f"--also '{text}': write NAME=FOLDER, NAME=FOLDER:SPLIT or with @WEIGHT")
+    root, colon, split = place.rpartition(":")
+    if not colon:
+        root, split = place, "train"
+    return SourceRequest(name, Path(root), split, share)
+
+
+def open_sources(requests: Sequence[SourceRequest], *, label_fraction: float = 1.0) -> Sources:
+    """Open every data set and bring it to the labels of the first.
+
+    A data set of other classes will do where each of its classes is known to be a union of classes
+    of the first (IDD-Lite's 7 of CamVid's 11: `vidparse.labels.unions`); a pixel is then taught the
+    probability of the union.
+
+    Args:
+        label_fraction: this part of the first data set's labelled frames, evenly spread, keep their
+            labels; the others count as unlabelled.
+
+    Raises:
+        UsageError: classes that do not fit. InputError: no labelled frame in the first.
+    """
+    parts: list[Source] = []
+    members: list[np.ndarray] = []  # (K,) bool each
+    labels: Labels | None = None
+    for place, request in enumerate(requests):
+        dataset = open_dataset(request.dataset, request.root, request.split)
+        labels = labels or dataset.labels
+        table = _table(dataset, labels, members)
+        frames = [frame for video in dataset.videos for frame in video.frames]
+        keeps = [frame for frame in frames if frame.labelled]
+        if place == 0:
+            if not keeps:
+                raise InputError(f"{dataset.name} {dataset.split}: has no masks to learn from")
+            keeps = _evenly(keeps, label_fraction)
+        kept = {id(frame) for frame in keeps}
+        rest = tuple(frame for frame in frames if id(frame) not in kept)
+        parts.append(Source(dataset, table, tuple(keeps), rest, request.weight))
+    assert labels is not None  # a run has a first data set
+    groups = np.stack(members) if members else np.zeros((0, len(labels)), bool)
+    return Sources(labels, tuple(parts), groups)
+
+
+def _table(dataset: Dataset, labels: Labels, members: list[np.ndarray]) -> np.ndarray:
+    """Ids of a data set -> ids of the run; unions that are new are added to `members`."""
+    table = np.full(256, IGNORE, np.uint8)
+    count = len(dataset.labels)
+    if dataset.labels.classes == labels.classes:
+        table[:count] = np.arange(count)
+        return table
+    try:
+        groups = unions(dataset.labels.name, labels.name)
+    except UsageError as error:
+        raise UsageError(
+            f"data set {dataset.name}: its classes ({dataset.labels.name}) are neither "
+            f"{labels.name}'s nor known unions of them; leave it out"
+        ) from error
+    for coarse, name in enumerate(dataset.labels.classes):
+        fine = [labels.classes.index(one) for one in groups[name]]
+        if len(fine) == 1:
+            table[coarse] = fine[0]
+            continue
+        row = np.zeros(len(labels), bool)
+        row[fine] = True
+        table[coarse] = len(labels) + len(members)
+        members.append(row)
+    if len(labels) + len(members) > IGNORE:
+        raise UsageError(f"data set {dataset.name}: too many classes and unions for 8-bit masks")
+    return table
+
+
+def _evenly(frames: list[FrameRecord], fraction: float) -> list[FrameRecord]:
+    """ceil(fraction * N) frames, spread over all of them."""
+    count = max(1, round(len(frames) * fraction))
+    picked = np.floor((np.arange(count) + 0.5) * len(frames) / count).astype(int)
+    return [frames[i] for i in picked]
+
+
+def known_sources() -> str:
+    """Names for a help text."""
+    return ", ".join([*sorted(DATASETS), "sample://street", "sample://crowd"])

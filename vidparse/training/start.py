@@ -1,0 +1,73 @@
+"""Where the weights of a run come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from vidparse.errors import ModelError, UsageError
+from vidparse.hub import resolve
+from vidparse.labels import Labels
+from vidparse.models.checkpoint import load_network, read_description
+
+
+def init_tensors(init: str) -> dict[str, Tensor]:
+    """Named tensors to start from.
+
+    Args:
+        init: a .safetensors or .pth file, a known model's name or hf:owner/repo.
+
+    Raises:
+        ModelError: missing, damaged, or holding no tensors, or more than them.
+    """
+    from vidparse.convert import by_our_names, read_tensors
+
+    path = Path(init)
+    if not path.is_file() and path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
+        files = resolve(init)
+        if files.weights is None:
+            raise ModelError(f"{init}: has no .safetensors weights of vidparse to start from")
+        path = files.weights
+    return by_our_names(read_tensors(path))
+
+
+def load_matching(network: nn.Module, weights: dict[str, Tensor]) -> int:
+    """Start from weights whose names fit the network or its backbone; returns how many did.
+
+    Raises:
+        UsageError: none fits.
+    """
+    own = network.state_dict()
+    fits = {}
+    for name, tensor in weights.items():
+        for candidate in (name, f"backbone.{name}"):
+            if candidate in own and own[candidate].shape == tensor.shape:
+                fits[candidate] = tensor
+    if not fits:
+        raise UsageError("--init: no tensor of that file fits this network; check the recipe")
+    network.load_state_dict({**own, **fits})
+    return len(fits)
+
+
+def load_teacher(name: str, labels: Labels) -> nn.Module:
+    """A frozen network to learn from.
+
+    Raises:
+        UsageError: it knows other classes, or is a network with a memory.
+        ModelError: it can not be loaded.
+    """
+    files = resolve(name)
+    if files.weights is None:
+        raise ModelError(f"teacher {name}: has no .safetensors weights; give a model that has them")
+    description = read_description(files.weights)
+    if description.labels.classes != labels.classes:
+        raise UsageError(
+            f"teacher {name}: knows the {len(description.labels)} classes of "
+            f"{description.labels.name}, not those of {labels.name}; choose another"
+        )
+    network: Any = load_network(description)
+    if network.state_tensors:
+        raise UsageError(f"teacher {name}: has a memory; choose a per-frame model")
+    return network.requires_grad_(False)

@@ -1,0 +1,265 @@
+"""Batches of training clips, drawn so that step N of a run is always the same batch."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from vidparse.data import FrameRecord
+from vidparse.errors import InputError, VidparseError
+from vidparse.training.clips import ClipPlan, Sample, load_clip
+from vidparse.training.sources import Sources
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Clips of one step.
+
+    frames: uint8 (B, T, h, w, 3). labels: uint8 (B, T, h, w).
+    flow: float32 (B, 2, h, w) or None. strong: as frames, or None. names: of the targets.
+    """
+
+    frames: Tensor
+    labels: Tensor
+    flow: Tensor | None
+    strong: Tensor | None
+    names: tuple[str, ...]
+
+    def to(self, device: torch.device) -> Batch:
+        flow = None if self.flow is None else self.flow.to(device, non_blocking=True)
+        strong = None if self.strong is None else self.strong.to(device, non_blocking=True)
+        frames = self.frames.to(device, non_blocking=True)
+        return Batch(frames, self.labels.to(device, non_blocking=True), flow, strong, self.names)
+
+    def pin_memory(self) -> Batch:
+        """In page-locked memory; the loader calls it where there is a GPU."""
+        flow = None if self.flow is None else self.flow.pin_memory()
+        strong = None if self.strong is None else self.strong.pin_memory()
+        return Batch(self.frames.pin_memory(), self.labels.pin_memory(), flow, strong, self.names)
+
+    def only(self, i: int) -> Batch:
+        """Sample `i` alone."""
+        flow = None if self.flow is None else self.flow[i : i + 1]
+        strong = None if self.strong is None else self.strong[i : i + 1]
+        one = slice(i, i + 1)
+        return Batch(self.frames[one], self.labels[one], flow, strong, self.names[one])
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One sample of a run."""
+
+    epoch: int
+    place: int  # in the epoch
+    source: int
+    frame: int
+    labelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Frames that samples are drawn from, and their part of all samples."""
+
+    source: int
+    frames: tuple[FrameRecord, ...]
+    labelled: bool
+    share: float
+
+
+class Schedule:
+    """Which samples each step of a run takes.
+
+    Args:
+        unlabelled_share: part of the samples whose target has no labels; 0 for none.
+        steps_per_epoch: 0: one pass over the labelled frames of the first data set.
+
+    Raises:
+        InputError: fewer frames than a batch, or no unlabelled frames where they are needed.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        *,
+        batch_size: int,
+        steps_per_epoch: int = 0,
+        unlabelled_share: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.seed, self.batch_size = seed, batch_size
+        self.pools = _pools(sources, unlabelled_share)
+        count = len(sources.first.labelled)
+        if not steps_per_epoch and count < batch_size:
+            dataset = sources.first.dataset
+            raise InputError(
+                f"{dataset.name} {dataset.split}: {count} labelled frames are fewer than a batch "
+                f"of {batch_size}; lower batch_size or set steps_per_epoch"
+            )
+        self.steps_per_epoch = steps_per_epoch or count // batch_size
+        self._drawn: tuple[int, list[Key]] = (-1, [])  # of the epoch asked about last
+
+    def keys(self, step: int) -> list[Key]:
+        """The samples of a step."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        if self._drawn[0] != epoch:
+            self._drawn = (epoch, self._epoch(epoch))
+        first = within * self.batch_size
+        return self._drawn[1][first : first + self.batch_size]
+
+    def _epoch(self, epoch: int) -> list[Key]:
+        rng = np.random.default_rng([self.seed, epoch])
+        total = self.steps_per_epoch * self.batch_size
+        drawn: list[tuple[int, int]] = []  # pool, frame
+        for i, count in enumerate(_whole_counts([pool.share for pool in self.pools], total)):
+            frames = len(self.pools[i].frames)
+            passes = [rng.permutation(frames) for _ in range(-(-count // frames))]
+            drawn += [(i, int(frame)) for frame in np.concatenate(passes)[:count]] if count else []
+        order = rng.permutation(len(drawn)) if len(self.pools) > 1 else np.arange(len(drawn))
+        return [
+            Key(epoch, place, self.pools[pool].source, frame, self.pools[pool].labelled)
+            for place, (pool, frame) in enumerate(drawn[i] for i in order)
+        ]
+
+
+def _pools(sources: Sources, unlabelled_share: float) -> list[Pool]:
+    parts = list(enumerate(sources.parts))
+    with_labels = [(i, part.labelled, part.weight) for i, part in parts if part.labelled]
+    pools = _shared_out(with_labels, 1 - unlabelled_share, labelled=True)
+    if unlabelled_share:
+        without = [(i, part.unlabelled, part.weight) for i, part in parts if part.unlabelled]
+        if not without:
+            raise InputError(
+                "training data: no frame is without labels, and the mean teacher needs some; "
+                "add a data set with --also or lower label_fraction"
+            )
+        pools += _shared_out(without, unlabelled_share, labelled=False)
+    return pools
+
+
+def _shared_out(
+    parts: Sequence[tuple[int, tuple[FrameRecord, ...], float | None]],
+    share: float,
+    *,
+    labelled: bool,
+) -> list[Pool]:
+    """A weight is relative to the first data set's 1; without one frames count alike."""
+    base = len(parts[0][1])
+    weights = [len(frames) / base if weight is None else weight for _, frames, weight in parts]
+    return [
+        Pool(i, frames, labelled, share * weight / sum(weights))
+        for (i, frames, _), weight in zip(parts, weights, strict=True)
+    ]
+
+
+def _whole_counts(shares: Sequence[float], total: int) -> list[int]:
+    """Whole numbers in the proportion of shares that sum to total (largest remainder)."""
+    exact = np.array(shares) / sum(shares) * total
+    counts = np.floor(exact).astype(int)
+    for i in np.argsort(counts - exact, kind="stable")[: total - counts.sum()]:
+        counts[i] += 1
+    return counts.tolist()
+
+
+class _Clips(TorchDataset):
+    """Key -> clip. Errors are returned, not raised: workers mangle them."""
+
+    def __init__(self, sources: Sources, schedule: Schedule, plan: ClipPlan) -> None:
+        self.sources, self.plan, self.seed = sources, plan, schedule.seed
+
+    def __getitem__(self, key: Key) -> Sample | str:
+        source = self.sources.parts[key.source]
+        frames = source.labelled if key.labelled else source.unlabelled
+        rng = np.random.default_rng([self.seed, key.epoch, key.place])
+        try:
+            return load_clip(source, frames[key.frame], self.plan, rng, labelled=key.labelled)
+        except VidparseError as error:
+            return str(error)
+
+
+def collate(samples: Sequence[Sample | str]) -> Batch | str:
+    """Samples of one step, or what is wrong with one of them."""
+    clips: list[Sample] = []
+    for sample in samples:
+        if isinstance(sample, str):
+            return sample
+        clips.append(sample)
+
+    def stacked(pieces: Sequence[np.ndarray | None]) -> Tensor | None:
+        known = [piece for piece in pieces if piece is not None]
+        return torch.from_numpy(np.stack(known)) if known else None
+
+    return Batch(
+        torch.from_numpy(np.stack([clip.frames for clip in clips])),
+        torch.from_numpy(np.stack([clip.labels for clip in clips])),
+        stacked([clip.flow for clip in clips]),
+        stacked([clip.strong for clip in clips]),
+        tuple(clip.name for clip in clips),
+    )
+
+
+def _start_worker(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides when to stop
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    cv2.setNumThreads(0)
+
+
+def batches(
+    sources: Sources,
+    schedule: Schedule,
+    plan: ClipPlan,
+    *,
+    steps: int,
+    first_step: int = 0,
+    parts: int = 1,
+    process: tuple[int, int] = (0, 1),
+    workers: int = 1,
+) -> Iterator[Batch]:
+    """Every batch of a run from `first_step` on, in `parts` equal parts each.
+
+    Args:
+        process: (rank, count): each process gets its own part of every part.
+
+    Raises:
+        InputError: an image or mask can not be used; the file is named.
+    """
+    rank, count = process
+    each = schedule.batch_size // parts // count
+
+    def wanted() -> Iterator[list[Key]]:
+        for step in range(first_step, steps):
+            keys = schedule.keys(step)
+            for part in range(parts):
+                first = (part * count + rank) * each
+                yield keys[first : first + each]
+
+    loader = DataLoader(
+        _Clips(sources, schedule, plan),
+        batch_sampler=_Listed(wanted),
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_start_worker,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # its own: the loader must not draw from the dropout's
+    )
+    for batch in loader:
+        if isinstance(batch, str):
+            raise InputError(batch)
+        yield batch
+
+
+class _Listed:
+    """A batch sampler of what a generator says."""
+
+    def __init__(self, wanted: object) -> None:
+        self._wanted = wanted
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return self._wanted()  # type: ignore[operator]

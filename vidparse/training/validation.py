@@ -1,0 +1,73 @@
+"""Scores of a network in training, by the very session and metrics of `vidparse eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidparse.data import Dataset
+from vidparse.evaluation.entries import ModelEntry
+from vidparse.evaluation.evaluate import evaluate
+from vidparse.evaluation.plan import EvaluationOptions
+from vidparse.flow import open_flow
+from vidparse.inference.devices import Device
+from vidparse.inference.runners import TorchRunner
+from vidparse.models.checkpoint import Description, Preprocess
+from vidparse.models.zoo import config_of
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Of one validation, fractions; NaN where undefined.
+
+    values: by name of the metric ("miou", "vc8", ...). classes: IoU of each.
+    """
+
+    values: Mapping[str, float]
+    classes: Mapping[str, float]
+
+
+def validate(
+    network: Any,
+    dataset: Dataset,
+    preprocess: Preprocess,
+    *,
+    arch: str,
+    metrics: Sequence[str] = ("miou",),
+) -> Scores:
+    """Every video of a split through the network, frame by frame, memory and all.
+
+    Args:
+        network: in eval mode, on its device.
+    """
+    place = next(network.parameters()).device
+    device = Device(place.type, place.index or 0)
+    description = Description(
+        Path("the network in training"),
+        "",
+        arch,
+        config_of(network),
+        dataset.labels,
+        preprocess,
+        {},
+    )
+    threads = torch.get_num_threads()
+    runner = TorchRunner(
+        description, device=device, precision="fp32", threads=threads, network=network
+    )
+    options = EvaluationOptions(metrics=tuple(metrics), flow=open_flow("dis"), resume=False)
+    entry = ModelEntry("network", runner)
+    result = evaluate(dataset, [entry], options).entries[0]
+    iou = result.per_class.get("iou")
+    named = {} if iou is None else dict(zip(dataset.labels.classes, iou.tolist(), strict=True))
+    return Scores(result.scores, named)
+
+
+def is_better(scores: Scores, best: Scores | None, metrics: Sequence[str]) -> bool:
+    """By the first metric."""
+    name = metrics[0]
+    return best is None or scores.values[name] > best.values[name]
