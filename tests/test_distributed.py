@@ -1,0 +1,97 @@
+"""Two processes by torchrun learn what one does, and one that dies takes the other along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from made_camvid import make_camvid
+
+from vidparse.training.logbook import read_log
+
+# Nothing here depends on which process a sample is in: norms frozen, no dropout, no void.
+SETTINGS = (
+    "epochs=2",
+    "steps_per_epoch=3",
+    "batch_size=4",
+    "precision=fp32",
+    "crop_hw=[48,64]",
+    "scale_range=[1.0,1.0]",
+    "auxiliary_weight=0.0",
+    "class_weight_offset=0.0",
+    "lovasz_weight=0.0",
+    "norm=frozen",
+    "workers=0",
+    "warmup_steps=1",
+    "short_side=60",
+    "validate_every=2",
+    "config.head=upernet",
+    "config.width=16",
+    "config.skip_channels=0",
+    "config.auxiliary=false",
+)
+
+
+def command(camvid: Path, out: Path, *more: str) -> list[str]:
+    sets = [part for one in (*SETTINGS, *more) for part in ("--set", one)]
+    return [
+        *("-m", "vidparse", "train", "--data", str(camvid), "--threads", "1"),
+        *("--device", "cpu", "-o", str(out), *sets),
+    ]
+
+
+def torchrun(*arguments: str) -> subprocess.Popen[str]:
+    start = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    return subprocess.Popen(
+        [sys.executable, *start, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_camvid(tmp_path_factory.mktemp("camvid"))
+
+
+def test_two_processes_have_the_loss_curve_of_one(camvid: Path, tmp_path: Path) -> None:
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    subprocess.run([sys.executable, *command(camvid, alone)], check=True, capture_output=True)
+    run = torchrun(*command(camvid, both))
+    _, said = run.communicate(timeout=240)
+    assert run.returncode == 0, said
+    assert said.count("best validation miou") == 1  # the first process alone speaks
+    curves = [read_log(folder / "log.jsonl")[0].losses["total"] for folder in (alone, both)]
+    assert len(curves[0]) == len(curves[1]) > 0
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+    assert sorted(path.name for path in both.iterdir()) == sorted(
+        path.name for path in alone.iterdir()
+    )
+
+
+def test_a_killed_process_ends_the_others_with_a_message(camvid: Path, tmp_path: Path) -> None:
+    run = torchrun(*command(camvid, tmp_path, "epochs=4000", "validate_every=4000"))
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "last.safetensors").exists():
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.2)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    os.kill(int(children[1]), signal.SIGKILL)
+    _, said = run.communicate(timeout=120)
+    assert run.returncode != 0
+    assert "lost another one" in said or "stopped at step" in said
+    assert (tmp_path / "last.safetensors").exists()
+
+
+def test_a_batch_that_can_not_be_shared_out_is_refused(camvid: Path, tmp_path: Path) -> None:
+    run = torchrun(*command(camvid, tmp_path, "batch_size=3"))
+    _, said = run.communicate(timeout=120)
+    assert run.returncode != 0
+    assert "batch_size 3: can not be shared out evenly over 2 processes" in said

@@ -1,0 +1,200 @@
+"""Every objective trains every kind of network it is for, and is the sum it says it is."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from made_camvid import make_camvid, trainer
+from torch import Tensor, nn
+
+from vidparse.errors import UsageError
+from vidparse.labels import load_labels
+from vidparse.models.network import Outputs
+from vidparse.models.zoo import build
+from vidparse.training.losses import temporal_loss, union_cross_entropy, visibility
+from vidparse.training.objectives.distilled import frame_loss
+from vidparse.training.objectives.objective import FeatureTap, classifier_of, normalise
+from vidparse.training.start import load_teacher
+from vidparse.training.stream import Batch
+
+SMALL = {"output_stride": 16, "width": 16}
+VIDEO = {"backbone": "mobilenetv2", "key_width": 8, **SMALL}
+ETC = {"objective": "etc", "neighbours": "simulated", "pair_pool": 1, "motion_cell": 2}
+
+
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_camvid(tmp_path_factory.mktemp("camvid"))
+
+
+def teacher() -> nn.Module:
+    torch.manual_seed(7)
+    network = build("perframe", {"classes": 11, **SMALL, "width": 24, "auxiliary": False})
+    return network.eval().requires_grad_(False)
+
+
+CASES = {
+    "tcb-ocr": {"arch": "tcb-ocr", "config": VIDEO, "neighbours": "simulated"},
+    "tcb-ppm on video": {"arch": "tcb-ppm", "config": {"backbone": "mobilenetv2", **SMALL}},
+    "netwarp": {"arch": "netwarp", "config": {"backbone": "mobilenetv2", "flow": "none", **SMALL}},
+    "ssltm": {
+        "arch": "ssltm",
+        "config": {**VIDEO, "heads": 2, "bank_key_width": 8, "attention_window": [3, 2, 2]},
+    },
+    "bisenetv2": {"arch": "bisenetv2", "config": {}},
+    "etc": ETC | {"frame_weight": 0.1},
+    "stcl": {"objective": "stcl", "contrast_width": 16},
+    "mean-teacher": {"objective": "mean-teacher", "label_fraction": 0.5, "steps_per_epoch": 3},
+    "mean-teacher of ssltm": {
+        "objective": "mean-teacher",
+        "label_fraction": 0.5,
+        "steps_per_epoch": 1,
+        "arch": "ssltm",
+        "config": {**VIDEO, "heads": 2, "bank_key_width": 8, "attention_window": [3, 2, 2]},
+    },
+    "bootstrapped": {"bootstrap_threshold": 0.3, "bootstrap_least": 64},
+}
+TERMS = {
+    "etc": {"ce", "auxiliary", "tl", "pf", "mf", "sf"},
+    "stcl": {"ce", "auxiliary", "stcl"},
+    "mean-teacher": {"ce", "auxiliary", "pseudo"},
+    "ssltm": {"ce", "auxiliary", "bank"},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_step_moves_every_weight_that_is_used(name: str, camvid: Path, tmp_path: Path) -> None:
+    changes = {"epochs": 1, "validate_every": 9, **CASES[name]}
+    run = trainer(camvid, tmp_path, teacher() if name == "etc" else None, **changes)
+    before = {key: value.clone() for key, value in run.objective.named_parameters()}
+    losses = run._train_step(run._stream())
+    assert TERMS.get(name, {"ce"}) <= losses.keys()
+    after = dict(run.objective.named_parameters())
+    still = [key for key, value in after.items() if torch.equal(before[key], value)]
+    assert not [key for key, value in after.items() if value.grad is None]
+    # BiSeNetV2 starts with residual branches that weigh nothing
+    assert len(still) < (0.3 if name == "bisenetv2" else 0.1) * len(before), still
+
+
+def batch_of(run) -> Batch:
+    return next(run._stream())
+
+
+def test_etc_is_the_sum_of_its_losses(camvid: Path, tmp_path: Path) -> None:
+    run = trainer(camvid, tmp_path, teacher(), **ETC, auxiliary_weight=0.0)
+    run.objective.eval()  # no dropout: two passes agree
+    batch = batch_of(run)
+    with torch.no_grad():
+        terms = run.objective(batch)
+        clip = normalise(batch.frames, run.preprocess)
+        logits = [run.network(clip[:, i])[0].logits for i in range(3)]
+        ce = union_cross_entropy(
+            logits[1], batch.labels[:, 1].long(), torch.zeros(0, 11, dtype=torch.bool), ignore=255
+        )
+        assert batch.flow is not None
+        seen = visibility(clip[:, 1], clip[:, 2], batch.flow)
+        tl = temporal_loss(logits[1], logits[2], seen, batch.flow)
+    assert terms["ce"].item() == pytest.approx(ce.item(), rel=1e-5)
+    assert terms["tl"].item() == pytest.approx(0.1 * tl.item(), rel=1e-4)
+
+
+def test_a_student_that_is_the_teacher_has_nothing_to_learn_of_it(
+    camvid: Path, tmp_path: Path
+) -> None:
+    changes = ETC | {"frame_weight": 1.0, "config": {**SMALL, "auxiliary": False}}
+    no_teacher = {"pair_weight": 0.0, "motion_weight": 0.0, "frame_weight": 0.0}
+    run = trainer(camvid, tmp_path, **(changes | no_teacher))
+    twin = copy.deepcopy(run.network).requires_grad_(False).eval()
+    run = trainer(camvid, tmp_path, twin, **changes)
+    run.objective.eval()
+    with torch.no_grad():
+        terms = run.objective(batch_of(run))
+    assert terms["pf"].item() == pytest.approx(0, abs=1e-9)
+    assert terms["sf"].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_etc_without_a_teacher_is_the_temporal_loss_alone(camvid: Path, tmp_path: Path) -> None:
+    alone = ETC | {"pair_weight": 0.0, "motion_weight": 0.0}
+    run = trainer(camvid, tmp_path, **alone)
+    assert run._train_step(run._stream()).keys() == {"ce", "auxiliary", "tl"}
+    with pytest.raises(UsageError, match="need a teacher"):
+        trainer(camvid, tmp_path, **ETC)
+
+
+def test_frame_loss_is_the_divergence() -> None:
+    scores, says = torch.randn(2, 3, 1, 2), torch.randn(2, 3, 1, 2)
+    p, q = says.softmax(1), scores.softmax(1)
+    by_hand = sum(
+        float(p[n, k, 0, x] * (p[n, k, 0, x] / q[n, k, 0, x]).log())
+        for n in range(2)
+        for k in range(3)
+        for x in range(2)
+    )
+    assert frame_loss(scores, says).item() == pytest.approx(by_hand / 4, rel=1e-5)
+
+
+class Constant(nn.Module):
+    """Says the same of every picture: class 4 on the left, nothing certain on the right."""
+
+    def forward(self, clip: Tensor, state: tuple = ()) -> tuple[Outputs, tuple]:
+        logits = torch.zeros(len(clip), 11, 4, 4)
+        logits[:, 4, :, :2] = 9
+        return Outputs(logits), ()
+
+
+def test_the_mean_teacher_teaches_what_it_is_sure_of(camvid: Path, tmp_path: Path) -> None:
+    run = trainer(
+        camvid,
+        tmp_path,
+        objective="mean-teacher",
+        label_fraction=0.5,
+        unlabelled_share=0.5,
+        steps_per_epoch=4,
+        scales=[2.0],  # no black border
+    )
+    run.objective._frozen = (Constant(), None)
+    batch = batch_of(run)
+    labels = batch.labels.clone()
+    labels[0] = 255
+    batch = replace(batch, labels=labels)
+    pseudo = run.objective._labelled(normalise(batch.frames, run.preprocess))
+    assert (pseudo[:, :, :24] == 4).all() and (pseudo[:, :, 48:] == 255).all()
+    run.objective.eval()
+    with torch.no_grad():
+        terms = run.objective(batch)
+    assert terms["pseudo"].item() > 0
+    everything = replace(batch, labels=torch.full_like(batch.labels, 3))
+    with torch.no_grad():
+        assert run.objective(everything)["pseudo"].item() == 0  # all have labels of their own
+
+
+def test_features_are_what_the_classifier_sees() -> None:
+    network = build("perframe", {"classes": 11, **SMALL}).eval()
+    with FeatureTap(classifier_of(network, 11)) as tap, torch.no_grad():
+        logits = network(torch.randn(1, 3, 32, 32))[0].logits
+        again = classifier_of(network, 11)(tap.take())
+    assert torch.equal(logits, again)
+    for arch in ("bisenetv2", "espnetv2", "hardnet", "hrnet"):
+        assert classifier_of(build(arch, {"classes": 11}), 11).out_channels == 11
+    with pytest.raises(ValueError, match="no convolution"):
+        classifier_of(nn.ReLU(), 11)
+
+
+def test_teachers_are_checked(camvid: Path, tmp_path: Path) -> None:
+    run = trainer(camvid, tmp_path, epochs=1)
+    run.fit()
+    best = str(tmp_path / "best.safetensors")
+    assert not any(p.requires_grad for p in load_teacher(best, run.sources.labels).parameters())
+    with pytest.raises(UsageError, match="knows the 11 classes of camvid, not those of voc"):
+        load_teacher(best, load_labels("voc"))
+
+
+def test_frozen_norms_keep_their_statistics(camvid: Path, tmp_path: Path) -> None:
+    run = trainer(camvid, tmp_path, norm="frozen")
+    before = {k: v.clone() for k, v in run.network.named_buffers()}
+    run._train_step(run._stream())
+    assert all(torch.equal(before[key], value) for key, value in run.network.named_buffers())
