@@ -18,7 +18,7 @@ from vidparse.models.zoo import build
 from vidparse.training.losses import temporal_loss, union_cross_entropy, visibility
 from vidparse.training.objectives.distilled import frame_loss
 from vidparse.training.objectives.objective import FeatureTap, classifier_of, normalise
-from vidparse.training.start import load_teacher
+from vidparse.training.start import load_flow_weights, load_teacher
 from vidparse.training.stream import Batch
 
 SMALL = {"output_stride": 16, "width": 16}
@@ -191,6 +191,15 @@ def test_teachers_are_checked(camvid: Path, tmp_path: Path) -> None:
     assert not any(p.requires_grad for p in load_teacher(best, run.sources.labels).parameters())
     with pytest.raises(UsageError, match="knows the 11 classes of camvid, not those of voc"):
         load_teacher(best, load_labels("voc"))
+
+
+def test_netwarp_wants_the_weights_of_its_flow(camvid: Path, tmp_path: Path) -> None:
+    config = {"backbone": "mobilenetv2", **SMALL}
+    with pytest.raises(UsageError, match="give --flow-weights"):
+        trainer(camvid, tmp_path, arch="netwarp", config=config)
+    network = build("perframe", {"classes": 11, **SMALL})
+    with pytest.raises(UsageError, match="follows no flow"):
+        load_flow_weights(network, tmp_path / "raft.pth")
 
 
 def test_frozen_norms_keep_their_statistics(camvid: Path, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def train(
     teacher: Annotated[
         str | None, typer.Option(help="Model to distil, for recipes with objective etc.")
     ] = None,
+    flow_weights: Annotated[Path | None, typer.Option(help="raft-things.pth, for NetWarp.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="last.safetensors of the run to continue.")
     ] = None,
@@ -77,6 +78,7 @@ def train(
             out=out,
             init=init,
             teacher=teacher,
+            flow_weights=flow_weights,
             resume=resume,
             device=device,
             threads=threads,

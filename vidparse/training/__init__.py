@@ -23,6 +23,7 @@ def fit(
     validation: SourceRequest | None = None,
     init: str | None = None,
     teacher: str | None = None,
+    flow_weights: Path | None = None,
     resume: Path | None = None,
     device: str = "auto",
     threads: int = 0,
@@ -39,6 +40,7 @@ def fit(
         init: weights to start from (see `init_tensors`); names that fit the network or its
             backbone are taken.
         teacher: model to distil, in place of the recipe's.
+        flow_weights: RAFT's, which NetWarp starts from.
         resume: last.safetensors of a run to continue; gives the weights of an unbroken run.
         stop: set it to end after the step under way, with a checkpoint to resume from.
 
@@ -67,6 +69,7 @@ def fit(
             processes=processes,
             init=init_tensors(init) if init else None,
             teacher=load_teacher(recipe.teacher, opened.labels) if recipe.teacher else None,
+            flow_weights=flow_weights,
             tensorboard=tensorboard,
         )
         if resume:

@@ -27,7 +27,9 @@ def make_optimizer(
             chosen = [
                 parameter
                 for name, parameter in objective.named_parameters()
-                if name.startswith(_BACKBONES) == in_backbone and (parameter.ndim > 1) == decays
+                if name.startswith(_BACKBONES) == in_backbone
+                and (parameter.ndim > 1) == decays
+                and parameter.requires_grad
             ]
             decay = recipe.weight_decay if decays else 0.0
             groups.append({"params": chosen, "lr": rate, "weight_decay": decay})

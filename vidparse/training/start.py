@@ -11,6 +11,7 @@ from vidparse.errors import ModelError, UsageError
 from vidparse.hub import resolve
 from vidparse.labels import Labels
 from vidparse.models.checkpoint import load_network, read_description
+from vidparse.models.netwarp import NetWarp, load_flow
 
 
 def init_tensors(init: str) -> dict[str, Tensor]:
@@ -49,6 +50,21 @@ def load_matching(network: nn.Module, weights: dict[str, Tensor]) -> int:
         raise UsageError("--init: no tensor of that file fits this network; check the recipe")
     network.load_state_dict({**own, **fits})
     return len(fits)
+
+
+def load_flow_weights(network: nn.Module, path: Path | None) -> None:
+    """RAFT's weights into a NetWarp that follows motion; other networks have no use for any.
+
+    Raises:
+        UsageError: they are needed and not given, or given and not needed. ModelError: damaged.
+    """
+    follows = isinstance(network, NetWarp) and network.config.flow == "raft"
+    if follows != (path is not None):
+        if follows:
+            raise UsageError("netwarp: follows RAFT's flow; give --flow-weights raft-things.pth")
+        raise UsageError(f"--flow-weights {path}: this network follows no flow; leave it out")
+    if isinstance(network, NetWarp) and path is not None:
+        load_flow(network, path)
 
 
 def load_teacher(name: str, labels: Labels) -> nn.Module:

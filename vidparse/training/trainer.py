@@ -30,7 +30,7 @@ from vidparse.training.processes import Processes
 from vidparse.training.recipe import Recipe, recipe_record, with_config
 from vidparse.training.resume import read_resume, write_resume
 from vidparse.training.sources import Sources
-from vidparse.training.start import load_matching
+from vidparse.training.start import load_flow_weights, load_matching
 from vidparse.training.stream import Batch, Schedule, batches
 from vidparse.training.validation import Scores, validate
 
@@ -57,6 +57,7 @@ class Trainer:
     Args:
         validation: None: nothing is scored, and the last weights count as the best.
         teacher: frozen network of a distillation.
+        flow_weights: RAFT's, for NetWarp.
         processes: this process among those of torchrun.
     """
 
@@ -70,6 +71,7 @@ class Trainer:
         processes: Processes | None = None,
         init: dict[str, Tensor] | None = None,
         teacher: nn.Module | None = None,
+        flow_weights: Path | None = None,
         tensorboard: bool = False,
     ) -> None:
         self.recipe = recipe = with_config(recipe, classes=len(sources.labels))
@@ -81,6 +83,7 @@ class Trainer:
         self.network = build(recipe.arch, dict(recipe.config))
         if init:
             load_matching(self.network, init)
+        load_flow_weights(self.network, flow_weights)
         if recipe.norm == "sync":
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         self.plan = clip_plan(recipe, self.network)
