@@ -267,6 +267,13 @@ def make_vspw(root: Path) -> None:
     (root / "train.txt").write_text("1_v\n")
 
 
+def make_yolo_seg(root: Path) -> None:
+    image(root / "images" / "train2017" / "1.jpg")
+    path = root / "labels" / "train2017" / "1.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("0 0 0 1 0 1 1\n")
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     "camvid": make_camvid,
     "camvid-32": make_camvid_release,
@@ -277,6 +284,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "idd-lite": make_idd_lite,
     "vipseg": make_vipseg,
     "vspw": make_vspw,
+    "yolo-seg": make_yolo_seg,
 }
 
 

@@ -9,8 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from made_camvid import make_camvid
+from safetensors.torch import load_file
 
 from vidparse.training.logbook import read_log
 
@@ -61,19 +64,53 @@ def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_camvid(tmp_path_factory.mktemp("camvid"))
 
 
-def test_two_processes_have_the_loss_curve_of_one(camvid: Path, tmp_path: Path) -> None:
-    alone, both = tmp_path / "alone", tmp_path / "both"
-    subprocess.run([sys.executable, *command(camvid, alone)], check=True, capture_output=True)
-    run = torchrun(*command(camvid, both))
+@pytest.fixture(scope="module")
+def alone(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a single process."""
+    out = tmp_path_factory.mktemp("alone")
+    subprocess.run([sys.executable, *command(camvid, out)], check=True, capture_output=True)
+    return out
+
+
+def curve(folder: Path) -> np.ndarray:
+    return read_log(folder / "log.jsonl")[0].losses["total"]
+
+
+@pytest.mark.parametrize("shard", ["false", "true"])
+def test_two_processes_have_the_loss_curve_of_one(
+    shard: str, camvid: Path, alone: Path, tmp_path: Path
+) -> None:
+    run = torchrun(*command(camvid, tmp_path, f"shard={shard}"))
     _, said = run.communicate(timeout=240)
     assert run.returncode == 0, said
     assert said.count("best validation miou") == 1  # the first process alone speaks
-    curves = [read_log(folder / "log.jsonl")[0].losses["total"] for folder in (alone, both)]
-    assert len(curves[0]) == len(curves[1]) > 0
-    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
-    assert sorted(path.name for path in both.iterdir()) == sorted(
-        path.name for path in alone.iterdir()
-    )
+    assert len(curve(alone)) > 0 and curve(tmp_path) == pytest.approx(curve(alone), rel=1e-4)
+    names = [sorted(path.name for path in folder.iterdir()) for folder in (tmp_path, alone)]
+    assert names[0] == names[1]
+
+
+def test_a_sharded_run_goes_on_where_it_was_stopped(camvid: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for out, more in ((whole, ()), (broken, ()), (broken, ("--resume",))):
+        arguments = command(camvid, out, "shard=true", "validate_every=1")
+        if more:
+            arguments += ["--resume", str(out / "half.safetensors")]
+        run = torchrun(*arguments)
+        if out == broken and not more:  # what the first epoch left is kept under another name
+            keep_first(out / "last.safetensors", out / "half.safetensors", run)
+        _, said = run.communicate(timeout=240)
+        assert run.returncode == 0, said
+    expected, got = (load_file(folder / "last.safetensors") for folder in (whole, broken))
+    for name, tensor in expected.items():
+        assert torch.allclose(got[name], tensor, rtol=1e-5, atol=1e-6), name
+
+
+def keep_first(written: Path, kept: Path, run: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not written.exists():
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.01)
+    kept.write_bytes(written.read_bytes())
 
 
 def test_a_killed_process_ends_the_others_with_a_message(camvid: Path, tmp_path: Path) -> None:

@@ -147,9 +147,9 @@ def test_average_of_weights_is_the_formula() -> None:
     network.weight.data.fill_(0.0)
     average = Average(network, decay=0.9)
     network.weight.data.fill_(1.0)
-    average.update(network, step=0)  # warm-up: decay 1/11
+    average.update(network.state_dict(), step=0)  # warm-up: decay 1/11
     assert average.network.weight.item() == pytest.approx(10 / 11)
-    average.update(network, step=10_000)
+    average.update(network.state_dict(), step=10_000)
     assert average.network.weight.item() == pytest.approx(1 - (1 / 11) * 0.9)
     assert not average.network.weight.requires_grad and not average.network.training
 
@@ -191,6 +191,20 @@ def test_recipe_overrides_and_their_errors() -> None:
             load_recipe("street-mnv2", {key: value})
     with pytest.raises(UsageError, match="street-mnv2"):
         load_recipe("street")
+
+
+def test_a_recipe_may_say_what_differs_from_another(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text('arch = "perframe"\nepochs = 3\n[config]\nwidth = 9\n')
+    child = tmp_path / "child.toml"
+    child.write_text(f'base = "{tmp_path}/base.toml"\nepochs = 5\n[config]\nskip_channels = 8\n')
+    recipe = load_recipe(str(child), {"seed": "4"})
+    assert (recipe.epochs, recipe.seed) == (5, 4)
+    assert recipe.config == {"width": 9, "skip_channels": 8}
+    child.write_text(f'base = "{tmp_path}/base.toml"\narch = "tcb-ocr"\n[config]\nwidth = 7\n')
+    assert load_recipe(str(child)).config == {"width": 7}
+    child.write_text(f'base = "{child}"\n')
+    with pytest.raises(UsageError, match="based on itself"):
+        load_recipe(str(child))
 
 
 def test_rendered_scenes_are_a_data_set() -> None:

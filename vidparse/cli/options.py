@@ -55,6 +55,6 @@ DatasetName = Annotated[
     typer.Option(
         "--dataset",
         help="camvid, camvid-32, cityscapes, cityscapes-vps, davis, folder, idd-lite, vipseg, "
-        "vspw, sample://street or sample://crowd.",
+        "vspw, yolo-seg, sample://street or sample://crowd.",
     ),
 ]

@@ -24,6 +24,7 @@ from vidparse.data.rendered import RenderedScenes
 from vidparse.data.values import IGNORE
 from vidparse.data.vipseg import VipSeg
 from vidparse.data.vspw import Vspw
+from vidparse.data.yolo_seg import YoloSegments
 from vidparse.errors import InputError, UsageError
 
 DATASETS: dict[str, DatasetOpener] = {
@@ -36,6 +37,7 @@ DATASETS: dict[str, DatasetOpener] = {
     "idd-lite": IddLite,
     "vipseg": VipSeg,
     "vspw": Vspw,
+    "yolo-seg": YoloSegments,
 }
 
 

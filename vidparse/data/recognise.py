@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidparse.data import camvid_full
+from vidparse.data import camvid_full, yolo_seg
 from vidparse.data.vipseg import panoptic_json
 from vidparse.errors import InputError
 
@@ -103,6 +103,11 @@ def _folder(root: Path) -> tuple[str, ...]:
     return tuple(split for split in _SPLITS if (root / split / "images").is_dir()) or (ALL,)
 
 
+def _yolo(root: Path) -> tuple[str, ...]:
+    folders = yolo_seg.image_folders(root)
+    return tuple(folders) if len(folders) > 1 else (ALL,)
+
+
 LAYOUTS: dict[str, Layout] = {
     "camvid": Layout(
         sign="{split}/ beside {split}annot/",
@@ -170,5 +175,12 @@ LAYOUTS: dict[str, Layout] = {
         matches=lambda root: _has(root, "data/*/origin"),
         splits=_listed,
         masks=("data/{video}/mask/*.png",),
+    ),
+    "yolo-seg": Layout(
+        sign="labels/<folder>/*.txt beside images/<folder>/",
+        matches=lambda root: _has(root, "labels/*/*.txt") and bool(yolo_seg.image_folders(root)),
+        splits=_yolo,
+        masks=("labels/*/*.txt",),
+        mine=lambda stem, split: split == ALL,  # a part does not know the names of the others
     ),
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Average:
@@ -19,11 +20,11 @@ class Average:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Move towards the weights after step `step` (from 0)."""
+    def update(self, weights: Mapping[str, Tensor], step: int) -> None:
+        """Move towards the weights (a state dict, in full) after step `step` (from 0)."""
         decay = min(self.decay, (step + 1) / (step + 11))
         mine = self.network.state_dict()
-        for name, tensor in network.state_dict().items():
+        for name, tensor in weights.items():
             if tensor.is_floating_point():
                 mine[name].lerp_(tensor, 1 - decay)
             else:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from vidparse.errors import DeviceError, VidparseError
@@ -30,9 +33,18 @@ class Processes:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def wrapped(self, objective: nn.Module) -> nn.Module:
-        """The objective with its gradients averaged over processes."""
+    def wrapped(self, objective: nn.Module, *, shard: bool = False) -> nn.Module:
+        """The objective with its gradients averaged over processes.
+
+        Args:
+            shard: each process keeps its part of weights, gradients and moments alone (PyTorch's
+                `fully_shard`); `whole` brings them together again.
+        """
         if self.count == 1:
+            return objective
+        if shard:
+            mesh = init_device_mesh(self.device.type, (self.count,))
+            fully_shard(objective, mesh=mesh)
             return objective
         ids = [self.device.index] if self.device.type == "cuda" else None
         # batch norms that are not synchronised keep the first process's statistics
@@ -55,6 +67,21 @@ class Processes:
         """Until every process is here."""
         if self.count > 1:
             distributed.barrier()
+
+
+def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each tensor in full, sharded ones gathered; every process has to call it."""
+    return {
+        name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def placed_like(tensor: Tensor, example: Tensor) -> Tensor:
+    """A full tensor as the example is kept: sharded over the same processes, or as it is."""
+    if not isinstance(example, DTensor):
+        return tensor
+    return distribute_tensor(tensor.to(example.device), example.device_mesh, example.placements)
 
 
 @contextmanager

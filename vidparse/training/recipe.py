@@ -1,4 +1,7 @@
-"""A training recipe: TOML on disk, a frozen record in memory, every field open to override."""
+"""A training recipe: TOML on disk, a frozen record in memory, every field open to override.
+
+A file may begin with `base = "NAME"`: it then holds what differs from that recipe.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,7 @@ class Recipe:
     poly_power: float = 0.9
     ema_decay: float = 0.998  # 0 turns the average off
     clip_gradient: float = 5.0  # largest norm; 0: not clipped
+    shard: bool = False  # spread weights and moments over processes (FSDP), for large networks
     norm: str = "batch"  # "sync": over processes (GPUs); "frozen": statistics stay as they are
     precision: str = "bf16"  # autocast of the forward pass; "fp32" turns it off
 
@@ -115,23 +119,39 @@ def load_recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe
     Raises:
         UsageError: unknown recipe or field, or a value of the wrong type.
     """
+    values = _read(name)
+    for key, value in (overrides or {}).items():
+        _set(values, key, _parse(value))
+    return recipe_from(values, name)
+
+
+def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Fields of a recipe and of those it is based on, its own first.
+
+    Raises:
+        UsageError: no such recipe, not TOML, or based on itself.
+    """
     path = Path(name)
-    if path.suffix == ".toml":
-        if not path.is_file():
-            raise UsageError(f"recipe '{name}': no such file; check the path")
-        text = path.read_text(encoding="utf-8")
-    else:
-        entry = files("vidparse.training") / "recipes" / f"{name}.toml"
-        if not entry.is_file():
-            raise UsageError(f"recipe '{name}': unknown; use {', '.join(available_recipes())}")
-        text = entry.read_text(encoding="utf-8")
+    entry = files("vidparse.training") / "recipes" / f"{name}.toml"
+    place = path if path.suffix == ".toml" else entry
+    if not place.is_file():
+        hint = "no such file; check the path" if place is path else "unknown; use "
+        known = "" if place is path else ", ".join(available_recipes())
+        raise UsageError(f"recipe '{name}': {hint}{known}")
     try:
-        values = tomllib.loads(text)
-        for key, value in (overrides or {}).items():
-            _set(values, key, _parse(value))
+        values = tomllib.loads(place.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"recipe '{name}': not TOML: {error}; mend the line") from error
-    return recipe_from(values, name)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if base in (name, *above):
+        raise UsageError(f"recipe '{name}': is based on itself; take its line `base` out")
+    below = _read(str(base), (name, *above))
+    if values.get("arch", below["arch"]) != below["arch"]:
+        below.pop("config", None)  # settings of another network
+    config = {**below.get("config", {}), **values.get("config", {})}
+    return {**below, **values, "config": config}
 
 
 def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:

@@ -11,21 +11,22 @@ from torch import Tensor, nn
 
 from vidparse.errors import ModelError
 from vidparse.models.checkpoint import save_checkpoint
+from vidparse.training.processes import placed_like, whole
 
 
-def write_resume(
-    path: Path,
-    objective: nn.Module,
-    average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    facts: dict[str, Any],
-) -> None:
-    """Weights, average of weights, optimiser moments and plain facts, written atomically."""
+def run_tensors(
+    objective: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    """Weights, average of weights and moments by name, in full; every process has to call it."""
     tensors = {f"objective/{k}": v for k, v in objective.state_dict().items()}
     tensors |= {f"average/{k}": v for k, v in average.state_dict().items()}
     for i, slots in optimizer.state_dict()["state"].items():
-        kept = {slot: v for slot, v in slots.items() if isinstance(v, Tensor)}
-        tensors |= {f"optimizer/{i}/{slot}": v for slot, v in kept.items()}
+        tensors |= {f"optimizer/{i}/{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
+    return whole(tensors)
+
+
+def write_resume(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """`run_tensors` and plain facts, written atomically."""
     save_checkpoint(path, tensors, {"vidparse-run": json.dumps(facts)})
 
 
@@ -53,26 +54,28 @@ def read_resume(
     if facts is None:
         raise ModelError(f"{path}: not the state of a run; give the last.safetensors of one")
     try:
-        objective.load_state_dict(_below(tensors, "objective"))
+        own = objective.state_dict()
+        weights = _below(tensors, "objective")
+        objective.load_state_dict({k: placed_like(v, own[k]) for k, v in weights.items()})
         average.load_state_dict(_below(tensors, "average"))
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _below(tensors, "optimizer").items():
-            i, slot = name.split("/")
-            state.setdefault(int(i), {})[slot] = tensor
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
-        _lay_out_as_parameters(optimizer)
-    except (RuntimeError, KeyError, ValueError) as error:
+        _restore_moments(optimizer, _below(tensors, "optimizer"))
+    except (RuntimeError, KeyError, ValueError, IndexError) as error:
         raise ModelError(f"{path}: a run of another network; give the right recipe") from error
     return json.loads(facts)
 
 
-def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
-    """Moments get their parameter's memory layout back: another would round otherwise."""
-    for parameter, slots in optimizer.state.items():
-        for slot, value in slots.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                slots[slot] = torch.empty_like(parameter).copy_(value)
+def _restore_moments(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
+    """Every moment in its parameter's memory layout and place: another would round otherwise."""
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in moments.items():
+        i, slot = name.split("/")
+        parameter = parameters[int(i)]
+        if value.shape == parameter.shape:
+            value = torch.empty_like(parameter).copy_(placed_like(value, parameter))
+        state.setdefault(int(i), {})[slot] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

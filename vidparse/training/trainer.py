@@ -26,9 +26,9 @@ from vidparse.training.logbook import Logbook
 from vidparse.training.losses import class_weights_from_counts
 from vidparse.training.objectives import OBJECTIVES, Setting
 from vidparse.training.optimisation import GROUPS, make_optimizer, rate_factor
-from vidparse.training.processes import Processes
+from vidparse.training.processes import Processes, whole
 from vidparse.training.recipe import Recipe, recipe_record, with_config
-from vidparse.training.resume import read_resume, write_resume
+from vidparse.training.resume import read_resume, run_tensors, write_resume
 from vidparse.training.sources import Sources
 from vidparse.training.start import load_flow_weights, load_matching
 from vidparse.training.stream import Batch, Schedule, batches
@@ -109,7 +109,7 @@ class Trainer:
             self._place(teacher) if teacher is not None else None,
         )
         self.objective = self._place(OBJECTIVES[recipe.objective](setting))
-        self.wrapped = self.processes.wrapped(self.objective)
+        self.wrapped = self.processes.wrapped(self.objective, shard=recipe.shard)
         self.optimizer, self.base_rates = make_optimizer(self.objective, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.step = 0
@@ -206,19 +206,21 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.objective.after_step()
-        self.average.update(self.network, self.step)
+        self.average.update(whole(self.network.state_dict()), self.step)
         return losses
 
     def _check_finite(self, value: float, batch: Batch) -> None:
         if math.isfinite(value):
             return
-        self.objective.eval()
-        with torch.no_grad():
-            bad = [
-                name
-                for i, name in enumerate(batch.names)
-                if not all(term.isfinite() for term in self.objective(batch.only(i)).values())
-            ]
+        bad = []
+        if self.processes.count == 1:  # the others would not take part
+            self.objective.eval()
+            with torch.no_grad():
+                bad = [
+                    name
+                    for i, name in enumerate(batch.names)
+                    if not all(term.isfinite() for term in self.objective(batch.only(i)).values())
+                ]
         raise VidparseError(
             f"training: the loss became {value} at step {self.step}, with "
             f"{', '.join(bad or batch.names)}; lower the learning rates or use precision fp32"
@@ -239,10 +241,9 @@ class Trainer:
     def _end_epoch(self, epoch: int, log: Logbook | None) -> None:
         """Validate when it is time, and save; in the first process, while the others wait."""
         due = epoch % self.recipe.validate_every == 0 or self.step == self.steps
-        if self.processes.is_first:
-            if due:
-                self._validate(epoch, log)
-            self._save_last()
+        if self.processes.is_first and due:
+            self._validate(epoch, log)
+        self._save_last()
         self.processes.wait()
 
     def _validate(self, epoch: int, log: Logbook | None) -> None:
@@ -281,6 +282,7 @@ class Trainer:
         )
 
     def _save_last(self) -> None:
+        tensors = run_tensors(self.objective, self.average.network, self.optimizer)
         if not self.processes.is_first:
             return
         facts = {
@@ -290,8 +292,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "recipe": recipe_record(self.recipe),
         }
-        path = self.out / LAST
-        write_resume(path, self.objective, self.average.network, self.optimizer, facts)
+        write_resume(self.out / LAST, tensors, facts)
 
     def _open_log(self) -> Logbook | None:
         """The log, in the first process; the recipe beside it."""
@@ -316,6 +317,8 @@ class Trainer:
         return class_weights_from_counts(pixels, offset=self.recipe.class_weight_offset)
 
     def _place(self, module: Any) -> Any:
+        if self.recipe.shard:  # FSDP takes plainly laid out weights alone
+            return module.to(self.device)
         return module.to(self.device, memory_format=torch.channels_last)
 
 

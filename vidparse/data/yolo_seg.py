@@ -1,0 +1,129 @@
+"""Photographs with COCO's 80 classes as polygons in YOLO form, seen as the 21 classes of VOC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pycocotools import mask as coco
+
+from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_rgb, refuse
+from vidparse.data.splits import PICTURES, check_split, sorted_files
+from vidparse.errors import InputError
+from vidparse.labels import load_labels, regrouped
+
+# Splits where there is one folder: the places of their photographs in it, sorted by name.
+PARTS = {"all": slice(None), "train": slice(0, None, 2), "held-out": slice(1, None, 2)}
+BACKGROUND = "background"
+_SLACK = 1e-3  # how far outside 0..1 a coordinate may be by rounding
+
+
+class YoloSegments:
+    """images/<folder>/NAME.jpg, and labels/<folder>/NAME.txt with a polygon a line.
+
+    A line is `class x1 y1 x2 y2 ...`: the number of a COCO class, and points as shares of width and
+    height. Pixels are of the smallest polygon that they are in. Classes that VOC lacks are its
+    background, so a tie is a hole in the person who wears it. Nothing is void.
+
+    A photograph without a label file, or with an empty one, has nothing in it: all background.
+    Without labels/<folder>/ the folder is unlabelled. Each photograph is a video of one frame.
+
+    Splits are the folders of images/, such as train2017 and val2017. Where there is only one, as in
+    coco128, they are "all" of it, and its halves "train" and "held-out": the photographs at even
+    (0, 2, ...) and odd places in the list sorted by name.
+
+    Raises:
+        InputError: the folder is not laid out like this.
+    """
+
+    name = "yolo-seg"
+
+    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
+        folders = image_folders(root)
+        if not folders:
+            raise InputError(f"{root / 'images'}: holds no folder; point --data at its parent")
+        several = len(folders) > 1
+        check_split(self.name, split, folders if several else PARTS)
+        self.split = split
+        self.labels = load_labels("voc")
+        ids = {name: i for i, name in enumerate(self.labels.classes)}
+        self._background = ids[BACKGROUND]
+        self._ids = [ids[name] for name in regrouped("coco", "voc").values()]  # by COCO's number
+        folder = split if several else folders[0]
+        images, labels = root / "images" / folder, root / "labels" / folder
+        photographs = sorted_files(images, PICTURES)[PARTS["all" if several else split]]
+        if not photographs:
+            raise InputError(f"{images}: holds no images for {split}; fetch them again")
+        self.videos = tuple(_photograph(path, labels) for path in photographs)
+
+    def load_image(self, frame: FrameRecord) -> np.ndarray:
+        assert frame.image is not None  # every frame of this data set lies on disk
+        return read_rgb(frame.image)
+
+    def load_mask(self, frame: FrameRecord) -> np.ndarray:
+        height, width = self.load_image(frame).shape[:2]
+        ids = np.full((height, width), self._background, np.uint8)
+        polygons = read_polygons(frame.mask, len(self._ids)) if frame.mask is not None else []
+        outlines = [(points * (width, height)).ravel().tolist() for _, points in polygons]
+        shapes = coco.frPyObjects(outlines, height, width) if outlines else []
+        areas = np.array([coco.area(shape) for shape in shapes], np.int64)
+        for i in np.argsort(-areas, kind="stable"):
+            ids[coco.decode(shapes[i]) > 0] = self._ids[polygons[i][0]]
+        return ids
+
+
+def image_folders(root: Path) -> list[str]:
+    """Names of the folders in images/, sorted; nothing when there is no images/."""
+    images = root / "images"
+    if not images.is_dir():
+        return []
+    return sorted(
+        path.name for path in images.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+
+
+def read_polygons(path: Path, classes: int) -> list[tuple[int, np.ndarray]]:
+    """The class number of each polygon of a label file and its points, float64 (N, 2) in 0..1.
+
+    Args:
+        classes: how many there are.
+
+    Raises:
+        InputError: the file can not be read, or a line is no polygon; file and line are named.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; check its permissions") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file; replace or remove it") from error
+    polygons = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            polygons.append(_polygon(line.split(), classes))
+        except ValueError as error:
+            raise InputError(f"{path}: line {number}: {error}; correct or remove it") from error
+    return polygons
+
+
+def _polygon(words: list[str], classes: int) -> tuple[int, np.ndarray]:
+    """Class number and points of a line. Raises: ValueError: it is none, and why."""
+    if not words[0].isdecimal() or int(words[0]) >= classes:
+        raise ValueError(f"class {words[0]} is not one of 0..{classes - 1}")
+    values = np.array([float(word) for word in words[1:]])
+    if len(values) % 2:
+        raise ValueError(f"{len(values)} coordinates are not pairs of x and y")
+    if len(values) < 6:
+        raise ValueError(f"{len(values) // 2} points are no polygon, which has 3 or more")
+    outside = ~((values >= -_SLACK) & (values <= 1 + _SLACK))  # NaN is outside, too
+    if outside.any():
+        raise ValueError(f"coordinate {values[outside][0]:g} is outside 0..1")
+    return int(words[0]), np.clip(values, 0, 1).reshape(-1, 2)
+
+
+def _photograph(path: Path, labels: Path) -> Video:
+    listed = labels / f"{path.stem}.txt"
+    mask = listed if listed.is_file() else None
+    return Video(path.stem, (FrameRecord(path.stem, path.stem, 0, path, mask, labels.is_dir()),))
