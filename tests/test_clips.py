@@ -223,7 +223,7 @@ class TestSources:
             "sample://street?frames=3", None, weight=2.0
         )
         for text in ("idd-lite", "folder=", "folder=x@much", "folder=x@-1"):
-            with pytest.raises(UsageError, match="--also"):
+            with pytest.raises(UsageError, match="data set"):
                 parse_source(text)
 
     def test_idd_lite_is_unions_of_camvid(self, camvid: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from vidparse.models.zoo import build, config_of
 
 FRAMES, SIZE_HW, INPUT_HW = 12, (40, 56), (48, 67)
 LABELS = Labels("made", tuple("abcde"), ((9, 9, 9),) * 5, frozenset())
-SMALL = {"classes": 5, "backbone": "resnet18", "output_stride": 16, "width": 16}
+SMALL = {"classes": 5, "backbone": "mobilenetv2", "output_stride": 16, "width": 16}
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "ppm": ("tcb-ppm", SMALL),
     "ocr": ("tcb-ocr", {**SMALL, "key_width": 8, "memory": "none"}),
@@ -83,6 +83,11 @@ def clips(dataset: Dataset) -> torch.Tensor:
 @pytest.fixture(scope="module", params=NETWORKS)
 def weights(request: pytest.FixtureRequest, root: Path, dataset: Dataset) -> Path:
     return save(root / f"{request.param}.safetensors", *NETWORKS[request.param], dataset)
+
+
+@pytest.fixture(scope="module")
+def with_memory(root: Path, dataset: Dataset) -> Path:
+    return save(root / "with_memory.safetensors", *NETWORKS["memory"], dataset)
 
 
 def entry_of(weights: Path, dataset: Dataset) -> PublishedTcbEntry:
@@ -147,9 +152,9 @@ def test_frames_that_are_not_asked_for_change_nothing(weights: Path, dataset: Da
         assert np.array_equal(one, every[t])
 
 
-def test_few_frames_are_kept(weights: Path, root: Path) -> None:
+def test_few_frames_are_kept(with_memory: Path) -> None:
     long = open_dataset("sample://street?size=96x64&frames=40", None, "val")
-    entry = entry_of(weights, long)
+    entry = entry_of(with_memory, long)
     video = long.videos[0]
     entry.begin(video)
     most = 0
@@ -169,11 +174,11 @@ def evaluated(
     )
 
 
-def test_command(weights: Path, tmp_path: Path, evaluated: Callable[..., Said]) -> None:
+def test_command(with_memory: Path, tmp_path: Path, evaluated: Callable[..., Said]) -> None:
     scores = {}
     for support in ((), ("--support", "past"), ("--support", "official")):
         out = tmp_path / f"out{len(scores)}"
-        said = evaluated("-m", weights, *support, "--save", "vspw", "-o", out, "--json")
+        said = evaluated("-m", with_memory, *support, "--save", "vspw", "-o", out, "--json")
         assert said.code == 0, said.err
         (entry,) = json.loads(said.out)["entries"]
         assert entry["detail"].endswith(", official supports") == ("official" in support)

@@ -241,6 +241,27 @@ def test_accumulated_parts_give_the_gradient_of_the_whole(camvid: Path, tmp_path
     assert losses[:2] == pytest.approx(losses[2:], rel=1e-4)
 
 
+def test_what_can_not_be_scored_is_said_before_the_first_step(camvid: Path, tmp_path: Path) -> None:
+    sources = [SourceRequest("camvid", camvid)]
+    recipe = recipe_from(TINY, "tiny")
+    for changes, request, word in (
+        ({"metrics": ("vpq",)}, None, "tells objects apart"),
+        ({"metrics": ("mious",)}, None, "metric 'mious': unknown"),
+        ({}, SourceRequest("camvid-32", camvid, "val"), "CamVid"),
+    ):
+        with pytest.raises(VidparseError, match=word):
+            fit(
+                replace(recipe, **changes),
+                sources,
+                validation=request,
+                out=tmp_path,
+                device="cpu",
+            )
+    run = replace(recipe, epochs=1)
+    assert fit(run, sources, validates=False, out=tmp_path / "blind", device="cpu") is None
+    assert (tmp_path / "blind" / "best.safetensors").exists()
+
+
 def test_nan_ends_with_the_names_of_the_samples(camvid: Path, tmp_path: Path) -> None:
     run = trainer(camvid, tmp_path)
     with torch.no_grad():

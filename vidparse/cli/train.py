@@ -25,7 +25,10 @@ def train(
         ),
     ] = None,
     validation: Annotated[
-        str | None, typer.Option("--val", help="What is scored: NAME=FOLDER:SPLIT; else val.")
+        str | None,
+        typer.Option(
+            "--val", help="What is scored: NAME=FOLDER:SPLIT, or none; else the split val."
+        ),
     ] = None,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a .toml file.")] = "street-mnv2",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of checkpoints and log.")] = Path(
@@ -67,6 +70,7 @@ def train(
 
     resolved = load_recipe(recipe, assignments(set_))
     sources = [SourceRequest(dataset, data), *map(parse_source, also or ())]
+    scored = validation != "none"
     if dry_run:
         print_json(_plan(resolved, sources))
         return
@@ -74,7 +78,8 @@ def train(
         best = fit(
             resolved,
             sources,
-            validation=parse_source(validation) if validation else None,
+            validation=parse_source(validation) if validation and scored else None,
+            validates=scored,
             out=out,
             init=init,
             teacher=teacher,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vidparse.data import open_dataset
+from vidparse.data import Dataset, open_dataset
 from vidparse.errors import UsageError
 from vidparse.training.recipe import Recipe, available_recipes, load_recipe, recipe_record
 from vidparse.training.sources import SourceRequest, open_sources, parse_source
@@ -21,6 +21,7 @@ def fit(
     *,
     out: Path,
     validation: SourceRequest | None = None,
+    validates: bool = True,
     init: str | None = None,
     teacher: str | None = None,
     flow_weights: Path | None = None,
@@ -37,6 +38,7 @@ def fit(
 
     Args:
         validation: what is scored; None: the split "val" of the first source.
+        validates: False: nothing is, and the last weights count as the best.
         init: weights to start from (see `init_tensors`); names that fit the network or its
             backbone are taken.
         teacher: model to distil, in place of the recipe's.
@@ -64,7 +66,7 @@ def fit(
         trainer = Trainer(
             recipe,
             opened,
-            open_dataset(validation.dataset, validation.root, validation.split),
+            _opened(validation) if validates else None,
             out,
             processes=processes,
             init=init_tensors(init) if init else None,
@@ -75,6 +77,10 @@ def fit(
         if resume:
             trainer.resume(resume)
         return trainer.fit(on_step, stop=stop)
+
+
+def _opened(request: SourceRequest) -> Dataset:
+    return open_dataset(request.dataset, request.root, request.split)
 
 
 __all__ = [

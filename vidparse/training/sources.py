@@ -91,15 +91,15 @@ def parse_source(text: str) -> SourceRequest:
         share = float(weight) if weight else None
     except ValueError as error:
         raise UsageError(
-            f"--also '{text}': '{weight}' is no weight; write NAME=FOLDER@0.5"
+            f"data set '{text}': '{weight}' is no weight; write NAME=FOLDER@0.5"
         ) from error
     if share is not None and share <= 0:
-        raise UsageError(f"--also '{text}': a weight is above 0")
+        raise UsageError(f"data set '{text}': a weight is above 0")
     if body.startswith("sample://"):
         return SourceRequest(body, None, weight=share)
     name, found, place = body.partition("=")
     if not found or not place:
-        raise UsageError(f"--also '{text}': write NAME=FOLDER, NAME=FOLDER:SPLIT or with @WEIGHT")
+        raise UsageError(f"data set '{text}': write NAME=FOLDER, NAME=FOLDER:SPLIT or with @WEIGHT")
     root, colon, split = place.rpartition(":")
     if not colon:
         root, split = place, "train"

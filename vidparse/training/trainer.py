@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import threading
 import time
@@ -32,7 +33,9 @@ from vidparse.training.resume import read_resume, run_tensors, write_resume
 from vidparse.training.sources import Sources
 from vidparse.training.start import load_flow_weights, load_matching
 from vidparse.training.stream import Batch, Schedule, batches
-from vidparse.training.validation import Scores, validate
+from vidparse.training.validation import Scores, check_validation, validate
+
+log = logging.getLogger(__name__)
 
 LAST, BEST, RECIPE, CURVES = "last.safetensors", "best.safetensors", "recipe.json", "curves.html"
 
@@ -74,6 +77,8 @@ class Trainer:
         flow_weights: Path | None = None,
         tensorboard: bool = False,
     ) -> None:
+        if validation is not None:
+            check_validation(validation, sources.labels, recipe.metrics)
         self.recipe = recipe = with_config(recipe, classes=len(sources.labels))
         self.sources, self.validation, self.out = sources, validation, out
         self.processes = processes or Processes()
@@ -82,7 +87,8 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.arch, dict(recipe.config))
         if init:
-            load_matching(self.network, init)
+            taken = load_matching(self.network, init)
+            log.info("%d of %d tensors start as given", taken, len(self.network.state_dict()))
         load_flow_weights(self.network, flow_weights)
         if recipe.norm == "sync":
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
@@ -145,24 +151,25 @@ class Trainer:
             Interrupted: Ctrl-C, or `stop` was set; last.safetensors holds the step reached.
             VidparseError: the loss became NaN or infinite; the samples are named.
         """
-        log = self._open_log()
+        book = self._open_log()
         started_at, started_step, mark = time.perf_counter(), self.step, time.perf_counter()
         stream = self._stream()
         try:
             while self.step < self.steps:
                 losses = self._train_step(stream)
                 self.step += 1
-                epoch, within = divmod(self.step, self.schedule.steps_per_epoch)
+                whole_epochs, within = divmod(self.step, self.schedule.steps_per_epoch)
+                epoch = (self.step - 1) // self.schedule.steps_per_epoch
                 now = time.perf_counter()
                 losses = self.processes.mean(losses)
                 total = sum(losses.values())
-                if log is not None:
+                if book is not None:
                     rates = [group["lr"] for group in self.optimizer.param_groups]
                     named = {GROUPS[0]: rates[0], GROUPS[2]: rates[2]}
-                    log.step(self.step, epoch, {"total": total, **losses}, named, now - mark)
+                    book.step(self.step, epoch, {"total": total, **losses}, named, now - mark)
                 mark = now
                 if within == 0:
-                    self._end_epoch(epoch, log)
+                    self._end_epoch(whole_epochs, book)
                 eta = (now - started_at) / (self.step - started_step) * (self.steps - self.step)
                 on_step(
                     Progress(
@@ -178,8 +185,8 @@ class Trainer:
                 f"go on with --resume {self.out / LAST}"
             ) from error
         finally:
-            if log is not None:
-                log.close()
+            if book is not None:
+                book.close()
         return self.best
 
     def _train_step(self, stream: Iterator[Batch]) -> dict[str, float]:
@@ -238,16 +245,16 @@ class Trainer:
             workers=self.recipe.workers,
         )
 
-    def _end_epoch(self, epoch: int, log: Logbook | None) -> None:
+    def _end_epoch(self, epoch: int, book: Logbook | None) -> None:
         """Validate when it is time, and save; in the first process, while the others wait."""
         due = epoch % self.recipe.validate_every == 0 or self.step == self.steps
         if self.processes.is_first and due:
-            self._validate(epoch, log)
+            self._validate(epoch, book)
         self._save_last()
         self.processes.wait()
 
-    def _validate(self, epoch: int, log: Logbook | None) -> None:
-        """Score the averaged weights; keep them when they are the best so far."""
+    def _validate(self, epoch: int, book: Logbook | None) -> None:
+        """Score the averaged weights after `epoch` epochs; keep them when they are the best."""
         scores = Scores({}, {})
         if self.validation is not None:
             scores = validate(
@@ -262,8 +269,8 @@ class Trainer:
             self.best = self.score
             weights = self.average.network.state_dict()
             save_checkpoint(self.out / BEST, weights, self._metadata(epoch, scores))
-        if log is not None and scores.values:
-            log.validation(self.step, epoch, scores.values, scores.classes)
+        if book is not None and scores.values:
+            book.validation(self.step, epoch - 1, scores.values, scores.classes)
             write_curves([self.out], self.out / CURVES)
 
     def _metadata(self, epoch: int, scores: Scores) -> dict[str, str]:
@@ -298,11 +305,11 @@ class Trainer:
         """The log, in the first process; the recipe beside it."""
         if not self.processes.is_first:
             return None
-        log = Logbook(self.out, start=self.step, tensorboard=self.tensorboard)
+        book = Logbook(self.out, start=self.step, tensorboard=self.tensorboard)
         record = recipe_record(self.recipe) | {"data": self.sources.describe()}
         text = json.dumps(record, indent=2)
         (self.out / RECIPE).write_text(text + "\n", encoding="utf-8")
-        return log
+        return book
 
     def _class_weights(self) -> Tensor | None:
         """From the pixels of the first data set."""

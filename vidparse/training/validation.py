@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 
-from vidparse.data import Dataset
+from vidparse.data import Dataset, labelled_frames
+from vidparse.errors import InputError, UsageError
 from vidparse.evaluation.entries import ModelEntry
 from vidparse.evaluation.evaluate import evaluate
+from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.evaluation.plan import EvaluationOptions
 from vidparse.flow import open_flow
 from vidparse.inference.devices import Device
 from vidparse.inference.runners import TorchRunner
+from vidparse.labels import Labels
 from vidparse.models.checkpoint import Description, Preprocess
 from vidparse.models.zoo import config_of
 
@@ -67,7 +70,23 @@ def validate(
     return Scores(result.scores, named)
 
 
-def is_better(scores: Scores, best: Scores | None, metrics: Sequence[str]) -> bool:
-    """By the first metric."""
-    name = metrics[0]
-    return best is None or scores.values[name] > best.values[name]
+def check_validation(dataset: Dataset, labels: Labels, metrics: Sequence[str]) -> None:
+    """Before the first step: this split can be scored, by these metrics.
+
+    Raises:
+        UsageError: other classes than the run's, or an unknown metric, or one that tells objects
+            apart. InputError: the split has no masks.
+    """
+    if dataset.labels.classes != labels.classes:
+        raise UsageError(
+            f"validation on {dataset.name} {dataset.split}: its classes ({dataset.labels.name}) "
+            f"are not the run's ({labels.name}); choose another with --val"
+        )
+    for name, measure in make_measures(metrics, labels).items():
+        if measure.needs_panoptic:
+            raise UsageError(f"metric '{name}': tells objects apart, semantic networks do not")
+    if not labelled_frames(dataset):
+        raise InputError(
+            f"{dataset.name} {dataset.split}: has no masks to validate on; choose another with "
+            "--val, or --val none"
+        )
