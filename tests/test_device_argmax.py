@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from vidparse.frame import Frame
+from vidparse.frame import Frame, Prediction
 from vidparse.image import Rgb
-from vidparse.inference import Session, load_model
-from vidparse.inference.runners import DeviceArgmax
+from vidparse.inference import Session, load_model, run
+from vidparse.inference.runners import DeviceArgmax, TorchRunner
 from vidparse.inference.runners.pytorch import upsampled_argmax
 from vidparse.inference.upsample import upsample_argmax
+from vidparse.video import open_video
 
 
 @pytest.mark.parametrize("classes", [2, 11, 16, 17, 124, 300])
 def test_argmax_in_parts_equals_the_argmax_of_all(classes: int) -> None:
-    logits = torch.randn(1, classes, 9, 13, generator=torch.Generator().manual_seed(classes))
+    logits = torch.randn(2, classes, 9, 13, generator=torch.Generator().manual_seed(classes))
     ids = upsampled_argmax(logits, (50, 71)).numpy()
     dtype = np.uint8 if classes <= 255 else np.uint16
-    assert ids.dtype == dtype and ids.shape == (50, 71)
-    usual = upsample_argmax(logits[0].numpy(), (50, 71), dtype=dtype)
+    assert ids.dtype == dtype and ids.shape == (2, 50, 71)
+    usual = np.stack([upsample_argmax(one.numpy(), (50, 71), dtype=dtype) for one in logits])
     assert (ids != usual).mean() < 0.001  # ties of rounding
 
 
@@ -41,3 +42,40 @@ def test_session_uses_it_and_says_the_same(tiny_weights: Path) -> None:
     assert set(np.unique(kept.ids)) <= {3, 255}
     (steady,) = Session(runner, stabilize=True).step(frame)  # blending needs the scores
     assert (steady.ids != usual.ids).mean() < 0.001
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("frames", [8, 9])
+def test_frames_of_a_file_go_through_in_groups(
+    clip, tiny_weights: Path, frames: int, overlap: bool
+) -> None:
+    """Every frame comes out once, in order, and says what it says alone."""
+    path = clip("x.mp4", frames=frames)
+    runner = load_model(str(tiny_weights), backend="torch", device="cpu", threads=1)
+    assert isinstance(runner, TorchRunner) and Session(runner).batch == 1
+    alone = predictions(path, runner, overlap)
+    runner.argmax_on_device = True  # as on a GPU
+    assert Session(runner).batch > 1 and Session(runner, stabilize=True).batch == 1
+    sizes: list[int] = []
+    run_classes = runner.classes
+    runner.classes = lambda clips, size_hw: sizes.append(len(clips)) or run_classes(clips, size_hw)  # type: ignore[assignment,func-returns-value]
+    together = predictions(path, runner, overlap)
+    assert sizes == [4, 4, 1][: -(-frames // 4)]
+    assert [p.index for p in together] == [p.index for p in alone] == list(range(frames))
+    for one, other in zip(together, alone, strict=True):
+        assert (one.ids != other.ids).mean() < 0.001
+
+
+def predictions(path: Path, runner: TorchRunner, overlap: bool) -> list[Prediction]:
+    kept: list[Prediction] = []
+
+    class Keep:
+        def open(self, info: object, labels: object) -> None: ...
+        def write(self, frame: Frame, prediction: Prediction) -> None:
+            assert frame.index == prediction.index
+            kept.append(prediction)
+
+        def close(self, *, keep: bool, packets: object = ()) -> None: ...
+
+    run(open_video(str(path)), Session(runner), [Keep()], overlap=overlap)
+    return kept

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vidparse.inference.stages import StageClock, in_thread
+from vidparse.inference.stages import StageClock, grouped, in_thread
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +115,33 @@ def test_clock_counts_items_and_busy_time() -> None:
     assert list(clock.mapped(slow, range(5))) == list(range(5))
     assert clock.items == 5
     assert 0.05 <= clock.wall_s < 0.5
+
+
+class TestGrouped:
+    def test_alike_items_go_together(self) -> None:
+        groups = list(grouped(iter([1, 3, 5, 2, 4, 7]), 2, lambda a, b: a % 2 == b % 2))
+        assert groups == [[1, 3], [5], [2, 4], [7]]
+
+    def test_an_error_comes_after_what_came_before_it(self) -> None:
+        def failing() -> Iterator[int]:
+            yield from (1, 2, 3)
+            raise ValueError("broken")
+
+        seen: list[list[int]] = []
+        with pytest.raises(ValueError, match="broken"):
+            seen.extend(grouped(failing(), 2, lambda a, b: True))
+        assert seen == [[1, 2], [3]]
+
+    def test_closing_it_closes_the_source(self) -> None:
+        closed = []
+
+        def source() -> Iterator[int]:
+            try:
+                yield from range(9)
+            finally:
+                closed.append(True)
+
+        groups = grouped(source(), 2, lambda a, b: True)
+        assert next(groups) == [0, 1]
+        groups.close()
+        assert closed == [True]

@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar
 
 from vidparse.errors import InputError, Interrupted, TruncatedError
 from vidparse.frame import Frame, Prediction, VideoInfo
-from vidparse.inference.session import Scored, Session
-from vidparse.inference.stages import StageClock, in_thread
+from vidparse.inference.session import Prepared, Scored, Session
+from vidparse.inference.stages import StageClock, grouped, in_thread
 from vidparse.labels import Labels
 
 T = TypeVar("T")
@@ -153,8 +153,18 @@ def _predictions(
 
     session.reset()
     prepared = prepare.mapped(session.prepare, decode.timed(source))
-    scored = network.mapped(session.infer, border(prepared, "decode"))
+    ahead = border(prepared, "decode")
+    if session.batch > 1 and source.info.frames is not None:  # nobody waits for a file's frames
+        scored = network.flat_mapped(session.infer_many, grouped(ahead, session.batch, _alike))
+    else:
+        scored = network.mapped(session.infer, ahead)
     return border(upsample.mapped(finish, border(scored, "network")), "upsample")
+
+
+def _alike(one: Prepared, other: Prepared) -> bool:
+    """Whether two frames fit in one pass."""
+    sizes = one.frame.image.size_hw == other.frame.image.size_hw
+    return sizes and one.clip.shape == other.clip.shape
 
 
 class _Outlet:

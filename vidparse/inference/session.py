@@ -6,6 +6,7 @@ the three in a row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -20,6 +21,8 @@ from vidparse.inference.runners import DeviceArgmax, Runner
 from vidparse.inference.stabilize import Stabilizer
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
+
+MICRO_BATCH = 4  # frames of a video that a GPU takes at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,29 @@ class Session:
         begins_shot = self._cuts is not None and self._cuts.is_cut(green)
         return Prepared(frame, clip, begins_shot, green)
 
+    @property
+    def batch(self) -> int:
+        """Frames that `infer_many` is best given at once; more than 1 on a GPU without memory."""
+        return MICRO_BATCH if self._on_device and not self._runner.remembers else 1
+
+    def infer_many(self, group: Sequence[Prepared]) -> list[Scored]:
+        """As `infer` on each in turn; frames of one size in one pass where `batch` is above 1."""
+        if len(group) == 1 or self.batch == 1:
+            return [self.infer(prepared) for prepared in group]
+        assert isinstance(self._runner, DeviceArgmax)  # or the batch would be 1
+        clips = np.concatenate([prepared.clip for prepared in group])  # (N, 3, h, w)
+        maps = self._runner.classes(clips, group[0].frame.image.size_hw)  # (N, H, W)
+        return [
+            Scored(prepared.frame, ids, prepared.begins_shot, is_final=True)
+            for prepared, ids in zip(group, maps, strict=True)
+        ]
+
     def infer(self, prepared: Prepared) -> Scored:
         if prepared.begins_shot:
             self._runner.reset()
         if self._on_device:
             assert isinstance(self._runner, DeviceArgmax)
-            ids = self._runner.classes(prepared.clip, prepared.frame.image.size_hw)
+            ids = self._runner.classes(prepared.clip, prepared.frame.image.size_hw)[0]
             return Scored(prepared.frame, ids, prepared.begins_shot, is_final=True)
         scores = self._runner.run(prepared.clip)
         return Scored(prepared.frame, scores, prepared.begins_shot, prepared.green)

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -74,6 +74,42 @@ class StageClock:
                 yield result
         finally:
             _close(iterator)
+
+    def flat_mapped(
+        self, work: Callable[[T], Iterable[R]], source: Iterable[T]
+    ) -> Generator[R, None, None]:
+        """The results of `work` on every item, one after another, timed."""
+        with closing(self.mapped(work, source)) as every:
+            for results in every:
+                yield from results
+
+
+def grouped(
+    source: Iterable[T], size: int, alike: Callable[[T, T], bool]
+) -> Generator[list[T], None, None]:
+    """Runs of at most `size` items that are alike, in order.
+
+    What `source` raises is raised after the items before it were given.
+    """
+    group: list[T] = []
+    try:
+        try:
+            for item in source:
+                if group and not alike(group[0], item):
+                    yield group
+                    group = []
+                group.append(item)
+                if len(group) == size:
+                    yield group
+                    group = []
+        except Exception:
+            if group:
+                yield group
+            raise
+        if group:
+            yield group
+    finally:
+        _close(source)
 
 
 def in_thread(

@@ -68,13 +68,13 @@ class TorchRunner:
         return self._guarded(clip, lambda: self._logits(clip)[0].float().contiguous().cpu().numpy())
 
     def classes(self, clip: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-        """Class ids (h, w) at full size; the scores never leave the device."""
+        """Class ids (N, h, w) at full size; the scores never leave the device."""
         return self._guarded(
             clip, lambda: upsampled_argmax(self._logits(clip), size_hw).cpu().numpy()
         )
 
     def _logits(self, clip: np.ndarray) -> torch.Tensor:
-        """(1, K, h, w) on the device; the state moves on."""
+        """(N, K, h, w) on the device; the state moves on."""
         tensor = self._to_device(clip)
         if self._state is None:
             size_hw = (clip.shape[2], clip.shape[3])
@@ -131,7 +131,7 @@ class TorchRunner:
 
 
 def upsampled_argmax(logits: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:
-    """Class ids (h, w) of logits (1, K, h', w') brought to `size_hw` bilinearly.
+    """Class ids (N, h, w) of logits (N, K, h', w') brought to `size_hw` bilinearly.
 
     A few classes at a time, so that K pictures of full size are never held.
     """
@@ -143,7 +143,7 @@ def upsampled_argmax(logits: torch.Tensor, size_hw: tuple[int, int]) -> torch.Te
     for first in range(0, logits.shape[1], _CLASSES_AT_ONCE):
         part = logits[:, first : first + _CLASSES_AT_ONCE].float()
         full = F.interpolate(part, size_hw, mode="bilinear", align_corners=False)
-        value, index = full[0].max(dim=0)  # (h, w)
+        value, index = full.max(dim=1)  # (N, h, w)
         if best is None or winner is None:
             best, winner = value, index
         else:

@@ -46,7 +46,10 @@ class DeviceArgmax(Protocol):
     argmax_on_device: bool  # whether that is the faster way where it runs
 
     def classes(self, clip: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-        """float32 (1, 3, H, W) -> class ids (h, w) of `size_hw`; uint8, or uint16 from 256 on."""
+        """float32 (N, 3, H, W) -> class ids (N, h, w) of `size_hw`; uint8, uint16 from 256 on.
+
+        N above 1 is for networks that remember nothing.
+        """
         ...
 
 
