@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vidparse import DEFAULT_MODEL
 from vidparse.run import SegmentOptions, _expected_frames
 from vidparse.video import probe
 
@@ -310,8 +311,8 @@ class TestJson:
 
     def test_models(self, cli):
         default = [entry for entry in json.loads(cli("models", "--json").out) if entry["default"]]
-        assert [entry["name"] for entry in default] == ["street-mnv2"]
-        assert b"street-mnv2 (default)" in cli("models").out
+        assert [entry["name"] for entry in default] == [DEFAULT_MODEL]
+        assert f"{DEFAULT_MODEL} (default)".encode() in cli("models").out
 
 
 def test_quiet_says_errors_only(cli, clips, tmp_path):

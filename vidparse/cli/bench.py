@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vidparse import DEFAULT_MODEL
 from vidparse.cli import options as shared
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def bench(
     size: Annotated[
         str | None, typer.Option(help="Network input: 360 (short side) or 640x360.")
     ] = None,
-    model: shared.Model = "street-mnv2",
+    model: shared.Model = DEFAULT_MODEL,
     backend: shared.Backend = "auto",
     device: shared.Device = "auto",
     precision: shared.Precision = "auto",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vidparse import DEFAULT_MODEL
 from vidparse.cli import options as shared
 
 INPUT_PANEL, OUTPUT_PANEL, LOOK_PANEL = "Input", "Output", "Look"
@@ -128,7 +129,7 @@ def segment(
             help="Network input, where --size says something else.", rich_help_panel="Model"
         ),
     ] = None,
-    model: shared.Model = "street-mnv2",
+    model: shared.Model = DEFAULT_MODEL,
     backend: shared.Backend = "auto",
     device: shared.Device = "auto",
     precision: shared.Precision = "auto",

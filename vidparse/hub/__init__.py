@@ -3,8 +3,9 @@
 A name or address goes in, files on this machine come out; nothing is loaded here.
 """
 
+from vidparse import DEFAULT_MODEL
 from vidparse.hub.address import HubAddress, parse_address
-from vidparse.hub.bundled import DEFAULT_MODEL, CatalogueEntry, catalogue, weights_folder
+from vidparse.hub.bundled import CatalogueEntry, catalogue, weights_folder
 from vidparse.hub.cached import CachedModel, cached_models
 from vidparse.hub.files import ModelFiles
 from vidparse.hub.lookup import locate, resolve

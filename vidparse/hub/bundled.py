@@ -10,8 +10,6 @@ from typing import Any
 
 from vidparse.errors import ModelError
 
-DEFAULT_MODEL = "street-mnv2"
-
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
