@@ -94,7 +94,7 @@ def test_flow_between_two_views_of_a_frame_is_exact() -> None:
 
 
 def plan_for(arch: str, config: dict, **fields: object) -> ClipPlan:
-    recipe = recipe_from({"arch": arch, "crop_hw": [48, 64], **fields}, "test")
+    recipe = recipe_from({"arch": arch, "short_side": 60, "crop_hw": [48, 64], **fields}, "test")
     return clip_plan(recipe, build(arch, {"classes": 11, **config}))
 
 

@@ -17,7 +17,7 @@ from vidparse.models.network import Outputs
 from vidparse.models.zoo import build
 from vidparse.training.losses import temporal_loss, union_cross_entropy, visibility
 from vidparse.training.objectives.distilled import frame_loss
-from vidparse.training.objectives.objective import FeatureTap, classifier_of, normalise
+from vidparse.training.objectives.objective import FeatureTap, features_into, normalise
 from vidparse.training.start import load_flow_weights, load_teacher
 from vidparse.training.stream import Batch
 
@@ -174,14 +174,20 @@ def test_the_mean_teacher_teaches_what_it_is_sure_of(camvid: Path, tmp_path: Pat
 
 def test_features_are_what_the_classifier_sees() -> None:
     network = build("perframe", {"classes": 11, **SMALL}).eval()
-    with FeatureTap(classifier_of(network, 11)) as tap, torch.no_grad():
-        logits = network(torch.randn(1, 3, 32, 32))[0].logits
-        again = classifier_of(network, 11)(tap.take())
-    assert torch.equal(logits, again)
-    for arch in ("bisenetv2", "espnetv2", "hardnet", "hrnet"):
-        assert classifier_of(build(arch, {"classes": 11}), 11).out_channels == 11
+    picture = torch.randn(1, 3, 32, 32)
+    with FeatureTap(features_into(network, 11)) as tap, torch.no_grad():
+        network(picture)
+        deep = network.backbone(picture)[3]
+    assert tap.take().shape[1] == 2 * deep.shape[1]  # PSPNet's concatenation
+    assert torch.equal(tap.take()[:, : deep.shape[1]], deep)
+    last = build("hardnet", {"classes": 11}).eval()
+    with FeatureTap(features_into(last, 11)) as tap, torch.no_grad():
+        logits = last(picture)[0].logits
+        assert torch.equal(features_into(last, 11)(tap.take()), logits)
+    for arch in ("bisenetv2", "espnetv2", "hrnet"):
+        assert features_into(build(arch, {"classes": 11}), 11).out_channels == 11
     with pytest.raises(ValueError, match="no convolution"):
-        classifier_of(nn.ReLU(), 11)
+        features_into(nn.ReLU(), 11)
 
 
 def test_teachers_are_checked(camvid: Path, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_damaged_data_is_named(camvid: Path, tmp_path: Path) -> None:
 
 
 def test_it_learns_and_writes_usable_weights(camvid: Path, tmp_path: Path) -> None:
-    run = trainer(camvid, tmp_path, epochs=10, validate_every=10, lr_backbone=2e-3, lr_head=5e-3)
+    run = trainer(camvid, tmp_path, epochs=14, validate_every=14, lr_backbone=2e-3, lr_head=5e-3)
     losses: list[float] = []
     best = run.fit(lambda progress: losses.append(progress.loss))
     assert sum(losses[-3:]) < 0.75 * sum(losses[:3])
@@ -186,6 +186,13 @@ def test_recipe_overrides_and_their_errors() -> None:
         ("objective", "magic", "use supervised, etc"),
         ("gap", "0", "must be 1 or more"),
         ("accumulate", "3", "equal parts"),
+        ("seed", "-1", "0 or more"),
+        ("metrics", "[]", "name one"),
+        ("crop_hw", "[360]", "height, width"),
+        ("scale_range", "[0, 2]", "above 0"),
+        ("config", "3", "should be a table"),
+        ("class_weight_offset", "0.5", "above 1"),
+        ("steps_per_epoch", "-1", "0 or more"),
     ):
         with pytest.raises(UsageError, match=word):
             load_recipe("street-mnv2", {key: value})
@@ -260,6 +267,36 @@ def test_what_can_not_be_scored_is_said_before_the_first_step(camvid: Path, tmp_
     run = replace(recipe, epochs=1)
     assert fit(run, sources, validates=False, out=tmp_path / "blind", device="cpu") is None
     assert (tmp_path / "blind" / "best.safetensors").exists()
+
+
+def test_a_run_is_not_overwritten_by_chance(camvid: Path, tmp_path: Path) -> None:
+    sources = [SourceRequest("camvid", camvid)]
+    run = recipe_from({**TINY, "epochs": 1}, "tiny")
+    fit(run, sources, validates=False, out=tmp_path, device="cpu")
+    with pytest.raises(UsageError, match=r"holds a run already; go on with --resume"):
+        fit(run, sources, validates=False, out=tmp_path, device="cpu")
+    fit(run, sources, validates=False, out=tmp_path, device="cpu", overwrite=True)
+
+
+def test_resume_refuses_other_data(camvid: Path, tmp_path: Path) -> None:
+    trainer(camvid, tmp_path).fit()
+    one, two = SourceRequest("camvid", camvid), SourceRequest("camvid", camvid, "val")
+    with pytest.raises(UsageError, match="learnt from other data"):
+        fit(
+            trainer(camvid, tmp_path / "x").recipe,
+            [one, two],
+            out=tmp_path,
+            resume=tmp_path / "last.safetensors",
+            device="cpu",
+        )
+
+
+def test_an_undefined_score_is_beaten_by_any(camvid: Path, tmp_path: Path) -> None:
+    run = trainer(camvid, tmp_path)
+    run.score = run.best = float("nan")
+    assert run._is_best()
+    run.score, run.best = 0.3, 0.5
+    assert not run._is_best()
 
 
 def test_nan_ends_with_the_names_of_the_samples(camvid: Path, tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="last.safetensors of the run to continue.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew in a folder that holds a run.")
+    ] = False,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override a recipe field: --set epochs=10 (repeatable)."),
@@ -85,6 +88,7 @@ def train(
             teacher=teacher,
             flow_weights=flow_weights,
             resume=resume,
+            overwrite=overwrite,
             device=device,
             threads=threads,
             tensorboard=tensorboard,
@@ -98,6 +102,7 @@ def train(
 
 def _plan(recipe: Any, sources: Any) -> dict[str, Any]:
     """The resolved recipe and what it will take."""
+    import os
     from dataclasses import asdict
 
     from vidparse.training import recipe_record
@@ -107,9 +112,10 @@ def _plan(recipe: Any, sources: Any) -> dict[str, Any]:
     if sources[0].root is None and not sources[0].dataset.startswith("sample://"):
         return {"recipe": recipe_record(recipe)}  # without data there is nothing to count
     opened = open_sources(sources, label_fraction=recipe.label_fraction)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
     facts = {
         name: round(value, 1) if isinstance(value, float) else value
-        for name, value in asdict(estimate(recipe, opened)).items()
+        for name, value in asdict(estimate(recipe, opened, processes=processes)).items()
     }
     return {"recipe": recipe_record(recipe), "data": opened.describe(), "estimate": facts}
 

@@ -18,6 +18,7 @@ class Augmentation:
     """What a training view may differ in."""
 
     crop_hw: tuple[int, int]
+    short_side: int = 0  # scale 1 brings a frame's shorter side to this; 0: leaves its size
     scale_range: tuple[float, float] = (0.5, 2.0)  # drawn so that it halves as often as it doubles
     scales: tuple[float, ...] = ()  # one of these instead, when there are any
     flip: bool = True
@@ -51,10 +52,13 @@ class View:
         if self.zoom < 0.8:  # else shrinking would alias
             rgb = cv2.GaussianBlur(rgb, (0, 0), 0.4 / self.zoom)
         seen = self._warp(rgb, cv2.INTER_LINEAR, (0, 0, 0))
-        inside = self._warp(np.full(rgb.shape[:2], 255, np.uint8), cv2.INTER_NEAREST, 0)
         seen = cv2.transform(seen, self.colour)
-        seen[inside == 0] = 0
+        seen[~self.inside(rgb.shape[:2])] = 0
         return cv2.GaussianBlur(seen, (0, 0), self.sigma) if self.sigma else seen
+
+    def inside(self, frame_hw: tuple[int, ...]) -> np.ndarray:
+        """bool (h, w): where the view shows the frame."""
+        return self._warp(np.ones(frame_hw, np.uint8), cv2.INTER_NEAREST, 0) > 0
 
     def mask(self, ids: np.ndarray) -> np.ndarray:
         """uint8 (H, W) -> uint8 (h, w); IGNORE outside the frame."""
@@ -96,6 +100,8 @@ def draw_view(
     else:
         low, high = augmentation.scale_range
         scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    if augmentation.short_side:
+        scale *= augmentation.short_side / min(frame_hw)
     height, width = augmentation.crop_hw
     spare_y, spare_x = frame_hw[0] * scale - height, frame_hw[1] * scale - width
     top, left = (float(rng.uniform(min(spare, 0), max(spare, 0))) for spare in (spare_y, spare_x))

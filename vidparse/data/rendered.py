@@ -54,6 +54,12 @@ class RenderedScenes:
         self._frames: OrderedDict[tuple[str, int], SceneFrame] = OrderedDict()
         self._lock = threading.Lock()  # an entry may look ahead while the next frame is loaded
 
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
     def spec_of(self, video: str) -> SceneSpec:
         """The scene behind a video of this split."""
         return self._specs[video]

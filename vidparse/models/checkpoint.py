@@ -5,6 +5,7 @@ Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidparse.errors import ModelError
+from vidparse.errors import ModelError, OutputError
 from vidparse.labels import Labels, labels_from_json, labels_to_json
 from vidparse.models.state import StateTensor
 
@@ -130,13 +131,24 @@ def _preprocess_of(facts: Mapping[str, Any]) -> Preprocess:
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write atomically: a reader sees the old file or the new one, never half of one."""
+    """Write atomically: a reader sees the old file or the new one, never half of one.
+
+    Raises:
+        OutputError: disk full, or the folder is not there.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     part = path.with_name(path.name + ".part")
-    save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, part, metadata)
-    part.chmod(0o644)  # the writer makes it private
-    part.replace(path)
+    kept = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    try:
+        save_file(kept, part, metadata)
+        part.chmod(0o644)  # the writer makes it private
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise OutputError(f"{path}: can not be written ({error}); choose another place") from error
 
 
 def read_description(path: Path) -> Description:

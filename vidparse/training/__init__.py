@@ -12,7 +12,7 @@ from vidparse.errors import UsageError
 from vidparse.training.recipe import Recipe, available_recipes, load_recipe, recipe_record
 from vidparse.training.sources import SourceRequest, open_sources, parse_source
 from vidparse.training.start import init_tensors, load_teacher
-from vidparse.training.trainer import Progress, Trainer
+from vidparse.training.trainer import LAST, Progress, Trainer
 
 
 def fit(
@@ -26,6 +26,7 @@ def fit(
     teacher: str | None = None,
     flow_weights: Path | None = None,
     resume: Path | None = None,
+    overwrite: bool = False,
     device: str = "auto",
     threads: int = 0,
     tensorboard: bool = False,
@@ -44,6 +45,7 @@ def fit(
         teacher: model to distil, in place of the recipe's.
         flow_weights: RAFT's, which NetWarp starts from.
         resume: last.safetensors of a run to continue; gives the weights of an unbroken run.
+        overwrite: begin anew in a folder that holds a run.
         stop: set it to end after the step under way, with a checkpoint to resume from.
 
     Returns:
@@ -52,6 +54,11 @@ def fit(
     """
     import torch
 
+    if (out / LAST).exists() and resume is None and not overwrite:
+        raise UsageError(
+            f"{out}: holds a run already; go on with --resume {out / LAST}, choose another -o, or "
+            "begin anew with --overwrite"
+        )
     from vidparse.inference.devices import choose_device, cpu_count
     from vidparse.training.processes import join_processes
 

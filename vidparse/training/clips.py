@@ -77,14 +77,15 @@ def clip_plan(recipe: Recipe, network: Any) -> ClipPlan:
     """
     augmentation = Augmentation(
         recipe.crop_hw,
-        recipe.scale_range,
-        recipe.scales,
-        recipe.flip,
-        recipe.rotation,
-        recipe.colour,
-        recipe.colour,
-        recipe.colour,
-        recipe.blur,
+        short_side=recipe.short_side,
+        scale_range=recipe.scale_range,
+        scales=recipe.scales,
+        flip=recipe.flip,
+        rotation=recipe.rotation,
+        brightness=recipe.colour,
+        contrast=recipe.colour,
+        saturation=recipe.colour,
+        blur=recipe.blur,
     )
     takes_clips = hasattr(network, "forward_clip")
     simulated = recipe.neighbours == "simulated"
@@ -181,6 +182,8 @@ def _from_still(
     motion = draw_motion(view.size_hw, max(map(abs, offsets)), rng)
     views = [view.moved(motion.after(offset, view.size_hw)) for offset in offsets]
     frames = [sensor_noise(one.image(rgb), rng) for one in views]
+    for one, picture in zip(views, frames, strict=True):
+        picture[~one.inside(rgb.shape[:2])] = 0  # black stays the sign of nothing there
     flow = views[plan.target].flow_to(views[plan.target + 1]) if plan.with_flow else None
     labels = np.stack([one.mask(ids) for one in views])
     return Sample(np.stack(frames), labels, flow, None, str(frame))
@@ -231,4 +234,6 @@ def _load(source: Source, frame: FrameRecord, *, labelled: bool) -> tuple[np.nda
 
 def _strong(rgb: np.ndarray, colour: np.ndarray, sigma: float) -> np.ndarray:
     other = cv2.transform(rgb, colour)
-    return cv2.GaussianBlur(other, (0, 0), sigma) if sigma else other
+    other = cv2.GaussianBlur(other, (0, 0), sigma) if sigma else other
+    other[(rgb == 0).all(axis=2)] = 0
+    return other

@@ -18,9 +18,13 @@ def make_optimizer(
 ) -> tuple[torch.optim.Optimizer, list[float]]:
     """The optimiser and the full learning rate of each of its groups, which are GROUPS.
 
-    Weight decay is not for biases and norms (VSPW, section 4.3, exempts biases; so do ETC's
-    students). What is trained beside the network belongs to the head.
+    Weight decay is not for biases, nor for norms unless decay_norms says so. What is trained beside
+    the network belongs to the head; so does all of a network that has no backbone by name.
     """
+
+    def decayed(name: str, parameter: nn.Parameter) -> bool:
+        return parameter.ndim > 1 or (recipe.decay_norms and not name.endswith("bias"))
+
     groups: list[dict[str, Any]] = []
     for in_backbone, rate in ((True, recipe.lr_backbone), (False, recipe.lr_head)):
         for decays in (True, False):
@@ -28,7 +32,7 @@ def make_optimizer(
                 parameter
                 for name, parameter in objective.named_parameters()
                 if name.startswith(_BACKBONES) == in_backbone
-                and (parameter.ndim > 1) == decays
+                and decayed(name, parameter) == decays
                 and parameter.requires_grad
             ]
             decay = recipe.weight_decay if decays else 0.0

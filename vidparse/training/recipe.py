@@ -46,6 +46,7 @@ class Recipe:
     lr_backbone: float = 2e-4
     lr_head: float = 1e-3
     weight_decay: float = 1e-2  # not on biases and norms
+    decay_norms: bool = False  # on the norms' weights after all, as TCB's code has it
     warmup_steps: int = 100
     poly_power: float = 0.9
     ema_decay: float = 0.998  # 0 turns the average off
@@ -57,7 +58,8 @@ class Recipe:
     # losses
     auxiliary_weight: float = 0.4
     lovasz_weight: float = 0.0
-    class_weight_offset: float = 0.0  # 0: unweighted; else 1 / ln(offset + share)
+    class_weights: tuple[float, ...] = ()  # one a class
+    class_weight_offset: float = 0.0  # > 1: weights are 1 / ln(offset + share of the class)
     bootstrap_threshold: float = 0.0  # > 0: only pixels whose loss is above it (FC-HarDNet: 0.3)
     bootstrap_least: int = 4096  # and at least so many a picture
     bank_weight: float = 1.0  # ssltm: of the category centres
@@ -90,7 +92,7 @@ class Recipe:
 
     # views
     crop_hw: tuple[int, int] = (360, 480)
-    scale_range: tuple[float, float] = (0.5, 2.0)
+    scale_range: tuple[float, float] = (0.5, 2.0)  # 1 shows things as large as in use (short_side)
     scales: tuple[float, ...] = ()  # one of these instead of a scale within the range
     flip: bool = True
     rotation: float = 0.0  # degrees
@@ -148,7 +150,7 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     if base in (name, *above):
         raise UsageError(f"recipe '{name}': is based on itself; take its line `base` out")
     below = _read(str(base), (name, *above))
-    if values.get("arch", below["arch"]) != below["arch"]:
+    if "arch" in values and values["arch"] != below.get("arch"):
         below.pop("config", None)  # settings of another network
     config = {**below.get("config", {}), **values.get("config", {})}
     return {**below, **values, "config": config}
@@ -185,9 +187,32 @@ def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
             f"recipe '{name}': a batch of {recipe.batch_size} can not be worked through in "
             f"{recipe.accumulate} equal parts; choose another accumulate"
         )
-    if not 0 < recipe.label_fraction <= 1:
-        raise UsageError(f"recipe '{name}': label_fraction must lie in 0..1")
+    for key, is_right, hint in _rules(recipe):
+        if not is_right:
+            raise UsageError(f"recipe '{name}': {key} = {getattr(recipe, key)!r}: {hint}")
     return recipe
+
+
+def _rules(recipe: Recipe) -> list[tuple[str, bool, str]]:
+    """(field, whether its value makes sense, what would)."""
+    low, *high = recipe.scale_range
+    return [
+        ("seed", recipe.seed >= 0, "must be 0 or more"),
+        ("workers", recipe.workers >= 0, "must be 0 or more"),
+        ("steps_per_epoch", recipe.steps_per_epoch >= 0, "must be 0 or more"),
+        ("metrics", bool(recipe.metrics), "name one at least"),
+        ("crop_hw", len(recipe.crop_hw) == 2 and min(recipe.crop_hw) > 0, "write [height, width]"),
+        ("scale_range", len(high) == 1 and 0 < low <= high[0], "write [least, greatest], above 0"),
+        ("scales", all(scale > 0 for scale in recipe.scales), "must be above 0"),
+        ("label_fraction", 0 < recipe.label_fraction <= 1, "must lie in 0..1"),
+        ("unlabelled_share", 0 <= recipe.unlabelled_share < 1, "must lie in 0..1"),
+        ("ema_decay", 0 <= recipe.ema_decay < 1, "must lie in 0..1"),
+        (
+            "class_weight_offset",
+            recipe.class_weight_offset == 0 or recipe.class_weight_offset > 1,
+            "must be above 1, or 0 for none",
+        ),
+    ]
 
 
 def recipe_record(recipe: Recipe) -> dict[str, Any]:
@@ -204,6 +229,8 @@ def with_config(recipe: Recipe, **settings: Any) -> Recipe:
 def _checked(key: str, value: Any, wanted: Any, name: str) -> Any:
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if key == "config" and not isinstance(value, Mapping):
+        raise UsageError(f"recipe '{name}': config = {value!r} should be a table")
     if get_origin(wanted) is tuple:
         if not isinstance(value, (list, tuple)):
             raise UsageError(f"recipe '{name}': {key} = {value!r} should be a list")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data import DATASETS, IGNORE, Dataset, FrameRecord, Video, open_dataset
+from vidparse.data import IGNORE, Dataset, FrameRecord, Video, open_dataset
 from vidparse.errors import InputError, UsageError
 from vidparse.labels import Labels, unions
 
@@ -59,10 +59,6 @@ class Sources:
     @property
     def first(self) -> Source:
         return self.parts[0]
-
-    @property
-    def labelled_count(self) -> int:
-        return sum(len(part.labelled) for part in self.parts)
 
     def describe(self) -> list[dict[str, object]]:
         """Plain facts for checkpoints and logs."""
@@ -170,12 +166,7 @@ def _table(dataset: Dataset, labels: Labels, members: list[np.ndarray]) -> np.nd
 
 
 def _evenly(frames: list[FrameRecord], fraction: float) -> list[FrameRecord]:
-    """ceil(fraction * N) frames, spread over all of them."""
+    """round(fraction * N) frames, 1 at least, spread over all of them."""
     count = max(1, round(len(frames) * fraction))
     picked = np.floor((np.arange(count) + 0.5) * len(frames) / count).astype(int)
     return [frames[i] for i in picked]
-
-
-def known_sources() -> str:
-    """Names for a help text."""
-    return ", ".join([*sorted(DATASETS), "sample://street", "sample://crowd"])

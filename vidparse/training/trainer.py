@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vidparse.data import Dataset
-from vidparse.errors import Interrupted, UsageError, VidparseError
+from vidparse.errors import DeviceError, Interrupted, UsageError, VidparseError
 from vidparse.models.checkpoint import Preprocess, metadata_of, save_checkpoint
 from vidparse.models.zoo import build, config_of
 from vidparse.training.average import Average
@@ -132,6 +132,8 @@ class Trainer:
         facts = read_resume(path, self.objective, self.average.network, self.optimizer)
         if facts["recipe"] != json.loads(json.dumps(recipe_record(self.recipe))):
             raise UsageError(f"{path}: made by another recipe; resume with the same settings")
+        if facts["data"] != self.sources.describe():
+            raise UsageError(f"{path}: learnt from other data; resume with the same --also")
         self.step, self.score, self.best = facts["step"], facts["score"], facts["best"]
         if facts["scaler"]:
             self.scaler.load_state_dict(facts["scaler"])
@@ -148,7 +150,9 @@ class Trainer:
             The best validation score, by the recipe's first metric.
 
         Raises:
-            Interrupted: Ctrl-C, or `stop` was set; last.safetensors holds the step reached.
+            Interrupted: `stop` was set, and last.safetensors holds the step reached; or Ctrl-C in
+                the middle of a step, and it holds the last whole epoch.
+            DeviceError: out of memory.
             VidparseError: the loss became NaN or infinite; the samples are named.
         """
         book = self._open_log()
@@ -177,12 +181,22 @@ class Trainer:
                     )
                 )
                 if self.processes.any(stop is not None and stop.is_set()):
-                    raise KeyboardInterrupt
-        except KeyboardInterrupt as error:
-            self._save_last()
+                    self._save_last()
+                    raise Interrupted(
+                        f"training: stopped at step {self.step} of {self.steps}; "
+                        f"go on with --resume {self.out / LAST}"
+                    )
+        except (
+            KeyboardInterrupt
+        ) as error:  # in the middle of a step: there is nothing exact to keep
             raise Interrupted(
-                f"training: stopped at step {self.step} of {self.steps}; "
-                f"go on with --resume {self.out / LAST}"
+                f"training: stopped within step {self.step + 1}; {self.out / LAST}, where it is "
+                "there, holds the epoch before: go on with --resume"
+            ) from error
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"training: out of memory on {self.device}; use --set accumulate=2, a smaller "
+                "crop_hw, or precision bf16"
             ) from error
         finally:
             if book is not None:
@@ -248,9 +262,11 @@ class Trainer:
     def _end_epoch(self, epoch: int, book: Logbook | None) -> None:
         """Validate when it is time, and save; in the first process, while the others wait."""
         due = epoch % self.recipe.validate_every == 0 or self.step == self.steps
+        self._save_last()
         if self.processes.is_first and due:
             self._validate(epoch, book)
-        self._save_last()
+        if due:
+            self._save_last()  # with the scores; the first is for a validation that fails
         self.processes.wait()
 
     def _validate(self, epoch: int, book: Logbook | None) -> None:
@@ -265,13 +281,19 @@ class Trainer:
                 metrics=self.recipe.metrics,
             )
         self.score = scores.values.get(self.recipe.metrics[0])
-        if self.score is None or self.best is None or self.score > self.best:
+        if self._is_best():
             self.best = self.score
             weights = self.average.network.state_dict()
             save_checkpoint(self.out / BEST, weights, self._metadata(epoch, scores))
         if book is not None and scores.values:
             book.validation(self.step, epoch - 1, scores.values, scores.classes)
             write_curves([self.out], self.out / CURVES)
+
+    def _is_best(self) -> bool:
+        """Without scores the last weights are; a score that is undefined is beaten by any."""
+        if self.score is None or self.best is None or math.isnan(self.best):
+            return True
+        return self.score > self.best
 
     def _metadata(self, epoch: int, scores: Scores) -> dict[str, str]:
         return metadata_of(
@@ -298,6 +320,7 @@ class Trainer:
             "best": self.best,
             "scaler": self.scaler.state_dict(),
             "recipe": recipe_record(self.recipe),
+            "data": self.sources.describe(),
         }
         write_resume(self.out / LAST, tensors, facts)
 
@@ -312,10 +335,15 @@ class Trainer:
         return book
 
     def _class_weights(self) -> Tensor | None:
-        """From the pixels of the first data set."""
+        """As the recipe gives them, or from the pixels of the first data set."""
+        classes = len(self.sources.labels)
+        given = self.recipe.class_weights
+        if given and len(given) != classes:
+            raise UsageError(f"class_weights: {len(given)} of them for {classes} classes")
+        if given:
+            return torch.tensor(given)
         if not self.recipe.class_weight_offset:
             return None
-        classes = len(self.sources.labels)
         counts = np.zeros(256, np.int64)
         source = self.sources.first  # the others may be many, and labelled by a network
         for frame in source.labelled:

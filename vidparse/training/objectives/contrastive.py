@@ -14,7 +14,7 @@ from vidparse.training.objectives.objective import (
     FeatureTap,
     Setting,
     autocast,
-    classifier_of,
+    features_into,
     normalise,
     run_frames,
 )
@@ -23,17 +23,17 @@ from vidparse.training.stream import Batch
 
 
 class Contrastive(Supervised):
-    """Both frames are projected (1x1 convolution, batch norm, ReLU) from the classifier's input.
+    """Both frames are projected (1x1 convolution, batch norm, ReLU) from the head's features.
 
     Both are taught by their labels as well, where they have any.
     """
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        classifier = classifier_of(self.network, setting.recipe.config["classes"])
-        self._classifier = (classifier,)
+        after = features_into(self.network, setting.recipe.config["classes"])
+        self._features = (after,)
         self.projection = nn.Sequential(
-            nn.Conv2d(classifier.in_channels, setting.recipe.contrast_width, 1, bias=False),
+            nn.Conv2d(after.in_channels, setting.recipe.contrast_width, 1, bias=False),
             nn.BatchNorm2d(setting.recipe.contrast_width),
             nn.ReLU(inplace=True),
         )
@@ -41,7 +41,7 @@ class Contrastive(Supervised):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         clip = normalise(batch.frames, self.preprocess)  # (B, 2, 3, H, W)
         labels, recipe = batch.labels.long(), self.recipe
-        with autocast(clip.device, recipe.precision), FeatureTap(self._classifier[0]) as tap:
+        with autocast(clip.device, recipe.precision), FeatureTap(self._features[0]) as tap:
             outputs = run_frames(self.network, clip.flatten(0, 1))
             projected = self.projection(tap.take()).unflatten(0, clip.shape[:2])
         terms = self.terms(outputs, labels.flatten(0, 1))

@@ -24,7 +24,7 @@ from vidparse.training.objectives.objective import (
     FeatureTap,
     Setting,
     autocast,
-    classifier_of,
+    features_into,
     normalise,
     run_frames,
 )
@@ -51,22 +51,25 @@ class Distilled(Supervised):
                 "pair_weight, motion_weight and frame_weight to 0 for the temporal loss alone"
             )
         classes = recipe.config["classes"]
-        self._classifier = (classifier_of(self.network, classes),)
+        # in tuples, as _frozen is
+        self._features = (features_into(self.network, classes),)
         if setting.teacher is not None:
-            self._teachers = (classifier_of(setting.teacher, classes),)
+            self._teachers_features = (features_into(setting.teacher, classes),)
         self.motion = MotionEncoder() if recipe.motion_weight else None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         clip = normalise(batch.frames, self.preprocess)  # (B, 3, 3, H, W)
         size = clip.shape[:2]
         frames, recipe = clip.flatten(0, 1), self.recipe
-        with autocast(clip.device, recipe.precision), FeatureTap(self._classifier[0]) as tap:
+        with autocast(clip.device, recipe.precision), FeatureTap(self._features[0]) as tap:
             outputs = run_frames(self.network, frames)
         logits = outputs.logits.float().unflatten(0, size)  # (B, 3, K, h, w)
         terms = self.terms(_middle(outputs, size), batch.labels[:, 1].long())
         if recipe.temporal_weight:
             assert batch.flow is not None  # the plan asks for it
-            visible = visibility(clip[:, 1], clip[:, 2], batch.flow)
+            visible = visibility(
+                clip[:, 1], clip[:, 2], batch.flow, cancelling=recipe.temporal_kind == "mse"
+            )
             temporal = temporal_loss(
                 logits[:, 1], logits[:, 2], visible, batch.flow, kind=recipe.temporal_kind
             )
@@ -83,7 +86,7 @@ class Distilled(Supervised):
         with (
             torch.no_grad(),
             autocast(frames.device, recipe.precision),
-            FeatureTap(self._teachers[0]) as tap,
+            FeatureTap(self._teachers_features[0]) as tap,
         ):
             says = run_frames(teacher, frames).logits.float()
         terms: dict[str, Tensor] = {}
@@ -99,7 +102,7 @@ class Distilled(Supervised):
                 )
                 for other in (0, 2)
             ]
-            terms["pf"] = recipe.pair_weight * torch.stack(pairs).mean()
+            terms["pf"] = recipe.pair_weight * torch.stack(pairs).sum()
         if self.motion is not None:
             motion, helper = multi_frame_loss(
                 self.motion,

@@ -81,12 +81,18 @@ def run_frames(network: Any, frames: Tensor) -> Outputs:
     return network(frames.contiguous(memory_format=torch.channels_last))[0]
 
 
-def classifier_of(network: Any, classes: int) -> nn.Conv2d:
-    """The convolution that makes the final scores; what goes into it are "the features".
+def features_into(network: Any, classes: int) -> nn.Conv2d:
+    """The convolution whose input counts as the features of a network.
+
+    It is the first of the head's fusion where there is one (its input is PSPNet's concatenation of
+    pooled maps, "fea" in ETC's code), else the last one, which makes the scores.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the network ends in no convolution to class scores.
     """
+    fuse = getattr(getattr(network, "head", None), "fuse", None)
+    if isinstance(fuse, nn.Module):
+        return next(module for module in fuse.modules() if isinstance(module, nn.Conv2d))
     found = None
     for name, module in network.named_modules():
         if "auxiliary" in name or ".aux" in name:
