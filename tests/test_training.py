@@ -68,6 +68,7 @@ def test_it_learns_and_writes_usable_weights(camvid: Path, tmp_path: Path) -> No
     assert best is not None and best > 0.5
     steps, validations = read_log(tmp_path / "log.jsonl")
     assert steps.steps[-1] == run.steps and validations.scores["miou"][-1] == pytest.approx(best)
+    assert validations.classes["Sky"][-1] > 0.5
     assert json.loads((tmp_path / "recipe.json").read_text())["data"][0]["labelled"] == 6
     assert "<svg" in (tmp_path / "curves.html").read_text()
     description = read_description(tmp_path / "best.safetensors")

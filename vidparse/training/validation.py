@@ -65,7 +65,7 @@ def validate(
     options = EvaluationOptions(metrics=tuple(metrics), flow=open_flow("dis"), resume=False)
     entry = ModelEntry("network", runner)
     result = evaluate(dataset, [entry], options).entries[0]
-    iou = result.per_class.get("iou")
+    iou = result.per_class.get("miou")
     named = {} if iou is None else dict(zip(dataset.labels.classes, iou.tolist(), strict=True))
     return Scores(result.scores, named)
 
