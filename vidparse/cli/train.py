@@ -20,8 +20,8 @@ def train(
     also: Annotated[
         list[str] | None,
         typer.Option(
-            help="More data: NAME=FOLDER[:SPLIT][@WEIGHT], of the same classes or of unions of "
-            "them (repeatable)."
+            help="More data, of the same classes or of unions of them: NAME=FOLDER:SPLIT@WEIGHT; "
+            "split and weight may be left out (repeatable)."
         ),
     ] = None,
     validation: Annotated[
