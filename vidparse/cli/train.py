@@ -96,7 +96,7 @@ def train(
             stop=stop,
         )
     if not quiet and shown.is_first:
-        score = f"best validation {resolved.metrics[0]} {best:.4f}" if best else "done"
+        score = f"best validation {resolved.metrics[0]} {best:.4f}" if best is not None else "done"
         typer.echo(f"{score} -> {out / 'best.safetensors'}", err=True)
 
 
