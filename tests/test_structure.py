@@ -50,7 +50,7 @@ def imported_units(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: relative import"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     parts = [name.split(".") for name in found if name.startswith("vidparse.")]
-    return {name[1] for name in parts if name[1] != "__version__"}
+    return {name[1] for name in parts if name[1] not in {"__version__", "DEFAULT_MODEL"}}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -79,7 +80,13 @@ def main() -> None:
         code = exit_code_of(app, debug=debug, interrupted=interrupted)
         code = code or flush_stdout()
     ignore_signals()
-    if interrupted.is_set():
-        # Python ends as if killed by SIGINT when an interrupt came while it ran some exec("...").
+    if interrupted.is_set() or _thread_is_left():
+        # Python ends as if killed by SIGINT when an interrupt came while it ran some exec("..."),
+        # and aborts when it ends under a stage's thread that is deep in native code.
         os._exit(code)
     sys.exit(code)
+
+
+def _thread_is_left() -> bool:
+    """Whether a stage is still at work whose end nobody could wait for."""
+    return any(thread.name.startswith("vidparse-") for thread in threading.enumerate())
