@@ -70,15 +70,12 @@ def _settings(items: list[str] | tuple[str, ...]) -> dict[str, Any]:
     """`field=value` -> values as JSON reads them, else text."""
     from json import loads
 
-    from vidparse.errors import UsageError
+    from vidparse.cli.parsing import assignments
 
     settings: dict[str, Any] = {}
-    for item in items:
-        key, found, value = item.partition("=")
-        if not found:
-            raise UsageError(f"--set '{item}': write field=value")
+    for key, value in assignments(items).items():
         try:
-            settings[key.strip()] = loads(value)
+            settings[key] = loads(value)
         except ValueError:
-            settings[key.strip()] = value
+            settings[key] = value
     return settings

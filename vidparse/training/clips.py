@@ -200,23 +200,20 @@ def _from_video(
 ) -> Sample:
     """Real neighbours; those whose labels are hidden or missing have none."""
     frames = source.video_of(frame).frames
-    may_see = {id(one) for one in source.labelled}
-    pictures, labels = [], []
+    pictures: dict[int, np.ndarray] = {}  # by offset
+    labels: dict[int, np.ndarray] = {}
     view: View | None = None
     for offset in sorted(set(offsets), key=abs):  # the target first: it decides the view
         other = frames[min(max(frame.index + offset, 0), len(frames) - 1)]
-        seen = labelled if offset == 0 else id(other) in may_see
+        seen = labelled if offset == 0 else source.may_see(other)
         rgb, ids = _load(source, other, labelled=seen)
         view = view or draw_view(rgb.shape[:2], plan.augmentation, rng)
-        pictures.append((offset, view.image(rgb)))
-        labels.append((offset, view.mask(ids)))
-    by_offset, ids_by_offset = dict(pictures), dict(labels)
-    clip = np.stack([by_offset[offset] for offset in offsets])
+        pictures[offset], labels[offset] = view.image(rgb), view.mask(ids)
+    clip = np.stack([pictures[offset] for offset in offsets])
     flow = None
     if plan.with_flow:
         flow = DisFlow("fast").between(clip[plan.target], clip[plan.target + 1])
-    ids = np.stack([ids_by_offset[offset] for offset in offsets])
-    return Sample(clip, ids, flow, None, str(frame))
+    return Sample(clip, np.stack([labels[offset] for offset in offsets]), flow, None, str(frame))
 
 
 def _load(source: Source, frame: FrameRecord, *, labelled: bool) -> tuple[np.ndarray, np.ndarray]:

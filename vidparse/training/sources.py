@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ class SourceRequest:
     weight: float | None = None  # its share of the samples; None: by its number of frames
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """A data set in use.
 
@@ -42,7 +43,19 @@ class Source:
         return self.table[self.dataset.load_mask(frame)]
 
     def video_of(self, frame: FrameRecord) -> Video:
-        return next(video for video in self.dataset.videos if video.name == frame.video)
+        return self._videos[frame.video]
+
+    def may_see(self, frame: FrameRecord) -> bool:
+        """Whether the labels of a frame are learnt from, or missing or hidden."""
+        return (frame.video, frame.index) in self._seen
+
+    @cached_property
+    def _videos(self) -> dict[str, Video]:
+        return {video.name: video for video in self.dataset.videos}
+
+    @cached_property
+    def _seen(self) -> frozenset[tuple[str, int]]:
+        return frozenset((frame.video, frame.index) for frame in self.labelled)
 
 
 @dataclass(frozen=True, slots=True)

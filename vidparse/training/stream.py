@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -34,23 +34,25 @@ class Batch:
     names: tuple[str, ...]
 
     def to(self, device: torch.device) -> Batch:
-        flow = None if self.flow is None else self.flow.to(device, non_blocking=True)
-        strong = None if self.strong is None else self.strong.to(device, non_blocking=True)
-        frames = self.frames.to(device, non_blocking=True)
-        return Batch(frames, self.labels.to(device, non_blocking=True), flow, strong, self.names)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True), self.names)
 
     def pin_memory(self) -> Batch:
         """In page-locked memory; the loader calls it where there is a GPU."""
-        flow = None if self.flow is None else self.flow.pin_memory()
-        strong = None if self.strong is None else self.strong.pin_memory()
-        return Batch(self.frames.pin_memory(), self.labels.pin_memory(), flow, strong, self.names)
+        return self._each(lambda tensor: tensor.pin_memory(), self.names)
 
     def only(self, i: int) -> Batch:
         """Sample `i` alone."""
-        flow = None if self.flow is None else self.flow[i : i + 1]
-        strong = None if self.strong is None else self.strong[i : i + 1]
-        one = slice(i, i + 1)
-        return Batch(self.frames[one], self.labels[one], flow, strong, self.names[one])
+        return self._each(lambda tensor: tensor[i : i + 1], self.names[i : i + 1])
+
+    def _each(self, act: Callable[[Tensor], Tensor], names: tuple[str, ...]) -> Batch:
+        """The batch with something done to every tensor that it has."""
+        return Batch(
+            act(self.frames),
+            act(self.labels),
+            None if self.flow is None else act(self.flow),
+            None if self.strong is None else act(self.strong),
+            names,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,9 +186,8 @@ class Trainer:
                         f"training: stopped at step {self.step} of {self.steps}; "
                         f"go on with --resume {self.out / LAST}"
                     )
-        except (
-            KeyboardInterrupt
-        ) as error:  # in the middle of a step: there is nothing exact to keep
+        except KeyboardInterrupt as error:
+            # within a step: there is nothing exact to keep
             raise Interrupted(
                 f"training: stopped within step {self.step + 1}; {self.out / LAST}, where it is "
                 "there, holds the epoch before: go on with --resume"
