@@ -226,14 +226,15 @@ def warp_features(features: Tensor, flow: Tensor) -> Tensor:
     features: (B, C, h, w). flow: (B, 2, h, w), cells right and down.
     """
     height, width = features.shape[2:]
-    flow = flow.float()  # half precision has no room for positions
+    exact = torch.promote_types(features.dtype, torch.float32)  # half has no room for positions
+    flow = flow.to(exact)
     columns = torch.arange(width, dtype=flow.dtype, device=flow.device)
     rows = torch.arange(height, dtype=flow.dtype, device=flow.device)[:, None]
     # grid_sample's -1 and 1 are the outer edges of the map
     x = (2 * (columns + flow[:, 0]) + 1) / width - 1
     y = (2 * (rows + flow[:, 1]) + 1) / height - 1
     at = torch.stack([x, y], dim=3)  # (B, h, w, 2)
-    return F.grid_sample(features.float(), at, align_corners=False).to(features.dtype)
+    return F.grid_sample(features.to(exact), at, align_corners=False).to(features.dtype)
 
 
 def _check(config: NetWarpConfig) -> None:

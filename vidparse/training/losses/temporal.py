@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidparse.models.netwarp import flow_in_cells
+from vidparse.models.netwarp import flow_in_cells, warp_features
 from vidparse.training.losses.inputs import full_precision
 
 TEMPORAL_KINDS = ("kl", "mse")
@@ -29,15 +29,11 @@ def warp(x: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
         (B, C, h, w), where everything outside the picture is 0; bool (B, 1, h, w), inside.
     """
     height, width = x.shape[2:]
-    source = full_precision(x)
-    right, down = flow.to(source.dtype).unbind(1)  # (B, h, w) each
+    right, down = flow.to(full_precision(x).dtype).unbind(1)  # (B, h, w) each
     columns = torch.arange(width, device=x.device) + right
     rows = torch.arange(height, device=x.device)[:, None] + down
     inside = (columns >= 0) & (columns <= width - 1) & (rows >= 0) & (rows <= height - 1)
-    # grid_sample's -1 and 1 are here the outer edges of the outermost pixels
-    at = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=3)
-    warped = F.grid_sample(source, at, align_corners=False)  # at: (B, h, w, 2)
-    return warped.to(x.dtype), inside[:, None]
+    return warp_features(x, flow), inside[:, None]
 
 
 @torch.no_grad()
