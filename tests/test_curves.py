@@ -7,12 +7,12 @@ import math
 import re
 import time
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from html_reader import Reader, read_whole
 
 from vidparse.errors import InputError, OutputError, UsageError
 from vidparse.evaluation.report.markup import DASH
@@ -21,39 +21,25 @@ from vidparse.training.logbook import LOG_NAME, Logbook
 from vidparse.training.plot import Line, plot, running_mean
 
 NASTY = "</title><script>alert(1)</script> \"&' long"
-VOID_ELEMENTS = {"meta", "br", "img", "link", "input", "hr"}
 
 
-class Reader(HTMLParser):
-    """Checks nesting; keeps the text, the attributes, and the titles of pictures."""
+class CurveReader(Reader):
+    """Keeps the titles of pictures, too."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
         self.titles: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if self.open and self.open[-1] == "svg" and self.seen[-1][0] == "svg":
             assert tag == "title", "a picture begins with its title"
             self.titles.append("")
-        self.seen.append((tag, dict(attrs)))
-        if tag not in VOID_ELEMENTS:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
-        self.open.pop()
+        super().handle_starttag(tag, attrs)
 
     def handle_data(self, data: str) -> None:
         if self.open[-2:] == ["svg", "title"]:
             self.titles[-1] += data
-        if self.open and self.open[-1] not in ("style", "script"):
-            self.words.append(data)
+        super().handle_data(data)
 
     @property
     def text(self) -> str:
@@ -63,12 +49,8 @@ class Reader(HTMLParser):
         return sum(name == tag for name, _ in self.seen)
 
 
-def read(path: Path) -> Reader:
-    reader = Reader()
-    reader.feed(path.read_text(encoding="utf-8"))
-    reader.close()
-    assert not reader.open, f"never closed: {reader.open}"
-    return reader
+def read(path: Path) -> CurveReader:
+    return read_whole(CurveReader(), path.read_text(encoding="utf-8"))
 
 
 def make_run(
@@ -90,7 +72,7 @@ def make_run(
     return folder
 
 
-def page_of(tmp_path: Path, *folders: Path) -> Reader:
+def page_of(tmp_path: Path, *folders: Path) -> CurveReader:
     write_curves(folders, tmp_path / "page.html")
     return read(tmp_path / "page.html")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from html_reader import Reader, read_whole
 
 from vidparse.errors import OutputError
 from vidparse.evaluation.diagnostics import Diagnostics, VideoDiagnostics
@@ -18,7 +18,6 @@ from vidparse.evaluation.report import check_report, html_page, write_report
 from vidparse.evaluation.result import EntryResult, Evaluation
 from vidparse.labels import Labels, load_labels
 
-VOID_ELEMENTS = {"meta", "img", "br", "link", "input", "hr"}
 NASTY = "<b>\"a\" & 'b'</b>.mp4"
 NAN = float("nan")
 
@@ -87,42 +86,8 @@ def two() -> Evaluation:
     )  # fmt: skip
 
 
-class Reader(HTMLParser):
-    """Checks nesting; keeps the text, the attributes and the ids."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-        if tag not in VOID_ELEMENTS:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
-        self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("style", "script"):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.words).split())
-
-
 def read(html: str) -> Reader:
-    reader = Reader()
-    reader.feed(html)
-    reader.close()
-    assert not reader.open, f"never closed: {reader.open}"
-    return reader
+    return read_whole(Reader(), html)
 
 
 def test_page_is_well_formed(two) -> None:
