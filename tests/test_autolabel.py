@@ -56,9 +56,14 @@ class ColourRunner:
         self.resets += 1
 
 
-def ensemble(*runners: ColourRunner, labels: str | None = None, **variants: object) -> Ensemble:
+def ensemble(
+    *runners: ColourRunner,
+    labels: str | None = None,
+    votes: tuple[float, ...] = (),
+    **variants: object,
+) -> Ensemble:
     named = [(f"model {i}", runner) for i, runner in enumerate(runners)]
-    return Ensemble(named, Variants(**variants), labels=labels)
+    return Ensemble(named, Variants(**variants), labels=labels, votes=votes)
 
 
 def whole(asked: Ensemble, rgb: np.ndarray) -> np.ndarray:
@@ -103,6 +108,18 @@ class TestMean:
         asked = ensemble(ColourRunner(CAMVID, 1), scales=(1.0,), flip=True)
         mirrored = whole(asked, np.ascontiguousarray(rgb[:, ::-1]))
         np.testing.assert_allclose(mirrored, whole(asked, rgb)[..., ::-1], atol=1e-6)
+
+    def test_votes_are_weights_of_the_mean(self) -> None:
+        rgb, seeds = picture(3, SIZE_HW), (1, 2)
+        look = {"scales": (0.5, 1.0), "flip": True}
+        alone = [whole(ensemble(ColourRunner(CAMVID, seed), **look), rgb) for seed in seeds]
+        together = ensemble(*(ColourRunner(CAMVID, seed) for seed in seeds), votes=(7, 3), **look)
+        np.testing.assert_allclose(whole(together, rgb), 0.7 * alone[0] + 0.3 * alone[1], atol=2e-6)
+
+    @pytest.mark.parametrize("votes", [(1,), (1, 2, 3), (1, 0), (1, float("nan"))])
+    def test_votes_that_do_not_fit_are_refused(self, votes) -> None:
+        with pytest.raises(UsageError, match="for 2 models; give one above 0 for each"):
+            ensemble(ColourRunner(CAMVID, 1), ColourRunner(CAMVID, 2), votes=votes)
 
     @pytest.mark.parametrize("backend", ["onnx", "torch"])
     def test_one_look_says_what_segment_says(self, colour_model, tiny_weights, backend) -> None:
@@ -369,9 +386,12 @@ class TestInputs:
         seen = []
         result = make_labels(request, on_frame=lambda *now: seen.append(now))
         assert seen[-1] == (4, 4)
-        names = [str(path.relative_to(result.out)) for path in sorted(result.out.rglob("*.png"))]
-        expected = ["one/000000.png", "one/000005.png", "one/000010.png", "two/000000.png"]
-        assert names == [f"{kind}/{name}" for kind in ("images", "masks") for name in expected]
+        names = [str(path.relative_to(result.out)) for path in sorted(result.out.glob("*/*/*"))]
+        expected = ["one/000000", "one/000005", "one/000010", "two/000000"]
+        endings = {"images": "jpg", "masks": "png"}
+        assert names == [
+            f"{kind}/{name}.{end}" for kind, end in endings.items() for name in expected
+        ]
         back = open_dataset("folder", result.out, "train")
         found = back.load_image(back.videos[0].frames[1])
         assert np.abs(found.astype(int) - picture(5)).mean() < 8  # chroma is coarser
@@ -384,11 +404,26 @@ class TestInputs:
             cv2.imwrite(str(shots / name), picture(i, (48, 64 + 16 * i)))
         result = make_labels(request_of(inputs=(str(shots),)))
         images = result.out / "images" / "shots"
-        assert sorted(path.name for path in images.iterdir()) == ["a.jpg", "b.PNG", "c.png"]
+        assert sorted(path.name for path in images.iterdir()) == ["a.jpg", "b.PNG", "c.jpg"]
         for name in ("a.jpg", "b.PNG"):
             assert (images / name).read_bytes() == (shots / name).read_bytes()
-        np.testing.assert_array_equal(cv2.imread(str(images / "c.png")), picture(2, (48, 96)))
+        assert cv2.imread(str(images / "c.jpg")).shape == (48, 96, 3)
         assert read_indices(result.out / "masks" / "shots" / "c.png").shape == (48, 96)
+
+    def test_larger_pictures_are_brought_to_a_size(self, request_of, tmp_path: Path) -> None:
+        shots = tmp_path / "shots"
+        shots.mkdir()
+        cv2.imwrite(str(shots / "large.png"), picture(0, (96, 128)))
+        cv2.imwrite(str(shots / "small.png"), picture(1, (32, 64)))
+        result = make_labels(request_of(inputs=(str(shots),), size=48))
+        found = {
+            stem: (
+                cv2.imread(str(next(result.out.glob(f"images/shots/{stem}.*")))).shape[:2],
+                read_indices(result.out / "masks" / "shots" / f"{stem}.png").shape,
+            )
+            for stem in ("large", "small")
+        }
+        assert found == {"large": ((48, 64), (48, 64)), "small": ((32, 64), (32, 64))}
 
     def test_a_picture_by_name_and_a_rendered_scene(self, request_of, tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "a.jpg"), picture(0))

@@ -35,6 +35,13 @@ def autolabel(
             rich_help_panel="Model",
         ),
     ] = None,
+    votes: Annotated[
+        str | None,
+        typer.Option(
+            help="How much each model counts: 0.7,0.3. [default: all alike]",
+            rich_help_panel="Model",
+        ),
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -71,6 +78,14 @@ def autolabel(
     max_frames: Annotated[
         int | None,
         typer.Option(min=1, help="Only the first frames.", rich_help_panel="What is labelled"),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            help="Bring larger pictures to this shorter side, and keep them so.",
+            rich_help_panel="What is labelled",
+        ),
     ] = None,
     scales: Annotated[
         str,
@@ -136,11 +151,13 @@ def autolabel(
         make_labels,
     )
 
+    sizes = _parse_numbers(scales, "--scales", "0.5,1,1.5")
     request = AutolabelRequest(
         out=out,
         models=tuple(model or ()),
+        votes=_parse_numbers(votes, "--votes", "0.7,0.3") if votes else (),
         labels=labels,
-        variants=Variants(_parse_scales(scales), flip, window),
+        variants=Variants(tuple(dict.fromkeys(sizes)), flip, window),
         backend=backend,
         device=device,
         precision=precision,
@@ -153,6 +170,7 @@ def autolabel(
         inputs=tuple(inputs or ()),
         every=every,
         max_frames=max_frames,
+        size=size,
         threshold=threshold,
         within=within,
         overwrite=overwrite,
@@ -165,16 +183,14 @@ def autolabel(
         _print(result)
 
 
-def _parse_scales(text: str) -> tuple[float, ...]:
-    """Positive numbers: `0.5,1,1.5`."""
+def _parse_numbers(text: str, option: str, example: str) -> tuple[float, ...]:
     from vidparse.cli.parsing import comma_list
     from vidparse.errors import UsageError
 
     try:
-        numbers = [float(item) for item in comma_list(text, "--scales") or ()]
+        return tuple(float(item) for item in comma_list(text, option) or ())
     except ValueError:
-        raise UsageError(f"--scales '{text}': not numbers; write 0.5,1,1.5") from None
-    return tuple(dict.fromkeys(numbers))
+        raise UsageError(f"{option} '{text}': not numbers; write {example}") from None
 
 
 def _print(result: AutolabelResult) -> None:

@@ -6,6 +6,7 @@ probabilities are averaged over scales, flips, overlapping windows and models.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -52,9 +53,11 @@ class Ensemble:
     Args:
         runners: by the names that people gave them.
         labels: the label set of the answer; without it all models must have the same classes.
+        votes: how much each model counts; none: all alike.
 
     Raises:
-        UsageError: label sets that differ and are not known to fit, or a panoptic model.
+        UsageError: label sets that differ and are not known to fit, a panoptic model, or votes that
+            are not one above 0 for each model.
     """
 
     def __init__(
@@ -63,7 +66,13 @@ class Ensemble:
         variants: Variants,
         *,
         labels: str | None = None,
+        votes: Sequence[float] = (),
     ) -> None:
+        self.votes = tuple(votes) or (1.0,) * len(runners)
+        if len(self.votes) != len(runners) or not all(0 < vote < math.inf for vote in self.votes):
+            raise UsageError(
+                f"--votes: {len(self.votes)} for {len(runners)} models; give one above 0 for each"
+            )
         for name, runner in runners:
             if runner.description.task != "semantic":
                 raise UsageError(
@@ -81,19 +90,21 @@ class Ensemble:
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Rows of the picture and their mean probabilities, float32 (K, n, W), top to bottom."""
         patches: list[Patch] = []
-        for runner, class_ids in self._runners:
+        for (runner, class_ids), vote in zip(self._runners, self.votes, strict=True):
             facts = runner.description.preprocess
             full_hw = input_size(image.size_hw, facts, sample_aspect_ratio=sample_aspect_ratio)
             for scale in self._variants.scales:
                 clip = to_clip(image, _scaled(full_hw, scale, facts.divisor), facts)
-                patches += self._patches(runner, class_ids, clip, image.size_hw)
-        looks = len(self._runners) * len(self._variants.scales) * (2 if self._variants.flip else 1)
-        return mean_probabilities(patches, image.size_hw, classes=len(self.labels), looks=looks)
+                patches += self._patches(runner, class_ids, vote, clip, image.size_hw)
+        looks = len(self._variants.scales) * (2 if self._variants.flip else 1)
+        votes = sum(self.votes) * looks
+        return mean_probabilities(patches, image.size_hw, classes=len(self.labels), votes=votes)
 
     def _patches(
         self,
         runner: Runner,
         class_ids: tuple[int, ...] | None,
+        vote: float,
         clip: np.ndarray,
         size_hw: tuple[int, int],
     ) -> list[Patch]:
@@ -109,7 +120,7 @@ class Ensemble:
         height, width = said[0][2].shape[1:]  # windows are of one size
         down = spans(size_hw[0], clip.shape[2], rows, height)
         across = spans(size_hw[1], clip.shape[3], columns, width)
-        return [Patch(scores, down[i], across[j], class_ids) for i, j, scores in said]
+        return [Patch(scores, down[i], across[j], class_ids, vote) for i, j, scores in said]
 
 
 def _scores(runner: Runner, clip: np.ndarray, *, mirrored: bool) -> np.ndarray:

@@ -40,12 +40,14 @@ class Patch:
 
     scores: float32 (K, h, w), logits.
     class_ids: class of the answer that each of the K belongs to; None where they are the same.
+    vote: how much it counts beside patches of other networks.
     """
 
     scores: np.ndarray
     rows: Span
     columns: Span
     class_ids: tuple[int, ...] | None = None
+    vote: float = 1.0
 
 
 def windows(side: int, length: int) -> list[tuple[int, int]]:
@@ -90,7 +92,7 @@ def spans(size: int, side: int, places: Sequence[tuple[int, int]], count: int) -
 
 
 def mean_probabilities(
-    patches: Sequence[Patch], size_hw: tuple[int, int], *, classes: int, looks: int
+    patches: Sequence[Patch], size_hw: tuple[int, int], *, classes: int, votes: float
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Rows of the picture and their probabilities, float32 (K, n, W), from top to bottom.
 
@@ -98,7 +100,7 @@ def mean_probabilities(
 
     Args:
         classes: K.
-        looks: how many times the patches cover the picture: their shares at a pixel sum to it.
+        votes: what the patches' votes at a pixel sum to, by their shares.
     """
     height, width = size_hw
     deepest = max(classes, *(len(patch.scores) for patch in patches))
@@ -108,7 +110,7 @@ def mean_probabilities(
         total = np.zeros((classes, rows.stop - top, width), np.float32)
         for patch in patches:
             _add(patch, rows, total)
-        total /= looks
+        total /= votes
         yield rows, total
 
 
@@ -119,7 +121,7 @@ def _add(patch: Patch, rows: slice, total: np.ndarray) -> None:
         return
     here = slice(top - patch.rows.first, bottom - patch.rows.first)
     probabilities = _softmax(_interpolated(patch, here))  # (K', n, N)
-    probabilities *= patch.rows.share[here, None] * patch.columns.share
+    probabilities *= patch.vote * patch.rows.share[here, None] * patch.columns.share
     part = total[:, top - rows.start : bottom - rows.start]
     part = part[..., patch.columns.first : patch.columns.stop]  # (K, n, N)
     if patch.class_ids is None:

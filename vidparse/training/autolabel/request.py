@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from vidparse.data import Dataset, open_dataset
@@ -35,6 +36,7 @@ class AutolabelRequest:
 
     # by whom; none: the default model
     models: tuple[str, ...] = ()
+    votes: tuple[float, ...] = ()  # how much each counts; none: all alike
     labels: str | None = None  # label set of the answer, where models differ
     variants: Variants = field(default_factory=Variants)
     backend: str = "auto"
@@ -51,6 +53,7 @@ class AutolabelRequest:
     inputs: tuple[str, ...] = ()
     every: int = 1
     max_frames: int | None = None
+    size: int | None = None  # shorter side that larger pictures are brought to first
 
     # which labels are kept
     threshold: float = 0.5
@@ -92,7 +95,7 @@ def make_labels(
     stop = stop or threading.Event()
     pictures, dataset = _pictures(request)
     runners = [(name, _runner(request, name)) for name in request.models or (DEFAULT_MODEL,)]
-    ensemble = Ensemble(runners, request.variants, labels=request.labels)
+    ensemble = Ensemble(runners, request.variants, labels=request.labels, votes=request.votes)
     within = Within(dataset.labels, ensemble.labels) if dataset and request.within else None
     settings = _settings(request, runners, ensemble, dataset)
     folder = LabelFolder(request.out, ensemble.labels, settings, overwrite=request.overwrite)
@@ -105,7 +108,7 @@ def make_labels(
                     f"autolabel: stopped after {done} frames; the same command goes on from there"
                 )
             if not folder.has(picture):
-                rgb = picture.load()
+                rgb = _at_size(picture.load(), request.size)
                 ids = _labelled(picture, rgb, ensemble, request.threshold, within)
                 folder.write(picture, rgb, ids)
                 made += 1
@@ -147,6 +150,8 @@ def _pictures(request: AutolabelRequest) -> tuple[Pictures, Dataset | None]:
         raise UsageError("inputs: name either a data set with --dataset, or videos and folders")
     if request.within and request.unlabelled:
         raise UsageError("--within: needs the labels that --unlabelled leaves out; drop one")
+    if request.within and request.size is not None:
+        raise UsageError("--size: can not go with --within, whose labels are of full size")
     if request.dataset is None:
         if request.within or request.unlabelled or request.data is not None:
             raise UsageError(
@@ -200,15 +205,26 @@ def _settings(
                 "sha256": runner.description.sha256,
                 "backend": runner.backend,
                 "precision": runner.precision,
+                "vote": vote,
             }
-            for name, runner in runners
+            for (name, runner), vote in zip(runners, ensemble.votes, strict=True)
         ],
         **asdict(request.variants),
+        "size": request.size,
         "threshold": request.threshold,
         "labels": ensemble.labels.name,
         "classes": list(ensemble.labels.classes),
         "within": dataset.labels.name if dataset and request.within else None,
     }
+
+
+def _at_size(rgb: np.ndarray, size: int | None) -> np.ndarray:
+    """A picture with a shorter side of at most `size`."""
+    shorter = min(rgb.shape[:2])
+    if size is None or shorter <= size:
+        return rgb
+    height, width = (max(1, round(side * size / shorter)) for side in rgb.shape[:2])
+    return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _labelled(

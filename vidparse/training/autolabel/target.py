@@ -121,7 +121,7 @@ class LabelFolder:
         """Add a picture and its mask.
 
         Args:
-            rgb: uint8 (H, W, 3), written where the picture is no file of a kind that can be copied.
+            rgb: uint8 (H, W, 3), written as JPEG where it is no file that can be copied as it is.
             ids: uint8 (H, W), IGNORE where there is no label.
 
         Raises:
@@ -131,11 +131,12 @@ class LabelFolder:
         try:
             images.mkdir(parents=True, exist_ok=True)
             mask.parent.mkdir(parents=True, exist_ok=True)
-            if picture.file is not None and picture.file.suffix.lower() in PICTURES:
-                data = picture.file.read_bytes()
-                _write(images / f"{picture.stem}{picture.file.suffix}", data)
+            as_it_is = None if self._settings.get("size") else picture.file
+            if as_it_is is not None and as_it_is.suffix.lower() in PICTURES:
+                data = as_it_is.read_bytes()
+                _write(images / f"{picture.stem}{as_it_is.suffix}", data)
             else:
-                _write(images / f"{picture.stem}.png", _photo_png(rgb))
+                _write(images / f"{picture.stem}.jpg", _jpeg(rgb))
             _write(mask, palette_png(np.ascontiguousarray(ids), self._palette))
         except OSError as error:
             raise write_error(self.root, error) from error
@@ -185,7 +186,7 @@ class LabelFolder:
 def _compared(settings: dict[str, Any], key: str) -> Any:
     """A setting as it decides the result: models by their content, in any order."""
     if key == "models":
-        return sorted(model["sha256"] for model in settings[key])
+        return sorted((model["sha256"], model.get("vote", 1.0)) for model in settings[key])
     return settings.get(key)
 
 
@@ -200,8 +201,9 @@ def _write(path: Path, data: bytes) -> None:
         raise
 
 
-def _photo_png(rgb: np.ndarray) -> bytes:
-    """PNG of RGB uint8 (H, W, 3)."""
-    done, data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+def _jpeg(rgb: np.ndarray) -> bytes:
+    """JPEG of RGB uint8 (H, W, 3), quality 92."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, 92]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     assert done  # a picture of this kind always can be
     return data.tobytes()
