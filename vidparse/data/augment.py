@@ -10,6 +10,8 @@ import numpy as np
 from vidparse.data.values import IGNORE
 
 _IDENTITY = np.eye(3)
+_FOUR_BYTES_MEAN = 4 * 127.5
+_FOUR_BYTES_DEVIATION = (4 * (256**2 - 1) / 12) ** 0.5
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -170,9 +172,11 @@ def draw_motion(size_hw: tuple[int, int], longest: int, rng: np.random.Generator
 
 def sensor_noise(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What differs between two frames of the same scene: gain within 3 %, and a little noise."""
-    gain = float(rng.uniform(0.97, 1.03))
-    noise = rng.normal(0, float(rng.uniform(0, 3)), rgb.shape).astype(np.float32)
-    return np.clip(rgb * np.float32(gain) + noise, 0, 255).astype(np.uint8)
+    gain, deviation = float(rng.uniform(0.97, 1.03)), float(rng.uniform(0, 3))
+    # Four bytes added up are nearly normal, and far quicker to draw.
+    noise = rng.integers(0, 256, (4, *rgb.shape), np.uint8).sum(axis=0, dtype=np.float32)
+    noise = (noise - _FOUR_BYTES_MEAN) * np.float32(deviation / _FOUR_BYTES_DEVIATION)
+    return cv2.addWeighted(rgb.astype(np.float32), gain, noise, 1.0, 0.0, dtype=cv2.CV_8U)
 
 
 def _about_centre(size_hw: tuple[int, int], scale: float, degrees: float) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class Average:
@@ -22,10 +23,9 @@ class Average:
     @torch.no_grad()
     def update(self, weights: Mapping[str, Tensor], step: int) -> None:
         """Move towards the weights (a state dict, in full) after step `step` (from 0)."""
-        decay = min(self.decay, (step + 1) / (step + 11))
         mine = self.network.state_dict()
-        for name, tensor in weights.items():
-            if tensor.is_floating_point():
-                mine[name].lerp_(tensor, 1 - decay)
-            else:
-                mine[name].copy_(tensor)
+        fractional = [name for name, tensor in weights.items() if tensor.is_floating_point()]
+        towards = get_ema_multi_avg_fn(min(self.decay, (step + 1) / (step + 11)))
+        towards([mine[name] for name in fractional], [weights[name] for name in fractional], step)
+        for name in weights.keys() - set(fractional):  # counts of batches
+            mine[name].copy_(weights[name])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from vidparse.data import IGNORE, Dataset, FrameRecord, Video, open_dataset
@@ -40,7 +41,7 @@ class Source:
 
     def load_labels(self, frame: FrameRecord) -> np.ndarray:
         """uint8 (H, W), ids of the run; a source's hidden labels stay hidden (see `video_of`)."""
-        return self.table[self.dataset.load_mask(frame)]
+        return cv2.LUT(self.dataset.load_mask(frame), self.table)
 
     def video_of(self, frame: FrameRecord) -> Video:
         return self._videos[frame.video]
