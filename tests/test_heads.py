@@ -256,6 +256,7 @@ def awake(network: nn.Module) -> nn.Module:
     "config",
     [
         {"head": "ocr", "width": 16, "key_width": 8},
+        {"head": "ocr", "width": 16, "key_width": 8, "skip_channels": 8},
         {"head": "upernet", "width": 16, "output_stride": 32},
         {"head": "deeplab", "width": 16},
     ],

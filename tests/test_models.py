@@ -82,6 +82,9 @@ def test_networks_have_their_published_size(config: dict, millions: float) -> No
         ({"backbone": "mobilenetv2", "output_stride": 16}, 16),
         ({"backbone": "mobilenetv2", "output_stride": 32}, 32),
         ({"backbone": "mobilenetv2", "output_stride": 16, "skip_channels": 32}, 4),
+        ({"output_stride": 16, "skip_channels": 32, "finest": 2}, 2),
+        ({"head": "ocr", "width": 32, "output_stride": 16, "skip_channels": 16}, 4),
+        ({"head": "ocr", "width": 32, "output_stride": 16, "skip_channels": 16, "finest": 2}, 2),
         ({"backbone": "resnet18", "output_stride": 8}, 8),
         ({"backbone": "resnet18", "output_stride": 16, "skip_channels": 32}, 4),
         ({"backbone": "resnet18", "head": "ocr", "width": 32, "key_width": 16}, 8),
@@ -94,7 +97,10 @@ def test_score_maps_have_the_promised_stride(config: dict, stride: int) -> None:
     network = build("perframe", {"classes": 5, **config}).eval()
     with torch.inference_mode():
         outputs, state = network(torch.zeros(1, 3, 97, 131))
-    assert outputs.logits.shape == (1, 5, -(-97 // stride), -(-131 // stride))
+    rows, columns = -(-97 // stride), -(-131 // stride)
+    if stride == 2:  # four scores a place of stride 4
+        rows, columns = 2 * -(-97 // 4), 2 * -(-131 // 4)
+    assert outputs.logits.shape == (1, 5, rows, columns)
     assert outputs.auxiliary is None and state == ()
 
 
@@ -112,10 +118,17 @@ def test_dilation_instead_of_stride_keeps_the_function_on_coarse_grids() -> None
     assert torch.allclose(fine[..., ::2, ::2], coarse, atol=1e-5)
 
 
-@pytest.mark.parametrize("head", ["psp", "ocr", "upernet", "deeplab"])
-def test_a_training_step_moves_every_weight(head: str) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        *({"backbone": "resnet18", "head": head} for head in ("psp", "ocr", "upernet", "deeplab")),
+        *({"head": head, "skip_channels": 8, "finest": 2} for head in ("psp", "ocr")),
+    ],
+    ids=lambda config: "-".join(map(str, config.values())),
+)
+def test_a_training_step_moves_every_weight(config: dict) -> None:
     torch.manual_seed(0)
-    config = {"classes": 4, "backbone": "resnet18", "output_stride": 16, "width": 16, "head": head}
+    config = {"classes": 4, "output_stride": 16, "width": 16, **config}
     network = build("perframe", config).train()
     before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
@@ -192,7 +205,10 @@ def test_config_travels() -> None:
         ("perframe", {}, "classes"),
         ("perframe", {"classes": 3, "backbone": "resnet"}, "no backbone 'resnet'; known are mob"),
         ("perframe", {"classes": 3, "head": "pps"}, "no head 'pps'; known are psp, ocr"),
-        ("perframe", {"classes": 3, "head": "ocr", "skip_channels": 8}, "no use for skip_channels"),
+        ("perframe", {"classes": 3, "head": "upernet", "skip_channels": 8}, "no use for skip_ch"),
+        ("perframe", {"classes": 3, "skip_channels": 8, "finest": 3}, "finest 3: scores are"),
+        ("perframe", {"classes": 3, "finest": 2}, "finest 2: needs skip_channels"),
+        ("perframe", {"classes": 3, "backbone": "resnet18", "finest": 2}, "no map of stride 2"),
         ("perframe", {"classes": 3, "head": "ocr", "auxiliary_width": 8}, "no use for auxiliary"),
         ("perframe", {"classes": 3, "key_width": 64}, "head 'psp' has no use for key_width"),
         ("perframe", {"classes": 3, "dilation_rule": "all"}, "no use for dilation_rule"),

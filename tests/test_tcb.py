@@ -24,6 +24,7 @@ from vidparse.models.tcb import (
 FRAMES, SIZE_HW = 14, (40, 56)
 PPM = TcbPpmConfig(5, backbone="resnet18", width=16)
 OCR = TcbOcrConfig(5, backbone="resnet18", width=16, key_width=8, memory="none")
+FINE = {"backbone": "mobilenetv2", "output_stride": 16, "skip_channels": 8, "finest": 2}
 
 
 def network(config: TcbPpmConfig | TcbOcrConfig) -> TcbPpm | TcbOcr:
@@ -40,7 +41,11 @@ def video(frames: int = FRAMES) -> Tensor:
     return streams.video(frames, SIZE_HW)
 
 
-@pytest.mark.parametrize("config", [PPM, OCR], ids=["ppm", "ocr"])
+@pytest.mark.parametrize(
+    "config",
+    [PPM, OCR, replace(PPM, **FINE), replace(OCR, **FINE)],
+    ids=["ppm", "ocr", "fine ppm", "fine ocr"],
+)
 def test_streaming_equals_the_published_scheme(config: TcbPpmConfig | TcbOcrConfig) -> None:
     net, frames = network(config), video()
     streamed = stream(net, frames)
@@ -171,7 +176,11 @@ def test_published_sizes() -> None:
     assert millions(ppm) == pytest.approx(42.624 + 27.921, abs=0.002)
 
 
-@pytest.mark.parametrize("config", [PPM, replace(OCR, memory="fifo")], ids=["ppm", "ocr"])
+@pytest.mark.parametrize(
+    "config",
+    [PPM, replace(OCR, memory="fifo"), replace(OCR, **FINE)],
+    ids=["ppm", "ocr", "fine ocr"],
+)
 def test_training_step(config: TcbPpmConfig | TcbOcrConfig) -> None:
     net = network(config).train()
     outputs = net.forward_clip(torch.stack([video(4), video(4).flip(0)]))

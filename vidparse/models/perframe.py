@@ -10,15 +10,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vidparse.models.backbones import BACKBONES
+from vidparse.models.backbones import backbone
 from vidparse.models.heads import HEADS, AuxiliaryHead, Head, OcrHead
 from vidparse.models.network import Outputs
 from vidparse.models.state import State, StateTensor
 
 # head -> the fields of PerFrameConfig that it has a use for
 HEAD_OPTIONS: dict[str, tuple[str, ...]] = {
-    "psp": ("width", "skip_channels", "align_corners"),
-    "ocr": ("width", "key_width"),
+    "psp": ("width", "skip_channels", "finest", "align_corners"),
+    "ocr": ("width", "key_width", "skip_channels", "finest"),
     "upernet": ("width",),
     "deeplab": ("width", "output_stride"),
 }
@@ -36,7 +36,8 @@ class PerFrameConfig:
     backbone: str = "mobilenetv2"  # a key of BACKBONES
     output_stride: int = 8  # of the deepest features; 16 is about three times cheaper than 8
     width: int = 256  # channels inside the head
-    skip_channels: int = 0  # psp: > 0 refines with stride 8 and 4 features (see PspHead)
+    skip_channels: int = 0  # psp, ocr: > 0 refines with stride 8 and 4 features (see RefinedHead)
+    finest: int = 4  # psp, ocr with skip_channels: stride of the scores, 4 or 2
     auxiliary: bool = True  # scores of the third stage as well, in training only
     head: str = "psp"  # a key of HEADS
     key_width: int = 128  # ocr: channels of the attention
@@ -59,7 +60,12 @@ class PerFrame(nn.Module):
         super().__init__()
         self.config = config
         options = _head_options(config)
-        self.backbone = _backbone(config)
+        self.backbone = backbone(
+            config.backbone,
+            output_stride=config.output_stride,
+            finest=config.finest,
+            dilation_rule=config.dilation_rule,
+        )
         pyramid = self.backbone.channels
         self.head: Head = HEADS[config.head](pyramid, config.classes, **options)
         self.auxiliary: AuxiliaryHead | None = None
@@ -69,7 +75,8 @@ class PerFrame(nn.Module):
     def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
         """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/s, W/s).
 
-        s is 4 for upernet, deeplab, and psp with skip_channels, else the output stride.
+        s is 4 for upernet, deeplab, `finest` for psp and ocr with skip_channels, else the output
+        stride.
         """
         pyramid = self.backbone(clip)
         auxiliary = None
@@ -82,17 +89,6 @@ class PerFrame(nn.Module):
             if self.training and self.auxiliary is not None:
                 auxiliary = self.auxiliary(pyramid[2])
         return Outputs(logits, auxiliary), ()
-
-
-def _backbone(config: PerFrameConfig) -> Any:
-    if config.backbone not in BACKBONES:
-        raise ValueError(f"no backbone '{config.backbone}'; known are {', '.join(BACKBONES)}")
-    options: dict[str, Any] = {"output_stride": config.output_stride}
-    if config.dilation_rule:
-        if not config.backbone.startswith("resnet"):
-            raise ValueError(f"backbone '{config.backbone}' has no use for dilation_rule")
-        options["dilation_rule"] = config.dilation_rule
-    return BACKBONES[config.backbone](**options)
 
 
 def _head_options(config: PerFrameConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vidparse.models.backbones import BACKBONES
+from vidparse.models.backbones import Backbone, backbone
 from vidparse.models.heads import AuxiliaryHead, OcrHead, PspHead
 from vidparse.models.heads.psp import POOL_BINS
 from vidparse.models.network import Outputs
@@ -30,7 +30,8 @@ class TcbPpmConfig:
     backbone: str = "resnet101-deep"  # a key of BACKBONES
     output_stride: int = 8
     width: int = 512  # channels of the fused map
-    skip_channels: int = 0  # > 0: refine with stride 8 and 4 features (see PspHead)
+    skip_channels: int = 0  # > 0: refine with stride 8 and 4 features (see RefinedHead)
+    finest: int = 4  # with skip_channels: stride of the scores, 4 or 2
     dilations: tuple[int, ...] = (3, 6, 9)  # frames back, of each support
     auxiliary: bool = True  # scores of the third stage as well, in training only
     auxiliary_width: int = 512
@@ -45,6 +46,8 @@ class TcbOcrConfig:
     output_stride: int = 8
     width: int = 512  # channels of pixel and region features
     key_width: int = 256  # channels of the attention
+    skip_channels: int = 0  # as st-ppm's
+    finest: int = 4
     dilations: tuple[int, ...] = (3, 6, 9)
     memory: str = "fifo"  # one of MEMORIES, in inference only
     memory_frames: int = 8  # of "fifo"
@@ -94,11 +97,14 @@ class TcbPpm(nn.Module):
         super().__init__()
         _check_dilations(config.dilations)
         self.config = config
-        backbone = BACKBONES[config.backbone](output_stride=config.output_stride)
-        pyramid = backbone.channels
-        self.backbone = backbone
+        self.backbone = _backbone(config)
+        pyramid = self.backbone.channels
         self.head = PspHead(
-            pyramid, config.classes, width=config.width, skip_channels=config.skip_channels
+            pyramid,
+            config.classes,
+            width=config.width,
+            skip_channels=config.skip_channels,
+            finest=config.finest,
         )
         self.auxiliary: AuxiliaryHead | None = None
         if config.auxiliary:
@@ -159,9 +165,14 @@ class TcbOcr(nn.Module):
         if config.memory not in MEMORIES:
             raise ValueError(f"memory '{config.memory}': use {', '.join(MEMORIES)}")
         self.config = config
-        self.backbone = BACKBONES[config.backbone](output_stride=config.output_stride)
+        self.backbone = _backbone(config)
         self.head = OcrHead(
-            self.backbone.channels, config.classes, width=config.width, key_width=config.key_width
+            self.backbone.channels,
+            config.classes,
+            width=config.width,
+            key_width=config.key_width,
+            skip_channels=config.skip_channels,
+            finest=config.finest,
         )
         regions = (config.width, config.classes)
         kept = {"none": 0, "fifo": config.memory_frames}.get(config.memory, 1)
@@ -180,7 +191,7 @@ class TcbOcr(nn.Module):
         scores = self.head.regions(pyramid[2])  # (B, K, h, w)
         past = Past(ring, seen, self.head.gather(pixels, scores))  # of (B, C, K)
         regions, memory = self._remember(past.blend(self.config.dilations), memory, seen)
-        logits = self.head.classify(pixels, self.head.attend(pixels, regions))
+        logits = self.head.classify(pixels, self.head.attend(pixels, regions), pyramid)
         return Outputs(logits), (past.moved_on(), *memory, seen + 1)
 
     def _remember(
@@ -210,8 +221,8 @@ class TcbOcr(nn.Module):
         frames: (B, N + 1, 3, H, W), the target last -> logits (B, K, h, w) of the target and, in
         training, region scores (B * (N + 1), K, h', w') of all frames.
         """
-        target, scores, blended = self._blended_clip(frames)
-        logits = self.head.classify(target, self.head.attend(target, blended))
+        target, pyramid, scores, blended = self._blended_clip(frames)
+        logits = self.head.classify(target, self.head.attend(target, blended), pyramid)
         return Outputs(logits, scores if self.training and self.config.auxiliary else None)
 
     def forward_published(self, frames: Tensor, state: State = ()) -> tuple[Outputs, State]:
@@ -220,21 +231,24 @@ class TcbOcr(nn.Module):
         frames: (B, N + 1, 3, H, W), the target last; videos begin at their first frame.
         state: () before it, then the blended region features (B, C, K) of its clip.
         """
-        target, _, blended = self._blended_clip(frames)
+        target, pyramid, _, blended = self._blended_clip(frames)
         if self.config.memory != "none":
             state = state or (blended,)
             blended = (state[0] + blended) / 2
-        return Outputs(self.head.classify(target, self.head.attend(target, blended))), state
+        context = self.head.attend(target, blended)
+        return Outputs(self.head.classify(target, context, pyramid)), state
 
-    def _blended_clip(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of (B, N + 1, 3, H, W): pixel features (B, C, h, w) of the target, region scores
-        (B * (N + 1), K, h', w') of all frames, and the mean of their region features (B, C, K)."""
+    def _blended_clip(self, frames: Tensor) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor]:
+        """Of (B, N + 1, 3, H, W): pixel features (B, C, h, w) and pyramid of the target, region
+        scores (B * (N + 1), K, h', w') of all frames, and the mean of their region features
+        (B, C, K)."""
         batch, count = frames.shape[:2]
         pyramid = self.backbone(frames.flatten(0, 1))
         pixels = self.head.pixels(pyramid[3])
         scores = self.head.regions(pyramid[2])
         blended = self.head.gather(pixels, scores).unflatten(0, (batch, count)).mean(dim=1)
-        return pixels.unflatten(0, (batch, count))[:, -1], scores, blended
+        target, *levels = (one.unflatten(0, (batch, count))[:, -1] for one in (pixels, *pyramid))
+        return target, tuple(levels), scores, blended
 
 
 def support_indices(
@@ -249,6 +263,10 @@ def support_indices(
     if support == "official" and frame + max(dilations) < frames:
         return tuple(frame + d for d in dilations)
     return tuple(max(frame - d, 0) for d in dilations)
+
+
+def _backbone(config: TcbPpmConfig | TcbOcrConfig) -> Backbone:
+    return backbone(config.backbone, output_stride=config.output_stride, finest=config.finest)
 
 
 def _check_dilations(dilations: Sequence[int]) -> None:

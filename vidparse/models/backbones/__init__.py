@@ -1,4 +1,4 @@
-"""Backbones: an image in, a pyramid of four feature maps out."""
+"""Backbones: an image in, a pyramid of feature maps out: strides 4, 8, mid, deep, maybe 2."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,8 +9,8 @@ from vidparse.models.backbones.swin import Swin
 
 Backbone = MobileNetV2 | ResNet | Swin
 
-# Each is built from `output_stride`, ResNets from `dilation_rule` too; `channels` are those of its
-# four maps. "-deep": with the deep stem, as in VSPW's networks.
+# Each is built from `output_stride`, ResNets from `dilation_rule` too, MobileNetV2 from `finest`;
+# `channels` are those of its maps. "-deep": with the deep stem, as in VSPW's networks.
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "mobilenetv2": MobileNetV2,
     "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2), dilation_rule="all"),
@@ -27,4 +27,27 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "swin-l-window12": partial(Swin, 192, (2, 2, 18, 2), (6, 12, 24, 48), window=12),
 }
 
-__all__ = ["BACKBONES", "Backbone", "MobileNetV2", "ResNet", "Swin"]
+
+def backbone(
+    name: str, *, output_stride: int, finest: int = 4, dilation_rule: str = ""
+) -> Backbone:
+    """A backbone with fresh weights; settings at their defaults stay the backbone's own.
+
+    Raises:
+        ValueError: unknown, or it has no use for a setting.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"no backbone '{name}'; known are {', '.join(BACKBONES)}")
+    options: dict[str, object] = {}
+    if dilation_rule:
+        if not name.startswith("resnet"):
+            raise ValueError(f"backbone '{name}' has no use for dilation_rule")
+        options["dilation_rule"] = dilation_rule
+    if finest != 4:
+        if name != "mobilenetv2":
+            raise ValueError(f"backbone '{name}' has no map of stride 2; leave finest at 4")
+        options["finest"] = finest
+    return BACKBONES[name](output_stride=output_stride, **options)
+
+
+__all__ = ["BACKBONES", "Backbone", "MobileNetV2", "ResNet", "Swin", "backbone"]

@@ -55,18 +55,20 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Feature pyramid (stride 4: 24, stride 8: 32, mid: 96, deep: 320 channels).
+    """Feature pyramid (stride 4: 24, stride 8: 32, mid: 96, deep: 320 channels; stride 2: 16).
 
     Args:
         output_stride: 8, 16 or 32. A stage whose stride is dropped is dilated instead; the block
             that carried the stride keeps the dilation before it (SPEC: half of the new one).
+        finest: 2: the pyramid ends with a fifth map, of stride 2.
     """
 
-    channels = (24, 32, 96, 320)
-    _taps = (3, 6, 13, 17)  # last block of strides 4 and 8, of the 96- and the 320-channel stages
+    # last block of strides 4 and 8, of the 96- and the 320-channel stages, and of stride 2
+    _taps = (3, 6, 13, 17, 1)
 
-    def __init__(self, *, output_stride: int = 16) -> None:
+    def __init__(self, *, output_stride: int = 16, finest: int = 4) -> None:
         super().__init__()
+        self.channels = (24, 32, 96, 320, 16)[: 5 if finest == 2 else 4]
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
         blocks: list[nn.Module] = [_conv_bn(3, 32, 3, stride=2)]
@@ -89,12 +91,11 @@ class MobileNetV2(nn.Module):
                 channels_in = channels_out
         self.features = nn.Sequential(*blocks)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> features (24, H/4), (32, H/8), (96, H/16), (320, H/output_stride)."""
-        found = []
+        found = {}
         for i, block in enumerate(self.features):
             x = block(x)
             if i in self._taps:
-                found.append(x)
-        stride4, stride8, mid, deep = found
-        return stride4, stride8, mid, deep
+                found[i] = x
+        return tuple(found[i] for i in self._taps[: len(self.channels)])

@@ -40,7 +40,7 @@ class DeepLabHead(nn.Module):
 
     def __init__(
         self,
-        pyramid: tuple[int, int, int, int],
+        pyramid: Sequence[int],
         classes: int,
         *,
         width: int = 256,

@@ -7,29 +7,33 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from vidparse.models.heads.refine import RefinedHead
 from vidparse.models.layers import conv_bn_relu, resize_to
 
 
-class OcrHead(nn.Module):
+class OcrHead(RefinedHead):
     """Object-contextual representations.
 
     The steps are methods, because networks that blend frames put something in between:
     `pixels`, `regions`, `gather`, `attend`, `classify`. The region scores of `regions` are the
-    auxiliary output of training.
+    auxiliary output of training. With skip_channels 0 this is the published head.
 
     Args:
-        pyramid: channels of the backbone's four maps; the last two are used.
+        pyramid: channels of the backbone's maps.
         width: channels of pixel and region features, 512 as published.
         key_width: channels of the attention, 256 as published.
+        skip_channels, finest: see RefinedHead.
     """
 
     def __init__(
         self,
-        pyramid: tuple[int, int, int, int],
+        pyramid: Sequence[int],
         classes: int,
         *,
         width: int = 512,
         key_width: int = 256,
+        skip_channels: int = 0,
+        finest: int = 4,
         dropout: float = 0.05,
     ) -> None:
         super().__init__()
@@ -45,7 +49,7 @@ class OcrHead(nn.Module):
         self.context = conv_bn_relu(key_width, width, 1, bias=True)
         self.fuse = conv_bn_relu(2 * width, width, 1, bias=True)
         self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(width, classes, 1)
+        self.refine_with(pyramid, classes, width=width, skip_channels=skip_channels, finest=finest)
 
     def pixels(self, deep: Tensor) -> Tensor:
         """Pixel features: the deepest map -> (B, C, h, w)."""
@@ -74,19 +78,22 @@ class OcrHead(nn.Module):
         taken = (weights @ value).transpose(1, 2)  # (B, D, h*w)
         return self.context(taken.unflatten(2, pixels.shape[2:]))  # (B, C, h, w)
 
-    def classify(self, pixels: Tensor, context: Tensor) -> Tensor:
-        """Scores (B, K, h, w) from pixel features and their context."""
-        return self.classifier(self.fused(pixels, context))
+    def classify(self, pixels: Tensor, context: Tensor, pyramid: Sequence[Tensor] = ()) -> Tensor:
+        """Scores (B, K, h, w) from pixel features and their context.
+
+        pyramid: of the same frame; needed by a head that refines.
+        """
+        return self.refined(self.fused(pixels, context), pyramid)
 
     def fused(self, pixels: Tensor, context: Tensor) -> Tensor:
-        """What the classifier sees: (B, C, h, w) twice -> (B, C, h, w)."""
+        """What is refined and classified: (B, C, h, w) twice -> (B, C, h, w)."""
         return self.dropout(self.fuse(torch.cat([context, pixels], dim=1)))
 
     def scores(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Final scores (B, K, h, w) and region scores (B, K, h', w')."""
         pixels, regions = self.pixels(pyramid[3]), self.regions(pyramid[2])
         context = self.attend(pixels, self.gather(pixels, regions))
-        return self.classify(pixels, context), regions
+        return self.classify(pixels, context, pyramid), regions
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         return self.scores(pyramid)[0]

@@ -21,7 +21,7 @@ class UperNetHead(nn.Module):
 
     def __init__(
         self,
-        pyramid: tuple[int, int, int, int],
+        pyramid: Sequence[int],
         classes: int,
         *,
         width: int = 512,

@@ -1,0 +1,81 @@
+"""From coarse fused features to fine scores, with the backbone's earlier maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidparse.models.layers import conv_bn_relu, resize_to
+
+
+class RefinedHead(nn.Module):
+    """A head that ends in scores, refined or not; heads derive from it.
+
+    With `skip_channels` > 0 the fused map is brought to stride 8, then 4, adding a 1x1 projection
+    of the backbone's map at each (as a feature pyramid network does), so that poles and signs keep
+    their shape at the cost of an output stride of 16. With `finest` 2 a 3x3 projection of the
+    stride 2 map joins at stride 4, and every place there has four scores a class, a quarter of it
+    each (sub-pixel convolution, Shi et al., CVPR 2016).
+
+    Raises:
+        ValueError: `finest` 2 without skip_channels, or without a fifth map in the pyramid.
+    """
+
+    def refine_with(
+        self,
+        pyramid: Sequence[int],
+        classes: int,
+        *,
+        width: int,
+        skip_channels: int,
+        finest: int = 4,
+    ) -> None:
+        """Make the layers, in the constructor of the head.
+
+        Args:
+            pyramid: channels of the backbone's maps, that of stride 2 last if there is one.
+            width: channels of the fused map.
+        """
+        self.laterals = nn.ModuleList()
+        self.stem: nn.Module | None = None
+        if finest not in (2, 4):
+            raise ValueError(f"finest {finest}: scores are refined to stride 4 or 2")
+        if finest == 2 and not (skip_channels and len(pyramid) == 5):
+            raise ValueError("finest 2: needs skip_channels and a backbone with a stride 2 map")
+        if skip_channels:
+            self.reduce = conv_bn_relu(width, skip_channels, 1)
+            self.laterals.extend(
+                nn.Sequential(
+                    nn.Conv2d(channels, skip_channels, 1, bias=False),
+                    nn.BatchNorm2d(skip_channels),
+                )
+                for channels in (pyramid[1], pyramid[0])
+            )
+            self.refine = nn.ModuleList(
+                conv_bn_relu(skip_channels, skip_channels, 3) for _ in self.laterals
+            )
+        if finest == 2:
+            self.stem = nn.Sequential(
+                nn.Conv2d(pyramid[4], skip_channels, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(skip_channels),
+            )
+        scores = classes * (4 if finest == 2 else 1)
+        self.classifier = nn.Conv2d(skip_channels or width, scores, 1)
+
+    def refined(self, x: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
+        """Fused features (B, width, h, w) -> scores (B, K, H/s, W/s), s the finest stride."""
+        if not self.laterals:
+            return self.classifier(x)
+        x = self.reduce(x)
+        stride4, stride8 = pyramid[:2]
+        for lateral, refine, finer in zip(
+            self.laterals, self.refine, (stride8, stride4), strict=True
+        ):
+            x = resize_to(x, finer) + lateral(finer)  # (B, skip_channels, H/s, W/s)
+            if self.stem is not None and finer is stride4:
+                x = x + self.stem(pyramid[4])
+            x = refine(x)
+        scores = self.classifier(x)
+        return scores if self.stem is None else F.pixel_shuffle(scores, 2)
