@@ -116,9 +116,18 @@ class TestMean:
         together = ensemble(*(ColourRunner(CAMVID, seed) for seed in seeds), votes=(7, 3), **look)
         np.testing.assert_allclose(whole(together, rgb), 0.7 * alone[0] + 0.3 * alone[1], atol=2e-6)
 
-    @pytest.mark.parametrize("votes", [(1,), (1, 2, 3), (1, 0), (1, float("nan"))])
+    @pytest.mark.parametrize("votes", [(1e-50, 1e-50), (1e308, 1e308)])
+    def test_votes_of_any_size(self, votes) -> None:
+        rgb = picture(3, SIZE_HW)
+        models = [ColourRunner(CAMVID, seed) for seed in (1, 2)]
+        plain, voted = ensemble(*models), ensemble(*models, votes=votes)
+        np.testing.assert_allclose(whole(voted, rgb), whole(plain, rgb), atol=1e-6)
+
+    @pytest.mark.parametrize(
+        "votes", [(1,), (1, 2, 3), (1, 0), (1, float("nan")), (1, float("inf")), (1, 1e-9)]
+    )
     def test_votes_that_do_not_fit_are_refused(self, votes) -> None:
-        with pytest.raises(UsageError, match="for 2 models; give one above 0 for each"):
+        with pytest.raises(UsageError, match="for 2 models; give each one a number above 0"):
             ensemble(ColourRunner(CAMVID, 1), ColourRunner(CAMVID, 2), votes=votes)
 
     @pytest.mark.parametrize("backend", ["onnx", "torch"])
@@ -353,7 +362,10 @@ class TestFolder:
             make_labels(request_of(variants=Variants((1.0,)), threshold=0.3))
         with pytest.raises(OutputError, match=r"other settings \(models\)"):
             make_labels(request_of(models=(*first.models, str(tiny_weights))))
+        with pytest.raises(OutputError, match=r"other settings \(shrink\)"):
+            make_labels(request_of(shrink=32))
         assert make_labels(request_of(max_frames=2)).skipped == 1  # that is no setting
+        assert make_labels(request_of(max_frames=2, votes=(7,))).skipped == 2  # nor this, of one
         other = request_of(threshold=0.3, max_frames=3, overwrite=True)
         result = make_labels(other)
         assert (result.made, result.skipped, result.counts.frames) == (3, 0, 3)
@@ -415,7 +427,11 @@ class TestInputs:
         shots.mkdir()
         cv2.imwrite(str(shots / "large.png"), picture(0, (96, 128)))
         cv2.imwrite(str(shots / "small.png"), picture(1, (32, 64)))
-        result = make_labels(request_of(inputs=(str(shots),), size=48))
+        result = make_labels(request_of(inputs=(str(shots),), shrink=48))
+        kept = result.out / "images" / "shots" / "small.png"
+        assert kept.read_bytes() == (shots / "small.png").read_bytes()
+        with pytest.raises(UsageError, match="--shrink 16: must be 32 or more"):
+            make_labels(request_of(inputs=(str(shots),), shrink=16))
         found = {
             stem: (
                 cv2.imread(str(next(result.out.glob(f"images/shots/{stem}.*")))).shape[:2],

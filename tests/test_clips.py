@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_camvid import make_camvid
 
-from vidparse.data.augment import Augmentation, draw_motion, draw_view
+from vidparse.data.augment import Augmentation, draw_motion, draw_view, sensor_noise
 from vidparse.errors import InputError, UsageError
 from vidparse.flow import warp_image
 from vidparse.models.zoo import build
@@ -147,6 +147,15 @@ def test_simulated_neighbours_have_labels_and_flow(sources) -> None:
     assert flat.sum() > 100 and (found[flat & (found != 255)] == 3).all()
     hidden = load_clip(sources.first, frame, plan, np.random.default_rng(3), labelled=False)
     assert (hidden.labels == 255).all() and (hidden.frames == clip.frames).all()
+
+
+def test_sensor_noise_is_a_gain_and_noise_about_it() -> None:
+    grey = np.full((200, 300, 3), 100, np.uint8)
+    draws = [sensor_noise(grey, np.random.default_rng(seed)).astype(float) for seed in range(200)]
+    means, deviations = np.array([(one.mean(), one.std()) for one in draws]).T
+    assert 96.5 < means.min() < 97.5 and 102.5 < means.max() < 103.5
+    assert deviations.min() < 0.5 and 2.7 < deviations.max() < 3.1
+    assert draws[0].std(axis=(0, 1)) == pytest.approx(deviations[0], rel=0.05), "in every channel"
 
 
 def test_dense_flow_is_found_where_neighbours_are_real(sources) -> None:

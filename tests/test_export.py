@@ -238,8 +238,8 @@ class TestCommand:
 
 
 def test_the_file_says_nothing_of_the_machine_that_made_it(onnx_path) -> None:
-    from vidparse.hub import resolve
+    from vidparse.hub import DEFAULT_MODEL, resolve
 
-    for path in (onnx_path, resolve("street-mnv2").onnx):
+    for path in (onnx_path, resolve(DEFAULT_MODEL).onnx):
         assert b"site-packages" not in path.read_bytes()
         assert b"perframe.py" not in path.read_bytes()

@@ -101,7 +101,7 @@ def test_segment(cli, tmp_path, backend):
     if backend == "onnx":
         needs_onnx_cuda()
     said = cli(
-        *("segment", "sample://street", "-m", "street-mnv2", "--end", "0.3", "--json"),
+        *("segment", "sample://street", "-m", "street-student", "--end", "0.3", "--json"),
         *("--device", "cuda", "--backend", backend, "-o", f"{tmp_path}/"),
     )
     assert said.code == 0, said.err

@@ -12,13 +12,13 @@ from small_networks import save_tcb_ocr
 
 from vidparse.errors import DeviceError, ModelError, UsageError
 from vidparse.export import export_onnx, rendered_clips
-from vidparse.hub import resolve
+from vidparse.hub import DEFAULT_MODEL, resolve
 from vidparse.inference import engine_and_reason, load_model
 from vidparse.inference.devices import Device
 from vidparse.inference.runners import OnnxRunner, OpenVinoRunner, has_bf16, has_openvino
 from vidparse.models.checkpoint import read_description
 
-BUNDLED = resolve("street-mnv2").onnx
+BUNDLED = resolve(DEFAULT_MODEL).onnx
 needs_openvino = pytest.mark.skipif(
     not has_openvino(), reason="openvino is not installed: pip install 'vidparse[openvino]'"
 )
@@ -149,7 +149,7 @@ class TestChoice:
         caplog.set_level(logging.INFO, "vidparse")
         runner = load_model(device="cpu", precision="bf16", threads=1)
         assert (runner.backend, runner.precision) == ("openvino", "bf16")
-        assert "street-mnv2: backend openvino (the fastest in bf16)" in caplog.text
+        assert f"{DEFAULT_MODEL}: backend openvino (the fastest in bf16)" in caplog.text
 
     def test_auto_for_int8_is_openvino(self, colour_model, tmp_path) -> None:
         import json

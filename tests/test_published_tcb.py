@@ -191,7 +191,7 @@ def test_command(with_memory: Path, tmp_path: Path, evaluated: Callable[..., Sai
     ("arguments", "message"),
     [
         (("--support", "future"), "support 'future': unknown; use past or official"),
-        (("--support", "official"), "street-mnv2 is perframe, not TCB; choose a TCB"),
+        (("--support", "official"), "street-student is perframe, not TCB; choose a TCB"),
         (("--support", "official", "-m", "x.onnx"), "x.onnx has no .safetensors weights"),
         (("--support", "official", "--backend", "onnx"), "runs in PyTorch; leave out --backend"),
         (("--support", "official", "--stabilize"), "has no --stabilize; drop one"),
@@ -206,7 +206,7 @@ def test_errors_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.onnx").write_bytes(b"")
-    model = () if "-m" in arguments else ("-m", "street-mnv2")
+    model = () if "-m" in arguments else ("-m", "street-student")
     said = evaluated(*model, *arguments)
     assert (said.code, len(said.lines)) == (2, 1), said.err
     assert message in said.err

@@ -53,7 +53,7 @@ def written(sink_class, options: SinkOptions, *pairs: tuple[Frame, Prediction]) 
 
 def test_jsonl_golden():
     header = RunHeader(
-        model="street-mnv2",
+        model="street-student",
         weights_sha256="ab12",
         argv=("segment", "clip.mp4"),
         version="0.1.0",
@@ -70,7 +70,7 @@ def test_jsonl_golden():
     first, second, third, end = text.split("\n")
     assert json.loads(first) == {
         "schema": "vidparse/1",
-        "model": "street-mnv2",
+        "model": "street-student",
         "weights_sha256": "ab12",
         "argv": ["segment", "clip.mp4"],
         "version": "0.1.0",

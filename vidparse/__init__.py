@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vidparse.video import open_video
 
 __version__ = "0.1.0"
-DEFAULT_MODEL = "street-mnv2"  # a name of weights/catalogue.json
+DEFAULT_MODEL = "street-student"  # a name of weights/catalogue.json
 
 # public name -> module; imported on first use, so that `import vidparse` costs nothing
 _PUBLIC = {

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/bench_stabilize.py [video]
 
-The picture is 640x360 and the scores a quarter of it, as for street-mnv2. With a video, its first
-100 frames go through street-mnv2 with and without, and TC is measured along DIS medium flow at the
-size of the video; the stabiliser itself uses a coarser flow.
+The picture is 640x360 and the scores half of it, as for the default model. With a video, its first
+100 frames go through that with and without, and TC is measured along DIS medium flow at the size of
+the video; the stabiliser itself uses a coarser flow.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def cost(num_classes: int) -> None:
     scene = Scene(parse_scene(f"sample://street?frames=2&size={SIZE_HW[1]}x{SIZE_HW[0]}"))
     pictures = [scene.picture(i)[..., 1].astype(np.float32) / 255 for i in range(2)]
     rng = np.random.default_rng(0)
-    size_hw = (SIZE_HW[0] // 4, SIZE_HW[1] // 4)
+    size_hw = (SIZE_HW[0] // 2, SIZE_HW[1] // 2)
     scores = 5 * rng.standard_normal((num_classes, *size_hw)).astype(np.float32)
     stabilizer = Stabilizer()
     stabilizer.step(scores, pictures[0])

@@ -113,13 +113,15 @@ def widened(folder: Path) -> Path:
     description = read_description(resolve(DEFAULT_MODEL).weights)
     network = load_network(description)
     tensors = dict(network.state_dict())
-    weight, bias = tensors["head.classifier.weight"], tensors["head.classifier.bias"]
-    labels = load_labels("vspw")
-    copies = torch.arange(len(labels)) % len(weight)
-    noise = np.random.default_rng(0).standard_normal((len(labels), *weight.shape[1:]))
-    spread = 0.3 * weight.std() * torch.from_numpy(noise).float()
-    tensors["head.classifier.weight"] = weight[copies] + spread
-    tensors["head.classifier.bias"] = bias[copies]
+    labels, classes = load_labels("vspw"), len(description.labels)
+    copies = torch.arange(len(labels)) % classes
+    rng = np.random.default_rng(0)
+    for layer in ("head.region.2", "head.classifier"):  # one score a class, and four a class
+        weight, bias = tensors[f"{layer}.weight"], tensors[f"{layer}.bias"]
+        wide = weight.unflatten(0, (classes, -1))[copies].flatten(0, 1)
+        noise = torch.from_numpy(rng.standard_normal(wide.shape)).float()
+        tensors[f"{layer}.weight"] = wide + 0.3 * weight.std() * noise
+        tensors[f"{layer}.bias"] = bias.unflatten(0, (classes, -1))[copies].flatten(0, 1)
     path = folder / "wide.safetensors"
     metadata = metadata_of(
         arch=description.arch,

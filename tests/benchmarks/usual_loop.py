@@ -3,7 +3,7 @@
     cv2.VideoCapture -> resize, normalise -> network -> bilinear upsampling and argmax in torch
     -> numpy blend -> cv2.VideoWriter
 
-    python tests/benchmarks/usual_loop.py clip.mp4 out.mp4 --model street-mnv2 [--backend torch]
+    python tests/benchmarks/usual_loop.py clip.mp4 out.mp4 --model street-student [--backend torch]
 
 Prints one JSON line: frames, seconds of the loop (imports and model loading left out).
 """
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input")
     parser.add_argument("output")
-    parser.add_argument("--model", default="street-mnv2")
+    parser.add_argument("--model", default="street-student")
     parser.add_argument("--backend", choices=["onnx", "torch"], default="onnx")
     arguments = parser.parse_args()
 

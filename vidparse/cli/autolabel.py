@@ -38,7 +38,7 @@ def autolabel(
     votes: Annotated[
         str | None,
         typer.Option(
-            help="How much each model counts: 0.7,0.3. [default: all alike]",
+            help="How much each model counts, in their order: 0.7,0.3. [default: all alike]",
             rich_help_panel="Model",
         ),
     ] = None,
@@ -79,7 +79,7 @@ def autolabel(
         int | None,
         typer.Option(min=1, help="Only the first frames.", rich_help_panel="What is labelled"),
     ] = None,
-    size: Annotated[
+    shrink: Annotated[
         int | None,
         typer.Option(
             min=32,
@@ -155,7 +155,7 @@ def autolabel(
     request = AutolabelRequest(
         out=out,
         models=tuple(model or ()),
-        votes=_parse_numbers(votes, "--votes", "0.7,0.3") if votes else (),
+        votes=() if votes is None else _parse_numbers(votes, "--votes", "0.7,0.3"),
         labels=labels,
         variants=Variants(tuple(dict.fromkeys(sizes)), flip, window),
         backend=backend,
@@ -170,7 +170,7 @@ def autolabel(
         inputs=tuple(inputs or ()),
         every=every,
         max_frames=max_frames,
-        size=size,
+        shrink=shrink,
         threshold=threshold,
         within=within,
         overwrite=overwrite,

@@ -30,7 +30,9 @@ def train(
             "--val", help="What is scored: NAME=FOLDER:SPLIT, or none; else the split val."
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a .toml file.")] = "street-mnv2",
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a .toml file.")] = (
+        "street-student"
+    ),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of checkpoints and log.")] = Path(
         "runs/train"
     ),

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.flow.raft import load_raft
-from vidparse.models.backbones import BACKBONES
+from vidparse.models.backbones import backbone
 from vidparse.models.heads import AuxiliaryHead, OcrHead, PspHead
 from vidparse.models.layers import conv_bn_relu, resize_to
 from vidparse.models.network import Outputs
@@ -107,7 +107,7 @@ class NetWarp(nn.Module):
         super().__init__()
         _check(config)
         self.config = config
-        self.backbone = BACKBONES[config.backbone](output_stride=config.output_stride)
+        self.backbone = backbone(config.backbone, output_stride=config.output_stride)
         pyramid = self.backbone.channels
         self.head: OcrHead | PspHead
         self.auxiliary: AuxiliaryHead | None = None
@@ -238,8 +238,6 @@ def warp_features(features: Tensor, flow: Tensor) -> Tensor:
 
 
 def _check(config: NetWarpConfig) -> None:
-    if config.backbone not in BACKBONES:
-        raise ValueError(f"no backbone '{config.backbone}'; known are {', '.join(BACKBONES)}")
     if config.head not in NETWARP_HEADS:
         raise ValueError(f"head '{config.head}': use {' or '.join(NETWARP_HEADS)}")
     if config.flow not in NETWARP_FLOWS:

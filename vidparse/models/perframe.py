@@ -75,8 +75,8 @@ class PerFrame(nn.Module):
     def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
         """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/s, W/s).
 
-        s is 4 for upernet, deeplab, `finest` for psp and ocr with skip_channels, else the output
-        stride.
+        s is 4 for upernet and deeplab, `finest` for psp and ocr with skip_channels (see
+        RefinedHead.refined), else the output stride.
         """
         pyramid = self.backbone(clip)
         auxiliary = None

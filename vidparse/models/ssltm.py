@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidparse.models.backbones import BACKBONES
+from vidparse.models.backbones import backbone
 from vidparse.models.heads import OcrHead
 from vidparse.models.layers import conv_bn_relu
 from vidparse.models.network import Outputs
@@ -105,7 +105,7 @@ class Ssltm(nn.Module):
         super().__init__()
         _check(config)
         self.config = config
-        self.backbone = BACKBONES[config.backbone](output_stride=config.output_stride)
+        self.backbone = backbone(config.backbone, output_stride=config.output_stride)
         width = config.width
         self.head = OcrHead(
             self.backbone.channels, config.classes, width=width, key_width=config.key_width
@@ -226,8 +226,6 @@ def frames_of_clip(frame: int, config: SsltmConfig) -> tuple[int, ...]:
 
 
 def _check(config: SsltmConfig) -> None:
-    if config.backbone not in BACKBONES:
-        raise ValueError(f"no backbone '{config.backbone}'; known are {', '.join(BACKBONES)}")
     if config.context not in SSLTM_CONTEXTS:
         raise ValueError(f"context '{config.context}': use {' or '.join(SSLTM_CONTEXTS)}")
     counts: Sequence[tuple[str, int]] = (

@@ -1,4 +1,4 @@
-"""Backbones: an image in, a pyramid of feature maps out: strides 4, 8, mid, deep, maybe 2."""
+"""Backbones: an image in, a pyramid of four feature maps out, and on request one of stride 2."""
 
 from collections.abc import Callable
 from functools import partial

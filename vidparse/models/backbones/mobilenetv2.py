@@ -69,6 +69,8 @@ class MobileNetV2(nn.Module):
     def __init__(self, *, output_stride: int = 16, finest: int = 4) -> None:
         super().__init__()
         self.channels = (24, 32, 96, 320, 16)[: 5 if finest == 2 else 4]
+        if finest not in (2, 4):
+            raise ValueError(f"finest must be 2 or 4, not {finest}")
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
         blocks: list[nn.Module] = [_conv_bn(3, 32, 3, stride=2)]
@@ -92,10 +94,13 @@ class MobileNetV2(nn.Module):
         self.features = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> features (24, H/4), (32, H/8), (96, H/16), (320, H/output_stride)."""
-        found = {}
+        """(B, 3, H, W) -> features (24, H/4), (32, H/8), (96, H/16), (320, H/output_stride).
+
+        With finest 2 and (16, H/2).
+        """
+        taps, found = self._taps[: len(self.channels)], {}
         for i, block in enumerate(self.features):
             x = block(x)
-            if i in self._taps:
+            if i in taps:
                 found[i] = x
-        return tuple(found[i] for i in self._taps[: len(self.channels)])
+        return tuple(found[i] for i in taps)

@@ -1,4 +1,4 @@
-"""Heads: a pyramid of four feature maps in, class scores out."""
+"""Heads: a pyramid of feature maps in, class scores out."""
 
 from vidparse.models.heads.auxiliary import AuxiliaryHead
 from vidparse.models.heads.deeplab import DeepLabHead

@@ -33,7 +33,7 @@ class DeepLabHead(nn.Module):
     """Scores at stride 4 from the deepest and the finest map.
 
     Args:
-        pyramid: channels of the backbone's four maps; the first and the last are used.
+        pyramid: channels of the backbone's four maps; the first and the fourth are used.
         width: channels of the pooling and of the decoder, 256 as published.
         output_stride: of the deepest map. Dilations are 12, 24, 36 at stride 8, half of them at 16.
     """

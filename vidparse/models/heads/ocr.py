@@ -19,7 +19,8 @@ class OcrHead(RefinedHead):
     auxiliary output of training. With skip_channels 0 this is the published head.
 
     Args:
-        pyramid: channels of the backbone's maps.
+        pyramid: channels of the backbone's maps; the third and fourth are used, the others by
+            refinement.
         width: channels of pixel and region features, 512 as published.
         key_width: channels of the attention, 256 as published.
         skip_channels, finest: see RefinedHead.
@@ -49,7 +50,9 @@ class OcrHead(RefinedHead):
         self.context = conv_bn_relu(key_width, width, 1, bias=True)
         self.fuse = conv_bn_relu(2 * width, width, 1, bias=True)
         self.dropout = nn.Dropout2d(dropout)
-        self.refine_with(pyramid, classes, width=width, skip_channels=skip_channels, finest=finest)
+        self.make_refinement(
+            pyramid, classes, width=width, skip_channels=skip_channels, finest=finest
+        )
 
     def pixels(self, deep: Tensor) -> Tensor:
         """Pixel features: the deepest map -> (B, C, h, w)."""

@@ -62,7 +62,9 @@ class PspHead(RefinedHead):
         self.pooling = PyramidPooling(pyramid[3], align_corners=align_corners)
         self.fuse = conv_bn_relu(2 * pyramid[3], width, 3)
         self.dropout = nn.Dropout2d(dropout)
-        self.refine_with(pyramid, classes, width=width, skip_channels=skip_channels, finest=finest)
+        self.make_refinement(
+            pyramid, classes, width=width, skip_channels=skip_channels, finest=finest
+        )
 
     def pool(self, deep: Tensor) -> tuple[Tensor, ...]:
         """(B, C, h, w) -> averages (B, C, s, s) for s in POOL_BINS."""

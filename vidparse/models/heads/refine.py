@@ -18,32 +18,34 @@ class RefinedHead(nn.Module):
     their shape at the cost of an output stride of 16. With `finest` 2 a 3x3 projection of the
     stride 2 map joins at stride 4, and every place there has four scores a class, a quarter of it
     each (sub-pixel convolution, Shi et al., CVPR 2016).
-
-    Raises:
-        ValueError: `finest` 2 without skip_channels, or without a fifth map in the pyramid.
     """
 
-    def refine_with(
+    def make_refinement(
         self,
         pyramid: Sequence[int],
         classes: int,
         *,
         width: int,
         skip_channels: int,
-        finest: int = 4,
+        finest: int,
     ) -> None:
         """Make the layers, in the constructor of the head.
 
         Args:
             pyramid: channels of the backbone's maps, that of stride 2 last if there is one.
             width: channels of the fused map.
+
+        Raises:
+            ValueError: `finest` other than 4 and 2, or 2 without skip_channels or the map it needs.
         """
         self.laterals = nn.ModuleList()
-        self.stem: nn.Module | None = None
+        self.finest_lateral: nn.Module | None = None
         if finest not in (2, 4):
             raise ValueError(f"finest {finest}: scores are refined to stride 4 or 2")
-        if finest == 2 and not (skip_channels and len(pyramid) == 5):
-            raise ValueError("finest 2: needs skip_channels and a backbone with a stride 2 map")
+        if finest == 2 and not skip_channels:
+            raise ValueError("finest 2: needs skip_channels above 0")
+        if finest == 2 and len(pyramid) != 5:
+            raise ValueError("finest 2: needs a pyramid with a map of stride 2")
         if skip_channels:
             self.reduce = conv_bn_relu(width, skip_channels, 1)
             self.laterals.extend(
@@ -57,7 +59,7 @@ class RefinedHead(nn.Module):
                 conv_bn_relu(skip_channels, skip_channels, 3) for _ in self.laterals
             )
         if finest == 2:
-            self.stem = nn.Sequential(
+            self.finest_lateral = nn.Sequential(
                 nn.Conv2d(pyramid[4], skip_channels, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(skip_channels),
             )
@@ -65,17 +67,18 @@ class RefinedHead(nn.Module):
         self.classifier = nn.Conv2d(skip_channels or width, scores, 1)
 
     def refined(self, x: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
-        """Fused features (B, width, h, w) -> scores (B, K, H/s, W/s), s the finest stride."""
+        """Fused features (B, width, h, w) -> scores (B, K, H/s, W/s), s the finest stride.
+
+        At s = 2 sides are twice those of stride 4, rounded up: 97 rows give 50.
+        """
         if not self.laterals:
             return self.classifier(x)
-        x = self.reduce(x)
         stride4, stride8 = pyramid[:2]
-        for lateral, refine, finer in zip(
-            self.laterals, self.refine, (stride8, stride4), strict=True
-        ):
-            x = resize_to(x, finer) + lateral(finer)  # (B, skip_channels, H/s, W/s)
-            if self.stem is not None and finer is stride4:
-                x = x + self.stem(pyramid[4])
-            x = refine(x)
-        scores = self.classifier(x)
-        return scores if self.stem is None else F.pixel_shuffle(scores, 2)
+        lateral8, lateral4 = self.laterals
+        refine8, refine4 = self.refine
+        x = self.reduce(x)
+        x = refine8(resize_to(x, stride8) + lateral8(stride8))  # (B, skip_channels, H/8, W/8)
+        x = resize_to(x, stride4) + lateral4(stride4)
+        if self.finest_lateral is None:
+            return self.classifier(refine4(x))
+        return F.pixel_shuffle(self.classifier(refine4(x + self.finest_lateral(pyramid[4]))), 2)

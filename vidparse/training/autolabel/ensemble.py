@@ -53,7 +53,7 @@ class Ensemble:
     Args:
         runners: by the names that people gave them.
         labels: the label set of the answer; without it all models must have the same classes.
-        votes: how much each model counts; none: all alike.
+        votes: how much each model counts beside the others; none: all alike.
 
     Raises:
         UsageError: label sets that differ and are not known to fit, a panoptic model, or votes that
@@ -68,11 +68,7 @@ class Ensemble:
         labels: str | None = None,
         votes: Sequence[float] = (),
     ) -> None:
-        self.votes = tuple(votes) or (1.0,) * len(runners)
-        if len(self.votes) != len(runners) or not all(0 < vote < math.inf for vote in self.votes):
-            raise UsageError(
-                f"--votes: {len(self.votes)} for {len(runners)} models; give one above 0 for each"
-            )
+        self.shares = shares_of(votes, len(runners))
         for name, runner in runners:
             if runner.description.task != "semantic":
                 raise UsageError(
@@ -90,15 +86,15 @@ class Ensemble:
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Rows of the picture and their mean probabilities, float32 (K, n, W), top to bottom."""
         patches: list[Patch] = []
-        for (runner, class_ids), vote in zip(self._runners, self.votes, strict=True):
+        for (runner, class_ids), share in zip(self._runners, self.shares, strict=True):
+            vote = share * len(self.shares)
             facts = runner.description.preprocess
             full_hw = input_size(image.size_hw, facts, sample_aspect_ratio=sample_aspect_ratio)
             for scale in self._variants.scales:
                 clip = to_clip(image, _scaled(full_hw, scale, facts.divisor), facts)
                 patches += self._patches(runner, class_ids, vote, clip, image.size_hw)
-        looks = len(self._variants.scales) * (2 if self._variants.flip else 1)
-        votes = sum(self.votes) * looks
-        return mean_probabilities(patches, image.size_hw, classes=len(self.labels), votes=votes)
+        looks = len(self._runners) * len(self._variants.scales) * (2 if self._variants.flip else 1)
+        return mean_probabilities(patches, image.size_hw, classes=len(self.labels), looks=looks)
 
     def _patches(
         self,
@@ -121,6 +117,25 @@ class Ensemble:
         down = spans(size_hw[0], clip.shape[2], rows, height)
         across = spans(size_hw[1], clip.shape[3], columns, width)
         return [Patch(scores, down[i], across[j], class_ids, vote) for i, j, scores in said]
+
+
+def shares_of(votes: Sequence[float], models: int) -> tuple[float, ...]:
+    """What each model counts, of 1 in all.
+
+    Raises:
+        UsageError: not one number above 0 for each model, or one that is lost beside another.
+    """
+    votes = tuple(votes) or (1.0,) * models
+    fits = len(votes) == models and all(0 < vote < math.inf for vote in votes)
+    if not fits or min(votes) < 1e-6 * max(votes):
+        told = ",".join(f"{vote:g}" for vote in votes)
+        raise UsageError(
+            f"--votes {told}: for {models} models; give each one a number above 0, "
+            "in the order of the models"
+        )
+    greatest = max(votes)
+    total = sum(vote / greatest for vote in votes)
+    return tuple(vote / greatest / total for vote in votes)
 
 
 def _scores(runner: Runner, clip: np.ndarray, *, mirrored: bool) -> np.ndarray:

@@ -40,7 +40,7 @@ class Patch:
 
     scores: float32 (K, h, w), logits.
     class_ids: class of the answer that each of the K belongs to; None where they are the same.
-    vote: how much it counts beside patches of other networks.
+    vote: how much it counts beside patches of other networks, 1 on the mean.
     """
 
     scores: np.ndarray
@@ -92,7 +92,7 @@ def spans(size: int, side: int, places: Sequence[tuple[int, int]], count: int) -
 
 
 def mean_probabilities(
-    patches: Sequence[Patch], size_hw: tuple[int, int], *, classes: int, votes: float
+    patches: Sequence[Patch], size_hw: tuple[int, int], *, classes: int, looks: float
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Rows of the picture and their probabilities, float32 (K, n, W), from top to bottom.
 
@@ -100,7 +100,8 @@ def mean_probabilities(
 
     Args:
         classes: K.
-        votes: what the patches' votes at a pixel sum to, by their shares.
+        looks: how many times the patches cover the picture: what their shares at a pixel, times
+            their votes, sum to.
     """
     height, width = size_hw
     deepest = max(classes, *(len(patch.scores) for patch in patches))
@@ -110,7 +111,7 @@ def mean_probabilities(
         total = np.zeros((classes, rows.stop - top, width), np.float32)
         for patch in patches:
             _add(patch, rows, total)
-        total /= votes
+        total /= looks
         yield rows, total
 
 

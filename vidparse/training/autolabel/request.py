@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.hub import DEFAULT_MODEL
 from vidparse.image import Rgb
 from vidparse.inference import Runner, load_model
+from vidparse.inference.preprocess import SMALLEST
 from vidparse.training.autolabel.choice import Within, choose
-from vidparse.training.autolabel.ensemble import Ensemble, Variants
+from vidparse.training.autolabel.ensemble import Ensemble, Variants, shares_of
 from vidparse.training.autolabel.pictures import (
     DatasetPictures,
     InputPictures,
@@ -53,7 +54,7 @@ class AutolabelRequest:
     inputs: tuple[str, ...] = ()
     every: int = 1
     max_frames: int | None = None
-    size: int | None = None  # shorter side that larger pictures are brought to first
+    shrink: int | None = None  # larger pictures are brought to this shorter side first
 
     # which labels are kept
     threshold: float = 0.5
@@ -94,8 +95,10 @@ def make_labels(
     """
     stop = stop or threading.Event()
     pictures, dataset = _pictures(request)
-    runners = [(name, _runner(request, name)) for name in request.models or (DEFAULT_MODEL,)]
-    ensemble = Ensemble(runners, request.variants, labels=request.labels, votes=request.votes)
+    models = request.models or (DEFAULT_MODEL,)
+    votes = shares_of(request.votes, len(models))
+    runners = [(name, _runner(request, name)) for name in models]
+    ensemble = Ensemble(runners, request.variants, labels=request.labels, votes=votes)
     within = Within(dataset.labels, ensemble.labels) if dataset and request.within else None
     settings = _settings(request, runners, ensemble, dataset)
     folder = LabelFolder(request.out, ensemble.labels, settings, overwrite=request.overwrite)
@@ -108,7 +111,9 @@ def make_labels(
                     f"autolabel: stopped after {done} frames; the same command goes on from there"
                 )
             if not folder.has(picture):
-                rgb = _at_size(picture.load(), request.size)
+                rgb = picture.load()
+                if request.shrink is not None and min(rgb.shape[:2]) > request.shrink:
+                    rgb, picture = _shrunk(rgb, request.shrink), replace(picture, file=None)
                 ids = _labelled(picture, rgb, ensemble, request.threshold, within)
                 folder.write(picture, rgb, ids)
                 made += 1
@@ -150,8 +155,10 @@ def _pictures(request: AutolabelRequest) -> tuple[Pictures, Dataset | None]:
         raise UsageError("inputs: name either a data set with --dataset, or videos and folders")
     if request.within and request.unlabelled:
         raise UsageError("--within: needs the labels that --unlabelled leaves out; drop one")
-    if request.within and request.size is not None:
-        raise UsageError("--size: can not go with --within, whose labels are of full size")
+    if request.shrink is not None and request.shrink < SMALLEST:
+        raise UsageError(f"--shrink {request.shrink}: must be {SMALLEST} or more")
+    if request.within and request.shrink is not None:
+        raise UsageError("--shrink: can not go with --within, whose labels are of full size")
     if request.dataset is None:
         if request.within or request.unlabelled or request.data is not None:
             raise UsageError(
@@ -205,12 +212,12 @@ def _settings(
                 "sha256": runner.description.sha256,
                 "backend": runner.backend,
                 "precision": runner.precision,
-                "vote": vote,
+                "share": share,
             }
-            for (name, runner), vote in zip(runners, ensemble.votes, strict=True)
+            for (name, runner), share in zip(runners, ensemble.shares, strict=True)
         ],
         **asdict(request.variants),
-        "size": request.size,
+        "shrink": request.shrink,
         "threshold": request.threshold,
         "labels": ensemble.labels.name,
         "classes": list(ensemble.labels.classes),
@@ -218,12 +225,9 @@ def _settings(
     }
 
 
-def _at_size(rgb: np.ndarray, size: int | None) -> np.ndarray:
-    """A picture with a shorter side of at most `size`."""
-    shorter = min(rgb.shape[:2])
-    if size is None or shorter <= size:
-        return rgb
-    height, width = (max(1, round(side * size / shorter)) for side in rgb.shape[:2])
+def _shrunk(rgb: np.ndarray, size: int) -> np.ndarray:
+    """A picture brought to this shorter side."""
+    height, width = (round(side * size / min(rgb.shape[:2])) for side in rgb.shape[:2])
     return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
 
 

@@ -131,10 +131,9 @@ class LabelFolder:
         try:
             images.mkdir(parents=True, exist_ok=True)
             mask.parent.mkdir(parents=True, exist_ok=True)
-            as_it_is = None if self._settings.get("size") else picture.file
-            if as_it_is is not None and as_it_is.suffix.lower() in PICTURES:
-                data = as_it_is.read_bytes()
-                _write(images / f"{picture.stem}{as_it_is.suffix}", data)
+            if picture.file is not None and picture.file.suffix.lower() in PICTURES:
+                data = picture.file.read_bytes()
+                _write(images / f"{picture.stem}{picture.file.suffix}", data)
             else:
                 _write(images / f"{picture.stem}.jpg", _jpeg(rgb))
             _write(mask, palette_png(np.ascontiguousarray(ids), self._palette))
@@ -186,7 +185,8 @@ class LabelFolder:
 def _compared(settings: dict[str, Any], key: str) -> Any:
     """A setting as it decides the result: models by their content, in any order."""
     if key == "models":
-        return sorted((model["sha256"], model.get("vote", 1.0)) for model in settings[key])
+        models = settings[key]
+        return sorted((m["sha256"], round(m.get("share", 1 / len(models)), 6)) for m in models)
     return settings.get(key)
 
 
@@ -205,5 +205,6 @@ def _jpeg(rgb: np.ndarray) -> bytes:
     """JPEG of RGB uint8 (H, W, 3), quality 92."""
     options = [cv2.IMWRITE_JPEG_QUALITY, 92]
     done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
-    assert done  # a picture of this kind always can be
+    if not done:
+        raise OutputError(f"a picture of {rgb.shape[1]}x{rgb.shape[0]}: is too large for JPEG")
     return data.tobytes()
