@@ -36,17 +36,17 @@ def models(context: typer.Context, json: shared.Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    metrics = list(dict.fromkeys(metric for record in records for metric in record["scores"]))
     table = Table(title="Models")
-    for heading in ("name", "where", "labels", *metrics, "size", "what it is", "licence"):
-        table.add_column(heading, justify="right" if heading in (*metrics, "size") else "left")
+    for heading in ("name", "where", "labels", "score", "size", "what it is", "licence"):
+        justify: Any = "right" if heading == "size" else "left"
+        table.add_column(heading, justify=justify, no_wrap=heading == "name")
     for record in records:
         name, scores = record["name"], record["scores"]
         table.add_row(
             Text(f"{name} (default)" if name == DEFAULT_MODEL else name),
             record["where"],
             Text(f"{record['labels']}, {record['classes']} classes"),
-            *(f"{scores[metric]:.3f}" if metric in scores else "" for metric in metrics),
+            "\n".join(f"{score:.3f} {metric}" for metric, score in scores.items()),
             f"{record['bytes'] / 2**20:.1f} MiB" if record["bytes"] else "",
             Text(record["summary"]),
             Text(record["licence"]),
