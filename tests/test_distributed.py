@@ -43,8 +43,8 @@ SETTINGS = (
 def command(camvid: Path, out: Path, *more: str) -> list[str]:
     sets = [part for one in (*SETTINGS, *more) for part in ("--set", one)]
     return [
-        *("-m", "vidparse", "train", "--data", str(camvid), "--threads", "1"),
-        *("--device", "cpu", "-o", str(out), *sets),
+        *("-m", "vidparse", "train", "--recipe", "street-mnv2", "--data", str(camvid)),
+        *("--threads", "1", "--device", "cpu", "-o", str(out), *sets),
     ]
 
 
