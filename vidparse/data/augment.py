@@ -161,8 +161,7 @@ class CameraMotion:
 def draw_motion(size_hw: tuple[int, int], longest: int, rng: np.random.Generator) -> CameraMotion:
     """A motion that over `longest` frames keeps most of the view in sight.
 
-    At most 1.5 % of the view's width and 1.5 % zoom a
-    frame, less where `longest` is more than 6 frames.
+    At most 1.5 % of the view's width and 1.5 % zoom a frame, less where `longest` is more than 6.
     """
     most = 0.015 * min(1.0, 6 / max(1, longest))
     x, y = rng.uniform(-most, most, 2) * size_hw[1]

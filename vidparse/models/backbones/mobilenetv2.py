@@ -68,9 +68,9 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, *, output_stride: int = 16, finest: int = 4) -> None:
         super().__init__()
-        self.channels = (24, 32, 96, 320, 16)[: 5 if finest == 2 else 4]
         if finest not in (2, 4):
             raise ValueError(f"finest must be 2 or 4, not {finest}")
+        self.channels = (24, 32, 96, 320, 16)[: 5 if finest == 2 else 4]
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
         blocks: list[nn.Module] = [_conv_bn(3, 32, 3, stride=2)]

@@ -96,7 +96,7 @@ def make_labels(
     stop = stop or threading.Event()
     pictures, dataset = _pictures(request)
     models = request.models or (DEFAULT_MODEL,)
-    votes = shares_of(request.votes, len(models))
+    votes = shares_of(request.votes, len(models))  # before models are fetched and loaded
     runners = [(name, _runner(request, name)) for name in models]
     ensemble = Ensemble(runners, request.variants, labels=request.labels, votes=votes)
     within = Within(dataset.labels, ensemble.labels) if dataset and request.within else None
