@@ -114,6 +114,9 @@ def test_each_network_and_objective_gets_its_clip() -> None:
     assert {clip[0] for clip in far} <= set(range(-60, 0)) and min(clip[0] for clip in far) < -50
     triplets = {plan_for("perframe", SMALL, objective="etc", gap=2).offsets(rng) for _ in range(50)}
     assert triplets == {(-1, 0, 1), (-2, 0, 1)}
+    alone = {"objective": "etc", "pair_weight": 0.0, "motion_weight": 0.0}
+    assert plan_for("perframe", SMALL, **alone).offsets(rng) == (0, 1)
+    assert plan_for("perframe", SMALL, **alone, temporal_weight=0.0).offsets(rng) == (0,)
     pairs = {plan_for("perframe", SMALL, objective="stcl", gap=1).offsets(rng) for _ in range(50)}
     assert pairs == {(0, -1), (0, 1)}
     with pytest.raises(UsageError, match="tcb-ocr has a memory"):

@@ -121,8 +121,29 @@ def test_etc_without_a_teacher_is_the_temporal_loss_alone(camvid: Path, tmp_path
     alone = ETC | {"pair_weight": 0.0, "motion_weight": 0.0}
     run = trainer(camvid, tmp_path, **alone)
     assert run._train_step(run._stream()).keys() == {"ce", "auxiliary", "tl"}
+    assert batch_of(run).frames.shape[1] == 2  # no loss looks at a frame before
     with pytest.raises(UsageError, match="need a teacher"):
         trainer(camvid, tmp_path, **ETC)
+
+
+def test_the_losses_of_a_pair_are_those_of_its_target_and_the_next(
+    camvid: Path, tmp_path: Path
+) -> None:
+    some = ETC | {"pair_weight": 0.0, "motion_weight": 0.0, "frame_weight": 1.0}
+    run = trainer(camvid, tmp_path, teacher(), **some)
+    run.objective.eval()
+    batch = batch_of(run)
+    longer = replace(
+        batch,
+        frames=torch.cat([batch.frames[:, :1], batch.frames], dim=1),
+        labels=torch.cat([torch.full_like(batch.labels[:, :1], 9), batch.labels], dim=1),
+    )
+    with torch.no_grad():
+        pair, triplet = run.objective(batch), run.objective(longer)
+    for name in ("ce", "tl"):
+        assert pair[name].item() == pytest.approx(triplet[name].item(), rel=1e-4)
+    lone = trainer(camvid, tmp_path, teacher(), **some, temporal_weight=0.0)
+    assert lone._train_step(lone._stream()).keys() == {"ce", "auxiliary", "sf"}
 
 
 def test_frame_loss_is_the_divergence() -> None:
@@ -170,6 +191,37 @@ def test_the_mean_teacher_teaches_what_it_is_sure_of(camvid: Path, tmp_path: Pat
     everything = replace(batch, labels=torch.full_like(batch.labels, 3))
     with torch.no_grad():
         assert run.objective(everything)["pseudo"].item() == 0  # all have labels of their own
+
+
+def test_norms_of_the_mean_teachers_student_remember_the_mild_views_alone(
+    camvid: Path, tmp_path: Path
+) -> None:
+    run = trainer(
+        camvid,
+        tmp_path,
+        objective="mean-teacher",
+        batch_size=4,
+        label_fraction=0.5,
+        steps_per_epoch=4,
+    )
+    batch = batch_of(run)
+    labels = torch.full_like(batch.labels, 3)
+    labels[1::2] = 255
+    batch = replace(batch, labels=labels)
+    alone = copy.deepcopy(run.network).train()
+    with torch.no_grad():
+        alone(normalise(batch.frames[::2, -1], run.preprocess))
+    run.objective.train()
+    terms = run.objective(batch)
+    torch.stack(list(terms.values())).sum().backward()
+    for (name, mine), other in zip(run.network.named_buffers(), alone.buffers(), strict=True):
+        if "backbone" in name and "running" in name:  # a norm of two pooled values is not stable
+            assert torch.allclose(mine, other, atol=1e-5), name
+    assert all(
+        norm.momentum == 0.1 for norm in run.network.modules() if isinstance(norm, nn.BatchNorm2d)
+    )
+    labels[1] = 3  # one alone has no statistics: all in one pass
+    assert run.objective(replace(batch, labels=labels)).keys() == terms.keys()
 
 
 def test_features_are_what_the_classifier_sees() -> None:

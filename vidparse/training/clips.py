@@ -45,7 +45,7 @@ class ClipPlan:
     length: int  # frames
     target: int  # which of them the loss looks at
     augmentation: Augmentation
-    kind: str  # which offsets are drawn: "frame", "dilated", "long", "triplet" or "pair"
+    kind: str  # which offsets: "frame", "dilated", "long", "triplet", "next" or "pair"
     dilations: tuple[int, ...] = ()
     gap: int = 1
     reverse: float = 0.0
@@ -59,6 +59,8 @@ class ClipPlan:
             return (0,)
         if self.kind == "triplet":  # any frame before, and the very next
             return (-int(rng.integers(1, self.gap + 1)), 0, 1)
+        if self.kind == "next":
+            return (0, 1)
         if self.kind == "pair":
             distance = int(rng.integers(1, self.gap + 1))
             return (0, -distance if rng.random() < 0.5 else distance)
@@ -95,15 +97,15 @@ def clip_plan(recipe: Recipe, network: Any) -> ClipPlan:
                 f"objective {recipe.objective}: is for per-frame networks, {recipe.arch} has a "
                 "memory; use objective supervised"
             )
-        triplet = recipe.objective == "etc"
+        kind = _frames_around(recipe)
         return ClipPlan(
-            3 if triplet else 2,
-            1 if triplet else 0,
+            {"frame": 1, "triplet": 3}.get(kind, 2),
+            1 if kind == "triplet" else 0,
             augmentation,
-            "triplet" if triplet else "pair",
+            kind,
             gap=recipe.gap,
             simulated=simulated,
-            with_flow=triplet and recipe.temporal_weight > 0,
+            with_flow=recipe.objective == "etc" and recipe.temporal_weight > 0,
         )
     strong = recipe.objective == "mean-teacher"
     if not takes_clips:
@@ -119,6 +121,15 @@ def clip_plan(recipe: Recipe, network: Any) -> ClipPlan:
         simulated=simulated,
         with_strong=strong,
     )
+
+
+def _frames_around(recipe: Recipe) -> str:
+    """The kind of clip that the losses of `etc` or `stcl` need: no frame that none looks at."""
+    if recipe.objective == "stcl":
+        return "pair"
+    if recipe.pair_weight or recipe.motion_weight:
+        return "triplet"
+    return "next" if recipe.temporal_weight else "frame"
 
 
 def _frames_back(network: Any) -> tuple[str, tuple[int, ...]]:
@@ -161,7 +172,8 @@ def load_clip(
         return clip
     wild = Augmentation(plan.augmentation.crop_hw, brightness=0.6, contrast=0.6, saturation=1.0)
     colour = draw_colour(wild, rng)
-    sigma = float(rng.uniform(0.1, 2.0)) if rng.random() < 0.5 else 0.0
+    widest = max(0.1, plan.augmentation.crop_hw[0] / 240)  # of the blur; 2 at a height of 480
+    sigma = float(rng.uniform(0.1, widest)) if rng.random() < 0.5 else 0.0
     return clip._replace(strong=np.stack([_strong(one, colour, sigma) for one in clip.frames]))
 
 

@@ -1,6 +1,7 @@
 """ETC: a per-frame student that is accurate and steady (Liu et al., ECCV 2020 and its journal).
 
-loss = CE + 0.1 * (TL + PF + MF), on triplets (a frame before, the labelled frame, the next).
+loss = CE + 0.1 * (TL + PF + MF), on triplets (a frame before, the labelled frame, the next); the
+frame before is left out where neither PF nor MF asks for it, the next where TL does not either.
 """
 
 from __future__ import annotations
@@ -58,20 +59,21 @@ class Distilled(Supervised):
         self.motion = MotionEncoder() if recipe.motion_weight else None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        clip = normalise(batch.frames, self.preprocess)  # (B, 3, 3, H, W)
+        clip = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
         size = clip.shape[:2]
+        at = 1 if size[1] == 3 else 0  # the target: the middle of a triplet, else the first
         frames, recipe = clip.flatten(0, 1), self.recipe
         with autocast(clip.device, recipe.precision), FeatureTap(self._features[0]) as tap:
             outputs = run_frames(self.network, frames)
-        logits = outputs.logits.float().unflatten(0, size)  # (B, 3, K, h, w)
-        terms = self.terms(_middle(outputs, size), batch.labels[:, 1].long())
+        logits = outputs.logits.float().unflatten(0, size)  # (B, T, K, h, w)
+        terms = self.terms(_of_frame(at, outputs, size), batch.labels[:, at].long())
         if recipe.temporal_weight:
             assert batch.flow is not None  # the plan asks for it
             visible = visibility(
-                clip[:, 1], clip[:, 2], batch.flow, cancelling=recipe.temporal_kind == "mse"
+                clip[:, at], clip[:, at + 1], batch.flow, cancelling=recipe.temporal_kind == "mse"
             )
             temporal = temporal_loss(
-                logits[:, 1], logits[:, 2], visible, batch.flow, kind=recipe.temporal_kind
+                logits[:, at], logits[:, at + 1], visible, batch.flow, kind=recipe.temporal_kind
             )
             terms["tl"] = recipe.temporal_weight * temporal
         teacher = self._frozen[1]
@@ -131,11 +133,11 @@ def frame_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return loss.sum(dim=1).mean()
 
 
-def _middle(outputs: Outputs, size: torch.Size) -> Outputs:
-    """The scores of each clip's middle frame, those of every auxiliary classifier too."""
-    logits = outputs.logits.unflatten(0, size)[:, 1]
+def _of_frame(at: int, outputs: Outputs, size: torch.Size) -> Outputs:
+    """The scores of frame `at` of each clip, those of every auxiliary classifier too."""
+    logits = outputs.logits.unflatten(0, size)[:, at]
     if outputs.auxiliary is None:
         return Outputs(logits)
     heads = len(outputs.auxiliary) // (size[0] * size[1])
-    auxiliary = outputs.auxiliary.unflatten(0, (heads, *size))[:, :, 1]  # (A, B, K, h, w)
+    auxiliary = outputs.auxiliary.unflatten(0, (heads, *size))[:, :, at]  # (A, B, K, h, w)
     return Outputs(logits, auxiliary.flatten(0, 1))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidparse.data import IGNORE
 from vidparse.training.losses import confident_labels
@@ -21,22 +23,32 @@ class MeanTeacher(Supervised):
     """
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        recipe = self.recipe
         labels = batch.labels.long()  # (B, T, H, W)
         known = (labels[:, -1] != IGNORE).flatten(1).any(dim=1)  # (B,)
         assert batch.strong is not None  # the plan asks for it
         mild = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
         strong = normalise(batch.strong, self.preprocess)
-        pseudo = self._labelled(mild)  # (B, H, W)
         outside = (batch.frames[:, -1] == 0).all(dim=-1)  # black: a view reaches past its frame
-        pseudo = torch.where(outside, IGNORE, pseudo)
-        # One pass over both kinds, so that batch norms see what they will see in use.
-        seen = torch.where(known[:, None, None, None, None], mild, strong)
-        own = torch.where(known[:, None, None, None], labels, IGNORE)
-        logits, terms = self.taught(seen, own)
-        guessed = torch.where(known[:, None, None], IGNORE, pseudo)
-        terms["pseudo"] = recipe.pseudo_weight * self._cross_entropy(logits, guessed)
-        return terms
+        apart = 1 < int(known.sum()) < len(known) - 1  # a batch norm can do nothing with one
+        if not apart:
+            seen = torch.where(known[:, None, None, None, None], mild, strong)
+            own = torch.where(known[:, None, None, None], labels, IGNORE)
+            logits, terms = self.taught(seen, own)
+            return terms | {"pseudo": self._guessed(logits, mild, outside | known[:, None, None])}
+        _, terms = self.taught(mild[known], labels[known])
+        with statistics_kept(self.network):  # use shows no such colours
+            nothing = torch.full_like(labels[~known], IGNORE)
+            logits, zeros = self.taught(strong[~known], nothing)
+        terms = {name: term + zeros[name] for name, term in terms.items()}
+        return terms | {"pseudo": self._guessed(logits, mild[~known], outside[~known])}
+
+    def _guessed(self, logits: Tensor, mild: Tensor, excluded: Tensor) -> Tensor:
+        """The term of the average's labels: scores (B, K, h, w) against what it sees in `mild`.
+
+        excluded: bool (B, H, W), where its word does not count.
+        """
+        pseudo = torch.where(excluded, IGNORE, self._labelled(mild))
+        return self.recipe.pseudo_weight * self._cross_entropy(logits, pseudo)
 
     @torch.no_grad()
     def _labelled(self, clip: Tensor) -> Tensor:
@@ -51,3 +63,17 @@ class MeanTeacher(Supervised):
             logits.float(), clip.shape[-2:], mode="bilinear", align_corners=False
         ).softmax(dim=1)
         return confident_labels(full, threshold=self.recipe.pseudo_threshold, ignore=IGNORE)
+
+
+@contextlib.contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Batch norms that train normalise by the batch as ever, but do not remember it."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
