@@ -18,7 +18,7 @@ from conftest import picture
 
 from vidparse.errors import OutputError
 from vidparse.image import ColourTags, Rgb
-from vidparse.video import ClosedPipe, VideoWriter, open_video
+from vidparse.video import ClosedPipe, VideoWriter, open_video, report_media
 
 H264 = {"codec": "libx264", "container": "mp4", "pixel_format": "yuv420p"}
 ROOT = Path(__file__).parents[1]
@@ -161,6 +161,15 @@ def test_colour_aspect_and_metadata_are_copied(clip, tmp_path, ffprobe):
     info = open_video(tmp_path / "out.mp4").info
     assert info.colour == ColourTags(1, 1, 1, 2)
     assert dict(info.metadata) == {"title": "A walk", "comment": "slow"}
+
+
+def test_a_title_that_is_no_utf8_is_no_hindrance(clip, tmp_path):
+    path = clip("a.mkv", frames=3, audio=True, metadata={"title": "A walk"})
+    path.write_bytes(path.read_bytes().replace(b"A walk", b"\xe9 walk"))
+    rewrite(path, tmp_path / "out.mkv")
+    title = dict(open_video(tmp_path / "out.mkv").info.metadata)["title"]
+    assert title in ("\ufffd walk", "\udce9 walk")  # PyAV 18, and from 19 on
+    assert report_media(path).video.metadata == open_video(path).info.metadata
 
 
 def test_pixels_survive(clip, tmp_path):

@@ -82,8 +82,9 @@ class ContainerSource:
         self._decoder.thread_type = "AUTO"
         copied = [s for s in streams if s.type in ("audio", "subtitle") and s.codec_context]
         self._copied = copied if self._copy_streams else []
-        self._time_base = self._stream.time_base
-        self._clock = Clock(self._time_base, self._rate() or self._stream.guessed_rate)
+        self._time_base = _fraction(self._stream.time_base)
+        guessed = self._stream.guessed_rate
+        self._clock = Clock(self._time_base, self._rate() or (guessed and _fraction(guessed)))
         self._demuxer = Demuxer(self._container, [self._stream, *self._copied], self._target)
         self._packets: list[Any] = []
         self._first_pts, self._placed = 0, False  # not known before the first frame
@@ -107,7 +108,7 @@ class ContainerSource:
             duration_s = float(stream.duration * base)
         elif self._container.duration:
             duration_s = self._container.duration / av.time_base
-        aspect = stream.sample_aspect_ratio or Fraction(1)
+        aspect = _fraction(stream.sample_aspect_ratio or Fraction(1))
         metadata = tuple(
             (key, value)
             for key, value in self._container.metadata.items()
@@ -131,9 +132,10 @@ class ContainerSource:
 
     def _rate(self) -> Fraction | None:
         """The constant frame rate, None when frames do not come evenly."""
-        average, base = self._stream.average_rate, self._stream.base_rate
+        rates = (self._stream.average_rate, self._stream.base_rate)
+        average, base = (_fraction(rate) if rate else None for rate in rates)
         if not average or not base:
-            return average or base or None
+            return average or base
         even = abs(average / base - 1) < Fraction(1, 200) or base == 2 * average  # fields
         return (base if base != 2 * average else average) if even else None
 
@@ -288,3 +290,8 @@ class ContainerSource:
 
 
 _ATTACHED_PICTURE = av.stream.Disposition.attached_pic
+
+
+def _fraction(ratio: Any) -> Fraction:
+    """From PyAV 19 on its ratios are of a type of its own."""
+    return Fraction(ratio.numerator, ratio.denominator)

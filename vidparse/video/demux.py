@@ -24,6 +24,11 @@ MP4_IN_A_PIPE = (
     "or fragmented mp4 (-movflags frag_keyframe+empty_moov), or name the file"
 )
 _GENERATE_PTS = av.container.core.Flags.gen_pts.value
+# Titles and the like need not be UTF-8. From PyAV 19 on their bytes come through as surrogates and
+# are written as they were; before, an error has to be ruled out.
+_TEXTS: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
 
 
 def open_container(target: str | Pipe, name: str) -> Any:
@@ -46,7 +51,7 @@ def open_container(target: str | Pipe, name: str) -> Any:
                 raise InputError(f"{name}: the file is empty; copy or record it again")
         # "file:" because FFmpeg takes what comes before a colon in a name for a protocol.
         address = f"file:{target}" if isinstance(target, str) and timeout is None else target
-        container: Any = av.open(address, mode="r", metadata_errors="replace", timeout=timeout)
+        container: Any = av.open(address, mode="r", timeout=timeout, **_TEXTS)
         # Without this, times are made up for formats that have none, and wrongly when frames are
         # reordered (h264 in AVI); see clock.py for what is done instead.
         container.flags &= ~_GENERATE_PTS

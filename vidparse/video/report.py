@@ -66,7 +66,12 @@ def _describe(stream: Any) -> StreamReport:
         index=stream.index,
         kind=stream.type,
         codec=context.codec.canonical_name,
-        language=stream.language,
+        language=stream.language and _printable(stream.language),
         detail=detail,
         duration_s=duration_s,
     )
+
+
+def _printable(words: str) -> str:
+    """Bytes that are no UTF-8, which PyAV 19 has as surrogates, as U+FFFD."""
+    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
