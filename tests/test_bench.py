@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import Said
@@ -60,6 +61,21 @@ def test_command(cli: Callable[..., Said]) -> None:
     assert row["name"] == "mobilenetv2-psp" and row["ratio"] is None
     assert cli("bench").code == 2
     assert "needs both sides" in cli("bench", "--zoo", "all", "--size", "480").err
+
+
+def test_a_clip_is_measured_whole_or_as_far_as_is_enough(
+    cli: Callable[..., Said], clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = clip("a.mp4", frames=40)
+    said = cli("bench", path, "--repeats", "1", "--size", "64", "--json")
+    assert said.code == 0, said.err
+    whole = json.loads(said.out)
+    assert whole["frames"] == 40 and whole["network_ms"] > 0
+    monkeypatch.setattr("vidparse.bench.clip._ENOUGH_S", 0.0)
+    part = json.loads(cli("bench", path, "--repeats", "1", "--size", "64", "--json").out)
+    assert part["frames"] == 30
+    longer = cli("bench", path, "--repeats", "1", "--size", "64", "--json", "--end", "1.4")
+    assert json.loads(longer.out)["frames"] == 35
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from vidparse.models.espnet_encoder import branch_dilations
 from vidparse.models.espnetv2 import EspNetV2, EspNetV2Config, PoolingPyramid
 from vidparse.models.hardnet import FcHarDNet, FcHarDNetConfig, links_of, width_of
 from vidparse.models.hrnet import HrNet, HrNetConfig
+from vidparse.models.layers import pool_near
 
 BESIDE = Path(__file__).resolve().parents[2] / "shared"
 STRIDES = {BiSeNetV2: 8, EspNetV2: 2, FcHarDNet: 4, HrNet: 4}  # of the scores
@@ -209,6 +210,14 @@ def test_a_traced_pyramid_equals_the_native_one(size, monkeypatch: pytest.Monkey
         monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
         traced = pyramid(features)
     assert torch.allclose(native, traced, atol=1e-5)
+
+
+def test_pooling_of_near_sizes_is_the_adaptive_one() -> None:
+    for rows, columns in [(1, 64), (2, 3), (5, 7), (8, 4), (31, 33), (86, 171)]:
+        larger = [(15 * side + 9) // 10 for side in (rows, columns)]  # as the pyramid has them
+        features = torch.randn(2, 3, *larger)
+        native = torch.nn.functional.adaptive_avg_pool2d(features, (rows, columns))
+        assert torch.allclose(pool_near(features, rows, columns), native, atol=1e-6)
 
 
 @pytest.mark.slow

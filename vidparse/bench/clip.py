@@ -6,6 +6,7 @@ seconds of every other stage alone, divided by the cores.
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from itertools import cycle, islice
 from typing import Any
 
@@ -26,6 +28,8 @@ from vidparse.sinks import make_sinks
 from vidparse.video import open_video
 
 _CACHED_BYTES = 256 << 20  # of network inputs and scores kept for the arms that need them
+_ENOUGH_S = 10.0  # of the network's time in one arm, where no end is given
+_FEWEST_FRAMES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +79,17 @@ def bench(
 ) -> BenchReport:
     """Measure one input; the arms of a repeat follow each other, so that drift hits all alike.
 
+    Without `options.end_s` a long input is measured up to where the network has worked for ten
+    seconds, and over 30 frames at least.
+
     Raises:
         VidparseError: whatever `segment` would raise.
     """
     options = replace(options, save=options.save or ("overlay",))
     runner = load_runner(options)
     session = _session(runner, name, options)
-    clips, scores, frames = _sample(name, options, session)
+    clips, scores, frames, end_s = _sample(name, options, session)
+    options = replace(options, end_s=end_s)
     done = []
     for i in range(repeats):
         done.append(_measure(name, options, session, clips, scores, frames))
@@ -170,24 +178,33 @@ def _process(name: str, options: SegmentOptions) -> float:
 
 def _sample(
     name: str, options: SegmentOptions, session: Session
-) -> tuple[list[Prepared], list[Scored], int]:
-    """Network inputs and scores of the first frames (bounded), and the number of frames."""
+) -> tuple[list[Prepared], list[Scored], int, float | None]:
+    """Network inputs and scores of the first frames (bounded), the number of frames, their end."""
     clips: list[Prepared] = []
     scores: list[Scored] = []
     kept = frames = 0
+    end_s, quickest, times = options.end_s, math.inf, [Fraction(0)] * 2  # of the last two frames
     source = _open(name, options)
     for frame in source:
+        times = [times[1], frame.pts * source.info.time_base]
+        if frames == 0:
+            start = times[1]
+        elif end_s is None and frames >= _FEWEST_FRAMES and frames * quickest > _ENOUGH_S:
+            end_s = float(sum(times) / 2 - start)
+            break
         frames += 1
         if kept < _CACHED_BYTES:
             prepared = session.prepare(frame)
+            began = time.perf_counter()
             scored = session.infer(prepared)
+            quickest = min(quickest, time.perf_counter() - began)
             clips.append(replace(prepared, frame=_empty(frame)))
             scores.append(replace(scored, frame=_empty(frame)))
             kept += prepared.clip.nbytes + scored.scores.nbytes
     source.close()
     if not frames:
         raise InputError(f"{name}: no frame could be decoded; check the file")
-    return clips, scores, frames
+    return clips, scores, frames, end_s
 
 
 def _empty(frame: Frame) -> Frame:

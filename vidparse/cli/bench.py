@@ -21,7 +21,12 @@ def bench(
     ] = None,
     save: Annotated[str, typer.Option(help="Outputs to include, as in segment.")] = "overlay",
     repeats: Annotated[int, typer.Option(min=1, help="Interleaved repeats of every arm.")] = 5,
-    end: Annotated[str | None, typer.Option(help="Stop here: seconds or MM:SS.")] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(
+            help="Stop here: seconds or MM:SS. By default where the network has worked for 10 s."
+        ),
+    ] = None,
     size: Annotated[
         str | None, typer.Option(help="Network input: 360 (short side) or 640x360.")
     ] = None,
@@ -68,7 +73,12 @@ def bench(
         threads=threads,
         overlap=not serial,
     )
-    report = measure(source, options, repeats=repeats)
+    report = measure(
+        source,
+        options,
+        repeats=repeats,
+        on_repeat=lambda done: typer.echo(f"repeat {done} of {repeats}", err=True),
+    )
     if json:
         print_json(bench_record(report))
     else:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidparse.models.layers import PReLU
+
 # width -> channels at strides 2, 4, 8 and 16
 CHANNELS: dict[float, tuple[int, int, int, int]] = {
     0.5: (16, 32, 64, 128),
@@ -78,9 +80,9 @@ class Eesp(nn.Module):
         )
         self.conv_1x1_exp = conv_act(channels_out, channels_out, 1, groups=BRANCHES, act=False)
         self.br_after_cat = nn.Sequential(
-            OrderedDict(bn=nn.BatchNorm2d(channels_out), act=nn.PReLU(channels_out))
+            OrderedDict(bn=nn.BatchNorm2d(channels_out), act=PReLU(channels_out))
         )
-        self.module_act = nn.PReLU(channels_out)  # without a use when strided; weights have it
+        self.module_act = PReLU(channels_out)  # without a use when strided; weights have it
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C', h, w), or half that size before the activation."""
@@ -101,7 +103,7 @@ class StridedEesp(nn.Module):
         super().__init__()
         self.eesp = Eesp(channels_in, channels_out - channels_in, field=field, stride=2)
         self.inp_reinf = nn.Sequential(conv_act(3, 3, 3), conv_act(3, channels_out, 1, act=False))
-        self.act = nn.PReLU(channels_out)
+        self.act = PReLU(channels_out)
 
     def forward(self, features: Tensor, image: Tensor) -> Tensor:
         """(B, C, h, w) and the image pooled to (B, 3, h/2, w/2) -> (B, C', h/2, w/2)."""
@@ -138,7 +140,7 @@ def conv_act(
         bn=nn.BatchNorm2d(channels_out),
     )
     if act:
-        layers["act"] = nn.PReLU(channels_out)
+        layers["act"] = PReLU(channels_out)
     return nn.Sequential(layers)
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.models.espnet_encoder import CHANNELS, Encoder, conv_act
-from vidparse.models.layers import adaptive_bins, resize_to
+from vidparse.models.layers import PReLU, adaptive_bins, pool_near, resize_to
 from vidparse.models.network import Outputs
 from vidparse.models.state import State, StateTensor
 
@@ -118,7 +118,7 @@ class PoolingPyramid(nn.Module):
             if scale > 1:
                 size = (_times(height, scale), _times(width, scale))
                 large = F.interpolate(features, size=size, mode="bilinear", align_corners=True)
-                levels.append(_pool(stage(large), height, width))
+                levels.append(_pool_back(stage(large), height, width, scale))
             elif scale < 1:
                 rows = torch.sym_max(_times(height, scale), SMALLEST_POOL)
                 columns = torch.sym_max(_times(width, scale), SMALLEST_POOL)
@@ -155,7 +155,7 @@ def _named_conv(
 
 
 def _norm_act(channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.BatchNorm2d(channels), nn.PReLU(channels))
+    return nn.Sequential(nn.BatchNorm2d(channels), PReLU(channels))
 
 
 def _merge(decoded: Tensor, skip: Tensor) -> Tensor:
@@ -166,6 +166,15 @@ def _times(side: int, scale: float) -> int:
     """ceil(side * scale) in whole numbers, as traced sizes need it."""
     tenths = round(scale * 10)
     return (side * tenths + 9) // 10
+
+
+def _pool_back(features: Tensor, rows: int, columns: int, scale: float) -> Tensor:
+    """Adaptive average pooling to (B, C, rows, columns) of a map `scale` times as large."""
+    if scale == 2:
+        return F.avg_pool2d(features, 2)
+    if not torch.compiler.is_compiling():
+        return F.adaptive_avg_pool2d(features, (rows, columns))
+    return pool_near(features, rows, columns)
 
 
 def _pool(features: Tensor, rows: int, columns: int) -> Tensor:

@@ -19,6 +19,21 @@ def conv_bn_relu(
     )
 
 
+class PReLU(nn.PReLU):
+    """Parametric ReLU that exports as what runtimes do fast.
+
+    a x + (1 - a) max(x, 0) is the same; as an ONNX operator of its own PReLU costs several times as
+    much, and keeps the convolutions around it from sharing their layout.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w), a slope a channel."""
+        if not torch.compiler.is_compiling():
+            return super().forward(features)
+        slope = self.weight[:, None, None]
+        return slope * features + (1 - slope) * features.relu()
+
+
 def adaptive_bins(size: int, bins: int, like: Tensor) -> Tensor:
     """Averaging matrix (bins, size) of adaptive average pooling along one axis.
 
@@ -32,6 +47,28 @@ def adaptive_bins(size: int, bins: int, like: Tensor) -> Tensor:
     last = ((index + 1) * size + bins - 1) // bins
     inside = ((cell >= first) & (cell < last)).to(like.dtype)  # (bins, size)
     return inside / inside.sum(dim=1, keepdim=True)
+
+
+def pool_near(features: Tensor, rows: int, columns: int) -> Tensor:
+    """Adaptive average pooling of (B, C, h, w) to (B, C, rows, columns), traced, where no bin
+    covers more than three cells a side: h <= 1.5 * rows + 0.5, and so with the width.
+    """
+    columns_first = _rows_of_three(features, rows).transpose(2, 3)  # whole rows are picked quickly
+    return _rows_of_three(columns_first, columns).transpose(2, 3)
+
+
+def _rows_of_three(features: Tensor, bins: int) -> Tensor:
+    """(B, C, h, w) -> (B, C, bins, w): each bin a weighted sum of the three rows from its first."""
+    size = features.shape[2]
+    index = torch.arange(bins, device=features.device)
+    first = index * size // bins
+    length = ((index + 1) * size + bins - 1) // bins - first  # 1, 2 or 3
+    parts = []
+    for step in range(3):
+        share = ((length > step) / length).to(features.dtype)[:, None]  # (bins, 1)
+        row = torch.clamp(first + step, max=size - 1)
+        parts.append(features.index_select(2, row) * share)
+    return parts[0] + parts[1] + parts[2]
 
 
 def pool_to(features: Tensor, bins: int) -> Tensor:
