@@ -13,11 +13,17 @@ from torch import Tensor, nn
 
 from vidparse.errors import UsageError
 from vidparse.labels import load_labels
+from vidparse.models.checkpoint import Preprocess
 from vidparse.models.network import Outputs
 from vidparse.models.zoo import build
 from vidparse.training.losses import temporal_loss, union_cross_entropy, visibility
 from vidparse.training.objectives.distilled import frame_loss
-from vidparse.training.objectives.objective import FeatureTap, features_into, normalise
+from vidparse.training.objectives.objective import (
+    FeatureTap,
+    Teacher,
+    features_into,
+    normalise,
+)
 from vidparse.training.start import load_flow_weights, load_teacher
 from vidparse.training.stream import Batch
 
@@ -31,10 +37,10 @@ def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_camvid(tmp_path_factory.mktemp("camvid"))
 
 
-def teacher() -> nn.Module:
+def teacher(short_side: int = 60) -> Teacher:
     torch.manual_seed(7)
     network = build("perframe", {"classes": 11, **SMALL, "width": 24, "auxiliary": False})
-    return network.eval().requires_grad_(False)
+    return Teacher(network.eval().requires_grad_(False), Preprocess(short_side))
 
 
 CASES = {
@@ -69,7 +75,8 @@ TERMS = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_step_moves_every_weight_that_is_used(name: str, camvid: Path, tmp_path: Path) -> None:
     changes = {"epochs": 1, "validate_every": 9, **CASES[name]}
-    run = trainer(camvid, tmp_path, teacher() if name == "etc" else None, **changes)
+    # its teacher is used to larger pictures
+    run = trainer(camvid, tmp_path, teacher(96) if name == "etc" else None, **changes)
     before = {key: value.clone() for key, value in run.objective.named_parameters()}
     losses = run._train_step(run._stream())
     assert TERMS.get(name, {"ce"}) <= losses.keys()
@@ -109,12 +116,27 @@ def test_a_student_that_is_the_teacher_has_nothing_to_learn_of_it(
     no_teacher = {"pair_weight": 0.0, "motion_weight": 0.0, "frame_weight": 0.0}
     run = trainer(camvid, tmp_path, **(changes | no_teacher))
     twin = copy.deepcopy(run.network).requires_grad_(False).eval()
-    run = trainer(camvid, tmp_path, twin, **changes)
+    run = trainer(camvid, tmp_path, Teacher(twin, run.preprocess), **changes)
     run.objective.eval()
     with torch.no_grad():
         terms = run.objective(batch_of(run))
     assert terms["pf"].item() == pytest.approx(0, abs=1e-9)
     assert terms["sf"].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_teacher_sees_things_as_large_as_it_is_used_to() -> None:
+    rgb = torch.randint(0, 256, (2, 3, 40, 60, 3), dtype=torch.uint8)
+    frames = normalise(rgb, Preprocess(240)).flatten(0, 1)
+    network = nn.Identity()
+    assert torch.equal(Teacher(network, Preprocess(240)).pictures(rgb, 240), frames)
+    assert torch.equal(Teacher(network, Preprocess(0)).pictures(rgb, 240), frames)
+    assert Teacher(network, Preprocess(360)).pictures(rgb, 240).shape == (6, 3, 60, 90)
+    assert Teacher(network, Preprocess(180, divisor=32)).pictures(rgb, 240).shape == (6, 3, 32, 64)
+    flat = torch.full((1, 1, 40, 60, 3), 51, dtype=torch.uint8)
+    other = Preprocess(120, mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 0.25))
+    seen = Teacher(network, other).pictures(flat, 240)
+    assert seen.shape == (1, 3, 20, 30)
+    assert torch.allclose(seen[0, :, 7, 9], torch.tensor([0.1, 0.0, -0.4]), atol=1e-6)
 
 
 def test_etc_without_a_teacher_is_the_temporal_loss_alone(camvid: Path, tmp_path: Path) -> None:
@@ -246,7 +268,9 @@ def test_teachers_are_checked(camvid: Path, tmp_path: Path) -> None:
     run = trainer(camvid, tmp_path, epochs=1)
     run.fit()
     best = str(tmp_path / "best.safetensors")
-    assert not any(p.requires_grad for p in load_teacher(best, run.sources.labels).parameters())
+    loaded = load_teacher(best, run.sources.labels)
+    assert not any(p.requires_grad for p in loaded.network.parameters())
+    assert loaded.preprocess == run.preprocess
     with pytest.raises(UsageError, match="knows the 11 classes of camvid, not those of voc"):
         load_teacher(best, load_labels("voc"))
 

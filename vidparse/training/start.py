@@ -12,6 +12,7 @@ from vidparse.hub import resolve
 from vidparse.labels import Labels
 from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.netwarp import NetWarp, load_flow
+from vidparse.training.objectives import Teacher
 
 
 def init_tensors(init: str) -> dict[str, Tensor]:
@@ -67,7 +68,7 @@ def load_flow_weights(network: nn.Module, path: Path | None) -> None:
         load_flow(network, path)
 
 
-def load_teacher(name: str, labels: Labels) -> nn.Module:
+def load_teacher(name: str, labels: Labels) -> Teacher:
     """A frozen network to learn from.
 
     Raises:
@@ -86,4 +87,4 @@ def load_teacher(name: str, labels: Labels) -> nn.Module:
     network: Any = load_network(description)
     if network.state_tensors:
         raise UsageError(f"teacher {name}: has a memory; choose a per-frame model")
-    return network.requires_grad_(False)
+    return Teacher(network.requires_grad_(False), description.preprocess)

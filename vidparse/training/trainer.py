@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from vidparse.training.clips import clip_plan
 from vidparse.training.curves import write_curves
 from vidparse.training.logbook import Logbook
 from vidparse.training.losses import class_weights_from_counts
-from vidparse.training.objectives import OBJECTIVES, Setting
+from vidparse.training.objectives import OBJECTIVES, Setting, Teacher
 from vidparse.training.optimisation import GROUPS, make_optimizer, rate_factor
 from vidparse.training.processes import Processes, whole
 from vidparse.training.recipe import Recipe, recipe_record, with_config
@@ -59,7 +59,7 @@ class Trainer:
 
     Args:
         validation: None: nothing is scored, and the last weights count as the best.
-        teacher: frozen network of a distillation.
+        teacher: of a distillation.
         flow_weights: RAFT's, for NetWarp.
         processes: this process among those of torchrun.
     """
@@ -73,7 +73,7 @@ class Trainer:
         *,
         processes: Processes | None = None,
         init: dict[str, Tensor] | None = None,
-        teacher: nn.Module | None = None,
+        teacher: Teacher | None = None,
         flow_weights: Path | None = None,
         tensorboard: bool = False,
     ) -> None:
@@ -112,7 +112,7 @@ class Trainer:
             self.preprocess,
             self._class_weights(),
             torch.from_numpy(sources.unions),
-            self._place(teacher) if teacher is not None else None,
+            replace(teacher, network=self._place(teacher.network)) if teacher else None,
         )
         self.objective = self._place(OBJECTIVES[recipe.objective](setting))
         self.wrapped = self.processes.wrapped(self.objective, shard=recipe.shard)

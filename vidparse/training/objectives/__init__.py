@@ -7,7 +7,7 @@ from collections.abc import Callable
 from vidparse.training.objectives.contrastive import Contrastive
 from vidparse.training.objectives.distilled import Distilled
 from vidparse.training.objectives.mean_teacher import MeanTeacher
-from vidparse.training.objectives.objective import Objective, Setting
+from vidparse.training.objectives.objective import Objective, Setting, Teacher
 from vidparse.training.objectives.supervised import Supervised
 
 OBJECTIVES: dict[str, Callable[[Setting], Objective]] = {
@@ -17,4 +17,4 @@ OBJECTIVES: dict[str, Callable[[Setting], Objective]] = {
     "mean-teacher": MeanTeacher,
 }
 
-__all__ = ["OBJECTIVES", "Objective", "Setting"]
+__all__ = ["OBJECTIVES", "Objective", "Setting", "Teacher"]

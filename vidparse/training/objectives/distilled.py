@@ -6,8 +6,6 @@ frame before is left out where neither PF nor MF asks for it, the next where TL 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,6 +22,7 @@ from vidparse.training.losses import (
 from vidparse.training.objectives.objective import (
     FeatureTap,
     Setting,
+    Teacher,
     autocast,
     features_into,
     normalise,
@@ -55,7 +54,7 @@ class Distilled(Supervised):
         # in tuples, as _frozen is
         self._features = (features_into(self.network, classes),)
         if setting.teacher is not None:
-            self._teachers_features = (features_into(setting.teacher, classes),)
+            self._teachers_features = (features_into(setting.teacher.network, classes),)
         self.motion = MotionEncoder() if recipe.motion_weight else None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -78,19 +77,21 @@ class Distilled(Supervised):
             terms["tl"] = recipe.temporal_weight * temporal
         teacher = self._frozen[1]
         if teacher is not None:
-            terms |= self._taught_by(teacher, frames, size, outputs.logits, tap.take())
+            pictures = teacher.pictures(batch.frames, recipe.short_side)
+            terms |= self._taught_by(teacher, pictures, size, outputs.logits, tap.take())
         return terms
 
     def _taught_by(
-        self, teacher: Any, frames: Tensor, size: torch.Size, logits: Tensor, features: Tensor
+        self, teacher: Teacher, pictures: Tensor, size: torch.Size, logits: Tensor, features: Tensor
     ) -> dict[str, Tensor]:
+        """Terms of what the teacher says of its pictures (B * T, 3, H', W'); size: (B, T)."""
         recipe = self.recipe
         with (
             torch.no_grad(),
-            autocast(frames.device, recipe.precision),
+            autocast(pictures.device, recipe.precision),
             FeatureTap(self._teachers_features[0]) as tap,
         ):
-            says = run_frames(teacher, frames).logits.float()
+            says = run_frames(teacher.network, pictures).logits.float()
         terms: dict[str, Tensor] = {}
         mine, theirs = logits.float().unflatten(0, size), says.unflatten(0, size)
         if recipe.pair_weight:

@@ -7,12 +7,41 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.models.checkpoint import Preprocess
 from vidparse.models.network import Outputs
 from vidparse.training.recipe import Recipe
 from vidparse.training.stream import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A frozen network to learn from, and how it sees pictures."""
+
+    network: nn.Module
+    preprocess: Preprocess
+
+    def pictures(self, rgb: Tensor, short_side: int) -> Tensor:
+        """A view as the teacher is used to see it.
+
+        Args:
+            rgb: uint8 (..., H, W, 3), a crop of pictures whose shorter side is `short_side`.
+
+        Returns:
+            float32 (N, 3, H', W'), normalised, things as large as in pictures of the teacher's
+            own size.
+        """
+        own = self.preprocess
+        frames = normalise(rgb, own).flatten(0, -4)  # (N, 3, H, W)
+        scale = own.short_side / short_side if own.short_side and short_side else 1.0
+        size = [-(-round(side * scale) // own.divisor) * own.divisor for side in frames.shape[2:]]
+        if size == list(frames.shape[2:]):
+            return frames
+        return F.interpolate(
+            frames, size, mode="bilinear", align_corners=False, antialias=scale < 1
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +58,7 @@ class Setting:
     preprocess: Preprocess
     class_weights: Tensor | None
     unions: Tensor
-    teacher: nn.Module | None = None
+    teacher: Teacher | None = None
 
 
 class Objective(nn.Module):
