@@ -24,7 +24,8 @@ from vidparse.training.clips import clip_plan
 from vidparse.training.logbook import read_log
 from vidparse.training.optimisation import rate_factor
 from vidparse.training.recipe import available_recipes, recipe_from
-from vidparse.training.start import load_matching
+from vidparse.training.start import init_tensors, load_matching
+from vidparse.training.trainer import BEST
 
 
 @pytest.fixture(scope="module")
@@ -187,18 +188,28 @@ def test_recipe_overrides_and_their_errors() -> None:
         ("objective", "magic", "use supervised, etc"),
         ("gap", "0", "must be 1 or more"),
         ("accumulate", "3", "equal parts"),
-        ("seed", "-1", "0 or more"),
+        ("seed", "-1", "0 to 2147483647"),
         ("metrics", "[]", "name one"),
         ("crop_hw", "[360]", "height, width"),
         ("scale_range", "[0, 2]", "above 0"),
         ("config", "3", "should be a table"),
         ("class_weight_offset", "0.5", "above 1"),
         ("steps_per_epoch", "-1", "0 or more"),
+        ("crop_hw", "['a', 3]", "crop_hw = 'a' should be int"),
+        ("crop_hw", "[64.5, 96]", "should be int"),
+        ("scales", '["x"]', "should be float"),
+        ("metrics", "[1]", "should be str"),
+        ("lr_head", "nan", "finite"),
+        ("lr_head", "-1", "0 or more"),
+        ("colour", "9", "0 to 1"),
+        ("pair_pool", "0", "1 or more"),
+        ("lr_haed", "1", "no field lr_haed; try lr_head"),
     ):
         with pytest.raises(UsageError, match=word):
             load_recipe("street-mnv2", {key: value})
     with pytest.raises(UsageError, match="street-mnv2"):
         load_recipe("street")
+    assert load_recipe("street-mnv2", {"arch": "bisenetv2"}).config == {}
 
 
 def test_a_recipe_may_say_what_differs_from_another(tmp_path: Path) -> None:
@@ -213,6 +224,16 @@ def test_a_recipe_may_say_what_differs_from_another(tmp_path: Path) -> None:
     child.write_text(f'base = "{child}"\n')
     with pytest.raises(UsageError, match="based on itself"):
         load_recipe(str(child))
+    child.write_text('base = "base.toml"\n')  # beside it, wherever the command runs
+    assert load_recipe(str(child)).epochs == 3
+    for text, word in (
+        (b"\xff\xfe", "not TOML"),
+        (b"base = 5", "should be the name of a recipe"),
+        (b'base = "base.toml"\nconfig = 5', "should be a table"),
+    ):
+        child.write_bytes(text)
+        with pytest.raises(UsageError, match=word):
+            load_recipe(str(child))
 
 
 def test_rendered_scenes_are_a_data_set() -> None:
@@ -290,6 +311,79 @@ def test_resume_refuses_other_data(camvid: Path, tmp_path: Path) -> None:
             resume=tmp_path / "last.safetensors",
             device="cpu",
         )
+
+
+def test_a_run_goes_on_in_its_own_folder(camvid: Path, tmp_path: Path) -> None:
+    sources = [SourceRequest("camvid", camvid)]
+    run = recipe_from({**TINY, "epochs": 1}, "tiny")
+    fit(run, sources, validates=False, out=tmp_path / "a", device="cpu")
+    last = tmp_path / "a" / "last.safetensors"
+    with pytest.raises(UsageError, match="goes on in its own folder"):
+        fit(run, sources, validates=False, out=tmp_path / "b", resume=last, device="cpu")
+    with pytest.raises(UsageError, match=r"another recipe \(epochs 1, not 2\)"):
+        again = replace(run, epochs=2)
+        fit(again, sources, validates=False, out=tmp_path / "a", resume=last, device="cpu")
+    with pytest.raises(ModelError, match="is a folder"):
+        fit(run, sources, validates=False, out=tmp_path, resume=tmp_path / "a", device="cpu")
+    with pytest.raises(ModelError, match="state of a training run"):
+        read_description(last)
+    assert init_tensors(str(last)).keys() == init_tensors(str(last.with_name(BEST))).keys()
+
+
+def test_a_validation_that_failed_is_made_up_for(
+    camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **more: object) -> None:
+        raise InputError("a mask is damaged")
+
+    whole = trainer(camvid, tmp_path / "whole", epochs=2)
+    whole.fit()
+    run = trainer(camvid, tmp_path / "run", epochs=2)
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="a mask is damaged"):
+        patch.setattr("vidparse.training.trainer.validate", broken)
+        run.fit()
+    assert not (tmp_path / "run" / BEST).exists()
+    again = trainer(camvid, tmp_path / "run", epochs=2)
+    again.resume(tmp_path / "run" / "last.safetensors")
+    assert again.fit() == whole.best
+    weights = [load_file(tmp_path / name / BEST) for name in ("whole", "run")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_a_model_that_is_lost_is_made_anew_and_a_run_begun_anew_keeps_none(
+    camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(camvid, tmp_path, epochs=1)
+    best = run.fit()
+    (tmp_path / BEST).unlink()
+    again = trainer(camvid, tmp_path, epochs=1)
+    again.resume(tmp_path / "last.safetensors")
+    assert again.fit() == best and (tmp_path / BEST).exists()
+    anew = trainer(camvid, tmp_path, epochs=1)
+    monkeypatch.setattr(anew, "_train_step", lambda stream: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        anew.fit()
+    assert not (tmp_path / BEST).exists() and not (tmp_path / "last.safetensors").exists()
+
+
+def test_nothing_to_learn_is_said(camvid: Path, tmp_path: Path) -> None:
+    run = trainer(camvid, tmp_path, epochs=1)
+    run.sources.first.table[:] = 255
+    with pytest.raises(InputError, match="without a pixel of a known class"):
+        run.fit()
+    run = trainer(camvid, tmp_path / "one", epochs=1, batch_size=1)
+    with pytest.raises(UsageError, match="needs two samples at least"):
+        run.fit()
+
+
+def test_scores_on_what_is_learnt_are_said_to_flatter(camvid: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    source = SourceRequest("camvid", camvid)
+    run = recipe_from({**TINY, "epochs": 1}, "tiny")
+    fit(run, [source], out=tmp_path / "a", device="cpu", on_note=notes.append)
+    assert not notes
+    fit(run, [source], validation=source, out=tmp_path / "b", device="cpu", on_note=notes.append)
+    assert len(notes) == 1 and "the scores flatter" in notes[0]
 
 
 def test_an_undefined_score_is_beaten_by_any(camvid: Path, tmp_path: Path) -> None:

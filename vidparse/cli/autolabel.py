@@ -201,6 +201,7 @@ def _print(result: AutolabelResult) -> None:
     frames = result.made + result.skipped
     lines = [
         *(f"note: {note}" for note in result.notes),
+        *(["note: no pixel was sure enough; lower --threshold"] if not counts.kept_share else []),
         f"{frames} frame{'s' if frames != 1 else ''}{before}, "
         f"{counts.kept_share:.1%} of the pixels labelled -> {result.out}",
     ]

@@ -26,7 +26,9 @@ def export(
     ] = False,
     calibrate: Annotated[
         str | None,
-        typer.Option(help="Video, folder or pattern to calibrate --int8 on; a rendered street."),
+        typer.Option(
+            help="Video, folder or pattern to calibrate --int8 on; by default a rendered street."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
     json: shared.Json = False,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,9 +35,14 @@ def train(
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a .toml file.")] = (
         "street-student"
     ),
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of checkpoints and log.")] = Path(
-        "runs/train"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder of checkpoints and log; by default runs/train, or that of --resume.",
+        ),
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(help="Weights to start from: a model, .safetensors, or .pth (ImageNet)."),
@@ -76,8 +83,10 @@ def train(
     resolved = load_recipe(recipe, assignments(set_))
     sources = [SourceRequest(dataset, data), *map(parse_source, also or ())]
     scored = validation != "none"
+    folder = out or (resume.parent if resume else Path("runs/train"))
     if dry_run:
-        print_json(_plan(resolved, sources))
+        scores = parse_source(validation) if validation and scored else None
+        print_json(_plan(replace(resolved, teacher=teacher or resolved.teacher), sources, scores))
         return
     with _Steps(quiet=quiet) as shown, stop_on_signals() as stop:
         best = fit(
@@ -85,7 +94,7 @@ def train(
             sources,
             validation=parse_source(validation) if validation and scored else None,
             validates=scored,
-            out=out,
+            out=folder,
             init=init,
             teacher=teacher,
             flow_weights=flow_weights,
@@ -95,25 +104,34 @@ def train(
             threads=threads,
             tensorboard=tensorboard,
             on_step=shown.step,
+            on_note=shown.note,
             stop=stop,
         )
     if not quiet and shown.is_first:
         score = f"best validation {resolved.metrics[0]} {best:.4f}" if best is not None else "done"
-        typer.echo(f"{score} -> {out / 'best.safetensors'}", err=True)
+        if best is not None and math.isnan(best):
+            score = "done; the validation has no pixel of a known class, so nothing was scored"
+        typer.echo(f"{score} -> {folder / 'best.safetensors'}", err=True)
 
 
-def _plan(recipe: Any, sources: Any) -> dict[str, Any]:
-    """The resolved recipe and what it will take."""
+def _plan(recipe: Any, sources: Any, validation: Any) -> dict[str, Any]:
+    """The resolved recipe and what it will take, after the checks that need no network."""
     import os
     from dataclasses import asdict
 
+    from vidparse.data import open_dataset
     from vidparse.training import recipe_record
     from vidparse.training.estimate import estimate
     from vidparse.training.sources import open_sources
+    from vidparse.training.validation import check_metrics, check_validation
 
     if sources[0].root is None and not sources[0].dataset.startswith("sample://"):
         return {"recipe": recipe_record(recipe)}  # without data there is nothing to count
     opened = open_sources(sources, label_fraction=recipe.label_fraction)
+    check_metrics(recipe.metrics, opened.labels)
+    if validation is not None:
+        scored = open_dataset(validation.dataset, validation.root, validation.split)
+        check_validation(scored, opened.labels)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     facts = {
         name: round(value, 1) if isinstance(value, float) else value
@@ -141,6 +159,10 @@ class _Steps:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def note(self, text: str) -> None:
+        if not self._quiet:
+            typer.echo(f"note: {text}", err=True)
 
     def step(self, progress: Progress) -> None:
         score = f", val {progress.score:.4f}" if progress.score is not None else ""

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
-from vidparse.data.splits import paired_frames
+from vidparse.data.splits import PICTURES, paired_frames, sorted_files
 from vidparse.data.values import IGNORE, MaskValues, mask_values
 from vidparse.errors import InputError
-from vidparse.labels import Labels, labels_from_json
+from vidparse.labels import LABEL_FORM, Labels, labels_from_json
 
 
 class PlainFolder:
@@ -31,13 +31,21 @@ class PlainFolder:
         self.split = split
         base = root / split if (root / split / "images").is_dir() else root
         if not (base / "images").is_dir():
-            raise InputError(f"{base / 'images'}: no such folder; put the frames there")
+            raise InputError(_no_frames(root, split))
         self.labels = _labels(root / "labels.json")
         self.values: MaskValues | None = mask_values(
             {i: i for i in range(len(self.labels))}, void=(IGNORE,), strict=True
         )
         images, masks = base / "images", base / "masks"
-        subfolders = sorted(path for path in images.iterdir() if path.is_dir())
+        subfolders = sorted(
+            path for path in images.iterdir() if path.is_dir() and not path.name.startswith(".")
+        )
+        lone = sorted_files(images, PICTURES)
+        if subfolders and lone:
+            raise InputError(
+                f"{images}: holds pictures ({lone[0].name}) and folders ({subfolders[0].name}) "
+                "side by side; a folder is a video, so move the pictures into one"
+            )
         pairs = [(path, masks / path.name) for path in subfolders] or [(images, masks)]
         self.videos = tuple(
             Video(path.name, paired_frames(path.name, path, mask)) for path, mask in pairs
@@ -57,18 +65,28 @@ class PlainFolder:
         if strays:
             raise InputError(
                 f"{frame.mask}: holds value {min(strays)}; labels.json has "
-                f"0..{len(self.labels) - 1} and {IGNORE} is void"
+                f"0..{len(self.labels) - 1} and {IGNORE} is void; mend the mask, or name the class"
             )
         return self.values.decode(raw)
+
+
+def _no_frames(root: Path, split: str) -> str:
+    splits = sorted(path.parent.name for path in root.glob("*/images") if path.is_dir())
+    if splits:
+        return (
+            f"{root}: has no split '{split}', but {', '.join(splits)}; make "
+            f"{split}/images and {split}/masks, or choose another split"
+        )
+    return f"{root / 'images'}: no such folder; put the frames there, and their masks in masks/"
 
 
 def _labels(path: Path) -> Labels:
     try:
         labels = labels_from_json(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; write one with the class names") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a label file ({error}); see vidparse/labels") from error
+        raise InputError(f"{path}: {error.strerror}; write {LABEL_FORM}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not a label file ({error}); write {LABEL_FORM}") from error
     if len(labels) > IGNORE:
         raise InputError(f"{path}: {len(labels)} classes; masks of 8 bits hold {IGNORE} at most")
     return labels

@@ -47,11 +47,21 @@ def sorted_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
 
 
 def paired_frames(video: str, images: Path, masks: Path) -> tuple[FrameRecord, ...]:
-    """Pictures of a folder in order of name, each with the PNG mask of the same stem if any."""
+    """Pictures of a folder in order of name, each with the PNG mask of the same stem if any.
+
+    Raises:
+        InputError: two pictures of one stem: the mask could be of either.
+    """
     known = {path.stem: path for path in sorted_files(masks, (".png",))}
+    pictures = sorted_files(images, PICTURES)
+    seen: dict[str, Path] = {}
+    for path in pictures:
+        other = seen.setdefault(path.stem, path)
+        if other is not path:
+            raise InputError(f"{path}: {other.name} has the same name; keep one of them")
     return tuple(
         FrameRecord(video, path.stem, i, path, known.get(path.stem), path.stem in known)
-        for i, path in enumerate(sorted_files(images, PICTURES))
+        for i, path in enumerate(pictures)
     )
 
 

@@ -14,6 +14,7 @@ from vidparse.hub.bundled import CatalogueEntry
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS = "model.safetensors"
+TRAINED = "best.safetensors"  # of the folder of a training run
 SHARDS = "model.safetensors.index.json"  # lists the parts of weights that come in several files
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 
@@ -42,8 +43,9 @@ def choose(names: Sequence[str], file: str, place: str) -> Choice:
     """The model among the files of a repository or folder.
 
     Args:
-        names: relative paths. file: the one asked for; "" for model.safetensors, else the only
-            .safetensors, with the .onnx of the same name; else the only .onnx.
+        names: relative paths. file: the one asked for; "" for model.safetensors, else
+            best.safetensors, else the only .safetensors, with the .onnx of the same name; else the
+            only .onnx.
         place: for messages.
 
     Raises:
@@ -59,7 +61,11 @@ def choose(names: Sequence[str], file: str, place: str) -> Choice:
     if SHARDS in top:
         shards = tuple(n for n in top if n.startswith("model-") and n.endswith(".safetensors"))
         return Choice(SHARDS, None, shards)
-    weights = [WEIGHTS] if WEIGHTS in top else [n for n in top if n.endswith(".safetensors")]
+    weights = [n for n in top if n.endswith(".safetensors")]
+    for usual in (WEIGHTS, TRAINED):
+        if usual in weights:
+            weights = [usual]
+            break
     onnx = [name for name in top if name.endswith(".onnx")]
     if len(weights) == 1:
         twin = f"{weights[0].removesuffix('.safetensors')}.onnx"

@@ -1,15 +1,17 @@
 """Label sets: one json a set, and the record they are read into."""
 
 from vidparse.labels.labels import (
+    LABEL_FORM,
     Labels,
     available_labels,
     labels_from_json,
     labels_to_json,
     load_labels,
 )
-from vidparse.labels.unions import regrouped, unions
+from vidparse.labels.unions import regrouped, unions, unions_of
 
 __all__ = [
+    "LABEL_FORM",
     "Labels",
     "available_labels",
     "labels_from_json",
@@ -17,4 +19,5 @@ __all__ = [
     "load_labels",
     "regrouped",
     "unions",
+    "unions_of",
 ]

@@ -8,10 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
 from vidparse.errors import UsageError
+
+LABEL_FORM = (
+    '{"name": "mine", "classes": [{"name": "cat", "thing": true, "colour": [220, 20, 60]}]}'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,13 @@ class Labels:
                 )
         return tuple(dict.fromkeys(chosen))
 
+    def difference(self, other: Labels) -> str:
+        """In words, the first way in which the classes are not those of another set."""
+        for i, (mine, theirs) in enumerate(zip(self.classes, other.classes, strict=False)):
+            if mine != theirs:
+                return f"class {i} is '{mine}', not '{theirs}'"
+        return f"{len(self)} classes, not {len(other)}"
+
     def palette(self) -> np.ndarray:
         """RGB uint8 (256, 3) by id; unused ids and void are black. Ids above 255 repeat colours."""
         table = np.zeros((256, 3), np.uint8)
@@ -90,14 +102,41 @@ def load_labels(name: str) -> Labels:
     return labels_from_json(json.loads(entry.read_text(encoding="utf-8")))
 
 
-def labels_from_json(record: dict) -> Labels:
-    """The inverse of :func:`labels_to_json`; this is also the form label files are written in."""
-    classes = record["classes"]
+def labels_from_json(record: Any) -> Labels:
+    """The inverse of :func:`labels_to_json`; this is also the form label files are written in.
+
+    Raises:
+        ValueError: of another form; the message says where.
+    """
+    if not isinstance(record, dict) or not isinstance(record.get("name"), str):
+        raise ValueError("no name of the label set")
+    classes = record.get("classes")
+    if not isinstance(classes, list) or not classes:
+        raise ValueError("no list of classes")
+    for place, entry in enumerate(classes):
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise ValueError(f"class {place} has no name")
+        if not isinstance(entry.get("thing"), bool):
+            raise ValueError(f"class {place}: thing is to be true or false")
+        if not _is_colour(entry.get("colour")):
+            raise ValueError(f"class {place}: colour is to be [red, green, blue], each 0 to 255")
+    names = [entry["name"] for entry in classes]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two classes are called '{twice}'")
     return Labels(
         name=record["name"],
-        classes=tuple(entry["name"] for entry in classes),
+        classes=tuple(names),
         colours=tuple(tuple(entry["colour"]) for entry in classes),
         things=frozenset(i for i, entry in enumerate(classes) if entry["thing"]),
+    )
+
+
+def _is_colour(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(isinstance(part, int) and 0 <= part <= 255 for part in value)
     )
 
 

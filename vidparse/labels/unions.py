@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from vidparse.errors import UsageError
+from vidparse.labels.labels import Labels
 
 # (coarse, fine): each coarse class and the fine ones that its pixels may be of. A fine class may
 # be in several unions.
@@ -154,6 +155,25 @@ def regrouped(labels_from: str, labels_to: str) -> MappingProxyType[str, str]:
             f"known are {_known(_REGROUPED)}"
         )
     return MappingProxyType(_REGROUPED[labels_from, labels_to])
+
+
+def unions_of(coarse: Labels, fine: Labels) -> dict[str, tuple[str, ...]]:
+    """`unions` of label sets at hand: sets of the same classes are unions of one class each, and a
+    set that has only the name of a known one is none.
+
+    Raises:
+        UsageError: they are not known as unions.
+    """
+    if set(coarse.classes) <= set(fine.classes):
+        return {name: (name,) for name in coarse.classes}
+    table = unions(coarse.name, fine.name)
+    members = {member for names in table.values() for member in names}
+    if set(coarse.classes) != set(table) or not members <= set(fine.classes):
+        raise UsageError(
+            f"labels '{coarse.name}' and '{fine.name}': not the classes of the known sets of these "
+            "names; give a set of your own a name of its own"
+        )
+    return dict(table)
 
 
 def _known(pairs: Iterable[tuple[str, str]]) -> str:

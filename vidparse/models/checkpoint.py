@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = 1
+RUN = "vidparse-run"  # key of a training run's state, which is no model
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,11 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
     Raises:
         ModelError: it is not ours, newer than this version, or damaged.
     """
+    if metadata and RUN in metadata:
+        raise ModelError(
+            f"{path}: the state of a training run, to resume from; its model is the "
+            "best.safetensors beside it"
+        )
     if not metadata or "vidparse" not in metadata:
         raise ModelError(
             f"{path}: holds no vidparse description; give weights written by `vidparse train`"

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vidparse.data import Dataset, open_dataset
+from vidparse.data import Dataset, labelled_frames, open_dataset
 from vidparse.errors import UsageError
 from vidparse.training.recipe import Recipe, available_recipes, load_recipe, recipe_record
-from vidparse.training.sources import SourceRequest, open_sources, parse_source
+from vidparse.training.sources import SourceRequest, Sources, open_sources, parse_source
 from vidparse.training.start import init_tensors, load_teacher
 from vidparse.training.trainer import LAST, Progress, Trainer
 
@@ -31,6 +31,7 @@ def fit(
     threads: int = 0,
     tensorboard: bool = False,
     on_step: Callable[[Progress], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> float | None:
     """Train on `sources`, whose first decides the classes.
@@ -45,6 +46,7 @@ def fit(
         teacher: model to distil, in place of the recipe's.
         flow_weights: RAFT's, which NetWarp starts from.
         resume: last.safetensors of a run to continue; gives the weights of an unbroken run.
+        on_note: told what a user should know and need not stop the run.
         overwrite: begin anew in a folder that holds a run.
         stop: set it to end after the step under way, with a checkpoint to resume from.
 
@@ -54,6 +56,11 @@ def fit(
     """
     import torch
 
+    if resume is not None and resume.resolve().parent != out.resolve():
+        raise UsageError(
+            f"--resume {resume}: a run goes on in its own folder; leave -o out, or copy the folder "
+            "and resume from the copy"
+        )
     if (out / LAST).exists() and resume is None and not overwrite:
         raise UsageError(
             f"{out}: holds a run already; go on with --resume {out / LAST}, choose another -o, or "
@@ -65,15 +72,24 @@ def fit(
     place = torch.device(str(choose_device(device)))
     recipe = replace(recipe, teacher=teacher) if teacher else recipe
     if recipe.teacher and recipe.objective != "etc":
-        raise UsageError(f"teacher {recipe.teacher}: is for objective etc, not {recipe.objective}")
+        raise UsageError(
+            f"teacher {recipe.teacher}: is for objective etc, not {recipe.objective}; leave it "
+            "out, or --set objective=etc"
+        )
     validation = validation or replace(sources[0], split="val")
     with join_processes(place) as processes:
         torch.set_num_threads(threads or max(1, cpu_count() // processes.count))
         opened = open_sources(sources, label_fraction=recipe.label_fraction)
+        scored = _opened(validation) if validates else None
+        if scored is not None and _learnt_from(scored, opened):
+            on_note(
+                f"validation on {scored.name} {scored.split}: these pictures are learnt from as "
+                "well, so the scores flatter; make a split val, or name other data with --val"
+            )
         trainer = Trainer(
             recipe,
             opened,
-            _opened(validation) if validates else None,
+            scored,
             out,
             processes=processes,
             init=init_tensors(init) if init else None,
@@ -84,6 +100,12 @@ def fit(
         if resume:
             trainer.resume(resume)
         return trainer.fit(on_step, stop=stop)
+
+
+def _learnt_from(validation: Dataset, sources: Sources) -> bool:
+    """Whether a picture of the validation is one whose labels are taught."""
+    taught = {frame.image for part in sources.parts for frame in part.labelled}
+    return any(frame.image in taught for frame in labelled_frames(validation) if frame.image)
 
 
 def _opened(request: SourceRequest) -> Dataset:

@@ -5,12 +5,14 @@ A file may begin with `base = "NAME"`: it then holds what differs from that reci
 
 from __future__ import annotations
 
+import difflib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from vidparse.errors import UsageError
 
@@ -24,7 +26,23 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "neighbours": ("video", "simulated"),
     "temporal_kind": ("kl", "mse"),
 }
-_POSITIVE = ("epochs", "batch_size", "accumulate", "validate_every", "short_side", "gap")
+# Smallest and largest value of a number.
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("epochs", "batch_size", "accumulate", "validate_every"), (1, math.inf)),
+    **dict.fromkeys(("gap", "pair_pool", "motion_cell", "contrast_width"), (1, math.inf)),
+    **dict.fromkeys(("contrast_pixels", "bootstrap_least"), (1, math.inf)),
+    **dict.fromkeys(("steps_per_epoch", "warmup_steps", "workers"), (0, math.inf)),
+    **dict.fromkeys(("lr_backbone", "lr_head", "weight_decay", "poly_power"), (0, math.inf)),
+    **dict.fromkeys(("clip_gradient", "auxiliary_weight", "lovasz_weight"), (0, math.inf)),
+    **dict.fromkeys(("bank_weight", "temporal_weight", "pair_weight"), (0, math.inf)),
+    **dict.fromkeys(("motion_weight", "frame_weight", "contrast_weight"), (0, math.inf)),
+    **dict.fromkeys(("pseudo_weight", "bootstrap_threshold"), (0, math.inf)),
+    **dict.fromkeys(("reverse", "pseudo_threshold", "colour", "blur"), (0, 1)),
+    "short_side": (16, 16384),
+    "rotation": (0, 180),
+    "contrast_temperature": (1e-3, math.inf),
+    "seed": (0, 2**31 - 1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +140,11 @@ def load_recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe
         UsageError: unknown recipe or field, or a value of the wrong type.
     """
     values = _read(name)
-    for key, value in (overrides or {}).items():
-        _set(values, key, _parse(value))
+    changes = {key: _parse(value) for key, value in (overrides or {}).items()}
+    if changes.get("arch", values.get("arch")) != values.get("arch"):
+        values.pop("config", None)  # settings of another network
+    for key, value in changes.items():
+        _set(values, key, value)
     return recipe_from(values, name)
 
 
@@ -142,14 +163,19 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         raise UsageError(f"recipe '{name}': {hint}{known}")
     try:
         values = tomllib.loads(place.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe '{name}': not TOML: {error}; mend the line") from error
+    _checked("config", values.get("config", {}), dict, name)
     base = values.pop("base", None)
     if base is None:
         return values
+    if not isinstance(base, str):
+        raise UsageError(f"recipe '{name}': base = {base!r} should be the name of a recipe")
+    if base.endswith(".toml"):
+        base = str(path.parent / base)  # beside the file that names it
     if base in (name, *above):
         raise UsageError(f"recipe '{name}': is based on itself; take its line `base` out")
-    below = _read(str(base), (name, *above))
+    below = _read(base, (name, *above))
     if "arch" in values and values["arch"] != below.get("arch"):
         below.pop("config", None)  # settings of another network
     config = {**below.get("config", {}), **values.get("config", {})}
@@ -163,11 +189,12 @@ def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
         UsageError: see the message.
     """
     known = {f.name for f in fields(Recipe)}
-    unknown = set(values) - known
+    unknown = sorted(set(values) - known)
     if unknown:
+        near = difflib.get_close_matches(unknown[0], known, n=3)
         raise UsageError(
-            f"recipe '{name}': no field {', '.join(sorted(unknown))}; "
-            f"fields are {', '.join(sorted(known))}"
+            f"recipe '{name}': no field {', '.join(unknown)}; "
+            + (f"try {', '.join(near)}" if near else f"fields are {', '.join(sorted(known))}")
         )
     if "arch" not in values:
         raise UsageError(f"recipe '{name}': field arch is missing; name a network")
@@ -179,9 +206,11 @@ def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
         if getattr(recipe, key) not in choices:
             value = getattr(recipe, key)
             raise UsageError(f"recipe '{name}': {key} '{value}': use {', '.join(choices)}")
-    for key in _POSITIVE:
-        if getattr(recipe, key) < 1:
-            raise UsageError(f"recipe '{name}': {key} = {getattr(recipe, key)}: must be 1 or more")
+    for key, (least, most) in RANGES.items():
+        value = getattr(recipe, key)
+        if not least <= value <= most:
+            span = f"must be {least:g} or more" if most == math.inf else f"{least:g} to {most:.15g}"
+            raise UsageError(f"recipe '{name}': {key} = {value}: {span}")
     if recipe.batch_size % recipe.accumulate:
         raise UsageError(
             f"recipe '{name}': a batch of {recipe.batch_size} can not be worked through in "
@@ -197,9 +226,6 @@ def _rules(recipe: Recipe) -> list[tuple[str, bool, str]]:
     """(field, whether its value makes sense, what would)."""
     low, *high = recipe.scale_range
     return [
-        ("seed", recipe.seed >= 0, "must be 0 or more"),
-        ("workers", recipe.workers >= 0, "must be 0 or more"),
-        ("steps_per_epoch", recipe.steps_per_epoch >= 0, "must be 0 or more"),
         ("metrics", bool(recipe.metrics), "name one at least"),
         ("crop_hw", len(recipe.crop_hw) == 2 and min(recipe.crop_hw) > 0, "write [height, width]"),
         ("scale_range", len(high) == 1 and 0 < low <= high[0], "write [least, greatest], above 0"),
@@ -227,18 +253,30 @@ def with_config(recipe: Recipe, **settings: Any) -> Recipe:
 
 
 def _checked(key: str, value: Any, wanted: Any, name: str) -> Any:
+    """A value of the type of its field.
+
+    Raises:
+        UsageError: it is of another, or a number that is none.
+    """
+    if key == "config":
+        if not isinstance(value, Mapping):
+            raise UsageError(f"recipe '{name}': config = {value!r} should be a table")
+        return value
+    if get_origin(wanted) is not tuple:
+        return _plain(key, value, wanted, name)
+    if not isinstance(value, (list, tuple)):
+        raise UsageError(f"recipe '{name}': {key} = {value!r} should be a list")
+    return tuple(_plain(key, one, get_args(wanted)[0], name) for one in value)
+
+
+def _plain(key: str, value: Any, wanted: type, name: str) -> Any:
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if key == "config" and not isinstance(value, Mapping):
-        raise UsageError(f"recipe '{name}': config = {value!r} should be a table")
-    if get_origin(wanted) is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise UsageError(f"recipe '{name}': {key} = {value!r} should be a list")
-        value = tuple(value)
-    plain = {int: int, float: float, str: str, bool: bool}.get(wanted)
-    mixed_up = isinstance(value, bool) and plain is not bool
-    if plain and (not isinstance(value, plain) or mixed_up):
-        raise UsageError(f"recipe '{name}': {key} = {value!r} should be {plain.__name__}")
+    mixed_up = isinstance(value, bool) and wanted is not bool
+    if not isinstance(value, wanted) or mixed_up:
+        raise UsageError(f"recipe '{name}': {key} = {value!r} should be {wanted.__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"recipe '{name}': {key} = {value!r}: write a finite number")
     return value
 
 

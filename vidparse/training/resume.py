@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from vidparse.errors import ModelError
-from vidparse.models.checkpoint import save_checkpoint
+from vidparse.models.checkpoint import RUN, save_checkpoint
 from vidparse.training.processes import placed_like, whole
+
+_FACTS = {"step", "score", "best", "scaler", "recipe", "data"}  # that every run has
 
 
 def run_tensors(
@@ -27,7 +29,7 @@ def run_tensors(
 
 def write_resume(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """`run_tensors` and plain facts, written atomically."""
-    save_checkpoint(path, tensors, {"vidparse-run": json.dumps(facts)})
+    save_checkpoint(path, tensors, {RUN: json.dumps(facts)})
 
 
 def read_resume(
@@ -43,25 +45,32 @@ def read_resume(
     """
     from safetensors import SafetensorError, safe_open
 
+    if path.is_dir():
+        raise ModelError(f"{path}: is a folder; name the last.safetensors in it")
     try:
         with safe_open(path, framework="pt") as file:
-            facts = (file.metadata() or {}).get("vidparse-run")
+            text = (file.metadata() or {}).get(RUN)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such file; check --resume") from error
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: not readable ({error}); resume from another file") from error
-    if facts is None:
-        raise ModelError(f"{path}: not the state of a run; give the last.safetensors of one")
+    try:
+        facts = json.loads(text or "")
+        if not isinstance(facts, dict) or not facts.keys() >= _FACTS:
+            raise ValueError
+    except ValueError as error:
+        message = f"{path}: not the state of a run; give the last.safetensors of one"
+        raise ModelError(message) from error
     try:
         own = objective.state_dict()
-        weights = _below(tensors, "objective")
+        weights = below(tensors, "objective")
         objective.load_state_dict({k: placed_like(v, own[k]) for k, v in weights.items()})
-        average.load_state_dict(_below(tensors, "average"))
-        _restore_moments(optimizer, _below(tensors, "optimizer"))
+        average.load_state_dict(below(tensors, "average"))
+        _restore_moments(optimizer, below(tensors, "optimizer"))
     except (RuntimeError, KeyError, ValueError, IndexError) as error:
         raise ModelError(f"{path}: a run of another network; give the right recipe") from error
-    return json.loads(facts)
+    return facts
 
 
 def _restore_moments(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
@@ -78,7 +87,8 @@ def _restore_moments(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors of one part of a run, without its name before theirs."""
     return {
         name.removeprefix(f"{prefix}/"): tensor
         for name, tensor in tensors.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 
 from vidparse.data import IGNORE, Dataset, FrameRecord, Video, open_dataset
 from vidparse.errors import InputError, UsageError
-from vidparse.labels import Labels, unions
+from vidparse.labels import Labels, unions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def parse_source(text: str) -> SourceRequest:
         UsageError: not such a text.
     """
     body, at, weight = text.rpartition("@")
-    if not at:
+    if not at or "/" in weight:  # a folder may well have one in its name
         body, weight = text, ""
     try:
         share = float(weight) if weight else None
@@ -103,15 +104,15 @@ def parse_source(text: str) -> SourceRequest:
         raise UsageError(
             f"data set '{text}': '{weight}' is no weight; write NAME=FOLDER@0.5"
         ) from error
-    if share is not None and share <= 0:
-        raise UsageError(f"data set '{text}': a weight is above 0")
+    if share is not None and not 0 < share < math.inf:
+        raise UsageError(f"data set '{text}': a weight is a number above 0")
     if body.startswith("sample://"):
         return SourceRequest(body, None, weight=share)
     name, found, place = body.partition("=")
     if not found or not place:
         raise UsageError(f"data set '{text}': write NAME=FOLDER, NAME=FOLDER:SPLIT or with @WEIGHT")
     root, colon, split = place.rpartition(":")
-    if not colon:
+    if not colon or "/" in split:
         root, split = place, "train"
     return SourceRequest(name, Path(root), split, share)
 
@@ -141,7 +142,10 @@ def open_sources(requests: Sequence[SourceRequest], *, label_fraction: float = 1
         keeps = [frame for frame in frames if frame.labelled]
         if place == 0:
             if not keeps:
-                raise InputError(f"{dataset.name} {dataset.split}: has no masks to learn from")
+                raise InputError(
+                    f"{dataset.name} {dataset.split}: has no masks to learn from; put them there, "
+                    "or make some with `vidparse autolabel`"
+                )
             keeps = _evenly(keeps, label_fraction)
         kept = {id(frame) for frame in keeps}
         rest = tuple(frame for frame in frames if id(frame) not in kept)
@@ -159,11 +163,12 @@ def _table(dataset: Dataset, labels: Labels, members: list[np.ndarray]) -> np.nd
         table[:count] = np.arange(count)
         return table
     try:
-        groups = unions(dataset.labels.name, labels.name)
+        groups = unions_of(dataset.labels, labels)
     except UsageError as error:
         raise UsageError(
             f"data set {dataset.name}: its classes ({dataset.labels.name}) are neither "
-            f"{labels.name}'s nor known unions of them; leave it out"
+            f"{labels.name}'s ({dataset.labels.difference(labels)}) nor known unions of them; "
+            "leave it out"
         ) from error
     for coarse, name in enumerate(dataset.labels.classes):
         fine = [labels.classes.index(one) for one in groups[name]]

@@ -13,6 +13,7 @@ from vidparse.labels import Labels
 from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.netwarp import NetWarp, load_flow
 from vidparse.training.objectives import Teacher
+from vidparse.training.resume import below
 
 
 def init_tensors(init: str) -> dict[str, Tensor]:
@@ -32,7 +33,9 @@ def init_tensors(init: str) -> dict[str, Tensor]:
         if files.weights is None:
             raise ModelError(f"{init}: has no .safetensors weights of vidparse to start from")
         path = files.weights
-    return by_our_names(read_tensors(path))
+    tensors = read_tensors(path)
+    average = below(tensors, "average")  # of a run's last.safetensors
+    return by_our_names(average or tensors)
 
 
 def load_matching(network: nn.Module, weights: dict[str, Tensor]) -> int:

@@ -103,7 +103,8 @@ class Schedule:
             dataset = sources.first.dataset
             raise InputError(
                 f"{dataset.name} {dataset.split}: {count} labelled frames are fewer than a batch "
-                f"of {batch_size}; lower batch_size or set steps_per_epoch"
+                f"of {batch_size}; set steps_per_epoch (pictures then come again within a batch)"
+                + (" or lower batch_size" if count > 1 else "")
             )
         self.steps_per_epoch = steps_per_epoch or count // batch_size
         self._drawn: tuple[int, list[Key]] = (-1, [])  # of the epoch asked about last

@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vidparse.data import Dataset
-from vidparse.errors import DeviceError, Interrupted, UsageError, VidparseError
+from vidparse.errors import DeviceError, InputError, Interrupted, UsageError, VidparseError
 from vidparse.models.checkpoint import Preprocess, metadata_of, save_checkpoint
 from vidparse.models.zoo import build, config_of
 from vidparse.training.average import Average
@@ -33,11 +33,13 @@ from vidparse.training.resume import read_resume, run_tensors, write_resume
 from vidparse.training.sources import Sources
 from vidparse.training.start import load_flow_weights, load_matching
 from vidparse.training.stream import Batch, Schedule, batches
-from vidparse.training.validation import Scores, check_validation, validate
+from vidparse.training.validation import Scores, check_metrics, check_validation, validate
 
 log = logging.getLogger(__name__)
 
 LAST, BEST, RECIPE, CURVES = "last.safetensors", "best.safetensors", "recipe.json", "curves.html"
+
+_SILENT_STEPS = 50  # in a row without a loss: too many to be chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,9 @@ class Trainer:
         flow_weights: Path | None = None,
         tensorboard: bool = False,
     ) -> None:
+        check_metrics(recipe.metrics, sources.labels)
         if validation is not None:
-            check_validation(validation, sources.labels, recipe.metrics)
+            check_validation(validation, sources.labels)
         self.recipe = recipe = with_config(recipe, classes=len(sources.labels))
         self.sources, self.validation, self.out = sources, validation, out
         self.processes = processes or Processes()
@@ -121,7 +124,9 @@ class Trainer:
         self.step = 0
         self.score: float | None = None
         self.best: float | None = None
+        self.owes_validation = False  # the step reached is saved, and not yet scored
         self.tensorboard = tensorboard
+        self._silent_steps = 0  # up to now, without any loss
 
     def resume(self, path: Path) -> None:
         """Continue a run exactly where `path` (last.safetensors) left it.
@@ -130,11 +135,19 @@ class Trainer:
             ModelError: damaged, or of another network. UsageError: made by another recipe.
         """
         facts = read_resume(path, self.objective, self.average.network, self.optimizer)
-        if facts["recipe"] != json.loads(json.dumps(recipe_record(self.recipe))):
-            raise UsageError(f"{path}: made by another recipe; resume with the same settings")
+        mine = json.loads(json.dumps(recipe_record(self.recipe)))
+        if facts["recipe"] != mine:
+            raise UsageError(
+                f"{path}: made by another recipe ({_difference(facts['recipe'], mine)}); resume "
+                "with the same settings"
+            )
         if facts["data"] != self.sources.describe():
             raise UsageError(f"{path}: learnt from other data; resume with the same --also")
         self.step, self.score, self.best = facts["step"], facts["score"], facts["best"]
+        self.owes_validation = facts.get("owes_validation", False)
+        if not (self.out / BEST).exists():  # lost, or never written
+            self.best = None
+            self.owes_validation |= self.step == self.steps
         if facts["scaler"]:
             self.scaler.load_state_dict(facts["scaler"])
 
@@ -153,12 +166,15 @@ class Trainer:
             Interrupted: `stop` was set, and last.safetensors holds the step reached; or Ctrl-C in
                 the middle of a step, and it holds the last whole epoch.
             DeviceError: out of memory.
+            InputError: there is nothing to learn. UsageError: too few samples for a batch norm.
             VidparseError: the loss became NaN or infinite; the samples are named.
         """
         book = self._open_log()
         started_at, started_step, mark = time.perf_counter(), self.step, time.perf_counter()
         stream = self._stream()
         try:
+            if self.owes_validation:
+                self._end_epoch(self.step // self.schedule.steps_per_epoch, book)
             while self.step < self.steps:
                 losses = self._train_step(stream)
                 self.step += 1
@@ -166,6 +182,7 @@ class Trainer:
                 epoch = (self.step - 1) // self.schedule.steps_per_epoch
                 now = time.perf_counter()
                 losses = self.processes.mean(losses)
+                self._check_taught(losses)
                 total = sum(losses.values())
                 if book is not None:
                     rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -191,6 +208,13 @@ class Trainer:
             raise Interrupted(
                 f"training: stopped within step {self.step + 1}; {self.out / LAST}, where it is "
                 "there, holds the epoch before: go on with --resume"
+            ) from error
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UsageError(
+                "training: a batch norm over pooled features needs two samples at least in each "
+                "process and part of a batch; use a larger batch_size, accumulate=1 or norm=frozen"
             ) from error
         except torch.OutOfMemoryError as error:
             raise DeviceError(
@@ -246,6 +270,15 @@ class Trainer:
             f"{', '.join(bad or batch.names)}; lower the learning rates or use precision fp32"
         )
 
+    def _check_taught(self, losses: Mapping[str, float]) -> None:
+        """Raises: InputError: there has been nothing to learn for long, or all the time."""
+        self._silent_steps = 0 if any(losses.values()) else self._silent_steps + 1
+        if self._silent_steps in (_SILENT_STEPS, self.steps):
+            raise InputError(
+                f"training: {self._silent_steps} steps without a pixel of a known class; look at "
+                "the masks (`vidparse data check`)"
+            )
+
     def _stream(self) -> Iterator[Batch]:
         return batches(
             self.sources,
@@ -261,10 +294,12 @@ class Trainer:
     def _end_epoch(self, epoch: int, book: Logbook | None) -> None:
         """Validate when it is time, and save; in the first process, while the others wait."""
         due = epoch % self.recipe.validate_every == 0 or self.step == self.steps
+        self.owes_validation = due
         self._save_last()
         if self.processes.is_first and due:
             self._validate(epoch, book)
         if due:
+            self.owes_validation = False
             self._save_last()  # with the scores; the first is for a validation that fails
         self.processes.wait()
 
@@ -317,6 +352,7 @@ class Trainer:
             "step": self.step,
             "score": self.score,
             "best": self.best,
+            "owes_validation": self.owes_validation,
             "scaler": self.scaler.state_dict(),
             "recipe": recipe_record(self.recipe),
             "data": self.sources.describe(),
@@ -328,6 +364,9 @@ class Trainer:
         if not self.processes.is_first:
             return None
         book = Logbook(self.out, start=self.step, tensorboard=self.tensorboard)
+        if self.step == 0:  # what an earlier run left here would pass for this one's
+            for name in (LAST, BEST, CURVES):
+                (self.out / name).unlink(missing_ok=True)
         record = recipe_record(self.recipe) | {"data": self.sources.describe()}
         text = json.dumps(record, indent=2)
         (self.out / RECIPE).write_text(text + "\n", encoding="utf-8")
@@ -338,7 +377,9 @@ class Trainer:
         classes = len(self.sources.labels)
         given = self.recipe.class_weights
         if given and len(given) != classes:
-            raise UsageError(f"class_weights: {len(given)} of them for {classes} classes")
+            raise UsageError(
+                f"class_weights: {len(given)} of them for {classes} classes; give one a class"
+            )
         if given:
             return torch.tensor(given)
         if not self.recipe.class_weight_offset:
@@ -354,6 +395,17 @@ class Trainer:
         if self.recipe.shard:  # FSDP takes plainly laid out weights alone
             return module.to(self.device)
         return module.to(self.device, memory_format=torch.channels_last)
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first field that is not the same, in words."""
+    for name in sorted(before.keys() | now.keys()):
+        one, other = before.get(name), now.get(name)
+        if isinstance(one, dict) and isinstance(other, dict) and one != other:
+            return f"config.{_difference(one, other)}"
+        if one != other:
+            return f"{name} {json.dumps(one)}, not {json.dumps(other)}"
+    return "in nothing"
 
 
 def _check_parts(recipe: Recipe, processes: Processes) -> None:

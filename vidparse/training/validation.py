@@ -70,23 +70,29 @@ def validate(
     return Scores(result.scores, named)
 
 
-def check_validation(dataset: Dataset, labels: Labels, metrics: Sequence[str]) -> None:
-    """Before the first step: this split can be scored, by these metrics.
+def check_validation(dataset: Dataset, labels: Labels) -> None:
+    """Before the first step: this split can be scored.
 
     Raises:
-        UsageError: other classes than the run's, or an unknown metric, or one that tells objects
-            apart. InputError: the split has no masks.
+        UsageError: other classes than the run's. InputError: the split has no masks.
     """
     if dataset.labels.classes != labels.classes:
         raise UsageError(
             f"validation on {dataset.name} {dataset.split}: its classes ({dataset.labels.name}) "
-            f"are not the run's ({labels.name}); choose another with --val"
+            f"are not the run's ({labels.name}): {dataset.labels.difference(labels)}; choose "
+            "another with --val"
         )
-    for name, measure in make_measures(metrics, labels).items():
-        if measure.needs_panoptic:
-            raise UsageError(f"metric '{name}': tells objects apart, semantic networks do not")
     if not labelled_frames(dataset):
         raise InputError(
             f"{dataset.name} {dataset.split}: has no masks to validate on; choose another with "
             "--val, or --val none"
         )
+
+
+def check_metrics(metrics: Sequence[str], labels: Labels) -> None:
+    """Raises: UsageError: an unknown metric, or one that tells objects apart."""
+    for name, measure in make_measures(metrics, labels).items():
+        if measure.needs_panoptic:
+            raise UsageError(
+                f"metric '{name}': tells objects apart, semantic networks do not; use miou, vc8, tc"
+            )

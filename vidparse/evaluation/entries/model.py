@@ -48,8 +48,8 @@ class ModelEntry:
         labels = self._runner.description.labels
         if labels.classes != dataset.labels.classes:
             raise UsageError(
-                f"model {self.name}: its labels '{labels.name}' ({len(labels)} classes) are not "
-                f"those of {dataset.name} ({len(dataset.labels)}); choose a model trained for it"
+                f"model {self.name}: its labels '{labels.name}' are not those of {dataset.name} "
+                f"({labels.difference(dataset.labels)}); choose a model trained for it"
             )
 
     def fingerprint(self, video: Video) -> str:

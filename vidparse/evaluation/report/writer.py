@@ -15,10 +15,13 @@ def check_report(path: Path) -> None:
     """Refuse a place where no report can be written, before hours of work; makes its folder.
 
     Raises:
-        OutputError: it is a folder, or lies where nothing can be written.
+        OutputError: it is a folder, lies where nothing can be written, or is a file of another
+            kind, a model, say.
     """
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file in it for the report")
+    if path.is_file() and not _is_page(path):
+        raise OutputError(f"{path}: is there and no HTML page; choose another name for the report")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -46,6 +49,16 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file is empty or begins as a page does."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64).lstrip().lower()
+    except OSError as error:
+        raise _failed(path, error) from error
+    return not head or head.startswith((b"<!doctype html", b"<html"))
 
 
 def _failed(path: Path, error: OSError) -> OutputError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vidparse.data import IGNORE
-from vidparse.labels import Labels, unions
+from vidparse.labels import Labels, unions_of
 
 
 class Within:
@@ -16,7 +16,7 @@ class Within:
     """
 
     def __init__(self, coarse: Labels, fine: Labels) -> None:
-        table = unions(coarse.name, fine.name)
+        table = unions_of(coarse, fine)
         self._allowed = np.zeros(
             (256, len(fine)), np.float32
         )  # none where the coarse label is void

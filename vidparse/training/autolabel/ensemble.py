@@ -189,6 +189,12 @@ def _class_ids(labels: Labels, target: Labels) -> tuple[int, ...] | None:
     if set(labels.classes) == set(target.classes):
         return tuple(target.classes.index(name) for name in labels.classes)
     table = regrouped(labels.name, target.name)
+    strange = [name for name in table.values() if name not in target.classes]
+    if strange:
+        raise UsageError(
+            f"labels '{target.name}': have no class '{strange[0]}', so are not the known set of "
+            "that name; give a set of your own a name of its own"
+        )
     missing = [name for name in labels.classes if name not in table]
     if missing:
         raise UsageError(
