@@ -78,7 +78,11 @@ def test_models_of_other_classes(run: Run, other_labels: Path, tmp_path: Path) -
         (("--dataset", "idd-lite"), 2, "name it with --data"),
         (("--dataset", SCENES, "--unlabelled"), 3, "has no frame without a mask"),
         (("--dataset", SCENES, "--within", "--unlabelled"), 2, "drop one"),
-        (("--dataset", SCENES, "--within"), 2, "not known as unions of 'camvid'"),
+        (
+            ("--dataset", SCENES, "--within", "--labels", "voc"),
+            2,
+            "can not be regrouped to 'voc'",
+        ),
         (("--dataset", SCENES, "--every", "2"), 2, "--every: is for videos"),
         (("nowhere.mp4",), 3, "nowhere.mp4"),
         (("nowhere.mp4", "--within"), 2, "belong to a data set"),

@@ -234,7 +234,9 @@ class TestSources:
         assert parse_source("sample://street?frames=3@2") == SourceRequest(
             "sample://street?frames=3", None, weight=2.0
         )
-        for text in ("idd-lite", "folder=", "folder=x@much", "folder=x@-1"):
+        assert parse_source("folder=me@home/d") == SourceRequest("folder", Path("me@home/d"))
+        assert parse_source("folder=a:b/d@2").root == Path("a:b/d")
+        for text in ("idd-lite", "folder=", "folder=x@much", "folder=x@-1", "folder=x@nan"):
             with pytest.raises(UsageError, match="data set"):
                 parse_source(text)
 
@@ -261,5 +263,7 @@ class TestSources:
         cv2.imwrite(str(tmp_path / "images" / "1.png"), np.zeros((8, 8, 3), np.uint8))
         labels = {"name": "other", "classes": [{"name": "x", "thing": False, "colour": [1, 2, 3]}]}
         (tmp_path / "labels.json").write_text(json.dumps(labels))
-        with pytest.raises(UsageError, match=r"neither camvid's nor known unions"):
+        with pytest.raises(
+            UsageError, match=r"neither camvid's \(class 0 is 'x', not 'Sky'\) nor known"
+        ):
             open_sources([SourceRequest("camvid", camvid), SourceRequest("folder", tmp_path)])

@@ -161,6 +161,37 @@ def test_plain_folder(tmp_path: Path) -> None:
         dataset.load_mask(frame)
 
 
+def mine(root: Path) -> Path:
+    """A folder with a label file and nothing else."""
+    record = {"name": "mine", "classes": [{"name": "x", "thing": False, "colour": [1, 2, 3]}]}
+    (root / "labels.json").write_text(json.dumps(record))
+    return root
+
+
+def test_folder_overlooks_nothing(tmp_path: Path) -> None:
+    root = mine(tmp_path)
+    with pytest.raises(InputError, match=r"images: no such folder; put the frames there, and"):
+        open_dataset("folder", root, "val")
+    image(root / "images" / "1.jpg")
+    (root / "images" / ".thumbs").mkdir()
+    assert len(open_dataset("folder", root, "val").videos[0].frames) == 1
+    image(root / "images" / "1.png")
+    with pytest.raises(InputError, match=r"1\.png: 1\.jpg has the same name; keep one"):
+        open_dataset("folder", root, "val")
+    (root / "images" / "1.png").unlink()
+    image(root / "images" / "clip" / "2.jpg")
+    with pytest.raises(InputError, match=r"\(1\.jpg\) and folders \(clip\) side by side"):
+        open_dataset("folder", root, "val")
+
+
+def test_a_folder_of_splits_names_those_it_has(tmp_path: Path) -> None:
+    root = mine(tmp_path)
+    image(root / "train" / "images" / "1.jpg")
+    assert open_dataset("folder", root, "train").videos
+    with pytest.raises(InputError, match=r"has no split 'val', but train; make val/images"):
+        open_dataset("folder", root, "val")
+
+
 def camvid_release(root: Path, stems: list[str], colours: list[tuple[int, int, int]]) -> Path:
     """Pictures of the original release, all with one row of these colours."""
     for stem in stems:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from vidparse.errors import UsageError
-from vidparse.labels import available_labels, labels_from_json, labels_to_json, load_labels
+from vidparse.labels import (
+    available_labels,
+    labels_from_json,
+    labels_to_json,
+    load_labels,
+    unions,
+    unions_of,
+)
 
 
 def test_vspw_is_the_published_list() -> None:
@@ -50,3 +57,37 @@ def test_more_than_255_classes_use_16_bits() -> None:
 def test_unknown_label_set() -> None:
     with pytest.raises(UsageError, match="camvid"):
         load_labels("camvidd")
+
+
+CAT = {"name": "cat", "thing": True, "colour": [1, 2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("record", "word"),
+    [
+        ([], "no name of the label set"),
+        ({"name": 5, "classes": [CAT]}, "no name of the label set"),
+        ({"name": "mine", "classes": []}, "no list of classes"),
+        ({"name": "mine", "classes": ["cat"]}, "class 0 has no name"),
+        ({"name": "mine", "classes": [CAT, CAT]}, "two classes are called 'cat'"),
+        ({"name": "mine", "classes": [CAT | {"thing": "yes"}]}, "true or false"),
+        ({"name": "mine", "classes": [CAT | {"colour": "red"}]}, r"\[red, green, blue\]"),
+        ({"name": "mine", "classes": [CAT | {"colour": [300, 1, 1]}]}, "0 to 255"),
+        ({"name": "mine", "classes": [CAT | {"colour": [3, 1]}]}, "0 to 255"),
+    ],
+)
+def test_a_record_of_another_form_is_told_what_is_wrong(record: object, word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        labels_from_json(record)
+
+
+def test_a_set_with_a_known_name_alone_is_no_union() -> None:
+    camvid, idd = load_labels("camvid"), load_labels("idd-lite")
+    assert unions_of(idd, camvid) == unions("idd-lite", "camvid")
+    assert unions_of(camvid, camvid)["Car"] == ("Car",)
+    mine = labels_from_json({"name": "idd-lite", "classes": [CAT]})
+    with pytest.raises(UsageError, match="a name of its own"):
+        unions_of(mine, camvid)
+    assert camvid.difference(idd) == "class 0 is 'Sky', not 'drivable'"
+    few = labels_from_json({"name": "few", "classes": labels_to_json(camvid)["classes"][:3]})
+    assert few.difference(camvid) == "3 classes, not 11"

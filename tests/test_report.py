@@ -244,9 +244,17 @@ def test_written_in_one_piece(two, tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_a_file_of_another_kind_is_not_replaced(two, tmp_path: Path) -> None:
+    model = tmp_path / "best.safetensors"
+    model.write_bytes(b"weights")
+    with pytest.raises(OutputError, match="no HTML page; choose another name"):
+        write_report(model, two)
+    assert model.read_bytes() == b"weights"
+
+
 def test_a_failed_write_leaves_the_old_page(two, tmp_path: Path, monkeypatch) -> None:
     target = tmp_path / "out.html"
-    target.write_text("old")
+    target.write_text("<html>old")
 
     def fail(self: Path, data: bytes) -> int:
         with self.open("wb") as file:
@@ -256,7 +264,7 @@ def test_a_failed_write_leaves_the_old_page(two, tmp_path: Path, monkeypatch) ->
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OutputError, match="No space left"):
         write_report(target, two)
-    assert target.read_text() == "old"
+    assert target.read_text() == "<html>old"
     assert list(tmp_path.iterdir()) == [target]
 
 

@@ -78,21 +78,24 @@ def train(
     from vidparse.cli.parsing import assignments
     from vidparse.cli.screen import print_json
     from vidparse.cli.signals import stop_on_signals
+    from vidparse.errors import UsageError
     from vidparse.training import SourceRequest, fit, load_recipe, parse_source
 
     resolved = load_recipe(recipe, assignments(set_))
     sources = [SourceRequest(dataset, data), *map(parse_source, also or ())]
     scored = validation != "none"
+    to_score = parse_source(validation) if validation and scored else None
+    if to_score is not None and to_score.weight is not None:
+        raise UsageError(f"--val {validation}: what is scored has no weight; leave it out")
     folder = out or (resume.parent if resume else Path("runs/train"))
     if dry_run:
-        scores = parse_source(validation) if validation and scored else None
-        print_json(_plan(replace(resolved, teacher=teacher or resolved.teacher), sources, scores))
+        print_json(_plan(replace(resolved, teacher=teacher or resolved.teacher), sources, to_score))
         return
     with _Steps(quiet=quiet) as shown, stop_on_signals() as stop:
         best = fit(
             resolved,
             sources,
-            validation=parse_source(validation) if validation and scored else None,
+            validation=to_score,
             validates=scored,
             out=folder,
             init=init,
