@@ -6,6 +6,7 @@ A file may begin with `base = "NAME"`: it then holds what differs from that reci
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import tomllib
 from collections.abc import Mapping
@@ -245,6 +246,17 @@ def recipe_record(recipe: Recipe) -> dict[str, Any]:
     """Plain values for logs and checkpoints."""
     record = asdict(recipe)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in record.items()}
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first field of two records that is not the same, in words."""
+    for name in sorted(before.keys() | now.keys()):
+        one, other = before.get(name), now.get(name)
+        if isinstance(one, dict) and isinstance(other, dict) and one != other:
+            return f"config.{difference(one, other)}"
+        if one != other:
+            return f"{name} {json.dumps(one)}, not {json.dumps(other)}"
+    return "in nothing"
 
 
 def with_config(recipe: Recipe, **settings: Any) -> Recipe:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,14 +20,14 @@ from vidparse.errors import DeviceError, InputError, Interrupted, UsageError, Vi
 from vidparse.models.checkpoint import Preprocess, metadata_of, save_checkpoint
 from vidparse.models.zoo import build, config_of
 from vidparse.training.average import Average
+from vidparse.training.balance import class_weights
 from vidparse.training.clips import clip_plan
 from vidparse.training.curves import write_curves
 from vidparse.training.logbook import Logbook
-from vidparse.training.losses import class_weights_from_counts
 from vidparse.training.objectives import OBJECTIVES, Setting, Teacher
 from vidparse.training.optimisation import GROUPS, make_optimizer, rate_factor
 from vidparse.training.processes import Processes, whole
-from vidparse.training.recipe import Recipe, recipe_record, with_config
+from vidparse.training.recipe import Recipe, difference, recipe_record, with_config
 from vidparse.training.resume import read_resume, run_tensors, write_resume
 from vidparse.training.sources import Sources
 from vidparse.training.start import load_flow_weights, load_matching
@@ -113,7 +112,7 @@ class Trainer:
             self.network,
             self.average.network,
             self.preprocess,
-            self._class_weights(),
+            class_weights(recipe, sources),
             torch.from_numpy(sources.unions),
             replace(teacher, network=self._place(teacher.network)) if teacher else None,
         )
@@ -138,7 +137,7 @@ class Trainer:
         mine = json.loads(json.dumps(recipe_record(self.recipe)))
         if facts["recipe"] != mine:
             raise UsageError(
-                f"{path}: made by another recipe ({_difference(facts['recipe'], mine)}); resume "
+                f"{path}: made by another recipe ({difference(facts['recipe'], mine)}); resume "
                 "with the same settings"
             )
         if facts["data"] != self.sources.describe():
@@ -372,40 +371,10 @@ class Trainer:
         (self.out / RECIPE).write_text(text + "\n", encoding="utf-8")
         return book
 
-    def _class_weights(self) -> Tensor | None:
-        """As the recipe gives them, or from the pixels of the first data set."""
-        classes = len(self.sources.labels)
-        given = self.recipe.class_weights
-        if given and len(given) != classes:
-            raise UsageError(
-                f"class_weights: {len(given)} of them for {classes} classes; give one a class"
-            )
-        if given:
-            return torch.tensor(given)
-        if not self.recipe.class_weight_offset:
-            return None
-        counts = np.zeros(256, np.int64)
-        source = self.sources.first  # the others may be many, and labelled by a network
-        for frame in source.labelled:
-            counts += np.bincount(source.load_labels(frame).ravel(), minlength=256)
-        pixels = torch.from_numpy(counts[:classes])
-        return class_weights_from_counts(pixels, offset=self.recipe.class_weight_offset)
-
     def _place(self, module: Any) -> Any:
         if self.recipe.shard:  # FSDP takes plainly laid out weights alone
             return module.to(self.device)
         return module.to(self.device, memory_format=torch.channels_last)
-
-
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The first field that is not the same, in words."""
-    for name in sorted(before.keys() | now.keys()):
-        one, other = before.get(name), now.get(name)
-        if isinstance(one, dict) and isinstance(other, dict) and one != other:
-            return f"config.{_difference(one, other)}"
-        if one != other:
-            return f"{name} {json.dumps(one)}, not {json.dumps(other)}"
-    return "in nothing"
 
 
 def _check_parts(recipe: Recipe, processes: Processes) -> None:
