@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from vidparse.training.logbook import read_log
 from vidparse.training.optimisation import rate_factor
 from vidparse.training.recipe import available_recipes, recipe_from
 from vidparse.training.start import init_tensors, load_matching
+from vidparse.training.stream import Batch
 from vidparse.training.trainer import BEST
 
 
@@ -364,6 +366,31 @@ def test_a_model_that_is_lost_is_made_anew_and_a_run_begun_anew_keeps_none(
     with pytest.raises(ZeroDivisionError):
         anew.fit()
     assert not (tmp_path / BEST).exists() and not (tmp_path / "last.safetensors").exists()
+
+
+def test_a_run_goes_on_where_a_picture_was_damaged(
+    camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trainer(camvid, tmp_path / "whole", epochs=2, validate_every=2)
+    whole.fit()
+    run = trainer(camvid, tmp_path / "run", epochs=2, validate_every=2)
+    step = run._train_step
+
+    def damaged_later(stream: Iterator[Batch]) -> dict[str, float]:
+        if run.step == 2:
+            raise InputError("x.png: damaged; get another copy")
+        return step(stream)
+
+    monkeypatch.setattr(run, "_train_step", damaged_later)
+    last = tmp_path / "run" / "last.safetensors"
+    with pytest.raises(InputError, match=r"get another copy; then go on with --resume .*last"):
+        run.fit()
+    again = trainer(camvid, tmp_path / "run", epochs=2, validate_every=2)
+    again.resume(last)
+    assert again.step == 2
+    again.fit()
+    ends = [load_file(tmp_path / name / "last.safetensors") for name in ("whole", "run")]
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
 
 
 def test_nothing_to_learn_is_said(camvid: Path, tmp_path: Path) -> None:

@@ -208,6 +208,12 @@ class Trainer:
                 f"training: stopped within step {self.step + 1}; {self.out / LAST}, where it is "
                 "there, holds the epoch before: go on with --resume"
             ) from error
+        except InputError as error:  # between two steps, and its cause can be mended
+            whole_step = self.processes.count == 1 == self.recipe.accumulate
+            if not whole_step or self.step == 0:
+                raise
+            self._save_last()
+            raise InputError(f"{error}; then go on with --resume {self.out / LAST}") from error
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
