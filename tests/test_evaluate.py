@@ -114,7 +114,7 @@ def test_scores_of_a_known_prediction() -> None:
 
 def test_other_labels_are_refused() -> None:
     entry = ModelEntry("other", ConstantRunner(load_labels("vspw"), 0))
-    with pytest.raises(UsageError, match=r"vspw.*124"):
+    with pytest.raises(UsageError, match=r"vspw.*class 0 is 'wall', not 'Sky'"):
         evaluate(open_dataset(ADDRESS, None, "val"), [entry])
 
 

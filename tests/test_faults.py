@@ -287,7 +287,9 @@ class TestInterrupts:
 
             monkeypatch.setattr(Screen, "frame", frame)
 
-        return arrange
+        heard = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
+        yield arrange
+        signal.signal(signal.SIGHUP, heard)
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     @pytest.mark.parametrize("serial", [(), ("--serial",)], ids=["threads", "serial"])
