@@ -122,7 +122,6 @@ def _plan(recipe: Any, sources: Any, validation: Any) -> dict[str, Any]:
     import os
     from dataclasses import asdict
 
-    from vidparse.data import open_dataset
     from vidparse.training import recipe_record
     from vidparse.training.estimate import estimate
     from vidparse.training.sources import open_sources
@@ -133,8 +132,7 @@ def _plan(recipe: Any, sources: Any, validation: Any) -> dict[str, Any]:
     opened = open_sources(sources, label_fraction=recipe.label_fraction)
     check_metrics(recipe.metrics, opened.labels)
     if validation is not None:
-        scored = open_dataset(validation.dataset, validation.root, validation.split)
-        check_validation(scored, opened.labels)
+        check_validation(validation.open(), opened.labels)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     facts = {
         name: round(value, 1) if isinstance(value, float) else value

@@ -40,8 +40,7 @@ class PlainFolder:
         subfolders = sorted(
             path for path in images.iterdir() if path.is_dir() and not path.name.startswith(".")
         )
-        lone = sorted_files(images, PICTURES)
-        if subfolders and lone:
+        if subfolders and (lone := sorted_files(images, PICTURES)):
             raise InputError(
                 f"{images}: holds pictures ({lone[0].name}) and folders ({subfolders[0].name}) "
                 "side by side; a folder is a video, so move the pictures into one"

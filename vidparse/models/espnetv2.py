@@ -172,9 +172,9 @@ def _pool_back(features: Tensor, rows: int, columns: int, scale: float) -> Tenso
     """Adaptive average pooling to (B, C, rows, columns) of a map `scale` times as large."""
     if scale == 2:
         return F.avg_pool2d(features, 2)
-    if not torch.compiler.is_compiling():
-        return F.adaptive_avg_pool2d(features, (rows, columns))
-    return pool_near(features, rows, columns)
+    if torch.compiler.is_compiling():
+        return pool_near(features, rows, columns)
+    return _pool(features, rows, columns)
 
 
 def _pool(features: Tensor, rows: int, columns: int) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vidparse.data import Dataset, labelled_frames, open_dataset
+from vidparse.data import Dataset, labelled_frames
 from vidparse.errors import UsageError
 from vidparse.training.recipe import Recipe, available_recipes, load_recipe, recipe_record
 from vidparse.training.sources import SourceRequest, Sources, open_sources, parse_source
@@ -80,7 +80,7 @@ def fit(
     with join_processes(place) as processes:
         torch.set_num_threads(threads or max(1, cpu_count() // processes.count))
         opened = open_sources(sources, label_fraction=recipe.label_fraction)
-        scored = _opened(validation) if validates else None
+        scored = validation.open() if validates else None
         if scored is not None and _learnt_from(scored, opened):
             on_note(
                 f"validation on {scored.name} {scored.split}: these pictures are learnt from as "
@@ -106,10 +106,6 @@ def _learnt_from(validation: Dataset, sources: Sources) -> bool:
     """Whether a picture of the validation is one whose labels are taught."""
     taught = {frame.image for part in sources.parts for frame in part.labelled}
     return any(frame.image in taught for frame in labelled_frames(validation) if frame.image)
-
-
-def _opened(request: SourceRequest) -> Dataset:
-    return open_dataset(request.dataset, request.root, request.split)
 
 
 __all__ = [

@@ -25,6 +25,10 @@ class SourceRequest:
     split: str = "train"
     weight: float | None = None  # its share of the samples; None: by its number of frames
 
+    def open(self) -> Dataset:
+        """Raises: UsageError, InputError: as `open_dataset`."""
+        return open_dataset(self.dataset, self.root, self.split)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -135,7 +139,7 @@ def open_sources(requests: Sequence[SourceRequest], *, label_fraction: float = 1
     members: list[np.ndarray] = []  # (K,) bool each
     labels: Labels | None = None
     for place, request in enumerate(requests):
-        dataset = open_dataset(request.dataset, request.root, request.split)
+        dataset = request.open()
         labels = labels or dataset.labels
         table = _table(dataset, labels, members)
         frames = [frame for video in dataset.videos for frame in video.frames]

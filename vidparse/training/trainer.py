@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vidparse.data import Dataset
 from vidparse.errors import DeviceError, InputError, Interrupted, UsageError, VidparseError
+from vidparse.hub.files import TRAINED
 from vidparse.models.checkpoint import Preprocess, metadata_of, save_checkpoint
 from vidparse.models.zoo import build, config_of
 from vidparse.training.average import Average
@@ -36,7 +37,8 @@ from vidparse.training.validation import Scores, check_metrics, check_validation
 
 log = logging.getLogger(__name__)
 
-LAST, BEST, RECIPE, CURVES = "last.safetensors", "best.safetensors", "recipe.json", "curves.html"
+BEST = TRAINED  # which `-m FOLDER` picks
+LAST, RECIPE, CURVES = "last.safetensors", "recipe.json", "curves.html"
 
 _SILENT_STEPS = 50  # in a row without a loss: too many to be chance
 

@@ -38,6 +38,7 @@ class MeanTeacher(Supervised):
         _, terms = self.taught(mild[known], labels[known])
         with statistics_kept(self.network):  # use shows no such colours
             nothing = torch.full_like(labels[~known], IGNORE)
+            # The zeros are added so that every parameter has a gradient, as DDP asks.
             logits, zeros = self.taught(strong[~known], nothing)
         terms = {name: term + zeros[name] for name, term in terms.items()}
         return terms | {"pseudo": self._guessed(logits, mild[~known], outside[~known])}
