@@ -9,7 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from vidparse.training.losses import MotionEncoder, multi_frame_loss, pairwise_frame_loss
+from vidparse.training.losses import (
+    MotionEncoder,
+    multi_frame_loss,
+    pairwise_frame_loss,
+    single_frame_loss,
+)
 
 
 def cosine(a: list[float], b: list[float]) -> float:
@@ -192,3 +197,52 @@ def test_distillation_keeps_its_precision_under_autocast() -> None:
     half = multi_frame_loss(encoder, student.bfloat16(), teacher.bfloat16(), cell=2)[0]
     assert half.dtype == torch.float32
     assert half.item() == pytest.approx(expected[0].item(), rel=0.2)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 0.25, 4.0]])
+def test_single_frame_by_hand(weights: list[float] | None) -> None:
+    torch.manual_seed(4)
+    student, teacher = torch.randn(2, 2, 3, 2, 3)
+    counted = torch.tensor([[[1, 1, 0], [1, 0, 1]], [[0, 1, 1], [1, 1, 1]]]).bool()
+    total = weight = 0.0
+    for n, y, x in itertools.product(range(2), range(2), range(3)):
+        if not counted[n, y, x]:
+            continue
+        p = [math.exp(v) for v in teacher[n, :, y, x].tolist()]
+        q = [math.exp(v) for v in student[n, :, y, x].tolist()]
+        p, q = [v / sum(p) for v in p], [v / sum(q) for v in q]
+        share = 1.0 if weights is None else sum(v * w for v, w in zip(p, weights, strict=True))
+        total += share * sum(v * math.log(v / u) for v, u in zip(p, q, strict=True))
+        weight += share
+    given = None if weights is None else torch.tensor(weights)
+    got = single_frame_loss(student, teacher, counted, class_weights=given)
+    assert got.item() == pytest.approx(total / weight, rel=1e-5)
+
+
+def test_single_frame_takes_other_sizes_and_half_precision() -> None:
+    torch.manual_seed(5)
+    student, teacher = torch.randn(1, 4, 2, 3), torch.randn(1, 4, 4, 6)
+    counted = torch.ones(1, 8, 12, dtype=torch.bool)
+    counted[:, :, 4:] = False
+    small = torch.nn.functional.interpolate(teacher, (2, 3), mode="bilinear")
+    expected = single_frame_loss(student[..., :1], small[..., :1], counted[:, :2, :1])
+    assert single_frame_loss(student, teacher, counted).item() == pytest.approx(expected.item())
+    half = single_frame_loss(student.bfloat16(), teacher, counted)
+    assert half.dtype == torch.float32
+    assert half.item() == pytest.approx(expected.item(), rel=0.05)
+
+
+def test_single_frame_gradients() -> None:
+    torch.manual_seed(6)
+    student = torch.randn(1, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    teacher = torch.randn(1, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    counted = torch.tensor([[[True, True], [False, True]]])
+    weights = torch.tensor([1.0, 2.0, 5.0])
+    assert torch.autograd.gradcheck(
+        lambda x: single_frame_loss(x, teacher, counted, class_weights=weights), (student,)
+    )
+    single_frame_loss(student, teacher, counted).backward()
+    assert teacher.grad is None
+    nothing = single_frame_loss(student, teacher, torch.zeros_like(counted))
+    assert nothing.item() == 0
+    assert torch.equal(torch.autograd.grad(nothing, student)[0], torch.zeros_like(student))

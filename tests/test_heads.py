@@ -97,6 +97,33 @@ def test_everything_a_head_sees_changes_its_scores() -> None:
         assert [i for i, one in enumerate(maps) if one.grad is not None] == used[name]
 
 
+@pytest.mark.parametrize("finest", [4, 2])
+@pytest.mark.parametrize("stride", [8, 16, 32])
+@pytest.mark.parametrize("sides", [(97, 129), (100, 143), (113, 121)])
+def test_refined_scores_do_not_shift_with_the_size(
+    sides: tuple[int, int], stride: int, finest: int
+) -> None:
+    """What is near the left upper corner of a picture does not depend on where it ends."""
+    torch.manual_seed(0)
+    channels = (*SMALL, 6)
+    head = PspHead(
+        channels, 5, width=16, output_stride=stride, skip_channels=8, finest=finest
+    ).eval()
+    strides = (4, 8, 16, stride, 2)
+    large = [torch.randn(1, c, 256 // s, 256 // s) for c, s in zip(channels, strides, strict=True)]
+    small = [
+        one[..., : -(-sides[0] // s), : -(-sides[1] // s)]
+        for one, s in zip(large, strides, strict=True)
+    ]
+    fused = torch.randn(1, 16, 256 // stride, 256 // stride)
+    cut = fused[..., : small[3].shape[2], : small[3].shape[3]]
+    with torch.inference_mode():
+        whole, part = head.refined(fused, large), head.refined(cut, small)
+    assert part.shape[2:] == (-(-sides[0] // finest), -(-sides[1] // finest))
+    rows, columns = ((side - stride - 16) // finest for side in sides)  # the border is padded
+    torch.testing.assert_close(part[..., :rows, :columns], whole[..., :rows, :columns])
+
+
 class TestPsp:
     def test_forward_is_decode_of_pool(self) -> None:
         head = PspHead(SMALL, 5, width=16, skip_channels=8).eval()

@@ -97,10 +97,7 @@ def test_score_maps_have_the_promised_stride(config: dict, stride: int) -> None:
     network = build("perframe", {"classes": 5, **config}).eval()
     with torch.inference_mode():
         outputs, state = network(torch.zeros(1, 3, 97, 131))
-    rows, columns = -(-97 // stride), -(-131 // stride)
-    if stride == 2:  # four scores a place of stride 4
-        rows, columns = 2 * -(-97 // 4), 2 * -(-131 // 4)
-    assert outputs.logits.shape == (1, 5, rows, columns)
+    assert outputs.logits.shape == (1, 5, -(-97 // stride), -(-131 // stride))
     assert outputs.auxiliary is None and state == ()
 
 
@@ -217,6 +214,16 @@ def test_config_travels() -> None:
         ("perframe", {"classes": 3, "key_width": 64}, "head 'psp' has no use for key_width"),
         ("perframe", {"classes": 3, "dilation_rule": "all"}, "no use for dilation_rule"),
         ("perframe", {"classes": 3, "backbone": "swin-t"}, "output_stride of Swin must be 32"),
+        ("perframe", {"classes": 0}, "classes is 0; it must be 1 or more"),
+        ("perframe", {"classes": 3, "width": -3}, "width is -3; it must be 1 or more"),
+        ("perframe", {"classes": 3, "skip_channels": -1}, "must be 0 or more"),
+        ("perframe", {"classes": 3, "width": "a"}, "width is 'a', not a whole number"),
+        ("perframe", {"classes": 3, "width": True}, "width is True, not a whole number"),
+        ("perframe", {"classes": 3, "backbone": 3}, "backbone is 3, not a word"),
+        ("perframe", {"classes": 3, "auxiliary": 1}, "auxiliary is 1, not true or false"),
+        ("tcb-ocr", {"classes": 3, "dilations": 3}, "dilations is 3, not a list"),
+        ("tcb-ocr", {"classes": 3, "dilations": [3, 0]}, "dilations is .3, 0.; it must be 1"),
+        ("tcb-ocr", {"classes": 3, "memory_decay": "x"}, "memory_decay is 'x', not a number"),
     ],
 )
 def test_wrong_requests_are_model_errors(arch: str, config: dict, word: str) -> None:

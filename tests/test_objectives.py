@@ -17,7 +17,6 @@ from vidparse.models.checkpoint import Preprocess
 from vidparse.models.network import Outputs
 from vidparse.models.zoo import build
 from vidparse.training.losses import temporal_loss, union_cross_entropy, visibility
-from vidparse.training.objectives.distilled import frame_loss
 from vidparse.training.objectives.objective import (
     FeatureTap,
     Teacher,
@@ -166,18 +165,6 @@ def test_the_losses_of_a_pair_are_those_of_its_target_and_the_next(
         assert pair[name].item() == pytest.approx(triplet[name].item(), rel=1e-4)
     lone = trainer(camvid, tmp_path, teacher(), **some, temporal_weight=0.0)
     assert lone._train_step(lone._stream()).keys() == {"ce", "auxiliary", "sf"}
-
-
-def test_frame_loss_is_the_divergence() -> None:
-    scores, says = torch.randn(2, 3, 1, 2), torch.randn(2, 3, 1, 2)
-    p, q = says.softmax(1), scores.softmax(1)
-    by_hand = sum(
-        float(p[n, k, 0, x] * (p[n, k, 0, x] / q[n, k, 0, x]).log())
-        for n in range(2)
-        for k in range(3)
-        for x in range(2)
-    )
-    assert frame_loss(scores, says).item() == pytest.approx(by_hand / 4, rel=1e-5)
 
 
 class Constant(nn.Module):

@@ -85,3 +85,18 @@ def resize_to(features: Tensor, like: Tensor, *, align_corners: bool = False) ->
     return F.interpolate(
         features, size=like.shape[2:], mode="bilinear", align_corners=align_corners
     )
+
+
+def enlarged(features: Tensor, like: Tensor, factor: int) -> Tensor:
+    """(B, C, h, w) `factor` times as large, bilinearly, cut to the height and width of `like`.
+
+    A convolution of stride s has its cell i around pixel s * i, whatever the size of the picture.
+    Where that is no multiple of s, a resize to the very size of a finer map would draw the cells
+    together, the last of them by up to s pixels.
+    """
+    if factor == 1:
+        return features
+    grown = F.interpolate(
+        features, scale_factor=float(factor), mode="bilinear", align_corners=False
+    )
+    return grown[..., : like.shape[2], : like.shape[3]]

@@ -17,8 +17,8 @@ from vidparse.models.state import State, StateTensor
 
 # head -> the fields of PerFrameConfig that it has a use for
 HEAD_OPTIONS: dict[str, tuple[str, ...]] = {
-    "psp": ("width", "skip_channels", "finest", "align_corners"),
-    "ocr": ("width", "key_width", "skip_channels", "finest"),
+    "psp": ("width", "output_stride", "skip_channels", "finest", "align_corners"),
+    "ocr": ("width", "key_width", "output_stride", "skip_channels", "finest"),
     "upernet": ("width",),
     "deeplab": ("width", "output_stride"),
 }

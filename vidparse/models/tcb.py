@@ -103,6 +103,7 @@ class TcbPpm(nn.Module):
             pyramid,
             config.classes,
             width=config.width,
+            output_stride=config.output_stride,
             skip_channels=config.skip_channels,
             finest=config.finest,
         )
@@ -171,6 +172,7 @@ class TcbOcr(nn.Module):
             config.classes,
             width=config.width,
             key_width=config.key_width,
+            output_stride=config.output_stride,
             skip_channels=config.skip_channels,
             finest=config.finest,
         )

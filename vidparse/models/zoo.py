@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from torch import nn
 
@@ -29,6 +29,7 @@ MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "tcb-ppm": (TcbPpmConfig, TcbPpm),
     "tcb-ocr": (TcbOcrConfig, TcbOcr),
 }
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 
 def build(arch: str, config: dict[str, Any]) -> nn.Module:
@@ -49,10 +50,38 @@ def build(arch: str, config: dict[str, Any]) -> nn.Module:
     values = {  # JSON has no tuples
         name: tuple(value) if isinstance(value, list) else value for name, value in config.items()
     }
+    _check_values(arch, record, values)
     try:
         return network(record(**values))
-    except (TypeError, KeyError, ValueError) as error:
-        raise ModelError(f"architecture '{arch}': config not usable: {error}; check it") from error
+    except (TypeError, KeyError, ValueError, RuntimeError) as error:
+        why = str(error).strip().partition("\n")[0]
+        raise ModelError(f"architecture '{arch}': config not usable: {why}; check it") from error
+
+
+def _check_values(arch: str, record: type[Any], values: dict[str, Any]) -> None:
+    """Raises: ModelError: a setting is of another type, or a count that is too small."""
+    hints = get_type_hints(record)
+    for field in fields(record):
+        if field.name not in values:
+            continue
+        value, listed = values[field.name], get_args(hints[field.name])
+        kind = listed[0] if listed else hints[field.name]  # the lists hold one type each
+        found = value if isinstance(value, tuple) else (value,)
+        if bool(listed) != isinstance(value, tuple) or not all(_is_a(kind, one) for one in found):
+            wanted = f"a list, each {_KINDS[kind]}" if listed else _KINDS[kind]
+            raise ModelError(f"architecture '{arch}': {field.name} is {value!r}, not {wanted}")
+        # 0 turns off what is off by default, and is too few of anything else
+        least = 0 if field.default == 0 else 1
+        if kind is int and min(found, default=least) < least:
+            raise ModelError(
+                f"architecture '{arch}': {field.name} is {value}; it must be {least} or more"
+            )
+
+
+def _is_a(kind: type, value: Any) -> bool:
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is kind
 
 
 def config_of(network: Any) -> dict[str, Any]:

@@ -87,9 +87,9 @@ class Trainer:
         self.sources, self.validation, self.out = sources, validation, out
         self.processes = processes or Processes()
         self.device = self.processes.device
-        self.preprocess = Preprocess(recipe.short_side)
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.arch, dict(recipe.config))
+        self.preprocess = Preprocess(recipe.short_side, divisor=_divisor(self.network))
         if init:
             taken = load_matching(self.network, init)
             log.info("%d of %d tensors start as given", taken, len(self.network.state_dict()))
@@ -383,6 +383,15 @@ class Trainer:
         if self.recipe.shard:  # FSDP takes plainly laid out weights alone
             return module.to(self.device)
         return module.to(self.device, memory_format=torch.channels_last)
+
+
+def _divisor(network: Any) -> int:
+    """What sides of pictures are rounded up to multiples of, so that the scores cover them evenly.
+
+    Refined heads see to the cells above stride 8 themselves.
+    """
+    stride = getattr(network.config, "output_stride", 1)
+    return min(stride, 8) if getattr(network.config, "skip_channels", 0) else stride
 
 
 def _check_parts(recipe: Recipe, processes: Processes) -> None:

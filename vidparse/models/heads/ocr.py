@@ -23,7 +23,7 @@ class OcrHead(RefinedHead):
             refinement.
         width: channels of pixel and region features, 512 as published.
         key_width: channels of the attention, 256 as published.
-        skip_channels, finest: see RefinedHead.
+        output_stride: of the deepest map. skip_channels, finest: see RefinedHead.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class OcrHead(RefinedHead):
         *,
         width: int = 512,
         key_width: int = 256,
+        output_stride: int = 8,
         skip_channels: int = 0,
         finest: int = 4,
         dropout: float = 0.05,
@@ -51,7 +52,12 @@ class OcrHead(RefinedHead):
         self.fuse = conv_bn_relu(2 * width, width, 1, bias=True)
         self.dropout = nn.Dropout2d(dropout)
         self.make_refinement(
-            pyramid, classes, width=width, skip_channels=skip_channels, finest=finest
+            pyramid,
+            classes,
+            width=width,
+            output_stride=output_stride,
+            skip_channels=skip_channels,
+            finest=finest,
         )
 
     def pixels(self, deep: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class PspHead(RefinedHead):
     Args:
         pyramid: channels of the backbone's maps.
         width: channels of the fused map: 512 as published, 256 in ETC's students.
-        skip_channels, finest: see RefinedHead.
+        output_stride: of the deepest map. skip_channels, finest: see RefinedHead.
         align_corners: of the resizing of pooled maps: True in ETC's networks.
     """
 
@@ -53,6 +53,7 @@ class PspHead(RefinedHead):
         classes: int,
         *,
         width: int = 256,
+        output_stride: int = 8,
         skip_channels: int = 0,
         finest: int = 4,
         align_corners: bool = False,
@@ -63,7 +64,12 @@ class PspHead(RefinedHead):
         self.fuse = conv_bn_relu(2 * pyramid[3], width, 3)
         self.dropout = nn.Dropout2d(dropout)
         self.make_refinement(
-            pyramid, classes, width=width, skip_channels=skip_channels, finest=finest
+            pyramid,
+            classes,
+            width=width,
+            output_stride=output_stride,
+            skip_channels=skip_channels,
+            finest=finest,
         )
 
     def pool(self, deep: Tensor) -> tuple[Tensor, ...]:

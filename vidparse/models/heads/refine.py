@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidparse.models.layers import conv_bn_relu, resize_to
+from vidparse.models.layers import conv_bn_relu, enlarged
 
 
 class RefinedHead(nn.Module):
@@ -26,6 +26,7 @@ class RefinedHead(nn.Module):
         classes: int,
         *,
         width: int,
+        output_stride: int,
         skip_channels: int,
         finest: int,
     ) -> None:
@@ -33,11 +34,12 @@ class RefinedHead(nn.Module):
 
         Args:
             pyramid: channels of the backbone's maps, that of stride 2 last if there is one.
-            width: channels of the fused map.
+            width: channels of the fused map. output_stride: its stride, 8, 16 or 32.
 
         Raises:
             ValueError: `finest` other than 4 and 2, or 2 without skip_channels or the map it needs.
         """
+        self.times_8 = output_stride // 8
         self.laterals = nn.ModuleList()
         self.finest_lateral: nn.Module | None = None
         if finest not in (2, 4):
@@ -67,18 +69,18 @@ class RefinedHead(nn.Module):
         self.classifier = nn.Conv2d(skip_channels or width, scores, 1)
 
     def refined(self, x: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
-        """Fused features (B, width, h, w) -> scores (B, K, H/s, W/s), s the finest stride.
-
-        At s = 2 sides are twice those of stride 4, rounded up: 97 rows give 50.
-        """
+        """Fused features (B, width, h, w) -> scores (B, K, H/s, W/s), s the finest stride."""
         if not self.laterals:
             return self.classifier(x)
         stride4, stride8 = pyramid[:2]
         lateral8, lateral4 = self.laterals
         refine8, refine4 = self.refine
         x = self.reduce(x)
-        x = refine8(resize_to(x, stride8) + lateral8(stride8))  # (B, skip_channels, H/8, W/8)
-        x = resize_to(x, stride4) + lateral4(stride4)
+        x = enlarged(x, stride8, self.times_8)
+        x = refine8(x + lateral8(stride8))  # (B, skip_channels, H/8, W/8)
+        x = enlarged(x, stride4, 2) + lateral4(stride4)
         if self.finest_lateral is None:
             return self.classifier(refine4(x))
-        return F.pixel_shuffle(self.classifier(refine4(x + self.finest_lateral(pyramid[4]))), 2)
+        stride2 = pyramid[4]
+        scores = F.pixel_shuffle(self.classifier(refine4(x + self.finest_lateral(stride2))), 2)
+        return scores[..., : stride2.shape[2], : stride2.shape[3]]

@@ -11,6 +11,7 @@ from vidparse.training.losses.cross_entropy import (
 from vidparse.training.losses.lovasz import lovasz_softmax
 from vidparse.training.losses.multi_frame import MotionEncoder, multi_frame_loss
 from vidparse.training.losses.pairwise import pairwise_frame_loss
+from vidparse.training.losses.single_frame import single_frame_loss
 from vidparse.training.losses.temporal import temporal_loss, visibility, warp
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "lovasz_softmax",
     "multi_frame_loss",
     "pairwise_frame_loss",
+    "single_frame_loss",
     "temporal_loss",
     "union_cross_entropy",
     "visibility",

@@ -6,8 +6,9 @@ frame before is left out where neither PF nor MF asks for it, the next where TL 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vidparse.errors import UsageError
@@ -16,6 +17,7 @@ from vidparse.training.losses import (
     MotionEncoder,
     multi_frame_loss,
     pairwise_frame_loss,
+    single_frame_loss,
     temporal_loss,
     visibility,
 )
@@ -77,15 +79,15 @@ class Distilled(Supervised):
             terms["tl"] = recipe.temporal_weight * temporal
         teacher = self._frozen[1]
         if teacher is not None:
-            pictures = teacher.pictures(batch.frames, recipe.short_side)
-            terms |= self._taught_by(teacher, pictures, size, outputs.logits, tap.take())
+            terms |= self._taught_by(teacher, batch.frames, outputs.logits, tap.take())
         return terms
 
     def _taught_by(
-        self, teacher: Teacher, pictures: Tensor, size: torch.Size, logits: Tensor, features: Tensor
+        self, teacher: Teacher, rgb: Tensor, logits: Tensor, features: Tensor
     ) -> dict[str, Tensor]:
-        """Terms of what the teacher says of its pictures (B * T, 3, H', W'); size: (B, T)."""
-        recipe = self.recipe
+        """Terms of what the teacher says of the frames, uint8 (B, T, H, W, 3)."""
+        recipe, size = self.recipe, rgb.shape[:2]
+        pictures = teacher.pictures(rgb, recipe.short_side)  # (B * T, 3, H', W')
         with (
             torch.no_grad(),
             autocast(pictures.device, recipe.precision),
@@ -115,23 +117,15 @@ class Distilled(Supervised):
             )
             terms["mf"] = recipe.motion_weight * (motion + HELPER_WEIGHT * helper)
         if recipe.frame_weight:
-            terms["sf"] = recipe.frame_weight * frame_loss(logits.float(), says)
+            there = (rgb != 0).any(dim=-1).flatten(0, 1)  # not black: within its picture
+            weights: Any = self.class_weights
+            single = single_frame_loss(logits, says, there, class_weights=weights)
+            terms["sf"] = recipe.frame_weight * single
         return terms
 
     def after_step(self) -> None:
         if self.motion is not None:
             self.motion.clip_weights(WEIGHT_LIMIT)
-
-
-def frame_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """SF: KL(teacher || student), mean over the student's positions; no gradient to the teacher.
-
-    student: (N, K, h, w) scores. teacher: (N, K, h', w'), brought to (h, w).
-    """
-    says = F.interpolate(teacher, student.shape[-2:], mode="bilinear", align_corners=False)
-    target = says.detach().log_softmax(dim=1)
-    loss = F.kl_div(student.log_softmax(dim=1), target, log_target=True, reduction="none")
-    return loss.sum(dim=1).mean()
 
 
 def _of_frame(at: int, outputs: Outputs, size: torch.Size) -> Outputs:
