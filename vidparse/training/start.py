@@ -1,4 +1,4 @@
-"""Where the weights of a run come from."""
+"""Where a run starts: its weights, and how its network sees pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vidparse.errors import ModelError, UsageError
 from vidparse.hub import resolve
 from vidparse.labels import Labels
-from vidparse.models.checkpoint import load_network, read_description
+from vidparse.models.checkpoint import Preprocess, load_network, read_description
 from vidparse.models.netwarp import NetWarp, load_flow
 from vidparse.training.objectives import Teacher
 from vidparse.training.resume import below
@@ -91,3 +91,13 @@ def load_teacher(name: str, labels: Labels) -> Teacher:
     if network.state_tensors:
         raise UsageError(f"teacher {name}: has a memory; choose a per-frame model")
     return Teacher(network.requires_grad_(False), description.preprocess)
+
+
+def preprocess_for(network: Any, short_side: int) -> Preprocess:
+    """Pictures with sides that the network's scores cover evenly: multiples of its stride.
+
+    Refined heads see to the cells above stride 8 themselves.
+    """
+    stride = getattr(network.config, "output_stride", 1)
+    refined = getattr(network.config, "skip_channels", 0) > 0
+    return Preprocess(short_side, divisor=min(stride, 8) if refined else stride)

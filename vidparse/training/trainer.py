@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vidparse.data import Dataset
 from vidparse.errors import DeviceError, InputError, Interrupted, UsageError, VidparseError
 from vidparse.hub.files import TRAINED
-from vidparse.models.checkpoint import Preprocess, metadata_of, save_checkpoint
+from vidparse.models.checkpoint import metadata_of, save_checkpoint
 from vidparse.models.zoo import build, config_of
 from vidparse.training.average import Average
 from vidparse.training.balance import class_weights
@@ -31,7 +31,7 @@ from vidparse.training.processes import Processes, whole
 from vidparse.training.recipe import Recipe, difference, recipe_record, with_config
 from vidparse.training.resume import read_resume, run_tensors, write_resume
 from vidparse.training.sources import Sources
-from vidparse.training.start import load_flow_weights, load_matching
+from vidparse.training.start import load_flow_weights, load_matching, preprocess_for
 from vidparse.training.stream import Batch, Schedule, batches
 from vidparse.training.validation import Scores, check_metrics, check_validation, validate
 
@@ -89,7 +89,7 @@ class Trainer:
         self.device = self.processes.device
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.arch, dict(recipe.config))
-        self.preprocess = Preprocess(recipe.short_side, divisor=_divisor(self.network))
+        self.preprocess = preprocess_for(self.network, recipe.short_side)
         if init:
             taken = load_matching(self.network, init)
             log.info("%d of %d tensors start as given", taken, len(self.network.state_dict()))
@@ -383,15 +383,6 @@ class Trainer:
         if self.recipe.shard:  # FSDP takes plainly laid out weights alone
             return module.to(self.device)
         return module.to(self.device, memory_format=torch.channels_last)
-
-
-def _divisor(network: Any) -> int:
-    """What sides of pictures are rounded up to multiples of, so that the scores cover them evenly.
-
-    Refined heads see to the cells above stride 8 themselves.
-    """
-    stride = getattr(network.config, "output_stride", 1)
-    return min(stride, 8) if getattr(network.config, "skip_channels", 0) else stride
 
 
 def _check_parts(recipe: Recipe, processes: Processes) -> None:
