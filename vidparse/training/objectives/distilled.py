@@ -28,6 +28,7 @@ from vidparse.training.objectives.objective import (
     autocast,
     features_into,
     normalise,
+    outside,
     run_frames,
 )
 from vidparse.training.objectives.supervised import Supervised
@@ -117,9 +118,9 @@ class Distilled(Supervised):
             )
             terms["mf"] = recipe.motion_weight * (motion + HELPER_WEIGHT * helper)
         if recipe.frame_weight:
-            there = (rgb != 0).any(dim=-1).flatten(0, 1)  # not black: within its picture
             weights: Any = self.class_weights
-            single = single_frame_loss(logits, says, there, class_weights=weights)
+            within = ~outside(rgb).flatten(0, 1)  # (B * T, H, W)
+            single = single_frame_loss(logits, says, within, class_weights=weights)
             terms["sf"] = recipe.frame_weight * single
         return terms
 

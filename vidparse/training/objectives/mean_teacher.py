@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vidparse.data import IGNORE
 from vidparse.training.losses import confident_labels
-from vidparse.training.objectives.objective import autocast, normalise, run_frames
+from vidparse.training.objectives.objective import autocast, normalise, outside, run_frames
 from vidparse.training.objectives.supervised import Supervised
 from vidparse.training.stream import Batch
 
@@ -28,20 +28,20 @@ class MeanTeacher(Supervised):
         assert batch.strong is not None  # the plan asks for it
         mild = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
         strong = normalise(batch.strong, self.preprocess)
-        outside = (batch.frames[:, -1] == 0).all(dim=-1)  # black: a view reaches past its frame
+        unseen = outside(batch.frames[:, -1])  # (B, H, W)
         apart = 1 < int(known.sum()) < len(known) - 1  # a batch norm can do nothing with one
         if not apart:
             seen = torch.where(known[:, None, None, None, None], mild, strong)
             own = torch.where(known[:, None, None, None], labels, IGNORE)
             logits, terms = self.taught(seen, own)
-            return terms | {"pseudo": self._guessed(logits, mild, outside | known[:, None, None])}
+            return terms | {"pseudo": self._guessed(logits, mild, unseen | known[:, None, None])}
         _, terms = self.taught(mild[known], labels[known])
         with statistics_kept(self.network):  # use shows no such colours
             nothing = torch.full_like(labels[~known], IGNORE)
             # The zeros are added so that every parameter has a gradient, as DDP asks.
             logits, zeros = self.taught(strong[~known], nothing)
         terms = {name: term + zeros[name] for name, term in terms.items()}
-        return terms | {"pseudo": self._guessed(logits, mild[~known], outside[~known])}
+        return terms | {"pseudo": self._guessed(logits, mild[~known], unseen[~known])}
 
     def _guessed(self, logits: Tensor, mild: Tensor, excluded: Tensor) -> Tensor:
         """The term of the average's labels: scores (B, K, h, w) against what it sees in `mild`.
