@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent / "vidparse"
 ORDER = [
     {"errors"},
     {"textfiles"},
+    {"filenames"},
     {"image"},
     {"frame"},
     {"labels"},

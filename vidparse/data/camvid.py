@@ -8,9 +8,10 @@ import numpy as np
 
 from vidparse.data.camvid_full import ColourCode, is_release, released_videos
 from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
-from vidparse.data.splits import check_split
+from vidparse.data.splits import PICTURES, check_split, sorted_files
 from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError
+from vidparse.filenames import natural_key
 from vidparse.labels import Labels, load_labels
 
 SPLITS = ("train", "val", "test")
@@ -86,9 +87,9 @@ def _videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Video, ...]:
             raise InputError(
                 f"{folder}: no such folder; CamVid needs {split}/ and {split}annot/ in {root}"
             )
-    by_stem = {path.stem: path for path in images.iterdir() if not path.name.startswith(".")}
+    by_stem = {path.stem: path for path in sorted_files(images, PICTURES)}
     recordings: dict[str, list[str]] = {}
-    for stem in _listed_stems(root / f"{split}.txt") or sorted(by_stem):
+    for stem in _listed_stems(root / f"{split}.txt") or by_stem:
         if stem in by_stem:
             recordings.setdefault(stem.split("_")[0], []).append(stem)
         else:
@@ -101,7 +102,7 @@ def _videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Video, ...]:
             name,
             tuple(
                 FrameRecord(name, stem, i, by_stem[stem], masks / f"{stem}.png")
-                for i, stem in enumerate(sorted(stems))
+                for i, stem in enumerate(sorted(stems, key=natural_key))
             ),
         )
         for name, stems in recordings.items()

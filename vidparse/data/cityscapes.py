@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
-from vidparse.data.splits import check_split, sorted_files
+from vidparse.data.splits import check_split, sorted_files, sorted_folders
 from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
@@ -46,7 +46,7 @@ class Cityscapes:
         if folder is None:
             raise InputError(f"{folders[1]}: no such folder; point --data at Cityscapes")
         videos: list[Video] = []
-        for city in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for city in sorted_folders(folder):
             masks = root / "gtFine" / split / city.name
             videos += [_snippet(run, masks) for run in snippets(city)]
         self.videos = tuple(videos)

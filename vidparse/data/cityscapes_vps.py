@@ -12,6 +12,7 @@ from vidparse.data.segments import load_segments
 from vidparse.data.splits import check_split, sorted_files
 from vidparse.data.values import IGNORE
 from vidparse.errors import InputError
+from vidparse.filenames import natural_key
 from vidparse.labels import load_labels
 from vidparse.panoptic import FrameSegments, PanopticMap, read_image_segments
 
@@ -97,7 +98,8 @@ def _videos(base: Path, masks: dict[str, Path], on_missing: OnMissing) -> tuple[
         known = {_scene(key): path for key, path in masks.items()}
     else:
         raise InputError(f"{base / 'img'}: no images; point --data at Cityscapes-VPS")
-    videos = tuple(_video(name, paths, known) for name, paths in sorted(by_video.items()))
+    listed = sorted(by_video.items(), key=lambda item: natural_key(item[0]))
+    videos = tuple(_video(name, paths, known) for name, paths in listed)
     used = {frame.mask for video in videos for frame in video.frames}
     for path in sorted(set(masks.values()) - used):
         on_missing(InputError(f"{path}: no image goes with it; fetch the images again"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import FrameRecord, OnMissing, read_indices, read_rgb, refuse
-from vidparse.data.splits import paired_videos
+from vidparse.data.splits import paired_videos, sorted_folders
 from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
@@ -52,4 +52,4 @@ def _names(root: Path, images: Path, split: str) -> list[str]:
     if listing.is_file():
         lines = listing.read_text(encoding="utf-8").split("\n")
         return list(dict.fromkeys(line.split("/")[3] for line in lines if line.count("/") > 3))
-    return sorted(path.name for path in images.iterdir() if path.is_dir())
+    return [path.name for path in sorted_folders(images)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
-from vidparse.data.splits import PICTURES, paired_frames, sorted_files
+from vidparse.data.splits import PICTURES, paired_frames, sorted_files, sorted_folders
 from vidparse.data.values import IGNORE, MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import LABEL_FORM, Labels, labels_from_json
@@ -37,9 +37,7 @@ class PlainFolder:
             {i: i for i in range(len(self.labels))}, void=(IGNORE,), strict=True
         )
         images, masks = base / "images", base / "masks"
-        subfolders = sorted(
-            path for path in images.iterdir() if path.is_dir() and not path.name.startswith(".")
-        )
+        subfolders = sorted_folders(images)
         if subfolders and (lone := sorted_files(images, PICTURES)):
             raise InputError(
                 f"{images}: holds pictures ({lone[0].name}) and folders ({subfolders[0].name}) "

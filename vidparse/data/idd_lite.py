@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
-from vidparse.data.splits import check_split, sorted_files
+from vidparse.data.splits import check_split, sorted_files, sorted_folders
 from vidparse.data.values import IGNORE, MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
@@ -35,7 +35,7 @@ class IddLite:
         images = root / "leftImg8bit" / split
         if not images.is_dir():
             raise InputError(f"{images}: no such folder; point --data at IDD-Lite")
-        drives = sorted(path for path in images.iterdir() if path.is_dir())
+        drives = sorted_folders(images)
         self.videos = tuple(_drive(drive, root / "gtFine" / split / drive.name) for drive in drives)
 
     def load_image(self, frame: FrameRecord) -> np.ndarray:

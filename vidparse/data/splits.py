@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vidparse.data.dataset import FrameRecord, OnMissing, Video
 from vidparse.errors import InputError
+from vidparse.filenames import natural_key
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -36,18 +37,28 @@ def read_split(root: Path, split: str, known: tuple[str, ...]) -> list[str]:
 
 
 def sorted_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    """Files of a folder by name, hidden ones left out; nothing when there is no such folder."""
-    if not folder.is_dir():
+    """Files of a folder in natural order, hidden ones left out; none when there is no folder."""
+    return [path for path in _visible(folder) if path.suffix.lower() in endings]
+
+
+def sorted_folders(folder: Path) -> list[Path]:
+    """Folders in a folder in natural order, hidden ones left out; none when there is no folder."""
+    return [path for path in _visible(folder) if path.is_dir()]
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Raises: InputError: the folder is there, but cannot be listed."""
+    try:
+        paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in endings and not path.name.startswith(".")
-    )
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}; check its name and permissions") from error
+    return sorted(paths, key=lambda path: natural_key(path.name))
 
 
 def paired_frames(video: str, images: Path, masks: Path) -> tuple[FrameRecord, ...]:
-    """Pictures of a folder in order of name, each with the PNG mask of the same stem if any.
+    """Pictures of a folder in natural order, each with the PNG mask of the same stem if any.
 
     Raises:
         InputError: two pictures of one stem: the mask could be of either.

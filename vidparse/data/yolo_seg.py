@@ -8,11 +8,11 @@ import numpy as np
 from pycocotools import mask as coco
 
 from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_rgb, refuse
-from vidparse.data.splits import PICTURES, check_split, sorted_files
+from vidparse.data.splits import PICTURES, check_split, sorted_files, sorted_folders
 from vidparse.errors import InputError
 from vidparse.labels import load_labels, regrouped
 
-# Splits where there is one folder: the places of their photographs in it, sorted by name.
+# Splits where there is one folder: the places of their photographs in it, in natural order.
 PARTS = {"all": slice(None), "train": slice(0, None, 2), "held-out": slice(1, None, 2)}
 BACKGROUND = "background"
 _SLACK = 1e-3  # how far outside 0..1 a coordinate may be by rounding
@@ -30,7 +30,7 @@ class YoloSegments:
 
     Splits are the folders of images/, such as train2017 and val2017. Where there is only one, as in
     coco128, they are "all" of it, and its halves "train" and "held-out": the photographs at even
-    (0, 2, ...) and odd places in the list sorted by name.
+    (0, 2, ...) and odd places in natural order.
 
     Raises:
         InputError: the folder is not laid out like this.
@@ -73,13 +73,8 @@ class YoloSegments:
 
 
 def image_folders(root: Path) -> list[str]:
-    """Names of the folders in images/, sorted; nothing when there is no images/."""
-    images = root / "images"
-    if not images.is_dir():
-        return []
-    return sorted(
-        path.name for path in images.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
+    """Names of the folders in images/, in natural order; nothing when there is no images/."""
+    return [path.name for path in sorted_folders(root / "images")]
 
 
 def read_polygons(path: Path, classes: int) -> list[tuple[int, np.ndarray]]:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from vidparse.errors import InputError
+from vidparse.filenames import natural_key
 
 IMAGE_SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".tga"),
@@ -36,12 +37,6 @@ def is_output(path: Path) -> bool:
     return _OUTPUT.search(path.name) is not None
 
 
-def natural_key(path: Path) -> list[tuple[int, int | str]]:
-    """Sort key under which img2 comes before img10."""
-    pieces = re.split(r"(\d+)", path.name)
-    return [(0, int(piece)) if piece.isdecimal() else (1, piece) for piece in pieces if piece]
-
-
 def has_pattern(text: str) -> bool:
     """Whether the text is a glob pattern and not the name of something that exists."""
     return any(mark in text for mark in "*?[") and not Path(text).exists()
@@ -51,7 +46,7 @@ def matches(pattern: str) -> list[Path]:
     """Files and folders that a pattern matches (`**` goes deep), in natural order by folder."""
     # Path.glob takes no absolute pattern.
     found = [Path(hit) for hit in glob.glob(pattern, recursive=True)]  # noqa: PTH207
-    return sorted(found, key=lambda path: (str(path.parent), natural_key(path)))
+    return sorted(found, key=lambda path: (str(path.parent), natural_key(path.name)))
 
 
 def images_of(source: str) -> list[Path]:
@@ -65,7 +60,8 @@ def images_of(source: str) -> list[Path]:
         paths = list(folder.iterdir()) if folder.is_dir() else matches(source)
     except OSError as error:
         raise InputError(f"{source}: {error.strerror}; check its permissions") from error
-    images = sorted((p for p in paths if is_image(p) and p.is_file()), key=natural_key)
+    found = (path for path in paths if is_image(path) and path.is_file())
+    images = sorted(found, key=lambda path: natural_key(path.name))
     if not images:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES)[:4])
         raise InputError(f"{source}: holds no images; give a folder with {kinds}, ... or a video")
@@ -124,7 +120,7 @@ def _from_pattern(pattern: str) -> list[str]:
 
 def _from_folder(folder: Path) -> list[str]:
     try:
-        paths = sorted(folder.iterdir(), key=natural_key)
+        paths = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}; check its permissions") from error
     if any(is_image(path) for path in paths):

@@ -1,0 +1,54 @@
+"""Names of files: their natural order, and names from data that must stay below a folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePath
+
+from vidparse.errors import InputError
+
+NaturalKey = tuple[list[tuple[int, int, str]], ...]
+
+
+def natural_key(name: str) -> NaturalKey:
+    """Sort key under which img2 comes before img10, and img before img2.
+
+    Every reader of frames sorts by it, so that all agree which frames are neighbours. Numbers
+    count by value; names that differ only in zeros, as 01 and 1 do, go by letters.
+
+    Args:
+        name: of a file or folder, or a file name without its ending.
+    """
+    return (_pieces(PurePath(name).stem), _pieces(name), [(1, 0, name)])
+
+
+def _pieces(text: str) -> list[tuple[int, int, str]]:
+    """Digits and other characters in turn; digits sort by length without zeros, then by letters."""
+    pieces = []
+    for piece in re.split(r"([0-9]+)", text):
+        digits = piece.lstrip("0")
+        if piece.isascii() and piece.isdigit():
+            pieces.append((0, len(digits), digits))
+        elif piece:
+            pieces.append((1, 0, piece))
+    return pieces
+
+
+def name_below(name: str, listed_in: Path) -> str:
+    """`name`, if it leads to a place below the folder that it will be joined to.
+
+    Args:
+        name: of a file or folder, as a list or json gives it; parts are separated by `/`.
+        listed_in: that list or json.
+
+    Raises:
+        InputError: the name is absolute, climbs with `..`, is empty, or no file can have it.
+    """
+    path = PurePath(name)
+    if path.anchor or ".." in path.parts:
+        raise InputError(
+            f"{listed_in}: '{name}' leads out of the folder; list names inside it, without '..'"
+        )
+    if not path.parts or "\0" in name:
+        raise InputError(f"{listed_in}: {name!r} is no name of a file; correct or remove it")
+    return name
