@@ -32,9 +32,13 @@ def train(
             "--val", help="What is scored: NAME=FOLDER:SPLIT, or none; else the split val."
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a .toml file.")] = (
-        "street-student"
-    ),
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a recipe, or a .toml file; by default street-plain, with a --teacher "
+            "street-student, and the network of --init where that is a model of vidparse."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -79,9 +83,18 @@ def train(
     from vidparse.cli.screen import print_json
     from vidparse.cli.signals import stop_on_signals
     from vidparse.errors import UsageError
-    from vidparse.training import SourceRequest, fit, load_recipe, parse_source
+    from vidparse.training import (
+        SourceRequest,
+        fit,
+        fitting_recipe,
+        load_recipe,
+        parse_source,
+    )
 
-    resolved = load_recipe(recipe, assignments(set_))
+    if recipe is not None:
+        resolved, chosen = load_recipe(recipe, assignments(set_)), ""
+    else:
+        resolved, chosen = fitting_recipe(init, teacher, assignments(set_))
     sources = [SourceRequest(dataset, data), *map(parse_source, also or ())]
     scored = validation != "none"
     to_score = parse_source(validation) if validation and scored else None
@@ -92,6 +105,8 @@ def train(
         print_json(_plan(replace(resolved, teacher=teacher or resolved.teacher), sources, to_score))
         return
     with _Steps(quiet=quiet) as shown, stop_on_signals() as stop:
+        if chosen:
+            shown.note(chosen)
         best = fit(
             resolved,
             sources,

@@ -157,18 +157,30 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: dict[st
         raise OutputError(f"{path}: can not be written ({error}); choose another place") from error
 
 
+def is_model(path: Path) -> bool:
+    """True for a safetensors file that describes a model of vidparse.
+
+    Raises:
+        ModelError: missing or damaged.
+    """
+    return "vidparse" in (_metadata(path) or {})
+
+
 def read_description(path: Path) -> Description:
     """Description of a safetensors file; its tensors stay on disk.
 
     Raises:
         ModelError: missing, damaged, or not ours.
     """
+    return describe(path, _metadata(path), file_sha256(path))
+
+
+def _metadata(path: Path) -> dict[str, str] | None:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
-            metadata = file.metadata()
-        return describe(path, metadata, file_sha256(path))
+            return file.metadata()
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such file; check the path") from error
     except (OSError, SafetensorError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -52,10 +52,10 @@ class EspNetV2(nn.Module):
             raise ValueError("ESPNetV2 has no auxiliary classifier; leave auxiliary off")
         if config.width not in CHANNELS:
             raise ValueError(f"width {config.width}: use {', '.join(map(str, CHANNELS))}")
-        self.config = config
+        inside = config.pyramid_width or min(config.classes // 2, config.decoder_width)
+        self.config = replace(config, pyramid_width=inside)
         self.base_net = Encoder(CHANNELS[config.width])
         wide, middle, narrow = (config.decoder_width * times for times in (4, 3, 2))
-        inside = config.pyramid_width or min(config.classes // 2, config.decoder_width)
         at_2, at_4, at_8, at_16 = CHANNELS[config.width]
         self.bu_dec_l1 = PoolingPyramid(at_16, inside, wide)
         self.bu_dec_l2 = PoolingPyramid(wide, inside, middle)

@@ -11,7 +11,7 @@ from vidparse.data import Dataset, labelled_frames
 from vidparse.errors import UsageError
 from vidparse.training.recipe import Recipe, available_recipes, load_recipe, recipe_record
 from vidparse.training.sources import SourceRequest, Sources, open_sources, parse_source
-from vidparse.training.start import init_tensors, load_teacher
+from vidparse.training.start import fitting_recipe, init_tensors, load_teacher
 from vidparse.training.trainer import LAST, Progress, Trainer
 
 
@@ -114,6 +114,7 @@ __all__ = [
     "SourceRequest",
     "available_recipes",
     "fit",
+    "fitting_recipe",
     "init_tensors",
     "load_recipe",
     "parse_source",

@@ -160,16 +160,22 @@ def available_recipes() -> list[str]:
     return sorted(e.name.removesuffix(".toml") for e in folder.iterdir() if e.name[-5:] == ".toml")
 
 
-def load_recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe:
+def load_recipe(
+    name: str,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    network: Mapping[str, Any] | None = None,
+) -> Recipe:
     """A recipe by name or by path to a TOML file.
 
     Args:
         overrides: field name (or "config.NAME") -> value in TOML syntax ("3e-4", "[256, 256]").
+        network: fields that take the place of the recipe's before `overrides` do.
 
     Raises:
         UsageError: unknown recipe or field, or a value of the wrong type.
     """
-    values = _read(name)
+    values = {**_read(name), **(network or {})}
     changes = {key: _parse(value) for key, value in (overrides or {}).items()}
     if changes.get("arch", values.get("arch")) != values.get("arch"):
         values.pop("config", None)  # settings of another network

@@ -2,18 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vidparse.errors import ModelError, UsageError
 from vidparse.hub import resolve
 from vidparse.labels import Labels
-from vidparse.models.checkpoint import Preprocess, load_network, read_description
+from vidparse.models.checkpoint import (
+    Description,
+    Preprocess,
+    is_model,
+    load_network,
+    read_description,
+)
 from vidparse.models.netwarp import NetWarp, load_flow
+from vidparse.models.zoo import build, config_of
 from vidparse.training.objectives import Teacher
+from vidparse.training.recipe import Recipe, load_recipe
 from vidparse.training.resume import below
+
+_WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")  # endings of files that hold tensors
+DISTILLED, PLAIN = "street-student", "street-plain"  # recipes of one network
+
+
+def fitting_recipe(
+    init: str | None, teacher: str | None, overrides: Mapping[str, str]
+) -> tuple[Recipe, str]:
+    """The recipe of a run that names none, and its description for a user.
+
+    It distils where there is a teacher, else learns from labels alone. Its network is that of
+    `init` where this is a model of vidparse, so that all of its weights fit.
+
+    Raises:
+        UsageError: as `load_recipe`. ModelError: `init` is unknown or can not be read.
+    """
+    name = DISTILLED if teacher else PLAIN
+    origin = _description_of(_init_file(init)) if init else None
+    if origin is None:
+        return load_recipe(name, overrides), f"recipe {name}"
+
+    with torch.device("meta"):  # its settings in full, those that followed from its classes too
+        settings = config_of(build(origin.arch, origin.config))
+    config = {k: v for k, v in settings.items() if k not in ("classes", "auxiliary")}
+    network: dict[str, Any] = {"arch": origin.arch, "config": config}
+    if origin.preprocess.short_side:
+        network["short_side"] = origin.preprocess.short_side
+    recipe = load_recipe(name, overrides, network=network)
+    return recipe, f"recipe {name} with the network of {init} ({recipe.arch})"
+
+
+def _init_file(init: str) -> Path:
+    """The file of weights that `init` names.
+
+    Raises:
+        ModelError: unknown, or without weights of vidparse.
+    """
+    path = Path(init)
+    if path.is_file() or path.suffix in _WEIGHTS:
+        return path
+    files = resolve(init)
+    if files.weights is None:
+        raise ModelError(f"{init}: has no .safetensors weights of vidparse to start from")
+    return files.weights
+
+
+def _description_of(path: Path) -> Description | None:
+    """Of a model of vidparse; None for weights of other code, or the state of a run."""
+    if path.suffix != ".safetensors" or not is_model(path):
+        return None
+    return read_description(path)
 
 
 def init_tensors(init: str) -> dict[str, Tensor]:
@@ -27,13 +88,7 @@ def init_tensors(init: str) -> dict[str, Tensor]:
     """
     from vidparse.convert import by_our_names, read_tensors
 
-    path = Path(init)
-    if not path.is_file() and path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
-        files = resolve(init)
-        if files.weights is None:
-            raise ModelError(f"{init}: has no .safetensors weights of vidparse to start from")
-        path = files.weights
-    tensors = read_tensors(path)
+    tensors = read_tensors(_init_file(init))
     average = below(tensors, "average")  # of a run's last.safetensors
     return by_our_names(average or tensors)
 
