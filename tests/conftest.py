@@ -34,8 +34,8 @@ def picture(index: int, size_hw: tuple[int, int] = (48, 64)) -> np.ndarray:
     return image
 
 
-def _add_audio(container: Any, seconds: float) -> Any:
-    stream = container.add_stream("aac", rate=48000)
+def _add_audio(container: Any, seconds: float, codec: str) -> Any:
+    stream = container.add_stream(codec, rate=48000)
     stream.codec_context.layout = "mono"
 
     def frames():
@@ -64,7 +64,7 @@ def make_clip(
     movflags: str | None = None,
     colour: tuple[int, int, int, int] | None = None,
     aspect: Fraction | None = None,
-    audio: bool = False,
+    audio: bool | str = False,
     turn: int = 0,
     metadata: dict[str, str] | None = None,
 ) -> Path:
@@ -72,6 +72,7 @@ def make_clip(
 
     Args:
         pts: one a frame, in `time_base`; even steps at `rate` unless given.
+        audio: a tone as long as the video, in AAC or the codec that is named.
         colour: H.273 matrix, primaries, transfer, and range (1 limited, 2 full).
         turn: degrees counter-clockwise for the display matrix.
     """
@@ -95,7 +96,10 @@ def make_clip(
             context.color_trc, context.color_range = colour[2], colour[3]
         if turn:
             stream.set_display_rotation(turn)
-        sound, sounds = _add_audio(output, float(stamps[-1] * time_base)) if audio else (None, None)
+        sound, sounds = None, None
+        if audio:
+            wanted = audio if isinstance(audio, str) else "aac"
+            sound, sounds = _add_audio(output, float(stamps[-1] * time_base), wanted)
         for index, stamp in enumerate(stamps):
             frame = av.VideoFrame.from_ndarray(picture(index, size_hw), format="rgb24")
             spread = None if colour is None else colour[3]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from vidparse.errors import OutputError
+from vidparse.errors import InputError, OutputError
 from vidparse.image import ColourTags, Rgb
 from vidparse.video import ClosedPipe, VideoWriter, open_video, report_media
 
@@ -115,6 +115,56 @@ def test_a_range_keeps_its_times_and_its_sound(clip, tmp_path):
     assert times[0] == 1
     kept = packets_of(tmp_path / "out.mp4", "audio")
     assert kept == [p for p in packets_of(path, "audio") if 1 <= p[1] < 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "wishes"),
+    [
+        ("a.ts", {"codec": "mpeg2video", "audio": "mp2"}),
+        ("a.mpg", {"codec": "mpeg2video", "audio": "mp2"}),
+        ("a.avi", {"codec": "mpeg4", "audio": "mp2"}),
+    ],
+    ids=["ts", "mpg", "avi"],
+)
+@pytest.mark.parametrize("start_s", [0.2, 1.0])
+def test_a_range_of_a_file_without_a_good_index(clip, tmp_path, name, wishes, start_s):
+    """Seeking fails or lands too late there, so that the file is opened again."""
+    path = clip(name, frames=50, **wishes)
+    whole = times_of(path)
+    times, writer = rewrite(
+        path, tmp_path / "o.mkv", container="matroska", read={"start_s": start_s}
+    )
+    assert times == [time for time in whole if time >= whole[0] + Fraction(str(start_s))]
+    assert writer.notes == []
+    sound = packets_of(tmp_path / "o.mkv", "audio")
+    assert [data for data, _ in sound] == [
+        data for data, at in packets_of(path, "audio") if at >= whole[0] + Fraction(str(start_s))
+    ]
+
+
+def test_streams_outlive_the_file_they_describe(clip, tmp_path):
+    source = open_video(clip("a.mp4", frames=10, audio=True))
+    frames = list(source)
+    packets = [packet for frame in frames for packet in frame.packets]
+    source.close()
+    writer = VideoWriter(tmp_path / "out.mp4", source.info, copy_streams=True, **H264)
+    for frame in frames:
+        writer.write(frame.image, frame.pts, frame.packets)
+    writer.finish()
+    assert len(packets_of(tmp_path / "out.mp4", "audio")) == len(packets) > 10
+
+
+def test_a_closed_source_is_an_error_and_no_crash(clip):
+    source = open_video(clip("a.mp4", frames=10, audio=True), start_s=0.1, end_s=0.3)
+    frames = iter(source)
+    next(frames)
+    source.close()
+    with pytest.raises(InputError, match="was closed before its end"):
+        next(frames)
+    with pytest.raises(InputError, match="was closed before its end"):
+        list(source)
+    source.trailing_packets()
+    source.close()
 
 
 def subtitled(path, ffmpeg, tmp_path, codec, name):

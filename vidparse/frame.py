@@ -28,7 +28,7 @@ class VideoInfo:
     codec: str = ""  # "h264", "rawvideo", "png", ...
     pixel_format: str = ""  # of the stored stream
     metadata: tuple[tuple[str, str], ...] = ()
-    copied: tuple[Any, ...] = ()  # PyAV streams (audio, subtitles) whose packets travel in frames
+    copied: tuple[Any, ...] = ()  # audio and subtitle streams whose packets travel in frames
 
 
 @dataclass(frozen=True, slots=True)

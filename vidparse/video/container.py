@@ -15,6 +15,7 @@ from vidparse.frame import Frame, VideoInfo
 from vidparse.video.clock import Clock
 from vidparse.video.demux import MP4_IN_A_PIPE, Demuxer, open_container
 from vidparse.video.picture import Converter, hdr_note
+from vidparse.video.remux import copied_stream
 from vidparse.video.selection import Selection
 from vidparse.video.size import check_size
 from vidparse.video.stdin import Pipe
@@ -34,7 +35,7 @@ _TRAILING_S = 5  # how far behind the end of the range its last audio packets ar
 class ContainerSource:
     """Yields the frames of the main video stream, with the packets of the other streams.
 
-    One thread may iterate. `info.copied` and all packets are valid until `close`.
+    One thread may iterate. `info` and all packets stay valid after `close`.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class ContainerSource:
         self._copy_streams = copy_streams
         self.skipped = 0
         self.notes: list[str] = []
+        self._closed = False
         self._container = open_container(target, name)
         try:
             self._begin()
@@ -127,7 +129,7 @@ class ContainerSource:
             codec=self._decoder.codec.canonical_name,
             pixel_format=first.format.name,
             metadata=metadata,
-            copied=tuple(self._copied),
+            copied=tuple(copied_stream(stream) for stream in self._copied),
         )
 
     def _rate(self) -> Fraction | None:
@@ -184,8 +186,9 @@ class ContainerSource:
 
         Raises:
             TruncatedError: the file ends early; all its good frames were delivered.
-            InputError: the range holds no frame.
+            InputError: the range holds no frame, or the source was closed.
         """
+        self._check_open()
         start, end = self._selection.bounds(self._first_pts, self._time_base)
         index, pts = 0, self._first_pts
         for pts, frame in self._from(start):
@@ -235,6 +238,7 @@ class ContainerSource:
         while frame is not None:
             if start is None or pts >= start:
                 yield pts, frame
+            self._check_open()  # FFmpeg would read through freed memory
             frame = next(self._decoded, None)
             pts = pts if frame is None else self._clock.pts(frame)
 
@@ -268,9 +272,9 @@ class ContainerSource:
 
     def trailing_packets(self) -> list[Any]:
         """Packets of the copied streams behind the last frame; call once, after iterating."""
-        waiting = {s.index for s in self._copied if s.type == "audio"}
+        waiting = {s.index for s in self.info.copied if s.kind == "audio"}
         end_s = self._selection.end_s
-        if end_s is not None and waiting:
+        if end_s is not None and waiting and not self._closed:
             for packet in self._demuxer:
                 if packet.stream_index != self._stream.index:
                     self._gather(packet)
@@ -284,8 +288,17 @@ class ContainerSource:
         packets, self._packets = self._packets, []
         return packets
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError(f"{self._name}: was closed before its end; open it again")
+
     def close(self) -> None:
         """Release the file. Idempotent."""
+        self._closed = True
+        try:
+            self._decoded.close()
+        except ValueError:
+            return  # another thread reads at this moment; the file goes when it lets go
         self._container.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import av
@@ -14,6 +15,38 @@ from vidparse.frame import VideoInfo
 log = logging.getLogger(__name__)
 
 _OWN_KEYS = ("encoder", "duration", "handler_name", "vendor_id", "number_of", "_statistics")
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedStream:
+    """An audio or subtitle stream of an input, to be copied as it is.
+
+    It holds what a muxer needs in a container of its own, so it outlives the file it describes.
+    """
+
+    index: int  # of its packets
+    kind: str  # "audio" or "subtitle"
+    codec: str  # FFmpeg's name: "aac", "subrip", ...
+    language: str | None
+    duration_s: float | None
+    disposition: int
+    metadata: tuple[tuple[str, str], ...]
+    template: Any  # a PyAV stream
+
+
+def copied_stream(stream: Any) -> CopiedStream:
+    """The record of a PyAV input stream that has a codec."""
+    holder = av.open(io.BytesIO(), mode="w", format="null")
+    return CopiedStream(
+        index=stream.index,
+        kind=stream.type,
+        codec=stream.codec_context.codec.canonical_name,
+        language=stream.language,
+        duration_s=float(stream.duration * stream.time_base) if stream.duration else None,
+        disposition=int(stream.disposition),
+        metadata=tuple(stream.metadata.items()),
+        template=holder.add_stream_from_template(stream),
+    )
 
 
 class Remuxer:
@@ -32,23 +65,22 @@ class Remuxer:
         self._outputs: dict[int, Any] = {}  # input stream index -> output stream
         self._last_dts: dict[int, int] = {}
         self._dropped = 0
-        for template in info.copied if info is not None else ():
-            problem = _problem(container.format.name, template)
+        for stream in info.copied if info is not None else ():
+            problem = _problem(container.format.name, stream)
             if problem:
                 notes.append(
-                    f"{template.type} stream {template.index} "
-                    f"({template.codec_context.codec.canonical_name}) left out: {problem}"
+                    f"{stream.kind} stream {stream.index} ({stream.codec}) left out: {problem}"
                 )
                 continue
-            output = container.add_stream_from_template(template)
+            output = container.add_stream_from_template(stream.template)
             output.metadata.update(
                 (key, value)
-                for key, value in template.metadata.items()
+                for key, value in stream.metadata
                 if not key.lower().startswith(_OWN_KEYS)
             )
-            output.disposition = template.disposition
-            self._outputs[template.index] = output
-            self.silent.add(template.index)
+            output.disposition = stream.disposition
+            self._outputs[stream.index] = output
+            self.silent.add(stream.index)
 
     @property
     def rates(self) -> list[int]:
@@ -112,16 +144,16 @@ def _copy(packet: Any) -> Any:
     return copy
 
 
-def _problem(container_name: str, template: Any) -> str | None:
+def _problem(container_name: str, stream: CopiedStream) -> str | None:
     """Why this container can not hold the stream, found out by writing a header; None if it can."""
     if container_name in ("yuv4mpegpipe", "rawvideo"):
         return f"{container_name} holds video only"
     trial = av.open(io.BytesIO(), mode="w", format=container_name)
     try:
-        trial.add_stream_from_template(template)
+        trial.add_stream_from_template(stream.template)
         trial.start_encoding()
     except (av.error.FFmpegError, ValueError, LookupError) as error:
-        log.debug("%s in %s: %s", template, container_name, error)
+        log.debug("%s in %s: %s", stream, container_name, error)
         return f"{container_name} can not hold it"
     finally:
         try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from vidparse.frame import VideoInfo
+from vidparse.video.remux import CopiedStream
 from vidparse.video.source import open_video
 
 
@@ -55,20 +55,19 @@ def report_media(source: str | Path) -> MediaReport:
         opened.close()
 
 
-def _describe(stream: Any) -> StreamReport:
-    context = stream.codec_context
+def _describe(stream: CopiedStream) -> StreamReport:
     detail = ""
-    if stream.type == "audio":
+    if stream.kind == "audio":
+        context = stream.template.codec_context
         layout = getattr(context.layout, "name", "") or f"{context.channels} channels"
         detail = f"{context.sample_rate} Hz, {layout}"
-    duration_s = float(stream.duration * stream.time_base) if stream.duration else None
     return StreamReport(
         index=stream.index,
-        kind=stream.type,
-        codec=context.codec.canonical_name,
+        kind=stream.kind,
+        codec=stream.codec,
         language=stream.language and _printable(stream.language),
         detail=detail,
-        duration_s=duration_s,
+        duration_s=stream.duration_s,
     )
 
 
