@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -35,6 +36,8 @@ from vidparse.video.selection import select
 
 log = logging.getLogger(__name__)
 
+PathText = str | os.PathLike[str]
+
 DEFAULT_SAVE = ("overlay", "masks")
 STDIN = "-"
 _SAVED_AS = {  # what a file called so holds, when nothing else is said
@@ -50,10 +53,11 @@ class SegmentOptions:
     """Everything `vidparse segment` can be told."""
 
     # what to write
-    save: tuple[str, ...] | None = None  # names of sinks; None: overlay and masks (stdout: overlay)
-    out: str | None = None  # directory, file name, or "-" for stdout; None: beside the input
+    # names of sinks; None: overlay and masks (stdout: overlay)
+    save: str | tuple[str, ...] | None = None
+    out: PathText | None = None  # directory, file name, or "-" for stdout; None: beside the input
     sinks: SinkOptions = field(default_factory=SinkOptions)
-    classes: tuple[str, ...] | None = None  # keep only these
+    classes: str | tuple[str, ...] | None = None  # keep only these
 
     # what to read
     start_s: float | None = None
@@ -63,7 +67,7 @@ class SegmentOptions:
     image_rate: Fraction | None = None  # images per second of folders and patterns; None: 25
 
     # what to run
-    model: str = DEFAULT_MODEL
+    model: PathText = DEFAULT_MODEL
     backend: str = "auto"
     device: str = "auto"
     precision: str = "auto"
@@ -135,7 +139,7 @@ class Silent:
 
 
 def segment(
-    inputs: Sequence[str],
+    inputs: PathText | Iterable[PathText],
     options: SegmentOptions | None = None,
     *,
     watcher: Watcher | None = None,
@@ -145,13 +149,16 @@ def segment(
 
     One bad input does not stop the others: its error is in its result.
 
+    Args:
+        inputs: one path, or several. A string is one path, as everywhere.
+
     Raises:
         UsageError: the request makes no sense. ModelError, DeviceError: nothing could be run.
     """
     options = options or SegmentOptions()
     watcher = watcher or Silent()
     stop = stop or threading.Event()
-    names, results = _expanded(inputs)
+    names, results = _expanded(_listed(inputs))
     options = _settled(options, names)
     runner = load_runner(options)
     labels = runner.description.labels
@@ -159,7 +166,7 @@ def segment(
     if options.sinks.palette is not None:
         class_colours(labels, options.sinks.palette)  # said once, not for every input
     header = RunHeader(
-        model=options.model,
+        model=os.fspath(options.model),
         weights_sha256=runner.description.sha256,
         argv=options.argv,
         version=__version__,
@@ -179,7 +186,7 @@ def segment(
         results.append(result)
         watcher.end(result)
     return Summary(
-        options.model,
+        os.fspath(options.model),
         runner.description.sha256,
         runner.backend,
         runner.device,
@@ -188,6 +195,13 @@ def segment(
         runner.chosen,
         tuple(results),
     )
+
+
+def _listed(names: PathText | Iterable[PathText]) -> tuple[str, ...]:
+    """One name or several as several: a string is never taken for its letters."""
+    if isinstance(names, str | os.PathLike):
+        return (os.fspath(names),)
+    return tuple(os.fspath(name) for name in names)
 
 
 def load_runner(options: SegmentOptions) -> Runner:
@@ -222,8 +236,10 @@ def _settled(options: SegmentOptions, names: Sequence[str]) -> SegmentOptions:
     if options.out == STDIN and len(names) > 1:
         raise UsageError(f"-o -: stdout carries one video, not {len(names)}; use -o DIR/")
     select(options.start_s, options.end_s, options.stride)
-    check_names(options.save or (), SINKS)
-    save, out = options.save, options.out
+    save = None if options.save is None else _listed(options.save)
+    out = None if options.out is None else os.fspath(options.out)
+    classes = None if options.classes is None else _listed(options.classes)
+    check_names(save or (), SINKS)
     if out == STDIN:
         save = save or ("overlay",)
     elif out is not None and _names_a_file(out):
@@ -238,7 +254,7 @@ def _settled(options: SegmentOptions, names: Sequence[str]) -> SegmentOptions:
         save = save or ("mask-video" if out.endswith(".masks.mkv") else kind,)
     elif out is not None and len(names) > 1:
         out = f"{out}/"
-    return replace(options, save=save or DEFAULT_SAVE, out=out)
+    return replace(options, save=save or DEFAULT_SAVE, out=out, classes=classes)
 
 
 def _names_a_file(out: str) -> bool:

@@ -7,6 +7,7 @@ seconds of every other stage alone, divided by the cores.
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -159,7 +160,7 @@ def _process(name: str, options: SegmentOptions) -> float:
     """Wall seconds of `vidparse segment` as a process of its own."""
     with tempfile.TemporaryDirectory(prefix="vidparse-bench-") as folder:
         command = [sys.executable, "-m", "vidparse", "segment", name, "-o", f"{folder}/", "-q"]
-        command += ["--save", ",".join(options.save or ()), "-m", options.model]
+        command += ["--save", ",".join(options.save or ()), "-m", os.fspath(options.model)]
         command += ["--backend", options.backend, "--device", options.device]
         command += ["--precision", options.precision, "--threads", str(options.threads)]
         if isinstance(options.size, tuple):
@@ -264,7 +265,7 @@ def _report(
         frames=frames,
         repeats=len(done),
         cores=cores,
-        model=options.model,
+        model=os.fspath(options.model),
         backend=runner.backend,
         device=runner.device,
         precision=runner.precision,

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def load_model(
-    name: str = DEFAULT_MODEL,
+    name: str | os.PathLike[str] = DEFAULT_MODEL,
     *,
     backend: str = "auto",
     device: str = "auto",
@@ -55,6 +55,7 @@ def load_model(
     Raises:
         UsageError, ModelError, DeviceError: see each one's message.
     """
+    name = os.fspath(name)
     if backend not in BACKENDS:
         raise UsageError(f"backend '{backend}': unknown; use {', '.join(BACKENDS)}")
     if precision not in PRECISIONS:

@@ -1,0 +1,53 @@
+"""The package as a library: what its names take and give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import vidparse
+from vidparse.errors import InputError
+
+
+@pytest.fixture
+def options(colour_model: Path) -> Callable[..., vidparse.SegmentOptions]:
+    """Options for a model that runs anywhere in no time."""
+    usual = {"model": colour_model, "device": "cpu", "threads": 1, "save": "masks"}
+    return lambda **wishes: vidparse.SegmentOptions(**(usual | wishes))
+
+
+class TestSegment:
+    @pytest.mark.parametrize("given", [str, Path, lambda path: [path], lambda path: iter([path])])
+    def test_takes_one_path_or_several(self, clip, options, tmp_path: Path, given) -> None:
+        video = clip("a.mp4", frames=3)
+        clip("b.mp4", frames=3)  # a string that was taken for its letters would find it in "."
+        summary = vidparse.segment(given(video), options(out=tmp_path / "out"))
+        assert [(one.name, one.frames, one.error) for one in summary.inputs] == [
+            (str(video), 3, None)
+        ]
+        assert len(list((tmp_path / "out").rglob("*.png"))) == 3
+
+    def test_several_of_both_kinds(self, clip, options, tmp_path: Path) -> None:
+        videos = (str(clip("a.mp4", frames=1)), clip("b.mp4", frames=2))
+        summary = vidparse.segment(videos, options(out=tmp_path / "out"))
+        assert [one.frames for one in summary.inputs] == [1, 2]
+
+    def test_one_output_and_one_class_are_no_letters(self, clip, options, tmp_path: Path) -> None:
+        wishes = options(save="jsonl", out=tmp_path / "a.jsonl", classes="Road")
+        (result,) = vidparse.segment(clip("a.mp4", frames=1), wishes).inputs
+        assert result.outputs == (str(tmp_path / "a.jsonl"),)
+        _, line = (tmp_path / "a.jsonl").read_text().splitlines()
+        assert {row["class"] for row in json.loads(line)["segments"]} <= {"Road"}
+
+    def test_a_path_that_is_not_there_is_its_own_error(self, options) -> None:
+        (result,) = vidparse.segment(Path("none.mp4"), options()).inputs
+        assert result.name == "none.mp4"
+        assert isinstance(result.error, InputError)
+
+
+def test_a_model_is_named_by_a_path(colour_model: Path) -> None:
+    runner = vidparse.load_model(colour_model, device="cpu", threads=1)
+    assert runner.description.labels.name == "camvid"
