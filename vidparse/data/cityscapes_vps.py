@@ -66,7 +66,7 @@ class CityscapesVps:
         return self.load_panoptic(frame).classes(IGNORE)
 
     def load_panoptic(self, frame: FrameRecord) -> PanopticMap:
-        """Segments of a labelled frame, in order of id."""
+        """Segments of a labelled frame, in the order of the json."""
         assert frame.mask is not None
         listed: FrameSegments = self._segments[frame_id(frame.mask.stem)]
         return load_segments(frame.mask, listed, classes=len(self.labels), record=self._record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,8 @@ from vidparse.panoptic import (
 def load_segments(path: Path, listed: FrameSegments, *, classes: int, record: Path) -> PanopticMap:
     """The segments of one frame; areas are those that the json claims, if it does for all.
 
-    A listed segment may have no pixel. Rows are in order of id.
+    A listed segment may have no pixel. Rows are in the order of the json: published scores
+    depend on which segment is listed first.
 
     Args:
         path: RGB picture of ids. listed: what the json `record` says of it.
@@ -36,17 +36,17 @@ def load_segments(path: Path, listed: FrameSegments, *, classes: int, record: Pa
             f"{path}: is {ids.shape[1]}x{ids.shape[0]}, {record.name} says {width}x{height}; "
             "fetch or make both again"
         )
-    rows = sorted(listed.segments, key=lambda row: row.id)
-    for row in rows:
+    for row in listed.segments:
         if not 0 <= row.category_id < classes:
             raise InputError(
                 f"{path}: segment {row.id} has category {row.category_id} in {record.name}; "
                 f"the classes are 0..{classes - 1}"
             )
-    known = [VOID, *(row.id for row in rows)]
-    if any(now <= before for before, now in pairwise(known)):
+    rows = listed.segments
+    known = {VOID, *(row.id for row in rows)}
+    if len(known) != len(rows) + 1:
         raise InputError(f"{path}: {record.name} lists an id twice, or id {VOID}; make it again")
-    missing = set(count_codes(ids)[0].tolist()) - set(known)
+    missing = set(count_codes(ids)[0].tolist()) - known
     if missing:
         raise InputError(
             f"{path}: id {min(missing)} is not listed in {record.name}; fetch or make both again"

@@ -110,7 +110,10 @@ class VipSeg:
         return self.values.decode(read_indices(frame.mask))
 
     def load_panoptic(self, frame: FrameRecord) -> PanopticMap:
-        """Segments of a labelled frame, in order of id; nothing is a crowd in the original."""
+        """Segments of a labelled frame, in order of its json, or of value without one.
+
+        By value is also how the published conversion lists them. Nothing is a crowd there.
+        """
         assert frame.mask is not None
         if self._record is not None:
             listed = self._segments.get((frame.video, frame.stem))
