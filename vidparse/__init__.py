@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 DEFAULT_MODEL = "street-student"  # a name of weights/catalogue.json
+
+# Libraries that report to their makers until they find this, when they are first imported.
+for _switch in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
+    os.environ.setdefault(_switch, "1")
 
 # public name -> module; imported on first use, so that `import vidparse` costs nothing
 _PUBLIC = {

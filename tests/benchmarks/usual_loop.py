@@ -17,7 +17,6 @@ import time
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 import torch
 import torch.nn.functional as F
 
@@ -40,6 +39,8 @@ def main() -> None:
     mean, std = np.array(facts.mean, np.float32), np.array(facts.std, np.float32)
     colours = np.array(description.labels.colours, np.uint8)
     if arguments.backend == "onnx":
+        import onnxruntime as ort  # after vidparse, which switches off its reports
+
         onnx_path = files.onnx or files.weights.with_suffix(".onnx")
         session = ort.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
 

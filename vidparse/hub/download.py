@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ _PROCESSOR_PARTS = (  # of transformers checkpoints whose network reads a task (
 
 def hub_api() -> Any:
     """The hub's client, at $HF_ENDPOINT."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # ask for files and nothing else
     from huggingface_hub import HfApi
 
     return HfApi(endpoint=endpoint(), library_name="vidparse")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from importlib.util import find_spec
 from pathlib import Path
@@ -130,17 +131,24 @@ def has_openvino() -> bool:
 
 
 def import_openvino() -> Any:
-    """The package.
+    """The package, without its reports to its makers: files in the home folder, and the network.
 
     Raises:
         UsageError: it is not installed.
     """
+    reports = "openvino_telemetry"
+    is_ours = reports not in sys.modules
+    if is_ours:
+        sys.modules[reports] = None  # type: ignore[assignment]  # the package does without it
     try:
         import openvino
     except ImportError as error:
         raise UsageError(
             "backend openvino: not installed here; pip install 'vidparse[openvino]'"
         ) from error
+    finally:
+        if is_ours:
+            del sys.modules[reports]
     return openvino
 
 
