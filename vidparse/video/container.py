@@ -29,6 +29,7 @@ _FILE_KEYS = {
 }
 _SEEK_MARGINS_S = (0, 1, 5, 20)
 _SILENT_END_S = 0.5  # a header may well count the last frame or some padding too much
+_NAMED = 3  # missing segments
 _TRAILING_S = 5  # how far behind the end of the range its last audio packets are looked for
 
 
@@ -51,7 +52,8 @@ class ContainerSource:
         self.skipped = 0
         self.notes: list[str] = []
         self._closed = False
-        self._container = open_container(target, name)
+        self._missing: list[str] = []  # segments of a playlist
+        self._container = open_container(target, name, self._missing)
         try:
             self._begin()
             self._first = self._first_frame()
@@ -205,7 +207,10 @@ class ContainerSource:
             raise self._selection.nothing(self._name, self.info.duration_s)
 
     def _check_end(self, count: int, pts: int) -> None:
-        self.skipped += self._demuxer.damaged
+        missing = list(dict.fromkeys(self._missing))
+        self.skipped += max(self._demuxer.damaged, len(missing))
+        if missing:
+            self.notes.append(f"segments of the playlist that are missing: {_listed(missing)}")
         if self._converter.resized:
             self.notes.append(f"{self._converter.resized} frames of another size were scaled")
         if self._clock.repaired:
@@ -260,7 +265,8 @@ class ContainerSource:
             if found is not None and found.pts is not None and found.pts <= start:
                 return self._clock.pts(found), found
         self._container.close()
-        self._container = open_container(self._target, self._name)
+        self._missing.clear()
+        self._container = open_container(self._target, self._name, self._missing)
         self._begin()
         return self._first_pts, self._first_frame()
 
@@ -300,6 +306,12 @@ class ContainerSource:
         except ValueError:
             return  # another thread reads at this moment; the file goes when it lets go
         self._container.close()
+
+
+def _listed(names: list[str]) -> str:
+    """The first names, and the number of the others."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 _ATTACHED_PICTURE = av.stream.Disposition.attached_pic

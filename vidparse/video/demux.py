@@ -11,6 +11,7 @@ from typing import Any
 import av
 
 from vidparse.errors import InputError
+from vidparse.video.access import is_address, is_list, local_path, open_limited
 from vidparse.video.stdin import Pipe
 from vidparse.video.wholeness import walker_for
 
@@ -23,6 +24,7 @@ MP4_IN_A_PIPE = (
     "this mp4 has its index at the end, which a pipe can not reach; pipe matroska (-f matroska) "
     "or fragmented mp4 (-movflags frag_keyframe+empty_moov), or name the file"
 )
+_A_LIST = "a list of other files, which is not followed; give these files themselves"
 _GENERATE_PTS = av.container.core.Flags.gen_pts.value
 # Titles and the like need not be UTF-8. From PyAV 19 on their bytes come through as surrogates and
 # are written as they were; before, an error has to be ruled out.
@@ -31,27 +33,26 @@ _TEXTS: dict[str, Any] = (
 )
 
 
-def open_container(target: str | Pipe, name: str) -> Any:
+def open_container(target: str | Pipe, name: str, missing: list[str] | None = None) -> Any:
     """A PyAV input container.
 
     Args:
         target: a path, a URL (with "://"), or standard input.
         name: for messages.
+        missing: gets the segments of a playlist that are not there, as they are met.
 
     Raises:
         InputError: it can not be opened or is no media file.
     """
     timeout = None
     try:
-        if isinstance(target, str) and "://" in target:
+        if isinstance(target, str) and is_address(target):
             timeout = _URL_TIMEOUTS_S
         elif isinstance(target, str):
-            path = Path(target)
+            path = Path(local_path(target))
             if path.is_file() and path.stat().st_size == 0:
                 raise InputError(f"{name}: the file is empty; copy or record it again")
-        # "file:" because FFmpeg takes what comes before a colon in a name for a protocol.
-        address = f"file:{target}" if isinstance(target, str) and timeout is None else target
-        container: Any = av.open(address, mode="r", timeout=timeout, **_TEXTS)
+        container: Any = open_limited(target, name, missing=missing, timeout=timeout, **_TEXTS)
         # Without this, times are made up for formats that have none, and wrongly when frames are
         # reordered (h264 in AVI); see clock.py for what is done instead.
         container.flags &= ~_GENERATE_PTS
@@ -72,20 +73,26 @@ def _why(error: Exception, target: str | Pipe) -> str:
             return "nothing came through the pipe; check the program that writes it"
         if target.head[4:8] == b"ftyp":
             return MP4_IN_A_PIPE
+        if is_list(target.head):
+            return _A_LIST
         return (
             "the pipe holds no known format; pipe y4m (-f yuv4mpegpipe), matroska or nut, "
             "or describe raw frames with --pipe raw --size --rate"
         )
-    if "://" in target:
+    if is_address(target):
         return f"can not be opened ({getattr(error, 'strerror', error)}); check the address"
-    if isinstance(error, av.error.InvalidDataError):
-        return _why_invalid(Path(target))
+    if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
+        return _why_invalid(Path(local_path(target)))
     return f"can not be opened ({getattr(error, 'strerror', error)}); is it a video?"
 
 
 def _why_invalid(path: Path) -> str:
+    if not path.is_file():
+        return "no such file; check the path"
     with path.open("rb") as file:
         head = file.read(12)
+    if is_list(head):
+        return _A_LIST
     if head[4:8] == b"ftyp":
         return (
             "the mp4 index (moov) is missing, so the recording was not finished; "
@@ -133,7 +140,7 @@ class Demuxer:
             return self._size() > self._end_of_last  # bytes of a frame that is not all there
         if isinstance(self._target, Pipe):
             return self._target.cut
-        path = Path(self._target)
+        path = Path(local_path(self._target))
         if not path.is_file():
             return False
         with path.open("rb") as file:
@@ -146,5 +153,5 @@ class Demuxer:
     def _size(self) -> int:
         if isinstance(self._target, Pipe):
             return self._target.bytes_read
-        path = Path(self._target)
+        path = Path(local_path(self._target))
         return path.stat().st_size if path.is_file() else 0

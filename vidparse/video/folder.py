@@ -13,6 +13,7 @@ import av
 
 from vidparse.errors import InputError
 from vidparse.frame import Frame, VideoInfo
+from vidparse.video.access import open_limited
 from vidparse.video.picture import Converter
 from vidparse.video.selection import Selection
 from vidparse.video.size import check_size
@@ -89,7 +90,7 @@ class FolderSource:
         try:
             # From memory: FFmpeg would take a '%' or ':' in the name for a pattern or protocol.
             data = io.BytesIO(path.read_bytes())
-            with av.open(data, mode="r", options={"err_detect": "explode"}) as container:
+            with open_limited(data, str(path), {"err_detect": "explode"}) as container:
                 stream = container.streams.video[0]
                 return stream.codec_context.name, next(container.decode(stream))
         except (av.error.FFmpegError, OSError, IndexError, StopIteration, ValueError) as error:

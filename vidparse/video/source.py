@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 from vidparse.errors import InputError, UsageError
 from vidparse.frame import Frame, VideoInfo
+from vidparse.video.access import is_address, local_path
 from vidparse.video.container import ContainerSource
 from vidparse.video.folder import FolderSource
 from vidparse.video.inputs import has_pattern, images_of, is_image
@@ -87,9 +88,9 @@ def open_video(
     rate = image_rate or _IMAGE_RATE
     if rate <= 0:
         raise UsageError(f"image rate {rate}: must be above zero")
-    path = Path(text)
-    if "://" in text:
+    if is_address(text):
         return ContainerSource(text, text, selection, copy_streams)
+    path = Path(local_path(text))
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:
