@@ -172,6 +172,16 @@ def test_a_long_log_is_quick(tmp_path: Path) -> None:
     assert (tmp_path / "page.html").stat().st_size < 200_000
 
 
+def test_numbers_that_no_log_holds_are_left_out(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", steps=3)
+    with (tmp_path / "a" / LOG_NAME).open("a") as log:
+        log.write('{"kind":"step","step":4,"time":1e300}\n')  # no clock shows it
+        log.write('{"kind":"step","step":1180591620717411303424}\n')
+        log.write('{"kind":"step","step":5,"seconds":1' + "0" * 400 + "}\n")
+        log.write("[" * 100_000 + "\n")
+    assert "4 steps" in page_of(tmp_path, tmp_path / "a").text
+
+
 def test_errors(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a")
     with pytest.raises(InputError, match=r"nowhere/log\.jsonl: no such log"):

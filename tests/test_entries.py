@@ -267,6 +267,12 @@ def test_vipseg_predictions(vipseg: Path, tmp_path: Path) -> None:
             r"pred\.json: 00000001\.png: segment \d+ has category 124",
         ),
         (lambda videos: videos[0].pop("annotations"), "not a video panoptic json"),
+        (
+            lambda videos: videos[1]["annotations"][0]["segments_info"].append(
+                videos[1]["annotations"][0]["segments_info"][0]
+            ),
+            r"00000001\.png: pred\.json lists an id twice",
+        ),
     ],
 )
 def test_vipseg_mismatches_are_named(

@@ -80,6 +80,74 @@ def test_flat_panoptic_json(tmp_path: Path) -> None:
         read_image_segments(path)
 
 
+@pytest.mark.parametrize("grouped", [True, False], ids=["VIPSeg", "COCO"])
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("id", 2**70, "out of range"),
+        ("id", 1 << 24, r"segment id 16777216 is not in 0\.\.16777215"),
+        ("id", -1, "segment id -1"),
+        ("id", 7.5, "segment id 7.5 is no whole number"),
+        ("id", [7], "a field is odd"),
+        ("id", None, "a field is odd"),
+        ("id", "seven", "seven"),
+        ("category_id", {}, "a field is odd"),
+        ("category_id", 1 << 40, "category_id 1099511627776 is not in"),
+        ("iscrowd", 2, r"iscrowd 2 is not in 0\.\.1"),
+        ("area", float("inf"), "Infinity is no number"),
+        ("area", float("nan"), "NaN is no number"),
+        ("area", 1e300, "area 1000"),
+        ("area", -1, "area -1"),
+        ("file_name", "../../1.png", "does not name a file below"),
+        ("file_name", "/etc/1.png", "does not name a file below"),
+        ("file_name", "a\0.png", "does not name a file below"),
+        ("segments_info", 5, "a field is odd"),
+        ("segments_info", [5], "a field is odd"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_one_line_with_the_file(
+    tmp_path: Path, field: str, value: object, message: str, grouped: bool
+) -> None:
+    path = tmp_path / "pred.json"
+    frame = {"image_id": "1", "file_name": "1.png", "segments_info": [ROW]}
+    if field in frame:
+        frame[field] = value
+    else:
+        frame["segments_info"] = [ROW | {field: value}]
+    frames = [frame]
+    annotations = [{"video_id": "v", "annotations": frames}] if grouped else frames
+    path.write_text(json.dumps({"annotations": annotations}))
+    with pytest.raises(InputError, match=message) as caught:
+        (read_video_segments if grouped else read_image_segments)(path)
+    assert str(caught.value).startswith(f"{path}: not ")
+    assert "\n" not in str(caught.value)
+
+
+def test_pictures_and_videos_listed_twice_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pred.json"
+    frame = {"file_name": "1.png", "segments_info": [ROW]}
+    video = {"video_id": "v", "annotations": [frame]}
+    for listed, twice in (
+        ([video, video], "video v"),
+        ([{"video_id": "v", "annotations": [frame, frame]}], "1.png"),
+    ):
+        path.write_text(json.dumps({"annotations": listed}))
+        with pytest.raises(InputError, match=f"lists {twice} twice"):
+            read_video_segments(path)
+    path.write_text(json.dumps({"annotations": [frame, frame]}))
+    with pytest.raises(InputError, match=r"lists 1\.png twice"):
+        read_image_segments(path)
+
+
+def test_sizes_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gt.json"
+    for size in (-5, 1 << 30, 1e300, [3]):
+        images = [{"id": 1, "height": 3, "width": size}]
+        path.write_text(json.dumps({"images": images, "annotations": []}))
+        with pytest.raises(InputError, match=r"gt\.json: not a panoptic json"):
+            read_image_segments(path)
+
+
 def test_recoding_and_counting_agree_with_looking_at_every_pixel() -> None:
     codes = np.random.default_rng(3).integers(0, 6, (40, 50)) * 1_000_003
     keys = np.arange(6) * 1_000_003

@@ -322,6 +322,18 @@ def test_a_pred_json_that_can_not_be_extended_is_left_alone(tmp_path, content, w
     assert not (tmp_path / "pan_pred" / "b").exists()
 
 
+@pytest.mark.parametrize("place", [1, 3, 4, 9, 11])  # head, a video, a picture, an annotation
+def test_one_damaged_byte_of_pred_json_is_found_before_anything_is_written(tmp_path, place):
+    path = tmp_path / "pred.json"
+    write(VipSegFolder(tmp_path, OPTIONS, video="a"), panoptic(3))
+    lines = path.read_bytes().splitlines(keepends=True)
+    line = bytearray(lines[place - 1])
+    line[line.index(b":")] = 0xE9
+    path.write_bytes(b"".join([*lines[: place - 1], bytes(line), *lines[place:]]))
+    with pytest.raises(OutputError, match=rf"pred\.json: damaged in line {place}.*move it away"):
+        make_sinks(["vipseg"], source_name="b.mp4", out=f"{tmp_path}/", options=OPTIONS)
+
+
 def test_a_pred_json_of_other_classes_is_left_alone(tmp_path):
     record = {"annotations": [], "categories": [{"id": 0, "name": "road"}]}
     (tmp_path / "pred.json").write_text(json.dumps(record))

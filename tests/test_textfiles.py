@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
+import vidparse
 from vidparse.errors import InputError, UsageError
 from vidparse.textfiles import parse_json, parse_toml, read_json, read_text
 
@@ -105,6 +107,7 @@ def test_json_in_range_is_read_as_it_stands(tmp_path: Path) -> None:
         ("a = nan", "not finite"),
         ("a = 1e999", "not finite"),
         ("a = [1, 0x1ffffffffffffffffffff]", "out of range"),
+        ("a = " + "9" * 5000, "out of range"),
         ("a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
         ("a = ", "Invalid value"),
     ],
@@ -119,3 +122,18 @@ def test_toml_in_range_is_read_as_it_stands() -> None:
         "a": 1,
         "b": {"c": [0.5, "x"]},
     }
+
+
+def test_nothing_else_parses_json_or_toml() -> None:
+    """Whoever parses by itself forgets a mark, an infinite number or a nesting without end."""
+    parsers = {"json.load", "json.loads", "tomllib.load", "tomllib.loads"}
+    root = Path(vidparse.__file__).parent
+    found = []
+    for path in root.rglob("*.py"):
+        if path.name == "textfiles.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in parsers:
+                plain = ast.unparse(node.args[0]).startswith("json.dumps(")  # a value made plain
+                found += [] if plain else [f"{path.relative_to(root)}:{node.lineno}"]
+    assert found == []

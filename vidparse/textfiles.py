@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import json
 import math
-import re
 import tomllib
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,9 +23,7 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-_LONGEST_INTEGER = 1 << 63  # what NumPy and torch can hold
-# Text that may hold a number out of range: only such text is parsed with checks on each number.
-_SUSPECT = re.compile(r"\d{19}|[eE]\+?\d{3}")
+_LARGEST_INTEGER = 1 << 63  # what NumPy and torch can hold
 
 
 def read_text(path: Path, *, failure: type[VidparseError] = InputError) -> str:
@@ -85,11 +82,8 @@ def parse_json(text: str | bytes) -> Any:
     """
     if isinstance(text, bytes):
         text = decode_text(text)
-    numbers: dict[str, Any] = {}
-    if _SUSPECT.search(text):
-        numbers = {"parse_int": _integer, "parse_float": _finite}
     try:
-        return json.loads(text, parse_constant=_no_number, **numbers)
+        return _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("lists or tables are nested too deeply") from error
 
@@ -105,6 +99,11 @@ def parse_toml(text: str | bytes) -> dict[str, Any]:
     try:
         table = tomllib.loads(text, parse_float=_finite)
         _check_integers(table)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # Python turns no text of thousands of digits into a number
+        reason = "a number is out of range" if "digits" in str(error) else str(error)
+        raise ValueError(reason) from error
     except RecursionError as error:
         raise ValueError("lists or tables are nested too deeply") from error
     return table
@@ -121,7 +120,9 @@ def _read_bytes(path: Path, failure: type[VidparseError]) -> bytes:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > 20 or not -_LONGEST_INTEGER <= int(digits) < _LONGEST_INTEGER:
+    if len(digits) < 19:
+        return int(digits)
+    if len(digits) > 20 or not -_LARGEST_INTEGER <= int(digits) < _LARGEST_INTEGER:
         raise ValueError(f"the number {_shortened(digits)} is out of range")
     return int(digits)
 
@@ -135,6 +136,10 @@ def _finite(digits: str) -> float:
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
+
+
+# Made once: a decoder per value takes longer than a short value itself.
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_int=_integer, parse_float=_finite)
 
 
 def _shortened(digits: str) -> str:

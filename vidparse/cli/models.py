@@ -171,11 +171,12 @@ def _files_record(files: ModelFiles) -> dict[str, Any]:
 
 def _content(files: ModelFiles) -> dict[str, Any]:
     """What the files say of the network."""
-    import json
     from dataclasses import asdict
 
+    from vidparse.textfiles import parse_json
+
     if files.transformers is not None:
-        config = json.loads((files.transformers / "config.json").read_text(encoding="utf-8"))
+        config = parse_json((files.transformers / "config.json").read_bytes())
         return {
             "architecture": config["architectures"][0],
             "classes": list((config.get("id2label") or {}).values()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from vidparse.data.splits import PICTURES, paired_frames, sorted_files, sorted_f
 from vidparse.data.values import IGNORE, MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import LABEL_FORM, Labels, labels_from_json
+from vidparse.textfiles import parse_json
 
 
 class PlainFolder:
@@ -79,7 +79,7 @@ def _no_frames(root: Path, split: str) -> str:
 
 def _labels(path: Path) -> Labels:
     try:
-        labels = labels_from_json(json.loads(path.read_text(encoding="utf-8")))
+        labels = labels_from_json(parse_json(path.read_bytes()))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; write {LABEL_FORM}") from error
     except ValueError as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from vidparse.errors import ModelError
+from vidparse.textfiles import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def catalogue() -> dict[str, CatalogueEntry]:
     """
     path = weights_folder() / "catalogue.json"
     try:
-        records: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        records: dict[str, Any] = parse_json(path.read_bytes())
         return {name: CatalogueEntry(name=name, **fields) for name, fields in records.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: damaged ({error}); reinstall vidparse") from error

@@ -6,7 +6,6 @@ files are in snapshots/COMMIT.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from vidparse.errors import ModelError
 from vidparse.hub.address import DEFAULT_REVISION, HubAddress
 from vidparse.hub.files import CONFIG, ModelFiles, files_in, read_table
+from vidparse.textfiles import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +106,12 @@ def _described(files: ModelFiles) -> tuple[str, int] | None:
     """Label set and number of classes; None for what is no segmentation network."""
     try:
         if files.transformers:
-            record = json.loads((files.transformers / CONFIG).read_text(encoding="utf-8"))
+            record = parse_json((files.transformers / CONFIG).read_bytes())
             architecture = str(record["architectures"][0])
             classes = len(record.get("id2label") or ())
             return (architecture, classes) if "Segmentation" in architecture else None
         if files.weights:
-            labels = json.loads(read_table(files.weights)["vidparse"])["labels"]
+            labels = parse_json(read_table(files.weights)["vidparse"])["labels"]
             return str(labels["name"]), len(labels["classes"])
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         pass  # not ours

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from vidparse.errors import ModelError
 from vidparse.hub.bundled import CatalogueEntry
+from vidparse.textfiles import parse_json
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS = "model.safetensors"
@@ -114,7 +114,7 @@ def read_table(path: Path) -> dict[str, str]:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _LONGEST_HEADER:
                 return {}
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length))
         return dict(header.get("__metadata__") or {})
     except (OSError, struct.error, ValueError, TypeError, AttributeError):
         return {}  # whoever loads the file says what is wrong with it
@@ -131,7 +131,7 @@ def _shards(folder: Path) -> set[str]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

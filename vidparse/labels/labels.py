@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vidparse.errors import UsageError
+from vidparse.textfiles import parse_json
 
 LABEL_FORM = (
     '{"name": "mine", "classes": [{"name": "cat", "thing": true, "colour": [220, 20, 60]}]}'
@@ -99,7 +100,7 @@ def load_labels(name: str) -> Labels:
     entry = files("vidparse.labels") / f"{name}.json"
     if not entry.is_file():
         raise UsageError(f"label set '{name}': unknown; try {', '.join(available_labels())}")
-    return labels_from_json(json.loads(entry.read_text(encoding="utf-8")))
+    return labels_from_json(parse_json(entry.read_bytes()))
 
 
 def labels_from_json(record: Any) -> Labels:
@@ -121,8 +122,8 @@ def labels_from_json(record: Any) -> Labels:
         if not _is_colour(entry.get("colour")):
             raise ValueError(f"class {place}: colour is to be [red, green, blue], each 0 to 255")
     names = [entry["name"] for entry in classes]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    if len(set(names)) < len(names):
+        twice, _ = Counter(names).most_common(1)[0]
         raise ValueError(f"two classes are called '{twice}'")
     return Labels(
         name=record["name"],

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vidparse.errors import ModelError, OutputError
 from vidparse.labels import Labels, labels_from_json, labels_to_json
 from vidparse.models.state import StateTensor
+from vidparse.textfiles import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -101,7 +102,7 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
             f"{path}: holds no vidparse description; give weights written by `vidparse train`"
         )
     try:
-        record = json.loads(metadata["vidparse"])
+        record = parse_json(metadata["vidparse"])
         if record["format"] > FORMAT:
             raise ModelError(f"{path}: format {record['format']} is newer; update vidparse")
         facts = record["preprocess"]

@@ -5,7 +5,6 @@ from vidparse.panoptic.files import (
     FrameSegments,
     SegmentRow,
     read_image_segments,
-    read_json,
     read_panoptic_png,
     read_video_segments,
 )
@@ -37,7 +36,6 @@ __all__ = [
     "ids_to_rgb",
     "image_line",
     "read_image_segments",
-    "read_json",
     "read_panoptic_png",
     "read_record",
     "read_video_segments",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,7 +10,12 @@ import cv2
 import numpy as np
 
 from vidparse.errors import InputError
-from vidparse.panoptic.ids import rgb_to_ids
+from vidparse.panoptic.ids import MAX_ID, rgb_to_ids
+from vidparse.textfiles import read_json
+
+_LARGEST_SIDE = 1 << 20  # pixels
+_LARGEST_AREA = 1 << 40
+_LARGEST_CATEGORY = (1 << 31) - 1
 
 
 def read_panoptic_png(path: Path) -> np.ndarray:
@@ -63,78 +67,107 @@ def read_video_segments(path: Path) -> dict[str, tuple[FrameSegments, ...]]:
     """video id -> frames in order, of a VIPSeg ground truth or `pred.json`.
 
     Raises:
-        InputError: missing, not json, or without the fields that the format has.
+        InputError: missing, not json, without the fields that the format has, or with values of
+            the wrong kind in them; the file is named.
     """
     record = read_json(path)
+    found: dict[str, tuple[FrameSegments, ...]] = {}
     try:
         sizes = {
             str(video.get("video_id")): _sizes(video.get("images") or ())
             for video in record.get("videos") or ()
         }
-        return {
-            str(video["video_id"]): tuple(
-                _frame(frame, sizes.get(str(video["video_id"]), {}))
-                for frame in video["annotations"]
-            )
-            for video in record["annotations"]
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        for video in record["annotations"]:
+            name = str(video["video_id"])
+            if name in found:
+                raise ValueError(f"lists video {name} twice")
+            found[name] = _frames(video["annotations"], sizes.get(name, {}))
+    except _ODD as error:
         raise InputError(
-            f"{path}: not a video panoptic json (field {error} is missing or odd); "
+            f"{path}: not a video panoptic json: {_reason(error)}; "
             "give one with annotations[].video_id and annotations[].segments_info"
         ) from error
+    return found
 
 
 def read_image_segments(path: Path) -> tuple[FrameSegments, ...]:
     """Pictures in order, of a flat panoptic json as COCO and Cityscapes-VPS have it.
 
     Raises:
-        InputError: missing, not json, or without the fields that the format has.
+        InputError: missing, not json, without the fields that the format has, or with values of
+            the wrong kind in them; the file is named.
     """
     record = read_json(path)
     try:
-        sizes = _sizes(record.get("images") or ())
-        return tuple(_frame(frame, sizes) for frame in record["annotations"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return _frames(record["annotations"], _sizes(record.get("images") or ()))
+    except _ODD as error:
         raise InputError(
-            f"{path}: not a panoptic json (field {error} is missing or odd); "
+            f"{path}: not a panoptic json: {_reason(error)}; "
             "give one with annotations[].file_name and annotations[].segments_info"
         ) from error
 
 
-def read_json(path: Path) -> Any:
-    """Parsed json.
+# What a json of another form raises while its fields are taken out.
+_ODD = (KeyError, TypeError, ValueError, AttributeError)
 
-    Raises:
-        InputError: missing or not json; the file is named.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; check the folder") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not json ({error}); fetch or make it again") from error
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"field {error} is missing"
+    return str(error) if isinstance(error, ValueError) else f"a field is odd ({error})"
 
 
 def _sizes(images: Any) -> dict[str, tuple[int, int]]:
-    """Height and width by picture id, where they are said."""
+    """Height and width by picture id, where the json has them."""
     return {
-        str(image["id"]): (int(image["height"]), int(image["width"]))
+        str(image["id"]): (
+            _whole(image["height"], "height", _LARGEST_SIDE),
+            _whole(image["width"], "width", _LARGEST_SIDE),
+        )
         for image in images
         if "height" in image and "width" in image
     }
 
 
+def _frames(records: Any, sizes: dict[str, tuple[int, int]]) -> tuple[FrameSegments, ...]:
+    frames: dict[str, FrameSegments] = {}
+    for record in records:
+        frame = _frame(record, sizes)
+        if frame.file_name in frames:
+            raise ValueError(f"lists {frame.file_name} twice")
+        frames[frame.file_name] = frame
+    return tuple(frames.values())
+
+
 def _frame(record: dict[str, Any], sizes: dict[str, tuple[int, int]]) -> FrameSegments:
     rows = tuple(
         SegmentRow(
-            int(row["id"]),
-            int(row["category_id"]),
-            int(row.get("iscrowd", 0)),
-            int(row["area"]) if "area" in row else None,
+            _whole(row["id"], "segment id", MAX_ID),
+            _whole(row["category_id"], "category_id", _LARGEST_CATEGORY),
+            _whole(row.get("iscrowd", 0), "iscrowd", 1),
+            _whole(row["area"], "area", _LARGEST_AREA) if "area" in row else None,
         )
         for row in record["segments_info"]
     )
     name = str(record.get("file_name") or record["image_id"])
-    key = str(record.get("image_id", PurePosixPath(name).stem))
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not name.isprintable():
+        raise ValueError(f"file_name {name!r} does not name a file below its folder")
+    key = str(record.get("image_id", path.stem))
     return FrameSegments(name, rows, sizes.get(key))
+
+
+def _whole(value: Any, field: str, largest: int) -> int:
+    """A number of 0..largest; tools also write whole numbers as text or with a point.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if type(value) is not int:
+        number = int(value)
+        if isinstance(value, float) and number != value and field != "area":
+            raise ValueError(f"{field} {value} is no whole number")
+        value = number
+    if not 0 <= value <= largest:
+        raise ValueError(f"{field} {value} is not in 0..{largest}")
+    return value

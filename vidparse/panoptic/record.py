@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vidparse.labels import Labels
+from vidparse.textfiles import parse_json
 
 _SECTIONS = {"videos": "images", "annotations": "annotations"}  # list of videos -> list in each
 _BORDERS = (b"],\n", b'"annotations": [\n', b"]\n", b"}\n")
@@ -66,7 +67,7 @@ def annotation_line(stem: str, rows: list[dict[str, Any]]) -> bytes:
 
 def image_line(annotation: bytes, size_hw: tuple[int, int]) -> bytes:
     """What "videos" says of the picture that `annotation` is about."""
-    name = json.loads(annotation)["image_id"]
+    name = parse_json(annotation)["image_id"]
     height, width = size_hw
     return _line({"id": name, "width": width, "height": height, "file_name": f"{name}.png"})
 
@@ -82,7 +83,7 @@ def read_record(path: Path) -> PanopticRecord:
         first = file.readline()
         if file.readline() == b'"videos": [\n':
             return _scanned(path, first, file)
-    return _parsed(json.loads(path.read_bytes()))
+    return _parsed(parse_json(path.read_bytes()))
 
 
 def write_record(file: BinaryIO, head: Mapping[str, Any], videos: Mapping[str, VideoLines]) -> None:
@@ -109,28 +110,46 @@ def _line(record: dict[str, Any]) -> bytes:
 
 
 def _scanned(path: Path, first: bytes, file: BinaryIO) -> PanopticRecord:
-    """Where the lines of each video stand, in a file made by `write_record`."""
+    """Where the lines of each video stand, in a file made by `write_record`; each line is checked.
+
+    Raises:
+        ValueError: damaged; a new json that takes its lines over would be damaged, too.
+    """
     spans: dict[str, dict[str, Lines]] = {section: {} for section in _SECTIONS}
     section, name, start, position = "videos", None, 0, file.tell()
-    line = first
-    for line in file:
+    number, line = 2, first
+    for number, line in enumerate(file, start=3):
         position += len(line)
         if name is None and line.startswith(b'{"video_id"'):
-            name, start = str(json.loads(line + b"]}")["video_id"]), position
+            name, start = _checked(line + b"]}", number, "video_id"), position
         elif name is not None and line in (b"]},\n", b"]}\n"):
             spans[section][name] = partial(_between, path, start, position - len(line))
             name = None
         elif name is None and line in _BORDERS:
             section = "annotations" if line == _BORDERS[1] else section
-        elif name is None or not (line[:1] == b"{" and line.rstrip(b",\n")[-1:] == b"}"):
-            raise ValueError("damaged")
+        elif name is None:
+            raise ValueError(f"damaged in line {number}")
+        else:
+            _checked(line.rstrip(b",\n"), number, "file_name")
     if line != b"}\n":
-        raise ValueError("damaged: it ends early")
+        raise ValueError(f"damaged: it ends early, in line {number}")
+
+    try:
+        head = parse_json(first[:-2] + b"}")
+    except ValueError as error:
+        raise ValueError(f"damaged in line 1 ({error})") from error
     images, annotations = spans["videos"], spans["annotations"]
     return PanopticRecord(
-        json.loads(first[:-2] + b"}"),
-        {name: VideoLines(images.get(name), lines) for name, lines in annotations.items()},
+        head, {name: VideoLines(images.get(name), lines) for name, lines in annotations.items()}
     )
+
+
+def _checked(line: bytes, number: int, field: str) -> str:
+    """A field of the table that a line holds. Raises: ValueError: it holds none."""
+    try:
+        return str(parse_json(line)[field])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"damaged in line {number} ({error})") from error
 
 
 def _between(path: Path, start: int, end: int) -> Iterator[bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from vidparse.errors import UsageError
 from vidparse.labels import Labels, available_labels, load_labels
 from vidparse.labels.colours import GOLDEN_RATIO, distinct_colours
+from vidparse.textfiles import decode_text, parse_json
 
 
 def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
@@ -64,12 +64,12 @@ def _from_labels(other: Labels, labels: Labels) -> np.ndarray:
 
 def _from_file(path: Path, labels: Labels, own: np.ndarray) -> np.ndarray:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decode_text(path.read_bytes())
         if path.suffix.lower() == ".txt":
             lines = [line.split("#")[0].replace(",", " ").split() for line in text.splitlines()]
             rows = _rows([[int(value) for value in line[:3]] for line in lines if line])
         else:
-            record = json.loads(text)
+            record = parse_json(text)
             if isinstance(record, dict):
                 return _by_name(path, record, labels, own)
             rows = _rows(record)

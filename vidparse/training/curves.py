@@ -34,9 +34,11 @@ from vidparse.evaluation.report.markup import (
     text,
 )
 from vidparse.sinks.partial import PartialFile
+from vidparse.textfiles import parse_json
 from vidparse.training.logbook import LOG_NAME, Steps, Validations, read_log
 from vidparse.training.plot import Line, plot
 
+_LATEST = 250_000_000_000  # seconds since 1970: the end of the year 9891
 RECIPE_NAME = "recipe.json"
 _MOST_RATES = 6  # charts of learning rates; networks with a rate a layer have more
 
@@ -94,7 +96,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _flat_recipe(path: Path) -> dict[str, str] | None:
     """Every field as words; None when there is no whole recipe."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     return dict(_flat(record, "")) if isinstance(record, dict) else None
@@ -146,7 +148,7 @@ def _page(runs: Sequence[_Run], command: str) -> str:
 def _facts(runs: Sequence[_Run]) -> str:
     """How many, and how fresh."""
     times = np.concatenate([one.times for run in runs for one in (run.steps, run.validations)])
-    known = times[~np.isnan(times)]
+    known = times[(times >= 0) & (times < _LATEST)]  # NaN, and what no clock shows, is left out
     if not len(known):
         return count(len(runs), "run")
     last = datetime.fromtimestamp(float(known.max()))

@@ -20,6 +20,7 @@ import numpy as np
 
 from vidparse.errors import InputError, OutputError, UsageError
 from vidparse.sinks.partial import PartialFile, write_error
+from vidparse.textfiles import parse_json
 
 LOG_NAME = "log.jsonl"
 
@@ -213,7 +214,7 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
 
 def _record(line: str) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         return None
     if not isinstance(record, dict) or record.get("kind") not in ("step", "validation"):

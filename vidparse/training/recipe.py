@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from vidparse.errors import UsageError
+from vidparse.textfiles import parse_toml
 
 OBJECTIVES = ("supervised", "etc", "stcl", "mean-teacher")
 # Fields whose value is one of a few words.
@@ -198,8 +198,8 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         known = "" if place is path else ", ".join(available_recipes())
         raise UsageError(f"recipe '{name}': {hint}{known}")
     try:
-        values = tomllib.loads(place.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = parse_toml(place.read_bytes())
+    except ValueError as error:
         raise UsageError(f"recipe '{name}': not TOML: {error}; mend the line") from error
     _checked("config", values.get("config", {}), dict, name)
     base = values.pop("base", None)
@@ -337,6 +337,6 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
 def _parse(text: str) -> Any:
     """A TOML value; bare words are strings."""
     try:
-        return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"v = {text}")["v"]
+    except ValueError:
         return text

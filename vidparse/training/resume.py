@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vidparse.errors import ModelError
 from vidparse.models.checkpoint import RUN, save_checkpoint
+from vidparse.textfiles import parse_json
 from vidparse.training.processes import placed_like, whole
 
 _FACTS = {"step", "score", "best", "scaler", "recipe", "data"}  # that every run has
@@ -56,7 +57,7 @@ def read_resume(
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: not readable ({error}); resume from another file") from error
     try:
-        facts = json.loads(text or "")
+        facts = parse_json(text or "")
         if not isinstance(facts, dict) or not facts.keys() >= _FACTS:
             raise ValueError
     except ValueError as error:

@@ -19,10 +19,10 @@ from vidparse.panoptic import (
     SegmentRow,
     count_codes,
     read_image_segments,
-    read_json,
     read_panoptic_png,
     read_video_segments,
 )
+from vidparse.textfiles import read_json
 
 
 class PanopticEntry:
@@ -124,6 +124,11 @@ class PanopticEntry:
         ids = read_panoptic_png(path)
         present = set(count_codes(ids)[0].tolist()) - {VOID}
         listed = {row.id for row in self._rows[key]}
+        if len(listed - {VOID}) != len(self._rows[key]):
+            raise InputError(
+                f"{path}: {self._json.name} lists an id twice, or id {VOID}; "
+                "list every segment once"
+            )
         if present - listed:
             raise InputError(
                 f"{path}: id {min(present - listed)} is not in {self._json.name}; "

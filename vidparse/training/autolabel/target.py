@@ -20,6 +20,7 @@ from vidparse.errors import OutputError, UsageError
 from vidparse.labels import Labels, labels_to_json
 from vidparse.sinks.partial import write_error
 from vidparse.sinks.png import palette_png
+from vidparse.textfiles import parse_json
 from vidparse.training.autolabel.pictures import Picture
 
 RECORD = "autolabel.json"
@@ -99,7 +100,7 @@ class LabelFolder:
                 f"{self.root}: is not empty and has no {RECORD}; choose another folder with -o"
             )
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))["settings"]
+            before = parse_json(path.read_bytes())["settings"]
             changed = [
                 key
                 for key in self._settings | before

@@ -6,7 +6,6 @@ Nothing here needs transformers; nothing is unpickled, no code of a checkpoint i
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from vidparse.errors import ModelError, UsageError
 from vidparse.inference.runners.transformers.architecture import Architecture, architecture_of
 from vidparse.inference.runners.transformers.classes import labels_of
 from vidparse.models.checkpoint import Description, Preprocess, file_sha256
+from vidparse.textfiles import parse_json
 
 TASKS = ("auto", "semantic", "panoptic")
 _WEIGHTS, _SHARDS = "model.safetensors", "model.safetensors.index.json"
@@ -136,7 +136,7 @@ def _read_processor(folder: Path, name: str) -> dict[str, Any]:
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_bytes())
     except OSError as error:
         raise ModelError(
             f"{name}: {path.name} can not be read ({error.strerror}); fetch it again"
@@ -166,7 +166,7 @@ def _checksum(folder: Path, weights: Path) -> str:
     if weights.name == _WEIGHTS:
         return file_sha256(weights)
     try:
-        parts = sorted(set(json.loads(weights.read_text(encoding="utf-8"))["weight_map"].values()))
+        parts = sorted(set(parse_json(weights.read_bytes())["weight_map"].values()))
         lines = [f"{file_sha256(folder / part)}  {part}\n" for part in parts]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{weights}: damaged, or a part is missing; fetch it again") from error
