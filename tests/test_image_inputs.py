@@ -111,6 +111,10 @@ def test_images_of_another_size_are_refused_by_name(tmp_path):
         next(source)
 
 
+def expanded(*inputs: str) -> list[str]:
+    return [one.name for one in expand_inputs(inputs)]
+
+
 def test_what_patterns_and_folders_stand_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("clips/b2.mp4", "clips/b10.MP4", "clips/readme.txt", "mixed/a.mp4", "mixed/0.png"):
@@ -119,18 +123,18 @@ def test_what_patterns_and_folders_stand_for(tmp_path, monkeypatch):
     for number in range(3):
         save(tmp_path / f"shots/{number}.png")
         save(tmp_path / f"more/{number}.png")
-    assert expand_inputs(["clips"]) == ["clips/b2.mp4", "clips/b10.MP4"]
-    assert expand_inputs(["clips/*"]) == ["clips/b2.mp4", "clips/b10.MP4"]
-    assert expand_inputs(["clips/b*"]) == ["clips/b2.mp4", "clips/b10.MP4"]
-    assert expand_inputs(["shots"]) == ["shots"]
-    assert expand_inputs(["shots/*.png"]) == ["shots/*.png"]
-    assert expand_inputs(["*/[0-9].png"]) == [
+    assert expanded("clips") == ["clips/b2.mp4", "clips/b10.MP4"]
+    assert expanded("clips/*") == ["clips/b2.mp4", "clips/b10.MP4"]
+    assert expanded("clips/b*") == ["clips/b2.mp4", "clips/b10.MP4"]
+    assert expanded("shots") == ["shots"]
+    assert expanded("shots/*.png") == ["shots/*.png"]
+    assert expanded("*/[0-9].png") == [
         "mixed/[0-9].png",
         "more/[0-9].png",
         "shots/[0-9].png",
     ]
-    assert expand_inputs(["mixed"]) == ["mixed"]
-    assert expand_inputs(["-", "sample://street", "clips/b2.mp4", "clips/b2.mp4", "gone.mp4"]) == [
+    assert expanded("mixed") == ["mixed"]
+    assert expanded("-", "sample://street", "clips/b2.mp4", "clips/b2.mp4", "gone.mp4") == [
         "-", "sample://street", "clips/b2.mp4", "gone.mp4",
     ]  # fmt: skip
     for wrong in ("none*.mp4", "clips/*.txt"):

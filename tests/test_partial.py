@@ -57,7 +57,7 @@ def feed(sinks, count: int = 3) -> None:
 
 
 def sinks_for(source: Path, out: str | None = None, *, names=ALL, **options):
-    return make_sinks(names, source_name=str(source), out=out, options=SinkOptions(**options))
+    return make_sinks(names, source=str(source), out=out, options=SinkOptions(**options))
 
 
 def listing(folder: Path) -> list[str]:

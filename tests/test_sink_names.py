@@ -14,7 +14,7 @@ ALL = ["overlay", "masks", "mask-video", "jsonl", "csv"]
 
 
 def names(source: str, out: str | None = None, chosen=ALL) -> list[str]:
-    sinks = make_sinks(chosen, source_name=source, out=out, options=SinkOptions())
+    sinks = make_sinks(chosen, source=source, out=out, options=SinkOptions())
     return [output for sink in sinks for output in sink.outputs]
 
 
@@ -106,7 +106,7 @@ def test_stdout_carries_one_output():
         names("clip.mp4", "-", ["csv", "jsonl"])
     for name in ALL:
         (sink,) = make_sinks(
-            [name], source_name="-", out="-", options=SinkOptions(), stdout=io.BytesIO()
+            [name], source="-", out="-", options=SinkOptions(), stdout=io.BytesIO()
         )
         assert sink.outputs == ("-",)
     assert list(Path().iterdir()) == []

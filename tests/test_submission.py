@@ -313,7 +313,7 @@ def test_a_pred_json_that_can_not_be_extended_is_left_alone(tmp_path, content, w
     path.write_text(content)
     before = listing(tmp_path)
     with pytest.raises(OutputError, match=rf"pred\.json: .*{why}.*move it away"):
-        make_sinks(["vipseg"], source_name="b.mp4", out=f"{tmp_path}/", options=OPTIONS)
+        make_sinks(["vipseg"], source="b.mp4", out=f"{tmp_path}/", options=OPTIONS)
     sink = VipSegFolder(tmp_path, OPTIONS, video="b")
     with pytest.raises(OutputError, match=r"pred\.json"):
         feed(sink, panoptic(1))
@@ -377,7 +377,7 @@ def at_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def outputs(name: str, source: str, out: str | None = None, **wishes: Any) -> list[str]:
-    (sink,) = make_sinks([name], source_name=source, out=out, options=OPTIONS, **wishes)
+    (sink,) = make_sinks([name], source=source, out=out, options=OPTIONS, **wishes)
     return list(sink.outputs)
 
 
@@ -402,7 +402,8 @@ def test_a_second_run_does_not_take_them_for_inputs(at_tmp):
         path = Path("clips", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
-    assert expand_inputs(["clips/*"]) == expand_inputs(["clips"]) == ["clips/a.mp4"]
+    for pattern in ("clips/*", "clips"):
+        assert [one.name for one in expand_inputs([pattern])] == ["clips/a.mp4"]
 
 
 @pytest.mark.parametrize("source", ["data/v1/origin", "data/v1/origin/", "data/v1/origin/*.jpg"])
@@ -417,7 +418,7 @@ def test_where_they_can_not_go(at_tmp):
     Path("file").write_text("mine")
     for name in ("vspw", "vipseg"):
         with pytest.raises(UsageError, match=rf"-o -: {name} is a folder.*use -o DIR/"):
-            make_sinks([name], source_name="a", out="-", options=OPTIONS, stdout=io.BytesIO())
+            make_sinks([name], source="a", out="-", options=OPTIONS, stdout=io.BytesIO())
         with pytest.raises(OutputError, match="file: is a file"):
             outputs(name, "a.mp4", "file")
         with pytest.raises(UsageError, match=r"name one without \.mp4"):
@@ -436,7 +437,7 @@ def test_where_they_can_not_go(at_tmp):
 def test_existing_videos_are_kept_unless_told_otherwise(at_tmp, name):
     def sink(**wishes: Any) -> Any:
         options = SinkOptions(**wishes)
-        return make_sinks([name], source_name="a.mp4", out="sub", options=options)[0]
+        return make_sinks([name], source="a.mp4", out="sub", options=options)[0]
 
     write(sink(), semantic(3))
     with pytest.raises(OutputError, match="a: exists; use --overwrite or -o"):

@@ -29,23 +29,15 @@ from vidparse.inference import Runner, RunReport, Session, engine_and_reason, lo
 from vidparse.inference.cuts import DEFAULT_THRESHOLD
 from vidparse.sinks import SINKS, RunHeader, Sink, SinkOptions, make_sinks
 from vidparse.sinks.palette import class_colours
-from vidparse.sinks.targets import check_names
-from vidparse.video import ClosedPipe, RawPipe, expand_inputs, open_video
-from vidparse.video.inputs import VIDEO_SUFFIXES
+from vidparse.sinks.targets import choose_outputs
+from vidparse.video import ClosedPipe, Input, RawPipe, expand_inputs, open_video
 from vidparse.video.selection import select
 
 log = logging.getLogger(__name__)
 
 PathText = str | os.PathLike[str]
 
-DEFAULT_SAVE = ("overlay", "masks")
 STDIN = "-"
-_SAVED_AS = {  # what a file called so holds, when nothing else is said
-    **dict.fromkeys((".mp4", ".mov", ".mkv"), "overlay"),
-    ".nut": "mask-video",
-    ".jsonl": "jsonl",
-    ".csv": "csv",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +150,8 @@ def segment(
     options = options or SegmentOptions()
     watcher = watcher or Silent()
     stop = stop or threading.Event()
-    names, results = _expanded(_listed(inputs))
-    options = _settled(options, names)
+    found, results = _expanded(_listed(inputs))
+    options = _settled(options, found)
     runner = load_runner(options)
     labels = runner.description.labels
     class_ids = labels.select(options.classes) if options.classes is not None else None
@@ -178,11 +170,12 @@ def segment(
     written: dict[str, str] = {}
     for result in results:
         watcher.end(result)
-    for name in names:
+    for one in found:
         if stop.is_set():
-            results.append(InputResult(name, error=Interrupted(f"{name}: not begun; interrupted")))
+            error = Interrupted(f"{one.name}: not begun; interrupted")
+            results.append(InputResult(one.name, error=error))
             continue
-        result = _segment_one(name, options, runner, written, watcher, stop)
+        result = _segment_one(one, found, options, runner, written, watcher, stop)
         results.append(result)
         watcher.end(result)
     return Summary(
@@ -217,60 +210,42 @@ def load_runner(options: SegmentOptions) -> Runner:
     )
 
 
-def _expanded(inputs: Sequence[str]) -> tuple[list[str], list[InputResult]]:
-    """Input names with patterns and folders resolved, and results of those that match nothing."""
-    names: list[str] = []
+def _expanded(inputs: Sequence[str]) -> tuple[list[Input], list[InputResult]]:
+    """Inputs with patterns and folders resolved, and results of those that match nothing."""
+    found: dict[str, Input] = {}
     missing = []
     for pattern in inputs:
         try:
-            names += [name for name in expand_inputs([pattern]) if name not in names]
+            for one in expand_inputs([pattern]):
+                found.setdefault(one.name, one)
         except InputError as error:
             missing.append(InputResult(pattern, error=error))
-    return names, missing
+    return list(found.values()), missing
 
 
-def _settled(options: SegmentOptions, names: Sequence[str]) -> SegmentOptions:
+def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions:
     """Defaults that depend on each other; refuses what can not work before anything is loaded."""
-    if options.raw is not None and list(names) != [STDIN]:
+    if options.raw is not None and [one.name for one in inputs] != [STDIN]:
         raise UsageError("--pipe raw: describes frames on stdin; give '-' as the only input")
-    if options.out == STDIN and len(names) > 1:
-        raise UsageError(f"-o -: stdout carries one video, not {len(names)}; use -o DIR/")
     select(options.start_s, options.end_s, options.stride)
     save = None if options.save is None else _listed(options.save)
     out = None if options.out is None else os.fspath(options.out)
     classes = None if options.classes is None else _listed(options.classes)
-    check_names(save or (), SINKS)
-    if out == STDIN:
-        save = save or ("overlay",)
-    elif out is not None and _names_a_file(out):
-        if len(names) > 1:
-            raise UsageError(f"-o {out}: one file for {len(names)} inputs; name a directory")
-        if save is not None and len(set(save)) > 1:
-            raise UsageError(
-                f"-o {out}: one file for {len(set(save))} outputs ({', '.join(save)}); "
-                "name a directory"
-            )
-        kind = _SAVED_AS.get(Path(out).suffix.lower(), "overlay")
-        save = save or ("mask-video" if out.endswith(".masks.mkv") else kind,)
-    elif out is not None and len(names) > 1:
-        out = f"{out}/"
-    return replace(options, save=save or DEFAULT_SAVE, out=out, classes=classes)
-
-
-def _names_a_file(out: str) -> bool:
-    known = Path(out).suffix.lower() in {*_SAVED_AS, *VIDEO_SUFFIXES}
-    return known and not out.endswith("/") and not Path(out).expanduser().is_dir()
+    save, out = choose_outputs(SINKS, save, out, inputs=len(inputs))
+    return replace(options, save=save, out=out, classes=classes)
 
 
 def _segment_one(
-    name: str,
+    one: Input,
+    inputs: Sequence[Input],
     options: SegmentOptions,
     runner: Runner,
     written: dict[str, str],
     watcher: Watcher,
     stop: threading.Event,
 ) -> InputResult:
-    """One input from opening to the last rename; its errors end in its result."""
+    """One of the inputs from opening to the last rename; its errors end in its result."""
+    name = one.name
     sinks: list[Sink] = []
     source: Any = None
     error: VidparseError | None = None
@@ -284,7 +259,7 @@ def _segment_one(
 
     try:
         source = open_video(
-            name,
+            one,
             start_s=options.start_s,
             end_s=options.end_s,
             stride=options.stride,
@@ -294,10 +269,11 @@ def _segment_one(
         )
         sinks = make_sinks(
             options.save or (),
-            source_name=name,
+            source=one,
             out=options.out,
             options=options.sinks,
             taken=written,
+            inputs=inputs,
         )
         written.update((path, name) for sink in sinks for path in sink.outputs)
         session = Session(

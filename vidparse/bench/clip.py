@@ -110,9 +110,7 @@ def _measure(
     stages = _other_stages(name, options, session, scores)
     with tempfile.TemporaryDirectory(prefix="vidparse-bench-") as folder:
         source = _open(name, options)
-        sinks = make_sinks(
-            options.save or (), source_name=name, out=f"{folder}/", options=options.sinks
-        )
+        sinks = make_sinks(options.save or (), source=name, out=f"{folder}/", options=options.sinks)
         report = run(source, session, sinks, overlap=options.overlap)
     return _Repeat(stages, network_wall, network_cpu, report.wall_s, _process(name, options))
 
@@ -131,9 +129,7 @@ def _other_stages(
     recorded = cycle(scores)
     with tempfile.TemporaryDirectory(prefix="vidparse-bench-") as folder:
         source = _open(name, options)
-        sinks = make_sinks(
-            options.save or (), source_name=name, out=f"{folder}/", options=options.sinks
-        )
+        sinks = make_sinks(options.save or (), source=name, out=f"{folder}/", options=options.sinks)
         clock = time.process_time()
         opened = False
         for frame in source:

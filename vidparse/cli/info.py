@@ -21,17 +21,17 @@ def info(
     from vidparse.errors import VidparseError
     from vidparse.video import expand_inputs, report_media
 
-    names, records, failures = expand_inputs(inputs), [], []
-    for name in names:
+    found, records, failures = expand_inputs(inputs), [], []
+    for one in found:
         try:
-            records.append(_record(report_media(name)))
+            records.append(_record(report_media(one)))
         except VidparseError as error:
-            if len(names) == 1:
+            if len(found) == 1:
                 raise
-            failures.append(name)
+            failures.append(one.name)
             typer.echo(f"vidparse: {error}", err=True)
     if json:
-        print_json(records if len(names) > 1 else records[0])
+        print_json(records if len(found) > 1 else records[0])
     else:
         _print(records)
     if failures:

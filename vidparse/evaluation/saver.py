@@ -14,6 +14,7 @@ from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.labels import Labels
 from vidparse.sinks import Sink, SinkOptions, make_sinks
+from vidparse.video.inputs import Input
 
 SUBMISSIONS = ("vspw", "vipseg")
 
@@ -40,7 +41,7 @@ class SubmissionSaver:
         first = video.frames[0].image
         (self._sink,) = make_sinks(
             [self._layout],
-            source_name=str(first.parent) if first else video.name,
+            source=Input(str(first.parent), first.parent) if first else Input(video.name),
             out=f"{self._out}/",
             options=self._options,
             video=video.name,

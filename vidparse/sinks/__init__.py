@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 from vidparse.sinks.masks import Masks, MaskVideo
@@ -14,6 +15,7 @@ from vidparse.sinks.submission import Submission
 from vidparse.sinks.targets import plan_sinks
 from vidparse.sinks.vipseg import VipSegFolder
 from vidparse.sinks.vspw import VspwFolder
+from vidparse.video.inputs import Input
 
 SINKS: dict[str, type[ListedSink]] = {
     "overlay": Overlay,
@@ -29,22 +31,24 @@ SINKS: dict[str, type[ListedSink]] = {
 def make_sinks(
     names: Sequence[str],
     *,
-    source_name: str,
+    source: str | Path | Input,
     out: str | os.PathLike[str] | None,
     options: SinkOptions,
     stdout: BinaryIO | None = None,
     taken: Mapping[str, str] | None = None,
+    inputs: Sequence[Input] = (),
     video: str | None = None,
 ) -> list[Sink]:
     """The sinks of one input, by names in SINKS; see :func:`plan_sinks`."""
     return plan_sinks(
         SINKS,
         names,
-        source_name=source_name,
+        source=source if isinstance(source, Input) else Input.named(str(source)),
         out=out,
         options=options,
         stdout=stdout,
         taken=taken or {},
+        inputs=inputs,
         video=video,
     )
 

@@ -42,34 +42,27 @@ def write_error(name: Path | str, error: OSError) -> OutputError:
 def check_target(
     final: Path,
     *,
-    source: Path | None,
     overwrite: bool,
     is_folder: bool,
+    of_pictures: bool = False,
     directory: Path | None = None,
 ) -> None:
-    """Refuse, before any work, an output that must not or can not be written.
+    """Refuse, before any work, an output that must not or cannot be written.
 
     Args:
         final: the output's name.
-        source: the input, when it is a file or folder.
         overwrite: whether an existing output may be replaced.
         is_folder: whether the output is a folder of mask pictures.
+        of_pictures: whether the masks have the names of pictures, which are any.
         directory: what must be writable, and is made; the folder round `final` unless given.
 
     Raises:
-        OutputError: the output is the input, exists, or lies where nothing can be written.
+        OutputError: the output exists, or lies where nothing can be written.
     """
-    partial = partial_folder(final) if is_folder else partial_path(final)
-    if source is not None and source.exists():
-        for path in (final, partial):
-            if _same(path, source):
-                raise OutputError(f"{final}: is the input itself; choose another name with -o")
-            if is_folder and path.resolve() in source.resolve().parents:
-                raise OutputError(f"{final}: holds the input; choose another folder with -o")
     if final.exists() or final.is_symlink():
         if not overwrite:
             raise OutputError(f"{final}: exists; use --overwrite or -o")
-        _check_replaceable(final, is_folder, any_name=source is not None and source.is_dir())
+        _check_replaceable(final, is_folder, any_name=of_pictures)
     directory = directory or final.parent
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -86,10 +79,11 @@ def check_target(
         )
 
 
-def _same(path: Path, source: Path) -> bool:
-    if path.exists() and path.samefile(source):
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two names are one file or folder, through links too."""
+    if one.exists() and other.exists() and one.samefile(other):
         return True
-    return path.resolve() == source.resolve()
+    return one.resolve() == other.resolve()
 
 
 def _check_replaceable(final: Path, is_folder: bool, *, any_name: bool) -> None:

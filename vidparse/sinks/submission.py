@@ -55,11 +55,11 @@ class Submission(ABC):
         self._pictures = PictureFolder(self.folder, digits=_DIGITS)
         self._made: list[Path] = []
 
-    def check(self, source: Path | None) -> None:
-        """Refuse, before any work, what can not be written; `source` is the input.
+    def check(self, *, of_pictures: bool = False) -> None:
+        """Refuse, before any work, what cannot be written; `of_pictures` as in `check_target`.
 
         Raises:
-            OutputError: the video's folder exists, is the input, or can not be made.
+            OutputError: the video's folder exists, or cannot be made.
         """
         if self.root.exists() and not self.root.is_dir():
             raise OutputError(
@@ -67,9 +67,9 @@ class Submission(ABC):
             )
         check_target(
             self.folder,
-            source=source,
             overwrite=self._options.overwrite,
             is_folder=True,
+            of_pictures=of_pictures,
             directory=self.root if self.root.exists() else self.root.parent,
         )
 

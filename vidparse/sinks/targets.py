@@ -4,29 +4,81 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import sys
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import BinaryIO
 
 from vidparse.errors import OutputError, UsageError
-from vidparse.sinks.partial import check_target
+from vidparse.sinks.partial import check_target, partial_folder, partial_path, same_file
 from vidparse.sinks.sink import ListedSink, Sink, SinkOptions
 from vidparse.sinks.submission import Submission
+from vidparse.video.inputs import VIDEO_SUFFIXES, Input
 
-_PATTERN = re.compile(r"[*?\[]|%0?\d*d")
+DEFAULT_SAVE = ("overlay", "masks")
+_SAVED_AS = {  # the output that a file with this ending holds, where none is named
+    **dict.fromkeys((".mp4", ".mov", ".mkv"), "overlay"),
+    ".nut": "mask-video",
+    ".jsonl": "jsonl",
+    ".csv": "csv",
+}
+_RESERVED = frozenset('/\\:*?"<>|')  # that some file systems refuse; addresses may hold them
+_UNPRINTABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories of Unicode
+
+
+def choose_outputs(
+    table: Mapping[str, type[ListedSink]],
+    save: Sequence[str] | None,
+    out: str | None,
+    *,
+    inputs: int,
+) -> tuple[tuple[str, ...], str | None]:
+    """The outputs of a call, and where they go.
+
+    Args:
+        table: sink classes by name.
+        save: names of outputs; None for those that `out` or the default says.
+        out: as for :func:`plan_sinks`.
+        inputs: their number.
+
+    Raises:
+        UsageError: an unknown output, or one file for several.
+    """
+    check_names(save or (), table)
+    if out is None:
+        return tuple(save or DEFAULT_SAVE), None
+    if out == "-":
+        if inputs > 1:
+            raise UsageError(f"-o -: stdout carries one video, not {inputs}; use -o DIR/")
+        return tuple(save or ("overlay",)), out
+    if not _names_a_file(out):
+        return tuple(save or DEFAULT_SAVE), f"{out}/" if inputs > 1 else out
+    if inputs > 1:
+        raise UsageError(f"-o {out}: one file for {inputs} inputs; name a directory")
+    if save is not None and len(set(save)) > 1:
+        raise UsageError(
+            f"-o {out}: one file for {len(set(save))} outputs ({', '.join(save)}); name a directory"
+        )
+    kind = _SAVED_AS.get(Path(out).suffix.lower(), "overlay")
+    return tuple(save or ("mask-video" if out.endswith(".masks.mkv") else kind,)), out
+
+
+def _names_a_file(out: str) -> bool:
+    known = Path(out).suffix.lower() in {*_SAVED_AS, *VIDEO_SUFFIXES}
+    return known and not out.endswith("/") and not Path(out).expanduser().is_dir()
 
 
 def plan_sinks(
     table: Mapping[str, type[ListedSink]],
     names: Sequence[str],
     *,
-    source_name: str,
+    source: Input,
     out: str | os.PathLike[str] | None,
     options: SinkOptions,
     stdout: BinaryIO | None = None,
     taken: Mapping[str, str],
+    inputs: Sequence[Input] = (),
     video: str | None = None,
 ) -> list[Sink]:
     """Make the sinks of one input; nothing is written yet but the output directory.
@@ -34,13 +86,14 @@ def plan_sinks(
     Args:
         table: sink classes by name.
         names: which of them, each once.
-        source_name: the input as the user gave it: path, pattern, URL, "-" or "sample://street".
+        source: the input.
         out: None (beside the input), a directory (ends in "/", exists, or serves several sinks),
             a file name (one sink), or "-" (stdout, one sink).
         options: what the user said about outputs.
         stdout: where "-" writes; the process's standard output when None.
         taken: outputs of earlier inputs of this call, never to be replaced, and those inputs.
-        video: what outputs are called; made of `source_name` unless given.
+        inputs: all inputs of this call, of which none may be replaced.
+        video: the name of outputs; that of `source` unless given.
 
     Raises:
         UsageError: unknown sink, or a name that does not fit it.
@@ -56,25 +109,31 @@ def plan_sinks(
             )
         sink: Sink = table[chosen[0]](_stdout() if stdout is None else stdout, options)
         return [sink]
-    source = source_path(source_name)
     sinks: list[Sink] = []
     for name in chosen:
         kind = table[name]
-        final = _final_path(name, kind, source_name, out, single=len(chosen) == 1, video=video)
+        final = _final_path(name, kind, source, out, single=len(chosen) == 1, video=video)
         submission = None
         if issubclass(kind, Submission):
-            submission = kind(final, options, video=video or video_name(source_name))
+            submission = kind(final, options, video=video or video_name(source))
             final = submission.folder
         if str(final) in taken:
             raise OutputError(
-                f"{source_name}: would overwrite {final} of {taken[str(final)]}; "
+                f"{source.name}: would overwrite {final} of {taken[str(final)]}; "
                 "segment them with different -o"
             )
+        _check_inputs(final, (source, *inputs), is_folder=kind.is_folder)
+        of_pictures = source.path is not None and source.path.is_dir()
         if submission is not None:
-            submission.check(source)
+            submission.check(of_pictures=of_pictures)
             sinks.append(submission)
             continue
-        check_target(final, source=source, overwrite=options.overwrite, is_folder=kind.is_folder)
+        check_target(
+            final,
+            overwrite=options.overwrite,
+            is_folder=kind.is_folder,
+            of_pictures=of_pictures,
+        )
         sinks.append(kind(final, options))
     return sinks
 
@@ -85,48 +144,66 @@ def _stdout() -> BinaryIO:
     return sys.stdout.buffer
 
 
-def source_path(source_name: str) -> Path | None:
-    """The input as a path of this machine, or None: stdin, URLs, samples, devices, patterns."""
-    if source_name == "-" or "://" in source_name or _PATTERN.search(source_name):
-        return None
-    return Path(source_name)
+def _check_inputs(final: Path, inputs: Sequence[Input], *, is_folder: bool) -> None:
+    """Raises: OutputError: writing `final` would replace an input, or a folder that holds one."""
+    partial = partial_folder(final) if is_folder else partial_path(final)
+    for one in inputs:
+        if one.path is None or not one.path.exists():
+            continue
+        for path in (final, partial):
+            if same_file(path, one.path):
+                raise OutputError(f"{final}: is the input itself; choose another name with -o")
+            if any(same_file(path, picture) for picture in one.images or ()):
+                raise OutputError(f"{final}: is a picture of the input; choose another with -o")
+            if is_folder and path.resolve() in one.path.resolve().parents:
+                raise OutputError(f"{final}: holds the input; choose another folder with -o")
 
 
-def source_stem(source_name: str) -> str:
-    """What outputs of an input are called: "dir/clip.mp4" -> "clip", "frames/" -> "frames"."""
-    if source_name == "-":
+def source_stem(source: Input) -> str:
+    """The name of an input's outputs: "dir/clip.mp4" -> "clip", "frames/" -> "frames"."""
+    if source.name == "-":
         return "stdin"
-    if "://" in source_name:
-        rest = source_name.split("://", 1)[1].split("?")[0].split("#")[0].rstrip("/")
-        stem = Path(rest.rsplit("/", 1)[-1]).stem
-    else:
-        path = Path(source_name)
-        if _PATTERN.search(path.name):
-            path = path.parent  # frames/*.png are the pictures of "frames"
-        path = path if path.name not in ("", "..") else path.resolve()
-        stem = path.name if path.is_dir() or path.suffix == "" else path.stem
-    return _harmless(stem) or "video"
+    if source.path is None:
+        return _harmless(_address_stem(source.name), _RESERVED) or "video"
+    path = _named(source.path)
+    whole = path.is_dir() or source.pattern is not None or path.suffix == ""
+    return _harmless(path.name if whole else path.stem) or "video"
 
 
-def video_name(source_name: str) -> str:
-    """What challenges call the video: its stem, but "street" for street/origin/ (VSPW's layout)."""
-    stem = source_stem(source_name)
-    if stem != "origin" or "://" in source_name:
+def _address_stem(address: str) -> str:
+    """The last part of an address without its ending; the host and port where there is no more."""
+    rest = address.rpartition("://")[2].split("?")[0].split("#")[0].rstrip("/")
+    host, _, place = rest.rpartition("/")
+    return Path(place).stem if host else place
+
+
+def video_name(source: Input) -> str:
+    """The name of a video in challenges: its stem, but "street" for street/origin/ (VSPW)."""
+    stem = source_stem(source)
+    if stem != "origin" or source.path is None:
         return stem
-    path = Path(source_name)
-    path = path.parent if _PATTERN.search(path.name) else path
-    path = path if path.name not in ("", "..") else path.resolve()
+    path = _named(source.path)
     return (_harmless(path.absolute().parent.name) if path.is_dir() else "") or stem
 
 
-def _harmless(name: str) -> str:
-    return re.sub(r"[^\w.+ -]", "_", name).strip(" .")
+def _named(path: Path) -> Path:
+    """`path` with a name of its own: that of the working directory for "."."""
+    return path.resolve() if path.name in ("", "..") else path
+
+
+def _harmless(name: str, refused: Set[str] = frozenset()) -> str:
+    """`name` with _ for control characters, broken bytes and what is `refused`; letters stay."""
+    kept = (
+        "_" if char in refused or unicodedata.category(char) in _UNPRINTABLE else char
+        for char in name
+    )
+    return "".join(kept).strip(" .")
 
 
 def _final_path(
     name: str,
     kind: type[ListedSink],
-    source_name: str,
+    source: Input,
     out: str | os.PathLike[str] | None,
     *,
     single: bool,
@@ -134,10 +211,10 @@ def _final_path(
 ) -> Path:
     """Where the output goes; for a submission, the folder that its videos share."""
     shared = issubclass(kind, Submission)
-    stem = video_name(source_name) if shared else source_stem(source_name)
+    stem = video_name(source) if shared else source_stem(source)
     file_name = (video or stem) + kind.suffix
     if out is None:
-        return _beside(source_name) / file_name
+        return _beside(source) / file_name
     text = os.fspath(out)
     path = Path(text).expanduser()
     separators = tuple(sep for sep in (os.sep, os.altsep) if sep)
@@ -147,15 +224,8 @@ def _final_path(
     return path
 
 
-def _beside(source_name: str) -> Path:
-    if source_name == "-" or "://" in source_name:
-        return Path()
-    path = Path(source_name)
-    if _PATTERN.search(path.name):
-        path = path.parent
-    if path.name in ("", ".."):
-        path = path.resolve()
-    return path.parent
+def _beside(source: Input) -> Path:
+    return Path() if source.path is None else _named(source.path).parent
 
 
 def check_names(names: Sequence[str], table: Mapping[str, type[ListedSink]]) -> None:

@@ -64,8 +64,8 @@ class VipSegFolder(Submission):
         self._frames: BinaryIO | None = None
         self._count = 0
 
-    def check(self, source: Path | None) -> None:
-        super().check(source)
+    def check(self, *, of_pictures: bool = False) -> None:
+        super().check(of_pictures=of_pictures)
         self._read_record()
 
     def open(self, info: VideoInfo, labels: Labels) -> None:

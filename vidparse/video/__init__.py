@@ -1,6 +1,6 @@
 """Video in and out: the only place that touches PyAV."""
 
-from vidparse.video.inputs import expand_inputs
+from vidparse.video.inputs import Input, expand_inputs
 from vidparse.video.maskvideo import read_mask_video
 from vidparse.video.outfile import ClosedPipe
 from vidparse.video.raw import RawPipe
@@ -10,6 +10,7 @@ from vidparse.video.writer import VideoWriter
 
 __all__ = [
     "ClosedPipe",
+    "Input",
     "MediaReport",
     "RawPipe",
     "Source",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidparse.frame import VideoInfo
+from vidparse.video.inputs import Input
 from vidparse.video.remux import CopiedStream
 from vidparse.video.source import open_video
 
@@ -31,7 +32,7 @@ class MediaReport:
     notes: tuple[str, ...]
 
 
-def probe(source: str | Path) -> VideoInfo:
+def probe(source: str | Path | Input) -> VideoInfo:
     """What is known of a source before its first frame. `copied` is empty: nothing stays open.
 
     Raises:
@@ -40,7 +41,7 @@ def probe(source: str | Path) -> VideoInfo:
     return report_media(source).video
 
 
-def report_media(source: str | Path) -> MediaReport:
+def report_media(source: str | Path | Input) -> MediaReport:
     """Everything `vidparse info` shows of one input.
 
     Raises:

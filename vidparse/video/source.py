@@ -7,12 +7,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from vidparse.errors import InputError, UsageError
+from vidparse.errors import UsageError
 from vidparse.frame import Frame, VideoInfo
-from vidparse.video.access import is_address, local_path
 from vidparse.video.container import ContainerSource
 from vidparse.video.folder import FolderSource
-from vidparse.video.inputs import has_pattern, images_of, is_image
+from vidparse.video.inputs import Input
 from vidparse.video.raw import RawPipe, RawSource
 from vidparse.video.selection import select
 from vidparse.video.stdin import Pipe
@@ -46,7 +45,7 @@ class Source(Protocol):
 
 
 def open_video(
-    source: str | Path,
+    source: str | Path | Input,
     *,
     start_s: float | None = None,
     end_s: float | None = None,
@@ -74,7 +73,8 @@ def open_video(
         InputError: the source can not be read.
     """
     selection = select(start_s, end_s, stride)
-    text = str(source)
+    given = source if isinstance(source, Input) else Input.named(str(source))
+    text = given.name
     if pipe is not None and text != "-":
         raise UsageError(f"{text}: a raw pipe is read from standard input; use - as the input")
     if text == "-":
@@ -88,21 +88,11 @@ def open_video(
     rate = image_rate or _IMAGE_RATE
     if rate <= 0:
         raise UsageError(f"image rate {rate}: must be above zero")
-    if is_address(text):
+    images = given.sequence()
+    if images is None:
         return ContainerSource(text, text, selection, copy_streams)
-    path = Path(local_path(text))
-    try:
-        is_folder, is_file = path.is_dir(), path.is_file()
-    except OSError as error:
-        raise InputError(f"{text}: {error.strerror}; check the path") from error
-    if is_folder or has_pattern(text):
-        return FolderSource(_folder_name(path), images_of(text), selection, Fraction(rate))
-    if is_file and is_image(path):
-        return FolderSource(path.name, [path], selection, Fraction(rate))
-    return ContainerSource(text, text, selection, copy_streams)
-
-
-def _folder_name(path: Path) -> str:
-    """What a sequence is called: its folder ("shots/*.png" is "shots")."""
-    folder = path if path.is_dir() else path.parent
-    return folder.resolve().name or "images"
+    assert given.path is not None
+    # A sequence is called by its folder: "shots/*.png" is "shots".
+    folder = given.path.resolve().name or "images"
+    name = given.path.name if given.path.is_file() else folder
+    return FolderSource(name, list(images), selection, Fraction(rate))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,7 +18,7 @@ from vidparse.data import Dataset, FrameRecord
 from vidparse.data.dataset import read_rgb
 from vidparse.errors import InputError, TruncatedError, UsageError
 from vidparse.video import expand_inputs, open_video
-from vidparse.video.inputs import has_pattern, images_of, is_image
+from vidparse.video.inputs import Input
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,31 +104,31 @@ class InputPictures:
         self.truncated: TruncatedError | None = None
         self.notes: list[str] = []
         self._every = every
-        self._inputs: dict[str, str] = {}  # by name
-        for text in expand_inputs(inputs):
-            name = _input_name(text)
+        self._inputs: dict[str, Input] = {}  # by name
+        for one in expand_inputs(inputs):
+            name = _input_name(one)
             if name in self._inputs:
                 raise UsageError(
-                    f"{text}: is called {name}, as is {self._inputs[name]}; rename one, "
+                    f"{one.name}: is called {name}, as is {self._inputs[name].name}; rename one, "
                     "or label them into folders of their own"
                 )
-            self._inputs[name] = text
+            self._inputs[name] = one
 
     def __iter__(self) -> Iterator[Picture]:
-        for name, text in self._inputs.items():
-            files = _image_files(text)
-            yield from self._files(name, files) if files else self._frames(name, text)
+        for name, one in self._inputs.items():
+            files = one.sequence()
+            yield from self._files(name, files) if files else self._frames(name, one)
 
-    def _files(self, name: str, files: list[Path]) -> Iterator[Picture]:
+    def _files(self, name: str, files: Sequence[Path]) -> Iterator[Picture]:
         paths = files[:: self._every]
         self.expected += len(paths)
         _refuse_doubles((name, path.stem) for path in paths)
         for path in paths:
             yield Picture(name, path.stem, partial(read_rgb, path), path)
 
-    def _frames(self, name: str, text: str) -> Iterator[Picture]:
+    def _frames(self, name: str, one: Input) -> Iterator[Picture]:
         before, done = self.expected, 0
-        with closing(open_video(text, stride=self._every, copy_streams=False)) as source:
+        with closing(open_video(one, stride=self._every, copy_streams=False)) as source:
             self.expected += -(-(source.info.frames or 0) // self._every)
             shape = source.info.sample_aspect_ratio
             try:
@@ -153,26 +153,14 @@ def _refuse_doubles(names: Iterable[tuple[str, str]]) -> None:
             )
 
 
-def _image_files(text: str) -> list[Path]:
-    """The files of an input that is pictures; nothing of a video."""
-    if "://" in text:
-        return []
-    path = Path(text)
-    if has_pattern(text) or path.is_dir():
-        return images_of(text)
-    return [path] if is_image(path) and path.is_file() else []
-
-
-def _input_name(text: str) -> str:
-    """What the frames of an input are put under: the name of its file or folder."""
-    if "://" in text:
-        return _file_name(text)
-    path = Path(text)
-    if has_pattern(text):
-        path = path.parent
-    if path.is_dir():
-        return path.resolve().name or "images"
-    return "stdin" if text == "-" else path.stem
+def _input_name(one: Input) -> str:
+    """The folder that the frames of an input are put under: its file's or folder's name."""
+    if one.name == "-":
+        return "stdin"
+    if one.path is None:
+        return _file_name(one.name)
+    whole = one.path.is_dir() or one.pattern is not None
+    return (one.path.resolve().name or "images") if whole else one.path.stem
 
 
 def _file_name(name: str) -> str:

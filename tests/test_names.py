@@ -1,0 +1,185 @@
+"""A name that exists is a name, never a pattern; and no output takes the place of an input."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vidparse.errors import OutputError
+from vidparse.sinks import SinkOptions, make_sinks
+from vidparse.video import Input, expand_inputs, open_video
+
+ODD = [
+    "x [1]",
+    "what is it?",
+    "5 * 5",
+    "drive [aB3xYz-9_k]",
+    "take %d",
+    "img_%04d",
+    "[a-z]*",
+    "a]b[",
+]
+
+
+def pictures(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(names):
+        data = cv2.imencode(".png", np.full((48, 64, 3), 40 * i, np.uint8))[1].tobytes()
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("stem", ODD)
+class TestSignsOfPatterns:
+    def test_outputs_lie_beside_the_input_under_its_name(self, cli, clip, tmp_path, stem):
+        folder = tmp_path / "clips"
+        folder.mkdir()
+        path = clip("x.mp4", frames=2).rename(folder / f"{stem}.mp4")
+        assert cli("segment", path, "--save", "csv").code == 0
+        assert listing(folder) == sorted([f"{stem}.csv", f"{stem}.mp4"])
+        assert listing(tmp_path) == ["clips"]
+
+    def test_the_input_is_never_replaced(self, cli, clip, tmp_path, stem):
+        path = clip("x.mp4", frames=2).rename(tmp_path / f"{stem}.mp4")
+        before = path.read_bytes()
+        said = cli("segment", path, "-o", path, "--overwrite")
+        assert (said.code, len(said.lines)) == (6, 1)
+        assert "is the input itself" in said.err
+        assert path.read_bytes() == before
+
+    def test_folders_of_pictures(self, cli, tmp_path, stem):
+        folder = pictures(tmp_path / stem, "f1.png", "f2.png")
+        said = cli("segment", folder, "--save", "masks", "-o", f"{tmp_path}/o/")
+        assert said.code == 0, said.err
+        assert listing(tmp_path / "o") == [f"{stem}.masks"]
+        assert listing(tmp_path / "o" / f"{stem}.masks") == ["f1.png", "f2.png"]
+
+    def test_open_video(self, clip, tmp_path, stem):
+        path = clip("x.mp4", frames=2).rename(tmp_path / f"{stem}.mp4")
+        assert len(list(open_video(path))) == 2
+        assert [one.path for one in expand_inputs([str(path)])] == [path]
+
+
+def test_two_such_files_of_one_folder_do_not_collide(cli, clip, tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    clip("x.mp4", frames=2).rename(folder / "a [1].mp4")
+    clip("x.mp4", frames=2).rename(folder / "b [1].mp4")
+    said = cli("segment", folder, "--save", "csv", "-o", f"{tmp_path}/o/")
+    assert said.code == 0, said.err
+    assert listing(tmp_path / "o") == ["a [1].csv", "b [1].csv"]
+
+
+def test_a_pattern_over_folders_with_brackets(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("cam[1]", "cam[2]", "cam 3"):
+        pictures(Path(folder), "001.png", "002.png")
+    said = cli("segment", "cam*/*.png", "--save", "masks", "-o", "p/")
+    assert said.code == 0, said.err
+    assert listing(Path("p")) == ["cam 3.masks", "cam[1].masks", "cam[2].masks"]
+    assert listing(Path("p/cam[1].masks")) == ["001.png", "002.png"]
+
+
+def test_the_pictures_of_a_pattern_are_those_that_were_matched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "a/b"):
+        pictures(Path(folder), "1.png", "2.png")
+    inputs = expand_inputs(["**/*.png"])
+    assert [one.images for one in inputs] == [
+        (Path("a/1.png"), Path("a/2.png")),
+        (Path("a/b/1.png"), Path("a/b/2.png")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("tcp://127.0.0.1:5124", "127.0.0.1_5124.csv"),
+        ("udp://239.0.0.1:1234?ttl=3", "239.0.0.1_1234.csv"),
+        ("rtsp://[::1]:554/live", "live.csv"),
+        (unicodedata.normalize("NFD", "München.mp4"), unicodedata.normalize("NFD", "München.csv")),
+        ("वीडियो.mp4", "वीडियो.csv"),
+        ("วิดีโอ.mp4", "วิดีโอ.csv"),
+        ("Anna's (final), v2.mp4", "Anna's (final), v2.csv"),
+        ("two\nlines\x1b.mp4", "two_lines_.csv"),
+        ("\udcff.mp4", "_.csv"),
+    ],
+)
+def test_output_names_keep_letters(tmp_path, monkeypatch, source, expected):
+    monkeypatch.chdir(tmp_path)
+    (sink,) = make_sinks(["csv"], source=source, out=None, options=SinkOptions())
+    assert sink.outputs == (expected,)
+
+
+class TestInputsOfTheSameCall:
+    """Every input is safe, not only the one that an output is made of."""
+
+    @pytest.mark.parametrize("link", ["name", "soft", "hard", "through a folder"])
+    def test_an_output_that_is_another_input(self, cli, clip, tmp_path, link):
+        one, other = clip("a.mp4", frames=2), clip("b.mp4", frames=2)
+        out = tmp_path / "a.overlay.mp4"
+        if link == "soft":
+            out.symlink_to(other)
+        elif link == "hard":
+            out.hardlink_to(other)
+        elif link == "through a folder":
+            (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
+            other.rename(out)
+            other = tmp_path / "again" / out.name
+        else:
+            other = other.rename(out)
+        before = other.read_bytes()
+        said = cli("segment", one, other, "--save", "overlay", "--overwrite")
+        assert said.code == 1, "the second input is good"
+        assert "a.overlay.mp4: is the input itself" in said.err
+        assert other.read_bytes() == before
+
+    def test_a_picture_of_a_sequence(self, tmp_path):
+        picture = tmp_path / "shots" / "1.csv"
+        picture.parent.mkdir()
+        picture.write_bytes(b"x")
+        shots = Input("shots/*", picture.parent, "shots/*", (picture,))
+        with pytest.raises(OutputError, match="is a picture of the input"):
+            make_sinks(
+                ["csv"],
+                source=shots,
+                out=str(picture),
+                options=SinkOptions(overwrite=True),
+            )
+
+    def test_a_folder_of_masks_that_would_replace_pictures(self, cli, clip, tmp_path):
+        clip("x.mp4", frames=2)
+        shots = pictures(tmp_path / "x.masks", "000000.png", "000001.png")
+        before = [path.read_bytes() for path in sorted(shots.iterdir())]
+        for source in (shots, f"{shots}/*.png"):
+            said = cli("segment", tmp_path / "x.mp4", source, "--save", "masks", "--overwrite")
+            assert said.code == 1
+            assert "x.masks: is the input itself" in said.err
+            assert [path.read_bytes() for path in sorted(shots.iterdir())] == before
+
+
+def test_numbers_in_a_name_are_a_sequence(cli, tmp_path):
+    shots = pictures(tmp_path / "shots", "a_0009.png", "a_0010.png", "b_0001.png", "a_x.png")
+    said = cli("segment", shots / "a_%04d.png", "--save", "masks")
+    assert said.code == 0, said.err
+    assert listing(tmp_path / "shots.masks") == ["a_0009.png", "a_0010.png"]
+    said = cli("segment", shots / "c_%04d.png", "--save", "masks")
+    assert (said.code, len(said.lines)) == (3, 1)
+    assert "holds no images" in said.err
+
+
+def test_a_path_written_as_an_address(cli, clip, tmp_path):
+    path = clip("x [1].mp4", frames=2)
+    assert cli("segment", f"file://{path}", "--save", "csv").code == 0
+    assert listing(tmp_path) == ["x [1].csv", "x [1].mp4"]
+    said = cli("segment", f"file://{path}", "-o", path, "--overwrite")
+    assert said.code == 6
+    assert "is the input itself" in said.err
