@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from made_camvid import make_camvid
 
@@ -61,3 +63,25 @@ def test_the_default_recipe_has_the_network_of_a_model_with_a_memory(
     record = json.loads(ended.out)["recipe"]
     assert (record["arch"], record["short_side"]) == ("tcb-ocr", 540)
     assert record["config"]["memory"] == "fifo"
+
+
+@pytest.mark.parametrize("objects_are_void", [True, False])
+def test_masks_of_0_and_255_are_pointed_out(
+    cli: Callable[..., Any], tmp_path: Path, objects_are_void: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for i in range(2):
+        cv2.imwrite(str(tmp_path / "images" / f"{i}.png"), rng.integers(0, 255, (64, 96, 3)))
+        mask = np.zeros((64, 96), np.uint8)
+        mask[20:40, 30:50] = 255 if objects_are_void else 1
+        cv2.imwrite(str(tmp_path / "masks" / f"{i}.png"), mask)
+    classes = [{"name": name, "thing": False, "colour": [9, 9, 9]} for name in ("floor", "cup")]
+    (tmp_path / "labels.json").write_text(json.dumps({"name": "mine", "classes": classes}))
+    options = ("--recipe", "street-plain", "--set", "short_side=64", "--val", "none")
+    arguments = ("--dataset", "folder", "--data", tmp_path, *options, *SHORT)
+    ended = cli("train", *arguments, "-o", tmp_path / "run")
+    assert ended.code == 0, ended.err
+    told = "class 'cup' never occurs; if 255 stands for 'cup', store 1 in its place"
+    assert (told in ended.err) == objects_are_void

@@ -132,6 +132,61 @@ def test_values_of_no_class_are_errors_where_they_are_refused(tmp_path: Path) ->
     assert said(report, tmp_path) == {"masks/1.png": "holds values that are no class: 9 (6 px)"}
 
 
+def own_folder(root: Path, names: list[str]) -> Path:
+    """A data set of two pictures and of labels with these names."""
+    for stem in ("1", "2"):
+        image(root / "images" / f"{stem}.jpg")
+    classes = [{"name": name, "thing": False, "colour": [1, 2, 3]} for name in names]
+    (root / "labels.json").write_text(json.dumps({"name": "mine", "classes": classes}))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("names", "first", "second", "expected"),
+    [
+        (["bg", "cup"], [0, 0, 255], [0, 0, 0], "16.7% of the labelled pixels, and class 'cup'"),
+        (["bg", "cup"], [255], [255], "100.0% of the labelled pixels, and classes 'bg', 'cup'"),
+        (["bg", "cup", "jug"], [0, 1, 255], [0, 0, 1], "class 'jug' never occurs; if 255 stands"),
+        (["background", "object"], [0, 255, 255], [0], "class 'object' never occurs"),  # DAVIS's
+        (list("abcdef"), [0, 255], [1, 255], "classes 'c', 'd', 'e' and 1 more never occur;"),
+        (["bg", "cup"], [0, 0, 255], [0, 0, 1], None),  # 255 is void beside both classes
+        (["bg", "cup"], [0], [0], None),  # an empty class, and no void that could be it
+    ],
+)
+def test_void_that_stands_for_a_class(
+    tmp_path: Path,
+    cli: Callable[..., Any],
+    names: list[str],
+    first: list[int],
+    second: list[int],
+    expected: str | None,
+) -> None:
+    own_folder(tmp_path, names)
+    for stem, values in (("1", first), ("2", second)):
+        mask(tmp_path / "masks" / f"{stem}.png", np.resize(values, (HEIGHT, WIDTH)))
+    report = check_dataset(tmp_path)
+    texts = [problem.what for problem in report.problems]
+    assert report.errors == 0
+    assert all(problem.warning for problem in report.problems)
+    assert len(texts) == (expected is not None)
+    options = ("--data", tmp_path, "--pred", tmp_path / "masks", "--json")
+    evaluated = cli("eval", "--dataset", "folder", *options)
+    notes = json.loads(evaluated.out)["notes"]
+    assert sum("store" in note for note in notes) == (expected is not None)
+    if expected is not None:
+        assert expected in texts[0] and texts[0].startswith("split all: void covers ")
+        assert expected in notes[-1]
+
+
+def test_absent_classes_of_known_label_sets_are_usual(tmp_path: Path) -> None:
+    make_vspw(tmp_path)
+    mask(tmp_path / "data" / "1_v" / "mask" / "1.png", [0, 0, 0, 0, 1, 1, 2, 2])
+    assert check_dataset(tmp_path).problems == ()
+    mask(tmp_path / "data" / "1_v" / "mask" / "1.png", [0, 0, 0, 0, 255, 255, 255, 255])
+    (problem,) = check_dataset(tmp_path).problems
+    assert "void covers 100.0%" in problem.what and "and 121 more never occur" in problem.what
+
+
 def test_quick_reads_only_heads(vspw: Path) -> None:
     masks = vspw / "data" / "12_a_b-C" / "mask"
     mask(masks / "00000166.png", 253)
@@ -216,7 +271,8 @@ def make_camvid_release(root: Path) -> None:
     for stem in ("0016E5_07959", "Seq05VD_f00000"):
         image(root / "701_StillsRaw_full" / f"{stem}.png")
         path = mask(root / "LabeledApproved_full" / f"{stem}_L.png")
-        Pillow.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(path)
+        road = np.full((HEIGHT, WIDTH, 3), (128, 64, 128), np.uint8)
+        Pillow.fromarray(road).save(path)
 
 
 def make_cityscapes(root: Path) -> None:

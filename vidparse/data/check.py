@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data import DATASETS, known_dataset
+from vidparse.data.coverage import void_warning
 from vidparse.data.dataset import Dataset, FrameRecord, Video
 from vidparse.data.frame_check import FrameFacts, Problem, check_frame
 from vidparse.data.recognise import LAYOUTS, Layout, recognise
@@ -104,7 +105,11 @@ def check_dataset(
             on_frame(done, total)
         if stop.is_set():
             raise Interrupted(f"check: stopped after {done} of {total} frames")
-        reports.append(tally.report())
+        report = tally.report()
+        warning = void_warning(dataset.labels, np.array(report.pixels), report.void)
+        if warning is not None:
+            findings.add(Problem(str(root), f"split {report.split}: {warning}", warning=True))
+        reports.append(report)
     return CheckReport(
         str(root),
         name,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidparse.data import Dataset, open_dataset
+from vidparse.data.coverage import survey
 from vidparse.errors import UsageError
 from vidparse.evaluation.entries import (
     SUPPORTS,
@@ -98,7 +99,11 @@ def run_evaluation(
     )
     entries = _entries(request, dataset)
     saver = _saver(request, dataset, entries) if request.save else None
-    return evaluate(dataset, entries, options, saver=saver, on_frame=on_frame, stop=stop)
+    result = evaluate(dataset, entries, options, saver=saver, on_frame=on_frame, stop=stop)
+    videos = dataset.videos[: request.max_videos]
+    scored = [frame for video in videos for frame in video.frames if frame.labelled]
+    warning = survey(dataset, scored)
+    return replace(result, notes=(*result.notes, f"{warning}.")) if warning else result
 
 
 def _entries(request: EvaluationRequest, dataset: Dataset) -> list[Entry]:

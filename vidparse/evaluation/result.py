@@ -57,6 +57,7 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
         "resumed_videos": evaluation.resumed,
         "seconds": round(evaluation.seconds, 2),
         "flow": evaluation.flow,
+        "notes": list(evaluation.notes),
         "entries": [_entry(entry, evaluation.labels) for entry in evaluation.entries],
     }
 

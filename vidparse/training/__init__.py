@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vidparse.data import Dataset, labelled_frames
+from vidparse.data.coverage import survey
 from vidparse.errors import UsageError
 from vidparse.training.recipe import Recipe, available_recipes, load_recipe, recipe_record
 from vidparse.training.sources import SourceRequest, Sources, open_sources, parse_source
@@ -86,6 +87,9 @@ def fit(
                 f"validation on {scored.name} {scored.split}: these pictures are learnt from as "
                 "well, so the scores flatter; make a split val, or name other data with --val"
             )
+        for warning in (survey(part.dataset, part.labelled) for part in opened.parts):
+            if warning is not None:
+                on_note(warning)
         trainer = Trainer(
             recipe,
             opened,
