@@ -118,9 +118,9 @@ def test_toml_out_of_range_is_an_error(text: str, words: str) -> None:
 
 
 def test_toml_in_range_is_read_as_it_stands() -> None:
-    assert parse_toml(b"\xef\xbb\xbfa = 1\n[b]\nc = [0.5, 'x']\n") == {
-        "a": 1,
-        "b": {"c": [0.5, "x"]},
+    assert parse_toml(b"\xef\xbb\xbfa = true\n[b]\nc = [0.5, 'x', -7]\n") == {
+        "a": True,
+        "b": {"c": [0.5, "x", -7]},
     }
 
 

@@ -153,5 +153,5 @@ def _check_integers(value: Any) -> None:
     elif isinstance(value, list):
         for inner in value:
             _check_integers(inner)
-    elif isinstance(value, int):
-        _integer(str(value))
+    elif isinstance(value, int) and not -_LARGEST_INTEGER <= value < _LARGEST_INTEGER:
+        raise ValueError("a number is out of range")
