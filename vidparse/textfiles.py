@@ -26,6 +26,10 @@ _MARKS = {
 _LARGEST_INTEGER = 1 << 63  # what NumPy and torch can hold
 
 
+class OutOfRange(ValueError):
+    """A number that is infinite, none at all, or beyond 64 bits."""
+
+
 def read_text(path: Path, *, failure: type[VidparseError] = InputError) -> str:
     """Text of a file in UTF-8, with or without a byte order mark, or in UTF-16 with one.
 
@@ -99,11 +103,10 @@ def parse_toml(text: str | bytes) -> dict[str, Any]:
     try:
         table = tomllib.loads(text, parse_float=_finite)
         _check_integers(table)
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, OutOfRange):
         raise
     except ValueError as error:  # Python turns no text of thousands of digits into a number
-        reason = "a number is out of range" if "digits" in str(error) else str(error)
-        raise ValueError(reason) from error
+        raise OutOfRange("a number is out of range") from error
     except RecursionError as error:
         raise ValueError("lists or tables are nested too deeply") from error
     return table
@@ -123,19 +126,19 @@ def _integer(digits: str) -> int:
     if len(digits) < 19:
         return int(digits)
     if len(digits) > 20 or not -_LARGEST_INTEGER <= int(digits) < _LARGEST_INTEGER:
-        raise ValueError(f"the number {_shortened(digits)} is out of range")
+        raise OutOfRange(f"the number {_shortened(digits)} is out of range")
     return int(digits)
 
 
 def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise ValueError(f"the number {_shortened(digits)} is not finite")
+        raise OutOfRange(f"the number {_shortened(digits)} is not finite")
     return value
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise OutOfRange(f"{name} is no number")
 
 
 # Made once: a decoder per value takes longer than a short value itself.
@@ -154,4 +157,4 @@ def _check_integers(value: Any) -> None:
         for inner in value:
             _check_integers(inner)
     elif isinstance(value, int) and not -_LARGEST_INTEGER <= value < _LARGEST_INTEGER:
-        raise ValueError("a number is out of range")
+        raise OutOfRange("a number is out of range")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from vidparse.errors import UsageError
-from vidparse.textfiles import parse_toml
+from vidparse.textfiles import OutOfRange, parse_toml
 
 OBJECTIVES = ("supervised", "etc", "stcl", "mean-teacher")
 # Fields whose value is one of a few words.
@@ -176,7 +176,7 @@ def load_recipe(
         UsageError: unknown recipe or field, or a value of the wrong type.
     """
     values = {**_read(name), **(network or {})}
-    changes = {key: _parse(value) for key, value in (overrides or {}).items()}
+    changes = {key: _parse(key, value) for key, value in (overrides or {}).items()}
     if changes.get("arch", values.get("arch")) != values.get("arch"):
         values.pop("config", None)  # settings of another network
     for key, value in changes.items():
@@ -334,9 +334,15 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
         values[key] = value
 
 
-def _parse(text: str) -> Any:
-    """A TOML value; bare words are strings."""
+def _parse(key: str, text: str) -> Any:
+    """A TOML value; bare words are strings.
+
+    Raises:
+        UsageError: a number that is infinite, none at all, or beyond 64 bits.
+    """
     try:
         return parse_toml(f"v = {text}")["v"]
+    except OutOfRange as error:
+        raise UsageError(f"--set {key}={text}: {error}; write a finite number") from error
     except ValueError:
         return text
