@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,3 +266,66 @@ def test_camvid_values_beyond_void_are_refused(tmp_path: Path) -> None:
     mask(tmp_path / "valannot" / "0016E5_07959.png", np.array([[0, 12]], np.uint8))
     with pytest.raises(InputError, match=r"07959\.png: holds value 12"):
         dataset.load_mask(frame)
+
+
+ENCODINGS = {
+    "bom": lambda text: text.encode("utf-8-sig"),
+    "utf-16": lambda text: text.replace("\n", "\r\n").encode("utf-16"),
+    "crlf": lambda text: text.replace("\n", "\r\n").encode(),
+}
+
+
+def list_of_vspw(root: Path, name: str) -> tuple[Path, str]:
+    image(root / "data" / name / "origin" / "1.jpg")
+    return root / "val.txt", f"{name}\n"
+
+
+def list_of_davis(root: Path, name: str) -> tuple[Path, str]:
+    image(root / "JPEGImages" / "480p" / name / "1.jpg")
+    (root / "ImageSets" / "480p").mkdir(parents=True)
+    line = f"/JPEGImages/480p/{name}/1.jpg /Annotations/480p/{name}/1.png\n"
+    return root / "ImageSets" / "480p" / "val.txt", line
+
+
+def list_of_camvid(root: Path, name: str) -> tuple[Path, str]:
+    image(root / "val" / f"{name}_1.png")
+    (root / "valannot").mkdir()
+    return root / "val.txt", f"/Seg/{name}_1.png /Seg/{name}_1.png\n"
+
+
+def labels_of_a_folder(root: Path, name: str) -> tuple[Path, str]:
+    image(root / "images" / name / "1.png")
+    classes = [{"name": "caf\u00e9", "thing": False, "colour": [1, 2, 3]}]
+    text = json.dumps({"name": "mine", "classes": classes}, ensure_ascii=False)
+    return root / "labels.json", text
+
+
+LISTS = [
+    ("vspw", list_of_vspw),
+    ("davis", list_of_davis),
+    ("camvid", list_of_camvid),
+    ("folder", labels_of_a_folder),
+]
+
+
+@pytest.mark.parametrize("encoding", sorted(ENCODINGS))
+@pytest.mark.parametrize(("name", "make"), LISTS)
+def test_lists_as_windows_programs_save_them(
+    tmp_path: Path, name: str, make: Callable[[Path, str], tuple[Path, str]], encoding: str
+) -> None:
+    path, text = make(tmp_path, "caf\u00e9")
+    path.write_bytes(ENCODINGS[encoding](text))
+    dataset = open_dataset(name, tmp_path, "val")
+    assert [video.name for video in dataset.videos] == ["caf\u00e9"]
+    if name == "folder":
+        assert dataset.labels.classes == ("caf\u00e9",)
+
+
+@pytest.mark.parametrize(("name", "make"), LISTS)
+def test_lists_of_other_encodings_are_named(
+    tmp_path: Path, name: str, make: Callable[[Path, str], tuple[Path, str]]
+) -> None:
+    path, text = make(tmp_path, "caf\u00e9")
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=rf"{path.name}: .*line 1 is not UTF-8"):
+        open_dataset(name, tmp_path, "val")

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image as Pillow
 
 from vidparse.data import open_dataset
-from vidparse.filenames import natural_key
+from vidparse.errors import InputError
+from vidparse.filenames import name_below, natural_key
 from vidparse.video import open_video
 
 HEIGHT, WIDTH = 32, 48
@@ -162,3 +163,76 @@ def test_a_perfect_mask_video_of_unpadded_frames(
     (entry,) = json.loads(result.out)["entries"]
     assert entry["scores"]["miou"] == 1.0
     assert entry["scores"]["vc8"] == 1.0
+
+
+OUTSIDE = ["..", "../x", "a/../../x", "/etc", "//x", "a/.."]
+
+
+@pytest.mark.parametrize("name", [*OUTSIDE, "", ".", "./", "a\0b"])
+def test_names_that_lead_out_of_a_folder(name: str) -> None:
+    with pytest.raises(InputError, match=r"list\.txt: .*(leads out|no name)"):
+        name_below(name, Path("list.txt"))
+
+
+@pytest.mark.parametrize("name", ["a", "a/b", "..a", "a..", "...", "a b", "12_a_b-C", "\u4e2d"])
+def test_names_that_stay_below(name: str) -> None:
+    assert name_below(name, Path("list.txt")) == name
+
+
+def outside_of_vspw(root: Path, name: str) -> None:
+    (root / "data").mkdir()
+    (root / "val.txt").write_text(f"clip\n{name}\n")
+
+
+def outside_of_vipseg(root: Path, name: str) -> None:
+    (root / "imgs").mkdir()
+    (root / "val.txt").write_text(f"{name}\n")
+
+
+def outside_of_converted_vipseg(root: Path, name: str) -> None:
+    (root / "images").mkdir()
+    (root / "panomasksRGB").mkdir()
+    record = {"annotations": [{"video_id": name, "annotations": []}]}
+    (root / "panoptic_gt_VIPSeg_val.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize(
+    ("dataset", "make"),
+    [
+        ("vspw", outside_of_vspw),
+        ("vipseg", outside_of_vipseg),
+        ("vipseg", outside_of_converted_vipseg),
+    ],
+)
+def test_listed_videos_stay_below_their_folder(
+    tmp_path: Path, dataset: str, make: Callable[[Path, str], None], name: str
+) -> None:
+    root = tmp_path / "data set"
+    root.mkdir()
+    make(root, name)
+    image(tmp_path / "x" / "origin" / "1.jpg")
+    with pytest.raises(InputError, match=r"(val\.txt|_val\.json): .* leads out of the folder"):
+        open_dataset(dataset, root, "val")
+
+
+def test_sequences_of_davis_stay_below_their_folder(tmp_path: Path) -> None:
+    image(tmp_path / "JPEGImages" / "480p" / "dog" / "1.jpg")
+    lists = tmp_path / "ImageSets" / "480p"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text("/JPEGImages/480p/../1.jpg /Annotations/480p/../1.png\n")
+    with pytest.raises(InputError, match=r"val\.txt: '\.\.' leads out of the folder"):
+        open_dataset("davis", tmp_path, "val")
+
+
+def test_videos_may_lie_in_subfolders(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    for stem in ("1", "2"):
+        image(tmp_path / "data" / "day" / "drive" / "origin" / f"{stem}.jpg")
+        mask(tmp_path / "data" / "day" / "drive" / "mask" / f"{stem}.png", 1)
+        mask(tmp_path / "pred" / "day" / "drive" / f"{stem}.png", 0)
+    (tmp_path / "val.txt").write_text("day/drive\n")
+    arguments = ("--dataset", "vspw", "--data", tmp_path, "--pred", tmp_path / "pred")
+    flows = ("--metrics", "miou,tc", "--flow-cache", tmp_path / "flows", "--json")
+    result = cli("eval", *arguments, *flows)
+    assert json.loads(result.out)["entries"][0]["scores"]["miou"] == 1.0
+    assert len(list((tmp_path / "flows").rglob("day/drive/1.flo"))) == 1

@@ -268,6 +268,11 @@ def test_weights_in_parts_have_one_checksum(checkpoints, tmp_path: Path) -> None
     next(folder.glob("model-*.safetensors")).unlink()
     with pytest.raises(ModelError, match="part is missing"):
         read_checkpoint(folder)
+    listing = folder / "model.safetensors.index.json"
+    for outside in ("../model.safetensors", str(plain / "model.safetensors")):
+        listing.write_text(json.dumps({"weight_map": {"a": outside}}))
+        with pytest.raises(ModelError, match="leads out of the folder"):
+            read_checkpoint(folder)
 
 
 def test_half_precision_on_the_cpu(checkpoints) -> None:

@@ -105,7 +105,7 @@ def test_bad_lines_are_named(tmp_path: Path, line: str, what: str) -> None:
 def test_files_that_are_no_text_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(InputError, match=r"a\.txt: not a text file"):
+    with pytest.raises(InputError, match=r"a\.txt: line 1 is not UTF-8"):
         read_polygons(path, 80)
     with pytest.raises(InputError, match=r"b\.txt: No such file"):
         read_polygons(tmp_path / "b.txt", 80)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePath
 
-from vidparse.errors import InputError
+from vidparse.errors import InputError, VidparseError
 
 NaturalKey = tuple[list[tuple[int, int, str]], ...]
 
@@ -34,21 +34,23 @@ def _pieces(text: str) -> list[tuple[int, int, str]]:
     return pieces
 
 
-def name_below(name: str, listed_in: Path) -> str:
+def name_below(name: str, listed_in: Path, *, failure: type[VidparseError] = InputError) -> str:
     """`name`, if it leads to a place below the folder that it will be joined to.
 
     Args:
         name: of a file or folder, as a list or json gives it; parts are separated by `/`.
         listed_in: that list or json.
+        failure: class of the error that is raised.
 
     Raises:
-        InputError: the name is absolute, climbs with `..`, is empty, or no file can have it.
+        VidparseError: of the class `failure`: the name is absolute, climbs with `..`, is empty, or
+            no file can have it.
     """
     path = PurePath(name)
     if path.anchor or ".." in path.parts:
-        raise InputError(
+        raise failure(
             f"{listed_in}: '{name}' leads out of the folder; list names inside it, without '..'"
         )
     if not path.parts or "\0" in name:
-        raise InputError(f"{listed_in}: {name!r} is no name of a file; correct or remove it")
+        raise failure(f"{listed_in}: {name!r} is no name of a file; correct or remove it")
     return name

@@ -13,6 +13,7 @@ from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.filenames import natural_key
 from vidparse.labels import Labels, load_labels
+from vidparse.textfiles import read_text
 
 SPLITS = ("train", "val", "test")
 VOID = 11  # raw value of unlabelled pixels
@@ -110,8 +111,8 @@ def _videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Video, ...]:
 
 
 def _listed_stems(path: Path) -> list[str]:
-    """Image stems of a split file: "image label" a line, with paths of another machine."""
+    """Image stems of a split file: "image label" per line, with paths of another machine."""
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     return [Path(line.split()[0]).stem for line in lines if line.strip()]

@@ -10,7 +10,9 @@ from vidparse.data.dataset import FrameRecord, OnMissing, read_indices, read_rgb
 from vidparse.data.splits import paired_videos, sorted_folders
 from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError
+from vidparse.filenames import name_below
 from vidparse.labels import load_labels
+from vidparse.textfiles import read_text
 
 VALUES = mask_values({raw: int(raw > 0) for raw in range(256)})
 
@@ -47,9 +49,10 @@ class Davis:
 
 
 def _names(root: Path, images: Path, split: str) -> list[str]:
-    """Sequences of a split; `ImageSets/480p/{split}.txt` names a frame and its mask a line."""
+    """Sequences of a split; `ImageSets/480p/{split}.txt` names a frame and its mask per line."""
     listing = root / "ImageSets" / "480p" / f"{split}.txt"
     if listing.is_file():
-        lines = listing.read_text(encoding="utf-8").split("\n")
-        return list(dict.fromkeys(line.split("/")[3] for line in lines if line.count("/") > 3))
+        lines = read_text(listing).splitlines()
+        names = dict.fromkeys(line.split("/")[3] for line in lines if line.count("/") > 3)
+        return [name_below(name, listing) for name in names]
     return [path.name for path in sorted_folders(images)]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from vidparse.data.dataset import FrameRecord, OnMissing, Video
 from vidparse.errors import InputError
-from vidparse.filenames import natural_key
+from vidparse.filenames import name_below, natural_key
+from vidparse.textfiles import read_text
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -19,21 +20,19 @@ def check_split(name: str, split: str, known: Iterable[str]) -> None:
 
 
 def read_split(root: Path, split: str, known: tuple[str, ...]) -> list[str]:
-    """Video names of {split}.txt, one a line; a missing last newline and blank lines are fine.
+    """Video names of {split}.txt, one per line; a missing last newline and blank lines are fine.
 
     Raises:
-        InputError: unknown split, no such file, or nothing in it.
+        InputError: unknown split, no such file, nothing in it, or a name outside the folder.
     """
     check_split(str(root), split, known)
     path = root / f"{split}.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; it lists the videos of the split") from error
-    names = [line.strip() for line in lines if line.strip()]
+    if not path.exists():
+        raise InputError(f"{path}: no such file; it lists the videos of the split")
+    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
         raise InputError(f"{path}: names no video; fetch it again")
-    return names
+    return [name_below(name, path) for name in names]
 
 
 def sorted_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:

@@ -12,6 +12,7 @@ from vidparse.data.segments import load_segments
 from vidparse.data.splits import check_split, paired_videos, read_split
 from vidparse.data.values import IGNORE, MaskValues
 from vidparse.errors import InputError
+from vidparse.filenames import name_below
 from vidparse.labels import Labels, load_labels
 from vidparse.panoptic import FrameSegments, PanopticMap, read_video_segments
 
@@ -54,7 +55,7 @@ class VipSeg:
             and not (root / f"{split}.txt").is_file()
             and self._record.stem.endswith(split)
         ):
-            names = list(listed)
+            names = [name_below(name, self._record) for name in listed]
         else:
             names = read_split(root, split, SPLITS)
         coloured = any((root / "panomasksRGB" / name).is_dir() for name in names)

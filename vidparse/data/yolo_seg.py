@@ -11,6 +11,7 @@ from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_rgb, refus
 from vidparse.data.splits import PICTURES, check_split, sorted_files, sorted_folders
 from vidparse.errors import InputError
 from vidparse.labels import load_labels, regrouped
+from vidparse.textfiles import read_text
 
 # Splits where there is one folder: the places of their photographs in it, in natural order.
 PARTS = {"all": slice(None), "train": slice(0, None, 2), "held-out": slice(1, None, 2)}
@@ -19,7 +20,7 @@ _SLACK = 1e-3  # how far outside 0..1 a coordinate may be by rounding
 
 
 class YoloSegments:
-    """images/<folder>/NAME.jpg, and labels/<folder>/NAME.txt with a polygon a line.
+    """images/<folder>/NAME.jpg, and labels/<folder>/NAME.txt with a polygon per line.
 
     A line is `class x1 y1 x2 y2 ...`: the number of a COCO class, and points as shares of width and
     height. Pixels are of the smallest polygon that they are in. Classes that VOC lacks are its
@@ -84,14 +85,9 @@ def read_polygons(path: Path, classes: int) -> list[tuple[int, np.ndarray]]:
         classes: how many there are.
 
     Raises:
-        InputError: the file can not be read, or a line is no polygon; file and line are named.
+        InputError: the file cannot be read, or a line is no polygon; file and line are named.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; check its permissions") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file; replace or remove it") from error
+    lines = read_text(path).splitlines()
     polygons = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 
 from vidparse.errors import InputError, OutputError
+from vidparse.filenames import name_below
 from vidparse.flow.estimator import FlowEstimator
 from vidparse.flow.flo import read_flo, write_flo
 
@@ -55,8 +55,7 @@ class FlowCache:
 
     def _path(self, folder: Path, video: str, stem: str) -> Path:
         for name in (video, stem):
-            if name in ("", ".", "..") or re.search(r"[/\\\0]", name):
-                raise ValueError(f"name {name!r}: must be a single part of a path")
+            name_below(name, folder)
         return folder / self.estimator.key / video / f"{stem}.flo"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vidparse.errors import ModelError, UsageError
+from vidparse.filenames import name_below
 from vidparse.inference.runners.transformers.architecture import Architecture, architecture_of
 from vidparse.inference.runners.transformers.classes import labels_of
 from vidparse.models.checkpoint import Description, Preprocess, file_sha256
@@ -167,6 +168,7 @@ def _checksum(folder: Path, weights: Path) -> str:
         return file_sha256(weights)
     try:
         parts = sorted(set(parse_json(weights.read_bytes())["weight_map"].values()))
+        parts = [name_below(part, weights, failure=ModelError) for part in parts]
         lines = [f"{file_sha256(folder / part)}  {part}\n" for part in parts]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{weights}: damaged, or a part is missing; fetch it again") from error
