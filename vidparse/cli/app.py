@@ -25,6 +25,7 @@ from vidparse.cli import (
 )
 from vidparse.cli.failure import exit_code_of, flush_stdout, log_to_stderr, open_missing_streams
 from vidparse.cli.signals import ignore_signals, interrupts
+from vidparse.cli.terminal import show
 
 app = typer.Typer(
     name="vidparse",
@@ -48,7 +49,7 @@ app.add_typer(data.commands, name="data")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"vidparse {__version__}")
+        show(f"vidparse {__version__}")
         raise typer.Exit
 
 

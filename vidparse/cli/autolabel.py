@@ -142,8 +142,9 @@ def autolabel(
     quiet: shared.Quiet = False,
 ) -> None:
     """Label frames with the mean answer of several models, to train on; goes on if interrupted."""
-    from vidparse.cli.screen import FrameBar, print_json
+    from vidparse.cli.screen import FrameBar
     from vidparse.cli.signals import stop_on_signals
+    from vidparse.cli.terminal import print_json
     from vidparse.training.autolabel import (
         AutolabelRequest,
         Variants,
@@ -194,7 +195,7 @@ def _parse_numbers(text: str, option: str, example: str) -> tuple[float, ...]:
 
 
 def _print(result: AutolabelResult) -> None:
-    from vidparse.cli.failure import one_line
+    from vidparse.cli.terminal import say
 
     counts = result.counts
     before = f" ({result.skipped} done before)" if result.skipped else ""
@@ -206,4 +207,4 @@ def _print(result: AutolabelResult) -> None:
         f"{counts.kept_share:.1%} of the pixels labelled -> {result.out}",
     ]
     for line in lines:
-        typer.echo(one_line(line), err=True)
+        say(line)

@@ -55,7 +55,7 @@ def bench(
     from vidparse.bench import bench as measure
     from vidparse.bench import bench_record
     from vidparse.cli.parsing import comma_list, parse_time
-    from vidparse.cli.screen import print_json
+    from vidparse.cli.terminal import print_json, say
     from vidparse.errors import UsageError
     from vidparse.inference.preprocess import parse_size
     from vidparse.run import SegmentOptions
@@ -77,7 +77,7 @@ def bench(
         source,
         options,
         repeats=repeats,
-        on_repeat=lambda done: typer.echo(f"repeat {done} of {repeats}", err=True),
+        on_repeat=lambda done: say(f"repeat {done} of {repeats}"),
     )
     if json:
         print_json(bench_record(report))
@@ -90,7 +90,7 @@ def _bench_zoo(
 ) -> None:
     from vidparse.bench.zoo import bench_zoo, zoo_names, zoo_record
     from vidparse.cli.parsing import comma_list
-    from vidparse.cli.screen import print_json
+    from vidparse.cli.terminal import print_json, say
     from vidparse.errors import UsageError
     from vidparse.inference.preprocess import parse_size
 
@@ -104,7 +104,7 @@ def _bench_zoo(
         repeats=repeats,
         threads=threads,
         backends=comma_list(backends, "--backends") or (),
-        on_row=lambda row: typer.echo(f"{row.name} {row.times_ms['torch fp32']:.0f} ms", err=True),
+        on_row=lambda row: say(f"{row.name} {row.times_ms['torch fp32']:.0f} ms"),
     )
     if json:
         print_json([zoo_record(row) for row in rows])
@@ -115,8 +115,9 @@ def _bench_zoo(
 def _print_zoo(rows: list[ZooRow], size_hw: tuple[int, int]) -> None:
     import math
 
-    from rich.console import Console
     from rich.table import Table
+
+    from vidparse.cli.terminal import cell, console
 
     def shown(value: float, form: str) -> str:
         return "-" if math.isnan(value) else format(value, form)
@@ -128,7 +129,7 @@ def _print_zoo(rows: list[ZooRow], size_hw: tuple[int, int]) -> None:
         table.add_column(head, justify="right")
     for row in rows:
         table.add_row(
-            row.name,
+            cell(row.name),
             f"{row.parameters / 1e6:.2f}",
             f"{row.multiplications / 1e9:.1f}",
             *(shown(row.times_ms.get(form, math.nan), ".0f") for form in forms),
@@ -136,36 +137,35 @@ def _print_zoo(rows: list[ZooRow], size_hw: tuple[int, int]) -> None:
             shown(row.published_ratio, ".2f"),
             f"{row.state_bytes / 1000:.0f}",
         )
-    Console().print(table)
+    console().print(table)
 
 
 def _print(report: BenchReport) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from vidparse.cli.terminal import cell, console, show
+
     height, width = report.network_input_hw
-    console = Console()
-    console.print(
+    show(
         f"{report.input}: {report.frames} frames, {report.model} at {width}x{height}, "
-        f"{report.engine}, {report.cores} cores, medians of {report.repeats}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        f"{report.engine}, {report.cores} cores, medians of {report.repeats}"
     )
+
     table = Table()
     table.add_column("stage alone")
     table.add_column("CPU ms/frame", justify="right")
     table.add_row("network", f"{1000 * report.network_cpu_s / report.frames:.2f}")
     for stage, ms in report.stage_ms.items():
-        table.add_row(stage, f"{ms:.2f}")
-    console.print(table)
+        table.add_row(cell(stage), f"{ms:.2f}")
+    console().print(table)
+
     fast, slow = report.wall_spread
-    console.print(
-        f"network alone   {report.network_ms:.1f} ms/frame, {report.network_fps:.1f} fps\n"
+    for line in (
+        f"network alone   {report.network_ms:.1f} ms/frame, {report.network_fps:.1f} fps",
         f"overlapped run  {report.wall_s:.2f} s, {report.fps:.1f} fps "
-        f"(repeats {fast:.2f} to {slow:.2f} s)\n"
-        f"whole process   {report.process_wall_s:.2f} s, {report.process_fps:.1f} fps\n"
-        f"floor           {report.floor_s:.2f} s; run / floor = {report.floor_ratio:.3f}\n"
+        f"(repeats {fast:.2f} to {slow:.2f} s)",
+        f"whole process   {report.process_wall_s:.2f} s, {report.process_fps:.1f} fps",
+        f"floor           {report.floor_s:.2f} s; run / floor = {report.floor_ratio:.3f}",
         f"bound by        {report.bottleneck}",
-        highlight=False,
-    )
+    ):
+        show(line)

@@ -43,7 +43,7 @@ def convert(
     """Turn a checkpoint of published code into ours, or ImageNet weights into a start for train."""
     from dataclasses import asdict
 
-    from vidparse.cli.screen import print_json
+    from vidparse.cli.terminal import print_json, say
     from vidparse.convert import convert
 
     done = convert(
@@ -59,11 +59,11 @@ def convert(
         print_json(asdict(done) | {"path": str(done.path)})
     elif not quiet:
         for rule, count in done.rules.items():
-            typer.echo(f"{rule} ({count} tensors)", err=True)
+            say(f"{rule} ({count} tensors)")
         if done.dropped:
-            typer.echo(f"left out: {', '.join(done.dropped)}", err=True)
+            say(f"left out: {', '.join(done.dropped)}")
         kind = f", {done.labels}" if done.labels else ", a start for `vidparse train --init`"
-        typer.echo(f"{done.path}: {done.arch}{kind}, {done.tensors} tensors", err=True)
+        say(f"{done.path}: {done.arch}{kind}, {done.tensors} tensors")
 
 
 def _settings(items: list[str] | tuple[str, ...]) -> dict[str, Any]:

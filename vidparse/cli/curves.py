@@ -16,8 +16,9 @@ def curves(
     quiet: shared.Quiet = False,
 ) -> None:
     """Show training runs as a page: losses, scores, classes, and how their recipes differ."""
+    from vidparse.cli.terminal import say
     from vidparse.training.curves import write_curves
 
     write_curves(runs, out)
     if not quiet:
-        typer.echo(f"{len(runs)} run{'' if len(runs) == 1 else 's'} -> {out}", err=True)
+        say(f"{len(runs)} run{'' if len(runs) == 1 else 's'} -> {out}")

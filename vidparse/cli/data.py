@@ -11,8 +11,6 @@ from vidparse.cli import options as shared
 from vidparse.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from vidparse.data.check import CheckReport, SplitReport
 
 commands = typer.Typer(help="Look after labelled data sets.", no_args_is_help=True)
@@ -40,10 +38,9 @@ def check(
     quiet: shared.Quiet = False,
 ) -> None:
     """Count what a data set holds, and name every bad file; exit code 3 when there are any."""
-    from rich.console import Console
-
-    from vidparse.cli.screen import FrameBar, print_json
+    from vidparse.cli.screen import FrameBar
     from vidparse.cli.signals import stop_on_signals
+    from vidparse.cli.terminal import print_json
     from vidparse.data.check import check_dataset
 
     with stop_on_signals() as stop, FrameBar(f"check {folder.name}", quiet=quiet) as bar:
@@ -53,23 +50,24 @@ def check(
     if json:
         print_json(_record(report))
     else:
-        _print(report, Console(), quiet=quiet)
+        _print(report, quiet=quiet)
     if report.errors:
         raise typer.Exit(InputError.exit_code)
 
 
-def _print(report: CheckReport, console: Console, *, quiet: bool) -> None:
+def _print(report: CheckReport, *, quiet: bool) -> None:
     from rich.table import Table
-    from rich.text import Text
+
+    from vidparse.cli.terminal import cell, console, show
 
     if not quiet:
-        table = Table(title=Text(f"{report.name} in {report.root}"))
+        table = Table(title=cell(f"{report.name} in {report.root}"))
         for head in ("split", "videos", "frames", "labelled", "sizes", "classes seen", "void"):
             table.add_column(head, justify="left" if head in ("split", "sizes") else "right")
         for one in report.splits:
             share = one.void_share
             table.add_row(
-                Text(one.split),
+                cell(one.split),
                 str(one.videos),
                 str(one.frames),
                 str(one.labelled),
@@ -77,15 +75,16 @@ def _print(report: CheckReport, console: Console, *, quiet: bool) -> None:
                 "-" if share is None else f"{one.seen} of {len(one.pixels)}",
                 "-" if share is None else f"{share:.2%}",
             )
-        console.print(table)
+        console().print(table)
+
     for problem in report.problems:
         kind = "warning: " if problem.warning else ""
-        _say(console, f"{problem.path}: {kind}{problem.what}")
+        show(f"{problem.path}: {kind}{problem.what}")
     left_out = report.errors + report.warnings - len(report.problems)
     if left_out:
-        _say(console, f"and {left_out} more")
+        show(f"and {left_out} more")
     if not quiet:
-        _say(console, f"{report.errors} errors, {report.warnings} warnings")
+        show(f"{report.errors} errors, {report.warnings} warnings")
 
 
 def _sizes(split: SplitReport) -> str:
@@ -93,14 +92,6 @@ def _sizes(split: SplitReport) -> str:
     shown = [f"{width}x{height} ({count})" for height, width, count in split.sizes[:3]]
     more = len(split.sizes) - len(shown)
     return "\n".join([*shown, f"{more} more"] if more else shown) or "-"
-
-
-def _say(console: Console, text: str) -> None:
-    from vidparse.cli.failure import one_line
-
-    # A file name may hold bytes that are no text.
-    shown = one_line(text).encode("utf-8", "backslashreplace").decode()
-    console.print(shown, highlight=False, markup=False, soft_wrap=True)
 
 
 def _record(report: CheckReport) -> dict[str, Any]:

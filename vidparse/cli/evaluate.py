@@ -136,12 +136,11 @@ def evaluate(
     quiet: shared.Quiet = False,
 ) -> None:
     """Score models, or predictions made by any tool, on a labelled data set."""
-    from rich.console import Console
-
     from vidparse.cli.parsing import comma_list, parse_windows
     from vidparse.cli.scores import print_scores
-    from vidparse.cli.screen import FrameBar, print_json
+    from vidparse.cli.screen import FrameBar
     from vidparse.cli.signals import stop_on_signals
+    from vidparse.cli.terminal import print_json
     from vidparse.evaluation.report import check_report, write_report
     from vidparse.evaluation.request import EvaluationRequest, run_evaluation
     from vidparse.evaluation.result import evaluation_record
@@ -185,4 +184,4 @@ def evaluate(
     if json:
         print_json(evaluation_record(result))
     elif not quiet and result.metrics:
-        print_scores(result, Console())
+        print_scores(result)

@@ -34,7 +34,7 @@ def export(
     json: shared.Json = False,
 ) -> None:
     """Write a model as ONNX (checked against torch), or as float16 weights for distribution."""
-    from vidparse.cli.screen import print_json
+    from vidparse.cli.terminal import print_json, say
     from vidparse.errors import ModelError, UsageError
     from vidparse.export import export_onnx, export_weights, parity_record
     from vidparse.hub import resolve
@@ -62,12 +62,13 @@ def export(
         print_json(record)
     else:
         shown = [key for key in _SHOWN if key in record]
-        typer.echo(", ".join(f"{key} {record[key]}" for key in shown), err=True)
+        say(", ".join(f"{key} {record[key]}" for key in shown))
 
 
 def _export_int8(
     description: Description, out: Path, calibrate: str | None, *, overwrite: bool
 ) -> dict[str, object]:
+    from vidparse.cli.terminal import say
     from vidparse.export import CALIBRATION_FRAMES, check_target, export_int8, quantized_record
     from vidparse.inference.samples import sample_clips
 
@@ -77,7 +78,7 @@ def _export_int8(
         clips = sample_clips(calibrate, description.preprocess, CALIBRATION_FRAMES)
     quantized = export_int8(description, out, clips=clips, overwrite=overwrite)
     for line in _lines(quantized, calibrate):
-        typer.echo(line, err=True)
+        say(line)
     return quantized_record(quantized)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import typer
 
+from vidparse.cli.terminal import plain, say
 from vidparse.errors import DeviceError, Interrupted, OutputError, UsageError, VidparseError
 
 # What all complaints of the option parser share; which module it lives in depends on Typer's age.
@@ -33,7 +35,7 @@ def exit_code_of(
     except KeyboardInterrupt:
         code = Interrupted.exit_code
     if interrupted is not None and interrupted.is_set() and code == Interrupted.exit_code:
-        typer.echo("vidparse: interrupted", err=True)
+        say("vidparse: interrupted")
     return code
 
 
@@ -46,18 +48,14 @@ def _run(app: Callable[..., Any], debug: bool, interrupted: threading.Event) -> 
         return leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            for line in traceback.format_exc().splitlines():
+                say(line)
         if interrupted.is_set():
             return Interrupted.exit_code
         told = _told(error)
         if told:
-            typer.echo(one_line(f"vidparse: {told}"), err=True)
+            say(f"vidparse: {told}")
         return _code(error)
-
-
-def one_line(text: str) -> str:
-    """`text` without line breaks, whatever a file was called."""
-    return "?".join(text.splitlines())
 
 
 def _told(error: Exception) -> str:
@@ -106,7 +104,7 @@ def flush_stdout() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 0
-        typer.echo(f"vidparse: {_told(error)}", err=True)
+        say(f"vidparse: {_told(error)}")
         return _code(error)
     return 0
 
@@ -123,6 +121,8 @@ def open_missing_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that its encoding has no sign for
 
 
 def log_to_stderr(*, debug: bool) -> None:
@@ -131,7 +131,14 @@ def log_to_stderr(*, debug: bool) -> None:
     if debug:
         logger.setLevel(logging.DEBUG)
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        handler.setFormatter(_PlainFormatter("%(name)s: %(message)s"))
         logger.addHandler(handler)
     else:
         logger.addHandler(logging.NullHandler())  # or Python prints warnings by itself
+
+
+class _PlainFormatter(logging.Formatter):
+    """Messages and tracebacks as lines that can not steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(plain, super().format(record).splitlines()))

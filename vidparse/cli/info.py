@@ -17,7 +17,7 @@ def info(
     json: shared.Json = False,
 ) -> None:
     """Show what an input is: size, rate, time base, rotation, colour, audio."""
-    from vidparse.cli.screen import print_json
+    from vidparse.cli.terminal import print_json, say
     from vidparse.errors import VidparseError
     from vidparse.video import expand_inputs, report_media
 
@@ -29,7 +29,7 @@ def info(
             if len(found) == 1:
                 raise
             failures.append(one.name)
-            typer.echo(f"vidparse: {error}", err=True)
+            say(f"vidparse: {error}")
     if json:
         print_json(records if len(found) > 1 else records[0])
     else:
@@ -39,13 +39,15 @@ def info(
 
 
 def _print(records: list[dict[str, Any]]) -> None:
+    from vidparse.cli.terminal import show
+
     for i, record in enumerate(records):
         if i:
-            typer.echo()
+            show()
         width = max(len(key) for key in record)
         for key, value in record.items():
             shown = "; ".join(value) if isinstance(value, list) else value
-            typer.echo(f"{key:<{width}}  {shown if shown not in (None, '') else '-'}")
+            show(f"{key:<{width}}  {shown if shown not in (None, '') else '-'}")
 
 
 def _record(report: MediaReport) -> dict[str, Any]:

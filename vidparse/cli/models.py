@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,16 +24,14 @@ def models(context: typer.Context, json: shared.Json = False) -> None:
     """List the models that are bundled, cached or known, with classes, scores and licence."""
     if context.invoked_subcommand is not None:
         return
-    from vidparse.cli.screen import print_json
+    from vidparse.cli.terminal import cell, console, is_terminal, print_json
     from vidparse.hub import DEFAULT_MODEL
 
     records = [*_known_records(), *_cached_records()]
     if json:
         print_json(records)
         return
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(title="Models")
     for heading in ("name", "where", "labels", "score", "size", "what it is", "licence"):
@@ -43,22 +40,21 @@ def models(context: typer.Context, json: shared.Json = False) -> None:
     for record in records:
         name, scores = record["name"], record["scores"]
         table.add_row(
-            Text(f"{name} (default)" if name == DEFAULT_MODEL else name),
-            record["where"],
-            Text(f"{record['labels']}, {record['classes']} classes"),
+            cell(f"{name} (default)" if name == DEFAULT_MODEL else name),
+            cell(record["where"]),
+            cell(f"{record['labels']}, {record['classes']} classes"),
             "\n".join(f"{score:.3f} {metric}" for metric, score in scores.items()),
             f"{record['bytes'] / 2**20:.1f} MiB" if record["bytes"] else "",
-            Text(record["summary"]),
-            Text(record["licence"]),
+            cell(record["summary"]),
+            cell(record["licence"]),
         )
-    on_terminal = sys.stdout is not None and sys.stdout.isatty()
-    Console(width=None if on_terminal else 160).print(table)
+    console(width=None if is_terminal() else 160).print(table)
 
 
 @commands.command("pull")
 def pull(name: Name, json: shared.Json = False, quiet: shared.Quiet = False) -> None:
     """Fetch a model from the hub into its cache, or bring a cached one up to date."""
-    from vidparse.cli.screen import print_json
+    from vidparse.cli.terminal import print_json, say
     from vidparse.hub import resolve
 
     if quiet:
@@ -70,7 +66,7 @@ def pull(name: Name, json: shared.Json = False, quiet: shared.Quiet = False) -> 
         print_json(record)
     elif not quiet:
         for path in record["files"]:
-            typer.echo(f"{name}: {path}", err=True)
+            say(f"{name}: {path}")
 
 
 @commands.command("show")
@@ -78,7 +74,7 @@ def show(name: Name, json: shared.Json = False) -> None:
     """Print what a model's files say of it: network, classes, input, training."""
     from dataclasses import asdict
 
-    from vidparse.cli.screen import print_json
+    from vidparse.cli.terminal import print_json, show
     from vidparse.hub import resolve
 
     files = resolve(name)
@@ -90,7 +86,7 @@ def show(name: Name, json: shared.Json = False) -> None:
         print_json(record)
         return
     for key, value in record.items():
-        typer.echo(f"{key}: {_one_line(value)}")
+        show(f"{key}: {_one_line(value)}")
 
 
 @commands.command("push")
@@ -103,7 +99,7 @@ def push(
     json: shared.Json = False,
 ) -> None:
     """Publish a model; FILE's .onnx and .md (its card) go with it. Needs a token (HF_TOKEN)."""
-    from vidparse.cli.screen import print_json
+    from vidparse.cli.terminal import print_json, say
     from vidparse.hub import parse_address
     from vidparse.hub.upload import push
 
@@ -111,7 +107,7 @@ def push(
     if json:
         print_json({"address": str(pushed.address), "commit": pushed.commit, "files": pushed.files})
     else:
-        typer.echo(f"{pushed.address}: {', '.join(pushed.files)} ({pushed.commit})", err=True)
+        say(f"{pushed.address}: {', '.join(pushed.files)} ({pushed.commit})")
 
 
 def _known_records() -> list[dict[str, Any]]:

@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from vidparse.cli.terminal import cell, console, show
 
+if TYPE_CHECKING:
     from vidparse.evaluation.result import Evaluation
 
 _Interval = tuple[float, float] | None
 
 
-def print_scores(evaluation: Evaluation, console: Console) -> None:
+def print_scores(evaluation: Evaluation) -> None:
     """Head lines, the scores in per cent, and what exists for each class."""
     from vidparse.evaluation.metrics.glossary import title
 
@@ -25,24 +25,23 @@ def print_scores(evaluation: Evaluation, console: Console) -> None:
         *([f"flow {evaluation.flow}"] if evaluation.flow else []),
         f"{evaluation.seconds:.1f} s",
     ]
-    _say(console, f"{evaluation.dataset} {evaluation.split}: {', '.join(facts)}")
+    show(f"{evaluation.dataset} {evaluation.split}: {', '.join(facts)}")
     entries = evaluation.entries
     for entry in entries:
-        _say(console, f"{entry.name}: {entry.detail}")
+        show(f"{entry.name}: {entry.detail}")
     for note in evaluation.notes:
-        _say(console, f"note: {note}")
+        show(f"note: {note}")
     names = list(entries[0].scores)
     _print_table(
-        console,
         ["score, %", *(entry.name for entry in entries)],
         {title(name): [entry.scores[name] for entry in entries] for name in names},
         {title(name): [entry.intervals.get(name) for entry in entries] for name in names},
         differences=True,
     )
-    _print_classes(evaluation, console)
+    _print_classes(evaluation)
 
 
-def _print_classes(evaluation: Evaluation, console: Console) -> None:
+def _print_classes(evaluation: Evaluation) -> None:
     """One table with a column a score, or with several entries a table a score."""
     from vidparse.evaluation.metrics.glossary import title
 
@@ -64,15 +63,12 @@ def _print_classes(evaluation: Evaluation, console: Console) -> None:
         }
         found = {label: row for label, row in rows.items() if not all(map(math.isnan, row))}
         several = len(entries) > 1
-        _print_table(
-            console, [what, *(head for head, _ in columns)], found, {}, differences=several
-        )
+        _print_table([what, *(head for head, _ in columns)], found, {}, differences=several)
         if len(found) < len(rows):
-            _say(console, f"{len(rows) - len(found)} classes do not occur")
+            show(f"{len(rows) - len(found)} classes do not occur")
 
 
 def _print_table(
-    console: Console,
     heads: Sequence[str],
     rows: dict[str, list[float]],
     intervals: dict[str, list[_Interval]],
@@ -80,7 +76,6 @@ def _print_table(
     differences: bool,
 ) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     first, *others = heads[1:]
     more = []
@@ -88,14 +83,14 @@ def _print_table(
         more = ["difference"] if len(others) == 1 else [f"{head} - {first}" for head in others]
     table = Table()
     for i, head in enumerate([*heads, *more]):
-        table.add_column(Text(head), justify="right" if i else "left")
+        table.add_column(cell(head), justify="right" if i else "left")
     for name, values in rows.items():
         spread = intervals.get(name) or [None] * len(values)
         cells = [_value(value, within) for value, within in zip(values, spread, strict=True)]
         if differences:
             cells += [_difference(value - values[0]) for value in values[1:]]
-        table.add_row(Text(name), *cells)
-    console.print(table)
+        table.add_row(cell(name), *cells)
+    console().print(table)
 
 
 def _value(value: float, within: _Interval) -> str:
@@ -107,7 +102,3 @@ def _value(value: float, within: _Interval) -> str:
 
 def _difference(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:+.2f}"
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
+import contextlib
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from vidparse.cli.failure import one_line
+from vidparse.cli.terminal import cell, console, is_terminal, plain, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -18,14 +15,8 @@ if TYPE_CHECKING:
     from vidparse.run import InputResult, Summary
 
 
-def print_json(record: Any) -> None:
-    """One JSON document on stdout."""
-    typer.echo(json.dumps(record, indent=2))
-
-
 def frame_bar() -> Progress:
     """A bar on stderr that counts frames and guesses the time left."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -40,17 +31,25 @@ def frame_bar() -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[fps]}"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console(err=True),
         transient=True,
     )
+
+
+def above(bar: Progress | None, text: str) -> None:
+    """A line on stderr; where a bar is drawn, above it."""
+    if bar is not None:
+        bar.console.print(cell(text), soft_wrap=True)
+    else:
+        say(text)
 
 
 class FrameBar:
     """Frames done of one task, on a terminal only."""
 
     def __init__(self, name: str, *, quiet: bool) -> None:
-        self._bar = frame_bar() if not quiet and sys.stderr.isatty() else None
-        self._task = self._bar.add_task(name, total=None, fps="") if self._bar else None
+        self._bar = frame_bar() if not quiet and is_terminal(err=True) else None
+        self._task = self._bar.add_task(plain(name), total=None, fps="") if self._bar else None
 
     def __enter__(self) -> FrameBar:
         if self._bar is not None:
@@ -84,7 +83,7 @@ class Screen:
         self.is_writing = False  # an input is under way whose outputs can be finished
 
     def __enter__(self) -> Screen:
-        if not self._quiet and sys.stderr.isatty():
+        if not self._quiet and is_terminal(err=True):
             self._bar = frame_bar()
             self._bar.start()
         return self
@@ -101,7 +100,7 @@ class Screen:
     def begin(self, info: VideoInfo, frames: int | None) -> None:
         self.is_writing = True
         if self._bar is not None:
-            self._task = self._bar.add_task(info.name, total=frames, fps="")
+            self._task = self._bar.add_task(plain(info.name), total=frames, fps="")
 
     def frame(self, frame: Frame) -> None:
         if self._bar is not None and self._task is not None:
@@ -116,24 +115,22 @@ class Screen:
             self._task = None
         if not self._quiet:
             for note in result.notes:
-                self._line(f"{_shown(result)}: note: {note}")
+                above(self._bar, f"{_shown(result)}: note: {note}")
             if self._summary and result.report is not None:
                 new = result.engine != self._engine
-                self._line(_done(result, result.engine if new else ""))
+                above(self._bar, _done(result, result.engine if new else ""))
                 self._engine = result.engine
         if result.error is not None:
-            self._line(f"vidparse: {result.error}")
+            above(self._bar, f"vidparse: {result.error}")
             if result.outputs and not self._quiet:
-                self._line(f"{_shown(result)}: kept {_outputs(result)}")
+                above(self._bar, f"{_shown(result)}: kept {_outputs(result)}")
 
     def finish(self, summary: Summary) -> None:
         """A table of the inputs that failed, when there were several."""
         failed = [result for result in summary.inputs if result.error is not None]
         if not failed or len(summary.inputs) == 1 or self._quiet:
             return
-        from rich.console import Console
         from rich.table import Table
-        from rich.text import Text
 
         table = Table(title=f"{len(failed)} of {len(summary.inputs)} inputs failed")
         table.add_column("input")
@@ -141,17 +138,9 @@ class Screen:
         table.add_column("why")
         for result in failed:
             code = result.error.exit_code if result.error else 0
-            table.add_row(Text(_shown(result)), str(code), Text(str(result.error)))
-        Console(stderr=True).print(table)
-
-    def _line(self, text: str) -> None:
-        text = one_line(text)
-        if self._bar is not None:
-            from rich.text import Text
-
-            self._bar.console.print(Text(text), soft_wrap=True)
-        else:
-            typer.echo(text, err=True)
+            table.add_row(cell(_shown(result)), str(code), cell(result.error))
+        with contextlib.suppress(OSError):  # a stderr that is full changes nothing
+            console(err=True).print(table)
 
 
 def _done(result: InputResult, engine: str) -> str:

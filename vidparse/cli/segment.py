@@ -153,8 +153,9 @@ def segment(
 ) -> None:
     """Segment videos: masks, overlays and records beside the input."""
     from vidparse.cli.parsing import comma_list, parse_rate, parse_time, raw_pipe, stdout_format
-    from vidparse.cli.screen import Screen, print_json
+    from vidparse.cli.screen import Screen
     from vidparse.cli.signals import stop_on_signals
+    from vidparse.cli.terminal import print_json
     from vidparse.errors import Interrupted, UsageError
     from vidparse.inference.cuts import parse_cut
     from vidparse.inference.preprocess import parse_size

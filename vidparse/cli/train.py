@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -80,8 +79,8 @@ def train(
     With several GPUs or machines: torchrun --nproc-per-node N -m vidparse train ...
     """
     from vidparse.cli.parsing import assignments
-    from vidparse.cli.screen import print_json
     from vidparse.cli.signals import stop_on_signals
+    from vidparse.cli.terminal import print_json, say
     from vidparse.errors import UsageError
     from vidparse.training import (
         SourceRequest,
@@ -129,7 +128,7 @@ def train(
         score = f"best validation {resolved.metrics[0]} {best:.4f}" if best is not None else "done"
         if best is not None and math.isnan(best):
             score = "done; the validation has no pixel of a known class, so nothing was scored"
-        typer.echo(f"{score} -> {folder / 'best.safetensors'}", err=True)
+        say(f"{score} -> {folder / 'best.safetensors'}")
 
 
 def _plan(recipe: Any, sources: Any, validation: Any) -> dict[str, Any]:
@@ -162,9 +161,11 @@ class _Steps:
     def __init__(self, *, quiet: bool) -> None:
         import os
 
+        from vidparse.cli.terminal import is_terminal
+
         self.is_first = os.environ.get("RANK", "0") == "0"
         self._quiet = quiet or not self.is_first
-        self._bar = _step_bar() if not self._quiet and sys.stderr.isatty() else None
+        self._bar = _step_bar() if not self._quiet and is_terminal(err=True) else None
         self._task: Any = None
 
     def __enter__(self) -> _Steps:
@@ -177,10 +178,14 @@ class _Steps:
             self._bar.stop()
 
     def note(self, text: str) -> None:
+        from vidparse.cli.screen import above
+
         if not self._quiet:
-            typer.echo(f"note: {text}", err=True)
+            above(self._bar, f"note: {text}")
 
     def step(self, progress: Progress) -> None:
+        from vidparse.cli.screen import above
+
         score = f", val {progress.score:.4f}" if progress.score is not None else ""
         text = f"epoch {progress.epoch + 1}, loss {progress.loss:.3f}{score}"
         if self._bar is not None:
@@ -189,11 +194,10 @@ class _Steps:
             self._bar.update(self._task, completed=progress.step, description=text)
         elif not self._quiet and (progress.step % 50 == 0 or progress.step == progress.steps):
             left = f"{progress.eta_s / 60:.0f} min left"
-            typer.echo(f"step {progress.step}/{progress.steps}, {text}, {left}", err=True)
+            above(None, f"step {progress.step}/{progress.steps}, {text}, {left}")
 
 
 def _step_bar() -> Any:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -203,11 +207,13 @@ def _step_bar() -> Any:
         TimeRemainingColumn,
     )
 
+    from vidparse.cli.terminal import console
+
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console(err=True),
     )
