@@ -302,19 +302,19 @@ class TestStarts:
 
     @pytest.mark.parametrize("wrapper", ["state_dict", "model"])
     def test_training_starts_from_wrapped_and_from_timm_files(self, state, tmp_path, wrapper):
-        from vidparse.training import init_tensors
+        from vidparse.training import read_start
 
         torch.save({wrapper: {f"module.{k}": v for k, v in state.items()}}, tmp_path / "x.pth")
-        assert init_tensors(str(tmp_path / "x.pth")).keys() == state.keys()
+        assert read_start(str(tmp_path / "x.pth")).tensors.keys() == state.keys()
         torch.save({timm_name(name): t for name, t in state.items()}, tmp_path / "y.pth")
-        assert init_tensors(str(tmp_path / "y.pth")).keys() == state.keys()
+        assert read_start(str(tmp_path / "y.pth")).tensors.keys() == state.keys()
 
     def test_training_does_not_start_from_nothing(self, tmp_path):
-        from vidparse.training import init_tensors
+        from vidparse.training import read_start
 
         torch.save({"epoch": 3}, tmp_path / "x.pth")
         with pytest.raises(ModelError, match="holds no named tensors but epoch"):
-            init_tensors(str(tmp_path / "x.pth"))
+            read_start(str(tmp_path / "x.pth"))
 
 
 @pytest.fixture(scope="module")

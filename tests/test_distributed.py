@@ -131,4 +131,4 @@ def test_a_batch_that_can_not_be_shared_out_is_refused(camvid: Path, tmp_path: P
     run = torchrun(*command(camvid, tmp_path, "batch_size=3"))
     _, said = run.communicate(timeout=120)
     assert run.returncode != 0
-    assert "batch_size 3: can not be shared out evenly over 2 processes" in said
+    assert "batch_size 3: cannot be shared out evenly over 2 processes" in said

@@ -14,7 +14,7 @@ from vidparse.models.layers import pool_to
 from vidparse.models.zoo import build, config_of
 from vidparse.training.losses import cross_entropy
 from vidparse.training.recipe import available_recipes, load_recipe
-from vidparse.training.trainer import load_matching
+from vidparse.training.start import Start, load_matching
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -167,7 +167,7 @@ def test_backbone_weights_start_a_network_by_name() -> None:
     public = BACKBONES["resnet18"](output_stride=32).state_dict()
     network = build("perframe", {"classes": 3, "backbone": "resnet18", "head": "deeplab"})
     classifier = {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
-    assert load_matching(network, public | classifier) == len(public)
+    assert load_matching(network, Start("", public | classifier)).tensors == len(public)
     assert torch.equal(network.backbone.layer4[1].conv2.weight, public["layer4.1.conv2.weight"])
 
 

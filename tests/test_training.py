@@ -25,7 +25,7 @@ from vidparse.training.clips import clip_plan
 from vidparse.training.logbook import read_log
 from vidparse.training.optimisation import rate_factor
 from vidparse.training.recipe import available_recipes, recipe_from
-from vidparse.training.start import init_tensors, load_matching
+from vidparse.training.start import read_start
 from vidparse.training.stream import Batch
 from vidparse.training.trainer import BEST
 
@@ -156,16 +156,6 @@ def test_average_of_weights_is_the_formula() -> None:
     average.update(network.state_dict(), step=10_000)
     assert average.network.weight.item() == pytest.approx(1 - (1 / 11) * 0.9)
     assert not average.network.weight.requires_grad and not average.network.training
-
-
-def test_start_weights_match_by_name(camvid: Path, tmp_path: Path) -> None:
-    run = trainer(camvid, tmp_path)
-    name = "features.0.0.weight"
-    wanted = torch.full_like(run.network.state_dict()[f"backbone.{name}"], 0.25)
-    assert load_matching(run.network, {name: wanted, "classifier.1.bias": torch.ones(1000)}) == 1
-    assert torch.equal(run.network.state_dict()[f"backbone.{name}"], wanted)
-    with pytest.raises(UsageError, match="no tensor"):
-        load_matching(run.network, {"nothing": wanted})
 
 
 @pytest.mark.parametrize("name", available_recipes())
@@ -329,7 +319,9 @@ def test_a_run_goes_on_in_its_own_folder(camvid: Path, tmp_path: Path) -> None:
         fit(run, sources, validates=False, out=tmp_path, resume=tmp_path / "a", device="cpu")
     with pytest.raises(ModelError, match="state of a training run"):
         read_description(last)
-    assert init_tensors(str(last)).keys() == init_tensors(str(last.with_name(BEST))).keys()
+    best = read_start(str(last.with_name(BEST)))
+    assert read_start(str(last)).tensors.keys() == best.tensors.keys()
+    assert best.classes is not None and best.classes[8] == "Car"
 
 
 def test_a_validation_that_failed_is_made_up_for(

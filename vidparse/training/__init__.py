@@ -12,7 +12,7 @@ from vidparse.data.coverage import survey
 from vidparse.errors import UsageError
 from vidparse.training.recipe import Recipe, available_recipes, load_recipe, recipe_record
 from vidparse.training.sources import SourceRequest, Sources, open_sources, parse_source
-from vidparse.training.start import fitting_recipe, init_tensors, load_teacher
+from vidparse.training.start import fitting_recipe, load_teacher, read_start
 from vidparse.training.trainer import LAST, Progress, Trainer
 
 
@@ -42,7 +42,7 @@ def fit(
     Args:
         validation: what is scored; None: the split "val" of the first source.
         validates: False: nothing is, and the last weights count as the best.
-        init: weights to start from (see `init_tensors`); names that fit the network or its
+        init: weights to start from (see `read_start`); names that fit the network or its
             backbone are taken.
         teacher: model to distil, in place of the recipe's.
         flow_weights: RAFT's, which NetWarp starts from.
@@ -96,11 +96,13 @@ def fit(
             scored,
             out,
             processes=processes,
-            init=init_tensors(init) if init else None,
+            init=read_start(init) if init else None,
             teacher=load_teacher(recipe.teacher, opened.labels) if recipe.teacher else None,
             flow_weights=flow_weights,
             tensorboard=tensorboard,
         )
+        if trainer.taken is not None and not resume:
+            on_note(str(trainer.taken))
         if resume:
             trainer.resume(resume)
         return trainer.fit(on_step, stop=stop)
@@ -119,8 +121,8 @@ __all__ = [
     "available_recipes",
     "fit",
     "fitting_recipe",
-    "init_tensors",
     "load_recipe",
     "parse_source",
+    "read_start",
     "recipe_record",
 ]

@@ -15,7 +15,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from vidparse.errors import DeviceError, VidparseError
+from vidparse.errors import DeviceError, UsageError, VidparseError
+from vidparse.training.recipe import Recipe
 
 _PATIENCE = timedelta(hours=2)  # validation runs in the first process alone
 _LOST = ("Connection closed", "Connection reset", "Broken pipe", "timed out", "Timed out", "closed")
@@ -82,6 +83,24 @@ def placed_like(tensor: Tensor, example: Tensor) -> Tensor:
     if not isinstance(example, DTensor):
         return tensor
     return distribute_tensor(tensor.to(example.device), example.device_mesh, example.placements)
+
+
+def check_parts(recipe: Recipe, processes: Processes) -> None:
+    """Before the first step: these processes can work through the batches of a recipe.
+
+    Raises:
+        UsageError: a batch that cannot be shared out, or what is for GPUs only.
+    """
+    each = recipe.accumulate * processes.count
+    if recipe.batch_size % each:
+        raise UsageError(
+            f"batch_size {recipe.batch_size}: cannot be shared out evenly over "
+            f"{processes.count} processes and {recipe.accumulate} parts; use a multiple of {each}"
+        )
+    if recipe.precision == "fp16" and processes.device.type != "cuda":
+        raise UsageError("precision fp16: trains on GPUs only; use bf16 or fp32")
+    if recipe.norm == "sync" and processes.device.type != "cuda":
+        raise UsageError("norm sync: PyTorch has it for GPUs only; use batch or frozen")
 
 
 @contextmanager

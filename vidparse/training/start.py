@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,48 @@ def _description_of(path: Path) -> Description | None:
     return read_description(path)
 
 
-def init_tensors(init: str) -> dict[str, Tensor]:
-    """Named tensors to start from.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Weights to begin with, by our names. classes: of their scores, None where not known."""
+
+    name: str
+    tensors: dict[str, Tensor]
+    classes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How much of a network began with given weights.
+
+    carried, fresh: classes of the run whose scores did, and did not; both empty where the weights
+        are of the same classes, or of classes that are not known.
+    """
+
+    name: str
+    tensors: int
+    of: int
+    carried: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        text = f"starts from {self.name}: {self.tensors} of {self.of} tensors fit"
+        if not self.fresh:
+            return text
+        kept = f"the scores of {_listed(self.carried)} are kept" if self.carried else ""
+        begun = f"those of {_listed(self.fresh)} begin anew"
+        return (
+            f"{text}; {kept}, {begun}" if kept else f"{text}; the scores of all classes begin anew"
+        )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """The first few of a list of names."""
+    shown = ", ".join(names[:6])
+    return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
+
+
+def read_start(init: str) -> Start:
+    """Weights to start from.
 
     Args:
         init: a .safetensors or .pth file, a known model's name or hf:owner/repo.
@@ -88,27 +129,89 @@ def init_tensors(init: str) -> dict[str, Tensor]:
     """
     from vidparse.convert import by_our_names, read_tensors
 
-    tensors = read_tensors(_init_file(init))
+    path = _init_file(init)
+    tensors = read_tensors(path)
     average = below(tensors, "average")  # of a run's last.safetensors
-    return by_our_names(average or tensors)
+    origin = _description_of(path)
+    classes = origin.labels.classes if origin is not None else None
+    return Start(init, by_our_names(average or tensors), classes)
 
 
-def load_matching(network: nn.Module, weights: dict[str, Tensor]) -> int:
-    """Start from weights whose names fit the network or its backbone; returns how many did.
+def load_matching(
+    network: nn.Module, start: Start, classes: tuple[str, ...] = (), rows: Mapping[str, int] = {}
+) -> Taken:
+    """Start from weights whose names fit the network or its backbone.
+
+    Where the weights are of other classes, scores go by the names of classes: those of a class that
+    both have are kept, whatever its number, the others begin anew.
+
+    Args:
+        classes: of the run. rows: see `class_rows`.
 
     Raises:
         UsageError: none fits.
     """
     own = network.state_dict()
-    fits = {}
-    for name, tensor in weights.items():
+    theirs = start.classes if start.classes is not None and start.classes != classes else None
+    known = {name.casefold(): i for i, name in enumerate(theirs or ())}
+    pairs = [
+        (i, known[name.casefold()]) for i, name in enumerate(classes) if name.casefold() in known
+    ]
+    fits: dict[str, Tensor] = {}
+    for name, tensor in start.tensors.items():
         for candidate in (name, f"backbone.{name}"):
-            if candidate in own and own[candidate].shape == tensor.shape:
+            if candidate not in own:
+                continue
+            if theirs is not None and candidate in rows:
+                tensor = _rows_by_name(own[candidate], tensor, rows[candidate], len(theirs), pairs)
+            if own[candidate].shape == tensor.shape:
                 fits[candidate] = tensor
     if not fits:
-        raise UsageError("--init: no tensor of that file fits this network; check the recipe")
+        raise UsageError(
+            f"--init {start.name}: no tensor of it fits this network; leave --recipe out to train "
+            "the network of a model, or check the recipe"
+        )
     network.load_state_dict({**own, **fits})
-    return len(fits)
+
+    if theirs is None:
+        return Taken(start.name, len(fits), len(own))
+    kept = {i for i, _ in pairs} if any(name in fits for name in rows) else set()
+    return Taken(
+        start.name,
+        len(fits),
+        len(own),
+        tuple(name for i, name in enumerate(classes) if i in kept),
+        tuple(name for i, name in enumerate(classes) if i not in kept),
+    )
+
+
+def _rows_by_name(
+    own: Tensor, given: Tensor, per_class: int, classes: int, pairs: Sequence[tuple[int, int]]
+) -> Tensor:
+    """`own` (K * per_class, ...) with the rows of `given` for each (own class, given class)."""
+    if given.shape[1:] != own.shape[1:] or given.shape[0] != classes * per_class:
+        return given  # another layer under that name: left out for its shape
+    mixed = own.clone().unflatten(0, (-1, per_class))
+    source = given.to(own).unflatten(0, (-1, per_class))
+    for mine, other in pairs:
+        mixed[mine] = source[other]
+    return mixed.flatten(0, 1)
+
+
+def class_rows(arch: str, config: Mapping[str, Any]) -> dict[str, int]:
+    """Tensors of a network whose first axis counts classes, and their rows per class."""
+    count = config["classes"]
+    with torch.device("meta"):
+        one, more = (
+            build(arch, {**config, "classes": classes}).state_dict()
+            for classes in (count, count + 1)
+        )
+    rows = {}
+    for name, tensor in one.items():
+        per_class = more[name].shape[:1].numel() - tensor.shape[:1].numel() if tensor.ndim else 0
+        if per_class and per_class * count == len(tensor):
+            rows[name] = per_class
+    return rows
 
 
 def load_flow_weights(network: nn.Module, path: Path | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import threading
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vidparse.data import Dataset
 from vidparse.errors import DeviceError, InputError, Interrupted, UsageError, VidparseError
@@ -27,15 +26,20 @@ from vidparse.training.curves import write_curves
 from vidparse.training.logbook import Logbook
 from vidparse.training.objectives import OBJECTIVES, Setting, Teacher
 from vidparse.training.optimisation import GROUPS, make_optimizer, rate_factor
-from vidparse.training.processes import Processes, whole
+from vidparse.training.processes import Processes, check_parts, whole
 from vidparse.training.recipe import Recipe, difference, recipe_record, with_config
 from vidparse.training.resume import read_resume, run_tensors, write_resume
 from vidparse.training.sources import Sources
-from vidparse.training.start import load_flow_weights, load_matching, preprocess_for
+from vidparse.training.start import (
+    Start,
+    Taken,
+    class_rows,
+    load_flow_weights,
+    load_matching,
+    preprocess_for,
+)
 from vidparse.training.stream import Batch, Schedule, batches
 from vidparse.training.validation import Scores, check_metrics, check_validation, validate
-
-log = logging.getLogger(__name__)
 
 BEST = TRAINED  # which `-m FOLDER` picks
 LAST, RECIPE, CURVES = "last.safetensors", "recipe.json", "curves.html"
@@ -75,7 +79,7 @@ class Trainer:
         out: Path,
         *,
         processes: Processes | None = None,
-        init: dict[str, Tensor] | None = None,
+        init: Start | None = None,
         teacher: Teacher | None = None,
         flow_weights: Path | None = None,
         tensorboard: bool = False,
@@ -90,9 +94,10 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.arch, dict(recipe.config))
         self.preprocess = preprocess_for(self.network, recipe.short_side)
-        if init:
-            taken = load_matching(self.network, init)
-            log.info("%d of %d tensors start as given", taken, len(self.network.state_dict()))
+        self.taken: Taken | None = None
+        if init is not None:
+            rows = class_rows(recipe.arch, recipe.config)
+            self.taken = load_matching(self.network, init, sources.labels.classes, rows)
         load_flow_weights(self.network, flow_weights)
         if recipe.norm == "sync":
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
@@ -105,7 +110,7 @@ class Trainer:
             unlabelled_share=unlabelled,
             seed=recipe.seed,
         )
-        _check_parts(recipe, self.processes)
+        check_parts(recipe, self.processes)
         self.steps = recipe.epochs * self.schedule.steps_per_epoch
         self._place(self.network)
         self.average = Average(self.network, recipe.ema_decay)
@@ -383,16 +388,3 @@ class Trainer:
         if self.recipe.shard:  # FSDP takes plainly laid out weights alone
             return module.to(self.device)
         return module.to(self.device, memory_format=torch.channels_last)
-
-
-def _check_parts(recipe: Recipe, processes: Processes) -> None:
-    each = recipe.accumulate * processes.count
-    if recipe.batch_size % each:
-        raise UsageError(
-            f"batch_size {recipe.batch_size}: can not be shared out evenly over "
-            f"{processes.count} processes and {recipe.accumulate} parts; use a multiple of {each}"
-        )
-    if recipe.precision == "fp16" and processes.device.type != "cuda":
-        raise UsageError("precision fp16: trains on GPUs only; use bf16 or fp32")
-    if recipe.norm == "sync" and processes.device.type != "cuda":
-        raise UsageError("norm sync: PyTorch has it for GPUs only; use batch or frozen")
