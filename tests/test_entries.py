@@ -335,3 +335,84 @@ def test_folders_without_predictions_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="is empty"):
         open_predictions(tmp_path / "empty")
+
+
+# Ids that are off by one.
+
+
+def notes_of(dataset: Dataset, folder: Path, **options: Any) -> tuple[dict[str, float], list[str]]:
+    wanted = EvaluationOptions(metrics=("miou",), resume=False)
+    result = evaluate(dataset, [open_predictions(folder, **options)], wanted)
+    return result.entries[0].scores, [note for note in result.notes if folder.name in note]
+
+
+def test_masks_that_begin_at_1_are_named_and_scored_as_they_are(vspw: Path, tmp_path: Path) -> None:
+    dataset = open_dataset("vspw", vspw, "val")
+    for (video, stem), ids in truth(dataset, void=255).items():
+        write(tmp_path / "raw" / video / f"{stem}.png", np.where(ids == 255, 0, ids + 1))
+        write(tmp_path / "own" / video / f"{stem}.png", ids)
+    scores, (note,) = notes_of(dataset, tmp_path / "raw")
+    assert scores["miou"] == 0
+    assert note == (
+        "raw: 100% of the labelled pixels would be right, not 0%, were its class ids one lower: "
+        "they seem to begin at 1. Give --raw-ids if its masks hold ids 1, 2, ... and 0 for nothing."
+    )
+    assert notes_of(dataset, tmp_path / "raw", raw_ids=True) == (pytest.approx({**scores, **{
+        name: 1.0 for name in scores
+    }}), [])  # fmt: skip
+    assert notes_of(dataset, tmp_path / "own")[1] == []
+    scores, notes = notes_of(dataset, tmp_path / "own", raw_ids=True)
+    assert scores["miou"] == 0
+    assert "would be right, not 0%, were its class ids one higher" in notes[-1]
+    assert notes[-1].endswith("Leave out --raw-ids if its masks hold ids 0, 1, ...")
+
+
+@pytest.mark.parametrize("metric", ["vpq", "stq", "miou"])
+def test_foreign_categories_counted_from_1_are_named(
+    vipseg: Path, tmp_path: Path, metric: str
+) -> None:
+    dataset = open_dataset("vipseg", vipseg, "val")
+    record = write_vipseg_prediction(dataset, tmp_path / "pred")
+    for video in record["annotations"]:
+        for frame in video["annotations"]:
+            for row in frame["segments_info"]:
+                row["category_id"] += 1
+    record["categories"] = [{"id": i, "name": f"Klasse {i}"} for i in range(1, 125)]
+    (tmp_path / "pred" / "pred.json").write_text(json.dumps(record))
+    options = EvaluationOptions(metrics=(metric,), resume=False)
+    result = evaluate(dataset, [open_predictions(tmp_path / "pred")], options)
+    assert result.entries[0].scores[metric] == 0
+    names, offset = result.entries[0].notes
+    assert names == (
+        "pred: none of the categories in pred.json ('Klasse 1', ...) is a class of vipseg; "
+        "their ids are taken for class ids 0..123."
+    )
+    assert "100% of the labelled pixels would be right, not 0%" in offset
+    assert offset.endswith(
+        "Count category_id in pred.json from 0, or give the data set's names in its categories."
+    )
+    assert set(result.entries[0].notes) <= set(result.notes)
+
+
+def test_a_last_category_beyond_the_classes_gets_the_hint(vipseg: Path, tmp_path: Path) -> None:
+    dataset = open_dataset("vipseg", vipseg, "val")
+    record = write_vipseg_prediction(dataset, tmp_path / "pred")
+    record["annotations"][1]["annotations"][0]["segments_info"][0]["category_id"] = 124
+    (tmp_path / "pred" / "pred.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"are 0\.\.123; are they counted from 1\?"):
+        panoptic_scores(dataset, tmp_path / "pred")
+
+
+def test_wrong_predictions_are_not_taken_for_an_offset(vspw: Path, tmp_path: Path) -> None:
+    """One class taken for its neighbour, all one class, noise: other faults."""
+    dataset = open_dataset("vspw", vspw, "val")
+    rng = np.random.default_rng(0)
+    for (video, stem), ids in truth(dataset).items():
+        for name, wrong in {
+            "neighbour": np.where(ids == SKY, SKY + 1, 0).astype(np.uint8),
+            "one": np.full_like(ids, SKY + 1),
+            "noise": rng.integers(0, 124, ids.shape).astype(np.uint8),
+        }.items():
+            write(tmp_path / name / video / f"{stem}.png", wrong)
+    for name in ("neighbour", "one", "noise"):
+        assert notes_of(dataset, tmp_path / name)[1] == []

@@ -80,7 +80,7 @@ class Stopper:
     def __init__(self, inner: MaskEntry, stop: threading.Event, video: str) -> None:
         self._inner, self._stop, self._video = inner, stop, video
         self.name, self.detail = inner.name, inner.detail
-        self.needs_images, self.is_panoptic = False, False
+        self.needs_images, self.is_panoptic, self.notes = False, False, ()
         self.asked: list[str] = []
         self.check, self.fingerprint = inner.check, inner.fingerprint
         self.begin, self.finish = inner.begin, inner.finish
@@ -252,7 +252,7 @@ def test_progress_counts_every_frame(tmp_path: Path) -> None:
 class LateEntry:
     """Answers two frames at a time, as a clip network does."""
 
-    name, detail, needs_images, is_panoptic = "late", "late", False, False
+    name, detail, needs_images, is_panoptic, notes = "late", "late", False, False, ()
 
     def __init__(self, masks: MaskEntry) -> None:
         self._masks = masks

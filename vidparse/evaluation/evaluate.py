@@ -66,6 +66,7 @@ def evaluate(
             entry,
             make_measures(plan.metrics, dataset.labels, windows=options.windows),
             Diagnostics(dataset.labels) if options.diagnostics else None,
+            num_classes=len(dataset.labels),
         )
         for entry in entries
     ]
@@ -119,6 +120,7 @@ def _notes(
         for entry in results
         if entry.silent > 0.01
     ]
+    notes += [note for entry in results for note in entry.notes]
     if options.bootstrap and len(plan.videos) < 2:
         notes.append("Intervals need two videos or more; there is one.")
     if options.max_videos is not None:

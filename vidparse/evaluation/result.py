@@ -25,6 +25,7 @@ class EntryResult:
     per_video: dict[str, dict[str, float]]  # video -> score -> value
     videos: tuple[VideoDiagnostics, ...]  # what the report shows of each; may be empty
     silent: float = 0.0  # share of the labelled pixels about which nothing was said
+    notes: tuple[str, ...] = ()  # about this entry alone, a sentence each
 
 
 @dataclass(frozen=True, slots=True)

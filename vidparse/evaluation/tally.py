@@ -14,9 +14,12 @@ from vidparse.evaluation.bootstrap import intervals
 from vidparse.evaluation.diagnostics import Diagnostics, VideoDiagnostics
 from vidparse.evaluation.entries import Entry, Said
 from vidparse.evaluation.metrics.measure import Counts, Measure, Sample
+from vidparse.evaluation.offset import OffsetCounts, better_offset
 from vidparse.evaluation.result import EntryResult
 from vidparse.evaluation.store import VideoRecord
 from vidparse.panoptic import PanopticMap
+
+_OFFSET = "offset"  # among the counts of the measures
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,21 @@ class Tally:
     Args:
         entry: who answers.
         measures: by name, none of them used before.
+        num_classes: of the data set.
         diagnostics: collects what the report shows, if one is wanted.
     """
 
     def __init__(
-        self, entry: Entry, measures: dict[str, Measure], diagnostics: Diagnostics | None
+        self,
+        entry: Entry,
+        measures: dict[str, Measure],
+        diagnostics: Diagnostics | None,
+        *,
+        num_classes: int,
     ) -> None:
         self.entry = entry
         self._measures, self._diagnostics = measures, diagnostics
+        self._offset = OffsetCounts(num_classes)
         self._totals: dict[str, Counts] = {}
         self._per_video: dict[str, dict[str, Counts]] = {}  # video -> measure -> counts
         self._kept: list[VideoDiagnostics] = []
@@ -65,6 +75,8 @@ class Tally:
             sample = _sample(self.entry.name, loaded, said)
             for measure in self._measures.values():
                 measure.update(sample)
+            if sample.truth is not None:
+                self._offset.update(sample.truth, sample.said)
             if self._diagnostics is not None:
                 self._diagnostics.update(sample, loaded.image)
             answered.append((loaded, said))
@@ -73,6 +85,7 @@ class Tally:
     def end_video(self) -> VideoRecord:
         """What the video that ended comes to."""
         counts = {name: measure.end_video() for name, measure in self._measures.items()}
+        counts[_OFFSET] = self._offset.end_video()
         kept = self._diagnostics.end_video().to_arrays() if self._diagnostics else None
         return VideoRecord(counts, kept)
 
@@ -112,7 +125,22 @@ class Tally:
             confusion=self._totals.get("miou", {}).get("confusion"),
             videos=tuple(self._kept),
             silent=_silent(self._totals.get("miou")),
+            notes=(*self.entry.notes, *self._offset_note()),
         )
+
+    def _offset_note(self) -> list[str]:
+        """One sentence if ids that are off by one explain the scores."""
+        found = better_offset(self._totals[_OFFSET]) if _OFFSET in self._totals else None
+        if found is None:
+            return []
+        offset, share, plain = found
+        where = (
+            "lower: they seem to begin at 1" if offset < 0 else "higher: they seem to begin at -1"
+        )
+        return [
+            f"{self.entry.name}: {share:.0%} of the labelled pixels would be right, not "
+            f"{plain:.0%}, were its class ids one {where}. {self.entry.hint_for_offset(offset)}"
+        ]
 
 
 def _sample(entry: str, loaded: Loaded, said: Said) -> Sample:

@@ -33,6 +33,7 @@ class Entry(Protocol):
     detail: str  # what it is, in full
     needs_images: bool
     is_panoptic: bool
+    notes: tuple[str, ...]  # what a reader of its scores must know, a sentence each; after `check`
 
     def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
         """Refuse what can be refused before the first frame: labels, missing frames.
@@ -61,6 +62,9 @@ class Entry(Protocol):
 
     def finish(self) -> list[Said]:
         """Answers still owed at the end of the video."""
+
+    def hint_for_offset(self, offset: int) -> str:
+        """A sentence: how to mend class ids that would be right with `offset` (1 or -1) added."""
 
 
 def stamp_of(path: Path) -> str:

@@ -33,6 +33,7 @@ class MaskEntry:
 
     needs_images = False
     is_panoptic = False
+    notes: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, *, name: str, raw_ids: bool = False) -> None:
         self.name = name
@@ -132,6 +133,13 @@ class MaskEntry:
                 )
         self._movie = None
         return []
+
+    def hint_for_offset(self, offset: int) -> str:
+        if offset < 0 and not self._raw_ids:
+            return "Give --raw-ids if its masks hold ids 1, 2, ... and 0 for nothing."
+        if offset > 0 and self._raw_ids:
+            return "Leave out --raw-ids if its masks hold ids 0, 1, ..."
+        return "Write its masks again with the data set's class ids."
 
     def _ids(self, stored: np.ndarray, name: str) -> np.ndarray:
         """Stored values as class ids; the labels' void id where nothing is said."""

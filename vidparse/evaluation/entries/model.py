@@ -25,6 +25,7 @@ class ModelEntry:
     """
 
     needs_images = True
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -66,6 +67,9 @@ class ModelEntry:
 
     def finish(self) -> list[Said]:
         return [_said(prediction) for prediction in self._session.flush()]
+
+    def hint_for_offset(self, offset: int) -> str:
+        return "Convert the model again with the classes in the order of the data set's."
 
 
 def _said(prediction: Prediction) -> Said:

@@ -34,6 +34,7 @@ class PanopticEntry:
 
     needs_images = False
     is_panoptic = True
+    notes: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, table: Path, *, name: str) -> None:
         self.name = name
@@ -48,6 +49,7 @@ class PanopticEntry:
         self._labels = dataset.labels
         record = read_json(self._json)
         self._category = _categories(record, dataset.labels, self._json)
+        self.notes = self._foreign_names(record, dataset)
         if _is_by_video(record):
             self._index_videos(videos)
         else:
@@ -59,6 +61,23 @@ class PanopticEntry:
                 f"{missing[0]}{rest}: missing, of {len(self._paths)} predictions that "
                 f"{dataset.name} {dataset.split} asks for; predict every frame"
             )
+
+    def _foreign_names(self, record: Any, dataset: Dataset) -> tuple[str, ...]:
+        """A note where ids stand for themselves although the json has names."""
+        known = {name.casefold() for name in dataset.labels.classes}
+        names = [str(entry["name"]) for entry in record.get("categories") or ()]
+        if not names or any(name.casefold() in known for name in names):
+            return ()
+        return (
+            f"{self.name}: none of the categories in {self._json.name} ('{names[0]}', ...) is a "
+            f"class of {dataset.name}; their ids are taken for class ids 0..{len(known) - 1}.",
+        )
+
+    def hint_for_offset(self, offset: int) -> str:
+        return (
+            f"Count category_id in {self._json.name} from 0, or give the data set's names in "
+            "its categories."
+        )
 
     def _index_videos(self, videos: Sequence[Wanted]) -> None:
         """VIPSeg: the same frames in the same order, video by video."""
@@ -145,9 +164,11 @@ class PanopticEntry:
 
     def _known(self, row: SegmentRow, path: Path) -> int:
         if row.category_id not in self._category:
+            highest = max(self._category)
+            hint = "; are they counted from 1?" if row.category_id == highest + 1 else ""
             raise InputError(
                 f"{self._json}: {path.name}: segment {row.id} has category {row.category_id}; "
-                f"the categories are {min(self._category)}..{max(self._category)}"
+                f"the categories are {min(self._category)}..{highest}{hint}"
             )
         return self._category[row.category_id]
 

@@ -56,6 +56,7 @@ class PublishedTcbEntry:
 
     needs_images = True
     is_panoptic = False
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -99,6 +100,9 @@ class PublishedTcbEntry:
 
     def finish(self) -> list[Said]:
         return []
+
+    def hint_for_offset(self, offset: int) -> str:
+        return self._model.hint_for_offset(offset)
 
     def _scores(self, index: int, image: np.ndarray | None = None) -> np.ndarray:
         """float32 (K, h, w) of a frame with its supports; its image where it was read already."""
