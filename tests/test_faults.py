@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -442,6 +444,33 @@ class TestProcess:
         os.close(write)
         assert run.returncode == 130, err
         assert len(err.splitlines()) == 1
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_an_interrupt_while_a_file_opens(self, process, tmp_path, number):
+        os.mkfifo(tmp_path / "in.mp4")  # opening one waits until somebody writes
+        run = process("segment", tmp_path / "in.mp4", "-o", f"{tmp_path}/out/")
+        time.sleep(2.5)
+        run.send_signal(number)
+        err = run.communicate(timeout=20)[1].decode()
+        assert (run.returncode, len(err.splitlines())) == (130, 1), err
+        assert "in.mp4: interrupted before any frame" in err
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    @pytest.mark.parametrize("module", ["typer", "vidparse.cli", "vidparse.cli.app"])
+    def test_a_signal_during_the_first_imports(self, number, module):
+        code = f"""
+import os, runpy, sys
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Finder)
+sys.argv = ["vidparse", "--version"]
+runpy.run_module("vidparse", run_name="__main__", alter_sys=True)
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (130, "")
+        assert done.stderr == "vidparse: interrupted\n"
 
 
 def wait_for(condition, limit_s: float = 30.0) -> None:

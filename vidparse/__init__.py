@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+# Read as true by type checkers; `typing` itself would take longer than all else here, and until it
+# is there an interrupt ends in a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from vidparse.frame import Frame, Prediction, Segment, VideoInfo
     from vidparse.inference import Session, load_model
     from vidparse.run import SegmentOptions, segment
@@ -46,6 +49,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     if name not in _PUBLIC:
         raise AttributeError(f"module 'vidparse' has no attribute '{name}'")
     return getattr(import_module(_PUBLIC[name]), name)

@@ -292,7 +292,7 @@ def _segment_one(
         if isinstance(problem, KeyboardInterrupt) and not stop.is_set():
             raise  # nobody but the caller handles it
         log.debug("%s", name, exc_info=problem)
-        error = _expected_error(problem, name, frames)
+        error = _expected_error(problem, name, frames, stopped=stop.is_set())
         if source is not None and not sinks:
             source.close()
     notes = [*(source.notes if source else ()), *(note for sink in sinks for note in sink.notes)]
@@ -303,8 +303,13 @@ def _segment_one(
     return InputResult(name, tuple(outputs), tuple(notes), frames, skipped, report, error, engine)
 
 
-def _expected_error(problem: BaseException, name: str, frames: int) -> VidparseError:
+def _expected_error(
+    problem: BaseException, name: str, frames: int, *, stopped: bool
+) -> VidparseError:
     """Any failure as one line, so that the other inputs of a batch still have their turn."""
+    if stopped and isinstance(problem, InputError):  # the signal broke a read, or an opening
+        when = f"after {frames} frame{'s' if frames != 1 else ''}" if frames else "before any frame"
+        return Interrupted(f"{name}: interrupted {when}")
     if isinstance(problem, VidparseError):
         return problem
     if isinstance(problem, KeyboardInterrupt):
