@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import struct
+from fractions import Fraction
 
 import av
 import pytest
@@ -53,11 +55,119 @@ def test_a_cut_file_is_delivered_to_its_last_good_frame(clip, name, wishes):
     assert source.skipped == 0
 
 
+STREAMS = [
+    ("a.nut", {}),
+    ("ids.nut", {"codec": "ffv1", "pixel_format": "gray"}),
+    ("a.ogv", {"codec": "libvpx", "container": "ogg"}),
+    ("a.wmv", {"codec": "wmv2"}),
+    ("a.mpg", {"codec": "mpeg2video", "options": {"qmin": "2", "qmax": "2"}}),
+    (
+        "one.mpg",
+        {"codec": "mpeg1video", "options": {"qmin": "2", "qmax": "2"}, "container": "mpeg"},
+    ),
+    ("a.ts", {"audio": "mp2"}),
+    ("a.dv", {"codec": "dvvideo", "size_hw": (576, 720), "frames": 20}),
+    ("a.h264", {}),
+    ("b.h264", {"options": {"bf": "2", "qp": "10"}}),
+    ("a.m2v", {"codec": "mpeg2video", "options": {"qmin": "2", "qmax": "2"}}),
+    ("a.mjpeg", {"codec": "mjpeg", "pixel_format": "yuvj420p"}),
+    ("a.gif", {"codec": "gif", "pixel_format": "rgb8"}),
+]
+
+
+@pytest.mark.parametrize(("name", "wishes"), STREAMS, ids=[c[0] for c in STREAMS])
+def test_formats_without_an_index_say_when_they_are_cut(clip, name, wishes):
+    path = clip(name, **({"frames": 60} | wishes))
+    whole, error, source = drain(path)
+    assert (error, source.notes, source.skipped) == (None, [], 0)
+    data = path.read_bytes()
+    for share in (0.6, 0.613):  # of these one is no border between packets or frames
+        path.write_bytes(data[: int(len(data) * share)])
+        frames, error, _ = drain(path)
+        if error is not None:
+            break
+    assert isinstance(error, TruncatedError)
+    assert "the file ends early, after" in str(error)
+    assert len(whole) * 0.1 < len(frames) < len(whole)
+    whole_frames = len(frames) - 1  # of the last one the time may be missing, too
+    assert [f.pts for f in frames[:-1]] == [f.pts for f in whole[:whole_frames]]
+
+
+@pytest.mark.parametrize("name", ["a.nut", "a.ogv", "a.wmv", "a.mpg", "a.ts", "a.gif"])
+def test_pipes_of_these_formats_say_it_too(clip, name):
+    path = clip(name, frames=60, **dict(STREAMS)[name])
+    data = path.read_bytes()
+    assert len(list(open_video("-", stdin=io.BytesIO(data)))) == 60
+    source = open_video("-", stdin=io.BytesIO(data[: int(len(data) * 0.613)]))
+    with pytest.raises(TruncatedError, match="the pipe ends early, after"):
+        list(source)
+
+
 @pytest.mark.parametrize(("name", "wishes"), CONTAINERS[2:], ids=[c[0] for c in CONTAINERS[2:]])
 def test_even_one_lost_byte_is_noticed(clip, name, wishes):
     path = clip(name, frames=10, **wishes)
     path.write_bytes(path.read_bytes()[:-1])
     assert isinstance(drain(path)[1], TruncatedError)
+
+
+def spoil(path, number, share=0.5, width=24):
+    """Overwrite some bytes in the middle of a packet; the pts of that packet."""
+    with av.open(str(path)) as container:
+        spans = [(p.pos, p.size, p.pts) for p in container.demux(video=0) if p.size]
+    position, size, pts = spans[number]
+    data = bytearray(path.read_bytes())
+    at = position + int(size * share)
+    data[at : at + width] = bytes(37 * i % 256 for i in range(width))
+    path.write_bytes(data)
+    return pts
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"options": {"qp": "20", "bf": "0"}},
+        {"codec": "mpeg4", "options": {"qmin": "2", "qmax": "2"}},
+        {"codec": "ffv1", "options": {"level": "3", "slicecrc": "1"}},
+    ],
+    ids=["h264", "mpeg4", "ffv1"],
+)
+def test_pictures_that_the_decoder_fills_in_are_counted(clip, wishes):
+    path = clip("a.mkv", frames=40, **wishes)
+    assert drain(path)[2].notes == []
+    pts = spoil(path, 20, 0.9 if wishes.get("codec") == "ffv1" else 0.5)
+    frames, error, source = drain(path)
+    assert error is None
+    assert (len(frames), source.skipped) == (40, 0)
+    (note,) = source.notes
+    assert note.startswith("damaged pictures: ")
+    assert f"the first at {pts / 1000:.2f} s" in note
+    early = open_video(path, end_s=0.4)
+    assert (len(list(early)), early.notes) == (10, [])
+    late = open_video(path, start_s=0.7, end_s=0.9)
+    assert len(list(late)) == 5
+    assert late.notes == [note]
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mov", "a.mkv"])
+def test_half_a_jpeg_in_a_video_is_skipped_as_in_a_folder(clip, name):
+    path = clip(name, frames=20, codec="mjpeg", pixel_format="yuvj420p", size_hw=(96, 128))
+    with av.open(str(path)) as container:
+        spans = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    data = bytearray(path.read_bytes())
+    position, size = spans[9]
+    data[position + size * 6 // 10 : position + size] = bytes(size - size * 6 // 10)
+    path.write_bytes(data)
+    frames, error, source = drain(path)
+    assert error is None
+    assert (len(frames), source.skipped) == (19, 1)
+
+
+@pytest.mark.parametrize("rate", [Fraction(1), Fraction(1, 10), Fraction(2)])
+@pytest.mark.parametrize("name", ["slow.mp4", "slow.mkv", "slow.avi"])
+def test_slow_video_is_not_damaged(clip, name, rate):
+    codec = {"codec": "mpeg4"} if name.endswith("avi") else {}
+    frames, error, source = drain(clip(name, frames=20, rate=rate, **codec))
+    assert (len(frames), error, source.notes) == (20, None, [])
 
 
 def test_a_range_before_the_damage_is_no_error(clip):

@@ -93,13 +93,44 @@ def test_unreadable_images_are_skipped_and_counted(tmp_path):
     assert source.skipped == 2
 
 
-def test_a_cut_jpeg_is_unreadable(tmp_path):
-    save(tmp_path / "0.jpg")
-    data = save(tmp_path / "1.jpg").read_bytes()
-    (tmp_path / "1.jpg").write_bytes(data[: len(data) // 2])
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9, 0.97])
+def test_a_cut_jpeg_is_unreadable(tmp_path, progressive, share):
+    noise = np.random.default_rng(1).normal(0, 8, (96, 128, 3))
+    shown = np.clip(picture(0, (96, 128)) + noise, 0, 255).astype(np.uint8)
+    for name in "01":
+        wishes = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive]
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), shown, wishes)
+    data = (tmp_path / "1.jpg").read_bytes()
+    (tmp_path / "1.jpg").write_bytes(data[: int(len(data) * share)])
     source = open_video(tmp_path)
     assert len(list(source)) == 1
     assert source.skipped == 1
+    assert source.notes == ["1.jpg is no image that can be read; skipped"]
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_bytes_behind_a_jpeg_and_before_it_ends_do_no_harm(tmp_path, progressive):
+    wishes = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_RST_INTERVAL, 2]
+    cv2.imwrite(str(tmp_path / "0.jpg"), picture(0), wishes)
+    data = (tmp_path / "0.jpg").read_bytes()
+    comment = b"\xff\xfe\0\x08\xff\xd9\xff\xc2xx"[:10]
+    (tmp_path / "1.jpg").write_bytes(data[:2] + comment + data[2:] + bytes(500))
+    (tmp_path / "2.jpg").write_bytes(data[:-2] + b"\xff\xff\xff\xd9" + data)
+    source = open_video(tmp_path)
+    assert len(list(source)) == 3
+    assert source.skipped == 0
+
+
+def test_a_drawing_in_svg_is_skipped_too(tmp_path):
+    save(tmp_path / "0.png")
+    (tmp_path / "1.png").write_text(
+        '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>'
+    )
+    (tmp_path / "2.png").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9"/>')
+    source = open_video(tmp_path)
+    assert len(list(source)) == 1
+    assert source.skipped == 2
 
 
 def test_images_of_another_size_are_refused_by_name(tmp_path):

@@ -13,6 +13,7 @@ import av
 from vidparse.errors import InputError, TruncatedError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.video.clock import Clock
+from vidparse.video.damage import DecodeLog, strict_options
 from vidparse.video.demux import MP4_IN_A_PIPE, Demuxer, open_container
 from vidparse.video.picture import Converter, hdr_note
 from vidparse.video.remux import copied_stream
@@ -49,8 +50,7 @@ class ContainerSource:
         """
         self._target, self._name, self._selection = target, name, selection
         self._copy_streams = copy_streams
-        self.skipped = 0
-        self.notes: list[str] = []
+        self._end_notes: list[str] = []
         self._closed = False
         self._missing: list[str] = []  # segments of a playlist
         self._container = open_container(target, name, self._missing)
@@ -63,9 +63,30 @@ class ContainerSource:
         except BaseException:
             self._container.close()
             raise
-        note = hdr_note(self.info.colour, self.info.pixel_format)
-        if note:
-            self.notes.append(note)
+
+    @property
+    def skipped(self) -> int:
+        """Damaged packets and missing segments passed over so far."""
+        missing = len(set(self._missing))
+        return self._log.skipped + max(self._demuxer.damaged, missing)
+
+    @property
+    def notes(self) -> list[str]:
+        """Warnings so far, for the user."""
+        notes = [hdr_note(self.info.colour, self.info.pixel_format)]
+        if missing := list(dict.fromkeys(self._missing)):
+            notes.append(f"segments of the playlist that are missing: {_listed(missing)}")
+        if self._log.filled:
+            place_s = float(((self._log.first_filled or 0) - self._first_pts) * self._time_base)
+            notes.append(
+                f"damaged pictures: {self._log.filled}, the first at {place_s:.2f} s; the decoder "
+                "filled in what is missing there"
+            )
+        if self._converter.resized:
+            notes.append(f"{self._converter.resized} frames of another size were scaled")
+        if self._clock.repaired:
+            notes.append(f"{self._clock.repaired} timestamps that ran backwards were repaired")
+        return [note for note in notes if note] + self._end_notes
 
     def _begin(self) -> None:
         """Choose the streams and stand before the first packet."""
@@ -84,6 +105,8 @@ class ContainerSource:
         if self._decoder.width and self._decoder.height:  # before FFmpeg allocates any picture
             check_size(self._name, (self._decoder.height, self._decoder.width))
         self._decoder.thread_type = "AUTO"
+        self._decoder.options = strict_options(self._decoder)
+        self._log = DecodeLog(self._decoder.codec.canonical_name)
         copied = [s for s in streams if s.type in ("audio", "subtitle") and s.codec_context]
         self._copied = copied if self._copy_streams else []
         self._time_base = _fraction(self._stream.time_base)
@@ -149,16 +172,23 @@ class ContainerSource:
             if packet.stream_index != self._stream.index:
                 self._gather(packet)
                 continue
-            try:
-                yield from self._decoder.decode(packet)
-            except av.error.FFmpegError as error:
-                log.debug("%s: damaged packet at %s: %s", self._name, packet.pos, error)
-                self.skipped += 1
+            self._log.packet(packet)
+            yield from self._pictures(packet)
+        yield from self._pictures(None)
+
+    def _pictures(self, packet: Any) -> list[Any]:
+        """What the decoder gives for a packet, or at the end for None."""
         try:
-            yield from self._decoder.decode(None)
+            frames = self._decoder.decode(packet)
+        except MemoryError:
+            raise
         except av.error.FFmpegError as error:
-            log.debug("%s: damaged end: %s", self._name, error)
-            self.skipped += 1
+            log.debug("%s: damaged packet at %s: %s", self._name, packet and packet.pos, error)
+            self._log.failed()
+            return []
+        for frame in frames:
+            self._log.decoded(frame)
+        return frames
 
     def _gather(self, packet: Any) -> None:
         """Keep a packet that lies in the range, or any until it is known where that begins."""
@@ -192,44 +222,47 @@ class ContainerSource:
         """
         self._check_open()
         start, end = self._selection.bounds(self._first_pts, self._time_base)
-        index, pts = 0, self._first_pts
+        index, pts, lasts = 0, self._first_pts, 0
         for pts, frame in self._from(start):
             if end is not None and pts >= end:
                 break
+            self._log.delivered(frame, pts)
             if index % self._selection.stride == 0:
                 packets, self._packets = tuple(self._packets), []
                 yield Frame(index, pts, self._converter.image(frame), packets=packets)
             index += 1
+            lasts = frame.duration or lasts
         else:
             if index:
-                self._check_end(index, pts)
+                self._check_end(index, pts, lasts)
         if index == 0:
             raise self._selection.nothing(self._name, self.info.duration_s)
 
-    def _check_end(self, count: int, pts: int) -> None:
-        missing = list(dict.fromkeys(self._missing))
-        self.skipped += max(self._demuxer.damaged, len(missing))
-        if missing:
-            self.notes.append(f"segments of the playlist that are missing: {_listed(missing)}")
-        if self._converter.resized:
-            self.notes.append(f"{self._converter.resized} frames of another size were scaled")
-        if self._clock.repaired:
-            self.notes.append(f"{self._clock.repaired} timestamps that ran backwards were repaired")
+    def _check_end(self, count: int, pts: int, lasts: int) -> None:
+        """Behind `count` frames, of which the last begins at `pts` and lasts `lasts`, if known."""
+        self._log.end()
+        cut = self._demuxer.cut_short()
+        if cut is None:
+            cut = self._log.ends_badly(self._decoder.has_b_frames)
         time_s = float((pts - self._first_pts) * self._time_base)
-        if self._demuxer.cut_short():
+        if cut:
             raise TruncatedError(
                 f"{self._name}: the {'pipe' if isinstance(self._target, Pipe) else 'file'} ends "
                 f"early, after {count} frames ({time_s:.2f} s); they are kept, get a complete copy "
                 "for the rest"
             )
-        self._compare_duration(time_s)
+        mean_s = time_s / (count - 1) if count > 1 else 0.0  # slow video: seconds for one picture
+        self._compare_duration(time_s, max(mean_s, float(lasts * self._time_base)))
 
-    def _compare_duration(self, time_s: float) -> None:
-        """Damaged Matroska can end in silence; the header still tells how long it was."""
+    def _compare_duration(self, time_s: float, lasts_s: float) -> None:
+        """Damaged Matroska can end in silence; the header still tells how long it was.
+
+        The last frame begins at `time_s` and lasts about `lasts_s`.
+        """
         alone = len(self._container.streams) == 1
         claimed_s = self.info.duration_s if self._stream.duration or alone else None
-        if claimed_s and time_s + max(_SILENT_END_S, 0.02 * claimed_s) < claimed_s:
-            self.notes.append(
+        if claimed_s and time_s + max(_SILENT_END_S, 0.02 * claimed_s, 1.5 * lasts_s) < claimed_s:
+            self._end_notes.append(
                 f"frames end at {time_s:.2f} s though the header says {claimed_s:.2f} s: "
                 "a part of the file may be damaged"
             )

@@ -12,13 +12,14 @@ import av
 
 from vidparse.errors import InputError
 from vidparse.video.access import is_address, is_list, local_path, open_limited
+from vidparse.video.damage import SYNC_BYTES, is_cut_nut, is_cut_transport_stream, walker_for
 from vidparse.video.stdin import Pipe
-from vidparse.video.wholeness import walker_for
 
 log = logging.getLogger(__name__)
 
 # A cut mp4 fails once for every sample that is missing; enough to jump over any damaged place.
 _MAX_FAILURES_IN_A_ROW = 1000
+_HELD_PACKETS = 3
 _URL_TIMEOUTS_S = (15.0, 30.0)  # to open, to read
 MP4_IN_A_PIPE = (
     "this mp4 has its index at the end, which a pipe can not reach; pipe matroska (-f matroska) "
@@ -107,13 +108,16 @@ class Demuxer:
     def __init__(self, container: Any, streams: list[Any], target: str | Pipe) -> None:
         self._container, self._streams, self._target = container, streams, target
         self._failures = 0  # in a row, up to now
+        self._since_failure = 0  # packets that came after the last failure
         self._end_of_last = 0  # position in the file behind the last packet
+        self._largest = 0  # packet, in bytes
         self.damaged = 0  # failed reads with good packets after them
 
     def __iter__(self) -> Iterator[Any]:
         """Whole packets. Start again after a seek; the failures of the old place are forgotten."""
         self._failures = 0
-        tolerant = "mpegts" in self._container.format.name  # marks every lost continuity counter
+        # These mark all pictures of a damaged piece, also the good ones beside it.
+        tolerant = self._container.format.name in ("mpegts", "mpeg", "mpegvideo")
         while self._failures < _MAX_FAILURES_IN_A_ROW:
             try:
                 for packet in self._container.demux(self._streams):
@@ -123,32 +127,47 @@ class Demuxer:
                         self._failures += 1
                         continue
                     self.damaged += self._failures
+                    self._since_failure = 0 if self._failures else self._since_failure + 1
                     self._failures = 0
                     if packet.pos is not None:
                         self._end_of_last = max(self._end_of_last, packet.pos + packet.size)
+                    self._largest = max(self._largest, packet.size)
                     yield packet
                 return
             except av.error.FFmpegError as error:
                 log.debug("%s: %s", self._container.name, error)
                 self._failures += 1
 
-    def cut_short(self) -> bool:
-        """After the last packet: whether the container promised more than there is."""
+    def cut_short(self) -> bool | None:
+        """After the last packet: the container promised more than there is; None: nobody knows."""
         if self._failures:
             return True
-        if "yuv4mpeg" in self._container.format.name:
-            return self._size() > self._end_of_last  # bytes of a frame that is not all there
+        format_name, size = self._container.format.name, self._size()
+        if "yuv4mpeg" in format_name:
+            return size > self._end_of_last  # bytes of a frame that is not all there
+        if format_name == "dv" and self._largest:  # nothing but frames of one size
+            return size % self._largest != 0
         if isinstance(self._target, Pipe):
-            return self._target.cut
-        path = Path(local_path(self._target))
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            walker = walker_for(file.read(12))
-            if walker is None:
-                return False
-            walker.follow(file)
-        return walker.cut
+            walker, head, tail = self._target.walker, self._target.head, self._target.tail
+        else:
+            path = Path(local_path(self._target))
+            if not path.is_file():
+                return None
+            with path.open("rb") as file:
+                head = file.read(SYNC_BYTES)
+                file.seek(max(0, size - 12))
+                tail = file.read()
+                walker = walker_for(head)
+                if walker is not None:
+                    walker.follow(file)
+        if format_name == "nut":
+            return is_cut_nut(tail, size)
+        if format_name == "mpegts":
+            return is_cut_transport_stream(head, size) or None
+        if walker is not None and not walker.lost:
+            return walker.cut
+        # What a parser still held of the bytes before comes after a failure at the end.
+        return True if self.damaged and self._since_failure < _HELD_PACKETS else None
 
     def _size(self) -> int:
         if isinstance(self._target, Pipe):

@@ -14,12 +14,14 @@ import av
 from vidparse.errors import InputError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.video.access import open_limited
+from vidparse.video.damage import strict_options, whole_jpeg
 from vidparse.video.picture import Converter
 from vidparse.video.selection import Selection
 from vidparse.video.size import check_size
 
 log = logging.getLogger(__name__)
 
+_JPEG = b"\xff\xd8"
 _NOTED = 5  # unreadable images are named up to here, then only counted
 
 
@@ -89,10 +91,21 @@ class FolderSource:
         """Codec name and picture, or None (counted once) when the file is not a whole image."""
         try:
             # From memory: FFmpeg would take a '%' or ':' in the name for a pattern or protocol.
-            data = io.BytesIO(path.read_bytes())
-            with open_limited(data, str(path), {"err_detect": "explode"}) as container:
+            data = path.read_bytes()
+            whole = whole_jpeg(data) if data[:2] == _JPEG else data
+            if whole is None:
+                raise ValueError("ends before its last scan")
+            with open_limited(io.BytesIO(whole), str(path)) as container:
                 stream = container.streams.video[0]
-                return stream.codec_context.name, next(container.decode(stream))
+                if stream.codec_context is None:
+                    raise ValueError("no decoder for it")
+                stream.codec_context.options = strict_options(stream.codec_context)
+                picture = next(container.decode(stream))
+                if picture.is_corrupt:
+                    raise ValueError("the decoder filled in a part of it")
+                return stream.codec_context.name, picture
+        except MemoryError:
+            raise
         except (av.error.FFmpegError, OSError, IndexError, StopIteration, ValueError) as error:
             if path not in self._unreadable:
                 self._unreadable.add(path)

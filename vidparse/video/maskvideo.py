@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ import numpy as np
 
 from vidparse.errors import InputError, TruncatedError
 from vidparse.image import FULL_RANGE
+from vidparse.video.damage import SliceCheck
 from vidparse.video.demux import Demuxer, open_container
-from vidparse.video.ffv1 import SliceCheck
 from vidparse.video.picture import is_rgb, plane_of, turn_of
 from vidparse.video.size import check_size
 
 _NO_COLOUR = 128  # chroma of grey pixels
-_NUT_INDEX = bytes.fromhex("4e58dd672f23e64e")  # startcode of the index (NUT specification)
 _WRITE_AGAIN = "write masks with --save mask-video"
 _CODEC_NAMES = {"h264": "H.264", "hevc": "H.265", "mpeg4": "MPEG-4", "mjpeg": "Motion JPEG"}
 
@@ -56,7 +54,7 @@ def _masks(container: Any, name: str) -> Iterator[np.ndarray]:
         ids = turn.apply(_samples(frame, f"{name}: frame {count}"))
         yield ids.copy() if ids.base is not None else ids
         count += 1
-    if demuxer.cut_short() or _is_cut_nut(container, name):
+    if demuxer.cut_short():
         raise _cut(name, count)
     if count == 0:
         raise InputError(f"{name}: holds no frame; {_WRITE_AGAIN}")
@@ -117,20 +115,6 @@ def _cut(name: str, count: int) -> TruncatedError:
     return TruncatedError(
         f"{name}: the file ends early, after {count} masks; get a complete copy, or write it again"
     )
-
-
-def _is_cut_nut(container: Any, name: str) -> bool:
-    """A NUT file of FFmpeg's ends in an index, and that in its own length and a checksum."""
-    if container.format.name != "nut":
-        return False
-    with Path(name).open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 12))
-        length = int.from_bytes(file.read(8), "big")
-        if length > size:
-            return True
-        file.seek(size - length)
-        return file.read(8) != _NUT_INDEX
 
 
 def _samples(frame: Any, name: str) -> np.ndarray:

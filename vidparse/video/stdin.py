@@ -6,9 +6,9 @@ import sys
 from typing import BinaryIO
 
 from vidparse.errors import InputError, Interrupted
-from vidparse.video.wholeness import Walker, walker_for
+from vidparse.video.damage import SYNC_BYTES, Walker, walker_for
 
-_HEAD_BYTES = 12
+_HEAD_BYTES = _TAIL_BYTES = 12
 
 
 class Pipe:
@@ -25,9 +25,9 @@ class Pipe:
         # wants at its end, and dies without.
         stream = getattr(stream, "raw", stream)
         self._read = getattr(stream, "read1", stream.read)
-        self._walker: Walker | None = None
+        self.walker: Walker | None = None  # follows the elements of its format
         self._interrupted = False
-        self.head = b""  # the first bytes, to recognise the format by
+        self.head, self.tail = b"", b""  # the first and last bytes, to recognise the format by
         self.bytes_read = 0
 
     def read(self, size: int) -> bytes:
@@ -43,15 +43,20 @@ class Pipe:
         except KeyboardInterrupt:
             self._interrupted = True
             raise Interrupted("stdin: interrupted while waiting for the pipe") from None
-        if len(self.head) < _HEAD_BYTES:
-            self.head += data[: _HEAD_BYTES - len(self.head)]
-            if len(self.head) == _HEAD_BYTES:
-                self._walker = walker_for(self.head)
-                if self._walker is not None:
-                    self._walker.feed(self.head)
-                    self._walker.feed(data[_HEAD_BYTES - self.bytes_read :])
-        elif self._walker is not None:
-            self._walker.feed(data)
+        if self.walker is not None:
+            self.walker.feed(data)
+        elif len(self.head) < _HEAD_BYTES:
+            self.head += data[:SYNC_BYTES]
+            if len(self.head) >= _HEAD_BYTES:
+                self.walker = walker_for(self.head)
+                if self.walker is not None:
+                    self.walker.feed(self.head)
+                    self.walker.feed(data[SYNC_BYTES:])
+        elif len(self.head) < SYNC_BYTES:
+            self.head += data[: SYNC_BYTES - len(self.head)]
+        self.tail = (
+            (self.tail + data)[-_TAIL_BYTES:] if len(data) < _TAIL_BYTES else data[-_TAIL_BYTES:]
+        )
         self.bytes_read += len(data)
         return data
 
@@ -66,11 +71,6 @@ class Pipe:
             view[filled : filled + len(part)] = part
             filled += len(part)
         return data
-
-    @property
-    def cut(self) -> bool:
-        """Whether the bytes read so far stop inside an element of their container."""
-        return self._walker is not None and self._walker.cut
 
     def seekable(self) -> bool:
         return False

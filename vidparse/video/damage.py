@@ -1,0 +1,385 @@
+"""Signs of damage that FFmpeg passes over: an end that comes early, pictures that are filled in.
+
+FFmpeg reads a cut file to its last packet and reports a normal end. The structure tells more: most
+formats are a row of elements that announce their length. A walker follows that row, skipping the
+contents, and so knows when the last element is not all there. It takes bytes as they pass (pipes)
+or jumps through a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Generator
+from typing import Any, BinaryIO, Final
+
+# A walker asks for n > 0 bytes, or skips -n bytes when n < 0. It asks for the head of an element
+# only at a border between elements, where an end is a proper end.
+Walk = Generator[tuple[int, bool], bytes, None]
+
+_UNKNOWN: Final = -1
+_SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
+_MEDIA_BOXES: Final = (b"mdat", b"moov", b"moof")
+_ASF_HEADER: Final = bytes.fromhex("3026b2758e66cf11a6d900aa")  # id of the first object
+_TRANSPORT_PACKETS: Final = (188, 192, 204)  # plain, with times (M2TS), with parity
+_SILENT: Final = ("hevc",)  # decoders that say nothing of a picture they leave out
+_REORDERED: Final = 4  # pictures that a decoder holds back at most, in practice
+SYNC_BYTES: Final = 5 * 204  # enough to find the length of transport packets
+# A mark that begins a segment; 0 and restart marks stand inside of coded data.
+_JPEG_MARK: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+
+# RFC 9043, 4.8 and 4.9: an FFV1 frame is a row of slices, each followed by its size (3 bytes), a
+# status byte and a CRC that makes the remainder over slice and footer zero.
+_FOOTER_BYTES: Final = 8
+_MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_REGISTER_AT_ZERO: Final = 0xFFFFFFFF  # zlib inverts the register on the way in and on the way out
+
+
+def _walk_boxes() -> Walk:
+    """ISO base media (mp4, mov): 32-bit size and type; size 1 = 64-bit size, 0 = to the end."""
+    while True:
+        head = yield 8, True
+        size, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        header = 8
+        if size == 1:
+            size, header = int.from_bytes((yield 8, False), "big"), 16
+        # Padding after the last box, or a box of a kind nobody loses a frame with.
+        if size < header or (kind not in _MEDIA_BOXES and not kind.isalnum()):
+            return
+        if size > header:
+            yield header - size, kind not in _MEDIA_BOXES
+
+
+def _walk_ebml() -> Walk:
+    """Matroska, WebM: variable-length id and size; unknown size (streamed) = look inside."""
+    while True:
+        first = (yield 1, True)[0]
+        length = 9 - first.bit_length()
+        if length > 4:
+            return  # not an element: padding or damage that the demuxer will speak of
+        tail = (yield length - 1, False) if length > 1 else b""
+        element = int.from_bytes(bytes([first]) + tail, "big")
+        size = yield from _ebml_size()
+        if size == _UNKNOWN and element in (_SEGMENT, _CLUSTER):
+            continue
+        if size > 0:
+            yield -size, False
+
+
+def _ebml_size() -> Generator[tuple[int, bool], bytes, int]:
+    first = (yield 1, False)[0]
+    length = 9 - first.bit_length()
+    if length > 8:
+        return 0
+    tail = (yield length - 1, False) if length > 1 else b""
+    value = int.from_bytes(bytes([first]) + tail, "big") & ((1 << 7 * length) - 1)
+    return _UNKNOWN if value == (1 << 7 * length) - 1 else value
+
+
+def _walk_riff() -> Walk:
+    """AVI: RIFF chunks with a 32-bit size (OpenDML files have several)."""
+    while True:
+        head = yield 8, True
+        size = int.from_bytes(head[4:8], "little")
+        if head[:4] != b"RIFF" or size in (0, 0xFFFFFFFF):
+            return  # written by a program that could not seek back to fill in the size
+        yield -size, False
+        if size % 2:
+            yield -1, True
+
+
+def _walk_ogg() -> Walk:
+    """Ogg (RFC 3533, 6): pages of a head, a table of lengths, and that many bytes."""
+    while True:
+        head = yield 27, True
+        if head[:4] != b"OggS":
+            return
+        lengths = (yield head[26], False) if head[26] else b""
+        if sum(lengths):
+            yield -sum(lengths), False
+
+
+def _walk_asf() -> Walk:
+    """ASF, WMV: objects of an id (16 bytes) and a 64-bit size that counts both."""
+    while True:
+        head = yield 24, True
+        size = int.from_bytes(head[16:], "little")
+        if size < 24:
+            return  # a stream whose size was never filled in
+        if size > 24:
+            yield -(size - 24), False
+
+
+def _walk_program_stream() -> Walk:
+    """MPEG-1 and -2 program streams (ISO 13818-1, 2.5.3): packs and packets with their length."""
+    while True:
+        code = yield 4, True
+        if code[:3] != b"\0\0\1" or code[3] < 0xB9:
+            return
+        if code[3] == 0xBA:
+            second = (yield 1, False)[0] >> 6 == 1  # MPEG-2
+            rest = yield (9 if second else 7), False
+            if second and rest[-1] & 7:
+                yield -(rest[-1] & 7), False
+        elif code[3] != 0xB9:
+            length = int.from_bytes((yield 2, False), "big")
+            if length:
+                yield -length, False
+
+
+def _walk_gif() -> Walk:
+    """GIF (89a): blocks of pieces with an 8-bit length; a trailer ends the file."""
+    head = yield 13, False
+    if head[10] & 0x80:
+        yield -(3 << (head[10] & 7) + 1), False
+    while True:
+        kind = (yield 1, False)[0]
+        if kind == 0x21:
+            yield 1, False
+        elif kind == 0x2C:
+            flags = (yield 9, False)[8]
+            if flags & 0x80:
+                yield -(3 << (flags & 7) + 1), False
+            yield 1, False
+        else:
+            return  # the trailer, or damage
+        while length := (yield 1, False)[0]:
+            yield -length, False
+
+
+class Walker:
+    """Follows the elements of one file; `cut` is True while an element is not all there.
+
+    It gives up, and `lost` is True, where something else than an element stands.
+    """
+
+    def __init__(self, walk: Walk) -> None:
+        self._walk: Walk | None = walk
+        self._held = bytearray()
+        self._wanted, self.cut = next(walk)
+        self.cut = False
+        self._clean = True
+
+    @property
+    def lost(self) -> bool:
+        return self._walk is None
+
+    def feed(self, data: bytes) -> None:
+        """Bytes of a pipe, in order."""
+        view = memoryview(data)
+        while len(view) and self._walk is not None:
+            if self._wanted < 0:
+                step = min(len(view), -self._wanted)
+                view = view[step:]
+                self._wanted += step
+                if self._wanted == 0:
+                    self._advance(b"")
+            else:
+                step = min(len(view), self._wanted - len(self._held))
+                self._held += view[:step]
+                view = view[step:]
+                if len(self._held) == self._wanted:
+                    taken, self._held = bytes(self._held), bytearray()
+                    self._advance(taken)
+        self.cut = self._walk is not None and not (self._clean and not self._held)
+
+    def follow(self, file: BinaryIO) -> None:
+        """A seekable file from its beginning, reading only the heads of elements."""
+        size = file.seek(0, os.SEEK_END)
+        position = file.seek(0)
+        while self._walk is not None:
+            if self._wanted < 0:
+                position -= self._wanted
+                if position > size:
+                    self.cut = not self._clean
+                    return
+                file.seek(position)
+                self._advance(b"")
+                continue
+            data = file.read(self._wanted)
+            position += len(data)
+            if len(data) < self._wanted:
+                self.cut = not self._clean
+                return
+            self._advance(data)
+
+    def _advance(self, data: bytes) -> None:
+        try:
+            assert self._walk is not None
+            self._wanted, self._clean = self._walk.send(data)
+        except StopIteration:
+            self._walk = None
+
+
+def walker_for(head: bytes) -> Walker | None:
+    """The walker for a file that starts with `head` (12 bytes or more), None for other formats."""
+    if head[:4] == b"\x1aE\xdf\xa3":
+        return Walker(_walk_ebml())
+    if head[4:8] in (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        return Walker(_walk_boxes())
+    if head[:4] == b"RIFF" and head[8:11] == b"AVI":
+        return Walker(_walk_riff())
+    if head[:4] == b"OggS":
+        return Walker(_walk_ogg())
+    if head[:12] == _ASF_HEADER:
+        return Walker(_walk_asf())
+    if head[:4] == b"\0\0\1\xba":
+        return Walker(_walk_program_stream())
+    if head[:3] == b"GIF":
+        return Walker(_walk_gif())
+    return None
+
+
+def is_cut_transport_stream(head: bytes, size: int) -> bool:
+    """The last packet of an MPEG transport stream is not all there.
+
+    Args:
+        head: the first `SYNC_BYTES` bytes or more.
+        size: of the whole, in bytes.
+    """
+    for length in _TRANSPORT_PACKETS:
+        for start in range(length):
+            places = range(start, start + 4 * length, length)
+            if places[-1] < len(head) and all(head[place] == 0x47 for place in places):
+                first = start - 4 if length == 192 and start >= 4 else start
+                return (size - first) % length != 0
+    return False
+
+
+def is_cut_nut(tail: bytes, size: int) -> bool:
+    """A NUT file ends in its index, and that in its own length (8 bytes) and a checksum (4)."""
+    length = int.from_bytes(tail[-12:-4], "big")
+    return not 12 < length < size
+
+
+def whole_jpeg(data: bytes) -> bytes | None:
+    """A JPEG up to its end mark, without the second picture that cameras add behind it.
+
+    None: a progressive one without that mark: scans are missing, which nothing else shows. Of a
+    sequential one the decoder runs out of data, or the mark alone is missing.
+    """
+    place, progressive = 2, False
+    while mark := _JPEG_MARK.search(data, place):
+        kind, place = mark[0][1], mark.end()
+        if kind == 0xD9:
+            return data[:place]
+        progressive |= kind == 0xC2
+        place += int.from_bytes(data[place : place + 2], "big")
+    return None if progressive else data
+
+
+class SliceCheck:
+    """Packets of one FFV1 stream: are their slices whole? FFmpeg fills damaged ones in.
+
+    A stream written without checksums passes unchecked.
+    """
+
+    def __init__(self) -> None:
+        self._protected = False
+        self._unreadable = False
+
+    def __call__(self, packet: bytes) -> bool:
+        """Whether the next packet is good, as far as can be told.
+
+        A first packet whose footers make no sense may be damaged or from a stream without
+        checksums; it counts against the first later packet that has them.
+        """
+        slices = _slices(packet)
+        if slices is None:
+            self._unreadable = True
+            return not self._protected
+        self._protected = True
+        return not self._unreadable and all(_remainder_is_zero(part) for part in slices)
+
+
+def _slices(packet: bytes) -> list[bytes] | None:
+    """The slices with their footers, last one first; None when sizes do not add up."""
+    slices = []
+    end = len(packet)
+    while end > 0:
+        footer = end - _FOOTER_BYTES
+        start = footer - int.from_bytes(packet[max(footer, 0) : footer + 3], "big")
+        if footer < 0 or start < 0 or start == footer:
+            return None
+        slices.append(packet[start:end])
+        end = start
+    return slices
+
+
+def _remainder_is_zero(data: bytes) -> bool:
+    """CRC-32 with the bits in sending order and a register that begins at 0 (RFC 9043, 4.9.3)."""
+    return zlib.crc32(data.translate(_MIRRORED), _REGISTER_AT_ZERO) == _REGISTER_AT_ZERO
+
+
+def strict_options(decoder: Any) -> dict[str, str]:
+    """Options under which a decoder refuses half a picture, where it would hand it out."""
+    return {"err_detect": "explode"} if decoder.codec.canonical_name == "mjpeg" else {}
+
+
+class DecodeLog:
+    """What went wrong in decoding one stream: packets without a picture, pictures filled in."""
+
+    def __init__(self, codec: str) -> None:
+        self.skipped = 0  # packets that gave an error
+        self.filled = 0  # pictures that were delivered although a part of them is made up
+        self.first_filled: int | None = None  # pts
+        self._good_in_a_row: int | None = None  # since the last fault
+        self._slices = SliceCheck() if codec == "ffv1" else None
+        self._silent = codec in _SILENT
+        self._owed: list[int | None] = []  # pts of packets without a picture so far
+        self._first: int | None = None  # pts of the first picture
+        self._last: int | None = None  # pts of the last packet
+
+    def packet(self, packet: Any) -> None:
+        """Call for every packet before it is decoded."""
+        if self._silent:
+            self._owed.append(packet.pts)
+            self._last = packet.pts
+        if self._slices is not None and not self._slices(bytes(packet)):
+            self._fill(packet.pts)
+
+    def failed(self) -> None:
+        """Call for a packet that the decoder refused."""
+        self.skipped += 1
+        self._good_in_a_row = 0
+        if self._owed:
+            self._owed.pop()
+        if self._slices is not None and self.filled:
+            self.filled -= 1  # seen in its checksums already
+
+    def decoded(self, frame: Any) -> None:
+        """Call for every picture that comes out of the decoder."""
+        if frame.pts in self._owed:
+            self._owed.remove(frame.pts)
+        if self._first is None:
+            self._first = frame.pts
+        if frame.is_corrupt:
+            self._good_in_a_row = 0
+        elif self._good_in_a_row is not None:
+            self._good_in_a_row += 1
+
+    def delivered(self, frame: Any, pts: int) -> None:
+        """Call for every picture of the range that is wanted."""
+        if frame.is_corrupt:
+            self._fill(pts)
+
+    def _fill(self, pts: int) -> None:
+        self.filled += 1
+        if self.first_filled is None:
+            self.first_filled = pts
+
+    def end(self) -> None:
+        """Call behind the last picture: packets that gave none, nor an error, are counted.
+
+        Pictures before the first one that can be decoded are not missed: they need older ones.
+        """
+        first, owed, self._owed = self._first, self._owed, []
+        lost = [pts for pts in owed if pts is None or first is None or pts > first]
+        self.skipped += len(lost)
+        if lost and lost[-1] == self._last:
+            self._good_in_a_row = 0
+
+    def ends_badly(self, reordered: bool) -> bool:
+        """The last packet was damaged; with reordered pictures, a few older ones come after it."""
+        return self._good_in_a_row is not None and self._good_in_a_row <= _REORDERED * reordered
