@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -329,3 +330,29 @@ def test_lists_of_other_encodings_are_named(
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=rf"{path.name}: .*line 1 is not UTF-8"):
         open_dataset(name, tmp_path, "val")
+
+
+def test_seconds_between_frames(tmp_path: Path) -> None:
+    known = {
+        "vspw": ("data/a/origin/{}.jpg", 1 / 15),
+        "davis": ("JPEGImages/480p/a/{}.jpg", 1 / 24),
+        "vipseg": ("imgs/a/{}.jpg", 1 / 5),
+        "idd-lite": ("leftImg8bit/val/a/{}_image.jpg", math.inf),
+        "camvid": ("val/0016E5_0{}.png", 2 / 30),
+        "cityscapes": ("leftImg8bit_sequence/val/ulm/ulm_000001_00{}_leftImg8bit.png", 1 / 17),
+        "cityscapes-vps": ("val/img/0001_0001_ulm_000001_00{}_newImg8bit.png", 2 / 17),
+        "folder": ("images/a/{}.png", None),
+    }
+    (tmp_path / "val.txt").write_text("a")
+    (tmp_path / "valannot").mkdir()
+    classes = [{"name": "x", "thing": False, "colour": [1, 2, 3]}]
+    (tmp_path / "labels.json").write_text(json.dumps({"name": "mine", "classes": classes}))
+    for name, (pattern, interval_s) in known.items():
+        for i in range(3):
+            number = 1000 + i * (1 if name == "cityscapes" else 2)
+            image(tmp_path / pattern.format(number))
+        if name == "camvid":
+            (tmp_path / "val.txt").unlink()  # else it is taken for a list of pictures
+        assert open_dataset(name, tmp_path, "val").videos[0].interval_s == interval_s
+    rendered = open_dataset("sample://street?rate=10&frames=2", None, "val")
+    assert rendered.videos[0].interval_s == 0.1

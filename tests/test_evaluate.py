@@ -6,13 +6,14 @@ import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from vidparse.data import FrameRecord, open_dataset
+from vidparse.data import Dataset, FrameRecord, open_dataset
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.evaluation.entries import MaskEntry, ModelEntry, Said
 from vidparse.evaluation.evaluate import evaluate
@@ -278,3 +279,61 @@ def test_answers_may_come_late(tmp_path: Path) -> None:
     options = EvaluationOptions(metrics=("miou", "vc3"))
     late, prompt = (evaluate(dataset, [entry], options) for entry in (LateEntry(masks), masks))
     assert late.entries[0].scores == prompt.entries[0].scores
+
+
+def camvid_numbered(root: Path, *, step: int) -> Dataset:
+    """Six frames of one recording, so many numbers apart, all of class 3."""
+    for kind, value in (("val", 90), ("valannot", 3)):
+        (root / kind).mkdir(parents=True)
+        for i in range(6):
+            picture = np.full((36, 64) if kind == "valannot" else (36, 64, 3), value, np.uint8)
+            cv2.imwrite(str(root / kind / f"0016E5_{100 + i * step:05d}.png"), picture)
+    return open_dataset("camvid", root, "val")
+
+
+@pytest.mark.parametrize(
+    ("step", "remembers", "stabilize", "learnt", "told"),
+    [
+        (30, True, False, {}, "lie 1 s apart; it is for video with a frame every 0.1 s"),
+        (30, False, True, {}, "the frames here lie 1 s apart"),
+        (30, False, False, {}, None),  # it looks at one frame alone
+        (2, True, False, {}, None),
+        (30, True, False, {"frame_interval_s": 1.0}, None),  # it learnt on such frames
+        (
+            120,
+            True,
+            False,
+            {"frame_interval_s": 1.0},
+            "4 s apart; it is for video with a frame every 1 s",
+        ),
+        (30, True, False, {"frame_interval_s": "odd"}, "every 0.1 s"),
+    ],
+)
+def test_frames_that_lie_further_apart_than_a_memory_learnt_on(
+    tmp_path: Path,
+    step: int,
+    remembers: bool,
+    stabilize: bool,
+    learnt: dict[str, Any],
+    told: str | None,
+) -> None:
+    runner = ConstantRunner(load_labels("camvid"), 3)
+    runner.remembers = remembers
+    runner.description.training.update(learnt)
+    dataset = camvid_numbered(tmp_path, step=step)
+    result = evaluate(dataset, [ModelEntry("blender", runner, stabilize=stabilize)])
+    assert result.entries[0].scores["miou"] == 1.0
+    assert len(result.notes) == (told is not None)
+    assert all(note.startswith("blender blends") and str(told) in note for note in result.notes)
+
+
+def test_frames_between_that_are_left_out_count(tmp_path: Path) -> None:
+    """Cityscapes-VPS has labels on some frames; a network gets only these."""
+    dataset = camvid_numbered(tmp_path, step=2)
+    (video,) = dataset.videos
+    frames = [replace(frame, labelled=frame.index in (0, 5)) for frame in video.frames]
+    dataset.videos = (replace(video, frames=tuple(frames)),)
+    runner = ConstantRunner(load_labels("camvid"), 3)
+    runner.remembers = True
+    (note,) = evaluate(dataset, [ModelEntry("blender", runner)]).notes
+    assert "lie 0.333 s apart" in note

@@ -14,6 +14,7 @@ from vidparse.data.dataset import (
     FrameRecord,
     PanopticDataset,
     Video,
+    frame_interval_s,
     is_panoptic,
     labelled_frames,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "FrameRecord",
     "PanopticDataset",
     "Video",
+    "frame_interval_s",
     "is_panoptic",
     "known_dataset",
     "labelled_frames",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.camvid_full import ColourCode, is_release, released_videos
+from vidparse.data.camvid_full import ColourCode, interval_of, is_release, released_videos
 from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
 from vidparse.data.splits import PICTURES, check_split, sorted_files
 from vidparse.data.values import MaskValues, mask_values
@@ -105,6 +105,7 @@ def _videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Video, ...]:
                 FrameRecord(name, stem, i, by_stem[stem], masks / f"{stem}.png")
                 for i, stem in enumerate(sorted(stems, key=natural_key))
             ),
+            interval_of(sorted(stems, key=natural_key)),
         )
         for name, stems in recordings.items()
     )

@@ -8,7 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_rgb, refuse
+from vidparse.data.dataset import (
+    FrameRecord,
+    OnMissing,
+    Video,
+    counted_interval_s,
+    read_rgb,
+    refuse,
+)
 from vidparse.data.splits import check_split, sorted_files
 from vidparse.data.values import IGNORE
 from vidparse.errors import InputError
@@ -17,6 +24,7 @@ from vidparse.panoptic import recode
 
 IMAGES, MASKS = "701_StillsRaw_full", "LabeledApproved_full"
 SPLITS = ("train", "val", "test", "all")
+_RATE_HZ = 30  # of the numbers in the names
 _VOID_COLOUR = (0, 0, 0)
 _VAL_FRAMES = range(7959, 8160)  # of 0016E5: the part that is labelled at 15 Hz
 _TEST_FROM = 8550  # of 0001TP: the second half of the drive at dusk
@@ -109,16 +117,27 @@ def released_videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Vide
                 FrameRecord(name, path.stem, i, path, known.get(path.stem), path.stem in known)
                 for i, path in enumerate(paths)
             ),
+            interval_of([path.stem for path in paths]),
         )
         for name, paths in recordings.items()
     )
 
 
+def interval_of(stems: Sequence[str]) -> float | None:
+    """Seconds from frame to frame, by the frame numbers in the names."""
+    numbers = [number_of(stem) for stem in stems]
+    return counted_interval_s(numbers, _RATE_HZ) if min(numbers) >= 0 else None
+
+
+def number_of(stem: str) -> int:
+    """Number of a picture in its recording by its name, <recording>_[f]<frame>; -1 without one."""
+    digits = stem.partition("_")[2].removeprefix("f")
+    return int(digits) if digits.isdecimal() else -1
+
+
 def split_of(stem: str) -> str:
     """SegNet's split of a picture by its name, <recording>_[f]<frame>; "" of another recording."""
-    recording, _, number = stem.partition("_")
-    digits = number.removeprefix("f")
-    frame = int(digits) if digits.isdecimal() else -1
+    recording, frame = stem.partition("_")[0], number_of(stem)
     if recording == "0001TP":
         return "test" if frame >= _TEST_FROM else "train"
     if recording == "0016E5":

@@ -7,13 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
+from vidparse.data.dataset import (
+    FrameRecord,
+    OnMissing,
+    Video,
+    counted_interval_s,
+    read_indices,
+    read_rgb,
+    refuse,
+)
 from vidparse.data.splits import check_split, sorted_files, sorted_folders
 from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
 SPLITS = ("train", "val", "test")
+RATE_HZ = 17
 # labelId -> trainId; every other value is void.
 TRAIN_IDS = {
     7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,
@@ -86,4 +95,4 @@ def _snippet(run: list[tuple[int, Path]], masks: Path) -> Video:
         mask = masks / f"{stem}_gtFine_labelIds.png"
         found = mask if mask.is_file() else None
         frames.append(FrameRecord(name, stem, i, path, found, found is not None))
-    return Video(name, tuple(frames))
+    return Video(name, tuple(frames), counted_interval_s([number for number, _ in run], RATE_HZ))

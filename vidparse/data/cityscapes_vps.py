@@ -6,8 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.cityscapes import snippets
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_rgb, refuse
+from vidparse.data.cityscapes import RATE_HZ, snippets
+from vidparse.data.dataset import (
+    FrameRecord,
+    OnMissing,
+    Video,
+    counted_interval_s,
+    read_rgb,
+    refuse,
+)
 from vidparse.data.segments import load_segments
 from vidparse.data.splits import check_split, sorted_files
 from vidparse.data.values import IGNORE
@@ -119,4 +126,11 @@ def _video(name: str, paths: list[Path], masks: dict[str, Path]) -> Video:
             FrameRecord(name, stem, i, path, masks.get(stem), stem in masks)
             for i, (stem, path) in enumerate(zip(stems, paths, strict=True))
         ),
+        counted_interval_s(_numbers(stems), RATE_HZ),
     )
+
+
+def _numbers(stems: list[str]) -> list[int]:
+    """Numbers of the frames in their recording, which end their names; none if one has none."""
+    numbers = [stem.rpartition("_")[2] for stem in stems]
+    return [int(number) for number in numbers] if all(map(str.isdecimal, numbers)) else []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, TypeGuard, runtime_checkable
 
@@ -44,10 +46,25 @@ class FrameRecord:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """Frames of one recording in order of time."""
+    """Frames of one recording in order of time.
+
+    interval_s: seconds from frame to frame, the usual ones; None where nothing tells, infinity for
+        pictures that are no video at all.
+    """
 
     name: str
     frames: tuple[FrameRecord, ...]
+    interval_s: float | None = None
+
+
+def counted_interval_s(numbers: Sequence[int], rate_hz: float) -> float | None:
+    """Seconds between frames, the median, from their numbers in the recording.
+
+    Args:
+        numbers: of the frames, ascending. rate_hz: frames per second of the recording.
+    """
+    steps = [after - before for before, after in pairwise(numbers)]
+    return statistics.median(steps) / rate_hz if steps else None
 
 
 class Dataset(Protocol):
@@ -102,6 +119,12 @@ class IndexDataset(Dataset, Protocol):
 def is_panoptic(dataset: Dataset) -> TypeGuard[PanopticDataset]:
     """Whether a data set tells objects apart."""
     return isinstance(dataset, PanopticDataset)
+
+
+def frame_interval_s(videos: Sequence[Video]) -> float | None:
+    """Seconds from frame to frame: the median over videos; None where none tells it."""
+    known = [video.interval_s for video in videos if video.interval_s is not None]
+    return statistics.median(known) if known else None
 
 
 def labelled_frames(dataset: Dataset) -> list[FrameRecord]:

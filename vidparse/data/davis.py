@@ -14,6 +14,7 @@ from vidparse.filenames import name_below
 from vidparse.labels import load_labels
 from vidparse.textfiles import read_text
 
+RATE_HZ = 24
 VALUES = mask_values({raw: int(raw > 0) for raw in range(256)})
 
 
@@ -36,7 +37,10 @@ class Davis:
             raise InputError(f"{images}: no such folder; point --data at DAVIS")
         self.values: MaskValues | None = VALUES
         self.videos = paired_videos(
-            _names(root, images, split), lambda name: (images / name, masks / name), on_missing
+            _names(root, images, split),
+            lambda name: (images / name, masks / name),
+            on_missing,
+            interval_s=1 / RATE_HZ,
         )
 
     def load_image(self, frame: FrameRecord) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -54,4 +55,4 @@ def _drive(images: Path, masks: Path) -> Video:
         mask = masks / f"{stem}_label.png"
         found = mask if mask.is_file() else None
         frames.append(FrameRecord(images.name, stem, i, path, found, found is not None))
-    return Video(images.name, tuple(frames))
+    return Video(images.name, tuple(frames), interval_s=math.inf)

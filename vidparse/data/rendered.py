@@ -47,7 +47,11 @@ class RenderedScenes:
             for seed in range(first, first + VIDEOS[split])
         }
         self.videos = tuple(
-            Video(name, tuple(FrameRecord(name, f"{i:06d}", i) for i in range(one.frames)))
+            Video(
+                name,
+                tuple(FrameRecord(name, f"{i:06d}", i) for i in range(one.frames)),
+                interval_s=float(1 / one.rate),
+            )
             for name, one in self._specs.items()
         )
         self._scenes: OrderedDict[str, Scene] = OrderedDict()

@@ -75,7 +75,9 @@ def paired_frames(video: str, images: Path, masks: Path) -> tuple[FrameRecord, .
     )
 
 
-def paired_video(video: str, images: Path, masks: Path) -> Video:
+def paired_video(
+    video: str, images: Path, masks: Path, *, interval_s: float | None = None
+) -> Video:
     """A video that must not be empty.
 
     Raises:
@@ -84,23 +86,26 @@ def paired_video(video: str, images: Path, masks: Path) -> Video:
     frames = paired_frames(video, images, masks)
     if not frames:
         raise InputError(f"{images}: holds no images for {video}; fetch them again")
-    return Video(video, frames)
+    return Video(video, frames, interval_s)
 
 
 def paired_videos(
     names: Iterable[str],
     folders: Callable[[str], tuple[Path, Path]],
     on_missing: OnMissing,
+    *,
+    interval_s: float | None = None,
 ) -> tuple[Video, ...]:
     """Videos by name, less those without images, which `on_missing` is told of.
 
     Args:
         folders: of the images and of the masks of a video.
+        interval_s: seconds from frame to frame, where the format fixes them.
     """
     videos = []
     for name in names:
         try:
-            videos.append(paired_video(name, *folders(name)))
+            videos.append(paired_video(name, *folders(name), interval_s=interval_s))
         except InputError as error:
             on_missing(error)
     return tuple(videos)

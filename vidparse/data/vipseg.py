@@ -17,6 +17,7 @@ from vidparse.labels import Labels, load_labels
 from vidparse.panoptic import FrameSegments, PanopticMap, read_video_segments
 
 log = logging.getLogger(__name__)
+RATE_HZ = 5
 SPLITS = ("train", "val", "test")
 _STUFF_LIMIT = 125  # raw values below it are a bare category, from it on category * 100 + instance
 
@@ -65,7 +66,10 @@ class VipSeg:
                 "says what the ids are; make it, or add panomasks/"
             )
         self.videos = paired_videos(
-            names, lambda name: (folders[0] / name, masks / name), on_missing
+            names,
+            lambda name: (folders[0] / name, masks / name),
+            on_missing,
+            interval_s=1 / RATE_HZ,
         )
         self.values: MaskValues | None = None if self._record else values_of(self.labels)
         self._segments: dict[tuple[str, str], FrameSegments] = {}

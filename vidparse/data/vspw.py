@@ -12,6 +12,7 @@ from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
+RATE_HZ = 15  # of the frames with labels, which are all
 SPLITS = ("train", "val", "test")
 VALUES = mask_values({raw: raw - 1 for raw in range(1, 125)}, void=(0, 255))
 
@@ -40,6 +41,7 @@ class Vspw:
             read_split(root, split, SPLITS),
             lambda name: (data / name / "origin", data / name / "mask"),
             on_missing,
+            interval_s=1 / RATE_HZ,
         )
 
     def load_image(self, frame: FrameRecord) -> np.ndarray:

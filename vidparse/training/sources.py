@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vidparse.data import IGNORE, Dataset, FrameRecord, Video, open_dataset
+from vidparse.data import IGNORE, Dataset, FrameRecord, Video, frame_interval_s, open_dataset
 from vidparse.errors import InputError, UsageError
 from vidparse.labels import Labels, unions_of
 
@@ -78,6 +78,12 @@ class Sources:
     @property
     def first(self) -> Source:
         return self.parts[0]
+
+    @property
+    def frame_interval_s(self) -> float | None:
+        """Seconds from frame to frame: the longest of the parts' medians, where one is known."""
+        known = [frame_interval_s(part.dataset.videos) for part in self.parts]
+        return max((one for one in known if one is not None and math.isfinite(one)), default=None)
 
     def describe(self) -> list[dict[str, object]]:
         """Plain facts for checkpoints and logs."""

@@ -342,6 +342,8 @@ class Trainer:
         return self.score > self.best
 
     def _metadata(self, epoch: int, scores: Scores) -> dict[str, str]:
+        simulated = self.recipe.neighbours == "simulated"
+        interval_s = None if simulated else self.sources.frame_interval_s
         return metadata_of(
             arch=self.recipe.arch,
             config=config_of(self.network),
@@ -352,6 +354,7 @@ class Trainer:
                 "data": self.sources.describe(),
                 "epoch": epoch,
                 "steps": self.step,
+                **({} if interval_s is None else {"frame_interval_s": round(interval_s, 4)}),
                 "validation": {name: round(value, 6) for name, value in scores.values.items()},
             },
         )

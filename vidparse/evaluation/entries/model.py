@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from vidparse.frame import Frame, Prediction
 from vidparse.image import Rgb
 from vidparse.inference import Runner, Session
 from vidparse.panoptic import PanopticMap
+
+_USUAL_INTERVAL_S = 0.1  # of video that networks with a memory are meant for, or a shorter one
+_MUCH_FURTHER = 3  # times as far apart as in training
 
 
 class ModelEntry:
@@ -40,6 +45,7 @@ class ModelEntry:
         self._session = Session(runner, size=size, stabilize=stabilize)
         facts = runner.description
         self.is_panoptic = facts.task == "panoptic"
+        self._looks_back = runner.remembers or stabilize
         self.detail = (
             f"model {name}, sha256 {facts.sha256[:12]}, {runner.backend} {runner.precision} "
             f"on {runner.device}{', stabilized' if stabilize else ''}"
@@ -52,6 +58,8 @@ class ModelEntry:
                 f"model {self.name}: its labels '{labels.name}' are not those of {dataset.name} "
                 f"({labels.difference(dataset.labels)}); choose a model trained for it"
             )
+        if self._looks_back:
+            self.notes = _pace_notes(self.name, self._runner.description.training, videos)
 
     def fingerprint(self, video: Video) -> str:
         facts = self._runner.description
@@ -70,6 +78,36 @@ class ModelEntry:
 
     def hint_for_offset(self, offset: int) -> str:
         return "Convert the model again with the classes in the order of the data set's."
+
+
+def _pace_notes(
+    name: str, training: Mapping[str, Any], videos: Sequence[Wanted]
+) -> tuple[str, ...]:
+    """A note if the frames lie much further apart than those that a memory learnt on."""
+    stored = training.get("frame_interval_s")
+    learnt_s = _USUAL_INTERVAL_S
+    if isinstance(stored, int | float) and stored > 0:
+        learnt_s = float(stored)
+    interval_s = _interval_s(videos)
+    if interval_s is None or interval_s <= _MUCH_FURTHER * learnt_s:
+        return ()
+
+    far = "are no video" if math.isinf(interval_s) else f"lie {interval_s:.3g} s apart"
+    return (
+        f"{name} blends each frame with those before, and the frames here {far}; it is for video "
+        f"with a frame every {learnt_s:.2g} s. What it remembers may be too old to help: compare "
+        "with a model without a memory.",
+    )
+
+
+def _interval_s(videos: Sequence[Wanted]) -> float | None:
+    """Seconds between the frames that are fed, the median over videos; None if unknown."""
+    known = []
+    for video, frames in videos:
+        steps = np.diff([frame.index for frame in frames])
+        if video.interval_s is not None and len(steps):
+            known.append(video.interval_s * float(np.median(steps)))
+    return float(np.median(known)) if known else None
 
 
 def _said(prediction: Prediction) -> Said:

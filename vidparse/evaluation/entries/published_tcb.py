@@ -78,6 +78,7 @@ class PublishedTcbEntry:
 
     def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
         self._model.check(dataset, videos)
+        self.notes = self._model.notes
 
     def fingerprint(self, video: Video) -> str:
         stamps = [stamp_of(frame.image) for frame in video.frames if frame.image]
