@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from vidparse.models.netwarp import NetWarp, load_flow
 from vidparse.models.zoo import build, config_of
 from vidparse.training.objectives import Teacher
 from vidparse.training.recipe import Recipe, load_recipe
-from vidparse.training.resume import below
+from vidparse.training.resume import below, classes_of_run
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")  # endings of files that hold tensors
 DISTILLED, PLAIN = "street-student", "street-plain"  # recipes of one network
@@ -133,7 +133,7 @@ def read_start(init: str) -> Start:
     tensors = read_tensors(path)
     average = below(tensors, "average")  # of a run's last.safetensors
     origin = _description_of(path)
-    classes = origin.labels.classes if origin is not None else None
+    classes = origin.labels.classes if origin is not None else classes_of_run(path)
     return Start(init, by_our_names(average or tensors), classes)
 
 
@@ -249,6 +249,21 @@ def load_teacher(name: str, labels: Labels) -> Teacher:
     if network.state_tensors:
         raise UsageError(f"teacher {name}: has a memory; choose a per-frame model")
     return Teacher(network.requires_grad_(False), description.preprocess)
+
+
+def taught_by(recipe: Recipe, teacher: str | None) -> Recipe:
+    """The recipe with a teacher in place of its own, if one is given.
+
+    Raises:
+        UsageError: its objective takes none.
+    """
+    recipe = replace(recipe, teacher=teacher) if teacher else recipe
+    if recipe.teacher and recipe.objective != "etc":
+        raise UsageError(
+            f"teacher {recipe.teacher}: is for objective etc, not {recipe.objective}; leave it "
+            "out, or --set objective=etc"
+        )
+    return recipe
 
 
 def preprocess_for(network: Any, short_side: int) -> Preprocess:
