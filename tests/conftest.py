@@ -35,8 +35,8 @@ def picture(index: int, size_hw: tuple[int, int] = (48, 64)) -> np.ndarray:
 
 
 def _add_audio(container: Any, seconds: float, codec: str) -> Any:
-    stream = container.add_stream(codec, rate=48000, options={"strict": "-2"})
-    stream.codec_context.layout = "stereo" if codec == "vorbis" else "mono"
+    stream = container.add_stream(codec, rate=48000)
+    stream.codec_context.layout = "mono"
 
     def frames():
         for start in range(0, int(seconds * 48000), 1024):
@@ -173,7 +173,7 @@ def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from onnx import TensorProto, helper, numpy_helper
 
     from vidparse.labels import load_labels
-    from vidparse.models.checkpoint import Preprocess, metadata_of
+    from vidparse.models.description import Preprocess, metadata_of
 
     weights = np.random.default_rng(5).standard_normal((11, 3, 1, 1)).astype(np.float32)
     graph = helper.make_graph(
@@ -208,7 +208,8 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from vidparse.labels import load_labels
-    from vidparse.models.checkpoint import Preprocess, metadata_of, save_checkpoint
+    from vidparse.models.checkpoint import save_checkpoint
+    from vidparse.models.description import Preprocess, metadata_of
     from vidparse.models.zoo import build, config_of
 
     threads = torch.get_num_threads()
@@ -221,7 +222,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             module.momentum = None  # statistics of what it sees below, so that layers stay awake
     blocks = torch.randn(8, 3, 12, 12).repeat_interleave(8, 2).repeat_interleave(8, 3)
     with torch.no_grad():
-        network.train()(blocks)
+        network.train().step(blocks)
     torch.set_num_threads(threads)
     path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
     metadata = metadata_of(

@@ -21,7 +21,7 @@ def small_weights(path: Path) -> Path:
     from safetensors.numpy import save_file
 
     from vidparse.labels import load_labels
-    from vidparse.models.checkpoint import Preprocess, metadata_of
+    from vidparse.models.description import Preprocess, metadata_of
 
     metadata = metadata_of(
         arch="perframe",

@@ -8,7 +8,8 @@ import numpy as np
 
 from vidparse.export import rendered_clips
 from vidparse.labels import load_labels
-from vidparse.models.checkpoint import Preprocess, metadata_of, save_checkpoint
+from vidparse.models.checkpoint import save_checkpoint
+from vidparse.models.description import Preprocess, metadata_of
 
 
 def save_tcb_ocr(path: Path) -> Path:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from vidparse.models.state import zero_state
+from vidparse.models.network import VideoNetwork
 
 
 def video(frames: int, size_hw: tuple[int, int]) -> Tensor:
@@ -16,14 +14,13 @@ def video(frames: int, size_hw: tuple[int, int]) -> Tensor:
 
 
 @torch.inference_mode()
-def stream(network: Any, frames: Tensor) -> list[Tensor]:
-    """Logits of every frame; the state must keep its shapes."""
-    size_hw = (frames.shape[2], frames.shape[3])
-    state = zero_state(network.state_tensors, size_hw, torch.device("cpu"), torch.float32)
+def stream(network: VideoNetwork, frames: Tensor) -> list[Tensor]:
+    """Logits (1, K, h, w) of every frame; the state must keep its shapes."""
+    state = network.first_state(frames[None])
     found = []
     for frame in frames:
-        outputs, after = network(frame[None], state)
+        answer, after = network(frame[None, None], state)
         assert [one.shape for one in after] == [one.shape for one in state]
         state = after
-        found.append(outputs.logits)
+        found.append(answer.logits[:, 0])
     return found

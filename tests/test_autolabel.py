@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from conftest import picture
 
 from vidparse.data import IGNORE, open_dataset
-from vidparse.data.pictures import read_indices
+from vidparse.data.dataset import read_indices
 from vidparse.errors import InputError, Interrupted, OutputError, TruncatedError, UsageError
 from vidparse.image import Rgb
 from vidparse.inference import load_model
 from vidparse.inference.preprocess import to_clip
 from vidparse.inference.session import Session
 from vidparse.labels import Labels, load_labels, regrouped, unions
-from vidparse.models.checkpoint import Preprocess
+from vidparse.models.description import Preprocess
 from vidparse.training.autolabel import AutolabelRequest, Ensemble, Variants, make_labels
 from vidparse.training.autolabel.choice import Within, choose
 from vidparse.training.autolabel.ensemble import SCALES

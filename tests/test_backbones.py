@@ -20,7 +20,7 @@ from vidparse.models.backbones.swin import (
     shift_mask,
     to_windows,
 )
-from vidparse.models.network import Outputs
+from vidparse.models.network import FrameNetwork, Outputs, State
 
 tiny_swin = partial(Swin, 8, (2, 2, 2, 2), (1, 2, 2, 4))
 
@@ -247,16 +247,14 @@ class TestSwin:
         assert parity.argmax_agreement >= 0.999
 
 
-class FirstStage(nn.Module):
+class FirstStage(FrameNetwork):
     """What is special about Swin to an exporter; a whole one takes it a minute."""
 
-    state_tensors = ()
-
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(None)
         swin = tiny_swin()
         self.patches, self.stage = swin.patch_embed, swin.layers[0]
 
-    def forward(self, clip: Tensor, state: tuple[()]) -> tuple[Outputs, tuple[()]]:
-        x = self.stage.downsample(self.stage(self.patches(clip)))
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        x = self.stage.downsample(self.stage(self.patches(picture)))
         return Outputs(x.permute(0, 3, 1, 2)), state

@@ -19,7 +19,7 @@ from vidparse.inference.preprocess import network_size, to_clip
 from vidparse.labels import load_labels
 from vidparse.models.backbones import BACKBONES
 from vidparse.models.checkpoint import load_network, read_description
-from vidparse.models.state import zero_state
+from vidparse.models.network import zero_state
 from vidparse.models.zoo import build
 from vidparse.video import open_video
 
@@ -123,8 +123,8 @@ def round_trip(tmp_path):
         clip = torch.randn(1, 3, 64, 96)
         state = zero_state(network.state_tensors, (64, 96), clip.device, clip.dtype)
         with torch.no_grad():
-            before = network(clip, state)[0]
-            after = load_network(description)(clip, state)[0]
+            before = network.step(clip, state)[0]
+            after = load_network(description).step(clip, state)[0]
         assert before.logits.std() > 0
         return float((before.logits - after.logits).abs().max())
 
@@ -332,7 +332,7 @@ def classes_of(path: Path, rgb: np.ndarray) -> np.ndarray:
     size_hw = network_size(rgb.shape[:2], description.preprocess.short_side)
     clip = torch.from_numpy(to_clip(Rgb(rgb), size_hw, description.preprocess))
     with torch.no_grad():
-        ids = load_network(description)(clip)[0].logits.argmax(1)[0]
+        ids = load_network(description).step(clip)[0].logits.argmax(1)[0]
     return np.array(description.labels.classes)[ids.numpy()]
 
 

@@ -21,7 +21,7 @@ from vidparse.evaluation.plan import EvaluationOptions
 from vidparse.evaluation.result import evaluation_record
 from vidparse.flow import open_flow
 from vidparse.labels import Labels, labels_to_json, load_labels
-from vidparse.models.checkpoint import Description, Preprocess
+from vidparse.models.description import Description, Preprocess
 
 ADDRESS = "sample://street?size=160x90&frames=2"
 SIZE_HW = (24, 32)

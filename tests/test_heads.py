@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from vidparse.export import export_onnx
 from vidparse.labels import load_labels
 from vidparse.models.backbones import BACKBONES
-from vidparse.models.checkpoint import Preprocess, metadata_of, read_description, save_checkpoint
+from vidparse.models.checkpoint import read_description, save_checkpoint
+from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.heads import HEADS, AuxiliaryHead, DeepLabHead, OcrHead, PspHead, UperNetHead
 from vidparse.models.heads.psp import POOL_BINS
 from vidparse.models.zoo import build, config_of
@@ -274,7 +275,7 @@ def awake(network: nn.Module) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
     with torch.no_grad():
-        network.train()(torch.randn(4, 3, 96, 96))
+        network.train().step(torch.randn(4, 3, 96, 96))
     return network.eval()
 
 

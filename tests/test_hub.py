@@ -12,7 +12,8 @@ import pytest
 from vidparse.errors import ModelError
 from vidparse.hub import DEFAULT_MODEL, bundled, catalogue, resolve, weights_folder
 from vidparse.inference import load_model
-from vidparse.models.checkpoint import FORMAT, file_sha256, read_description
+from vidparse.models.checkpoint import file_sha256, read_description
+from vidparse.models.description import FORMAT
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from vidparse.inference.panoptic import ScoredMasks
 from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.runners.transformers import TransformersRunner, read_checkpoint
 from vidparse.labels import load_labels
-from vidparse.models.checkpoint import Preprocess, describe, metadata_of
+from vidparse.models.description import Preprocess, describe, metadata_of
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 torch = pytest.importorskip("torch")

@@ -23,12 +23,11 @@ from vidparse.models.netwarp import (
     NetWarp,
     NetWarpConfig,
     flow_in_cells,
-    load_flow,
     warp_features,
 )
+from vidparse.models.network import state_bytes, zero_state
 from vidparse.models.perframe import PerFrame, PerFrameConfig
 from vidparse.models.picture_flow import PictureFlow
-from vidparse.models.state import state_bytes, zero_state
 from vidparse.training.losses import cross_entropy
 
 SIZE_HW = (43, 59)
@@ -78,7 +77,7 @@ def test_untrained_it_is_the_per_frame_network_whatever_the_flow(config: NetWarp
     frames = video(3)
     for frame, logits in zip(frames, stream(net, frames), strict=True):
         with torch.inference_mode():
-            expected = alone.eval()(frame[None])[0].logits
+            expected = alone.eval().step(frame[None])[0].logits
         torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -108,7 +107,7 @@ def test_videos_of_a_batch_do_not_meet() -> None:
 def test_state_keeps_no_gradient(config: NetWarpConfig) -> None:
     net = network(config)
     state = zero_state(net.state_tensors, SIZE_HW, torch.device("cpu"), torch.float32)
-    outputs, after = net(video(1), state)
+    outputs, after = net.step(video(1), state)
     assert outputs.logits.requires_grad
     assert not any(one.requires_grad for one in after)
 
@@ -189,7 +188,7 @@ class TestRaft:
         assert not net.flow(video(1), video(2)[1:]).any()
 
     def test_loaded_it_finds_what_the_estimator_finds(self, net: NetWarp, weights: Path) -> None:
-        load_flow(net, weights)
+        net.load_flow(weights)
         random = np.random.default_rng(0)
         a, b = random.integers(0, 256, (2, 133, 150, 3), dtype=np.uint8)
         expected = RaftFlow(weights, iterations=2, padding="replicate").between(a, b)
@@ -213,7 +212,7 @@ class TestRaft:
     def test_its_weights_travel_in_the_checkpoint(
         self, net: NetWarp, weights: Path, tmp_path: Path
     ) -> None:
-        load_flow(net, weights)
+        net.load_flow(weights)
         path = tmp_path / "net.safetensors"
         save_checkpoint(path, net.state_dict(), {"vidparse": "{}"})
         again = NetWarp(NetWarpConfig(**asdict(net.config)))
@@ -226,9 +225,9 @@ class TestRaft:
 
     def test_wrong_weights_are_named(self, net: NetWarp, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=r"gone\.pth"):
-            load_flow(net, tmp_path / "gone.pth")
+            net.load_flow(tmp_path / "gone.pth")
         with pytest.raises(ValueError, match="none"):
-            load_flow(NetWarp(PSP), tmp_path / "gone.pth")
+            NetWarp(PSP).load_flow(tmp_path / "gone.pth")
 
 
 @pytest.mark.parametrize("change", [{"head": "upernet"}, {"flow": "dis"}, {"backbone": "vgg"}])

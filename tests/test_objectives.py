@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from vidparse.errors import UsageError
 from vidparse.labels import load_labels
-from vidparse.models.checkpoint import Preprocess
-from vidparse.models.network import Outputs
+from vidparse.models.description import Preprocess
+from vidparse.models.network import FrameNetwork, Outputs, State
 from vidparse.models.zoo import build
 from vidparse.training.losses import temporal_loss, union_cross_entropy, visibility
 from vidparse.training.objectives.objective import (
     FeatureTap,
     Teacher,
-    features_into,
     normalise,
 )
 from vidparse.training.start import load_flow_weights, load_teacher
@@ -97,7 +96,7 @@ def test_etc_is_the_sum_of_its_losses(camvid: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         terms = run.objective(batch)
         clip = normalise(batch.frames, run.preprocess)
-        logits = [run.network(clip[:, i])[0].logits for i in range(3)]
+        logits = [run.network.step(clip[:, i])[0].logits for i in range(3)]
         ce = union_cross_entropy(
             logits[1], batch.labels[:, 1].long(), torch.zeros(0, 11, dtype=torch.bool), ignore=255
         )
@@ -167,11 +166,11 @@ def test_the_losses_of_a_pair_are_those_of_its_target_and_the_next(
     assert lone._train_step(lone._stream()).keys() == {"ce", "auxiliary", "sf"}
 
 
-class Constant(nn.Module):
+class Constant(FrameNetwork):
     """Says the same of every picture: class 4 on the left, nothing certain on the right."""
 
-    def forward(self, clip: Tensor, state: tuple = ()) -> tuple[Outputs, tuple]:
-        logits = torch.zeros(len(clip), 11, 4, 4)
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        logits = torch.zeros(len(picture), 11, 4, 4)
         logits[:, 4, :, :2] = 9
         return Outputs(logits), ()
 
@@ -186,7 +185,7 @@ def test_the_mean_teacher_teaches_what_it_is_sure_of(camvid: Path, tmp_path: Pat
         steps_per_epoch=4,
         scales=[2.0],  # no black border
     )
-    run.objective._frozen = (Constant(), None)
+    run.objective._frozen = (Constant(None), None)
     batch = batch_of(run)
     labels = batch.labels.clone()
     labels[0] = 255
@@ -219,7 +218,7 @@ def test_norms_of_the_mean_teachers_student_remember_the_mild_views_alone(
     batch = replace(batch, labels=labels)
     alone = copy.deepcopy(run.network).train()
     with torch.no_grad():
-        alone(normalise(batch.frames[::2, -1], run.preprocess))
+        alone.step(normalise(batch.frames[::2, -1], run.preprocess))
     run.objective.train()
     terms = run.objective(batch)
     torch.stack(list(terms.values())).sum().backward()
@@ -236,19 +235,17 @@ def test_norms_of_the_mean_teachers_student_remember_the_mild_views_alone(
 def test_features_are_what_the_classifier_sees() -> None:
     network = build("perframe", {"classes": 11, **SMALL}).eval()
     picture = torch.randn(1, 3, 32, 32)
-    with FeatureTap(features_into(network, 11)) as tap, torch.no_grad():
-        network(picture)
+    with FeatureTap(network.tapped()) as tap, torch.no_grad():
+        network.step(picture)
         deep = network.backbone(picture)[3]
     assert tap.take().shape[1] == 2 * deep.shape[1]  # PSPNet's concatenation
     assert torch.equal(tap.take()[:, : deep.shape[1]], deep)
     last = build("hardnet", {"classes": 11}).eval()
-    with FeatureTap(features_into(last, 11)) as tap, torch.no_grad():
-        logits = last(picture)[0].logits
-        assert torch.equal(features_into(last, 11)(tap.take()), logits)
+    with FeatureTap(last.tapped()) as tap, torch.no_grad():
+        logits = last.step(picture)[0].logits
+        assert torch.equal(last.tapped()(tap.take()), logits)
     for arch in ("bisenetv2", "espnetv2", "hrnet"):
-        assert features_into(build(arch, {"classes": 11}), 11).out_channels == 11
-    with pytest.raises(ValueError, match="no convolution"):
-        features_into(nn.ReLU(), 11)
+        assert build(arch, {"classes": 11}).tapped().out_channels == 11
 
 
 def test_teachers_are_checked(camvid: Path, tmp_path: Path) -> None:
@@ -268,7 +265,7 @@ def test_netwarp_wants_the_weights_of_its_flow(camvid: Path, tmp_path: Path) -> 
         trainer(camvid, tmp_path, arch="netwarp", config=config)
     network = build("perframe", {"classes": 11, **SMALL})
     with pytest.raises(UsageError, match="follows no flow"):
-        load_flow_weights(network, tmp_path / "raft.pth")
+        load_flow_weights(network, tmp_path / "raft.pth", arch="perframe")
 
 
 def test_frozen_norms_keep_their_statistics(camvid: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from vidparse.image import Rgb
 from vidparse.inference import Session
 from vidparse.inference.panoptic import ScoredMasks, merge_masks
 from vidparse.labels import load_labels
-from vidparse.models.checkpoint import Description, Preprocess
+from vidparse.models.description import Description, Preprocess
 
 SIZE_HW = (150, 210)
 

@@ -14,7 +14,7 @@ from vidparse.image import ColourTags, Rgb
 from vidparse.inference.pipeline import run
 from vidparse.inference.session import Session
 from vidparse.labels import Labels, load_labels
-from vidparse.models.checkpoint import Description, Preprocess
+from vidparse.models.description import Description, Preprocess
 
 SIZE = (36, 64)
 

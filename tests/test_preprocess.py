@@ -10,7 +10,7 @@ import pytest
 from vidparse.errors import UsageError
 from vidparse.image import Rgb
 from vidparse.inference.preprocess import network_size, parse_size, to_clip
-from vidparse.models.checkpoint import Preprocess
+from vidparse.models.description import Preprocess
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from vidparse.inference import load_model
 from vidparse.inference.preprocess import to_clip
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels, labels_to_json
-from vidparse.models.checkpoint import Preprocess, metadata_of, read_description, save_checkpoint
+from vidparse.models.checkpoint import read_description, save_checkpoint
+from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.zoo import build, config_of
 
 FRAMES, SIZE_HW, INPUT_HW = 12, (40, 56), (48, 67)

@@ -19,7 +19,8 @@ from vidparse.export.temporal import temporal_nodes
 from vidparse.hub import DEFAULT_MODEL, resolve
 from vidparse.inference import load_model
 from vidparse.inference.samples import sample_clips
-from vidparse.models.checkpoint import Preprocess, read_description
+from vidparse.models.checkpoint import read_description
+from vidparse.models.description import Preprocess
 
 SIZE_HW = (96, 160)
 

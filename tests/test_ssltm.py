@@ -11,6 +11,7 @@ import torch
 from streams import stream
 from torch import Tensor, nn
 
+from vidparse.models.network import state_bytes, zero_state
 from vidparse.models.ssltm import (
     Ssltm,
     SsltmConfig,
@@ -18,7 +19,6 @@ from vidparse.models.ssltm import (
     frames_of_clip,
     reference_index,
 )
-from vidparse.models.state import state_bytes, zero_state
 from vidparse.models.transformer3d import (
     MixFfn,
     SpatialTemporalBlock,
@@ -103,7 +103,7 @@ def test_the_counter_stays_small() -> None:
     counts = []
     with torch.inference_mode():
         for _ in range(8):
-            _, state = net(frames, state)
+            _, state = net.step(frames, state)
             counts.append(int(state[-1]))
     assert counts == [1, 2, 3, 1, 2, 3, 1, 2]
 
@@ -114,10 +114,10 @@ def test_state_is_all_that_is_remembered_and_has_no_gradient(config: SsltmConfig
     whole = stream(net, frames)
     state = zero_state(net.state_tensors, SIZE_HW, torch.device("cpu"), torch.float32)
     for frame in frames[:5]:
-        _, state = net(frame[None], state)
+        _, state = net.step(frame[None], state)
         assert not any(one.requires_grad for one in state)
     with torch.inference_mode():
-        resumed, _ = net(frames[5][None], tuple(one.clone() for one in state))
+        resumed, _ = net.step(frames[5][None], tuple(one.clone() for one in state))
     torch.testing.assert_close(resumed.logits, whole[5], atol=1e-6, rtol=1e-6)
     again = stream(net, frames[:2])
     assert torch.equal(again[0], whole[0]) and torch.equal(again[1], whole[1])
@@ -250,11 +250,11 @@ def test_a_training_step_moves_every_weight() -> None:
     net = Ssltm(REFERENCE).train()
     before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.0)
-    outputs, features = net.forward_with_features(torch.randn(2, 4, 3, 64, 96))
+    outputs = net.forward_clip(torch.randn(2, 4, 3, 64, 96))
     target = torch.randint(0, 5, (2, 64, 96))
     assert outputs.auxiliary is not None and outputs.auxiliary.shape == (8, 5, 4, 6)
     loss = cross_entropy(outputs.logits, target, ignore=255)
-    loss = loss + bank_loss(net.bank.centres, features, target, ignore=255)
+    loss = loss + net.own_terms(outputs, target, ignore=255)["bank"]
     scores = outputs.auxiliary.unflatten(0, (2, 4))[:, -1]
     (loss + 0.4 * cross_entropy(scores, target, ignore=255)).backward()
     optimizer.step()

@@ -14,13 +14,8 @@ from vidparse.image import Rgb
 from vidparse.inference import Runner, Session, load_model
 from vidparse.inference.cuts import CutDetector, parse_cut
 from vidparse.labels import load_labels
-from vidparse.models.checkpoint import (
-    Preprocess,
-    load_network,
-    metadata_of,
-    read_description,
-    save_checkpoint,
-)
+from vidparse.models.checkpoint import load_network, read_description, save_checkpoint
+from vidparse.models.description import Preprocess, metadata_of
 
 SIZE = 64
 CONFIGS = {

@@ -10,7 +10,7 @@ import torch
 from streams import stream
 from torch import Tensor, nn
 
-from vidparse.models.state import state_bytes, zero_state
+from vidparse.models.network import state_bytes, zero_state
 from vidparse.models.tcb import (
     MEMORIES,
     Past,
@@ -95,8 +95,8 @@ def test_state_is_all_that_is_remembered(memory: str) -> None:
     state = zero_state(net.state_tensors, SIZE_HW, torch.device("cpu"), torch.float32)
     with torch.inference_mode():
         for frame in frames[:6]:
-            _, state = net(frame[None], state)
-        resumed, _ = net(frames[6][None], tuple(one.clone() for one in state))
+            _, state = net.step(frame[None], state)
+        resumed, _ = net.step(frames[6][None], tuple(one.clone() for one in state))
     assert torch.equal(resumed.logits, whole[6])
     again = stream(net, frames[:2])
     assert torch.equal(again[0], whole[0]) and torch.equal(again[1], whole[1])

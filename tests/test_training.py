@@ -80,7 +80,7 @@ def test_it_learns_and_writes_usable_weights(camvid: Path, tmp_path: Path) -> No
     assert description.training["data"][0]["dataset"] == "camvid"
     assert description.training["frame_interval_s"] == pytest.approx(1 / 30, abs=1e-4)
     network = load_network(description)
-    outputs, _ = network(torch.zeros(1, 3, 64, 96))
+    outputs, _ = network.step(torch.zeros(1, 3, 64, 96))
     assert outputs.logits.shape == (1, 11, 16, 24)
 
 

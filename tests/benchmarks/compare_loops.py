@@ -27,12 +27,8 @@ from vidparse.export import export_onnx
 from vidparse.hub import DEFAULT_MODEL, resolve
 from vidparse.image import BT709, Rgb
 from vidparse.labels import load_labels
-from vidparse.models.checkpoint import (
-    load_network,
-    metadata_of,
-    read_description,
-    save_checkpoint,
-)
+from vidparse.models.checkpoint import load_network, read_description, save_checkpoint
+from vidparse.models.description import metadata_of
 from vidparse.video import VideoWriter, open_video
 
 LOOP = Path(__file__).with_name("usual_loop.py")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidparse.errors import ModelError, UsageError
@@ -23,9 +23,10 @@ from vidparse.export import export_int8, export_onnx, rendered_clips
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.runners import OnnxRunner, OpenVinoRunner, has_openvino
 from vidparse.labels import load_labels
-from vidparse.models.checkpoint import Preprocess, metadata_of, read_description, save_checkpoint
-from vidparse.models.state import state_bytes, zero_state
-from vidparse.models.zoo import build, config_of
+from vidparse.models.checkpoint import read_description, save_checkpoint
+from vidparse.models.description import Preprocess, metadata_of
+from vidparse.models.network import Answer, VideoNetwork, state_bytes
+from vidparse.models.zoo import build, facts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +142,9 @@ def _measure(
     arms: dict[str, Callable[[], object]] = {"torch fp32": _stepper(network, clip)}
     if candidate.twin:
         arms["twin"] = _stepper(_network(CANDIDATES[candidate.twin], classes), clip)
-        count = len(candidate.config.get("dilations", (3, 6, 9))) + 1
+        count = len(network.companions(network.config, np.random.default_rng(0)))
         frames = clip[:, None].expand(-1, count, -1, -1, -1)
-        published: Any = network
-        arms["published"] = lambda: published.forward_clip(frames)
+        arms["published"] = lambda: network.forward_clip(frames)
     if "torch" in backends:
         arms["torch bf16"] = _in_half(_stepper(network, clip))
     with tempfile.TemporaryDirectory() as folder:
@@ -156,7 +156,7 @@ def _measure(
         twin=candidate.twin,
         parameters=sum(p.numel() for p in network.parameters()),
         multiplications=_multiplications(network, clip),
-        state_bytes=state_bytes(network.state_tensors, size_hw),  # type: ignore[arg-type]
+        state_bytes=state_bytes(network.state_tensors, size_hw),
         times_ms=times,
         ratio=times["torch fp32"] / twin,
         published_ratio=whole / twin,
@@ -171,30 +171,29 @@ def _in_half(step: Callable[[], object]) -> Callable[[], object]:
     return run
 
 
-def _network(candidate: Candidate, classes: int) -> nn.Module:
+def _network(candidate: Candidate, classes: int) -> VideoNetwork:
     torch.manual_seed(0)
-    config = {"classes": classes, **candidate.config, "auxiliary": False}
-    return build(candidate.arch, config).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build(candidate.arch, {"classes": classes, **candidate.config}, training=False)
+    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _stepper(network: Any, clip: Tensor) -> Callable[[], object]:
-    """One frame at a time, with its state."""
-    state = zero_state(
-        network.state_tensors, (clip.shape[2], clip.shape[3]), clip.device, clip.dtype
-    )
+def _stepper(network: VideoNetwork, picture: Tensor) -> Callable[[], object]:
+    """One frame (1, 3, H, W) at a time, with its state."""
+    clip = picture[:, None]
+    state = network.first_state(clip)
 
-    def step() -> Tensor:
+    def step() -> Answer:
         nonlocal state
         with torch.inference_mode():
-            outputs, state = network(clip, state)
-        return outputs.logits
+            answer, state = network(clip, state)
+        return answer
 
     return step
 
 
 def _exported_arms(
     candidate: Candidate,
-    network: Any,
+    network: VideoNetwork,
     classes: int,
     clip: Tensor,
     folder: Path,
@@ -207,7 +206,7 @@ def _exported_arms(
     weights = folder / "network.safetensors"
     labels = load_labels("vspw" if classes == 124 else "camvid")
     metadata = metadata_of(
-        arch=candidate.arch, config=config_of(network), labels=labels,
+        arch=candidate.arch, **facts_of(network), labels=labels,
         preprocess=Preprocess(480), training={},
     )  # fmt: skip
     save_checkpoint(weights, network.state_dict(), metadata)
@@ -246,11 +245,10 @@ def _interleaved(arms: dict[str, Callable[[], object]], repeats: int) -> dict[st
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _multiplications(network: Any, clip: Tensor) -> float:
-    """Multiply-accumulates of one frame, convolutions and matrix products."""
-    state = zero_state(
-        network.state_tensors, (clip.shape[2], clip.shape[3]), clip.device, clip.dtype
-    )
+def _multiplications(network: VideoNetwork, picture: Tensor) -> float:
+    """Multiply-accumulates of one frame (1, 3, H, W), convolutions and matrix products."""
+    clip = picture[:, None]
+    state = network.first_state(clip)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(clip, state)
     return counter.get_total_flops() / 2

@@ -11,7 +11,7 @@ from vidparse.cli import options as shared
 
 if TYPE_CHECKING:
     from vidparse.export import Quantized
-    from vidparse.models.checkpoint import Description
+    from vidparse.models.description import Description
 
 _SHOWN = ("path", "frames", "max_abs_difference", "argmax_agreement", "bytes", "sha256")
 

@@ -11,7 +11,7 @@ from vidparse.cli import options as shared
 
 if TYPE_CHECKING:
     from vidparse.hub import ModelFiles
-    from vidparse.models.checkpoint import Description
+    from vidparse.models.description import Description
 
 commands = typer.Typer(help="List, fetch, look at and publish models.")
 Name = Annotated[

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vidparse.convert import edgenets, semseg, starts, vspw
 from vidparse.convert.renaming import Renamed
@@ -16,8 +16,10 @@ from vidparse.convert.tensors import read_tensors
 from vidparse.errors import ModelError, OutputError, UsageError
 from vidparse.labels import Labels, load_labels
 from vidparse.models.backbones import BACKBONES
-from vidparse.models.checkpoint import Preprocess, file_sha256, metadata_of, save_checkpoint
-from vidparse.models.zoo import build, config_of
+from vidparse.models.checkpoint import file_sha256, save_checkpoint
+from vidparse.models.description import Preprocess, metadata_of
+from vidparse.models.network import VideoNetwork
+from vidparse.models.zoo import build, config_of, facts_of
 
 Place = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -101,7 +103,7 @@ def convert(
     record = {"converted_from": source, "sources": {f.name: file_sha256(f) for f in files}}
     metadata = metadata_of(
         arch=arch,
-        config=config_of(network),
+        **facts_of(network),
         labels=classes,
         preprocess=preprocess,
         training=record,
@@ -140,7 +142,7 @@ def _read(files: Sequence[Path], source: Source) -> dict[str, Tensor]:
     return tensors
 
 
-def _load(renamed: Renamed, arch: str, config: dict[str, Any], labels: Labels) -> nn.Module:
+def _load(renamed: Renamed, arch: str, config: dict[str, Any], labels: Labels) -> VideoNetwork:
     """Our network with the tensors, every one of them."""
     if config["classes"] != len(labels):
         raise ModelError(

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,16 @@ from vidparse.errors import ModelError
 from vidparse.export.parity import Parity, check_parity
 from vidparse.export.target import check_target, whole_file
 from vidparse.export.weights import export_metadata
-from vidparse.models.checkpoint import Description, load_network
-from vidparse.models.state import zero_state
+from vidparse.models.checkpoint import load_network
+from vidparse.models.description import SEMANTIC, Description
+
+if TYPE_CHECKING:
+    import torch
+
+    from vidparse.models.network import VideoNetwork
 
 OPSET = 18
+MASK_OUTPUTS = ("masks", "scores", "class_ids", "keys")  # of a panoptic network
 _TALKATIVE = ("torch.onnx", "torch.fx.experimental.symbolic_shapes", "torch.export")
 LEAST_AGREEMENT = 0.999  # with torch; below it an export in float32 is wrong, not rounded
 
@@ -45,7 +51,7 @@ def export_onnx(
         OutputError: the file exists and is not to be replaced, or can not be written.
     """
     check_target(path, source=description.path, overwrite=overwrite)
-    network: Any = load_network(description)
+    network = load_network(description)
     model = to_onnx(network)
     if half_storage:
         _store_as_half(model)
@@ -78,12 +84,17 @@ def save_model(model: Any, path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def to_onnx(network: Any) -> Any:
+def to_onnx(network: VideoNetwork) -> Any:
     """torch -> onnx.ModelProto, batch 1, any height and width from 32 to 8192.
 
-    The state goes in under its names and comes out as {name}_next.
+    Its input `clip` is (1, 3, H, W) for networks of window 1, else (1, T, 3, H, W) with T the
+    window. The state goes in under its names and comes out as {name}_next. The answer is `logits`,
+    (1, K, h, w) or (1, T, K, h, w); or `masks` (N, T, h, w), `scores`, `class_ids` and, where the
+    network has them, `keys`.
     """
     import torch
+
+    from vidparse.models.network import Masks
 
     class WithState(torch.nn.Module):
         def __init__(self) -> None:
@@ -93,30 +104,36 @@ def to_onnx(network: Any) -> Any:
         def forward(
             self, clip: torch.Tensor, state: list[torch.Tensor]
         ) -> tuple[torch.Tensor, ...]:
-            outputs, after = self.network(clip, tuple(state))
-            return outputs.logits, *after
+            lone = clip.dim() == 4
+            answer, after = self.network(clip[:, None] if lone else clip, tuple(state))
+            if isinstance(answer, Masks):
+                return *(part for part in answer if part is not None), *after
+            return answer.logits[:, 0] if lone else answer.logits, *after
 
+    example_hw = (352, 640)
+    lone = network.window == 1
+    clip = torch.zeros(1, *(() if lone else (network.window,)), 3, *example_hw)
     sides = {
-        2: torch.export.Dim("height", min=32, max=8192),
-        3: torch.export.Dim("width", min=32, max=8192),
+        clip.dim() - 2: torch.export.Dim("height", min=32, max=8192),
+        clip.dim() - 1: torch.export.Dim("width", min=32, max=8192),
     }
+    state = network.first_state(clip)
+    answers = _answer_names(network, clip, state)
     tensors = network.state_tensors
     free = {axis: torch.export.Dim.AUTO for axis in (-2, -1)}
     spatial = [
         {len(tensor.shape) + 3 + axis: free[axis] for axis in free} if tensor.stride else None
         for tensor in tensors
     ]
-    example_hw = (352, 640)
-    state = zero_state(network.state_tensors, example_hw, torch.device("cpu"), torch.float32)
     names = [tensor.name for tensor in tensors]
     try:
         with _silent_exporter():
             program = torch.onnx.export(
                 WithState().eval(),
-                (torch.zeros(1, 3, *example_hw), list(state)),
+                (clip, list(state)),
                 dynamo=True,
                 input_names=["clip", *names],
-                output_names=["logits", *(f"{name}_next" for name in names)],
+                output_names=[*answers, *(f"{name}_next" for name in names)],
                 dynamic_shapes={"clip": sides, "state": spatial},
                 opset_version=OPSET,
                 verbose=False,
@@ -130,6 +147,22 @@ def to_onnx(network: Any) -> Any:
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"ONNX export: torch failed ({reason}); use --backend torch") from error
+
+
+def _answer_names(
+    network: VideoNetwork, clip: torch.Tensor, state: tuple[torch.Tensor, ...]
+) -> tuple[str, ...]:
+    """Names of the outputs that hold the answer."""
+    import torch
+
+    from vidparse.models.network import Masks
+
+    if network.task == SEMANTIC:
+        return ("logits",)
+    with torch.inference_mode():
+        answer, _ = network(clip[:, None] if clip.dim() == 4 else clip, state)
+    assert isinstance(answer, Masks)  # of a panoptic network
+    return MASK_OUTPUTS if answer.keys is not None else MASK_OUTPUTS[:-1]
 
 
 @contextlib.contextmanager

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidparse.models.state import StateTensor, zero_state
+from vidparse.models.description import StateTensor
+
+if TYPE_CHECKING:
+    from vidparse.models.network import VideoNetwork
 
 PARITY_FRAMES = 20
 PARITY_MEAN, PARITY_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -24,7 +27,9 @@ class Parity:
     argmax_agreement: float  # share of positions with the same winning class
 
 
-def check_parity(network: Any, path: Path, clips: Sequence[np.ndarray] | None = None) -> Parity:
+def check_parity(
+    network: VideoNetwork, path: Path, clips: Sequence[np.ndarray] | None = None
+) -> Parity:
     """Run torch and ONNX Runtime over the same frames, each with its own state.
 
     Args:
@@ -34,15 +39,13 @@ def check_parity(network: Any, path: Path, clips: Sequence[np.ndarray] | None = 
     import torch
 
     clips = rendered_clips() if clips is None else clips
-    state = zero_state(
-        network.state_tensors, clips[0].shape[2:], torch.device("cpu"), torch.float32
-    )
+    state = network.first_state(torch.from_numpy(clips[0]))
     worst, same, total = 0.0, 0, 0
     replayed = replay(cpu_session(path), clips, network.state_tensors)
     for clip, (_, got) in zip(clips, replayed, strict=True):
         with torch.inference_mode():
-            outputs, state = network(torch.from_numpy(clip), state)
-        expected = outputs.logits.numpy()
+            answer, state = network(torch.from_numpy(clip)[:, None], state)
+        expected = answer.logits[:, 0].numpy()
         worst = max(worst, float(np.abs(expected - got).max()))
         same += int((expected.argmax(1) == got.argmax(1)).sum())
         total += expected[:, 0].size

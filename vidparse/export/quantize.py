@@ -22,8 +22,8 @@ from vidparse.export.parity import Parity, check_parity, cpu_session, rendered_c
 from vidparse.export.target import check_target, whole_file
 from vidparse.export.temporal import temporal_nodes
 from vidparse.export.weights import export_metadata
-from vidparse.models.checkpoint import Description, Preprocess, load_network
-from vidparse.models.state import StateTensor
+from vidparse.models.checkpoint import load_network
+from vidparse.models.description import Description, Preprocess, StateTensor
 
 LEAST_AGREEMENT = 0.98
 CALIBRATION_FRAMES = 40  # half of them to calibrate on, half to measure on
@@ -84,7 +84,7 @@ def export_int8(
     if len(clips) < 2:
         raise UsageError(f"int8 calibration: {len(clips)} frame is too few; give a longer clip")
     known, unseen = clips[: len(clips) // 2], clips[len(clips) // 2 :]
-    network: Any = load_network(description)
+    network = load_network(description)
     tensors = network.state_tensors
     with tempfile.TemporaryDirectory(prefix="vidparse-int8-") as folder:
         work = _Quantizer(to_onnx(network), tensors, known, unseen, Path(folder))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vidparse.export.target import check_target, whole_file
-from vidparse.models.checkpoint import Description, load_network, metadata_of, save_checkpoint
-from vidparse.models.state import StateTensor
+from vidparse.models.checkpoint import load_network, save_checkpoint
+from vidparse.models.description import Description, StateTensor, metadata_of
 
 
 def export_weights(description: Description, path: Path, *, overwrite: bool = False) -> None:
@@ -39,6 +39,9 @@ def export_metadata(
         config=description.config,
         labels=description.labels,
         preprocess=description.preprocess,
+        task=description.task,
+        window=description.window,
+        alignment=description.alignment,
         training={**description.training, **more},
         state=state,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from vidparse.errors import ModelError
-from vidparse.models.checkpoint import Description, describe, file_sha256
+from vidparse.models.checkpoint import file_sha256
+from vidparse.models.description import Description, describe
 
 
 def read_onnx_description(path: Path) -> Description:

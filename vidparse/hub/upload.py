@@ -12,7 +12,8 @@ from vidparse.hub.download import hub_api
 from vidparse.hub.failure import told
 from vidparse.hub.files import WEIGHTS
 from vidparse.hub.onnx_file import read_onnx_description
-from vidparse.models.checkpoint import Description, read_description
+from vidparse.models.checkpoint import read_description
+from vidparse.models.description import Description
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from vidparse.errors import UsageError
 from vidparse.image import Image
-from vidparse.models.checkpoint import Preprocess
+from vidparse.models.description import Preprocess
 
 AREA = "area"  # the filter of vidparse's own networks
 SMALLEST, LARGEST = 32, 8192  # sides of a network input, pixels

@@ -9,7 +9,7 @@ import numpy as np
 
 from vidparse.errors import InputError
 from vidparse.inference.preprocess import input_size, to_clip
-from vidparse.models.checkpoint import Preprocess
+from vidparse.models.description import Preprocess
 from vidparse.video import open_video
 
 _MOST_READ = 6000  # frames

@@ -15,6 +15,7 @@ import numpy as np
 from vidparse.errors import UsageError
 from vidparse.textfiles import parse_json
 
+MOST_CLASSES = 65535  # whose ids and void fit 16 bits
 LABEL_FORM = (
     '{"name": "mine", "classes": [{"name": "cat", "thing": true, "colour": [220, 20, 60]}]}'
 )
@@ -122,6 +123,8 @@ def labels_from_json(record: Any) -> Labels:
         if not _is_colour(entry.get("colour")):
             raise ValueError(f"class {place}: colour is to be [red, green, blue], each 0 to 255")
     names = [entry["name"] for entry in classes]
+    if len(names) > MOST_CLASSES:
+        raise ValueError(f"{len(names)} classes are more than {MOST_CLASSES}")
     if len(set(names)) < len(names):
         twice, _ = Counter(names).most_common(1)[0]
         raise ValueError(f"two classes are called '{twice}'")
@@ -137,7 +140,7 @@ def _is_colour(value: Any) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 3
-        and all(isinstance(part, int) and 0 <= part <= 255 for part in value)
+        and all(type(part) is int and 0 <= part <= 255 for part in value)
     )
 
 

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.models.layers import resize_to
-from vidparse.models.network import Outputs
-from vidparse.models.state import State, StateTensor
+from vidparse.models.network import FrameNetwork, Outputs, State
 
 EXPANSION = 6  # of gather-and-expansion layers
 HEAD_WIDTH = 1024
@@ -28,7 +27,7 @@ class BiSeNetV2Config:
     auxiliary: bool = True  # four more classifiers, in training only ("booster strategy")
 
 
-class BiSeNetV2(nn.Module):
+class BiSeNetV2(FrameNetwork):
     """Detail branch at stride 8, semantic branch at stride 32, fused by mutual gating (table 1).
 
     Layers and parameter names are those of the public re-implementation (CoinCheung/BiSeNet), with
@@ -39,12 +38,10 @@ class BiSeNetV2(nn.Module):
     Stateless, one frame a call.
     """
 
-    window = 1
-    state_tensors: tuple[StateTensor, ...] = ()
+    training_only = ("auxiliary",)
 
     def __init__(self, config: BiSeNetV2Config) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.detail = _detail_branch()
         self.segment = SemanticBranch()
         self.bga = GuidedAggregation(128)
@@ -65,14 +62,14 @@ class BiSeNetV2(nn.Module):
             )
         _initialise(self)
 
-    def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
-        """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/8, W/8).
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """picture: (B, 3, H, W) normalised RGB -> logits (B, K, H/8, W/8).
 
         In training, auxiliary scores (4 * B, K, H/2, W/2): the four heads one after another, the
         coarser ones brought to the size of the finest. Their mean loss times 4 is the paper's.
         """
-        detail = self.detail(clip)  # (B, 128, H/8, W/8)
-        *stages, semantic = self.segment(clip)  # ..., (B, 128, H/32, W/32)
+        detail = self.detail(picture)  # (B, 128, H/8, W/8)
+        *stages, semantic = self.segment(picture)  # ..., (B, 128, H/32, W/32)
         logits = self.head(self.bga(detail, semantic))
         auxiliary = None
         if self.training and self.auxiliary is not None:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from vidparse.models.espnet_encoder import CHANNELS, Encoder, conv_act
 from vidparse.models.layers import PReLU, adaptive_bins, pool_near, resize_to
-from vidparse.models.network import Outputs
-from vidparse.models.state import State, StateTensor
+from vidparse.models.network import FrameNetwork, Outputs, State
 
 POOL_SCALES = (2.0, 1.5, 1.0, 0.5, 0.1)  # of the pyramid, in the order of its convolutions
 SMALLEST_POOL = 5  # cells a side
@@ -24,13 +23,12 @@ class EspNetV2Config:
     """Width factor and decoder; the defaults are the published Cityscapes and VOC networks."""
 
     classes: int
-    auxiliary: bool = False  # the published network has no auxiliary classifier
     width: float = 2.0  # a key of CHANNELS; s in the paper
     decoder_width: int = 16  # the decoder has 4, 3 and 2 times as many channels; 32 for COCO
     pyramid_width: int = 0  # channels inside the pyramids; 0: min(classes // 2, decoder_width)
 
 
-class EspNetV2(nn.Module):
+class EspNetV2(FrameNetwork):
     """Encoder of EESP units down to stride 16 and a decoder of pooling pyramids up to stride 2.
 
     Parameter names are those of the authors' code (EdgeNets), so their Cityscapes weights
@@ -40,20 +38,16 @@ class EspNetV2(nn.Module):
     Stateless, one frame a call.
 
     Raises:
-        ValueError: unknown width, or auxiliary asked for.
+        ValueError: unknown width.
     """
 
-    window = 1
-    state_tensors: tuple[StateTensor, ...] = ()
+    backbone_name = "base_net"
 
     def __init__(self, config: EspNetV2Config) -> None:
-        super().__init__()
-        if config.auxiliary:
-            raise ValueError("ESPNetV2 has no auxiliary classifier; leave auxiliary off")
         if config.width not in CHANNELS:
             raise ValueError(f"width {config.width}: use {', '.join(map(str, CHANNELS))}")
         inside = config.pyramid_width or min(config.classes // 2, config.decoder_width)
-        self.config = replace(config, pyramid_width=inside)
+        super().__init__(replace(config, pyramid_width=inside))
         self.base_net = Encoder(CHANNELS[config.width])
         wide, middle, narrow = (config.decoder_width * times for times in (4, 3, 2))
         at_2, at_4, at_8, at_16 = CHANNELS[config.width]
@@ -71,9 +65,9 @@ class EspNetV2(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
-    def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
-        """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/2, W/2)."""
-        at_2, at_4, at_8, at_16 = self.base_net(clip)
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """picture: (B, 3, H, W) normalised RGB -> logits (B, K, H/2, W/2)."""
+        at_2, at_4, at_8, at_16 = self.base_net(picture)
         decoded = self.bu_dec_l1(at_16)  # (B, 4 D, H/16, W/16), D the decoder's width
         decoded = _merge(decoded, self.merge_enc_dec_l2(at_8))
         decoded = self.bu_dec_l2(self.bu_br_l2(decoded))  # (B, 3 D, H/8, W/8)
@@ -81,6 +75,10 @@ class EspNetV2(nn.Module):
         decoded = self.bu_dec_l3(self.bu_br_l3(decoded))  # (B, 2 D, H/4, W/4)
         decoded = _merge(decoded, self.merge_enc_dec_l4(at_2))
         return Outputs(self.bu_dec_l4(self.bu_br_l4(decoded))), ()  # (B, K, H/2, W/2)
+
+    def tapped(self) -> nn.Conv2d:
+        """The classifier."""
+        return self.bu_dec_l4.last
 
 
 class PoolingPyramid(nn.Module):
@@ -108,6 +106,13 @@ class PoolingPyramid(nn.Module):
         self.br = (
             nn.Identity() if scores else nn.Sequential(OrderedDict(br=_norm_act(channels_out)))
         )
+
+    @property
+    def last(self) -> nn.Conv2d:
+        """The convolution that makes its output, before norm and activation."""
+        *_, last = self.merge_layer
+        assert isinstance(last, nn.Conv2d)  # as made above
+        return last
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C', h, w)."""

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.models.layers import resize_to
-from vidparse.models.network import Outputs
-from vidparse.models.state import State, StateTensor
+from vidparse.models.network import FrameNetwork, Outputs, State
 
 STEM = ((16, 2), (24, 1), (32, 2), (48, 1))  # channels and stride of its 3x3 convolutions
 GROWTH = (10, 16, 18, 24, 32)  # of each block
@@ -25,10 +24,9 @@ class FcHarDNetConfig:
     """FC-HarDNet-70, the published segmentation network."""
 
     classes: int
-    auxiliary: bool = False  # the published network has no auxiliary classifier
 
 
-class FcHarDNet(nn.Module):
+class FcHarDNet(FrameNetwork):
     """Encoder of five HarD blocks (strides 4 to 64), decoder of four (strides 32 to 4).
 
     Parameter names are those of the authors' code (PingoLH/FCHarDNet), so its Cityscapes weights
@@ -37,19 +35,10 @@ class FcHarDNet(nn.Module):
     32 pixels a side are enough; multiples of 64 give the same scores.
 
     Stateless, one frame a call.
-
-    Raises:
-        ValueError: auxiliary asked for.
     """
 
-    window = 1
-    state_tensors: tuple[StateTensor, ...] = ()
-
     def __init__(self, config: FcHarDNetConfig) -> None:
-        super().__init__()
-        if config.auxiliary:
-            raise ValueError("FC-HarDNet has no auxiliary classifier; leave auxiliary off")
-        self.config = config
+        super().__init__(config)
         self.base = nn.ModuleList()
         channels = 3
         for width, stride in STEM:
@@ -72,9 +61,9 @@ class FcHarDNet(nn.Module):
             channels = block.channels
         self.finalConv = nn.Conv2d(channels, config.classes, 1)
 
-    def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
-        """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/4, W/4)."""
-        features, skips = clip, []
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """picture: (B, 3, H, W) normalised RGB -> logits (B, K, H/4, W/4)."""
+        features, skips = picture, []
         for layer in self.base:
             features = layer(features)
             if isinstance(layer, HarDBlock):

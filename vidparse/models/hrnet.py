@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.models.layers import resize_to
-from vidparse.models.network import Outputs
-from vidparse.models.state import State, StateTensor
+from vidparse.models.network import FrameNetwork, Outputs, State
 
 STEM_WIDTH = 64
 BOTTLENECKS = 2
@@ -24,11 +23,10 @@ class HrNetConfig:
     """The small network of ETC's table V."""
 
     classes: int
-    auxiliary: bool = False  # the published network has no auxiliary classifier
     width: int = 18  # channels at stride 4; twice as many at each stride after it
 
 
-class HrNet(nn.Module):
+class HrNet(FrameNetwork):
     """Branches at strides 4, 8, 16 and 32, concatenated at stride 4 for the scores.
 
     Parameter names are those of the authors' code (HRNet-Semantic-Segmentation), so its Cityscapes
@@ -37,19 +35,10 @@ class HrNet(nn.Module):
     no use here).
 
     Stateless, one frame a call.
-
-    Raises:
-        ValueError: auxiliary asked for.
     """
 
-    window = 1
-    state_tensors: tuple[StateTensor, ...] = ()
-
     def __init__(self, config: HrNetConfig) -> None:
-        super().__init__()
-        if config.auxiliary:
-            raise ValueError("HRNet has no auxiliary classifier; leave auxiliary off")
-        self.config = config
+        super().__init__(config)
         widths = [config.width * 2**i for i in range(4)]  # of the branches
         self.conv1 = _conv3x3(3, STEM_WIDTH, stride=2)
         self.bn1 = nn.BatchNorm2d(STEM_WIDTH)
@@ -76,9 +65,9 @@ class HrNet(nn.Module):
             nn.Conv2d(total, config.classes, 1),
         )
 
-    def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
-        """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/4, W/4)."""
-        features = F.relu(self.bn1(self.conv1(clip)))
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """picture: (B, 3, H, W) normalised RGB -> logits (B, K, H/4, W/4)."""
+        features = F.relu(self.bn1(self.conv1(picture)))
         features = F.relu(self.bn2(self.conv2(features)))
         features = self.layer1(features)  # (B, 256, H/4, W/4)
         branches = self.stage2([transition(features) for transition in self.transition1])

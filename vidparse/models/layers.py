@@ -19,6 +19,11 @@ def conv_bn_relu(
     )
 
 
+def first_convolution(layers: nn.Module) -> nn.Conv2d:
+    """The first one inside a block."""
+    return next(module for module in layers.modules() if isinstance(module, nn.Conv2d))
+
+
 class PReLU(nn.PReLU):
     """Parametric ReLU that exports as what runtimes do fast.
 

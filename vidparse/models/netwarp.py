@@ -13,28 +13,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.flow.raft import load_raft
 from vidparse.models.backbones import backbone
+from vidparse.models.description import StateTensor
 from vidparse.models.heads import AuxiliaryHead, OcrHead, PspHead
 from vidparse.models.layers import conv_bn_relu, resize_to
-from vidparse.models.network import Outputs
+from vidparse.models.network import FrameNetwork, Outputs, State
 from vidparse.models.picture_flow import NoFlow, PictureFlow
-from vidparse.models.state import State, StateTensor
 
 NETWARP_HEADS = ("psp", "ocr")
 NETWARP_FLOWS = ("raft", "none")
+RAFT_WEIGHTS = "raft-things.pth"
 
 
 @dataclass(frozen=True, slots=True)
 class NetWarpConfig:
     """NetWarp on a backbone and one of two heads.
 
-    flow: "raft", whose weights come from `load_flow` before training and are part of the checkpoint
-    after it; or "none", no motion at all, as an ablation and for small experiments.
+    flow: "raft", whose weights come from :meth:`NetWarp.load_flow` before training and are part of
+    the checkpoint after it; or "none", no motion at all, as an ablation and for small experiments.
     """
 
     classes: int
@@ -87,7 +89,7 @@ class WarpBlend(nn.Module):
         return self.w0[:, None, None] * now + self.w1[:, None, None] * warped
 
 
-class NetWarp(nn.Module):
+class NetWarp(FrameNetwork):
     """NetWarp: backbone and head named as in `PerFrame`, whose weights fit.
 
     What is warped are the plain features of the frame before, not those that were blended with its
@@ -101,12 +103,14 @@ class NetWarp(nn.Module):
         ValueError: unknown head or flow.
     """
 
-    window = 1
+    backbone_name = "backbone"
+    training_only = ("auxiliary",)
+    config: NetWarpConfig
 
     def __init__(self, config: NetWarpConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         _check(config)
-        self.config = config
+        self.alignment = config.output_stride
         self.backbone = backbone(config.backbone, output_stride=config.output_stride)
         pyramid = self.backbone.channels
         self.head: OcrHead | PspHead
@@ -124,6 +128,7 @@ class NetWarp(nn.Module):
         self.flow: nn.Module = NoFlow()
         if config.flow == "raft":
             self.flow = PictureFlow(config.flow_iterations)
+            self.flow_weights = RAFT_WEIGHTS
         self.flow_cnn = FlowCnn()
         self.warp_deep = WarpBlend(pyramid[3])
         self.warp_head = WarpBlend(features)
@@ -135,24 +140,29 @@ class NetWarp(nn.Module):
             kept.append(StateTensor("features", (features,), stride=config.output_stride))
         self.state_tensors: tuple[StateTensor, ...] = (*kept, StateTensor("seen", (1,)))
 
-    def forward(self, clip: Tensor, state: State) -> tuple[Outputs, State]:
-        """clip: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""
-        pyramid = self.backbone(clip)
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """picture: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""
+        pyramid = self.backbone(picture)
         deep, regions = pyramid[3], self._regions(pyramid[2])
-        own = [clip, deep]
+        own = [picture, deep]
         if regions is not None:
             own.append(self._features(deep, regions))
         *kept, seen = state
         begun = (seen > 0)[:, :, None, None]  # (B, 1, 1, 1)
-        picture, past_deep, *rest = (
+        past_picture, past_deep, *rest = (
             torch.where(begun, old, new) for old, new in zip(kept, own, strict=True)
         )
         past_features = rest[0] if rest else self._features(past_deep, None)
 
-        flow = self._refined_flow(clip, picture)
+        flow = self._refined_flow(picture, past_picture)
         features = self._features(self.warp_deep(deep, past_deep, flow), regions)
         logits = self._classify(self.warp_head(features, past_features, flow))
         return Outputs(logits), (*(one.detach() for one in own), seen + 1)
+
+    @classmethod
+    def companions(cls, config: NetWarpConfig, rng: np.random.Generator) -> tuple[int, ...]:
+        """The frame before, and the target."""
+        return (-1, 0)
 
     def forward_clip(self, frames: Tensor) -> Outputs:
         """For training: frames (B, 2, 3, H, W), the target last -> its logits (B, K, h, w).
@@ -177,6 +187,21 @@ class NetWarp(nn.Module):
             auxiliary = regions if self.auxiliary is None else self.auxiliary(pyramid[2])
         return Outputs(logits, auxiliary)
 
+    def tapped(self) -> nn.Conv2d:
+        return self.head.tapped()
+
+    def load_flow(self, path: Path) -> None:
+        """Take over the published weights of RAFT, once, before training.
+
+        Raises:
+            ModelError: missing, damaged or another network's weights.
+            ValueError: the network follows no flow.
+        """
+        if not isinstance(self.flow, PictureFlow):
+            raise ValueError("this NetWarp was made with flow 'none': it takes no weights of RAFT")
+        raft, _ = load_raft(path)
+        self.flow.load(raft)
+
     def _refined_flow(self, now: Tensor, past: Tensor) -> Tensor:
         return self.flow_cnn(self.flow(now, past), now, past)
 
@@ -197,19 +222,6 @@ class NetWarp(nn.Module):
         if isinstance(self.head, PspHead):
             features = self.head.dropout(self.head.fuse(features))
         return self.head.classifier(features)
-
-
-def load_flow(network: NetWarp, path: Path) -> None:
-    """Give a network the published weights of RAFT, once, before its training.
-
-    Raises:
-        ModelError: missing, damaged or another network's weights.
-        ValueError: the network has no use for flow.
-    """
-    if not isinstance(network.flow, PictureFlow):
-        raise ValueError("this NetWarp was made with flow 'none': it takes no weights of RAFT")
-    raft, _ = load_raft(path)
-    network.flow.load(raft)
 
 
 def flow_in_cells(flow: Tensor, features: Tensor) -> Tensor:

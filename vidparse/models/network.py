@@ -1,33 +1,248 @@
-"""The one contract of every network: a pure function of (clip, state)."""
+"""The one contract of every network: a function of (clip, state), and all that training asks of it.
+
+A new network is one file that derives from :class:`FrameNetwork` (it goes frame by frame) or from
+:class:`VideoNetwork` (it takes several frames per call, or answers with masks), and one line in
+`zoo.MODELS`. Whatever runs, trains, exports or measures networks reads these members and no others.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
-from torch import Tensor
+import numpy as np
+import torch
+from torch import Tensor, nn
 
-from vidparse.models.state import State, StateTensor
+from vidparse.labels import Labels
+from vidparse.models.description import SEMANTIC, StateTensor
+
+State = tuple[Tensor, ...]
+
+
+class Scores(NamedTuple):
+    """The answer of a semantic network: scores of classes at feature resolution.
+
+    logits: (B, T, K, h, w); the caller brings them to full size.
+    """
+
+    logits: Tensor
+
+
+class Masks(NamedTuple):
+    """The answer of a panoptic network: one mask per object or stuff region of one clip.
+
+    N is free and may be 0.
+
+    logits: (N, T, h, w); the sigmoid is the probability of each pixel.
+    scores: (N,) from 0 to 1. class_ids: int64 (N,).
+    keys: (N, D), by which masks of one object are known again in the next clip; None: they are
+        known by their overlap.
+    """
+
+    logits: Tensor
+    scores: Tensor
+    class_ids: Tensor
+    keys: Tensor | None = None
+
+
+Answer = Scores | Masks
 
 
 class Outputs(NamedTuple):
-    """What a semantic network says of a clip.
+    """One pass over pictures or clips, in training or in use.
 
-    logits: (B, K, h, w) scores at feature resolution; the caller brings them to full size.
-    auxiliary: (B, K, h', w') of the auxiliary classifier, in training mode only; of several
-        classifiers, one after another: (A * B, K, h', w').
+    logits: (B, K, h, w) scores of the picture, or of the clip's target.
+    auxiliary: scores of an auxiliary classifier, in training mode only: (B * T, K, h', w') of all
+        frames; of A classifiers, one after another: (A * B * T, K, h', w').
+    features: (B, C, h, w) that the network's own loss looks at; None where it has none.
     """
 
     logits: Tensor
     auxiliary: Tensor | None = None
+    features: Tensor | None = None
 
 
-class Network(Protocol):
-    """Network: normalised RGB in, scores out, and whatever it remembers in and out."""
+class VideoNetwork(nn.Module):
+    """Normalised RGB in, an answer out, and the memory in and out.
 
-    window: int  # frames one call takes: 1 for per-frame and streaming networks
-    # What it remembers, () for nothing; :func:`zero_state` makes the state before the first frame.
-    state_tensors: tuple[StateTensor, ...]
+    A network is built from its config alone: a frozen dataclass of plain values, made of the
+    settings of a recipe or checkpoint and of :meth:`settings_for` the classes.
 
-    def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
-        """clip: (B, 3, H, W) for window 1. State out has the shapes of state in."""
-        ...
+    Attributes:
+        config: that it was built from.
+        task: "semantic" answers with :class:`Scores`, "panoptic" with :class:`Masks`.
+        window: frames per call; the last call of a shot may bring fewer.
+        alignment: input sides that are multiples of it are covered evenly by the answer.
+        state_tensors: the memory, () for none; its shapes are the same from call to call.
+        backbone_name: the submodule that starts from ImageNet weights and trains at the backbone's
+            rate; "" for none.
+        training_only: submodules that nothing but training needs, None where they are left out.
+        flow_weights: file of published weights of optical flow that :meth:`load_flow` takes before
+            training; "" for none.
+        has_published_form: its published test code gives it other frames, see `forward_published`.
+    """
+
+    task: str = SEMANTIC
+    window: int = 1
+    alignment: int = 1
+    state_tensors: tuple[StateTensor, ...] = ()
+    backbone_name: ClassVar[str] = ""
+    training_only: ClassVar[tuple[str, ...]] = ()
+    flow_weights: str = ""
+    has_published_form: ClassVar[bool] = False
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    @classmethod
+    def settings_for(cls, labels: Labels) -> dict[str, Any]:
+        """Fields of the config that follow from the classes."""
+        return {"classes": len(labels)}
+
+    # in use
+
+    def forward(self, clip: Tensor, state: State) -> tuple[Answer, State]:
+        """The next frames of a video.
+
+        Args:
+            clip: (B, T, 3, H, W) with T = `window`, or less at the end of a shot; B = 1 for masks.
+            state: that of the call before, at first :meth:`first_state`.
+
+        Returns:
+            The answer for all frames, and the state in the shapes it came in.
+        """
+        raise NotImplementedError
+
+    def first_state(self, clip: Tensor) -> State:
+        """State (B, ...) before the first frame of videos, for clips like (B, T, 3, H, W)."""
+        size_hw = (clip.shape[-2], clip.shape[-1])
+        zeros = zero_state(self.state_tensors, size_hw, clip.device, clip.dtype)
+        return tuple(one.expand(len(clip), *one.shape[1:]) for one in zeros)
+
+    @property
+    def is_per_frame(self) -> bool:
+        """True where the answer for a frame depends on that frame alone."""
+        return self.window == 1 and not self.state_tensors
+
+    # in training
+
+    @classmethod
+    def companions(cls, config: Any, rng: np.random.Generator) -> tuple[int, ...]:
+        """The frames of a training clip, relative to the target, in the order of `forward_clip`.
+
+        Always as many, the target (0) last; the ones before it are negative. It is a class method
+        because the processes that load clips hold no network.
+        """
+        return (0,)
+
+    def forward_clip(self, frames: Tensor) -> Outputs:
+        """For training: the frames of :meth:`companions`, (B, T, 3, H, W) -> those of the target.
+
+        Unless overridden, the clip is the beginning of a video, without auxiliary scores.
+
+        Raises:
+            NotImplementedError: it answers with masks and has no pass of its own for training.
+        """
+        answer, _ = self(frames, self.first_state(frames))
+        if isinstance(answer, Masks):
+            raise NotImplementedError(f"{type(self).__name__}: forward_clip is to be written")
+        return Outputs(answer.logits[:, -1])
+
+    def own_terms(self, outputs: Outputs, labels: Tensor, *, ignore: int) -> dict[str, Tensor]:
+        """Loss terms by name that this network has beside those of the objective.
+
+        Args:
+            outputs: of :meth:`forward_clip`.
+            labels: int64 (B, H, W) of the targets, ids 0..K-1 and `ignore`.
+        """
+        return {}
+
+    def tapped(self) -> nn.Conv2d:
+        """The convolution whose input counts as the features, for losses between features.
+
+        Unless overridden, the last one that the network made, but for what only training needs.
+        """
+        return [
+            module
+            for name, module in self.named_modules()
+            if isinstance(module, nn.Conv2d) and name.split(".")[0] not in self.training_only
+        ][-1]
+
+    def groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Parameters of the backbone, and the rest."""
+        if not self.backbone_name:
+            return [], list(self.parameters())
+        backbone = list(self.get_submodule(self.backbone_name).parameters())
+        known = {id(parameter) for parameter in backbone}
+        return backbone, [one for one in self.parameters() if id(one) not in known]
+
+    def leave_out_training(self) -> None:
+        """Drop the submodules that nothing but training needs."""
+        for name in self.training_only:
+            setattr(self, name, None)
+
+    def load_flow(self, path: Path) -> None:
+        """Take over published weights of optical flow, once, before training.
+
+        Raises:
+            ValueError: the network follows no flow. ModelError: damaged, or of another network.
+        """
+        raise ValueError("this network follows no flow")
+
+    # as published, where that differs
+
+    def published_supports(self, frame: int, frames: int) -> tuple[int, ...]:
+        """Frames that the published test code gives beside frame `frame` of `frames` frames."""
+        raise NotImplementedError
+
+    def forward_published(self, frames: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """The published test code: (B, N + 1, 3, H, W), supports and then the target.
+
+        state: () before the first frame of a video, then that of the call before.
+        """
+        raise NotImplementedError
+
+
+class FrameNetwork(VideoNetwork):
+    """A network that answers frame by frame, with or without a memory: it writes :meth:`step`."""
+
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """The next frame: (B, 3, H, W) -> its scores (B, K, h, w), and the state after it."""
+        raise NotImplementedError
+
+    def forward(self, clip: Tensor, state: State = ()) -> tuple[Scores, State]:
+        """Each frame of (B, T, 3, H, W) in turn -> scores (B, T, K, h, w)."""
+        logits = []
+        for picture in clip.unbind(1):
+            outputs, state = self.step(picture, state)
+            logits.append(outputs.logits)
+        return Scores(torch.stack(logits, dim=1)), state
+
+    def forward_clip(self, frames: Tensor) -> Outputs:
+        """Unless overridden, the clip (B, T, 3, H, W) is the beginning of a video."""
+        state = self.first_state(frames)
+        *before, target = frames.unbind(1)
+        for picture in before:
+            _, state = self.step(picture, state)
+        return self.step(target, state)[0]
+
+
+def zero_state(
+    tensors: Sequence[StateTensor],
+    size_hw: tuple[int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> State:
+    """The state before the first frame of one video."""
+    return tuple(
+        torch.zeros(tensor.full_shape(size_hw), device=device, dtype=dtype) for tensor in tensors
+    )
+
+
+def state_bytes(tensors: Sequence[StateTensor], size_hw: tuple[int, int]) -> int:
+    """Size of a state in float32; the same for every frame of a video."""
+    return sum(4 * prod(tensor.full_shape(size_hw)) for tensor in tensors)

@@ -11,9 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from vidparse.models.backbones import backbone
-from vidparse.models.heads import HEADS, AuxiliaryHead, Head, OcrHead
-from vidparse.models.network import Outputs
-from vidparse.models.state import State, StateTensor
+from vidparse.models.heads import HEADS, AuxiliaryHead, Head, OcrHead, score_alignment
+from vidparse.models.network import FrameNetwork, Outputs, State
 
 # head -> the fields of PerFrameConfig that it has a use for
 HEAD_OPTIONS: dict[str, tuple[str, ...]] = {
@@ -46,20 +45,21 @@ class PerFrameConfig:
     auxiliary_width: int = 256  # channels of the auxiliary classifier; not for ocr
 
 
-class PerFrame(nn.Module):
+class PerFrame(FrameNetwork):
     """Backbone and head; stateless, one frame a call.
 
     Raises:
         ValueError: unknown backbone or head, or a setting that the chosen ones have no use for.
     """
 
-    window = 1
-    state_tensors: tuple[StateTensor, ...] = ()
+    backbone_name = "backbone"
+    training_only = ("auxiliary",)
+    config: PerFrameConfig
 
     def __init__(self, config: PerFrameConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         options = _head_options(config)
+        self.alignment = score_alignment(config.output_stride, config.skip_channels)
         self.backbone = backbone(
             config.backbone,
             output_stride=config.output_stride,
@@ -72,13 +72,13 @@ class PerFrame(nn.Module):
         if config.auxiliary and config.head != "ocr":
             self.auxiliary = AuxiliaryHead(pyramid[2], config.classes, width=config.auxiliary_width)
 
-    def forward(self, clip: Tensor, state: State = ()) -> tuple[Outputs, State]:
-        """clip: (B, 3, H, W) normalised RGB -> logits (B, K, H/s, W/s).
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """picture: (B, 3, H, W) normalised RGB -> logits (B, K, H/s, W/s).
 
         s is 4 for upernet and deeplab, `finest` for psp and ocr with skip_channels (see
         RefinedHead.refined), else the output stride.
         """
-        pyramid = self.backbone(clip)
+        pyramid = self.backbone(picture)
         auxiliary = None
         if isinstance(self.head, OcrHead):
             logits, regions = self.head.scores(pyramid)
@@ -89,6 +89,9 @@ class PerFrame(nn.Module):
             if self.training and self.auxiliary is not None:
                 auxiliary = self.auxiliary(pyramid[2])
         return Outputs(logits, auxiliary), ()
+
+    def tapped(self) -> nn.Conv2d:
+        return self.head.tapped()
 
 
 def _head_options(config: PerFrameConfig) -> dict[str, Any]:

@@ -16,15 +16,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.models.backbones import backbone
+from vidparse.models.description import StateTensor
 from vidparse.models.heads import OcrHead
 from vidparse.models.layers import conv_bn_relu
-from vidparse.models.network import Outputs
-from vidparse.models.state import State, StateTensor
+from vidparse.models.network import FrameNetwork, Outputs, State
 from vidparse.models.tcb import Past
 from vidparse.models.transformer3d import SpatialTemporalBlock
 
@@ -79,7 +80,7 @@ class CategoryBank(nn.Module):
         return self.context(taken.unflatten(2, pixels.shape[2:]))
 
 
-class Ssltm(nn.Module):
+class Ssltm(FrameNetwork):
     """SSLTM, streamed: every frame once through the backbone.
 
     Pixel features of the target and of the frames before it pass the transformer. Regions are
@@ -99,12 +100,13 @@ class Ssltm(nn.Module):
         ValueError: a config that makes no sense.
     """
 
-    window = 1
+    backbone_name = "backbone"
+    config: SsltmConfig
 
     def __init__(self, config: SsltmConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         _check(config)
-        self.config = config
+        self.alignment = config.output_stride
         self.backbone = backbone(config.backbone, output_stride=config.output_stride)
         width = config.width
         self.head = OcrHead(
@@ -126,9 +128,9 @@ class Ssltm(nn.Module):
             kept.append(StateTensor("regions", (entries, width, config.classes)))
         self.state_tensors: tuple[StateTensor, ...] = (*kept, StateTensor("seen", (1,)))
 
-    def forward(self, clip: Tensor, state: State) -> tuple[Outputs, State]:
-        """clip: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""
-        pyramid = self.backbone(clip)
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """picture: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""
+        pyramid = self.backbone(picture)
         pixels = self.head.pixels(pyramid[3])  # (B, C, h, w)
         regions = self.head.gather(pixels, self.head.regions(pyramid[2]))  # (B, C, K)
         ring, *rings, seen = state
@@ -146,16 +148,20 @@ class Ssltm(nn.Module):
         logits = self._classify(neighbours, reference)
         return Outputs(logits), (*after, torch.remainder(seen, stride) + 1)
 
+    @classmethod
+    def companions(cls, config: SsltmConfig, rng: np.random.Generator) -> tuple[int, ...]:
+        """A reference from anywhere up to its distance, the frames just before, the target."""
+        near = tuple(range(-config.short_term_frames, 1))
+        if config.context == "query":
+            return near
+        return (-int(rng.integers(1, config.reference_distance + 1)), *near)
+
     def forward_clip(self, frames: Tensor) -> Outputs:
         """For training: frames (B, T, 3, H, W), those of `frames_of_clip`, the target last.
 
-        Returns logits (B, K, h, w) of the target and, in training, region scores
-        (B * T, K, h', w') of all frames.
+        Returns logits (B, K, h, w) of the target, in training region scores (B * T, K, h', w') of
+        all frames, and the target's pixel features (B, C, h, w) for the bank.
         """
-        return self.forward_with_features(frames)[0]
-
-    def forward_with_features(self, frames: Tensor) -> tuple[Outputs, Tensor]:
-        """As `forward_clip`, and the target's pixel features (B, C, h, w) for `bank_loss`."""
         far = 1 if self.config.context == "reference" else 0
         count = far + self.config.short_term_frames + 1
         if frames.shape[1] != count:
@@ -169,7 +175,15 @@ class Ssltm(nn.Module):
         reference = self.head.gather(pixels[:, at], scores.unflatten(0, (-1, count))[:, at])
         logits = self._classify(pixels[:, far:], reference)
         auxiliary = scores if self.training and self.config.auxiliary else None
-        return Outputs(logits, auxiliary), pixels[:, -1]
+        return Outputs(logits, auxiliary, pixels[:, -1])
+
+    def own_terms(self, outputs: Outputs, labels: Tensor, *, ignore: int) -> dict[str, Tensor]:
+        """The squared error that trains the bank."""
+        assert outputs.features is not None  # of forward_clip
+        return {"bank": bank_loss(self.bank.centres, outputs.features, labels, ignore=ignore)}
+
+    def tapped(self) -> nn.Conv2d:
+        return self.head.tapped()
 
     def _classify(self, neighbours: Tensor, regions: Tensor) -> Tensor:
         """Scores (B, K, h, w) of the last of (B, T, C, h, w), with context (B, C, K)."""

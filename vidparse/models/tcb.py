@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vidparse.models.backbones import Backbone, backbone
-from vidparse.models.heads import AuxiliaryHead, OcrHead, PspHead
+from vidparse.models.backbones import backbone
+from vidparse.models.description import StateTensor
+from vidparse.models.heads import AuxiliaryHead, OcrHead, PspHead, score_alignment
 from vidparse.models.heads.psp import POOL_BINS
-from vidparse.models.network import Outputs
-from vidparse.models.state import State, StateTensor
+from vidparse.models.network import FrameNetwork, Outputs, State
 
 MEMORIES = ("none", "first_clip", "fifo", "ema")
 
@@ -84,20 +85,47 @@ class Past:
         return torch.cat([self.ring[:, 1:], self.now[:, None]], dim=1)
 
 
-class TcbPpm(nn.Module):
+class _Tcb(FrameNetwork):
+    """The frames that both forms of TCB blend, in training and as published."""
+
+    backbone_name = "backbone"
+    has_published_form = True
+
+    config: TcbPpmConfig | TcbOcrConfig
+
+    def __init__(self, config: TcbPpmConfig | TcbOcrConfig) -> None:
+        super().__init__(config)
+        if not config.dilations or min(config.dilations) < 1:
+            raise ValueError(f"dilations {config.dilations}: must be 1 or more frames back")
+        self.alignment = score_alignment(config.output_stride, config.skip_channels)
+        self.backbone = backbone(
+            config.backbone, output_stride=config.output_stride, finest=config.finest
+        )
+
+    @classmethod
+    def companions(
+        cls, config: TcbPpmConfig | TcbOcrConfig, rng: np.random.Generator
+    ) -> tuple[int, ...]:
+        """The supports, farthest first, and the target."""
+        return (*(-dilation for dilation in sorted(config.dilations, reverse=True)), 0)
+
+    def published_supports(self, frame: int, frames: int) -> tuple[int, ...]:
+        """Later frames where the video has them all."""
+        return support_indices(frame, frames, self.config.dilations, support="official")
+
+
+class TcbPpm(_Tcb):
     """TCB st-ppm.
 
     State: ring of the pooled maps of the last max(dilations) frames, (D, C, 50) floats, and the
     number of frames seen.
     """
 
-    window = 1
+    training_only = ("auxiliary",)
+    config: TcbPpmConfig
 
     def __init__(self, config: TcbPpmConfig) -> None:
-        super().__init__()
-        _check_dilations(config.dilations)
-        self.config = config
-        self.backbone = _backbone(config)
+        super().__init__(config)
         pyramid = self.backbone.channels
         self.head = PspHead(
             pyramid,
@@ -116,9 +144,9 @@ class TcbPpm(nn.Module):
             StateTensor("seen", (1,)),
         )
 
-    def forward(self, clip: Tensor, state: State) -> tuple[Outputs, State]:
-        """clip: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""
-        pyramid = self.backbone(clip)
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """picture: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""
+        pyramid = self.backbone(picture)
         ring, seen = state
         past = Past(ring, seen, _flat(self.head.pool(pyramid[3])))
         pooled = _square(past.blend(self.config.dilations))
@@ -140,12 +168,15 @@ class TcbPpm(nn.Module):
             auxiliary = self.auxiliary(pyramid[2])
         return Outputs(logits, auxiliary)
 
+    def tapped(self) -> nn.Conv2d:
+        return self.head.tapped()
+
     def forward_published(self, frames: Tensor, state: State = ()) -> tuple[Outputs, State]:
         """The published test code: :meth:`forward_clip`; st-ppm has no memory."""
         return self.forward_clip(frames), ()
 
 
-class TcbOcr(nn.Module):
+class TcbOcr(_Tcb):
     """TCB st-ocr, and its memory.
 
     State: ring of the region features of the last max(dilations) frames, (D, C, K) floats; what the
@@ -158,15 +189,12 @@ class TcbOcr(nn.Module):
         ema: running average with weight `memory_decay` on the past.
     """
 
-    window = 1
+    config: TcbOcrConfig
 
     def __init__(self, config: TcbOcrConfig) -> None:
-        super().__init__()
-        _check_dilations(config.dilations)
+        super().__init__(config)
         if config.memory not in MEMORIES:
             raise ValueError(f"memory '{config.memory}': use {', '.join(MEMORIES)}")
-        self.config = config
-        self.backbone = _backbone(config)
         self.head = OcrHead(
             self.backbone.channels,
             config.classes,
@@ -185,9 +213,9 @@ class TcbOcr(nn.Module):
             StateTensor("seen", (1,)),
         )
 
-    def forward(self, clip: Tensor, state: State) -> tuple[Outputs, State]:
-        """clip: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""
-        pyramid = self.backbone(clip)
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        """picture: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""
+        pyramid = self.backbone(picture)
         ring, *memory, seen = state
         pixels = self.head.pixels(pyramid[3])  # (B, C, h, w)
         scores = self.head.regions(pyramid[2])  # (B, K, h, w)
@@ -227,6 +255,9 @@ class TcbOcr(nn.Module):
         logits = self.head.classify(target, self.head.attend(target, blended), pyramid)
         return Outputs(logits, scores if self.training and self.config.auxiliary else None)
 
+    def tapped(self) -> nn.Conv2d:
+        return self.head.tapped()
+
     def forward_published(self, frames: Tensor, state: State = ()) -> tuple[Outputs, State]:
         """The published test code: :meth:`forward_clip`, and "first_clip" for any memory.
 
@@ -265,15 +296,6 @@ def support_indices(
     if support == "official" and frame + max(dilations) < frames:
         return tuple(frame + d for d in dilations)
     return tuple(max(frame - d, 0) for d in dilations)
-
-
-def _backbone(config: TcbPpmConfig | TcbOcrConfig) -> Backbone:
-    return backbone(config.backbone, output_stride=config.output_stride, finest=config.finest)
-
-
-def _check_dilations(dilations: Sequence[int]) -> None:
-    if not dilations or min(dilations) < 1:
-        raise ValueError(f"dilations {tuple(dilations)}: must be 1 or more frames back")
 
 
 def _flat(pooled: Sequence[Tensor]) -> Tensor:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any, get_args, get_type_hints
 
-from torch import nn
-
 from vidparse.errors import ModelError
+from vidparse.labels import Labels
 from vidparse.models.bisenetv2 import BiSeNetV2, BiSeNetV2Config
 from vidparse.models.espnetv2 import EspNetV2, EspNetV2Config
 from vidparse.models.hardnet import FcHarDNet, FcHarDNetConfig
 from vidparse.models.hrnet import HrNet, HrNetConfig
 from vidparse.models.netwarp import NetWarp, NetWarpConfig
+from vidparse.models.network import VideoNetwork
 from vidparse.models.perframe import PerFrame, PerFrameConfig
 from vidparse.models.ssltm import Ssltm, SsltmConfig
 from vidparse.models.tcb import TcbOcr, TcbOcrConfig, TcbPpm, TcbPpmConfig
 
 # architecture name -> (config record, network)
-MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
+MODELS: dict[str, tuple[type[Any], type[VideoNetwork]]] = {
     "perframe": (PerFrameConfig, PerFrame),
     "bisenetv2": (BiSeNetV2Config, BiSeNetV2),
     "espnetv2": (EspNetV2Config, EspNetV2),
@@ -29,18 +29,23 @@ MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "tcb-ppm": (TcbPpmConfig, TcbPpm),
     "tcb-ocr": (TcbOcrConfig, TcbOcr),
 }
+# Settings of old checkpoints that networks no longer have, at the only value they ever allowed.
+_RETIRED = {arch: {"auxiliary": False} for arch in ("espnetv2", "hardnet", "hrnet")}
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 
-def build(arch: str, config: dict[str, Any]) -> nn.Module:
+def build(arch: str, config: dict[str, Any], *, training: bool = True) -> VideoNetwork:
     """A network of the zoo with fresh weights.
+
+    Args:
+        training: False: without the submodules that nothing but training needs.
 
     Raises:
         ModelError: unknown architecture, or a config it does not understand.
     """
-    if arch not in MODELS:
-        raise ModelError(f"architecture '{arch}': unknown; known are {', '.join(sorted(MODELS))}")
-    record, network = MODELS[arch]
+    record, kind = _model(arch)
+    retired = _RETIRED.get(arch, {})
+    config = {k: v for k, v in config.items() if k not in retired or v != retired[k]}
     unknown = set(config) - {field.name for field in fields(record)}
     if unknown:
         raise ModelError(
@@ -51,11 +56,31 @@ def build(arch: str, config: dict[str, Any]) -> nn.Module:
         name: tuple(value) if isinstance(value, list) else value for name, value in config.items()
     }
     _check_values(arch, record, values)
+
     try:
-        return network(record(**values))
+        network = kind(record(**values))
     except (TypeError, KeyError, ValueError, RuntimeError) as error:
         why = str(error).strip().partition("\n")[0]
         raise ModelError(f"architecture '{arch}': config not usable: {why}; check it") from error
+    if not training:
+        network.leave_out_training()
+    return network
+
+
+def settings_for(arch: str, labels: Labels) -> dict[str, Any]:
+    """Settings of an architecture that follow from the classes.
+
+    Raises:
+        ModelError: unknown architecture.
+    """
+    return _model(arch)[1].settings_for(labels)
+
+
+def _model(arch: str) -> tuple[type[Any], type[VideoNetwork]]:
+    """Raises: ModelError: unknown architecture."""
+    if arch not in MODELS:
+        raise ModelError(f"architecture '{arch}': unknown; known are {', '.join(sorted(MODELS))}")
+    return MODELS[arch]
 
 
 def _check_values(arch: str, record: type[Any], values: dict[str, Any]) -> None:
@@ -84,9 +109,19 @@ def _is_a(kind: type, value: Any) -> bool:
     return type(value) is kind
 
 
-def config_of(network: Any) -> dict[str, Any]:
+def config_of(network: VideoNetwork) -> dict[str, Any]:
     """The config a network was built from, as plain values that go into its checkpoint."""
     return asdict(network.config)
 
 
-__all__ = ["MODELS", "build", "config_of"]
+def facts_of(network: VideoNetwork) -> dict[str, Any]:
+    """The fields of a description that follow from the network: config, task, window, alignment."""
+    return {
+        "config": config_of(network),
+        "task": network.task,
+        "window": network.window,
+        "alignment": network.alignment,
+    }
+
+
+__all__ = ["MODELS", "build", "config_of", "facts_of", "settings_for"]

@@ -6,8 +6,10 @@ import copy
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from vidparse.models.network import VideoNetwork
 
 
 class Average:
@@ -16,7 +18,7 @@ class Average:
     network: a copy in eval mode that holds the average; it takes no gradient.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: VideoNetwork, decay: float) -> None:
         self.decay = decay
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
 

@@ -17,9 +17,9 @@ from vidparse.data.augment import (
     draw_view,
     sensor_noise,
 )
-from vidparse.data.pictures import size_mismatch
 from vidparse.errors import InputError, UsageError
 from vidparse.flow import DisFlow
+from vidparse.models.network import VideoNetwork
 from vidparse.training.recipe import Recipe
 from vidparse.training.sources import Source
 
@@ -40,14 +40,26 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Companions:
+    """The frames that a network takes beside a target, for processes that do not hold it."""
+
+    network: type[VideoNetwork]
+    config: Any  # that it was built from
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """Frames relative to the target, which comes last."""
+        return self.network.companions(self.config, rng)
+
+
+@dataclass(frozen=True, slots=True)
 class ClipPlan:
     """What the clips of a run are made of."""
 
     length: int  # frames
     target: int  # which of them the loss looks at
     augmentation: Augmentation
-    kind: str  # which offsets: "frame", "dilated", "long", "triplet", "next" or "pair"
-    dilations: tuple[int, ...] = ()
+    kind: str  # which offsets: "frame", "network", "triplet", "next" or "pair"
+    companions: Companions | None = None  # of kind "network": those that the network takes
     gap: int = 1
     reverse: float = 0.0
     simulated: bool = False
@@ -65,14 +77,13 @@ class ClipPlan:
         if self.kind == "pair":
             distance = int(rng.integers(1, self.gap + 1))
             return (0, -distance if rng.random() < 0.5 else distance)
-        back = list(self.dilations)
-        if self.kind == "long":  # a reference frame from anywhere up to its distance
-            back[0] = int(rng.integers(1, back[0] + 1))
-        sign = 1 if rng.random() < self.reverse else -1
-        return (*(sign * distance for distance in back), 0)
+        assert self.companions is not None  # of kind "network"
+        offsets = self.companions.draw(rng)
+        sign = -1 if rng.random() < self.reverse else 1
+        return tuple(sign * offset for offset in offsets)
 
 
-def clip_plan(recipe: Recipe, network: Any) -> ClipPlan:
+def clip_plan(recipe: Recipe, network: VideoNetwork) -> ClipPlan:
     """The plan that an objective and a network ask for.
 
     Raises:
@@ -90,10 +101,9 @@ def clip_plan(recipe: Recipe, network: Any) -> ClipPlan:
         saturation=recipe.colour,
         blur=recipe.blur,
     )
-    takes_clips = hasattr(network, "forward_clip")
     simulated = recipe.neighbours == "simulated"
     if recipe.objective in ("etc", "stcl"):
-        if takes_clips:
+        if not network.is_per_frame:
             raise UsageError(
                 f"objective {recipe.objective}: is for per-frame networks, {recipe.arch} has a "
                 "memory; use objective supervised"
@@ -109,15 +119,16 @@ def clip_plan(recipe: Recipe, network: Any) -> ClipPlan:
             with_flow=recipe.objective == "etc" and recipe.temporal_weight > 0,
         )
     strong = recipe.objective == "mean-teacher"
-    if not takes_clips:
+    companions = Companions(type(network), network.config)
+    length = len(companions.draw(np.random.default_rng(0)))
+    if length == 1:
         return ClipPlan(1, 0, augmentation, "frame", with_strong=strong)
-    kind, back = _frames_back(network)
     return ClipPlan(
-        len(back) + 1,
-        len(back),
+        length,
+        length - 1,
         augmentation,
-        kind,
-        dilations=back,
+        "network",
+        companions=companions,
         reverse=recipe.reverse,
         simulated=simulated,
         with_strong=strong,
@@ -131,19 +142,6 @@ def _frames_around(recipe: Recipe) -> str:
     if recipe.pair_weight or recipe.motion_weight:
         return "triplet"
     return "next" if recipe.temporal_weight else "frame"
-
-
-def _frames_back(network: Any) -> tuple[str, tuple[int, ...]]:
-    """How many frames back each companion of the target lies, farthest first."""
-    config = network.config
-    if hasattr(config, "dilations"):  # tcb
-        return "dilated", tuple(sorted(config.dilations, reverse=True))
-    if hasattr(config, "short_term_frames"):  # ssltm
-        near = tuple(range(config.short_term_frames, 0, -1))
-        if config.context == "query":
-            return "dilated", near
-        return "long", (config.reference_distance, *near)
-    return "dilated", (1,)  # netwarp
 
 
 def load_clip(
@@ -235,8 +233,10 @@ def _load(source: Source, frame: FrameRecord, *, labelled: bool) -> tuple[np.nda
         return rgb, np.full(rgb.shape[:2], IGNORE, np.uint8)
     ids = source.load_labels(frame)
     if rgb.shape[:2] != ids.shape:
-        what = size_mismatch(frame, (ids.shape[0], ids.shape[1]), (rgb.shape[0], rgb.shape[1]))
-        raise InputError(f"{frame.mask or frame}: {what}; mend the mask")
+        raise InputError(
+            f"{frame}: its mask is {ids.shape[1]}x{ids.shape[0]}, the image "
+            f"{rgb.shape[1]}x{rgb.shape[0]}; make them the same size"
+        )
     return rgb, ids
 
 

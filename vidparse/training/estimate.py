@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from vidparse.models.zoo import build
+from vidparse.models.network import VideoNetwork
+from vidparse.models.zoo import build, settings_for
 from vidparse.training.clips import clip_plan
 from vidparse.training.recipe import Recipe, with_config
 from vidparse.training.sources import Sources
@@ -39,15 +39,13 @@ def estimate(recipe: Recipe, sources: Sources, *, processes: int = 1) -> Estimat
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    recipe = with_config(recipe, classes=len(sources.labels))
+    recipe = with_config(recipe, **settings_for(recipe.arch, sources.labels))
     schedule = Schedule(
         sources, batch_size=recipe.batch_size, steps_per_epoch=recipe.steps_per_epoch
     )
     steps = recipe.epochs * schedule.steps_per_epoch
-    with torch.device("meta"):  # some initial weights are drawn in ways that fake tensors lack
-        network: Any = build(recipe.arch, dict(recipe.config)).train()
     with FakeTensorMode():
-        network._apply(lambda one: torch.empty(one.shape, dtype=one.dtype))
+        network = build(recipe.arch, dict(recipe.config)).train()
         plan = clip_plan(recipe, network)
         each = recipe.batch_size // recipe.accumulate // processes
         kept = _kept_bytes(network, max(2, each), plan.length, recipe)
@@ -65,7 +63,7 @@ def estimate(recipe: Recipe, sources: Sources, *, processes: int = 1) -> Estimat
     )
 
 
-def _kept_bytes(network: Any, batch: int, frames: int, recipe: Recipe) -> int:
+def _kept_bytes(network: VideoNetwork, batch: int, frames: int, recipe: Recipe) -> int:
     """Bytes that autograd keeps of one pass, each storage once."""
     seen: dict[int, int] = {}
 

@@ -7,31 +7,32 @@ from typing import Any
 import torch
 from torch import nn
 
+from vidparse.training.objectives import Objective
 from vidparse.training.recipe import Recipe
 
 GROUPS = ("backbone", "backbone, not decayed", "head", "head, not decayed")
-_BACKBONES = ("network.backbone.", "network.base_net.")
 
 
 def make_optimizer(
-    objective: nn.Module, recipe: Recipe
+    objective: Objective, recipe: Recipe
 ) -> tuple[torch.optim.Optimizer, list[float]]:
     """The optimiser and the full learning rate of each of its groups, which are GROUPS.
 
     Weight decay is not for biases, nor for norms unless decay_norms says so. What is trained beside
-    the network belongs to the head; so does all of a network that has no backbone by name.
+    the network belongs to the head; so does all of a network that names no backbone.
     """
 
     def decayed(name: str, parameter: nn.Parameter) -> bool:
         return parameter.ndim > 1 or (recipe.decay_norms and not name.endswith("bias"))
 
+    backbone = {id(parameter) for parameter in objective.network.groups()[0]}
     groups: list[dict[str, Any]] = []
     for in_backbone, rate in ((True, recipe.lr_backbone), (False, recipe.lr_head)):
         for decays in (True, False):
             chosen = [
                 parameter
                 for name, parameter in objective.named_parameters()
-                if name.startswith(_BACKBONES) == in_backbone
+                if (id(parameter) in backbone) == in_backbone
                 and decayed(name, parameter) == decays
                 and parameter.requires_grad
             ]
@@ -48,13 +49,3 @@ def rate_factor(step: int, steps: int, recipe: Recipe) -> float:
     """Linear warm-up, then (1 - step / steps) ** power."""
     warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
     return warm * (1 - step / steps) ** recipe.poly_power
-
-
-def warmup_note(recipe: Recipe, steps: int) -> str | None:
-    """For a user whose run of `steps` steps ends before its learning rates are reached."""
-    if recipe.warmup_steps <= steps:
-        return None
-    return (
-        f"warmup_steps {recipe.warmup_steps}: the run has {steps} steps, so its full learning "
-        f"rates are never reached; perhaps --set warmup_steps={max(1, steps // 10)}"
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,13 @@ from torch import Tensor, nn
 from vidparse.errors import ModelError, UsageError
 from vidparse.hub import resolve
 from vidparse.labels import Labels
-from vidparse.models.checkpoint import (
-    Description,
-    Preprocess,
-    is_model,
-    load_network,
-    read_description,
-)
-from vidparse.models.netwarp import NetWarp, load_flow
+from vidparse.models.checkpoint import is_model, load_network, read_description
+from vidparse.models.description import Description
+from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import build, config_of
 from vidparse.training.objectives import Teacher
 from vidparse.training.recipe import Recipe, load_recipe
-from vidparse.training.resume import below, classes_of_run
+from vidparse.training.resume import below
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")  # endings of files that hold tensors
 DISTILLED, PLAIN = "street-student", "street-plain"  # recipes of one network
@@ -133,7 +128,7 @@ def read_start(init: str) -> Start:
     tensors = read_tensors(path)
     average = below(tensors, "average")  # of a run's last.safetensors
     origin = _description_of(path)
-    classes = origin.labels.classes if origin is not None else classes_of_run(path)
+    classes = origin.labels.classes if origin is not None else None
     return Start(init, by_our_names(average or tensors), classes)
 
 
@@ -214,19 +209,21 @@ def class_rows(arch: str, config: Mapping[str, Any]) -> dict[str, int]:
     return rows
 
 
-def load_flow_weights(network: nn.Module, path: Path | None) -> None:
-    """RAFT's weights into a NetWarp that follows motion; other networks have no use for any.
+def load_flow_weights(network: VideoNetwork, path: Path | None, *, arch: str) -> None:
+    """Published weights into a network that follows optical flow; others have no use for any.
 
     Raises:
         UsageError: they are needed and not given, or given and not needed. ModelError: damaged.
     """
-    follows = isinstance(network, NetWarp) and network.config.flow == "raft"
-    if follows != (path is not None):
-        if follows:
-            raise UsageError("netwarp: follows RAFT's flow; give --flow-weights raft-things.pth")
+    if path is None:
+        if network.flow_weights:
+            raise UsageError(
+                f"{arch}: follows RAFT's flow; give --flow-weights {network.flow_weights}"
+            )
+        return
+    if not network.flow_weights:
         raise UsageError(f"--flow-weights {path}: this network follows no flow; leave it out")
-    if isinstance(network, NetWarp) and path is not None:
-        load_flow(network, path)
+    network.load_flow(path)
 
 
 def load_teacher(name: str, labels: Labels) -> Teacher:
@@ -245,32 +242,7 @@ def load_teacher(name: str, labels: Labels) -> Teacher:
             f"teacher {name}: knows the {len(description.labels)} classes of "
             f"{description.labels.name}, not those of {labels.name}; choose another"
         )
-    network: Any = load_network(description)
-    if network.state_tensors:
+    network = load_network(description)
+    if not network.is_per_frame:
         raise UsageError(f"teacher {name}: has a memory; choose a per-frame model")
     return Teacher(network.requires_grad_(False), description.preprocess)
-
-
-def taught_by(recipe: Recipe, teacher: str | None) -> Recipe:
-    """The recipe with a teacher in place of its own, if one is given.
-
-    Raises:
-        UsageError: its objective takes none.
-    """
-    recipe = replace(recipe, teacher=teacher) if teacher else recipe
-    if recipe.teacher and recipe.objective != "etc":
-        raise UsageError(
-            f"teacher {recipe.teacher}: is for objective etc, not {recipe.objective}; leave it "
-            "out, or --set objective=etc"
-        )
-    return recipe
-
-
-def preprocess_for(network: Any, short_side: int) -> Preprocess:
-    """Pictures with sides that the network's scores cover evenly: multiples of its stride.
-
-    Refined heads see to the cells above stride 8 themselves.
-    """
-    stride = getattr(network.config, "output_stride", 1)
-    refined = getattr(network.config, "skip_channels", 0) > 0
-    return Preprocess(short_side, divisor=min(stride, 8) if refined else stride)

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,18 @@ from torch import nn
 from vidparse.data import Dataset
 from vidparse.errors import DeviceError, InputError, Interrupted, UsageError, VidparseError
 from vidparse.hub.files import TRAINED
-from vidparse.models.checkpoint import metadata_of, save_checkpoint
-from vidparse.models.zoo import build, config_of
+from vidparse.models.checkpoint import save_checkpoint
+from vidparse.models.description import Preprocess, metadata_of
+from vidparse.models.zoo import build, facts_of, settings_for
 from vidparse.training.average import Average
 from vidparse.training.balance import class_weights
 from vidparse.training.clips import clip_plan
 from vidparse.training.curves import write_curves
-from vidparse.training.logbook import Logbook, Progress
+from vidparse.training.logbook import Logbook
 from vidparse.training.objectives import OBJECTIVES, Setting, Teacher
 from vidparse.training.optimisation import GROUPS, make_optimizer, rate_factor
 from vidparse.training.processes import Processes, check_parts, whole
 from vidparse.training.recipe import Recipe, difference, recipe_record, with_config
-from vidparse.training.request import TrainingRequest, request_record
 from vidparse.training.resume import read_resume, run_tensors, write_resume
 from vidparse.training.sources import Sources
 from vidparse.training.start import (
@@ -37,7 +37,6 @@ from vidparse.training.start import (
     class_rows,
     load_flow_weights,
     load_matching,
-    preprocess_for,
 )
 from vidparse.training.stream import Batch, Schedule, batches
 from vidparse.training.validation import Scores, check_metrics, check_validation, validate
@@ -48,6 +47,20 @@ LAST, RECIPE, CURVES = "last.safetensors", "recipe.json", "curves.html"
 _SILENT_STEPS = 50  # in a row without a loss: too many to be chance
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step done, for whoever watches."""
+
+    step: int  # steps done so far
+    steps: int
+    epoch: int
+    loss: float
+    losses: dict[str, float]  # its terms
+    score: float | None  # of the last validation, by the recipe's first metric
+    best: float | None
+    eta_s: float  # at the mean speed of this session
+
+
 class Trainer:
     """One run: network, objective, optimiser, average of weights, and where they are kept.
 
@@ -56,7 +69,6 @@ class Trainer:
         teacher: of a distillation.
         flow_weights: RAFT's, for NetWarp.
         processes: this process among those of torchrun.
-        request: what the run was asked for, kept so that it can go on from its state alone.
     """
 
     def __init__(
@@ -71,26 +83,24 @@ class Trainer:
         teacher: Teacher | None = None,
         flow_weights: Path | None = None,
         tensorboard: bool = False,
-        request: TrainingRequest | None = None,
     ) -> None:
         check_metrics(recipe.metrics, sources.labels)
         if validation is not None:
             check_validation(validation, sources.labels)
-        self.request = request
-        self.recipe = recipe = with_config(recipe, classes=len(sources.labels))
+        self.recipe = recipe = with_config(recipe, **settings_for(recipe.arch, sources.labels))
         self.sources, self.validation, self.out = sources, validation, out
         self.processes = processes or Processes()
         self.device = self.processes.device
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.arch, dict(recipe.config))
-        self.preprocess = preprocess_for(self.network, recipe.short_side)
+        self.preprocess = Preprocess(recipe.short_side, divisor=self.network.alignment)
         self.taken: Taken | None = None
         if init is not None:
             rows = class_rows(recipe.arch, recipe.config)
             self.taken = load_matching(self.network, init, sources.labels.classes, rows)
-        load_flow_weights(self.network, flow_weights)
+        load_flow_weights(self.network, flow_weights, arch=recipe.arch)
         if recipe.norm == "sync":
-            self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+            nn.SyncBatchNorm.convert_sync_batchnorm(self.network)  # its layers, in place
         self.plan = clip_plan(recipe, self.network)
         unlabelled = recipe.unlabelled_share if recipe.objective == "mean-teacher" else 0.0
         self.schedule = Schedule(
@@ -321,10 +331,8 @@ class Trainer:
             self.best = self.score
             weights = self.average.network.state_dict()
             save_checkpoint(self.out / BEST, weights, self._metadata(epoch, scores))
-        if book is not None:
-            if scores.values:
-                book.validation(self.step, epoch - 1, scores.values, scores.classes)
-            book.flush()
+        if book is not None and scores.values:
+            book.validation(self.step, epoch - 1, scores.values, scores.classes)
             write_curves([self.out], self.out / CURVES)
 
     def _is_best(self) -> bool:
@@ -338,7 +346,7 @@ class Trainer:
         interval_s = None if simulated else self.sources.frame_interval_s
         return metadata_of(
             arch=self.recipe.arch,
-            config=config_of(self.network),
+            **facts_of(self.network),
             labels=self.sources.labels,
             preprocess=self.preprocess,
             training={
@@ -363,8 +371,6 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "recipe": recipe_record(self.recipe),
             "data": self.sources.describe(),
-            "classes": list(self.sources.labels.classes),
-            "request": request_record(self.request) if self.request is not None else None,
         }
         write_resume(self.out / LAST, tensors, facts)
 

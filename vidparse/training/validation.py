@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,8 +18,9 @@ from vidparse.flow import open_flow
 from vidparse.inference.devices import Device
 from vidparse.inference.runners import TorchRunner
 from vidparse.labels import Labels
-from vidparse.models.checkpoint import Description, Preprocess
-from vidparse.models.zoo import config_of
+from vidparse.models.description import Description, Preprocess
+from vidparse.models.network import VideoNetwork
+from vidparse.models.zoo import facts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Scores:
 
 
 def validate(
-    network: Any,
+    network: VideoNetwork,
     dataset: Dataset,
     preprocess: Preprocess,
     *,
@@ -50,13 +50,13 @@ def validate(
     place = next(network.parameters()).device
     device = Device(place.type, place.index or 0)
     description = Description(
-        Path("the network in training"),
-        "",
-        arch,
-        config_of(network),
-        dataset.labels,
-        preprocess,
-        {},
+        path=Path("the network in training"),
+        sha256="",
+        arch=arch,
+        labels=dataset.labels,
+        preprocess=preprocess,
+        training={},
+        **facts_of(network),
     )
     threads = torch.get_num_threads()
     runner = TorchRunner(

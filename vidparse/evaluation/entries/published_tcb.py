@@ -23,7 +23,6 @@ from vidparse.inference.session import Scored
 from vidparse.models.checkpoint import read_description
 
 SUPPORTS = ("past", "official")
-_ARCHS = ("tcb-ppm", "tcb-ocr")
 
 
 def check_published(name: str, *, backend: str, stabilize: bool) -> None:
@@ -35,8 +34,10 @@ def check_published(name: str, *, backend: str, stabilize: bool) -> None:
     weights = resolve(name).weights
     if weights is None:
         raise UsageError(f"--support official: {name} has no .safetensors weights; give a TCB's")
+    from vidparse.models.zoo import MODELS
+
     arch = read_description(weights).arch
-    if arch not in _ARCHS:
+    if arch not in MODELS or not MODELS[arch][1].has_published_form:
         raise UsageError(
             f"--support official: {name} is {arch}, not TCB; choose a TCB or --support past"
         )
@@ -45,7 +46,7 @@ def check_published(name: str, *, backend: str, stabilize: bool) -> None:
 class PublishedTcbEntry:
     """Predictions of a TCB network by the published scheme.
 
-    What is kept of a video are the network's inputs of 2 * max(dilations) + 1 frames at most.
+    What is kept of a video are the network's inputs of as many frames as its supports lie apart.
 
     Args:
         name: for table heads.
@@ -70,7 +71,6 @@ class PublishedTcbEntry:
         self._runner, self._dataset = runner, dataset
         self._model = ModelEntry(name, runner, size=size)
         self._session = Session(runner, size=size, cut=None)
-        self._dilations = tuple(runner.description.config.get("dilations", (3, 6, 9)))
         self.detail = f"{self._model.detail}, official supports"
         self._video = Video("", ())
         self._clips: dict[int, np.ndarray] = {}  # index -> float32 (1, 3, h, w)
@@ -107,11 +107,9 @@ class PublishedTcbEntry:
 
     def _scores(self, index: int, image: np.ndarray | None = None) -> np.ndarray:
         """float32 (K, h, w) of a frame with its supports; its image where it was read already."""
-        from vidparse.models.tcb import support_indices
-
-        reach = max(self._dilations)
         frames = self._video.frames
-        supports = support_indices(index, len(frames), self._dilations, support="official")
+        supports = self._runner.published_supports(index, len(frames))
+        reach = max(abs(i - index) for i in supports)
         for i in [i for i in self._clips if abs(i - index) > reach]:
             del self._clips[i]
         for i in (*supports, index):

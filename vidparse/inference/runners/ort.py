@@ -11,7 +11,8 @@ import numpy as np
 from vidparse.errors import DeviceError, ModelError
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.runners.runner import engine_text, out_of_memory, stored_precision
-from vidparse.models.checkpoint import describe, file_sha256
+from vidparse.models.checkpoint import file_sha256
+from vidparse.models.description import describe
 
 log = logging.getLogger(__name__)
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vidparse.errors import DeviceError, UsageError
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.runners.runner import PRECISIONS, engine_text, out_of_memory
-from vidparse.models.checkpoint import Description
-from vidparse.models.state import State, zero_state
+from vidparse.models.description import Description
 
 if TYPE_CHECKING:
     import torch
+
+    from vidparse.models.network import State, VideoNetwork
 
 _CLASSES_AT_ONCE = 16
 
@@ -40,7 +41,7 @@ class TorchRunner:
         device: Device,
         precision: str,
         threads: int = 0,
-        network: Any = None,
+        network: VideoNetwork | None = None,
     ) -> None:
         import torch
 
@@ -57,7 +58,7 @@ class TorchRunner:
             torch.set_num_threads(threads)
         if network is None:
             network = load_network(description)
-        self._network = network.to(self._device, memory_format=torch.channels_last)
+        self._network = _placed(network, self._device)
         self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         self.remembers = bool(network.state_tensors)
         self.argmax_on_device = device.kind == "cuda"  # on the CPU there is a faster way
@@ -75,18 +76,19 @@ class TorchRunner:
 
     def _logits(self, clip: np.ndarray) -> torch.Tensor:
         """(N, K, h, w) on the device; the state moves on."""
-        tensor = self._to_device(clip)
+        frames = self._to_device(clip)[:, None]  # (N, 1, 3, H, W)
         if self._state is None:
-            size_hw = (clip.shape[2], clip.shape[3])
-            self._state = zero_state(
-                self._network.state_tensors, size_hw, self._device, tensor.dtype
-            )
+            self._state = self._network.first_state(frames)
         with self._autocasting():
-            outputs, self._state = self._network(tensor, self._state)
-        return outputs.logits
+            answer, self._state = self._network(frames, self._state)
+        return answer.logits[:, 0]
+
+    def published_supports(self, frame: int, frames: int) -> tuple[int, ...]:
+        """See :meth:`VideoNetwork.published_supports`."""
+        return self._network.published_supports(frame, frames)
 
     def run_published(self, clip: np.ndarray) -> np.ndarray:
-        """Scores (K, h, w) by the published test code, for networks that have `forward_published`.
+        """Scores (K, h, w) by the published test code, for networks with a published form.
 
         clip: float32 (N + 1, 3, H, W), supports and then the target. Not to be mixed with `run`
         within a video.
@@ -152,6 +154,13 @@ def upsampled_argmax(logits: torch.Tensor, size_hw: tuple[int, int]) -> torch.Te
             best = torch.where(above, value, best)
     assert winner is not None  # a network has classes
     return winner.to(torch.uint8 if logits.shape[1] <= 255 else torch.uint16)
+
+
+def _placed(network: VideoNetwork, device: torch.device) -> VideoNetwork:
+    """On the device, channels last."""
+    import torch
+
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def torch_device(device: Device) -> torch.device:

@@ -11,7 +11,7 @@ import numpy as np
 
 from vidparse.errors import DeviceError
 from vidparse.inference.devices import Device
-from vidparse.models.checkpoint import Description
+from vidparse.models.description import Description
 
 if TYPE_CHECKING:
     from vidparse.inference.panoptic import ScoredMasks

@@ -4,6 +4,7 @@ from vidparse.models.heads.auxiliary import AuxiliaryHead
 from vidparse.models.heads.deeplab import DeepLabHead
 from vidparse.models.heads.ocr import OcrHead
 from vidparse.models.heads.psp import PspHead
+from vidparse.models.heads.refine import score_alignment
 from vidparse.models.heads.upernet import UperNetHead
 
 Head = DeepLabHead | OcrHead | PspHead | UperNetHead
@@ -16,4 +17,13 @@ HEADS: dict[str, type[Head]] = {
     "deeplab": DeepLabHead,
 }
 
-__all__ = ["HEADS", "AuxiliaryHead", "DeepLabHead", "Head", "OcrHead", "PspHead", "UperNetHead"]
+__all__ = [
+    "HEADS",
+    "AuxiliaryHead",
+    "DeepLabHead",
+    "Head",
+    "OcrHead",
+    "PspHead",
+    "UperNetHead",
+    "score_alignment",
+]

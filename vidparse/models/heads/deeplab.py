@@ -59,6 +59,10 @@ class DeepLabHead(nn.Module):
         self.dropout = nn.Dropout(0.5)
         self.classifier = nn.Conv2d(width, classes, 1)
 
+    def tapped(self) -> nn.Conv2d:
+        """The classifier."""
+        return self.classifier
+
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Four maps, finest first -> (B, K, H/4, W/4)."""
         x = self.dropout(self.aspp(pyramid[3]))  # (B, width, h, w)

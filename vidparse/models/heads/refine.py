@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidparse.models.layers import conv_bn_relu, enlarged
+from vidparse.models.layers import conv_bn_relu, enlarged, first_convolution
+
+
+def score_alignment(output_stride: int, skip_channels: int) -> int:
+    """Input sides that are multiples of it are covered evenly by the scores of a head.
+
+    A refined head sees to the cells above stride 8 itself.
+    """
+    return min(output_stride, 8) if skip_channels else output_stride
 
 
 class RefinedHead(nn.Module):
@@ -19,6 +27,12 @@ class RefinedHead(nn.Module):
     stride 2 map joins at stride 4, and every place there has four scores a class, a quarter of it
     each (sub-pixel convolution, Shi et al., CVPR 2016).
     """
+
+    fuse: nn.Sequential  # a convolution first; made by the head
+
+    def tapped(self) -> nn.Conv2d:
+        """The convolution of the fusion: its input counts as the features, as in ETC's code."""
+        return first_convolution(self.fuse)
 
     def make_refinement(
         self,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vidparse.models.heads.psp import POOL_BINS
-from vidparse.models.layers import conv_bn_relu, pool_to, resize_to
+from vidparse.models.layers import conv_bn_relu, first_convolution, pool_to, resize_to
 
 
 class UperNetHead(nn.Module):
@@ -36,6 +36,10 @@ class UperNetHead(nn.Module):
         self.fuse = conv_bn_relu(len(pyramid) * width, width, 3)
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(width, classes, 1)
+
+    def tapped(self) -> nn.Conv2d:
+        """The convolution of the fusion."""
+        return first_convolution(self.fuse)
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Four maps, finest first -> (B, K, H/4, W/4)."""

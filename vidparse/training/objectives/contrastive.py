@@ -14,7 +14,6 @@ from vidparse.training.objectives.objective import (
     FeatureTap,
     Setting,
     autocast,
-    features_into,
     normalise,
     run_frames,
 )
@@ -30,7 +29,7 @@ class Contrastive(Supervised):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        after = features_into(self.network, setting.recipe.config["classes"])
+        after = self.network.tapped()
         self._features = (after,)
         self.projection = nn.Sequential(
             nn.Conv2d(after.in_channels, setting.recipe.contrast_width, 1, bias=False),

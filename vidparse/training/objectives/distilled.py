@@ -26,7 +26,6 @@ from vidparse.training.objectives.objective import (
     Setting,
     Teacher,
     autocast,
-    features_into,
     normalise,
     outside,
     run_frames,
@@ -53,11 +52,10 @@ class Distilled(Supervised):
                 "objective etc: PF, MF and SF need a teacher; set --teacher, or "
                 "pair_weight, motion_weight and frame_weight to 0 for the temporal loss alone"
             )
-        classes = recipe.config["classes"]
         # in tuples, as _frozen is
-        self._features = (features_into(self.network, classes),)
+        self._features = (self.network.tapped(),)
         if setting.teacher is not None:
-            self._teachers_features = (features_into(setting.teacher.network, classes),)
+            self._teachers_features = (setting.teacher.network.tapped(),)
         self.motion = MotionEncoder() if recipe.motion_weight else None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

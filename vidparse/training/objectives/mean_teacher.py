@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from vidparse.data import IGNORE
 from vidparse.training.losses import confident_labels
-from vidparse.training.objectives.objective import autocast, normalise, outside, run_frames
+from vidparse.training.objectives.objective import autocast, normalise, outside, run_clips
 from vidparse.training.objectives.supervised import Supervised
 from vidparse.training.stream import Batch
 
@@ -54,12 +53,8 @@ class MeanTeacher(Supervised):
     @torch.no_grad()
     def _labelled(self, clip: Tensor) -> Tensor:
         """What the average is sure of in the target: int64 (B, H, W)."""
-        average: Any = self._frozen[0]
         with autocast(clip.device, self.recipe.precision):
-            if hasattr(average, "forward_clip"):
-                logits = average.forward_clip(clip).logits
-            else:
-                logits = run_frames(average, clip[:, -1]).logits
+            logits = run_clips(self._frozen[0], clip).logits
         full = F.interpolate(
             logits.float(), clip.shape[-2:], mode="bilinear", align_corners=False
         ).softmax(dim=1)

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidparse.models.checkpoint import Preprocess
-from vidparse.models.network import Outputs
+from vidparse.models.description import Preprocess
+from vidparse.models.network import Outputs, VideoNetwork
 from vidparse.training.recipe import Recipe
 from vidparse.training.stream import Batch
 
@@ -20,7 +20,7 @@ from vidparse.training.stream import Batch
 class Teacher:
     """A frozen network to learn from, and how it sees pictures."""
 
-    network: nn.Module
+    network: VideoNetwork
     preprocess: Preprocess
 
     def pictures(self, rgb: Tensor, short_side: int) -> Tensor:
@@ -53,8 +53,8 @@ class Setting:
     """
 
     recipe: Recipe
-    network: nn.Module
-    average: nn.Module
+    network: VideoNetwork
+    average: VideoNetwork
     preprocess: Preprocess
     class_weights: Tensor | None
     unions: Tensor
@@ -110,32 +110,17 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, kind) if kind else contextlib.nullcontext()
 
 
-def run_frames(network: Any, frames: Tensor) -> Outputs:
-    """A network without a memory on pictures (N, 3, H, W)."""
-    return network(frames.contiguous(memory_format=torch.channels_last))[0]
+def run_frames(network: VideoNetwork, frames: Tensor) -> Outputs:
+    """A network without a memory on pictures (N, 3, H, W), each a clip of its own."""
+    pictures = frames.contiguous(memory_format=torch.channels_last)
+    return network.forward_clip(pictures[:, None])
 
 
-def features_into(network: Any, classes: int) -> nn.Conv2d:
-    """The convolution whose input counts as the features of a network.
-
-    It is the first of the head's fusion where there is one (its input is PSPNet's concatenation of
-    pooled maps, "fea" in ETC's code), else the last one, which makes the scores.
-
-    Raises:
-        ValueError: the network ends in no convolution to class scores.
-    """
-    fuse = getattr(getattr(network, "head", None), "fuse", None)
-    if isinstance(fuse, nn.Module):
-        return next(module for module in fuse.modules() if isinstance(module, nn.Conv2d))
-    found = None
-    for name, module in network.named_modules():
-        if "auxiliary" in name or ".aux" in name:
-            continue
-        if isinstance(module, nn.Conv2d) and module.out_channels == classes:
-            found = module
-    if found is None:
-        raise ValueError("this network ends in no convolution to class scores")
-    return found
+def run_clips(network: VideoNetwork, clips: Tensor) -> Outputs:
+    """A network on training clips (B, T, 3, H, W), the target last."""
+    if clips.shape[1] == 1:
+        return run_frames(network, clips[:, 0])
+    return network.forward_clip(clips)
 
 
 class FeatureTap:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from vidparse.data import IGNORE
 from vidparse.models.network import Outputs
-from vidparse.models.ssltm import bank_loss
 from vidparse.training.losses import (
     bootstrapped_cross_entropy,
     lovasz_softmax,
@@ -20,7 +19,7 @@ from vidparse.training.objectives.objective import (
     Setting,
     autocast,
     normalise,
-    run_frames,
+    run_clips,
 )
 from vidparse.training.stream import Batch
 
@@ -47,20 +46,14 @@ class Supervised(Objective):
 
         The target comes last.
         """
-        network: Any = self.network
+        target = labels[:, -1]
         with autocast(clip.device, self.recipe.precision):
-            if not hasattr(network, "forward_clip"):
-                outputs = run_frames(network, clip[:, -1])
-                return outputs.logits, self.terms(outputs, labels[:, -1])
-            if hasattr(network, "bank"):
-                outputs, features = network.forward_with_features(clip)
-            else:
-                outputs, features = network.forward_clip(clip), None
-        terms = self.terms(outputs, labels[:, -1], labels.flatten(0, 1))
-        if features is not None:
-            classes = torch.where(labels[:, -1] < len(network.bank.centres), labels[:, -1], IGNORE)
-            bank = bank_loss(network.bank.centres, features, classes, ignore=IGNORE)
-            terms["bank"] = self.recipe.bank_weight * bank
+            outputs = run_clips(self.network, clip)
+        terms = self.terms(outputs, target, labels.flatten(0, 1))
+
+        classes = torch.where(target < outputs.logits.shape[1], target, IGNORE)
+        for name, term in self.network.own_terms(outputs, classes, ignore=IGNORE).items():
+            terms[name] = self.recipe.bank_weight * term
         return outputs.logits, terms
 
     def terms(

@@ -13,7 +13,8 @@ from vidparse.errors import ModelError, UsageError
 from vidparse.filenames import name_below
 from vidparse.inference.runners.transformers.architecture import Architecture, architecture_of
 from vidparse.inference.runners.transformers.classes import labels_of
-from vidparse.models.checkpoint import Description, Preprocess, file_sha256
+from vidparse.models.checkpoint import file_sha256
+from vidparse.models.description import Description, Preprocess
 from vidparse.textfiles import parse_json
 
 TASKS = ("auto", "semantic", "panoptic")

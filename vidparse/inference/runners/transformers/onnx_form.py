@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vidparse.errors import ModelError, UsageError
 from vidparse.export.onnx import LEAST_AGREEMENT, describe_model, save_model, to_onnx
@@ -13,6 +13,9 @@ from vidparse.export.weights import export_metadata
 from vidparse.inference.runners.transformers.architecture import ARCHITECTURES
 from vidparse.inference.runners.transformers.checkpoint import read_checkpoint
 from vidparse.inference.runners.transformers.runner import check_installed, load_pretrained
+
+if TYPE_CHECKING:
+    from vidparse.models.network import VideoNetwork
 
 
 def exported_checkpoint(folder: Path, cache: Path, *, name: str = "") -> Path:
@@ -50,20 +53,18 @@ def exported_checkpoint(folder: Path, cache: Path, *, name: str = "") -> Path:
     return path
 
 
-def _as_network(pretrained: Any) -> Any:
-    """Under the contract of vidparse's own networks, see `vidparse.models.network`."""
+def _as_network(pretrained: Any) -> VideoNetwork:
+    """Under the contract of vidparse's own networks."""
     import torch
 
-    from vidparse.models.network import Outputs
+    from vidparse.models.network import FrameNetwork, Outputs, State
 
-    class Pretrained(torch.nn.Module):
-        window, state_tensors = 1, ()
-
+    class Pretrained(FrameNetwork):
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__(pretrained.config)
             self.network = pretrained
 
-        def forward(self, clip: torch.Tensor, state: Any = ()) -> tuple[Outputs, tuple[()]]:
-            return Outputs(self.network(pixel_values=clip).logits), ()
+        def step(self, picture: torch.Tensor, state: State = ()) -> tuple[Outputs, State]:
+            return Outputs(self.network(pixel_values=picture).logits), ()
 
     return Pretrained().eval()
