@@ -35,8 +35,8 @@ def picture(index: int, size_hw: tuple[int, int] = (48, 64)) -> np.ndarray:
 
 
 def _add_audio(container: Any, seconds: float, codec: str) -> Any:
-    stream = container.add_stream(codec, rate=48000)
-    stream.codec_context.layout = "mono"
+    stream = container.add_stream(codec, rate=48000, options={"strict": "-2"})
+    stream.codec_context.layout = "stereo" if codec == "vorbis" else "mono"
 
     def frames():
         for start in range(0, int(seconds * 48000), 1024):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from conftest import picture
 
 from vidparse.data import IGNORE, open_dataset
-from vidparse.data.dataset import read_indices
+from vidparse.data.pictures import read_indices
 from vidparse.errors import InputError, Interrupted, OutputError, TruncatedError, UsageError
 from vidparse.image import Rgb
 from vidparse.inference import load_model

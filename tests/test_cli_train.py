@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from made_camvid import make_camvid
+from safetensors.torch import load_file
+
+from vidparse.errors import Interrupted
+from vidparse.flow.raft import Raft
+from vidparse.labels import labels_to_json, load_labels
+from vidparse.models.checkpoint import save_checkpoint
+from vidparse.models.description import Preprocess, metadata_of
+from vidparse.models.zoo import build, config_of
+from vidparse.training import available_recipes, load_recipe
 
 # Few and small steps of any recipe.
 SHORT = (
@@ -85,3 +96,145 @@ def test_masks_of_0_and_255_are_pointed_out(
     assert ended.code == 0, ended.err
     told = "class 'cup' never occurs; if 255 stands for 'cup', store 1 in its place"
     assert (told in ended.err) == objects_are_void
+
+
+def test_a_run_goes_on_from_its_state_alone(
+    cli: Callable[..., Any], camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = ("--data", camvid, "--also", f"camvid={camvid}:test@0.5", "--val", f"camvid={camvid}")
+    short = [*SHORT, "--set", "epochs=2", "--set", "class_weight_offset=0"]
+    tiny = ["--set", "config.width=16", "--set", "config.key_width=8", "--set", "seed=5"]
+    whole = cli("train", *data, "--recipe", "street-plain", *short, *tiny, "-o", "whole")
+    assert whole.code == 0, whole.err
+    other = cli("train", *data, "--recipe", "street-plain", *short, *tiny, "-o", "broken")
+    assert other.code == 0
+    # as an interrupt after the first of its steps leaves it
+    state = Path("broken/last.safetensors")
+    from vidparse.training import fit, recorded_run
+
+    recipe, request = recorded_run(state)
+    assert request is not None and request.sources[1].weight == 0.5
+    assert request.validation is not None and request.validation.root == camvid.absolute()
+    stop = threading.Event()
+    with pytest.raises(Interrupted):
+        fit(
+            recipe,
+            request.sources,
+            validation=request.validation,
+            out=Path("broken"),
+            overwrite=True,
+            device="cpu",
+            threads=1,
+            on_step=lambda progress: stop.set(),
+            stop=stop,
+        )
+    ended = cli("train", "--resume", state, "--threads", "1", "--device", "cpu")
+    assert ended.code == 0, ended.err
+    assert "best validation miou" in ended.err
+    expected, got = (load_file(f"{run}/last.safetensors") for run in ("whole", "broken"))
+    assert expected.keys() == got.keys()
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    changed = cli("train", "--resume", state, "--set", "epochs=9")
+    assert changed.code == 2 and "another recipe (epochs 2, not 9)" in changed.err
+
+
+def test_without_a_validation_there_are_curves(
+    cli: Callable[..., Any], camvid: Path, tmp_path: Path
+) -> None:
+    ended = cli(
+        "train",
+        "--data",
+        camvid,
+        "--val",
+        "none",
+        *SHORT,
+        "--set",
+        "warmup_steps=50",
+        "-o",
+        tmp_path,
+    )
+    assert ended.code == 0, ended.err
+    assert "<svg" in (tmp_path / "curves.html").read_text()
+    assert "warmup_steps 50: the run has 2 steps" in ended.err
+
+
+@pytest.fixture(scope="module")
+def givens(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """What some recipes ask for: data of Cityscapes' classes, a teacher, a flow."""
+    folder = tmp_path_factory.mktemp("givens")
+    labels = load_labels("cityscapes")
+    for split in ("train", "val"):
+        (folder / split / "images").mkdir(parents=True)
+        (folder / split / "masks").mkdir()
+        for i in range(8):
+            cv2.imwrite(
+                str(folder / split / "images" / f"{i}.png"), np.zeros((32, 64, 3), np.uint8)
+            )
+            cv2.imwrite(str(folder / split / "masks" / f"{i}.png"), np.zeros((32, 64), np.uint8))
+    (folder / "labels.json").write_text(json.dumps(labels_to_json(labels)))
+    network = build("perframe", {"classes": 19, "output_stride": 16, "width": 8})
+    metadata = metadata_of(
+        arch="perframe",
+        config=config_of(network),
+        labels=labels,
+        preprocess=Preprocess(64),
+        training={},
+    )
+    save_checkpoint(folder / "teacher.safetensors", network.state_dict(), metadata)
+    torch.save(Raft().state_dict(), folder / "raft.pth")
+    cityscapes = ["--dataset", "folder", "--data", folder]
+    teacher = ["--teacher", folder / "teacher.safetensors"]
+    return {
+        "etc-teacher": cityscapes,
+        "etc-student": [*cityscapes, *teacher],
+        "netwarp": ["--flow-weights", folder / "raft.pth"],
+    }
+
+
+@pytest.mark.parametrize("name", available_recipes())
+def test_every_recipe_can_be_rehearsed(
+    name: str, cli: Callable[..., Any], givens: dict[str, list[Any]]
+) -> None:
+    recipe = load_recipe(name)
+    given = givens.get(name, [])
+    if recipe.objective == "etc" and not given:
+        given = ["--teacher", "street-student"]
+    data = [] if "--data" in given else ["--dataset", "sample://street?size=160x90&frames=8"]
+    ended = cli("train", "--recipe", name, *data, *given, "--dry-run")
+    assert ended.code == 0, ended.err
+    plan = json.loads(ended.out)
+    estimate = plan["estimate"]
+    assert estimate["steps"] == recipe.epochs * estimate["steps_per_epoch"]
+    assert estimate["samples"] == estimate["steps"] * recipe.batch_size
+    assert estimate["parameters"] > 5e5 and estimate["activations_mib"] > 10
+
+
+def test_a_rehearsal_finds_what_would_end_the_run(
+    cli: Callable[..., Any], camvid: Path, givens: dict[str, list[Any]], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pth"
+    torch.save({"nothing": torch.zeros(3)}, other)
+    teacher = givens["etc-student"][-1]
+    raft = givens["netwarp"][-1]
+    for arguments, code, words in (
+        (["--init", tmp_path / "no.pth"], 4, "no such file"),
+        (["--init", other], 2, "no tensor of it fits"),
+        (["--init", "no-such-model"], 4, "unknown"),
+        (["--recipe", "street-student"], 2, "need a teacher"),
+        (["--recipe", "etc-student"], 4, "runs/etc-teacher/best.safetensors"),
+        (["--teacher", teacher], 2, "knows the 19 classes"),
+        (["--recipe", "street-plain", "--teacher", "street-student"], 2, "not supervised"),
+        (["--recipe", "netwarp"], 2, "give --flow-weights"),
+        (["--flow-weights", raft], 2, "follows no flow"),
+        (["--recipe", "netwarp", "--flow-weights", other], 4, "other.pth"),
+        (["--recipe", "etc-teacher"], 2, "class_weights: 19 of them for 11 classes"),
+        (["--val", f"camvid={tmp_path}"], 3, str(tmp_path)),
+        (["--set", "metrics=['vpq']"], 2, "tells objects apart"),
+        (["--set", "steps_per_epoch=0", "--set", "batch_size=64"], 3, "fewer than a batch"),
+        (["--recipe", "stcl", "--set", "arch=tcb-ocr"], 2, "has a memory"),
+    ):
+        ended = cli("train", "--data", camvid, *arguments, "--dry-run")
+        assert ended.code == code and words in ended.err, (arguments, ended.code, ended.err)
+    ended = cli("train", "--data", camvid, "--init", "street-student", "--dry-run")
+    assert ended.code == 0 and "starts from street-student: 409 of 409 tensors fit" in ended.err

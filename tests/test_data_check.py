@@ -14,9 +14,11 @@ import pytest
 from PIL import Image as Pillow
 
 from vidparse.data import check as check_module
+from vidparse.data import open_dataset
 from vidparse.data.check import CheckReport, check_dataset
 from vidparse.data.recognise import LAYOUTS, recognise
 from vidparse.errors import InputError, Interrupted, UsageError
+from vidparse.labels import labels_to_json, load_labels
 from vidparse.panoptic import ids_to_rgb
 
 HEIGHT, WIDTH = 6, 8
@@ -185,6 +187,86 @@ def test_absent_classes_of_known_label_sets_are_usual(tmp_path: Path) -> None:
     mask(tmp_path / "data" / "1_v" / "mask" / "1.png", [0, 0, 0, 0, 255, 255, 255, 255])
     (problem,) = check_dataset(tmp_path).problems
     assert "void covers 100.0%" in problem.what and "and 121 more never occur" in problem.what
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])
+def test_pictures_that_exif_turns(
+    tmp_path: Path, orientation: int, ending: str, quick: bool
+) -> None:
+    """Masks have the size that people, `segment`, `eval` and `train` see."""
+    own_folder(tmp_path, ["x", "y"])
+    for stem in ("1", "2"):
+        (tmp_path / "images" / f"{stem}.jpg").unlink()
+        exif = Pillow.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / "images" / f"{stem}.{ending}"
+        Pillow.new("RGB", (WIDTH, HEIGHT), (9, 99, 199)).save(path, exif=exif)
+    shown_hw = (WIDTH, HEIGHT) if orientation >= 5 else (HEIGHT, WIDTH)
+    shown, stored = np.zeros(shown_hw, np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8)
+    (tmp_path / "masks").mkdir()
+    Pillow.fromarray(shown).save(tmp_path / "masks" / "1.png")
+    Pillow.fromarray(stored).save(tmp_path / "masks" / "2.png")
+    dataset = open_dataset("folder", tmp_path, "val")
+    frame = dataset.videos[0].frames[0]
+    assert dataset.load_image(frame).shape[:2] == dataset.load_mask(frame).shape
+    report = check_dataset(tmp_path, quick=quick)
+    turned = "is 8x6, its image 6x8 as EXIF turns it; turn the mask, too"
+    assert said(report, tmp_path) == ({"masks/2.png": turned} if orientation >= 5 else {})
+    assert report.splits[0].sizes == ((*shown_hw, 2),)
+
+
+@pytest.mark.parametrize("kind", ["model", "masks"])
+def test_a_mask_of_the_wrong_size_is_blamed_itself(
+    tmp_path: Path, cli: Callable[..., Any], kind: str
+) -> None:
+    own_folder(tmp_path, ["a", "b", "c", "d"])
+    mask(tmp_path / "masks" / "1.png", np.arange(WIDTH) % 4)
+    mask(tmp_path / "pred" / "1.png", 0)
+    mask(tmp_path / "pred" / "2.png", 0)
+    Pillow.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "masks" / "2.png")
+    scored: tuple[Any, ...] = ("--pred", tmp_path / "pred")
+    if kind == "model":
+        scored = ("-m", "street-student", "--size", "64")
+        labels = labels_to_json(load_labels("camvid"))
+        (tmp_path / "labels.json").write_text(json.dumps(labels))
+    result = cli("eval", "--dataset", "folder", "--data", tmp_path, *scored, "--metrics", "miou")
+    assert result.code == 3
+    assert "masks/2.png: is 4x3, its image 8x6; mend the mask" in result.err
+
+
+@pytest.mark.parametrize("ending", ["jpg", "bmp", "JPEG"])
+def test_masks_that_are_no_png_are_pointed_out(
+    tmp_path: Path, cli: Callable[..., Any], ending: str
+) -> None:
+    own_folder(tmp_path, ["a", "b"])
+    (tmp_path / "masks").mkdir()
+    for stem in ("1", "2"):
+        Pillow.new("L", (WIDTH, HEIGHT)).save(tmp_path / "masks" / f"{stem}.{ending}")
+    what = f"masks are PNGs, and 1.{ending} and 1 more are none"
+    assert said(check_dataset(tmp_path), tmp_path)["masks"].startswith(what)
+    for command in ("eval", "train"):
+        result = cli(command, "--dataset", "folder", "--data", tmp_path)
+        assert result.code == 3 and what in result.err
+    mask(tmp_path / "masks" / "1.png", 0)  # one of them made anew
+    assert said(check_dataset(tmp_path), tmp_path) == {
+        "images/2.jpg": "no mask for this image",
+        "masks": "masks are PNGs, and 1." + ending + " and 1 more are none; make them anew as PNG "
+        "(other kinds change the class ids)",
+    }
+
+
+@pytest.mark.parametrize("name", ["cityscapes", "idd-lite", "vspw", "vipseg", "davis", "camvid-32"])
+def test_masks_that_are_no_png_in_every_layout(tmp_path: Path, name: str) -> None:
+    MAKERS[name](tmp_path)
+    for pattern in LAYOUTS[name].masks:
+        for path in list(tmp_path.glob(pattern.format(split="*", video="*"))):
+            with Pillow.open(path) as picture:
+                picture.convert("RGB").save(path.with_suffix(".jpg"))
+            path.unlink()
+    problems = said(check_dataset(tmp_path), tmp_path)
+    assert any(what.startswith("masks are PNGs, and ") for what in problems.values()), problems
 
 
 def test_quick_reads_only_heads(vspw: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 from vidparse.data import labelled_frames, open_dataset
 from vidparse.data.camvid import GROUPS, grouping
 from vidparse.data.camvid_full import split_of
-from vidparse.data.dataset import read_indices, read_rgb
+from vidparse.data.pictures import read_indices, read_rgb
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vidparse.data.dataset import read_indices
+from vidparse.data.pictures import read_indices
 from vidparse.errors import Interrupted, OutputError, UsageError
 from vidparse.evaluation import video_panoptic_quality
 from vidparse.evaluation.metrics.confusion import ConfusionMatrix

@@ -167,6 +167,102 @@ def test_a_closed_source_is_an_error_and_no_crash(clip):
     source.close()
 
 
+def samples_of(path, ffmpeg):
+    """Sound as an older FFmpeg decodes it: float32 (samples,), mono at 48 kHz."""
+    wishes = ["-map", "0:a:0", "-f", "f32le", "-ac", "1", "-ar", "48000", "-"]
+    return np.frombuffer(ffmpeg("-i", path, *wishes), np.float32)
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv"])
+@pytest.mark.parametrize("start_s", [None, 0.5])
+def test_aac_of_a_transport_stream_fits_everywhere(clip, ffmpeg, tmp_path, name, start_s):
+    path = clip("a.ts", frames=60, audio=True)
+    container = {"mkv": "matroska"}.get(name[-3:], name[-3:])
+    read = {} if start_s is None else {"start_s": start_s}
+    _, writer = rewrite(path, tmp_path / name, container=container, read=read)
+    assert writer.notes == []
+    kept = packets_of(tmp_path / name, "audio")
+    start = times_of(path)[0] + Fraction(1, 2) if start_s else 0
+    wanted = [(data, at) for data, at in packets_of(path, "audio") if at >= start]
+    assert [data for data, _ in kept] == [data[7:] for data, _ in wanted]  # without ADTS heads
+    assert max(abs(a - b) for (_, a), (_, b) in zip(kept, wanted, strict=True)) <= Fraction(1, 1000)
+    assert np.abs(samples_of(tmp_path / name, ffmpeg)).max() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("codec", "error"),
+    [
+        ("pcm_s16le", 0), ("pcm_s24le", 0), ("pcm_s24be", 0), ("pcm_s32le", 1e-6), ("pcm_u8", 0),
+        ("pcm_f32le", 1e-6), ("pcm_f64le", 1e-6), ("pcm_alaw", 0), ("pcm_mulaw", 0),
+    ],
+)  # fmt: skip
+def test_pcm_becomes_what_players_of_mp4_read(clip, ffmpeg, tmp_path, codec, error):
+    path = clip("a.mov", frames=40, audio=codec)
+    _, writer = rewrite(path, tmp_path / "out.mp4")
+    (note,) = writer.notes
+    assert f"({codec}) is written as ALAC" in note
+    before, after = samples_of(path, ffmpeg), samples_of(tmp_path / "out.mp4", ffmpeg)
+    assert len(before) == len(after) > 48000
+    assert np.abs(before - after).max() <= error
+    _, writer = rewrite(path, tmp_path / "out.mov", container="mov")
+    assert writer.notes == []
+    assert np.array_equal(samples_of(tmp_path / "out.mov", ffmpeg), before)
+
+
+def test_pcm_of_a_range_keeps_its_place_and_its_gaps(clip, tmp_path):
+    path = clip("a.mov", frames=75, audio="pcm_s24le")
+    source = open_video(path, start_s=1)
+    writer = VideoWriter(tmp_path / "out.mp4", source.info, copy_streams=True, **H264)
+    for frame in source:
+        gone = [p for p in frame.packets if not 1.5 <= p.pts * p.time_base < 2]
+        writer.write(frame.image, frame.pts, gone)
+    writer.finish(source.trailing_packets())
+    sound = packets_of(tmp_path / "out.mp4", "audio")
+    assert sound[0][1] == pytest.approx(1, abs=0.025)
+    assert not [at for _, at in sound if 1.53 < at < 1.97]
+    with av.open(str(path)) as one, av.open(str(tmp_path / "out.mp4")) as other:
+        before, after = (
+            {f.pts * f.time_base: f.to_ndarray() for f in c.decode(audio=0)} for c in (one, other)
+        )
+    whole = np.concatenate([part.reshape(-1) for part in before.values()])
+    for at, part in after.items():
+        place = round(at * 48000)
+        assert np.array_equal(part.reshape(-1), whole[place : place + part.size])
+
+
+@pytest.mark.parametrize(
+    ("codec", "container", "note"),
+    [
+        ("libopus", "mp4", None),
+        ("flac", "mp4", None),
+        ("ac3", "mp4", None),
+        ("eac3", "mp4", None),
+        ("libmp3lame", "mp4", None),
+        ("alac", "mp4", None),
+        ("vorbis", "mp4", "is copied, but few mp4 players read it"),
+        ("wavpack", "mp4", "left out: mp4 can not hold it"),
+        ("libopus", "mov", "left out: mov can not hold it"),
+        ("libopus", "matroska", None),
+        ("vorbis", "matroska", None),
+    ],
+)
+def test_other_sound_is_copied_or_named(clip, ffmpeg, tmp_path, codec, container, note):
+    path = clip("a.mkv", frames=40, audio=codec)
+    _, writer = rewrite(path, tmp_path / "out.bin", container=container)
+    assert [note in said for said in writer.notes] == ([True] if note else [])
+    if note is None or "copied" in note:
+        kept = packets_of(tmp_path / "out.bin", "audio")
+        assert [data for data, _ in kept] == [data for data, _ in packets_of(path, "audio")]
+        assert np.abs(samples_of(tmp_path / "out.bin", ffmpeg)).max() > 0.2
+
+
+def test_a_refusal_of_ffmpeg_is_no_missing_permission(clip, tmp_path, monkeypatch):
+    path = clip("a.ts", frames=20, audio=True)
+    monkeypatch.setattr("vidparse.video.remux.AacHeads.change", lambda self, packet: [packet])
+    with pytest.raises(OutputError, match=r"mp4 does not take one of the streams; use another"):
+        rewrite(path, tmp_path / "out.mp4")
+
+
 def subtitled(path, ffmpeg, tmp_path, codec, name):
     (tmp_path / "a.srt").write_text(
         "1\n00:00:00,200 --> 00:00:01,000\nhello\n\n2\n00:00:01,500 --> 00:00:02,000\nworld\n"

@@ -12,7 +12,7 @@ import typer
 from vidparse.cli import options as shared
 
 if TYPE_CHECKING:
-    from vidparse.training import Progress
+    from vidparse.training import Progress, Recipe, TrainingRequest
 
 
 def train(
@@ -55,7 +55,8 @@ def train(
     ] = None,
     flow_weights: Annotated[Path | None, typer.Option(help="raft-things.pth, for NetWarp.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="last.safetensors of the run to continue.")
+        Path | None,
+        typer.Option(help="last.safetensors of the run to continue, with its recipe and data."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew in a folder that holds a run.")
@@ -70,7 +71,8 @@ def train(
         bool, typer.Option("--tensorboard", help="Write for TensorBoard as well.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved recipe, steps and memory.")
+        bool,
+        typer.Option("--dry-run", help="Check all of it; print recipe, steps and memory."),
     ] = False,
     quiet: shared.Quiet = False,
 ) -> None:
@@ -80,41 +82,37 @@ def train(
     """
     from vidparse.cli.parsing import assignments
     from vidparse.cli.signals import stop_on_signals
-    from vidparse.cli.terminal import print_json, say
-    from vidparse.errors import UsageError
-    from vidparse.training import (
-        SourceRequest,
-        fit,
-        fitting_recipe,
-        load_recipe,
-        parse_source,
-    )
+    from vidparse.cli.terminal import say
+    from vidparse.training import fit, fitting_recipe, load_recipe, recorded_run, taught_by
+    from vidparse.training.recipe import changed_recipe
 
+    changes = assignments(set_)
+    recorded, kept = recorded_run(resume) if resume is not None else (None, None)
+    chosen = ""
     if recipe is not None:
-        resolved, chosen = load_recipe(recipe, assignments(set_)), ""
+        resolved = load_recipe(recipe, changes)
+    elif recorded is not None:
+        resolved = changed_recipe(recorded, changes)
     else:
-        resolved, chosen = fitting_recipe(init, teacher, assignments(set_))
-    sources = [SourceRequest(dataset, data), *map(parse_source, also or ())]
-    scored = validation != "none"
-    to_score = parse_source(validation) if validation and scored else None
-    if to_score is not None and to_score.weight is not None:
-        raise UsageError(f"--val {validation}: what is scored has no weight; leave it out")
+        resolved, chosen = fitting_recipe(init, teacher, changes)
+    resolved = taught_by(resolved, teacher)
+    request = _request(dataset, data, also, validation, flow_weights, kept)
     folder = out or (resume.parent if resume else Path("runs/train"))
-    if dry_run:
-        print_json(_plan(replace(resolved, teacher=teacher or resolved.teacher), sources, to_score))
-        return
+
     with _Steps(quiet=quiet) as shown, stop_on_signals() as stop:
         if chosen:
             shown.note(chosen)
+        if dry_run:
+            _show_plan(resolved, request, init, shown)
+            return
         best = fit(
             resolved,
-            sources,
-            validation=to_score,
-            validates=scored,
+            request.sources,
+            validation=request.validation,
+            validates=request.validates,
             out=folder,
             init=init,
-            teacher=teacher,
-            flow_weights=flow_weights,
+            flow_weights=request.flow_weights,
             resume=resume,
             overwrite=overwrite,
             device=device,
@@ -131,28 +129,58 @@ def train(
         say(f"{score} -> {folder / 'best.safetensors'}")
 
 
-def _plan(recipe: Any, sources: Any, validation: Any) -> dict[str, Any]:
-    """The resolved recipe and what it will take, after the checks that need no network."""
+def _request(
+    dataset: str,
+    data: Path | None,
+    also: list[str] | None,
+    validation: str | None,
+    flow_weights: Path | None,
+    kept: TrainingRequest | None,
+) -> TrainingRequest:
+    """The data of the options; of those that are not given, that of the run that goes on.
+
+    Raises:
+        UsageError: a text that names no data set, or a weight for what is scored.
+    """
+    from vidparse.errors import UsageError
+    from vidparse.training import SourceRequest, TrainingRequest, parse_source
+
+    to_score = parse_source(validation) if validation and validation != "none" else None
+    if to_score is not None and to_score.weight is not None:
+        raise UsageError(f"--val {validation}: what is scored has no weight; leave it out")
+
+    if kept is not None and data is None and not also and "://" not in dataset:
+        request = replace(kept, flow_weights=flow_weights or kept.flow_weights)
+        if validation is None:
+            return request
+        return replace(request, validation=to_score, validates=validation != "none")
+    sources = (SourceRequest(dataset, data), *map(parse_source, also or ()))
+    return TrainingRequest(sources, to_score, validation != "none", flow_weights)
+
+
+def _show_plan(recipe: Recipe, request: TrainingRequest, init: str | None, shown: _Steps) -> None:
+    """Print the resolved recipe and what it will take, after every check that needs no step."""
     import os
     from dataclasses import asdict
 
-    from vidparse.training import recipe_record
-    from vidparse.training.estimate import estimate
-    from vidparse.training.sources import open_sources
-    from vidparse.training.validation import check_metrics, check_validation
+    from vidparse.cli.terminal import print_json
+    from vidparse.training import recipe_record, rehearse
 
-    if sources[0].root is None and not sources[0].dataset.startswith("sample://"):
-        return {"recipe": recipe_record(recipe)}  # without data there is nothing to count
-    opened = open_sources(sources, label_fraction=recipe.label_fraction)
-    check_metrics(recipe.metrics, opened.labels)
-    if validation is not None:
-        check_validation(validation.open(), opened.labels)
+    plan: dict[str, Any] = {"recipe": recipe_record(recipe)}
+    first = request.sources[0]
+    if first.root is None and "://" not in first.dataset:
+        print_json(plan)  # without data there is nothing to count
+        return
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    facts = {
+    rehearsal = rehearse(recipe, request, init=init, processes=processes)
+    for note in rehearsal.notes:
+        shown.note(note)
+    plan["data"] = rehearsal.data
+    plan["estimate"] = {
         name: round(value, 1) if isinstance(value, float) else value
-        for name, value in asdict(estimate(recipe, opened, processes=processes)).items()
+        for name, value in asdict(rehearsal.estimate).items()
     }
-    return {"recipe": recipe_record(recipe), "data": opened.describe(), "estimate": facts}
+    print_json(plan)
 
 
 class _Steps:

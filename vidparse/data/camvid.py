@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.camvid_full import ColourCode, interval_of, is_release, released_videos
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
+from vidparse.data.dataset import FrameRecord, OnMissing, Video, refuse
+from vidparse.data.pictures import read_indices, read_rgb
 from vidparse.data.splits import PICTURES, check_split, sorted_files
 from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError

@@ -8,14 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vidparse.data.dataset import (
-    FrameRecord,
-    OnMissing,
-    Video,
-    counted_interval_s,
-    read_rgb,
-    refuse,
-)
+from vidparse.data.dataset import FrameRecord, OnMissing, Video, counted_interval_s, refuse
+from vidparse.data.pictures import read_rgb
 from vidparse.data.splits import check_split, sorted_files
 from vidparse.data.values import IGNORE
 from vidparse.errors import InputError

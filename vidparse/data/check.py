@@ -17,6 +17,7 @@ from vidparse.data.coverage import void_warning
 from vidparse.data.dataset import Dataset, FrameRecord, Video
 from vidparse.data.frame_check import FrameFacts, Problem, check_frame
 from vidparse.data.recognise import LAYOUTS, Layout, recognise
+from vidparse.data.splits import PICTURES, not_png
 from vidparse.data.values import IGNORE
 from vidparse.errors import InputError, Interrupted
 
@@ -206,6 +207,8 @@ def _lonely_masks(root: Path, pattern: str, layout: Layout, dataset: Dataset) ->
     if "{video}" in pattern:
         groups = [(video.name, (video,)) for video in dataset.videos]
     ending = pattern.rpartition("*")[2]
+    if ending.endswith(".png"):
+        yield from _other_masks(root, pattern, layout, dataset)
     for name, videos in groups:
         stems = {frame.stem for video in videos for frame in video.frames}
         found = root.glob(pattern.format(split=dataset.split, video=glob.escape(name)))
@@ -213,6 +216,22 @@ def _lonely_masks(root: Path, pattern: str, layout: Layout, dataset: Dataset) ->
             stem = path.name.removesuffix(ending)
             if stem not in stems and not stem.startswith(".") and layout.mine(stem, dataset.split):
                 yield Problem(str(path), "no image for this mask")
+
+
+def _other_masks(root: Path, pattern: str, layout: Layout, dataset: Dataset) -> Iterator[Problem]:
+    """Folders where a pattern for PNGs finds pictures of other kinds, which are not read."""
+    folders: dict[Path, list[Path]] = {}
+    names = [video.name for video in dataset.videos] if "{video}" in pattern else [""]
+    prefix, _, ending = pattern.rpartition("*")
+    ending = ending.removesuffix(".png")
+    for name in names:
+        place = prefix.format(split=dataset.split, video=glob.escape(name))
+        for path in sorted(root.glob(f"{place}*")):
+            other = path.suffix.lower() in set(PICTURES) - {".png"}
+            if other and path.stem.endswith(ending) and not path.name.startswith("."):
+                folders.setdefault(path.parent, []).append(path)
+    for folder, paths in folders.items():
+        yield Problem(str(folder), not_png(paths))
 
 
 def _folder(frame: FrameRecord) -> Path | str:

@@ -7,15 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import (
-    FrameRecord,
-    OnMissing,
-    Video,
-    counted_interval_s,
-    read_indices,
-    read_rgb,
-    refuse,
-)
+from vidparse.data.dataset import FrameRecord, OnMissing, Video, counted_interval_s, refuse
+from vidparse.data.pictures import read_indices, read_rgb
 from vidparse.data.splits import check_split, sorted_files, sorted_folders
 from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError

@@ -7,14 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.cityscapes import RATE_HZ, snippets
-from vidparse.data.dataset import (
-    FrameRecord,
-    OnMissing,
-    Video,
-    counted_interval_s,
-    read_rgb,
-    refuse,
-)
+from vidparse.data.dataset import FrameRecord, OnMissing, Video, counted_interval_s, refuse
+from vidparse.data.pictures import read_rgb
 from vidparse.data.segments import load_segments
 from vidparse.data.splits import check_split, sorted_files
 from vidparse.data.values import IGNORE

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import statistics
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, TypeGuard, runtime_checkable
 
-import cv2
 import numpy as np
-from PIL import Image as Pillow
 
 from vidparse.data.values import MaskValues
 from vidparse.errors import InputError
 from vidparse.labels import Labels
 from vidparse.panoptic import PanopticMap
 
-# What Pillow raises when a file is damaged, or claims to be enormous.
-PILLOW_ERRORS = (OSError, SyntaxError, ValueError, struct.error, Pillow.DecompressionBombError)
 OnMissing = Callable[[InputError], None]  # told of each listed thing that is not there
 
 
@@ -130,45 +125,3 @@ def frame_interval_s(videos: Sequence[Video]) -> float | None:
 def labelled_frames(dataset: Dataset) -> list[FrameRecord]:
     """Every frame of the split that has a mask."""
     return [frame for video in dataset.videos for frame in video.frames if frame.labelled]
-
-
-def read_rgb(path: Path) -> np.ndarray:
-    """RGB uint8 (H, W, 3).
-
-    Raises:
-        InputError: missing or damaged; the file is named.
-    """
-    data = _read_bytes(path)
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if pixels is None:
-        raise InputError(f"{path}: not a readable image; replace or remove it")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-
-
-def read_indices(path: Path) -> np.ndarray:
-    """Stored values of a single-channel mask (H, W): palette indices, 8 or 16 bits, never colours.
-
-    Raises:
-        InputError: missing, damaged, or a colour picture where indices are expected.
-    """
-    try:
-        with Pillow.open(path) as picture:
-            if picture.mode not in ("1", "L", "P", "I", "I;16"):
-                raise InputError(
-                    f"{path}: a mask of mode {picture.mode}, not of class indices; "
-                    "convert it to one channel"
-                )
-            return np.asarray(picture, np.uint8 if picture.mode == "1" else None)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the data folder") from error
-    except PILLOW_ERRORS as error:
-        raise InputError(f"{path}: damaged mask: {error}; replace or remove it") from error
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the data folder") from error
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; check its permissions") from error

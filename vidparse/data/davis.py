@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import FrameRecord, OnMissing, read_indices, read_rgb, refuse
+from vidparse.data.dataset import FrameRecord, OnMissing, refuse
+from vidparse.data.pictures import read_indices, read_rgb
 from vidparse.data.splits import paired_videos, sorted_folders
 from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError

@@ -6,21 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as Pillow
 
-from vidparse.data.dataset import (
-    PILLOW_ERRORS,
-    Dataset,
-    FrameRecord,
-    IndexDataset,
-    is_panoptic,
-    read_indices,
-)
+from vidparse.data.dataset import Dataset, FrameRecord, IndexDataset, is_panoptic
+from vidparse.data.pictures import image_size, mask_size, read_indices, size_mismatch
 from vidparse.data.values import IGNORE, MaskValues
 from vidparse.errors import InputError
 from vidparse.panoptic import VOID, PanopticMap, count_codes
-
-INDEX_MODES = ("1", "L", "P", "I", "I;16")  # Pillow's names for one channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +40,16 @@ def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFa
     """
     facts = FrameFacts()
     assert frame.image is not None  # data sets in a folder
-    facts.size_hw = _size(frame.image, quick, facts)
+    try:
+        facts.size_hw = _size(dataset, frame, quick)
+    except InputError as error:
+        facts.problems.append(Problem(str(frame.image), _what(error, frame.image)))
     if not frame.labelled or frame.mask is None:
         return facts
     values = dataset.values if isinstance(dataset, IndexDataset) else None
     try:
         if quick and frame.mask.suffix != ".txt":  # text has no head
-            size_hw = _mask_size(frame.mask, values)
+            size_hw = mask_size(frame.mask, of_indices=values is not None)
         elif values is not None:
             size_hw = _check_indices(frame.mask, values, facts)
         elif is_panoptic(dataset):
@@ -65,53 +59,26 @@ def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFa
             size_hw = (mask.shape[0], mask.shape[1])
             facts.pixels = np.bincount(mask.ravel(), minlength=256)
     except InputError as error:
-        what = str(error).removeprefix(f"{frame.mask}: ")
-        facts.problems.append(Problem(str(frame.mask), what))
+        facts.problems.append(Problem(str(frame.mask), _what(error, frame.mask)))
         return facts
     if facts.size_hw is not None and size_hw != facts.size_hw:
-        facts.problems.append(
-            Problem(
-                str(frame.mask),
-                f"is {size_hw[1]}x{size_hw[0]}, its image {facts.size_hw[1]}x{facts.size_hw[0]}",
-            )
-        )
+        what = size_mismatch(frame, size_hw, facts.size_hw)
+        facts.problems.append(Problem(str(frame.mask), what))
     return facts
 
 
-def _size(path: Path, quick: bool, facts: FrameFacts) -> tuple[int, int] | None:
-    """Height and width of an image; Pillow also finds one that ends early."""
-    try:
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: empty file; fetch it again")
-        with Pillow.open(path) as picture:
-            if not quick:
-                picture.load()
-            return picture.height, picture.width
-    except InputError as error:
-        facts.problems.append(Problem(str(path), str(error).removeprefix(f"{path}: ")))
-    except FileNotFoundError:
-        facts.problems.append(Problem(str(path), "no such file; fetch it"))
-    except PILLOW_ERRORS as error:
-        facts.problems.append(Problem(str(path), f"damaged image: {_reason(error, path)}"))
-    return None
+def _what(error: InputError, path: Path) -> str:
+    """The error without the path that it begins with."""
+    return str(error).removeprefix(f"{path}: ")
 
 
-def _mask_size(path: Path, values: MaskValues | None) -> tuple[int, int]:
-    """Height and width that the head of a mask tells.
-
-    Raises:
-        InputError: not a picture, or of the other kind: colours, not indices, or the reverse.
-    """
-    try:
-        with Pillow.open(path) as picture:
-            if (picture.mode in INDEX_MODES) != (values is not None) and picture.mode != "P":
-                kind = "class indices" if values is not None else "colours"
-                raise InputError(f"{path}: a mask of mode {picture.mode}, not of {kind}")
-            return picture.height, picture.width
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; fetch it") from error
-    except PILLOW_ERRORS as error:
-        raise InputError(f"{path}: damaged mask: {_reason(error, path)}") from error
+def _size(dataset: Dataset, frame: FrameRecord, quick: bool) -> tuple[int, int]:
+    """Height and width of a frame's image. Raises: InputError: damaged; the file is named."""
+    assert frame.image is not None  # data sets in a folder
+    if quick:
+        return image_size(frame.image)
+    height, width = dataset.load_image(frame).shape[:2]
+    return height, width
 
 
 def _check_indices(path: Path, values: MaskValues, facts: FrameFacts) -> tuple[int, int]:
@@ -145,9 +112,3 @@ def _check_segments(path: Path, objects: PanopticMap, facts: FrameFacts) -> tupl
             continue
         facts.problems.append(Problem(str(path), what, warning=True))
     return objects.ids.shape[0], objects.ids.shape[1]
-
-
-def _reason(error: Exception, path: Path) -> str:
-    """Pillow's reason without the path, which it quotes."""
-    text = str(error).replace(repr(str(path)), "the file")
-    return "not a picture" if text.startswith("cannot identify") else text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from vidparse.data.dataset import FrameRecord, OnMissing, Video
@@ -60,9 +60,13 @@ def paired_frames(video: str, images: Path, masks: Path) -> tuple[FrameRecord, .
     """Pictures of a folder in natural order, each with the PNG mask of the same stem if any.
 
     Raises:
-        InputError: two pictures of one stem: the mask could be of either.
+        InputError: two pictures of one stem, so that the mask could be of either; masks that are
+            not PNG.
     """
     known = {path.stem: path for path in sorted_files(masks, (".png",))}
+    others = [] if known else sorted_files(masks, PICTURES)
+    if others:
+        raise InputError(f"{masks}: {not_png(others)}")
     pictures = sorted_files(images, PICTURES)
     seen: dict[str, Path] = {}
     for path in pictures:
@@ -72,6 +76,15 @@ def paired_frames(video: str, images: Path, masks: Path) -> tuple[FrameRecord, .
     return tuple(
         FrameRecord(video, path.stem, i, path, known.get(path.stem), path.stem in known)
         for i, path in enumerate(pictures)
+    )
+
+
+def not_png(masks: Sequence[Path]) -> str:
+    """In words, the reason why masks of other kinds are not read."""
+    more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
+    return (
+        f"masks are PNGs, and {masks[0].name}{more} {'are' if more else 'is'} none; make them anew "
+        "as PNG (other kinds change the class ids)"
     )
 
 

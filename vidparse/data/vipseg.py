@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_indices, read_rgb, refuse
+from vidparse.data.dataset import FrameRecord, OnMissing, Video, refuse
+from vidparse.data.pictures import read_indices, read_rgb
 from vidparse.data.segments import load_segments
 from vidparse.data.splits import check_split, paired_videos, read_split
 from vidparse.data.values import IGNORE, MaskValues

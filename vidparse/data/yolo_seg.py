@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco
 
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, read_rgb, refuse
+from vidparse.data.dataset import FrameRecord, OnMissing, Video, refuse
+from vidparse.data.pictures import read_rgb
 from vidparse.data.splits import PICTURES, check_split, sorted_files, sorted_folders
 from vidparse.errors import InputError
 from vidparse.labels import load_labels, regrouped

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidparse.data import FrameRecord
+from vidparse.data.pictures import image_size, size_mismatch
 from vidparse.errors import InputError
 from vidparse.evaluation.bootstrap import intervals
 from vidparse.evaluation.diagnostics import Diagnostics, VideoDiagnostics
@@ -143,12 +144,26 @@ class Tally:
         ]
 
 
+def _check_truth(loaded: Loaded) -> None:
+    """Raises: InputError: the mask has another size than its image, so no prediction can fit."""
+    frame, image_hw = loaded.frame, None
+    if loaded.image is not None:
+        image_hw = loaded.image.shape[0], loaded.image.shape[1]
+    elif frame.image is not None:
+        image_hw = image_size(frame.image)
+    if loaded.truth is not None and image_hw is not None and loaded.truth.shape != image_hw:
+        mask_hw = loaded.truth.shape[0], loaded.truth.shape[1]
+        what = size_mismatch(frame, mask_hw, image_hw)
+        raise InputError(f"{frame.mask}: {what}; mend the mask, `vidparse data check` finds all")
+
+
 def _sample(entry: str, loaded: Loaded, said: Said) -> Sample:
     """Raises: InputError: the prediction has another size than what it is held against."""
     frame = loaded.frame
     assert said.index == frame.index  # answers come in the order of the frames
     for known, what in ((loaded.truth, "the ground truth"), (loaded.flow, "the image")):
         if known is not None and known.shape[-2:] != said.ids.shape:
+            _check_truth(loaded)
             height, width = said.ids.shape
             raise InputError(
                 f"{entry}: {frame.video}/{frame.stem}: prediction is {width}x{height}, "

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from vidparse.data import Dataset, labelled_frames
 from vidparse.data.coverage import survey
 from vidparse.errors import UsageError
+from vidparse.training.logbook import Progress
+from vidparse.training.optimisation import warmup_note
+from vidparse.training.processes import Processes, join_processes
 from vidparse.training.recipe import Recipe, available_recipes, load_recipe, recipe_record
+from vidparse.training.rehearsal import Rehearsal, rehearse
+from vidparse.training.request import TrainingRequest
+from vidparse.training.resume import recorded_run
 from vidparse.training.sources import SourceRequest, Sources, open_sources, parse_source
-from vidparse.training.start import fitting_recipe, load_teacher, read_start
-from vidparse.training.trainer import LAST, Progress, Trainer
+from vidparse.training.start import fitting_recipe, load_teacher, read_start, taught_by
+from vidparse.training.trainer import LAST, Trainer
 
 
 def fit(
@@ -57,6 +62,8 @@ def fit(
     """
     import torch
 
+    from vidparse.inference.devices import choose_device, cpu_count
+
     if resume is not None and resume.resolve().parent != out.resolve():
         raise UsageError(
             f"--resume {resume}: a run goes on in its own folder; leave -o out, or copy the folder "
@@ -67,45 +74,72 @@ def fit(
             f"{out}: holds a run already; go on with --resume {out / LAST}, choose another -o, or "
             "begin anew with --overwrite"
         )
-    from vidparse.inference.devices import choose_device, cpu_count
-    from vidparse.training.processes import join_processes
-
     place = torch.device(str(choose_device(device)))
-    recipe = replace(recipe, teacher=teacher) if teacher else recipe
-    if recipe.teacher and recipe.objective != "etc":
-        raise UsageError(
-            f"teacher {recipe.teacher}: is for objective etc, not {recipe.objective}; leave it "
-            "out, or --set objective=etc"
-        )
-    validation = validation or replace(sources[0], split="val")
+    recipe = taught_by(recipe, teacher)
+    request = TrainingRequest(tuple(sources), validation, validates, flow_weights)
     with join_processes(place) as processes:
         torch.set_num_threads(threads or max(1, cpu_count() // processes.count))
-        opened = open_sources(sources, label_fraction=recipe.label_fraction)
-        scored = validation.open() if validates else None
-        if scored is not None and _learnt_from(scored, opened):
-            on_note(
-                f"validation on {scored.name} {scored.split}: these pictures are learnt from as "
-                "well, so the scores flatter; make a split val, or name other data with --val"
-            )
-        for warning in (survey(part.dataset, part.labelled) for part in opened.parts):
-            if warning is not None:
-                on_note(warning)
-        trainer = Trainer(
+        # in a call of its own: no name of the run is left when the processes part
+        return _run(
             recipe,
-            opened,
-            scored,
+            request,
             out,
-            processes=processes,
-            init=read_start(init) if init else None,
-            teacher=load_teacher(recipe.teacher, opened.labels) if recipe.teacher else None,
-            flow_weights=flow_weights,
+            processes,
+            init=init,
+            resume=resume,
             tensorboard=tensorboard,
+            on_step=on_step,
+            on_note=on_note,
+            stop=stop,
         )
-        if trainer.taken is not None and not resume:
-            on_note(str(trainer.taken))
-        if resume:
-            trainer.resume(resume)
+
+
+def _run(
+    recipe: Recipe,
+    request: TrainingRequest,
+    out: Path,
+    processes: Processes,
+    *,
+    init: str | None,
+    resume: Path | None,
+    tensorboard: bool,
+    on_step: Callable[[Progress], None],
+    on_note: Callable[[str], None],
+    stop: threading.Event | None,
+) -> float | None:
+    """A run among the processes that were joined: open the data, build, notes, train."""
+    opened = open_sources(request.sources, label_fraction=recipe.label_fraction)
+    scored = request.open_validation()
+    if scored is not None and _learnt_from(scored, opened):
+        on_note(
+            f"validation on {scored.name} {scored.split}: these pictures are learnt from as "
+            "well, so the scores flatter; make a split val, or name other data with --val"
+        )
+    for warning in (survey(part.dataset, part.labelled) for part in opened.parts):
+        if warning is not None:
+            on_note(warning)
+
+    trainer = Trainer(
+        recipe,
+        opened,
+        scored,
+        out,
+        processes=processes,
+        init=read_start(init) if init else None,
+        teacher=load_teacher(recipe.teacher, opened.labels) if recipe.teacher else None,
+        flow_weights=request.flow_weights,
+        tensorboard=tensorboard,
+        request=request,
+    )
+    if resume:
+        trainer.resume(resume)
         return trainer.fit(on_step, stop=stop)
+    if trainer.taken is not None:
+        on_note(str(trainer.taken))
+    warmup = warmup_note(recipe, trainer.steps)
+    if warmup is not None:
+        on_note(warmup)
+    return trainer.fit(on_step, stop=stop)
 
 
 def _learnt_from(validation: Dataset, sources: Sources) -> bool:
@@ -117,7 +151,9 @@ def _learnt_from(validation: Dataset, sources: Sources) -> bool:
 __all__ = [
     "Progress",
     "Recipe",
+    "Rehearsal",
     "SourceRequest",
+    "TrainingRequest",
     "available_recipes",
     "fit",
     "fitting_recipe",
@@ -125,4 +161,7 @@ __all__ = [
     "parse_source",
     "read_start",
     "recipe_record",
+    "recorded_run",
+    "rehearse",
+    "taught_by",
 ]

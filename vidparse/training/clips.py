@@ -17,6 +17,7 @@ from vidparse.data.augment import (
     draw_view,
     sensor_noise,
 )
+from vidparse.data.pictures import size_mismatch
 from vidparse.errors import InputError, UsageError
 from vidparse.flow import DisFlow
 from vidparse.models.network import VideoNetwork
@@ -233,10 +234,8 @@ def _load(source: Source, frame: FrameRecord, *, labelled: bool) -> tuple[np.nda
         return rgb, np.full(rgb.shape[:2], IGNORE, np.uint8)
     ids = source.load_labels(frame)
     if rgb.shape[:2] != ids.shape:
-        raise InputError(
-            f"{frame}: its mask is {ids.shape[1]}x{ids.shape[0]}, the image "
-            f"{rgb.shape[1]}x{rgb.shape[0]}; make them the same size"
-        )
+        what = size_mismatch(frame, (ids.shape[0], ids.shape[1]), (rgb.shape[0], rgb.shape[1]))
+        raise InputError(f"{frame.mask or frame}: {what}; mend the mask")
     return rgb, ids
 
 

@@ -44,8 +44,10 @@ def estimate(recipe: Recipe, sources: Sources, *, processes: int = 1) -> Estimat
         sources, batch_size=recipe.batch_size, steps_per_epoch=recipe.steps_per_epoch
     )
     steps = recipe.epochs * schedule.steps_per_epoch
-    with FakeTensorMode():
+    with torch.device("meta"):  # some initial weights are drawn in ways that fake tensors lack
         network = build(recipe.arch, dict(recipe.config)).train()
+    with FakeTensorMode():
+        network._apply(lambda one: torch.empty(one.shape, dtype=one.dtype))
         plan = clip_plan(recipe, network)
         each = recipe.batch_size // recipe.accumulate // processes
         kept = _kept_bytes(network, max(2, each), plan.length, recipe)

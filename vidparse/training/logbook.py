@@ -48,6 +48,20 @@ class Validations:
     classes: Mapping[str, np.ndarray]  # float64 (V,) each
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step done, for whoever watches."""
+
+    step: int  # steps done so far
+    steps: int
+    epoch: int
+    loss: float
+    losses: dict[str, float]  # its terms
+    score: float | None  # of the last validation, by the recipe's first metric
+    best: float | None
+    eta_s: float  # at the mean speed of this session
+
+
 class Logbook:
     """Writes log.jsonl, and TensorBoard's event file beside it when asked to."""
 

@@ -49,3 +49,13 @@ def rate_factor(step: int, steps: int, recipe: Recipe) -> float:
     """Linear warm-up, then (1 - step / steps) ** power."""
     warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
     return warm * (1 - step / steps) ** recipe.poly_power
+
+
+def warmup_note(recipe: Recipe, steps: int) -> str | None:
+    """For a user whose run of `steps` steps ends before its learning rates are reached."""
+    if recipe.warmup_steps <= steps:
+        return None
+    return (
+        f"warmup_steps {recipe.warmup_steps}: the run has {steps} steps, so its full learning "
+        f"rates are never reached; perhaps --set warmup_steps={max(1, steps // 10)}"
+    )

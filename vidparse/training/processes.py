@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,6 +50,8 @@ class Processes:
             fully_shard(objective, mesh=mesh)
             return objective
         ids = [self.device.index] if self.device.type == "cuda" else None
+        # An objective may leave parameters out of a step; that none did is no news.
+        warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified")
         # batch norms that are not synchronised keep the first process's statistics
         return DistributedDataParallel(objective, device_ids=ids, find_unused_parameters=True)
 
@@ -91,21 +95,28 @@ def check_parts(recipe: Recipe, processes: Processes) -> None:
     Raises:
         UsageError: a batch that cannot be shared out, or what is for GPUs only.
     """
-    each = recipe.accumulate * processes.count
-    if recipe.batch_size % each:
-        raise UsageError(
-            f"batch_size {recipe.batch_size}: cannot be shared out evenly over "
-            f"{processes.count} processes and {recipe.accumulate} parts; use a multiple of {each}"
-        )
+    check_shares(recipe, processes.count)
     if recipe.precision == "fp16" and processes.device.type != "cuda":
         raise UsageError("precision fp16: trains on GPUs only; use bf16 or fp32")
     if recipe.norm == "sync" and processes.device.type != "cuda":
         raise UsageError("norm sync: PyTorch has it for GPUs only; use batch or frozen")
 
 
+def check_shares(recipe: Recipe, count: int) -> None:
+    """Raises: UsageError: a batch cannot be shared out over `count` processes."""
+    each = recipe.accumulate * count
+    if recipe.batch_size % each:
+        raise UsageError(
+            f"batch_size {recipe.batch_size}: cannot be shared out evenly over "
+            f"{count} processes and {recipe.accumulate} parts; use a multiple of {each}"
+        )
+
+
 @contextmanager
 def join_processes(device: torch.device) -> Iterator[Processes]:
     """Join the processes that torchrun started; alone when it did not.
+
+    The block must keep no name of a module that was wrapped in it: see `Processes.wrapped`.
 
     Args:
         device: its kind decides the means of talking (nccl or gloo); on GPUs every process takes
@@ -140,4 +151,7 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
             "message, then go on with --resume"
         ) from error
     finally:
+        # What wraps a network talks to the group when it goes; past the group's end it waits for
+        # ever. Cycles keep it until they are collected.
+        gc.collect()
         distributed.destroy_process_group()

@@ -175,8 +175,16 @@ def load_recipe(
     Raises:
         UsageError: unknown recipe or field, or a value of the wrong type.
     """
-    values = {**_read(name), **(network or {})}
-    changes = {key: _parse(key, value) for key, value in (overrides or {}).items()}
+    return _overridden({**_read(name), **(network or {})}, overrides or {}, name)
+
+
+def changed_recipe(recipe: Recipe, overrides: Mapping[str, str]) -> Recipe:
+    """A recipe with fields in TOML syntax in place of its own, as in :func:`load_recipe`."""
+    return _overridden(recipe_record(recipe), overrides, "of the run")
+
+
+def _overridden(values: dict[str, Any], overrides: Mapping[str, str], name: str) -> Recipe:
+    changes = {key: _parse(key, value) for key, value in overrides.items()}
     if changes.get("arch", values.get("arch")) != values.get("arch"):
         values.pop("config", None)  # settings of another network
     for key, value in changes.items():

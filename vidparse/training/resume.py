@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vidparse.errors import ModelError
+from vidparse.errors import ModelError, UsageError
 from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import RUN
 from vidparse.textfiles import parse_json
 from vidparse.training.processes import placed_like, whole
+from vidparse.training.recipe import Recipe, recipe_from
+from vidparse.training.request import TrainingRequest, request_from
 
 _FACTS = {"step", "score", "best", "scaler", "recipe", "data"}  # that every run has
 
@@ -30,8 +33,12 @@ def run_tensors(
 
 
 def write_resume(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """`run_tensors` and plain facts, written atomically."""
-    save_checkpoint(path, tensors, {RUN: json.dumps(facts)})
+    """`run_tensors` and plain facts, written atomically; a score that is NaN counts as none."""
+    plain = {
+        name: None if isinstance(fact, float) and math.isnan(fact) else fact
+        for name, fact in facts.items()
+    }
+    save_checkpoint(path, tensors, {RUN: json.dumps(plain)})
 
 
 def read_resume(
@@ -45,6 +52,45 @@ def read_resume(
     Raises:
         ModelError: missing, damaged, or not a run of this network and objective.
     """
+    facts, tensors = _read(path, with_tensors=True)
+    try:
+        own = objective.state_dict()
+        weights = below(tensors, "objective")
+        objective.load_state_dict({k: placed_like(v, own[k]) for k, v in weights.items()})
+        average.load_state_dict(below(tensors, "average"))
+        _restore_moments(optimizer, below(tensors, "optimizer"))
+    except (RuntimeError, KeyError, ValueError, IndexError) as error:
+        raise ModelError(f"{path}: a run of another network; give the right recipe") from error
+    return facts
+
+
+def recorded_run(path: Path) -> tuple[Recipe, TrainingRequest | None]:
+    """The recipe of a run that goes on, and its data; None where an older version wrote it.
+
+    Raises:
+        ModelError: missing, damaged, or not the state of a run.
+    """
+    facts, _ = _read(path, with_tensors=False)
+    try:
+        recipe = recipe_from(facts["recipe"], str(path))
+        request = facts.get("request")
+        return recipe, request_from(request) if request is not None else None
+    except (UsageError, KeyError, TypeError, ValueError) as error:
+        message = f"{path}: damaged, or of another version ({error}); resume from another file"
+        raise ModelError(message) from error
+
+
+def classes_of_run(path: Path) -> tuple[str, ...] | None:
+    """Names of a run's classes; None where the file is no state of a run, or an older one's."""
+    try:
+        facts, _ = _read(path, with_tensors=False)
+        return tuple(map(str, facts["classes"]))
+    except (ModelError, KeyError, TypeError):
+        return None
+
+
+def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Facts of a run and, where they are wanted, its tensors."""
     from safetensors import SafetensorError, safe_open
 
     if path.is_dir():
@@ -52,7 +98,8 @@ def read_resume(
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(RUN)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys() if with_tensors else ()
+            tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such file; check --resume") from error
     except (OSError, SafetensorError) as error:
@@ -64,15 +111,7 @@ def read_resume(
     except ValueError as error:
         message = f"{path}: not the state of a run; give the last.safetensors of one"
         raise ModelError(message) from error
-    try:
-        own = objective.state_dict()
-        weights = below(tensors, "objective")
-        objective.load_state_dict({k: placed_like(v, own[k]) for k, v in weights.items()})
-        average.load_state_dict(below(tensors, "average"))
-        _restore_moments(optimizer, below(tensors, "optimizer"))
-    except (RuntimeError, KeyError, ValueError, IndexError) as error:
-        raise ModelError(f"{path}: a run of another network; give the right recipe") from error
-    return facts
+    return facts, tensors
 
 
 def _restore_moments(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:

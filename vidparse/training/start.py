@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import build, config_of
 from vidparse.training.objectives import Teacher
 from vidparse.training.recipe import Recipe, load_recipe
-from vidparse.training.resume import below
+from vidparse.training.resume import below, classes_of_run
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")  # endings of files that hold tensors
 DISTILLED, PLAIN = "street-student", "street-plain"  # recipes of one network
@@ -128,7 +128,7 @@ def read_start(init: str) -> Start:
     tensors = read_tensors(path)
     average = below(tensors, "average")  # of a run's last.safetensors
     origin = _description_of(path)
-    classes = origin.labels.classes if origin is not None else None
+    classes = origin.labels.classes if origin is not None else classes_of_run(path)
     return Start(init, by_our_names(average or tensors), classes)
 
 
@@ -246,3 +246,18 @@ def load_teacher(name: str, labels: Labels) -> Teacher:
     if not network.is_per_frame:
         raise UsageError(f"teacher {name}: has a memory; choose a per-frame model")
     return Teacher(network.requires_grad_(False), description.preprocess)
+
+
+def taught_by(recipe: Recipe, teacher: str | None) -> Recipe:
+    """The recipe with a teacher in place of its own, if one is given.
+
+    Raises:
+        UsageError: its objective takes none.
+    """
+    recipe = replace(recipe, teacher=teacher) if teacher else recipe
+    if recipe.teacher and recipe.objective != "etc":
+        raise UsageError(
+            f"teacher {recipe.teacher}: is for objective etc, not {recipe.objective}; leave it "
+            "out, or --set objective=etc"
+        )
+    return recipe

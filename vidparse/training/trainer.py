@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from vidparse.training.average import Average
 from vidparse.training.balance import class_weights
 from vidparse.training.clips import clip_plan
 from vidparse.training.curves import write_curves
-from vidparse.training.logbook import Logbook
+from vidparse.training.logbook import Logbook, Progress
 from vidparse.training.objectives import OBJECTIVES, Setting, Teacher
 from vidparse.training.optimisation import GROUPS, make_optimizer, rate_factor
 from vidparse.training.processes import Processes, check_parts, whole
 from vidparse.training.recipe import Recipe, difference, recipe_record, with_config
+from vidparse.training.request import TrainingRequest, request_record
 from vidparse.training.resume import read_resume, run_tensors, write_resume
 from vidparse.training.sources import Sources
 from vidparse.training.start import (
@@ -47,20 +48,6 @@ LAST, RECIPE, CURVES = "last.safetensors", "recipe.json", "curves.html"
 _SILENT_STEPS = 50  # in a row without a loss: too many to be chance
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One step done, for whoever watches."""
-
-    step: int  # steps done so far
-    steps: int
-    epoch: int
-    loss: float
-    losses: dict[str, float]  # its terms
-    score: float | None  # of the last validation, by the recipe's first metric
-    best: float | None
-    eta_s: float  # at the mean speed of this session
-
-
 class Trainer:
     """One run: network, objective, optimiser, average of weights, and where they are kept.
 
@@ -69,6 +56,7 @@ class Trainer:
         teacher: of a distillation.
         flow_weights: RAFT's, for NetWarp.
         processes: this process among those of torchrun.
+        request: what the run was asked for, kept so that it can go on from its state alone.
     """
 
     def __init__(
@@ -83,10 +71,12 @@ class Trainer:
         teacher: Teacher | None = None,
         flow_weights: Path | None = None,
         tensorboard: bool = False,
+        request: TrainingRequest | None = None,
     ) -> None:
         check_metrics(recipe.metrics, sources.labels)
         if validation is not None:
             check_validation(validation, sources.labels)
+        self.request = request
         self.recipe = recipe = with_config(recipe, **settings_for(recipe.arch, sources.labels))
         self.sources, self.validation, self.out = sources, validation, out
         self.processes = processes or Processes()
@@ -331,8 +321,10 @@ class Trainer:
             self.best = self.score
             weights = self.average.network.state_dict()
             save_checkpoint(self.out / BEST, weights, self._metadata(epoch, scores))
-        if book is not None and scores.values:
-            book.validation(self.step, epoch - 1, scores.values, scores.classes)
+        if book is not None:
+            if scores.values:
+                book.validation(self.step, epoch - 1, scores.values, scores.classes)
+            book.flush()
             write_curves([self.out], self.out / CURVES)
 
     def _is_best(self) -> bool:
@@ -371,6 +363,8 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "recipe": recipe_record(self.recipe),
             "data": self.sources.describe(),
+            "classes": list(self.sources.labels.classes),
+            "request": request_record(self.request) if self.request is not None else None,
         }
         write_resume(self.out / LAST, tensors, facts)
 

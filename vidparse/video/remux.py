@@ -11,9 +11,16 @@ from typing import Any
 import av
 
 from vidparse.frame import VideoInfo
+from vidparse.video.sound import AacHeads, Alac, is_pcm
 
 log = logging.getLogger(__name__)
 
+# Containers in which sound is made ALAC that cannot be copied, and the reason.
+_ALAC = {
+    "mp4": "mp4 players do not read PCM, -o x.mov keeps it",
+    "matroska": "matroska can not hold it",
+}
+_RARE_IN_MP4 = ("vorbis", "dts")
 _OWN_KEYS = ("encoder", "duration", "handler_name", "vendor_id", "number_of", "_statistics")
 
 
@@ -65,14 +72,11 @@ class Remuxer:
         self._outputs: dict[int, Any] = {}  # input stream index -> output stream
         self._last_dts: dict[int, int] = {}
         self._dropped = 0
+        self._changes: dict[int, AacHeads | Alac] = {}  # input stream index -> what it needs
         for stream in info.copied if info is not None else ():
-            problem = _problem(container.format.name, stream)
-            if problem:
-                notes.append(
-                    f"{stream.kind} stream {stream.index} ({stream.codec}) left out: {problem}"
-                )
+            output = self._added(container, stream)
+            if output is None:
                 continue
-            output = container.add_stream_from_template(stream.template)
             output.metadata.update(
                 (key, value)
                 for key, value in stream.metadata
@@ -81,6 +85,34 @@ class Remuxer:
             output.disposition = stream.disposition
             self._outputs[stream.index] = output
             self.silent.add(stream.index)
+
+    def _added(self, container: Any, stream: CopiedStream) -> Any:
+        """The new stream of the container; None, and a note, when there is no way to hold it."""
+        name = container.format.name
+        problem = _problem(name, stream)
+        called = f"{stream.kind} stream {stream.index} ({stream.codec})"
+        if is_pcm(stream.codec) and name in _ALAC and (problem or name == "mp4"):
+            try:
+                alac = Alac(container, stream.template)
+            except (av.error.FFmpegError, ValueError, LookupError) as error:
+                log.debug("%s as ALAC: %s", called, error)
+                problem = f"{name} players do not read it, and it does not fit in ALAC"
+            else:
+                self._notes.append(f"{called} is written as {alac.called}: {_ALAC[name]}")
+                self._changes[stream.index] = alac
+                return alac.output
+        if problem:
+            self._notes.append(f"{called} left out: {problem}")
+            return None
+        if name == "mp4" and stream.codec in _RARE_IN_MP4:
+            self._notes.append(
+                f"{called} is copied, but few mp4 players read it; -o x.mkv suits it"
+            )
+        output = container.add_stream_from_template(stream.template)
+        headed = stream.codec == "aac" and not stream.template.codec_context.extradata
+        if headed and name in ("mp4", "mov"):  # elsewhere FFmpeg does it by itself
+            self._changes[stream.index] = AacHeads(stream.template, output)
+        return output
 
     @property
     def rates(self) -> list[int]:
@@ -112,19 +144,36 @@ class Remuxer:
             output = self._outputs.get(packet.stream_index)
             if output is None:
                 continue
-            copy = _copy(packet)
-            stamp, last = copy.dts, self._last_dts.get(packet.stream_index)
-            if stamp is None or (last is not None and stamp < last):
-                self._drop()  # damaged input; no container takes time that runs backwards
-                continue
-            self._last_dts[packet.stream_index] = stamp
-            copy.stream = output
-            self.silent.discard(packet.stream_index)
+            change = self._changes.get(packet.stream_index)
             try:
-                self._mux(copy)
-            except (av.error.InvalidDataError, av.error.ArgumentError) as error:
-                log.debug("copied packet refused: %s", error)
+                copies = change.change(_copy(packet)) if change else [_copy(packet)]
+            except (av.error.FFmpegError, ValueError) as error:
+                log.debug("copied packet not readable: %s", error)
                 self._drop()
+                continue
+            for copy in copies:
+                self._write(packet.stream_index, copy)
+
+    def finish(self) -> None:
+        """Mux what is still held of sound that is encoded anew."""
+        for index, change in self._changes.items():
+            for packet in change.flush():
+                self._write(index, packet)
+
+    def _write(self, index: int, packet: Any) -> None:
+        """A packet of our own, for the stream that takes the place of input stream `index`."""
+        stamp, last = packet.dts, self._last_dts.get(index)
+        if stamp is None or (last is not None and stamp < last):
+            self._drop()  # damaged input; no container takes time that runs backwards
+            return
+        self._last_dts[index] = stamp
+        packet.stream = self._outputs[index]
+        self.silent.discard(index)
+        try:
+            self._mux(packet)
+        except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+            log.debug("copied packet refused: %s", error)
+            self._drop()
 
     def _drop(self) -> None:
         if not self._dropped:

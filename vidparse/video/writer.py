@@ -137,6 +137,7 @@ class VideoWriter:
         """
         self._mux(self._stream.encode, None, packets)
         try:
+            self._remuxer.finish()
             self._begin()
             self._container.close()
             self._file.check()
@@ -287,6 +288,11 @@ class VideoWriter:
             return cause
         if isinstance(cause, BrokenPipeError):
             return ClosedPipe(f"{self._name}: the reading program has gone; nothing more to write")
+        if isinstance(cause, av.error.PermissionError) and self._file.error is None:
+            return OutputError(  # FFmpeg's -1, its word for "no"; nobody's permission is missing
+                f"{self._name}: {self._container.format.name} does not take one of the streams; "
+                "use another container, as in -o x.mkv, or --no-audio"
+            )
         reason = getattr(cause, "strerror", None) or str(cause)
         return OutputError(f"{self._name}: {reason}; {advice(cause)}")
 

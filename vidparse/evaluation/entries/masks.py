@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from vidparse.data import IGNORE, Dataset, FrameRecord, Video
-from vidparse.data.dataset import IndexDataset, read_indices
+from vidparse.data.dataset import IndexDataset
+from vidparse.data.pictures import read_indices
 from vidparse.errors import InputError
 from vidparse.evaluation.entries.entry import Said, Wanted, stamp_of
 from vidparse.labels import Labels

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from vidparse.data import Dataset, FrameRecord
-from vidparse.data.dataset import read_rgb
+from vidparse.data.pictures import read_rgb
 from vidparse.errors import InputError, TruncatedError, UsageError
 from vidparse.video import expand_inputs, open_video
 from vidparse.video.inputs import Input

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from vidparse.data import IGNORE
-from vidparse.data.dataset import read_indices
+from vidparse.data.pictures import read_indices
 from vidparse.data.splits import PICTURES
 from vidparse.errors import OutputError, UsageError
 from vidparse.labels import Labels, labels_to_json
