@@ -356,3 +356,25 @@ def test_seconds_between_frames(tmp_path: Path) -> None:
         assert open_dataset(name, tmp_path, "val").videos[0].interval_s == interval_s
     rendered = open_dataset("sample://street?rate=10&frames=2", None, "val")
     assert rendered.videos[0].interval_s == 0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        '{"name": "mine"}',
+        '{"name": "mine", "classes": 3}',
+        '{"name": "mine", "classes": [{"name": 3, "thing": false, "colour": [1, 2, 3]}]}',
+        '{"name": "mine", "classes": [{"name": "a", "thing": false, "colour": [1, 2, Infinity]}]}',
+        '{"name": "mine", "classes": [{"name": "a", "thing": false, "colour": [1, 2, 1e999]}]}',
+        '{"name": "mine", "classes": [{"name": "a", "thing": null, "colour": [1, 2, 3]}]}',
+        '{"name": "mine", "classes": ' + "[" * 100_000,
+    ],
+)
+def test_label_files_of_another_form_are_named(tmp_path: Path, text: str) -> None:
+    image(tmp_path / "images" / "1.png")
+    (tmp_path / "labels.json").write_text(text)
+    with pytest.raises(InputError, match=r"labels\.json: not a label file \(.*write \{"):
+        open_dataset("folder", tmp_path, "val")

@@ -76,6 +76,14 @@ CAT = {"name": "cat", "thing": True, "colour": [1, 2, 3]}
         ({"name": "mine", "classes": [CAT | {"colour": "red"}]}, r"\[red, green, blue\]"),
         ({"name": "mine", "classes": [CAT | {"colour": [300, 1, 1]}]}, "0 to 255"),
         ({"name": "mine", "classes": [CAT | {"colour": [3, 1]}]}, "0 to 255"),
+        ({"name": "mine", "classes": [CAT | {"colour": [True, 1, 1]}]}, "0 to 255"),
+        ({"name": "mine", "classes": [CAT | {"colour": [1.5, 1, 1]}]}, "0 to 255"),
+        ({"name": "mine", "classes": [CAT | {"thing": 1}]}, "true or false"),
+        ({"name": "mine", "classes": {"0": CAT}}, "no list of classes"),
+        ({"name": "mine", "classes": [CAT | {"name": " "}]}, "class 0 has no name"),
+        ({"name": "mine", "classes": [CAT | {"name": "\ud800"}]}, "class 0 has no name"),
+        ({"name": " ", "classes": [CAT]}, "no name of the label set"),
+        ({"name": "mine", "classes": [CAT] * 65536}, "65536 classes are more than 65535"),
     ],
 )
 def test_a_record_of_another_form_is_told_what_is_wrong(record: object, word: str) -> None:

@@ -110,30 +110,40 @@ def labels_from_json(record: Any) -> Labels:
     Raises:
         ValueError: of another form; the message says where.
     """
-    if not isinstance(record, dict) or not isinstance(record.get("name"), str):
+    if not isinstance(record, dict) or not _is_name(record.get("name")):
         raise ValueError("no name of the label set")
     classes = record.get("classes")
     if not isinstance(classes, list) or not classes:
         raise ValueError("no list of classes")
+
     for place, entry in enumerate(classes):
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        if not isinstance(entry, dict) or not _is_name(entry.get("name")):
             raise ValueError(f"class {place} has no name")
         if not isinstance(entry.get("thing"), bool):
             raise ValueError(f"class {place}: thing is to be true or false")
         if not _is_colour(entry.get("colour")):
             raise ValueError(f"class {place}: colour is to be [red, green, blue], each 0 to 255")
+
     names = [entry["name"] for entry in classes]
     if len(names) > MOST_CLASSES:
         raise ValueError(f"{len(names)} classes are more than {MOST_CLASSES}")
     if len(set(names)) < len(names):
         twice, _ = Counter(names).most_common(1)[0]
         raise ValueError(f"two classes are called '{twice}'")
+
     return Labels(
         name=record["name"],
         classes=tuple(names),
         colours=tuple(tuple(entry["colour"]) for entry in classes),
         things=frozenset(i for i, entry in enumerate(classes) if entry["thing"]),
     )
+
+
+def _is_name(value: Any) -> bool:
+    """True for text that can be shown and written: not blank, without half a surrogate pair."""
+    if not isinstance(value, str) or not value.strip():
+        return False
+    return value.encode("utf-8", "replace").decode() == value
 
 
 def _is_colour(value: Any) -> bool:
