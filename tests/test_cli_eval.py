@@ -93,7 +93,7 @@ def test_panoptic_submission_is_read_back_whole(tmp_path: Path, run: Run) -> Non
         (("--pred", "nowhere"), 3, "nowhere: no such folder"),
         (("--save", "vspw"), 2, "belong together"),
         (("--save", "coco", "-o", "x"), 2, "--save coco: unknown"),
-        (("--report", "."), 6, "is a folder"),
+        (("--report", "."), 6, "is a directory, not a file"),
         (("--metrics", "vpq"), 2, "does not tell objects apart"),
     ],
 )

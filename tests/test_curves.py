@@ -186,7 +186,7 @@ def test_errors(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a")
     with pytest.raises(InputError, match=r"nowhere/log\.jsonl: no such log"):
         write_curves([run, tmp_path / "nowhere"], tmp_path / "page.html")
-    with pytest.raises(OutputError, match="is a folder"):
+    with pytest.raises(OutputError, match="is a directory"):
         write_curves([run], tmp_path)
     with pytest.raises(UsageError, match="no run"):
         write_curves([], tmp_path / "page.html")

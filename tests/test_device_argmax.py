@@ -75,7 +75,7 @@ def predictions(path: Path, runner: TorchRunner, overlap: bool) -> list[Predicti
             assert frame.index == prediction.index
             kept.append(prediction)
 
-        def close(self, *, keep: bool, packets: object = ()) -> None: ...
+        def close(self, **ending: object) -> None: ...
 
     run(open_video(str(path)), Session(runner), [Keep()], overlap=overlap)
     return kept

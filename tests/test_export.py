@@ -11,7 +11,6 @@ from PIL import Image
 
 from vidparse.errors import ModelError, OutputError
 from vidparse.export import check_parity, export_onnx, export_weights
-from vidparse.export.target import whole_file
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Session, load_model
@@ -145,7 +144,7 @@ def test_places_that_can_not_be_written_are_known_at_once(tiny_weights, tmp_path
     description = read_description(tiny_weights)
     (tmp_path / f"folder{suffix}").mkdir()
     for path in (tmp_path / f"none/x{suffix}", tmp_path / f"folder{suffix}", tiny_weights):
-        with pytest.raises(OutputError, match=r"can not be written|holds the weights to export"):
+        with pytest.raises(OutputError, match=r"can not be written|holds the|a directory"):
             export(description, path)
 
 
@@ -167,17 +166,6 @@ def test_a_failed_export_leaves_what_was_there(tiny_weights, tmp_path, monkeypat
         export_onnx(read_description(tiny_weights), path, overwrite=True)
     assert path.read_bytes() == b"mine"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_two_processes_do_not_share_a_temporary_name(tmp_path, monkeypatch):
-    names = []
-    for process in (11, 12):
-        monkeypatch.setattr("os.getpid", lambda process=process: process)
-        with whole_file(tmp_path / "x.onnx") as part:
-            part.write_bytes(b"")
-            names.append(part.name)
-    assert len(set(names)) == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
 
 
 class TestCommand:

@@ -79,7 +79,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OutputError) as failure:
         write_flo(tmp_path / "pair.flo", random_flow())
-    one_line(failure, tmp_path / "pair.flo", "No space left")
+    one_line(failure, tmp_path / "pair.flo", "disk full")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,14 +17,13 @@ import av
 import numpy as np
 import pytest
 
-from vidparse.errors import Interrupted, OutputError
+from vidparse.errors import ClosedPipe, Interrupted, OutputError
 from vidparse.frame import Frame, Prediction, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.labels import load_labels
 from vidparse.sinks import SINKS, SinkOptions, make_sinks
-from vidparse.sinks.partial import ByteStream
 from vidparse.sinks.records import Jsonl
-from vidparse.video import ClosedPipe
+from vidparse.sinks.stream import ByteStream
 
 LABELS = load_labels("camvid")
 SIZE_HW = (64, 96)

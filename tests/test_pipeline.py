@@ -81,7 +81,7 @@ class ListSink:
             raise OutputError("clip.out: disk full; free some space")
         self.seen.append((frame, prediction))
 
-    def close(self, *, keep, packets=()) -> None:
+    def close(self, *, keep, complete=True, packets=()) -> None:
         self.closed.append((keep, tuple(packets)))
 
 

@@ -262,7 +262,7 @@ def test_a_failed_write_leaves_the_old_page(two, tmp_path: Path, monkeypatch) ->
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(OutputError, match="disk full"):
         write_report(target, two)
     assert target.read_text() == "<html>old"
     assert list(tmp_path.iterdir()) == [target]

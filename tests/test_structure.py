@@ -16,6 +16,7 @@ ORDER = [
     {"errors"},
     {"textfiles"},
     {"filenames"},
+    {"files"},
     {"image"},
     {"frame"},
     {"labels"},

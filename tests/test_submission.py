@@ -253,7 +253,7 @@ def test_pred_json_takes_a_video_in_place_of_its_older_self(tmp_path):
         write(VipSegFolder(tmp_path, OPTIONS, video=video), panoptic(frames))
     before = json.loads((tmp_path / "pred.json").read_text())
     assert [video["video_id"] for video in before["annotations"]] == ["a", "b", "c"]
-    write(VipSegFolder(tmp_path, OPTIONS, video="b"), panoptic(5, seed=4))
+    write(VipSegFolder(tmp_path, SinkOptions(overwrite=True), video="b"), panoptic(5, seed=4))
     after = json.loads((tmp_path / "pred.json").read_text())
     for section, inner in (("annotations", "annotations"), ("videos", "images")):
         assert after[section][0] == before[section][0]
@@ -331,7 +331,7 @@ def test_one_damaged_byte_of_pred_json_is_found_before_anything_is_written(tmp_p
     line[line.index(b":")] = 0xE9
     path.write_bytes(b"".join([*lines[: place - 1], bytes(line), *lines[place:]]))
     with pytest.raises(OutputError, match=rf"pred\.json: damaged in line {place}.*move it away"):
-        make_sinks(["vipseg"], source_name="b.mp4", out=f"{tmp_path}/", options=OPTIONS)
+        make_sinks(["vipseg"], source="b.mp4", out=f"{tmp_path}/", options=OPTIONS)
 
 
 def test_a_pred_json_of_other_classes_is_left_alone(tmp_path):

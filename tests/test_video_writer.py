@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from vidparse.errors import InputError, OutputError
+from vidparse.errors import ClosedPipe, InputError, OutputError
 from vidparse.image import ColourTags, Rgb
-from vidparse.video import ClosedPipe, VideoWriter, open_video, report_media
+from vidparse.video import VideoWriter, open_video, report_media
 
 H264 = {"codec": "libx264", "container": "mp4", "pixel_format": "yuv420p"}
 ROOT = Path(__file__).parents[1]

@@ -43,6 +43,10 @@ class OutputError(VidparseError):
     exit_code = 6
 
 
+class ClosedPipe(OutputError):
+    """The program that read our output has gone. Often wanted: `... | head`."""
+
+
 class Interrupted(VidparseError):
     """Ctrl-C or SIGTERM. Outputs were finalised with the frames done so far."""
 

@@ -1,11 +1,15 @@
-"""Names of files: their natural order, and names from data that must stay below a folder."""
+"""Names of files: their natural order, their length, and names that must stay below a folder."""
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 from vidparse.errors import InputError, VidparseError
+
+LONGEST_NAME = 255  # bytes, of nearly all file systems
 
 NaturalKey = tuple[list[tuple[int, int, str]], ...]
 
@@ -32,6 +36,29 @@ def _pieces(text: str) -> list[tuple[int, int, str]]:
         elif piece:
             pieces.append((1, 0, piece))
     return pieces
+
+
+def shortened(stem: str, ending: str) -> str:
+    """`stem` + `ending`, the stem cut where the name is longer than file systems take."""
+    room = LONGEST_NAME - len(os.fsencode(ending))
+    data = os.fsencode(stem)
+    return stem + ending if len(data) <= room else data[:room].decode("utf-8", "ignore") + ending
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two names are one file or folder, through links too."""
+    with suppress(OSError):
+        if one.samefile(other):
+            return True
+    return real_path(one) == real_path(other)
+
+
+def real_path(path: Path) -> Path:
+    """`path` with its links followed, as far as they lead anywhere."""
+    try:
+        return Path(os.path.realpath(path))
+    except OSError:  # the working directory was removed
+        return path
 
 
 def name_below(name: str, listed_in: Path, *, failure: type[VidparseError] = InputError) -> str:

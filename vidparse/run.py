@@ -16,6 +16,7 @@ import cv2
 
 from vidparse import __version__
 from vidparse.errors import (
+    ClosedPipe,
     DeviceError,
     InputError,
     Interrupted,
@@ -30,7 +31,7 @@ from vidparse.inference.cuts import DEFAULT_THRESHOLD
 from vidparse.sinks import SINKS, RunHeader, Sink, SinkOptions, make_sinks
 from vidparse.sinks.palette import class_colours
 from vidparse.sinks.targets import choose_outputs
-from vidparse.video import ClosedPipe, Input, RawPipe, expand_inputs, open_video
+from vidparse.video import Input, RawPipe, expand_inputs, open_video
 from vidparse.video.selection import select
 
 log = logging.getLogger(__name__)

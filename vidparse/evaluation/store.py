@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -13,7 +12,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from vidparse.errors import OutputError
 from vidparse.evaluation.metrics.measure import Counts
+from vidparse.files import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -53,16 +54,12 @@ class Store:
         path = self._path(key)
         if path is None:
             return
-        part = path.with_suffix(f".{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            with whole_file(path) as part, part.open("wb") as file:
                 np.savez_compressed(file, **_packed(record))  # type: ignore[arg-type]
-            part.replace(path)
-        except OSError as error:
-            log.warning("%s: %s; this evaluation can not be resumed", path, error.strerror)
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+        except (OSError, OutputError) as error:
+            log.warning("%s; this evaluation can not be resumed", error)
             self.folder = None
 
     def clear(self) -> None:

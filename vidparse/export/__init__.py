@@ -8,8 +8,7 @@ from vidparse.export.quantize import (
     export_int8,
     quantized_record,
 )
-from vidparse.export.target import check_target
-from vidparse.export.weights import export_weights
+from vidparse.export.weights import check_target, export_weights
 
 __all__ = [
     "CALIBRATION_FRAMES",

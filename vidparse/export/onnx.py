@@ -14,8 +14,8 @@ import numpy as np
 
 from vidparse.errors import ModelError
 from vidparse.export.parity import Parity, check_parity
-from vidparse.export.target import check_target, whole_file
-from vidparse.export.weights import export_metadata
+from vidparse.export.weights import check_target, export_metadata
+from vidparse.files import whole_file
 from vidparse.models.checkpoint import load_network
 from vidparse.models.description import SEMANTIC, Description
 

@@ -19,9 +19,9 @@ import numpy as np
 from vidparse.errors import ModelError, UsageError
 from vidparse.export.onnx import describe_model, save_model, to_onnx
 from vidparse.export.parity import Parity, check_parity, cpu_session, rendered_clips, replay
-from vidparse.export.target import check_target, whole_file
 from vidparse.export.temporal import temporal_nodes
-from vidparse.export.weights import export_metadata
+from vidparse.export.weights import check_target, export_metadata
+from vidparse.files import whole_file
 from vidparse.models.checkpoint import load_network
 from vidparse.models.description import Description, Preprocess, StateTensor
 

@@ -6,9 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vidparse.export.target import check_target, whole_file
+from vidparse.errors import OutputError
+from vidparse.filenames import same_file
+from vidparse.files import check_folder, check_place
 from vidparse.models.checkpoint import load_network, save_checkpoint
 from vidparse.models.description import Description, StateTensor, metadata_of
+
+
+def check_target(path: Path, *, source: Path, overwrite: bool) -> None:
+    """Refuse, before the work, a file that an export cannot be written to.
+
+    Args:
+        source: the weights that are exported.
+
+    Raises:
+        OutputError: it holds the weights, exists, is no file, or lies where nothing can be written.
+    """
+    check_place(path)
+    check_folder(path, path.parent, make=False)
+    if path.exists() and same_file(path, source):
+        raise OutputError(f"{path}: holds the weights to export; choose another name")
+    if not overwrite and (path.exists() or path.is_symlink()):
+        raise OutputError(f"{path}: exists already; choose another name or add --overwrite")
 
 
 def export_weights(description: Description, path: Path, *, overwrite: bool = False) -> None:
@@ -26,8 +45,7 @@ def export_weights(description: Description, path: Path, *, overwrite: bool = Fa
         name: tensor.to(torch.float16) if tensor.is_floating_point() else tensor
         for name, tensor in network.state_dict().items()
     }
-    with whole_file(path) as part:
-        save_checkpoint(part, tensors, export_metadata(description))
+    save_checkpoint(path, tensors, export_metadata(description))
 
 
 def export_metadata(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.errors import InputError, OutputError
+from vidparse.errors import InputError
+from vidparse.files import whole_file
 
 _TAG = b"PIEH"  # 202021.25 as float32
 _HEADER = struct.Struct("<4sii")  # tag, width, height
@@ -60,20 +61,6 @@ def write_flo(path: Path, flow: np.ndarray) -> None:
     if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
         raise ValueError(f"flow is {flow.shape}: sides must be 1 to {_LONGEST_SIDE}")
     pairs = np.ascontiguousarray(flow.transpose(1, 2, 0), "<f4")  # (H, W, 2)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(_HEADER.pack(_TAG, width, height))
-            file.write(pairs.data)
-        part.replace(path)
-    except OSError as error:
-        _remove(part)
-        raise OutputError(f"{path}: {error.strerror}; check the folder and its space") from error
-
-
-def _remove(part: Path) -> None:
-    """Tidy up after a failure, which is told about instead of this one."""
-    try:
-        part.unlink(missing_ok=True)
-    except OSError:
-        return
+    with whole_file(path) as part, part.open("wb") as file:
+        file.write(_HEADER.pack(_TAG, width, height))
+        file.write(pairs.data)

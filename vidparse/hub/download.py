@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vidparse.errors import ModelError
+from vidparse.files import whole_file
 from vidparse.hub.address import HubAddress
 from vidparse.hub.cached import cache_root, repo_folder
 from vidparse.hub.checksum import check_published
@@ -85,7 +86,8 @@ def _remember(address: HubAddress, commit: str) -> None:
     reference = repo_folder(address.repo) / "refs" / address.revision
     with told(address):
         reference.parent.mkdir(parents=True, exist_ok=True)
-        reference.write_text(commit, encoding="utf-8")
+        with whole_file(reference) as part:
+            part.write_text(commit, encoding="utf-8")
 
 
 __all__ = ["UnreachableError", "fetch", "hub_api"]

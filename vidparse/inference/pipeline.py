@@ -36,7 +36,9 @@ class FrameSink(Protocol):
 
     def open(self, info: VideoInfo, labels: Labels) -> None: ...
     def write(self, frame: Frame, prediction: Prediction) -> None: ...
-    def close(self, *, keep: bool, packets: Sequence[object] = ()) -> None: ...
+    def close(
+        self, *, keep: bool, complete: bool = True, packets: Sequence[object] = ()
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def run(
         outlet.close(keep=frames > 0, packets=source.trailing_packets())
         raise
     except (Interrupted, KeyboardInterrupt):
-        outlet.close(keep=True)
+        outlet.close(keep=True, complete=False)
         raise
     except BaseException:
         outlet.close(keep=False)
@@ -184,7 +186,7 @@ class _Outlet:
         for sink in self._sinks:
             sink.write(frame, prediction)
 
-    def close(self, *, keep: bool, packets: Sequence[object] = ()) -> None:
+    def close(self, *, keep: bool, complete: bool = True, packets: Sequence[object] = ()) -> None:
         """Close every opened sink even if one of them fails; the first failure is raised.
 
         An interrupt does not make the others go away: what they hold is good.
@@ -194,7 +196,7 @@ class _Outlet:
         while self._opened:
             sink = self._opened.pop(0)
             try:
-                sink.close(keep=keep and failure is None, packets=packets)
+                sink.close(keep=keep and failure is None, complete=complete, packets=packets)
             except Exception as error:
                 failure = failure or error
             except KeyboardInterrupt as error:

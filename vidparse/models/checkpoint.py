@@ -5,13 +5,13 @@ Nothing is ever unpickled.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidparse.errors import ModelError, OutputError
+from vidparse.files import whole_file
 from vidparse.models.description import (
     Description,
     describe,
@@ -38,15 +38,12 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: dict[st
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    part = path.with_name(path.name + ".part")
     kept = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     try:
-        save_file(kept, part, metadata)
-        part.chmod(0o644)  # the writer makes it private
-        part.replace(path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        with whole_file(path) as part:
+            save_file(kept, part, metadata)
+            part.chmod(0o644)  # the writer makes it private
+    except SafetensorError as error:
         raise OutputError(f"{path}: can not be written ({error}); choose another place") from error
 
 

@@ -10,14 +10,14 @@ from typing import BinaryIO
 from vidparse.sinks.masks import Masks, MaskVideo
 from vidparse.sinks.overlay import Overlay
 from vidparse.sinks.records import Csv, Jsonl
-from vidparse.sinks.sink import ListedSink, RunHeader, Sink, SinkOptions
+from vidparse.sinks.sink import RunHeader, Sink, SinkOptions
 from vidparse.sinks.submission import Submission
 from vidparse.sinks.targets import plan_sinks
 from vidparse.sinks.vipseg import VipSegFolder
 from vidparse.sinks.vspw import VspwFolder
 from vidparse.video.inputs import Input
 
-SINKS: dict[str, type[ListedSink]] = {
+SINKS: dict[str, type[Sink]] = {
     "overlay": Overlay,
     "masks": Masks,
     "mask-video": MaskVideo,
@@ -46,7 +46,7 @@ def make_sinks(
         source=source if isinstance(source, Input) else Input.named(str(source)),
         out=out,
         options=options,
-        stdout=stdout,
+        stream=stdout,
         taken=taken or {},
         inputs=inputs,
         video=video,
@@ -55,7 +55,6 @@ def make_sinks(
 
 __all__ = [
     "SINKS",
-    "ListedSink",
     "RunHeader",
     "Sink",
     "SinkOptions",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
+from vidparse.errors import OutputError
 from vidparse.frame import Frame, Prediction, VideoInfo
 from vidparse.image import FULL_RANGE, Yuv420, effective_matrix
 from vidparse.labels import Labels
@@ -13,7 +14,8 @@ from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.legend import Legend
 from vidparse.sinks.palette import class_colours
 from vidparse.sinks.render import Painter
-from vidparse.sinks.sink import SinkOptions
+from vidparse.sinks.sink import Sink, SinkOptions
+from vidparse.sinks.stream import Target
 
 _FILE_CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
 _PIPES = {
@@ -24,28 +26,20 @@ _PIPES = {
 }
 
 
-class Overlay:
-    """H.264 in mp4, mkv or mov; on stdout y4m, raw rgb24, H.264 in matroska, or raw in nut."""
+class Overlay(Sink):
+    """H.264 in mp4, mkv or mov; on a stream y4m, raw rgb24, H.264 in matroska, or raw in nut."""
 
     suffix: ClassVar[str] = ".overlay.mp4"
     endings: ClassVar[tuple[str, ...]] = tuple(_FILE_CONTAINERS)
-    is_folder: ClassVar[bool] = False
 
-    def __init__(self, target: Path | BinaryIO, options: SinkOptions) -> None:
-        self.outputs: tuple[str, ...] = (str(target) if isinstance(target, Path) else "-",)
-        self._options = options
-        if isinstance(target, Path):
-            container = _FILE_CONTAINERS[target.suffix.lower()]
-            self._encoding = Encoding(container, "libx264", "yuv420p")
-        else:
-            self._encoding = _PIPES[options.pipe_format or "y4m"]
-        self._video = EncodedVideo(target)
-        self.notes = self._video.notes
-        self._painter: Painter | None = None
-        self._matrix, self._full_range = 0, False
+    def __init__(self, where: Target | Path | BinaryIO, options: SinkOptions) -> None:
+        """Raises: OutputError: a pipe that is called as what a pipe cannot hold."""
+        super().__init__(where, options)
+        self._encoding = self._chosen_encoding()
 
-    def open(self, info: VideoInfo, labels: Labels) -> None:
-        options = self._options
+    def begin(self, info: VideoInfo, labels: Labels) -> None:
+        self._video = EncodedVideo(self.target)
+        options = self.options
         colours = class_colours(labels, options.palette)
         legend = Legend(labels.classes, colours, options.classes) if options.legend else None
         self._painter = Painter(
@@ -57,22 +51,37 @@ class Overlay:
             info, self._encoding, options=self._encoder_options(), copy_streams=options.audio
         )
 
+    def _chosen_encoding(self) -> Encoding:
+        ending = self.target.ending
+        if self.target.path is not None:
+            return Encoding(_FILE_CONTAINERS[ending], "libx264", "yuv420p")
+        if self.options.pipe_format is not None:
+            return _PIPES[self.options.pipe_format]
+        if ending in (".mp4", ".mov"):
+            raise OutputError(
+                f"{self.target.name}: a pipe can not hold {ending[1:]}; end its name in .mkv, "
+                "or choose a form with --pipe"
+            )
+        return _PIPES[{".mkv": "matroska", ".nut": "nut"}.get(ending, "y4m")]
+
     def _encoder_options(self) -> dict[str, str]:
         if self._encoding.codec != "libx264":
             return {}
-        asked = {"preset": self._options.preset, "crf": self._options.crf}
+        asked = {"preset": self.options.preset, "crf": self.options.crf}
         return {key: str(value) for key, value in asked.items() if value is not None}
 
-    def write(self, frame: Frame, prediction: Prediction) -> None:
-        if self._painter is None:
-            raise ValueError("write before open")
+    def add(self, frame: Frame, prediction: Prediction) -> None:
         image = frame.image
         if not isinstance(image, Yuv420):
             image = image.yuv420(self._matrix, self._full_range)
         painted = self._painter.paint(image, prediction)
-        packets = frame.packets if self._options.audio else ()
+        packets = frame.packets if self.options.audio else ()
         rgb = self._encoding.pixel_format == "rgb24"
         self._video.write(painted.rgb() if rgb else painted, frame.pts, packets)
 
-    def close(self, *, keep: bool, packets: Sequence[Any] = ()) -> None:
-        self._video.close(keep=keep, packets=packets if self._options.audio else ())
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+        copied = packets if self.options.audio else ()
+        try:
+            return self._video.close(keep=keep, complete=complete, packets=copied)
+        finally:
+            self.notes += self._video.notes

@@ -6,47 +6,34 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from vidparse.frame import Frame, Prediction, Segment, VideoInfo
 from vidparse.labels import Labels, labels_to_json
-from vidparse.sinks.partial import ByteStream
 from vidparse.sinks.segments import Runs, class_areas, run_lengths, runs_of, segments_of
-from vidparse.sinks.sink import SinkOptions
+from vidparse.sinks.sink import Sink, SinkOptions
+from vidparse.sinks.stream import ByteStream
 
 SCHEMA = "vidparse/1"
 _SHARE_DIGITS = 8  # tells single pixels apart up to 8K frames
 
 
-class Jsonl:
+class Jsonl(Sink):
     """A header line, then one line a frame, each flushed as it is written."""
 
     suffix: ClassVar[str] = ".jsonl"
-    endings: ClassVar[tuple[str, ...]] = ()
-    is_folder: ClassVar[bool] = False
 
-    def __init__(self, target: Path | BinaryIO, options: SinkOptions) -> None:
-        self.outputs: tuple[str, ...] = (str(target) if isinstance(target, Path) else "-",)
-        self.notes: list[str] = []
-        self._options = options
-        self._stream = ByteStream(target)
-        self._labels: Labels | None = None
-        self._time_base = Fraction(1)
-
-    def open(self, info: VideoInfo, labels: Labels) -> None:
-        self._labels = labels
-        self._time_base = info.time_base
+    def begin(self, info: VideoInfo, labels: Labels) -> None:
+        self._stream = ByteStream(self.target)
+        self._labels, self._time_base = labels, info.time_base
         self._stream.open()
-        self._line(header_record(info, labels, self._options))
+        self._line(header_record(info, labels, self.options))
 
-    def write(self, frame: Frame, prediction: Prediction) -> None:
-        if self._labels is None:
-            raise ValueError("write before open")
-        rle = self._options.rle
+    def add(self, frame: Frame, prediction: Prediction) -> None:
+        rle = self.options.rle
         runs = runs_of(prediction.ids) if rle or prediction.segments is None else None
         segments = prediction.segments
         if segments is None:
@@ -65,8 +52,8 @@ class Jsonl:
             }
         )
 
-    def close(self, *, keep: bool, packets: Sequence[Any] = ()) -> None:
-        self._stream.close(keep=keep)
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+        return self._stream.close(keep=keep, complete=complete)
 
     def _line(self, record: dict) -> None:
         text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -120,40 +107,29 @@ def segment_record(segment: Segment, labels: Labels, runs: Runs | None) -> dict:
     return record
 
 
-class Csv:
+class Csv(Sink):
     """One row a frame: the share of the picture that each class covers, and void; adds up to 1."""
 
     suffix: ClassVar[str] = ".csv"
-    endings: ClassVar[tuple[str, ...]] = ()
-    is_folder: ClassVar[bool] = False
 
-    def __init__(self, target: Path | BinaryIO, options: SinkOptions) -> None:
-        self.outputs: tuple[str, ...] = (str(target) if isinstance(target, Path) else "-",)
-        self.notes: list[str] = []
-        self._classes = options.classes
-        self._stream = ByteStream(target)
-        self._labels: Labels | None = None
-        self._time_base = Fraction(1)
-        self._columns: list[int] = []
-
-    def open(self, info: VideoInfo, labels: Labels) -> None:
-        self._labels = labels
-        self._time_base = info.time_base
-        self._columns = list(range(len(labels)) if self._classes is None else self._classes)
+    def begin(self, info: VideoInfo, labels: Labels) -> None:
+        self._stream = ByteStream(self.target)
+        self._labels, self._time_base = labels, info.time_base
+        self._columns = list(
+            range(len(labels)) if self.options.classes is None else self.options.classes
+        )
         self._stream.open()
         names = [labels.classes[i] for i in self._columns]
         self._row(["frame", "pts", "time", *names, "void"])
 
-    def write(self, frame: Frame, prediction: Prediction) -> None:
-        if self._labels is None:
-            raise ValueError("write before open")
+    def add(self, frame: Frame, prediction: Prediction) -> None:
         areas = class_areas(prediction, self._labels)
         shown = areas[self._columns]
         shares = share_texts(np.append(shown, areas.sum() - shown.sum()))
         self._row([frame.index, frame.pts, float(frame.pts * self._time_base), *shares])
 
-    def close(self, *, keep: bool, packets: Sequence[Any] = ()) -> None:
-        self._stream.close(keep=keep)
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+        return self._stream.close(keep=keep, complete=complete)
 
     def _row(self, values: list) -> None:
         text = io.StringIO()

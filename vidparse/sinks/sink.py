@@ -1,15 +1,17 @@
-"""What an output is: the contract of a sink and the options every sink is made from."""
+"""The contract of an output: the class that all are made from, and their options."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Protocol
+from typing import Any, BinaryIO, ClassVar, Self
 
-from vidparse.errors import UsageError
+from vidparse.errors import Interrupted, TruncatedError, UsageError
 from vidparse.frame import Frame, Prediction, VideoInfo
 from vidparse.labels import Labels
+from vidparse.sinks.stream import Target
 
 PIPE_FORMATS = ("y4m", "raw", "matroska", "nut")
 X264_PRESETS = (
@@ -69,41 +71,95 @@ class SinkOptions:
             raise UsageError(f"pipe '{self.pipe_format}': unknown; try {', '.join(PIPE_FORMATS)}")
 
 
-class Sink(Protocol):
-    """An output of one input: opened once, written in order, closed exactly once."""
+class Sink(ABC):
+    """An output of one input: opened once, written in order, closed exactly once.
 
-    outputs: tuple[str, ...]  # final names, for the summary; "-" is stdout
-    notes: list[str]  # what the user should know about the output, one line each
+    A subclass is listed in SINKS. It says how its files are called, and implements `begin`, `add`
+    and `end`; this class sees to the order of the calls, and to pipes and devices. As a context
+    manager a sink keeps its output at the end of the block, and drops it after an error; an
+    interrupt is none.
 
-    def open(self, info: VideoInfo, labels: Labels) -> None:
-        """Start writing under a temporary name.
+    Args:
+        where: the final path, or an open binary stream; no file is touched yet.
+        options: as the user gave them.
 
-        Raises:
-            OutputError: the output can not be written, or can not hold these labels or pictures.
-        """
-
-    def write(self, frame: Frame, prediction: Prediction) -> None:
-        """Add one frame.
-
-        Raises:
-            OutputError: disk full, or ids that the output can not hold.
-            ClosedPipe: the reader of stdout went away.
-        """
-
-    def close(self, *, keep: bool, packets: Sequence[Any] = ()) -> None:
-        """Finalise and rename into place (keep), or remove what was written.
-
-        Safe after a failed `open` or `write`; an output whose writing failed is removed even
-        when asked to keep it. `packets` are the copied-stream packets after the last frame.
-        """
-
-
-class ListedSink(Sink, Protocol):
-    """What a class in SINKS adds to a sink: how its outputs are named, and how one is made."""
+    Attributes:
+        outputs: final names, for the summary; "-" is stdout.
+        notes: for the user, one line each.
+    """
 
     suffix: ClassVar[str]  # of default names: "clip" + suffix
-    endings: ClassVar[tuple[str, ...]]  # that a chosen file name may have; empty: any
-    is_folder: ClassVar[bool]
+    endings: ClassVar[tuple[str, ...]] = ()  # that a chosen file name may have; empty: any
+    is_folder: ClassVar[bool] = False
 
-    def __init__(self, target: Path | BinaryIO, options: SinkOptions) -> None:
-        """`target` is the final path, or an open binary stream for stdout; touches no file."""
+    def __init__(self, where: Target | Path | BinaryIO, options: SinkOptions) -> None:
+        self.target = Target.of(where, replace=options.overwrite)
+        self.options = options
+        self.outputs: tuple[str, ...] = (self.target.name,)
+        self.notes: list[str] = []
+        self._begun = self._is_open = False
+
+    @abstractmethod
+    def begin(self, info: VideoInfo, labels: Labels) -> None:
+        """Start writing under a temporary name. `end` comes after it, also when it fails.
+
+        Raises:
+            OutputError: the output cannot be written, or cannot hold these labels or pictures.
+        """
+
+    @abstractmethod
+    def add(self, frame: Frame, prediction: Prediction) -> None:
+        """Write one frame.
+
+        Raises:
+            OutputError: disk full, or ids that the output cannot hold.
+            ClosedPipe: the reader of a stream went away.
+        """
+
+    @abstractmethod
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+        """Finalise and put in place (keep), or remove what was written.
+
+        Safe after a failed `begin` or `add`; an output whose writing failed is removed even when
+        it is to be kept. Of a run that was interrupted (not `complete`) no output takes the place
+        of an older one; where it lies instead is returned. `packets` are the copied-stream packets
+        after the last frame.
+        """
+
+    def open(self, info: VideoInfo, labels: Labels) -> None:
+        """Begin; as `begin`, after a pipe or device was opened."""
+        self.target.open()
+        self._begun = True
+        self.begin(info, labels)
+        self._is_open = True
+
+    def write(self, frame: Frame, prediction: Prediction) -> None:
+        """Add one frame; as `add`."""
+        if not self._is_open:
+            raise ValueError("write before open")
+        self.add(frame, prediction)
+
+    def close(self, *, keep: bool, complete: bool = True, packets: Sequence[Any] = ()) -> None:
+        """End; as `end`. Harmless when nothing was opened."""
+        begun, self._begun, self._is_open = self._begun, False, False
+        left = None
+        try:
+            if begun:
+                left = self.end(keep=keep, complete=complete, packets=packets)
+        finally:
+            self.target.close()
+        if left is not None:
+            self.notes.append(
+                f"{self.target.name}: interrupted, so the older one stays; "
+                f"the frames so far lie in {left}"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
+        keep = error is None or interrupted or isinstance(error, TruncatedError)
+        self.close(keep=keep, complete=not interrupted)

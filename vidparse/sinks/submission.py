@@ -2,57 +2,57 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, ClassVar
 
 from vidparse.errors import OutputError, UsageError
-from vidparse.frame import Frame, Prediction, VideoInfo
-from vidparse.labels import Labels
-from vidparse.sinks.partial import check_target, write_error
-from vidparse.sinks.pictures import PictureFolder
-from vidparse.sinks.sink import SinkOptions
+from vidparse.files import write_error
+from vidparse.sinks.pictures import PictureFolder, check_target
+from vidparse.sinks.sink import Sink, SinkOptions
+from vidparse.sinks.stream import Target
 
 _DIGITS = 8  # of VSPW's and VIPSeg's picture names
 
 
-class Submission(ABC):
-    """One PNG a frame in <target>/<shelf>/<video>/, which appears when complete.
+class Submission(Sink):
+    """One PNG per frame in <target>/<shelf>/<video>/, which appears when complete.
 
     Args:
-        target: the folder that all videos share; never stdout.
-        options: what the user said about outputs.
-        video: the name of this one, as the challenge lists it; the stem of `target` unless given.
+        where: the folder that all videos share; never a stream.
+        options: as the user gave them.
+        video: the name of this one, as the challenge lists it; the stem of `where` unless given.
 
     Raises:
-        UsageError: `target` is a stream.
+        UsageError: `where` is a stream.
     """
 
-    suffix: ClassVar[str]
-    endings: ClassVar[tuple[str, ...]] = ()
     is_folder: ClassVar[bool] = True
     shelf: ClassVar[str] = ""  # between the shared folder and those of the videos
 
     def __init__(
-        self, target: Path | BinaryIO, options: SinkOptions, *, video: str | None = None
+        self,
+        where: Target | Path | BinaryIO,
+        options: SinkOptions,
+        *,
+        video: str | None = None,
     ) -> None:
-        if not isinstance(target, Path):
+        super().__init__(where, options)
+        root = self.target.path
+        if root is None:
             raise UsageError(
-                f"-o -: {self.suffix[1:]} is a folder of pictures, which stdout can not carry; "
-                "use -o DIR/"
+                f"-o {self.target.name}: {self.suffix[1:]} is a folder of pictures, which a stream "
+                "can not carry; use -o DIR/"
             )
-        self.video = target.stem if video is None else video
+        self.video = root.stem if video is None else video
         parts = PurePath(self.video).parts
         if not parts or ".." in parts or PurePath(self.video).is_absolute():
             raise ValueError(f"'{self.video}' is no name of a video")
-        self.root = target
-        self.folder = target / self.shelf / self.video
-        self.outputs: tuple[str, ...] = (str(self.folder),)
-        self.notes: list[str] = []
-        self._options = options
-        self._pictures = PictureFolder(self.folder, digits=_DIGITS)
+        self.root = root
+        self.folder = root / self.shelf / self.video
+        self.outputs = (str(self.folder),)
+        self._pictures = PictureFolder(self.folder, digits=_DIGITS, replace=self.target.replace)
         self._made: list[Path] = []
 
     def check(self, *, of_pictures: bool = False) -> None:
@@ -67,21 +67,15 @@ class Submission(ABC):
             )
         check_target(
             self.folder,
-            overwrite=self._options.overwrite,
+            overwrite=self.target.replace,
             is_folder=True,
             of_pictures=of_pictures,
             directory=self.root if self.root.exists() else self.root.parent,
         )
 
-    @abstractmethod
-    def open(self, info: VideoInfo, labels: Labels) -> None: ...
-
-    @abstractmethod
-    def write(self, frame: Frame, prediction: Prediction) -> None: ...
-
-    def close(self, *, keep: bool, packets: Sequence[Any] = ()) -> None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
         try:
-            self._pictures.close(keep=keep)
+            return self._pictures.close(keep=keep, complete=complete)
         finally:
             self._tidy()
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import os
-import sys
 import unicodedata
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import BinaryIO
 
 from vidparse.errors import OutputError, UsageError
-from vidparse.sinks.partial import check_target, partial_folder, partial_path, same_file
-from vidparse.sinks.sink import ListedSink, Sink, SinkOptions
+from vidparse.filenames import same_file
+from vidparse.files import WholeFile, WholeFolder
+from vidparse.sinks.pictures import check_target
+from vidparse.sinks.sink import Sink, SinkOptions
+from vidparse.sinks.stream import STDOUT, Target, is_stdout, stdout, stream_at
 from vidparse.sinks.submission import Submission
 from vidparse.video.inputs import VIDEO_SUFFIXES, Input
 
@@ -28,7 +30,7 @@ _UNPRINTABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories of Unicode
 
 
 def choose_outputs(
-    table: Mapping[str, type[ListedSink]],
+    table: Mapping[str, type[Sink]],
     save: Sequence[str] | None,
     out: str | None,
     *,
@@ -48,10 +50,12 @@ def choose_outputs(
     check_names(save or (), table)
     if out is None:
         return tuple(save or DEFAULT_SAVE), None
-    if out == "-":
+    if _stream(out, None) is not None:
         if inputs > 1:
-            raise UsageError(f"-o -: stdout carries one video, not {inputs}; use -o DIR/")
-        return tuple(save or ("overlay",)), out
+            raise UsageError(
+                f"-o {out}: {_stream_word(out)} carries one video, not {inputs}; use -o DIR/"
+            )
+        return tuple(save or ("overlay",)), STDOUT if is_stdout(out) else out
     if not _names_a_file(out):
         return tuple(save or DEFAULT_SAVE), f"{out}/" if inputs > 1 else out
     if inputs > 1:
@@ -70,13 +74,13 @@ def _names_a_file(out: str) -> bool:
 
 
 def plan_sinks(
-    table: Mapping[str, type[ListedSink]],
+    table: Mapping[str, type[Sink]],
     names: Sequence[str],
     *,
     source: Input,
     out: str | os.PathLike[str] | None,
     options: SinkOptions,
-    stdout: BinaryIO | None = None,
+    stream: BinaryIO | None = None,
     taken: Mapping[str, str],
     inputs: Sequence[Input] = (),
     video: str | None = None,
@@ -88,9 +92,9 @@ def plan_sinks(
         names: which of them, each once.
         source: the input.
         out: None (beside the input), a directory (ends in "/", exists, or serves several sinks),
-            a file name (one sink), or "-" (stdout, one sink).
+            a file name (one sink), "-" (stdout, one sink), or a pipe or device (one sink).
         options: what the user said about outputs.
-        stdout: where "-" writes; the process's standard output when None.
+        stream: where "-" writes; the process's standard output when None.
         taken: outputs of earlier inputs of this call, never to be replaced, and those inputs.
         inputs: all inputs of this call, of which none may be replaced.
         video: the name of outputs; that of `source` unless given.
@@ -101,14 +105,15 @@ def plan_sinks(
     """
     chosen = list(dict.fromkeys(names))
     check_names(chosen, table)
-    if out is not None and os.fspath(out) == "-":
+    streamed = None if out is None else _stream(os.fspath(out), stream)
+    if streamed is not None:
         if len(chosen) != 1:
+            word = _stream_word(streamed.name)
             raise UsageError(
-                f"-o -: stdout carries one output, not {len(chosen)} ({', '.join(chosen)}); "
-                "choose one with --save"
+                f"-o {streamed.name}: {word} carries one output, not {len(chosen)} "
+                f"({', '.join(chosen)}); choose one with --save"
             )
-        sink: Sink = table[chosen[0]](_stdout() if stdout is None else stdout, options)
-        return [sink]
+        return [table[chosen[0]](streamed, options)]
     sinks: list[Sink] = []
     for name in chosen:
         kind = table[name]
@@ -138,15 +143,20 @@ def plan_sinks(
     return sinks
 
 
-def _stdout() -> BinaryIO:
-    if sys.stdout is None:
-        raise OutputError("-o -: stdout is closed; pipe it into a program or redirect it to a file")
-    return sys.stdout.buffer
+def _stream_word(name: str) -> str:
+    return "stdout" if is_stdout(name) else "a stream"
+
+
+def _stream(out: str, stream: BinaryIO | None) -> Target | None:
+    """What `out` names as a stream: stdout, a pipe or a device; None for files and folders."""
+    if is_stdout(out):
+        return Target(STDOUT, stream=stdout() if stream is None else stream)
+    return stream_at(Path(out).expanduser())
 
 
 def _check_inputs(final: Path, inputs: Sequence[Input], *, is_folder: bool) -> None:
     """Raises: OutputError: writing `final` would replace an input, or a folder that holds one."""
-    partial = partial_folder(final) if is_folder else partial_path(final)
+    partial = (WholeFolder if is_folder else WholeFile)(final).path
     for one in inputs:
         if one.path is None or not one.path.exists():
             continue
@@ -202,7 +212,7 @@ def _harmless(name: str, refused: Set[str] = frozenset()) -> str:
 
 def _final_path(
     name: str,
-    kind: type[ListedSink],
+    kind: type[Sink],
     source: Input,
     out: str | os.PathLike[str] | None,
     *,
@@ -228,7 +238,7 @@ def _beside(source: Input) -> Path:
     return Path() if source.path is None else _named(source.path).parent
 
 
-def check_names(names: Sequence[str], table: Mapping[str, type[ListedSink]]) -> None:
+def check_names(names: Sequence[str], table: Mapping[str, type[Sink]]) -> None:
     """Raises: UsageError: one of `names` is no output; the nearest one is offered."""
     for name in names:
         if name not in table:
@@ -237,7 +247,7 @@ def check_names(names: Sequence[str], table: Mapping[str, type[ListedSink]]) -> 
             raise UsageError(f"--save {name}: no such output; {hint}")
 
 
-def _check_ending(name: str, kind: type[ListedSink], path: Path) -> None:
+def _check_ending(name: str, kind: type[Sink], path: Path) -> None:
     ending = path.suffix.lower()
     if kind.is_folder:
         if ending in (".png", ".jpg", ".jpeg", ".mp4", ".mkv", ".mov", ".zip"):

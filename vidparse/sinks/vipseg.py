@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from vidparse.errors import OutputError
+from vidparse.files import WholeFile, write_error
 from vidparse.frame import Frame, Prediction, VideoInfo
 from vidparse.labels import Labels
 from vidparse.panoptic import (
@@ -27,10 +28,10 @@ from vidparse.panoptic import (
     segment_row,
     write_record,
 )
-from vidparse.sinks.partial import PartialFile, write_error
 from vidparse.sinks.png import rgb_png
 from vidparse.sinks.segments import check_ids, regions_of, runs_of
 from vidparse.sinks.sink import SinkOptions
+from vidparse.sinks.stream import Target
 from vidparse.sinks.submission import Submission
 
 try:
@@ -55,12 +56,16 @@ class VipSegFolder(Submission):
     shelf: ClassVar[str] = "pan_pred"
 
     def __init__(
-        self, target: Path | BinaryIO, options: SinkOptions, *, video: str | None = None
+        self,
+        where: Target | Path | BinaryIO,
+        options: SinkOptions,
+        *,
+        video: str | None = None,
     ) -> None:
-        super().__init__(target, options, video=video)
+        super().__init__(where, options, video=video)
         self.record_path = self.root / "pred.json"
         self.outputs = (str(self.folder), str(self.record_path))
-        self._frames_path = self.folder.with_name(f"{self.folder.name}.part.jsonl")
+        self._frames_path = self.folder  # known once the pictures have their temporary folder
         self._frames: BinaryIO | None = None
         self._count = 0
 
@@ -68,19 +73,23 @@ class VipSegFolder(Submission):
         super().check(of_pictures=of_pictures)
         self._read_record()
 
-    def open(self, info: VideoInfo, labels: Labels) -> None:
+    def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._labels, self._size_hw = labels, info.size_hw
         _check_categories(self._read_record(), labels, self.record_path)
         self._ids = SegmentIds(labels, self.video)
         self._category: dict[int, int] = {}
         self._class_table: np.ndarray | None = None
         self._create()
-        with self._pictures.partial.writing():
-            self._frames = self._frames_path.open("wb")
+        pictures = self._pictures.partial
+        self._frames_path = pictures.path.with_name(f"{pictures.path.name}.jsonl")
+        with pictures.writing():
+            self._frames_path.unlink(
+                missing_ok=True
+            )  # of a killed run: the pictures are ours alone
+            self._frames = self._frames_path.open("xb")
 
-    def write(self, frame: Frame, prediction: Prediction) -> None:
-        if self._frames is None:
-            raise ValueError("write before open")
+    def add(self, frame: Frame, prediction: Prediction) -> None:
+        assert self._frames is not None
         ids = self._segment_ids(prediction)
         rows = [
             segment_row(region.id, self._category[region.id], area=region.area, box=region.box)
@@ -118,10 +127,14 @@ class VipSegFolder(Submission):
         self._category[number] = category
         return number
 
-    def close(self, *, keep: bool, packets: Sequence[Any] = ()) -> None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
         frames, self._frames = self._frames, None
+        keep = keep and frames is not None and not self._pictures.partial.broken
         try:
-            if keep and frames is not None and not self._pictures.partial.broken:
+            if keep and not complete and self.folder.exists():
+                # Pictures without their part of pred.json are of no use.
+                self.notes.append(f"{self.folder}: interrupted, so the older one stays")
+            elif keep:
                 self._commit()
         finally:
             if frames is not None:
@@ -129,13 +142,15 @@ class VipSegFolder(Submission):
                     frames.close()
                 with suppress(OSError):
                     self._frames_path.unlink(missing_ok=True)
-            super().close(keep=False)  # what is not in place by now goes
+            super().end(keep=False, complete=False, packets=())  # what is not in place by now goes
+        return None
 
     def _commit(self) -> None:
         """Pictures and pred.json into place, one right after the other."""
-        record = PartialFile(self.record_path)
+        record = WholeFile(self.record_path)
         try:
             with _alone(self.root):
+                record.create()
                 with record.writing():
                     self._merge_into(record.path)
                 self._pictures.close(keep=True)

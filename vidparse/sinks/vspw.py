@@ -26,8 +26,8 @@ class VspwFolder(Submission):
 
     suffix: ClassVar[str] = ".vspw"
 
-    def open(self, info: VideoInfo, labels: Labels) -> None:
-        raw = self._options.raw_ids
+    def begin(self, info: VideoInfo, labels: Labels) -> None:
+        raw = self.options.raw_ids
         most = _VOID - 1 if raw else _VOID
         if len(labels) > most:
             raise OutputError(
@@ -40,11 +40,11 @@ class VspwFolder(Submission):
             stored += 1  # 255 becomes 0
         self._stored = stored
         self._palette = np.zeros((256, 3), np.uint8)
-        self._palette[stored[: len(labels)]] = class_colours(labels, self._options.palette)
+        self._palette[stored[: len(labels)]] = class_colours(labels, self.options.palette)
         self._create()
 
-    def write(self, frame: Frame, prediction: Prediction) -> None:
+    def add(self, frame: Frame, prediction: Prediction) -> None:
         ids = class_map(prediction, self._labels)  # (H, W)
-        if self._options.raw_ids:
+        if self.options.raw_ids:
             ids = self._stored.take(ids)
         self._pictures.write(frame, palette_png(ids, self._palette))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from vidparse import __version__
-from vidparse.errors import OutputError, UsageError
+from vidparse.errors import UsageError
 from vidparse.evaluation.metrics.glossary import definition, title
 from vidparse.evaluation.report import check_report
 from vidparse.evaluation.report.markup import (
@@ -33,7 +33,7 @@ from vidparse.evaluation.report.markup import (
     table,
     text,
 )
-from vidparse.sinks.partial import PartialFile
+from vidparse.files import whole_file
 from vidparse.textfiles import parse_json
 from vidparse.training.logbook import LOG_NAME, Steps, Validations, read_log
 from vidparse.training.plot import Line, plot
@@ -73,14 +73,8 @@ def write_curves(folders: Sequence[Path], out: Path) -> None:
     check_report(out)
     command = shlex.join(["vidparse", "curves", *map(str, folders), "-o", str(out)])
     data = _page(runs, command).encode("utf-8", "backslashreplace")  # names need not be UTF-8
-    partial = PartialFile(out)
-    try:
-        with partial.writing():
-            partial.path.write_bytes(data)
-    except OutputError:
-        partial.close(keep=False)
-        raise
-    partial.close(keep=True)
+    with whole_file(out) as part:
+        part.write_bytes(data)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from vidparse.errors import InputError, OutputError, UsageError
-from vidparse.sinks.partial import PartialFile, write_error
+from vidparse.errors import InputError, UsageError
+from vidparse.files import whole_file, write_error
 from vidparse.textfiles import parse_json
 
 LOG_NAME = "log.jsonl"
@@ -244,16 +244,8 @@ def _keep_until(path: Path, step: int) -> None:
     kept = [line for line, record in lines if record is not None and record["step"] <= step]
     if len(kept) == len(lines) and kept[-1:] and kept[-1].endswith("\n"):
         return
-    partial = PartialFile(path)
-    try:
-        with partial.writing():
-            partial.path.write_text(
-                "".join(line.rstrip("\n") + "\n" for line in kept), encoding="utf-8"
-            )
-    except OutputError:
-        partial.close(keep=False)
-        raise
-    partial.close(keep=True)
+    with whole_file(path) as part:
+        part.write_text("".join(line.rstrip("\n") + "\n" for line in kept), encoding="utf-8")
 
 
 def _places(records: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

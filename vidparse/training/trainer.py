@@ -16,6 +16,7 @@ from torch import nn
 
 from vidparse.data import Dataset
 from vidparse.errors import DeviceError, InputError, Interrupted, UsageError, VidparseError
+from vidparse.files import whole_file
 from vidparse.hub.files import TRAINED
 from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
@@ -378,7 +379,8 @@ class Trainer:
                 (self.out / name).unlink(missing_ok=True)
         record = recipe_record(self.recipe) | {"data": self.sources.describe()}
         text = json.dumps(record, indent=2)
-        (self.out / RECIPE).write_text(text + "\n", encoding="utf-8")
+        with whole_file(self.out / RECIPE) as part:
+            part.write_text(text + "\n", encoding="utf-8")
         return book
 
     def _place(self, module: Any) -> Any:

@@ -2,14 +2,12 @@
 
 from vidparse.video.inputs import Input, expand_inputs
 from vidparse.video.maskvideo import read_mask_video
-from vidparse.video.outfile import ClosedPipe
 from vidparse.video.raw import RawPipe
 from vidparse.video.report import MediaReport, StreamReport, probe, report_media
 from vidparse.video.source import Source, open_video
 from vidparse.video.writer import VideoWriter
 
 __all__ = [
-    "ClosedPipe",
     "Input",
     "MediaReport",
     "RawPipe",

@@ -9,10 +9,6 @@ from typing import Any, BinaryIO
 from vidparse.errors import OutputError
 
 
-class ClosedPipe(OutputError):
-    """The program that read our output has gone. Often wanted: `... | head`."""
-
-
 class OutFile:
     """A file object for PyAV. A path is opened and owned; a stream that was handed in is not."""
 

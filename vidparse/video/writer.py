@@ -12,10 +12,10 @@ from typing import Any, BinaryIO, Final
 import av
 import numpy as np
 
-from vidparse.errors import OutputError
+from vidparse.errors import ClosedPipe, OutputError
 from vidparse.frame import VideoInfo
 from vidparse.image import Yuv420
-from vidparse.video.outfile import ClosedPipe, OutFile, advice
+from vidparse.video.outfile import OutFile, advice
 from vidparse.video.remux import Remuxer
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,14 @@ from vidparse.data import IGNORE
 from vidparse.data.pictures import read_indices
 from vidparse.data.splits import PICTURES
 from vidparse.errors import OutputError, UsageError
+from vidparse.files import whole_file, write_error
 from vidparse.labels import Labels, labels_to_json
-from vidparse.sinks.partial import write_error
 from vidparse.sinks.png import palette_png
 from vidparse.textfiles import parse_json
 from vidparse.training.autolabel.pictures import Picture
 
 RECORD = "autolabel.json"
-_OURS = ("images", "masks", "labels.json", RECORD, f"{RECORD}.part", "labels.json.part")
+_OURS = ("images", "masks", "labels.json", RECORD, "autolabel.part.json", "labels.part.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +191,8 @@ def _compared(settings: dict[str, Any], key: str) -> Any:
 
 
 def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.part")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(data)
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
 
 
 def _jpeg(rgb: np.ndarray) -> bytes:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from vidparse.errors import ModelError, UsageError
 from vidparse.export.onnx import LEAST_AGREEMENT, describe_model, save_model, to_onnx
 from vidparse.export.parity import check_parity
-from vidparse.export.target import whole_file
 from vidparse.export.weights import export_metadata
+from vidparse.files import whole_file
 from vidparse.inference.runners.transformers.architecture import ARCHITECTURES
 from vidparse.inference.runners.transformers.checkpoint import read_checkpoint
 from vidparse.inference.runners.transformers.runner import check_installed, load_pretrained
