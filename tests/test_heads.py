@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -123,6 +124,50 @@ def test_refined_scores_do_not_shift_with_the_size(
     assert part.shape[2:] == (-(-sides[0] // finest), -(-sides[1] // finest))
     rows, columns = ((side - stride - 16) // finest for side in sides)  # the border is padded
     torch.testing.assert_close(part[..., :rows, :columns], whole[..., :rows, :columns])
+
+
+class TestAntialias:
+    def heads(self) -> tuple[PspHead, PspHead]:
+        channels = (*SMALL, 6)
+        torch.manual_seed(0)
+        plain = PspHead(channels, 5, width=16, skip_channels=8, finest=2).eval()
+        smooth = PspHead(channels, 5, width=16, skip_channels=8, finest=2, antialias=True).eval()
+        smooth.load_state_dict(plain.state_dict())
+        return plain, smooth
+
+    def test_four_scores_that_alternate_do_not_show(self) -> None:
+        plain, smooth = self.heads()
+        alternating = torch.tensor([1.0, -1.0, -1.0, 1.0]).repeat(5)  # of each place
+        for head in (plain, smooth):
+            torch.nn.init.zeros_(head.classifier.weight)
+            head.classifier.bias.data = 3 + alternating
+        maps = [
+            torch.randn(1, c, 32 // s, 32 // s)
+            for c, s in zip((*SMALL, 6), (4, 8, 8, 8, 2), strict=True)
+        ]
+        with torch.inference_mode():
+            assert plain(maps).std() > 0.9
+            inner = smooth(maps)[..., 1:-1, 1:-1]  # the border has no partner
+        torch.testing.assert_close(inner, torch.full_like(inner, 3.0))
+
+    def test_scores_are_those_of_the_plain_head_filtered_and_the_mean_stays(self) -> None:
+        plain, smooth = self.heads()
+        sides = (30, 42)  # the picture's sides are no multiples of 8
+        maps = [
+            torch.randn(2, c, -(-2 * sides[0] // s), -(-2 * sides[1] // s))
+            for c, s in zip((*SMALL, 6), (4, 8, 8, 8, 2), strict=True)
+        ]
+        with torch.inference_mode():
+            raw, filtered = plain(maps).numpy(), smooth(maps).numpy()
+        assert filtered.shape == (2, 5, *sides)
+        for one, other in zip(raw.reshape(-1, *sides), filtered.reshape(-1, *sides), strict=True):
+            kernel = np.array([0.25, 0.5, 0.25])
+            wanted = cv2.sepFilter2D(one, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+            np.testing.assert_allclose(other, wanted, atol=1e-5)
+
+    def test_is_for_scores_at_stride_2_alone(self) -> None:
+        with pytest.raises(ValueError, match="set finest to 2"):
+            PspHead(SMALL, 5, width=16, skip_channels=8, antialias=True)
 
 
 class TestPsp:

@@ -85,6 +85,7 @@ def test_networks_have_their_published_size(config: dict, millions: float) -> No
         ({"output_stride": 16, "skip_channels": 32, "finest": 2}, 2),
         ({"head": "ocr", "width": 32, "output_stride": 16, "skip_channels": 16}, 4),
         ({"head": "ocr", "width": 32, "output_stride": 16, "skip_channels": 16, "finest": 2}, 2),
+        ({"output_stride": 16, "skip_channels": 8, "finest": 2, "antialias": True}, 2),
         ({"backbone": "resnet18", "output_stride": 8}, 8),
         ({"backbone": "resnet18", "output_stride": 16, "skip_channels": 32}, 4),
         ({"backbone": "resnet18", "head": "ocr", "width": 32, "key_width": 16}, 8),

@@ -16,8 +16,8 @@ from vidparse.models.network import FrameNetwork, Outputs, State
 
 # head -> the fields of PerFrameConfig that it has a use for
 HEAD_OPTIONS: dict[str, tuple[str, ...]] = {
-    "psp": ("width", "output_stride", "skip_channels", "finest", "align_corners"),
-    "ocr": ("width", "key_width", "output_stride", "skip_channels", "finest"),
+    "psp": ("width", "output_stride", "skip_channels", "finest", "antialias", "align_corners"),
+    "ocr": ("width", "key_width", "output_stride", "skip_channels", "finest", "antialias"),
     "upernet": ("width",),
     "deeplab": ("width", "output_stride"),
 }
@@ -37,6 +37,7 @@ class PerFrameConfig:
     width: int = 256  # channels inside the head
     skip_channels: int = 0  # psp, ocr: > 0 refines with stride 8 and 4 features (see RefinedHead)
     finest: int = 4  # psp, ocr with skip_channels: stride of the scores, 4 or 2
+    antialias: bool = False  # with finest 2: no chequered edges (see RefinedHead)
     auxiliary: bool = True  # scores of the third stage as well, in training only
     head: str = "psp"  # a key of HEADS
     key_width: int = 128  # ocr: channels of the attention

@@ -33,6 +33,7 @@ class TcbPpmConfig:
     width: int = 512  # channels of the fused map
     skip_channels: int = 0  # > 0: refine with stride 8 and 4 features (see RefinedHead)
     finest: int = 4  # with skip_channels: stride of the scores, 4 or 2
+    antialias: bool = False  # with finest 2: no chequered edges (see RefinedHead)
     dilations: tuple[int, ...] = (3, 6, 9)  # frames back, of each support
     auxiliary: bool = True  # scores of the third stage as well, in training only
     auxiliary_width: int = 512
@@ -49,6 +50,7 @@ class TcbOcrConfig:
     key_width: int = 256  # channels of the attention
     skip_channels: int = 0  # as st-ppm's
     finest: int = 4
+    antialias: bool = False
     dilations: tuple[int, ...] = (3, 6, 9)
     memory: str = "fifo"  # one of MEMORIES, in inference only
     memory_frames: int = 8  # of "fifo"
@@ -134,6 +136,7 @@ class TcbPpm(_Tcb):
             output_stride=config.output_stride,
             skip_channels=config.skip_channels,
             finest=config.finest,
+            antialias=config.antialias,
         )
         self.auxiliary: AuxiliaryHead | None = None
         if config.auxiliary:
@@ -203,6 +206,7 @@ class TcbOcr(_Tcb):
             output_stride=config.output_stride,
             skip_channels=config.skip_channels,
             finest=config.finest,
+            antialias=config.antialias,
         )
         regions = (config.width, config.classes)
         kept = {"none": 0, "fifo": config.memory_frames}.get(config.memory, 1)

@@ -23,7 +23,7 @@ class OcrHead(RefinedHead):
             refinement.
         width: channels of pixel and region features, 512 as published.
         key_width: channels of the attention, 256 as published.
-        output_stride: of the deepest map. skip_channels, finest: see RefinedHead.
+        output_stride: of the deepest map. The next three: see RefinedHead.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class OcrHead(RefinedHead):
         output_stride: int = 8,
         skip_channels: int = 0,
         finest: int = 4,
+        antialias: bool = False,
         dropout: float = 0.05,
     ) -> None:
         super().__init__()
@@ -58,6 +59,7 @@ class OcrHead(RefinedHead):
             output_stride=output_stride,
             skip_channels=skip_channels,
             finest=finest,
+            antialias=antialias,
         )
 
     def pixels(self, deep: Tensor) -> Tensor:

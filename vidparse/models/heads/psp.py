@@ -43,7 +43,7 @@ class PspHead(RefinedHead):
     Args:
         pyramid: channels of the backbone's maps.
         width: channels of the fused map: 512 as published, 256 in ETC's students.
-        output_stride: of the deepest map. skip_channels, finest: see RefinedHead.
+        output_stride: of the deepest map. The next three: see RefinedHead.
         align_corners: of the resizing of pooled maps: True in ETC's networks.
     """
 
@@ -56,6 +56,7 @@ class PspHead(RefinedHead):
         output_stride: int = 8,
         skip_channels: int = 0,
         finest: int = 4,
+        antialias: bool = False,
         align_corners: bool = False,
         dropout: float = 0.1,
     ) -> None:
@@ -70,6 +71,7 @@ class PspHead(RefinedHead):
             output_stride=output_stride,
             skip_channels=skip_channels,
             finest=finest,
+            antialias=antialias,
         )
 
     def pool(self, deep: Tensor) -> tuple[Tensor, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,8 +25,13 @@ class RefinedHead(nn.Module):
     With `skip_channels` > 0 the fused map is brought to stride 8, then 4, adding a 1x1 projection
     of the backbone's map at each (as a feature pyramid network does), so that poles and signs keep
     their shape at the cost of an output stride of 16. With `finest` 2 a 3x3 projection of the
-    stride 2 map joins at stride 4, and every place there has four scores a class, a quarter of it
+    stride 2 map joins at stride 4, and every place there has four scores per class, a quarter of it
     each (sub-pixel convolution, Shi et al., CVPR 2016).
+
+    Nothing binds those four scores to each other where a picture is unlike the training data, and
+    then edges look chequered. With `antialias` a binomial 3x3 filter follows them, in training too:
+    it removes just the pattern that alternates from score to score (Sugawara et al., 2018, have the
+    condition for it), and the layers before it learn to be sharp through it.
     """
 
     fuse: nn.Sequential  # a convolution first; made by the head
@@ -43,6 +49,7 @@ class RefinedHead(nn.Module):
         output_stride: int,
         skip_channels: int,
         finest: int,
+        antialias: bool,
     ) -> None:
         """Make the layers, in the constructor of the head.
 
@@ -51,7 +58,8 @@ class RefinedHead(nn.Module):
             width: channels of the fused map. output_stride: its stride, 8, 16 or 32.
 
         Raises:
-            ValueError: `finest` other than 4 and 2, or 2 without skip_channels or the map it needs.
+            ValueError: `finest` other than 4 and 2, or 2 without skip_channels or the map it needs;
+                `antialias` without finest 2.
         """
         self.times_8 = output_stride // 8
         self.laterals = nn.ModuleList()
@@ -62,6 +70,8 @@ class RefinedHead(nn.Module):
             raise ValueError("finest 2: needs skip_channels above 0")
         if finest == 2 and len(pyramid) != 5:
             raise ValueError("finest 2: needs a pyramid with a map of stride 2")
+        if antialias and finest != 2:
+            raise ValueError("antialias: is for scores at stride 2; set finest to 2")
         if skip_channels:
             self.reduce = conv_bn_relu(width, skip_channels, 1)
             self.laterals.extend(
@@ -79,6 +89,12 @@ class RefinedHead(nn.Module):
                 nn.Conv2d(pyramid[4], skip_channels, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(skip_channels),
             )
+        self.binomial: Tensor | None
+        kernel = None
+        if antialias:
+            row = torch.tensor([0.25, 0.5, 0.25])
+            kernel = (row[:, None] * row).repeat(classes, 1, 1, 1)  # (K, 1, 3, 3)
+        self.register_buffer("binomial", kernel, persistent=False)
         scores = classes * (4 if finest == 2 else 1)
         self.classifier = nn.Conv2d(skip_channels or width, scores, 1)
 
@@ -97,4 +113,8 @@ class RefinedHead(nn.Module):
             return self.classifier(refine4(x))
         stride2 = pyramid[4]
         scores = F.pixel_shuffle(self.classifier(refine4(x + self.finest_lateral(stride2))), 2)
-        return scores[..., : stride2.shape[2], : stride2.shape[3]]
+        scores = scores[..., : stride2.shape[2], : stride2.shape[3]]
+        if self.binomial is None:
+            return scores
+        padded = F.pad(scores, (1, 1, 1, 1), mode="replicate")
+        return F.conv2d(padded, self.binomial.to(padded.dtype), groups=len(self.binomial))
