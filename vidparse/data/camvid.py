@@ -13,26 +13,12 @@ from vidparse.data.splits import PICTURES, check_split, sorted_files
 from vidparse.data.values import MaskValues, mask_values
 from vidparse.errors import InputError
 from vidparse.filenames import natural_key
-from vidparse.labels import Labels, load_labels
+from vidparse.labels import Labels, load_labels, regrouped
 from vidparse.textfiles import read_text
 
 SPLITS = ("train", "val", "test")
 VOID = 11  # raw value of unlabelled pixels
 VALUES = mask_values({raw: raw for raw in range(VOID)}, void=(VOID,), strict=True)
-# The 11 classes and what they are made of in the original release.
-GROUPS = {
-    "Sky": ("Sky",),
-    "Building": ("Building", "Bridge", "Wall", "Tunnel", "Archway"),
-    "Pole": ("Column_Pole", "TrafficCone"),
-    "Road": ("Road", "LaneMkgsDriv", "LaneMkgsNonDriv"),
-    "Pavement": ("Sidewalk", "ParkingBlock", "RoadShoulder"),
-    "Tree": ("Tree", "VegetationMisc"),
-    "SignSymbol": ("SignSymbol", "Misc_Text", "TrafficLight"),
-    "Fence": ("Fence",),
-    "Car": ("Car", "SUVPickupTruck", "Truck_Bus", "Train", "OtherMoving"),
-    "Pedestrian": ("Pedestrian", "Child", "CartLuggagePram", "Animal"),
-    "Bicyclist": ("Bicyclist", "MotorcycleScooter"),
-}
 
 
 class CamVid:
@@ -76,9 +62,9 @@ class CamVid:
 
 
 def grouping(labels: Labels) -> tuple[int, ...]:
-    """Which of the 11 classes each of the 31 of the release belongs to."""
-    group = {name: labels.classes.index(one) for one, names in GROUPS.items() for name in names}
-    return tuple(group[name] for name in load_labels("camvid-32").classes)
+    """The one of the 11 classes that each of the 31 of the release belongs to."""
+    group = regrouped("camvid-32", "camvid")
+    return tuple(labels.classes.index(group[name]) for name in load_labels("camvid-32").classes)
 
 
 def _videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Video, ...]:

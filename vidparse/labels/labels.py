@@ -82,13 +82,11 @@ class Labels:
         return table
 
 
-def available_labels() -> list[str]:
+@lru_cache(maxsize=1)
+def available_labels() -> tuple[str, ...]:
     """Names of the label sets that ship with vidparse."""
-    return sorted(
-        entry.name.removesuffix(".json")
-        for entry in files("vidparse.labels").iterdir()
-        if entry.name.endswith(".json")
-    )
+    names = [entry.name for entry in files("vidparse.labels").iterdir()]
+    return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
 
 
 @lru_cache(maxsize=16)
@@ -98,10 +96,19 @@ def load_labels(name: str) -> Labels:
     Raises:
         UsageError: there is none of that name.
     """
-    entry = files("vidparse.labels") / f"{name}.json"
-    if not entry.is_file():
+    return labels_from_json(label_record(name))
+
+
+@lru_cache(maxsize=16)
+def label_record(name: str) -> dict[str, Any]:
+    """The json of a label set that ships with vidparse.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in available_labels():
         raise UsageError(f"label set '{name}': unknown; try {', '.join(available_labels())}")
-    return labels_from_json(parse_json(entry.read_bytes()))
+    return parse_json((files("vidparse.labels") / f"{name}.json").read_bytes())
 
 
 def labels_from_json(record: Any) -> Labels:
