@@ -6,7 +6,7 @@ import numpy as np
 
 from vidparse.evaluation.metrics.measure import Sample
 from vidparse.labels import Labels
-from vidparse.panoptic import PanopticMap
+from vidparse.maps import SegmentMap, segments_of_ids
 
 VOID = 255
 LABELS = Labels(
@@ -25,10 +25,10 @@ def ids_of_category(category: int) -> tuple[int, ...]:
 CATEGORY = {segment: c for c in range(5) for segment in ids_of_category(c)}
 
 
-def panoptic(ids: np.ndarray, category: dict[int, int] = CATEGORY) -> PanopticMap:
+def panoptic(ids: np.ndarray, category: dict[int, int] = CATEGORY) -> SegmentMap:
     """Segments listed by id; id 0 is void."""
-    rows = [(s, category[s], 0) for s in np.unique(ids).tolist() if s]
-    return PanopticMap(ids, np.array(rows, np.int64).reshape(-1, 3))
+    class_of = {s: category[s] for s in np.unique(ids).tolist() if s}
+    return SegmentMap(ids, segments_of_ids(ids, class_of, things=LABELS.things))
 
 
 def random_ids(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -41,11 +41,13 @@ def random_ids(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def sample(index: int, truth: np.ndarray, said: np.ndarray, flow: np.ndarray | None) -> Sample:
     """A frame from two maps of segment ids."""
-    one, other = panoptic(truth), panoptic(said)
-    return Sample(
-        "v", str(index), index, said=other.classes(VOID), truth=one.classes(VOID), flow=flow,
-        said_panoptic=other, truth_panoptic=one,
-    )  # fmt: skip
+    return Sample("v", str(index), index, panoptic(said), panoptic(truth), flow)
+
+
+def semantic(truth: np.ndarray | None, predicted: np.ndarray, index: int = 0) -> Sample:
+    """A frame from two maps of class ids."""
+    known = None if truth is None else SegmentMap(truth)
+    return Sample("v", str(index), index, SegmentMap(predicted), known)
 
 
 def random_video(seed: int, *, frames: int = 5, size_hw: tuple[int, int] = (7, 9)) -> list[Sample]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from random_videos import semantic
 
 from vidparse.evaluation.bootstrap import intervals
-from vidparse.evaluation.metrics.measure import Counts, Sample
+from vidparse.evaluation.metrics.measure import Counts
 from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.labels import Labels
 
@@ -22,7 +23,7 @@ def counts_of_videos(name: str) -> list[Counts]:
         for t in range(4):
             truth = rng.integers(0, 3, (6, 8)).astype(np.uint8)
             said = np.where(rng.random((6, 8)) < 0.5 + v / 10, truth, 0).astype(np.uint8)
-            measure.update(Sample(f"v{v}", f"{t}", t, said, truth))
+            measure.update(semantic(truth, said, t))
         found.append(measure.end_video())
     return found
 

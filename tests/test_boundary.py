@@ -18,10 +18,11 @@ from vidparse.evaluation.metrics.boundary import (
     inner_bands,
 )
 from vidparse.evaluation.metrics.measure import Sample
+from vidparse.maps import SegmentMap
 
 
 def frame(truth: np.ndarray, said: np.ndarray, flow: np.ndarray | None = None) -> Sample:
-    return Sample("v", "0", 0, said=said, truth=truth, flow=flow)
+    return Sample("v", "0", 0, SegmentMap(said), SegmentMap(truth), flow)
 
 
 def literal_band(mask: np.ndarray, width: int) -> np.ndarray:
@@ -90,7 +91,7 @@ def test_void_is_not_counted_but_bounds_both_maps() -> None:
         measure.update(frame(truth, said))
         counts = measure.end_video()
         assert measure.scores(counts)["boundary_iou"] == 1
-        assert counts["said_band"][1] == 0
+        assert counts["predicted_band"][1] == 0
 
 
 def test_predicted_void_is_a_miss_with_an_outline() -> None:
@@ -101,7 +102,7 @@ def test_predicted_void_is_a_miss_with_an_outline() -> None:
     counts = measure.end_video()
     d = band_width((100, 100))
     outline = (20 + 2 * d) ** 2 - 20**2
-    assert counts["said_band"][0] - counts["true_band"][0] == outline
+    assert counts["predicted_band"][0] - counts["true_band"][0] == outline
     assert counts["shared"] == counts["true_band"]
 
 
@@ -116,7 +117,7 @@ def test_a_displaced_outline_costs_more_than_it_does_in_iou() -> None:
 
 
 def test_a_still_prediction_is_consistent_wherever_the_flow_leaves_the_picture() -> None:
-    said = random_video(0, frames=1, size_hw=(60, 80))[0].said
+    said = random_video(0, frames=1, size_hw=(60, 80))[0].predicted_classes
     for flow in (0, 5):
         still = np.roll(said, flow, axis=1)
         measure = BoundaryConsistency(num_classes=5)
@@ -127,9 +128,13 @@ def test_a_still_prediction_is_consistent_wherever_the_flow_leaves_the_picture()
 
 def test_trembling_outlines_lower_consistency() -> None:
     frames = random_video(1, frames=4, size_hw=(40, 50))
-    still = [replace(f, said=frames[0].said, flow=f.flow if f.flow is None else f.flow * 0)
-             for f in frames]  # fmt: skip
-    trembling = [replace(f, said=np.roll(f.said, i % 2, axis=0)) for i, f in enumerate(still)]
+    none = np.zeros((2, 40, 50), np.float32)
+    first = frames[0].prediction
+    still = [replace(f, prediction=first, flow=None if f.flow is None else none) for f in frames]
+    trembling = [
+        replace(f, prediction=SegmentMap(np.roll(f.predicted_classes, i % 2, axis=0)))
+        for i, f in enumerate(still)
+    ]
     scores = []
     for video in (still, trembling):
         measure = BoundaryConsistency(num_classes=5)
@@ -141,14 +146,15 @@ def test_trembling_outlines_lower_consistency() -> None:
 
 def test_other_integer_types_count_alike() -> None:
     sample = random_video(2, frames=1, size_hw=(40, 50))[0]
+    truth, predicted = sample.true_classes, sample.predicted_classes
     counts = []
     for dtype in (np.uint8, np.uint16, np.int64):
         measure = BoundaryIoU(num_classes=5)
-        measure.update(frame(sample.truth.astype(dtype), sample.said.astype(dtype)))
+        measure.update(frame(truth.astype(dtype), predicted.astype(dtype)))
         counts.append(measure.end_video())
     for other in counts[1:]:
         assert all((other[field] == value).all() for field, value in counts[0].items())
     with pytest.raises(ValueError, match="beyond 4"):
-        BoundaryIoU(num_classes=5).update(frame(sample.truth, np.full(sample.truth.shape, -1)))
+        BoundaryIoU(num_classes=5).update(frame(truth, np.full(truth.shape, -1)))
     with pytest.raises(ValueError, match="prediction"):
-        BoundaryIoU(num_classes=5).update(frame(sample.truth, sample.said[:5]))
+        BoundaryIoU(num_classes=5).update(frame(truth, predicted[:5]))

@@ -19,7 +19,7 @@ from vidparse.data.check import CheckReport, check_dataset
 from vidparse.data.recognise import LAYOUTS, recognise
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.labels import labels_to_json, load_labels
-from vidparse.panoptic import ids_to_rgb
+from vidparse.maps import ids_to_rgb
 
 HEIGHT, WIDTH = 6, 8
 

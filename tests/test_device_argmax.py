@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from vidparse.frame import Frame, Prediction
+from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Session, load_model, run
 from vidparse.inference.runners import DeviceArgmax, TorchRunner
 from vidparse.inference.runners.pytorch import upsampled_argmax
 from vidparse.inference.upsample import upsample_argmax
+from vidparse.maps import Prediction
 from vidparse.video import open_video
 
 

@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose
 from vidparse.evaluation.diagnostics import Diagnostics, VideoDiagnostics
 from vidparse.evaluation.metrics.measure import Sample
 from vidparse.labels import load_labels
+from vidparse.maps import SegmentMap
 
 LABELS = load_labels("camvid")
 VOID = 255
@@ -35,7 +36,8 @@ def feed(
 ) -> None:
     for i, (one, true) in enumerate(zip(said, truth, strict=True), start=first):
         image = np.full((*one.shape, 3), i % 256, np.uint8) if colour else None
-        diagnostics.update(Sample(video, f"f{i}", i, one, true), image)
+        known = None if true is None else SegmentMap(true)
+        diagnostics.update(Sample(video, f"f{i}", i, SegmentMap(one), known), image)
 
 
 def decoded(data: bytes) -> np.ndarray:
@@ -118,7 +120,7 @@ def test_clip_pictures_show_what_they_say() -> None:
     said = np.zeros_like(truth)
     image = np.full((8, 16, 3), 200, np.uint8)
     diagnostics = Diagnostics(LABELS)
-    diagnostics.update(Sample("v", "a", 0, said, truth), image)
+    diagnostics.update(Sample("v", "a", 0, SegmentMap(said), SegmentMap(truth)), image)
     worst = diagnostics.end_video().worst
     assert worst is not None
     (frame,) = worst.frames

@@ -17,7 +17,7 @@ from vidparse.errors import InputError
 from vidparse.evaluation.entries import MaskEntry, PanopticEntry, open_predictions
 from vidparse.evaluation.evaluate import evaluate
 from vidparse.evaluation.plan import EvaluationOptions
-from vidparse.panoptic import SegmentIds, ids_to_rgb
+from vidparse.maps import SegmentIds, ids_to_rgb
 
 SIZE_HW = (12, 16)
 VIDEOS = {"12_a_b-C": (166, 167, 168), "7_x": (1, 2)}
@@ -172,9 +172,10 @@ def write_mask_video(path: Path, frames: list[np.ndarray]) -> None:
     """As `--save mask-video` does."""
     from fractions import Fraction
 
-    from vidparse.frame import Frame, Prediction, VideoInfo
+    from vidparse.frame import Frame, VideoInfo
     from vidparse.image import ColourTags, Rgb
     from vidparse.labels import load_labels
+    from vidparse.maps import Prediction, SegmentMap
     from vidparse.sinks import SINKS, SinkOptions
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -182,10 +183,11 @@ def write_mask_video(path: Path, frames: list[np.ndarray]) -> None:
     info = VideoInfo(
         "x", SIZE_HW, Fraction(1, 15), Fraction(15), None, None, Fraction(1), ColourTags()
     )
-    sink.open(info, load_labels("vspw"))
+    labels = load_labels("vspw")
+    sink.open(info, labels)
     picture = Rgb(np.zeros((*SIZE_HW, 3), np.uint8))
     for i, ids in enumerate(frames):
-        sink.write(Frame(i, i, picture), Prediction(i, ids))
+        sink.write(Frame(i, i, picture), Prediction(i, SegmentMap(ids), labels))
     sink.close(keep=True)
 
 
@@ -217,13 +219,14 @@ def write_vipseg_prediction(dataset: Dataset, folder: Path) -> dict[str, Any]:
         frames = []
         for frame in video.frames:
             known = dataset.load_panoptic(frame)  # type: ignore[attr-defined]
-            renamed = np.zeros_like(known.ids)
+            renamed = np.zeros(known.ids.shape, np.int64)
             rows = []
-            for segment, category, _ in known.segments.tolist():
-                if not (known.ids == segment).any():
+            for segment in known.segments:
+                if not segment.area:
                     continue
-                mine = ids(category, segment)
-                renamed[known.ids == segment] = mine
+                category = segment.class_id
+                mine = ids(category, segment.id)
+                renamed[known.ids == segment.id] = mine
                 rows.append({"id": mine, "category_id": category, "iscrowd": 0})
             write(folder / "pan_pred" / video.name / f"{frame.stem}.png", ids_to_rgb(renamed))
             frames.append({"file_name": f"{frame.stem}.png", "segments_info": rows})
@@ -254,7 +257,7 @@ def test_vipseg_predictions(vipseg: Path, tmp_path: Path) -> None:
         (lambda videos: videos[0]["annotations"].reverse(), "frame 0 is '00000168'"),
         (
             lambda videos: videos[1]["annotations"][0]["segments_info"].pop(),
-            r"00000001\.png: id \d+ is not in pred\.json",
+            r"00000001\.png: id \d+ is not listed in pred\.json",
         ),
         (
             lambda videos: videos[1]["annotations"][0]["segments_info"].append(
@@ -264,9 +267,9 @@ def test_vipseg_predictions(vipseg: Path, tmp_path: Path) -> None:
         ),
         (
             lambda videos: videos[1]["annotations"][0]["segments_info"][0].update(category_id=124),
-            r"pred\.json: 00000001\.png: segment \d+ has category 124",
+            r"00000001\.png: segment \d+ has category 124 in pred\.json",
         ),
-        (lambda videos: videos[0].pop("annotations"), "not a video panoptic json"),
+        (lambda videos: videos[0].pop("annotations"), "field 'annotations' is missing"),
         (
             lambda videos: videos[1]["annotations"][0]["segments_info"].append(
                 videos[1]["annotations"][0]["segments_info"][0]

@@ -15,12 +15,13 @@ from PIL import Image as Pillow
 
 from vidparse.data import Dataset, FrameRecord, open_dataset
 from vidparse.errors import InputError, Interrupted, UsageError
-from vidparse.evaluation.entries import MaskEntry, ModelEntry, Said
+from vidparse.evaluation.entries import MaskEntry, ModelEntry
 from vidparse.evaluation.evaluate import evaluate
 from vidparse.evaluation.plan import EvaluationOptions
 from vidparse.evaluation.result import evaluation_record
 from vidparse.flow import open_flow
 from vidparse.labels import Labels, labels_to_json, load_labels
+from vidparse.maps import Prediction
 from vidparse.models.description import Description, Preprocess
 
 ADDRESS = "sample://street?size=160x90&frames=2"
@@ -86,7 +87,7 @@ class Stopper:
         self.check, self.fingerprint = inner.check, inner.fingerprint
         self.begin, self.finish = inner.begin, inner.finish
 
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Said]:
+    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
         self.asked.append(frame.video)
         if frame.video == self._video:
             self._stop.set()
@@ -257,17 +258,17 @@ class LateEntry:
 
     def __init__(self, masks: MaskEntry) -> None:
         self._masks = masks
-        self._held: list[Said] = []
+        self._held: list[Prediction] = []
         self.check, self.fingerprint, self.begin = masks.check, masks.fingerprint, masks.begin
 
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Said]:
+    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
         self._held += self._masks.feed(frame, image)
         return self._release() if len(self._held) == 2 else []
 
-    def finish(self) -> list[Said]:
+    def finish(self) -> list[Prediction]:
         return self._release()
 
-    def _release(self) -> list[Said]:
+    def _release(self) -> list[Prediction]:
         held, self._held = self._held, []
         return held
 

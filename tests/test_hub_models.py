@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vidparse.errors import DeviceError, ModelError, UsageError
-from vidparse.frame import Frame, Prediction
+from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Session, load_model
 from vidparse.inference.devices import Device
@@ -21,6 +21,7 @@ from vidparse.inference.panoptic import ScoredMasks
 from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.runners.transformers import TransformersRunner, read_checkpoint
 from vidparse.labels import load_labels
+from vidparse.maps import Prediction
 from vidparse.models.description import Preprocess, describe, metadata_of
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")

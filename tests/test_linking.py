@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidparse.frame import Segment
 from vidparse.inference.linking import SegmentLinker, mask_ious
+from vidparse.maps import Segment
 
 CAR, PERSON, SKY, ROAD = 0, 1, 2, 3
 THINGS = {CAR, PERSON}

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from vidparse.errors import OutputError
-from vidparse.frame import Frame, Prediction, Segment, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.labels import Labels, load_labels
+from vidparse.maps import Prediction, Segment, SegmentMap
 from vidparse.sinks import SinkOptions
 from vidparse.sinks.masks import Masks, MaskVideo
 from vidparse.sinks.png import gray16_png, palette_png
-from vidparse.sinks.segments import class_map
 
 CAMVID = load_labels("camvid")
 
@@ -50,7 +50,7 @@ def run(sink, labels: Labels, maps: list[np.ndarray], names: list[str] | None = 
     picture = Rgb(np.zeros((*maps[0].shape, 3), np.uint8))
     for i, ids in enumerate(maps):
         frame = Frame(i, i * 1001, picture, name=names[i] if names else None)
-        sink.write(frame, Prediction(i, ids))
+        sink.write(frame, Prediction(i, SegmentMap(ids), labels))
     sink.close(keep=True)
 
 
@@ -235,7 +235,7 @@ def test_panoptic_ids_become_class_ids():
         Segment(70001, 8, True, 0.5, 1, (1, 0, 1, 1)),
         Segment(70002, 3, False, 0.5, 1, (0, 1, 1, 1)),
     )
-    shown = class_map(Prediction(0, ids, segments), CAMVID)
+    shown = SegmentMap(ids, segments).class_map(CAMVID)
     assert shown.dtype == np.uint8
     assert shown.tolist() == [[255, 8], [3, 255]]
-    assert class_map(Prediction(0, ids, ()), CAMVID).tolist() == [[255, 255], [255, 255]]
+    assert SegmentMap(ids, ()).class_map(CAMVID).tolist() == [[255, 255], [255, 255]]

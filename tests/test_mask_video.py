@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from vidparse.errors import InputError, TruncatedError
-from vidparse.frame import Frame, Prediction, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.labels import Labels
+from vidparse.maps import Prediction, SegmentMap
 from vidparse.sinks import SinkOptions
 from vidparse.sinks.masks import Masks, MaskVideo
 from vidparse.video import read_mask_video
@@ -39,7 +40,7 @@ def write(sink: Any, labels: Labels, maps: list[np.ndarray]) -> None:
     sink.open(info, labels)
     picture = Rgb(np.zeros((*maps[0].shape, 3), np.uint8))
     for i, ids in enumerate(maps):
-        sink.write(Frame(i, i, picture), Prediction(i, ids))
+        sink.write(Frame(i, i, picture), Prediction(i, SegmentMap(ids), labels))
     sink.close(keep=True)
 
 

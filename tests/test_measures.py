@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from random_videos import LABELS, random_video
+from random_videos import LABELS, random_video, semantic
 
 from vidparse.errors import UsageError
 from vidparse.evaluation.metrics.counting import add_counts, counts_per_video
 from vidparse.evaluation.metrics.glossary import definition
 from vidparse.evaluation.metrics.measure import Counts, Measure
 from vidparse.evaluation.metrics.measures import METRICS, make_measures
+from vidparse.maps import SegmentMap
 
 NAMES = (*METRICS, "vc2", "vc3-strict")
 
@@ -96,7 +97,7 @@ def test_memory_does_not_grow_with_frames(name: str) -> None:
 @pytest.mark.parametrize("name", ["miou", "boundary", "jf", "vpq", "stq"])
 def test_unlabelled_frames_are_passed_over(name: str) -> None:
     frames = random_video(3, frames=4)
-    bare = [replace(frame, truth=None, truth_panoptic=None) for frame in frames]
+    bare = [replace(frame, truth=None) for frame in frames]
     mixed = [part for pair in zip(frames, bare, strict=True) for part in pair]
     [with_bare] = counts_per_video(make(name), [mixed])
     [without] = counts_per_video(make(name), [frames])
@@ -162,24 +163,26 @@ def test_consistency_over_unlabelled_frames_is_refused() -> None:
 @pytest.mark.parametrize("name", ["vpq", "stq"])
 def test_panoptic_measures_refuse_class_maps(name: str) -> None:
     with pytest.raises(ValueError, match="panoptic prediction"):
-        make(name).update(replace(random_video(0, frames=1)[0], said_panoptic=None))
+        frame = random_video(0, frames=1)[0]
+        make(name).update(replace(frame, prediction=SegmentMap(frame.predicted_classes)))
 
 
 @pytest.mark.parametrize("name", ["miou", "boundary", "tc", "tc-boundary"])
 def test_ids_that_are_no_class_are_refused(name: str) -> None:
     frames = random_video(1, frames=2)
-    strange = np.full_like(frames[1].said, 9)
+    strange = np.full_like(frames[1].predicted_classes, 9)
     measure = make(name)
     measure.update(frames[0])
     with pytest.raises(ValueError, match="beyond 4"):
-        measure.update(replace(frames[1], said=strange, flow=np.zeros((2, *strange.shape))))
+        flow = np.zeros((2, *strange.shape))
+        measure.update(replace(frames[1], prediction=SegmentMap(strange), flow=flow))
 
 
 def test_many_classes_take_wide_ids() -> None:
     wide = replace(LABELS, classes=tuple(map(str, range(300))), colours=((0, 0, 0),) * 300)
     rng = np.random.default_rng(0)
     truth = rng.choice([0, 299, 65535], (20, 30)).astype(np.uint16)
-    frame = replace(random_video(0, frames=1)[0], truth=truth, said=truth)
+    frame = replace(semantic(truth, truth), void=65535)
     for name, measure in make_measures(["miou", "boundary", "tc"], wide).items():
         measure.update(frame)
         measure.update(replace(frame, flow=np.full((2, 20, 30), 0.1, np.float32)))

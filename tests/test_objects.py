@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_videos import semantic
 
-from vidparse.evaluation.metrics.measure import Sample
 from vidparse.evaluation.metrics.objects import (
     ObjectQuality,
     contour,
@@ -23,7 +23,7 @@ def scores(truth: np.ndarray, said: np.ndarray, *, semi: bool = False) -> dict[s
     """Of one video (T, H, W)."""
     measure = ObjectQuality(semi=semi)
     for t in range(len(truth)):
-        measure.update(Sample("v", str(t), t, said=said[t], truth=truth[t]))
+        measure.update(semantic(truth[t], said[t], t))
     return {k: float(v) for k, v in measure.scores(measure.end_video()).items()}
 
 

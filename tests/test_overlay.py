@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from vidparse.errors import OutputError, UsageError
-from vidparse.frame import Frame, Prediction, Segment, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.image import BT601_525, BT709, ColourTags, Rgb, Yuv420, rgb_to_yuv_matrix
 from vidparse.labels import Labels, load_labels
+from vidparse.maps import Prediction, Segment, SegmentMap
 from vidparse.sinks import SinkOptions
 from vidparse.sinks.legend import Legend, render_legend
 from vidparse.sinks.overlay import Overlay
@@ -26,6 +27,12 @@ from vidparse.video import open_video
 
 CAMVID = load_labels("camvid")
 COLOURS = class_colours(CAMVID, None)
+
+
+def predicted(
+    index: int, ids: np.ndarray, segments: tuple[Segment, ...] | None = None
+) -> Prediction:
+    return Prediction(index, SegmentMap(ids, segments), CAMVID)
 
 
 def video_info(size_hw: tuple[int, int], **changes: object) -> VideoInfo:
@@ -69,7 +76,7 @@ def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
 def test_a_painted_frame_looks_like_an_rgb_blend(full_range):
     picture, ids = scene((720, 1280))
     image = Rgb(picture).yuv420(BT709, full_range)
-    painted = Painter(CAMVID, COLOURS).paint(image, Prediction(0, ids))
+    painted = Painter(CAMVID, COLOURS).paint(image, predicted(0, ids))
     assert psnr_db(painted.rgb(), ideal_blend(image.rgb(), ids, 0.5)) > 40
 
 
@@ -79,7 +86,7 @@ def test_a_painted_frame_looks_like_an_rgb_blend(full_range):
 def test_planes_are_those_of_the_rgb_blend(size_hw, matrix, full_range):
     picture, ids = scene(size_hw)
     image = Rgb(picture).yuv420(matrix, full_range)
-    painted = Painter(CAMVID, COLOURS, opacity=0.6).paint(image, Prediction(0, ids))
+    painted = Painter(CAMVID, COLOURS, opacity=0.6).paint(image, predicted(0, ids))
     # blended in exact arithmetic: RGB -> YUV is affine, so mixing in either space is the same
     table = np.zeros((256, 3), np.uint8)
     table[: len(COLOURS)] = COLOURS
@@ -102,7 +109,7 @@ def test_void_pixels_and_the_input_picture_stay_untouched():
     picture, ids = scene((64, 96))
     image = Rgb(picture).yuv420(BT709, False)
     before = [plane.copy() for plane in (image.y, image.u, image.v)]
-    painted = Painter(CAMVID, COLOURS, contours=True).paint(image, Prediction(0, ids))
+    painted = Painter(CAMVID, COLOURS, contours=True).paint(image, predicted(0, ids))
     void = ids == CAMVID.void
     assert void.any()
     np.testing.assert_array_equal(painted.y[void], image.y[void])
@@ -115,10 +122,10 @@ def test_opacity_nought_is_the_picture_and_one_is_the_flat_colour():
     picture, _ = scene((48, 64))
     ids = np.full((48, 64), 3, np.uint8)
     image = Rgb(picture).yuv420(BT709, True)
-    clear = Painter(CAMVID, COLOURS, opacity=0.0).paint(image, Prediction(0, ids))
+    clear = Painter(CAMVID, COLOURS, opacity=0.0).paint(image, predicted(0, ids))
     np.testing.assert_array_equal(clear.y, image.y)
     np.testing.assert_array_equal(clear.v, image.v)
-    solid = Painter(CAMVID, COLOURS, opacity=1.0).paint(image, Prediction(0, ids)).rgb()
+    solid = Painter(CAMVID, COLOURS, opacity=1.0).paint(image, predicted(0, ids)).rgb()
     assert np.abs(solid.astype(int) - COLOURS[3]).max() <= 3
 
 
@@ -128,7 +135,7 @@ def test_limited_range_keeps_black_and_white_inside_16_to_235():
     for full_range, expected in ((False, (16, 235)), (True, (0, 255))):
         image = Rgb(np.full((8, 8, 3), 90, np.uint8)).yuv420(BT709, full_range)
         painter = Painter(labels, class_colours(labels, None), opacity=1.0)
-        painted = painter.paint(image, Prediction(0, ids))
+        painted = painter.paint(image, predicted(0, ids))
         assert (int(painted.y[0, 0]), int(painted.y[0, -1])) == expected
         assert set(np.unique(painted.u)) == {128}
 
@@ -137,8 +144,8 @@ def test_limited_range_keeps_black_and_white_inside_16_to_235():
 def test_wide_integer_types_draw_the_same(dtype):
     picture, ids = scene((40, 56))
     image = Rgb(picture).yuv420(BT709, False)
-    narrow = Painter(CAMVID, COLOURS).paint(image, Prediction(0, ids))
-    wide = Painter(CAMVID, COLOURS).paint(image, Prediction(0, ids.astype(dtype)))
+    narrow = Painter(CAMVID, COLOURS).paint(image, predicted(0, ids))
+    wide = Painter(CAMVID, COLOURS).paint(image, predicted(0, ids.astype(dtype)))
     np.testing.assert_array_equal(narrow.y, wide.y)
     np.testing.assert_array_equal(narrow.u, wide.u)
 
@@ -151,7 +158,7 @@ def test_class_ids_above_255_get_their_own_colour():
     ids[8:, 8:] = labels.void
     image = Rgb(np.full((16, 16, 3), 120, np.uint8)).yuv420(BT709, True)
     painter = Painter(labels, class_colours(labels, None), opacity=1.0)
-    painted = painter.paint(image, Prediction(0, ids)).rgb().astype(int)
+    painted = painter.paint(image, Prediction(0, SegmentMap(ids), labels)).rgb().astype(int)
     assert np.abs(painted[2, 2] - colours[44]).max() <= 3
     assert np.abs(painted[2, 13] - colours[300]).max() <= 3
     assert np.abs(painted[13, 13] - 120).max() <= 2
@@ -161,7 +168,7 @@ def test_an_id_outside_the_label_set_is_refused():
     image = Rgb(np.zeros((8, 8, 3), np.uint8)).yuv420(BT709, True)
     ids = np.full((8, 8), 11, np.uint8)
     with pytest.raises(OutputError, match="id 11: neither one of the 11 classes"):
-        Painter(CAMVID, COLOURS).paint(image, Prediction(0, ids))
+        Painter(CAMVID, COLOURS).paint(image, predicted(0, ids))
 
 
 def test_things_of_one_class_differ_in_colour_and_keep_it_from_frame_to_frame():
@@ -174,11 +181,11 @@ def test_things_of_one_class_differ_in_colour_and_keep_it_from_frame_to_frame():
     )
     image = Rgb(np.full((16, 32, 3), 100, np.uint8)).yuv420(BT709, True)
     painter = Painter(CAMVID, COLOURS, opacity=1.0)
-    painted = painter.paint(image, Prediction(0, ids, segments)).rgb().astype(int)
+    painted = painter.paint(image, predicted(0, ids, segments)).rgb().astype(int)
     assert np.abs(painted[8, 4] - 100).max() <= 2  # in no segment: untouched
     assert np.abs(painted[8, 12] - painted[8, 20]).max() > 10
     assert np.abs(painted[8, 28] - COLOURS[3]).max() <= 3
-    again = painter.paint(image, Prediction(1, ids, segments[::-1])).rgb()
+    again = painter.paint(image, predicted(1, ids, segments[::-1])).rgb()
     np.testing.assert_array_equal(again, painted)
 
 
@@ -197,8 +204,8 @@ def test_edges_lie_on_both_sides_of_a_border_and_never_in_void():
 def test_contours_change_only_pixels_near_borders():
     picture, ids = scene((60, 80))
     image = Rgb(picture).yuv420(BT709, False)
-    plain = Painter(CAMVID, COLOURS).paint(image, Prediction(0, ids))
-    lined = Painter(CAMVID, COLOURS, contours=True).paint(image, Prediction(0, ids))
+    plain = Painter(CAMVID, COLOURS).paint(image, predicted(0, ids))
+    lined = Painter(CAMVID, COLOURS, contours=True).paint(image, predicted(0, ids))
     edges = region_edges(ids, 1) > 0
     np.testing.assert_array_equal(lined.y[~edges], plain.y[~edges])
     assert (lined.y[edges] != plain.y[edges]).mean() > 0.8
@@ -320,7 +327,7 @@ def frames_of(count: int, size_hw: tuple[int, int]) -> list[tuple[Frame, Predict
     pts = 0
     for i in range(count):
         picture, ids = scene(size_hw, seed=i)
-        pairs.append((Frame(i, pts, Rgb(picture)), Prediction(i, ids)))
+        pairs.append((Frame(i, pts, Rgb(picture)), predicted(i, ids)))
         pts += 512 + 37 * (i % 3)  # variable frame rate
     return pairs
 
@@ -449,7 +456,7 @@ def test_sound_is_copied_unless_not_wanted(tmp_path, audio):
     sink = Overlay(target, SinkOptions(audio=audio))
     sink.open(source.info, CAMVID)
     for frame in source:
-        sink.write(frame, Prediction(frame.index, np.full((48, 64), 3, np.uint8)))
+        sink.write(frame, predicted(frame.index, np.full((48, 64), 3, np.uint8)))
     sink.close(keep=True, packets=source.trailing_packets())
     source.close()
     with av.open(str(target)) as container:
@@ -482,7 +489,12 @@ def test_yuv_frames_keep_their_own_matrix():
     image = Rgb(picture).yuv420(BT709, True)
     stdout = io.BytesIO()
     info = video_info((32, 48), colour=ColourTags(range=2))
-    run_overlay(stdout, SinkOptions(opacity=0.0), [(Frame(0, 0, image), Prediction(0, ids))], info)
+    run_overlay(
+        stdout,
+        SinkOptions(opacity=0.0),
+        [(Frame(0, 0, image), predicted(0, ids))],
+        info,
+    )
     assert b"XCOLORRANGE=FULL" in stdout.getvalue()
     assert stdout.getvalue().endswith(image.y.tobytes() + image.u.tobytes() + image.v.tobytes())
     assert isinstance(image, Yuv420)

@@ -15,9 +15,9 @@ from PIL import Image as Pillow
 from vidparse.data import IGNORE, is_panoptic, labelled_frames, open_dataset
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
-from vidparse.panoptic import (
-    PanopticMap,
+from vidparse.maps import (
     SegmentIds,
+    SegmentMap,
     ids_to_rgb,
 )
 
@@ -34,8 +34,15 @@ def save(path: Path, values: np.ndarray) -> None:
     Pillow.fromarray(values).save(path)
 
 
-def rows(objects: PanopticMap) -> list[list[int]]:
-    return objects.segments.tolist()
+def rows(objects: SegmentMap) -> list[list[int]]:
+    """Segment id, class and crowd flag of each."""
+    assert objects.segments is not None
+    return [[s.id, s.class_id, int(s.is_crowd)] for s in objects.segments]
+
+
+def areas(objects: SegmentMap) -> list[int]:
+    assert objects.segments is not None
+    return [segment.area for segment in objects.segments]
 
 
 # VIPSeg as it was released: 16-bit values.
@@ -66,8 +73,10 @@ def test_vipseg_values(vipseg: Path) -> None:
         [1, 0, 0], [61, PERSON, 0], [124, 123, 0], [6100, PERSON, 0], [6102, PERSON, 0],
         [12499, 123, 0],
     ]  # fmt: skip
-    assert objects.areas is None
-    assert objects.ids.dtype == objects.segments.dtype == np.int64
+    assert areas(objects) == [1] * 6
+    assert objects.ids.dtype == np.uint16
+    assert [s.is_thing for s in objects.segments or ()] == [False, True, True, True, True, True]
+    assert [s.box[0] for s in objects.segments or ()] == [1, 3, 2, 4, 5, 8]
     assert (objects.classes() == dataset.load_mask(frame)).all()
 
 
@@ -149,8 +158,7 @@ def test_converted_vipseg(converted: Path) -> None:
         assert objects.ids.tolist() == [[0, 70000, 300, 5]]
         # As the json lists them: published STQ takes the first one listed for a crowd.
         assert rows(objects) == [[70000, PERSON, 0], [300, CAR, 0], [5, SKY, 0]]
-        assert objects.areas is not None
-        assert objects.areas.tolist() == [2, 1, 1]  # as the json claims, not as counted
+        assert areas(objects) == [2, 1, 1]  # as the json claims, not as counted
 
 
 def test_converted_vipseg_gives_the_classes_of_panomasks(converted: Path) -> None:
@@ -217,7 +225,7 @@ def test_segments_that_disagree(converted: Path, edit: Any, message: str) -> Non
 def test_sizes_that_disagree(converted: Path) -> None:
     change(converted, lambda record: record["videos"][0]["images"][0].update(width=5))
     dataset = open_dataset("vipseg", converted, "val")
-    with pytest.raises(InputError, match=r"00000004\.png: is 4x1, .* says 5x1"):
+    with pytest.raises(InputError, match=r"00000004\.png: is 4x1, .* has 5x1"):
         dataset.load_mask(labelled_frames(dataset)[0])
 
 
@@ -308,7 +316,7 @@ def test_cityscapes_vps_categories_must_be_training_ids(cityscapes_vps: Path) ->
     path = cityscapes_vps / "panoptic_gt_val_city_vps.json"
     path.write_text(path.read_text().replace('"category_id": 13', '"category_id": 26'))
     dataset = open_dataset("cityscapes-vps", cityscapes_vps, "val")
-    with pytest.raises(InputError, match=r"category 26 .* the classes are 0\.\.18"):
+    with pytest.raises(InputError, match=r"category 26 .* the categories are 0\.\.18"):
         dataset.load_mask(labelled_frames(dataset)[0])
 
 
@@ -334,7 +342,7 @@ def test_rendered_objects_keep_their_ids() -> None:
         assert (objects.classes() == dataset.load_mask(frame)).all()
         for number, category, crowd in rows(objects):
             assert owner.setdefault(number, category) == category and crowd == 0
-        seen.append(set(objects.segments[:, 0].tolist()))
+        seen.append({segment.id for segment in objects.segments or ()})
     things = {n for n, category in owner.items() if category in dataset.labels.things}
     assert len(things & seen[0] & seen[2]) > 1  # several people stay
     stuff = [category for n, category in owner.items() if category not in dataset.labels.things]

@@ -10,12 +10,11 @@ import pytest
 from PIL import Image as Pillow
 
 from vidparse.errors import InputError
-from vidparse.panoptic import (
+from vidparse.maps import (
     count_codes,
     ids_to_rgb,
-    read_image_segments,
+    read_panoptic_json,
     read_panoptic_png,
-    read_video_segments,
     recode,
     rgb_to_ids,
 )
@@ -52,20 +51,20 @@ def test_video_panoptic_json(tmp_path: Path) -> None:
         "annotations": [{"video_id": "1_v", "annotations": [frame]}],
     }
     path.write_text(json.dumps(record))
-    (read,) = read_video_segments(path)["1_v"]
+    (read,) = read_panoptic_json(path).videos["1_v"]
     assert (read.stem, read.segments[0].id, read.segments[0].area) == ("1", 7, 12)
     assert read.size_hw == (3, 5)
     del record["videos"]
     path.write_text(json.dumps(record))
-    assert read_video_segments(path)["1_v"][0].size_hw is None
+    assert read_panoptic_json(path).videos["1_v"][0].size_hw is None
     for text, message in (
-        ('{"annotations": [{"video": 1}]}', "video_id"),
-        ("[]", "not a video panoptic json"),
+        ('{"annotations": [{"video": 1}]}', "segments_info"),
+        ("[]", "not a panoptic json"),
         ("{", "not json"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
-            read_video_segments(path)
+            read_panoptic_json(path)
 
 
 def test_flat_panoptic_json(tmp_path: Path) -> None:
@@ -73,11 +72,11 @@ def test_flat_panoptic_json(tmp_path: Path) -> None:
     annotation = {"image_id": 17, "file_name": "a/b.png", "segments_info": [ROW]}
     images = [{"id": 17, "height": 3, "width": 5}]
     path.write_text(json.dumps({"images": images, "annotations": [annotation]}))
-    (frame,) = read_image_segments(path)
-    assert (frame.stem, frame.size_hw, frame.segments[0].category_id) == ("b", (3, 5), 60)
+    (frame,) = read_panoptic_json(path).pictures
+    assert (frame.stem, frame.size_hw, frame.segments[0].class_id) == ("b", (3, 5), 60)
     path.write_text('{"annotations": [{"file_name": "b.png"}]}')
     with pytest.raises(InputError, match="segments_info"):
-        read_image_segments(path)
+        read_panoptic_json(path)
 
 
 @pytest.mark.parametrize("grouped", [True, False], ids=["VIPSeg", "COCO"])
@@ -118,7 +117,7 @@ def test_values_of_the_wrong_kind_are_one_line_with_the_file(
     annotations = [{"video_id": "v", "annotations": frames}] if grouped else frames
     path.write_text(json.dumps({"annotations": annotations}))
     with pytest.raises(InputError, match=message) as caught:
-        (read_video_segments if grouped else read_image_segments)(path)
+        read_panoptic_json(path)
     assert str(caught.value).startswith(f"{path}: not ")
     assert "\n" not in str(caught.value)
 
@@ -133,10 +132,10 @@ def test_pictures_and_videos_listed_twice_are_refused(tmp_path: Path) -> None:
     ):
         path.write_text(json.dumps({"annotations": listed}))
         with pytest.raises(InputError, match=f"lists {twice} twice"):
-            read_video_segments(path)
+            read_panoptic_json(path)
     path.write_text(json.dumps({"annotations": [frame, frame]}))
     with pytest.raises(InputError, match=r"lists 1\.png twice"):
-        read_image_segments(path)
+        read_panoptic_json(path)
 
 
 def test_sizes_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
@@ -145,7 +144,7 @@ def test_sizes_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
         images = [{"id": 1, "height": 3, "width": size}]
         path.write_text(json.dumps({"images": images, "annotations": []}))
         with pytest.raises(InputError, match=r"gt\.json: not a panoptic json"):
-            read_image_segments(path)
+            read_panoptic_json(path)
 
 
 def test_recoding_and_counting_agree_with_looking_at_every_pixel() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidparse.labels import Labels, load_labels
-from vidparse.panoptic import MAX_ID, SegmentIds, ids_to_rgb, rgb_to_ids
+from vidparse.maps import MAX_ID, SegmentIds, ids_to_rgb, rgb_to_ids
 
 VSPW = load_labels("vspw")
 CAR = VSPW.classes.index("car")

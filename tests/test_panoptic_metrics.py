@@ -14,7 +14,7 @@ from vidparse.evaluation.metrics.measure import Sample
 from vidparse.evaluation.metrics.overlaps import count_pairs, split_codes
 from vidparse.evaluation.metrics.panoptic import VideoPanopticQuality, video_panoptic_quality
 from vidparse.evaluation.metrics.tracking import segmentation_tracking_quality
-from vidparse.panoptic import PanopticMap
+from vidparse.maps import Segment, SegmentMap
 
 THING, STUFF = 2, 0
 A, S, B = 7, 5, 9  # segment ids
@@ -218,14 +218,13 @@ def test_run_length_masks_have_the_same_areas_and_intersections() -> None:
 
 
 def test_claimed_areas_of_the_truth_are_trusted_and_those_of_the_prediction_are_not() -> None:
-    rows = np.array([[A, THING, 0]])
     ids = np.full((1, 8), A)
+    truth, predicted = (
+        SegmentMap(ids, (Segment(A, THING, True, None, claimed, (0, 0, 8, 1)),))
+        for claimed in (12, 3)
+    )
     measure = VideoPanopticQuality(windows=(1,), thing_ids=[THING], stuff_ids=[STUFF])
-    measure.update(
-        Sample("v", "0", 0, said=ids, truth=None,
-               truth_panoptic=PanopticMap(ids, rows, np.array([12])),
-               said_panoptic=PanopticMap(ids, rows, np.array([3])))
-    )  # fmt: skip
+    measure.update(Sample("v", "0", 0, predicted, truth))
     assert measure.end_video()["tubes"][0, THING].tolist() == [pytest.approx(8 / 12), 1, 0, 0]
 
 

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from vidparse.errors import ClosedPipe, Interrupted, OutputError
-from vidparse.frame import Frame, Prediction, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.labels import load_labels
+from vidparse.maps import Prediction, SegmentMap
 from vidparse.sinks import SINKS, SinkOptions, make_sinks
 from vidparse.sinks.records import Jsonl
 from vidparse.sinks.stream import ByteStream
@@ -52,7 +53,7 @@ def feed(sinks, count: int = 3) -> None:
         picture = Rgb(random.integers(0, 256, (*SIZE_HW, 3), dtype=np.uint8))
         ids = random.integers(0, 11, SIZE_HW, dtype=np.uint8)
         for sink in sinks:
-            sink.write(Frame(i, i, picture), Prediction(i, ids))
+            sink.write(Frame(i, i, picture), Prediction(i, SegmentMap(ids), LABELS))
 
 
 def sinks_for(source: Path, out: str | None = None, *, names=ALL, **options):
@@ -162,9 +163,9 @@ def test_an_interrupt_in_the_middle_of_a_write_loses_nothing_before_it(clip, mon
         raise Interrupted("stopped; outputs were kept")
 
     monkeypatch.setattr("vidparse.sinks.masks.palette_png", interrupted)
-    ids = np.zeros(SIZE_HW, np.uint8)
+    prediction = Prediction(2, SegmentMap(np.zeros(SIZE_HW, np.uint8)), LABELS)
     with pytest.raises(Interrupted):
-        sink.write(Frame(2, 2, Rgb(np.zeros((*SIZE_HW, 3), np.uint8))), Prediction(2, ids))
+        sink.write(Frame(2, 2, Rgb(np.zeros((*SIZE_HW, 3), np.uint8))), prediction)
     sink.close(keep=True)
     assert listing(clip.with_name("clip.masks")) == ["000000.png", "000001.png"]
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from vidparse.errors import InputError, Interrupted, OutputError, TruncatedError
-from vidparse.frame import Frame, Prediction, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.inference.pipeline import run
 from vidparse.inference.session import Session
 from vidparse.labels import Labels, load_labels
+from vidparse.maps import Prediction
 from vidparse.models.description import Description, Preprocess
 
 SIZE = (36, 64)

@@ -16,7 +16,7 @@ from vidparse.data import Dataset, is_panoptic, open_dataset
 from vidparse.evaluation.entries import open_predictions
 from vidparse.evaluation.evaluate import evaluate
 from vidparse.evaluation.plan import EvaluationOptions
-from vidparse.panoptic import ids_to_rgb
+from vidparse.maps import ids_to_rgb
 
 SIZE_HW = (14, 18)
 FRAMES = {"1_v-a": 6, "2_w": 3}  # of each video
@@ -276,8 +276,8 @@ def test_rendered_scenes_score_as_published(tmp_path: Path, form: str) -> None:
         for frame in video.frames:
             known = dataset.load_panoptic(frame)
             rows = [
-                {"id": i, "category_id": c, "iscrowd": 0, "area": int((known.ids == i).sum())}
-                for i, c, _ in known.segments.tolist()
+                {"id": s.id, "category_id": s.class_id, "iscrowd": 0, "area": s.area}
+                for s in known.segments or ()
             ]
             frames.append((known.ids, rows))
         truth.append(frames)

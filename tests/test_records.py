@@ -15,12 +15,12 @@ from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco
 
 from vidparse.errors import OutputError
-from vidparse.frame import Frame, Prediction, Segment, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.labels import Labels
+from vidparse.maps import Prediction, Segment, SegmentMap, class_segments, find_runs
 from vidparse.sinks import RunHeader, SinkOptions
 from vidparse.sinks.records import Csv, Jsonl, share_texts
-from vidparse.sinks.segments import class_areas, run_lengths, runs_of, semantic_segments
 
 LABELS = Labels(
     "toy", ("sky", "car, red", "road"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)), frozenset({1})
@@ -39,6 +39,12 @@ INFO = VideoInfo(
 )
 IDS = np.array([[0, 0, 1, 255], [0, 2, 1, 255]], np.uint8)
 PICTURE = Rgb(np.zeros((2, 4, 3), np.uint8))
+
+
+def predicted(
+    index: int, ids: np.ndarray, segments: tuple[Segment, ...] | None = None
+) -> Prediction:
+    return Prediction(index, SegmentMap(ids, segments), LABELS)
 
 
 def written(sink_class, options: SinkOptions, *pairs: tuple[Frame, Prediction]) -> str:
@@ -64,8 +70,11 @@ def test_jsonl_golden():
     text = written(
         Jsonl,
         SinkOptions(header=header),
-        (Frame(0, 0, PICTURE), Prediction(0, IDS)),
-        (Frame(7, 6006, PICTURE, name="img_7"), Prediction(7, np.full((2, 4), 255, np.uint8))),
+        (Frame(0, 0, PICTURE), predicted(0, IDS)),
+        (
+            Frame(7, 6006, PICTURE, name="img_7"),
+            predicted(7, np.full((2, 4), 255, np.uint8)),
+        ),
     )
     first, second, third, end = text.split("\n")
     assert json.loads(first) == {
@@ -115,7 +124,9 @@ def test_jsonl_of_objects_with_scores_and_run_lengths():
     ids = np.array([[0, 0, 9, 9], [0, 0, 9, 0]], np.int32)
     segment = Segment(9, 1, True, 0.931249, 3, (2, 0, 2, 2))
     text = written(
-        Jsonl, SinkOptions(rle=True), (Frame(0, 0, PICTURE), Prediction(0, ids, (segment,)))
+        Jsonl,
+        SinkOptions(rle=True),
+        (Frame(0, 0, PICTURE), predicted(0, ids, (segment,))),
     )
     (entry,) = json.loads(text.split("\n")[1])["segments"]
     assert entry["score"] == 0.9312
@@ -128,7 +139,7 @@ def test_jsonl_lines_can_be_read_while_it_runs(tmp_path):
     sink.open(INFO, LABELS)
     part = tmp_path / "clip.part.jsonl"
     assert len(part.read_text().splitlines()) == 1
-    sink.write(Frame(0, 0, PICTURE), Prediction(0, IDS))
+    sink.write(Frame(0, 0, PICTURE), predicted(0, IDS))
     assert json.loads(part.read_text().splitlines()[1])["frame"] == 0
     sink.close(keep=True)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.jsonl"]
@@ -138,8 +149,8 @@ def test_csv_golden():
     text = written(
         Csv,
         SinkOptions(),
-        (Frame(0, 0, PICTURE), Prediction(0, IDS)),
-        (Frame(1, 1001, PICTURE), Prediction(1, np.full((2, 4), 2, np.uint8))),
+        (Frame(0, 0, PICTURE), predicted(0, IDS)),
+        (Frame(1, 1001, PICTURE), predicted(1, np.full((2, 4), 2, np.uint8))),
     )
     assert text == (
         'frame,pts,time,sky,"car, red",road,void\n'
@@ -149,7 +160,11 @@ def test_csv_golden():
 
 
 def test_csv_of_chosen_classes_counts_the_rest_as_void():
-    text = written(Csv, SinkOptions(classes=(2, 1)), (Frame(0, 0, PICTURE), Prediction(0, IDS)))
+    text = written(
+        Csv,
+        SinkOptions(classes=(2, 1)),
+        (Frame(0, 0, PICTURE), predicted(0, IDS)),
+    )
     header, row = csv.reader(io.StringIO(text))
     assert header[3:] == ["road", "car, red", "void"]
     assert row[3:] == ["0.125", "0.25", "0.625"]
@@ -161,7 +176,7 @@ def test_csv_of_objects_adds_them_up_by_class():
         Segment(9, 1, True, 0.9, 2, (2, 0, 2, 1)),
         Segment(8, 1, True, 0.9, 1, (2, 1, 1, 1)),
     )
-    areas = class_areas(Prediction(0, ids, segments), LABELS)
+    areas = SegmentMap(ids, segments).class_areas(LABELS)
     assert areas.tolist() == [0, 3, 0, 5]
 
 
@@ -189,28 +204,29 @@ id_maps = arrays.arrays(
 @settings(max_examples=150, deadline=None)
 @given(id_maps)
 def test_segments_agree_with_the_coco_library(ids):
-    runs = runs_of(ids)
-    segments = semantic_segments(ids, LABELS)
+    runs = find_runs(ids, down_columns=True)
+    segments = class_segments(runs, LABELS)
+    assert segments == class_segments(find_runs(ids), LABELS)  # along the rows
     assert [segment.id for segment in segments] == [int(i) for i in np.unique(ids) if i != 255]
     for segment in segments:
         reference = coco.encode(np.asfortranarray((ids == segment.id).astype(np.uint8)))
-        mine = run_lengths(runs, segment.id)
+        mine = runs.run_lengths(segment.id)
         assert mine["counts"] == reference["counts"].decode()
         assert mine["size"] == reference["size"]
         assert segment.area == int(coco.area(reference))
         assert list(segment.box) == coco.toBbox(reference).tolist()
         assert segment.is_thing == (segment.id == 1)
-    counted = class_areas(Prediction(0, ids), LABELS)
+    counted = SegmentMap(ids).class_areas(LABELS)
     assert counted.tolist() == [int((ids == i).sum()) for i in (0, 1, 2, 255)]
 
 
 def test_run_lengths_of_an_absent_id_are_all_background():
-    runs = runs_of(IDS)
-    assert coco.decode(run_lengths(runs, 77)).sum() == 0
+    runs = find_runs(IDS, down_columns=True)
+    assert coco.decode(runs.run_lengths(77)).sum() == 0
 
 
 def test_an_id_of_no_class_is_refused():
     with pytest.raises(OutputError, match="id 3"):
-        semantic_segments(np.full((2, 2), 3, np.uint8), LABELS)
+        class_segments(find_runs(np.full((2, 2), 3, np.uint8)), LABELS)
     with pytest.raises(OutputError, match="id -1"):
-        semantic_segments(np.full((2, 2), -1, np.int32), LABELS)
+        class_segments(find_runs(np.full((2, 2), -1, np.int32)), LABELS)

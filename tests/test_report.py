@@ -17,6 +17,7 @@ from vidparse.evaluation.metrics.measure import Sample
 from vidparse.evaluation.report import check_report, html_page, write_report
 from vidparse.evaluation.result import EntryResult, Evaluation
 from vidparse.labels import Labels, load_labels
+from vidparse.maps import SegmentMap
 
 NASTY = "<b>\"a\" & 'b'</b>.mp4"
 NAN = float("nan")
@@ -40,7 +41,9 @@ def entry(
             said = np.where(rng.random(truth.shape) < 0.2, rng.integers(0, present), truth)
             said = said.astype(np.uint8)
             image = np.full((24, 32, 3), 90, np.uint8) if images else None
-            diagnostics.update(Sample(video, f"{i:05d}", i, said, truth), image)
+            diagnostics.update(
+                Sample(video, f"{i:05d}", i, SegmentMap(said), SegmentMap(truth)), image
+            )
             own.update(truth, said)
         found.append(diagnostics.end_video())
         matrix.add(own)

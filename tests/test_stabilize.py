@@ -13,6 +13,7 @@ from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.inference.stabilize import Stabilizer
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import load_labels
+from vidparse.maps import SegmentMap
 from vidparse.scenes import LABELS, Scene, parse_scene
 
 SIZE_HW = (180, 320)
@@ -70,7 +71,7 @@ def quality(street: Street, scores: list[np.ndarray]) -> dict[str, float]:
         ids = upsample_argmax(said, SIZE_HW)
         flow = street.flows[t - 1] if t else None
         for measure in measures.values():
-            measure.update(Sample("drive", str(t), t, ids, truth, flow))
+            measure.update(Sample("drive", str(t), t, SegmentMap(ids), SegmentMap(truth), flow))
     ended = [(measure, measure.end_video()) for measure in measures.values()]
     return {k: float(v) for measure, counts in ended for k, v in measure.scores(counts).items()}
 

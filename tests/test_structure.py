@@ -20,7 +20,7 @@ ORDER = [
     {"image"},
     {"frame"},
     {"labels"},
-    {"panoptic", "flow"},
+    {"maps", "flow"},
     {"scenes"},
     {"video"},
     {"models"},

@@ -22,10 +22,17 @@ from vidparse.errors import Interrupted, OutputError, UsageError
 from vidparse.evaluation import video_panoptic_quality
 from vidparse.evaluation.metrics.confusion import ConfusionMatrix
 from vidparse.evaluation.metrics.tracking import segmentation_tracking_quality
-from vidparse.frame import Frame, Prediction, Segment, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.labels import load_labels
-from vidparse.panoptic import SegmentIds, read_panoptic_png, read_video_segments
+from vidparse.maps import (
+    Prediction,
+    Segment,
+    SegmentIds,
+    SegmentMap,
+    read_panoptic_json,
+    read_panoptic_png,
+)
 from vidparse.sinks import SinkOptions, VipSegFolder, VspwFolder, make_sinks
 from vidparse.video import expand_inputs
 
@@ -59,7 +66,7 @@ def write(sink: Any, predictions: Sequence[Prediction], names: Sequence[str] | N
 def semantic(frames: int, seed: int = 0) -> list[Prediction]:
     random = np.random.default_rng(seed)
     maps = random.choice([0, 6, 61, 84, 123, 255], (frames, *SIZE_HW)).astype(np.uint8)
-    return [Prediction(i, ids) for i, ids in enumerate(maps)]
+    return [Prediction(i, SegmentMap(ids), VSPW) for i, ids in enumerate(maps)]
 
 
 def panoptic(frames: int, seed: int = 0) -> list[Prediction]:
@@ -77,7 +84,7 @@ def panoptic(frames: int, seed: int = 0) -> list[Prediction]:
             for i in category
             if i in present
         )
-        predictions.append(Prediction(index, ids, segments))
+        predictions.append(Prediction(index, SegmentMap(ids, segments), VSPW))
     return predictions
 
 
@@ -87,10 +94,10 @@ def listing(folder: Path) -> list[str]:
 
 def read_back(root: Path, video: str) -> tuple[np.ndarray, np.ndarray]:
     """Segment ids (T, H, W) and rows (N, 4): frame, segment id, category, iscrowd."""
-    frames = read_video_segments(root / "pred.json")[video]
+    frames = read_panoptic_json(root / "pred.json").videos[video]
     ids = [read_panoptic_png(root / "pan_pred" / video / frame.file_name) for frame in frames]
     rows = [
-        (t, row.id, row.category_id, row.iscrowd)
+        (t, row.id, row.class_id, row.is_crowd)
         for t, frame in enumerate(frames)
         for row in frame.segments
     ]
@@ -290,7 +297,7 @@ def test_many_writers_lose_no_video(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(videos) == list(read_video_segments(tmp_path / "pred.json"))
+    assert sorted(videos) == list(read_panoptic_json(tmp_path / "pred.json").videos)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +361,7 @@ def test_an_interrupted_video_keeps_its_frames(tmp_path, monkeypatch):
         sink.write(Frame(2, 2, Rgb(np.zeros((*SIZE_HW, 3), np.uint8))), panoptic(3)[2])
     sink.close(keep=True)
     assert listing(tmp_path / "pan_pred" / "v") == ["00000000.png", "00000001.png"]
-    assert len(read_video_segments(tmp_path / "pred.json")["v"]) == 2
+    assert len(read_panoptic_json(tmp_path / "pred.json").videos["v"]) == 2
 
 
 @pytest.mark.parametrize("kind", [VspwFolder, VipSegFolder])
@@ -457,7 +464,7 @@ def test_the_command_writes_them(cli, clip, tmp_path):
     camvid = load_labels("camvid")
     for video in "ab":
         ids = SegmentIds(camvid, video)
-        for frame in read_video_segments(tmp_path / "sub" / "pred.json")[video]:
+        for frame in read_panoptic_json(tmp_path / "sub" / "pred.json").videos[video]:
             classes = read_indices(tmp_path / "sub" / video / frame.file_name)
             segments = read_panoptic_png(tmp_path / "sub" / "pan_pred" / video / frame.file_name)
             known = np.array([ids(category) for category in range(len(camvid))])

@@ -10,8 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from vidparse.frame import Frame, Prediction, Segment, VideoInfo
+    from vidparse.frame import Frame, VideoInfo
     from vidparse.inference import Session, load_model
+    from vidparse.maps import Prediction, Segment
     from vidparse.run import SegmentOptions, segment
     from vidparse.video import open_video
 
@@ -25,8 +26,8 @@ for _switch in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
 # public name -> module; imported on first use, so that `import vidparse` costs nothing
 _PUBLIC = {
     "Frame": "vidparse.frame",
-    "Prediction": "vidparse.frame",
-    "Segment": "vidparse.frame",
+    "Prediction": "vidparse.maps",
+    "Segment": "vidparse.maps",
     "SegmentOptions": "vidparse.run",
     "Session": "vidparse.inference",
     "VideoInfo": "vidparse.frame",

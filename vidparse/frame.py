@@ -1,4 +1,4 @@
-"""The records that cross module borders: what a video is, one frame of it, what was seen in it."""
+"""What a video is, and one frame of it: the records that cross module borders."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from vidparse.image import ColourTags, Image
 
 
@@ -40,29 +38,3 @@ class Frame:
     image: Image
     name: str | None = None  # file stem when the input is a folder of images
     packets: tuple[Any, ...] = ()  # copied-stream packets that came before this frame
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One class region (semantic) or object (panoptic) in one frame."""
-
-    id: int
-    class_id: int
-    is_thing: bool
-    score: float | None
-    area: int  # pixels
-    box: tuple[int, int, int, int]  # x, y, width, height in pixels
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What was seen in one frame.
-
-    ids: unsigned integers (H, W), as narrow as they fit: class ids (semantic; `Labels.void` where
-    nothing is said) or segment ids (panoptic).
-    segments: None for a semantic map (the ids say it all), else one entry an object.
-    """
-
-    index: int
-    ids: np.ndarray
-    segments: tuple[Segment, ...] | None = None

@@ -17,7 +17,7 @@ import numpy as np
 from vidparse.evaluation.metrics.measure import Measure, Sample
 from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.labels import load_labels
-from vidparse.panoptic import PanopticMap
+from vidparse.maps import SegmentMap, segments_of_ids
 
 SIZE_HW = (720, 1280)
 FRAMES = 24
@@ -45,27 +45,22 @@ def segment_maps(seed: int, *, shift: int) -> list[np.ndarray]:
     return maps
 
 
-def panoptic(ids: np.ndarray) -> PanopticMap:
-    rows = [
-        (segment, THING if segment > REGIONS else STUFF, 0) for segment in np.unique(ids).tolist()
-    ]
-    return PanopticMap(ids, np.array(rows, np.int64))
+def panoptic(ids: np.ndarray) -> SegmentMap:
+    class_of = {s: THING if s > REGIONS else STUFF for s in np.unique(ids).tolist()}
+    return SegmentMap(ids, segments_of_ids(ids, class_of, things=[THING]))
 
 
-def make_samples() -> list[Sample]:
+def semantic(ids: np.ndarray) -> SegmentMap:
+    return SegmentMap((ids * 3).astype(np.uint8))
+
+
+def make_samples(form: Callable[[np.ndarray], SegmentMap]) -> list[Sample]:
     samples = []
     flow = np.full((2, *SIZE_HW), -2, np.float32)
-    for t, (truth, said) in enumerate(
+    for t, (truth, predicted) in enumerate(
         zip(segment_maps(0, shift=0), segment_maps(0, shift=5), strict=True)
     ):
-        samples.append(
-            Sample(
-                video="v", stem=str(t), index=t,
-                said=(said * 3).astype(np.uint8), truth=(truth * 3).astype(np.uint8),
-                flow=flow if t else None,
-                said_panoptic=panoptic(said), truth_panoptic=panoptic(truth),
-            )
-        )  # fmt: skip
+        samples.append(Sample("v", str(t), t, form(predicted), form(truth), flow if t else None))
     return samples
 
 
@@ -85,7 +80,8 @@ def seconds(make: Callable[[], Sequence[Measure]], samples: Sequence[Sample]) ->
 
 def main() -> None:
     cv2.setNumThreads(1)
-    labels, samples = load_labels("vspw"), make_samples()
+    labels = load_labels("vspw")
+    classes, objects = make_samples(semantic), make_samples(panoptic)
     runs: list[tuple[tuple[str, ...], tuple[int, ...]]] = [
         (("miou", "vc8", "vc16"), (1,)),
         *(((name,), (1,)) for name in ("miou", "tc", "boundary", "tc-boundary", "stq")),
@@ -96,14 +92,11 @@ def main() -> None:
             lambda names=names, windows=windows: list(
                 make_measures(names, labels, windows=windows).values()
             ),
-            samples,
+            objects if names[0] in ("stq", "vpq") else classes,
         )
         what = ", ".join(names) + (f", windows {windows}" if names == ("vpq",) else "")
         print(f"{what:28} {taken:6.3f} s, {FRAMES / taken:6.1f} frames/s")
-    few = [
-        Sample(s.video, s.stem, s.index, said=s.said // 96, truth=s.truth // 96)
-        for s in samples if s.truth is not None
-    ]  # fmt: skip
+    few = make_samples(lambda ids: SegmentMap((ids * 3 // 96).astype(np.uint8)))
     taken = seconds(lambda: list(make_measures(["jf"], labels).values()), few)
     print(f"{'jf, one large object':28} {taken:6.3f} s, {FRAMES / taken:6.1f} frames/s")
 

@@ -24,6 +24,7 @@ from vidparse.flow import DisFlow
 from vidparse.inference import Session, load_model, stabilize
 from vidparse.inference.stabilize import Stabilizer
 from vidparse.inference.upsample import upsample_argmax
+from vidparse.maps import SegmentMap
 from vidparse.scenes import Scene, parse_scene
 from vidparse.video import open_video
 
@@ -86,7 +87,7 @@ def compare(path: str, frames: int = 100) -> None:
             for said, mine in zip((scores, stabilizer.step(scores, green)), measures, strict=True):
                 ids = upsample_argmax(said, frame.image.size_hw)
                 for measure in mine.values():
-                    measure.update(Sample("video", str(index), index, ids, None, moved))
+                    measure.update(Sample("video", str(index), index, SegmentMap(ids), None, moved))
             before = rgb
     for name, mine in zip(("without", "with"), measures, strict=True):
         every = {k: v for m in mine.values() for k, v in m.scores(m.end_video()).items()}

@@ -20,7 +20,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from vidparse.errors import InputError, VidparseError
-from vidparse.frame import Frame, Prediction
+from vidparse.frame import Frame
 from vidparse.inference import Runner, Session, engine_and_reason, run
 from vidparse.inference.devices import cpu_count
 from vidparse.inference.session import Prepared, Scored
@@ -136,12 +136,12 @@ def _other_stages(
             clock = charge("decode", clock)
             session.prepare(frame)
             clock = charge("prepare", clock)
-            ids = session.finish(replace(next(recorded), frame=frame)).ids
+            prediction = session.finish(replace(next(recorded), frame=frame))
             clock = charge("upsample", clock)
             for sink in sinks:
                 if not opened:
                     sink.open(source.info, session.labels)
-                sink.write(frame, Prediction(frame.index, ids))
+                sink.write(frame, prediction)
             opened = True
             clock = charge("sinks", clock)
         clock = charge("decode", clock)

@@ -14,7 +14,7 @@ from vidparse.data.splits import check_split, sorted_files
 from vidparse.data.values import IGNORE
 from vidparse.errors import InputError
 from vidparse.labels import Labels, load_labels
-from vidparse.panoptic import recode
+from vidparse.maps import recode
 
 IMAGES, MASKS = "701_StillsRaw_full", "LabeledApproved_full"
 SPLITS = ("train", "val", "test", "all")

@@ -9,13 +9,12 @@ import numpy as np
 from vidparse.data.cityscapes import RATE_HZ, snippets
 from vidparse.data.dataset import FrameRecord, OnMissing, Video, counted_interval_s, refuse
 from vidparse.data.pictures import read_rgb
-from vidparse.data.segments import load_segments
 from vidparse.data.splits import check_split, sorted_files
 from vidparse.data.values import IGNORE
 from vidparse.errors import InputError
 from vidparse.filenames import natural_key
 from vidparse.labels import load_labels
-from vidparse.panoptic import FrameSegments, PanopticMap, read_image_segments
+from vidparse.maps import SegmentMap, read_panoptic_json, read_segment_map
 
 SPLITS = ("train", "val", "test")
 _ENDINGS = ("_newImg8bit", "_leftImg8bit", "_final_mask", "_gtFine_color")
@@ -47,7 +46,8 @@ class CityscapesVps:
         folder = root / split / "panoptic_video"
         if folder.is_dir() and not self._record.is_file():
             raise InputError(f"{self._record}: no such file; it says what {folder} holds")
-        listed = read_image_segments(self._record) if self._record.is_file() else ()
+        self._table = read_panoptic_json(self._record) if self._record.is_file() else None
+        listed = self._table.pictures if self._table else ()
         self._segments = {frame_id(row.stem): row for row in listed}
         masks = {frame_id(path.stem): path for path in sorted_files(folder, (".png",))}
         for key in sorted(self._segments.keys() - masks.keys()):
@@ -66,11 +66,11 @@ class CityscapesVps:
     def load_mask(self, frame: FrameRecord) -> np.ndarray:
         return self.load_panoptic(frame).classes(IGNORE)
 
-    def load_panoptic(self, frame: FrameRecord) -> PanopticMap:
+    def load_panoptic(self, frame: FrameRecord) -> SegmentMap:
         """Segments of a labelled frame, in the order of the json."""
-        assert frame.mask is not None
-        listed: FrameSegments = self._segments[frame_id(frame.mask.stem)]
-        return load_segments(frame.mask, listed, classes=len(self.labels), record=self._record)
+        assert frame.mask is not None and self._table is not None
+        listed = self._segments[frame_id(frame.mask.stem)]
+        return read_segment_map(frame.mask, listed, self._table, self.labels, is_truth=True)
 
 
 def frame_id(stem: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from vidparse.data.values import MaskValues
 from vidparse.errors import InputError
 from vidparse.labels import Labels
-from vidparse.panoptic import PanopticMap
+from vidparse.maps import SegmentMap
 
 OnMissing = Callable[[InputError], None]  # told of each listed thing that is not there
 
@@ -95,7 +95,7 @@ class DatasetOpener(Protocol):
 class PanopticDataset(Dataset, Protocol):
     """A data set that tells objects apart."""
 
-    def load_panoptic(self, frame: FrameRecord) -> PanopticMap:
+    def load_panoptic(self, frame: FrameRecord) -> SegmentMap:
         """Segments of a labelled frame; an id is one object for the whole video.
 
         Raises:

@@ -11,7 +11,7 @@ from vidparse.data.dataset import Dataset, FrameRecord, IndexDataset, is_panopti
 from vidparse.data.pictures import image_size, mask_size, read_indices, size_mismatch
 from vidparse.data.values import IGNORE, MaskValues
 from vidparse.errors import InputError
-from vidparse.panoptic import VOID, PanopticMap, count_codes
+from vidparse.maps import VOID, SegmentMap, count_codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +94,19 @@ def _check_indices(path: Path, values: MaskValues, facts: FrameFacts) -> tuple[i
     return raw.shape[0], raw.shape[1]
 
 
-def _check_segments(path: Path, objects: PanopticMap, facts: FrameFacts) -> tuple[int, int]:
+def _check_segments(path: Path, objects: SegmentMap, facts: FrameFacts) -> tuple[int, int]:
     """Pixels of each class, and the areas that the json claims against those of the picture."""
     ids, pixels = count_codes(objects.ids)
     counted = dict(zip(ids.tolist(), pixels.tolist(), strict=True))
     facts.pixels = np.zeros(256, np.int64)
     facts.pixels[IGNORE] = counted.get(VOID, 0)
-    areas = objects.areas if objects.areas is not None else [None] * len(objects.segments)
-    for (segment, category, _), area in zip(objects.segments.tolist(), areas, strict=True):
-        found = counted.get(segment, 0)
-        facts.pixels[category] += found
+    for segment in objects.segments or ():
+        found = counted.get(segment.id, 0)
+        facts.pixels[segment.class_id] += found
         if not found:
-            what = f"id {segment} is listed but has no pixel"
-        elif area is not None and area != found:
-            what = f"id {segment} has {found} pixels, its json says {area}"
+            what = f"id {segment.id} is listed but has no pixel"
+        elif segment.area != found:
+            what = f"id {segment.id} has {found} pixels, its json says {segment.area}"
         else:
             continue
         facts.problems.append(Problem(str(path), what, warning=True))

@@ -12,7 +12,7 @@ from vidparse.data.dataset import FrameRecord, Video
 from vidparse.data.splits import check_split
 from vidparse.data.values import IGNORE
 from vidparse.labels import load_labels
-from vidparse.panoptic import VOID, PanopticMap, count_codes
+from vidparse.maps import VOID, SegmentMap, count_codes, segments_of_ids
 from vidparse.scenes import LABELS, Scene, SceneFrame, SceneSpec, parse_scene
 
 VIDEOS = {"train": 12, "val": 3, "test": 3}  # of each split
@@ -74,14 +74,14 @@ class RenderedScenes:
     def load_mask(self, frame: FrameRecord) -> np.ndarray:
         return self._render(frame).classes
 
-    def load_panoptic(self, frame: FrameRecord) -> PanopticMap:
-        """Objects, and what is no object as one segment a class; ids tell which and of what."""
+    def load_panoptic(self, frame: FrameRecord) -> SegmentMap:
+        """One segment per object and one per stuff class; id = instance * 256 + class + 1."""
         truth = self._render(frame)
-        ids = truth.instances.astype(np.int64) * 256 + truth.classes + 1
+        ids = truth.instances.astype(np.uint32) * 256 + truth.classes + 1
         ids[truth.classes == IGNORE] = VOID
-        present = np.setdiff1d(count_codes(ids)[0], VOID)  # (N,), ascending
-        rows = np.stack([present, present % 256 - 1, np.zeros_like(present)], axis=1)  # (N, 3)
-        return PanopticMap(ids, rows)
+        present = np.setdiff1d(count_codes(ids)[0], VOID).tolist()  # ascending
+        class_of = {number: number % 256 - 1 for number in present}
+        return SegmentMap(ids, segments_of_ids(ids, class_of, things=self.labels.things))
 
     def _render(self, frame: FrameRecord) -> SceneFrame:
         """The few frames and scenes used last are kept; image and mask are asked for in turn."""

@@ -9,13 +9,18 @@ import numpy as np
 
 from vidparse.data.dataset import FrameRecord, OnMissing, Video, refuse
 from vidparse.data.pictures import read_indices, read_rgb
-from vidparse.data.segments import load_segments
 from vidparse.data.splits import check_split, paired_videos, read_split
 from vidparse.data.values import IGNORE, MaskValues
 from vidparse.errors import InputError
 from vidparse.filenames import name_below
 from vidparse.labels import Labels, load_labels
-from vidparse.panoptic import FrameSegments, PanopticMap, read_video_segments
+from vidparse.maps import (
+    ListedPicture,
+    SegmentMap,
+    read_panoptic_json,
+    read_segment_map,
+    segments_of_ids,
+)
 
 log = logging.getLogger(__name__)
 RATE_HZ = 5
@@ -50,7 +55,12 @@ class VipSeg:
         if not folders:
             raise InputError(f"{root}: has neither imgs/ nor images/; point --data at VIPSeg")
         self._record = panoptic_json(root, split)
-        listed = read_video_segments(self._record) if self._record else {}
+        self._table = read_panoptic_json(self._record) if self._record else None
+        listed = (self._table.videos if self._table else None) or {}
+        if self._table is not None and self._table.videos is None:
+            raise InputError(
+                f"{self._record}: its annotations are not grouped by video; give VIPSeg's own json"
+            )
         masks = root / ("panomasksRGB" if self._record else "panomasks")
         if (
             self._record
@@ -73,13 +83,13 @@ class VipSeg:
             interval_s=1 / RATE_HZ,
         )
         self.values: MaskValues | None = None if self._record else values_of(self.labels)
-        self._segments: dict[tuple[str, str], FrameSegments] = {}
+        self._segments: dict[tuple[str, str], ListedPicture] = {}
         for video in self.videos if self._record else ():
             self._hold_against(listed.get(video.name, ()), video, on_missing)
         self._warned: set[str] = set()
 
     def _hold_against(
-        self, listed: tuple[FrameSegments, ...], video: Video, on_missing: OnMissing
+        self, listed: tuple[ListedPicture, ...], video: Video, on_missing: OnMissing
     ) -> None:
         """Keep what the json says of a video, which must be about the frames that have masks."""
         assert self._record is not None
@@ -115,7 +125,7 @@ class VipSeg:
         assert frame.mask is not None
         return self.values.decode(read_indices(frame.mask))
 
-    def load_panoptic(self, frame: FrameRecord) -> PanopticMap:
+    def load_panoptic(self, frame: FrameRecord) -> SegmentMap:
         """Segments of a labelled frame, in order of its json, or of value without one.
 
         By value is also how the published conversion lists them. Nothing is a crowd there.
@@ -127,7 +137,8 @@ class VipSeg:
                 raise InputError(
                     f"{frame.mask}: {self._record.name} does not list it; make the json again"
                 )
-            return load_segments(frame.mask, listed, classes=len(self.labels), record=self._record)
+            assert self._table is not None
+            return read_segment_map(frame.mask, listed, self._table, self.labels, is_truth=True)
         assert self.values is not None
         raw = read_indices(frame.mask)
         counts = self.values.counts(raw)
@@ -135,7 +146,7 @@ class VipSeg:
         if strays and frame.video not in self._warned:
             self._warned.add(frame.video)
             log.warning("%s: value %d is no class; taken as void", frame.mask, min(strays))
-        return panomask_segments(raw, counts, self.values)
+        return panomask_segments(raw, counts, self.values, self.labels)
 
 
 def panoptic_json(root: Path, split: str) -> Path | None:
@@ -161,15 +172,18 @@ def values_of(labels: Labels) -> MaskValues:
     return MaskValues(table, known, strict=False)
 
 
-def panomask_segments(raw: np.ndarray, counts: np.ndarray, values: MaskValues) -> PanopticMap:
-    """Segments of a panomask (H, W): ids are its values, what is no class is void.
+def panomask_segments(
+    raw: np.ndarray, counts: np.ndarray, values: MaskValues, labels: Labels
+) -> SegmentMap:
+    """Segments of a panomask (H, W): ids are its values, values of no class are void.
 
     Args:
         counts: pixels of each value, as `values.counts(raw)` gives.
     """
     size = len(values.table)
     present = np.flatnonzero((counts[:size] > 0) & (values.table != IGNORE))  # (N,), ascending
-    ids = np.zeros(len(counts), np.int64)
-    ids[present] = present
-    rows = np.stack([present, values.table[present], np.zeros_like(present)], axis=1)  # (N, 3)
-    return PanopticMap(np.take(ids, raw, mode="clip"), rows.astype(np.int64))
+    table = np.zeros(len(counts), np.uint16)
+    table[present] = present
+    ids = np.take(table, raw, mode="clip")
+    class_of = {number: int(values.table[number]) for number in present.tolist()}
+    return SegmentMap(ids, segments_of_ids(ids, class_of, things=labels.things))

@@ -176,11 +176,13 @@ class Diagnostics:
         Raises:
             ValueError: prediction, truth and image differ in size.
         """
-        for other in (sample.truth, image):
-            if other is not None and other.shape[:2] != sample.said.shape:
-                raise ValueError(f"prediction is {sample.said.shape}, not {other.shape[:2]}")
-        said = self._classes_or_void(sample.said)
-        truth = None if sample.truth is None else self._classes_or_void(sample.truth)
+        predicted, true = sample.predicted_classes, sample.true_classes
+        for other in (true, image):
+            if other is not None and other.shape[:2] != predicted.shape:
+                raise ValueError(f"prediction is {predicted.shape}, not {other.shape[:2]}")
+
+        said = self._classes_or_void(predicted)
+        truth = None if true is None else self._classes_or_void(true)
         size_hw = small_size(said.shape, self._side)
         picture = None if image is None else small_picture(image, size_hw)
         matrix = ConfusionMatrix(len(self._labels), ignore=self._labels.void)

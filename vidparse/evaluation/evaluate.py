@@ -15,7 +15,7 @@ import numpy as np
 from vidparse.data import Dataset, FrameRecord, Video, is_panoptic
 from vidparse.errors import InputError, Interrupted
 from vidparse.evaluation.diagnostics import Diagnostics
-from vidparse.evaluation.entries import Entry, Said
+from vidparse.evaluation.entries import Entry
 from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.evaluation.plan import EvaluationOptions, Plan, make_plan, video_key
 from vidparse.evaluation.result import EntryResult, Evaluation
@@ -23,13 +23,14 @@ from vidparse.evaluation.store import Store, default_store
 from vidparse.evaluation.tally import Loaded, Tally
 from vidparse.flow import FlowSource
 from vidparse.inference.stages import in_thread
+from vidparse.maps import Prediction, SegmentMap
 
 
 class Saver(Protocol):
     """Who keeps predictions as they are made, video by video."""
 
     def begin(self, video: Video, size_hw: tuple[int, int]) -> None: ...
-    def write(self, frame: FrameRecord, image: np.ndarray, said: Said) -> None: ...
+    def write(self, frame: FrameRecord, image: np.ndarray, prediction: Prediction) -> None: ...
     def end(self, *, keep: bool) -> None: ...
 
 
@@ -171,13 +172,12 @@ def _load(
     before: Loaded | None = None
     for frame in frames:
         image = dataset.load_image(frame) if plan.images else None
-        truth = objects = None
+        truth = None
         if frame.labelled and plan.objects and is_panoptic(dataset):
-            objects = dataset.load_panoptic(frame)
-            truth = objects.classes(dataset.labels.void)
+            truth = dataset.load_panoptic(frame)
         elif frame.labelled:
-            truth = dataset.load_mask(frame)
-        loaded = Loaded(frame, image, truth, objects)
+            truth = SegmentMap(dataset.load_mask(frame))
+        loaded = Loaded(frame, image, truth)
         yield replace(loaded, flow=_flow(plan.flow, video, before, loaded))
         before = loaded
 
@@ -194,7 +194,7 @@ def _flow(
     return source.between(before.image, now.image, video=video.name, stem=before.frame.stem)
 
 
-def _save(saver: Saver | None, answers: Sequence[tuple[Loaded, Said]]) -> None:
-    for loaded, said in answers if saver is not None else ():
+def _save(saver: Saver | None, answers: Sequence[tuple[Loaded, Prediction]]) -> None:
+    for loaded, prediction in answers if saver is not None else ():
         assert loaded.image is not None and saver is not None
-        saver.write(loaded.frame, loaded.image, said)
+        saver.write(loaded.frame, loaded.image, prediction)

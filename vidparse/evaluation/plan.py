@@ -15,6 +15,7 @@ from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.flow import FlowSource
 
 VPQ_WINDOWS = (1, 2, 4, 6)
+_COUNTS = 2  # goes up when names of counts change: those of an interrupted run are not read then
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,6 @@ def _key(
     flow = options.flow.key if options.flow else None
     details = [entry.detail for entry in entries]
     return repr(
-        (__version__, dataset.name, dataset.split, details, metrics, options.windows, flow,
+        (__version__, _COUNTS, dataset.name, dataset.split, details, metrics, options.windows, flow,
          options.diagnostics)
     )  # fmt: skip

@@ -9,10 +9,10 @@ import numpy as np
 
 from vidparse.data import FrameRecord, Video
 from vidparse.errors import OutputError
-from vidparse.evaluation.entries import Said
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.labels import Labels
+from vidparse.maps import Prediction
 from vidparse.sinks import Sink, SinkOptions, make_sinks
 from vidparse.video.inputs import Input
 
@@ -58,10 +58,10 @@ class SubmissionSaver:
         )
         self._sink.open(info, self._labels)
 
-    def write(self, frame: FrameRecord, image: np.ndarray, said: Said) -> None:
-        assert self._sink is not None and said.prediction is not None
+    def write(self, frame: FrameRecord, image: np.ndarray, prediction: Prediction) -> None:
+        assert self._sink is not None
         picture = Frame(frame.index, frame.index, Rgb(image), name=frame.stem)
-        self._sink.write(picture, said.prediction)
+        self._sink.write(picture, prediction)
 
     def end(self, *, keep: bool) -> None:
         assert self._sink is not None

@@ -13,12 +13,12 @@ from vidparse.data.pictures import image_size, size_mismatch
 from vidparse.errors import InputError
 from vidparse.evaluation.bootstrap import intervals
 from vidparse.evaluation.diagnostics import Diagnostics, VideoDiagnostics
-from vidparse.evaluation.entries import Entry, Said
+from vidparse.evaluation.entries import Entry
 from vidparse.evaluation.metrics.measure import Counts, Measure, Sample
 from vidparse.evaluation.offset import OffsetCounts, better_offset
 from vidparse.evaluation.result import EntryResult
 from vidparse.evaluation.store import VideoRecord
-from vidparse.panoptic import PanopticMap
+from vidparse.maps import Prediction, SegmentMap
 
 _OFFSET = "offset"  # among the counts of the measures
 
@@ -29,8 +29,7 @@ class Loaded:
 
     frame: FrameRecord
     image: np.ndarray | None  # RGB uint8 (H, W, 3)
-    truth: np.ndarray | None  # training ids (H, W)
-    objects: PanopticMap | None
+    truth: SegmentMap | None  # None of an unlabelled frame
     flow: np.ndarray | None = None  # float32 (2, H, W) from the frame before
 
 
@@ -58,29 +57,29 @@ class Tally:
         self._totals: dict[str, Counts] = {}
         self._per_video: dict[str, dict[str, Counts]] = {}  # video -> measure -> counts
         self._kept: list[VideoDiagnostics] = []
-        self._waiting: deque[Loaded] = deque()  # asked, not yet answered
+        self._waiting: deque[Loaded] = deque()  # fed, their predictions not yet made
 
-    def ask(self, loaded: Loaded) -> list[tuple[Loaded, Said]]:
-        """Feed the next frame; returns the answers that became ready, with their frames."""
+    def ask(self, loaded: Loaded) -> list[tuple[Loaded, Prediction]]:
+        """Feed the next frame; returns the predictions that became ready, with their frames."""
         self._waiting.append(loaded)
         return self._count(self.entry.feed(loaded.frame, loaded.image))
 
-    def finish(self) -> list[tuple[Loaded, Said]]:
-        """Answers still owed at the end of the video."""
+    def finish(self) -> list[tuple[Loaded, Prediction]]:
+        """Predictions that are left at the end of the video."""
         return self._count(self.entry.finish())
 
-    def _count(self, answers: Iterable[Said]) -> list[tuple[Loaded, Said]]:
+    def _count(self, answers: Iterable[Prediction]) -> list[tuple[Loaded, Prediction]]:
         answered = []
-        for said in answers:
+        for prediction in answers:
             loaded = self._waiting.popleft()
-            sample = _sample(self.entry.name, loaded, said)
+            sample = _sample(self.entry.name, loaded, prediction)
             for measure in self._measures.values():
                 measure.update(sample)
-            if sample.truth is not None:
-                self._offset.update(sample.truth, sample.said)
+            if sample.true_classes is not None:
+                self._offset.update(sample.true_classes, sample.predicted_classes)
             if self._diagnostics is not None:
                 self._diagnostics.update(sample, loaded.image)
-            answered.append((loaded, said))
+            answered.append((loaded, prediction))
         return answered
 
     def end_video(self) -> VideoRecord:
@@ -151,20 +150,20 @@ def _check_truth(loaded: Loaded) -> None:
         image_hw = loaded.image.shape[0], loaded.image.shape[1]
     elif frame.image is not None:
         image_hw = image_size(frame.image)
-    if loaded.truth is not None and image_hw is not None and loaded.truth.shape != image_hw:
-        mask_hw = loaded.truth.shape[0], loaded.truth.shape[1]
-        what = size_mismatch(frame, mask_hw, image_hw)
+    if loaded.truth is not None and image_hw is not None and loaded.truth.size_hw != image_hw:
+        what = size_mismatch(frame, loaded.truth.size_hw, image_hw)
         raise InputError(f"{frame.mask}: {what}; mend the mask, `vidparse data check` finds all")
 
 
-def _sample(entry: str, loaded: Loaded, said: Said) -> Sample:
-    """Raises: InputError: the prediction has another size than what it is held against."""
+def _sample(entry: str, loaded: Loaded, prediction: Prediction) -> Sample:
+    """Raises: InputError: the prediction has another size than the truth or the image."""
     frame = loaded.frame
-    assert said.index == frame.index  # answers come in the order of the frames
-    for known, what in ((loaded.truth, "the ground truth"), (loaded.flow, "the image")):
-        if known is not None and known.shape[-2:] != said.ids.shape:
+    assert prediction.index == frame.index  # predictions come in the order of the frames
+    truth = None if loaded.truth is None else loaded.truth.ids
+    for known, what in ((truth, "the ground truth"), (loaded.flow, "the image")):
+        if known is not None and known.shape[-2:] != prediction.ids.shape:
             _check_truth(loaded)
-            height, width = said.ids.shape
+            height, width = prediction.ids.shape
             raise InputError(
                 f"{entry}: {frame.video}/{frame.stem}: prediction is {width}x{height}, "
                 f"{what} {known.shape[-1]}x{known.shape[-2]}; bring it to that size (nearest)"
@@ -173,11 +172,10 @@ def _sample(entry: str, loaded: Loaded, said: Said) -> Sample:
         video=frame.video,
         stem=frame.stem,
         index=frame.index,
-        said=said.ids,
+        prediction=prediction.map,
         truth=loaded.truth,
         flow=loaded.flow,
-        said_panoptic=said.panoptic,
-        truth_panoptic=loaded.objects,
+        void=prediction.labels.void,
     )
 
 

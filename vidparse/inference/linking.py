@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from vidparse.frame import Segment
+from vidparse.maps import Segment
 
 LEAST_IOU = 0.3  # of masks in successive frames, from which on they may be one object
 _WIDEST_SHORT_ID = 65535

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidparse.frame import Segment
 from vidparse.inference.upsample import upsample_argmax
+from vidparse.maps import Segment
 
 LEAST_PROBABILITY = 0.5  # of a pixel in its mask, times the mask's score
 LEAST_SHARE = 0.8  # of those pixels that no other mask may have won

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from vidparse.errors import InputError, Interrupted, TruncatedError
-from vidparse.frame import Frame, Prediction, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.inference.session import Prepared, Scored, Session
 from vidparse.inference.stages import StageClock, grouped, in_thread
 from vidparse.labels import Labels
+from vidparse.maps import Prediction
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from vidparse.frame import Frame, Prediction
+from vidparse.frame import Frame
 from vidparse.inference.cuts import DEFAULT_THRESHOLD, CutDetector
 from vidparse.inference.linking import SegmentLinker
 from vidparse.inference.panoptic import ScoredMasks, merge_masks
@@ -21,6 +21,7 @@ from vidparse.inference.runners import DeviceArgmax, Runner
 from vidparse.inference.stabilize import Stabilizer
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
+from vidparse.maps import Prediction, SegmentMap
 
 MICRO_BATCH = 4  # frames of a video that a GPU takes at once
 
@@ -145,7 +146,7 @@ class Session:
             ids = upsample_argmax(ids, scored.frame.image.size_hw, dtype=self.labels.dtype.type)
         if self._keep is not None:
             ids = self._keep[ids]
-        return Prediction(scored.frame.index, ids)
+        return Prediction(scored.frame.index, SegmentMap(ids), self.labels)
 
     def _linked(self, frame: Frame, masks: ScoredMasks, begins_shot: bool) -> Prediction:
         """A panoptic prediction whose ids last through the video."""
@@ -154,7 +155,8 @@ class Session:
         ids, segments = merge_masks(masks, frame.image.size_hw, things=self.labels.things)
         if self._classes is not None:
             segments = tuple(one for one in segments if one.class_id in self._classes)
-        return Prediction(frame.index, *self._linker.link(ids, segments))
+        linked = self._linker.link(ids, segments)
+        return Prediction(frame.index, SegmentMap(*linked), self.labels)
 
     def step(self, frame: Frame) -> list[Prediction]:
         """Predictions that became ready: for per-frame networks always the one of `frame`."""

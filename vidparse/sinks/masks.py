@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vidparse.errors import OutputError
-from vidparse.frame import Frame, Prediction, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.labels import Labels
+from vidparse.maps import Prediction
 from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.palette import class_colours
 from vidparse.sinks.pictures import PictureFolder
 from vidparse.sinks.png import gray16_png, palette_png
-from vidparse.sinks.segments import class_map
 from vidparse.sinks.sink import Sink
 
 _FILE_CONTAINERS = {".mkv": "matroska", ".nut": "nut"}
@@ -59,7 +59,7 @@ class Masks(Sink):
         self._video.open(info, Encoding(container, "rawvideo", _gray(labels)))
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
-        ids = np.ascontiguousarray(class_map(prediction, self._labels))  # (H, W)
+        ids = np.ascontiguousarray(prediction.map.class_map(self._labels))  # (H, W)
         if self._video is not None:
             self._video.write(ids, frame.pts)
             return
@@ -92,7 +92,7 @@ class MaskVideo(Sink):
         self._video.open(info, encoding, options=_ffv1_options(info.size_hw))
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
-        self._video.write(class_map(prediction, self._labels), frame.pts)
+        self._video.write(prediction.map.class_map(self._labels), frame.pts)
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
         try:

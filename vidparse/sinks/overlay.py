@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from vidparse.errors import OutputError
-from vidparse.frame import Frame, Prediction, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.image import FULL_RANGE, Yuv420, effective_matrix
 from vidparse.labels import Labels
+from vidparse.maps import Prediction
 from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.legend import Legend
 from vidparse.sinks.palette import class_colours

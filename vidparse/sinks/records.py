@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vidparse.frame import Frame, Prediction, Segment, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.labels import Labels, labels_to_json
-from vidparse.sinks.segments import Runs, class_areas, run_lengths, runs_of, segments_of
+from vidparse.maps import PixelRuns, Prediction, Segment, class_segments, find_runs
 from vidparse.sinks.sink import Sink, SinkOptions
 from vidparse.sinks.stream import ByteStream
 
@@ -34,11 +34,12 @@ class Jsonl(Sink):
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
         rle = self.options.rle
-        runs = runs_of(prediction.ids) if rle or prediction.segments is None else None
-        segments = prediction.segments
+        segments, runs = prediction.segments, None
+        if rle or segments is None:
+            runs = find_runs(prediction.ids, down_columns=rle)
         if segments is None:
             assert runs is not None
-            segments = segments_of(runs, self._labels)
+            segments = class_segments(runs, self._labels)
         self._line(
             {
                 "frame": frame.index,
@@ -90,7 +91,7 @@ def header_record(info: VideoInfo, labels: Labels, options: SinkOptions) -> dict
     }
 
 
-def segment_record(segment: Segment, labels: Labels, runs: Runs | None) -> dict:
+def segment_record(segment: Segment, labels: Labels, runs: PixelRuns | None) -> dict:
     """One entry of "segments"; with COCO run lengths when `runs` are given."""
     record: dict[str, Any] = {
         "id": segment.id,
@@ -103,7 +104,7 @@ def segment_record(segment: Segment, labels: Labels, runs: Runs | None) -> dict:
     if segment.score is not None:
         record["score"] = round(segment.score, 4)
     if runs is not None:
-        record["rle"] = run_lengths(runs, segment.id)
+        record["rle"] = runs.run_lengths(segment.id)
     return record
 
 
@@ -123,7 +124,7 @@ class Csv(Sink):
         self._row(["frame", "pts", "time", *names, "void"])
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
-        areas = class_areas(prediction, self._labels)
+        areas = prediction.map.class_areas(self._labels)
         shown = areas[self._columns]
         shares = share_texts(np.append(shown, areas.sum() - shown.sum()))
         self._row([frame.index, frame.pts, float(frame.pts * self._time_base), *shares])

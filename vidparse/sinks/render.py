@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vidparse.frame import Prediction
 from vidparse.image import Yuv420, rgb_to_yuv_matrix
 from vidparse.labels import Labels
+from vidparse.maps import Prediction
 from vidparse.sinks.legend import Legend
 from vidparse.sinks.slots import VOID_SLOT, SlotMaker
 

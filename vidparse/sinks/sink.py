@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Self
 
 from vidparse.errors import Interrupted, TruncatedError, UsageError
-from vidparse.frame import Frame, Prediction, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.labels import Labels
+from vidparse.maps import Prediction
 from vidparse.sinks.stream import Target
 
 PIPE_FORMATS = ("y4m", "raw", "matroska", "nut")

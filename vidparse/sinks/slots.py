@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidparse.frame import Prediction
 from vidparse.labels import Labels
+from vidparse.maps import Prediction, check_ids
 from vidparse.sinks.palette import instance_colour
-from vidparse.sinks.segments import check_ids
 
 VOID_SLOT = 255
 

@@ -13,23 +13,25 @@ import numpy as np
 
 from vidparse.errors import OutputError
 from vidparse.files import WholeFile, write_error
-from vidparse.frame import Frame, Prediction, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.labels import Labels
-from vidparse.panoptic import (
+from vidparse.maps import (
     VOID,
     PanopticRecord,
+    Prediction,
+    Segment,
     SegmentIds,
     VideoLines,
     annotation_line,
     categories_of,
+    check_ids,
+    find_runs,
     ids_to_rgb,
     image_line,
     read_record,
-    segment_row,
     write_record,
 )
 from vidparse.sinks.png import rgb_png
-from vidparse.sinks.segments import check_ids, regions_of, runs_of
 from vidparse.sinks.sink import SinkOptions
 from vidparse.sinks.stream import Target
 from vidparse.sinks.submission import Submission
@@ -91,20 +93,25 @@ class VipSegFolder(Submission):
     def add(self, frame: Frame, prediction: Prediction) -> None:
         assert self._frames is not None
         ids = self._segment_ids(prediction)
-        rows = [
-            segment_row(region.id, self._category[region.id], area=region.area, box=region.box)
-            for region in regions_of(runs_of(ids))
-            if region.id != VOID
+        segments = [
+            self._segment(number, area, box)
+            for number, area, box in find_runs(ids).regions()
+            if number != VOID
         ]
         path = self._pictures.write(frame, rgb_png(ids_to_rgb(ids)))
         try:
             with self._pictures.partial.writing():
-                self._frames.write(annotation_line(path.stem, rows) + b"\n")
+                self._frames.write(annotation_line(path.stem, segments) + b"\n")
                 self._frames.flush()
         except BaseException:
             path.unlink(missing_ok=True)  # pictures and records go together
             raise
         self._count += 1
+
+    def _segment(self, number: int, area: int, box: tuple[int, int, int, int]) -> Segment:
+        category = self._category[number]
+        is_thing = category in self._labels.things
+        return Segment(number, category, is_thing, score=None, area=area, box=box)
 
     def _segment_ids(self, prediction: Prediction) -> np.ndarray:
         """The ids that are written, int32 (H, W)."""

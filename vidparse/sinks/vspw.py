@@ -7,11 +7,11 @@ from typing import ClassVar
 import numpy as np
 
 from vidparse.errors import OutputError
-from vidparse.frame import Frame, Prediction, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.labels import Labels
+from vidparse.maps import Prediction
 from vidparse.sinks.palette import class_colours
 from vidparse.sinks.png import palette_png
-from vidparse.sinks.segments import class_map
 from vidparse.sinks.submission import Submission
 
 _VOID = 255
@@ -44,7 +44,7 @@ class VspwFolder(Submission):
         self._create()
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
-        ids = class_map(prediction, self._labels)  # (H, W)
+        ids = prediction.map.class_map(self._labels)  # (H, W)
         if self.options.raw_ids:
             ids = self._stored.take(ids)
         self._pictures.write(frame, palette_png(ids, self._palette))

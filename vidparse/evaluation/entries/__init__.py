@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vidparse.errors import InputError
-from vidparse.evaluation.entries.entry import Entry, Said
+from vidparse.evaluation.entries.entry import Entry
 from vidparse.evaluation.entries.masks import MaskEntry
 from vidparse.evaluation.entries.model import ModelEntry
 from vidparse.evaluation.entries.panoptic import PanopticEntry
@@ -46,7 +46,6 @@ __all__ = [
     "ModelEntry",
     "PanopticEntry",
     "PublishedTcbEntry",
-    "Said",
     "check_published",
     "open_predictions",
 ]

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from vidparse.data import Dataset, FrameRecord, Video
-from vidparse.frame import Prediction
-from vidparse.panoptic import PanopticMap
+from vidparse.maps import Prediction
 
 Wanted = tuple[Video, tuple[FrameRecord, ...]]  # a video, and its frames to answer for
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What an entry says of one frame."""
-
-    index: int  # of the frame in its video
-    ids: np.ndarray  # class ids (H, W); the labels' void id where nothing is said
-    panoptic: PanopticMap | None = None  # of entries that tell objects apart
-    prediction: Prediction | None = None  # of models: what `segment` would write
 
 
 class Entry(Protocol):
@@ -53,15 +41,15 @@ class Entry(Protocol):
     def begin(self, video: Video) -> None:
         """A new video: forget the past."""
 
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Said]:
-        """Answers that became ready, in order; `image` is RGB uint8 (H, W, 3) if needed.
+    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
+        """Predictions that became ready, in order; `image` is RGB uint8 (H, W, 3) if needed.
 
         Raises:
-            InputError: a prediction can not be read or holds what it must not; it is named.
+            InputError: a prediction cannot be read or holds what it must not; it is named.
         """
 
-    def finish(self) -> list[Said]:
-        """Answers still owed at the end of the video."""
+    def finish(self) -> list[Prediction]:
+        """Predictions that are left at the end of the video."""
 
     def hint_for_offset(self, offset: int) -> str:
         """A sentence: how to mend class ids that would be right with `offset` (1 or -1) added."""

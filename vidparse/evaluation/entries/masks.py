@@ -12,8 +12,9 @@ from vidparse.data import IGNORE, Dataset, FrameRecord, Video
 from vidparse.data.dataset import IndexDataset
 from vidparse.data.pictures import read_indices
 from vidparse.errors import InputError
-from vidparse.evaluation.entries.entry import Said, Wanted, stamp_of
+from vidparse.evaluation.entries.entry import Wanted, stamp_of
 from vidparse.labels import Labels
+from vidparse.maps import Prediction, SegmentMap
 from vidparse.video import read_mask_video
 
 _STRAY = 65534  # table entry of values that mean nothing
@@ -102,13 +103,16 @@ class MaskEntry:
         found = self._where[video.name]
         self._movie = read_mask_video(found) if isinstance(found, Path) else None
 
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Said]:
+    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
+        assert self._labels is not None
         found = self._where[frame.video]
         if isinstance(found, dict):
             path = found[frame.index]
-            return [Said(frame.index, self._ids(read_indices(path), str(path)))]
-        ids = self._from_movie(frame.index, found)
-        return [Said(frame.index, self._ids(ids, f"{found} frame {frame.index}"))]
+            ids = self._ids(read_indices(path), str(path))
+        else:
+            stored = self._from_movie(frame.index, found)
+            ids = self._ids(stored, f"{found} frame {frame.index}")
+        return [Prediction(frame.index, SegmentMap(ids), self._labels)]
 
     def _from_movie(self, index: int, path: Path) -> np.ndarray:
         """Frame `index` of the mask video, whose frames come in order."""
@@ -123,7 +127,7 @@ class MaskEntry:
         assert self._video is not None
         return f"{self._video.name} has {len(self._video.frames)}, give one mask for each"
 
-    def finish(self) -> list[Said]:
+    def finish(self) -> list[Prediction]:
         assert self._video is not None
         if self._movie is not None:
             left = sum(1 for _ in self._movie)
@@ -143,7 +147,7 @@ class MaskEntry:
         return "Write its masks again with the data set's class ids."
 
     def _ids(self, stored: np.ndarray, name: str) -> np.ndarray:
-        """Stored values as class ids; the labels' void id where nothing is said."""
+        """Stored values as class ids; the labels' void id where there is none."""
         assert self._labels is not None and self._table is not None
         if stored.dtype != np.uint8 and stored.max(initial=0) >= len(self._table):
             value = int(stored.max())

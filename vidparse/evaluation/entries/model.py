@@ -10,11 +10,11 @@ import numpy as np
 
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import UsageError
-from vidparse.evaluation.entries.entry import Said, Wanted
-from vidparse.frame import Frame, Prediction
+from vidparse.evaluation.entries.entry import Wanted
+from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Runner, Session
-from vidparse.panoptic import PanopticMap
+from vidparse.maps import Prediction
 
 _USUAL_INTERVAL_S = 0.1  # of video that networks with a memory are meant for, or a shorter one
 _MUCH_FURTHER = 3  # times as far apart as in training
@@ -68,13 +68,13 @@ class ModelEntry:
     def begin(self, video: Video) -> None:
         self._session.reset()
 
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Said]:
+    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
         assert image is not None  # needs_images
         asked = Frame(frame.index, frame.index, Rgb(image), name=frame.stem)
-        return [_said(prediction) for prediction in self._session.step(asked)]
+        return self._session.step(asked)
 
-    def finish(self) -> list[Said]:
-        return [_said(prediction) for prediction in self._session.flush()]
+    def finish(self) -> list[Prediction]:
+        return self._session.flush()
 
     def hint_for_offset(self, offset: int) -> str:
         return "Convert the model again with the classes in the order of the data set's."
@@ -108,13 +108,3 @@ def _interval_s(videos: Sequence[Wanted]) -> float | None:
         if video.interval_s is not None and len(steps):
             known.append(video.interval_s * float(np.median(steps)))
     return float(np.median(known)) if known else None
-
-
-def _said(prediction: Prediction) -> Said:
-    if prediction.segments is None:
-        return Said(prediction.index, prediction.ids, prediction=prediction)
-    rows = np.array(
-        [(segment.id, segment.class_id, 0) for segment in prediction.segments], np.int64
-    ).reshape(-1, 3)
-    objects = PanopticMap(prediction.ids.astype(np.int64), rows)
-    return Said(prediction.index, objects.classes(), objects, prediction)

@@ -12,7 +12,7 @@ import numpy as np
 
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import InputError, UsageError
-from vidparse.evaluation.entries.entry import Said, Wanted, stamp_of
+from vidparse.evaluation.entries.entry import Wanted, stamp_of
 from vidparse.evaluation.entries.model import ModelEntry
 from vidparse.frame import Frame
 from vidparse.hub import resolve
@@ -20,6 +20,7 @@ from vidparse.image import Rgb
 from vidparse.inference import Session
 from vidparse.inference.runners import TorchRunner
 from vidparse.inference.session import Scored
+from vidparse.maps import Prediction
 from vidparse.models.checkpoint import read_description
 
 SUPPORTS = ("past", "official")
@@ -89,17 +90,16 @@ class PublishedTcbEntry:
         self._video, self._begun = video, False
         self._clips.clear()
 
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Said]:
+    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
         assert image is not None  # needs_images
         if not self._begun and frame.index:  # a memory begins with the first frame, asked or not
             self._scores(0)
         self._begun = True
         scores = self._scores(frame.index, image)
         asked = Frame(frame.index, frame.index, Rgb(image), name=frame.stem)
-        prediction = self._session.finish(Scored(asked, scores))
-        return [Said(prediction.index, prediction.ids, prediction=prediction)]
+        return [self._session.finish(Scored(asked, scores))]
 
-    def finish(self) -> list[Said]:
+    def finish(self) -> list[Prediction]:
         return []
 
     def hint_for_offset(self, offset: int) -> str:

@@ -45,33 +45,33 @@ class BandCounts:
         self._num_classes, self._ignore = num_classes, ignore
         self._sums = np.zeros((3, num_classes), np.int64)
 
-    def add(self, truth: np.ndarray, said: np.ndarray) -> None:
+    def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:
         """Add a pair of maps (H, W). Where `truth` is void both are, before bands are formed.
 
         Raises:
-            ValueError: shapes differ, or a counted id of `said` is neither a class nor ignore.
+            ValueError: shapes differ, or a counted id of `predicted` is neither a class nor ignore.
         """
-        if truth.shape != said.shape:
-            raise ValueError(f"truth is {truth.shape}, prediction {said.shape}")
-        truth, said = _narrowed(truth), _narrowed(said)
+        if truth.shape != predicted.shape:
+            raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}")
+        truth, predicted = _narrowed(truth), _narrowed(predicted)
         void = truth >= self._num_classes
-        if ((said >= self._num_classes) & (said != self._ignore) & ~void).any():
+        if ((predicted >= self._num_classes) & (predicted != self._ignore) & ~void).any():
             raise ValueError(f"prediction holds ids beyond {self._num_classes - 1}")
         if void.any():
-            truth, said = truth.copy(), said.copy()
-            truth[void] = said[void] = self._num_classes
+            truth, predicted = truth.copy(), predicted.copy()
+            truth[void] = predicted[void] = self._num_classes
         width = band_width((truth.shape[0], truth.shape[1]))
-        true_band, said_band = inner_bands(truth, width), inner_bands(said, width)
-        shared = true_band & said_band & (truth == said)
-        for row, ids in enumerate((truth[shared], truth[true_band], said[said_band])):
+        true_band, predicted_band = inner_bands(truth, width), inner_bands(predicted, width)
+        shared = true_band & predicted_band & (truth == predicted)
+        for row, ids in enumerate((truth[shared], truth[true_band], predicted[predicted_band])):
             found = np.bincount(ids, minlength=self._num_classes)
             self._sums[row] += found[: self._num_classes]
 
     def taken(self) -> Counts:
         """The sums, (K,) each; they start again from zero."""
-        shared, true_band, said_band = self._sums
+        shared, true_band, predicted_band = self._sums
         self._sums = np.zeros_like(self._sums)
-        return {"shared": shared, "true_band": true_band, "said_band": said_band}
+        return {"shared": shared, "true_band": true_band, "predicted_band": predicted_band}
 
 
 def _narrowed(ids: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ def _narrowed(ids: np.ndarray) -> np.ndarray:
 def boundary_iou(counts: Counts) -> np.ndarray:
     """Of each class (..., K), NaN where the truth lacks it (every class that occurs has a band)."""
     true_band, shared = counts["true_band"], counts["shared"]
-    return ratio(shared, np.where(true_band > 0, true_band + counts["said_band"] - shared, 0))
+    return ratio(shared, np.where(true_band > 0, true_band + counts["predicted_band"] - shared, 0))
 
 
 class BoundaryIoU:
@@ -106,8 +106,8 @@ class BoundaryIoU:
 
     def update(self, sample: Sample) -> None:
         """Add a frame, if it is labelled; errors as :meth:`BandCounts.add`."""
-        if sample.truth is not None:
-            self._bands.add(sample.truth, sample.said)
+        if sample.true_classes is not None:
+            self._bands.add(sample.true_classes, sample.predicted_classes)
 
     def end_video(self) -> Counts:
         """Pixels of the bands and of what they share, (K,) each."""
@@ -143,13 +143,13 @@ class BoundaryConsistency:
     def update(self, sample: Sample) -> None:
         """Add the next frame, and with its flow a pair; errors as :meth:`BandCounts.add`."""
         if self._before is not None and sample.flow is not None:
-            said = _narrowed(sample.said)
-            if said.dtype == np.uint8 and self._ignore > 255:
-                said = said.astype(np.uint16)
-            after = warp_labels(said, sample.flow, outside=self._ignore)
+            predicted = _narrowed(sample.predicted_classes)
+            if predicted.dtype == np.uint8 and self._ignore > 255:
+                predicted = predicted.astype(np.uint16)
+            after = warp_labels(predicted, sample.flow, outside=self._ignore)
             before = np.where(after == self._ignore, after, self._before)
             self._bands.add(before, after)
-        self._before = sample.said.copy()
+        self._before = sample.predicted_classes.copy()
 
     def end_video(self) -> Counts:
         """Pixels of the bands and of what they share, (K,) each."""

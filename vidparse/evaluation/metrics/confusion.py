@@ -36,7 +36,7 @@ class ConfusionMatrix:
         self.num_classes = num_classes
         self.ignore = ignore
         self.counts = np.zeros((num_classes, num_classes), np.int64)
-        self.missed = np.zeros(num_classes, np.int64)  # true pixels about which nothing was said
+        self.missed = np.zeros(num_classes, np.int64)  # true pixels where nothing is predicted
 
     def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
         """Add one frame.
@@ -65,11 +65,11 @@ class ConfusionMatrix:
         self.missed += other.missed
 
     def sums(self) -> Counts:
-        """Right, true and said pixels (K,) of each class, and the matrix as "confusion" (K, K)."""
+        """Right, true and predicted pixels (K,) per class, and the matrix as "confusion" (K, K)."""
         return {
             "right": np.diag(self.counts).copy(),
             "truth": self.counts.sum(axis=1) + self.missed,
-            "said": self.counts.sum(axis=0),
+            "predicted": self.counts.sum(axis=0),
             "confusion": self.counts.copy(),
         }
 
@@ -92,9 +92,9 @@ def semantic_scores(counts: Counts) -> SemanticScores:
 
 
 def class_iou(counts: Counts) -> np.ndarray:
-    """IoU (..., K) from "right", "truth" and "said"; NaN where the truth lacks the class."""
-    right, truth, said = counts["right"], counts["truth"], counts["said"]
-    return ratio(right, np.where(truth > 0, truth + said - right, 0))
+    """IoU (..., K) from "right", "truth" and "predicted"; NaN where the truth lacks the class."""
+    right, truth, predicted = counts["right"], counts["truth"], counts["predicted"]
+    return ratio(right, np.where(truth > 0, truth + predicted - right, 0))
 
 
 def overlap_scores(counts: Counts) -> dict[str, np.ndarray]:
@@ -115,7 +115,7 @@ def overlap_scores(counts: Counts) -> dict[str, np.ndarray]:
 def _count_bytes(
     truth: np.ndarray, prediction: np.ndarray, k: int, ignore: int
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """(K, K) pair counts, (K,) counts said to be `ignore`, whether any other id was said.
+    """(K, K) pair counts, (K,) pixels predicted `ignore`, whether any other id occurs.
 
     OpenCV counts pairs of bytes several times faster than NumPy, in float32, which is exact up to
     2**24 pixels; larger pictures are counted in bands.
@@ -135,11 +135,11 @@ def _count_any(
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """The same for any integer type."""
     counted = (truth >= 0) & (truth < k)
-    said = prediction[counted].astype(np.int64)
-    ignored = said == ignore
-    if ((said < 0) | (said >= k))[~ignored].any():
+    predicted = prediction[counted].astype(np.int64)
+    ignored = predicted == ignore
+    if ((predicted < 0) | (predicted >= k))[~ignored].any():
         return np.zeros((k, k), np.int64), np.zeros(k, np.int64), True
-    said[ignored] = k
-    joint = truth[counted].astype(np.int64) * (k + 1) + said
+    predicted[ignored] = k
+    joint = truth[counted].astype(np.int64) * (k + 1) + predicted
     table = np.bincount(joint, minlength=k * (k + 1)).reshape(k, k + 1)
     return table[:, :k], table[:, k], False

@@ -1,4 +1,4 @@
-"""Temporal consistency of label maps: VC (is a still pixel told the same?) and TC (along flow).
+"""Temporal consistency of label maps: VC (of still pixels) and TC (along flow).
 
 Both follow the VSPW paper (Miao et al., CVPR 2021, section 4) and its published evaluation code,
 quirks included ("published"); what the paper means to say is the other mode of each.
@@ -76,23 +76,23 @@ class VideoConsistency:
         Raises:
             ValueError: the frame has no ground truth, or shapes differ.
         """
-        truth, said = sample.truth, sample.said
+        truth, predicted = sample.true_classes, sample.predicted_classes
         if truth is None:
             raise ValueError(f"{self.name} needs ground truth on every frame")
-        if truth.shape != said.shape:
-            raise ValueError(f"truth is {truth.shape}, prediction {said.shape}")
+        if truth.shape != predicted.shape:
+            raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}")
         if self._last is None or self._ages is None:
             self._ages = np.zeros(truth.shape, np.uint8), np.zeros(truth.shape, np.uint8)
         else:
             if self._last[0].shape != truth.shape:
                 raise ValueError(f"frame is {truth.shape}, the one before {self._last[0].shape}")
             _grow_older(self._ages[0], truth == self._last[0])
-            _grow_older(self._ages[1], said == self._last[1])
-        self._last = truth.copy(), said.copy()
+            _grow_older(self._ages[1], predicted == self._last[1])
+        self._last = truth.copy(), predicted.copy()
         self._frames += 1
         self.clip, now = None, None
         if self._frames >= self.clip_length:
-            now = self._clip_score(truth, said, self._ages)
+            now = self._clip_score(truth, predicted, self._ages)
         if self.mode == "published":
             now, self._pending = self._pending, now
         if now is not None:
@@ -102,14 +102,14 @@ class VideoConsistency:
                 self._clips += 1
 
     def _clip_score(
-        self, truth: np.ndarray, said: np.ndarray, ages: tuple[np.ndarray, np.ndarray]
+        self, truth: np.ndarray, predicted: np.ndarray, ages: tuple[np.ndarray, np.ndarray]
     ) -> float:
         """Of the clip that ends at this frame."""
         still = ages[0] >= self.clip_length - 1
         steady = ages[1] >= self.clip_length - 1
         if self.mode == "strict":
             still &= truth != self.ignore
-            steady &= said == truth
+            steady &= predicted == truth
         area = int(np.count_nonzero(still))
         return float(np.count_nonzero(still & steady)) / area if area else math.nan
 
@@ -174,12 +174,13 @@ class TemporalConsistency:
         Raises:
             ValueError: shapes differ, or an id is neither a class nor `ignore`.
         """
+        classes = sample.predicted_classes
         if self._before is not None and sample.flow is not None:
-            self._matrix.update(self._before, warp_labels(sample.said, sample.flow))
-        known = (sample.said < self._num_classes) & (sample.said >= 0)
-        if not (known | (sample.said == self._ignore)).all():
+            self._matrix.update(self._before, warp_labels(classes, sample.flow))
+        known = (classes < self._num_classes) & (classes >= 0)
+        if not (known | (classes == self._ignore)).all():
             raise ValueError(f"prediction holds ids beyond {self._num_classes - 1}")
-        self._before = sample.said.copy()
+        self._before = classes.copy()
 
     def end_video(self) -> Counts:
         """Equal and all pixels by class, their matrix, and this video's own mIoU."""
@@ -215,9 +216,9 @@ def video_consistency(
     measure = VideoConsistency(clip_length=clip_length, mode=mode, ignore=ignore)
     total = measure.end_video()  # of no frame: zeros
     per_clip = []
-    for truth, said in zip(gts, preds, strict=True):
+    for truth, predicted in zip(gts, preds, strict=True):
         clips = []
-        for sample in samples(truth, said):
+        for sample in samples(truth, predicted):
             measure.update(sample)
             if measure.clip is not None:
                 clips.append(measure.clip)

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import numpy as np
 
-from vidparse.panoptic import PanopticMap
+from vidparse.maps import SegmentMap
 
 # Arrays that add up over videos: the scores of a split are those of the sum of its videos' counts,
 # so videos can be shared out among workers, kept on disk, and resampled.
 Counts = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """One frame, what is true of it and what was said of it."""
+    """One frame, its prediction and its truth.
+
+    Args:
+        index: position in the video.
+        truth: None of an unlabelled frame.
+        flow: float32 (2, H, W) from the frame before to this one; None where there is none.
+        void: class id of pixels without a class.
+    """
 
     video: str
     stem: str
-    index: int  # position in the video
-    said: np.ndarray  # class ids (H, W), `ignore` where nothing is said
-    truth: np.ndarray | None  # training ids (H, W), `ignore` where void; None: unlabelled frame
-    flow: np.ndarray | None = None  # float32 (2, H, W) from the frame before to this one
-    said_panoptic: PanopticMap | None = None
-    truth_panoptic: PanopticMap | None = None
+    index: int
+    prediction: SegmentMap
+    truth: SegmentMap | None
+    flow: np.ndarray | None = None
+    void: int = 255
+
+    @cached_property
+    def predicted_classes(self) -> np.ndarray:
+        """Class ids (H, W), `void` where nothing is predicted."""
+        return self.prediction.classes(self.void)
+
+    @cached_property
+    def true_classes(self) -> np.ndarray | None:
+        """Class ids (H, W), `void` where there is no truth; None of an unlabelled frame."""
+        return None if self.truth is None else self.truth.classes(self.void)
 
 
 class Measure(Protocol):

@@ -20,7 +20,7 @@ from vidparse.labels import Labels
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What measures are told of the data."""
+    """Facts of the data that metrics need."""
 
     labels: Labels
     ignore: int  # id of void

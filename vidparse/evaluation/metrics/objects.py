@@ -28,28 +28,28 @@ def contour(mask: np.ndarray) -> np.ndarray:
     return edge
 
 
-def region_similarity(truth: np.ndarray, said: np.ndarray) -> float:
+def region_similarity(truth: np.ndarray, predicted: np.ndarray) -> float:
     """J: IoU of two masks bool (H, W); 1 when both are empty."""
-    union = np.count_nonzero(truth | said)
-    return np.count_nonzero(truth & said) / union if union else 1.0
+    union = np.count_nonzero(truth | predicted)
+    return np.count_nonzero(truth & predicted) / union if union else 1.0
 
 
-def contour_accuracy(truth: np.ndarray, said: np.ndarray, *, radius: int) -> float:
+def contour_accuracy(truth: np.ndarray, predicted: np.ndarray, *, radius: int) -> float:
     """F: harmonic mean of the shares of either contour that lie near the other.
 
     Args:
-        truth, said: masks bool (H, W).
+        truth, predicted: masks bool (H, W).
         radius: pixels, of the disk within which contours meet.
     """
-    true_edge, said_edge = contour(truth), contour(said)
-    true_length, said_length = np.count_nonzero(true_edge), np.count_nonzero(said_edge)
-    if not true_length or not said_length:
-        return float(true_length == said_length)
+    true_edge, predicted_edge = contour(truth), contour(predicted)
+    true_length, predicted_length = np.count_nonzero(true_edge), np.count_nonzero(predicted_edge)
+    if not true_length or not predicted_length:
+        return float(true_length == predicted_length)
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     disk = (x * x + y * y <= radius * radius).astype(np.uint8)
     near_truth = cv2.dilate(true_edge.view(np.uint8), disk).view(bool)
-    near_said = cv2.dilate(said_edge.view(np.uint8), disk).view(bool)
-    precision = np.count_nonzero(said_edge & near_truth) / said_length
+    near_said = cv2.dilate(predicted_edge.view(np.uint8), disk).view(bool)
+    precision = np.count_nonzero(predicted_edge & near_truth) / predicted_length
     recall = np.count_nonzero(true_edge & near_said) / true_length
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
@@ -98,22 +98,22 @@ class ObjectQuality:
         Raises:
             ValueError: shapes differ.
         """
-        if sample.truth is None:
+        truth, predicted = sample.true_classes, sample.predicted_classes
+        if truth is None:
             return
-        truth, said = sample.truth, sample.said
-        if truth.shape != said.shape:
-            raise ValueError(f"truth is {truth.shape}, prediction {said.shape}")
+        if truth.shape != predicted.shape:
+            raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}")
         void = truth == self._ignore
         if void.any():
-            truth, said = np.where(void, 0, truth), np.where(void, 0, said)
+            truth, predicted = np.where(void, 0, truth), np.where(void, 0, predicted)
         present = self._ids(truth)
         if not (self._semi and self._frames):
             self._objects |= present
-        asked = present | self._ids(said)
+        counted = present | self._ids(predicted)
         if self._semi:
-            asked = asked & self._objects if self._frames else set()
+            counted = counted & self._objects if self._frames else set()
         radius = math.ceil(TOLERANCE * math.hypot(*truth.shape))
-        self._frames.append({i: _quality(truth == i, said == i, radius) for i in asked})
+        self._frames.append({i: _quality(truth == i, predicted == i, radius) for i in counted})
 
     def _ids(self, ids: np.ndarray) -> set[int]:
         if ids.dtype == np.uint8:
@@ -147,12 +147,12 @@ class ObjectQuality:
         return {}
 
 
-def _quality(truth: np.ndarray, said: np.ndarray, radius: int) -> tuple[float, float]:
+def _quality(truth: np.ndarray, predicted: np.ndarray, radius: int) -> tuple[float, float]:
     """J and F of two masks, looking only where either is."""
-    x, y, width, height = cv2.boundingRect((truth | said).view(np.uint8))
+    x, y, width, height = cv2.boundingRect((truth | predicted).view(np.uint8))
     window = (  # a contour runs one pixel up and left of its mask
         slice(max(y - 1, 0), y + height + 1),
         slice(max(x - 1, 0), x + width + 1),
     )
-    truth, said = np.ascontiguousarray(truth[window]), np.ascontiguousarray(said[window])
-    return region_similarity(truth, said), contour_accuracy(truth, said, radius=radius)
+    truth, predicted = np.ascontiguousarray(truth[window]), np.ascontiguousarray(predicted[window])
+    return region_similarity(truth, predicted), contour_accuracy(truth, predicted, radius=radius)

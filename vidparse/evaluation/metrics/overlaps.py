@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidparse.panoptic import VOID, PanopticMap
+from vidparse.maps import VOID, SegmentMap, find_runs
 
-_SHIFT = 32  # pair code = (truth id << 32) | said id
+_SHIFT = 32  # pair code = (truth id << 32) | predicted id
 _LOW = (1 << _SHIFT) - 1
 _MAX_ID = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Segments:
+class SegmentTable:
     """Segments of one map by ascending id; int64 (N,) each, crowd bool (N,)."""
 
     ids: np.ndarray
@@ -37,94 +37,96 @@ class FrameOverlaps:
 
     codes: np.ndarray  # int64 (N,)
     pixels: np.ndarray  # int64 (N,)
-    truth: Segments
-    said: Segments
+    truth: SegmentTable
+    predicted: SegmentTable
 
 
-def frame_overlaps(truth: PanopticMap, said: PanopticMap, *, known: np.ndarray) -> FrameOverlaps:
+def frame_overlaps(
+    truth: SegmentMap, prediction: SegmentMap, *, known: np.ndarray
+) -> FrameOverlaps:
     """Count a frame.
 
     Args:
-        truth, said: ids (H, W), VOID or from 1 to 2**31 - 1; areas claimed by `truth` are trusted,
-            as the published evaluators do, those of `said` are not.
+        truth, prediction: panoptic maps, ids VOID or from 1 to 2**31 - 1. Areas of the segments of
+            `truth` are trusted, as the published evaluators do; those of `prediction` are counted.
         known: bool (K,), the categories that segments may have.
 
     Raises:
         ValueError: shapes differ, an id is out of range, not listed or listed twice, or a category
             is not known.
     """
-    if truth.ids.shape != said.ids.shape:
-        raise ValueError(f"truth is {truth.ids.shape}, prediction {said.ids.shape}")
-    codes, pixels = count_pairs(truth.ids, said.ids)
-    true_ids, said_ids = split_codes(codes)
+    if truth.ids.shape != prediction.ids.shape:
+        raise ValueError(f"truth is {truth.ids.shape}, prediction {prediction.ids.shape}")
+    codes, pixels = count_pairs(truth.ids, prediction.ids)
+    true_ids, predicted_ids = split_codes(codes)
     return FrameOverlaps(
         codes,
         pixels,
-        _segments("ground truth", truth, true_ids, pixels, known, claimed=truth.areas),
-        _segments("prediction", said, said_ids, pixels, known),
+        _table("ground truth", truth, true_ids, pixels, known, trusted=True),
+        _table("prediction", prediction, predicted_ids, pixels, known, trusted=False),
     )
 
 
-def count_pairs(truth: np.ndarray, said: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Codes of the id pairs of two maps, ascending, and how many pixels have each.
-
-    Maps are made of runs, so runs are found first and only their pairs are sorted.
+def count_pairs(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of the id pairs of two maps (H, W), ascending, and how many pixels have each.
 
     Raises:
         ValueError: an id is below 0 or above 2**31 - 1.
     """
-    truth, said = truth.reshape(-1), said.reshape(-1)
-    if not len(truth):
+    runs = find_runs(truth, prediction)
+    if not len(runs.values):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    changes = truth[1:] != truth[:-1]
-    changes |= said[1:] != said[:-1]
-    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    lengths = np.diff(starts, append=len(truth))
-    one, other = truth[starts].astype(np.int64), said[starts].astype(np.int64)
+    one, other = runs.values.astype(np.int64), runs.others[0].astype(np.int64)
     low, high = min(one.min(), other.min()), max(one.max(), other.max())
     if low < 0 or high > _MAX_ID:
         raise ValueError(f"segment ids must lie in 0..{_MAX_ID}, found {low}..{high}")
-    runs = (one << _SHIFT) | other
-    codes = np.unique(runs)
-    place = np.searchsorted(codes, runs)  # a third of the time of unique's return_inverse
-    return codes, np.bincount(place, weights=lengths).astype(np.int64)
+    pairs = (one << _SHIFT) | other
+    codes = np.unique(pairs)
+    place = np.searchsorted(codes, pairs)  # a third of the time of unique's return_inverse
+    return codes, np.bincount(place, weights=runs.lengths).astype(np.int64)
 
 
 def split_codes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Truth ids and said ids of pair codes."""
+    """Truth ids and predicted ids of pair codes."""
     return codes >> _SHIFT, codes & _LOW
 
 
-def _segments(
+def _table(
     who: str,
-    given: PanopticMap,
+    given: SegmentMap,
     ids: np.ndarray,
     pixels: np.ndarray,
     known: np.ndarray,
     *,
-    claimed: np.ndarray | None = None,
-) -> Segments:
-    """Segments of one map; `ids` occur in it, with `pixels` each time."""
-    rows = np.asarray(given.segments, np.int64).reshape(-1, 3)
+    trusted: bool,
+) -> SegmentTable:
+    """Segments of one map; `ids` occur in it, with `pixels` each time.
+
+    Args:
+        trusted: areas are those of the segments, not counted.
+    """
+    rows = np.array(
+        [(one.id, one.class_id, one.is_crowd, one.area) for one in given.segments or ()], np.int64
+    ).reshape(-1, 4)
     rows_by_id = np.argsort(rows[:, 0], kind="stable")
-    listed, categories, crowd = rows[rows_by_id].T
+    listed, categories, crowd, areas = rows[rows_by_id].T
+
     strange = (categories < 0) | (categories >= len(known))
     strange[~strange] = ~known[categories[~strange]]
     if strange.any():
         segment, category = listed[strange][0], categories[strange][0]
         raise ValueError(f"{who}: segment {segment} has unknown category {category}")
     if VOID in listed:
-        raise ValueError(f"{who}: id {VOID} is void and can not be listed")
+        raise ValueError(f"{who}: id {VOID} is void and cannot be listed")
     if (listed[1:] == listed[:-1]).any():
         segment = listed[1:][listed[1:] == listed[:-1]][0]
         raise ValueError(f"{who}: segment {segment} is listed twice")
     missing = np.setdiff1d(ids, np.append(listed, VOID))
     if len(missing):
         raise ValueError(f"{who}: id {missing[0]} is in the picture but not in its list")
-    if claimed is not None:
-        areas = np.asarray(claimed, np.int64)[rows_by_id]
-    else:
+
+    if not trusted:
         areas = np.zeros(len(listed), np.int64)
         inside = ids != VOID
         np.add.at(areas, np.searchsorted(listed, ids[inside]), pixels[inside])
-    return Segments(listed, categories, crowd != 0, areas, rows[:, 0])
+    return SegmentTable(listed, categories, crowd != 0, areas, rows[:, 0])

@@ -17,7 +17,7 @@ from vidparse.evaluation.metrics.means import mean_of_defined, ratio
 from vidparse.evaluation.metrics.measure import Counts, Sample
 from vidparse.evaluation.metrics.overlaps import frame_overlaps, split_codes
 from vidparse.evaluation.metrics.tubes import JoinedFrame, Tubes, Window
-from vidparse.panoptic import VOID, PanopticMap
+from vidparse.maps import VOID, Segment, SegmentMap, count_codes
 
 _IOU, _TP, _FP, _FN = range(4)  # last axis of the counts
 
@@ -92,14 +92,12 @@ class VideoPanopticQuality:
             ValueError: shapes differ, an id in a picture has no row (or the other way round for the
                 prediction), or a category is neither thing nor stuff.
         """
-        if sample.truth_panoptic is None:
+        if sample.truth is None or sample.truth.segments is None:
             return
-        if sample.said_panoptic is None:
+        if sample.prediction.segments is None:
             raise ValueError("VPQ needs a panoptic prediction of every labelled frame")
-        overlaps = frame_overlaps(
-            sample.truth_panoptic, sample.said_panoptic, known=self._things | self._stuff
-        )
-        empty = overlaps.said.ids[overlaps.said.areas == 0]
+        overlaps = frame_overlaps(sample.truth, sample.prediction, known=self._things | self._stuff)
+        empty = overlaps.predicted.ids[overlaps.predicted.areas == 0]
         if len(empty):
             raise ValueError(f"prediction: segment {empty[0]} is listed but has no pixel")
         self._frames = [*self._frames[-max(self.windows) :], JoinedFrame.of(overlaps)]
@@ -110,11 +108,11 @@ class VideoPanopticQuality:
 
     def _add_window(self, tally: np.ndarray, window: Window) -> None:
         """Match the tubes of a window; tally is (K, 4)."""
-        truth, said = window.truth(self._frames), window.said(self._frames)
-        pairs = _Pairs(window, truth, said)
-        iou = pairs.iou(truth, said)
+        truth, predicted = window.truth(self._frames), window.predicted(self._frames)
+        pairs = _Pairs(window, truth, predicted)
+        iou = pairs.iou(truth, predicted)
         hit = iou > 0.5
-        t, s = pairs.truth[pairs.comparable][hit], pairs.said[pairs.comparable][hit]
+        t, s = pairs.truth[pairs.comparable][hit], pairs.predicted[pairs.comparable][hit]
         np.add.at(tally[:, _IOU], truth.categories[t], iou[hit])
         np.add.at(tally[:, _TP], truth.categories[t], 1)
         missed = ~truth.crowd
@@ -122,10 +120,10 @@ class VideoPanopticQuality:
         np.add.at(tally[:, _FN], truth.categories[missed], 1)
         excused = pairs.void_under.copy()
         if truth.crowd.any():
-            excused += pairs.crowd_under(truth, said, self._listed(window))
-        false = excused / said.areas <= 0.5
+            excused += pairs.crowd_under(truth, predicted, self._listed(window))
+        false = excused / predicted.areas <= 0.5
         false[s] = False
-        np.add.at(tally[:, _FP], said.categories[false], 1)
+        np.add.at(tally[:, _FP], predicted.categories[false], 1)
 
     def _listed(self, window: Window) -> list[int]:
         """Ids of the ground truth in the order in which the window's frames list them."""
@@ -180,39 +178,41 @@ class VideoPanopticQuality:
 class _Pairs:
     """Pairs of tubes of a window that share pixels; positions refer to the tubes."""
 
-    def __init__(self, window: Window, truth: Tubes, said: Tubes) -> None:
-        true_ids, said_ids = split_codes(window.pairs.keys)
+    def __init__(self, window: Window, truth: Tubes, predicted: Tubes) -> None:
+        true_ids, predicted_ids = split_codes(window.pairs.keys)
         pixels = window.pairs.values[0]
-        on_void = (true_ids == VOID) & (said_ids != VOID)
-        self.void_under = np.zeros(len(said.ids), np.int64)
-        self.void_under[np.searchsorted(said.ids, said_ids[on_void])] = pixels[on_void]
-        both = (true_ids != VOID) & (said_ids != VOID)
+        on_void = (true_ids == VOID) & (predicted_ids != VOID)
+        self.void_under = np.zeros(len(predicted.ids), np.int64)
+        self.void_under[np.searchsorted(predicted.ids, predicted_ids[on_void])] = pixels[on_void]
+        both = (true_ids != VOID) & (predicted_ids != VOID)
         self.truth = np.searchsorted(truth.ids, true_ids[both])
-        self.said = np.searchsorted(said.ids, said_ids[both])
+        self.predicted = np.searchsorted(predicted.ids, predicted_ids[both])
         self.pixels = pixels[both]
         self.comparable = ~truth.crowd[self.truth]
-        self.comparable &= truth.categories[self.truth] == said.categories[self.said]
+        self.comparable &= truth.categories[self.truth] == predicted.categories[self.predicted]
 
-    def iou(self, truth: Tubes, said: Tubes) -> np.ndarray:
+    def iou(self, truth: Tubes, predicted: Tubes) -> np.ndarray:
         """Of the comparable pairs; void does not count as part of a prediction."""
-        t, s, shared = (part[self.comparable] for part in (self.truth, self.said, self.pixels))
-        union = truth.areas[t] + said.areas[s] - shared - self.void_under[s]
+        t, s, shared = (part[self.comparable] for part in (self.truth, self.predicted, self.pixels))
+        union = truth.areas[t] + predicted.areas[s] - shared - self.void_under[s]
         if (union == 0).any():
             wrong = truth.ids[t[union == 0][0]]
             raise ValueError(f"ground truth: the area claimed for segment {wrong} is too small")
         return shared / union
 
-    def crowd_under(self, truth: Tubes, said: Tubes, listed: Sequence[int]) -> np.ndarray:
+    def crowd_under(self, truth: Tubes, predicted: Tubes, listed: Sequence[int]) -> np.ndarray:
         """Pixels (N,) of each predicted tube on the crowd of its category: the one listed last."""
         crowd_of = {}
         place = {int(segment): i for i, segment in enumerate(truth.ids)}
         for segment in listed:
             if truth.crowd[place[segment]]:
                 crowd_of[int(truth.categories[place[segment]])] = place[segment]
-        own = np.array([crowd_of.get(int(category), -1) for category in said.categories], np.int64)
-        under = np.zeros(len(said.ids), np.int64)
-        on_it = own[self.said] == self.truth
-        under[self.said[on_it]] = self.pixels[on_it]
+        own = np.array(
+            [crowd_of.get(int(category), -1) for category in predicted.categories], np.int64
+        )
+        under = np.zeros(len(predicted.ids), np.int64)
+        on_it = own[self.predicted] == self.truth
+        under[self.predicted[on_it]] = self.pixels[on_it]
         return under
 
 
@@ -259,20 +259,32 @@ def video_panoptic_quality(
 
 
 def panoptic_samples(
-    truth: np.ndarray, said: np.ndarray, truth_rows: np.ndarray, said_rows: np.ndarray
+    truth: np.ndarray, predicted: np.ndarray, truth_rows: np.ndarray, predicted_rows: np.ndarray
 ) -> Iterator[Sample]:
     """Frames of one video; arguments as one element of :func:`video_panoptic_quality`'s.
 
     Raises:
         ValueError: numbers of frames differ.
     """
-    if len(truth) != len(said):
-        raise ValueError(f"{len(truth)} ground truth frames, {len(said)} predicted")
+    if len(truth) != len(predicted):
+        raise ValueError(f"{len(truth)} ground truth frames, {len(predicted)} predicted")
     sides = [
         (np.asarray(ids), np.asarray(rows).reshape(-1, 4))
-        for ids, rows in ((truth, truth_rows), (said, said_rows))
+        for ids, rows in ((truth, truth_rows), (predicted, predicted_rows))
     ]
     for t in range(len(truth)):
-        one, other = (PanopticMap(ids[t], rows[rows[:, 0] == t, 1:]) for ids, rows in sides)
-        yield Sample("", str(t), t, said=other.ids, truth=None, said_panoptic=other,
-                     truth_panoptic=one)  # fmt: skip
+        one, other = (_listed_map(ids[t], rows[rows[:, 0] == t, 1:]) for ids, rows in sides)
+        yield Sample("", str(t), t, prediction=other, truth=one)
+
+
+def _listed_map(ids: np.ndarray, rows: np.ndarray) -> SegmentMap:
+    """Rows of segment id, category, iscrowd (N, 3) as segments; areas are counted."""
+    found, pixels = count_codes(ids)
+    areas = dict(zip(found.tolist(), pixels.tolist(), strict=True))
+    return SegmentMap(
+        ids,
+        tuple(
+            Segment(number, category, False, None, areas.get(number, 0), (0, 0, 0, 0), bool(crowd))
+            for number, category, crowd in rows.tolist()
+        ),
+    )

@@ -40,7 +40,7 @@ class Segmentation:
 
     A pixel predicted void is a miss of its true class, so taking back a right answer lowers every
     score, and no answer taken back ever raises an accuracy. Taking back a wrong answer does raise
-    the IoU of the class that was said: it had one false pixel more.
+    the IoU of the class that was predicted: it had one false pixel more.
     """
 
     needs_flow: ClassVar[bool] = False
@@ -53,11 +53,11 @@ class Segmentation:
 
     def update(self, sample: Sample) -> None:
         """Add a frame, if it is labelled; errors as :meth:`ConfusionMatrix.update`."""
-        if sample.truth is not None:
-            self._video.update(sample.truth, sample.said)
+        if sample.true_classes is not None:
+            self._video.update(sample.true_classes, sample.predicted_classes)
 
     def end_video(self) -> Counts:
-        """Right, true and said pixels, their matrix, and this video's own mIoU and WIoU."""
+        """Right, true and predicted pixels, their matrix, and this video's own mIoU and WIoU."""
         counts = self._video.sums()
         self._video = ConfusionMatrix(self._num_classes, ignore=self._ignore)
         own = overlap_scores(counts)

@@ -16,7 +16,7 @@ from vidparse.evaluation.metrics.means import mean_of_defined, ratio
 from vidparse.evaluation.metrics.measure import Counts, Sample
 from vidparse.evaluation.metrics.overlaps import FrameOverlaps, frame_overlaps, split_codes
 from vidparse.evaluation.metrics.panoptic import panoptic_samples
-from vidparse.panoptic import VOID
+from vidparse.maps import VOID
 
 MODES = ("published", "clean")
 _Track = tuple[int, int]  # category, segment id
@@ -73,7 +73,7 @@ class SegmentationTrackingQuality:
     def _start_video(self) -> None:
         self._confusion = np.zeros((self.num_classes + 1, self.num_classes + 1), np.int64)
         self._truth_areas: dict[_Track, int] = {}
-        self._said_areas: dict[_Track, int] = {}
+        self._predicted_areas: dict[_Track, int] = {}
         self._shared: dict[tuple[_Track, _Track], int] = {}
         self._first_segment: int | None = None
 
@@ -83,58 +83,60 @@ class SegmentationTrackingQuality:
         Raises:
             ValueError: shapes differ, an id in a picture has no row, or a category is not 0..K-1.
         """
-        if sample.truth_panoptic is None:
+        if sample.truth is None or sample.truth.segments is None:
             return
-        if sample.said_panoptic is None:
+        if sample.prediction.segments is None:
             raise ValueError("STQ needs a panoptic prediction of every labelled frame")
         known = np.ones(self.num_classes, bool)
-        overlaps = frame_overlaps(sample.truth_panoptic, sample.said_panoptic, known=known)
+        overlaps = frame_overlaps(sample.truth, sample.prediction, known=known)
         if self._first_segment is None and len(overlaps.truth.listed):
             self._first_segment = int(overlaps.truth.listed[0])
-        true_ids, said_ids = split_codes(overlaps.codes)
+        true_ids, predicted_ids = split_codes(overlaps.codes)
         true_classes = overlaps.truth.categories_of(true_ids, void=self.num_classes)
-        said_classes = overlaps.said.categories_of(said_ids, void=self.num_classes)
+        predicted_classes = overlaps.predicted.categories_of(predicted_ids, void=self.num_classes)
         inside = true_ids != VOID
         np.add.at(
-            self._confusion, (true_classes[inside], said_classes[inside]), overlaps.pixels[inside]
+            self._confusion,
+            (true_classes[inside], predicted_classes[inside]),
+            overlaps.pixels[inside],
         )
         crowd = self._crowd(overlaps)
-        for true_class, t, said_class, s, pixels in zip(
-            true_classes.tolist(), true_ids.tolist(), said_classes.tolist(), said_ids.tolist(),
-            overlaps.pixels.tolist(), strict=True,
+        for true_class, t, predicted_class, s, pixels in zip(
+            true_classes.tolist(), true_ids.tolist(), predicted_classes.tolist(),
+            predicted_ids.tolist(), overlaps.pixels.tolist(), strict=True,
         ):  # fmt: skip
-            self._count_tracks((true_class, t), (said_class, s), t in crowd, pixels)
+            self._count_tracks((true_class, t), (predicted_class, s), t in crowd, pixels)
 
     def _crowd(self, overlaps: FrameOverlaps) -> set[int]:
         if self.mode == "clean":
             return set(overlaps.truth.ids[overlaps.truth.crowd].tolist())
         return set() if self._first_segment is None else {self._first_segment}
 
-    def _count_tracks(self, truth: _Track, said: _Track, crowd: bool, pixels: int) -> None:
+    def _count_tracks(self, truth: _Track, predicted: _Track, crowd: bool, pixels: int) -> None:
         is_thing = truth[0] in self._things
         if is_thing and crowd:
             return  # removed from truth and prediction alike
         if is_thing:
             self._truth_areas[truth] = self._truth_areas.get(truth, 0) + pixels
-        if said[0] in self._things:
-            self._said_areas[said] = self._said_areas.get(said, 0) + pixels
+        if predicted[0] in self._things:
+            self._predicted_areas[predicted] = self._predicted_areas.get(predicted, 0) + pixels
             if is_thing:
-                pair = (truth, said)
+                pair = (truth, predicted)
                 self._shared[pair] = self._shared.get(pair, 0) + pixels
 
     def end_video(self) -> Counts:
         """Association summed over tracks, their number, and pixels by class, void last."""
         association = 0.0
-        for (truth, said), shared in self._shared.items():
+        for (truth, predicted), shared in self._shared.items():
             size = self._truth_areas[truth]
-            union = size + self._said_areas[said] - shared
+            union = size + self._predicted_areas[predicted] - shared
             association += shared * (shared / union) / size
         counts = {
             "association": np.asarray(association),
             "tracks": np.asarray(len(self._truth_areas), np.int64),
             "right": np.diag(self._confusion).copy(),
             "truth": self._confusion.sum(axis=1),
-            "said": self._confusion.sum(axis=0),
+            "predicted": self._confusion.sum(axis=0),
             "confusion": self._confusion,
         }
         self._start_video()
@@ -146,7 +148,7 @@ class SegmentationTrackingQuality:
         The mode "clean" ends their names in "_clean".
         """
         aq = np.nan_to_num(ratio(counts["association"], counts["tracks"]))
-        union = counts["truth"] + counts["said"] - counts["right"]
+        union = counts["truth"] + counts["predicted"] - counts["right"]
         sq = np.nan_to_num(mean_of_defined(ratio(counts["right"], union)))
         scores = {"stq": np.sqrt(aq * sq), "aq": aq, "sq": sq}
         return {name + self._suffix: value for name, value in scores.items()}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidparse.evaluation.metrics.overlaps import FrameOverlaps, Segments
+from vidparse.evaluation.metrics.overlaps import FrameOverlaps, SegmentTable
 
 _FRAMES, _AREA, _KIND, _KIND_SQUARED = range(4)  # rows of a tube table
 
@@ -60,7 +60,7 @@ class JoinedFrame:
     overlaps: FrameOverlaps
     pairs: Sums  # pixels by pair code
     truth: Sums  # tube table by id
-    said: Sums
+    predicted: Sums
 
     @classmethod
     def of(cls, overlaps: FrameOverlaps) -> JoinedFrame:
@@ -68,11 +68,11 @@ class JoinedFrame:
             overlaps,
             Sums(overlaps.codes, overlaps.pixels[None]),
             _table(overlaps.truth),
-            _table(overlaps.said),
+            _table(overlaps.predicted),
         )
 
 
-def _table(segments: Segments) -> Sums:
+def _table(segments: SegmentTable) -> Sums:
     kind = segments.categories * 2 + segments.crowd
     return Sums(
         segments.ids, np.stack([np.ones_like(kind), segments.areas, kind, kind * kind])
@@ -89,22 +89,22 @@ class Window:
     def clear(self) -> None:
         """Another video begins."""
         self.pairs = Sums.of_nothing(1)
-        self._truth, self._said = Sums.of_nothing(4), Sums.of_nothing(4)
+        self._truth, self._predicted = Sums.of_nothing(4), Sums.of_nothing(4)
 
     def step(self, frames: Sequence[JoinedFrame]) -> None:
         """Move on by a frame; `frames` are the video's latest, at least k + 1 if it has so many."""
         new, old = frames[-1], frames[-1 - self.length : -self.length]  # old: none at first
         self.pairs = self.pairs.plus(new.pairs, *(frame.pairs for frame in old))
         self._truth = self._truth.plus(new.truth, *(frame.truth for frame in old))
-        self._said = self._said.plus(new.said, *(frame.said for frame in old))
+        self._predicted = self._predicted.plus(new.predicted, *(frame.predicted for frame in old))
 
     def truth(self, frames: Sequence[JoinedFrame]) -> Tubes:
         """Tubes of the ground truth; category and crowd flag from their first frame."""
         return _tubes(self._truth, [frame.truth for frame in frames[-self.length :]])
 
-    def said(self, frames: Sequence[JoinedFrame]) -> Tubes:
+    def predicted(self, frames: Sequence[JoinedFrame]) -> Tubes:
         """Tubes of the prediction, likewise."""
-        return _tubes(self._said, [frame.said for frame in frames[-self.length :]])
+        return _tubes(self._predicted, [frame.predicted for frame in frames[-self.length :]])
 
 
 def _tubes(sums: Sums, frames: Sequence[Sums]) -> Tubes:

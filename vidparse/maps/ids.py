@@ -1,4 +1,4 @@
-"""Ids that are colours, as COCO's panoptic tools and VIPSeg choose them, but always the same."""
+"""Stable segment ids that are colours, as COCO's panoptic tools and VIPSeg choose them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import zlib
 import numpy as np
 
 from vidparse.labels import Labels
-from vidparse.panoptic.ids import MAX_ID, VOID
+from vidparse.maps.rgb_ids import MAX_ID
+from vidparse.maps.segment_map import VOID
 
 _SPREAD = 30  # how far the colour of a second object may lie from its category's, each channel
 _TRIES = 1000
 
 
 class SegmentIds:
-    """Segment ids of one video: asked twice for an object, the same answer.
+    """Deterministic segment ids of one video: an object has the same id at every call.
 
     Stuff has exactly its category's colour, so one id a category. The first object of a thing
     category has the category's colour unless stuff owns it; further ones a free colour within 30

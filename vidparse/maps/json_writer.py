@@ -1,4 +1,4 @@
-"""The json beside panoptic pictures, as VIPSeg has it: made a line a picture, merged by video.
+"""Writes panoptic json as VIPSeg has it: made one line per picture, merged by video.
 
 The categories stand first, then two lists by video: "videos" with its pictures and their sizes,
 "annotations" with the segments in each. So a prediction also reads as ground truth. Every picture
@@ -8,18 +8,18 @@ has a line of its own, which lets videos be merged without holding the file.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from vidparse.labels import Labels
+from vidparse.maps.segment_map import Segment
 from vidparse.textfiles import parse_json
 
 _SECTIONS = {"videos": "images", "annotations": "annotations"}  # list of videos -> list in each
 _BORDERS = (b"],\n", b'"annotations": [\n', b"]\n", b"}\n")
-
 Lines = Callable[[], Iterator[bytes]]  # json objects, one a picture
 
 
@@ -47,26 +47,23 @@ def categories_of(labels: Labels) -> list[dict[str, Any]]:
     ]
 
 
-def segment_row(
-    segment: int, category: int, *, area: int, box: tuple[int, int, int, int]
-) -> dict[str, Any]:
-    """One entry of "segments_info"; the box is x, y, width, height in pixels."""
-    return {
-        "id": segment,
-        "category_id": category,
-        "iscrowd": 0,
-        "bbox": list(box),
-        "area": area,
-    }
-
-
-def annotation_line(stem: str, rows: list[dict[str, Any]]) -> bytes:
+def annotation_line(stem: str, segments: Iterable[Segment]) -> bytes:
     """The segments of one picture."""
+    rows = [
+        {
+            "id": segment.id,
+            "category_id": segment.class_id,
+            "iscrowd": int(segment.is_crowd),
+            "bbox": list(segment.box),
+            "area": segment.area,
+        }
+        for segment in segments
+    ]
     return _line({"file_name": f"{stem}.png", "image_id": stem, "segments_info": rows})
 
 
 def image_line(annotation: bytes, size_hw: tuple[int, int]) -> bytes:
-    """What "videos" says of the picture that `annotation` is about."""
+    """The entry in "videos" of the picture that `annotation` is about."""
     name = parse_json(annotation)["image_id"]
     height, width = size_hw
     return _line({"id": name, "width": width, "height": height, "file_name": f"{name}.png"})
@@ -76,8 +73,8 @@ def read_record(path: Path) -> PanopticRecord:
     """A json of videos; only where they stand is kept of one that `write_record` made.
 
     Raises:
-        OSError: it can not be read.
-        ValueError: damaged, or not grouped by video; says why.
+        OSError: it cannot be read.
+        ValueError: damaged, or not grouped by video; the message has the reason.
     """
     with path.open("rb") as file:
         first = file.readline()

@@ -1,0 +1,59 @@
+"""Maps: the segment of every pixel, runs of equal pixels, and the files that maps are kept in."""
+
+from vidparse.maps.ids import SegmentIds
+from vidparse.maps.json_reader import (
+    ListedPicture,
+    PanopticJson,
+    read_panoptic_json,
+    read_segment_map,
+)
+from vidparse.maps.json_writer import (
+    PanopticRecord,
+    VideoLines,
+    annotation_line,
+    categories_of,
+    image_line,
+    read_record,
+    write_record,
+)
+from vidparse.maps.rgb_ids import MAX_ID, ids_to_rgb, read_panoptic_png, rgb_to_ids
+from vidparse.maps.runs import PixelRuns, count_codes, find_runs, recode
+from vidparse.maps.segment_map import (
+    VOID,
+    Prediction,
+    Segment,
+    SegmentMap,
+    check_ids,
+    class_segments,
+    segments_of_ids,
+)
+
+__all__ = [
+    "MAX_ID",
+    "VOID",
+    "ListedPicture",
+    "PanopticJson",
+    "PanopticRecord",
+    "PixelRuns",
+    "Prediction",
+    "Segment",
+    "SegmentIds",
+    "SegmentMap",
+    "VideoLines",
+    "annotation_line",
+    "categories_of",
+    "check_ids",
+    "class_segments",
+    "count_codes",
+    "find_runs",
+    "ids_to_rgb",
+    "image_line",
+    "read_panoptic_json",
+    "read_panoptic_png",
+    "read_record",
+    "read_segment_map",
+    "recode",
+    "rgb_to_ids",
+    "segments_of_ids",
+    "write_record",
+]

@@ -1,0 +1,224 @@
+"""Reads panoptic json: the segments of pictures whose colours are ids (COCO panoptic, VIPSeg).
+
+Annotations are one flat list (COCO, Cityscapes-VPS) or grouped by video (VIPSeg).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from vidparse.errors import InputError
+from vidparse.labels import Labels
+from vidparse.maps.rgb_ids import MAX_ID, read_panoptic_png
+from vidparse.maps.runs import find_runs
+from vidparse.maps.segment_map import NOWHERE, VOID, Segment, SegmentMap
+from vidparse.textfiles import read_json
+
+NOT_CLAIMED = -1  # area of a listed segment of which the json has none
+_LARGEST_SIDE = 1 << 20  # pixels
+_LARGEST_AREA = 1 << 40
+_LARGEST_CATEGORY = (1 << 31) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPicture:
+    """One picture of a panoptic json.
+
+    segments: as listed: `class_id` is the json's own category, `area` what it claims or
+        NOT_CLAIMED, `box` is not read, and `is_thing` is False until the picture is read.
+    size_hw: where the json has it.
+    """
+
+    file_name: str
+    segments: tuple[Segment, ...]
+    size_hw: tuple[int, int] | None = None
+
+    @property
+    def stem(self) -> str:
+        """The file name without folder and ending."""
+        return PurePosixPath(self.file_name).stem
+
+
+@dataclass(frozen=True, slots=True)
+class PanopticJson:
+    """A panoptic json: `videos` by id where it is grouped, else one flat list of `pictures`.
+
+    categories: names by id; empty where the json has none.
+    """
+
+    path: Path
+    categories: dict[int, str]
+    videos: dict[str, tuple[ListedPicture, ...]] | None
+    pictures: tuple[ListedPicture, ...]
+
+
+def read_panoptic_json(path: Path) -> PanopticJson:
+    """A ground truth or a prediction.
+
+    Raises:
+        InputError: missing, not json, without the fields that the format has, or with values of
+            the wrong kind in them; the file is named.
+    """
+    record = read_json(path)
+    try:
+        categories = {
+            _whole(entry["id"], "category id", _LARGEST_CATEGORY): str(entry["name"])
+            for entry in record.get("categories") or ()
+        }
+        annotations = list(record["annotations"])
+        sizes = record.get("videos") or (), record.get("images") or ()
+        if annotations and "video_id" in annotations[0]:
+            return PanopticJson(path, categories, _by_video(annotations, sizes[0]), ())
+        return PanopticJson(path, categories, None, _pictures(annotations, _sizes(sizes[1])))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not a panoptic json: {_reason(error)}; give one with segments_info and "
+            "file_name in annotations[], or in annotations[].annotations[] beside video_id"
+        ) from error
+
+
+def read_segment_map(
+    picture: Path,
+    listed: ListedPicture,
+    table: PanopticJson,
+    labels: Labels,
+    *,
+    categories: Mapping[int, int] | None = None,
+    is_truth: bool,
+) -> SegmentMap:
+    """The segments of a picture of ids, in the order of the json: published STQ depends on it.
+
+    Args:
+        picture: RGB picture of ids. listed: what `table` has on it.
+        categories: class id by category of the json; None: they are class ids.
+        is_truth: areas are those that the json claims, if it does for all of its segments, and a
+            segment may have no pixel. Else they are counted, and every segment must have pixels.
+
+    Raises:
+        InputError: the picture is damaged, not of the size that the json has, or holds an id that
+            is not listed; a category is unknown; an id is listed twice; a segment has no pixel.
+    """
+    ids, name = read_panoptic_png(picture), table.path.name
+    if listed.size_hw is not None and ids.shape != listed.size_hw:
+        height, width = listed.size_hw
+        raise InputError(
+            f"{picture}: is {ids.shape[1]}x{ids.shape[0]}, {name} has {width}x{height}; "
+            "fetch or make both again"
+        )
+
+    categories = {i: i for i in range(len(labels))} if categories is None else categories
+    for segment in listed.segments:
+        if segment.class_id not in categories:
+            highest = max(categories)
+            hint = "; are they counted from 1?" if segment.class_id == highest + 1 else ""
+            raise InputError(
+                f"{picture}: segment {segment.id} has category {segment.class_id} in {name}; "
+                f"the categories are {min(categories)}..{highest}{hint}"
+            )
+
+    known = {VOID, *(segment.id for segment in listed.segments)}
+    if len(known) != len(listed.segments) + 1:
+        raise InputError(f"{picture}: {name} lists an id twice, or id {VOID}; make it again")
+    found = {number: (area, box) for number, area, box in find_runs(ids).regions()}
+    if missing := found.keys() - known:
+        advice = "fetch or make both again" if is_truth else "list every segment of the picture"
+        raise InputError(f"{picture}: id {min(missing)} is not listed in {name}; {advice}")
+    if not is_truth and (empty := known - found.keys() - {VOID}):
+        raise InputError(
+            f"{picture}: id {min(empty)} is listed in {name} but has no pixel; leave it out"
+        )
+
+    claimed = is_truth and all(segment.area != NOT_CLAIMED for segment in listed.segments)
+    segments = []
+    for segment in listed.segments:
+        area, box = found.get(segment.id, NOWHERE)
+        class_id = categories[segment.class_id]
+        segments.append(
+            replace(
+                segment,
+                class_id=class_id,
+                is_thing=class_id in labels.things,
+                area=segment.area if claimed else area,
+                box=box,
+            )
+        )
+    return SegmentMap(ids, tuple(segments))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"field {error} is missing"
+    return str(error) if isinstance(error, ValueError) else f"a field is odd ({error})"
+
+
+def _by_video(annotations: list[Any], videos: Any) -> dict[str, tuple[ListedPicture, ...]]:
+    sizes = {str(video.get("video_id")): _sizes(video.get("images") or ()) for video in videos}
+    found: dict[str, tuple[ListedPicture, ...]] = {}
+    for video in annotations:
+        name = str(video["video_id"])
+        if name in found:
+            raise ValueError(f"lists video {name} twice")
+        found[name] = _pictures(video["annotations"], sizes.get(name, {}))
+    return found
+
+
+def _sizes(images: Any) -> dict[str, tuple[int, int]]:
+    """Height and width by picture id, where the json has them."""
+    return {
+        str(image["id"]): (
+            _whole(image["height"], "height", _LARGEST_SIDE),
+            _whole(image["width"], "width", _LARGEST_SIDE),
+        )
+        for image in images
+        if "height" in image and "width" in image
+    }
+
+
+def _pictures(records: Any, sizes: dict[str, tuple[int, int]]) -> tuple[ListedPicture, ...]:
+    pictures: dict[str, ListedPicture] = {}
+    for record in records:
+        picture = _picture(record, sizes)
+        if picture.file_name in pictures:
+            raise ValueError(f"lists {picture.file_name} twice")
+        pictures[picture.file_name] = picture
+    return tuple(pictures.values())
+
+
+def _picture(record: dict[str, Any], sizes: dict[str, tuple[int, int]]) -> ListedPicture:
+    segments = tuple(
+        Segment(
+            id=_whole(row["id"], "segment id", MAX_ID),
+            class_id=_whole(row["category_id"], "category_id", _LARGEST_CATEGORY),
+            is_thing=False,
+            score=None,
+            area=_whole(row["area"], "area", _LARGEST_AREA) if "area" in row else NOT_CLAIMED,
+            box=NOWHERE[1],
+            is_crowd=bool(_whole(row.get("iscrowd", 0), "iscrowd", 1)),
+        )
+        for row in record["segments_info"]
+    )
+    name = str(record.get("file_name") or record["image_id"])
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not name.isprintable():
+        raise ValueError(f"file_name {name!r} does not name a file below its folder")
+    key = str(record.get("image_id", path.stem))
+    return ListedPicture(name, segments, sizes.get(key))
+
+
+def _whole(value: Any, field: str, largest: int) -> int:
+    """A number of 0..largest; tools also write whole numbers as text or with a point.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if type(value) is not int:
+        number = int(value)
+        if isinstance(value, float) and number != value and field != "area":
+            raise ValueError(f"{field} {value} is no whole number")
+        value = number
+    if not 0 <= value <= largest:
+        raise ValueError(f"{field} {value} is not in 0..{largest}")
+    return value

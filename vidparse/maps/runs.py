@@ -1,0 +1,145 @@
+"""Runs of equal pixels: maps are made of them, and they are far fewer than the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class PixelRuns:
+    """A map, or several maps of one size, as runs of pixels in which none of them changes.
+
+    size_hw: of the maps. down_columns: whether runs go down the columns, left to right (the order
+        of COCO), or along the rows. No run spans two lines.
+    values: of the first map, (R,) in its own type; others: of the other maps, likewise.
+    starts, lengths: int64 (R,), in pixels of that order.
+    """
+
+    size_hw: tuple[int, int]
+    down_columns: bool
+    values: np.ndarray
+    others: tuple[np.ndarray, ...]
+    starts: np.ndarray
+    lengths: np.ndarray
+
+    def counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """The values (N,) that occur, ascending, and the pixels of each, int64 (N,)."""
+        found, place = np.unique(self.values, return_inverse=True)
+        return found, np.bincount(place, self.lengths, len(found)).astype(np.int64)
+
+    def regions(self) -> Iterator[tuple[int, int, tuple[int, int, int, int]]]:
+        """Every value with its pixels and their box (x, y, width, height), ascending."""
+        present, slot = np.unique(self.values, return_inverse=True)  # (K,), (R,)
+        lines, line_length = self.size_hw[::-1] if self.down_columns else self.size_hw
+        line, first = np.divmod(self.starts, line_length)
+        last = first + self.lengths
+        areas = np.bincount(slot, self.lengths, len(present)).astype(np.int64)
+
+        low_line, low = np.full(len(present), lines), np.full(len(present), line_length)
+        high_line, high = np.zeros_like(low_line), np.zeros_like(low)
+        np.minimum.at(low_line, slot, line)
+        np.maximum.at(high_line, slot, line + 1)
+        np.minimum.at(low, slot, first)
+        np.maximum.at(high, slot, last)
+
+        x, y = (low_line, low) if self.down_columns else (low, low_line)
+        right, bottom = (high_line, high) if self.down_columns else (high, high_line)
+        boxes = np.stack([x, y, right - x, bottom - y], axis=1)  # (K, 4)
+        for number, area, box in zip(present.tolist(), areas.tolist(), boxes.tolist(), strict=True):
+            yield number, area, (box[0], box[1], box[2], box[3])
+
+    def run_lengths(self, value: int) -> dict[str, Any]:
+        """COCO run lengths of one value, {"size": [h, w], "counts": str}, for pycocotools.
+
+        The runs must go down the columns.
+        """
+        from pycocotools import mask as coco
+
+        if not self.down_columns:
+            raise ValueError("COCO counts pixels down the columns")
+        mine = self.values == value
+        start, length = self.starts[mine], self.lengths[mine]
+        end = start + length
+
+        # Runs that meet across the foot of a column and the head of the next are one to COCO.
+        apart = np.flatnonzero(start[1:] != end[:-1])
+        start = np.concatenate([start[:1], start[1:][apart]])
+        end = np.concatenate([end[:-1][apart], end[-1:]])
+
+        counts = np.empty(2 * len(start), np.int64)
+        counts[0::2] = start - np.concatenate([[0], end[:-1]])[: len(start)]
+        counts[1::2] = end - start
+        height, width = self.size_hw
+        tail = height * width - int(counts.sum())
+        if tail:
+            counts = np.append(counts, tail)
+        packed = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+        return {"size": [height, width], "counts": packed["counts"].decode("ascii")}
+
+
+def find_runs(ids: np.ndarray, *others: np.ndarray, down_columns: bool = False) -> PixelRuns:
+    """Cut maps (H, W) of integers, all of one size, into runs.
+
+    Raises:
+        ValueError: sizes differ.
+    """
+    height, width = ids.shape
+    maps = (ids, *others)
+    if any(one.shape != ids.shape for one in others):
+        raise ValueError(f"maps of {' and '.join(str(one.shape) for one in maps)}")
+    flats = [(_transposed(one) if down_columns else one).reshape(-1) for one in maps]  # (H * W,)
+
+    changed = np.ones(ids.size, bool)
+    np.not_equal(flats[0][1:], flats[0][:-1], out=changed[1:])
+    for flat in flats[1:]:
+        changed[1:] |= flat[1:] != flat[:-1]
+    changed[:: height if down_columns else width or 1] = True  # a run ends with its line
+
+    starts = np.flatnonzero(changed)
+    lengths = np.diff(starts, append=ids.size)
+    values, *rest = (flat[starts] for flat in flats)
+    return PixelRuns((height, width), down_columns, values, tuple(rest), starts, lengths)
+
+
+def recode(
+    codes: np.ndarray, keys: np.ndarray, values: np.ndarray, *, otherwise: int | None = None
+) -> np.ndarray:
+    """Replace every code by the value of its key.
+
+    Args:
+        codes: integers (H, W). keys: integers (N,), ascending, no two alike. values: any (N,).
+        otherwise: the value of codes that are no key; None: there must be none.
+
+    Returns:
+        (H, W) in the type of `values`.
+
+    Raises:
+        KeyError: a code is no key; the code is its argument.
+    """
+    runs = find_runs(codes)
+    at = np.minimum(np.searchsorted(keys, runs.values), max(len(keys) - 1, 0))
+    wrong = runs.values != keys[at] if len(keys) else np.ones(len(runs.values), bool)
+    if wrong.any() and otherwise is None:
+        raise KeyError(int(runs.values[wrong][0]))
+    found = values[at] if len(keys) else np.zeros(len(at), values.dtype)
+    found[wrong] = 0 if otherwise is None else otherwise
+    return np.repeat(found, runs.lengths).reshape(codes.shape)
+
+
+def count_codes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The codes (N,) of a map (H, W) that occur, ascending, and the pixels of each, int64 (N,)."""
+    return find_runs(codes).counts()
+
+
+def _transposed(ids: np.ndarray) -> np.ndarray:
+    """The map (W, H) with lines and columns exchanged, contiguous."""
+    if ids.dtype == np.uint32 and ids.flags.c_contiguous:
+        return cv2.transpose(ids.view(np.int32)).view(np.uint32)
+    if ids.dtype in (np.uint8, np.uint16, np.int32) and ids.flags.c_contiguous:
+        return cv2.transpose(ids)  # several times numpy's speed
+    return np.ascontiguousarray(ids.T)
