@@ -164,7 +164,7 @@ def test_what_patterns_and_folders_stand_for(tmp_path, monkeypatch):
         "more/[0-9].png",
         "shots/[0-9].png",
     ]
-    assert expanded("mixed") == ["mixed"]
+    assert expanded("mixed") == ["mixed", "mixed/a.mp4"]
     assert expanded("-", "sample://street", "clips/b2.mp4", "clips/b2.mp4", "gone.mp4") == [
         "-", "sample://street", "clips/b2.mp4", "gone.mp4",
     ]  # fmt: skip

@@ -183,3 +183,80 @@ def test_a_path_written_as_an_address(cli, clip, tmp_path):
     said = cli("segment", f"file://{path}", "-o", path, "--overwrite")
     assert said.code == 6
     assert "is the input itself" in said.err
+
+
+class TestFolders:
+    """Nothing is passed over without a word."""
+
+    def test_a_thumbnail_beside_videos(self, cli, clip, tmp_path):
+        camera = pictures(tmp_path / "camera", "thumb.png")
+        for name in ("a", "b"):
+            clip("x.mp4", frames=2).rename(camera / f"{name}.mp4")
+        said = cli("segment", camera, "-o", f"{tmp_path}/o/", "--save", "csv")
+        assert said.code == 0, said.err
+        assert listing(tmp_path / "o") == ["a.csv", "b.csv", "camera.csv"]
+        assert "camera: 1 picture and 2 videos; the pictures are one sequence" in said.err
+
+    @pytest.mark.parametrize("ending", ["jfif", "jpe", "avif", "webp", "PNG", "Jpg", "bmp", "tiff"])
+    def test_pictures_of_several_endings(self, cli, tmp_path, ending):
+        frames = pictures(tmp_path / "frames", "1.png", "3.png")
+        kind = {"jfif": "jpg", "jpe": "jpg"}.get(ending, ending.lower())
+        picture = np.full((48, 64, 3), 90, np.uint8)
+        if kind == "avif":
+            avif = pytest.importorskip("PIL.features").check("avif")
+            if not avif:
+                pytest.skip("this Pillow writes no AVIF")
+            from PIL import Image
+
+            Image.fromarray(picture).save(frames / "2.avif")
+        else:
+            (frames / f"2.{ending}").write_bytes(cv2.imencode(f".{kind}", picture)[1].tobytes())
+        said = cli("segment", frames, "-o", f"{tmp_path}/o/", "--save", "masks")
+        assert said.code == 0, said.err
+        assert listing(tmp_path / "o/frames.masks") == ["1.png", "2.png", "3.png"]
+
+    def test_what_is_neither_is_named(self, cli, tmp_path):
+        shots = pictures(tmp_path / "shots", "1.png", "2.png")
+        for name in ("more", "x.masks"):
+            (shots / name).mkdir()
+        for name in ("a.xyz", "b.txt", "c.svg", "d.csv", ".hidden", "._1.png", "y.overlay.mp4"):
+            (shots / name).write_bytes(b"x")
+        said = cli("segment", shots, "-o", f"{tmp_path}/o/", "--save", "masks")
+        assert said.code == 0, said.err
+        assert "shots: passed over 1 folder (more)" in said.err
+        assert "shots: passed over 4 other files (a.xyz, b.txt, c.svg and 1 more)" in said.err
+        assert len([line for line in said.lines if "passed over" in line]) == 2
+        assert "._1" not in said.err
+
+    def test_files_that_macos_keeps_beside_others(self, cli, clip, tmp_path):
+        clips = tmp_path / "clips"
+        clips.mkdir()
+        clip("x.mp4", frames=2).rename(clips / "a.mp4")
+        (clips / "._a.mp4").write_bytes(b"\0\x05\x16\x07")
+        for source in (clips, f"{clips}/*", f"{clips}/*a.mp4", f"{clips}/.*"):
+            said = cli("segment", source, "-o", f"{tmp_path}/o/", "--save", "csv", "--overwrite")
+            if source == f"{clips}/.*":
+                assert said.code == 3
+                continue
+            assert said.code == 0, said.err
+            assert listing(tmp_path / "o") == ["a.csv"]
+
+    def test_a_pattern_that_matches_several_kinds(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        pictures(Path("all"), "1.png", "2.png")
+        pictures(Path("all/shots"), "1.png")
+        Path("all/empty").mkdir()
+        Path("all/a.mp4").write_bytes(b"")
+        Path("all/notes.txt").write_bytes(b"")
+        inputs = expand_inputs(["all/*"])
+        assert [one.name for one in inputs] == ["all/*", "all/shots", "all/a.mp4"]
+        assert inputs[0].notes == (
+            "all/*: 2 pictures and 1 video; the pictures are one sequence, and each video is an "
+            "input of its own",
+            "all/*: passed over 1 folder (empty)",
+            "all/*: passed over 1 other file (notes.txt)",
+        )
+        deep = expand_inputs(["all/**"])
+        found = [path for one in deep for path in one.images or ()]
+        assert sorted(found) == sorted(set(found)), "no picture twice"
+        assert len(found) == 3

@@ -296,7 +296,8 @@ def _segment_one(
         error = _expected_error(problem, name, frames, stopped=stop.is_set())
         if source is not None and not sinks:
             source.close()
-    notes = [*(source.notes if source else ()), *(note for sink in sinks for note in sink.notes)]
+    notes = [*one.notes, *(source.notes if source else ())]
+    notes += (note for sink in sinks for note in sink.notes)
     kept = error is None or (frames > 0 and isinstance(error, Interrupted | TruncatedError))
     outputs = [path for sink in sinks for path in sink.outputs if kept and _is_there(path)]
     skipped = source.skipped if source else 0

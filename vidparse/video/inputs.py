@@ -14,12 +14,14 @@ from vidparse.video.access import is_address, local_path
 
 IMAGE_SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".tga"),
-    *(".jp2", ".exr", ".dpx"),
+    *(".jp2", ".exr", ".dpx", ".jfif", ".jpe", ".avif", ".heic", ".heif", ".jxl", ".pbm", ".pam"),
+    *(".j2k", ".jpf", ".qoi", ".psd", ".sgi", ".hdr"),
 }
 VIDEO_SUFFIXES = {
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg"),
     *(".m2v", ".vob", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".3gp", ".3g2", ".mxf", ".nut"),
     *(".y4m", ".gif", ".h264", ".264", ".hevc", ".h265", ".265", ".ivf", ".dv", ".rm", ".rmvb"),
+    *(".apng", ".mjpg", ".mjpeg", ".divx", ".m1v"),
 }
 
 _GLOB = re.compile(r"[*?\[]")
@@ -51,12 +53,14 @@ class Input:
         stdin, addresses and samples.
     pattern: of pictures: a glob, or numbers as in img_%04d.png; None for what has a name.
     images: the pictures of a sequence, in order, where they are known already.
+    notes: for the user, one line each: what was passed over.
     """
 
     name: str
     path: Path | None = None
     pattern: str | None = None
     images: tuple[Path, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def named(cls, text: str) -> Input:
@@ -94,9 +98,9 @@ class Input:
             return None
         if self.pattern is not None:
             found = matches(self.pattern) if self.is_glob else _numbered(self.path, self.pattern)
-            return tuple(_images(self.name, found))
+            return _images(self.name, found)
         if self.path.is_dir():
-            return tuple(_images(self.name, _listed(self.path)))
+            return _images(self.name, _listed(self.path))
         if self.path.is_file() and is_image(self.path):
             return (self.path,)
         return None
@@ -109,14 +113,52 @@ def matches(pattern: str) -> list[Path]:
     return sorted(found, key=lambda path: (str(path.parent), natural_key(path.name)))
 
 
-def _images(name: str, paths: list[Path]) -> list[Path]:
+def _images(name: str, paths: list[Path]) -> tuple[Path, ...]:
     """The image files among `paths`, in natural order."""
-    found = (path for path in paths if is_image(path) and path.is_file())
-    images = sorted(found, key=lambda path: natural_key(path.name))
+    images = sorted(_Sorted(paths).images, key=lambda path: natural_key(path.name))
     if not images:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES)[:4])
         raise InputError(f"{name}: holds no images; give a folder with {kinds}, ... or a video")
-    return images
+    return tuple(images)
+
+
+class _Sorted:
+    """What is listed together, by kind and in the order given.
+
+    images: files. videos: files. folders. rest: files of other endings. Outputs of vidparse are
+    left out where there is anything else, and what macOS keeps beside files (._name) always.
+    """
+
+    def __init__(self, paths: list[Path]) -> None:
+        paths = [path for path in paths if not path.name.startswith("._")]
+        paths = [path for path in paths if not is_output(path)] or paths
+        files = [path for path in paths if path.is_file()]
+        self.images = [path for path in files if is_image(path)]
+        self.videos = [path for path in files if is_video(path)]
+        self.folders = [path for path in paths if path.is_dir()]
+        known = {*self.images, *self.videos, *self.folders}
+        self.rest = [p for p in paths if p not in known and not p.name.startswith(".")]
+
+    def notes(self, name: str) -> tuple[str, ...]:
+        """What the inputs are where there are several kinds, and what is none."""
+        notes = []
+        if self.images and self.videos:
+            notes.append(
+                f"{name}: {_count(self.images, 'picture')} and {_count(self.videos, 'video')}; "
+                "the pictures are one sequence, and each video is an input of its own"
+            )
+        for paths, word in ((self.folders, "folder"), (self.rest, "other file")):
+            if paths:
+                names = [path.name for path in paths[:3]]
+                more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+                notes.append(
+                    f"{name}: passed over {_count(paths, word)} ({', '.join(names)}{more})"
+                )
+        return tuple(notes)
+
+
+def _count(paths: Sequence[Path], word: str) -> str:
+    return f"{len(paths)} {word}{'s' if len(paths) > 1 else ''}"
 
 
 def _numbered(folder: Path, pattern: str) -> list[Path]:
@@ -137,10 +179,10 @@ def _listed(folder: Path) -> list[Path]:
 def expand_inputs(patterns: Sequence[str]) -> list[Input]:
     """What `open_video` takes, one entry per input, in the order given and without repeats.
 
-    A pattern that matches images only stays one entry for each folder they lie in (a sequence);
-    one that matches videos becomes its files. A folder with images is one entry, a folder that
-    holds only videos becomes its videos. What vidparse wrote beside its inputs is passed over,
-    unless a pattern matches nothing else.
+    The images of a folder or pattern are one entry for each folder they lie in (a sequence), each
+    video is an entry of its own, and the folders that a pattern matches are taken as if they were
+    named. What vidparse wrote beside its inputs is passed over, unless there is nothing else; what
+    else is passed over stands in the notes of the first entry.
 
     Raises:
         InputError: an empty name, a pattern that matches nothing, or a folder that holds neither
@@ -157,26 +199,32 @@ def expand_inputs(patterns: Sequence[str]) -> list[Input]:
             inputs += _from_folder(named)
         else:
             inputs.append(named)
-    return list({one.name: one for one in reversed(inputs)}.values())[::-1]
+    by_name: dict[str, Input] = {}
+    for one in inputs:
+        by_name.setdefault(one.name, one)
+    return list(by_name.values())
 
 
 def _from_pattern(pattern: str) -> list[Input]:
     found = matches(pattern)
-    found = [path for path in found if not is_output(path)] or found
     if not found:
         raise InputError(f"{pattern}: matches nothing; check the path (and quote the pattern)")
-    images = [path for path in found if is_image(path) and path.is_file()]
-    if len(images) == len(found):
-        return _sequences(pattern, images)
-    inputs: list[Input] = []
-    for path in found:
-        if path.is_dir():
-            inputs += _from_folder(Input(str(path), path))
-        elif is_video(path):
-            inputs.append(Input(str(path), path))
+    kinds = _Sorted(found)
+    inputs = _sequences(pattern, kinds.images)
+    folders, kinds.folders = kinds.folders, []
+    for folder in folders:
+        try:
+            inside = _from_folder(Input(str(folder), folder))
+        except InputError:
+            kinds.folders.append(folder)
+            continue
+        # A pattern with ** matches the pictures of a folder, too.
+        inputs += [one for one in inside if not {*(one.images or ())} & {*kinds.images}]
+    inputs += [Input(str(path), path) for path in kinds.videos]
     if not inputs:
-        raise InputError(f"{pattern}: matches no video and not only images; name the files")
-    return inputs
+        raise InputError(f"{pattern}: matches neither images nor videos; name the files")
+    notes = (*kinds.notes(pattern), *inputs[0].notes)
+    return [replace(inputs[0], notes=notes), *inputs[1:]]
 
 
 def _sequences(pattern: str, images: list[Path]) -> list[Input]:
@@ -196,11 +244,9 @@ def _sequences(pattern: str, images: list[Path]) -> list[Input]:
 
 def _from_folder(folder: Input) -> list[Input]:
     assert folder.path is not None
-    paths = _listed(folder.path)
-    images = tuple(path for path in paths if is_image(path) and path.is_file())
-    if images:
-        return [replace(folder, images=images)]
-    videos = [p for p in paths if is_video(p) and p.is_file() and not is_output(p)]
-    if not videos:
+    kinds = _Sorted(_listed(folder.path))
+    inputs = [replace(folder, images=tuple(kinds.images))] if kinds.images else []
+    inputs += [Input(str(path), path) for path in kinds.videos]
+    if not inputs:
         raise InputError(f"{folder.name}: holds neither images nor videos; name another folder")
-    return [Input(str(path), path) for path in videos]
+    return [replace(inputs[0], notes=kinds.notes(folder.name)), *inputs[1:]]

@@ -113,6 +113,7 @@ class InputPictures:
                     "or label them into folders of their own"
                 )
             self._inputs[name] = one
+            self.notes += one.notes
 
     def __iter__(self) -> Iterator[Picture]:
         for name, one in self._inputs.items():
