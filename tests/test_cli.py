@@ -415,7 +415,7 @@ class TestProcess:
             run = process("info", clips / "a.mp4", "--json", stdout=full)
             err = run.communicate()[1].decode()
         assert (run.returncode, len(err.splitlines())) == (6, 1)
-        assert "stdout: can not be written (No space left on device)" in err
+        assert "stdout: cannot be written (No space left on device)" in err
         read, write = os.pipe()
         os.close(read)
         run = process("info", clips / "a.mp4", stdout=write)

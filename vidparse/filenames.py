@@ -1,13 +1,14 @@
-"""Names of files: their natural order, their length, and names that must stay below a folder."""
+"""Names of files: natural order, length, home and cache folders, staying below a folder."""
 
 from __future__ import annotations
 
 import os
 import re
+import tempfile
 from contextlib import suppress
 from pathlib import Path, PurePath
 
-from vidparse.errors import InputError, VidparseError
+from vidparse.errors import InputError, UsageError, VidparseError
 
 LONGEST_NAME = 255  # bytes, of nearly all file systems
 
@@ -81,3 +82,32 @@ def name_below(name: str, listed_in: Path, *, failure: type[VidparseError] = Inp
     if not path.parts or "\0" in name:
         raise failure(f"{listed_in}: {name!r} is no name of a file; correct or remove it")
     return name
+
+
+def home_path(text: str) -> Path:
+    """A path, with ~ and ~user as the shell reads them.
+
+    Raises:
+        UsageError: there is no such user, or this one has no home.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{text}: no home folder for it on this machine; write ./{text} for a folder of this "
+            "name"
+        ) from None
+
+
+def user_cache() -> Path:
+    """Where a user's programs keep what they can make again: $XDG_CACHE_HOME, else ~/.cache.
+
+    A user without a home, as in many containers, has it in the folder of temporary files.
+    """
+    chosen = os.environ.get("XDG_CACHE_HOME")
+    if chosen:
+        return Path(chosen)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / "vidparse-cache"

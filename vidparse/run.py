@@ -17,12 +17,12 @@ import cv2
 from vidparse import __version__
 from vidparse.errors import (
     ClosedPipe,
-    DeviceError,
     InputError,
     Interrupted,
     TruncatedError,
     UsageError,
     VidparseError,
+    expected,
 )
 from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import DEFAULT_MODEL
@@ -312,19 +312,9 @@ def _expected_error(
     if stopped and isinstance(problem, InputError):  # the signal broke a read, or an opening
         when = f"after {frames} frame{'s' if frames != 1 else ''}" if frames else "before any frame"
         return Interrupted(f"{name}: interrupted {when}")
-    if isinstance(problem, VidparseError):
-        return problem
     if isinstance(problem, KeyboardInterrupt):
         return Interrupted(f"{name}: interrupted after {frames} frames")
-    if isinstance(problem, MemoryError):
-        return DeviceError(f"{name}: out of memory; lower --size, or scale the video down first")
-    reason = " ".join(str(problem).split()) or "no reason given"
-    error = VidparseError(
-        f"{name}: internal error: {type(problem).__name__}: {reason}; "
-        "run again with --debug and report it"
-    )
-    error.__cause__ = problem
-    return error
+    return expected(problem, name)
 
 
 def _expected_frames(info: VideoInfo, options: SegmentOptions) -> int | None:

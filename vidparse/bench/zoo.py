@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidparse.errors import ModelError, UsageError
 from vidparse.export import export_int8, export_onnx, rendered_clips
-from vidparse.inference.devices import Device, cpu_count
+from vidparse.inference.devices import Device, check_threads, cpu_count
 from vidparse.inference.runners import OnnxRunner, OpenVinoRunner, has_openvino
 from vidparse.labels import load_labels
 from vidparse.models.checkpoint import read_description, save_checkpoint
@@ -111,6 +111,7 @@ def bench_zoo(
     strange = [name for name in backends if name not in BACKENDS]
     if strange:
         raise UsageError(f"backend '{strange[0]}': unknown; use {', '.join(BACKENDS)}")
+    check_threads(threads)
     torch.set_num_threads(threads or cpu_count())
     rows = []
     for name in names:

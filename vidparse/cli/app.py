@@ -24,6 +24,7 @@ from vidparse.cli import (
     train,
 )
 from vidparse.cli.failure import exit_code_of, flush_stdout, log_to_stderr, open_missing_streams
+from vidparse.cli.limits import check_memory_limit
 from vidparse.cli.signals import ignore_signals, interrupts
 from vidparse.cli.terminal import show
 
@@ -55,6 +56,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def callback(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -66,6 +68,7 @@ def callback(
     ] = False,
 ) -> None:
     """Video segmentation: masks, overlays and records, with exact time."""
+    check_memory_limit(context.invoked_subcommand)
 
 
 def main() -> None:

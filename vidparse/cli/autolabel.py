@@ -77,7 +77,9 @@ def autolabel(
     ] = 1,
     max_frames: Annotated[
         int | None,
-        typer.Option(min=1, help="Only the first frames.", rich_help_panel="What is labelled"),
+        typer.Option(
+            min=1, max=10**9, help="Only the first frames.", rich_help_panel="What is labelled"
+        ),
     ] = None,
     shrink: Annotated[
         int | None,

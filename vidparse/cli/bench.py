@@ -65,7 +65,7 @@ def bench(
     options = SegmentOptions(
         save=comma_list(save, "--save"),
         end_s=parse_time(end, "--end"),
-        size=parse_size(size) if size else None,
+        size=None if size is None else parse_size(size),
         model=model,
         backend=backend,
         device=device,
@@ -94,7 +94,7 @@ def _bench_zoo(
     from vidparse.errors import UsageError
     from vidparse.inference.preprocess import parse_size
 
-    size_hw = parse_size(size) if size else (480, 853)
+    size_hw = (480, 853) if size is None else parse_size(size)
     if not isinstance(size_hw, tuple):
         raise UsageError(f"--size {size}: the zoo needs both sides; write 853x480")
     chosen = zoo_names() if names == "all" else list(comma_list(names, "--zoo") or ())

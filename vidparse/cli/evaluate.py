@@ -83,6 +83,7 @@ def evaluate(
         int,
         typer.Option(
             min=0,
+            max=1_000_000,
             help="Draws for 95 % intervals over videos; 1000 will do.",
             rich_help_panel="Metrics",
         ),
@@ -160,7 +161,7 @@ def evaluate(
         flow_weights=flow_weights,
         flow_cache=flow_cache,
         bootstrap=bootstrap,
-        size=parse_size(size) if size else None,
+        size=None if size is None else parse_size(size),
         backend=backend,
         device=device,
         precision=precision,

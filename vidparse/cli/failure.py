@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from vidparse.cli.terminal import plain, say
-from vidparse.errors import DeviceError, Interrupted, OutputError, UsageError, VidparseError
+from vidparse.errors import Interrupted, OutputError, UsageError, VidparseError, expected
 
 # What all complaints of the option parser share; which module it lives in depends on Typer's age.
 _ParserError: Any = typer.BadParameter.__mro__[2]
@@ -52,24 +52,19 @@ def _run(app: Callable[..., Any], debug: bool, interrupted: threading.Event) -> 
                 say(line)
         if interrupted.is_set():
             return Interrupted.exit_code
-        told = _told(error)
-        if told:
-            say(f"vidparse: {told}")
-        return _code(error)
+        failure = _expected(error)
+        if str(failure):
+            say(f"vidparse: {failure}")
+        return failure.exit_code
 
 
-def _told(error: Exception) -> str:
-    """The one line about an error; empty when enough was said."""
-    if isinstance(error, VidparseError):
-        return str(error)
+def _expected(error: Exception) -> VidparseError:
+    """Any failure as an error of one line; its text is empty when enough was said."""
     if isinstance(error, _ParserError):
-        return _usage_line(error)
-    if isinstance(error, MemoryError):
-        return "out of memory; give a smaller --size or fewer --threads"
+        return UsageError(_usage_line(error))
     if isinstance(error, OSError) and error.errno in _STDOUT_FULL and error.filename is None:
-        return f"stdout: can not be written ({error.strerror}); redirect it elsewhere"
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return f"internal error: {type(error).__name__}: {reason}; run again with --debug and report it"
+        return OutputError(f"stdout: cannot be written ({error.strerror}); redirect it elsewhere")
+    return expected(error)
 
 
 def _usage_line(error: Any) -> str:
@@ -79,18 +74,6 @@ def _usage_line(error: Any) -> str:
     text = " ".join(str(error.format_message()).split()).rstrip(".")
     command = error.ctx.command_path if getattr(error, "ctx", None) else "vidparse"
     return f"{text[:1].lower()}{text[1:]}; see {command} --help"
-
-
-def _code(error: Exception) -> int:
-    if isinstance(error, VidparseError):
-        return error.exit_code
-    if isinstance(error, _ParserError):
-        return UsageError.exit_code
-    if isinstance(error, MemoryError):
-        return DeviceError.exit_code
-    if isinstance(error, OSError) and error.errno in _STDOUT_FULL and error.filename is None:
-        return OutputError.exit_code
-    return 1
 
 
 def flush_stdout() -> int:
@@ -104,8 +87,9 @@ def flush_stdout() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 0
-        say(f"vidparse: {_told(error)}")
-        return _code(error)
+        failure = _expected(error)
+        say(f"vidparse: {failure}")
+        return failure.exit_code
     return 0
 
 

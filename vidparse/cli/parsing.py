@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from vidparse.errors import UsageError
 if TYPE_CHECKING:
     from vidparse.video import RawPipe
 
+_RATE = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9}|/[0-9]{1,9})?")
+_SLOWEST, _FASTEST = Fraction(1, 100_000), 1000  # pictures a second; about one a day
 PIPE_FORMATS = ("y4m", "matroska", "nut", "raw")
 
 
@@ -56,10 +59,11 @@ def parse_rate(text: str | None) -> Fraction | None:
     if text is None:
         return None
     try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
+        # Without exponents: Fraction would multiply out 1e999999999.
+        rate = Fraction(text) if _RATE.fullmatch(text) else Fraction(0)
+    except ZeroDivisionError:
         rate = Fraction(0)
-    if not 0 < rate <= 1000:
+    if not _SLOWEST <= rate <= _FASTEST:
         raise UsageError(f"--rate '{text}': not a frame rate; write 25 or 30000/1001")
     return rate
 

@@ -168,7 +168,7 @@ def segment(
     if out == "-" and save not in ("jsonl", "csv") and sys.stdout and sys.stdout.isatty():
         raise UsageError("-o -: no video goes to a terminal; pipe it on or redirect it to a file")
     raw = raw_pipe(pipe, size, rate, pixel_format)
-    input_size = network_size or (None if raw else size)
+    input_size = network_size if network_size is not None else None if raw else size
     options = SegmentOptions(
         save=comma_list(save, "--save"),
         out=out,
@@ -194,7 +194,7 @@ def segment(
         backend=backend,
         device=device,
         precision=precision,
-        size=parse_size(input_size) if input_size else None,
+        size=None if input_size is None else parse_size(input_size),
         threads=threads,
         cut=parse_cut(cut),
         stabilize=stabilize,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from vidparse.errors import OutputError
 from vidparse.evaluation.metrics.measure import Counts
+from vidparse.filenames import user_cache
 from vidparse.files import whole_file
 
 log = logging.getLogger(__name__)
@@ -75,8 +75,7 @@ class Store:
 
 def default_store(key: str) -> Store:
     """The place of an evaluation in the user's cache, by everything that decides its result."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Store(base / "vidparse" / "eval" / hashlib.sha256(key.encode()).hexdigest()[:24])
+    return Store(user_cache() / "vidparse" / "eval" / hashlib.sha256(key.encode()).hexdigest()[:24])
 
 
 def _packed(record: VideoRecord) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidparse.errors import ModelError
+from vidparse.filenames import home_path, user_cache
 from vidparse.hub.address import DEFAULT_REVISION, HubAddress
 from vidparse.hub.files import CONFIG, ModelFiles, files_in, read_table
 from vidparse.textfiles import parse_json
@@ -31,10 +32,9 @@ def cache_root() -> Path:
     """$HF_HUB_CACHE, else hub/ in $HF_HOME or in the user's cache folder."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
-            return Path(os.environ[variable]).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    home = os.environ.get("HF_HOME") or str(Path(base) / "huggingface")
-    return Path(home).expanduser() / "hub"
+            return home_path(os.environ[variable])
+    home = os.environ.get("HF_HOME")
+    return (home_path(home) if home else user_cache() / "huggingface") / "hub"
 
 
 def is_offline() -> bool:

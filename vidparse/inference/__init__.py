@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 from vidparse.errors import DeviceError, ModelError, OutputError, UsageError
+from vidparse.filenames import user_cache
 from vidparse.hub import DEFAULT_MODEL, ModelFiles, resolve
-from vidparse.inference.devices import Device, choose_device
+from vidparse.inference.devices import Device, check_threads, choose_device
 from vidparse.inference.pipeline import RunReport, StageTime, run
 from vidparse.inference.runners import (
     PRECISIONS,
@@ -60,6 +61,7 @@ def load_model(
         raise UsageError(f"backend '{backend}': unknown; use {', '.join(BACKENDS)}")
     if precision not in PRECISIONS:
         raise UsageError(f"precision '{precision}': unknown; use {', '.join(PRECISIONS)}")
+    check_threads(threads)
     files = resolve(name)
     place = choose_device(device)
     why = ""
@@ -189,8 +191,7 @@ def cache_folder() -> Path:
     """Where derived files are kept: $VIDPARSE_CACHE, else the user's cache folder."""
     if os.environ.get("VIDPARSE_CACHE"):
         return Path(os.environ["VIDPARSE_CACHE"])
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "vidparse"
+    return user_cache() / "vidparse"
 
 
 __all__ = [

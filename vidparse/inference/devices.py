@@ -60,3 +60,17 @@ def cpu_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
+
+
+def check_threads(threads: int) -> None:
+    """Refuse a number of threads that would only take memory.
+
+    Raises:
+        UsageError: below 0, or far above the CPUs that there are.
+    """
+    most = max(64, 4 * cpu_count())
+    if not 0 <= threads <= most:
+        raise UsageError(
+            f"threads {threads}: this process may use {cpu_count()} CPUs; give 1 to {most}, or 0 "
+            "for one thread a CPU"
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vidparse.errors import OutputError, UsageError
-from vidparse.filenames import same_file
+from vidparse.filenames import home_path, same_file
 from vidparse.files import WholeFile, WholeFolder
 from vidparse.sinks.pictures import check_target
 from vidparse.sinks.sink import Sink, SinkOptions
@@ -70,7 +70,7 @@ def choose_outputs(
 
 def _names_a_file(out: str) -> bool:
     known = Path(out).suffix.lower() in {*_SAVED_AS, *VIDEO_SUFFIXES}
-    return known and not out.endswith("/") and not Path(out).expanduser().is_dir()
+    return known and not out.endswith("/") and not home_path(out).is_dir()
 
 
 def plan_sinks(
@@ -151,7 +151,7 @@ def _stream(out: str, stream: BinaryIO | None) -> Target | None:
     """What `out` names as a stream: stdout, a pipe or a device; None for files and folders."""
     if is_stdout(out):
         return Target(STDOUT, stream=stdout() if stream is None else stream)
-    return stream_at(Path(out).expanduser())
+    return stream_at(home_path(out))
 
 
 def _check_inputs(final: Path, inputs: Sequence[Input], *, is_folder: bool) -> None:
@@ -226,7 +226,7 @@ def _final_path(
     if out is None:
         return _beside(source) / file_name
     text = os.fspath(out)
-    path = Path(text).expanduser()
+    path = home_path(text)
     separators = tuple(sep for sep in (os.sep, os.altsep) if sep)
     if not single or text.endswith(separators) or path.is_dir():
         return path if shared else path / file_name

@@ -62,7 +62,7 @@ def fit(
     """
     import torch
 
-    from vidparse.inference.devices import choose_device, cpu_count
+    from vidparse.inference.devices import check_threads, choose_device, cpu_count
 
     if resume is not None and resume.resolve().parent != out.resolve():
         raise UsageError(
@@ -74,6 +74,7 @@ def fit(
             f"{out}: holds a run already; go on with --resume {out / LAST}, choose another -o, or "
             "begin anew with --overwrite"
         )
+    check_threads(threads)
     place = torch.device(str(choose_device(device)))
     recipe = taught_by(recipe, teacher)
     request = TrainingRequest(tuple(sources), validation, validates, flow_weights)

@@ -8,6 +8,8 @@ from fractions import Fraction
 
 from vidparse.errors import InputError, UsageError
 
+_LATEST_S = 1e9  # 31 years, and in nanoseconds still a time stamp of 64 bits
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -52,6 +54,8 @@ def select(start_s: float | None, end_s: float | None, stride: int) -> Selection
     for option, value in (("start", start_s), ("end", end_s)):
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise UsageError(f"{option} {value}: not a time; give seconds from the beginning")
+        if value is not None and value > _LATEST_S:
+            raise UsageError(f"{option} {value:g}: later than any video lasts; give fewer seconds")
     if end_s is not None and end_s <= (start_s or 0):
         raise UsageError(f"end {end_s:g}: not after start {start_s or 0:g}; give a later end")
     start, end = (None if edge is None else Fraction(str(edge)) for edge in (start_s, end_s))
