@@ -27,6 +27,18 @@ def listing(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def sound_s(path: Path) -> float:
+    """When the sound ends, in seconds from the beginning."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+    return float(max((p.pts + (p.duration or 0)) * p.time_base for p in packets))
+
+
 def frames_in(path: Path) -> int:
     with av.open(str(path)) as video:
         return sum(1 for _ in video.decode(video=0))
@@ -308,6 +320,52 @@ class TestInterrupts:
         assert frames_in(out / "x.masks.mkv") == 11
         assert len(listing(out / "x.masks")) == 11
         assert len((out / "x.jsonl").read_text().splitlines()) == 12
+        assert abs(sound_s(out / "x.overlay.mp4") - 11 / 25) < 0.05, "sound ends with the picture"
+
+    @pytest.mark.parametrize("ending", ["mp4", "mkv", "mov"])
+    def test_sound_far_ahead_of_the_picture(self, cli, ffmpeg, clip, tmp_path, at_frame, ending):
+        """A file with all its sound first: what is not shown any more is not heard."""
+        source, path = clip("x.mp4", frames=100, audio=True), tmp_path / "y.mkv"
+        shifted = ("-itsoffset", "2", "-i", source, "-i", source, "-map", "0:v", "-map", "1:a")
+        ffmpeg(*shifted, "-c", "copy", tmp_path / "late.mkv")
+        ffmpeg("-i", tmp_path / "late.mkv", "-c", "copy", path)
+        at_frame({10: [signal.SIGINT]})
+        out = tmp_path / f"o.{ending}"
+        assert cli("segment", path, "-o", out).code == 130
+        assert abs(sound_s(out) - (2 + 11 / 25)) < 0.1
+
+    @pytest.mark.parametrize("save", ["overlay", "masks", "mask-video", "jsonl", "csv", "vspw"])
+    def test_an_older_output_is_not_replaced_by_a_part(self, cli, clip, tmp_path, at_frame, save):
+        path, out = clip("x.mp4", frames=60), tmp_path / "out"
+        words = ("segment", path, "--save", save, "-o", f"{out}/")
+        assert cli(*words).code == 0
+        before = content(out)
+        at_frame({10: [signal.SIGINT]})
+        said = cli(*words, "--overwrite", "--json")
+        assert said.code == 130
+        (part,) = {Path(name) for name in json.loads(said.out)["inputs"][0]["outputs"]}
+        assert part.exists()
+        assert "part" in part.name
+        (note,) = [note for note in json.loads(said.out)["inputs"][0]["notes"] if "older" in note]
+        assert note.endswith(
+            f"interrupted, so the older one stays; the frames so far lie in {part}"
+        )
+        after = content(out)
+        assert {name: after[name] for name in before} == before
+        assert cli(*words, "--overwrite", "--end", "0.2").code == 0, "the part goes"
+        assert not [name for name in content(out) if "part" in name]
+
+    def test_an_older_submission_with_its_json(self, cli, clip, tmp_path, at_frame):
+        path, out = clip("x.mp4", frames=60), tmp_path / "out"
+        words = ("segment", path, "--save", "vipseg", "-o", f"{out}/")
+        assert cli(*words).code == 0
+        before = content(out)
+        at_frame({10: [signal.SIGINT]})
+        said = cli(*words, "--overwrite", "--json")
+        assert said.code == 130
+        assert json.loads(said.out)["inputs"][0]["outputs"] == []
+        assert "interrupted, so the older one stays" in said.out.decode()
+        assert content(out) == before
 
     def test_the_rest_of_a_batch_is_not_begun(self, cli, clip, tmp_path, at_frame):
         paths = [clip(f"{name}.mp4", frames=30) for name in "abc"]

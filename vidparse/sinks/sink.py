@@ -150,6 +150,7 @@ class Sink(ABC):
         finally:
             self.target.close()
         if left is not None:
+            self.outputs = (str(left),)
             self.notes.append(
                 f"{self.target.name}: interrupted, so the older one stays; "
                 f"the frames so far lie in {left}"

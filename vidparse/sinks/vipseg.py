@@ -141,6 +141,7 @@ class VipSegFolder(Submission):
             if keep and not complete and self.folder.exists():
                 # Pictures without their part of pred.json are of no use.
                 self.notes.append(f"{self.folder}: interrupted, so the older one stays")
+                self.outputs = ()
             elif keep:
                 self._commit()
         finally:
