@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from vidparse.data import FORMATS, format_of, open_dataset, recognise
 from vidparse.data import check as check_module
-from vidparse.data import open_dataset
 from vidparse.data.check import CheckReport, check_dataset
-from vidparse.data.recognise import LAYOUTS, recognise
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.labels import labels_to_json, load_labels
 from vidparse.maps import ids_to_rgb
@@ -260,7 +259,7 @@ def test_masks_that_are_no_png_are_pointed_out(
 @pytest.mark.parametrize("name", ["cityscapes", "idd-lite", "vspw", "vipseg", "davis", "camvid-32"])
 def test_masks_that_are_no_png_in_every_layout(tmp_path: Path, name: str) -> None:
     MAKERS[name](tmp_path)
-    for pattern in LAYOUTS[name].masks:
+    for pattern in format_of(name).masks:
         for path in list(tmp_path.glob(pattern.format(split="*", video="*"))):
             with Pillow.open(path) as picture:
                 picture.convert("RGB").save(path.with_suffix(".jpg"))
@@ -427,7 +426,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", sorted(LAYOUTS))
+@pytest.mark.parametrize("name", sorted(FORMATS))
 def test_every_layout_is_recognised_and_clean(tmp_path: Path, name: str, quick: bool) -> None:
     MAKERS[name](tmp_path)
     assert recognise(tmp_path) == name

@@ -14,8 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from vidparse.data import labelled_frames, open_dataset
-from vidparse.data.camvid import grouping
-from vidparse.data.camvid_full import split_of
+from vidparse.data.camvid import grouping, split_of
 from vidparse.data.pictures import read_indices, read_rgb
 from vidparse.errors import InputError
 from vidparse.labels import load_labels, regrouped

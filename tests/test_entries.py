@@ -218,7 +218,7 @@ def write_vipseg_prediction(dataset: Dataset, folder: Path) -> dict[str, Any]:
         ids = SegmentIds(dataset.labels, video.name)
         frames = []
         for frame in video.frames:
-            known = dataset.load_panoptic(frame)  # type: ignore[attr-defined]
+            known = dataset.load_truth(frame)  # type: ignore[attr-defined]
             renamed = np.zeros(known.ids.shape, np.int64)
             rows = []
             for segment in known.segments:

@@ -333,7 +333,7 @@ def test_frames_between_that_are_left_out_count(tmp_path: Path) -> None:
     dataset = camvid_numbered(tmp_path, step=2)
     (video,) = dataset.videos
     frames = [replace(frame, labelled=frame.index in (0, 5)) for frame in video.frames]
-    dataset.videos = (replace(video, frames=tuple(frames)),)
+    dataset = replace(dataset, videos=(replace(video, frames=tuple(frames)),))
     runner = ConstantRunner(load_labels("camvid"), 3)
     runner.remembers = True
     (note,) = evaluate(dataset, [ModelEntry("blender", runner)]).notes

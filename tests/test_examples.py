@@ -44,6 +44,14 @@ def test_readme_names_every_exit_code_and_sink() -> None:
         assert f"| `{sink}` |" in text, sink
 
 
+def test_readme_names_every_data_set() -> None:
+    from vidparse.data import FORMATS, SAMPLES
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in [*FORMATS, *SAMPLES]:
+        assert f"`{name}`" in text, name
+
+
 def test_bundled_weights_are_the_catalogued_ones() -> None:
     from vidparse.hub import DEFAULT_MODEL, catalogue, weights_folder
     from vidparse.models.checkpoint import file_sha256

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from vidparse.data import IGNORE, is_panoptic, labelled_frames, open_dataset
+from vidparse.data import IGNORE, labelled_frames, open_dataset
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 from vidparse.maps import (
@@ -66,8 +66,8 @@ def test_vipseg_values(vipseg: Path) -> None:
     # 61 is a bare person; 200 an instance of ceiling (stuff); 49005 beyond the last class
     expected = [IGNORE, 0, 123, PERSON, PERSON, PERSON, IGNORE, IGNORE, 123]
     assert dataset.load_mask(frame).tolist() == [expected]
-    assert is_panoptic(dataset)
-    objects = dataset.load_panoptic(frame)
+    assert dataset.is_panoptic
+    objects = dataset.load_truth(frame)
     assert objects.ids.tolist() == [[0, 1, 124, 61, 6100, 6102, 0, 0, 12499]]
     assert rows(objects) == [
         [1, 0, 0], [61, PERSON, 0], [124, 123, 0], [6100, PERSON, 0], [6102, PERSON, 0],
@@ -84,20 +84,20 @@ def test_vipseg_masks_of_8_bits(vipseg: Path) -> None:
     path = vipseg / "panomasks" / "1_v-x_y" / "00000004.png"
     save(path, np.array([[0, 29, 61, 200]], np.uint8))  # a frame of stuff is saved so
     dataset = open_dataset("vipseg", vipseg, "val")
-    assert is_panoptic(dataset)
+    assert dataset.is_panoptic
     frame = labelled_frames(dataset)[0]
     assert dataset.load_mask(frame).tolist() == [[IGNORE, SKY, PERSON, IGNORE]]
-    assert rows(dataset.load_panoptic(frame)) == [[29, SKY, 0], [61, PERSON, 0]]
+    assert rows(dataset.load_truth(frame)) == [[29, SKY, 0], [61, PERSON, 0]]
 
 
 def test_vipseg_wrong_values_are_told_once_a_video(
     vipseg: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     dataset = open_dataset("vipseg", vipseg, "val")
-    assert is_panoptic(dataset)
+    assert dataset.is_panoptic
     with caplog.at_level(logging.WARNING, "vidparse.data.vipseg"):
         for frame in labelled_frames(dataset):
-            dataset.load_panoptic(frame)
+            dataset.load_truth(frame)
     (record,) = caplog.records
     assert "00000004.png: value 200 is no class" in record.getMessage()
 
@@ -152,9 +152,9 @@ def change(root: Path, edit: Any) -> None:
 
 def test_converted_vipseg(converted: Path) -> None:
     dataset = open_dataset("vipseg", converted, "val")  # no val.txt: the json names the videos
-    assert is_panoptic(dataset)
+    assert dataset.is_panoptic
     for frame in labelled_frames(dataset):
-        objects = dataset.load_panoptic(frame)
+        objects = dataset.load_truth(frame)
         assert objects.ids.tolist() == [[0, 70000, 300, 5]]
         # As the json lists them: published STQ takes the first one listed for a crowd.
         assert rows(objects) == [[70000, PERSON, 0], [300, CAR, 0], [5, SKY, 0]]
@@ -191,8 +191,8 @@ def test_colours_without_json_and_values_are_refused(converted: Path) -> None:
 def test_category_ids_of_the_json_are_one_less_than_the_stored_ones(converted: Path) -> None:
     labels = load_labels("vspw")
     dataset = open_dataset("vipseg", converted, "val")
-    assert is_panoptic(dataset)
-    (_, category, _) = rows(dataset.load_panoptic(labelled_frames(dataset)[0]))[0]
+    assert dataset.is_panoptic
+    (_, category, _) = rows(dataset.load_truth(labelled_frames(dataset)[0]))[0]
     assert labels.classes[category] == "person"  # 60 here, 61 in panomasks
 
 
@@ -202,8 +202,8 @@ def test_segments_without_pixels_are_kept(converted: Path) -> None:
 
     change(converted, edit)
     dataset = open_dataset("vipseg", converted, "val")
-    assert is_panoptic(dataset)
-    assert [9, 1, 0] in rows(dataset.load_panoptic(labelled_frames(dataset)[0]))
+    assert dataset.is_panoptic
+    assert [9, 1, 0] in rows(dataset.load_truth(labelled_frames(dataset)[0]))
 
 
 @pytest.mark.parametrize(
@@ -286,14 +286,14 @@ def cityscapes_vps(tmp_path: Path) -> Path:
 
 def test_cityscapes_vps(cityscapes_vps: Path) -> None:
     dataset = open_dataset("cityscapes-vps", cityscapes_vps, "val")
-    assert is_panoptic(dataset)
+    assert dataset.is_panoptic
     assert [(video.name, len(video.frames)) for video in dataset.videos] == [
         ("0001", 2),
         ("0002", 1),
     ]
     assert [frame.stem for frame in labelled_frames(dataset)] == NAMES
     second = dataset.videos[0].frames[1]
-    assert rows(dataset.load_panoptic(second)) == [[70, 2, 0], [1000, 13, 1], [1001, 13, 0]]
+    assert rows(dataset.load_truth(second)) == [[70, 2, 0], [1000, 13, 1], [1001, 13, 0]]
     assert dataset.load_mask(second).tolist() == [[IGNORE, 2, 13, 13]]
     assert len(dataset.labels) == 19 and len(dataset.labels.things) == 8
 
@@ -334,11 +334,11 @@ def test_cityscapes_vps_json_and_folders_must_agree(cityscapes_vps: Path) -> Non
 
 def test_rendered_objects_keep_their_ids() -> None:
     dataset = open_dataset("sample://crowd?frames=3&size=160x96", None, "val")
-    assert is_panoptic(dataset)
+    assert dataset.is_panoptic
     owner: dict[int, int] = {}
     seen: list[set[int]] = []
     for frame in dataset.videos[0].frames:
-        objects = dataset.load_panoptic(frame)
+        objects = dataset.load_truth(frame)
         assert (objects.classes() == dataset.load_mask(frame)).all()
         for number, category, crowd in rows(objects):
             assert owner.setdefault(number, category) == category and crowd == 0
@@ -352,4 +352,4 @@ def test_rendered_objects_keep_their_ids() -> None:
 def test_data_sets_without_objects_are_not_panoptic(tmp_path: Path) -> None:
     image(tmp_path / "data" / "1_v" / "origin" / "1.jpg")
     (tmp_path / "val.txt").write_text("1_v")
-    assert not is_panoptic(open_dataset("vspw", tmp_path, "val"))
+    assert not open_dataset("vspw", tmp_path, "val").is_panoptic

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as Pillow
 from published_panoptic import Frame, Videos, published_stq, published_vpq
 
-from vidparse.data import Dataset, is_panoptic, open_dataset
+from vidparse.data import Dataset, open_dataset
 from vidparse.evaluation.entries import open_predictions
 from vidparse.evaluation.evaluate import evaluate
 from vidparse.evaluation.plan import EvaluationOptions
@@ -269,12 +269,12 @@ def test_a_perfect_prediction_through_files_scores_one(
 @pytest.mark.parametrize("form", PREDICTIONS)
 def test_rendered_scenes_score_as_published(tmp_path: Path, form: str) -> None:
     dataset = open_dataset("sample://crowd?frames=6&size=96x64", None, "val")
-    assert is_panoptic(dataset)
+    assert dataset.is_panoptic
     truth = []
     for video in dataset.videos:
         frames = []
         for frame in video.frames:
-            known = dataset.load_panoptic(frame)
+            known = dataset.load_truth(frame)
             rows = [
                 {"id": s.id, "category_id": s.class_id, "iscrowd": 0, "area": s.area}
                 for s in known.segments or ()

@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vidparse.data import labelled_frames, open_dataset
+from vidparse.data import labelled_frames, open_dataset, recognise
 from vidparse.data.check import check_dataset
-from vidparse.data.recognise import recognise
 from vidparse.data.yolo_seg import read_polygons
 from vidparse.errors import InputError
 from vidparse.labels import load_labels, regrouped

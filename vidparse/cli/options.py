@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vidparse.data import FORMATS, SAMPLES
+
 Model = Annotated[
     str,
     typer.Option(
@@ -54,7 +56,6 @@ DatasetName = Annotated[
     str,
     typer.Option(
         "--dataset",
-        help="camvid, camvid-32, cityscapes, cityscapes-vps, davis, folder, idd-lite, vipseg, "
-        "vspw, yolo-seg, sample://street or sample://crowd.",
+        help=f"{', '.join([*sorted(FORMATS), SAMPLES[0]])} or {SAMPLES[1]}.",
     ),
 ]

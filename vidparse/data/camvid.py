@@ -1,70 +1,163 @@
-"""CamVid with 11 classes: SegNet's folders, or the original release with its classes grouped."""
+"""CamVid: SegNet's folders with 11 classes, and the original release with 32 or these 11.
+
+The release is 701 pictures of 960x720 with masks coded by colour. Of its 32 classes Void is not
+scored: 31 remain, and each of them is part of one of the 11.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from vidparse.data.camvid_full import ColourCode, interval_of, is_release, released_videos
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, refuse
-from vidparse.data.pictures import read_indices, read_rgb
-from vidparse.data.splits import PICTURES, check_split, sorted_files
-from vidparse.data.values import MaskValues, mask_values
+from vidparse.data.dataset import Dataset, FrameRecord, Video, counted_interval_s
+from vidparse.data.folders import PICTURES, check_split, sorted_files
+from vidparse.data.format import ALL, SPLITS, Format, OnMissing, refuse
+from vidparse.data.pictures import read_rgb
+from vidparse.data.values import IGNORE, mask_values
 from vidparse.errors import InputError
 from vidparse.filenames import natural_key
 from vidparse.labels import Labels, load_labels, regrouped
+from vidparse.maps import recode
 from vidparse.textfiles import read_text
 
-SPLITS = ("train", "val", "test")
-VOID = 11  # raw value of unlabelled pixels
-VALUES = mask_values({raw: raw for raw in range(VOID)}, void=(VOID,), strict=True)
+IMAGES, MASKS = "701_StillsRaw_full", "LabeledApproved_full"  # of the release
+VOID = 11  # raw value of unlabelled pixels in SegNet's masks
+VALUES = mask_values(
+    {raw: raw for raw in range(VOID)}, void=(VOID,), rule="the 11-class CamVid has 0..11"
+)
+_RATE_HZ = 30  # of the numbers in the names
+_VOID_COLOUR = (0, 0, 0)
+_VAL_FRAMES = range(7959, 8160)  # of 0016E5: the part that is labelled at 15 Hz
+_TEST_FROM = 8550  # of 0001TP: the second half of the drive at dusk
 
 
-class CamVid:
+def open_camvid(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """One split of SegNet's layout, {split}/, {split}annot/ and {split}.txt, or of the release.
 
     Recordings are told apart by the file name up to the first underscore. For the release see
-    `CamVid32`; there is the split "all", too.
+    `open_camvid_32`; there is the split "all", too.
 
     Raises:
         InputError: the folder is not laid out like this, or a listed file is missing.
     """
+    labels = load_labels("camvid")
+    if is_release(root):
+        code = ColourCode(load_labels("camvid-32"), grouping(labels))
+        videos = released_videos(root, split, on_missing)
+        return Dataset("camvid", split, labels, videos, read_mask=code.read_mask)
+    return Dataset("camvid", split, labels, _videos(root, split, on_missing), VALUES)
 
-    name = "camvid"
 
-    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
-        self.split = split
-        self.labels = load_labels("camvid")
-        self.values: MaskValues | None = None
-        self._code: ColourCode | None = None
-        if is_release(root):
-            self._code = ColourCode(load_labels("camvid-32"), grouping(self.labels))
-            self.videos = released_videos(root, split, on_missing)
-        else:
-            self.values = VALUES
-            self.videos = _videos(root, split, on_missing)
+def open_camvid_32(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
+    """One split: 701_StillsRaw_full/<frame>.png and LabeledApproved_full/<frame>_L.png.
 
-    def load_image(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.image is not None  # every frame of this data set lies on disk
-        return read_rgb(frame.image)
+    Splits are SegNet's, told from the names (see `split_of`), and "all".
 
-    def load_mask(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.mask is not None
-        if self._code is not None:
-            return self._code.read(frame.mask)
-        raw = read_indices(frame.mask)
-        if raw.max(initial=0) > VOID:
-            raise InputError(
-                f"{frame.mask}: holds value {raw.max()}; the 11-class CamVid has 0..11"
-            )
-        return VALUES.decode(raw)
+    Raises:
+        InputError: the folder is not laid out like this.
+    """
+    labels = load_labels("camvid-32")
+    videos = released_videos(root, split, on_missing)
+    return Dataset("camvid-32", split, labels, videos, read_mask=ColourCode(labels).read_mask)
 
 
 def grouping(labels: Labels) -> tuple[int, ...]:
     """The one of the 11 classes that each of the 31 of the release belongs to."""
     group = regrouped("camvid-32", "camvid")
     return tuple(labels.classes.index(group[name]) for name in load_labels("camvid-32").classes)
+
+
+class ColourCode:
+    """Colours of the released masks to training ids.
+
+    Args:
+        labels: the 31 classes with their colours.
+        group: training id of each of them; their own if not given.
+    """
+
+    def __init__(self, labels: Labels, group: Sequence[int] | None = None) -> None:
+        colours = np.array([*labels.colours, _VOID_COLOUR], np.int64)
+        codes = colours @ (1 << 16, 1 << 8, 1)  # (32,): R, G and B as one number of 24 bits
+        ids = np.array([*(group or range(len(labels))), IGNORE], np.uint8)
+        order = np.argsort(codes)
+        self._codes, self._ids = codes[order].astype(np.int32), ids[order]
+
+    def read_mask(self, frame: FrameRecord) -> np.ndarray:
+        """Training ids uint8 (H, W) of a labelled frame.
+
+        Raises:
+            InputError: missing, damaged, or with a colour that is no class.
+        """
+        path = frame.mask
+        assert path is not None
+        rgb = read_rgb(path)
+        packed = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view("<i4")[..., 0] & 0xFFFFFF  # (H, W)
+        try:
+            return recode(packed, self._codes, self._ids)
+        except KeyError as error:
+            code = error.args[0]
+            colour = (code >> 16, code >> 8 & 255, code & 255)
+            raise InputError(
+                f"{path}: colour {colour} is none of CamVid's 32 classes; fetch the mask again"
+            ) from error
+
+
+def is_release(root: Path) -> bool:
+    """True for a folder that holds CamVid as it was released."""
+    return (root / MASKS).is_dir()
+
+
+def released_videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Video, ...]:
+    """The recordings of a split.
+
+    Raises:
+        InputError: unknown split, or no images.
+    """
+    check_split("camvid", split, (*SPLITS, ALL))
+    images, masks = root / IMAGES, root / MASKS
+    known = {path.stem.removesuffix("_L"): path for path in sorted_files(masks, (".png",))}
+    recordings: dict[str, list[Path]] = {}
+    for path in sorted_files(images, (".png", ".jpg")):
+        if split in (ALL, split_of(path.stem)):
+            recordings.setdefault(path.stem.split("_")[0], []).append(path)
+    if not recordings:
+        raise InputError(f"{images}: no images of split {split}; point --data at CamVid")
+    return tuple(
+        Video(
+            name,
+            tuple(
+                FrameRecord(name, path.stem, i, path, known.get(path.stem), path.stem in known)
+                for i, path in enumerate(paths)
+            ),
+            interval_of([path.stem for path in paths]),
+        )
+        for name, paths in recordings.items()
+    )
+
+
+def interval_of(stems: Sequence[str]) -> float | None:
+    """Seconds from frame to frame, by the frame numbers in the names."""
+    numbers = [number_of(stem) for stem in stems]
+    return counted_interval_s(numbers, _RATE_HZ) if min(numbers) >= 0 else None
+
+
+def number_of(stem: str) -> int:
+    """Number of a picture in its recording by its name, <recording>_[f]<frame>; -1 without one."""
+    digits = stem.partition("_")[2].removeprefix("f")
+    return int(digits) if digits.isdecimal() else -1
+
+
+def split_of(stem: str) -> str:
+    """SegNet's split of a picture by its name, <recording>_[f]<frame>; "" of another recording."""
+    recording, frame = stem.partition("_")[0], number_of(stem)
+    if recording == "0001TP":
+        return "test" if frame >= _TEST_FROM else "train"
+    if recording == "0016E5":
+        return "val" if frame in _VAL_FRAMES else "train"
+    return {"0006R0": "train", "Seq05VD": "test"}.get(recording, "")
 
 
 def _videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Video, ...]:
@@ -104,3 +197,35 @@ def _listed_stems(path: Path) -> list[str]:
         return []
     lines = read_text(path).splitlines()
     return [Path(line.split()[0]).stem for line in lines if line.strip()]
+
+
+def _has_annotations(root: Path, split: str) -> bool:
+    return (root / f"{split}annot").is_dir()
+
+
+def _splits(root: Path) -> tuple[str, ...]:
+    if is_release(root):
+        return _released_splits(root)
+    return tuple(split for split in SPLITS if _has_annotations(root, split))
+
+
+def _released_splits(root: Path) -> tuple[str, ...]:
+    found = {split_of(path.stem) for path in sorted_files(root / IMAGES, (".png", ".jpg"))}
+    return tuple(split for split in SPLITS if split in found)
+
+
+FORMAT = Format(
+    open=open_camvid,
+    sign="{split}/ beside {split}annot/",
+    matches=lambda root: any(_has_annotations(root, split) for split in SPLITS),
+    splits=_splits,
+    masks=("{split}annot/*.png",),
+)
+FORMAT_32 = Format(
+    open=open_camvid_32,
+    sign=f"{MASKS}/",
+    matches=is_release,
+    splits=_released_splits,
+    masks=(f"{MASKS}/*_L.png",),
+    owns=lambda stem, split: split in (ALL, split_of(stem)),
+)

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data import DATASETS, known_dataset
 from vidparse.data.coverage import void_warning
 from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.folders import PICTURES, not_png
+from vidparse.data.format import Format, format_of, recognise
 from vidparse.data.frame_check import FrameFacts, Problem, check_frame
-from vidparse.data.recognise import LAYOUTS, Layout, recognise
-from vidparse.data.splits import PICTURES, not_png
 from vidparse.data.values import IGNORE
 from vidparse.errors import InputError, Interrupted
 
@@ -76,7 +75,7 @@ def check_dataset(
 
     Args:
         root: its folder.
-        name: one of `DATASETS`; told from the layout if not given.
+        name: one of FORMATS; that of the layout if not given.
         split: only this one; all that the folder has if not given.
         quick: read sizes and kinds of pictures, not their pixels.
         on_frame: told how many frames are done, and of how many.
@@ -89,8 +88,9 @@ def check_dataset(
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the folder of a data set")
-    name = known_dataset(name) if name is not None else recognise(root)
-    stop, findings, layout = stop or threading.Event(), _Findings(), LAYOUTS[name]
+    name = recognise(root) if name is None else name
+    layout = format_of(name)
+    stop, findings = stop or threading.Event(), _Findings()
     datasets = _open(root, name, split, findings)
     total = sum(len(video.frames) for dataset in datasets for video in dataset.videos)
     reports, done = [], 0
@@ -125,15 +125,16 @@ def check_dataset(
 
 def _open(root: Path, name: str, split: str | None, findings: _Findings) -> list[Dataset]:
     """The splits to look at. A split that was asked for must open; of all, some may be damaged."""
+    known = format_of(name)
     if split is not None:
-        return [DATASETS[name](root, split, on_missing=findings.add_error)]
-    splits = LAYOUTS[name].splits(root)
+        return [known.open(root, split, on_missing=findings.add_error)]
+    splits = known.splits(root)
     if not splits:
         raise InputError(f"{root}: no split of {name} in it; name one with --split")
     datasets: list[Dataset] = []
     for one in splits:
         try:
-            datasets.append(DATASETS[name](root, one, on_missing=findings.add_error))
+            datasets.append(known.open(root, one, on_missing=findings.add_error))
         except InputError as error:
             findings.add_error(error)
     return datasets
@@ -186,7 +187,7 @@ class _Tally:
         )
 
 
-def _pairing(root: Path, layout: Layout, dataset: Dataset) -> Iterator[Problem]:
+def _pairing(root: Path, layout: Format, dataset: Dataset) -> Iterator[Problem]:
     """Images without masks in a labelled split, and masks without images."""
     labelled = any(frame.labelled for video in dataset.videos for frame in video.frames)
     for video in dataset.videos if layout.every_frame and labelled else ():
@@ -201,7 +202,7 @@ def _pairing(root: Path, layout: Layout, dataset: Dataset) -> Iterator[Problem]:
         yield from _lonely_masks(root, pattern, layout, dataset)
 
 
-def _lonely_masks(root: Path, pattern: str, layout: Layout, dataset: Dataset) -> Iterator[Problem]:
+def _lonely_masks(root: Path, pattern: str, layout: Format, dataset: Dataset) -> Iterator[Problem]:
     """Masks that a pattern finds and no image goes with."""
     groups: Iterable[tuple[str, Iterable[Video]]] = [("", dataset.videos)]
     if "{video}" in pattern:
@@ -214,11 +215,11 @@ def _lonely_masks(root: Path, pattern: str, layout: Layout, dataset: Dataset) ->
         found = root.glob(pattern.format(split=dataset.split, video=glob.escape(name)))
         for path in sorted(found):
             stem = path.name.removesuffix(ending)
-            if stem not in stems and not stem.startswith(".") and layout.mine(stem, dataset.split):
+            if stem not in stems and not stem.startswith(".") and layout.owns(stem, dataset.split):
                 yield Problem(str(path), "no image for this mask")
 
 
-def _other_masks(root: Path, pattern: str, layout: Layout, dataset: Dataset) -> Iterator[Problem]:
+def _other_masks(root: Path, pattern: str, layout: Format, dataset: Dataset) -> Iterator[Problem]:
     """Folders where a pattern for PNGs finds pictures of other kinds, which are not read."""
     folders: dict[Path, list[Path]] = {}
     names = [video.name for video in dataset.videos] if "{video}" in pattern else [""]

@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, counted_interval_s, refuse
-from vidparse.data.pictures import read_indices, read_rgb
-from vidparse.data.splits import check_split, sorted_files, sorted_folders
-from vidparse.data.values import MaskValues, mask_values
+from vidparse.data.dataset import Dataset, FrameRecord, Video, counted_interval_s
+from vidparse.data.folders import check_split, has_match, sorted_files, sorted_folders
+from vidparse.data.format import SPLITS, Format, OnMissing, refuse
+from vidparse.data.values import mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
-SPLITS = ("train", "val", "test")
 RATE_HZ = 17
+_IMAGES = ("leftImg8bit_sequence", "leftImg8bit")  # the first that is there
 # labelId -> trainId; every other value is void.
 TRAIN_IDS = {
     7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,
@@ -26,7 +24,7 @@ VALUES = mask_values(TRAIN_IDS, void=(*range(34), 255))
 _FRAME = re.compile(r"(?P<city>[a-z-]+)_(?P<sequence>\d{6})_(?P<frame>\d{6})_leftImg8bit")
 
 
-class Cityscapes:
+def open_cityscapes(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """One split of leftImg8bit_sequence (30-frame snippets) or, without it, of leftImg8bit.
 
     Masks are gtFine's labelIds. A snippet is a video of its own; its labelled frame is the one that
@@ -35,31 +33,23 @@ class Cityscapes:
     Raises:
         InputError: the folder is not laid out like this.
     """
+    check_split("cityscapes", split, SPLITS)
+    folders = [root / name / split for name in _IMAGES]
+    folder = next((path for path in folders if path.is_dir()), None)
+    if folder is None:
+        raise InputError(f"{folders[-1]}: no such folder; point --data at Cityscapes")
+    videos: list[Video] = []
+    for city in sorted_folders(folder):
+        masks = root / "gtFine" / split / city.name
+        videos += [_snippet(run, masks) for run in snippets(city)]
+    return Dataset("cityscapes", split, load_labels("cityscapes"), tuple(videos), VALUES)
 
-    name = "cityscapes"
 
-    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
-        check_split(self.name, split, SPLITS)
-        self.split = split
-        self.labels = load_labels("cityscapes")
-        self.values: MaskValues | None = VALUES
-        folders = [root / name / split for name in ("leftImg8bit_sequence", "leftImg8bit")]
-        folder = next((path for path in folders if path.is_dir()), None)
-        if folder is None:
-            raise InputError(f"{folders[1]}: no such folder; point --data at Cityscapes")
-        videos: list[Video] = []
-        for city in sorted_folders(folder):
-            masks = root / "gtFine" / split / city.name
-            videos += [_snippet(run, masks) for run in snippets(city)]
-        self.videos = tuple(videos)
-
-    def load_image(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.image is not None  # every frame of this data set lies on disk
-        return read_rgb(frame.image)
-
-    def load_mask(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.mask is not None
-        return VALUES.decode(read_indices(frame.mask))
+def city_splits(root: Path) -> tuple[str, ...]:
+    """Splits of a folder that is laid out as Cityscapes is."""
+    return tuple(
+        split for split in SPLITS if any((root / name / split).is_dir() for name in _IMAGES)
+    )
 
 
 def snippets(images: Path) -> list[list[tuple[int, Path]]]:
@@ -89,3 +79,13 @@ def _snippet(run: list[tuple[int, Path]], masks: Path) -> Video:
         found = mask if mask.is_file() else None
         frames.append(FrameRecord(name, stem, i, path, found, found is not None))
     return Video(name, tuple(frames), counted_interval_s([number for number, _ in run], RATE_HZ))
+
+
+FORMAT = Format(
+    open=open_cityscapes,
+    sign="leftImg8bit/{split}/<city>/*_leftImg8bit.png",
+    matches=lambda root: has_match(root, "leftImg8bit*/*/*/*_leftImg8bit.png"),
+    splits=city_splits,
+    masks=("gtFine/{split}/*/*_gtFine_labelIds.png",),
+    every_frame=False,
+)

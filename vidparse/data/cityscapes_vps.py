@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from vidparse.data.cityscapes import RATE_HZ, snippets
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, counted_interval_s, refuse
-from vidparse.data.pictures import read_rgb
-from vidparse.data.splits import check_split, sorted_files
-from vidparse.data.values import IGNORE
+from vidparse.data.dataset import Dataset, FrameRecord, Video, counted_interval_s
+from vidparse.data.folders import check_split, has_match, sorted_files
+from vidparse.data.format import SPLITS, Format, OnMissing, refuse
 from vidparse.errors import InputError
 from vidparse.filenames import natural_key
-from vidparse.labels import load_labels
-from vidparse.maps import SegmentMap, read_panoptic_json, read_segment_map
+from vidparse.labels import Labels, load_labels
+from vidparse.maps import (
+    ListedPicture,
+    PanopticJson,
+    SegmentMap,
+    read_panoptic_json,
+    read_segment_map,
+)
 
-SPLITS = ("train", "val", "test")
 _ENDINGS = ("_newImg8bit", "_leftImg8bit", "_final_mask", "_gtFine_color")
 _PREFIX = (
     2  # parts of a name that Cityscapes does not have: number of the video, number of the frame
 )
 
 
-class CityscapesVps:
+def open_cityscapes_vps(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """One split (Kim et al., CVPR 2020), as its authors' scripts lay it out.
 
     {split}/img/0001_0001_frankfurt_000000_000294_newImg8bit.png, RGB ids in
@@ -35,42 +38,45 @@ class CityscapesVps:
     Raises:
         InputError: the folder is not laid out like this, or json and folders differ in the frames.
     """
+    check_split("cityscapes-vps", split, SPLITS)
+    record = root / f"panoptic_gt_{split}_city_vps.json"
+    folder = root / split / "panoptic_video"
+    if folder.is_dir() and not record.is_file():
+        raise InputError(f"{record}: no such file; it says what {folder} holds")
+    table = read_panoptic_json(record) if record.is_file() else None
+    listed = {frame_id(row.stem): row for row in (table.pictures if table else ())}
+    masks = {frame_id(path.stem): path for path in sorted_files(folder, (".png",))}
 
-    name = "cityscapes-vps"
+    for key in sorted(listed.keys() - masks.keys()):
+        on_missing(InputError(f"{record}: lists {key}, which {folder} lacks; make both again"))
+    for key in sorted(masks.keys() - listed.keys()):
+        on_missing(InputError(f"{masks[key]}: {record.name} does not list it; make both again"))
 
-    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
-        check_split(self.name, split, SPLITS)
-        self.split = split
-        self.labels = load_labels("cityscapes")
-        self._record = root / f"panoptic_gt_{split}_city_vps.json"
-        folder = root / split / "panoptic_video"
-        if folder.is_dir() and not self._record.is_file():
-            raise InputError(f"{self._record}: no such file; it says what {folder} holds")
-        self._table = read_panoptic_json(self._record) if self._record.is_file() else None
-        listed = self._table.pictures if self._table else ()
-        self._segments = {frame_id(row.stem): row for row in listed}
-        masks = {frame_id(path.stem): path for path in sorted_files(folder, (".png",))}
-        for key in sorted(self._segments.keys() - masks.keys()):
-            error = f"{self._record}: lists {key}, which {folder} lacks; make both again"
-            on_missing(InputError(error))
-        for key in sorted(masks.keys() - self._segments.keys()):
-            error = f"{masks[key]}: {self._record.name} does not list it; make both again"
-            on_missing(InputError(error))
-        labelled = {key: masks[key] for key in masks.keys() & self._segments.keys()}
-        self.videos = _videos(root / split, labelled, on_missing)
+    labelled = {key: masks[key] for key in masks.keys() & listed.keys()}
+    videos = _videos(root / split, labelled, on_missing)
+    labels = load_labels("cityscapes")
+    return Dataset(
+        "cityscapes-vps",
+        split,
+        labels,
+        videos,
+        read_segments=_Segments(table, listed, labels),
+        windows=(1, 2, 3, 4),
+    )
 
-    def load_image(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.image is not None  # every frame of this data set lies on disk
-        return read_rgb(frame.image)
 
-    def load_mask(self, frame: FrameRecord) -> np.ndarray:
-        return self.load_panoptic(frame).classes(IGNORE)
+class _Segments:
+    """Segments of labelled frames, in the order of the json."""
 
-    def load_panoptic(self, frame: FrameRecord) -> SegmentMap:
-        """Segments of a labelled frame, in the order of the json."""
+    def __init__(
+        self, table: PanopticJson | None, listed: Mapping[str, ListedPicture], labels: Labels
+    ) -> None:
+        self._table, self._listed, self._labels = table, listed, labels
+
+    def __call__(self, frame: FrameRecord) -> SegmentMap:
         assert frame.mask is not None and self._table is not None
-        listed = self._segments[frame_id(frame.mask.stem)]
-        return read_segment_map(frame.mask, listed, self._table, self.labels, is_truth=True)
+        listed = self._listed[frame_id(frame.mask.stem)]
+        return read_segment_map(frame.mask, listed, self._table, self._labels, is_truth=True)
 
 
 def frame_id(stem: str) -> str:
@@ -128,3 +134,23 @@ def _numbers(stems: list[str]) -> list[int]:
     """Numbers of the frames in their recording, which end their names; none if one has none."""
     numbers = [stem.rpartition("_")[2] for stem in stems]
     return [int(number) for number in numbers] if all(map(str.isdecimal, numbers)) else []
+
+
+def _splits(root: Path) -> tuple[str, ...]:
+    return tuple(
+        split
+        for split in SPLITS
+        if (root / split / "img").is_dir() or (root / split / "img_all").is_dir()
+    )
+
+
+FORMAT = Format(
+    open=open_cityscapes_vps,
+    sign="panoptic_gt_{split}_city_vps.json or {split}/panoptic_video/",
+    matches=lambda root: (
+        has_match(root, "panoptic_*_city_vps.json") or has_match(root, "*/panoptic_video")
+    ),
+    splits=_splits,
+    masks=(),  # opening it compares all three of images, masks and json
+    every_frame=False,
+)

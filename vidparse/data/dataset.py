@@ -1,4 +1,8 @@
-"""Labelled video data: videos of frames on disk, read lazily, masks brought to training ids."""
+"""Labelled video data: videos of frames, read lazily, with masks brought to training ids.
+
+Every data set is one record, whatever its format: a new format opens it with the functions that
+read its masks. See :mod:`vidparse.data.format`.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
+from vidparse.data.pictures import read_rgb
 from vidparse.data.values import MaskValues
-from vidparse.errors import InputError
 from vidparse.labels import Labels
 from vidparse.maps import SegmentMap
-
-OnMissing = Callable[[InputError], None]  # told of each listed thing that is not there
-
-
-def refuse(error: InputError) -> None:
-    """The usual `OnMissing`: the first thing missing is one too many."""
-    raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +48,87 @@ class Video:
     interval_s: float | None = None
 
 
+def image_of_file(frame: FrameRecord) -> np.ndarray:
+    """RGB uint8 (H, W, 3) of a frame that lies on disk.
+
+    Raises:
+        InputError: missing or damaged; the file is named.
+    """
+    assert frame.image is not None
+    return read_rgb(frame.image)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One split of a data set.
+
+    It gives `values`, `read_mask` or `read_segments`, whichever is least: the others follow. All
+    functions must be picklable, since the workers of a training run read, too.
+
+    name: of its format, or the address of rendered scenes.
+    values: the meaning of the numbers in its masks, where they are numbers.
+    read_mask: class ids of a labelled frame, uint8 (H, W): 0..K-1 and IGNORE.
+    read_segments: of a data set that tells objects apart: the segments of a labelled frame; an id
+        is one object for the whole video.
+    read_image: RGB uint8 (H, W, 3).
+    metrics: that scores on it are usually quoted by, names in METRICS. Where objects are told
+        apart and predictions do so, too, these come after VPQ and STQ.
+    windows: of VPQ, in frames.
+    """
+
+    name: str
+    split: str
+    labels: Labels
+    videos: tuple[Video, ...]
+    values: MaskValues | None = None
+    read_mask: Callable[[FrameRecord], np.ndarray] | None = None
+    read_segments: Callable[[FrameRecord], SegmentMap] | None = None
+    read_image: Callable[[FrameRecord], np.ndarray] = image_of_file
+    metrics: tuple[str, ...] = ("miou",)
+    windows: tuple[int, ...] = (1, 2, 4, 6)
+
+    @property
+    def is_panoptic(self) -> bool:
+        """True if it tells objects apart."""
+        return self.read_segments is not None
+
+    def load_image(self, frame: FrameRecord) -> np.ndarray:
+        """RGB uint8 (H, W, 3).
+
+        Raises:
+            InputError: missing or damaged; the file is named.
+        """
+        return self.read_image(frame)
+
+    def load_mask(self, frame: FrameRecord) -> np.ndarray:
+        """Training ids uint8 (H, W) of a labelled frame: 0..K-1 and IGNORE.
+
+        Raises:
+            InputError: missing, damaged, or with values that the format refuses; the file is named.
+        """
+        if self.read_mask is not None:
+            return self.read_mask(frame)
+        if self.values is not None:
+            assert frame.mask is not None
+            return self.values.read(frame.mask)
+        return self.load_truth(frame).classes()
+
+    def load_truth(self, frame: FrameRecord) -> SegmentMap:
+        """The map of a labelled frame: of segments where objects are told apart, else of classes.
+
+        Raises:
+            InputError: as of :meth:`load_mask`, or the picture disagrees with its json.
+        """
+        if self.read_segments is not None:
+            return self.read_segments(frame)
+        return SegmentMap(self.load_mask(frame))
+
+
+def labelled_frames(dataset: Dataset) -> list[FrameRecord]:
+    """Every frame of the split that has a mask."""
+    return [frame for video in dataset.videos for frame in video.frames if frame.labelled]
+
+
 def counted_interval_s(numbers: Sequence[int], rate_hz: float) -> float | None:
     """Seconds between frames, the median, from their numbers in the recording.
 
@@ -62,66 +139,7 @@ def counted_interval_s(numbers: Sequence[int], rate_hz: float) -> float | None:
     return statistics.median(steps) / rate_hz if steps else None
 
 
-class Dataset(Protocol):
-    """One split of a data set."""
-
-    name: str
-    split: str
-    labels: Labels
-    videos: tuple[Video, ...]
-
-    def load_image(self, frame: FrameRecord) -> np.ndarray:
-        """RGB uint8 (H, W, 3)."""
-        ...
-
-    def load_mask(self, frame: FrameRecord) -> np.ndarray:
-        """Training ids uint8 (H, W): 0..K-1 and IGNORE."""
-        ...
-
-
-class DatasetOpener(Protocol):
-    """How a data set in a folder is opened: its class."""
-
-    def __call__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
-        """A split; what `on_missing` lets pass is left out.
-
-        Raises:
-            InputError: the folder is not laid out like it.
-        """
-        ...
-
-
-@runtime_checkable
-class PanopticDataset(Dataset, Protocol):
-    """A data set that tells objects apart."""
-
-    def load_panoptic(self, frame: FrameRecord) -> SegmentMap:
-        """Segments of a labelled frame; an id is one object for the whole video.
-
-        Raises:
-            InputError: damaged, or the picture disagrees with its json; the file is named.
-        """
-        ...
-
-
-@runtime_checkable
-class IndexDataset(Dataset, Protocol):
-    """A data set whose masks store one number a pixel."""
-
-    values: MaskValues | None  # None where this copy of it stores colours instead
-
-
-def is_panoptic(dataset: Dataset) -> TypeGuard[PanopticDataset]:
-    """Whether a data set tells objects apart."""
-    return isinstance(dataset, PanopticDataset)
-
-
 def frame_interval_s(videos: Sequence[Video]) -> float | None:
     """Seconds from frame to frame: the median over videos; None where none tells it."""
     known = [video.interval_s for video in videos if video.interval_s is not None]
     return statistics.median(known) if known else None
-
-
-def labelled_frames(dataset: Dataset) -> list[FrameRecord]:
-    """Every frame of the split that has a mask."""
-    return [frame for video in dataset.videos for frame in video.frames if frame.labelled]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from vidparse.data.dataset import FrameRecord, OnMissing, refuse
-from vidparse.data.pictures import read_indices, read_rgb
-from vidparse.data.splits import paired_videos, sorted_folders
-from vidparse.data.values import MaskValues, mask_values
+from vidparse.data.dataset import Dataset
+from vidparse.data.folders import paired_videos, sorted_folders
+from vidparse.data.format import ALL, Format, OnMissing, refuse
+from vidparse.data.values import mask_values
 from vidparse.errors import InputError
 from vidparse.filenames import name_below
 from vidparse.labels import load_labels
@@ -19,7 +17,7 @@ RATE_HZ = 24
 VALUES = mask_values({raw: int(raw > 0) for raw in range(256)})
 
 
-class Davis:
+def open_davis(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """All sequences of JPEGImages/480p and Annotations/480p, or those ImageSets lists for a split.
 
     Masks are 0 for background; any other value is the object.
@@ -27,37 +25,46 @@ class Davis:
     Raises:
         InputError: the folder is not laid out like this, or a listed sequence is missing.
     """
-
-    name = "davis"
-
-    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
-        self.split = split
-        self.labels = load_labels("davis")
-        images, masks = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
-        if not images.is_dir():
-            raise InputError(f"{images}: no such folder; point --data at DAVIS")
-        self.values: MaskValues | None = VALUES
-        self.videos = paired_videos(
+    images, masks = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
+    if not images.is_dir():
+        raise InputError(f"{images}: no such folder; point --data at DAVIS")
+    return Dataset(
+        "davis",
+        split,
+        load_labels("davis"),
+        paired_videos(
             _names(root, images, split),
             lambda name: (images / name, masks / name),
             on_missing,
             interval_s=1 / RATE_HZ,
-        )
-
-    def load_image(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.image is not None  # every frame of this data set lies on disk
-        return read_rgb(frame.image)
-
-    def load_mask(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.mask is not None
-        return VALUES.decode(read_indices(frame.mask))
+        ),
+        VALUES,
+        metrics=("jf",),
+    )
 
 
 def _names(root: Path, images: Path, split: str) -> list[str]:
     """Sequences of a split; `ImageSets/480p/{split}.txt` names a frame and its mask per line."""
-    listing = root / "ImageSets" / "480p" / f"{split}.txt"
-    if listing.is_file():
-        lines = read_text(listing).splitlines()
-        names = dict.fromkeys(line.split("/")[3] for line in lines if line.count("/") > 3)
-        return [name_below(name, listing) for name in names]
-    return [path.name for path in sorted_folders(images)]
+    listing = _list_of(root, split)
+    if not listing.is_file():
+        return [path.name for path in sorted_folders(images)]
+    lines = read_text(listing).splitlines()
+    names = dict.fromkeys(line.split("/")[3] for line in lines if line.count("/") > 3)
+    return [name_below(name, listing) for name in names]
+
+
+def _list_of(root: Path, split: str) -> Path:
+    return root / "ImageSets" / "480p" / f"{split}.txt"
+
+
+def _splits(root: Path) -> tuple[str, ...]:
+    return tuple(one for one in ("train", "val") if _list_of(root, one).is_file()) or (ALL,)
+
+
+FORMAT = Format(
+    open=open_davis,
+    sign="JPEGImages/480p/",
+    matches=lambda root: (root / "JPEGImages" / "480p").is_dir(),
+    splits=_splits,
+    masks=("Annotations/480p/{video}/*.png",),
+)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, refuse
-from vidparse.data.pictures import read_indices, read_rgb
-from vidparse.data.splits import PICTURES, paired_frames, sorted_files, sorted_folders
-from vidparse.data.values import IGNORE, MaskValues, mask_values
+from vidparse.data.dataset import Dataset, Video
+from vidparse.data.folders import (
+    PICTURES,
+    has_match,
+    paired_frames,
+    sorted_files,
+    sorted_folders,
+)
+from vidparse.data.format import ALL, SPLITS, Format, OnMissing, refuse
+from vidparse.data.values import IGNORE, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import LABEL_FORM, Labels, labels_from_json
 from vidparse.textfiles import parse_json
 
 
-class PlainFolder:
+def open_folder(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """images/[<video>/]NAME.jpg, masks/[<video>/]NAME.png (class ids, 255 void), labels.json.
 
     With {split}/images the split's own folder is read, otherwise the root serves every split.
@@ -25,47 +29,32 @@ class PlainFolder:
     Raises:
         InputError: images/, masks/ or labels.json is missing or damaged.
     """
-
-    name = "folder"
-
-    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
-        self.split = split
-        base = root / split if (root / split / "images").is_dir() else root
-        if not (base / "images").is_dir():
-            raise InputError(_no_frames(root, split))
-        self.labels = _labels(root / "labels.json")
-        self.values: MaskValues | None = mask_values(
-            {i: i for i in range(len(self.labels))}, void=(IGNORE,), strict=True
+    base = root / split if (root / split / "images").is_dir() else root
+    if not (base / "images").is_dir():
+        raise InputError(_no_frames(root, split))
+    labels = _labels(root / "labels.json")
+    images, masks = base / "images", base / "masks"
+    subfolders = sorted_folders(images)
+    if subfolders and (lone := sorted_files(images, PICTURES)):
+        raise InputError(
+            f"{images}: holds pictures ({lone[0].name}) and folders ({subfolders[0].name}) "
+            "side by side; a folder is a video, so move the pictures into one"
         )
-        images, masks = base / "images", base / "masks"
-        subfolders = sorted_folders(images)
-        if subfolders and (lone := sorted_files(images, PICTURES)):
-            raise InputError(
-                f"{images}: holds pictures ({lone[0].name}) and folders ({subfolders[0].name}) "
-                "side by side; a folder is a video, so move the pictures into one"
-            )
-        pairs = [(path, masks / path.name) for path in subfolders] or [(images, masks)]
-        self.videos = tuple(
-            Video(path.name, paired_frames(path.name, path, mask)) for path, mask in pairs
-        )
-        if not any(video.frames for video in self.videos):
-            raise InputError(f"{images}: holds no images; put the frames there")
 
-    def load_image(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.image is not None  # every frame of this data set lies on disk
-        return read_rgb(frame.image)
+    pairs = [(path, masks / path.name) for path in subfolders] or [(images, masks)]
+    videos = tuple(Video(path.name, paired_frames(path.name, path, mask)) for path, mask in pairs)
+    if not any(video.frames for video in videos):
+        raise InputError(f"{images}: holds no images; put the frames there")
+    rule = (
+        f"labels.json has 0..{len(labels) - 1} and {IGNORE} is void; mend the mask, or name the "
+        "class"
+    )
+    values = mask_values({i: i for i in range(len(labels))}, void=(IGNORE,), rule=rule)
+    return Dataset("folder", split, labels, videos, values)
 
-    def load_mask(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.mask is not None
-        assert self.values is not None
-        raw = read_indices(frame.mask)
-        strays = self.values.strays(self.values.counts(raw))
-        if strays:
-            raise InputError(
-                f"{frame.mask}: holds value {min(strays)}; labels.json has "
-                f"0..{len(self.labels) - 1} and {IGNORE} is void; mend the mask, or name the class"
-            )
-        return self.values.decode(raw)
+
+def _splits(root: Path) -> tuple[str, ...]:
+    return tuple(split for split in SPLITS if (root / split / "images").is_dir()) or (ALL,)
 
 
 def _no_frames(root: Path, split: str) -> str:
@@ -88,3 +77,20 @@ def _labels(path: Path) -> Labels:
     if len(labels) > IGNORE:
         raise InputError(f"{path}: {len(labels)} classes; masks of 8 bits hold {IGNORE} at most")
     return labels
+
+
+FORMAT = Format(
+    open=open_folder,
+    sign="labels.json beside images/ or {split}/images/",
+    matches=lambda root: (
+        (root / "labels.json").is_file()
+        and (has_match(root, "images") or has_match(root, "*/images"))
+    ),
+    splits=_splits,
+    masks=(
+        "masks/*.png",
+        "masks/{video}/*.png",
+        "{split}/masks/*.png",
+        "{split}/masks/{video}/*.png",
+    ),
+)

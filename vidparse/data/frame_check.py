@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import Dataset, FrameRecord, IndexDataset, is_panoptic
+from vidparse.data.dataset import Dataset, FrameRecord
 from vidparse.data.pictures import image_size, mask_size, read_indices, size_mismatch
 from vidparse.data.values import IGNORE, MaskValues
 from vidparse.errors import InputError
@@ -46,14 +46,14 @@ def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFa
         facts.problems.append(Problem(str(frame.image), _what(error, frame.image)))
     if not frame.labelled or frame.mask is None:
         return facts
-    values = dataset.values if isinstance(dataset, IndexDataset) else None
+    values = dataset.values
     try:
         if quick and frame.mask.suffix != ".txt":  # text has no head
             size_hw = mask_size(frame.mask, of_indices=values is not None)
         elif values is not None:
             size_hw = _check_indices(frame.mask, values, facts)
-        elif is_panoptic(dataset):
-            size_hw = _check_segments(frame.mask, dataset.load_panoptic(frame), facts)
+        elif dataset.is_panoptic:
+            size_hw = _check_segments(frame.mask, dataset.load_truth(frame), facts)
         else:
             mask = dataset.load_mask(frame)
             size_hw = (mask.shape[0], mask.shape[1])
@@ -62,7 +62,7 @@ def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFa
         facts.problems.append(Problem(str(frame.mask), _what(error, frame.mask)))
         return facts
     if facts.size_hw is not None and size_hw != facts.size_hw:
-        what = size_mismatch(frame, size_hw, facts.size_hw)
+        what = size_mismatch(frame.image, size_hw, facts.size_hw)
         facts.problems.append(Problem(str(frame.mask), what))
     return facts
 
@@ -89,8 +89,8 @@ def _check_indices(path: Path, values: MaskValues, facts: FrameFacts) -> tuple[i
     if strays:
         listed = ", ".join(f"{value} ({pixels} px)" for value, pixels in strays.items())
         what = f"holds values that are no class: {listed}"
-        what += "" if values.strict else "; taken as void"
-        facts.problems.append(Problem(str(path), what, warning=not values.strict))
+        what += "" if values.rule else "; taken as void"
+        facts.problems.append(Problem(str(path), what, warning=not values.rule))
     return raw.shape[0], raw.shape[1]
 
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
-
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, refuse
-from vidparse.data.pictures import read_indices, read_rgb
-from vidparse.data.splits import check_split, sorted_files, sorted_folders
-from vidparse.data.values import IGNORE, MaskValues, mask_values
+from vidparse.data.cityscapes import city_splits
+from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.folders import check_split, has_match, sorted_files, sorted_folders
+from vidparse.data.format import SPLITS, Format, OnMissing, refuse
+from vidparse.data.values import IGNORE, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
-SPLITS = ("train", "val", "test")
 VALUES = mask_values({raw: raw for raw in range(7)}, void=(IGNORE,))
 
 
-class IddLite:
+def open_idd_lite(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """One split: leftImg8bit/{split}/<drive>/*_image.jpg, gtFine/{split}/<drive>/*_label.png.
 
     The test split is unlabelled. Drives are not video: their frames are a few each, far apart.
@@ -26,27 +24,13 @@ class IddLite:
     Raises:
         InputError: the folder is not laid out like this.
     """
-
-    name = "idd-lite"
-
-    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
-        check_split(self.name, split, SPLITS)
-        self.split = split
-        self.labels = load_labels("idd-lite")
-        self.values: MaskValues | None = VALUES
-        images = root / "leftImg8bit" / split
-        if not images.is_dir():
-            raise InputError(f"{images}: no such folder; point --data at IDD-Lite")
-        drives = sorted_folders(images)
-        self.videos = tuple(_drive(drive, root / "gtFine" / split / drive.name) for drive in drives)
-
-    def load_image(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.image is not None  # every frame of this data set lies on disk
-        return read_rgb(frame.image)
-
-    def load_mask(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.mask is not None
-        return VALUES.decode(read_indices(frame.mask))
+    check_split("idd-lite", split, SPLITS)
+    images = root / "leftImg8bit" / split
+    if not images.is_dir():
+        raise InputError(f"{images}: no such folder; point --data at IDD-Lite")
+    drives = sorted_folders(images)
+    videos = tuple(_drive(drive, root / "gtFine" / split / drive.name) for drive in drives)
+    return Dataset("idd-lite", split, load_labels("idd-lite"), videos, VALUES)
 
 
 def _drive(images: Path, masks: Path) -> Video:
@@ -57,3 +41,13 @@ def _drive(images: Path, masks: Path) -> Video:
         found = mask if mask.is_file() else None
         frames.append(FrameRecord(images.name, stem, i, path, found, found is not None))
     return Video(images.name, tuple(frames), interval_s=math.inf)
+
+
+FORMAT = Format(
+    open=open_idd_lite,
+    sign="leftImg8bit/{split}/<drive>/*_image.jpg",
+    matches=lambda root: has_match(root, "leftImg8bit/*/*/*_image.jpg"),
+    splits=city_splits,
+    masks=("gtFine/{split}/{video}/*_label.png",),
+    owns=lambda stem, split: not stem.endswith("_inst"),  # those of the instance masks beside them
+)

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from vidparse.data.dataset import FrameRecord
 from vidparse.errors import InputError
 
 INDEX_MODES = ("1", "L", "P", "I", "I;16")  # Pillow's names for one channel
@@ -53,10 +52,10 @@ def image_size(path: Path) -> tuple[int, int]:
         raise _unreadable(path, error, "image") from error
 
 
-def size_mismatch(frame: FrameRecord, mask_hw: tuple[int, int], image_hw: tuple[int, int]) -> str:
-    """In words, how the mask of a frame differs in size from its image."""
+def size_mismatch(image: Path | None, mask_hw: tuple[int, int], image_hw: tuple[int, int]) -> str:
+    """In words, how a mask differs in size from its image."""
     turned = ""
-    if frame.image is not None and mask_hw == image_hw[::-1] and _is_on_its_side(frame.image):
+    if image is not None and mask_hw == image_hw[::-1] and _is_on_its_side(image):
         turned = " as EXIF turns it; turn the mask, too"
     return f"is {mask_hw[1]}x{mask_hw[0]}, its image {image_hw[1]}x{image_hw[0]}{turned}"
 

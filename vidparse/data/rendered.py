@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from vidparse.data.dataset import FrameRecord, Video
-from vidparse.data.splits import check_split
+from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.folders import check_split
 from vidparse.data.values import IGNORE
-from vidparse.labels import load_labels
+from vidparse.labels import Labels, load_labels
 from vidparse.maps import VOID, SegmentMap, count_codes, segments_of_ids
 from vidparse.scenes import LABELS, Scene, SceneFrame, SceneSpec, parse_scene
 
@@ -20,7 +21,7 @@ FRAMES, SIZE_HW = 40, (360, 640)  # of each video, unless the address says other
 _SCENES_KEPT, _FRAMES_KEPT = 3, 4
 
 
-class RenderedScenes:
+def open_rendered(spec: str, split: str) -> Dataset:
     """One split: videos that differ in their seed; no seed is in two splits.
 
     Args:
@@ -29,31 +30,48 @@ class RenderedScenes:
     Raises:
         UsageError: not such an address. InputError: unknown split.
     """
+    check_split(spec, split, VIDEOS)
+    query = spec if "?" in spec else f"{spec}?"
+    if "size=" not in query:
+        query += f"&size={SIZE_HW[1]}x{SIZE_HW[0]}"
+    if "frames=" not in query:
+        query += f"&frames={FRAMES}"
+    base, labels = parse_scene(query), load_labels(LABELS)
+    first = 1000 * base.seed + 100 * list(VIDEOS).index(split)
+    scenes = {
+        f"{base.name}-{seed}": replace(base, seed=seed)
+        for seed in range(first, first + VIDEOS[split])
+    }
 
-    def __init__(self, spec: str, split: str) -> None:
-        check_split(spec, split, VIDEOS)
-        query = spec if "?" in spec else f"{spec}?"
-        if "size=" not in query:
-            query += f"&size={SIZE_HW[1]}x{SIZE_HW[0]}"
-        if "frames=" not in query:
-            query += f"&frames={FRAMES}"
-        base = parse_scene(query)
-        self.name = base.name
-        self.split = split
-        self.labels = load_labels(LABELS)
-        first = 1000 * base.seed + 100 * list(VIDEOS).index(split)
-        self._specs = {
-            f"{base.name}-{seed}": replace(base, seed=seed)
-            for seed in range(first, first + VIDEOS[split])
-        }
-        self.videos = tuple(
-            Video(
-                name,
-                tuple(FrameRecord(name, f"{i:06d}", i) for i in range(one.frames)),
-                interval_s=float(1 / one.rate),
-            )
-            for name, one in self._specs.items()
+    videos = tuple(
+        Video(
+            name,
+            tuple(FrameRecord(name, f"{i:06d}", i) for i in range(one.frames)),
+            interval_s=float(1 / one.rate),
         )
+        for name, one in scenes.items()
+    )
+    renderer = Renderer(scenes, labels)
+    return Dataset(
+        base.name,
+        split,
+        labels,
+        videos,
+        read_mask=renderer.classes,
+        read_segments=renderer.segments,
+        read_image=renderer.rgb,
+    )
+
+
+class Renderer:
+    """Frames of scenes. The few frames and scenes used last are kept.
+
+    Args:
+        scenes: by name of their video.
+    """
+
+    def __init__(self, scenes: Mapping[str, SceneSpec], labels: Labels) -> None:
+        self._specs, self._labels = scenes, labels
         self._scenes: OrderedDict[str, Scene] = OrderedDict()
         self._frames: OrderedDict[tuple[str, int], SceneFrame] = OrderedDict()
         self._lock = threading.Lock()  # an entry may look ahead while the next frame is loaded
@@ -64,27 +82,24 @@ class RenderedScenes:
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state, _lock=threading.Lock())
 
-    def spec_of(self, video: str) -> SceneSpec:
-        """The scene behind a video of this split."""
-        return self._specs[video]
-
-    def load_image(self, frame: FrameRecord) -> np.ndarray:
+    def rgb(self, frame: FrameRecord) -> np.ndarray:
+        """RGB uint8 (H, W, 3)."""
         return self._render(frame).rgb
 
-    def load_mask(self, frame: FrameRecord) -> np.ndarray:
+    def classes(self, frame: FrameRecord) -> np.ndarray:
+        """Training ids uint8 (H, W)."""
         return self._render(frame).classes
 
-    def load_panoptic(self, frame: FrameRecord) -> SegmentMap:
+    def segments(self, frame: FrameRecord) -> SegmentMap:
         """One segment per object and one per stuff class; id = instance * 256 + class + 1."""
         truth = self._render(frame)
         ids = truth.instances.astype(np.uint32) * 256 + truth.classes + 1
         ids[truth.classes == IGNORE] = VOID
         present = np.setdiff1d(count_codes(ids)[0], VOID).tolist()  # ascending
         class_of = {number: number % 256 - 1 for number in present}
-        return SegmentMap(ids, segments_of_ids(ids, class_of, things=self.labels.things))
+        return SegmentMap(ids, segments_of_ids(ids, class_of, things=self._labels.things))
 
     def _render(self, frame: FrameRecord) -> SceneFrame:
-        """The few frames and scenes used last are kept; image and mask are asked for in turn."""
         key = (frame.video, frame.index)
         with self._lock:
             if key not in self._frames:

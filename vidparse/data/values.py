@@ -1,12 +1,16 @@
-"""What the numbers stored in a mask mean."""
+"""The meaning of the numbers that masks store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
+
+from vidparse.data.pictures import read_indices
+from vidparse.errors import InputError
 
 IGNORE = 255  # training id of pixels that count for nothing
 _MOST = 65535  # greatest value that is told apart; no format has a class there
@@ -18,12 +22,25 @@ class MaskValues:
 
     table: uint8 (256,) or (65536,), IGNORE for void and for values that should not occur.
     known: bool, as long: values that the format defines, void ones included.
-    strict: whether a value that is not known is an error, or taken as void.
+    rule: in words, the values that are allowed, where one that is not known is an error; "" where
+        it is taken as void.
     """
 
     table: np.ndarray
     known: np.ndarray
-    strict: bool
+    rule: str = ""
+
+    def read(self, path: Path) -> np.ndarray:
+        """Training ids uint8 (H, W) of a mask.
+
+        Raises:
+            InputError: missing, damaged, or with a value that is not known where that is an error.
+        """
+        raw = read_indices(path)
+        strays = self.strays(self.counts(raw)) if self.rule else None
+        if strays:
+            raise InputError(f"{path}: holds value {min(strays)}; {self.rule}")
+        return self.decode(raw)
 
     def decode(self, raw: np.ndarray) -> np.ndarray:
         """Training ids uint8 (H, W) of stored values (H, W); unknown ones become IGNORE."""
@@ -41,22 +58,30 @@ class MaskValues:
         return np.bincount(raw.ravel(), minlength=len(self.table))
 
     def strays(self, counts: np.ndarray) -> dict[int, int]:
-        """Values that should not occur and their pixels, of what `counts` gave."""
+        """Values that should not occur and their pixels.
+
+        Args:
+            counts: as :meth:`counts` gives.
+        """
         known = np.pad(self.known, (0, len(counts) - len(self.known)))
         wrong = np.flatnonzero((counts > 0) & ~known)
         return {int(value): int(counts[value]) for value in wrong}
 
     def per_class(self, counts: np.ndarray) -> np.ndarray:
-        """Pixels of each training id, int64 (256,), of what `counts` gave."""
+        """Pixels of each training id, int64 (256,).
+
+        Args:
+            counts: as :meth:`counts` gives.
+        """
         ids = np.pad(self.table, (0, len(counts) - len(self.table)), constant_values=IGNORE)
         return np.bincount(ids, counts, 256).astype(np.int64)
 
 
 def mask_values(
-    training_ids: Mapping[int, int], *, void: Iterable[int] = (), strict: bool = False
+    training_ids: Mapping[int, int], *, void: Iterable[int] = (), rule: str = ""
 ) -> MaskValues:
-    """Values of 8-bit masks: what each class is stored as, and what void is stored as."""
+    """Values of 8-bit masks: training id by stored value, and the values of void."""
     table, known = np.full(256, IGNORE, np.uint8), np.zeros(256, bool)
     table[list(training_ids)] = list(training_ids.values())
     known[[*training_ids, *void]] = True
-    return MaskValues(table, known, strict)
+    return MaskValues(table, known, rule)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, refuse
-from vidparse.data.pictures import read_indices, read_rgb
-from vidparse.data.splits import check_split, paired_videos, read_split
+from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.folders import check_split, listed_splits, paired_videos, read_split
+from vidparse.data.format import SPLITS, Format, OnMissing, refuse
+from vidparse.data.pictures import read_indices
 from vidparse.data.values import IGNORE, MaskValues
 from vidparse.errors import InputError
 from vidparse.filenames import name_below
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import (
     ListedPicture,
+    PanopticJson,
     SegmentMap,
     read_panoptic_json,
     read_segment_map,
@@ -24,11 +27,10 @@ from vidparse.maps import (
 
 log = logging.getLogger(__name__)
 RATE_HZ = 5
-SPLITS = ("train", "val", "test")
 _STUFF_LIMIT = 125  # raw values below it are a bare category, from it on category * 100 + instance
 
 
-class VipSeg:
+def open_vipseg(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """One split, in the original layout or the 720p conversion.
 
     Original: imgs/<video>/*.jpg and panomasks/<video>/*.png (16 bits). Segment ids are the stored
@@ -44,109 +46,105 @@ class VipSeg:
         InputError: the folder is not laid out like this, a listed video is missing, or the json
             and the folders do not name the same frames.
     """
-
-    name = "vipseg"
-
-    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
-        check_split(self.name, split, SPLITS)
-        self.split = split
-        self.labels = load_labels("vspw")
-        folders = [root / name for name in ("imgs", "images") if (root / name).is_dir()]
-        if not folders:
-            raise InputError(f"{root}: has neither imgs/ nor images/; point --data at VIPSeg")
-        self._record = panoptic_json(root, split)
-        self._table = read_panoptic_json(self._record) if self._record else None
-        listed = (self._table.videos if self._table else None) or {}
-        if self._table is not None and self._table.videos is None:
-            raise InputError(
-                f"{self._record}: its annotations are not grouped by video; give VIPSeg's own json"
-            )
-        masks = root / ("panomasksRGB" if self._record else "panomasks")
-        if (
-            self._record
-            and not (root / f"{split}.txt").is_file()
-            and self._record.stem.endswith(split)
-        ):
-            names = [name_below(name, self._record) for name in listed]
-        else:
-            names = read_split(root, split, SPLITS)
-        coloured = any((root / "panomasksRGB" / name).is_dir() for name in names)
-        if coloured and not masks.is_dir():
-            raise InputError(
-                f"{root / 'panomasksRGB'}: needs panoptic_gt_VIPSeg_{split}.json beside it, which "
-                "says what the ids are; make it, or add panomasks/"
-            )
-        self.videos = paired_videos(
-            names,
-            lambda name: (folders[0] / name, masks / name),
-            on_missing,
-            interval_s=1 / RATE_HZ,
+    check_split("vipseg", split, SPLITS)
+    folders = [root / name for name in ("imgs", "images") if (root / name).is_dir()]
+    if not folders:
+        raise InputError(f"{root}: has neither imgs/ nor images/; point --data at VIPSeg")
+    record, labels = panoptic_json(root, split), load_labels("vspw")
+    table = read_panoptic_json(record) if record else None
+    if table is not None and table.videos is None:
+        raise InputError(
+            f"{record}: its annotations are not grouped by video; give VIPSeg's own json"
         )
-        self.values: MaskValues | None = None if self._record else values_of(self.labels)
-        self._segments: dict[tuple[str, str], ListedPicture] = {}
-        for video in self.videos if self._record else ():
-            self._hold_against(listed.get(video.name, ()), video, on_missing)
+
+    listed = (table.videos if table else None) or {}
+    masks = root / ("panomasksRGB" if record else "panomasks")
+    if record and not (root / f"{split}.txt").is_file() and record.stem.endswith(split):
+        names = [name_below(name, record) for name in listed]
+    else:
+        names = read_split(root, split)
+    coloured = any((root / "panomasksRGB" / name).is_dir() for name in names)
+    if coloured and not masks.is_dir():
+        raise InputError(
+            f"{root / 'panomasksRGB'}: needs panoptic_gt_VIPSeg_{split}.json beside it, which "
+            "says what the ids are; make it, or add panomasks/"
+        )
+
+    videos = paired_videos(
+        names,
+        lambda name: (folders[0] / name, masks / name),
+        on_missing,
+        interval_s=1 / RATE_HZ,
+    )
+    if record is None or table is None:
+        values = values_of(labels)
+        return Dataset(
+            "vipseg", split, labels, videos, values, read_segments=_Panomasks(values, labels)
+        )
+    rows: dict[tuple[str, str], ListedPicture] = {}
+    for video in videos:
+        rows |= _held_against(listed.get(video.name, ()), video, record, on_missing)
+    return Dataset("vipseg", split, labels, videos, read_segments=_Coloured(table, rows, labels))
+
+
+def _held_against(
+    listed: tuple[ListedPicture, ...], video: Video, record: Path, on_missing: OnMissing
+) -> dict[tuple[str, str], ListedPicture]:
+    """The rows of a video in the json, which must be about the frames that have masks."""
+    rows, found = {row.stem: row for row in listed}, {}
+    for frame in video.frames:
+        if frame.stem in rows:
+            if not frame.labelled:
+                on_missing(InputError(f"{frame}: {record.name} lists it, but it has no mask"))
+            found[video.name, frame.stem] = rows.pop(frame.stem)
+        elif frame.labelled:
+            what = f"{record.name} does not list it; make the json again"
+            on_missing(InputError(f"{frame.mask}: {what}"))
+    for stem in rows:
+        what = f"lists frame {stem} of {video.name}, which has no image; fetch it again"
+        on_missing(InputError(f"{record}: {what}"))
+    return found
+
+
+class _Coloured:
+    """Segments of the 720p conversion, in the order of its json."""
+
+    def __init__(
+        self,
+        table: PanopticJson,
+        rows: Mapping[tuple[str, str], ListedPicture],
+        labels: Labels,
+    ) -> None:
+        self._table, self._rows, self._labels = table, rows, labels
+
+    def __call__(self, frame: FrameRecord) -> SegmentMap:
+        assert frame.mask is not None
+        listed = self._rows.get((frame.video, frame.stem))
+        if listed is None:
+            name = self._table.path.name
+            raise InputError(f"{frame.mask}: {name} does not list it; make the json again")
+        return read_segment_map(frame.mask, listed, self._table, self._labels, is_truth=True)
+
+
+class _Panomasks:
+    """Segments of the original masks, by value, as the published conversion lists them.
+
+    Nothing is a crowd there. A value of no class is logged once per video.
+    """
+
+    def __init__(self, values: MaskValues, labels: Labels) -> None:
+        self._values, self._labels = values, labels
         self._warned: set[str] = set()
 
-    def _hold_against(
-        self, listed: tuple[ListedPicture, ...], video: Video, on_missing: OnMissing
-    ) -> None:
-        """Keep what the json says of a video, which must be about the frames that have masks."""
-        assert self._record is not None
-        rows = {row.stem: row for row in listed}
-        for frame in video.frames:
-            if frame.stem in rows:
-                if not frame.labelled:
-                    on_missing(
-                        InputError(f"{frame}: {self._record.name} lists it, but it has no mask")
-                    )
-                self._segments[video.name, frame.stem] = rows.pop(frame.stem)
-            elif frame.labelled:
-                on_missing(
-                    InputError(
-                        f"{frame.mask}: {self._record.name} does not list it; make the json again"
-                    )
-                )
-        for stem in rows:
-            on_missing(
-                InputError(
-                    f"{self._record}: lists frame {stem} of {video.name}, which has no image; "
-                    "fetch it again"
-                )
-            )
-
-    def load_image(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.image is not None  # every frame of this data set lies on disk
-        return read_rgb(frame.image)
-
-    def load_mask(self, frame: FrameRecord) -> np.ndarray:
-        if self.values is None:
-            return self.load_panoptic(frame).classes(IGNORE)
+    def __call__(self, frame: FrameRecord) -> SegmentMap:
         assert frame.mask is not None
-        return self.values.decode(read_indices(frame.mask))
-
-    def load_panoptic(self, frame: FrameRecord) -> SegmentMap:
-        """Segments of a labelled frame, in order of its json, or of value without one.
-
-        By value is also how the published conversion lists them. Nothing is a crowd there.
-        """
-        assert frame.mask is not None
-        if self._record is not None:
-            listed = self._segments.get((frame.video, frame.stem))
-            if listed is None:
-                raise InputError(
-                    f"{frame.mask}: {self._record.name} does not list it; make the json again"
-                )
-            assert self._table is not None
-            return read_segment_map(frame.mask, listed, self._table, self.labels, is_truth=True)
-        assert self.values is not None
         raw = read_indices(frame.mask)
-        counts = self.values.counts(raw)
-        strays = self.values.strays(counts)
+        counts = self._values.counts(raw)
+        strays = self._values.strays(counts)
         if strays and frame.video not in self._warned:
             self._warned.add(frame.video)
             log.warning("%s: value %d is no class; taken as void", frame.mask, min(strays))
-        return panomask_segments(raw, counts, self.values, self.labels)
+        return panomask_segments(raw, counts, self._values, self._labels)
 
 
 def panoptic_json(root: Path, split: str) -> Path | None:
@@ -157,7 +155,7 @@ def panoptic_json(root: Path, split: str) -> Path | None:
 
 
 def values_of(labels: Labels) -> MaskValues:
-    """What the 16-bit values of a panomask mean.
+    """The meaning of the 16-bit values of a panomask.
 
     A value below 125 is a bare raw category (0 void, 1..124), of stuff or of a thing without
     number; otherwise it is category * 100 + instance, of things alone.
@@ -169,7 +167,7 @@ def values_of(labels: Labels) -> MaskValues:
         if category in labels.things:
             raw += range(max(_STUFF_LIMIT, 100 * (category + 1)), 100 * (category + 2))
         table[raw], known[raw] = category, True
-    return MaskValues(table, known, strict=False)
+    return MaskValues(table, known)
 
 
 def panomask_segments(
@@ -187,3 +185,19 @@ def panomask_segments(
     ids = np.take(table, raw, mode="clip")
     class_of = {number: int(values.table[number]) for number in present.tolist()}
     return SegmentMap(ids, segments_of_ids(ids, class_of, things=labels.things))
+
+
+def _splits(root: Path) -> tuple[str, ...]:
+    own = {split: panoptic_json(root, split) for split in SPLITS}
+    return listed_splits(root) or tuple(
+        split for split, path in own.items() if path is not None and path.stem.endswith(split)
+    )
+
+
+FORMAT = Format(
+    open=open_vipseg,
+    sign="panomasks/ or panomasksRGB/",
+    matches=lambda root: (root / "panomasks").is_dir() or (root / "panomasksRGB").is_dir(),
+    splits=_splits,
+    masks=("panomasks/{video}/*.png", "panomasksRGB/{video}/*.png"),
+)

@@ -4,51 +4,49 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from vidparse.data.dataset import FrameRecord, OnMissing, refuse
-from vidparse.data.pictures import read_indices, read_rgb
-from vidparse.data.splits import paired_videos, read_split
-from vidparse.data.values import MaskValues, mask_values
+from vidparse.data.dataset import Dataset
+from vidparse.data.folders import has_match, listed_splits, paired_videos, read_split
+from vidparse.data.format import Format, OnMissing, refuse
+from vidparse.data.values import mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 
 RATE_HZ = 15  # of the frames with labels, which are all
-SPLITS = ("train", "val", "test")
 VALUES = mask_values({raw: raw - 1 for raw in range(1, 125)}, void=(0, 255))
 
 
-class Vspw:
+def open_vspw(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """One split: data/<video>/origin/*.jpg and data/<video>/mask/*.png, names from {split}.txt.
 
-    Masks hold raw ids: 0 and 255 are void, 1..124 the classes; training ids are one less. Whatever
-    else is found (stray values 125..254 exist) is void, too. A video without a mask folder (the
-    test split) is unlabelled.
+    Masks hold raw ids: 0 and 255 are void, 1..124 the classes; training ids are one less. Other
+    values (125..254 exist) are void, too. A video without a mask folder (the test split) is
+    unlabelled.
 
     Raises:
         InputError: the folder is not laid out like this, or a listed video is missing.
     """
-
-    name = "vspw"
-
-    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
-        self.split = split
-        self.labels = load_labels("vspw")
-        self.values: MaskValues | None = VALUES
-        data = root / "data"
-        if not data.is_dir():
-            raise InputError(f"{data}: no such folder; VSPW keeps its videos there")
-        self.videos = paired_videos(
-            read_split(root, split, SPLITS),
+    data = root / "data"
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder; VSPW keeps its videos there")
+    return Dataset(
+        "vspw",
+        split,
+        load_labels("vspw"),
+        paired_videos(
+            read_split(root, split),
             lambda name: (data / name / "origin", data / name / "mask"),
             on_missing,
             interval_s=1 / RATE_HZ,
-        )
+        ),
+        VALUES,
+        metrics=("miou", "vc8", "vc16"),
+    )
 
-    def load_image(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.image is not None  # every frame of this data set lies on disk
-        return read_rgb(frame.image)
 
-    def load_mask(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.mask is not None
-        return VALUES.decode(read_indices(frame.mask))
+FORMAT = Format(
+    open=open_vspw,
+    sign="data/<video>/origin/",
+    matches=lambda root: has_match(root, "data/*/origin"),
+    splits=listed_splits,
+    masks=("data/{video}/mask/*.png",),
+)

@@ -7,25 +7,31 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco
 
-from vidparse.data.dataset import FrameRecord, OnMissing, Video, refuse
-from vidparse.data.pictures import read_rgb
-from vidparse.data.splits import PICTURES, check_split, sorted_files, sorted_folders
+from vidparse.data.dataset import Dataset, FrameRecord, Video, image_of_file
+from vidparse.data.folders import (
+    PICTURES,
+    check_split,
+    has_match,
+    sorted_files,
+    sorted_folders,
+)
+from vidparse.data.format import ALL, Format, OnMissing, refuse
 from vidparse.errors import InputError
-from vidparse.labels import load_labels, regrouped
+from vidparse.labels import Labels, load_labels, regrouped
 from vidparse.textfiles import read_text
 
 # Splits where there is one folder: the places of their photographs in it, in natural order.
-PARTS = {"all": slice(None), "train": slice(0, None, 2), "held-out": slice(1, None, 2)}
+PARTS = {ALL: slice(None), "train": slice(0, None, 2), "held-out": slice(1, None, 2)}
 BACKGROUND = "background"
 _SLACK = 1e-3  # how far outside 0..1 a coordinate may be by rounding
 
 
-class YoloSegments:
+def open_yolo_seg(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """images/<folder>/NAME.jpg, and labels/<folder>/NAME.txt with a polygon per line.
 
     A line is `class x1 y1 x2 y2 ...`: the number of a COCO class, and points as shares of width and
     height. Pixels are of the smallest polygon that they are in. Classes that VOC lacks are its
-    background, so a tie is a hole in the person who wears it. Nothing is void.
+    background, so pixels of other classes are background, even inside a person. Nothing is void.
 
     A photograph without a label file, or with an empty one, has nothing in it: all background.
     Without labels/<folder>/ the folder is unlabelled. Each photograph is a video of one frame.
@@ -37,33 +43,32 @@ class YoloSegments:
     Raises:
         InputError: the folder is not laid out like this.
     """
+    folders = image_folders(root)
+    if not folders:
+        raise InputError(f"{root / 'images'}: holds no folder; point --data at its parent")
+    several = len(folders) > 1
+    check_split("yolo-seg", split, folders if several else PARTS)
+    folder = split if several else folders[0]
+    images, labels = root / "images" / folder, root / "labels" / folder
+    photographs = sorted_files(images, PICTURES)[PARTS[ALL if several else split]]
+    if not photographs:
+        raise InputError(f"{images}: holds no images for {split}; fetch them again")
+    videos = tuple(_photograph(path, labels) for path in photographs)
+    classes = load_labels("voc")
+    return Dataset("yolo-seg", split, classes, videos, read_mask=_Polygons(classes).read_mask)
 
-    name = "yolo-seg"
 
-    def __init__(self, root: Path, split: str, *, on_missing: OnMissing = refuse) -> None:
-        folders = image_folders(root)
-        if not folders:
-            raise InputError(f"{root / 'images'}: holds no folder; point --data at its parent")
-        several = len(folders) > 1
-        check_split(self.name, split, folders if several else PARTS)
-        self.split = split
-        self.labels = load_labels("voc")
-        ids = {name: i for i, name in enumerate(self.labels.classes)}
+class _Polygons:
+    """Masks drawn from polygons of COCO's classes."""
+
+    def __init__(self, labels: Labels) -> None:
+        ids = {name: i for i, name in enumerate(labels.classes)}
         self._background = ids[BACKGROUND]
         self._ids = [ids[name] for name in regrouped("coco", "voc").values()]  # by COCO's number
-        folder = split if several else folders[0]
-        images, labels = root / "images" / folder, root / "labels" / folder
-        photographs = sorted_files(images, PICTURES)[PARTS["all" if several else split]]
-        if not photographs:
-            raise InputError(f"{images}: holds no images for {split}; fetch them again")
-        self.videos = tuple(_photograph(path, labels) for path in photographs)
 
-    def load_image(self, frame: FrameRecord) -> np.ndarray:
-        assert frame.image is not None  # every frame of this data set lies on disk
-        return read_rgb(frame.image)
-
-    def load_mask(self, frame: FrameRecord) -> np.ndarray:
-        height, width = self.load_image(frame).shape[:2]
+    def read_mask(self, frame: FrameRecord) -> np.ndarray:
+        """Training ids uint8 (H, W), at the size of the photograph."""
+        height, width = image_of_file(frame).shape[:2]
         ids = np.full((height, width), self._background, np.uint8)
         polygons = read_polygons(frame.mask, len(self._ids)) if frame.mask is not None else []
         outlines = [(points * (width, height)).ravel().tolist() for _, points in polygons]
@@ -119,3 +124,18 @@ def _photograph(path: Path, labels: Path) -> Video:
     listed = labels / f"{path.stem}.txt"
     mask = listed if listed.is_file() else None
     return Video(path.stem, (FrameRecord(path.stem, path.stem, 0, path, mask, labels.is_dir()),))
+
+
+def _splits(root: Path) -> tuple[str, ...]:
+    folders = image_folders(root)
+    return tuple(folders) if len(folders) > 1 else (ALL,)
+
+
+FORMAT = Format(
+    open=open_yolo_seg,
+    sign="labels/<folder>/*.txt beside images/<folder>/",
+    matches=lambda root: has_match(root, "labels/*/*.txt") and bool(image_folders(root)),
+    splits=_splits,
+    masks=("labels/*/*.txt",),
+    owns=lambda stem, split: split == ALL,  # a part does not know the names of the others
+)

@@ -12,7 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from vidparse.data import Dataset, FrameRecord, Video, is_panoptic
+from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import InputError, Interrupted
 from vidparse.evaluation.diagnostics import Diagnostics
 from vidparse.evaluation.entries import Entry
@@ -173,10 +173,9 @@ def _load(
     for frame in frames:
         image = dataset.load_image(frame) if plan.images else None
         truth = None
-        if frame.labelled and plan.objects and is_panoptic(dataset):
-            truth = dataset.load_panoptic(frame)
-        elif frame.labelled:
-            truth = SegmentMap(dataset.load_mask(frame))
+        if frame.labelled:  # segments only where they are looked at: classes are read faster
+            objects = plan.objects and dataset.is_panoptic
+            truth = dataset.load_truth(frame) if objects else SegmentMap(dataset.load_mask(frame))
         loaded = Loaded(frame, image, truth)
         yield replace(loaded, flow=_flow(plan.flow, video, before, loaded))
         before = loaded

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vidparse import __version__
-from vidparse.data import Dataset, FrameRecord, Video, is_panoptic
+from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import InputError, UsageError
 from vidparse.evaluation.entries import Entry
 from vidparse.evaluation.entries.entry import Wanted, stamp_of
@@ -94,9 +94,9 @@ def make_plan(
 
 def default_metrics(dataset: Dataset, entries: Sequence[Entry]) -> tuple[str, ...]:
     """What scores on a data set are usually quoted, as far as these entries can have them."""
-    if is_panoptic(dataset) and all(entry.is_panoptic for entry in entries):
-        return ("vpq", "stq", "miou")
-    return {"davis": ("jf",), "vspw": ("miou", "vc8", "vc16")}.get(dataset.name, ("miou",))
+    if dataset.is_panoptic and all(entry.is_panoptic for entry in entries):
+        return ("vpq", "stq", *dataset.metrics)
+    return dataset.metrics
 
 
 def video_key(entry: Entry, video: Video, frames: Sequence[FrameRecord]) -> str:
@@ -117,7 +117,7 @@ def _check(
     """Raises: UsageError: this measure can not be had."""
     if measure.needs_flow and options.flow is None:
         raise UsageError(f"{name}: needs optical flow; name one with --flow")
-    if measure.needs_panoptic and not is_panoptic(dataset):
+    if measure.needs_panoptic and not dataset.is_panoptic:
         raise UsageError(
             f"{name}: {dataset.name} does not tell objects apart; choose a panoptic data set"
         )

@@ -19,7 +19,7 @@ from vidparse.evaluation.entries import (
     open_predictions,
 )
 from vidparse.evaluation.evaluate import evaluate
-from vidparse.evaluation.plan import VPQ_WINDOWS, EvaluationOptions
+from vidparse.evaluation.plan import EvaluationOptions
 from vidparse.evaluation.result import Evaluation
 from vidparse.evaluation.saver import SUBMISSIONS, SubmissionSaver
 from vidparse.flow import open_flow
@@ -28,8 +28,6 @@ from vidparse.inference import load_model
 from vidparse.inference.devices import choose_device
 from vidparse.inference.runners import TorchRunner
 from vidparse.sinks import SinkOptions
-
-_WINDOWS = {"cityscapes-vps": (1, 2, 3, 4)}  # of VPQ, where they are not VIPSeg's
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ def run_evaluation(
         raise UsageError("--save and -o: belong together; name a layout and a folder")
     options = EvaluationOptions(
         metrics=request.metrics,
-        windows=request.windows or _WINDOWS.get(dataset.name, VPQ_WINDOWS),
+        windows=request.windows or dataset.windows,
         flow=open_flow(
             request.flow,
             weights=request.flow_weights,

@@ -151,7 +151,7 @@ def _check_truth(loaded: Loaded) -> None:
     elif frame.image is not None:
         image_hw = image_size(frame.image)
     if loaded.truth is not None and image_hw is not None and loaded.truth.size_hw != image_hw:
-        what = size_mismatch(frame, loaded.truth.size_hw, image_hw)
+        what = size_mismatch(frame.image, loaded.truth.size_hw, image_hw)
         raise InputError(f"{frame.mask}: {what}; mend the mask, `vidparse data check` finds all")
 
 

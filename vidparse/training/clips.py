@@ -234,7 +234,9 @@ def _load(source: Source, frame: FrameRecord, *, labelled: bool) -> tuple[np.nda
         return rgb, np.full(rgb.shape[:2], IGNORE, np.uint8)
     ids = source.load_labels(frame)
     if rgb.shape[:2] != ids.shape:
-        what = size_mismatch(frame, (ids.shape[0], ids.shape[1]), (rgb.shape[0], rgb.shape[1]))
+        what = size_mismatch(
+            frame.image, (ids.shape[0], ids.shape[1]), (rgb.shape[0], rgb.shape[1])
+        )
         raise InputError(f"{frame.mask or frame}: {what}; mend the mask")
     return rgb, ids
 

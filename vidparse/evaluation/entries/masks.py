@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from vidparse.data import IGNORE, Dataset, FrameRecord, Video
-from vidparse.data.dataset import IndexDataset
 from vidparse.data.pictures import read_indices
 from vidparse.errors import InputError
 from vidparse.evaluation.entries.entry import Wanted, stamp_of
@@ -176,7 +175,7 @@ def _table_of(dataset: Dataset, *, raw_ids: bool) -> np.ndarray:
     Where every value of the data set's own masks means a class (DAVIS: whatever is not 0 is the
     object), predictions are read as the masks are.
     """
-    values = dataset.values if isinstance(dataset, IndexDataset) else None
+    values = dataset.values
     if values is not None and not (values.table == IGNORE).any():
         return values.table.astype(np.uint16)
     labels = dataset.labels

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from vidparse.data import IGNORE
+from vidparse.data.folders import PICTURES
 from vidparse.data.pictures import read_indices
-from vidparse.data.splits import PICTURES
 from vidparse.errors import OutputError, UsageError
 from vidparse.files import whole_file, write_error
 from vidparse.labels import Labels, labels_to_json

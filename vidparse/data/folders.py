@@ -1,11 +1,12 @@
-"""Split files and frame folders as they are found in the wild."""
+"""Lists of splits and folders of frames as they are found in the wild."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from vidparse.data.dataset import FrameRecord, OnMissing, Video
+from vidparse.data.dataset import FrameRecord, Video
+from vidparse.data.format import SPLITS, OnMissing
 from vidparse.errors import InputError
 from vidparse.filenames import name_below, natural_key
 from vidparse.textfiles import read_text
@@ -19,13 +20,23 @@ def check_split(name: str, split: str, known: Iterable[str]) -> None:
         raise InputError(f"{name} split '{split}': unknown; use {', '.join(known)}")
 
 
-def read_split(root: Path, split: str, known: tuple[str, ...]) -> list[str]:
+def has_match(root: Path, pattern: str) -> bool:
+    """True if a folder holds something that a glob pattern matches."""
+    return next(root.glob(pattern), None) is not None
+
+
+def listed_splits(root: Path) -> tuple[str, ...]:
+    """Those of train, val and test that a folder has a list of, {split}.txt."""
+    return tuple(split for split in SPLITS if (root / f"{split}.txt").is_file())
+
+
+def read_split(root: Path, split: str) -> list[str]:
     """Video names of {split}.txt, one per line; a missing last newline and blank lines are fine.
 
     Raises:
         InputError: unknown split, no such file, nothing in it, or a name outside the folder.
     """
-    check_split(str(root), split, known)
+    check_split(str(root), split, SPLITS)
     path = root / f"{split}.txt"
     if not path.exists():
         raise InputError(f"{path}: no such file; it lists the videos of the split")
@@ -109,7 +120,7 @@ def paired_videos(
     *,
     interval_s: float | None = None,
 ) -> tuple[Video, ...]:
-    """Videos by name, less those without images, which `on_missing` is told of.
+    """Videos by name, less those without images, which go to `on_missing`.
 
     Args:
         folders: of the images and of the masks of a video.
