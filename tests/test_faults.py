@@ -189,7 +189,7 @@ class TestUnusualVideo:
             with av.open(str(tmp_path / name)) as video:
                 base = video.streams.video[0].time_base
                 times.append([frame.pts * base for frame in video.decode(video=0)])
-        assert times[0] == times[1]
+        assert [time - times[0][0] for time in times[0]] == times[1]  # an mp4 begins at 0
         lines = [json.loads(line) for line in (tmp_path / "x.jsonl").open()]
         base = Fraction(lines[0]["source"]["time_base"])
         assert [line["pts"] * base for line in lines[1:]] == times[0]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
+from vidparse.frame import Frame, VideoInfo
 from vidparse.image import (
     BT601_525,
     BT709,
@@ -61,3 +64,43 @@ def test_unspecified_matrix_is_guessed_as_players_do() -> None:
     assert effective_matrix(ColourTags(), 480) == BT601_525
     assert effective_matrix(ColourTags(), 720) == BT709
     assert effective_matrix(ColourTags(matrix=BT2020), 480) == BT2020
+
+
+def test_a_frame_of_an_array_knows_its_time():
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    frame = Frame.from_rgb(pixels, index=3)
+    assert (frame.index, frame.pts, frame.time_s) == (3, 3, 3 / 25)
+    assert np.array_equal(frame.image.rgb(), pixels)
+    assert Frame.from_rgb(pixels, index=3, time_s=0.5).time_s == 0.5
+    assert Frame.from_rgb(pixels, time_s=1 / 3).time_s == pytest.approx(1 / 3, abs=1e-6)
+    turned = Frame.from_rgb(pixels[..., ::-1])  # a view as OpenCV's users make it
+    assert np.array_equal(turned.image.rgb(), pixels[..., ::-1])
+    assert Frame(2, 1001, Rgb(pixels), time_base=Fraction(1, 30000)).time_s == 1001 / 30000
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((4, 6), np.uint8), np.zeros((4, 6, 4), np.uint8), np.zeros((0, 6, 3), np.uint8),
+        np.zeros((4, 6, 3), np.float32),
+    ],
+)  # fmt: skip
+def test_an_array_that_is_no_picture_is_named(wrong):
+    with pytest.raises(ValueError, match=r"give RGB as uint8 \(height, width, 3\)"):
+        Frame.from_rgb(wrong)
+
+
+@pytest.mark.parametrize(
+    ("rate", "frames", "duration_s", "nominal"),
+    [
+        (Fraction(30000, 1001), 10, 1.0, Fraction(30000, 1001)),
+        (None, 30, 2.0, Fraction(15)),
+        (None, None, 2.0, Fraction(25)),
+        (None, 1, 1e9, Fraction(25)),
+    ],
+)
+def test_the_nominal_rate(rate, frames, duration_s, nominal):
+    info = VideoInfo(
+        "x", (4, 6), Fraction(1, 90000), rate, frames, duration_s, Fraction(1), ColourTags()
+    )
+    assert info.nominal_rate == nominal

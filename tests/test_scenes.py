@@ -12,8 +12,9 @@ import pytest
 
 from vidparse.errors import InputError, UsageError
 from vidparse.labels import load_labels
-from vidparse.scenes import LABELS, Scene, SceneFrame, SceneSpec, open_scene, parse_scene
+from vidparse.scenes import LABELS, Scene, SceneFrame, SceneSpec, parse_scene
 from vidparse.scenes.camera import Camera, focal_length_px, look
+from vidparse.video import open_video
 
 SMALL = "sample://{}?size=480x270&frames=90"
 
@@ -204,7 +205,9 @@ def test_camera_projects_as_a_pinhole() -> None:
 
 
 def test_a_video_source_with_exact_times() -> None:
-    source = open_scene("sample://street?frames=30&size=160x90&rate=30000/1001", 0.2, 0.6, 4)
+    source = open_video(
+        "sample://street?frames=30&size=160x90&rate=30000/1001", start_s=0.2, end_s=0.6, stride=4
+    )
     assert source.info.name == "sample://street"
     assert source.info.time_base == Fraction(1001, 30000)
     assert (source.info.size_hw, source.info.frames) == ((90, 160), 30)
@@ -217,12 +220,12 @@ def test_a_video_source_with_exact_times() -> None:
 
 
 def test_an_empty_range_is_told() -> None:
-    with pytest.raises(InputError, match="no frame in that range"):
-        list(open_scene("sample://street?frames=3&size=160x90", start_s=5))
-    with pytest.raises(UsageError, match="later end"):
-        open_scene("sample://street", start_s=2, end_s=1)
+    with pytest.raises(InputError, match="no frame between 5 s and the end"):
+        list(open_video("sample://street?frames=3&size=160x90", start_s=5))
+    with pytest.raises(UsageError, match="a later end"):
+        open_video("sample://street", start_s=2, end_s=1)
     with pytest.raises(UsageError, match="stride 0"):
-        open_scene("sample://street", stride=0)
+        open_video("sample://street", stride=0)
 
 
 def test_memory_stays_bounded_along_the_street() -> None:

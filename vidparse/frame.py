@@ -7,7 +7,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vidparse.image import ColourTags, Image
+
+
+NOMINAL_RATE = Fraction(25)  # frames per second where nothing tells one
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +33,52 @@ class VideoInfo:
     metadata: tuple[tuple[str, str], ...] = ()
     copied: tuple[Any, ...] = ()  # audio and subtitle streams whose packets travel in frames
 
+    @property
+    def nominal_rate(self) -> Fraction:
+        """Frames per second for encoders and formats that want a number; no time comes from it.
+
+        The rate, else the mean by the header's claims, else 25.
+        """
+        if self.rate is not None:
+            return self.rate
+        if self.frames and self.duration_s:
+            return Fraction(self.frames / self.duration_s).limit_denominator(1001) or NOMINAL_RATE
+        return NOMINAL_RATE
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One decoded picture. `pts` is the input's own, in `VideoInfo.time_base` units."""
+    """One picture and its place in time. `pts` is the input's own, in units of `time_base`."""
 
     index: int  # position among the input's frames, counted from --start
     pts: int
     image: Image
     name: str | None = None  # file stem when the input is a folder of images
-    packets: tuple[Any, ...] = ()  # copied-stream packets that came before this frame
+    packets: tuple[Any, ...] = ()  # of copied streams, up to the end of this frame
+    duration: int | None = None  # how long it is shown, in the units of `pts`; None: unknown
+    time_base: Fraction = 1 / NOMINAL_RATE  # seconds per pts unit
+
+    @property
+    def time_s(self) -> float:
+        """Seconds on the input's clock, which need not begin at 0."""
+        return float(self.pts * self.time_base)
+
+    @classmethod
+    def from_rgb(cls, pixels: np.ndarray, *, index: int = 0, time_s: float | None = None) -> Frame:
+        """A frame of a picture in memory, as a `Session` takes it.
+
+        Args:
+            pixels: RGB, uint8 (H, W, 3); OpenCV's pictures are BGR: give `bgr[..., ::-1]`.
+            index: its number in the video, from 0.
+            time_s: kept to the microsecond; without it frames are 1/25 s apart.
+
+        Raises:
+            ValueError: another shape or type, or no pixel at all.
+        """
+        from vidparse.image import rgb_picture
+
+        image = rgb_picture(pixels)
+        if time_s is None:
+            return cls(index, index, image)
+        unit = Fraction(1, 1_000_000)
+        return cls(index, round(Fraction(time_s) / unit), image, time_base=unit)

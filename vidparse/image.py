@@ -100,6 +100,23 @@ class Rgb:
         return Yuv420(luma, u, v, matrix, full_range)
 
 
+def rgb_picture(pixels: np.ndarray) -> Rgb:
+    """An array of the user's as a picture.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+
+    Raises:
+        ValueError: another shape or type, or no pixel at all.
+    """
+    pixels = np.asarray(pixels)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(
+            f"picture of {pixels.dtype} {pixels.shape}: give RGB as uint8 (height, width, 3)"
+        )
+    return Rgb(np.ascontiguousarray(pixels))
+
+
 @dataclass(frozen=True, slots=True)
 class Yuv420:
     """Planar 8-bit 4:2:0. y: uint8 (H, W); u, v: uint8 (ceil(H/2), ceil(W/2)).

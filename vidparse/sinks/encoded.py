@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +17,6 @@ from vidparse.frame import VideoInfo
 from vidparse.image import FULL_RANGE, LIMITED_RANGE, Yuv420
 from vidparse.sinks.stream import ByteStream, Target
 from vidparse.video import VideoWriter
-
-_FALLBACK_RATE = Fraction(25)
-_MOST_EARLY = 4096  # packets that wait for their picture: more than a minute of AAC
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +36,6 @@ class EncodedVideo:
         path = target.path
         self._partial = WholeFile(path, replace=target.replace) if path else None
         self._writer: VideoWriter | Y4mWriter | None = None
-        self._time_base = Fraction(1)
-        self._frame_s = Fraction(0)
-        self._last_s: Fraction | None = None  # time of the last picture
-        self._early: deque[Any] = deque()  # packets of later times than the last picture
         self.notes: list[str] = []
 
     def open(
@@ -59,8 +51,6 @@ class EncodedVideo:
         Raises:
             OutputError: the file or the encoder cannot be opened.
         """
-        self._time_base = info.time_base
-        self._frame_s = 1 / info.rate if info.rate else Fraction(0)
         where: Path | BinaryIO
         if self._partial is not None:
             self._partial.create()
@@ -82,22 +72,17 @@ class EncodedVideo:
                 copy_streams=copy_streams,
             )
 
-    def write(self, image: Yuv420 | np.ndarray, pts: int, packets: Sequence[Any] = ()) -> None:
-        """Encode one picture and mux the copied packets up to its time; later ones wait.
-
-        So sound ends with the picture when nothing comes after it.
-        """
+    def write(
+        self,
+        image: Yuv420 | np.ndarray,
+        pts: int,
+        packets: Sequence[Any] = (),
+        duration: int | None = None,
+    ) -> None:
+        """Encode one picture and mux the copied packets that came with it; see `VideoWriter`."""
         assert self._writer is not None
-        now_s = pts * self._time_base
-        if self._last_s is not None:
-            self._frame_s = now_s - self._last_s
-        self._last_s = now_s
-        self._early.extend(packets)
-        due = []
-        while self._early and (_time_s(self._early[0]) <= now_s or len(self._early) > _MOST_EARLY):
-            due.append(self._early.popleft())
         with self._writing():
-            self._writer.write(image, pts, due)
+            self._writer.write(image, pts, packets, duration)
 
     def close(
         self, *, keep: bool, complete: bool = True, packets: Sequence[Any] = ()
@@ -109,7 +94,7 @@ class EncodedVideo:
         try:
             if writer is not None and keep:
                 with self._writing():
-                    writer.finish(self._rest(packets, complete=complete))
+                    writer.finish(packets)
             elif writer is not None:
                 writer.abort()
         finally:
@@ -117,15 +102,6 @@ class EncodedVideo:
                 self.notes += writer.notes
             left = self._partial.close(keep=keep, complete=complete) if self._partial else None
         return left
-
-    def _rest(self, packets: Sequence[Any], *, complete: bool) -> list[Any]:
-        """The copied packets after the last picture: all, or those that sound while it is shown."""
-        rest = [*self._early, *packets]
-        self._early.clear()
-        if complete or self._last_s is None:
-            return rest
-        end_s = self._last_s + self._frame_s
-        return [packet for packet in rest if _time_s(packet) < end_s]
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -140,12 +116,6 @@ class EncodedVideo:
             if temporary not in str(error):
                 raise
             raise OutputError(str(error).replace(temporary, final)) from error
-
-
-def _time_s(packet: Any) -> Fraction:
-    """Of a packet; one without a time is due at once."""
-    stamp = packet.pts if packet.pts is not None else packet.dts
-    return stamp * packet.time_base if stamp is not None else Fraction(-(10**9))
 
 
 class Y4mWriter:
@@ -177,8 +147,14 @@ class Y4mWriter:
             fields.append("XCOLORRANGE=LIMITED")
         self._stream.write(" ".join(fields).encode("ascii") + b"\n", flush=True)
 
-    def write(self, image: Yuv420 | np.ndarray, pts: int, packets: Sequence[Any] = ()) -> None:
-        """Add a frame; `pts` and `packets` have no place in y4m.
+    def write(
+        self,
+        image: Yuv420 | np.ndarray,
+        pts: int,
+        packets: Sequence[Any] = (),
+        duration: int | None = None,
+    ) -> None:
+        """Add a frame; `pts`, `packets` and `duration` have no place in y4m.
 
         Raises:
             OutputError: the stream can not be written.
@@ -197,10 +173,7 @@ class Y4mWriter:
     def _rate(self, info: VideoInfo) -> Fraction:
         if info.rate is not None:
             return info.rate
-        if info.frames and info.duration_s:
-            rate = Fraction(info.frames / info.duration_s).limit_denominator(1001)
-        else:
-            rate = _FALLBACK_RATE
+        rate = info.nominal_rate
         self.notes.append(
             f"y4m carries no timestamps: written as {float(rate):.3g} frames a second; "
             "use --pipe matroska to keep them"

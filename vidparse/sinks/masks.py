@@ -92,7 +92,8 @@ class MaskVideo(Sink):
         self._video.open(info, encoding, options=_ffv1_options(info.size_hw))
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
-        self._video.write(prediction.map.class_map(self._labels), frame.pts)
+        ids = prediction.map.class_map(self._labels)
+        self._video.write(ids, frame.pts, duration=frame.duration)
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
         try:

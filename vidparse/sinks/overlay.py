@@ -78,7 +78,8 @@ class Overlay(Sink):
         painted = self._painter.paint(image, prediction)
         packets = frame.packets if self.options.audio else ()
         rgb = self._encoding.pixel_format == "rgb24"
-        self._video.write(painted.rgb() if rgb else painted, frame.pts, packets)
+        shown = painted.rgb() if rgb else painted
+        self._video.write(shown, frame.pts, packets, frame.duration)
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
         copied = packets if self.options.audio else ()

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import av
 
 from vidparse.errors import InputError, TruncatedError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.video.clock import Clock
+from vidparse.video.copied import CopiedPackets, copied_stream
 from vidparse.video.damage import DecodeLog, strict_options
 from vidparse.video.demux import MP4_IN_A_PIPE, Demuxer, open_container
 from vidparse.video.picture import Converter, hdr_note
-from vidparse.video.remux import copied_stream
 from vidparse.video.selection import Selection
 from vidparse.video.size import check_size
 from vidparse.video.stdin import Pipe
@@ -30,6 +31,7 @@ _FILE_KEYS = {
 }
 _SEEK_MARGINS_S = (0, 1, 5, 20)
 _SILENT_END_S = 0.5  # a header may well count the last frame or some padding too much
+_INDEXED = {"mov", "matroska"}  # formats whose duration is that of their contents
 _NAMED = 3  # missing segments
 _TRAILING_S = 5  # how far behind the end of the range its last audio packets are looked for
 
@@ -113,8 +115,8 @@ class ContainerSource:
         guessed = self._stream.guessed_rate
         self._clock = Clock(self._time_base, self._rate() or (guessed and _fraction(guessed)))
         self._demuxer = Demuxer(self._container, [self._stream, *self._copied], self._target)
-        self._packets: list[Any] = []
-        self._first_pts, self._placed = 0, False  # not known before the first frame
+        self._packets = CopiedPackets([s.index for s in self._copied], self._selection)
+        self._first_pts = 0  # not known before the first frame
         self._decoded = self._decode()
 
     def _first_frame(self) -> Any:
@@ -124,8 +126,8 @@ class ContainerSource:
             if isinstance(self._target, Pipe) and self._target.head[4:8] == b"ftyp":
                 why = MP4_IN_A_PIPE
             raise InputError(f"{self._name}: {why}")
-        self._first_pts, self._placed = self._clock.pts(frame), True
-        self._packets = [packet for packet in self._packets if self._in_range(packet)]
+        self._first_pts = self._clock.pts(frame)
+        self._packets.place(self._first_pts * self._time_base)
         return frame
 
     def _describe(self, first: Any) -> VideoInfo:
@@ -135,6 +137,11 @@ class ContainerSource:
             duration_s = float(stream.duration * base)
         elif self._container.duration:
             duration_s = self._container.duration / av.time_base
+        self._ends: int | None = None  # pts at which an index says that all is over
+        self._millisecond = math.ceil(Fraction(1, 1000) / base)
+        if self._container.duration and set(self._container.format.name.split(",")) & _INDEXED:
+            ends_us = (self._container.start_time or 0) + self._container.duration
+            self._ends = math.floor(Fraction(ends_us, av.time_base) / base)
         aspect = _fraction(stream.sample_aspect_ratio or Fraction(1))
         metadata = tuple(
             (key, value)
@@ -170,7 +177,7 @@ class ContainerSource:
         """Frames in presentation order; packets of copied streams gather on the way."""
         for packet in self._demuxer:
             if packet.stream_index != self._stream.index:
-                self._gather(packet)
+                self._packets.add(packet)
                 continue
             self._log.packet(packet)
             yield from self._pictures(packet)
@@ -190,29 +197,6 @@ class ContainerSource:
             self._log.decoded(frame)
         return frames
 
-    def _gather(self, packet: Any) -> None:
-        """Keep a packet that lies in the range, or any until it is known where that begins."""
-        if not self._placed or self._in_range(packet):
-            self._packets.append(packet)
-
-    def _in_range(self, packet: Any) -> bool:
-        if self._selection.whole:
-            return True
-        now_s = self._time_s(packet)
-        start_s, end_s = self._selection.start_s, self._selection.end_s
-        return (
-            now_s is not None
-            and (start_s is None or now_s >= start_s)
-            and (end_s is None or now_s < end_s)
-        )
-
-    def _time_s(self, packet: Any) -> Fraction | None:
-        """Seconds from the first frame of the video."""
-        stamp = packet.dts if packet.pts is None else packet.pts
-        if stamp is None:
-            return None
-        return stamp * packet.time_base - self._first_pts * self._time_base
-
     def __iter__(self) -> Iterator[Frame]:
         """Frames of the range, lazily; once.
 
@@ -223,20 +207,44 @@ class ContainerSource:
         self._check_open()
         start, end = self._selection.bounds(self._first_pts, self._time_base)
         index, pts, lasts = 0, self._first_pts, 0
-        for pts, frame in self._from(start):
-            if end is not None and pts >= end:
+        for after, frame in self._from(start):
+            if end is not None and after >= end:
                 break
+            lasts = self._duration(frame, after - pts if index else lasts)
+            pts = after
             self._log.delivered(frame, pts)
             if index % self._selection.stride == 0:
-                packets, self._packets = tuple(self._packets), []
-                yield Frame(index, pts, self._converter.image(frame), packets=packets)
+                shown = self._shown(pts, lasts * self._selection.stride, end)
+                over_s = (pts + shown - self._first_pts) * self._time_base
+                yield Frame(
+                    index,
+                    pts,
+                    self._converter.image(frame),
+                    packets=self._packets.taken(over_s),
+                    duration=shown or None,
+                    time_base=self._time_base,
+                )
             index += 1
-            lasts = frame.duration or lasts
         else:
             if index:
                 self._check_end(index, pts, lasts)
         if index == 0:
             raise self._selection.nothing(self._name, self.info.duration_s)
+
+    def _duration(self, frame: Any, before: int) -> int:
+        """How long a frame lasts: by the rate, else by itself, else as long as the one before."""
+        if self.info.rate:
+            return max(1, round(1 / (self.info.rate * self._time_base)))
+        return frame.duration or before
+
+    def _shown(self, pts: int, lasts: int, end: int | None) -> int:
+        """`lasts`, or less when the range or the file ends before."""
+        over = pts + lasts
+        if end is not None:
+            over = min(over, end)
+        if self._ends is not None and pts < self._ends < over - self._millisecond:
+            over = self._ends
+        return over - pts
 
     def _check_end(self, count: int, pts: int, lasts: int) -> None:
         """Behind `count` frames, of which the last begins at `pts` and lasts `lasts`, if known."""
@@ -316,16 +324,21 @@ class ContainerSource:
         if end_s is not None and waiting and not self._closed:
             for packet in self._demuxer:
                 if packet.stream_index != self._stream.index:
-                    self._gather(packet)
-                now_s = self._time_s(packet)
+                    self._packets.add(packet)
+                now_s = self._packets.time_s(packet)
                 if now_s is None:
                     continue
                 if now_s >= end_s:
                     waiting.discard(packet.stream_index)
                 if not waiting or now_s > end_s + _TRAILING_S:
                     break
-        packets, self._packets = self._packets, []
-        return packets
+        return list(self._packets.taken())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _check_open(self) -> None:
         if self._closed:

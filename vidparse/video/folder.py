@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Self
 
 import av
 
@@ -82,7 +83,14 @@ class FolderSource:
                     f"{path}: is {w}x{h} but the sequence began with {width}x{height}; "
                     "give images of one size, or name them one by one"
                 )
-            yield Frame(index, pts, converter.image(decoded[1]), name=path.stem)
+            yield Frame(
+                index,
+                pts,
+                converter.image(decoded[1]),
+                name=path.stem,
+                duration=min(self._selection.stride, len(self._paths) - pts),
+                time_base=self.info.time_base,
+            )
             index += 1
         if index == 0:
             raise self._selection.nothing(self._name, self.info.duration_s)
@@ -118,6 +126,12 @@ class FolderSource:
     def trailing_packets(self) -> list:
         """Images have no other streams."""
         return []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Nothing is held open between images."""

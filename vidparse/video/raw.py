@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Self
 
 import cv2
 import numpy as np
@@ -79,7 +80,7 @@ class RawSource:
                 break
             if start is None or pts >= start:
                 if index % self._selection.stride == 0:
-                    yield Frame(index, pts, self._image(np.frombuffer(data, np.uint8)))
+                    yield self._frame(index, pts, data)
                 index += 1
             pts += 1
         else:
@@ -93,6 +94,11 @@ class RawSource:
             raise InputError("stdin: the pipe held no frame; check the program that writes it")
         if index == 0:
             raise self._selection.nothing("stdin", float(pts * self.info.time_base))
+
+    def _frame(self, index: int, pts: int, data: bytes | bytearray) -> Frame:
+        image = self._image(np.frombuffer(data, np.uint8))
+        lasts = self._selection.stride
+        return Frame(index, pts, image, duration=lasts, time_base=self.info.time_base)
 
     def _image(self, data: np.ndarray) -> Image:
         """data: uint8 (bytes of one frame,)."""
@@ -117,6 +123,12 @@ class RawSource:
     def trailing_packets(self) -> list:
         """Raw frames have no other streams."""
         return []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """The pipe stays open: it belongs to the process."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import av
 
 from vidparse.frame import VideoInfo
+from vidparse.video.copied import CopiedStream
 from vidparse.video.sound import AacHeads, Alac, is_pcm
 
 log = logging.getLogger(__name__)
@@ -22,38 +23,6 @@ _ALAC = {
 }
 _RARE_IN_MP4 = ("vorbis", "dts")
 _OWN_KEYS = ("encoder", "duration", "handler_name", "vendor_id", "number_of", "_statistics")
-
-
-@dataclass(frozen=True, slots=True)
-class CopiedStream:
-    """An audio or subtitle stream of an input, to be copied as it is.
-
-    It holds what a muxer needs in a container of its own, so it outlives the file it describes.
-    """
-
-    index: int  # of its packets
-    kind: str  # "audio" or "subtitle"
-    codec: str  # FFmpeg's name: "aac", "subrip", ...
-    language: str | None
-    duration_s: float | None
-    disposition: int
-    metadata: tuple[tuple[str, str], ...]
-    template: Any  # a PyAV stream
-
-
-def copied_stream(stream: Any) -> CopiedStream:
-    """The record of a PyAV input stream that has a codec."""
-    holder = av.open(io.BytesIO(), mode="w", format="null")
-    return CopiedStream(
-        index=stream.index,
-        kind=stream.type,
-        codec=stream.codec_context.codec.canonical_name,
-        language=stream.language,
-        duration_s=float(stream.duration * stream.time_base) if stream.duration else None,
-        disposition=int(stream.disposition),
-        metadata=tuple(stream.metadata.items()),
-        template=holder.add_stream_from_template(stream),
-    )
 
 
 class Remuxer:
@@ -71,6 +40,7 @@ class Remuxer:
         self.silent: set[int] = set()  # input streams of which no packet has come yet
         self._outputs: dict[int, Any] = {}  # input stream index -> output stream
         self._last_dts: dict[int, int] = {}
+        self.origin = Fraction(0)  # seconds of the input that are 0 in the output
         self._dropped = 0
         self._changes: dict[int, AacHeads | Alac] = {}  # input stream index -> what it needs
         for stream in info.copied if info is not None else ():
@@ -120,6 +90,11 @@ class Remuxer:
         audio = [output for output in self._outputs.values() if output.type == "audio"]
         return [output.codec_context.sample_rate for output in audio]
 
+    def times(self, packets: Sequence[Any]) -> list[Fraction]:
+        """When those packets that will be written begin, in seconds of the input."""
+        known = [p for p in packets if p.stream_index in self._outputs and p.pts is not None]
+        return [packet.pts * packet.time_base for packet in known]
+
     def fill(self, start: Any) -> None:
         """Put an empty text at `start` (pts, time base) into mp4 subtitles that begin later.
 
@@ -162,6 +137,10 @@ class Remuxer:
 
     def _write(self, index: int, packet: Any) -> None:
         """A packet of our own, for the stream that takes the place of input stream `index`."""
+        if self.origin:
+            shift = round(self.origin / packet.time_base)
+            packet.dts = packet.dts - shift if packet.dts is not None else None
+            packet.pts = packet.pts - shift if packet.pts is not None else None
         stamp, last = packet.dts, self._last_dts.get(index)
         if stamp is None or (last is not None and stamp < last):
             self._drop()  # damaged input; no container takes time that runs backwards

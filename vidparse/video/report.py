@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidparse.frame import VideoInfo
+from vidparse.video.copied import CopiedStream
 from vidparse.video.inputs import Input
-from vidparse.video.remux import CopiedStream
 from vidparse.video.source import open_video
 
 

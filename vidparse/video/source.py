@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, Self
 
 from vidparse.errors import UsageError
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
 from vidparse.video.container import ContainerSource
 from vidparse.video.folder import FolderSource
 from vidparse.video.inputs import Input
 from vidparse.video.raw import RawPipe, RawSource
 from vidparse.video.selection import select
 from vidparse.video.stdin import Pipe
-
-_IMAGE_RATE = Fraction(25)
 
 
 class Source(Protocol):
@@ -42,6 +40,12 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release everything. Idempotent."""
+
+    def __enter__(self) -> Self:
+        """The source itself."""
+
+    def __exit__(self, *_: object) -> None:
+        """Closes it."""
 
 
 def open_video(
@@ -82,10 +86,10 @@ def open_video(
             return RawSource(Pipe(stdin), pipe, selection)
         return ContainerSource(Pipe(stdin), "stdin", selection, copy_streams)
     if text.startswith("sample://"):
-        from vidparse.scenes import open_scene
+        from vidparse.video.rendered import SceneSource
 
-        return open_scene(text, selection.start_s, selection.end_s, selection.stride)
-    rate = image_rate or _IMAGE_RATE
+        return SceneSource(text, selection)
+    rate = image_rate or NOMINAL_RATE
     if rate <= 0:
         raise UsageError(f"image rate {rate}: must be above zero")
     images = given.sequence()

@@ -26,6 +26,7 @@ _FRAGMENT_US: Final = 1_000_000
 _MAX_WAIT_S: Final = 2  # for the first packet of a copied stream
 _MAX_SCALE: Final = 2**31 - 1
 _NEEDS_EVEN: Final = ("libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc")
+_BEGIN_AT_ZERO: Final = ("mp4", "mov")
 _NO_CLOCK: Final = ("yuv4mpegpipe", "rawvideo")
 
 # bf=0: an mp4 cut inside a group of pictures then ends with whole frames, in order.
@@ -35,9 +36,11 @@ _X264_DEFAULTS: Final = {"preset": "superfast", "crf": "20", "bf": "0"}
 class VideoWriter:
     """One video file or pipe being written.
 
-    Times: every frame keeps its pts in `info.time_base`, exactly, also when the first is not 0 or
-    the steps vary. Exceptions: Matroska counts in milliseconds (rounded to the nearest one, there
-    is no way round it), y4m and rawvideo have no times at all.
+    Times: every frame keeps its pts in `info.time_base`, exactly, also when the steps vary, and the
+    last one its duration. Exceptions: Matroska counts in milliseconds (rounded to the nearest one,
+    there is no way round it), y4m and rawvideo have no times at all. mp4 and mov begin at 0 with
+    the first picture or packet, at the same distances: they could say a later start only by an
+    empty edit, through which players wait.
 
     mp4 is written as fragments of about a second, so that a killed program leaves a file that plays
     up to the last fragment, and is turned into an ordinary mp4 at the end. A copied stream that is
@@ -86,6 +89,8 @@ class VideoWriter:
         self.notes: list[str] = []
         self._count = 0
         self._first_pts: int | None = None
+        self._lasts: int | None = None  # duration of the frame before
+        self._waiting: Any = None  # packet of a picture whose duration is not known yet
         self._held: list[Any] | None = []  # packets until the header is written
         self._file = OutFile(target)
         self._name = self._file.name
@@ -107,24 +112,36 @@ class VideoWriter:
             self.abort()
             raise
 
-    def write(self, image: Yuv420 | np.ndarray, pts: int, packets: Sequence[Any] = ()) -> None:
+    def write(
+        self,
+        image: Yuv420 | np.ndarray,
+        pts: int,
+        packets: Sequence[Any] = (),
+        duration: int | None = None,
+    ) -> None:
         """Encode one picture, and copy the packets that came with it.
 
         Args:
             image: as `pixel_format` says, of size `size_hw`.
             pts: in `info.time_base`; larger than the one before.
+            packets: of `info.copied`, to be muxed with it.
+            duration: how long it is shown if it is the last, in `info.time_base`.
 
         Raises:
             OutputError: disk full, device gone. ClosedPipe: nobody reads any more.
         """
+        if self._first_pts is None:
+            self._first_pts = pts
+            self._remuxer.origin = self._origin(pts, packets)
         frame = self._frame(image)
         if self._container.format.name in _NO_CLOCK:
             frame.pts, frame.time_base = self._count, self._stream.time_base
         else:
-            frame.pts, frame.time_base = pts, self._info.time_base
+            shift = self._remuxer.origin / self._info.time_base
+            frame.pts, frame.time_base = pts - int(shift), self._info.time_base
+            frame.duration = duration or 0
         self._count += 1
-        if self._first_pts is None:
-            self._first_pts = pts
+        self._lasts = duration
         self._mux(self._stream.encode, frame, packets)
         if self._held is not None:
             self._begin_in_time(pts)
@@ -137,6 +154,7 @@ class VideoWriter:
         """
         self._mux(self._stream.encode, None, packets)
         try:
+            self._end_picture()
             self._remuxer.finish()
             self._begin()
             self._container.close()
@@ -157,6 +175,14 @@ class VideoWriter:
             except _FAILURES as error:
                 log.debug("%s: %s", self._name, error)
 
+    def _origin(self, pts: int, packets: Sequence[Any]) -> Fraction:
+        """Seconds of the input that are 0 in the output; whole units of the video's time base."""
+        if self._container.format.name not in _BEGIN_AT_ZERO:
+            return Fraction(0)
+        base = self._info.time_base
+        starts = [pts * base, *self._remuxer.times(packets)]
+        return max(0, math.floor(min(starts) / base)) * base
+
     def _open_container(self, container: str) -> Any:
         options = {"flush_packets": "1", "max_interleave_delta": str(_FRAGMENT_US)}
         return av.open(
@@ -171,7 +197,7 @@ class VideoWriter:
         """Write the header and what was held back for it."""
         if self._held is None:
             return
-        if self._container.format.name in ("mp4", "mov"):
+        if self._container.format.name in _BEGIN_AT_ZERO:
             self._container.container_options.update(self._mp4_options())
         self._container.start_encoding()
         held, self._held = self._held, None
@@ -183,7 +209,8 @@ class VideoWriter:
         """Begin when every copied stream has shown itself, or when that takes too long."""
         assert self._first_pts is not None
         try:
-            self._remuxer.fill((self._first_pts, self._info.time_base))
+            first_s = self._first_pts * self._info.time_base - self._remuxer.origin
+            self._remuxer.fill((round(first_s / self._info.time_base), self._info.time_base))
             waited_s = (pts - self._first_pts) * self._info.time_base
             if not self._remuxer.silent or waited_s > _MAX_WAIT_S:
                 self._begin()
@@ -214,7 +241,7 @@ class VideoWriter:
 
     def _add_video(self, codec: str, options: dict[str, str]) -> Any:
         info = self._info
-        rate = info.rate or _nominal_rate(info)
+        rate = info.nominal_rate
         if info.rate is None and self._container.format.name in _NO_CLOCK:
             self.notes.append(
                 f"{self._container.format.name} has no times: the frames of this variable-rate "
@@ -238,6 +265,7 @@ class VideoWriter:
         context.pix_fmt = self._pixel_format
         base = 1 / rate if self._container.format.name in _NO_CLOCK else info.time_base
         context.time_base = stream.time_base = base
+        context.flags |= _FRAME_DURATION
         if info.sample_aspect_ratio not in (0, 1):
             context.sample_aspect_ratio = info.sample_aspect_ratio
         if self._pixel_format == "yuv420p":
@@ -269,11 +297,30 @@ class VideoWriter:
     def _mux(self, encode: Any, frame: av.VideoFrame | None, packets: Sequence[Any]) -> None:
         try:
             for packet in encode(frame):
-                self._put(packet)
+                self._put_picture(packet)
             self._remuxer.write(packets)
             self._file.check()
         except _FAILURES as error:
             raise self._failure(error) from error
+
+    def _put_picture(self, packet: Any) -> None:
+        """Mux the picture before, which lasts until this one (in the order of decoding)."""
+        if self._container.format.name not in _BEGIN_AT_ZERO:
+            self._put(packet)
+            return
+        waiting, self._waiting = self._waiting, packet
+        if waiting is not None:
+            waiting.duration = packet.dts - waiting.dts
+            self._put(waiting)
+
+    def _end_picture(self) -> None:
+        """Mux the last picture, with the duration that its frame had."""
+        packet, self._waiting = self._waiting, None
+        if packet is None:
+            return
+        if self._lasts and packet.pts == packet.dts:
+            packet.duration = round(self._lasts * self._info.time_base / packet.time_base)
+        self._put(packet)
 
     def _put(self, packet: Any) -> None:
         if self._held is None:
@@ -297,11 +344,5 @@ class VideoWriter:
         return OutputError(f"{self._name}: {reason}; {advice(cause)}")
 
 
-def _nominal_rate(info: VideoInfo) -> Fraction:
-    """A rate for encoders and formats that must be told one; nobody computes times from it."""
-    if info.frames and info.duration_s:
-        return Fraction(info.frames / info.duration_s).limit_denominator(1001)
-    return Fraction(25)
-
-
+_FRAME_DURATION: Final[Any] = av.codec.context.Flags.frame_duration.value
 _FAILURES: Final = (av.error.FFmpegError, OSError, ValueError, LookupError)

@@ -1,0 +1,64 @@
+"""A rendered scene as a video: what `open_video("sample://street")` reads from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Self
+
+from vidparse.frame import Frame, VideoInfo
+from vidparse.image import ColourTags, Rgb
+from vidparse.scenes import Scene, parse_scene
+from vidparse.scenes.spec import PREFIX
+from vidparse.video.selection import Selection
+
+
+class SceneSource:
+    """Renders frames as they are asked for; only those wanted, so a late start costs nothing."""
+
+    def __init__(self, text: str, selection: Selection) -> None:
+        """`text`: `sample://street?frames=120&size=1280x720&seed=3`, see `parse_scene`.
+
+        Raises:
+            UsageError: an unknown scene, key or value.
+        """
+        spec = parse_scene(text)
+        self._scene, self._selection = Scene(spec), selection
+        self.info = VideoInfo(
+            name=PREFIX + spec.name,
+            size_hw=spec.size_hw,
+            time_base=1 / spec.rate,
+            rate=spec.rate,
+            frames=spec.frames,
+            duration_s=float(spec.frames / spec.rate),
+            sample_aspect_ratio=Fraction(1),
+            colour=ColourTags(),
+            pixel_format="rgb24",
+        )
+        self.skipped = 0
+        self.notes: list[str] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Raises: InputError: the range holds no frame."""
+        frames, base = self.info.frames or 0, self.info.time_base
+        start, end = self._selection.bounds(0, base)
+        first, end = start or 0, frames if end is None else min(frames, end)
+        if first >= end:
+            raise self._selection.nothing(self.info.name, self.info.duration_s)
+        for pts in range(first, end, self._selection.stride):
+            lasts = min(self._selection.stride, end - pts)
+            picture = Rgb(self._scene.picture(pts))
+            yield Frame(pts - first, pts, picture, duration=lasts, time_base=base)
+
+    def trailing_packets(self) -> list[Any]:
+        """A scene has no sound."""
+        return []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is held open."""
