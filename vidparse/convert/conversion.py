@@ -16,7 +16,7 @@ from vidparse.convert.tensors import read_tensors
 from vidparse.errors import ModelError, OutputError, UsageError
 from vidparse.labels import Labels, load_labels
 from vidparse.models.backbones import BACKBONES
-from vidparse.models.checkpoint import file_sha256, save_checkpoint
+from vidparse.models.checkpoint import check_finite_weights, file_sha256, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import build, config_of, facts_of
@@ -90,6 +90,7 @@ def convert(
         need = "needs the classes; add --labels" if labels is None else "has no use for --labels"
         raise UsageError(f"--from {source}: {need}")
     tensors = _read(files, chosen)
+    check_finite_weights(tensors, files[0])
     try:
         if chosen.convert is None or labels is None:
             return _write_start(tensors, out, arch)

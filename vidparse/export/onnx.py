@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidparse.errors import ModelError
-from vidparse.export.parity import Parity, check_parity
-from vidparse.export.weights import check_target, export_metadata
+from vidparse.export.parity import Parity, answer_outputs, check_parity
+from vidparse.export.weights import LARGEST_HALF, check_target, export_metadata
 from vidparse.files import whole_file
 from vidparse.models.checkpoint import load_network
-from vidparse.models.description import SEMANTIC, Description
+from vidparse.models.description import Description
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vidparse.models.network import VideoNetwork
 
 OPSET = 18
-MASK_OUTPUTS = ("masks", "scores", "class_ids", "keys")  # of a panoptic network
+_EXAMPLE_HW = (352, 640)  # that the graph is traced with
 _TALKATIVE = ("torch.onnx", "torch.fx.experimental.symbolic_shapes", "torch.export")
 LEAST_AGREEMENT = 0.999  # with torch; below it an export in float32 is wrong, not rounded
 
@@ -94,7 +94,7 @@ def to_onnx(network: VideoNetwork) -> Any:
     """
     import torch
 
-    from vidparse.models.network import Masks
+    window = network.window
 
     class WithState(torch.nn.Module):
         def __init__(self) -> None:
@@ -104,21 +104,19 @@ def to_onnx(network: VideoNetwork) -> Any:
         def forward(
             self, clip: torch.Tensor, state: list[torch.Tensor]
         ) -> tuple[torch.Tensor, ...]:
-            lone = clip.dim() == 4
-            answer, after = self.network(clip[:, None] if lone else clip, tuple(state))
-            if isinstance(answer, Masks):
-                return *(part for part in answer if part is not None), *after
-            return answer.logits[:, 0] if lone else answer.logits, *after
+            answer, after = self.network(clip.unsqueeze(1) if window == 1 else clip, tuple(state))
+            return *answer_outputs(answer, window).values(), *after
 
-    example_hw = (352, 640)
-    lone = network.window == 1
-    clip = torch.zeros(1, *(() if lone else (network.window,)), 3, *example_hw)
+    clip = torch.zeros(1, *(() if window == 1 else (window,)), 3, *_EXAMPLE_HW)
     sides = {
         clip.dim() - 2: torch.export.Dim("height", min=32, max=8192),
         clip.dim() - 1: torch.export.Dim("width", min=32, max=8192),
     }
     state = network.first_state(clip)
-    answers = _answer_names(network, clip, state)
+    with torch.inference_mode():
+        answer, _ = network(clip.unsqueeze(1) if window == 1 else clip, state)
+    answers = list(answer_outputs(answer, window))
+
     tensors = network.state_tensors
     free = {axis: torch.export.Dim.AUTO for axis in (-2, -1)}
     spatial = [
@@ -126,6 +124,7 @@ def to_onnx(network: VideoNetwork) -> Any:
         for tensor in tensors
     ]
     names = [tensor.name for tensor in tensors]
+
     try:
         with _silent_exporter():
             program = torch.onnx.export(
@@ -147,22 +146,6 @@ def to_onnx(network: VideoNetwork) -> Any:
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"ONNX export: torch failed ({reason}); use --backend torch") from error
-
-
-def _answer_names(
-    network: VideoNetwork, clip: torch.Tensor, state: tuple[torch.Tensor, ...]
-) -> tuple[str, ...]:
-    """Names of the outputs that hold the answer."""
-    import torch
-
-    from vidparse.models.network import Masks
-
-    if network.task == SEMANTIC:
-        return ("logits",)
-    with torch.inference_mode():
-        answer, _ = network(clip[:, None] if clip.dim() == 4 else clip, state)
-    assert isinstance(answer, Masks)  # of a panoptic network
-    return MASK_OUTPUTS if answer.keys is not None else MASK_OUTPUTS[:-1]
 
 
 @contextlib.contextmanager
@@ -205,7 +188,7 @@ def _store_as_half(model: Any) -> None:
         if tensor.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(tensor)
-        if values.size < 1024:
+        if values.size < 1024 or np.abs(values).max() > LARGEST_HALF:
             continue
         name = tensor.name
         half = numpy_helper.from_array(values.astype(np.float16), f"{name}.half")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vidparse.errors import ModelError
 from vidparse.models.description import StateTensor
 
 if TYPE_CHECKING:
-    from vidparse.models.network import VideoNetwork
+    from torch import Tensor
+
+    from vidparse.models.network import Answer, VideoNetwork
 
 PARITY_FRAMES = 20
 PARITY_MEAN, PARITY_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LOGITS = "logits"  # the output of a semantic network
+MASK_OUTPUTS = ("masks", "scores", "class_ids", "keys")  # of a panoptic one; keys may be missing
+_LEAST_PROBABILITY = 0.5  # of a pixel in a mask, times the mask's score
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,7 @@ class Parity:
     """How far the exported model is from torch on the same input, at feature resolution."""
 
     frames: int
-    max_abs_difference: float  # of logits
+    max_abs_difference: float  # of logits; NaN where the two find another number of masks
     argmax_agreement: float  # share of positions with the same winning class
 
 
@@ -35,21 +41,82 @@ def check_parity(
     Args:
         clips: float32 (1, 3, H, W), consecutive frames of one size (any size where the network
             remembers nothing); rendered ones when None.
+
+    Raises:
+        ModelError: one of the two answers with NaN or infinite values.
     """
     import torch
 
-    clips = rendered_clips() if clips is None else clips
-    state = network.first_state(torch.from_numpy(clips[0]))
+    frames = rendered_clips() if clips is None else clips
+    inputs = windows_of(frames, network.window)
+    state = network.first_state(torch.from_numpy(inputs[0]))
     worst, same, total = 0.0, 0, 0
-    replayed = replay(cpu_session(path), clips, network.state_tensors)
-    for clip, (_, got) in zip(clips, replayed, strict=True):
+    replayed = replay(cpu_session(path), inputs, network.state_tensors)
+    for clip, (_, got) in zip(inputs, replayed, strict=True):
+        tensor = torch.from_numpy(clip)
         with torch.inference_mode():
-            answer, state = network(torch.from_numpy(clip)[:, None], state)
-        expected = answer.logits[:, 0].numpy()
-        worst = max(worst, float(np.abs(expected - got).max()))
-        same += int((expected.argmax(1) == got.argmax(1)).sum())
-        total += expected[:, 0].size
-    return Parity(len(clips), worst, same / total)
+            answer, state = network(tensor if clip.ndim == 5 else tensor[:, None], state)
+        named = answer_outputs(answer, network.window)
+        expected = {name: part.numpy() for name, part in named.items()}
+        check_finite(expected, "torch")
+
+        worst = max(worst, _difference(expected, got))
+        mine, theirs = winners(expected), winners(got)
+        same += int((mine == theirs).sum())
+        total += mine.size
+    return Parity(len(inputs) * network.window, worst, same / total)
+
+
+def windows_of(frames: Sequence[np.ndarray], window: int) -> list[np.ndarray]:
+    """Consecutive frames (1, 3, H, W) as the inputs of a network.
+
+    Window 1: as they are. Else (1, T, 3, H, W), of whole windows; where the frames are fewer than
+    one, the last is repeated.
+    """
+    if window == 1:
+        return list(frames)
+    padded = [*frames, *[frames[-1]] * max(0, window - len(frames))]
+    whole = len(padded) - len(padded) % window
+    return [np.stack(padded[i : i + window], axis=1) for i in range(0, whole, window)]
+
+
+def answer_outputs(answer: Answer, window: int) -> dict[str, Tensor]:
+    """An answer as the outputs of an exported model, by name; keys are left out if None.
+
+    Scores are (1, T, K, h, w), of networks of window 1 (1, K, h, w).
+    """
+    from vidparse.models.network import Masks
+
+    if isinstance(answer, Masks):
+        named = zip(MASK_OUTPUTS, answer, strict=True)
+        return {name: part for name, part in named if part is not None}
+    return {LOGITS: answer.logits.squeeze(1) if window == 1 else answer.logits}
+
+
+def winners(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The class that each position of an answer goes to; -1 where no mask does.
+
+    Returns:
+        int64 (T, h, w).
+    """
+    if LOGITS in outputs:
+        return outputs[LOGITS].argmax(axis=-3).reshape(-1, *outputs[LOGITS].shape[-2:])
+    masks, scores, class_ids = (outputs[name] for name in MASK_OUTPUTS[:3])
+    if not len(masks):
+        return np.full(masks.shape[1:], -1)
+    sure = scores[:, None, None, None] / (1 + np.exp(-masks.astype(np.float64)))  # (N, T, h, w)
+    best = sure.argmax(axis=0)
+    return np.where(sure.max(axis=0) >= _LEAST_PROBABILITY, class_ids[best], -1)
+
+
+def check_finite(outputs: Mapping[str, np.ndarray], who: str) -> None:
+    """Raises: ModelError: an answer holds NaN or infinite values, so that it means nothing."""
+    for name, values in outputs.items():
+        if not np.isfinite(values).all():
+            raise ModelError(
+                f"{who}: the network answers with NaN or infinite {name}; its weights are damaged, "
+                "or their training diverged: use an earlier checkpoint, or fetch them again"
+            )
 
 
 def cpu_session(model: Path | bytes) -> Any:
@@ -63,17 +130,25 @@ def cpu_session(model: Path | bytes) -> Any:
 
 
 def replay(
-    session: Any, clips: Sequence[np.ndarray], tensors: Sequence[StateTensor]
-) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """What goes in at each frame of a video (clip and state), and the logits (1, K, h, w)."""
+    session: Any, inputs: Sequence[np.ndarray], tensors: Sequence[StateTensor]
+) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """The inputs at each clip of a video (clip and state), and the answer, both by name.
+
+    Raises:
+        ModelError: the answer holds NaN or infinite values.
+    """
     names = [tensor.name for tensor in tensors]
-    size_hw = (clips[0].shape[2], clips[0].shape[3])
+    size_hw = (inputs[0].shape[-2], inputs[0].shape[-1])
     state = [np.zeros(tensor.full_shape(size_hw), np.float32) for tensor in tensors]
-    outputs = ["logits", *(f"{name}_next" for name in names)]
-    for clip in clips:
+    after = [f"{name}_next" for name in names]
+    answers = [output.name for output in session.get_outputs() if output.name not in after]
+    for clip in inputs:
         feeds = {"clip": clip, **dict(zip(names, state, strict=True))}
-        logits, *state = session.run(outputs, feeds)
-        yield feeds, logits
+        found = session.run([*answers, *after], feeds)
+        state = found[len(answers) :]
+        outputs = dict(zip(answers, found, strict=False))
+        check_finite(outputs, "ONNX Runtime")
+        yield feeds, outputs
 
 
 def rendered_clips(
@@ -92,3 +167,11 @@ def rendered_clips(
 def parity_record(parity: Parity) -> dict[str, Any]:
     """Plain values for --json."""
     return asdict(parity)
+
+
+def _difference(expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray]) -> float:
+    """Largest difference of logits; NaN where their shapes differ."""
+    name = LOGITS if LOGITS in expected else MASK_OUTPUTS[0]
+    if expected[name].shape != got[name].shape:
+        return float("nan")
+    return float(np.abs(expected[name] - got[name]).max(initial=0.0))

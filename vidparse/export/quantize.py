@@ -18,7 +18,15 @@ import numpy as np
 
 from vidparse.errors import ModelError, UsageError
 from vidparse.export.onnx import describe_model, save_model, to_onnx
-from vidparse.export.parity import Parity, check_parity, cpu_session, rendered_clips, replay
+from vidparse.export.parity import (
+    Parity,
+    check_parity,
+    cpu_session,
+    rendered_clips,
+    replay,
+    windows_of,
+    winners,
+)
 from vidparse.export.temporal import temporal_nodes
 from vidparse.export.weights import check_target, export_metadata
 from vidparse.files import whole_file
@@ -85,9 +93,15 @@ def export_int8(
         raise UsageError(f"int8 calibration: {len(clips)} frame is too few; give a longer clip")
     known, unseen = clips[: len(clips) // 2], clips[len(clips) // 2 :]
     network = load_network(description)
-    tensors = network.state_tensors
+    tensors, window = network.state_tensors, network.window
     with tempfile.TemporaryDirectory(prefix="vidparse-int8-") as folder:
-        work = _Quantizer(to_onnx(network), tensors, known, unseen, Path(folder))
+        work = _Quantizer(
+            to_onnx(network),
+            tensors,
+            windows_of(known, window),
+            windows_of(unseen, window),
+            Path(folder),
+        )
         model, weight_bits, kept = _search(work, least_agreement, path)
     with whole_file(path) as part:
         save_model(model, part)
@@ -245,8 +259,8 @@ class _Quantizer:
 def _winners(
     session: Any, clips: Sequence[np.ndarray], tensors: Sequence[StateTensor]
 ) -> list[np.ndarray]:
-    """Winning classes (1, h, w) of each clip."""
-    return [logits.argmax(1) for _, logits in replay(session, clips, tensors)]
+    """Winning classes (T, h, w) of each clip."""
+    return [winners(answer) for _, answer in replay(session, clips, tensors)]
 
 
 def _ranges(

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vidparse.errors import OutputError
+from vidparse.errors import ModelError, OutputError
 from vidparse.filenames import same_file
 from vidparse.files import check_folder, check_place
 from vidparse.models.checkpoint import load_network, save_checkpoint
 from vidparse.models.description import Description, StateTensor, metadata_of
+
+LARGEST_HALF = 65504  # the largest finite value of float16
 
 
 def check_target(path: Path, *, source: Path, overwrite: bool) -> None:
@@ -34,17 +36,23 @@ def export_weights(description: Description, path: Path, *, overwrite: bool = Fa
     """Rewrite a checkpoint for distribution: inference tensors only, in float16.
 
     Raises:
-        ModelError: the weights do not fit.
+        ModelError: the weights do not fit the network, or float16.
         OutputError: the file exists and is not to be replaced, or can not be written.
     """
     import torch
 
     check_target(path, source=description.path, overwrite=overwrite)
     network = load_network(description)
-    tensors = {
-        name: tensor.to(torch.float16) if tensor.is_floating_point() else tensor
-        for name, tensor in network.state_dict().items()
-    }
+
+    tensors: dict[str, torch.Tensor] = {}
+    for name, tensor in network.state_dict().items():
+        halves = tensor.is_floating_point()
+        if halves and tensor.numel() and tensor.abs().max() > LARGEST_HALF:
+            raise ModelError(
+                f"{path}: tensor '{name}' does not fit float16 (values above {LARGEST_HALF}); "
+                "export it as .onnx"
+            )
+        tensors[name] = tensor.to(torch.float16) if halves else tensor
     save_checkpoint(path, tensors, export_metadata(description))
 
 

@@ -216,6 +216,9 @@ class FrameNetwork(VideoNetwork):
 
     def forward(self, clip: Tensor, state: State = ()) -> tuple[Scores, State]:
         """Each frame of (B, T, 3, H, W) in turn -> scores (B, T, K, h, w)."""
+        if clip.shape[1] == 1:  # the usual case, without a copy
+            outputs, state = self.step(clip.squeeze(1), state)
+            return Scores(outputs.logits.unsqueeze(1)), state
         logits = []
         for picture in clip.unbind(1):
             outputs, state = self.step(picture, state)
