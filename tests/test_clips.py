@@ -48,7 +48,9 @@ def test_views_keep_image_and_mask_together(rotation: float) -> None:
         inner = cv2.erode((mask != 255).astype(np.uint8), np.ones((9, 9))).astype(bool)
         flat = cv2.dilate(mask, np.ones((9, 9))) == cv2.erode(mask, np.ones((9, 9)))
         assert (seen[..., 1][inner & flat] == mask[inner & flat]).mean() > 0.95
-        assert (seen[mask == 255] == 0).all()
+        assert (seen[..., 2] > 0).all(), "reflected: the picture has no black and no border either"
+        black = replace(view, border="black").image(rgb)
+        assert (black[mask == 255] == 0).all() and (black[mask != 255] == seen[mask != 255]).all()
 
 
 def test_views_scale_and_flip_as_asked() -> None:
@@ -75,12 +77,60 @@ def test_views_scale_and_flip_as_asked() -> None:
     assert scales == {0.8, 1.5}
 
 
+def test_a_view_lies_inside_a_picture_that_is_large_enough() -> None:
+    ids = squares()[1]  # 80 x 120
+    large, small = (replace(PLAIN, scales=(scale,)) for scale in (0.85, 0.5))
+    for seed in range(20):
+        view = draw_view(ids.shape, large, np.random.default_rng(seed))
+        assert view.inside(ids.shape).all() and (view.mask(ids) != 255).all()
+        view = draw_view(ids.shape, small, np.random.default_rng(seed))
+        inside, mask = view.inside(ids.shape), view.mask(ids)
+        assert (inside == (mask != 255)).all() and inside.mean() == pytest.approx(0.39, abs=0.02)
+
+
+def test_a_border_mirrors_the_picture_unless_it_has_a_colour() -> None:
+    rgb, ids = squares()
+    still = replace(PLAIN, crop_hw=(100, 120), scales=(1.0,), flip=False)
+    view = draw_view(ids.shape, still, np.random.default_rng(0))
+    seen, inside = view.image(rgb), view.inside(ids.shape)
+    top = int(inside[:, 0].argmax())
+    assert 0 < top < 20 and inside.sum() == ids.size
+    assert (seen[:top] == seen[2 * top : top : -1]).all()
+    bottom = top + 80
+    assert (seen[bottom:] == seen[bottom - 2 : bottom - 2 - (100 - bottom) : -1]).all()
+    for border, colour in (("black", (0, 0, 0)), ("mean", (124, 116, 104))):
+        other = replace(view, border=border).image(rgb)
+        assert (other[~inside] == colour).all() and (other[inside] == seen[inside]).all()
+
+
+@pytest.mark.parametrize("border", ["reflect", "black"])
+def test_clips_know_where_they_show_their_pictures(sources, border: str) -> None:
+    """Not by black, which pictures have of their own and other colours do not keep."""
+    for fields in (
+        {"objective": "etc", "neighbours": "simulated"},
+        {"objective": "mean-teacher"},
+        {"objective": "stcl"},
+    ):
+        plan = plan_for("perframe", SMALL, scales=[0.6], border=border, **fields)
+        frame = sources.first.labelled[1]
+        clip = load_clip(sources.first, frame, plan, np.random.default_rng(3), labelled=True)
+        assert clip.inside.shape == clip.labels.shape and 0.2 < clip.inside.mean() < 0.8
+        assert (clip.labels[~clip.inside] == 255).all()
+        for frames in (clip.frames, clip.strong):
+            if frames is None:
+                continue
+            is_black = (frames == 0).all(axis=-1)
+            blurred_into = cv2.dilate((~clip.inside[0]).astype(np.uint8), np.ones((9, 9))) > 0
+            assert is_black[~clip.inside].all() if border == "black" else not is_black.any()
+            assert not is_black[0][~blurred_into].any()
+
+
 def test_flow_between_two_views_of_a_frame_is_exact() -> None:
     smooth = cv2.GaussianBlur(
         np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8), (0, 0), 4
     )
     rng = np.random.default_rng(1)
-    view = draw_view((120, 160), replace(PLAIN, scales=(1.2,)), rng)
+    view = draw_view((120, 160), replace(PLAIN, scales=(1.2,), border="black"), rng)
     motion = draw_motion((64, 96), 3, rng)
     later = view.moved(motion.after(3, (64, 96)))
     flow = view.flow_to(later)

@@ -101,7 +101,7 @@ def test_etc_is_the_sum_of_its_losses(camvid: Path, tmp_path: Path) -> None:
             logits[1], batch.labels[:, 1].long(), torch.zeros(0, 11, dtype=torch.bool), ignore=255
         )
         assert batch.flow is not None
-        seen = visibility(clip[:, 1], clip[:, 2], batch.flow)
+        seen = visibility(clip[:, 1], clip[:, 2], batch.flow) * batch.inside[:, 1, None]
         tl = temporal_loss(logits[1], logits[2], seen, batch.flow)
     assert terms["ce"].item() == pytest.approx(ce.item(), rel=1e-5)
     assert terms["tl"].item() == pytest.approx(0.1 * tl.item(), rel=1e-4)
@@ -157,6 +157,7 @@ def test_the_losses_of_a_pair_are_those_of_its_target_and_the_next(
         batch,
         frames=torch.cat([batch.frames[:, :1], batch.frames], dim=1),
         labels=torch.cat([torch.full_like(batch.labels[:, :1], 9), batch.labels], dim=1),
+        inside=torch.cat([torch.ones_like(batch.inside[:, :1]), batch.inside], dim=1),
     )
     with torch.no_grad():
         pair, triplet = run.objective(batch), run.objective(longer)

@@ -12,6 +12,8 @@ from vidparse.data.values import IGNORE
 _IDENTITY = np.eye(3)
 _FOUR_BYTES_MEAN = 4 * 127.5
 _FOUR_BYTES_DEVIATION = (4 * (256**2 - 1) / 12) ** 0.5
+# Colours of a border that is not reflected: RGB, the second ImageNet's mean.
+BORDERS = {"black": (0, 0, 0), "mean": (124, 116, 104)}
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -29,6 +31,7 @@ class Augmentation:
     contrast: float = 0.3
     saturation: float = 0.3
     blur: float = 0.1  # probability of a slight Gaussian blur
+    border: str = "reflect"  # or one of BORDERS: what a view shows beyond the frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,14 @@ class View:
 
     matrix: float64 (3, 3), pixel (x, y, 1) of the view -> pixel of the frame.
     colour: float64 (3, 4), RGB1 -> RGB. sigma: of the blur, 0 for none.
+    border: "reflect" or one of BORDERS, what is seen beyond the frame.
     """
 
     matrix: np.ndarray
     size_hw: tuple[int, int]
     colour: np.ndarray
     sigma: float = 0.0
+    border: str = "reflect"
 
     @property
     def zoom(self) -> float:
@@ -50,13 +55,19 @@ class View:
         return float(abs(np.linalg.det(self.matrix[:2, :2])) ** -0.5)
 
     def image(self, rgb: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) -> uint8 (h, w, 3); black outside the frame."""
+        """uint8 (H, W, 3) -> uint8 (h, w, 3); the border outside the frame."""
         if self.zoom < 0.8:  # else shrinking would alias
             rgb = cv2.GaussianBlur(rgb, (0, 0), 0.4 / self.zoom)
-        seen = self._warp(rgb, cv2.INTER_LINEAR, (0, 0, 0))
+        seen = self._warp(rgb, cv2.INTER_LINEAR, None)
         seen = cv2.transform(seen, self.colour)
-        seen[~self.inside(rgb.shape[:2])] = 0
+        seen = self.bordered(seen, rgb.shape[:2])
         return cv2.GaussianBlur(seen, (0, 0), self.sigma) if self.sigma else seen
+
+    def bordered(self, seen: np.ndarray, frame_hw: tuple[int, ...]) -> np.ndarray:
+        """uint8 (h, w, 3) with the colour of the border, where it has one, outside the frame."""
+        if self.border != "reflect":
+            seen[~self.inside(frame_hw)] = BORDERS[self.border]
+        return seen
 
     def inside(self, frame_hw: tuple[int, ...]) -> np.ndarray:
         """bool (h, w): where the view shows the frame."""
@@ -78,15 +89,16 @@ class View:
         flow = [row[0] * x + row[1] * y + row[2] for row in there[:2]]
         return np.stack(flow).astype(np.float32)
 
-    def _warp(self, picture: np.ndarray, kernel: int, outside: int | tuple[int, ...]) -> np.ndarray:
+    def _warp(self, picture: np.ndarray, kernel: int, outside: int | None) -> np.ndarray:
+        """outside: value beyond the picture; None reflects it there, as often as it takes."""
         height, width = self.size_hw
         return cv2.warpAffine(
             picture,
             self.matrix[:2],
             (width, height),
             flags=kernel | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=outside,  # type: ignore[arg-type]
+            borderMode=cv2.BORDER_REFLECT_101 if outside is None else cv2.BORDER_CONSTANT,
+            borderValue=outside or 0,  # type: ignore[arg-type]
         )
 
 
@@ -122,7 +134,7 @@ def draw_view(
     colour = draw_colour(augmentation, rng)
     blurred = rng.random() < augmentation.blur
     sigma = float(rng.uniform(0.3, 1.2)) if blurred else 0.0
-    return View(matrix, augmentation.crop_hw, colour, sigma)
+    return View(matrix, augmentation.crop_hw, colour, sigma, augmentation.border)
 
 
 def draw_colour(augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from vidparse.data import IGNORE, FrameRecord
 from vidparse.data.augment import (
+    BORDERS,
     Augmentation,
     View,
     draw_colour,
@@ -29,12 +30,14 @@ class Sample(NamedTuple):
     """One training clip as it comes out of a worker.
 
     frames: uint8 (T, h, w, 3). labels: uint8 (T, h, w), IGNORE where nothing is known.
+    inside: bool (T, h, w), where the view shows the picture and not its border.
     flow: float32 (2, h, w) from the target to the next frame, for the temporal loss.
     strong: uint8 (T, h, w, 3), the same views in far other colours, for the mean teacher's student.
     """
 
     frames: np.ndarray
     labels: np.ndarray
+    inside: np.ndarray
     flow: np.ndarray | None
     strong: np.ndarray | None
     name: str
@@ -101,6 +104,7 @@ def clip_plan(recipe: Recipe, network: VideoNetwork) -> ClipPlan:
         contrast=recipe.colour,
         saturation=recipe.colour,
         blur=recipe.blur,
+        border=recipe.border,
     )
     simulated = recipe.neighbours == "simulated"
     if recipe.objective in ("etc", "stcl"):
@@ -174,7 +178,10 @@ def load_clip(
     colour = draw_colour(wild, rng)
     widest = max(0.1, plan.augmentation.crop_hw[0] / 240)  # of the blur; 2 at a height of 480
     sigma = float(rng.uniform(0.1, widest)) if rng.random() < 0.5 else 0.0
-    return clip._replace(strong=np.stack([_strong(one, colour, sigma) for one in clip.frames]))
+    strong = np.stack([_strong(one, colour, sigma) for one in clip.frames])
+    if plan.augmentation.border != "reflect":
+        strong[~clip.inside] = BORDERS[plan.augmentation.border]
+    return clip._replace(strong=strong)
 
 
 def _from_still(
@@ -190,15 +197,15 @@ def _from_still(
     rgb, ids = _load(source, frame, labelled=labelled)
     view = draw_view(rgb.shape[:2], plan.augmentation, rng)
     if plan.length == 1:
-        return Sample(view.image(rgb)[None], view.mask(ids)[None], None, None, str(frame))
+        within = view.inside(rgb.shape[:2])[None]
+        return Sample(view.image(rgb)[None], view.mask(ids)[None], within, None, None, str(frame))
     motion = draw_motion(view.size_hw, max(map(abs, offsets)), rng)
     views = [view.moved(motion.after(offset, view.size_hw)) for offset in offsets]
-    frames = [sensor_noise(one.image(rgb), rng) for one in views]
-    for one, picture in zip(views, frames, strict=True):
-        picture[~one.inside(rgb.shape[:2])] = 0  # black stays the sign of nothing there
+    frames = [one.bordered(sensor_noise(one.image(rgb), rng), rgb.shape[:2]) for one in views]
+    inside = np.stack([one.inside(rgb.shape[:2]) for one in views])
     flow = views[plan.target].flow_to(views[plan.target + 1]) if plan.with_flow else None
     labels = np.stack([one.mask(ids) for one in views])
-    return Sample(np.stack(frames), labels, flow, None, str(frame))
+    return Sample(np.stack(frames), labels, inside, flow, None, str(frame))
 
 
 def _from_video(
@@ -214,6 +221,7 @@ def _from_video(
     frames = source.video_of(frame).frames
     pictures: dict[int, np.ndarray] = {}  # by offset
     labels: dict[int, np.ndarray] = {}
+    inside: dict[int, np.ndarray] = {}
     view: View | None = None
     for offset in sorted(set(offsets), key=abs):  # the target first: it decides the view
         other = frames[min(max(frame.index + offset, 0), len(frames) - 1)]
@@ -221,11 +229,14 @@ def _from_video(
         rgb, ids = _load(source, other, labelled=seen)
         view = view or draw_view(rgb.shape[:2], plan.augmentation, rng)
         pictures[offset], labels[offset] = view.image(rgb), view.mask(ids)
-    clip = np.stack([pictures[offset] for offset in offsets])
+        inside[offset] = view.inside(rgb.shape[:2])
+    clip, targets, within = (
+        np.stack([pieces[offset] for offset in offsets]) for pieces in (pictures, labels, inside)
+    )
     flow = None
     if plan.with_flow:
         flow = DisFlow("fast").between(clip[plan.target], clip[plan.target + 1])
-    return Sample(clip, np.stack([labels[offset] for offset in offsets]), flow, None, str(frame))
+    return Sample(clip, targets, within, flow, None, str(frame))
 
 
 def _load(source: Source, frame: FrameRecord, *, labelled: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -243,6 +254,4 @@ def _load(source: Source, frame: FrameRecord, *, labelled: bool) -> tuple[np.nda
 
 def _strong(rgb: np.ndarray, colour: np.ndarray, sigma: float) -> np.ndarray:
     other = cv2.transform(rgb, colour)
-    other = cv2.GaussianBlur(other, (0, 0), sigma) if sigma else other
-    other[(rgb == 0).all(axis=2)] = 0
-    return other
+    return cv2.GaussianBlur(other, (0, 0), sigma) if sigma else other

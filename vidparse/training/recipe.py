@@ -26,6 +26,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("fp32", "bf16", "fp16"),
     "neighbours": ("video", "simulated"),
     "temporal_kind": ("kl", "mse"),
+    "border": ("reflect", "black", "mean"),
 }
 # Smallest and largest value of a number.
 RANGES: dict[str, tuple[float, float]] = {
@@ -146,6 +147,7 @@ class Recipe:
     rotation: float = 0.0  # degrees
     colour: float = 0.3  # brightness, contrast and saturation are drawn from 1 +- this
     blur: float = 0.1  # how often
+    border: str = "reflect"  # beyond the picture, where labels are void; or "black", or "mean"
 
     # bookkeeping
     validate_every: int = 5  # epochs

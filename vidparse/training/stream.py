@@ -24,11 +24,13 @@ class Batch:
     """Clips of one step.
 
     frames: uint8 (B, T, h, w, 3). labels: uint8 (B, T, h, w).
+    inside: bool (B, T, h, w), where a view shows its picture and not the border.
     flow: float32 (B, 2, h, w) or None. strong: as frames, or None. names: of the targets.
     """
 
     frames: Tensor
     labels: Tensor
+    inside: Tensor
     flow: Tensor | None
     strong: Tensor | None
     names: tuple[str, ...]
@@ -49,6 +51,7 @@ class Batch:
         return Batch(
             act(self.frames),
             act(self.labels),
+            act(self.inside),
             None if self.flow is None else act(self.flow),
             None if self.strong is None else act(self.strong),
             names,
@@ -202,6 +205,7 @@ def collate(samples: Sequence[Sample | str]) -> Batch | str:
     return Batch(
         torch.from_numpy(np.stack([clip.frames for clip in clips])),
         torch.from_numpy(np.stack([clip.labels for clip in clips])),
+        torch.from_numpy(np.stack([clip.inside for clip in clips])),
         stacked([clip.flow for clip in clips]),
         stacked([clip.strong for clip in clips]),
         tuple(clip.name for clip in clips),

@@ -27,7 +27,6 @@ from vidparse.training.objectives.objective import (
     Teacher,
     autocast,
     normalise,
-    outside,
     run_frames,
 )
 from vidparse.training.objectives.supervised import Supervised
@@ -72,21 +71,22 @@ class Distilled(Supervised):
             visible = visibility(
                 clip[:, at], clip[:, at + 1], batch.flow, cancelling=recipe.temporal_kind == "mse"
             )
+            visible = visible * batch.inside[:, at, None]  # no motion is known of a border
             temporal = temporal_loss(
                 logits[:, at], logits[:, at + 1], visible, batch.flow, kind=recipe.temporal_kind
             )
             terms["tl"] = recipe.temporal_weight * temporal
         teacher = self._frozen[1]
         if teacher is not None:
-            terms |= self._taught_by(teacher, batch.frames, outputs.logits, tap.take())
+            terms |= self._taught_by(teacher, batch, outputs.logits, tap.take())
         return terms
 
     def _taught_by(
-        self, teacher: Teacher, rgb: Tensor, logits: Tensor, features: Tensor
+        self, teacher: Teacher, batch: Batch, logits: Tensor, features: Tensor
     ) -> dict[str, Tensor]:
-        """Terms of what the teacher says of the frames, uint8 (B, T, H, W, 3)."""
-        recipe, size = self.recipe, rgb.shape[:2]
-        pictures = teacher.pictures(rgb, recipe.short_side)  # (B * T, 3, H', W')
+        """Terms of the teacher's answer to the frames."""
+        recipe, size = self.recipe, batch.frames.shape[:2]
+        pictures = teacher.pictures(batch.frames, recipe.short_side)  # (B * T, 3, H', W')
         with (
             torch.no_grad(),
             autocast(pictures.device, recipe.precision),
@@ -117,7 +117,7 @@ class Distilled(Supervised):
             terms["mf"] = recipe.motion_weight * (motion + HELPER_WEIGHT * helper)
         if recipe.frame_weight:
             weights: Any = self.class_weights
-            within = ~outside(rgb).flatten(0, 1)  # (B * T, H, W)
+            within = batch.inside.flatten(0, 1)  # (B * T, H, W)
             single = single_frame_loss(logits, says, within, class_weights=weights)
             terms["sf"] = recipe.frame_weight * single
         return terms

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vidparse.data import IGNORE
 from vidparse.training.losses import confident_labels
-from vidparse.training.objectives.objective import autocast, normalise, outside, run_clips
+from vidparse.training.objectives.objective import autocast, normalise, run_clips
 from vidparse.training.objectives.supervised import Supervised
 from vidparse.training.stream import Batch
 
@@ -27,7 +27,7 @@ class MeanTeacher(Supervised):
         assert batch.strong is not None  # the plan asks for it
         mild = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
         strong = normalise(batch.strong, self.preprocess)
-        unseen = outside(batch.frames[:, -1])  # (B, H, W)
+        unseen = ~batch.inside[:, -1]  # (B, H, W)
         apart = 1 < int(known.sum()) < len(known) - 1  # a batch norm can do nothing with one
         if not apart:
             seen = torch.where(known[:, None, None, None, None], mild, strong)

@@ -99,11 +99,6 @@ def normalise(rgb: Tensor, preprocess: Preprocess) -> Tensor:
     return ((rgb.float() / 255.0 - mean) / std).movedim(-1, -3)
 
 
-def outside(rgb: Tensor) -> Tensor:
-    """uint8 (..., H, W, 3) -> bool (..., H, W): black, where a view reaches past its picture."""
-    return (rgb == 0).all(dim=-1)
-
-
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
     """bf16 or fp16 forward passes; nothing for fp32."""
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
