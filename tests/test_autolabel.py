@@ -18,8 +18,9 @@ from conftest import picture
 from vidparse.data import IGNORE, open_dataset
 from vidparse.data.pictures import read_indices
 from vidparse.errors import InputError, Interrupted, OutputError, TruncatedError, UsageError
+from vidparse.frame import Frame
 from vidparse.image import Rgb
-from vidparse.inference import load_model
+from vidparse.inference import Runner, Scores, load_model
 from vidparse.inference.preprocess import to_clip
 from vidparse.inference.session import Session
 from vidparse.labels import Labels, load_labels, regrouped, unions
@@ -32,10 +33,10 @@ from vidparse.training.autolabel.patches import windows
 SIZE_HW = (64, 96)
 
 
-class ColourRunner:
+class ColourRunner(Runner):
     """Blocks of 8x8 pixels are averaged, and each class scored by a linear function of colour."""
 
-    backend, device, precision, remembers = "test", "cpu", "fp32", True
+    backend, device, precision, engine, remembers = "test", "cpu", "fp32", "test", True
 
     def __init__(self, labels: Labels, seed: int, *, short_side: int = 64, task: str = "semantic"):
         self.description = SimpleNamespace(
@@ -46,14 +47,19 @@ class ColourRunner:
         self.runs: list[tuple[int, ...]] = []
         self.resets = 0
 
-    def run(self, clip: np.ndarray) -> np.ndarray:
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores:
         assert clip.flags.c_contiguous and self.resets == len(self.runs) + 1
-        self.runs.append(clip.shape)
-        blocks = F.avg_pool2d(torch.from_numpy(clip), 8)[0].numpy()
-        return np.einsum("kc,chw->khw", self._weights, blocks)
+        self.runs.append(clip.shape[1:])
+        blocks = F.avg_pool2d(torch.from_numpy(clip[0]), 8).numpy()
+        return Scores(np.einsum("kc,tchw->tkhw", self._weights, blocks))
 
     def reset(self) -> None:
         self.resets += 1
+
+
+def scored(runner: ColourRunner, clip: np.ndarray) -> np.ndarray:
+    """Scores (K, h, w) of one frame (1, 3, H, W)."""
+    return runner.answer(np.ascontiguousarray(clip)[None]).values[0]
 
 
 def ensemble(
@@ -97,7 +103,7 @@ class TestMean:
                 clip = to_clip(Rgb(rgb), size, runner.description.preprocess)
                 for turn in (1, -1):
                     runner.reset()
-                    scores = runner.run(np.ascontiguousarray(clip[..., ::turn]))[..., ::turn]
+                    scores = scored(runner, clip[..., ::turn])[..., ::turn]
                     expected.append(full_softmax(scores, SIZE_HW))
             assert [shape for shape in model.runs] == runner.runs
         assert len(expected) == 12
@@ -136,9 +142,8 @@ class TestMean:
                             backend=backend, device="cpu", threads=1)  # fmt: skip
         rgb = picture(3, (90, 130))
         asked = Ensemble([("model", runner)], Variants((1.0,), flip=False))
-        frame = SimpleNamespace(index=0, image=Rgb(rgb))
-        segmented = Session(runner).step(frame)[0].ids
-        assert (whole(asked, rgb).argmax(0) == segmented).mean() > 0.9999
+        ((_, segmented),) = Session(runner).run([Frame(0, 0, Rgb(rgb))])
+        assert (whole(asked, rgb).argmax(0) == segmented.ids).mean() > 0.9999
 
     def test_one_window_is_none(self) -> None:
         rgb = picture(3, SIZE_HW)
@@ -158,7 +163,7 @@ class TestMean:
             for left in (0, 32, 48):
                 here = (slice(top, top + 48), slice(left, left + 48))
                 again.reset()
-                scores = again.run(np.ascontiguousarray(clip[(..., *here)]))
+                scores = scored(again, clip[(..., *here)])
                 total[(..., *here)] += full_softmax(scores, (48, 48))
                 times[here] += 1
         assert set(model.runs) == {(1, 3, 48, 48)} and len(model.runs) == 6
@@ -175,11 +180,16 @@ class TestMean:
 
     def test_scores_that_say_nothing_are_no_label(self) -> None:
         model = ColourRunner(CAMVID, 1)
-        run = model.run
-        model.run = lambda clip: np.where(np.arange(11)[:, None, None] == 4, np.nan, run(clip))
+        answer = model.answer
+
+        def spoilt(value: float) -> Callable[..., Scores]:
+            is_car = np.arange(11)[:, None, None] == 4
+            return lambda clip: Scores(np.where(is_car, value, answer(clip).values))
+
+        model.answer = spoilt(np.nan)
         found = whole(ensemble(model, scales=(1.0,)), picture(3, SIZE_HW))
         assert (choose(found, 0.0) == IGNORE).all()
-        model.run = lambda clip: np.where(np.arange(11)[:, None, None] == 4, -np.inf, run(clip))
+        model.answer = spoilt(-np.inf)
         found = whole(ensemble(model, scales=(1.0,)), picture(3, SIZE_HW))
         assert (found[4] == 0).all() and np.allclose(found.sum(0), 1)
 

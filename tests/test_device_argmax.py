@@ -11,7 +11,7 @@ import torch
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Session, load_model, run
-from vidparse.inference.runners import DeviceArgmax, TorchRunner
+from vidparse.inference.runners import TorchRunner
 from vidparse.inference.runners.pytorch import upsampled_argmax
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.maps import Prediction
@@ -33,15 +33,15 @@ def test_session_uses_it_and_says_the_same(tiny_weights: Path) -> None:
     blocks = np.repeat(np.repeat(rng.integers(0, 255, (8, 12, 3), np.uint8), 12, 0), 12, 1)
     frame = Frame(0, 0, Rgb(blocks))
     runner = load_model(str(tiny_weights), backend="torch", device="cpu", threads=1)
-    assert isinstance(runner, DeviceArgmax) and not runner.argmax_on_device
-    (usual,) = Session(runner).step(frame)
+    assert isinstance(runner, TorchRunner) and not runner.argmax_on_device
+    ((_, usual),) = Session(runner).run([frame])
     runner.argmax_on_device = True  # as on a GPU
-    (found,) = Session(runner).step(frame)
+    ((_, found),) = Session(runner).run([frame])
     assert found.ids.dtype == usual.ids.dtype
     assert (found.ids != usual.ids).mean() < 0.001
-    (kept,) = Session(runner, classes=(3,)).step(frame)
+    ((_, kept),) = Session(runner, classes=(3,)).run([frame])
     assert set(np.unique(kept.ids)) <= {3, 255}
-    (steady,) = Session(runner, stabilize=True).step(frame)  # blending needs the scores
+    ((_, steady),) = Session(runner, stabilize=True).run([frame])  # blending needs the scores
     assert (steady.ids != usual.ids).mean() < 0.001
 
 
@@ -53,15 +53,16 @@ def test_frames_of_a_file_go_through_in_groups(
     """Every frame comes out once, in order, and says what it says alone."""
     path = clip("x.mp4", frames=frames)
     runner = load_model(str(tiny_weights), backend="torch", device="cpu", threads=1)
-    assert isinstance(runner, TorchRunner) and Session(runner).batch == 1
+    assert isinstance(runner, TorchRunner) and runner.batch == 1
     alone = predictions(path, runner, overlap)
-    runner.argmax_on_device = True  # as on a GPU
-    assert Session(runner).batch > 1 and Session(runner, stabilize=True).batch == 1
+    runner.argmax_on_device, runner.batch = True, 4  # as on a GPU
     sizes: list[int] = []
-    run_classes = runner.classes
-    runner.classes = lambda clips, size_hw: sizes.append(len(clips)) or run_classes(clips, size_hw)  # type: ignore[assignment,func-returns-value]
+    answer = runner.answer
+    runner.answer = lambda clip, size_hw: sizes.append(clip.shape[1]) or answer(clip, size_hw)  # type: ignore[assignment,func-returns-value]
     together = predictions(path, runner, overlap)
     assert sizes == [4, 4, 1][: -(-frames // 4)]
+    live = Session(runner).run(open_video(str(path)))
+    assert len(list(live)) == frames and sizes[-frames:] == [1] * frames
     assert [p.index for p in together] == [p.index for p in alone] == list(range(frames))
     for one, other in zip(together, alone, strict=True):
         assert (one.ids != other.ids).mean() < 0.001

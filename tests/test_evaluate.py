@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from vidparse.data import Dataset, FrameRecord, open_dataset
+from vidparse.data import Dataset, Video, open_dataset
 from vidparse.errors import InputError, Interrupted, UsageError
-from vidparse.evaluation.entries import MaskEntry, ModelEntry
+from vidparse.evaluation.entries import Asked, MaskEntry, ModelEntry
 from vidparse.evaluation.evaluate import evaluate
 from vidparse.evaluation.plan import EvaluationOptions
 from vidparse.evaluation.result import evaluation_record
 from vidparse.flow import open_flow
+from vidparse.inference import Runner, Scores
 from vidparse.labels import Labels, labels_to_json, load_labels
 from vidparse.maps import Prediction
 from vidparse.models.description import Description, Preprocess
@@ -28,10 +31,10 @@ ADDRESS = "sample://street?size=160x90&frames=2"
 SIZE_HW = (24, 32)
 
 
-class ConstantRunner:
+class ConstantRunner(Runner):
     """A network that says one class everywhere."""
 
-    backend, device, precision, remembers = "test", "cpu", "fp32", False
+    backend, device, precision, engine = "test", "cpu", "fp32", "test"
 
     def __init__(self, labels: Labels, class_id: int) -> None:
         self.description = Description(
@@ -41,10 +44,10 @@ class ConstantRunner:
         self.class_id = class_id
         self.resets = 0
 
-    def run(self, clip: np.ndarray) -> np.ndarray:
-        scores = np.zeros((len(self.description.labels), 3, 5), np.float32)
-        scores[self.class_id] = 1
-        return scores
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores:
+        scores = np.zeros((1, len(self.labels), 3, 5), np.float32)
+        scores[:, self.class_id] = 1
+        return Scores(scores)
 
     def reset(self) -> None:
         self.resets += 1
@@ -85,13 +88,13 @@ class Stopper:
         self.needs_images, self.is_panoptic, self.notes = False, False, ()
         self.asked: list[str] = []
         self.check, self.fingerprint = inner.check, inner.fingerprint
-        self.begin, self.finish = inner.begin, inner.finish
 
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
-        self.asked.append(frame.video)
-        if frame.video == self._video:
-            self._stop.set()
-        return self._inner.feed(frame, image)
+    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+        for said in self._inner.answers(video, frames):
+            self.asked.append(video.name)
+            if video.name == self._video:
+                self._stop.set()
+            yield said
 
 
 def test_scores_of_a_known_prediction() -> None:
@@ -258,19 +261,12 @@ class LateEntry:
 
     def __init__(self, masks: MaskEntry) -> None:
         self._masks = masks
-        self._held: list[Prediction] = []
-        self.check, self.fingerprint, self.begin = masks.check, masks.fingerprint, masks.begin
+        self.check, self.fingerprint = masks.check, masks.fingerprint
 
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
-        self._held += self._masks.feed(frame, image)
-        return self._release() if len(self._held) == 2 else []
-
-    def finish(self) -> list[Prediction]:
-        return self._release()
-
-    def _release(self) -> list[Prediction]:
-        held, self._held = self._held, []
-        return held
+    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+        said = self._masks.answers(video, frames)
+        while held := list(islice(said, 2)):
+            yield from held
 
 
 def test_answers_may_come_late(tmp_path: Path) -> None:

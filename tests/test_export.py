@@ -31,8 +31,7 @@ def frames(count: int, size_hw: tuple[int, int] = (90, 122)) -> list[Frame]:
 def ids(runner, count: int = 20) -> np.ndarray:
     """uint8 (T, H, W)."""
     session = Session(runner, size=96)
-    session.reset()
-    return np.stack([session.step(frame)[0].ids for frame in frames(count)])
+    return np.stack([prediction.ids for _, prediction in session.run(frames(count))])
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,8 @@ def test_bf16_stays_close():
     runners = [load_model(backend="torch", precision=p, threads=1) for p in ("fp32", "bf16")]
     assert [runner.precision for runner in runners] == ["fp32", "bf16"]
     session = Session(runners[0], size=96)
-    exact, rough = (r.run(session.prepare(frames(1)[0]).clip) for r in runners)
+    (prepared,) = session.prepared(frames(1))
+    exact, rough = (r.answer(prepared.input[None]).values for r in runners)
     assert rough.dtype == np.float32
     assert np.linalg.norm(rough - exact) < 0.05 * np.linalg.norm(exact)
 

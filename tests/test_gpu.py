@@ -37,9 +37,7 @@ def frames():
 
 
 def ids(runner, frames) -> np.ndarray:
-    session = Session(runner)
-    session.reset()
-    return np.stack([session.step(frame)[0].ids for frame in frames])
+    return np.stack([prediction.ids for _, prediction in Session(runner).run(frames)])
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +88,10 @@ def test_memory_that_runs_out_is_one_line(frames):
     try:
         torch.cuda.empty_cache()
         with pytest.raises(DeviceError, match="out of memory at 4096x4096"):
-            runner.run(np.zeros((1, 3, 4096, 4096), np.float32))
+            runner.answer(np.zeros((1, 1, 3, 4096, 4096), np.float32))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert len(session.step(frames[0])) == 1, "and the next frame is fine"
+    assert len(list(session.run(frames[:1]))) == 1, "and the next frame is fine"
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnx"])

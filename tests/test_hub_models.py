@@ -15,9 +15,8 @@ import pytest
 from vidparse.errors import DeviceError, ModelError, UsageError
 from vidparse.frame import Frame
 from vidparse.image import Rgb
-from vidparse.inference import Session, load_model
+from vidparse.inference import Masks, Session, load_model
 from vidparse.inference.devices import Device
-from vidparse.inference.panoptic import ScoredMasks
 from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.runners.transformers import TransformersRunner, read_checkpoint
 from vidparse.labels import load_labels
@@ -77,7 +76,7 @@ def outputs_of(folder: Path, image: np.ndarray, task: str) -> Any:
 
 def ours(folder: Path, image: np.ndarray, task: str = "auto") -> Prediction:
     runner = TransformersRunner(folder, device=CPU, threads=1, task=task)
-    (prediction,) = Session(runner).step(Frame(0, 0, Rgb(image)))
+    ((_, prediction),) = Session(runner).run([Frame(0, 0, Rgb(image))])
     return prediction
 
 
@@ -112,17 +111,18 @@ def test_masks_are_those_of_transformers(kind: str, checkpoints) -> None:
     outputs = outputs_of(folder, image, "panoptic")
     runner = TransformersRunner(folder, device=CPU, threads=1, task="panoptic")
     facts = runner.description.preprocess
-    found = runner.run(to_clip(Rgb(image), input_size(image.shape[:2], facts), facts))
+    clip = to_clip(Rgb(image), input_size(image.shape[:2], facts), facts)
+    found = runner.answer(clip[None])
     classes, masks = outputs.class_queries_logits[0], outputs.masks_queries_logits[0]
     if kind == "mask2former":
         masks = torch.nn.functional.interpolate(masks[None], (384, 384), mode="bilinear")[0]
-    assert isinstance(found, ScoredMasks)
+    assert isinstance(found, Masks)
     scores, kinds = classes.softmax(-1).max(-1)
     sure = (kinds < 5) & (scores > 0.5)
     assert 0 < int(sure.sum()) < len(sure)
     assert np.array_equal(found.class_ids, kinds[sure].numpy())
     assert np.allclose(found.scores, scores[sure].numpy(), atol=1e-4)
-    assert np.abs(found.masks - masks[sure].sigmoid().numpy()).max() < 2e-3
+    assert np.abs(found.inside[:, 0] - masks[sure].sigmoid().numpy()).max() < 2e-3
 
 
 def test_labels_come_from_the_config(checkpoints) -> None:
@@ -280,7 +280,7 @@ def test_half_precision_on_the_cpu(checkpoints) -> None:
     folder, image = checkpoints("segformer"), picture()
     runner = TransformersRunner(folder, device=CPU, precision="bf16", threads=1)
     assert runner.precision == "bf16"
-    (prediction,) = Session(runner).step(Frame(0, 0, Rgb(image)))
+    ((_, prediction),) = Session(runner).run([Frame(0, 0, Rgb(image))])
     assert (prediction.ids == ours(folder, image).ids).mean() > 0.9
 
 
@@ -316,7 +316,7 @@ def test_an_onnx_form_is_made_once_and_says_the_same(
     assert runner.backend == "onnx"
     assert runner.description.labels == here.labels
     assert runner.description.preprocess == here.preprocess
-    (prediction,) = Session(runner).step(frame)
+    ((_, prediction),) = Session(runner).run([frame])
     assert (prediction.ids == ours(folder, frame.image.rgb()).ids).mean() >= 0.9999
     (path,) = (tmp_path / "onnx").iterdir()
     made = path.stat().st_mtime_ns

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidparse.inference.linking import SegmentLinker, mask_ious
+from vidparse.inference.linking import OverlapLinker, mask_ious
 from vidparse.maps import Segment
 
 CAR, PERSON, SKY, ROAD = 0, 1, 2, 3
@@ -26,10 +26,11 @@ def frame_of(*boxes: tuple[int, int, int]) -> tuple[np.ndarray, list[Segment]]:
     return ids, segments
 
 
-def linked_ids(linker: SegmentLinker, *boxes: tuple[int, int, int]) -> list[int]:
+def linked_ids(linker: OverlapLinker, *boxes: tuple[int, int, int]) -> list[int]:
     """The lasting id of every box, in the order given."""
     ids, segments = frame_of(*boxes)
-    linked, renamed = linker.link(ids, segments)
+    found = linker.follow(ids, segments)
+    linked, renamed = found.ids, found.segments or ()
     assert set(np.unique(linked)) - {0} == {segment.id for segment in renamed}
     names = {int(ids[linked == segment.id][0]): segment.id for segment in renamed}
     assert np.array_equal(linked == 0, ids == 0)
@@ -37,7 +38,7 @@ def linked_ids(linker: SegmentLinker, *boxes: tuple[int, int, int]) -> list[int]
 
 
 def test_two_objects_that_cross_keep_their_ids() -> None:
-    linker = SegmentLinker()
+    linker = OverlapLinker()
     tracks = [
         linked_ids(linker, (CAR, 4 + 3 * t, 2), (CAR, 94 - 3 * t, 14)) for t in range(30)
     ]  # they overlap by 4 rows when they meet
@@ -45,13 +46,13 @@ def test_two_objects_that_cross_keep_their_ids() -> None:
 
 
 def test_numbers_within_a_frame_do_not_matter() -> None:
-    linker = SegmentLinker()
+    linker = OverlapLinker()
     assert linked_ids(linker, (CAR, 10, 10), (CAR, 60, 10)) == [1, 2]
     assert linked_ids(linker, (CAR, 62, 10), (CAR, 12, 10)) == [2, 1]
 
 
 def test_one_that_comes_back_is_new_and_no_id_is_used_twice() -> None:
-    linker = SegmentLinker()
+    linker = OverlapLinker()
     assert linked_ids(linker, (CAR, 10, 10), (CAR, 60, 10)) == [1, 2]
     assert linked_ids(linker, (CAR, 10, 10)) == [1]
     assert linked_ids(linker, (CAR, 10, 10), (CAR, 60, 10)) == [1, 3]
@@ -60,26 +61,26 @@ def test_one_that_comes_back_is_new_and_no_id_is_used_twice() -> None:
 
 
 def test_another_class_in_its_place_is_another_object() -> None:
-    linker = SegmentLinker()
+    linker = OverlapLinker()
     assert linked_ids(linker, (CAR, 10, 10)) == [1]
     assert linked_ids(linker, (PERSON, 10, 10)) == [2]
 
 
 def test_little_overlap_is_another_object() -> None:
-    linker = SegmentLinker(least_iou=0.5)
+    linker = OverlapLinker(least_iou=0.5)
     assert linked_ids(linker, (CAR, 10, 10)) == [1]
     assert linked_ids(linker, (CAR, 15, 10)) == [1]  # IoU 11 / 21
     assert linked_ids(linker, (CAR, 21, 10)) == [2]  # IoU 10 / 22
 
 
 def test_the_best_sum_of_overlaps_is_taken() -> None:
-    linker = SegmentLinker()
+    linker = OverlapLinker()
     assert linked_ids(linker, (CAR, 20, 10), (CAR, 36, 10)) == [1, 2]
     assert linked_ids(linker, (CAR, 12, 10), (CAR, 28, 10)) == [1, 2]  # each 1/3 with both
 
 
 def test_stuff_keeps_its_id_for_the_whole_video() -> None:
-    linker = SegmentLinker()
+    linker = OverlapLinker()
     assert linked_ids(linker, (SKY, 10, 10), (ROAD, 60, 10)) == [1, 2]
     assert linked_ids(linker, (ROAD, 20, 20)) == [2]
     linker.cut()
@@ -87,41 +88,43 @@ def test_stuff_keeps_its_id_for_the_whole_video() -> None:
 
 
 def test_after_a_cut_things_are_new() -> None:
-    linker = SegmentLinker()
+    linker = OverlapLinker()
     assert linked_ids(linker, (CAR, 10, 10)) == [1]
     linker.cut()
     assert linked_ids(linker, (CAR, 10, 10)) == [2]
 
 
 def test_another_size_of_frames_begins_anew() -> None:
-    linker = SegmentLinker()
+    linker = OverlapLinker()
     linked_ids(linker, (CAR, 10, 10))
     ids, segments = frame_of((CAR, 10, 10))
-    _, renamed = linker.link(ids[:30], segments)
+    renamed = linker.follow(ids[:30], segments).segments or ()
     assert [segment.id for segment in renamed] == [2]
 
 
 def test_stored_links_go_on_where_they_ended() -> None:
-    first, second = SegmentLinker(), SegmentLinker()
+    first, second = OverlapLinker(), OverlapLinker()
     linked_ids(first, (CAR, 10, 10), (SKY, 60, 10))
     linked_ids(first, (SKY, 60, 10))
     linked_ids(first, (CAR, 30, 10), (SKY, 60, 10))
-    second.links = first.links
+    second.state = first.state
     boxes = ((SKY, 90, 10), (CAR, 31, 10), (PERSON, 60, 0))
     assert linked_ids(second, *boxes) == linked_ids(first, *boxes) == [2, 3, 4]
 
 
 def test_pixels_without_a_segment_are_nothing() -> None:
     ids, segments = frame_of((CAR, 10, 10), (CAR, 60, 10))
-    linked, renamed = SegmentLinker().link(ids, segments[1:])
+    found = OverlapLinker().follow(ids, segments[1:])
+    linked, renamed = found.ids, found.segments or ()
     assert [segment.id for segment in renamed] == [1]
     assert np.array_equal(linked, (ids == 2).astype(np.uint16))
 
 
 def test_many_ids_take_a_wider_type() -> None:
-    linker = SegmentLinker()
-    linker.links = type(linker.links)(next_id=65536)
-    linked, renamed = linker.link(*frame_of((CAR, 10, 10)))
+    linker = OverlapLinker()
+    linker.state = type(linker.state)(next_id=65536)
+    found = linker.follow(*frame_of((CAR, 10, 10)))
+    linked, renamed = found.ids, found.segments or ()
     assert linked.dtype == np.uint32 and renamed[0].id == int(linked.max()) == 65536
 
 

@@ -13,7 +13,7 @@ from small_networks import save_tcb_ocr
 from vidparse.errors import DeviceError, ModelError, UsageError
 from vidparse.export import export_onnx, rendered_clips
 from vidparse.hub import DEFAULT_MODEL, resolve
-from vidparse.inference import engine_and_reason, load_model
+from vidparse.inference import Runner, Scores, engine_and_reason, load_model
 from vidparse.inference.devices import Device
 from vidparse.inference.runners import OnnxRunner, OpenVinoRunner, has_bf16, has_openvino
 from vidparse.models.checkpoint import read_description
@@ -34,6 +34,13 @@ def streaming(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def scores_of(runner: Runner, clip: np.ndarray) -> np.ndarray:
+    """Scores (K, h, w) of one frame (1, 3, H, W)."""
+    answer = runner.answer(clip[None])
+    assert isinstance(answer, Scores)
+    return answer.values[0]
+
+
 def onnx_runner(path: Path) -> OnnxRunner:
     return OnnxRunner(path, device=Device("cpu"), precision="fp32", threads=1)
 
@@ -47,7 +54,7 @@ def test_what_is_not_installed_is_said(cli, clip, monkeypatch) -> None:
 
 
 def test_auto_does_not_need_it(colour_model, monkeypatch) -> None:
-    monkeypatch.setattr("vidparse.inference.has_openvino", lambda: False)
+    monkeypatch.setattr("vidparse.inference.load.has_openvino", lambda: False)
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert load_model(device="cpu", threads=1).backend == "onnx"
     runner = load_model(device="cpu", precision="bf16", threads=1)
@@ -61,7 +68,7 @@ class TestRunner:
         mine, theirs = OpenVinoRunner(BUNDLED, precision="auto", threads=1), onnx_runner(BUNDLED)
         assert (mine.backend, mine.device, mine.precision) == ("openvino", "cpu", "fp32")
         for clip in rendered_clips(2, SIZE_HW):
-            np.testing.assert_allclose(mine.run(clip), theirs.run(clip), atol=1e-3)
+            np.testing.assert_allclose(scores_of(mine, clip), scores_of(theirs, clip), atol=1e-3)
 
     def test_remembers_what_onnx_runtime_remembers(self, streaming) -> None:
         mine, theirs = (
@@ -70,21 +77,23 @@ class TestRunner:
         )
         assert mine.remembers
         clips = rendered_clips(12, SIZE_HW)
-        first = [mine.run(clip) for clip in clips]
+        first = [scores_of(mine, clip) for clip in clips]
         for one, clip in zip(first, clips, strict=True):
-            np.testing.assert_allclose(one, theirs.run(clip), atol=1e-3)
+            np.testing.assert_allclose(one, scores_of(theirs, clip), atol=1e-3)
         mine.reset()
-        again = [mine.run(clip) for clip in clips]
+        again = [scores_of(mine, clip) for clip in clips]
         assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
         mine.reset()
-        assert np.abs(mine.run(clips[-1]) - first[-1]).max() > 1e-3, "the past had no part in it"
+        assert np.abs(scores_of(mine, clips[-1]) - first[-1]).max() > 1e-3, (
+            "the past had no part in it"
+        )
 
     def test_scores_are_not_written_over(self) -> None:
         runner = OpenVinoRunner(BUNDLED, precision="fp32", threads=1)
         one, other = rendered_clips(1, SIZE_HW)[0], np.zeros((1, 3, *SIZE_HW), np.float32)
-        scores = runner.run(one)
+        scores = scores_of(runner, one)
         kept = scores.copy()
-        runner.run(other)
+        scores_of(runner, other)
         assert np.array_equal(scores, kept)
 
     def test_sizes_may_change_and_few_are_kept(self, streaming) -> None:
@@ -96,7 +105,11 @@ class TestRunner:
             mine.reset()
             theirs.reset()
             for clip in rendered_clips(2, size_hw):
-                np.testing.assert_allclose(mine.run(clip), theirs.run(clip), atol=1e-3)
+                np.testing.assert_allclose(
+                    scores_of(mine, clip),
+                    scores_of(theirs, clip),
+                    atol=1e-3,
+                )
         assert len(mine._requests) == 3
 
     @pytest.mark.skipif(not has_openvino() or not has_bf16(), reason="this CPU has no bf16")
@@ -104,7 +117,7 @@ class TestRunner:
         exact, rough = (OpenVinoRunner(BUNDLED, precision=p, threads=1) for p in ("fp32", "bf16"))
         assert rough.precision == "bf16"
         (clip,) = rendered_clips(1, SIZE_HW)
-        one, other = exact.run(clip), rough.run(clip)
+        one, other = scores_of(exact, clip), scores_of(rough, clip)
         assert 0 < np.linalg.norm(other - one) < 0.05 * np.linalg.norm(one)
 
     def test_precision_that_is_not_there(self, monkeypatch) -> None:
@@ -122,7 +135,7 @@ class TestRunner:
         path = tmp_path / "x.onnx"
         onnx.save(model, path)
         with pytest.raises(ModelError, match=r"x\.onnx: not a usable ONNX model") as caught:
-            OpenVinoRunner(path, precision="fp32").run(np.zeros((1, 3, 64, 64), np.float32))
+            OpenVinoRunner(path, precision="fp32").answer(np.zeros((1, 1, 3, 64, 64), np.float32))
         assert "\n" not in str(caught.value)
         path.write_bytes(colour_model.read_bytes()[:200])
         with pytest.raises(ModelError, match=r"x\.onnx: not a readable ONNX file"):
@@ -136,7 +149,7 @@ class TestRunner:
 
         monkeypatch.setattr(runner, "_request", fail)
         with pytest.raises(DeviceError, match="out of memory at 128x96; lower --size"):
-            runner.run(np.zeros((1, 3, *SIZE_HW), np.float32))
+            runner.answer(np.zeros((1, 1, 3, *SIZE_HW), np.float32))
 
 
 @needs_openvino

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from vidparse.frame import Frame
 from vidparse.image import Rgb
-from vidparse.inference import Session
-from vidparse.inference.panoptic import ScoredMasks, merge_masks
+from vidparse.inference import Masks, Runner, Session
+from vidparse.inference.panoptic import merge_masks
 from vidparse.labels import load_labels
 from vidparse.models.description import Description, Preprocess
 
@@ -51,6 +53,12 @@ def answer() -> tuple[np.ndarray, np.ndarray]:
     return classes, discs(*(disc for _, _, disc in rows))
 
 
+def merged(masks: Masks, size_hw: tuple[int, int], *, things: Collection[int]) -> Any:
+    """Ids and segments of a clip of one frame."""
+    (frame,) = merge_masks(masks, size_hw, things=things)
+    return frame.ids, frame.segments
+
+
 @pytest.mark.parametrize("name", ("MaskFormerImageProcessorPil", "Mask2FormerImageProcessorPil"))
 def test_segments_are_those_of_transformers(name: str) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -65,14 +73,14 @@ def test_segments_are_those_of_transformers(name: str) -> None:
     )
     mask_hw = (384, 384) if "2" in name else None
     found = scored_masks(classes, masks, mask_hw)
-    ids, segments = merge_masks(found, SIZE_HW, things=range(6))
+    ids, segments = merged(found, SIZE_HW, things=range(6))
     theirs = [(row["id"], row["label_id"], row["score"]) for row in expected["segments_info"]]
     assert [(s.id, s.class_id) for s in segments] == [row[:2] for row in theirs]
     assert [s.score for s in segments] == pytest.approx([row[2] for row in theirs], abs=2e-6)
     assert 5 <= len(segments) < len(found.scores)
     assert (ids == expected["segmentation"].numpy()).mean() >= 0.9999
 
-    fused, kept = merge_masks(found, SIZE_HW, things={2, 3, 4})
+    fused, kept = merged(found, SIZE_HW, things={2, 3, 4})
     assert [s.class_id for s in kept if not s.is_thing] == [0, 1]
     for segment in kept:
         parts = [s.id for s in segments if s.class_id == segment.class_id]
@@ -81,7 +89,7 @@ def test_segments_are_those_of_transformers(name: str) -> None:
 
 
 def test_segments_say_how_large_they_are_and_where() -> None:
-    ids, segments = merge_masks(masks_at(0.2, 0.5), SIZE_HW, things={8})
+    ids, segments = merged(masks_at(0.2, 0.5), SIZE_HW, things={8})
     assert [segment.id for segment in segments] == [1, 2, 3]
     for segment in segments:
         ys, xs = (ids == segment.id).nonzero()
@@ -93,31 +101,33 @@ def test_a_mask_that_lost_too_much_leaves_nothing() -> None:
     masks = np.full((2, 10, 10), 0.01, np.float32)
     masks[0] = 0.9
     masks[1, :, :5] = 0.95  # takes half of the first one's pixels
-    found = ScoredMasks(masks, np.array([0.9, 0.9]), np.array([0, 1]))
-    ids, segments = merge_masks(found, (10, 10), things={0, 1})
+    found = Masks(masks[:, None], np.array([0.9, 0.9]), np.array([0, 1]))
+    ids, segments = merged(found, (10, 10), things={0, 1})
     assert [segment.class_id for segment in segments] == [1]
     assert (ids[:, :5] == 1).all() and not ids[:, 5:].any()
 
 
 def test_nothing_found() -> None:
-    empty = ScoredMasks(np.zeros((0, 4, 4), np.float32), np.zeros(0), np.zeros(0, np.int64))
-    ids, segments = merge_masks(empty, (9, 11), things=())
+    empty = Masks(np.zeros((0, 1, 4, 4), np.float32), np.zeros(0), np.zeros(0, np.int64))
+    ids, segments = merged(empty, (9, 11), things=())
     assert ids.shape == (9, 11) and not ids.any() and segments == ()
 
 
-def masks_at(*centres: float) -> ScoredMasks:
+def masks_at(*centres: float) -> Masks:
     """Cars of CamVid at these places, over road."""
     logits = discs((0.5, 0.4, 2.0), *((x, 0.3, 0.11) for x in centres))
     probability = 1 / (1 + np.exp(-logits))
     probability[0] *= 0.8
     count = len(centres)
-    return ScoredMasks(probability, np.array([0.9] + [0.95] * count), np.array([3] + [8] * count))
+    return Masks(
+        probability[:, None], np.array([0.9] + [0.95] * count), np.array([3] + [8] * count)
+    )
 
 
-class Drive:
+class Drive(Runner):
     """A panoptic runner: two cars, one of which drives; what it is given is counted, no more."""
 
-    backend, device, precision, remembers = "test", "cpu", "fp32", False
+    backend, device, precision, engine = "test", "cpu", "fp32", "test"
     description = Description(
         Path("none"), "", "drive", {}, load_labels("camvid"), Preprocess(32), {}, task="panoptic"
     )
@@ -125,7 +135,7 @@ class Drive:
     def __init__(self) -> None:
         self.time = 0
 
-    def run(self, clip: np.ndarray) -> ScoredMasks:
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Masks:
         self.time += 1
         return masks_at(0.2 + 0.05 * self.time, 0.8)
 
@@ -140,26 +150,24 @@ def picture(seed: int) -> Rgb:
 
 def test_ids_last_through_a_video_and_end_at_a_cut() -> None:
     session = Session(Drive())
-    seen = [session.step(Frame(i, i, picture(1)))[0] for i in range(6)]
+    frames = [Frame(i, i, picture(1 + (i == 6))) for i in range(7)]
+    *seen, after = (prediction for _, prediction in session.run(frames))
     for prediction in seen:
         assert [(s.id, s.class_id) for s in prediction.segments or ()] == [(1, 3), (2, 8), (3, 8)]
     moving = [p.segments[1].box[0] for p in seen if p.segments]
     assert moving == sorted(moving) and moving[0] + 40 < moving[-1]
-    (after,) = session.step(Frame(6, 6, picture(2)))
     assert [s.id for s in after.segments or ()] == [1, 4, 5]  # stuff is the same everywhere
-    session.reset()
-    (again,) = session.step(Frame(0, 0, picture(1)))
+    ((_, again),) = session.run([Frame(0, 0, picture(1))])
     assert [s.id for s in again.segments or ()] == [1, 2, 3]
 
 
 def test_without_cuts_ids_go_on() -> None:
     session = Session(Drive(), cut=None)
-    session.step(Frame(0, 0, picture(1)))
-    (after,) = session.step(Frame(1, 1, picture(2)))
+    _, (_, after) = session.run([Frame(0, 0, picture(1)), Frame(1, 1, picture(2))])
     assert [s.id for s in after.segments or ()] == [1, 2, 3]
 
 
 def test_only_the_classes_asked_for_are_kept() -> None:
-    (prediction,) = Session(Drive(), classes=(8,)).step(Frame(0, 0, picture(1)))
+    ((_, prediction),) = Session(Drive(), classes=(8,)).run([Frame(0, 0, picture(1))])
     assert [(s.id, s.class_id) for s in prediction.segments or ()] == [(1, 8), (2, 8)]
     assert (prediction.ids > 0).sum() == sum(s.area for s in prediction.segments or ())

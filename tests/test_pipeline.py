@@ -11,8 +11,7 @@ import pytest
 from vidparse.errors import InputError, Interrupted, OutputError, TruncatedError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
-from vidparse.inference.pipeline import run
-from vidparse.inference.session import Session
+from vidparse.inference import Runner, Scores, Session, run
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction
 from vidparse.models.description import Description, Preprocess
@@ -20,10 +19,10 @@ from vidparse.models.description import Description, Preprocess
 SIZE = (36, 64)
 
 
-class BrightnessRunner:
+class BrightnessRunner(Runner):
     """A network that says class = grey level // 20 everywhere; no framework needed."""
 
-    backend, device, precision, remembers = "test", "cpu", "fp32", False
+    backend, device, precision, engine = "test", "cpu", "fp32", "test"
 
     def __init__(self, labels: Labels, fail_at: int | None = None) -> None:
         preprocess = Preprocess(32, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3)
@@ -34,13 +33,13 @@ class BrightnessRunner:
         self.calls = self.resets = 0
         self.fail_at = fail_at
 
-    def run(self, clip: np.ndarray) -> np.ndarray:
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores:
         self.calls += 1
         if self.calls == self.fail_at:
             raise MemoryError("no room")
-        scores = np.zeros((len(self.description.labels), 4, 6), np.float32)
-        scores[round(float(clip.mean())) // 20] = 1
-        return scores
+        scores = np.zeros((1, len(self.labels), 4, 6), np.float32)
+        scores[:, round(float(clip.mean())) // 20] = 1
+        return Scores(scores)
 
     def reset(self) -> None:
         self.resets += 1

@@ -98,8 +98,8 @@ def entry_of(weights: Path, dataset: Dataset) -> PublishedTcbEntry:
 
 def answers(entry: Any, dataset: Dataset, asked: range = range(FRAMES)) -> list[np.ndarray]:
     (video,) = dataset.videos
-    entry.begin(video)
-    return [entry.feed(video.frames[t], dataset.load_image(video.frames[t]))[0].ids for t in asked]
+    frames = ((video.frames[t], dataset.load_image(video.frames[t])) for t in asked)
+    return [prediction.ids for prediction in entry.answers(video, frames)]
 
 
 @torch.inference_mode()
@@ -157,12 +157,9 @@ def test_few_frames_are_kept(with_memory: Path) -> None:
     long = open_dataset("sample://street?size=96x64&frames=40", None, "val")
     entry = entry_of(with_memory, long)
     video = long.videos[0]
-    entry.begin(video)
-    most = 0
-    for frame in video.frames:
-        entry.feed(frame, long.load_image(frame))
-        most = max(most, len(entry._clips))
-    assert most == 2 * 9 + 1
+    frames = ((frame, long.load_image(frame)) for frame in video.frames)
+    kept = [len(entry.official.inputs) for _ in entry.answers(video, frames) if entry.official]
+    assert len(kept) == 40 and max(kept) == 2 * 9 + 1
 
 
 @pytest.fixture

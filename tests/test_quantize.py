@@ -91,7 +91,7 @@ def test_any_size_of_input(exported, tiny_weights) -> None:
     exact = load_model(str(tiny_weights), backend="torch", device="cpu", threads=1)
     for size_hw in ((64, 64), (65, 131), (200, 90)):
         (clip,) = rendered_clips(1, size_hw)
-        one, other = int8.run(clip), exact.run(clip)
+        one, other = int8.answer(clip[None]).values[0], exact.answer(clip[None]).values[0]
         assert one.shape == other.shape
         assert (one * other).sum() > 0.85 * np.linalg.norm(one) * np.linalg.norm(other)
 
@@ -135,7 +135,7 @@ class TestWithState:
         assert int8.remembers
         apart = []
         for clip in rendered_clips(16, SIZE_HW):
-            one, other = int8.run(clip), exact.run(clip)
+            one, other = int8.answer(clip[None]).values[0], exact.answer(clip[None]).values[0]
             apart.append(np.linalg.norm(one - other) / np.linalg.norm(other))
         assert max(apart[-3:]) < 2 * max(apart[:3])
         assert max(apart) < 0.3

@@ -11,7 +11,7 @@ from vidparse.errors import UsageError
 from vidparse.export import check_parity, export_onnx, rendered_clips
 from vidparse.frame import Frame
 from vidparse.image import Rgb
-from vidparse.inference import Runner, Session, load_model
+from vidparse.inference import Runner, Scores, Session, load_model
 from vidparse.inference.cuts import CutDetector, parse_cut
 from vidparse.labels import load_labels
 from vidparse.models.checkpoint import load_network, read_description, save_checkpoint
@@ -70,8 +70,8 @@ def shots(count: int = 12) -> list[Frame]:
 
 def scores(runner: Runner, frames: list[Frame], **options: object) -> list[np.ndarray]:
     session = Session(runner, **options)  # type: ignore[arg-type]
-    session.reset()
-    return [session.infer(session.prepare(frame)).scores for frame in frames]
+    found = [one.answer for one in session.answered(session.prepared(frames))]
+    return [answer.values[0] for answer in found if isinstance(answer, Scores)]
 
 
 def test_parity_runs_over_frames_with_their_state(weights: Path, onnx: Path) -> None:

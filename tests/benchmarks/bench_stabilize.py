@@ -78,10 +78,10 @@ def compare(path: str, frames: int = 100) -> None:
     measures = [make_measures(["tc", "tc-boundary"], session.labels) for _ in range(2)]
     before = None
     with closing(open_video(path)) as source:
-        for index, frame in enumerate(islice(source, frames)):
-            prepared = session.prepare(frame)
-            scores = session.infer(prepared).scores
-            green = prepared.clip[0, 1] * preprocess.std[1] + preprocess.mean[1]
+        for index, prepared in enumerate(session.prepared(islice(source, frames))):
+            frame = prepared.frame
+            scores = runner.answer(prepared.input[None]).values[0]
+            green = prepared.input[0, 1] * preprocess.std[1] + preprocess.mean[1]
             rgb = frame.image.rgb()
             moved = None if before is None else flow.between(before, rgb)
             for said, mine in zip((scores, stabilizer.step(scores, green)), measures, strict=True):

@@ -6,29 +6,26 @@ seconds of every other stage alone, divided by the cores.
 
 from __future__ import annotations
 
-import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from itertools import cycle, islice
 from typing import Any
 
 from vidparse.errors import InputError, VidparseError
-from vidparse.frame import Frame
-from vidparse.inference import Runner, Session, engine_and_reason, run
+from vidparse.inference import Runner, RunReport, Session, StageTime, engine_and_reason, run
 from vidparse.inference.devices import cpu_count
-from vidparse.inference.session import Prepared, Scored
+from vidparse.inference.pipeline import StageClock
 from vidparse.run import SegmentOptions, load_runner
 from vidparse.sinks import make_sinks
-from vidparse.video import open_video
+from vidparse.video import Source, open_video
 
-_CACHED_BYTES = 256 << 20  # of network inputs and scores kept for the arms that need them
 _ENOUGH_S = 10.0  # of the network's time in one arm, where no end is given
 _FEWEST_FRAMES = 30
 
@@ -64,11 +61,20 @@ class BenchReport:
 
 @dataclass(frozen=True, slots=True)
 class _Repeat:
-    stage_cpu_s: dict[str, float]
-    network_wall_s: float
-    network_cpu_s: float
+    stages: tuple[StageTime, ...]  # of a serial run
     wall_s: float
     process_wall_s: float
+
+    def cpu_s(self, name: str) -> float:
+        return next(stage.cpu_s for stage in self.stages if stage.name == name)
+
+    @property
+    def network_wall_s(self) -> float:
+        return next(stage.wall_s for stage in self.stages if stage.name == "network")
+
+    @property
+    def whole_cpu_s(self) -> float:
+        return sum(stage.cpu_s for stage in self.stages)
 
 
 def bench(
@@ -88,68 +94,23 @@ def bench(
     """
     options = replace(options, save=options.save or ("overlay",))
     runner = load_runner(options)
-    session = _session(runner, name, options)
-    clips, scores, frames, end_s = _sample(name, options, session)
+    frames, end_s, input_hw = _length(name, options, runner)
     options = replace(options, end_s=end_s)
     done = []
     for i in range(repeats):
-        done.append(_measure(name, options, session, clips, scores, frames))
+        alone = _run(name, options, runner, overlap=False)
+        together = _run(name, options, runner, overlap=options.overlap)
+        done.append(_Repeat(alone.stages, together.wall_s, _process(name, options)))
         on_repeat(i + 1)
-    return _report(name, options, runner, frames, clips[0].clip.shape[2:], done)
+    return _report(name, options, runner, frames, input_hw, done)
 
 
-def _measure(
-    name: str,
-    options: SegmentOptions,
-    session: Session,
-    clips: list[Prepared],
-    scores: list[Scored],
-    frames: int,
-) -> _Repeat:
-    network_wall, network_cpu = _timed(lambda: _drain(map(session.infer, _many(clips, frames))))
-    stages = _other_stages(name, options, session, scores)
+def _run(name: str, options: SegmentOptions, runner: Runner, *, overlap: bool) -> RunReport:
+    """The whole of `segment` on one input, its outputs thrown away."""
     with tempfile.TemporaryDirectory(prefix="vidparse-bench-") as folder:
         source = _open(name, options)
         sinks = make_sinks(options.save or (), source=name, out=f"{folder}/", options=options.sinks)
-        report = run(source, session, sinks, overlap=options.overlap)
-    return _Repeat(stages, network_wall, network_cpu, report.wall_s, _process(name, options))
-
-
-def _other_stages(
-    name: str, options: SegmentOptions, session: Session, scores: list[Scored]
-) -> dict[str, float]:
-    """CPU seconds of each stage but the network, one after the other on every frame."""
-    spent = dict.fromkeys(("decode", "prepare", "upsample", "sinks"), 0.0)
-
-    def charge(stage: str, since: float) -> float:
-        now = time.process_time()
-        spent[stage] += now - since
-        return now
-
-    recorded = cycle(scores)
-    with tempfile.TemporaryDirectory(prefix="vidparse-bench-") as folder:
-        source = _open(name, options)
-        sinks = make_sinks(options.save or (), source=name, out=f"{folder}/", options=options.sinks)
-        clock = time.process_time()
-        opened = False
-        for frame in source:
-            clock = charge("decode", clock)
-            session.prepare(frame)
-            clock = charge("prepare", clock)
-            prediction = session.finish(replace(next(recorded), frame=frame))
-            clock = charge("upsample", clock)
-            for sink in sinks:
-                if not opened:
-                    sink.open(source.info, session.labels)
-                sink.write(frame, prediction)
-            opened = True
-            clock = charge("sinks", clock)
-        clock = charge("decode", clock)
-        for sink in sinks:
-            sink.close(keep=True, packets=source.trailing_packets())
-        charge("sinks", clock)
-        source.close()
-    return spent
+        return run(source, _session(runner, source, options), sinks, overlap=overlap)
 
 
 def _process(name: str, options: SegmentOptions) -> float:
@@ -173,66 +134,41 @@ def _process(name: str, options: SegmentOptions) -> float:
     return wall
 
 
-def _sample(
-    name: str, options: SegmentOptions, session: Session
-) -> tuple[list[Prepared], list[Scored], int, float | None]:
-    """Network inputs and scores of the first frames (bounded), the number of frames, their end."""
-    clips: list[Prepared] = []
-    scores: list[Scored] = []
-    kept = frames = 0
-    end_s, quickest, times = options.end_s, math.inf, [Fraction(0)] * 2  # of the last two frames
-    source = _open(name, options)
-    for frame in source:
-        times = [times[1], frame.pts * source.info.time_base]
-        if frames == 0:
-            start = times[1]
-        elif end_s is None and frames >= _FEWEST_FRAMES and frames * quickest > _ENOUGH_S:
-            end_s = float(sum(times) / 2 - start)
-            break
-        frames += 1
-        if kept < _CACHED_BYTES:
-            prepared = session.prepare(frame)
-            began = time.perf_counter()
-            scored = session.infer(prepared)
-            quickest = min(quickest, time.perf_counter() - began)
-            clips.append(replace(prepared, frame=_empty(frame)))
-            scores.append(replace(scored, frame=_empty(frame)))
-            kept += prepared.clip.nbytes + scored.scores.nbytes
-    source.close()
+def _length(
+    name: str, options: SegmentOptions, runner: Runner
+) -> tuple[int, float | None, tuple[int, int]]:
+    """Frames to measure, the moment that ends them, and the size of the network's input."""
+    with closing(_open(name, options)) as source:
+        session = _session(runner, source, options)
+        clock = StageClock("network")
+        answered = clock.through(session.answered, session.prepared(source))
+        frames, times = 0, [Fraction(0)] * 2  # of the last two frames
+        with closing(answered) as clips:
+            for frame in (frame for clip in clips for frame in clip.frames):
+                times = [times[1], frame.pts * source.info.time_base]
+                if frames == 0:
+                    start = times[1]
+                elif (
+                    frames >= _FEWEST_FRAMES and clock.wall_s > _ENOUGH_S and options.end_s is None
+                ):
+                    return frames, float(sum(times) / 2 - start), _input_hw(session, source)
+                frames += 1
     if not frames:
         raise InputError(f"{name}: no frame could be decoded; check the file")
-    return clips, scores, frames, end_s
+    return frames, options.end_s, _input_hw(session, source)
 
 
-def _empty(frame: Frame) -> Frame:
-    """The frame without its packets; the picture stays for its size."""
-    return replace(frame, packets=())
+def _input_hw(session: Session, source: Source) -> tuple[int, int]:
+    return session.input_size(source.info.size_hw)
 
 
-def _open(name: str, options: SegmentOptions) -> Any:
+def _open(name: str, options: SegmentOptions) -> Source:
     return open_video(name, end_s=options.end_s, copy_streams=options.sinks.audio)
 
 
-def _session(runner: Runner, name: str, options: SegmentOptions) -> Session:
-    source = _open(name, options)
-    source.close()
-    return Session(runner, size=options.size, sample_aspect_ratio=source.info.sample_aspect_ratio)
-
-
-def _many(items: list[Prepared], count: int) -> Iterator[Prepared]:
-    return islice(cycle(items), count)
-
-
-def _drain(items: Iterator[Any]) -> None:
-    for _ in items:
-        pass
-
-
-def _timed(work: Callable[[], None]) -> tuple[float, float]:
-    """Wall and CPU seconds (all threads) of `work`."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - wall, time.process_time() - cpu
+def _session(runner: Runner, source: Source, options: SegmentOptions) -> Session:
+    aspect = source.info.sample_aspect_ratio
+    return Session(runner, size=options.size, sample_aspect_ratio=aspect)
 
 
 def _report(
@@ -240,21 +176,19 @@ def _report(
     options: SegmentOptions,
     runner: Runner,
     frames: int,
-    network_input_hw: tuple[int, int],
+    input_hw: tuple[int, int],
     done: list[_Repeat],
 ) -> BenchReport:
     cores = cpu_count()
     median = statistics.median
-    stages = {
-        stage: median([repeat.stage_cpu_s[stage] for repeat in done])
-        for stage in done[0].stage_cpu_s
-    }
-    network_cpu = median([repeat.network_cpu_s for repeat in done])
-    other_cpu = median([sum(repeat.stage_cpu_s.values()) for repeat in done])
+    names = [stage.name for stage in done[0].stages]
+    stages = {name: median([repeat.cpu_s(name) for repeat in done]) for name in names}
+    network_cpu = stages.pop("network")
+    other_cpu = median([repeat.whole_cpu_s - repeat.cpu_s("network") for repeat in done])
     network_wall = median([repeat.network_wall_s for repeat in done])
     wall = median([repeat.wall_s for repeat in done])
     process_wall = median([repeat.process_wall_s for repeat in done])
-    floors = [(r.network_cpu_s + sum(r.stage_cpu_s.values())) / cores for r in done]
+    floors = [repeat.whole_cpu_s / cores for repeat in done]
     per_stage = {"network": network_cpu / cores, **stages}
     return BenchReport(
         input=name,
@@ -266,7 +200,7 @@ def _report(
         device=runner.device,
         precision=runner.precision,
         engine=engine_and_reason(runner),
-        network_input_hw=(int(network_input_hw[0]), int(network_input_hw[1])),
+        network_input_hw=input_hw,
         stage_ms={stage: 1000 * cpu / frames for stage, cpu in stages.items()},
         network_ms=1000 * network_wall / frames,
         network_fps=frames / network_wall,

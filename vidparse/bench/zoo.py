@@ -217,19 +217,19 @@ def _exported_arms(
         export_onnx(description, plain, half_storage=False)
     with suppress(ModelError):  # random weights: only the time of int8 means anything here
         export_int8(description, small, clips=rendered_clips(4), least_agreement=0.0)
-    picture = np.ascontiguousarray(clip.numpy())
+    picture = np.ascontiguousarray(clip.numpy())[None]
     arms: dict[str, Callable[[], object]] = {}
     for path, precisions in ((plain, ("fp32", "bf16")), (small, ("int8",))):
         if not path.is_file():
             continue
         if "onnx" in backends:
             runner = OnnxRunner(path, device=Device("cpu"), precision="auto", threads=threads)
-            arms[f"onnx {runner.precision}"] = partial(runner.run, picture)
+            arms[f"onnx {runner.precision}"] = partial(runner.answer, picture)
         if "openvino" in backends and has_openvino():
             for precision in precisions:
                 wanted = "auto" if precision == "int8" else precision
                 ready = OpenVinoRunner(path, precision=wanted, threads=threads)
-                arms[f"openvino {precision}"] = partial(ready.run, picture)
+                arms[f"openvino {precision}"] = partial(ready.answer, picture)
     return arms
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import tee
 from typing import Protocol
 
 import cv2
@@ -22,7 +23,7 @@ from vidparse.evaluation.result import EntryResult, Evaluation
 from vidparse.evaluation.store import Store, default_store
 from vidparse.evaluation.tally import Loaded, Tally
 from vidparse.flow import FlowSource
-from vidparse.inference.stages import in_thread
+from vidparse.inference.pipeline import in_thread
 from vidparse.maps import Prediction, SegmentMap
 
 
@@ -142,24 +143,24 @@ def _ask(
     loading = in_thread(
         _load(dataset, plan, video, frames), name="data", stuck=threading.Event(), halt=stop
     )
-    for tally in tallies:
-        tally.entry.begin(video)
     saving = whole = False
     try:
         with closing(loading) as stream:
-            for count, loaded in enumerate(stream, start=1):
-                if saver is not None and not saving:
-                    assert loaded.image is not None  # the plan asks for images when saving
-                    saver.begin(video, loaded.image.shape[:2])
-                    saving = True
-                for tally in tallies:
-                    _save(saver, tally.ask(loaded))
+            copies = tee(stream, len(tallies))
+            answers = [
+                tally.answers(video, copy) for tally, copy in zip(tallies, copies, strict=True)
+            ]
+            for count, answered in enumerate(zip(*answers, strict=True), start=1):
+                for loaded, prediction in answered if saver is not None else ():
+                    assert loaded.image is not None and saver is not None  # the plan asks for it
+                    if not saving:
+                        saver.begin(video, loaded.image.shape[:2])
+                        saving = True
+                    saver.write(loaded.frame, loaded.image, prediction)
                 yield count
                 if stop.is_set():
                     return
-        for tally in tallies:
-            _save(saver, tally.finish())
-        whole = True
+        whole = not stop.is_set()
     finally:
         if saver is not None and saving:
             saver.end(keep=whole)
@@ -191,9 +192,3 @@ def _flow(
     if before.image.shape != now.image.shape:
         raise InputError(f"{now.frame}: differs in size from {before.frame}; check the data folder")
     return source.between(before.image, now.image, video=video.name, stem=before.frame.stem)
-
-
-def _save(saver: Saver | None, answers: Sequence[tuple[Loaded, Prediction]]) -> None:
-    for loaded, prediction in answers if saver is not None else ():
-        assert loaded.image is not None and saver is not None
-        saver.write(loaded.frame, loaded.image, prediction)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from vidparse.data import FrameRecord
+from vidparse.data import FrameRecord, Video
 from vidparse.data.pictures import image_size, size_mismatch
 from vidparse.errors import InputError
 from vidparse.evaluation.bootstrap import intervals
 from vidparse.evaluation.diagnostics import Diagnostics, VideoDiagnostics
-from vidparse.evaluation.entries import Entry
+from vidparse.evaluation.entries import Asked, Entry
 from vidparse.evaluation.metrics.measure import Counts, Measure, Sample
 from vidparse.evaluation.offset import OffsetCounts, better_offset
 from vidparse.evaluation.result import EntryResult
@@ -57,21 +57,20 @@ class Tally:
         self._totals: dict[str, Counts] = {}
         self._per_video: dict[str, dict[str, Counts]] = {}  # video -> measure -> counts
         self._kept: list[VideoDiagnostics] = []
-        self._waiting: deque[Loaded] = deque()  # fed, their predictions not yet made
 
-    def ask(self, loaded: Loaded) -> list[tuple[Loaded, Prediction]]:
-        """Feed the next frame; returns the predictions that became ready, with their frames."""
-        self._waiting.append(loaded)
-        return self._count(self.entry.feed(loaded.frame, loaded.image))
+    def answers(
+        self, video: Video, frames: Iterable[Loaded]
+    ) -> Iterator[tuple[Loaded, Prediction]]:
+        """The answers to the frames of one video, counted, each with its frame."""
+        waiting: deque[Loaded] = deque()  # asked, not yet answered
 
-    def finish(self) -> list[tuple[Loaded, Prediction]]:
-        """Predictions that are left at the end of the video."""
-        return self._count(self.entry.finish())
+        def asked() -> Iterator[Asked]:
+            for loaded in frames:
+                waiting.append(loaded)
+                yield loaded.frame, loaded.image
 
-    def _count(self, answers: Iterable[Prediction]) -> list[tuple[Loaded, Prediction]]:
-        answered = []
-        for prediction in answers:
-            loaded = self._waiting.popleft()
+        for prediction in self.entry.answers(video, asked()):
+            loaded = waiting.popleft()
             sample = _sample(self.entry.name, loaded, prediction)
             for measure in self._measures.values():
                 measure.update(sample)
@@ -79,8 +78,7 @@ class Tally:
                 self._offset.update(sample.true_classes, sample.predicted_classes)
             if self._diagnostics is not None:
                 self._diagnostics.update(sample, loaded.image)
-            answered.append((loaded, prediction))
-        return answered
+            yield loaded, prediction
 
     def end_video(self) -> VideoRecord:
         """What the video that ended comes to."""

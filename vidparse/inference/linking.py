@@ -1,17 +1,62 @@
-"""From segments of single frames to segments that keep their id through a video."""
+"""From masks of single clips to segments that keep their id through a video."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from vidparse.maps import Segment
+from vidparse.errors import UsageError
+from vidparse.inference.answer import Masks
+from vidparse.inference.panoptic import merge_masks
+from vidparse.maps import Segment, SegmentMap
 
 LEAST_IOU = 0.3  # of masks in successive frames, from which on they may be one object
 _WIDEST_SHORT_ID = 65535
+
+
+class Linker(ABC):
+    """Turns the masks of clip after clip into segments whose ids are stable through a video.
+
+    No id is ever given to two objects. A class of linkers is added to `LINKERS`.
+
+    Args:
+        things: class ids of which each mask is an object of its own.
+        classes: class ids to keep; None keeps all.
+
+    Attributes:
+        state: all that is remembered of the video, immutable; may be stored, and set to go on.
+    """
+
+    state: Any
+
+    def __init__(self, things: Collection[int], classes: Collection[int] | None = None) -> None:
+        self.things, self.classes = things, classes
+
+    @classmethod
+    @abstractmethod
+    def fits(cls, masks: Masks) -> bool:
+        """True where it can link such masks, as far as their keys go."""
+
+    @abstractmethod
+    def link(self, masks: Masks, size_hw: tuple[int, int]) -> list[SegmentMap]:
+        """The segments of the next clip.
+
+        Args:
+            masks: N masks over T frames, each with its class, score and (where there are any) key.
+            size_hw: of the result.
+
+        Returns:
+            T maps: ids uint16 or, where these do not fit, uint32, and the segments by id.
+        """
+
+    @abstractmethod
+    def cut(self) -> None:
+        """A new shot: no object in it was seen before, but ids go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,72 +74,103 @@ class Links:
     next_id: int = 1
 
 
-class SegmentLinker:
-    """Gives the segments of each frame ids that last.
+class OverlapLinker(Linker):
+    """Links by the overlap of masks in successive frames.
 
-    A thing takes the id of the one in the frame before that it overlaps best: the assignment with
-    the greatest sum of mask IoUs, among pairs of one class with an IoU of `least_iou` or more. All
-    others get new ids, also one that comes back after a frame without it. A stuff class keeps
-    one id for the whole video. No id is ever given to two objects.
+    Within a clip a mask is one thing. From clip to clip a thing takes the id of the one in the
+    frame before that it overlaps best: the assignment with the greatest sum of mask IoUs, among
+    pairs of one class with an IoU of `least_iou` or more. All others get new ids, also one that
+    comes back after a frame without it. A stuff class keeps one id for the whole video.
 
     Args:
         least_iou: above 0, at most 1.
     """
 
-    def __init__(self, *, least_iou: float = LEAST_IOU) -> None:
+    state: Links
+
+    def __init__(
+        self,
+        things: Collection[int] = (),
+        classes: Collection[int] | None = None,
+        *,
+        least_iou: float = LEAST_IOU,
+    ) -> None:
+        super().__init__(things, classes)
         if not 0 < least_iou <= 1:
             raise ValueError(f"least_iou {least_iou}: must be above 0 and at most 1")
         self._least_iou = least_iou
-        self.links = Links()  # may be stored, and set to go on from
+        self.state = Links()
 
-    def link(
-        self, ids: np.ndarray, segments: Sequence[Segment]
-    ) -> tuple[np.ndarray, tuple[Segment, ...]]:
-        """The same segments under ids that last.
+    @classmethod
+    def fits(cls, masks: Masks) -> bool:
+        return True
+
+    def link(self, masks: Masks, size_hw: tuple[int, int]) -> list[SegmentMap]:
+        linked = []
+        known: dict[int, int] = {}  # segments of the clip so far -> their stable ids
+        for merged in merge_masks(masks, size_hw, things=self.things):
+            segments = merged.segments or ()
+            if self.classes is not None:
+                segments = tuple(one for one in segments if one.class_id in self.classes)
+            linked.append(self.follow(merged.ids, segments, known))
+        return linked
+
+    def follow(
+        self, ids: np.ndarray, segments: Sequence[Segment], known: dict[int, int] | None = None
+    ) -> SegmentMap:
+        """The segments of the next frame under stable ids.
 
         Args:
-            ids: this frame's own segment ids, unsigned integers (H, W).
-            segments: what they are; ids without a segment become 0.
-
-        Returns:
-            ids (H, W), uint16 or, where these do not fit, uint32; and the segments, by id.
+            ids: segment ids of this frame's own, unsigned integers (H, W).
+            segments: their records; ids without a segment become 0.
+            known: stable ids of segments seen earlier in the clip, by their own; it grows.
         """
-        lasting = self._lasting_ids(ids, segments)
-        highest = max(lasting, default=0)
-        widest = max(lasting.values(), default=0)
+        stable = self._stable_ids(ids, segments, known or {})
+        if known is not None:
+            known.update(stable)
+
+        highest = max(stable, default=0)
+        widest = max(stable.values(), default=0)
         table = np.zeros(highest + 2, np.uint16 if widest <= _WIDEST_SHORT_ID else np.uint32)
-        for own, known in lasting.items():
-            table[own] = known
+        for own, its_id in stable.items():
+            table[own] = its_id
         linked = table.take(ids, mode="clip")  # the last entry is for ids without a segment
-        things = {lasting[one.id]: one.class_id for one in segments if one.is_thing}
-        self.links = replace(self.links, ids=linked, things=MappingProxyType(things))
-        renamed = (replace(segment, id=lasting[segment.id]) for segment in segments)
-        return linked, tuple(sorted(renamed, key=lambda segment: segment.id))
+
+        things = {stable[one.id]: one.class_id for one in segments if one.is_thing}
+        self.state = replace(self.state, ids=linked, things=MappingProxyType(things))
+        renamed = (replace(segment, id=stable[segment.id]) for segment in segments)
+        return SegmentMap(linked, tuple(sorted(renamed, key=lambda segment: segment.id)))
 
     def cut(self) -> None:
-        """A new shot: nothing in it is what was seen before, but ids go on."""
-        self.links = replace(self.links, ids=None, things=MappingProxyType({}))
+        self.state = replace(self.state, ids=None, things=MappingProxyType({}))
 
-    def _lasting_ids(self, ids: np.ndarray, segments: Sequence[Segment]) -> dict[int, int]:
-        """This frame's ids -> lasting ones, new ones included."""
-        lasting = self._matches(ids, [segment for segment in segments if segment.is_thing])
-        stuff, next_id = dict(self.links.stuff), self.links.next_id
+    def _stable_ids(
+        self, ids: np.ndarray, segments: Sequence[Segment], known: Mapping[int, int]
+    ) -> dict[int, int]:
+        """This frame's ids -> stable ones, new ones included."""
+        stable = {one.id: known[one.id] for one in segments if one.id in known}
+        unknown = [one for one in segments if one.is_thing and one.id not in known]
+        stable |= self._matches(ids, unknown, taken=set(known.values()))
+        stuff, next_id = dict(self.state.stuff), self.state.next_id
         for segment in segments:
-            if segment.id in lasting:
+            if segment.id in stable:
                 continue
             if not segment.is_thing and segment.class_id in stuff:
-                lasting[segment.id] = stuff[segment.class_id]
+                stable[segment.id] = stuff[segment.class_id]
                 continue
-            lasting[segment.id] = next_id
+            stable[segment.id] = next_id
             if not segment.is_thing:
                 stuff[segment.class_id] = next_id
             next_id += 1
-        self.links = replace(self.links, stuff=MappingProxyType(stuff), next_id=next_id)
-        return lasting
+        self.state = replace(self.state, stuff=MappingProxyType(stuff), next_id=next_id)
+        return stable
 
-    def _matches(self, ids: np.ndarray, things: Sequence[Segment]) -> dict[int, int]:
+    def _matches(
+        self, ids: np.ndarray, things: Sequence[Segment], taken: Collection[int]
+    ) -> dict[int, int]:
         """This frame's ids of things that were there in the frame before -> their ids there."""
-        last, known = self.links.ids, self.links.things
+        last = self.state.ids
+        known = {one: kind for one, kind in self.state.things.items() if one not in taken}
         if last is None or last.shape != ids.shape or not things or not known:
             return {}
         from scipy.optimize import linear_sum_assignment
@@ -106,6 +182,27 @@ class SegmentLinker:
         iou[~same | (iou < self._least_iou)] = 0
         pairs = zip(*linear_sum_assignment(iou, maximize=True), strict=True)
         return {things[row].id: before[column] for row, column in pairs if iou[row, column] > 0}
+
+
+LINKERS: dict[str, type[Linker]] = {"overlap": OverlapLinker}  # the last that fits is taken
+
+
+def make_linker(
+    name: str | None,
+    masks: Masks,
+    things: Collection[int],
+    classes: Collection[int] | None = None,
+) -> Linker:
+    """The linker called `name`, or the last of LINKERS that fits these masks.
+
+    Raises:
+        UsageError: no linker has this name.
+    """
+    if name is None:
+        name = [one for one, kind in LINKERS.items() if kind.fits(masks)][-1]
+    if name not in LINKERS:
+        raise UsageError(f"linker '{name}': unknown; use {', '.join(LINKERS)}")
+    return LINKERS[name](things, classes)
 
 
 def mask_ious(

@@ -6,74 +6,72 @@ The merging rule of MaskFormer (Cheng et al., NeurIPS 2021, section 3.4), as tra
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from vidparse.inference.answer import Masks
 from vidparse.inference.upsample import upsample_argmax
-from vidparse.maps import Segment
+from vidparse.maps import Segment, SegmentMap
 
 LEAST_PROBABILITY = 0.5  # of a pixel in its mask, times the mask's score
 LEAST_SHARE = 0.8  # of those pixels that no other mask may have won
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredMasks:
-    """What a mask-classification network says of one picture; N may be 0.
-
-    masks: float32 (N, h, w), probability of each pixel. scores: float32 (N,), of the class.
-    class_ids: int64 (N,).
-    """
-
-    masks: np.ndarray
-    scores: np.ndarray
-    class_ids: np.ndarray
-
-    @property
-    def nbytes(self) -> int:
-        return self.masks.nbytes + self.scores.nbytes + self.class_ids.nbytes
-
-
 def merge_masks(
-    found: ScoredMasks, size_hw: tuple[int, int], *, things: Collection[int]
-) -> tuple[np.ndarray, tuple[Segment, ...]]:
-    """Segments that do not overlap.
+    masks: Masks, size_hw: tuple[int, int], *, things: Collection[int]
+) -> list[SegmentMap]:
+    """Segments that do not overlap, of each of the T frames of a clip.
 
     A pixel goes to the mask with the greatest score times probability. A mask that wins
-    LEAST_SHARE of its own pixels, or less, is dropped, and the pixels that it won belong to
-    nothing. Masks of one stuff class are one segment, with the greatest of their scores.
+    LEAST_SHARE of its own pixels in a frame, or less, is dropped there, and the pixels that it won
+    belong to nothing. Masks of one stuff class are one segment, with the greatest of their scores.
 
     Args:
         size_hw: of the result; masks are brought to it bilinearly.
         things: class ids of which each mask is a segment of its own.
 
     Returns:
-        ids uint16 (H, W), 0 where there is nothing, and the segments 1, 2, ...
+        T maps, uint16; segments are numbered 1, 2, ... in order of appearance, and one number is
+        one mask, or one stuff class, in all of them.
     """
-    if not len(found.scores):
-        return np.zeros(size_hw, np.uint16), ()
-    weighted = found.masks * found.scores[:, None, None].astype(np.float32)  # (N, h, w)
+    frames = masks.inside.shape[1]
+    numbers: dict[tuple[int, int], int] = {}  # (class, mask or -1 for stuff) -> segment
+    return [_merge_frame(masks, t, size_hw, things, numbers) for t in range(frames)]
+
+
+def _merge_frame(
+    masks: Masks,
+    t: int,
+    size_hw: tuple[int, int],
+    things: Collection[int],
+    numbers: dict[tuple[int, int], int],
+) -> SegmentMap:
+    """One frame of a clip; `numbers` grows by the segments that appear in it."""
+    if not len(masks.scores):
+        return SegmentMap(np.zeros(size_hw, np.uint16), ())
+    weighted = masks.inside[:, t] * masks.scores[:, None, None].astype(np.float32)  # (N, h, w)
     winner = upsample_argmax(weighted, size_hw, dtype=np.uint16)  # (H, W)
     won = np.bincount(winner.ravel(), minlength=len(weighted))
     table = np.zeros(len(weighted), np.uint16)  # mask -> segment
-    numbers: dict[tuple[int, int], int] = {}  # (class, mask or -1 for stuff) -> segment
-    scores: dict[int, float] = {}
+    kept: dict[int, tuple[int, float]] = {}  # segment -> class, score
+
+    # Keep the masks that hold most of their own pixels.
     for mask in np.flatnonzero(won).tolist():
         own = _count_sure(weighted[mask], size_hw)
         if own == 0 or won[mask] / own <= LEAST_SHARE:
             continue
-        class_id = int(found.class_ids[mask])
+        class_id, score = int(masks.class_ids[mask]), float(masks.scores[mask])
         key = (class_id, mask if class_id in things else -1)
-        number = numbers.setdefault(key, len(numbers) + 1)
-        table[mask] = number
-        scores[number] = max(scores.get(number, 0.0), float(found.scores[mask]))
+        number = table[mask] = numbers.setdefault(key, len(numbers) + 1)
+        kept[number] = class_id, max(kept.get(number, (class_id, 0.0))[1], score)
+
     ids = table.take(winner)
     segments = (
-        _segment(ids, number, class_id, class_id in things, scores[number])
-        for (class_id, _), number in numbers.items()
+        _segment(ids, number, class_id, class_id in things, score)
+        for number, (class_id, score) in kept.items()
     )
-    return ids, tuple(segments)
+    return SegmentMap(ids, tuple(segments))
 
 
 def _count_sure(weighted: np.ndarray, size_hw: tuple[int, int]) -> int:

@@ -1,53 +1,46 @@
 """The program: decode, network, drawing and encoding overlap, and every frame meets its prediction.
 
-source -> prepare | network | bring to full size | sinks        ("|" = a thread border)
+source -> prepared | answered | finished | sinks        ("|" = a thread border)
 """
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from vidparse.errors import InputError, Interrupted, TruncatedError
 from vidparse.frame import Frame, VideoInfo
-from vidparse.inference.session import Prepared, Scored, Session
-from vidparse.inference.stages import StageClock, grouped, in_thread
+from vidparse.inference.session import Session
 from vidparse.labels import Labels
 from vidparse.maps import Prediction
 
+if TYPE_CHECKING:
+    from vidparse.sinks import Sink
+    from vidparse.video import Source
+
 T = TypeVar("T")
+R = TypeVar("R")
+Items = Generator[T, None, None]
 
-
-class FrameSource(Protocol):
-    """Where frames come from (see vidparse.video)."""
-
-    info: VideoInfo
-
-    def __iter__(self) -> Iterator[Frame]: ...
-    def trailing_packets(self) -> Sequence[object]: ...
-    def close(self) -> None: ...
-
-
-class FrameSink(Protocol):
-    """Where predictions go (see vidparse.sinks)."""
-
-    def open(self, info: VideoInfo, labels: Labels) -> None: ...
-    def write(self, frame: Frame, prediction: Prediction) -> None: ...
-    def close(
-        self, *, keep: bool, complete: bool = True, packets: Sequence[object] = ()
-    ) -> None: ...
+_POLL_S = 0.1  # how soon a blocked producer notices that nobody listens any more
+_JOIN_S = 2.0  # patience with a producer that is stuck in a read
 
 
 @dataclass(frozen=True, slots=True)
 class StageTime:
-    """Busy wall time of one stage over a run."""
+    """Busy time of one stage over a run.
+
+    cpu_s: CPU seconds of the whole process meanwhile; of the stage alone in a serial run.
+    """
 
     name: str
     wall_s: float
+    cpu_s: float
     items: int
 
     @property
@@ -74,9 +67,9 @@ class RunReport:
 
 
 def run(
-    source: FrameSource,
+    source: Source,
     session: Session,
-    sinks: Sequence[FrameSink],
+    sinks: Sequence[Sink],
     *,
     on_frame: Callable[[Frame], None] = lambda _: None,
     stop: threading.Event | None = None,
@@ -133,49 +126,152 @@ def run(
     finally:
         if not stuck.is_set():
             source.close()
-    times = tuple(StageTime(c.name, c.wall_s, frames) for c in clocks)
+    times = tuple(StageTime(c.name, c.wall_s, c.cpu_s, frames) for c in clocks)
     return RunReport(frames, time.perf_counter() - start, times)
 
 
 def _predictions(
-    source: FrameSource,
+    source: Source,
     session: Session,
     clocks: list[StageClock],
     overlap: bool,
     stuck: threading.Event,
     stop: threading.Event,
-) -> Generator[tuple[Frame, Prediction], None, None]:
+) -> Items[tuple[Frame, Prediction]]:
     """(frame, prediction) in order. Each stage closes the one before it when it is closed."""
     decode, prepare, network, upsample, _ = clocks
+    live = source.info.frames is None  # somebody may be waiting for the frames of a pipe
 
-    def border(items: Generator[T, None, None], name: str) -> Generator[T, None, None]:
+    def border(items: Items[T], name: str) -> Items[T]:
         return in_thread(items, name=name, stuck=stuck, halt=stop) if overlap else items
 
-    def finish(scored: Scored) -> tuple[Frame, Prediction]:
-        return scored.frame, session.finish(scored)
-
-    session.reset()
-    prepared = prepare.mapped(session.prepare, decode.timed(source))
-    ahead = border(prepared, "decode")
-    if session.batch > 1 and source.info.frames is not None:  # nobody waits for a file's frames
-        scored = network.flat_mapped(session.infer_many, grouped(ahead, session.batch, _alike))
-    else:
-        scored = network.mapped(session.infer, ahead)
-    return border(upsample.mapped(finish, border(scored, "network")), "upsample")
+    prepared = border(prepare.through(session.prepared, decode.timed(source)), "decode")
+    answered = network.through(lambda ahead: session.answered(ahead, live=live), prepared)
+    return border(upsample.through(session.finished, border(answered, "network")), "upsample")
 
 
-def _alike(one: Prepared, other: Prepared) -> bool:
-    """Whether two frames fit in one pass."""
-    sizes = one.frame.image.size_hw == other.frame.image.size_hw
-    return sizes and one.clip.shape == other.clip.shape
+class StageClock:
+    """Busy time of one stage: seconds inside the work, not in queues or other stages."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.wall_s = self.cpu_s = 0.0
+
+    @contextmanager
+    def measure(self, sign: int = 1) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            self.wall_s += sign * (time.perf_counter() - wall)
+            self.cpu_s += sign * (time.process_time() - cpu)
+
+    def through(self, stage: Callable[[Items[T]], Iterable[R]], source: Iterable[T]) -> Items[R]:
+        """Items of `stage(source)`, timing the stage without its waits for the source."""
+        return self.timed(stage(self.timed(source, sign=-1)))
+
+    def timed(self, source: Iterable[T], sign: int = 1) -> Items[T]:
+        """Items of `source`, timing how long each takes to make."""
+        iterator = iter(source)
+        try:
+            while True:
+                with self.measure(sign):
+                    item = next(iterator, _END)
+                if isinstance(item, _End):
+                    return
+                yield item
+        finally:
+            _close(iterator)
+
+
+class _End:
+    """Last thing in a queue: the producer is done, or failed with `error`."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+_END = _End()
+
+
+def in_thread(
+    source: Iterable[T],
+    *,
+    name: str,
+    stuck: threading.Event,
+    halt: threading.Event,
+    depth: int = 4,
+) -> Generator[T, None, None]:
+    """Run an iterator in a thread of its own, at most `depth` items ahead.
+
+    What the producer raises is raised here after every item before it was delivered. When the
+    consumer stops early (or fails), closing this generator stops the producer, which closes
+    `source` in its own thread. `stuck` is set when the producer could not be stopped in time (it
+    waits in a read, say); then nothing it uses may be touched. When `halt` is set while nothing is
+    ready, the iteration ends.
+    """
+    box: queue.Queue[T | _End] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(item: T | _End) -> bool:
+        while not stop.is_set():
+            try:
+                box.put(item, timeout=_POLL_S)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def produce() -> None:
+        end = _End()
+        try:
+            for item in source:
+                if not put(item):
+                    break
+        except BaseException as error:  # handed over, not swallowed
+            end = _End(error)
+        finally:
+            try:
+                _close(source)
+            except Exception as error:  # a failed clean-up must not hide the first failure
+                end = end if end.error else _End(error)
+            put(end)
+
+    thread = threading.Thread(target=produce, name=f"vidparse-{name}", daemon=True)
+    thread.start()
+    try:
+        while True:
+            try:
+                item = box.get(timeout=_POLL_S)
+            except queue.Empty:
+                if halt.is_set():
+                    return
+                continue
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+    finally:
+        stop.set()
+        thread.join(_JOIN_S)
+        if thread.is_alive():
+            stuck.set()
+
+
+def _close(iterator: object) -> None:
+    """Close a generator in the thread that runs it."""
+    close = getattr(iterator, "close", None)
+    if close is not None:
+        close()
 
 
 class _Outlet:
     """The sinks of one run as one thing that opens late and closes once."""
 
-    def __init__(self, info: VideoInfo, labels: Labels, sinks: Sequence[FrameSink]) -> None:
+    def __init__(self, info: VideoInfo, labels: Labels, sinks: Sequence[Sink]) -> None:
         self._info, self._labels, self._sinks = info, labels, sinks
-        self._opened: list[FrameSink] = []
+        self._opened: list[Sink] = []
         self._started = False
 
     def write(self, frame: Frame, prediction: Prediction) -> None:

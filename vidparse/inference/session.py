@@ -1,29 +1,34 @@
-"""One session a video: frames in, predictions out, in order.
+"""The path of a frame: three stages, each an iterator of what the one before it yields.
 
-The three steps are separate so that the pipeline can run them in threads of their own; `step` is
-the three in a row.
+    frames -> prepared -> answered -> finished -> (frame, prediction)
+
+`Session.run` is the three in a row; the pipeline puts thread borders between them. Each stage
+begins a new video when it is begun, keeps what it remembers to itself, and closes the stage before
+it when it is closed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Self, TypeVar
 
 import numpy as np
 
 from vidparse.frame import Frame
+from vidparse.inference.answer import Answer, ClassIds, Masks, Scores
 from vidparse.inference.cuts import DEFAULT_THRESHOLD, CutDetector
-from vidparse.inference.linking import SegmentLinker
-from vidparse.inference.panoptic import ScoredMasks, merge_masks
+from vidparse.inference.linking import Linker, make_linker
 from vidparse.inference.preprocess import input_size, to_clip
-from vidparse.inference.runners import DeviceArgmax, Runner
+from vidparse.inference.runners.runner import Runner
 from vidparse.inference.stabilize import Stabilizer
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
 
-MICRO_BATCH = 4  # frames of a video that a GPU takes at once
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +36,31 @@ class Prepared:
     """A frame with its network input, float32 (1, 3, h, w)."""
 
     frame: Frame
-    clip: np.ndarray
+    input: np.ndarray
     begins_shot: bool = False  # the network must forget what came before
     green: np.ndarray | None = None  # float32 (h, w), 0..1: what cuts and motion are seen in
 
+    @property
+    def sizes(self) -> tuple[object, ...]:
+        """Equal for frames that fit in one clip."""
+        return self.input.shape, self.frame.image.size_hw
+
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """A frame with what the network says of it at feature resolution.
+class Answered:
+    """T frames of one size and one shot with the network's answer to them."""
 
-    scores: float32 (K, h, w) of a semantic network, masks of a panoptic one, or class ids.
-    """
+    frames: tuple[Frame, ...]
+    answer: Answer
+    begins_shot: bool = False  # at the first of them
+    greens: tuple[np.ndarray | None, ...] = ()  # as in Prepared, one per frame
 
-    frame: Frame
-    scores: np.ndarray | ScoredMasks
-    begins_shot: bool = False
-    green: np.ndarray | None = None  # as in Prepared, where scores are to be stabilized
-    is_final: bool = False  # scores are class ids (H, W) already: the device did the rest
+
+FramePredictions = Iterator[tuple[Frame, Prediction]]
 
 
 class Session:
-    """Semantic or panoptic segmentation of one video.
+    """Semantic or panoptic segmentation of one video after another.
 
     Args:
         runner: the network on its device.
@@ -62,6 +71,7 @@ class Session:
             cuts, and ids of things end there; None: nothing is forgotten within a video.
         stabilize: blend the scores of semantic networks with those of the frames before, along the
             motion (see :class:`Stabilizer`).
+        linker: name of the linker of panoptic networks; None: the one that fits their masks.
     """
 
     def __init__(
@@ -73,19 +83,43 @@ class Session:
         sample_aspect_ratio: Fraction = Fraction(1),
         cut: float | None = DEFAULT_THRESHOLD,
         stabilize: bool = False,
+        linker: str | None = None,
     ) -> None:
+        self.labels: Labels = runner.labels
         self._runner = runner
-        self._stabilizer = Stabilizer() if stabilize else None
-        on_device = isinstance(runner, DeviceArgmax) and runner.argmax_on_device
-        self._on_device = on_device and not stabilize  # blending needs the scores here
-        self._linker = SegmentLinker()  # for panoptic networks
-        remembers = runner.remembers or stabilize or runner.description.task == "panoptic"
-        self._cuts = CutDetector(cut) if cut is not None and remembers else None
         self._size = size
-        self._sample_aspect_ratio = sample_aspect_ratio
-        self.labels: Labels = runner.description.labels
         self._classes = classes
         self._keep = _keep_table(self.labels, classes)
+        self._sample_aspect_ratio = sample_aspect_ratio
+        remembers = runner.remembers or stabilize or runner.description.task == "panoptic"
+        has_shots = remembers or runner.window > 1
+        self._cut = cut if has_shots else None
+        self._stabilize = stabilize
+        self._linker_name = linker
+        self.linker: Linker | None = None  # of the video under way, from its first masks on
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop what is remembered of the last video."""
+        self._runner.reset()
+        self.linker = None
+
+    def run(self, frames: Iterable[Frame], *, live: bool = True) -> FramePredictions:
+        """Every frame of a video with its prediction, in order.
+
+        Args:
+            live: give each prediction as soon as the network can have it; False lets frames wait
+                for later ones where that is faster.
+
+        Raises:
+            whatever `frames` raises, after the predictions of the frames before it.
+        """
+        return self.finished(self.answered(self.prepared(frames), live=live))
 
     def input_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Size (h, w) of the network's input for frames of `size_hw`."""
@@ -96,84 +130,128 @@ class Session:
             sample_aspect_ratio=self._sample_aspect_ratio,
         )
 
-    def prepare(self, frame: Frame) -> Prepared:
-        size_hw = self.input_size(frame.image.size_hw)
-        preprocess = self._runner.description.preprocess
-        clip = to_clip(frame.image, size_hw, preprocess)
-        if self._cuts is None and self._stabilizer is None:
-            return Prepared(frame, clip)
-        green = clip[0, 1] * preprocess.std[1] + preprocess.mean[1]
-        begins_shot = self._cuts is not None and self._cuts.is_cut(green)
-        return Prepared(frame, clip, begins_shot, green)
+    def prepared(self, frames: Iterable[Frame]) -> Iterator[Prepared]:
+        """First stage: frames as network inputs, with the cuts between shots."""
+        facts = self._runner.description.preprocess
+        cuts = CutDetector(self._cut) if self._cut is not None else None
+        with _closed(frames) as source:
+            for frame in source:
+                picture = to_clip(frame.image, self.input_size(frame.image.size_hw), facts)
+                if cuts is None and not self._stabilize:
+                    yield Prepared(frame, picture)
+                    continue
+                green = picture[0, 1] * facts.std[1] + facts.mean[1]
+                yield Prepared(frame, picture, cuts is not None and cuts.is_cut(green), green)
 
-    @property
-    def batch(self) -> int:
-        """Frames that `infer_many` is best given at once; more than 1 on a GPU without memory."""
-        return MICRO_BATCH if self._on_device and not self._runner.remembers else 1
+    def answered(self, prepared: Iterable[Prepared], *, live: bool = True) -> Iterator[Answered]:
+        """Second stage: clips through the network.
 
-    def infer_many(self, group: Sequence[Prepared]) -> list[Scored]:
-        """As `infer` on each in turn; frames of one size in one pass where `batch` is above 1."""
-        if len(group) == 1 or self.batch == 1:
-            return [self.infer(prepared) for prepared in group]
-        assert isinstance(self._runner, DeviceArgmax)  # or the batch would be 1
-        clips = np.concatenate([prepared.clip for prepared in group])  # (N, 3, h, w)
-        maps = self._runner.classes(clips, group[0].frame.image.size_hw)  # (N, H, W)
-        return [
-            Scored(prepared.frame, ids, prepared.begins_shot, is_final=True)
-            for prepared, ids in zip(group, maps, strict=True)
-        ]
+        A clip is as many frames as the network takes at once, of one size and one shot. It is
+        shorter at the end of a shot. The network forgets at a cut, and where its input changes in
+        size.
+        """
+        runner = self._runner
+        most = runner.window
+        if not live and not self._stabilize:
+            most = max(most, runner.batch)
+        shape: tuple[int, ...] = ()
+        for clip in _clips(prepared, most):
+            if clip[0].begins_shot or clip[0].input.shape != shape:
+                runner.reset()
+            shape = clip[0].input.shape
+            yield Answered(
+                tuple(one.frame for one in clip),
+                self._answer(clip),
+                clip[0].begins_shot,
+                tuple(one.green for one in clip),
+            )
 
-    def infer(self, prepared: Prepared) -> Scored:
-        if prepared.begins_shot:
-            self._runner.reset()
-        if self._on_device:
-            assert isinstance(self._runner, DeviceArgmax)
-            ids = self._runner.classes(prepared.clip, prepared.frame.image.size_hw)[0]
-            return Scored(prepared.frame, ids, prepared.begins_shot, is_final=True)
-        scores = self._runner.run(prepared.clip)
-        return Scored(prepared.frame, scores, prepared.begins_shot, prepared.green)
+    def finished(self, answered: Iterable[Answered]) -> FramePredictions:
+        """Third stage: answers brought to the size of the frames, and linked to those before."""
+        stabilizer = Stabilizer() if self._stabilize else None
+        self.linker = None
+        with _closed(answered) as source:
+            for one in source:
+                if isinstance(one.answer, Masks):
+                    yield from self._linked(one, one.answer)
+                else:
+                    yield from self._labelled(one, one.answer, stabilizer)
 
-    def finish(self, scored: Scored) -> Prediction:
-        if isinstance(scored.scores, ScoredMasks):
-            return self._linked(scored.frame, scored.scores, scored.begins_shot)
-        ids = scored.scores
-        if self._stabilizer is not None:
-            assert scored.green is not None  # made where there is a stabilizer
-            if scored.begins_shot:
-                self._stabilizer.reset()
-            ids = self._stabilizer.step(ids, scored.green)
-        if not scored.is_final:
-            ids = upsample_argmax(ids, scored.frame.image.size_hw, dtype=self.labels.dtype.type)
-        if self._keep is not None:
-            ids = self._keep[ids]
-        return Prediction(scored.frame.index, SegmentMap(ids), self.labels)
+    def _answer(self, clip: Sequence[Prepared]) -> Answer:
+        """The network's answer to T frames; a fixed window is filled up with the last of them."""
+        inputs = [one.input for one in clip]
+        if self._runner.fixed_window:
+            inputs += inputs[-1:] * (self._runner.window - len(inputs))
+        frames = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)  # (T, 3, h, w)
+        size_hw = None if self._stabilize else clip[0].frame.image.size_hw  # blending needs scores
+        answer = self._runner.answer(frames[None], size_hw)
+        return answer if len(inputs) == len(clip) else answer.first(len(clip))
 
-    def _linked(self, frame: Frame, masks: ScoredMasks, begins_shot: bool) -> Prediction:
-        """A panoptic prediction whose ids last through the video."""
-        if begins_shot:
-            self._linker.cut()
-        ids, segments = merge_masks(masks, frame.image.size_hw, things=self.labels.things)
-        if self._classes is not None:
-            segments = tuple(one for one in segments if one.class_id in self._classes)
-        linked = self._linker.link(ids, segments)
-        return Prediction(frame.index, SegmentMap(*linked), self.labels)
+    def _labelled(
+        self, one: Answered, answer: Scores | ClassIds, stabilizer: Stabilizer | None
+    ) -> FramePredictions:
+        """Semantic predictions: each pixel goes to the class with the greatest score."""
+        if stabilizer is not None and one.begins_shot:
+            stabilizer.reset()
+        for t, (frame, green) in enumerate(zip(one.frames, one.greens, strict=True)):
+            if isinstance(answer, ClassIds):
+                ids = answer.ids[t]
+            else:
+                scores = answer.values[t]
+                if stabilizer is not None:
+                    assert green is not None  # made where scores are stabilized
+                    scores = stabilizer.step(scores, green)
+                size_hw = frame.image.size_hw
+                ids = upsample_argmax(scores, size_hw, dtype=self.labels.dtype.type)
+            if self._keep is not None:
+                ids = self._keep[ids]
+            yield frame, Prediction(frame.index, SegmentMap(ids), self.labels)
 
-    def step(self, frame: Frame) -> list[Prediction]:
-        """Predictions that became ready: for per-frame networks always the one of `frame`."""
-        return [self.finish(self.infer(self.prepare(frame)))]
+    def _linked(self, one: Answered, masks: Masks) -> FramePredictions:
+        """Panoptic predictions, whose ids are stable through the video."""
+        if self.linker is None:
+            self.linker = make_linker(self._linker_name, masks, self.labels.things, self._classes)
+        if one.begins_shot:
+            self.linker.cut()
+        maps = self.linker.link(masks, one.frames[0].image.size_hw)
+        for frame, linked in zip(one.frames, maps, strict=True):
+            yield frame, Prediction(frame.index, linked, self.labels)
 
-    def flush(self) -> list[Prediction]:
-        """What a clip network still owes at the end; nothing here."""
-        return []
 
-    def reset(self) -> None:
-        """A new video: forget the past."""
-        self._runner.reset()
-        self._linker = SegmentLinker()
-        if self._stabilizer is not None:
-            self._stabilizer.reset()
-        if self._cuts is not None:
-            self._cuts.reset()
+def _clips(prepared: Iterable[Prepared], most: int) -> Iterator[list[Prepared]]:
+    """Runs of at most `most` frames of one size and one shot.
+
+    An error of `prepared` is raised after the frames before it were given.
+    """
+    clip: list[Prepared] = []
+    with _closed(prepared) as source:
+        try:
+            for one in source:
+                if clip and (one.begins_shot or one.sizes != clip[0].sizes):
+                    yield clip
+                    clip = []
+                clip.append(one)
+                if len(clip) == most:
+                    yield clip
+                    clip = []
+        except Exception:
+            if clip:
+                yield clip
+            raise
+        if clip:
+            yield clip
+
+
+@contextmanager
+def _closed(items: Iterable[T]) -> Iterator[Iterator[T]]:
+    """The items as an iterator that is closed with the stage that reads it."""
+    iterator = iter(items)
+    try:
+        yield iterator
+    finally:
+        close = getattr(iterator, "close", None)  # generators have one, other iterators need none
+        if close is not None:
+            close()
 
 
 def _keep_table(labels: Labels, classes: tuple[int, ...] | None) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.maps import Prediction
 
 Wanted = tuple[Video, tuple[FrameRecord, ...]]  # a video, and its frames to answer for
+Asked = tuple[FrameRecord, np.ndarray | None]
 
 
 class Entry(Protocol):
@@ -38,18 +39,16 @@ class Entry(Protocol):
     def fingerprint(self, video: Video) -> str:
         """Changes when the answers for this video may change."""
 
-    def begin(self, video: Video) -> None:
-        """A new video: forget the past."""
+    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+        """The answers to frames of one video, one per frame, in order.
 
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
-        """Predictions that became ready, in order; `image` is RGB uint8 (H, W, 3) if needed.
+        Args:
+            frames: each with its image, RGB uint8 (H, W, 3), if images are needed. As many are
+                taken before an answer as that answer needs.
 
         Raises:
             InputError: a prediction cannot be read or holds what it must not; it is named.
         """
-
-    def finish(self) -> list[Prediction]:
-        """Predictions that are left at the end of the video."""
 
     def hint_for_offset(self, offset: int) -> str:
         """A sentence: how to mend class ids that would be right with `offset` (1 or -1) added."""

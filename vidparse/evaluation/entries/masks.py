@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 from vidparse.data import IGNORE, Dataset, FrameRecord, Video
 from vidparse.data.pictures import read_indices
 from vidparse.errors import InputError
-from vidparse.evaluation.entries.entry import Wanted, stamp_of
+from vidparse.evaluation.entries.entry import Asked, Wanted, stamp_of
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.video import read_mask_video
@@ -43,9 +43,6 @@ class MaskEntry:
         self._labels: Labels | None = None
         self._table: np.ndarray | None = None
         self._where: dict[str, dict[int, Path] | Path] = {}
-        self._video: Video | None = None
-        self._movie: Iterator[np.ndarray] | None = None
-        self._next = 0
 
     def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
         self._labels, self._table = dataset.labels, _table_of(dataset, raw_ids=self._raw_ids)
@@ -97,46 +94,37 @@ class MaskEntry:
         files = [found] if isinstance(found, Path) else list(found.values())
         return f"{self._raw_ids} " + " ".join(stamp_of(path) for path in files)
 
-    def begin(self, video: Video) -> None:
-        self._video, self._next = video, 0
+    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
         found = self._where[video.name]
-        self._movie = read_mask_video(found) if isinstance(found, Path) else None
-
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
-        assert self._labels is not None
-        found = self._where[frame.video]
-        if isinstance(found, dict):
+        if isinstance(found, Path):
+            yield from self._from_movie(found, video, frames)
+            return
+        for frame, _ in frames:
             path = found[frame.index]
-            ids = self._ids(read_indices(path), str(path))
-        else:
-            stored = self._from_movie(frame.index, found)
-            ids = self._ids(stored, f"{found} frame {frame.index}")
-        return [Prediction(frame.index, SegmentMap(ids), self._labels)]
+            yield self._prediction(frame.index, read_indices(path), str(path))
 
-    def _from_movie(self, index: int, path: Path) -> np.ndarray:
-        """Frame `index` of the mask video, whose frames come in order."""
-        assert self._movie is not None
-        for ids in self._movie:
-            self._next += 1
-            if self._next == index + 1:
-                return ids
-        raise InputError(f"{path}: ends after {self._next} frames; {self._expected()}")
+    def _from_movie(
+        self, path: Path, video: Video, frames: Iterable[Asked]
+    ) -> Iterator[Prediction]:
+        """Answers from a mask video, which has one frame for each of the video."""
+        expected = f"{video.name} has {len(video.frames)}, give one mask for each"
+        movie = enumerate(read_mask_video(path))
+        count = 0
+        for frame, _ in frames:
+            for index, ids in movie:
+                count = index + 1
+                if index == frame.index:
+                    yield self._prediction(index, ids, f"{path} frame {index}")
+                    break
+            else:
+                raise InputError(f"{path}: ends after {count} frames; {expected}")
+        count += sum(1 for _ in movie)
+        if count != len(video.frames):
+            raise InputError(f"{path}: has {count} frames; {expected}")
 
-    def _expected(self) -> str:
-        assert self._video is not None
-        return f"{self._video.name} has {len(self._video.frames)}, give one mask for each"
-
-    def finish(self) -> list[Prediction]:
-        assert self._video is not None
-        if self._movie is not None:
-            left = sum(1 for _ in self._movie)
-            if self._next + left != len(self._video.frames):
-                raise InputError(
-                    f"{self._where[self._video.name]}: has {self._next + left} frames; "
-                    f"{self._expected()}"
-                )
-        self._movie = None
-        return []
+    def _prediction(self, index: int, stored: np.ndarray, name: str) -> Prediction:
+        assert self._labels is not None
+        return Prediction(index, SegmentMap(self._ids(stored, name)), self._labels)
 
     def hint_for_offset(self, offset: int) -> str:
         if offset < 0 and not self._raw_ids:

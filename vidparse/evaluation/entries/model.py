@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import UsageError
-from vidparse.evaluation.entries.entry import Wanted
+from vidparse.evaluation.entries.entry import Asked, Wanted
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Runner, Session
@@ -65,19 +65,21 @@ class ModelEntry:
         facts = self._runner.description
         return f"{facts.sha256} {self._runner.backend} {self._runner.precision} {self._size}"
 
-    def begin(self, video: Video) -> None:
-        self._session.reset()
-
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
-        assert image is not None  # needs_images
-        asked = Frame(frame.index, frame.index, Rgb(image), name=frame.stem)
-        return self._session.step(asked)
-
-    def finish(self) -> list[Prediction]:
-        return self._session.flush()
+    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+        return predictions_of(self._session, frames)
 
     def hint_for_offset(self, offset: int) -> str:
         return "Convert the model again with the classes in the order of the data set's."
+
+
+def predictions_of(session: Session, frames: Iterable[Asked]) -> Iterator[Prediction]:
+    """The predictions of a session for frames of one video that come with their images."""
+    return (prediction for _, prediction in session.run(_frame(*asked) for asked in frames))
+
+
+def _frame(record: FrameRecord, image: np.ndarray | None) -> Frame:
+    assert image is not None  # needs_images
+    return Frame(record.index, record.index, Rgb(image), name=record.stem)
 
 
 def _pace_notes(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-
-import numpy as np
 
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import InputError
-from vidparse.evaluation.entries.entry import Wanted, stamp_of
+from vidparse.evaluation.entries.entry import Asked, Wanted, stamp_of
 from vidparse.labels import Labels
 from vidparse.maps import (
     ListedPicture,
@@ -141,10 +139,11 @@ class PanopticEntry:
         files = [path for (name, _), path in self._paths.items() if name == video.name]
         return " ".join([stamp_of(self._json), *(stamp_of(path) for path in files)])
 
-    def begin(self, video: Video) -> None:
-        pass
+    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+        for frame, _ in frames:
+            yield self._read(frame)
 
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
+    def _read(self, frame: FrameRecord) -> Prediction:
         assert self._labels is not None and self._table is not None
         key = (frame.video, frame.stem)
         found = read_segment_map(
@@ -155,7 +154,4 @@ class PanopticEntry:
             categories=self._category,
             is_truth=False,
         )
-        return [Prediction(frame.index, found, self._labels)]
-
-    def finish(self) -> list[Prediction]:
-        return []
+        return Prediction(frame.index, found, self._labels)

@@ -6,20 +6,20 @@ look ahead; this is for comparing with published scores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import tee
 
 import numpy as np
 
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import InputError, UsageError
-from vidparse.evaluation.entries.entry import Wanted, stamp_of
-from vidparse.evaluation.entries.model import ModelEntry
-from vidparse.frame import Frame
+from vidparse.evaluation.entries.entry import Asked, Wanted, stamp_of
+from vidparse.evaluation.entries.model import ModelEntry, predictions_of
 from vidparse.hub import resolve
 from vidparse.image import Rgb
-from vidparse.inference import Session
+from vidparse.inference import Runner, Scores, Session
+from vidparse.inference.preprocess import to_clip
 from vidparse.inference.runners import TorchRunner
-from vidparse.inference.session import Scored
 from vidparse.maps import Prediction
 from vidparse.models.checkpoint import read_description
 
@@ -44,10 +44,66 @@ def check_published(name: str, *, backend: str, stabilize: bool) -> None:
         )
 
 
+class PublishedTcb(Runner):
+    """A TCB network that sees each frame of a video with the published supports.
+
+    Inputs are kept of as many frames as the supports lie apart.
+
+    Args:
+        runner: the network.
+        frames: of the video, all of them.
+        asked: indices of the frames that clips will be of, in order.
+        load_input: network input float32 (1, 3, h, w) of the frame with this index.
+    """
+
+    def __init__(
+        self,
+        runner: TorchRunner,
+        frames: Sequence[FrameRecord],
+        asked: Iterator[int],
+        load_input: Callable[[int], np.ndarray],
+    ) -> None:
+        self.description, self.engine = runner.description, runner.engine
+        self.backend, self.device, self.precision = runner.backend, runner.device, runner.precision
+        self._runner, self._frames, self._asked, self._load = runner, frames, asked, load_input
+        self.inputs: dict[int, np.ndarray] = {}  # by index
+        self._begun = False
+
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores:
+        index = next(self._asked)
+        if not self._begun and index:  # a memory begins with the first frame, asked or not
+            self._scores(0, self._input(0))
+        self._begun = True
+        return Scores(self._scores(index, clip[0])[None])
+
+    def reset(self) -> None:
+        self._runner.reset()
+        self._begun = False
+
+    def _scores(self, index: int, target: np.ndarray) -> np.ndarray:
+        """float32 (K, h, w) of a frame with this input, and its supports."""
+        supports = self._runner.published_supports(index, len(self._frames))
+        reach = max(abs(i - index) for i in supports)
+        for i in [i for i in self.inputs if abs(i - index) > reach]:
+            del self.inputs[i]
+        self.inputs[index] = target
+        inputs = [self._input(i) for i in (*supports, index)]
+        for i, one in zip(supports, inputs, strict=False):
+            if one.shape != target.shape:
+                raise InputError(
+                    f"{self._frames[i]}: differs in size from {self._frames[index]}; "
+                    "check the data folder"
+                )
+        return self._runner.run_published(np.concatenate(inputs)[None])
+
+    def _input(self, index: int) -> np.ndarray:
+        if index not in self.inputs:
+            self.inputs[index] = self._load(index)
+        return self.inputs[index]
+
+
 class PublishedTcbEntry:
     """Predictions of a TCB network by the published scheme.
-
-    What is kept of a video are the network's inputs of as many frames as its supports lie apart.
 
     Args:
         name: for table heads.
@@ -69,13 +125,10 @@ class PublishedTcbEntry:
         size: int | tuple[int, int] | None = None,
     ) -> None:
         self.name = name
-        self._runner, self._dataset = runner, dataset
+        self._runner, self._dataset, self._size = runner, dataset, size
         self._model = ModelEntry(name, runner, size=size)
-        self._session = Session(runner, size=size, cut=None)
         self.detail = f"{self._model.detail}, official supports"
-        self._video = Video("", ())
-        self._clips: dict[int, np.ndarray] = {}  # index -> float32 (1, 3, h, w)
-        self._begun = False
+        self.official: PublishedTcb | None = None  # the runner of the video under way
 
     def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
         self._model.check(dataset, videos)
@@ -85,42 +138,18 @@ class PublishedTcbEntry:
         stamps = [stamp_of(frame.image) for frame in video.frames if frame.image]
         return " ".join([self._model.fingerprint(video), *stamps])
 
-    def begin(self, video: Video) -> None:
-        self._runner.reset()
-        self._video, self._begun = video, False
-        self._clips.clear()
+    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+        asked, again = tee(frames)
+        indices = (frame.index for frame, _ in again)
+        facts = self._runner.description.preprocess
 
-    def feed(self, frame: FrameRecord, image: np.ndarray | None) -> list[Prediction]:
-        assert image is not None  # needs_images
-        if not self._begun and frame.index:  # a memory begins with the first frame, asked or not
-            self._scores(0)
-        self._begun = True
-        scores = self._scores(frame.index, image)
-        asked = Frame(frame.index, frame.index, Rgb(image), name=frame.stem)
-        return [self._session.finish(Scored(asked, scores))]
+        def load_input(index: int) -> np.ndarray:
+            image = Rgb(self._dataset.load_image(video.frames[index]))
+            return to_clip(image, session.input_size(image.size_hw), facts)
 
-    def finish(self) -> list[Prediction]:
-        return []
+        self.official = PublishedTcb(self._runner, video.frames, indices, load_input)
+        session = Session(self.official, size=self._size, cut=None)
+        return predictions_of(session, asked)
 
     def hint_for_offset(self, offset: int) -> str:
         return self._model.hint_for_offset(offset)
-
-    def _scores(self, index: int, image: np.ndarray | None = None) -> np.ndarray:
-        """float32 (K, h, w) of a frame with its supports; its image where it was read already."""
-        frames = self._video.frames
-        supports = self._runner.published_supports(index, len(frames))
-        reach = max(abs(i - index) for i in supports)
-        for i in [i for i in self._clips if abs(i - index) > reach]:
-            del self._clips[i]
-        for i in (*supports, index):
-            if i not in self._clips:
-                known = image if i == index else None
-                rgb = self._dataset.load_image(frames[i]) if known is None else known
-                self._clips[i] = self._session.prepare(Frame(i, i, Rgb(rgb))).clip
-        clips = [self._clips[i] for i in (*supports, index)]
-        for i, clip in zip(supports, clips, strict=False):
-            if clip.shape != clips[-1].shape:
-                raise InputError(
-                    f"{frames[i]}: differs in size from {frames[index]}; check the data folder"
-                )
-        return self._runner.run_published(np.concatenate(clips))

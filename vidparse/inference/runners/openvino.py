@@ -6,19 +6,28 @@ import sys
 from collections import OrderedDict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from vidparse.errors import DeviceError, ModelError, UsageError
+from vidparse.hub import ModelFiles
 from vidparse.hub.onnx_file import read_onnx_description
+from vidparse.inference.answer import Masks, Scores, read_outputs
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.runner import engine_text, out_of_memory, stored_precision
+from vidparse.inference.runners.form import Wishes, onnx_form
+from vidparse.inference.runners.runner import (
+    Runner,
+    engine_text,
+    out_of_memory,
+    stored_precision,
+)
+from vidparse.models.description import SEMANTIC
 
 _SIZES_KEPT = 3  # compiled forms, one an input size; each holds the weights
 
 
-class OpenVinoRunner:
+class OpenVinoRunner(Runner):
     """OpenVINO reading the ONNX files of `vidparse export`.
 
     The network is compiled anew for each input size. State and scores are arrays that OpenVINO
@@ -31,7 +40,6 @@ class OpenVinoRunner:
 
     backend = "openvino"
     device = "cpu"
-    chosen = ""
 
     def __init__(self, path: Path, *, precision: str, threads: int = 0) -> None:
         openvino = import_openvino()
@@ -41,7 +49,8 @@ class OpenVinoRunner:
         self.precision = self._precision(path, precision)
         threads = threads or cpu_count()
         self.engine = engine_text("OpenVINO", Device("cpu"), self.precision, threads)
-        self.remembers = bool(self.description.state)
+        self.window, self.remembers = self.description.window, bool(self.description.state)
+        self.fixed_window = self.window > 1  # exported with the length of a clip
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
@@ -54,9 +63,14 @@ class OpenVinoRunner:
         self._state: list[np.ndarray] = []
         self._read()  # a damaged file is known before the first frame
 
-    def run(self, clip: np.ndarray) -> np.ndarray:
+    @classmethod
+    def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
+        import_openvino()  # fails before an export that may take a minute
+        return cls(onnx_form(files), precision=wishes.precision, threads=wishes.threads)
+
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores | Masks:
         try:
-            return self._run(clip)
+            return read_outputs(self._outputs(clip[0] if self.window == 1 else clip))
         except RuntimeError as error:  # OpenVINO has no class of its own for this
             if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
                 raise out_of_memory(self.device, clip) from error
@@ -65,22 +79,32 @@ class OpenVinoRunner:
     def reset(self) -> None:
         self._state = []
 
-    def _run(self, clip: np.ndarray) -> np.ndarray:
-        size_hw = (clip.shape[2], clip.shape[3])
+    def _outputs(self, clip: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs that hold the answer; the state moves on."""
+        size_hw = (clip.shape[-2], clip.shape[-1])
         request = self._request(size_hw)
+        request.set_tensor("clip", self._shared(clip))
         tensors = self.description.state
         shapes = [tensor.full_shape(size_hw) for tensor in tensors]
         state = self._state or [np.zeros(shape, np.float32) for shape in shapes]
         after = [np.empty(shape, np.float32) for shape in shapes]
-        scores = np.empty(tuple(request.get_tensor("logits").shape), np.float32)  # (1, K, h, w)
-        request.set_tensor("clip", self._shared(clip))
-        request.set_tensor("logits", self._shared(scores))
         for tensor, before, new in zip(tensors, state, after, strict=True):
             request.set_tensor(tensor.name, self._shared(before))
             request.set_tensor(f"{tensor.name}_next", self._shared(new))
-        request.infer()
+
+        # Scores have a known shape and are written in place; how many masks there are is not known.
+        if self.description.task == SEMANTIC:
+            scores = np.empty(tuple(request.get_tensor("logits").shape), np.float32)
+            request.set_tensor("logits", self._shared(scores))
+            request.infer()
+            outputs = {"logits": scores}
+        else:
+            request.infer()
+            names = {name for output in request.model_outputs for name in output.names}
+            names -= {f"{tensor.name}_next" for tensor in tensors}
+            outputs = {name: np.array(request.get_tensor(name).data) for name in names}
         self._state = after
-        return scores[0]
+        return outputs
 
     def _shared(self, array: np.ndarray) -> Any:
         """A tensor that is this very memory."""
@@ -90,7 +114,8 @@ class OpenVinoRunner:
         """What runs clips of one size; the sizes used last are kept compiled."""
         if size_hw not in self._requests:
             model = self._read()
-            shapes = {"clip": [1, 3, *size_hw]}
+            frames = [self.window] if self.window > 1 else []
+            shapes = {"clip": [1, *frames, 3, *size_hw]}
             for tensor in self.description.state:
                 shapes[tensor.name] = list(tensor.full_shape(size_hw))
             model.reshape(shapes)

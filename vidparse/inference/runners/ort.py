@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from vidparse.errors import DeviceError, ModelError
+from vidparse.hub import ModelFiles
+from vidparse.inference.answer import Masks, Scores, read_outputs
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.runner import engine_text, out_of_memory, stored_precision
+from vidparse.inference.runners.form import Wishes, onnx_form
+from vidparse.inference.runners.runner import (
+    Runner,
+    engine_text,
+    out_of_memory,
+    stored_precision,
+)
 from vidparse.models.checkpoint import file_sha256
 from vidparse.models.description import describe
 
 log = logging.getLogger(__name__)
 
 
-class OnnxRunner:
+class OnnxRunner(Runner):
     """ONNX Runtime on CPU or CUDA.
 
     Raises:
@@ -26,7 +34,6 @@ class OnnxRunner:
     """
 
     backend = "onnx"
-    chosen = ""
 
     def __init__(self, path: Path, *, device: Device, precision: str, threads: int = 0) -> None:
         import onnxruntime as ort
@@ -64,40 +71,61 @@ class OnnxRunner:
         if precision == "fp32" and self.precision != "fp32":
             raise DeviceError(f"precision fp32: {path} computes in int8; use --precision auto")
         self.engine = engine_text("ONNX Runtime", device, self.precision, threads)
-        self.remembers = bool(self.description.state)
+        self.window, self.remembers = self.description.window, bool(self.description.state)
+        self.fixed_window = self.window > 1  # exported with the length of a clip
+        states = {f"{tensor.name}_next" for tensor in self.description.state}
+        outputs = [output.name for output in self._session.get_outputs()]
+        self._answers = [name for name in outputs if name not in states]
         self._place = (device.kind, device.index)
         self._state: list[Any] = []  # OrtValues; they stay on the device from frame to frame
         self._ort = ort
 
-    def run(self, clip: np.ndarray) -> np.ndarray:
+    @classmethod
+    def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
+        return cls(
+            onnx_form(files),
+            device=wishes.device,
+            precision=wishes.precision,
+            threads=wishes.threads,
+        )
+
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores | Masks:
+        feed = clip[0] if self.window == 1 else clip
         try:
-            return self._run(clip)
+            outputs = self._with_state(feed) if self.remembers else self._plain(feed)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
                 raise out_of_memory(self.device, clip) from error
             raise
+        return read_outputs(dict(zip(self._answers, outputs, strict=True)))
 
-    def _run(self, clip: np.ndarray) -> np.ndarray:
-        if not self.remembers:
-            (scores,) = self._session.run(["logits"], {"clip": clip})
-            return scores[0]
+    def _plain(self, clip: np.ndarray) -> list[np.ndarray]:
+        """The outputs that hold the answer."""
+        return self._session.run(self._answers, {"clip": clip})
+
+    def _with_state(self, clip: np.ndarray) -> list[np.ndarray]:
+        """As `_plain`; the state moves on."""
         tensors = self.description.state
         if not self._state:
             self._state = [
                 self._ort.OrtValue.ortvalue_from_numpy(
-                    np.zeros(tensor.full_shape(clip.shape[2:]), np.float32), *self._place
+                    np.zeros(tensor.full_shape(clip.shape[-2:]), np.float32), *self._place
                 )
                 for tensor in tensors
             ]
+
+        # Bind the answer to the CPU; the state stays where the network runs.
         binding = self._session.io_binding()
         binding.bind_cpu_input("clip", clip)
-        binding.bind_output("logits")
+        for name in self._answers:
+            binding.bind_output(name)
         for tensor, value in zip(tensors, self._state, strict=True):
             binding.bind_ortvalue_input(tensor.name, value)
             binding.bind_output(f"{tensor.name}_next", *self._place)
         self._session.run_with_iobinding(binding)
-        scores, *self._state = binding.get_outputs()
-        return scores.numpy()[0]
+        outputs = binding.get_outputs()
+        self._state = outputs[len(self._answers) :]
+        return [output.numpy() for output in outputs[: len(self._answers)]]
 
     def reset(self) -> None:
         self._state = []

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from vidparse.errors import DeviceError, UsageError
+from vidparse.hub import ModelFiles
+from vidparse.inference.answer import Answer, ClassIds, Masks, Scores
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.runner import PRECISIONS, engine_text, out_of_memory
-from vidparse.models.description import Description
+from vidparse.inference.runners.form import Wishes, weights_form
+from vidparse.inference.runners.runner import PRECISIONS, Runner, engine_text, out_of_memory
+from vidparse.models.checkpoint import read_description
+from vidparse.models.description import SEMANTIC, Description
 
 if TYPE_CHECKING:
     import torch
 
+    from vidparse.models import network
     from vidparse.models.network import State, VideoNetwork
 
 _CLASSES_AT_ONCE = 16
+_MICRO_BATCH = 4  # frames that a GPU takes at once
 
 
-class TorchRunner:
+class TorchRunner(Runner):
     """PyTorch in channels-last layout, with autocast for the half precisions.
 
     Args:
@@ -32,7 +39,6 @@ class TorchRunner:
     """
 
     backend = "torch"
-    chosen = ""
 
     def __init__(
         self,
@@ -60,28 +66,44 @@ class TorchRunner:
             network = load_network(description)
         self._network = _placed(network, self._device)
         self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        self.remembers = bool(network.state_tensors)
+        self.window, self.remembers = network.window, bool(network.state_tensors)
         self.argmax_on_device = device.kind == "cuda"  # on the CPU there is a faster way
+        if self.argmax_on_device and network.is_per_frame and network.task == SEMANTIC:
+            self.batch = _MICRO_BATCH
         self._locked: torch.Tensor | None = None
         self._state: State | None = None
 
-    def run(self, clip: np.ndarray) -> np.ndarray:
-        return self._guarded(clip, lambda: self._logits(clip)[0].float().contiguous().cpu().numpy())
-
-    def classes(self, clip: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-        """Class ids (N, h, w) at full size; the scores never leave the device."""
-        return self._guarded(
-            clip, lambda: upsampled_argmax(self._logits(clip), size_hw).cpu().numpy()
+    @classmethod
+    def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
+        return cls(
+            read_description(weights_form(files, wishes)),
+            device=wishes.device,
+            precision=wishes.precision,
+            threads=wishes.threads,
         )
 
-    def _logits(self, clip: np.ndarray) -> torch.Tensor:
-        """(N, K, h, w) on the device; the state moves on."""
-        frames = self._to_device(clip)[:, None]  # (N, 1, 3, H, W)
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Answer:
+        from vidparse.models import network
+
+        with self._guarded(clip):
+            answer = self._run(clip[0])
+            if isinstance(answer, network.Masks):
+                return _as_numpy(answer)
+            logits = answer.logits.flatten(0, 1)  # (T, K, h, w)
+            if size_hw is None or not self.argmax_on_device:
+                return Scores(logits.float().contiguous().cpu().numpy())
+            return ClassIds(upsampled_argmax(logits, size_hw).cpu().numpy())
+
+    def _run(self, frames: np.ndarray) -> network.Answer:
+        """The answer on the device to frames (T, 3, H, W); the state moves on."""
+        tensor = self._to_device(frames)
+        # To a network that goes frame by frame several frames are a batch, not a clip.
+        clips = tensor[:, None] if self.window == 1 else tensor[None]
         if self._state is None:
-            self._state = self._network.first_state(frames)
+            self._state = self._network.first_state(clips)
         with self._autocasting():
-            answer, self._state = self._network(frames, self._state)
-        return answer.logits[:, 0]
+            answer, self._state = self._network(clips, self._state)
+        return answer
 
     def published_supports(self, frame: int, frames: int) -> tuple[int, ...]:
         """See :meth:`VideoNetwork.published_supports`."""
@@ -90,17 +112,14 @@ class TorchRunner:
     def run_published(self, clip: np.ndarray) -> np.ndarray:
         """Scores (K, h, w) by the published test code, for networks with a published form.
 
-        clip: float32 (N + 1, 3, H, W), supports and then the target. Not to be mixed with `run`
-        within a video.
+        clip: float32 (1, N + 1, 3, H, W), supports and then the target. Not to be mixed with
+        `answer` within a video.
         """
-        return self._guarded(clip, lambda: self._published(clip).cpu().numpy())
-
-    def _published(self, clip: np.ndarray) -> torch.Tensor:
-        """float32 (K, h, w) on the device; the memory moves on."""
-        frames = self._to_device(clip)[None]
-        with self._autocasting():
-            outputs, self._state = self._network.forward_published(frames, self._state or ())
-        return outputs.logits[0].float().contiguous()
+        with self._guarded(clip):
+            frames = self._to_device(clip[0])[None]
+            with self._autocasting():
+                outputs, self._state = self._network.forward_published(frames, self._state or ())
+            return outputs.logits[0].float().contiguous().cpu().numpy()
 
     def _autocasting(self) -> torch.autocast:
         return self._torch.autocast(
@@ -118,11 +137,13 @@ class TorchRunner:
         tensor = tensor.to(self._device, non_blocking=True)
         return tensor.contiguous(memory_format=torch.channels_last)
 
-    def _guarded(self, clip: np.ndarray, work: Callable[[], np.ndarray]) -> np.ndarray:
+    @contextmanager
+    def _guarded(self, clip: np.ndarray) -> Iterator[None]:
+        """Inference mode, in which running out of memory is an error of one line."""
         torch = self._torch
         with torch.inference_mode():
             try:
-                return work()
+                yield
             except RuntimeError as error:  # on the CPU there is no class of its own for this
                 if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
                     raise out_of_memory(self.device, clip) from error
@@ -130,6 +151,16 @@ class TorchRunner:
 
     def reset(self) -> None:
         self._state = None
+
+
+def _as_numpy(answer: network.Masks) -> Masks:
+    """The masks off the device, as probabilities."""
+    return Masks(
+        answer.logits.float().sigmoid().cpu().numpy(),
+        answer.scores.float().cpu().numpy(),
+        answer.class_ids.cpu().numpy(),
+        None if answer.keys is None else answer.keys.float().cpu().numpy(),
+    )
 
 
 def upsampled_argmax(logits: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:

@@ -1,60 +1,102 @@
-"""What runs a network: normalised clip in, low-resolution scores out.
+"""The base class of what runs a network: normalised clip in, low-resolution answer out.
 
 A runner owns what the network remembers of one video; nothing above it knows which framework runs.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from vidparse.errors import DeviceError
+from vidparse.hub import ModelFiles
+from vidparse.inference.answer import Answer
 from vidparse.inference.devices import Device
+from vidparse.inference.runners.form import Wishes
+from vidparse.labels import Labels
 from vidparse.models.description import Description
 
 if TYPE_CHECKING:
-    from vidparse.inference.panoptic import ScoredMasks
+    from vidparse.inference.session import Session
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
-class Runner(Protocol):
-    """One network on one device for one video at a time."""
+class Runner(ABC):
+    """One network on one device for one video at a time.
+
+    Attributes:
+        description: the network, as its file describes it.
+        backend: "torch", "onnx", "openvino", "transformers" or "ensemble".
+        device: where it really runs, read back from the framework.
+        precision: the number format that it really computes in.
+        engine: all three for people: "ONNX Runtime, fp32, 2 threads".
+        chosen: why, where `auto` chose the backend; else "".
+        remembers: True where an answer depends on the clips before.
+        window: frames of a clip. The last clip of a shot may bring fewer, unless `fixed_window`.
+        fixed_window: True where every clip must have `window` frames.
+        batch: frames that are best put into one call where nobody waits for them; above 1 only
+            for networks of window 1 that remember nothing.
+    """
 
     description: Description
-    backend: str  # "torch", "onnx", "openvino" or "transformers"
-    device: str  # where it really runs, read back from the framework
-    precision: str  # what it really computes in
-    engine: str  # all three for people: "ONNX Runtime, fp32, 2 threads"
-    chosen: str  # why, where `auto` chose the backend; else ""
-    remembers: bool  # whether the network's answer depends on the frames before
+    backend: str
+    device: str
+    precision: str
+    engine: str
+    chosen: str = ""
+    remembers: bool = False
+    window: int = 1
+    fixed_window: bool = False
+    batch: int = 1
 
-    def run(self, clip: np.ndarray) -> np.ndarray | ScoredMasks:
-        """float32 (1, 3, H, W) -> float32 scores (K, h, w); masks where the task is panoptic."""
-        ...
+    @classmethod
+    def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
+        """The network of these files; a runner of RUNNERS has it.
+
+        Raises:
+            ModelError: the files are damaged, or not of the form that it reads.
+            UsageError: its framework is not installed, or the task is not the network's.
+            DeviceError: the device or precision is not there.
+        """
+        raise NotImplementedError(f"{cls.__name__} is not made from files")
+
+    @abstractmethod
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Answer:
+        """Run the network on one clip and keep what it remembers.
+
+        Args:
+            clip: float32 (1, T, 3, H, W), C-contiguous, T at most the window, or the batch.
+            size_hw: size of the frames, where class ids will do: a runner whose device is the
+                quicker one at it may then answer with them. None: scores or masks are needed.
+
+        Returns:
+            the answer to the T frames.
+
+        Raises:
+            DeviceError: out of memory.
+        """
 
     def reset(self) -> None:
         """Forget the video so far."""
-        ...
+        return None
 
+    @property
+    def labels(self) -> Labels:
+        """The classes that the network tells apart."""
+        return self.description.labels
 
-@runtime_checkable
-class DeviceArgmax(Protocol):
-    """A runner whose device can bring scores to full size itself: only class ids come back."""
+    def session(self, **options: Any) -> Session:
+        """A session with this network, for one video after another; options as for Session."""
+        from vidparse.inference.session import Session
 
-    argmax_on_device: bool  # whether that is the faster way where it runs
-
-    def classes(self, clip: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-        """float32 (N, 3, H, W) -> class ids (N, h, w) of `size_hw`; uint8, uint16 from 256 on.
-
-        N above 1 is for networks that remember nothing.
-        """
-        ...
+        return Session(self, **options)
 
 
 def engine_text(framework: str, device: Device, precision: str, threads: int) -> str:
-    """What runs a network: "ONNX Runtime, int8, 2 threads" or "PyTorch, CUDA, fp16"."""
+    """A backend for people: "ONNX Runtime, int8, 2 threads" or "PyTorch, CUDA, fp16"."""
     if device.kind == "cuda":
         which = f" {device.index}" if device.index else ""
         return f"{framework}, CUDA{which}, {precision}"
@@ -62,18 +104,18 @@ def engine_text(framework: str, device: Device, precision: str, threads: int) ->
 
 
 def engine_and_reason(runner: Runner) -> str:
-    """What runs a network, and why where that was chosen: in one short line."""
+    """A backend for people, and why it was chosen where `auto` did: in one short line."""
     return runner.engine + (f" (auto: {runner.chosen})" if runner.chosen else "")
 
 
 def stored_precision(description: Description) -> str:
-    """What an ONNX file computes in: "int8" after `vidparse export --int8`, else "fp32"."""
+    """The format that an ONNX file computes in: "int8" after `export --int8`, else "fp32"."""
     return "int8" if "int8" in description.training else "fp32"
 
 
 def out_of_memory(device: str, clip: np.ndarray) -> DeviceError:
-    """The error for a picture that does not fit."""
-    height, width = clip.shape[2:]
+    """The error for a clip (..., H, W) that does not fit."""
+    height, width = clip.shape[-2:]
     return DeviceError(
         f"device {device}: out of memory at {width}x{height}; lower --size"
         + (" or use --device cpu" if device != "cpu" else "")

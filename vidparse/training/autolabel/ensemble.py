@@ -15,7 +15,7 @@ import numpy as np
 
 from vidparse.errors import UsageError
 from vidparse.image import Image
-from vidparse.inference import Runner
+from vidparse.inference import Runner, Scores
 from vidparse.inference.preprocess import LARGEST, SMALLEST, input_size, to_clip
 from vidparse.labels import Labels, load_labels, regrouped
 from vidparse.training.autolabel.patches import Patch, mean_probabilities, spans, windows
@@ -141,8 +141,9 @@ def shares_of(votes: Sequence[float], models: int) -> tuple[float, ...]:
 def _scores(runner: Runner, clip: np.ndarray, *, mirrored: bool) -> np.ndarray:
     """float32 (K, h, w) of a clip (1, 3, H, W), the right way round however it was seen."""
     runner.reset()
-    scores = runner.run(np.ascontiguousarray(clip[..., ::-1] if mirrored else clip))
-    assert isinstance(scores, np.ndarray)  # the task is semantic
+    answer = runner.answer(np.ascontiguousarray(clip[..., ::-1] if mirrored else clip)[None])
+    assert isinstance(answer, Scores)  # the task is semantic
+    scores = answer.values[0]
     return scores[..., ::-1] if mirrored else scores
 
 

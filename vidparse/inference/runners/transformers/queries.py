@@ -1,11 +1,11 @@
-"""What networks of queries say: a mask and a class for each query, read in two ways."""
+"""Answers of networks of queries, a mask and a class for each query, read in two ways."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn.functional import interpolate
 
-from vidparse.inference.panoptic import ScoredMasks
+from vidparse.inference.answer import Masks
 
 LEAST_SCORE = 0.5  # of a query's class, above which its mask counts
 
@@ -29,13 +29,13 @@ def class_scores(
 
 def scored_masks(
     classes: torch.Tensor, masks: torch.Tensor, mask_hw: tuple[int, int] | None
-) -> ScoredMasks:
+) -> Masks:
     """The queries that found something, in their order; arguments as for :func:`class_scores`."""
     scores, class_ids = classes.softmax(-1).max(-1)  # (Q,)
     found = (class_ids != classes.shape[-1] - 1) & (scores > LEAST_SCORE)
     inside = _resized(masks[found], mask_hw).sigmoid()  # (N, h, w)
-    return ScoredMasks(
-        inside.cpu().numpy(), scores[found].cpu().numpy(), class_ids[found].cpu().numpy()
+    return Masks(
+        inside[:, None].cpu().numpy(), scores[found].cpu().numpy(), class_ids[found].cpu().numpy()
     )
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from vidparse.errors import ModelError
+from vidparse.hub import ModelFiles
+from vidparse.inference.answer import Masks, Scores
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.panoptic import ScoredMasks
+from vidparse.inference.runners.form import Wishes
 from vidparse.inference.runners.pytorch import torch_device, torch_precision
-from vidparse.inference.runners.runner import engine_text, out_of_memory
+from vidparse.inference.runners.runner import Runner, engine_text, out_of_memory
 from vidparse.inference.runners.transformers.architecture import ARCHITECTURES
 from vidparse.inference.runners.transformers.checkpoint import read_checkpoint
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class TransformersRunner:
+class TransformersRunner(Runner):
     """A checkpoint in the hub's layout, with autocast for the half precisions.
 
     Only classes of the installed transformers run, and only safetensors are read; the network is
@@ -39,8 +41,6 @@ class TransformersRunner:
     """
 
     backend = "transformers"
-    remembers = False
-    chosen = ""
 
     def __init__(
         self,
@@ -79,11 +79,23 @@ class TransformersRunner:
             self._inputs["task_inputs"] = tokens.to(self._device)
         self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
 
-    def run(self, clip: np.ndarray) -> np.ndarray | ScoredMasks:
+    @classmethod
+    def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
+        assert files.transformers is not None  # or another runner would be asked
+        return cls(
+            files.transformers,
+            device=wishes.device,
+            precision=wishes.precision,
+            threads=wishes.threads,
+            name=wishes.name,
+            task=wishes.task,
+        )
+
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores | Masks:
         torch = self._torch
         with torch.inference_mode():
             try:
-                pixels = torch.from_numpy(clip).to(self._device, non_blocking=True)
+                pixels = torch.from_numpy(clip[0]).to(self._device, non_blocking=True)
                 with torch.autocast(
                     self._device.type, self._autocast, enabled=self._autocast is not None
                 ):
@@ -94,19 +106,17 @@ class TransformersRunner:
                     raise out_of_memory(self.device, clip) from error
                 raise
 
-    def _read(self, outputs: Any) -> np.ndarray | ScoredMasks:
+    def _read(self, outputs: Any) -> Scores | Masks:
         if not self._architecture.masks:
-            return outputs.logits[0].float().contiguous().cpu().numpy()  # (K, h, w)
+            return Scores(outputs.logits.float().contiguous().cpu().numpy())
         from vidparse.inference.runners.transformers.queries import class_scores, scored_masks
 
         classes = outputs.class_queries_logits[0].float()  # (Q, K + 1)
         masks = outputs.masks_queries_logits[0].float()  # (Q, h, w)
         if self.description.task == "panoptic":
             return scored_masks(classes, masks, self._architecture.mask_hw)
-        return class_scores(classes, masks, self._architecture.mask_hw).cpu().numpy()
-
-    def reset(self) -> None:
-        """Nothing is remembered."""
+        scores = class_scores(classes, masks, self._architecture.mask_hw)  # (K, h, w)
+        return Scores(scores[None].cpu().numpy())
 
 
 def check_installed(name: str) -> None:

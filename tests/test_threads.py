@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vidparse.inference.stages import StageClock, grouped, in_thread
+from vidparse.inference.pipeline import StageClock, in_thread
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def test_consumer_stop_closes_the_source_in_its_own_thread() -> None:
             closed_in.append(threading.current_thread().name)
 
     clock = StageClock("x")
-    results = stage(clock.mapped(lambda x: x, stage(clock.timed(source()))))
+    results = stage(clock.through(iter, stage(clock.timed(source()))))
     assert next(results) == 1
     results.close()
     assert closed_in == ["vidparse-test"]
@@ -105,43 +105,15 @@ def test_halt_ends_a_wait_for_a_silent_source() -> None:
     assert list(results) == []
 
 
-def test_clock_counts_items_and_busy_time() -> None:
-    clock = StageClock("work")
+def test_clock_counts_the_work_and_not_the_waits() -> None:
+    def slow(items: Iterator[int], seconds: float) -> Iterator[int]:
+        for item in items:
+            time.sleep(seconds)
+            yield item
 
-    def slow(x: int) -> int:
-        time.sleep(0.01)
-        return x
-
-    assert list(clock.mapped(slow, range(5))) == list(range(5))
-    assert clock.items == 5
-    assert 0.05 <= clock.wall_s < 0.5
-
-
-class TestGrouped:
-    def test_alike_items_go_together(self) -> None:
-        groups = list(grouped(iter([1, 3, 5, 2, 4, 7]), 2, lambda a, b: a % 2 == b % 2))
-        assert groups == [[1, 3], [5], [2, 4], [7]]
-
-    def test_an_error_comes_after_what_came_before_it(self) -> None:
-        def failing() -> Iterator[int]:
-            yield from (1, 2, 3)
-            raise ValueError("broken")
-
-        seen: list[list[int]] = []
-        with pytest.raises(ValueError, match="broken"):
-            seen.extend(grouped(failing(), 2, lambda a, b: True))
-        assert seen == [[1, 2], [3]]
-
-    def test_closing_it_closes_the_source(self) -> None:
-        closed = []
-
-        def source() -> Iterator[int]:
-            try:
-                yield from range(9)
-            finally:
-                closed.append(True)
-
-        groups = grouped(source(), 2, lambda a, b: True)
-        assert next(groups) == [0, 1]
-        groups.close()
-        assert closed == [True]
+    first, second = StageClock("first"), StageClock("second")
+    source = first.through(lambda items: slow(items, 0.02), iter(range(5)))
+    assert list(second.through(lambda items: slow(items, 0.01), source)) == list(range(5))
+    assert 0.1 <= first.wall_s < 0.5
+    assert 0.05 <= second.wall_s < 0.1
+    assert max(first.cpu_s, second.cpu_s) < 0.04

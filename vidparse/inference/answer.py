@@ -1,0 +1,74 @@
+"""The answer of a network to a clip of T frames, in numpy: scores, masks, or class ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores of a semantic network.
+
+    values: float32 (T, K, h, w) at feature resolution; the greatest wins.
+    """
+
+    values: np.ndarray
+
+    def first(self, frames: int) -> Self:
+        """The answer to the first frames of the clip."""
+        return replace(self, values=self.values[:frames])
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """N masks, each of one object or stuff class, which is the same one in all T frames.
+
+    inside: float32 (N, T, h, w), probability of each pixel. scores: float32 (N,), of the class.
+    class_ids: int64 (N,). keys: float32 (N, D), by which an object is known again in later clips;
+    None where a network has none. N may be 0.
+    """
+
+    inside: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+    keys: np.ndarray | None = None
+
+    def first(self, frames: int) -> Self:
+        """The answer to the first frames of the clip."""
+        return replace(self, inside=self.inside[:, :frames])
+
+
+@dataclass(frozen=True, slots=True)
+class ClassIds:
+    """Class ids at full size, from a device that brings scores there itself.
+
+    ids: unsigned integers (T, H, W).
+    """
+
+    ids: np.ndarray
+
+    def first(self, frames: int) -> Self:
+        """The answer to the first frames of the clip."""
+        return replace(self, ids=self.ids[:frames])
+
+
+Answer = Scores | Masks | ClassIds
+
+
+def read_outputs(outputs: Mapping[str, np.ndarray]) -> Scores | Masks:
+    """The answer in the outputs of an ONNX graph, under the names that exports give them.
+
+    Args:
+        outputs: "logits" (1, K, h, w) or (1, T, K, h, w); or "masks" (N, T, h, w) of logits,
+            "scores" (N,), "class_ids" (N,) and, where a network has them, "keys" (N, D).
+    """
+    if "logits" in outputs:
+        logits = outputs["logits"]
+        return Scores(logits if logits.ndim == 4 else logits[0])
+    with np.errstate(over="ignore"):  # exp(large) = inf: a probability of 0
+        inside = 1 / (1 + np.exp(-outputs["masks"]))
+    return Masks(inside, outputs["scores"], outputs["class_ids"], outputs.get("keys"))

@@ -1,0 +1,110 @@
+"""From a model's name to a network ready to run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from vidparse.errors import DeviceError, ModelError, UsageError
+from vidparse.hub import DEFAULT_MODEL, ModelFiles, resolve
+from vidparse.inference.devices import Device, check_threads, choose_device
+from vidparse.inference.runners import (
+    PRECISIONS,
+    RUNNERS,
+    Runner,
+    has_bf16,
+    has_openvino,
+    stored_precision,
+)
+from vidparse.inference.runners.form import Wishes
+
+BACKENDS = ("auto", *(name for name in RUNNERS if name != "transformers"))  # that is torch's, too
+
+log = logging.getLogger(__name__)
+
+
+def load_model(
+    name: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    backend: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+    task: str = "auto",
+) -> Runner:
+    """A network ready to run.
+
+    `backend="auto"` takes the fastest that keeps the answer (measured: see the README): on the CPU,
+    for a model that comes as ONNX, ONNX Runtime in fp32 (it starts without importing torch), and
+    OpenVINO, where it is installed, in bf16 and for int8 files; torch otherwise. The runner's
+    `engine` says what it is, `chosen` why.
+
+    Args:
+        name: known name, hf:owner/repo[@revision][/file], .safetensors or .onnx file, or folder.
+        device: auto, cpu, cuda or cuda:N; what is asked for and is not there raises.
+        threads: CPU threads of the network; 0 means one a core.
+        task: auto, semantic or panoptic, for transformers checkpoints that can do both.
+
+    Raises:
+        UsageError, ModelError, DeviceError: see each one's message.
+    """
+    name = os.fspath(name)
+    if backend not in BACKENDS:
+        raise UsageError(f"backend '{backend}': unknown; use {', '.join(BACKENDS)}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision '{precision}': unknown; use {', '.join(PRECISIONS)}")
+    check_threads(threads)
+    files = resolve(name)
+    place = choose_device(device)
+    why = ""
+    if backend == "auto":
+        backend, why = _fastest(files, place, precision)
+        log.info("%s: backend %s (%s)", files.name, backend, why)
+    if backend == "openvino" and place.kind != "cpu":
+        if device != "auto":
+            raise DeviceError(f"device {device}: OpenVINO runs on the CPU here; use --device cpu")
+        place = Device("cpu")
+    is_folder = files.transformers is not None
+    if is_folder and backend == "torch":
+        backend = "transformers"
+    elif is_folder and task == "panoptic":
+        raise _only_semantic(name, backend, task)  # known before an export that may take a minute
+    runner = RUNNERS[backend].load(files, Wishes(name, place, precision, threads, task))
+    if task not in ("auto", runner.description.task):
+        raise _only_semantic(name, backend, task)
+    runner.chosen = why
+    return runner
+
+
+def _only_semantic(name: str, backend: str, task: str) -> UsageError:
+    return UsageError(f"task '{task}': {name} is semantic with backend {backend}; use auto")
+
+
+def _fastest(files: ModelFiles, place: Device, precision: str) -> tuple[str, str]:
+    """The backend for `auto`, and why."""
+    if files.onnx is None:
+        return "torch", "the model has no ONNX file"
+    if place.kind != "cpu" and files.weights:
+        return "torch", "on a GPU"
+    if precision == "fp16":
+        return "torch", "the only one with fp16"
+    if place.kind == "cpu" and has_openvino():
+        if precision == "bf16" and has_bf16():
+            return "openvino", "the fastest in bf16"
+        if precision == "auto" and not files.entry and _is_int8(files.onnx):
+            return "openvino", "the fastest in int8"
+    if precision == "bf16":
+        return "torch", "OpenVINO is not installed, or this CPU has no bf16"
+    if place.kind != "cpu":
+        return "onnx", "the model has no .safetensors weights"
+    return "onnx", "the quickest to start"
+
+
+def _is_int8(path: Path) -> bool:
+    from vidparse.hub.onnx_file import read_onnx_description
+
+    try:
+        return stored_precision(read_onnx_description(path)) == "int8"
+    except ModelError:
+        return False  # whoever runs the file says what is wrong with it
