@@ -6,22 +6,17 @@ python examples/python_api.py [clip.mp4]
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 
 import vidparse
 
 
 def main(name: str) -> None:
-    session = vidparse.Session(vidparse.load_model())
-    road = session.labels.classes.index("Road")
-    video = vidparse.open_video(name)
-    try:
-        for frame in video:
-            for prediction in session.step(frame):  # ids: uint8 (H, W), 255 = nothing said
-                share = (prediction.ids == road).mean()
-                seconds = float(frame.pts * video.info.time_base)
-                sys.stdout.write(f"{seconds:8.3f} s  road {share:6.1%}\n")
-    finally:
-        video.close()
+    model = vidparse.load_model()
+    with closing(vidparse.open_video(name)) as video, model.session() as session:
+        for frame, prediction in session.run(video):
+            seconds = float(frame.pts * video.info.time_base)
+            sys.stdout.write(f"{seconds:8.3f} s  road {prediction.share('Road'):6.1%}\n")
 
 
 if __name__ == "__main__":
