@@ -76,7 +76,8 @@ def segment(
     palette: Annotated[
         str | None,
         typer.Option(
-            help="Label set name, 'distinct', or a .json/.txt file of RGB rows.",
+            help="'published', 'distinct', a label set's name, or a .json/.txt file of RGB rows. "
+            "Default: the published colours, moved apart for colour-blind people.",
             rich_help_panel=LOOK_PANEL,
         ),
     ] = None,

@@ -9,6 +9,9 @@ import numpy as np
 
 from vidparse.image import Rgb, Yuv420
 
+_SMALLEST_TEXT_PX = 11  # pleasant to read
+_LEAST_TEXT_PX = 7  # legible, where the picture is too narrow for more
+_NARROWEST = 0.2  # pixels that are odder than this, or its inverse, are not believed
 _FRAMES_KEPT = 60  # a class stays listed this long after it was last seen: no flicker
 _SMALLEST_SHARE = 0.0008  # of the picture, to be listed
 _SAMPLE_STEP = 4  # of the half-size map: enough to see what is there
@@ -35,14 +38,21 @@ class Legend:
         names: by class id.
         colours: RGB uint8 (C, 3) by class id.
         only: class ids that may be listed, or None for all.
+        pixel_aspect: width of a pixel by its height, as players show the video.
     """
 
     def __init__(
-        self, names: tuple[str, ...], colours: np.ndarray, only: tuple[int, ...] | None = None
+        self,
+        names: tuple[str, ...],
+        colours: np.ndarray,
+        only: tuple[int, ...] | None = None,
+        *,
+        pixel_aspect: float = 1.0,
     ) -> None:
         self._names = names
         self._colours = colours
         self._only = None if only is None else frozenset(only)
+        self._pixel_aspect = min(max(pixel_aspect, _NARROWEST), 1 / _NARROWEST)
         self._last_seen: dict[int, int] = {}  # class id -> frame count
         self._frame = 0
         self._key: tuple | None = None
@@ -61,7 +71,7 @@ class Legend:
         if key != self._key:
             self._key = key
             entries = [(self._names[i], self._colours[i]) for i in listed]
-            self._tile = _tile(entries, image)
+            self._tile = _tile(entries, image, self._pixel_aspect)
         if self._tile is not None:
             _lay(self._tile, image)
 
@@ -81,13 +91,22 @@ class Legend:
         return tuple(sorted(self._last_seen))
 
 
-def _tile(entries: list[tuple[str, np.ndarray]], image: Yuv420) -> _Tile | None:
+def _tile(
+    entries: list[tuple[str, np.ndarray]], image: Yuv420, pixel_aspect: float
+) -> _Tile | None:
     """Render at the picture's size, or None when there is nothing to say or no room to."""
     height, width = image.size_hw
-    text_px = min(max(round(height / 42), 11), 48)
-    rgb, alpha = render_legend(entries, text_px, max_height=height - text_px, max_width=width // 2)
+    text_px = min(max(round(height / 42), _SMALLEST_TEXT_PX), 48)
+    room = round(width * pixel_aspect) - 2 * (text_px // 2)  # as players show it
+    while text_px > _LEAST_TEXT_PX and _panel_width([n for n, _ in entries], text_px) > room:
+        text_px -= 1
+    rgb, alpha = render_legend(entries, text_px, max_height=height - text_px, max_width=room)
     if rgb.size == 0:
         return None
+    if pixel_aspect != 1:
+        flat = max(2, round(rgb.shape[1] / pixel_aspect / 2) * 2), rgb.shape[0]
+        rgb = cv2.resize(rgb, flat, interpolation=cv2.INTER_AREA)
+        alpha = cv2.resize(alpha, flat, interpolation=cv2.INTER_AREA)
     margin = text_px // 2 // 2 * 2  # even, so that chroma lines up
     yuv = Rgb(rgb).yuv420(image.matrix, image.full_range)
     small = cv2.resize(alpha, yuv.u.shape[::-1], interpolation=cv2.INTER_AREA)
@@ -131,8 +150,7 @@ def render_legend(
         names[-1] = f"+{len(entries) - rows + 1} more"
     swatch = round(text_px * 0.85)
     gap = round(text_px * 0.55)
-    text_width = max(_text_width(name, text_px) for name in names)
-    width = min(2 * pad + swatch + gap + text_width, max_width)
+    width = min(_panel_width(names, text_px), max_width)
     if width < 2 * pad + swatch:
         return nothing
     height = 2 * pad + row * len(names)
@@ -152,6 +170,12 @@ def render_legend(
         ink = _text_mask(name, text_px, row, width - pad // 2 - (pad + swatch + gap))
         _put(rgb, alpha, ink, _TEXT, pad + i * row, pad + swatch + gap)
     return rgb, alpha.astype(np.uint8)
+
+
+def _panel_width(names: list[str], text_px: int) -> int:
+    """Pixels of a panel that shows all of these names."""
+    widest = max((_text_width(name, text_px) for name in names), default=0)
+    return 2 * round(text_px * 0.6) + round(text_px * 0.85) + round(text_px * 0.55) + widest
 
 
 def _put(

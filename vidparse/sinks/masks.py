@@ -26,9 +26,9 @@ class Masks(Sink):
     """A folder with one PNG per frame, or ids on a stream.
 
     PNGs are 8-bit palette indices, or 16-bit gray for more than 255 classes, called by frame index
-    (000000.png) or by the picture's name when the input is a folder of pictures. The palette is
-    the drawing colours; void is black. On a stream: bare gray8 or gray16le frames when the pipe is
-    raw, else y4m with ids as luma.
+    (000000.png) or by the picture's name when the input is a folder of pictures. The palette holds
+    the label set's own colours, or those of --palette; void is black. On a stream: bare gray8 or
+    gray16le frames when the pipe is raw, else y4m with ids as luma.
     """
 
     suffix: ClassVar[str] = ".masks"

@@ -13,7 +13,7 @@ from vidparse.labels import Labels
 from vidparse.maps import Prediction
 from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.legend import Legend
-from vidparse.sinks.palette import class_colours
+from vidparse.sinks.palette import drawn_colours
 from vidparse.sinks.render import Painter
 from vidparse.sinks.sink import Sink, SinkOptions
 from vidparse.sinks.stream import Target
@@ -41,8 +41,11 @@ class Overlay(Sink):
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._video = EncodedVideo(self.target)
         options = self.options
-        colours = class_colours(labels, options.palette)
-        legend = Legend(labels.classes, colours, options.classes) if options.legend else None
+        colours = drawn_colours(labels, options.palette)
+        legend = None
+        if options.legend:
+            aspect = float(info.sample_aspect_ratio)
+            legend = Legend(labels.classes, colours, options.classes, pixel_aspect=aspect)
         self._painter = Painter(
             labels, colours, opacity=options.opacity, contours=options.contours, legend=legend
         )

@@ -1,4 +1,4 @@
-"""The colours classes are drawn in: the label set's own, another set's, far-apart ones, a file."""
+"""The colours of classes: published ones, ones that everybody can tell apart, or a file's."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import numpy as np
 
 from vidparse.errors import UsageError
 from vidparse.labels import Labels, available_labels, load_labels
-from vidparse.labels.colours import GOLDEN_RATIO, distinct_colours
+from vidparse.labels.colours import GOLDEN_RATIO, distinct_colours, far_apart, hue_wheel
 from vidparse.textfiles import decode_text, parse_json
+
+PUBLISHED, DISTINCT = "published", "distinct"
+_UNCOLOURED = "background"  # of VOC and DAVIS: everything that is no class, and black
 
 
 def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
-    """RGB uint8 (C, 3), one row a class.
+    """RGB uint8 (C, 3), one row per class, as files of class ids hold them.
 
     Args:
-        labels: the label set of the ids; its own colours are used when `palette` is None.
+        labels: the label set of the ids; its own colours are used when `palette` is None or
+            "published".
         palette: a label set's name (by class name where both have it, else by id), "distinct",
             or a file: .json (a list of [r, g, b], or {class name: [r, g, b]}) or .txt (r g b).
 
@@ -25,17 +29,47 @@ def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
         UsageError: no such palette, or a file that does not hold colours.
     """
     own = np.array(labels.colours, np.uint8).reshape(-1, 3)
-    if palette is None:
+    if palette is None or palette == PUBLISHED:
         return own
-    if palette == "distinct":
+    if palette == DISTINCT:
         return distinct_colours(len(labels))
     path = Path(palette)
     if path.suffix.lower() in (".json", ".txt"):
         return _from_file(path, labels, own)
     if palette not in available_labels():
-        known = ", ".join(["distinct", *available_labels()])
+        known = ", ".join([PUBLISHED, DISTINCT, *available_labels()])
         raise UsageError(f"palette '{palette}': unknown; try {known}, or a .json or .txt file")
     return _from_labels(load_labels(palette), labels)
+
+
+def drawn_colours(labels: Labels, palette: str | None) -> np.ndarray:
+    """The same for drawing on pictures.
+
+    Published colours are moved apart, where nobody asked for a palette, so that people who confuse
+    red and green can tell classes apart; colours that somebody gave a label set of his own stay.
+
+    Raises:
+        UsageError: as `class_colours`.
+    """
+    colours = class_colours(labels, palette)
+    if palette is None and not _are_chosen(labels):
+        coloured = [i for i in range(len(labels)) if i not in uncoloured(labels)]
+        colours[coloured] = far_apart(colours[coloured])
+    return colours
+
+
+def uncoloured(labels: Labels) -> frozenset[int]:
+    """Ids of classes that overlays leave as the picture is: they say that nothing is there."""
+    names = enumerate(labels.classes)
+    return frozenset(i for i, name in names if name.casefold() == _UNCOLOURED)
+
+
+def _are_chosen(labels: Labels) -> bool:
+    """Whether the colours are neither a published label set's nor made up by vidparse."""
+    if labels.colours == tuple(map(tuple, hue_wheel(len(labels)).tolist())):
+        return False
+    known = labels.name in available_labels()
+    return not known or load_labels(labels.name).colours != labels.colours
 
 
 def instance_colour(colour: tuple[int, int, int], instance: int) -> tuple[int, int, int]:

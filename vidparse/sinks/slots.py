@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, check_ids
-from vidparse.sinks.palette import instance_colour
+from vidparse.sinks.palette import instance_colour, uncoloured
 
 VOID_SLOT = 255
 
@@ -35,6 +36,8 @@ class SlotMaker:
     def __init__(self, labels: Labels, colours: np.ndarray) -> None:
         self._labels = labels
         self._class_colours = colours
+        self._uncoloured = uncoloured(labels)
+        self._shown = self._hiding(np.arange(256, dtype=np.uint8))
         self._byte_table = self._table(np.arange(min(len(labels), VOID_SLOT)))
 
     def __call__(self, prediction: Prediction) -> Slots:
@@ -44,13 +47,21 @@ class SlotMaker:
             return self._panoptic(prediction)
         check_ids(ids, self._labels)
         if self._labels.void == VOID_SLOT:
-            return Slots(ids.astype(np.uint8, copy=False), *self._byte_table)
+            slots = ids.astype(np.uint8, copy=False)
+            if self._uncoloured:
+                return Slots(cv2.LUT(slots, self._shown), *self._byte_table)
+            return Slots(slots, *self._byte_table)
         # Wide label sets: the classes in this frame, in order, get slots 0, 1, 2, ...
         counts = np.bincount(ids.ravel(), minlength=self._labels.void + 1)
         present = np.flatnonzero(counts[: len(self._labels)])
         table = np.full(self._labels.void + 1, VOID_SLOT, np.uint8)
         table[present] = np.arange(len(present)) % VOID_SLOT
-        return Slots(table.take(ids), *self._table(present))
+        return Slots(self._hiding(table).take(ids), *self._table(present))
+
+    def _hiding(self, table: np.ndarray) -> np.ndarray:
+        """Slots by class id, with classes that are not coloured as void."""
+        table[sorted(self._uncoloured)] = VOID_SLOT
+        return table
 
     def _panoptic(self, prediction: Prediction) -> Slots:
         segments = prediction.segments or ()
@@ -59,6 +70,8 @@ class SlotMaker:
         colours = np.zeros((256, 3), np.uint8)
         class_ids = np.full(256, -1, np.int64)
         for i, segment in enumerate(segments):
+            if segment.class_id in self._uncoloured:
+                continue
             slot = i % VOID_SLOT
             table[segment.id] = slot
             colour = tuple(self._class_colours[segment.class_id].tolist())

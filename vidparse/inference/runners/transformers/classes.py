@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from vidparse.labels import Labels, available_labels, load_labels
-from vidparse.labels.colours import distinct_colours
+from vidparse.labels.colours import hue_wheel
 
 _LARGE, _ALIKE = 100, 0.8  # large sets are known by most names: synonyms are many
 _COCO_THINGS, _COCO_PANOPTIC = 80, 133
@@ -32,7 +32,7 @@ def labels_of(
     elif known is not None:
         labels = Labels(known.name, classes, known.colours, known.things)
     else:
-        rows = distinct_colours(len(classes)).tolist()
+        rows = hue_wheel(len(classes)).tolist()
         colours = tuple((red, green, blue) for red, green, blue in rows)
         everything = frozenset(range(len(classes))) if panoptic else frozenset()
         things = _coco_things(classes)
