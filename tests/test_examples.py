@@ -5,15 +5,32 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 
 
 def test_python_api_example() -> None:
     command = [sys.executable, "examples/python_api.py", "sample://street?frames=2&size=320x180"]
     out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert re.fullmatch(r"( +\d+\.\d{3} s  road +\d+\.\d%\n){2}", out.stdout)
+
+
+def test_the_python_of_the_readme_runs(clip: Callable[..., Path], tmp_path: Path) -> None:
+    """Its lines run as they stand, on a clip of the name that they use."""
+    (lines,) = re.findall(
+        r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S
+    )
+    assert len([line for line in lines.splitlines() if line.strip()]) <= 10
+    clip("input.mp4", frames=3, rate=10)
+    command = [sys.executable, "-c", lines]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    times = re.findall(r"^(\d\.\d{3}) s: \d+\.\d% of the picture is road$", done.stdout, re.M)
+    assert times == ["0.000", "0.100", "0.200"]
+    assert (tmp_path / "input.overlay.mp4").is_file()
+    assert len(list((tmp_path / "input.masks").iterdir())) == 3
 
 
 def test_shell_examples_parse() -> None:

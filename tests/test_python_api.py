@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import vidparse
+from vidparse.data.pictures import read_indices
 from vidparse.errors import InputError
 
 
@@ -51,3 +54,32 @@ class TestSegment:
 def test_a_model_is_named_by_a_path(colour_model: Path) -> None:
     runner = vidparse.load_model(colour_model, device="cpu", threads=1)
     assert runner.description.labels.name == "camvid"
+
+
+class TestSession:
+    def test_pictures_in_memory_say_what_the_file_says(self, clip, colour_model: Path) -> None:
+        """Arrays go in by `Frame.from_rgb`, one by one, as they come."""
+        model = vidparse.load_model(colour_model, device="cpu", threads=1)
+        with vidparse.open_video(clip("a.mp4", frames=4)) as video:
+            frames = list(video)
+            expected = [prediction.ids for _, prediction in model.session().run(frames)]
+        pixels = [frame.image.rgb() for frame in frames]
+        given = (
+            vidparse.Frame.from_rgb(one, index=i, time_s=i / 5) for i, one in enumerate(pixels)
+        )
+        with model.session() as session:
+            for i, (frame, prediction) in enumerate(session.run(given)):
+                assert (frame.index, prediction.index, frame.time_s) == (i, i, i / 5)
+                assert (prediction.ids == expected[i]).mean() > 0.99  # colours were rounded
+
+    def test_wide_pixels_are_seen_as_segment_sees_them(
+        self, clip, options, colour_model: Path, tmp_path: Path
+    ) -> None:
+        path = clip("a.mp4", frames=1, aspect=Fraction(2))
+        (result,) = vidparse.segment(path, options(out=tmp_path / "out")).inputs
+        (mask,) = (tmp_path / "out").rglob("*.png")
+        model = vidparse.load_model(colour_model, device="cpu", threads=1)
+        with vidparse.open_video(path) as video:
+            assert model.session(video.info).input_size(video.info.size_hw) == (96, 256)
+            ((_, prediction),) = model.session(video.info).run(video)
+        assert result.frames == 1 and np.array_equal(prediction.ids, read_indices(mask))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from vidparse.errors import DeviceError
+from vidparse.frame import VideoInfo
 from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Answer
 from vidparse.inference.devices import Device
@@ -88,10 +89,17 @@ class Runner(ABC):
         """The classes that the network tells apart."""
         return self.description.labels
 
-    def session(self, **options: Any) -> Session:
-        """A session with this network, for one video after another; options as for Session."""
+    def session(self, info: VideoInfo | None = None, **options: Any) -> Session:
+        """A session with this network.
+
+        Args:
+            info: of the video, so that wide or narrow pixels are seen as people see them.
+            options: as for :class:`Session`.
+        """
         from vidparse.inference.session import Session
 
+        if info is not None:
+            options.setdefault("sample_aspect_ratio", info.sample_aspect_ratio)
         return Session(self, **options)
 
 
