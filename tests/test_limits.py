@@ -1,216 +1,172 @@
-"""Values out of range, and a shell or a machine that gives less than a run needs: one line each."""
+"""Enormous pictures are refused before memory is taken for them, by every reader."""
 
 from __future__ import annotations
 
-import errno
-import os
-import resource
+import io
+import struct
 import subprocess
 import sys
-import time
+import zlib
 from pathlib import Path
 
+import av
+import cv2
 import pytest
+from conftest import picture
 
-from vidparse.cli.parsing import parse_rate
-from vidparse.errors import (
-    DeviceError,
-    InputError,
-    OutputError,
-    UsageError,
-    VidparseError,
-    expected,
-)
-from vidparse.filenames import home_path, user_cache
-from vidparse.inference import load_model
-from vidparse.video.selection import select
-
-HUGE = "1" + "0" * 30
-STRANGE = ("-1", HUGE, "1e18", "nan", "inf", "1e400", "9e999999999", "", "x", "1,nan", "1/0")
+from vidparse import limits
+from vidparse.data.pictures import read_rgb
+from vidparse.errors import InputError, UsageError
+from vidparse.maps.rgb_ids import read_panoptic_png
+from vidparse.video import open_video
+from vidparse.video.container import ContainerSource
 
 
-@pytest.mark.parametrize("value", STRANGE)
-@pytest.mark.parametrize(
-    "option",
-    [
-        *("--start", "--end", "--stride", "--rate", "--size", "--network-size", "--threads"),
-        *("--cut", "--opacity", "--crf"),
-    ],
-)
-def test_numbers_of_segment(cli, clip, tmp_path, option, value) -> None:
-    begin_s = time.monotonic()
-    path = clip("x.mp4", frames=3)
-    said = cli("segment", path, "-o", f"{tmp_path}/out/", "--save", "csv", option, value)
-    fine = option == "--stride" and value == HUGE
-    assert (said.code, len(said.lines)) == (0 if fine else 2, 1), said.err
-    assert time.monotonic() - begin_s < 10
+@pytest.fixture
+def allow():
+    """`allow(100)`: the limit, for one test."""
+    yield limits.allow_pixels
+    limits.allow_pixels(None)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (("segment", "x.mp4", "--threads", "100000"), "threads 100000: this process may use"),
-        (("train", "--dataset", "sample://street", "--threads", "100000"), "threads 100000"),
-        (("bench", "x.mp4", "--threads", "100000"), "threads 100000"),
-        (("autolabel", "x.mp4", "--max-frames", HUGE), "--max-frames"),
-        (("eval", "--dataset", "sample://street", "--bootstrap", HUGE), "--bootstrap"),
-        (("eval", "--dataset", "sample://street", "--size", ""), "size ''"),
-        (("bench", "x.mp4", "--size", ""), "size ''"),
-    ],
-)
-def test_numbers_of_other_commands(cli, clip, tmp_path, monkeypatch, arguments, says) -> None:
-    clip("x.mp4", frames=3)
-    monkeypatch.chdir(tmp_path)
-    said = cli(*arguments)
-    assert said.code == 2, said.err
-    assert says in said.lines[-1]
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-@pytest.mark.parametrize("threads", [-1, 100_000, 10**30])
-def test_threads_in_python(colour_model: Path, threads: int) -> None:
-    with pytest.raises(UsageError, match=f"threads {threads}: "):
-        load_model(colour_model, threads=threads)
+def png_of(width: int, height: int, depth: int, colour: int) -> bytes:
+    """A PNG of zeros; 2 MB say 16000 x 16000 of 16 bits."""
+    row = 1 + width * {0: 1, 2: 3, 6: 4}[colour] * depth // 8
+    packer, rows = zlib.compressobj(9), bytes(row)
+    packed = b"".join(packer.compress(rows) for _ in range(height)) + packer.flush()
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", packed), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-@pytest.mark.parametrize("start_s", [1e10, 1e18, float("inf"), float("nan")])
-def test_times_in_python(start_s: float) -> None:
-    with pytest.raises(UsageError, match="start"):
-        select(start_s, None, 1)
+def gif_of(width: int, height: int) -> bytes:
+    screen = b"GIF89a" + struct.pack("<HH", width, height) + b"\x80\0\0" + bytes(6)
+    picture_ = b"\x2c" + bytes(4) + struct.pack("<HH", 16, 16) + b"\0\x02\x02\x4c\x01\0"
+    return screen + picture_ + b"\x3b"
 
 
-@pytest.mark.parametrize("text", ["25", "29.97", "30000/1001", "0.001", "1000"])
-def test_usual_rates_stay(text: str) -> None:
-    assert parse_rate(text) is not None
-
-
-class TestPlaces:
-    def test_an_unknown_home(self, cli, clip, tmp_path) -> None:
-        said = cli("segment", clip("x.mp4", frames=1), "-o", "~nouser/x/", "--save", "csv")
-        assert (said.code, len(said.lines)) == (2, 1)
-        assert "~nouser/x/: no home folder for it" in said.err
-        with pytest.raises(UsageError, match="~nouser"):
-            home_path("~nouser")
-
-    def test_a_user_without_a_home(self, monkeypatch, tmp_path) -> None:
-        """As in a container that runs under any number."""
-        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-        monkeypatch.setattr(Path, "home", _no_home)
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-        assert user_cache() == tmp_path / "vidparse-cache"
-
-    @pytest.mark.parametrize("given", ["other", "relative"])
-    def test_a_folder_removed_under_the_shell(self, tmp_path, clip, colour_model, given) -> None:
-        path = clip("x.mp4", frames=1)
-        (tmp_path / "gone").mkdir()
-        code = (
-            f"import os, shutil, sys; os.chdir({str(tmp_path / 'gone')!r}); os.rmdir(os.getcwd()); "
-            "from vidparse.__main__ import main; sys.argv[0] = 'vidparse'; main()"
-        )
-        name = str(path) if given == "other" else "x.mp4"
-        words = ["segment", name, "-m", str(colour_model), "-o", "y/", "--save", "csv"]
-        done = subprocess.run(
-            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
-        )
-        assert done.returncode in (3, 6), done.stderr
-        assert len(done.stderr.splitlines()) == 1
-        assert "internal error" not in done.stderr
-        assert list(tmp_path.rglob("*.csv")) == []
-
-
-def _no_home() -> Path:
-    raise RuntimeError("Could not determine home directory.")
-
-
-class TestLimitsOfTheShell:
-    @pytest.mark.parametrize("command", ["segment", "train", "eval", "autolabel", "bench"])
-    def test_too_few_addresses(self, process, command) -> None:
-        """Native libraries would end in signals 6 and 11."""
-        run = process(command, "x.mp4", preexec_fn=_few_addresses)
-        err = run.communicate(timeout=60)[1].decode()
-        assert (run.returncode, len(err.splitlines())) == (5, 1), err
-        assert "ulimit -v" in err
-
-    def test_help_needs_no_memory(self, process) -> None:
-        run = process("segment", "--help", preexec_fn=_few_addresses)
-        run.communicate(timeout=60)
-        assert run.returncode == 0
-
-    def test_too_few_files(self, process, clip, tmp_path) -> None:
-        path = clip("x.mp4", frames=3)
-        run = process("segment", path, "-o", f"{tmp_path}/out/", preexec_fn=_few_files)
-        err = run.communicate(timeout=60)[1].decode()
-        assert run.returncode in (3, 4, 5, 6), err
-        assert "Traceback" not in err
-        assert "internal error" not in err
-
-    @pytest.mark.parametrize("stream", ["full", "closed", "a pipe nobody reads"])
-    def test_stderr_changes_nothing(self, process, clip, tmp_path, stream) -> None:
-        path = clip("x.mp4", frames=3)
-        words = ("segment", path, "-o", f"{tmp_path}/out/", "--save", "csv")
-        if stream == "full":
-            with Path("/dev/full").open("wb") as full:
-                run = process(*words, stderr=full)
-        elif stream == "closed":
-            run = process(*words, stderr=None, preexec_fn=_close_stderr)
-        else:
-            read, write = os.pipe()
-            os.close(read)
-            run = process(*words, stderr=write)
-            os.close(write)
-        run.communicate(timeout=60)
-        assert run.returncode == 0
-        assert (tmp_path / "out/x.csv").read_text().count("\n") == 4
-
-    @pytest.mark.parametrize("command", ["info", "segment"])
-    def test_stdout_that_is_closed(self, process, clip, tmp_path, command) -> None:
-        path = clip("x.mp4", frames=3)
-        more = () if command == "info" else ("-o", f"{tmp_path}/out/", "--save", "csv", "--json")
-        run = process(command, path, *more, stdout=None, preexec_fn=_close_stdout)
-        err = run.communicate(timeout=60)[1].decode()
-        assert (run.returncode, err) == (0, "")
-
-
-def _few_addresses() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (700_000_000, 700_000_000))
-
-
-def _few_files() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))
-
-
-def _close_stderr() -> None:
-    os.close(2)
-
-
-def _close_stdout() -> None:
-    os.close(1)
+CODE = """
+import resource, sys
+from vidparse.errors import InputError
+from vidparse.video import open_video
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    list(open_video(sys.argv[1]))
+except InputError as error:
+    print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
 
 
 @pytest.mark.parametrize(
-    ("problem", "kind", "says"),
+    ("name", "data"),
     [
-        (MemoryError(), DeviceError, "x: out of memory; lower --size"),
-        (RuntimeError("can't start new thread"), DeviceError, "ulimit -u"),
-        (ImportError("a.so: failed to map segment from shared object"), DeviceError, "ulimit -v"),
-        (
-            ValueError("OpenCV: (-4:Insufficient memory) Failed to allocate 9"),
-            DeviceError,
-            "out of",
-        ),
-        (OSError(errno.EMFILE, "Too many open files", "a"), DeviceError, "ulimit -n"),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), DeviceError, "out of memory"),
-        (PermissionError(errno.EACCES, "Permission denied", "d/a"), InputError, "d/a: Permission"),
-        (OSError(errno.ELOOP, "Too many levels", "a"), InputError, "a: Too many levels; check"),
-        (OSError(errno.EIO, "Input/output error", b"a"), InputError, "a: Input/output error"),
-        (OSError(errno.ENOSPC, "No space left", "a"), OutputError, "a: No space left; make room"),
-        (OSError(errno.EROFS, "Read-only", "a"), OutputError, "a: Read-only; make room"),
-        (OSError("odd"), VidparseError, "x: internal error: OSError: odd; run again with --debug"),
-        (KeyError(), VidparseError, "x: internal error: KeyError: no reason given; "),
-        (UsageError("as it is"), UsageError, "as it is"),
+        ("bomb.gif", gif_of(16000, 16000)),
+        ("bomb.png", png_of(13000, 13000, 16, 0)),
+        ("video.mkv", png_of(13000, 13000, 8, 0)),  # by its content
     ],
+    ids=["gif", "png", "other name"],
 )
-def test_any_failure_is_one_line(problem, kind, says) -> None:
-    error = expected(problem, "x")
-    assert type(error) is kind
-    assert says in str(error)
-    assert "\n" not in str(error)
+def test_small_files_of_huge_pictures_take_no_memory(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, str(tmp_path / name)],
+        capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    said, grown_mb = done.stdout.splitlines()
+    assert "pixels" in said
+    assert "--max-pixels" in said
+    assert int(grown_mb) < 150
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif", "a.webp"])
+def test_the_limit_is_the_users(tmp_path, allow, name):
+    cv2.imwrite(str(tmp_path / name), picture(0, (48, 64)))
+    allow(48 * 64 - 1)
+    with pytest.raises(InputError, match=f"64x48 pixels are more than {48 * 64 - 1}"):
+        list(open_video(tmp_path / name))
+    with pytest.raises(InputError, match="64x48 pixels are more than"):
+        read_rgb(tmp_path / name)
+    allow(48 * 64)
+    assert len(list(open_video(tmp_path / name))) == 1
+    assert read_rgb(tmp_path / name).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "ffv1"), ("a.ts", "mpeg2video"),
+                        ("a.h264", "libx264"), ("a.y4m", "wrapped_avframe")],
+)  # fmt: skip
+def test_videos_have_the_same_limit(clip, allow, name, codec):
+    container = {"container": "yuv4mpegpipe"} if name == "a.y4m" else {}
+    path = clip(name, frames=30, codec=codec, **container)
+    allow(48 * 64 - 1)
+    with pytest.raises(InputError):
+        list(open_video(path))
+    if name != "a.y4m":
+        with pytest.raises(InputError):
+            list(open_video("-", stdin=io.BytesIO(path.read_bytes())))
+    allow(48 * 64)
+    assert len(list(open_video(path))) == 30
+
+
+def test_a_picture_that_is_too_large_among_others_is_named(tmp_path, allow):
+    for number, side in enumerate((32, 64, 32)):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture(0, (side, side)))
+    allow(2000)
+    source = open_video(tmp_path)
+    assert [frame.name for frame in source] == ["0", "2"]
+    (note,) = source.notes
+    assert note.startswith("1.png: 64x64 pixels are more than 2000")
+
+
+def test_panoptic_pictures_have_the_same_limit(tmp_path, allow):
+    (tmp_path / "ids.png").write_bytes(png_of(64, 48, 8, 2))
+    assert read_panoptic_png(tmp_path / "ids.png").shape == (48, 64)
+    allow(3000)
+    with pytest.raises(InputError, match=r"ids\.png: 64x48 pixels are more than 3000"):
+        read_panoptic_png(tmp_path / "ids.png")
+
+
+def test_the_option(cli, clip, tmp_path, allow):
+    path = clip("a.mp4", frames=2)
+    said = cli("segment", path, "--max-pixels", "3000", "--save", "csv")
+    assert said.code == 3
+    assert said.err.endswith("or allow them with --max-pixels 3072\n")
+    assert cli("segment", path, "--max-pixels", "3072", "--save", "csv").code == 0
+    assert cli("info", path, "--max-pixels", "3000").code == 3
+    assert cli("info", path).code == 0  # the limit is that of one call
+    with pytest.raises(UsageError):
+        allow(0)
+
+
+def test_a_lack_of_memory_is_no_damage(clip, monkeypatch):
+    path = clip("a.mp4", frames=5)
+    source = open_video(path)
+    frames = iter(source)
+    next(frames)
+
+    class Full:
+        def decode(self, packet):
+            raise av.error.MemoryError(12, "Cannot allocate memory")
+
+    source._decoder = Full()
+    with pytest.raises(MemoryError):
+        list(frames)
+
+    def refuse(*_, **__):
+        raise av.error.MemoryError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("vidparse.video.access.av.open", refuse)
+    with pytest.raises(MemoryError):
+        open_video(path)
+
+
+def test_an_enormous_stride_takes_the_first_frame(clip):
+    source = open_video(clip("a.avi", codec="mpeg4", frames=5), stride=10**30)
+    (frame,) = source
+    assert isinstance(source, ContainerSource)
+    assert frame.duration * source.info.time_base == pytest.approx(0.2)

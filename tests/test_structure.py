@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent / "vidparse"
 # A module imports only from earlier entries. Entries on one line may not import each other.
 ORDER = [
     {"errors"},
+    {"limits"},
     {"textfiles"},
     {"filenames"},
     {"files"},

@@ -140,6 +140,7 @@ def autolabel(
     precision: shared.Precision = "auto",
     threads: shared.Threads = 0,
     task: shared.Task = "auto",
+    max_pixels: shared.MaxPixels = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
 ) -> None:

@@ -46,6 +46,7 @@ def bench(
     backends: Annotated[
         str, typer.Option(help="Of --zoo: torch,onnx,openvino. Exports take minutes.")
     ] = "torch,onnx,openvino",
+    max_pixels: shared.MaxPixels = None,
     json: shared.Json = False,
 ) -> None:
     """Time every stage, the network alone and the whole run, and compare with the floor."""

@@ -133,6 +133,7 @@ def evaluate(
         bool,
         typer.Option(help="Go on with an interrupted evaluation.", rich_help_panel="Outputs"),
     ] = True,
+    max_pixels: shared.MaxPixels = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
 ) -> None:

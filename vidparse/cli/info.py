@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def info(
     inputs: Annotated[list[str], typer.Argument(help="Videos, folders, patterns or samples.")],
+    max_pixels: shared.MaxPixels = None,
     json: shared.Json = False,
 ) -> None:
     """Show what an input is: size, rate, time base, rotation, colour, audio."""

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vidparse.data import FORMATS, SAMPLES
+from vidparse.limits import MAX_PIXELS, allow_pixels
 
 Model = Annotated[
     str,
@@ -30,9 +31,26 @@ Precision = Annotated[
     str,
     typer.Option(help="auto, fp32, bf16 or fp16.", rich_help_panel="Model"),
 ]
+
+
+def _allow_pixels(count: int | None) -> int | None:
+    """Set the limit before any picture is opened."""
+    allow_pixels(count)
+    return count
+
+
 Threads = Annotated[
     int,
     typer.Option(min=0, help="CPU threads of the network; 0: one a core.", rich_help_panel="Model"),
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        callback=_allow_pixels,
+        help=f"The largest picture that is taken on, in pixels; {MAX_PIXELS} unless given.",
+        rich_help_panel="Input",
+    ),
 ]
 Task = Annotated[
     str,

@@ -149,6 +149,7 @@ def segment(
         bool,
         typer.Option("--serial", help="No overlap of stages.", rich_help_panel="Model"),
     ] = False,
+    max_pixels: shared.MaxPixels = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
 ) -> None:

@@ -67,6 +67,7 @@ def train(
     ] = None,
     device: shared.Device = "auto",
     threads: shared.Threads = 0,
+    max_pixels: shared.MaxPixels = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write for TensorBoard as well.")
     ] = False,

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from vidparse.errors import InputError
+from vidparse.limits import max_pixels
 
 INDEX_MODES = ("1", "L", "P", "I", "I;16")  # Pillow's names for one channel
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap sides
@@ -127,7 +128,9 @@ def _head_problem(data: bytes) -> str | None:
     if not data:
         return "empty file"
     try:
-        Pillow.open(io.BytesIO(data)).close()
+        with Pillow.open(io.BytesIO(data)) as head:
+            if head.width * head.height > max_pixels():
+                return f"{head.width}x{head.height} pixels are more than {max_pixels()}"
     except Pillow.DecompressionBombError as error:
         return f"damaged image: {error}"
     except _DAMAGED:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from vidparse.errors import InputError
+from vidparse.limits import check_png
 
 MAX_ID = (1 << 24) - 1
 
@@ -38,12 +39,13 @@ def read_panoptic_png(path: Path) -> np.ndarray:
     """Segment ids uint32 (H, W) of a panoptic PNG.
 
     Raises:
-        InputError: missing, damaged, or not a colour picture.
+        InputError: missing, damaged, too large, or not a colour picture.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; check the folder") from error
+    check_png(str(path), data)
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if pixels is None:
         raise InputError(f"{path}: damaged picture; fetch or make it again")

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import av
 
 from vidparse.errors import InputError
+from vidparse.limits import decoder_limit
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,6 @@ def is_address(target: str) -> bool:
 def open_limited(
     target: Any,
     name: str,
-    options: dict[str, str] | None = None,
     *,
     missing: list[str] | None = None,
     **wishes: Any,
@@ -62,7 +62,6 @@ def open_limited(
     Args:
         target: a path, an address, or anything with `read`.
         name: for messages.
-        options: for the demuxer and the decoders.
         missing: gets the names of a playlist that are not there, as they are met.
         wishes: as for `av.open`.
 
@@ -86,7 +85,13 @@ def open_limited(
         elif not set(str(path)) & set(_PATTERN_MARKS):
             formats = f"{formats},image2"  # a name without a pattern is one picture
     limits = {"format_whitelist": formats, "protocol_whitelist": protocols}
-    wishes |= {"mode": "r", "options": options, "container_options": limits, "io_open": opener}
+    most = {"max_pixels": decoder_limit()}  # also for what is decoded to find the streams
+    wishes |= {
+        "mode": "r",
+        "options": most,
+        "container_options": limits,
+        "io_open": opener,
+    }
     try:
         return av.open(address, **wishes)
     except av.error.ArgumentError:

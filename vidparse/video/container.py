@@ -13,13 +13,14 @@ import av
 
 from vidparse.errors import InputError, TruncatedError
 from vidparse.frame import Frame, VideoInfo
+from vidparse.limits import check_size
+from vidparse.video.access import is_address, local_path
 from vidparse.video.clock import Clock
 from vidparse.video.copied import CopiedPackets, copied_stream
-from vidparse.video.damage import DecodeLog, strict_options
+from vidparse.video.damage import DecodeLog, decoder_options
 from vidparse.video.demux import MP4_IN_A_PIPE, Demuxer, open_container
-from vidparse.video.picture import Converter, hdr_note
+from vidparse.video.picture import Converter, check_announced, hdr_note
 from vidparse.video.selection import Selection
-from vidparse.video.size import check_size
 from vidparse.video.stdin import Pipe
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class ContainerSource:
         if self._decoder.width and self._decoder.height:  # before FFmpeg allocates any picture
             check_size(self._name, (self._decoder.height, self._decoder.width))
         self._decoder.thread_type = "AUTO"
-        self._decoder.options = strict_options(self._decoder)
+        self._decoder.options = decoder_options(self._decoder)
         self._log = DecodeLog(self._decoder.codec.canonical_name)
         copied = [s for s in streams if s.type in ("audio", "subtitle") and s.codec_context]
         self._copied = copied if self._copy_streams else []
@@ -125,6 +126,8 @@ class ContainerSource:
             why = "not one frame can be decoded; it is damaged or cut off, get another copy"
             if isinstance(self._target, Pipe) and self._target.head[4:8] == b"ftyp":
                 why = MP4_IN_A_PIPE
+            elif isinstance(self._target, str) and not is_address(self._target):
+                check_announced(self._name, local_path(self._target))
             raise InputError(f"{self._name}: {why}")
         self._first_pts = self._clock.pts(frame)
         self._packets.place(self._first_pts * self._time_base)
@@ -137,9 +140,10 @@ class ContainerSource:
             duration_s = float(stream.duration * base)
         elif self._container.duration:
             duration_s = self._container.duration / av.time_base
-        self._ends: int | None = None  # pts at which an index says that all is over
+        self._ends: int | None = None  # pts at which the container says that all is over
         self._millisecond = math.ceil(Fraction(1, 1000) / base)
-        if self._container.duration and set(self._container.format.name.split(",")) & _INDEXED:
+        self._indexed = bool(_INDEXED & set(self._container.format.name.split(",")))
+        if self._container.duration:
             ends_us = (self._container.start_time or 0) + self._container.duration
             self._ends = math.floor(Fraction(ends_us, av.time_base) / base)
         aspect = _fraction(stream.sample_aspect_ratio or Fraction(1))
@@ -214,7 +218,7 @@ class ContainerSource:
             pts = after
             self._log.delivered(frame, pts)
             if index % self._selection.stride == 0:
-                shown = self._shown(pts, lasts * self._selection.stride, end)
+                shown = self._shown(pts, lasts, end)
                 over_s = (pts + shown - self._first_pts) * self._time_base
                 yield Frame(
                     index,
@@ -239,11 +243,12 @@ class ContainerSource:
 
     def _shown(self, pts: int, lasts: int, end: int | None) -> int:
         """`lasts`, or less when the range or the file ends before."""
-        over = pts + lasts
+        over = pts + lasts * self._selection.stride
         if end is not None:
             over = min(over, end)
-        if self._ends is not None and pts < self._ends < over - self._millisecond:
-            over = self._ends
+        ends = self._ends if self._indexed or self._selection.stride > 1 else None
+        if ends is not None and pts < ends < over - self._millisecond:
+            over = ends
         return over - pts
 
     def _check_end(self, count: int, pts: int, lasts: int) -> None:

@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Generator
 from typing import Any, BinaryIO, Final
 
+from vidparse.limits import decoder_limit
+
 # A walker asks for n > 0 bytes, or skips -n bytes when n < 0. It asks for the head of an element
 # only at a border between elements, where an end is a proper end.
 Walk = Generator[tuple[int, bool], bytes, None]
@@ -312,9 +314,10 @@ def _remainder_is_zero(data: bytes) -> bool:
     return zlib.crc32(data.translate(_MIRRORED), _REGISTER_AT_ZERO) == _REGISTER_AT_ZERO
 
 
-def strict_options(decoder: Any) -> dict[str, str]:
-    """Options under which a decoder refuses half a picture, where it would hand it out."""
-    return {"err_detect": "explode"} if decoder.codec.canonical_name == "mjpeg" else {}
+def decoder_options(decoder: Any) -> dict[str, str]:
+    """No picture above the limit; of MJPEG no half picture, which it would hand out as whole."""
+    strict = {"err_detect": "explode"} if decoder.codec.canonical_name == "mjpeg" else {}
+    return {"max_pixels": decoder_limit(), **strict}
 
 
 class DecodeLog:

@@ -58,6 +58,8 @@ def open_container(target: str | Pipe, name: str, missing: list[str] | None = No
         # reordered (h264 in AVI); see clock.py for what is done instead.
         container.flags &= ~_GENERATE_PTS
         return container
+    except MemoryError:
+        raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{name}: {_why(error, target)}") from error
 
@@ -134,6 +136,8 @@ class Demuxer:
                     self._largest = max(self._largest, packet.size)
                     yield packet
                 return
+            except MemoryError:
+                raise
             except av.error.FFmpegError as error:
                 log.debug("%s: %s", self._container.name, error)
                 self._failures += 1

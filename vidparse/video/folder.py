@@ -14,11 +14,11 @@ import av
 
 from vidparse.errors import InputError
 from vidparse.frame import Frame, VideoInfo
+from vidparse.limits import check_size
 from vidparse.video.access import open_limited
-from vidparse.video.damage import strict_options, whole_jpeg
-from vidparse.video.picture import Converter
+from vidparse.video.damage import decoder_options, whole_jpeg
+from vidparse.video.picture import Converter, check_announced
 from vidparse.video.selection import Selection
-from vidparse.video.size import check_size
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,10 @@ class FolderSource:
             if first is not None:
                 break
         else:
-            raise InputError(f"{name}: none of {len(paths)} images can be read; check the files")
+            why = self.notes[0].removesuffix("; skipped")
+            raise InputError(
+                f"{name}: none of {len(paths)} images can be read ({why}); check the files"
+            )
         codec, frame = first
         check_size(name, (frame.height, frame.width))
         converter = Converter(frame)
@@ -107,21 +110,36 @@ class FolderSource:
                 stream = container.streams.video[0]
                 if stream.codec_context is None:
                     raise ValueError("no decoder for it")
-                stream.codec_context.options = strict_options(stream.codec_context)
+                decoder = stream.codec_context
+                if decoder.width and decoder.height:  # before any memory is taken
+                    check_size(path.name, (decoder.height, decoder.width))
+                decoder.options = decoder_options(decoder)
                 picture = next(container.decode(stream))
                 if picture.is_corrupt:
                     raise ValueError("the decoder filled in a part of it")
                 return stream.codec_context.name, picture
         except MemoryError:
             raise
+        except InputError as error:
+            self._skip(path, f"{error}; skipped")
         except (av.error.FFmpegError, OSError, IndexError, StopIteration, ValueError) as error:
-            if path not in self._unreadable:
-                self._unreadable.add(path)
-                self.skipped += 1
-                log.info("%s: not a readable image, skipped (%s)", path, error)
-                if self.skipped <= _NOTED:
-                    self.notes.append(f"{path.name} is no image that can be read; skipped")
-            return None
+            log.info("%s: not a readable image, skipped (%s)", path, error)
+            note = f"{path.name} is no image that can be read"
+            try:
+                check_announced(path.name, path)
+            except InputError as too_large:
+                note = str(too_large)
+            self._skip(path, f"{note}; skipped")
+        return None
+
+    def _skip(self, path: Path, note: str) -> None:
+        """Count an image that is left out, once, and name the first ones."""
+        if path in self._unreadable:
+            return
+        self._unreadable.add(path)
+        self.skipped += 1
+        if self.skipped <= _NOTED:
+            self.notes.append(note)
 
     def trailing_packets(self) -> list:
         """Images have no other streams."""

@@ -11,10 +11,10 @@ import numpy as np
 
 from vidparse.errors import InputError, TruncatedError
 from vidparse.image import FULL_RANGE
+from vidparse.limits import check_size
 from vidparse.video.damage import SliceCheck
 from vidparse.video.demux import Demuxer, open_container
 from vidparse.video.picture import is_rgb, plane_of, turn_of
-from vidparse.video.size import check_size
 
 _NO_COLOUR = 128  # chroma of grey pixels
 _WRITE_AGAIN = "write masks with --save mask-video"

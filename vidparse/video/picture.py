@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from vidparse.errors import InputError
 from vidparse.image import (
     FULL_RANGE,
     LIMITED_RANGE,
@@ -20,6 +21,7 @@ from vidparse.image import (
     Yuv420,
     effective_matrix,
 )
+from vidparse.limits import check_size, max_pixels
 
 _PLANAR_420 = ("yuv420p", "yuvj420p")
 _RGB_MATRIX = 0  # H.273: the samples are R, G and B
@@ -52,6 +54,30 @@ class Turn:
 
 # By the counter-clockwise angle of the display matrix.
 _TURNS = {90: Turn(True, False, True), 180: Turn(False, True, True), 270: Turn(True, True, False)}
+
+
+def check_announced(name: str, file: Any) -> None:
+    """The size in the head of a picture that FFmpeg did not decode; unknown kinds pass.
+
+    Args:
+        name: for messages.
+        file: a path, or a binary file.
+
+    Raises:
+        InputError: it is larger than the limits.
+    """
+    from PIL import Image as Pillow  # only when something is wrong
+
+    try:
+        with Pillow.open(file) as head:
+            size_hw = head.height, head.width
+    except Pillow.DecompressionBombError:
+        raise InputError(
+            f"{name}: far more pixels than {max_pixels()}; scale it down, or raise --max-pixels"
+        ) from None
+    except (OSError, SyntaxError, ValueError):
+        return
+    check_size(name, size_hw)
 
 
 def turn_of(frame: av.VideoFrame) -> Turn:

@@ -13,8 +13,8 @@ import numpy as np
 from vidparse.errors import InputError, TruncatedError, UsageError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import FULL_RANGE, ColourTags, Image, Rgb, Yuv420, effective_matrix
+from vidparse.limits import check_size
 from vidparse.video.selection import Selection
-from vidparse.video.size import check_size
 from vidparse.video.stdin import Pipe
 
 _BYTES_PER_PIXEL = {"rgb24": 3, "bgr24": 3, "rgba": 4, "bgra": 4, "gray": 1}

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from vidparse.errors import InputError, UsageError
 
+_LARGEST_STRIDE = 10**9  # no video has more frames; larger numbers do not fit in a time
 _LATEST_S = 1e9  # 31 years, and in nanoseconds still a time stamp of 64 bits
 
 
@@ -59,4 +60,4 @@ def select(start_s: float | None, end_s: float | None, stride: int) -> Selection
     if end_s is not None and end_s <= (start_s or 0):
         raise UsageError(f"end {end_s:g}: not after start {start_s or 0:g}; give a later end")
     start, end = (None if edge is None else Fraction(str(edge)) for edge in (start_s, end_s))
-    return Selection(start or None, end, stride)
+    return Selection(start or None, end, min(stride, _LARGEST_STRIDE))

@@ -1,0 +1,60 @@
+"""How large a picture may be, checked by every reader before it takes memory."""
+
+from __future__ import annotations
+
+from vidparse.errors import InputError, UsageError
+
+MAX_SIDE = 16384  # H.264 and most players end here; also keeps lying headers from eating memory
+MAX_PIXELS = 2**27  # 134 million: four times 8K, or the sensor of a 108-megapixel camera
+
+_max_pixels = MAX_PIXELS
+
+
+def max_pixels() -> int:
+    """The most pixels that a picture may have in this process."""
+    return _max_pixels
+
+
+def decoder_limit() -> str:
+    """FFmpeg's own option of that name, which counts with rows rounded up to 64 pixels."""
+    return str(_max_pixels + 64 * MAX_SIDE)
+
+
+def allow_pixels(count: int | None) -> None:
+    """Set the limit for this process (`--max-pixels`); None sets the default.
+
+    Raises:
+        UsageError: it is not above zero.
+    """
+    global _max_pixels
+    if count is not None and count < 1:
+        raise UsageError(f"--max-pixels {count}: must be 1 or more; the default is {MAX_PIXELS}")
+    _max_pixels = MAX_PIXELS if count is None else count
+
+
+def check_size(name: str, size_hw: tuple[int, int]) -> None:
+    """Raises: InputError: a side is zero or longer than MAX_SIDE, or the pixels are too many."""
+    height, width = size_hw
+    if min(height, width) < 1:
+        raise InputError(f"{name}: the picture has no size; the file is damaged or not a video")
+    if max(height, width) > MAX_SIDE:
+        raise InputError(
+            f"{name}: {width}x{height} pixels; scale it to at most {MAX_SIDE} a side first "
+            "(the file may also be damaged)"
+        )
+    if height * width > _max_pixels:
+        raise InputError(
+            f"{name}: {width}x{height} pixels are more than {_max_pixels}; scale it down, or allow "
+            f"them with --max-pixels {height * width}"
+        )
+
+
+def check_png(name: str, data: bytes) -> None:
+    """`check_size` of the size that a PNG announces; other bytes pass.
+
+    Raises:
+        InputError: as `check_size`.
+    """
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR":
+        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+        check_size(name, (height, width))
