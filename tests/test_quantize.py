@@ -13,12 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 from small_networks import save_tcb_ocr
 
 from vidparse.errors import DeviceError, InputError, ModelError, UsageError
-from vidparse.export import Quantized, export_int8, rendered_clips
-from vidparse.export.quantize import _Quantizer, _search
+from vidparse.export import Quantized, check_rendered, export_int8, quantize, rendered_clips
+from vidparse.export.quantize import _Quantizer, _search, _Watched
 from vidparse.export.temporal import temporal_nodes
 from vidparse.hub import DEFAULT_MODEL, resolve
 from vidparse.inference import load_model
 from vidparse.inference.samples import sample_clips
+from vidparse.labels import load_labels
 from vidparse.models.checkpoint import read_description
 from vidparse.models.description import Preprocess
 
@@ -173,7 +174,7 @@ def test_harmful_layers_stay_float_and_are_named(tmp_path: Path) -> None:
     clips = rendered_clips(4, (64, 64))
     work = _Quantizer(chain(hard=True), (), clips[:2], clips[2:], tmp_path)
     before = work.agreement(work.build(8))
-    model, _, kept = _search(work, 0.95, tmp_path / "x.onnx")
+    model, _, kept = _search(work, 0.95)
     assert before < 0.9 < 0.95 <= work.agreement(model)
     assert {layer.name for layer in kept} == {"layer0", "layer1"}
     assert all(layer.harm > 0.05 for layer in kept)
@@ -183,15 +184,44 @@ def test_harmful_layers_stay_float_and_are_named(tmp_path: Path) -> None:
 def test_nothing_stays_float_without_need(tmp_path: Path) -> None:
     clips = rendered_clips(4, (64, 64))
     work = _Quantizer(chain(hard=False), (), clips[:2], clips[2:], tmp_path)
-    _, bits, kept = _search(work, 0.95, tmp_path / "x.onnx")
+    _, bits, kept = _search(work, 0.95)
     assert (bits, kept) in ((8, ()), (7, ()))  # 7 on a CPU whose 16-bit sums overflow
 
 
 def test_int8_that_does_not_do_is_refused(tmp_path: Path) -> None:
     clips = rendered_clips(4, (64, 64))
     work = _Quantizer(chain(hard=True), (), clips[:2], clips[2:], tmp_path)
-    with pytest.raises(ModelError, match="whichever layer stays float; export without --int8"):
-        _search(work, 1.01, tmp_path / "x.onnx")
+    notes, steps = [], []
+    watched = _Watched(lambda done, total: steps.append((done, total)), notes.append)
+    with pytest.raises(ModelError, match="whichever layer stays float"):
+        _search(work, 1.01, watched)
+    assert f"measuring {len(work.candidates)} layers one by one" in notes[0]
+    assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
+    assert steps[-1][1] >= len(steps) > len(work.candidates)
+
+
+def test_a_failure_names_the_way_out(tiny_weights: Path, tmp_path: Path, monkeypatch) -> None:
+    def fails(*_: object) -> None:
+        raise ModelError("in int8 the class is another")
+
+    monkeypatch.setattr(quantize, "_search", fails)
+    monkeypatch.setattr(quantize, "CALIBRATION_FRAMES", 4)
+    description, path = read_description(tiny_weights), tmp_path / "x.onnx"
+    with pytest.raises(ModelError, match="another; add --calibrate with a clip of yours, or exp"):
+        export_int8(description, path)
+    with pytest.raises(ModelError, match="another; try a longer clip, or export without --int8"):
+        export_int8(description, path, clips=rendered_clips(4, SIZE_HW))
+
+
+@pytest.mark.parametrize("name", ["camvid", "camvid-32", "cityscapes"])
+def test_a_rendered_street_calibrates_models_of_streets(name: str) -> None:
+    check_rendered(load_labels(name))
+
+
+@pytest.mark.parametrize("name", ["voc", "vspw", "ade20k", "davis"])
+def test_a_rendered_street_calibrates_no_other_model(name: str) -> None:
+    with pytest.raises(UsageError, match=r"classes of .*; add --calibrate with a clip of what"):
+        check_rendered(load_labels(name))
 
 
 def test_one_frame_does_not_calibrate(tiny_weights: Path, tmp_path: Path) -> None:
@@ -231,7 +261,8 @@ class TestCommand:
         record = json.loads(said.out)
         assert (record["calibration_frames"], record["frames"]) == (3, 3)
         assert record["precision"] == "int8"
-        assert f"int8: calibrated on 3 frames of {path}; on 3 others the class" in said.lines[0]
+        assert said.lines[0] == f"int8: calibrating on {path}, which takes minutes"
+        assert f"int8: calibrated on 3 frames of {path}; on 3 others the class" in said.lines[1]
         run = cli("segment", path, "-m", out, "-o", tmp_path / "out/", "--save", "csv", "--json")
         assert (run.code, json.loads(run.out)["precision"]) == (0, "int8")
 
@@ -251,3 +282,9 @@ class TestCommand:
         assert (said.code, len(said.lines)) == (code, 1), said.err
         assert told in said.err
         assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
+
+    def test_everyday_things_are_not_calibrated_on_a_street(self, cli, tmp_path) -> None:
+        said = cli("export", "everyday-student", "-o", tmp_path / "x.onnx", "--int8")
+        assert (said.code, len(said.lines)) == (2, 1), said.err
+        assert "of the 21 classes of voc; add --calibrate with a clip" in said.err
+        assert not (tmp_path / "x.onnx").exists()

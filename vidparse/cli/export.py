@@ -27,7 +27,8 @@ def export(
     calibrate: Annotated[
         str | None,
         typer.Option(
-            help="Video, folder or pattern to calibrate --int8 on; by default a rendered street."
+            help="Video, folder or pattern to calibrate --int8 on; for models of streets the "
+            "default is a rendered street."
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
@@ -52,7 +53,7 @@ def export(
     description = read_description(files.weights)
     record: dict[str, object] = {"path": str(out)}
     if int8:
-        record |= _export_int8(description, out, calibrate, overwrite=overwrite)
+        record |= _export_int8(description, out, calibrate, overwrite=overwrite, quiet=json)
     elif out.suffix == ".onnx":
         record |= parity_record(export_onnx(description, out, overwrite=overwrite))
     else:
@@ -66,17 +67,35 @@ def export(
 
 
 def _export_int8(
-    description: Description, out: Path, calibrate: str | None, *, overwrite: bool
+    description: Description, out: Path, calibrate: str | None, *, overwrite: bool, quiet: bool
 ) -> dict[str, object]:
+    from vidparse.cli.screen import FrameBar
     from vidparse.cli.terminal import say
-    from vidparse.export import CALIBRATION_FRAMES, check_target, export_int8, quantized_record
+    from vidparse.export import (
+        CALIBRATION_FRAMES,
+        check_rendered,
+        check_target,
+        export_int8,
+        quantized_record,
+    )
     from vidparse.inference.samples import sample_clips
 
     check_target(out, source=description.path, overwrite=overwrite)
     clips = None
     if calibrate:
         clips = sample_clips(calibrate, description.preprocess, CALIBRATION_FRAMES)
-    quantized = export_int8(description, out, clips=clips, overwrite=overwrite)
+    else:
+        check_rendered(description.labels)
+    say(f"int8: calibrating on {calibrate or 'a rendered street'}, which takes minutes")
+    with FrameBar("int8", quiet=quiet) as bar:
+        quantized = export_int8(
+            description,
+            out,
+            clips=clips,
+            overwrite=overwrite,
+            on_step=bar.update,
+            on_note=bar.note,
+        )
     for line in _lines(quantized, calibrate):
         say(line)
     return quantized_record(quantized)

@@ -45,7 +45,7 @@ def above(bar: Progress | None, text: str) -> None:
 
 
 class FrameBar:
-    """Frames done of one task, on a terminal only."""
+    """Frames, or other steps, done of one task, on a terminal only."""
 
     def __init__(self, name: str, *, quiet: bool) -> None:
         self._bar = frame_bar() if not quiet and is_terminal(err=True) else None
@@ -70,6 +70,10 @@ class FrameBar:
             speed = self._bar.tasks[0].speed
             fps = f"{speed:.1f} fps" if speed else ""
             self._bar.update(self._task, completed=done, total=total, fps=fps)
+
+    def note(self, text: str) -> None:
+        """A line on stderr, above the bar where one is drawn."""
+        above(self._bar, text)
 
 
 class Screen:

@@ -5,6 +5,7 @@ from vidparse.export.parity import Parity, check_parity, parity_record, rendered
 from vidparse.export.quantize import (
     CALIBRATION_FRAMES,
     Quantized,
+    check_rendered,
     export_int8,
     quantized_record,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "Parity",
     "Quantized",
     "check_parity",
+    "check_rendered",
     "check_target",
     "export_int8",
     "export_onnx",

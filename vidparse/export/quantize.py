@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,13 @@ from vidparse.export.parity import (
 from vidparse.export.temporal import temporal_nodes
 from vidparse.export.weights import check_target, export_metadata
 from vidparse.files import whole_file
+from vidparse.labels import Labels, load_labels
 from vidparse.models.checkpoint import load_network
 from vidparse.models.description import Description, Preprocess, StateTensor
 
 LEAST_AGREEMENT = 0.98
 CALIBRATION_FRAMES = 40  # half of them to calibrate on, half to measure on
+_LEAST_DRAWN = 0.25  # share of a network's classes that a rendered street must show
 _HARM_FRAMES = 2  # that the harm of single layers is measured on
 _WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _JOINS = ("Add", "Concat", "Resize", "MaxPool", "AveragePool")
@@ -71,6 +73,8 @@ def export_int8(
     clips: Sequence[np.ndarray] | None = None,
     least_agreement: float = LEAST_AGREEMENT,
     overwrite: bool = False,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> Quantized:
     """Write an ONNX model that computes in int8.
 
@@ -79,15 +83,19 @@ def export_int8(
 
     Args:
         clips: network inputs float32 (1, 3, H, W) of one size in the order of a video: the first
-            half calibrates, the second half measures. Rendered ones when None.
+            half calibrates, the second half measures. None: frames of a rendered street.
+        on_step: steps done, and of how many as far as that is known; a step takes seconds.
+        on_note: gets what a user should know while it goes on.
 
     Raises:
-        UsageError: fewer than two clips. ModelError: the exporter failed, or int8 does not do.
+        UsageError: fewer than two clips; or none are given, and a street shows too little of what
+            the network knows. ModelError: the exporter failed, or int8 does not do.
         OutputError: the file exists and is not to be replaced, or can not be written.
     """
     check_target(path, source=description.path, overwrite=overwrite)
     rendered = clips is None
     if clips is None:
+        check_rendered(description.labels)
         clips = rendered_clips(CALIBRATION_FRAMES, _rendered_size(description.preprocess))
     if len(clips) < 2:
         raise UsageError(f"int8 calibration: {len(clips)} frame is too few; give a longer clip")
@@ -102,7 +110,11 @@ def export_int8(
             windows_of(unseen, window),
             Path(folder),
         )
-        model, weight_bits, kept = _search(work, least_agreement, path)
+        try:
+            model, weight_bits, kept = _search(work, least_agreement, _Watched(on_step, on_note))
+        except ModelError as error:
+            way_out = "add --calibrate with a clip of yours" if rendered else "try a longer clip"
+            raise ModelError(f"{path}: {error}; {way_out}, or export without --int8") from error
     with whole_file(path) as part:
         save_model(model, part)
         parity = check_parity(network, part, unseen)
@@ -128,19 +140,70 @@ def _rendered_size(preprocess: Preprocess) -> tuple[int, int]:
     return preprocess.size_hw or (side, side * 16 // 9 // 2 * 2)
 
 
+def check_rendered(labels: Labels) -> None:
+    """Raises: UsageError: a rendered street shows too few of these classes to calibrate on."""
+    from vidparse.scenes import LABELS
+
+    drawn = {name.casefold() for name in load_labels(LABELS).classes}
+    shown = sum(name.casefold() in drawn for name in labels.classes)
+    if shown < _LEAST_DRAWN * len(labels):
+        raise UsageError(
+            f"int8: by default it is calibrated on a rendered street, which shows {shown} of the "
+            f"{len(labels)} classes of {labels.name}; add --calibrate with a clip of what the "
+            "model is for"
+        )
+
+
+class _Watched:
+    """Counts the steps of a search for whoever watches."""
+
+    def __init__(
+        self,
+        on_step: Callable[[int, int], None] = lambda done, total: None,
+        on_note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._on_step, self.note = on_step, on_note
+        self._done, self.total = 0, 2
+
+    def step(self) -> None:
+        self._done += 1
+        self._on_step(self._done, max(self._done, self.total))
+
+
 def _search(
-    work: _Quantizer, least_agreement: float, path: Path
+    work: _Quantizer, least_agreement: float, watched: _Watched | None = None
 ) -> tuple[Any, int, tuple[FloatLayer, ...]]:
-    """The model with the fewest float layers (in steps of two) that agrees well enough."""
+    """The model with the fewest float layers (in steps of two) that agrees well enough.
+
+    Returns:
+        The model, the bits of its weights, and the layers that stay float.
+
+    Raises:
+        ModelError: none does; without what to do next.
+    """
+    watched = watched or _Watched()
     tried = {}
     for bits in (8, 7):
         model = work.build(bits)
         tried[bits] = work.agreement(model)
         log.info("int8, %d-bit weights: agreement %.4f", bits, tried[bits])
+        watched.step()
         if tried[bits] >= least_agreement:
             return model, bits, ()
+
+    # Measure what each layer does by itself, because the worst few decide.
     bits = max(tried, key=lambda bits: tried[bits])
-    harms = [FloatLayer(work.title(node), work.harm(node, bits)) for node in work.candidates]
+    watched.total += len(work.candidates) + len(work.candidates).bit_length()
+    watched.note(
+        f"int8: whole, the class is float32's at {tried[bits]:.1%} of positions (wanted: "
+        f"{least_agreement:.1%}); measuring {len(work.candidates)} layers one by one, to keep the "
+        "most harmful ones float"
+    )
+    harms = []
+    for node in work.candidates:
+        harms.append(FloatLayer(work.title(node), work.harm(node, bits)))
+        watched.step()
+
     order = sorted(range(len(harms)), key=lambda i: -harms[i].harm)
     count = 1
     while count < len(order):
@@ -148,13 +211,13 @@ def _search(
         model = work.build(bits, leave={work.candidates[i].name for i in worst})
         agreement = work.agreement(model)
         log.info("int8, %d operations float: agreement %.4f", count, agreement)
+        watched.step()
         if agreement >= least_agreement:
             return model, bits, tuple(harms[i] for i in worst)
         count *= 2
     raise ModelError(
-        f"{path}: in int8 the winning class is the same at only {max(tried.values()):.1%} of "
-        f"positions (wanted: {least_agreement:.1%}), whichever layer stays float; export without "
-        "--int8"
+        f"in int8 the winning class is float32's at only {max(tried.values()):.1%} of positions "
+        f"(wanted: {least_agreement:.1%}), whichever layer stays float"
     )
 
 
