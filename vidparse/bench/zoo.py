@@ -22,11 +22,11 @@ from vidparse.errors import ModelError, UsageError
 from vidparse.export import export_int8, export_onnx, rendered_clips
 from vidparse.inference.devices import Device, check_threads, cpu_count
 from vidparse.inference.runners import OnnxRunner, OpenVinoRunner, has_openvino
-from vidparse.labels import load_labels
+from vidparse.labels import Labels
 from vidparse.models.checkpoint import read_description, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.network import Answer, VideoNetwork, state_bytes
-from vidparse.models.zoo import build, facts_of
+from vidparse.models.zoo import MODELS, build, facts_of, settings_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,15 @@ class ZooRow:
     published_ratio: float  # the scheme that runs the backbone on every support, to the twin
 
 
+def candidates() -> dict[str, Candidate]:
+    """CANDIDATES, and each architecture that none of them has, with its own settings."""
+    covered = {candidate.arch for candidate in CANDIDATES.values()}
+    return CANDIDATES | {arch: Candidate(arch, {}) for arch in MODELS if arch not in covered}
+
+
 def zoo_names() -> list[str]:
-    """What `bench_zoo` can measure."""
-    return list(CANDIDATES)
+    """Names of the networks that `bench_zoo` can measure."""
+    return list(candidates())
 
 
 def bench_zoo(
@@ -105,17 +111,25 @@ def bench_zoo(
     Raises:
         UsageError: a name is not one of `zoo_names()`, or a backend is unknown.
     """
-    unknown = [name for name in names if name not in CANDIDATES]
+    known = zoo_names()
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise UsageError(f"zoo '{unknown[0]}': unknown; use {', '.join(CANDIDATES)}")
+        raise UsageError(f"zoo '{unknown[0]}': unknown; use {', '.join(known)}")
     strange = [name for name in backends if name not in BACKENDS]
     if strange:
         raise UsageError(f"backend '{strange[0]}': unknown; use {', '.join(BACKENDS)}")
     check_threads(threads)
     torch.set_num_threads(threads or cpu_count())
+
+    labels = Labels(
+        f"{classes} classes",
+        tuple(f"class {i}" for i in range(classes)),
+        ((0, 0, 0),) * classes,
+        frozenset(),
+    )
     rows = []
     for name in names:
-        row = _measure(name, size_hw, classes, repeats, threads, backends)
+        row = _measure(name, size_hw, labels, repeats, threads, backends)
         rows.append(row)
         on_row(row)
     return rows
@@ -132,31 +146,36 @@ def zoo_record(row: ZooRow) -> dict[str, Any]:
 def _measure(
     name: str,
     size_hw: tuple[int, int],
-    classes: int,
+    labels: Labels,
     repeats: int,
     threads: int,
     backends: Sequence[str],
 ) -> ZooRow:
-    candidate = CANDIDATES[name]
-    network = _network(candidate, classes)
-    clip = torch.randn(1, 3, *size_hw).contiguous(memory_format=torch.channels_last)
+    candidate = candidates()[name]
+    network = _network(candidate, labels)
+    picture = torch.randn(1, 3, *size_hw).contiguous(memory_format=torch.channels_last)
+    clip = picture[:, None].repeat(1, network.window, 1, 1, 1)  # (1, T, 3, H, W)
     arms: dict[str, Callable[[], object]] = {"torch fp32": _stepper(network, clip)}
+
+    # Give the twin, which goes frame by frame, the same picture in turn with the network.
     if candidate.twin:
-        arms["twin"] = _stepper(_network(CANDIDATES[candidate.twin], classes), clip)
+        arms["twin"] = _stepper(_network(CANDIDATES[candidate.twin], labels), picture[:, None])
         count = len(network.companions(network.config, np.random.default_rng(0)))
-        frames = clip[:, None].expand(-1, count, -1, -1, -1)
+        frames = picture[:, None].expand(-1, count, -1, -1, -1)
         arms["published"] = lambda: network.forward_clip(frames)
+
     if "torch" in backends:
         arms["torch bf16"] = _in_half(_stepper(network, clip))
     with tempfile.TemporaryDirectory() as folder:
-        arms |= _exported_arms(candidate, network, classes, clip, Path(folder), threads, backends)
+        arms |= _exported_arms(candidate, network, labels, clip, Path(folder), threads, backends)
         times = _interleaved(arms, repeats)
+    times = {arm: time_ms / network.window for arm, time_ms in times.items()}
     twin, whole = times.pop("twin", math.nan), times.pop("published", math.nan)
     return ZooRow(
         name=name,
         twin=candidate.twin,
         parameters=sum(p.numel() for p in network.parameters()),
-        multiplications=_multiplications(network, clip),
+        multiplications=_multiplications(network, clip) / network.window,
         state_bytes=state_bytes(network.state_tensors, size_hw),
         times_ms=times,
         ratio=times["torch fp32"] / twin,
@@ -172,15 +191,15 @@ def _in_half(step: Callable[[], object]) -> Callable[[], object]:
     return run
 
 
-def _network(candidate: Candidate, classes: int) -> VideoNetwork:
+def _network(candidate: Candidate, labels: Labels) -> VideoNetwork:
     torch.manual_seed(0)
-    network = build(candidate.arch, {"classes": classes, **candidate.config}, training=False)
+    settings = settings_for(candidate.arch, labels) | candidate.config
+    network = build(candidate.arch, settings, training=False)
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _stepper(network: VideoNetwork, picture: Tensor) -> Callable[[], object]:
-    """One frame (1, 3, H, W) at a time, with its state."""
-    clip = picture[:, None]
+def _stepper(network: VideoNetwork, clip: Tensor) -> Callable[[], object]:
+    """One clip (1, T, 3, H, W) at a time, with its state."""
     state = network.first_state(clip)
 
     def step() -> Answer:
@@ -195,7 +214,7 @@ def _stepper(network: VideoNetwork, picture: Tensor) -> Callable[[], object]:
 def _exported_arms(
     candidate: Candidate,
     network: VideoNetwork,
-    classes: int,
+    labels: Labels,
     clip: Tensor,
     folder: Path,
     threads: int,
@@ -205,7 +224,6 @@ def _exported_arms(
     if not {"onnx", "openvino"} & set(backends):
         return {}
     weights = folder / "network.safetensors"
-    labels = load_labels("vspw" if classes == 124 else "camvid")
     metadata = metadata_of(
         arch=candidate.arch, **facts_of(network), labels=labels,
         preprocess=Preprocess(480), training={},
@@ -217,19 +235,19 @@ def _exported_arms(
         export_onnx(description, plain, half_storage=False)
     with suppress(ModelError):  # random weights: only the time of int8 means anything here
         export_int8(description, small, clips=rendered_clips(4), least_agreement=0.0)
-    picture = np.ascontiguousarray(clip.numpy())[None]
+    frames = np.ascontiguousarray(clip.numpy())
     arms: dict[str, Callable[[], object]] = {}
     for path, precisions in ((plain, ("fp32", "bf16")), (small, ("int8",))):
         if not path.is_file():
             continue
         if "onnx" in backends:
             runner = OnnxRunner(path, device=Device("cpu"), precision="auto", threads=threads)
-            arms[f"onnx {runner.precision}"] = partial(runner.answer, picture)
+            arms[f"onnx {runner.precision}"] = partial(runner.answer, frames)
         if "openvino" in backends and has_openvino():
             for precision in precisions:
                 wanted = "auto" if precision == "int8" else precision
                 ready = OpenVinoRunner(path, precision=wanted, threads=threads)
-                arms[f"openvino {precision}"] = partial(ready.answer, picture)
+                arms[f"openvino {precision}"] = partial(ready.answer, frames)
     return arms
 
 
@@ -246,9 +264,8 @@ def _interleaved(arms: dict[str, Callable[[], object]], repeats: int) -> dict[st
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _multiplications(network: VideoNetwork, picture: Tensor) -> float:
-    """Multiply-accumulates of one frame (1, 3, H, W), convolutions and matrix products."""
-    clip = picture[:, None]
+def _multiplications(network: VideoNetwork, clip: Tensor) -> float:
+    """Multiply-accumulates of a clip (1, T, 3, H, W), convolutions and matrix products."""
     state = network.first_state(clip)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(clip, state)

@@ -57,7 +57,7 @@ def check_parity(
         with torch.inference_mode():
             answer, state = network(tensor if clip.ndim == 5 else tensor[:, None], state)
         named = answer_outputs(answer, network.window)
-        expected = {name: part.numpy() for name, part in named.items()}
+        expected = {name: part.detach().numpy() for name, part in named.items()}
         check_finite(expected, "torch")
 
         worst = max(worst, _difference(expected, got))
