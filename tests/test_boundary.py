@@ -17,7 +17,7 @@ from vidparse.evaluation.metrics.boundary import (
     band_width,
     inner_bands,
 )
-from vidparse.evaluation.metrics.measure import Sample
+from vidparse.evaluation.metrics.measure import DataFacts, Sample
 from vidparse.maps import SegmentMap
 
 
@@ -59,7 +59,7 @@ def test_bands_of_all_classes_at_once_equal_those_of_each(seed, size_hw, width) 
 @given(seed=st.integers(0, 10**6), width=st.integers(30, 120))
 def test_boundary_iou_equals_the_definition(seed: int, width: int) -> None:
     rng = np.random.default_rng(seed)
-    measure = BoundaryIoU(num_classes=4)
+    measure = BoundaryIoU(DataFacts(4))
     shared, joint, seen = np.zeros(4), np.zeros(4), np.zeros(4, bool)
     for _ in range(3):
         truth, said = blocks(rng, 4, (90, width)), blocks(rng, 4, (90, width))
@@ -87,7 +87,7 @@ def test_void_is_not_counted_but_bounds_both_maps() -> None:
     truth[:, 40:] = 255
     for beyond in (0, 1):  # whatever is said of void
         said = np.where(truth == 255, beyond, truth).astype(np.uint8)
-        measure = BoundaryIoU(num_classes=2)
+        measure = BoundaryIoU(DataFacts(2))
         measure.update(frame(truth, said))
         counts = measure.end_video()
         assert measure.scores(counts)["boundary_iou"] == 1
@@ -97,7 +97,7 @@ def test_void_is_not_counted_but_bounds_both_maps() -> None:
 def test_predicted_void_is_a_miss_with_an_outline() -> None:
     truth, said = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint8)
     said[40:60, 40:60] = 255
-    measure = BoundaryIoU(num_classes=1)
+    measure = BoundaryIoU(DataFacts(1))
     measure.update(frame(truth, said))
     counts = measure.end_video()
     d = band_width((100, 100))
@@ -110,7 +110,7 @@ def test_a_displaced_outline_costs_more_than_it_does_in_iou() -> None:
     truth, said = np.zeros((200, 200), np.uint8), np.zeros((200, 200), np.uint8)
     truth[50:150, 50:150] = 1
     said[53:153, 50:150] = 1
-    measure = BoundaryIoU(num_classes=2)
+    measure = BoundaryIoU(DataFacts(2))
     measure.update(frame(truth, said))
     iou = (truth & said).sum() / (truth | said).sum()
     assert measure.per_class(measure.end_video())["boundary_iou"][1] < iou - 0.15
@@ -120,7 +120,7 @@ def test_a_still_prediction_is_consistent_wherever_the_flow_leaves_the_picture()
     said = random_video(0, frames=1, size_hw=(60, 80))[0].predicted_classes
     for flow in (0, 5):
         still = np.roll(said, flow, axis=1)
-        measure = BoundaryConsistency(num_classes=5)
+        measure = BoundaryConsistency(DataFacts(5))
         measure.update(frame(said, said))
         measure.update(frame(said, still, np.full((2, 60, 80), [[[flow]], [[0]]], np.float32)))
         assert measure.scores(measure.end_video())["tc_boundary"] == 1
@@ -137,7 +137,7 @@ def test_trembling_outlines_lower_consistency() -> None:
     ]
     scores = []
     for video in (still, trembling):
-        measure = BoundaryConsistency(num_classes=5)
+        measure = BoundaryConsistency(DataFacts(5))
         for sample in video:
             measure.update(sample)
         scores.append(measure.scores(measure.end_video())["tc_boundary"])
@@ -149,12 +149,12 @@ def test_other_integer_types_count_alike() -> None:
     truth, predicted = sample.true_classes, sample.predicted_classes
     counts = []
     for dtype in (np.uint8, np.uint16, np.int64):
-        measure = BoundaryIoU(num_classes=5)
+        measure = BoundaryIoU(DataFacts(5))
         measure.update(frame(truth.astype(dtype), predicted.astype(dtype)))
         counts.append(measure.end_video())
     for other in counts[1:]:
         assert all((other[field] == value).all() for field, value in counts[0].items())
     with pytest.raises(ValueError, match="beyond 4"):
-        BoundaryIoU(num_classes=5).update(frame(truth, np.full(truth.shape, -1)))
+        BoundaryIoU(DataFacts(5)).update(frame(truth, np.full(truth.shape, -1)))
     with pytest.raises(ValueError, match="prediction"):
-        BoundaryIoU(num_classes=5).update(frame(truth, predicted[:5]))
+        BoundaryIoU(DataFacts(5)).update(frame(truth, predicted[:5]))

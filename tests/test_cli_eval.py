@@ -13,7 +13,7 @@ import pytest
 from conftest import Said
 from test_evaluate import make_folder
 
-from vidparse.evaluation.metrics.glossary import definition, title
+from vidparse.evaluation.metrics.measures import definition, title
 
 Run = Callable[..., str]
 

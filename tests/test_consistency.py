@@ -12,6 +12,7 @@ from vidparse.evaluation.metrics.consistency import (
     temporal_consistency,
     video_consistency,
 )
+from vidparse.evaluation.metrics.measure import DataFacts
 from vidparse.evaluation.metrics.warping import warp_labels
 
 
@@ -127,9 +128,9 @@ def test_tc_modes_differ_as_documented() -> None:
 
 def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="mode"):
-        VideoConsistency(clip_length=8, mode="loose")
+        VideoConsistency(DataFacts(3), clip_length=8, mode="loose")
     with pytest.raises(ValueError, match="clip_length"):
-        VideoConsistency(clip_length=1)
+        VideoConsistency(DataFacts(3), clip_length=1)
     with pytest.raises(ValueError, match="the one before"):
         video_consistency([[TRUTH[0], TRUTH[0][:, :2]]], [[SAID[0], SAID[0][:, :2]]], clip_length=2)
     with pytest.raises(ValueError, match="4 ground truth frames, 3 predicted"):

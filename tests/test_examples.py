@@ -69,6 +69,14 @@ def test_readme_names_every_data_set() -> None:
         assert f"`{name}`" in text, name
 
 
+def test_readme_names_every_metric() -> None:
+    from vidparse.evaluation.metrics import METRICS
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text[text.index("| `--metrics` |") :].split("\n\n")[0]
+    assert [name for name in METRICS if f"`{name}`" not in table] == []
+
+
 def test_bundled_weights_are_the_catalogued_ones() -> None:
     from vidparse.hub import DEFAULT_MODEL, catalogue, weights_folder
     from vidparse.models.checkpoint import file_sha256

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,9 +18,8 @@ from random_videos import LABELS, random_video, semantic
 
 from vidparse.errors import UsageError
 from vidparse.evaluation.metrics.counting import add_counts, counts_per_video
-from vidparse.evaluation.metrics.glossary import definition
-from vidparse.evaluation.metrics.measure import Counts, Measure
-from vidparse.evaluation.metrics.measures import METRICS, make_measures
+from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
+from vidparse.evaluation.metrics.measures import METRICS, definition, make_measures, title
 from vidparse.maps import SegmentMap
 
 NAMES = (*METRICS, "vc2", "vc3-strict")
@@ -199,3 +203,54 @@ def test_metrics_do_without_torch() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "onnxruntime", "av"} & set(out.stdout.split())
+
+
+class Majority(Measure):
+    """Share of the labelled pixels that the commonest predicted class takes."""
+
+    glossary: ClassVar = {"majority": ("majority", "share of the commonest predicted class")}
+
+    def __init__(self, data: DataFacts) -> None:
+        super().__init__(data)
+        self._pixels = np.zeros(data.num_classes, np.int64)
+
+    def update(self, sample: Sample) -> None:
+        found = np.bincount(sample.predicted_classes.ravel(), minlength=256)
+        self._pixels += found[: self.data.num_classes]
+
+    def end_video(self) -> Counts:
+        counts = {"pixels": self._pixels}
+        self._pixels = np.zeros_like(self._pixels)
+        return counts
+
+    def scores(self, counts: Counts) -> dict[str, np.ndarray]:
+        return {"majority": counts["pixels"].max(axis=-1) / counts["pixels"].sum(axis=-1)}
+
+
+def test_a_new_metric_is_a_class_and_a_line(
+    monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(METRICS, "majority", Majority)
+    assert (title("majority"), definition("majority")) == Majority.glossary["majority"]
+    page = tmp_path / "report.html"
+    asked = cli(
+        "eval", "--dataset", "sample://street?frames=2&size=160x96", "--device", "cpu", "--json",
+        "--metrics", "majority,miou", "--bootstrap", "20", "--report", page, "--no-resume",
+    )  # fmt: skip
+    assert asked.code == 0, asked.err
+    record = json.loads(asked.out)
+    assert 0 < record["entries"][0]["scores"]["majority"] < 1
+    assert "majority" in record["entries"][0]["intervals_95"]
+    assert "share of the commonest predicted class" in page.read_text().casefold()
+    help_text = re.sub(r"\W+", " ", cli("eval", "--help").out.decode())
+    assert "stq clean majority vcN" in help_text
+    with pytest.raises(UsageError, match="metric 'majorty': unknown; try majority"):
+        make_measures(["majorty"], LABELS)
+
+
+def test_every_metric_says_what_its_scores_mean() -> None:
+    for name, measure in make_measures(NAMES, LABELS).items():
+        for score in measure.scores(measure.end_video()):
+            words = type(measure).words(score)
+            assert words is not None and all(words), f"{name}: {score}"
+            assert (title(score), definition(score)) == words

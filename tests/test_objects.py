@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_videos import semantic
 
+from vidparse.evaluation.metrics.measure import DataFacts
 from vidparse.evaluation.metrics.objects import (
     ObjectQuality,
     contour,
@@ -21,7 +22,7 @@ from vidparse.evaluation.metrics.objects import (
 
 def scores(truth: np.ndarray, said: np.ndarray, *, semi: bool = False) -> dict[str, float]:
     """Of one video (T, H, W)."""
-    measure = ObjectQuality(semi=semi)
+    measure = ObjectQuality(DataFacts(2), semi=semi)
     for t in range(len(truth)):
         measure.update(semantic(truth[t], said[t], t))
     return {k: float(v) for k, v in measure.scores(measure.end_video()).items()}

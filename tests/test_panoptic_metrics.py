@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pycocotools import mask
 from torchmetrics.detection import PanopticQuality
 
-from vidparse.evaluation.metrics.measure import Sample
+from vidparse.evaluation.metrics.measure import DataFacts, Sample
 from vidparse.evaluation.metrics.overlaps import count_pairs, split_codes
 from vidparse.evaluation.metrics.panoptic import VideoPanopticQuality, video_panoptic_quality
 from vidparse.evaluation.metrics.tracking import segmentation_tracking_quality
@@ -223,7 +223,7 @@ def test_claimed_areas_of_the_truth_are_trusted_and_those_of_the_prediction_are_
         SegmentMap(ids, (Segment(A, THING, True, None, claimed, (0, 0, 8, 1)),))
         for claimed in (12, 3)
     )
-    measure = VideoPanopticQuality(windows=(1,), thing_ids=[THING], stuff_ids=[STUFF])
+    measure = VideoPanopticQuality(DataFacts(3, frozenset({THING}), windows=(1,)))
     measure.update(Sample("v", "0", 0, predicted, truth))
     assert measure.end_video()["tubes"][0, THING].tolist() == [pytest.approx(8 / 12), 1, 0, 0]
 

@@ -25,6 +25,7 @@ from vidparse.cli import (
 )
 from vidparse.cli.failure import exit_code_of, flush_stdout, log_to_stderr, open_missing_streams
 from vidparse.cli.limits import check_memory_limit
+from vidparse.cli.options import ListingCommand
 from vidparse.cli.signals import ignore_signals, interrupts
 from vidparse.cli.terminal import show
 
@@ -41,7 +42,7 @@ app.command("bench")(bench.bench)
 app.command("train")(train.train)
 app.command("curves")(curves.curves)
 app.command("autolabel")(autolabel.autolabel)
-app.command("eval")(evaluate.evaluate)
+app.command("eval", cls=ListingCommand)(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("convert")(convert.convert)
 app.add_typer(models.commands, name="models")

@@ -51,8 +51,8 @@ def evaluate(
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="miou, vc8, vc16, vcN, vcN-strict, tc, boundary, tc-boundary, jf, jf-semi, vpq, "
-            "stq, stq-clean; separated by commas. Default: what the data set is known for.",
+            help="{metrics}; vcN and vcN-strict for clips of N frames; separated by commas. "
+            "Default: those that the data set is usually scored with.",
             rich_help_panel="Metrics",
         ),
     ] = None,

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from vidparse.data import FORMATS, SAMPLES
 from vidparse.limits import MAX_PIXELS, allow_pixels
+
+# Words in braces in help texts, and the tables whose names they stand for.
+_TABLES = {"{metrics}": ("vidparse.evaluation.metrics", "METRICS")}
+
+
+class ListingCommand(TyperCommand):
+    """A command whose help lists the names in a table; the table is loaded when help is shown."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        for parameter in self.params:
+            for word, (module, table) in _TABLES.items():
+                if word in (getattr(parameter, "help", None) or ""):
+                    names = ", ".join(getattr(import_module(module), table))
+                    parameter.help = parameter.help.replace(word, names)  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
+
 
 Model = Annotated[
     str,

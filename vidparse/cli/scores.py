@@ -16,7 +16,7 @@ _Interval = tuple[float, float] | None
 
 def print_scores(evaluation: Evaluation) -> None:
     """Head lines, the scores in per cent, and what exists for each class."""
-    from vidparse.evaluation.metrics.glossary import title
+    from vidparse.evaluation.metrics.measures import title
 
     facts = [
         f"{evaluation.frames} frames in {evaluation.videos} "
@@ -43,7 +43,7 @@ def print_scores(evaluation: Evaluation) -> None:
 
 def _print_classes(evaluation: Evaluation) -> None:
     """One table with a column a score, or with several entries a table a score."""
-    from vidparse.evaluation.metrics.glossary import title
+    from vidparse.evaluation.metrics.measures import title
 
     entries, classes = evaluation.entries, evaluation.labels.classes
     heads = {

@@ -20,7 +20,7 @@ import numpy as np
 
 from vidparse import __version__
 from vidparse.errors import UsageError
-from vidparse.evaluation.metrics.glossary import definition, title
+from vidparse.evaluation.metrics.measures import definition, title
 from vidparse.evaluation.report import check_report
 from vidparse.evaluation.report.markup import (
     DASH,

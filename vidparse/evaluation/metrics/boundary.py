@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import cv2
 import numpy as np
 
 from vidparse.evaluation.metrics.means import mean_of_defined, ratio
-from vidparse.evaluation.metrics.measure import Counts, Sample
+from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
 from vidparse.evaluation.metrics.warping import warp_labels
 
 WIDTH = 0.02  # of the band, as a share of the image diagonal
@@ -88,7 +89,7 @@ def boundary_iou(counts: Counts) -> np.ndarray:
     return ratio(shared, np.where(true_band > 0, true_band + counts["predicted_band"] - shared, 0))
 
 
-class BoundaryIoU:
+class BoundaryIoU(Measure):
     """Boundary IoU: IoU of the inner bands of each class, pixels summed over the split.
 
     The mean is over classes present in the ground truth. Void in the ground truth is copied into
@@ -97,12 +98,16 @@ class BoundaryIoU:
     it can help by chance.
     """
 
-    needs_flow: ClassVar[bool] = False
-    needs_panoptic: ClassVar[bool] = False
-    needs_every_mask: ClassVar[bool] = False
+    glossary: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "boundary_iou": (
+            "boundary IoU",
+            "IoU of the inner boundary bands, 2 % of the diagonal wide",
+        ),
+    }
 
-    def __init__(self, *, num_classes: int, ignore: int = 255) -> None:
-        self._bands = BandCounts(num_classes, ignore)
+    def __init__(self, data: DataFacts) -> None:
+        super().__init__(data)
+        self._bands = BandCounts(data.num_classes, data.void)
 
     def update(self, sample: Sample) -> None:
         """Add a frame, if it is labelled; errors as :meth:`BandCounts.add`."""
@@ -122,7 +127,7 @@ class BoundaryIoU:
         return {"boundary_iou": boundary_iou(counts)}
 
 
-class BoundaryConsistency:
+class BoundaryConsistency(Measure):
     """Boundary IoU between a prediction and the next one warped back along the flow.
 
     Says how much outlines tremble; ground truth is not used. This measure is ours. It is not the
@@ -132,12 +137,17 @@ class BoundaryConsistency:
     """
 
     needs_flow: ClassVar[bool] = True
-    needs_panoptic: ClassVar[bool] = False
-    needs_every_mask: ClassVar[bool] = False
+    glossary: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "tc_boundary": (
+            "TC of boundaries",
+            "boundary IoU between a prediction and the next one warped back along the optical flow",
+        ),
+    }
 
-    def __init__(self, *, num_classes: int, ignore: int = 255) -> None:
-        self._ignore = ignore
-        self._bands = BandCounts(num_classes, ignore)
+    def __init__(self, data: DataFacts) -> None:
+        super().__init__(data)
+        self._ignore = data.void
+        self._bands = BandCounts(data.num_classes, data.void)
         self._before: np.ndarray | None = None
 
     def update(self, sample: Sample) -> None:

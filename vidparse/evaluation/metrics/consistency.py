@@ -7,7 +7,8 @@ quirks included ("published"); what the paper means to say is the other mode of 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ import numpy as np
 from vidparse.evaluation.metrics.confusion import ConfusionMatrix, class_iou, overlap_scores
 from vidparse.evaluation.metrics.counting import add_counts, counts_per_video, samples
 from vidparse.evaluation.metrics.means import ratio
-from vidparse.evaluation.metrics.measure import Counts, Sample
+from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
 from vidparse.evaluation.metrics.warping import warp_labels
 
 VC_MODES = ("published", "strict")
@@ -32,7 +33,7 @@ class VideoConsistencyScores:
     per_clip: tuple[np.ndarray, ...]
 
 
-class VideoConsistency:
+class VideoConsistency(Measure):
     """VC_C, frame by frame; memory is one map of ages a sequence, whatever its length.
 
     For every clip of C consecutive frames: of the pixels whose ground truth stays the same through
@@ -46,21 +47,29 @@ class VideoConsistency:
 
     Args:
         clip_length: C >= 2, at most 256.
-        ignore: id of void, for `strict`.
     """
 
-    needs_flow: ClassVar[bool] = False
-    needs_panoptic: ClassVar[bool] = False
     needs_every_mask: ClassVar[bool] = True
 
-    def __init__(self, *, clip_length: int, mode: str = "published", ignore: int = 255) -> None:
+    def __init__(self, data: DataFacts, *, clip_length: int, mode: str = "published") -> None:
+        super().__init__(data)
         if mode not in VC_MODES:
             raise ValueError(f"mode '{mode}': use {' or '.join(VC_MODES)}")
         if not 2 <= clip_length <= MAX_CLIP:
             raise ValueError(f"clip_length {clip_length}: must be 2 to {MAX_CLIP}")
-        self.clip_length, self.mode, self.ignore = clip_length, mode, ignore
+        self.clip_length, self.mode, self.ignore = clip_length, mode, data.void
         self.name = f"vc{clip_length}" + ("_strict" if mode == "strict" else "")
         self._start_video()
+
+    @classmethod
+    def words(cls, score: str) -> tuple[str, str] | None:
+        clip = re.fullmatch(r"vc(\d+)(_strict)?", score)
+        if clip is None:
+            return None
+        still = f"of the pixels whose truth is the same through {clip[1]} frames, the share whose"
+        if clip[2]:
+            return f"VC{clip[1]} strict", f"{still} prediction is the same, too, and right"
+        return f"VC{clip[1]}", f"{still} prediction is the same, too"
 
     def _start_video(self) -> None:
         self.clip: float | None = None  # score of the clip that became final last, NaN if undefined
@@ -143,25 +152,31 @@ class TemporalConsistencyScores:
     per_video: tuple[float, ...]
 
 
-class TemporalConsistency:
+class TemporalConsistency(Measure):
     """TC: mIoU between a prediction and the next one warped back along the optical flow.
 
     tc: one confusion matrix over all pairs of all videos, as published. tc_per_video: the paper's
     equation 6, the mean over videos of each one's mIoU. Ground truth is not used. Pixels whose flow
     leaves the picture become class 0, as in the published code. A pixel predicted void is not
     counted in the earlier frame and is a miss in the later one.
-
-    Args:
-        ignore: id that says nothing; None where there is none.
     """
 
     needs_flow: ClassVar[bool] = True
-    needs_panoptic: ClassVar[bool] = False
-    needs_every_mask: ClassVar[bool] = False
+    glossary: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "tc": (
+            "TC",
+            "mIoU between a prediction and the next one warped back along the optical flow; what "
+            "leaves the picture counts as class 0, as in the published code",
+        ),
+        "tc_per_video": (
+            "TC, video mean",
+            "TC of each video, mean over videos (equation 6 of VSPW)",
+        ),
+    }
 
-    def __init__(self, *, num_classes: int, ignore: int | None = None) -> None:
-        self._num_classes = num_classes
-        self._ignore = -1 if ignore is None else ignore
+    def __init__(self, data: DataFacts) -> None:
+        super().__init__(data)
+        self._num_classes, self._ignore = data.num_classes, data.void
         self._start_video()
 
     def _start_video(self) -> None:
@@ -213,7 +228,8 @@ def video_consistency(
     ignore: int = 255,
 ) -> VideoConsistencyScores:
     """VC_C over videos given as (T, H, W) id arrays; see :class:`VideoConsistency`."""
-    measure = VideoConsistency(clip_length=clip_length, mode=mode, ignore=ignore)
+    data = DataFacts(0, ignore=ignore)
+    measure = VideoConsistency(data, clip_length=clip_length, mode=mode)
     total = measure.end_video()  # of no frame: zeros
     per_clip = []
     for truth, predicted in zip(gts, preds, strict=True):
@@ -241,7 +257,7 @@ def temporal_consistency(
     """
     if mode not in TC_MODES:
         raise ValueError(f"mode '{mode}': use {' or '.join(TC_MODES)}")
-    measure = TemporalConsistency(num_classes=num_classes)
+    measure = TemporalConsistency(DataFacts(num_classes, ignore=None))
     total = measure.end_video()  # of no frame: zeros
     per_video = []
     videos = (samples(None, *video) for video in zip(preds, flows, strict=True))

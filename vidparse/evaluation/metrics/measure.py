@@ -1,10 +1,13 @@
-"""What a measure is: samples in, additive counts a video out, scores from their sum."""
+"""The measure: samples in, additive counts per video out, scores from their sum."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Protocol
+from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 
@@ -45,18 +48,55 @@ class Sample:
         return None if self.truth is None else self.truth.classes(self.void)
 
 
-class Measure(Protocol):
-    """A metric as `eval` runs it. Frames of a video come in order; `end_video` follows the last."""
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """Facts of the data that measures are made from.
 
-    needs_flow: ClassVar[bool]
-    needs_panoptic: ClassVar[bool]
-    needs_every_mask: ClassVar[bool]  # consecutive frames must be labelled
+    stuff: None: every class that is no thing.
+    ignore: class id of void; None: there is none.
+    windows: of VPQ, in frames.
+    """
 
-    def update(self, sample: Sample) -> None: ...
+    num_classes: int
+    things: frozenset[int] = frozenset()
+    stuff: frozenset[int] | None = None
+    ignore: int | None = 255
+    windows: tuple[int, ...] = (1, 2, 4, 6)
 
+    @property
+    def void(self) -> int:
+        """The id of void, -1 where there is none: no pixel has it."""
+        return -1 if self.ignore is None else self.ignore
+
+
+class Measure(ABC):
+    """A metric as `eval` runs it. Frames of a video come in order; `end_video` follows the last.
+
+    A new one is a subclass and a line in METRICS; what it needs and the words for its scores stand
+    here.
+
+    Args:
+        data: facts of the data.
+    """
+
+    needs_flow: ClassVar[bool] = False  # optical flow from the frame before
+    needs_panoptic: ClassVar[bool] = False  # objects in truth and prediction
+    needs_every_mask: ClassVar[bool] = False  # consecutive frames must be labelled
+    # Score -> its title, and one sentence without its full stop.
+    glossary: ClassVar[Mapping[str, tuple[str, str]]] = MappingProxyType({})
+
+    def __init__(self, data: DataFacts) -> None:
+        self.data = data
+
+    @abstractmethod
+    def update(self, sample: Sample) -> None:
+        """Add the next frame of the video."""
+
+    @abstractmethod
     def end_video(self) -> Counts:
         """Counts of the video that ended; the next sample starts another."""
 
+    @abstractmethod
     def scores(self, counts: Counts) -> dict[str, np.ndarray]:
         """Scores (fractions, NaN where undefined) by name, from summed counts.
 
@@ -67,3 +107,22 @@ class Measure(Protocol):
 
     def per_class(self, counts: Counts) -> dict[str, np.ndarray]:
         """Scores that exist for each class, (K,) each; empty when there are none."""
+        return {}
+
+    @classmethod
+    def words(cls, score: str) -> tuple[str, str] | None:
+        """Title and meaning of one of its scores, None of another's; see `glossary`."""
+        return cls.glossary.get(score)
+
+
+def variant_words(
+    glossary: Mapping[str, tuple[str, str]], score: str, suffix: str, meaning: str
+) -> tuple[str, str] | None:
+    """Words of a score whose name may end in `_suffix`, which `meaning` explains."""
+    if score in glossary:
+        return glossary[score]
+    plain = score.removesuffix(f"_{suffix}")
+    if plain == score or plain not in glossary:
+        return None
+    title, sentence = glossary[plain]
+    return f"{title}, {suffix}", f"{sentence}; {meaning}"

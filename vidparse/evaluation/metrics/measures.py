@@ -1,74 +1,39 @@
-"""The metrics by name."""
+"""The metrics by name. A new one is a class and a line in METRICS."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 from vidparse.errors import UsageError
 from vidparse.evaluation.metrics.boundary import BoundaryConsistency, BoundaryIoU
 from vidparse.evaluation.metrics.consistency import MAX_CLIP, TemporalConsistency, VideoConsistency
-from vidparse.evaluation.metrics.measure import Measure
+from vidparse.evaluation.metrics.measure import DataFacts, Measure
 from vidparse.evaluation.metrics.objects import ObjectQuality
 from vidparse.evaluation.metrics.panoptic import VideoPanopticQuality
 from vidparse.evaluation.metrics.semantic import Segmentation
 from vidparse.evaluation.metrics.tracking import SegmentationTrackingQuality
 from vidparse.labels import Labels
 
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """Facts of the data that metrics need."""
-
-    labels: Labels
-    ignore: int  # id of void
-    windows: tuple[int, ...]  # of VPQ, in frames
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.labels)
-
-    @property
-    def things(self) -> list[int]:
-        return sorted(self.labels.things)
-
-    @property
-    def stuff(self) -> list[int]:
-        return sorted(set(range(len(self.labels))) - self.labels.things)
-
-
-Factory = Callable[[Setting], Measure]
-
-
-def _video_consistency(clip_length: int, mode: str) -> Factory:
-    return lambda to: VideoConsistency(clip_length=clip_length, mode=mode, ignore=to.ignore)
-
-
-def _tracking(mode: str) -> Factory:
-    return lambda to: SegmentationTrackingQuality(
-        num_classes=to.num_classes, thing_ids=to.things, mode=mode
-    )
-
+Maker = Callable[[DataFacts], Measure]  # a class, or one with settings of its own
 
 # Clips of other lengths than 8 and 16 go by the same names: vc4, vc32-strict.
-METRICS: dict[str, Factory] = {
-    "miou": lambda to: Segmentation(num_classes=to.num_classes, ignore=to.ignore),
-    "vc8": _video_consistency(8, "published"),
-    "vc16": _video_consistency(16, "published"),
-    "vc8-strict": _video_consistency(8, "strict"),
-    "vc16-strict": _video_consistency(16, "strict"),
-    "tc": lambda to: TemporalConsistency(num_classes=to.num_classes, ignore=to.ignore),
-    "boundary": lambda to: BoundaryIoU(num_classes=to.num_classes, ignore=to.ignore),
-    "tc-boundary": lambda to: BoundaryConsistency(num_classes=to.num_classes, ignore=to.ignore),
-    "jf": lambda to: ObjectQuality(ignore=to.ignore),
-    "jf-semi": lambda to: ObjectQuality(ignore=to.ignore, semi=True),
-    "vpq": lambda to: VideoPanopticQuality(
-        windows=to.windows, thing_ids=to.things, stuff_ids=to.stuff
-    ),
-    "stq": _tracking("published"),
-    "stq-clean": _tracking("clean"),
+METRICS: dict[str, Maker] = {
+    "miou": Segmentation,
+    "vc8": partial(VideoConsistency, clip_length=8),
+    "vc16": partial(VideoConsistency, clip_length=16),
+    "vc8-strict": partial(VideoConsistency, clip_length=8, mode="strict"),
+    "vc16-strict": partial(VideoConsistency, clip_length=16, mode="strict"),
+    "tc": TemporalConsistency,
+    "boundary": BoundaryIoU,
+    "tc-boundary": BoundaryConsistency,
+    "jf": ObjectQuality,
+    "jf-semi": partial(ObjectQuality, semi=True),
+    "vpq": VideoPanopticQuality,
+    "stq": SegmentationTrackingQuality,
+    "stq-clean": partial(SegmentationTrackingQuality, mode="clean"),
 }
 
 
@@ -91,17 +56,40 @@ def make_measures(
     """
     if not windows or min(windows) < 1:
         raise UsageError(f"VPQ windows {', '.join(map(str, windows))}: must be 1 or more frames")
-    setting = Setting(labels, labels.void if ignore is None else ignore, tuple(windows))
-    return {name: _factory(name)(setting) for name in names}
+    void = labels.void if ignore is None else ignore
+    data = DataFacts(len(labels), labels.things, ignore=void, windows=tuple(windows))
+    return {name: _maker(name)(data) for name in names}
 
 
-def _factory(name: str) -> Factory:
+def title(score: str) -> str:
+    """`vc8` -> "VC8", `miou` -> "mIoU"; an unknown name stays as it is."""
+    return _words(score)[0]
+
+
+def definition(score: str) -> str:
+    """One sentence about a score, without its full stop; empty for an unknown name."""
+    return _words(score)[1]
+
+
+def _maker(name: str) -> Maker:
     if name in METRICS:
         return METRICS[name]
     clip = re.fullmatch(r"vc([1-9]\d*)(-strict)?", name)
     if clip and 2 <= int(clip[1]) <= MAX_CLIP:
-        return _video_consistency(int(clip[1]), "strict" if clip[2] else "published")
+        mode = "strict" if clip[2] else "published"
+        return partial(VideoConsistency, clip_length=int(clip[1]), mode=mode)
     if clip:
         raise UsageError(f"metric '{name}': clips have 2 to {MAX_CLIP} frames; try vc8 or vc16")
     near = difflib.get_close_matches(name.casefold(), METRICS, n=3) or list(METRICS)
     raise UsageError(f"metric '{name}': unknown; try {', '.join(near)}")
+
+
+def _words(score: str) -> tuple[str, str]:
+    """Title and sentence, of the first measure that has such a score."""
+    for maker in METRICS.values():
+        kind = maker.func if isinstance(maker, partial) else maker
+        assert isinstance(kind, type) and issubclass(kind, Measure)
+        words = kind.words(score)
+        if words is not None:
+            return words
+    return score, ""

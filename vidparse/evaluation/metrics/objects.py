@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import cv2
 import numpy as np
 
 from vidparse.evaluation.metrics.means import ratio
-from vidparse.evaluation.metrics.measure import Counts, Sample
+from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample, variant_words
 
 TOLERANCE = 0.008  # how far apart contours may lie, as a share of the image diagonal
 _QUARTERS = 4
@@ -65,7 +66,7 @@ def statistics(values: np.ndarray) -> tuple[float, float, float]:
     return float(values.mean()), float((values > _GOOD).mean()), float(decay)
 
 
-class ObjectQuality:
+class ObjectQuality(Measure):
     """J and F of every object: mean, recall and decay, each a mean over objects.
 
     Ids from 1 on are objects, 0 is background; predicted ids are taken as they are, not matched.
@@ -79,14 +80,25 @@ class ObjectQuality:
             occur in any of them.
     """
 
-    needs_flow: ClassVar[bool] = False
-    needs_panoptic: ClassVar[bool] = False
-    needs_every_mask: ClassVar[bool] = False
+    glossary: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "jf": ("J&F", "mean of region similarity J and contour accuracy F (DAVIS)"),
+        "j_mean": ("J mean", "IoU of each object, mean over frames and objects (DAVIS)"),
+        "j_recall": ("J recall", "share of frames whose J exceeds 1/2"),
+        "j_decay": ("J decay", "J in the first quarter of a video minus J in the last"),
+        "f_mean": ("F mean", "F-measure of object contours, mean over frames and objects (DAVIS)"),
+        "f_recall": ("F recall", "share of frames whose F exceeds 1/2"),
+        "f_decay": ("F decay", "F in the first quarter of a video minus F in the last"),
+    }
 
-    def __init__(self, *, ignore: int = 255, semi: bool = False) -> None:
-        self._ignore, self._semi = ignore, semi
+    def __init__(self, data: DataFacts, *, semi: bool = False) -> None:
+        super().__init__(data)
+        self._ignore, self._semi = data.void, semi
         self._suffix = "_semi" if semi else ""
         self._start_video()
+
+    @classmethod
+    def words(cls, score: str) -> tuple[str, str] | None:
+        return variant_words(cls.glossary, score, "semi", "first and last frame left out")
 
     def _start_video(self) -> None:
         self._objects: set[int] = set()
@@ -141,10 +153,6 @@ class ObjectQuality:
             for column, statistic in enumerate(("mean", "recall", "decay")):
                 scores[f"{letter}_{statistic}"] = means[..., row, column]
         return {name + self._suffix: value for name, value in scores.items()}
-
-    def per_class(self, counts: Counts) -> dict[str, np.ndarray]:
-        """Nothing: an id is another object in every video."""
-        return {}
 
 
 def _quality(truth: np.ndarray, predicted: np.ndarray, radius: int) -> tuple[float, float]:

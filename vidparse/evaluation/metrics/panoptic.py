@@ -6,7 +6,8 @@ frame; windows add and drop whole frames, so a long window costs what a short on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from vidparse.evaluation.metrics.counting import add_counts, counts_per_video
 from vidparse.evaluation.metrics.means import mean_of_defined, ratio
-from vidparse.evaluation.metrics.measure import Counts, Sample
+from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
 from vidparse.evaluation.metrics.overlaps import frame_overlaps, split_codes
 from vidparse.evaluation.metrics.tubes import JoinedFrame, Tubes, Window
 from vidparse.maps import VOID, Segment, SegmentMap, count_codes
@@ -45,7 +46,7 @@ class VideoPanopticScores:
     per_window: dict[int, WindowQuality]
 
 
-class VideoPanopticQuality:
+class VideoPanopticQuality(Measure):
     """VPQ of the frames with panoptic ground truth, which follow one another in its windows.
 
     As the published evaluator: tubes match when their IoU is above 1/2 and their category is the
@@ -57,27 +58,35 @@ class VideoPanopticQuality:
 
     Predicting void in place of a matched segment never helps; in place of a false one it does.
 
-    Args:
-        windows: lengths k in frames.
-        thing_ids, stuff_ids: categories of each kind; others are refused.
+    Categories that are neither thing nor stuff are refused.
     """
 
-    needs_flow: ClassVar[bool] = False
     needs_panoptic: ClassVar[bool] = True
-    needs_every_mask: ClassVar[bool] = False
+    glossary: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "vpq": ("VPQ", "video panoptic quality, mean over window lengths"),
+        "vpq_things": ("VPQ, things", "VPQ over the categories that are things"),
+        "vpq_stuff": ("VPQ, stuff", "VPQ over the categories that are stuff"),
+    }
 
-    def __init__(
-        self, *, windows: Sequence[int], thing_ids: Sequence[int], stuff_ids: Sequence[int]
-    ) -> None:
+    def __init__(self, data: DataFacts) -> None:
+        super().__init__(data)
+        windows = data.windows
         if not windows or min(windows) < 1:
-            raise ValueError(f"windows {tuple(windows)}: must be 1 or more frames")
+            raise ValueError(f"windows {windows}: must be 1 or more frames")
         self.windows = tuple(dict.fromkeys(windows))
-        size = max([*thing_ids, *stuff_ids], default=0) + 1
-        self._things, self._stuff = np.zeros(size, bool), np.zeros(size, bool)
-        self._things[list(thing_ids)] = True
-        self._stuff[list(stuff_ids)] = True
+        stuff = frozenset(range(data.num_classes)) if data.stuff is None else data.stuff
+        self._things, self._stuff = np.zeros((2, data.num_classes), bool)
+        self._things[list(data.things)] = True
+        self._stuff[list(stuff - data.things)] = True
         self._joined = [Window(k) for k in self.windows]
         self._start_video()
+
+    @classmethod
+    def words(cls, score: str) -> tuple[str, str] | None:
+        window = re.fullmatch(r"vpq_k(\d+)", score)
+        if window:
+            return f"VPQ, k = {window[1]}", f"panoptic quality of tubes of {window[1]} frames"
+        return super().words(score)
 
     def _start_video(self) -> None:
         self._frames: list[JoinedFrame] = []
@@ -241,7 +250,9 @@ def video_panoptic_quality(
         gt_segments, pred_segments: int (N, 4) of each video: frame, segment id, category, iscrowd.
         windows: lengths k in frames; (1, 2, 4, 6) is the paper's.
     """
-    measure = VideoPanopticQuality(windows=windows, thing_ids=thing_ids, stuff_ids=stuff_ids)
+    things, stuff = frozenset(thing_ids), frozenset(stuff_ids)
+    size = max(things | stuff, default=0) + 1
+    measure = VideoPanopticQuality(DataFacts(size, things, stuff, windows=tuple(windows)))
     total = measure.end_video()  # of no frame: zeros
     videos = zip(gts, preds, gt_segments, pred_segments, strict=True)
     for counts in counts_per_video(measure, (panoptic_samples(*video) for video in videos)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from vidparse.evaluation.metrics.confusion import (
 )
 from vidparse.evaluation.metrics.counting import add_counts, counts_per_video, samples
 from vidparse.evaluation.metrics.means import ratio
-from vidparse.evaluation.metrics.measure import Counts, Sample
+from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class SegmentationScores:
     per_video: tuple[SemanticScores, ...]
 
 
-class Segmentation:
+class Segmentation(Measure):
     """mIoU, WIoU and accuracies of the labelled frames.
 
     A pixel predicted void is a miss of its true class, so taking back a right answer lowers every
@@ -43,13 +43,24 @@ class Segmentation:
     the IoU of the class that was predicted: it had one false pixel more.
     """
 
-    needs_flow: ClassVar[bool] = False
-    needs_panoptic: ClassVar[bool] = False
-    needs_every_mask: ClassVar[bool] = False
+    glossary: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "miou": (
+            "mIoU",
+            "intersection over union, mean over the classes present in the ground truth",
+        ),
+        "wiou": ("WIoU", "IoU weighted by the share of each class in the ground truth"),
+        "pixel_accuracy": ("pixel accuracy", "share of labelled pixels that are right"),
+        "mean_accuracy": (
+            "class accuracy",
+            "share of right pixels in each class, mean over classes",
+        ),
+        "video_miou": ("mIoU, video mean", "mIoU of each video, mean over videos"),
+        "video_wiou": ("WIoU, video mean", "WIoU of each video, mean over videos"),
+    }
 
-    def __init__(self, *, num_classes: int, ignore: int = 255) -> None:
-        self._num_classes, self._ignore = num_classes, ignore
-        self._video = ConfusionMatrix(num_classes, ignore=ignore)
+    def __init__(self, data: DataFacts) -> None:
+        super().__init__(data)
+        self._video = ConfusionMatrix(data.num_classes, ignore=data.void)
 
     def update(self, sample: Sample) -> None:
         """Add a frame, if it is labelled; errors as :meth:`ConfusionMatrix.update`."""
@@ -59,7 +70,7 @@ class Segmentation:
     def end_video(self) -> Counts:
         """Right, true and predicted pixels, their matrix, and this video's own mIoU and WIoU."""
         counts = self._video.sums()
-        self._video = ConfusionMatrix(self._num_classes, ignore=self._ignore)
+        self._video = ConfusionMatrix(self.data.num_classes, ignore=self.data.void)
         own = overlap_scores(counts)
         return counts | {
             "video_miou": np.nan_to_num(own["miou"]),
@@ -86,7 +97,7 @@ def segmentation_scores(
     ignore: int = 255,
 ) -> SegmentationScores:
     """Scores over videos given as (T, H, W) arrays of ids 0..K-1 and `ignore`."""
-    measure = Segmentation(num_classes=num_classes, ignore=ignore)
+    measure = Segmentation(DataFacts(num_classes, ignore=ignore))
     total: Counts = measure.end_video()  # of no frame: zeros
     per_video = []
     videos = (samples(*video) for video in zip(gts, preds, strict=True))

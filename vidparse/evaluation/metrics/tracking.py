@@ -5,7 +5,7 @@ STQ = sqrt(AQ * SQ): association of thing pixels over the whole video, and seman
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from vidparse.evaluation.metrics.counting import add_counts, counts_per_video
 from vidparse.evaluation.metrics.means import mean_of_defined, ratio
-from vidparse.evaluation.metrics.measure import Counts, Sample
+from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample, variant_words
 from vidparse.evaluation.metrics.overlaps import FrameOverlaps, frame_overlaps, split_codes
 from vidparse.evaluation.metrics.panoptic import panoptic_samples
 from vidparse.maps import VOID
@@ -41,7 +41,7 @@ class SegmentationTrackingScores:
     per_video: tuple[TrackingQuality, ...]
 
 
-class SegmentationTrackingQuality:
+class SegmentationTrackingQuality(Measure):
     """STQ of the frames with panoptic ground truth; memory grows with tracks, not with frames.
 
     Instances get numbers per video. "published" numbers them by first appearance starting at 0,
@@ -51,24 +51,30 @@ class SegmentationTrackingQuality:
     Void is a class of its own in SQ: true void is not counted, predicted void is wrong. It can
     still help, where it takes back pixels of a wrong track or class.
 
-    Args:
-        num_classes: K; the semantic confusion is (K + 1) x (K + 1) with void last.
-        thing_ids: categories that are tracked.
+    The semantic confusion is (K + 1) x (K + 1) with void last; things are tracked.
     """
 
-    needs_flow: ClassVar[bool] = False
     needs_panoptic: ClassVar[bool] = True
-    needs_every_mask: ClassVar[bool] = False
+    glossary: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "stq": ("STQ", "geometric mean of association and segmentation quality"),
+        "aq": ("AQ", "association quality: how well the objects are followed"),
+        "sq": ("SQ", "segmentation quality: mean IoU of classes"),
+    }
 
-    def __init__(
-        self, *, num_classes: int, thing_ids: Sequence[int], mode: str = "published"
-    ) -> None:
+    def __init__(self, data: DataFacts, *, mode: str = "published") -> None:
+        super().__init__(data)
         if mode not in MODES:
             raise ValueError(f"mode '{mode}': use {' or '.join(MODES)}")
-        self.num_classes, self.mode = num_classes, mode
-        self._things = frozenset(thing_ids)
+        self.num_classes, self.mode = data.num_classes, mode
+        self._things = data.things
         self._suffix = "" if mode == "published" else f"_{mode}"
         self._start_video()
+
+    @classmethod
+    def words(cls, score: str) -> tuple[str, str] | None:
+        return variant_words(
+            cls.glossary, score, "clean", "only what is marked as crowd is left out"
+        )
 
     def _start_video(self) -> None:
         self._confusion = np.zeros((self.num_classes + 1, self.num_classes + 1), np.int64)
@@ -153,10 +159,6 @@ class SegmentationTrackingQuality:
         scores = {"stq": np.sqrt(aq * sq), "aq": aq, "sq": sq}
         return {name + self._suffix: value for name, value in scores.items()}
 
-    def per_class(self, counts: Counts) -> dict[str, np.ndarray]:
-        """Nothing: tracks of all classes are judged together."""
-        return {}
-
     def quality(self, counts: Counts) -> TrackingQuality:
         """Plain numbers."""
         return TrackingQuality(*(float(value) for value in self.scores(counts).values()))
@@ -173,7 +175,7 @@ def segmentation_tracking_quality(
     mode: str = "published",
 ) -> SegmentationTrackingScores:
     """STQ over videos; arguments as :func:`video_panoptic_quality`."""
-    measure = SegmentationTrackingQuality(num_classes=num_classes, thing_ids=thing_ids, mode=mode)
+    measure = SegmentationTrackingQuality(DataFacts(num_classes, frozenset(thing_ids)), mode=mode)
     total = measure.end_video()  # of no frame: zeros
     per_video = []
     videos = zip(gts, preds, gt_segments, pred_segments, strict=True)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from vidparse.evaluation.metrics.glossary import title
+from vidparse.evaluation.metrics.measures import title
 from vidparse.evaluation.report.markup import key, percent, points, series, swatch, text
 from vidparse.evaluation.result import Evaluation
 

@@ -8,7 +8,7 @@ from string import Template
 import numpy as np
 
 from vidparse import __version__
-from vidparse.evaluation.metrics.glossary import definition, title
+from vidparse.evaluation.metrics.measures import definition, title
 from vidparse.evaluation.report.classes import class_bars, colour_key, colour_line
 from vidparse.evaluation.report.curves import video_charts
 from vidparse.evaluation.report.markup import count, key, section, text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from vidparse.evaluation.metrics.glossary import title
+from vidparse.evaluation.metrics.measures import title
 from vidparse.evaluation.report.markup import DASH, Cell, count, key, percent, points, table, text
 from vidparse.evaluation.report.order import worst_first
 from vidparse.evaluation.result import Evaluation
