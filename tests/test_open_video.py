@@ -270,3 +270,57 @@ def test_a_damaged_packet_is_skipped_and_counted(clip):
     assert [f.pts for f in frames] == [s for i, s in enumerate(stamps) if i not in (15, 31)]
     assert [f.index for f in frames] == list(range(38))
     assert planes(frames[20].image) == planes(whole[21].image)  # after the next key frame
+
+
+def two_tracks(tmp_path, clip, ffmpeg, name="two.mp4"):
+    """A small track first and a large one after it, which FFmpeg thinks best."""
+    small = clip("small.mp4", frames=5, audio=True)
+    large = clip("large.mp4", frames=7, size_hw=(96, 128))
+    path = tmp_path / name
+    ffmpeg("-i", small, "-i", large, "-map", "0", "-map", "1", "-c", "copy", path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["two.mp4", "two.mkv", "two.ts"])
+def test_a_second_track_is_mentioned_and_can_be_chosen(tmp_path, clip, ffmpeg, name):
+    path = two_tracks(tmp_path, clip, ffmpeg, name)
+    frames, source = read(path)
+    (note,) = source.notes
+    assert note.startswith("it has 2 video tracks, of which track ")
+    assert note.endswith(" is read; --track chooses another")
+    sizes = [(5, (48, 64)), (7, (96, 128))]
+    assert (len(frames), source.info.size_hw) in sizes
+    for track, wanted in enumerate(sizes, 1):
+        frames, source = read(path, track=track)
+        assert (len(frames), source.info.size_hw) == wanted
+        assert source.notes == []
+        assert report_media(path, track=track).video.size_hw == wanted[1]
+    with pytest.raises(InputError, match="--track 3: it has 2 video tracks; give one of these"):
+        read(path, track=3)
+    with pytest.raises(UsageError, match="track 0: tracks count from 1"):
+        read(path, track=0)
+
+
+def test_track_on_the_command_line(tmp_path, clip, ffmpeg, cli):
+    path = two_tracks(tmp_path, clip, ffmpeg)
+    assert "height 96" in " ".join(cli("info", path, "--track", "2").out.decode().split())
+    for track, height in ((1, 48), (2, 96)):
+        said = cli("segment", path, "--track", track, "-o", tmp_path / f"o{track}.mp4")
+        assert said.code == 0
+        assert probe(tmp_path / f"o{track}.mp4").size_hw[0] == height
+    said = cli("segment", path, "-o", tmp_path / "o.mp4")
+    assert "note: it has 2 video tracks" in said.err
+    said = cli("segment", path, "--track", "3", "-o", tmp_path / "o3.mp4")
+    assert said.code == 3
+
+
+def test_a_cover_picture_is_no_video(tmp_path, ffmpeg, clip):
+    ffmpeg("-f", "lavfi", "-i", "sine=d=1", "-f", "lavfi", "-i", "testsrc=d=0.04:s=64x64", "-map",
+           "0", "-map", "1", "-c:v", "mjpeg", "-disposition:v:0", "attached_pic",
+           tmp_path / "song.mp3")  # fmt: skip
+    with pytest.raises(InputError, match="holds audio and a cover picture but no video; give a"):
+        read(tmp_path / "song.mp3")
+    ffmpeg("-i", clip("a.mp4", frames=5), "-i", tmp_path / "song.mp3", "-map", "0", "-map", "1:v",
+           "-c", "copy", "-disposition:v:1", "attached_pic", tmp_path / "b.mp4")  # fmt: skip
+    frames, source = read(tmp_path / "b.mp4")
+    assert (len(frames), source.notes) == (5, [])

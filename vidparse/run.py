@@ -58,6 +58,7 @@ class SegmentOptions:
     stride: int = 1
     raw: RawPipe | None = None  # stdin holds raw frames like this
     image_rate: Fraction | None = None  # images per second of folders and patterns; None: 25
+    track: int | None = None  # which of several video tracks, from 1; None: the best
 
     # what to run
     model: PathText = DEFAULT_MODEL
@@ -267,6 +268,7 @@ def _segment_one(
             pipe=options.raw,
             copy_streams=options.sinks.audio,
             image_rate=options.image_rate,
+            track=options.track,
         )
         sinks = make_sinks(
             options.save or (),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def info(
     inputs: Annotated[list[str], typer.Argument(help="Videos, folders, patterns or samples.")],
+    track: shared.Track = None,
     max_pixels: shared.MaxPixels = None,
     json: shared.Json = False,
 ) -> None:
@@ -25,7 +26,7 @@ def info(
     found, records, failures = expand_inputs(inputs), [], []
     for one in found:
         try:
-            records.append(_record(report_media(one)))
+            records.append(_record(report_media(one, track=track)))
         except VidparseError as error:
             if len(found) == 1:
                 raise

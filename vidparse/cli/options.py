@@ -70,6 +70,12 @@ MaxPixels = Annotated[
         rich_help_panel="Input",
     ),
 ]
+Track = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Which of several video tracks, counted from 1.", rich_help_panel="Input"
+    ),
+]
 Task = Annotated[
     str,
     typer.Option(

@@ -98,6 +98,7 @@ def segment(
     stride: Annotated[
         int, typer.Option(min=1, help="Take every n-th frame.", rich_help_panel=INPUT_PANEL)
     ] = 1,
+    track: shared.Track = None,
     pipe: Annotated[
         str | None,
         typer.Option(
@@ -192,6 +193,7 @@ def segment(
         stride=stride,
         raw=raw,
         image_rate=parse_rate(rate),
+        track=track,
         model=model,
         backend=backend,
         device=device,

@@ -18,7 +18,7 @@ from vidparse.video.access import is_address, local_path
 from vidparse.video.clock import Clock
 from vidparse.video.copied import CopiedPackets, copied_stream
 from vidparse.video.damage import DecodeLog, decoder_options
-from vidparse.video.demux import MP4_IN_A_PIPE, Demuxer, open_container
+from vidparse.video.demux import MP4_IN_A_PIPE, Demuxer, choose_track, open_container
 from vidparse.video.picture import Converter, check_announced, hdr_note
 from vidparse.video.selection import Selection
 from vidparse.video.stdin import Pipe
@@ -44,15 +44,24 @@ class ContainerSource:
     """
 
     def __init__(
-        self, target: str | Pipe, name: str, selection: Selection, copy_streams: bool
+        self,
+        target: str | Pipe,
+        name: str,
+        selection: Selection,
+        copy_streams: bool,
+        track: int | None = None,
     ) -> None:
-        """`name` is what messages call it: the whole path.
+        """Open `target`.
+
+        Args:
+            name: what messages call it: the whole path.
+            track: which of several video tracks, from 1; None: the one FFmpeg thinks best.
 
         Raises:
             InputError: it is no video, or not one frame of it can be decoded.
         """
         self._target, self._name, self._selection = target, name, selection
-        self._copy_streams = copy_streams
+        self._copy_streams, self._wanted_track = copy_streams, track
         self._end_notes: list[str] = []
         self._closed = False
         self._missing: list[str] = []  # segments of a playlist
@@ -77,6 +86,11 @@ class ContainerSource:
     def notes(self) -> list[str]:
         """Warnings so far, for the user."""
         notes = [hdr_note(self.info.colour, self.info.pixel_format)]
+        if self._tracks > 1 and self._wanted_track is None:
+            notes.append(
+                f"it has {self._tracks} video tracks, of which track {self._track} is read; "
+                "--track chooses another"
+            )
         if missing := list(dict.fromkeys(self._missing)):
             notes.append(f"segments of the playlist that are missing: {_listed(missing)}")
         if self._log.filled:
@@ -96,12 +110,9 @@ class ContainerSource:
         streams = self._container.streams
         if self._container.format.name == "tty":  # FFmpeg draws any .txt as a terminal
             raise InputError(f"{self._name}: a text, not a video; give a video file")
-        moving = [s for s in streams.video if not s.disposition & _ATTACHED_PICTURE]
-        if not moving:
-            kinds = ", ".join(sorted({s.type for s in streams})) or "nothing"
-            raise InputError(f"{self._name}: holds {kinds} but no video; give a video file")
-        best = streams.best("video")
-        self._stream = best if best in moving else moving[0]
+        self._stream, self._track, self._tracks = choose_track(
+            streams, self._name, self._wanted_track
+        )
         self._decoder = self._stream.codec_context
         if self._decoder is None:
             raise InputError(f"{self._name}: no decoder for its video; convert it to H.264 first")
@@ -363,9 +374,6 @@ def _listed(names: list[str]) -> str:
     """The first names, and the number of the others."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
-
-
-_ATTACHED_PICTURE = av.stream.Disposition.attached_pic
 
 
 def _fraction(ratio: Any) -> Fraction:

@@ -27,6 +27,7 @@ MP4_IN_A_PIPE = (
 )
 _A_LIST = "a list of other files, which is not followed; give these files themselves"
 _GENERATE_PTS = av.container.core.Flags.gen_pts.value
+_ATTACHED_PICTURE = av.stream.Disposition.attached_pic
 # Titles and the like need not be UTF-8. From PyAV 19 on their bytes come through as surrogates and
 # are written as they were; before, an error has to be ruled out.
 _TEXTS: dict[str, Any] = (
@@ -102,6 +103,33 @@ def _why_invalid(path: Path) -> str:
             "repair it with a tool such as untrunc, or record again"
         )
     return "not a video or image that can be read; give a video file"
+
+
+def choose_track(streams: Any, name: str, wanted: int | None) -> tuple[Any, int, int]:
+    """The video stream to read, its number from 1, and how many there are to choose from.
+
+    Args:
+        streams: of a PyAV container.
+        name: for messages.
+        wanted: its number; None: the one that FFmpeg thinks best.
+
+    Raises:
+        InputError: there is no video, or no track of that number.
+    """
+    moving = [s for s in streams.video if not s.disposition & _ATTACHED_PICTURE]
+    if not moving:
+        kinds = sorted({s.type for s in streams if s.type != "video"})
+        if streams.video:
+            kinds.append("a cover picture")
+        held = " and ".join(kinds) or "nothing"
+        raise InputError(f"{name}: holds {held} but no video; give a video file")
+    if wanted is not None and wanted > len(moving):
+        has = f"{len(moving)} video track{'s' if len(moving) > 1 else ''}"
+        raise InputError(f"{name}: --track {wanted}: it has {has}; give one of these")
+    if wanted is None:
+        best = streams.best("video")
+        wanted = moving.index(best) + 1 if best in moving else 1
+    return moving[wanted - 1], wanted, len(moving)
 
 
 class Demuxer:

@@ -41,13 +41,13 @@ def probe(source: str | Path | Input) -> VideoInfo:
     return report_media(source).video
 
 
-def report_media(source: str | Path | Input) -> MediaReport:
+def report_media(source: str | Path | Input, *, track: int | None = None) -> MediaReport:
     """Everything `vidparse info` shows of one input.
 
     Raises:
         InputError: the source can not be read.
     """
-    opened = open_video(source)
+    opened = open_video(source, track=track)
     try:
         streams = tuple(_describe(stream) for stream in opened.info.copied)
         video = replace(opened.info, copied=())

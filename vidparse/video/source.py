@@ -58,6 +58,7 @@ def open_video(
     copy_streams: bool = True,
     stdin: BinaryIO | None = None,
     image_rate: Fraction | None = None,
+    track: int | None = None,
 ) -> Source:
     """Open anything that has frames.
 
@@ -71,12 +72,15 @@ def open_video(
         copy_streams: let audio and subtitle packets travel in the frames.
         stdin: what to read instead of `sys.stdin.buffer`.
         image_rate: images a second; 25 unless given.
+        track: which of several video tracks, from 1; None: the one that FFmpeg thinks best.
 
     Raises:
         UsageError: the options contradict each other.
         InputError: the source can not be read.
     """
     selection = select(start_s, end_s, stride)
+    if track is not None and track < 1:
+        raise UsageError(f"track {track}: tracks count from 1")
     given = source if isinstance(source, Input) else Input.named(str(source))
     text = given.name
     if pipe is not None and text != "-":
@@ -84,7 +88,7 @@ def open_video(
     if text == "-":
         if pipe is not None:
             return RawSource(Pipe(stdin), pipe, selection)
-        return ContainerSource(Pipe(stdin), "stdin", selection, copy_streams)
+        return ContainerSource(Pipe(stdin), "stdin", selection, copy_streams, track)
     if text.startswith("sample://"):
         from vidparse.video.rendered import SceneSource
 
@@ -94,7 +98,7 @@ def open_video(
         raise UsageError(f"image rate {rate}: must be above zero")
     images = given.sequence()
     if images is None:
-        return ContainerSource(text, text, selection, copy_streams)
+        return ContainerSource(text, text, selection, copy_streams, track)
     assert given.path is not None
     # A sequence is called by its folder: "shots/*.png" is "shots".
     folder = given.path.resolve().name or "images"
