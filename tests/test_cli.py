@@ -101,7 +101,7 @@ class TestOutputs:
         ("arguments", "code", "told"),
         [
             (["-o", "x.mp4", "--save", "overlay,csv"], 2, "one file for 2 outputs"),
-            (["-o", "x.avi"], 2, "can not be written as '.avi'"),
+            (["-o", "x.avi"], 2, "no output is written as '.avi'"),
             (["-o", "x.webm", "--save", "overlay"], 2, "end it in .mp4"),
             (["-o", "x", "--save", "overlay"], 2, "no file ending"),
             (["-o", "-", "--save", "csv,jsonl"], 2, "stdout carries one output"),

@@ -219,7 +219,9 @@ class TestFolders:
         shots = pictures(tmp_path / "shots", "1.png", "2.png")
         for name in ("more", "x.masks"):
             (shots / name).mkdir()
-        for name in ("a.xyz", "b.txt", "c.svg", "d.csv", ".hidden", "._1.png", "y.overlay.mp4"):
+        for name in ("a.xyz", "b.txt", "c.svg", "d.pdf", ".hidden"):
+            (shots / name).write_bytes(b"x")
+        for name in ("d.csv", "._1.png", "y.overlay.mp4", "y.masks.nut", "y.overlay.png"):
             (shots / name).write_bytes(b"x")
         said = cli("segment", shots, "-o", f"{tmp_path}/o/", "--save", "masks")
         assert said.code == 0, said.err

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import socket
 import threading
 from pathlib import Path
 
 import av
+import cv2
+import numpy as np
 import pytest
 
 SAVES = ["overlay", "masks", "mask-video", "jsonl", "csv"]
@@ -242,3 +245,140 @@ def _count(output: Path, save: str) -> int:
         return len(lines)
     with av.open(str(output)) as video:
         return sum(1 for _ in video.decode(video=0))
+
+
+class TestEndings:
+    """What an ending means is the same for all; one that means nothing is an error."""
+
+    @pytest.mark.parametrize("ending", ["json", "txt", "exr", "zip", "avi", "tiff", "npz", "d"])
+    def test_one_that_no_output_has(self, cli, clip, tmp_path, ending):
+        said = cli("segment", clip("x.mp4", frames=2), "-o", tmp_path / f"out.{ending}")
+        assert (said.code, len(said.lines)) == (2, 1)
+        assert (
+            f"no output is written as '.{ending}'; end it in .mp4, .mkv, .mov (overlay)" in said.err
+        )
+        assert ".jsonl (jsonl); .csv (csv), or in / for a directory" in said.err
+        assert listing(tmp_path) == ["x.mp4"]
+        again = cli("segment", tmp_path / "x.mp4", "-o", f"{tmp_path}/out.{ending}/")
+        assert again.code == 0
+        assert listing(tmp_path) == [f"out.{ending}", "x.mp4"]
+
+    @pytest.mark.parametrize("name", ["results", "results.2", "run.v2", "v1.10"])
+    def test_names_of_folders(self, cli, clip, tmp_path, name):
+        assert cli("segment", clip("x.mp4", frames=2), "-o", tmp_path / name).code == 0
+        assert listing(tmp_path / name) == ["x.masks", "x.overlay.mp4"]
+
+    @pytest.mark.parametrize("out", ["x.png", "x.jpg"])
+    def test_one_picture_for_a_video(self, cli, clip, tmp_path, out):
+        said = cli("segment", clip("x.mp4", frames=2), "-o", tmp_path / out)
+        assert (said.code, len(said.lines)) == (2, 1)
+        ending = out.removeprefix("x")
+        assert f"number its pictures, as in x_%04d{ending}, or end it in / for a" in said.err
+
+    def test_several_inputs(self, cli, clip, tmp_path):
+        clips = clip("x.mp4", frames=2), clip("y.mp4", frames=2)
+        said = cli("segment", *clips, "-o", tmp_path / "out.json")
+        assert (said.code, len(said.lines)) == (2, 1)
+        assert "one file for 2 inputs" in said.err
+
+
+def photo(tmp_path: Path, name: str = "photo.jpg") -> Path:
+    frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), format="rgb24")
+    frame.save(str(tmp_path / name))
+    return tmp_path / name
+
+
+class TestPictures:
+    """A picture in gives a picture out."""
+
+    @pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
+    def test_by_default(self, cli, tmp_path, name):
+        said = cli("segment", photo(tmp_path, name))
+        assert said.code == 0, said.err
+        assert listing(tmp_path) == sorted([name, "photo.masks", "photo.overlay.png"])
+        assert listing(tmp_path / "photo.masks") == ["photo.png"]
+        assert cv2.imread(str(tmp_path / "photo.overlay.png")).shape == (48, 64, 3)
+
+    @pytest.mark.parametrize("out", ["o.png", "o.JPG", "o.jpeg"])
+    def test_by_the_ending(self, cli, tmp_path, out):
+        path = photo(tmp_path)
+        assert cli("segment", path, "-o", tmp_path / out).code == 0
+        assert listing(tmp_path) == sorted([out, "photo.jpg"])
+        shown = cv2.imread(str(tmp_path / out))
+        assert shown.shape == (48, 64, 3)
+        assert cli("segment", path, "-o", tmp_path / "x.mp4").code == 0
+        with av.open(str(tmp_path / "x.mp4")) as video:
+            (frame,) = video.decode(video=0)
+        difference = frame.to_ndarray(format="bgr24").astype(int) - shown
+        assert abs(difference).mean() < 6, "the same as a video of one frame"
+
+    def test_a_mask(self, cli, tmp_path):
+        path = photo(tmp_path)
+        assert cli("segment", path, "--save", "masks", "-o", tmp_path / "m.png").code == 0
+        assert cli("segment", path, "--save", "masks", "-o", f"{tmp_path}/o/").code == 0
+        assert (tmp_path / "m.png").read_bytes() == (
+            tmp_path / "o/photo.masks/photo.png"
+        ).read_bytes()
+
+    def test_an_overlay_is_no_input_of_the_next_run(self, cli, tmp_path):
+        shots = tmp_path / "shots"
+        shots.mkdir()
+        assert cli("segment", photo(shots, "a.png"), photo(shots, "b.png")).code == 0
+        assert "a.overlay.png" in listing(shots)
+        assert cli("segment", shots, "--save", "masks").code == 0
+        assert listing(tmp_path / "shots.masks") == ["a.png", "b.png"]
+
+    def test_the_input_is_safe(self, cli, tmp_path):
+        path = photo(tmp_path, "photo.png")
+        before = path.read_bytes()
+        for save in ("overlay", "masks"):
+            said = cli("segment", path, "-o", path, "--save", save, "--overwrite")
+            assert said.code == 6
+            assert path.read_bytes() == before
+
+
+class TestNumbers:
+    """x_%04d.png: a picture for each frame, called by its number."""
+
+    @pytest.mark.parametrize(
+        ("pattern", "names"),
+        [
+            ("mask_%04d.png", ["mask_0000.png", "mask_0001.png", "mask_0002.png"]),
+            ("%d.png", ["0.png", "1.png", "2.png"]),
+            ("a%02d b.png", ["a00 b.png", "a01 b.png", "a02 b.png"]),
+        ],
+    )
+    def test_masks(self, cli, clip, tmp_path, pattern, names):
+        path = clip("x.mp4", frames=3)
+        said = cli("segment", path, "-o", f"{tmp_path}/o/{pattern}", "--json")
+        assert said.code == 0, said.err
+        assert listing(tmp_path / "o") == sorted(names)
+        assert json.loads(said.out)["inputs"][0]["outputs"] == [f"{tmp_path}/o/{pattern}"]
+        assert cli("segment", path, "--save", "masks", "-o", f"{tmp_path}/m/").code == 0
+        for index, name in enumerate(names):
+            mask = tmp_path / "m/x.masks" / f"{index:06d}.png"
+            assert (tmp_path / "o" / name).read_bytes() == mask.read_bytes()
+
+    def test_overlays(self, cli, clip, tmp_path):
+        path = clip("x.mp4", frames=3)
+        out = f"{tmp_path}/o/%03d.jpg"
+        assert cli("segment", path, "--save", "overlay", "-o", out).code == 0
+        assert listing(tmp_path / "o") == ["000.jpg", "001.jpg", "002.jpg"]
+
+    def test_older_ones(self, cli, clip, tmp_path):
+        path, out = clip("x.mp4", frames=5), f"{tmp_path}/o/m%d.png"
+        assert cli("segment", path, "-o", out).code == 0
+        (tmp_path / "o" / "mine.png").write_bytes(b"x")
+        said = cli("segment", path, "-o", out)
+        assert (said.code, "exist; use --overwrite" in said.err) == (6, True)
+        assert cli("segment", path, "-o", out, "--overwrite", "--end", "0.08").code == 0
+        assert listing(tmp_path / "o") == ["m0.png", "m1.png", "mine.png"]
+
+    def test_the_input_is_safe(self, cli, clip, tmp_path):
+        path = clip("x.mp4", frames=3)
+        assert cli("segment", path, "-o", f"{tmp_path}/o/%d.png").code == 0
+        before = {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()}
+        for source in (tmp_path / "o", f"{tmp_path}/o/%d.png", f"{tmp_path}/o/*.png"):
+            said = cli("segment", source, "-o", f"{tmp_path}/o/%d.png", "--overwrite")
+            assert (said.code, "is what the input is called" in said.err) == (6, True)
+            assert {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()} == before

@@ -87,7 +87,8 @@ def test_by_name():
         ("x.avi", "overlay", ".mp4, .mkv, .mov"),
         ("x", "overlay", "no file ending"),
         ("x.mp4", "mask-video", ".mkv, .nut"),
-        ("x.png", "masks", "written to a folder"),
+        ("x.png", "masks", r"number its pictures, as in x_%04d\.png"),
+        ("x.zip", "masks", "written to a folder"),
     ],
 )
 def test_endings_that_do_not_fit(out, sink, hint):
@@ -126,3 +127,9 @@ def test_nothing_is_made_when_one_of_several_exists():
         names("clip.mp4")
     assert Path("clip.csv").read_text() == "mine"
     assert [path.name for path in Path().iterdir()] == ["clip.csv"]
+
+
+def test_the_help_lists_every_output(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    said = cli("segment", "--help")
+    assert ", ".join(SINKS) in " ".join(said.out.decode().replace("│", " ").split())

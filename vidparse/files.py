@@ -237,7 +237,7 @@ class _Whole(ABC):
         try:
             if not keep or self.broken:
                 self._remove(self.path)
-            elif not complete and self._place.exists():
+            elif not complete and self._has_older():
                 return self.path
             else:
                 check_place(self._place, is_folder=self.is_folder)
@@ -251,6 +251,9 @@ class _Whole(ABC):
         finally:
             self._release()
         return None
+
+    def _has_older(self) -> bool:
+        return self._place.exists()
 
     def _release(self) -> None:
         if self._lock is not None:

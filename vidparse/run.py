@@ -28,8 +28,17 @@ from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import DEFAULT_MODEL
 from vidparse.inference import Runner, RunReport, Session, engine_and_reason, load_model, run
 from vidparse.inference.cuts import DEFAULT_THRESHOLD
-from vidparse.sinks import SINKS, RunHeader, Sink, SinkOptions, make_sinks
+from vidparse.sinks import (
+    SINKS,
+    Protected,
+    RunHeader,
+    Sink,
+    SinkOptions,
+    is_output,
+    make_sinks,
+)
 from vidparse.sinks.palette import class_colours
+from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs
 from vidparse.video import Input, RawPipe, expand_inputs, open_video
 from vidparse.video.selection import select
@@ -170,6 +179,7 @@ def segment(
     )
     options = replace(options, sinks=replace(options.sinks, classes=class_ids, header=header))
     written: dict[str, str] = {}
+    protected = Protected(found)
     for result in results:
         watcher.end(result)
     for one in found:
@@ -177,7 +187,7 @@ def segment(
             error = Interrupted(f"{one.name}: not begun; interrupted")
             results.append(InputResult(one.name, error=error))
             continue
-        result = _segment_one(one, found, options, runner, written, watcher, stop)
+        result = _segment_one(one, protected, options, runner, written, watcher, stop)
         results.append(result)
         watcher.end(result)
     return Summary(
@@ -218,7 +228,7 @@ def _expanded(inputs: Sequence[str]) -> tuple[list[Input], list[InputResult]]:
     missing = []
     for pattern in inputs:
         try:
-            for one in expand_inputs([pattern]):
+            for one in expand_inputs([pattern], is_output=is_output):
                 found.setdefault(one.name, one)
         except InputError as error:
             missing.append(InputResult(pattern, error=error))
@@ -233,13 +243,13 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
     save = None if options.save is None else _listed(options.save)
     out = None if options.out is None else os.fspath(options.out)
     classes = None if options.classes is None else _listed(options.classes)
-    save, out = choose_outputs(SINKS, save, out, inputs=len(inputs))
+    save, out = choose_outputs(SINKS, save, out, inputs=inputs)
     return replace(options, save=save, out=out, classes=classes)
 
 
 def _segment_one(
     one: Input,
-    inputs: Sequence[Input],
+    protected: Protected,
     options: SegmentOptions,
     runner: Runner,
     written: dict[str, str],
@@ -276,7 +286,7 @@ def _segment_one(
             out=options.out,
             options=options.sinks,
             taken=written,
-            inputs=inputs,
+            protected=protected,
         )
         written.update((path, name) for sink in sinks for path in sink.outputs)
         session = Session(
@@ -332,7 +342,8 @@ def _expected_frames(info: VideoInfo, options: SegmentOptions) -> int | None:
 
 
 def _is_there(path: str) -> bool:
-    return path == STDIN or Path(path).exists()
+    at = Path(path)
+    return path == STDIN or at.exists() or (is_numbered(at) and any(numbered_files(at)))
 
 
 def summary_record(summary: Summary) -> dict[str, Any]:

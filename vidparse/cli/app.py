@@ -36,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("segment")(segment.segment)
+app.command("segment", cls=segment.SegmentCommand)(segment.segment)
 app.command("info")(info.info)
 app.command("bench")(bench.bench)
 app.command("train")(train.train)

@@ -21,9 +21,10 @@ def info(
     """Show what an input is: size, rate, time base, rotation, colour, audio."""
     from vidparse.cli.terminal import print_json, say
     from vidparse.errors import VidparseError
+    from vidparse.sinks import is_output
     from vidparse.video import expand_inputs, report_media
 
-    found, records, failures = expand_inputs(inputs), [], []
+    found, records, failures = expand_inputs(inputs, is_output=is_output), [], []
     for one in found:
         try:
             records.append(_record(report_media(one, track=track)))

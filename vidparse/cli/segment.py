@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from vidparse import DEFAULT_MODEL
 from vidparse.cli import options as shared
 
 INPUT_PANEL, OUTPUT_PANEL, LOOK_PANEL = "Input", "Output", "Look"
+
+
+class SegmentCommand(TyperCommand):
+    """Its help lists the outputs there are, which are loaded for that."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from vidparse.sinks import SINKS
+
+        for option in self.params:
+            text = getattr(option, "help", None) or ""
+            option.help = text.replace("{outputs}", ", ".join(SINKS))  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
 
 
 def segment(
@@ -28,15 +41,15 @@ def segment(
             "--out",
             "-o",
             rich_help_panel=OUTPUT_PANEL,
-            help="Directory, file (x.mp4, x.csv, ... says what to save), or - for stdout. "
+            help="Directory, file (x.mp4, x.csv, m_%04d.png, ... says what to save), pipe, or - "
+            "for stdout. "
             "Default: beside the input.",
         ),
     ] = None,
     save: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: overlay, masks, mask-video, jsonl, csv, vspw, vipseg. "
-            "Default: overlay,masks (stdout: overlay).",
+            help="Comma-separated: {outputs}. Default: overlay,masks (stdout: overlay).",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,

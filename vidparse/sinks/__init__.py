@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from vidparse.sinks import targets
 from vidparse.sinks.masks import Masks, MaskVideo
 from vidparse.sinks.overlay import Overlay
 from vidparse.sinks.records import Csv, Jsonl
 from vidparse.sinks.sink import RunHeader, Sink, SinkOptions
 from vidparse.sinks.submission import Submission
-from vidparse.sinks.targets import plan_sinks
+from vidparse.sinks.targets import Protected, plan_sinks
 from vidparse.sinks.vipseg import VipSegFolder
 from vidparse.sinks.vspw import VspwFolder
 from vidparse.video.inputs import Input
@@ -28,6 +29,11 @@ SINKS: dict[str, type[Sink]] = {
 }
 
 
+def is_output(path: Path) -> bool:
+    """By name: what vidparse writes by default, or left when it was killed."""
+    return targets.is_output(SINKS, path)
+
+
 def make_sinks(
     names: Sequence[str],
     *,
@@ -36,7 +42,7 @@ def make_sinks(
     options: SinkOptions,
     stdout: BinaryIO | None = None,
     taken: Mapping[str, str] | None = None,
-    inputs: Sequence[Input] = (),
+    protected: Protected | None = None,
     video: str | None = None,
 ) -> list[Sink]:
     """The sinks of one input, by names in SINKS; see :func:`plan_sinks`."""
@@ -48,18 +54,20 @@ def make_sinks(
         options=options,
         stream=stdout,
         taken=taken or {},
-        inputs=inputs,
+        protected=protected,
         video=video,
     )
 
 
 __all__ = [
     "SINKS",
+    "Protected",
     "RunHeader",
     "Sink",
     "SinkOptions",
     "Submission",
     "VipSegFolder",
     "VspwFolder",
+    "is_output",
     "make_sinks",
 ]

@@ -14,7 +14,7 @@ from vidparse.labels import Labels
 from vidparse.maps import Prediction
 from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.palette import class_colours
-from vidparse.sinks.pictures import PictureFolder
+from vidparse.sinks.pictures import PictureFolder, Pictures, pictures_at
 from vidparse.sinks.png import gray16_png, palette_png
 from vidparse.sinks.sink import Sink
 
@@ -23,7 +23,7 @@ _SLICED_FROM_PX = 64
 
 
 class Masks(Sink):
-    """A folder with one PNG per frame, or ids on a stream.
+    """A folder with one PNG per frame, numbered PNGs (x_%04d.png), one PNG, or ids on a stream.
 
     PNGs are 8-bit palette indices, or 16-bit gray for more than 255 classes, called by frame index
     (000000.png) or by the picture's name when the input is a folder of pictures. The palette holds
@@ -33,20 +33,19 @@ class Masks(Sink):
 
     suffix: ClassVar[str] = ".masks"
     is_folder: ClassVar[bool] = True
+    picture_endings: ClassVar[tuple[str, ...]] = (".png",)
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         path, is_raw = self.target.path, self.options.pipe_format == "raw"
         self._video = EncodedVideo(self.target) if path is None else None
-        self._folder = (
-            None if path is None else PictureFolder(path, digits=6, replace=self.target.replace)
-        )
+        self._pictures = self._pictures_at(path) if path is not None else None
         self._labels = labels
-        if self._folder is not None:
+        if self._pictures is not None:
             self._palette = np.zeros((256, 3), np.uint8)
             if labels.void == 255:
                 colours = class_colours(labels, self.options.palette)
                 self._palette[: len(colours)] = colours
-            self._folder.create()
+            self._pictures.create()
             return
 
         assert self._video is not None
@@ -58,18 +57,24 @@ class Masks(Sink):
         container = "rawvideo" if is_raw else "y4m"
         self._video.open(info, Encoding(container, "rawvideo", _gray(labels)))
 
+    def _pictures_at(self, path: Path) -> Pictures:
+        replace = self.target.replace
+        if self.target.ending in self.picture_endings:
+            return pictures_at(path, digits=6, replace=replace)
+        return PictureFolder(path, digits=6, replace=replace)
+
     def add(self, frame: Frame, prediction: Prediction) -> None:
         ids = np.ascontiguousarray(prediction.map.class_map(self._labels))  # (H, W)
         if self._video is not None:
             self._video.write(ids, frame.pts)
             return
-        assert self._folder is not None
+        assert self._pictures is not None
         png = palette_png(ids, self._palette) if ids.dtype == np.uint8 else gray16_png(ids)
-        self._folder.write(frame, png)
+        self._pictures.write(frame, png)
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
-        if self._folder is not None:
-            return self._folder.close(keep=keep, complete=complete)
+        if self._pictures is not None:
+            return self._pictures.close(keep=keep, complete=complete)
         assert self._video is not None
         self._video.close(keep=keep)
         self.notes += self._video.notes

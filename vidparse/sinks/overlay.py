@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
+import cv2
+import numpy as np
+
 from vidparse.errors import OutputError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import FULL_RANGE, Yuv420, effective_matrix
@@ -14,11 +17,14 @@ from vidparse.maps import Prediction
 from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.legend import Legend
 from vidparse.sinks.palette import drawn_colours
+from vidparse.sinks.pictures import Pictures, pictures_at
 from vidparse.sinks.render import Painter
 from vidparse.sinks.sink import Sink, SinkOptions
 from vidparse.sinks.stream import Target
 
 _FILE_CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
+_AS_PICTURE = Encoding("", "", "rgb24")
+_JPEG_QUALITY = 95
 _PIPES = {
     "y4m": Encoding("y4m", "rawvideo", "yuv420p"),
     "raw": Encoding("rawvideo", "rawvideo", "rgb24"),
@@ -28,15 +34,24 @@ _PIPES = {
 
 
 class Overlay(Sink):
-    """H.264 in mp4, mkv or mov; on a stream y4m, raw rgb24, H.264 in matroska, or raw in nut."""
+    """H.264 in mp4, mkv or mov; on a stream y4m, raw rgb24, H.264 in matroska, or raw in nut.
+
+    Of a picture a picture, and numbered pictures where the name has a place for a number.
+    """
 
     suffix: ClassVar[str] = ".overlay.mp4"
     endings: ClassVar[tuple[str, ...]] = tuple(_FILE_CONTAINERS)
+    picture_suffix: ClassVar[str] = ".overlay.png"
+    picture_endings: ClassVar[tuple[str, ...]] = (".png", ".jpg", ".jpeg")
 
     def __init__(self, where: Target | Path | BinaryIO, options: SinkOptions) -> None:
         """Raises: OutputError: a pipe that is called as what a pipe cannot hold."""
         super().__init__(where, options)
-        self._encoding = self._chosen_encoding()
+        path = self.target.path
+        self._pictures: Pictures | None = None
+        if path is not None and self.target.ending in self.picture_endings:
+            self._pictures = pictures_at(path, digits=6, replace=self.target.replace)
+        self._encoding = self._chosen_encoding() if self._pictures is None else _AS_PICTURE
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._video = EncodedVideo(self.target)
@@ -51,6 +66,9 @@ class Overlay(Sink):
         )
         self._matrix = effective_matrix(info.colour, info.size_hw[0])
         self._full_range = info.colour.range == FULL_RANGE
+        if self._pictures is not None:
+            self._pictures.create()
+            return
         self._video.open(
             info, self._encoding, options=self._encoder_options(), copy_streams=options.audio
         )
@@ -81,12 +99,26 @@ class Overlay(Sink):
         painted = self._painter.paint(image, prediction)
         packets = frame.packets if self.options.audio else ()
         rgb = self._encoding.pixel_format == "rgb24"
+        if self._pictures is not None:
+            self._pictures.write(frame, _encoded(painted.rgb(), self.target.ending))
+            return
         shown = painted.rgb() if rgb else painted
         self._video.write(shown, frame.pts, packets, frame.duration)
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+        if self._pictures is not None:
+            return self._pictures.close(keep=keep, complete=complete)
         copied = packets if self.options.audio else ()
         try:
             return self._video.close(keep=keep, complete=complete, packets=copied)
         finally:
             self.notes += self._video.notes
+
+
+def _encoded(rgb: np.ndarray, ending: str) -> bytes:
+    """A picture file of RGB uint8 (H, W, 3)."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if ending != ".png" else []
+    done, data = cv2.imencode(ending, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise OutputError(f"a picture of {rgb.shape[1]}x{rgb.shape[0]}: is too large for {ending}")
+    return data.tobytes()

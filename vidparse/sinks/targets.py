@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import BinaryIO
 
 from vidparse.errors import OutputError, UsageError
-from vidparse.filenames import home_path, same_file
+from vidparse.filenames import home_path, real_path
 from vidparse.files import WholeFile, WholeFolder
-from vidparse.sinks.pictures import check_target
+from vidparse.sinks.pictures import check_target, is_numbered, numbered_files
 from vidparse.sinks.sink import Sink, SinkOptions
 from vidparse.sinks.stream import STDOUT, Target, is_stdout, stdout, stream_at
 from vidparse.sinks.submission import Submission
-from vidparse.video.inputs import VIDEO_SUFFIXES, Input
+from vidparse.video.inputs import Input, is_unfinished
 
 DEFAULT_SAVE = ("overlay", "masks")
-_SAVED_AS = {  # the output that a file with this ending holds, where none is named
-    **dict.fromkeys((".mp4", ".mov", ".mkv"), "overlay"),
-    ".nut": "mask-video",
-    ".jsonl": "jsonl",
-    ".csv": "csv",
-}
+_VERSION = re.compile(r"\.v?\d+")  # at the end of a folder's name: no ending of a file
 _RESERVED = frozenset('/\\:*?"<>|')  # that some file systems refuse; addresses may hold them
 _UNPRINTABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories of Unicode
 
@@ -34,7 +30,7 @@ def choose_outputs(
     save: Sequence[str] | None,
     out: str | None,
     *,
-    inputs: int,
+    inputs: Sequence[Input],
 ) -> tuple[tuple[str, ...], str | None]:
     """The outputs of a call, and where they go.
 
@@ -42,35 +38,88 @@ def choose_outputs(
         table: sink classes by name.
         save: names of outputs; None for those that `out` or the default says.
         out: as for :func:`plan_sinks`.
-        inputs: their number.
+        inputs: all of the call.
 
     Raises:
-        UsageError: an unknown output, or one file for several.
+        UsageError: an unknown output, an ending that no output has, or one file for several.
     """
     check_names(save or (), table)
     if out is None:
         return tuple(save or DEFAULT_SAVE), None
+    several = len(inputs) > 1
     if _stream(out, None) is not None:
-        if inputs > 1:
-            raise UsageError(
-                f"-o {out}: {_stream_word(out)} carries one video, not {inputs}; use -o DIR/"
-            )
+        if several:
+            word = _stream_word(out)
+            raise UsageError(f"-o {out}: {word} carries one video, not {len(inputs)}; use -o DIR/")
         return tuple(save or ("overlay",)), STDOUT if is_stdout(out) else out
     if not _names_a_file(out):
-        return tuple(save or DEFAULT_SAVE), f"{out}/" if inputs > 1 else out
-    if inputs > 1:
-        raise UsageError(f"-o {out}: one file for {inputs} inputs; name a directory")
+        return tuple(save or DEFAULT_SAVE), f"{out}/" if several else out
+    if save is not None and (set(save) & {name for name in table if table[name].is_folder}):
+        return tuple(save), out  # a folder may be called as it likes
+    if several:
+        raise UsageError(
+            f"-o {out}: one file for {len(inputs)} inputs; name a directory, {out}/ for one"
+        )
     if save is not None and len(set(save)) > 1:
         raise UsageError(
-            f"-o {out}: one file for {len(set(save))} outputs ({', '.join(save)}); name a directory"
+            f"-o {out}: one file for {len(set(save))} outputs ({', '.join(save)}); "
+            f"name a directory, {out}/ for one"
         )
-    kind = _SAVED_AS.get(Path(out).suffix.lower(), "overlay")
-    return tuple(save or ("mask-video" if out.endswith(".masks.mkv") else kind,)), out
+    is_picture = len(inputs) == 1 and inputs[0].is_picture
+    return tuple(save or (_saved_as(out, table, is_picture=is_picture),)), out
 
 
 def _names_a_file(out: str) -> bool:
-    known = Path(out).suffix.lower() in {*_SAVED_AS, *VIDEO_SUFFIXES}
-    return known and not out.endswith("/") and not home_path(out).is_dir()
+    ending = Path(out).suffix
+    is_file = ending != "" and not _VERSION.fullmatch(ending)
+    return is_file and not out.endswith(("/", os.sep)) and not home_path(out).is_dir()
+
+
+def _saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) -> str:
+    """The output that a file of this name holds.
+
+    Raises:
+        UsageError: none does.
+    """
+    path = Path(out)
+    for name, kind in table.items():
+        if path.name.lower().endswith(kind.suffix) and not kind.is_folder:
+            return name
+    as_pictures = is_picture or is_numbered(path)
+    # A picture becomes a picture, a video numbered masks.
+    for name, kind in sorted(table.items(), key=lambda item: item[1].is_folder is is_picture):
+        endings = (*_endings(kind), *kind.picture_endings) if as_pictures else _endings(kind)
+        if path.suffix.lower() in endings:
+            return name
+    if path.suffix.lower() in {end for kind in table.values() for end in kind.picture_endings}:
+        raise UsageError(
+            f"-o {out}: the input is no single picture; number its pictures, as in "
+            f"{path.stem}_%04d{path.suffix}, or end it in / for a directory"
+        )
+    known = "; ".join(
+        f"{', '.join(_endings(kind))} ({name})" for name, kind in table.items() if _endings(kind)
+    )
+    raise UsageError(
+        f"-o {out}: no output is written as '{path.suffix}'; end it in {known}, "
+        "or in / for a directory"
+    )
+
+
+def _endings(kind: type[Sink]) -> tuple[str, ...]:
+    """Of files that hold this output."""
+    return kind.endings or (() if kind.is_folder else (Path(f"x{kind.suffix}").suffix,))
+
+
+def is_output(table: Mapping[str, type[Sink]], path: Path) -> bool:
+    """By name: what vidparse writes by default, with any ending, and what it left when killed."""
+    suffixes = {
+        suffix.removesuffix(Path(f"x{suffix}").suffix) + ending
+        for kind in table.values()
+        for suffix in (kind.suffix, kind.picture_suffix)
+        if suffix
+        for ending in (Path(f"x{suffix}").suffix, *kind.endings)
+    }
+    return is_unfinished(path) or path.name.endswith(tuple(suffixes))
 
 
 def plan_sinks(
@@ -82,7 +131,7 @@ def plan_sinks(
     options: SinkOptions,
     stream: BinaryIO | None = None,
     taken: Mapping[str, str],
-    inputs: Sequence[Input] = (),
+    protected: Protected | None = None,
     video: str | None = None,
 ) -> list[Sink]:
     """Make the sinks of one input; nothing is written yet but the output directory.
@@ -96,7 +145,7 @@ def plan_sinks(
         options: what the user said about outputs.
         stream: where "-" writes; the process's standard output when None.
         taken: outputs of earlier inputs of this call, never to be replaced, and those inputs.
-        inputs: all inputs of this call, of which none may be replaced.
+        protected: all inputs of this call; `source` alone when None.
         video: the name of outputs; that of `source` unless given.
 
     Raises:
@@ -127,7 +176,8 @@ def plan_sinks(
                 f"{source.name}: would overwrite {final} of {taken[str(final)]}; "
                 "segment them with different -o"
             )
-        _check_inputs(final, (source, *inputs), is_folder=kind.is_folder)
+        is_folder = kind.is_folder and Path(final).suffix.lower() not in kind.picture_endings
+        (protected or Protected([source])).check(final, is_folder=is_folder)
         of_pictures = source.path is not None and source.path.is_dir()
         if submission is not None:
             submission.check(of_pictures=of_pictures)
@@ -136,7 +186,7 @@ def plan_sinks(
         check_target(
             final,
             overwrite=options.overwrite,
-            is_folder=kind.is_folder,
+            is_folder=is_folder,
             of_pictures=of_pictures,
         )
         sinks.append(kind(final, options))
@@ -154,19 +204,44 @@ def _stream(out: str, stream: BinaryIO | None) -> Target | None:
     return stream_at(home_path(out))
 
 
-def _check_inputs(final: Path, inputs: Sequence[Input], *, is_folder: bool) -> None:
-    """Raises: OutputError: writing `final` would replace an input, or a folder that holds one."""
-    partial = (WholeFolder if is_folder else WholeFile)(final).path
-    for one in inputs:
-        if one.path is None or not one.path.exists():
-            continue
-        for path in (final, partial):
-            if same_file(path, one.path):
+class Protected:
+    """The inputs of a call, of which no output may take the place."""
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self._files: set[tuple[int, int]] = set()
+        self._pictures: set[tuple[int, int]] = set()
+        self._above: set[Path] = set()  # folders that hold an input
+        for one in inputs:
+            if one.path is not None and (key := _file_key(one.path)) is not None:
+                self._files.add(key)
+                self._above.update(real_path(one.path).parents)
+            self._pictures.update(filter(None, map(_file_key, one.images or ())))
+
+    def check(self, final: Path, *, is_folder: bool) -> None:
+        """Raises: OutputError: writing `final` would replace an input, or a folder with one."""
+        if is_numbered(final):
+            if any(
+                _file_key(path) in self._pictures | self._files for path in numbered_files(final)
+            ):
+                raise OutputError(f"{final}: is what the input is called; choose another with -o")
+            return
+        for path in (final, (WholeFolder if is_folder else WholeFile)(final).path):
+            key = _file_key(path)
+            if key in self._files:
                 raise OutputError(f"{final}: is the input itself; choose another name with -o")
-            if any(same_file(path, picture) for picture in one.images or ()):
+            if key in self._pictures:
                 raise OutputError(f"{final}: is a picture of the input; choose another with -o")
-            if is_folder and path.resolve() in one.path.resolve().parents:
+            if is_folder and real_path(path) in self._above:
                 raise OutputError(f"{final}: holds the input; choose another folder with -o")
+
+
+def _file_key(path: Path) -> tuple[int, int] | None:
+    """The same for all names of one file or folder; None where nothing is."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def source_stem(source: Input) -> str:
@@ -222,7 +297,8 @@ def _final_path(
     """Where the output goes; for a submission, the folder that its videos share."""
     shared = issubclass(kind, Submission)
     stem = video_name(source) if shared else source_stem(source)
-    file_name = (video or stem) + kind.suffix
+    suffix = kind.picture_suffix if source.is_picture and kind.picture_suffix else kind.suffix
+    file_name = (video or stem) + suffix
     if out is None:
         return _beside(source) / file_name
     text = os.fspath(out)
@@ -230,7 +306,7 @@ def _final_path(
     separators = tuple(sep for sep in (os.sep, os.altsep) if sep)
     if not single or text.endswith(separators) or path.is_dir():
         return path if shared else path / file_name
-    _check_ending(name, kind, path)
+    _check_ending(name, kind, path, is_picture=source.is_picture)
     return path
 
 
@@ -247,10 +323,17 @@ def check_names(names: Sequence[str], table: Mapping[str, type[Sink]]) -> None:
             raise UsageError(f"--save {name}: no such output; {hint}")
 
 
-def _check_ending(name: str, kind: type[Sink], path: Path) -> None:
+def _check_ending(name: str, kind: type[Sink], path: Path, *, is_picture: bool) -> None:
     ending = path.suffix.lower()
+    if ending in kind.picture_endings and (is_picture or is_numbered(path)):
+        return
+    if ending in kind.picture_endings:
+        raise UsageError(
+            f"-o {path}: the input is no single picture; number its pictures, as in "
+            f"{path.stem}_%04d{ending}, or end it in / for a directory"
+        )
     if kind.is_folder:
-        if ending in (".png", ".jpg", ".jpeg", ".mp4", ".mkv", ".mov", ".zip"):
+        if ending and not _VERSION.fullmatch(ending):
             raise UsageError(
                 f"-o {path}: {name} are written to a folder; name one without {ending}"
             )

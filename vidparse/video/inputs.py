@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,8 @@ VIDEO_SUFFIXES = {
 
 _GLOB = re.compile(r"[*?\[]")
 _NUMBERED = re.compile(r"%0?\d*d")
-_OUTPUT = re.compile(r"\.(overlay\.(mp4|mkv|mov)|masks(\.mkv|\.nut)?|vspw|vipseg|part(\.\w+)?)$")
+_UNFINISHED = re.compile(r"\.part(\.\w+)?$")  # what a killed program left
+IsOutput = Callable[[Path], bool]
 
 
 def is_image(path: Path) -> bool:
@@ -39,9 +40,9 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def is_output(path: Path) -> bool:
-    """By name: what vidparse writes by default, and what it left when it was killed."""
-    return _OUTPUT.search(path.name) is not None
+def is_unfinished(path: Path) -> bool:
+    """By name: a part of an output."""
+    return _UNFINISHED.search(path.name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,11 @@ class Input:
         return cls(text, path)
 
     @property
+    def is_picture(self) -> bool:
+        """One picture by its own name, not a sequence of one."""
+        return self.pattern is None and _is_picture_file(self.path)
+
+    @property
     def is_glob(self) -> bool:
         """Whether the pictures are found by a glob."""
         return self.pattern is not None and _GLOB.search(self.pattern) is not None
@@ -101,9 +107,11 @@ class Input:
             return _images(self.name, found)
         if self.path.is_dir():
             return _images(self.name, _listed(self.path))
-        if self.path.is_file() and is_image(self.path):
-            return (self.path,)
-        return None
+        return (self.path,) if self.is_picture else None
+
+
+def _is_picture_file(path: Path | None) -> bool:
+    return path is not None and is_image(path) and path.is_file()
 
 
 def matches(pattern: str) -> list[Path]:
@@ -129,7 +137,7 @@ class _Sorted:
     left out where there is anything else, and what macOS keeps beside files (._name) always.
     """
 
-    def __init__(self, paths: list[Path]) -> None:
+    def __init__(self, paths: list[Path], is_output: IsOutput = is_unfinished) -> None:
         paths = [path for path in paths if not path.name.startswith("._")]
         paths = [path for path in paths if not is_output(path)] or paths
         files = [path for path in paths if path.is_file()]
@@ -176,13 +184,13 @@ def _listed(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: {error.strerror}; check its permissions") from error
 
 
-def expand_inputs(patterns: Sequence[str]) -> list[Input]:
+def expand_inputs(patterns: Sequence[str], *, is_output: IsOutput = is_unfinished) -> list[Input]:
     """What `open_video` takes, one entry per input, in the order given and without repeats.
 
     The images of a folder or pattern are one entry for each folder they lie in (a sequence), each
     video is an entry of its own, and the folders that a pattern matches are taken as if they were
-    named. What vidparse wrote beside its inputs is passed over, unless there is nothing else; what
-    else is passed over stands in the notes of the first entry.
+    named. What vidparse wrote beside its inputs (`is_output`) is passed over, unless there is
+    nothing else; what else is passed over stands in the notes of the first entry.
 
     Raises:
         InputError: an empty name, a pattern that matches nothing, or a folder that holds neither
@@ -194,9 +202,11 @@ def expand_inputs(patterns: Sequence[str]) -> list[Input]:
             raise InputError(f"'{pattern}': an empty name; check the variable it comes from")
         named = Input.named(pattern)
         if named.is_glob:
-            inputs += _from_pattern(pattern)
-        elif named.path is not None and named.pattern is None and named.path.is_dir():
-            inputs += _from_folder(named)
+            inputs += _from_pattern(pattern, is_output)
+        elif named.pattern is not None:
+            inputs.append(replace(named, images=named.sequence()))
+        elif named.path is not None and named.path.is_dir():
+            inputs += _from_folder(named, is_output)
         else:
             inputs.append(named)
     by_name: dict[str, Input] = {}
@@ -205,16 +215,16 @@ def expand_inputs(patterns: Sequence[str]) -> list[Input]:
     return list(by_name.values())
 
 
-def _from_pattern(pattern: str) -> list[Input]:
+def _from_pattern(pattern: str, is_output: IsOutput) -> list[Input]:
     found = matches(pattern)
     if not found:
         raise InputError(f"{pattern}: matches nothing; check the path (and quote the pattern)")
-    kinds = _Sorted(found)
+    kinds = _Sorted(found, is_output)
     inputs = _sequences(pattern, kinds.images)
     folders, kinds.folders = kinds.folders, []
     for folder in folders:
         try:
-            inside = _from_folder(Input(str(folder), folder))
+            inside = _from_folder(Input(str(folder), folder), is_output)
         except InputError:
             kinds.folders.append(folder)
             continue
@@ -242,9 +252,9 @@ def _sequences(pattern: str, images: list[Path]) -> list[Input]:
     ]
 
 
-def _from_folder(folder: Input) -> list[Input]:
+def _from_folder(folder: Input, is_output: IsOutput) -> list[Input]:
     assert folder.path is not None
-    kinds = _Sorted(_listed(folder.path))
+    kinds = _Sorted(_listed(folder.path), is_output)
     inputs = [replace(folder, images=tuple(kinds.images))] if kinds.images else []
     inputs += [Input(str(path), path) for path in kinds.videos]
     if not inputs:

@@ -17,6 +17,7 @@ import numpy as np
 from vidparse.data import Dataset, FrameRecord
 from vidparse.data.pictures import read_rgb
 from vidparse.errors import InputError, TruncatedError, UsageError
+from vidparse.sinks import is_output
 from vidparse.video import expand_inputs, open_video
 from vidparse.video.inputs import Input
 
@@ -105,7 +106,7 @@ class InputPictures:
         self.notes: list[str] = []
         self._every = every
         self._inputs: dict[str, Input] = {}  # by name
-        for one in expand_inputs(inputs):
+        for one in expand_inputs(inputs, is_output=is_output):
             name = _input_name(one)
             if name in self._inputs:
                 raise UsageError(
