@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vidparse.data import FORMATS, SAMPLES, format_of, open_dataset, recognise
+from vidparse.data import FORMATS, SAMPLES, format_of, open_dataset, recognise, usual_format
 from vidparse.data.check import check_dataset
 from vidparse.data.dataset import Dataset, FrameRecord, Video
 from vidparse.data.folders import has_match, paired_videos, sorted_folders
@@ -74,6 +74,27 @@ def test_a_toy_data_set_is_checked_and_scored(toy: Path, cli: Callable[..., Any]
     assert record["entries"][0]["scores"]["miou"] == 1.0
     with pytest.raises(UsageError, match=r"unknown; use .*, toy, "):
         open_dataset("vspww", toy, "val")
+
+
+def test_data_sets_need_not_be_named(toy: Path, cli: Callable[..., Any], tmp_path: Path) -> None:
+    """`eval`, `train` and `autolabel` recognise a layout as `data check` does."""
+    result = cli("eval", "--data", toy, "--pred", toy / "pred", "--json")
+    record = json.loads(result.out)
+    assert (record["dataset"], record["entries"][0]["scores"]["miou"]) == ("toy", 1.0)
+    planned = cli("train", "--data", toy, "--dry-run", "--recipe", "street-plain")
+    assert json.loads(planned.out)["data"][0]["dataset"] == "toy"
+    ended = cli(
+        "autolabel", "--data", toy, "-o", tmp_path / "out", "--scales", "1", "--max-frames", "1"
+    )
+    assert ended.code == 0, ended.err
+    nothing = cli("eval", "--data", toy / "pred")
+    assert nothing.code == 3 and "no data set found, looked for" in nothing.err
+    assert cli("eval").code == 2
+
+
+def test_the_release_of_camvid_is_opened_with_11_classes(tmp_path: Path) -> None:
+    (tmp_path / "LabeledApproved_full").mkdir()
+    assert (recognise(tmp_path), usual_format(tmp_path)) == ("camvid-32", "camvid")
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))

@@ -14,7 +14,7 @@ from vidparse.cli import options as shared
 
 
 def evaluate(
-    dataset: shared.DatasetName = "camvid",
+    dataset: shared.DatasetName = None,
     data: shared.DataRoot = None,
     split: Annotated[str, typer.Option(help="train, val, test, or what the data has.")] = "val",
     model: Annotated[
@@ -178,7 +178,8 @@ def evaluate(
     )
     if report is not None:
         check_report(report)
-    with stop_on_signals() as stop, FrameBar(f"{dataset} {split}", quiet=quiet) as bar:
+    title = f"{dataset or (data.name if data else '')} {split}"
+    with stop_on_signals() as stop, FrameBar(title, quiet=quiet) as bar:
         result = run_evaluation(request, on_frame=bar.update, stop=stop)
     if report is not None:
         command = shlex.join(["vidparse", *sys.argv[1:]])

@@ -95,9 +95,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 DataRoot = Annotated[Path | None, typer.Option("--data", help="Folder of the data set.")]
 DatasetName = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--dataset",
-        help=f"{', '.join([*sorted(FORMATS), SAMPLES[0]])} or {SAMPLES[1]}.",
+        help=f"{', '.join([*sorted(FORMATS), SAMPLES[0]])} or {SAMPLES[1]}. "
+        "[default: that of the folder]",
     ),
 ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    dataset: shared.DatasetName = "camvid",
+    dataset: shared.DatasetName = None,
     data: shared.DataRoot = None,
     also: Annotated[
         list[str] | None,
@@ -131,7 +131,7 @@ def train(
 
 
 def _request(
-    dataset: str,
+    dataset: str | None,
     data: Path | None,
     also: list[str] | None,
     validation: str | None,
@@ -143,6 +143,7 @@ def _request(
     Raises:
         UsageError: a text that names no data set, or a weight for what is scored.
     """
+    from vidparse.data import usual_format
     from vidparse.errors import UsageError
     from vidparse.training import SourceRequest, TrainingRequest, parse_source
 
@@ -150,11 +151,14 @@ def _request(
     if to_score is not None and to_score.weight is not None:
         raise UsageError(f"--val {validation}: what is scored has no weight; leave it out")
 
-    if kept is not None and data is None and not also and "://" not in dataset:
+    rendered = dataset is not None and "://" in dataset
+    if kept is not None and data is None and not also and not rendered:
         request = replace(kept, flow_weights=flow_weights or kept.flow_weights)
         if validation is None:
             return request
         return replace(request, validation=to_score, validates=validation != "none")
+    if dataset is None:  # without a folder there is nothing to recognise, nor to learn from
+        dataset = "camvid" if data is None else usual_format(data)
     sources = (SourceRequest(dataset, data), *map(parse_source, also or ()))
     return TrainingRequest(sources, to_score, validation != "none", flow_weights)
 

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
         frame_interval_s,
         labelled_frames,
     )
-    from vidparse.data.format import Format, format_of, open_dataset, recognise
+    from vidparse.data.format import (
+        Format,
+        format_of,
+        open_dataset,
+        recognise,
+        usual_format,
+    )
     from vidparse.data.values import IGNORE
 
 # name -> the module of its Format, and the Format's name there unless it is FORMAT. Text, so that
@@ -44,6 +50,7 @@ _PUBLIC = {
     "labelled_frames": "dataset",
     "open_dataset": "format",
     "recognise": "format",
+    "usual_format": "format",
 }
 __all__ = [
     "FORMATS",
@@ -58,6 +65,7 @@ __all__ = [
     "labelled_frames",
     "open_dataset",
     "recognise",
+    "usual_format",
 ]
 
 

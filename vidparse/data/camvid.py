@@ -228,4 +228,5 @@ FORMAT_32 = Format(
     splits=_released_splits,
     masks=(f"{MASKS}/*_L.png",),
     owns=lambda stem, split: split in (ALL, split_of(stem)),
+    usually="camvid",
 )

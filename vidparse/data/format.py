@@ -49,6 +49,7 @@ class Format:
     owns: True if a frame's name (without the ending) belongs to a split, for patterns that find
         more than the split's masks.
     every_frame: all frames of a split have masks if any has.
+    usually: the name of the format that such folders are opened as where nobody names one.
     """
 
     open: Opener
@@ -58,6 +59,7 @@ class Format:
     masks: tuple[str, ...] = ()
     owns: Callable[[str, str], bool] = lambda stem, split: True
     every_frame: bool = True
+    usually: str = ""
 
 
 def format_of(name: str) -> Format:
@@ -91,6 +93,22 @@ def open_dataset(name: str, root: Path | None, split: str) -> Dataset:
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; point --data at the data set")
     return known.open(root, split)
+
+
+def usual_format(root: Path | None) -> str:
+    """The name of the format that a folder is opened as where nobody names one.
+
+    Raises:
+        UsageError: no folder is named, either. InputError: it is missing, or as of `recognise`.
+    """
+    if root is None:
+        raise UsageError(
+            f"data set: none is named; give its folder with --data, or --dataset {SAMPLES[0]}"
+        )
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; point --data at the data set")
+    name = recognise(root)
+    return format_of(name).usually or name
 
 
 def recognise(root: Path) -> str:

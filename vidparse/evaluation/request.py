@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vidparse.data import Dataset, open_dataset
+from vidparse.data import Dataset, open_dataset, usual_format
 from vidparse.data.coverage import survey
 from vidparse.errors import UsageError
 from vidparse.evaluation.entries import (
@@ -35,7 +35,7 @@ class EvaluationRequest:
     """Everything `vidparse eval` can be told."""
 
     # on what
-    dataset: str = "camvid"
+    dataset: str | None = None  # a format; None: that of the folder
     data: Path | None = None
     split: str = "val"
     max_videos: int | None = None
@@ -78,7 +78,8 @@ def run_evaluation(
     stop: threading.Event | None = None,
 ) -> Evaluation:
     """Open what is named and score it; errors as those of :func:`evaluate`."""
-    dataset = open_dataset(request.dataset, request.data, request.split)
+    name = request.dataset or usual_format(request.data)
+    dataset = open_dataset(name, request.data, request.split)
     if (request.save is None) != (request.out is None):
         raise UsageError("--save and -o: belong together; name a layout and a folder")
     options = EvaluationOptions(

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vidparse.data import Dataset, open_dataset
+from vidparse.data import Dataset, open_dataset, usual_format
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.hub import DEFAULT_MODEL
 from vidparse.image import Rgb
@@ -151,7 +151,8 @@ def autolabel_record(result: AutolabelResult) -> dict[str, Any]:
 
 
 def _pictures(request: AutolabelRequest) -> tuple[Pictures, Dataset | None]:
-    if (request.dataset is None) == (not request.inputs):
+    of_dataset = request.dataset is not None or (request.data is not None and not request.inputs)
+    if of_dataset == bool(request.inputs):
         raise UsageError("inputs: name either a data set with --dataset, or videos and folders")
     if request.within and request.unlabelled:
         raise UsageError("--within: needs the labels that --unlabelled leaves out; drop one")
@@ -159,7 +160,7 @@ def _pictures(request: AutolabelRequest) -> tuple[Pictures, Dataset | None]:
         raise UsageError(f"--shrink {request.shrink}: must be {SMALLEST} or more")
     if request.within and request.shrink is not None:
         raise UsageError("--shrink: can not go with --within, whose labels are of full size")
-    if request.dataset is None:
+    if not of_dataset:
         if request.within or request.unlabelled or request.data is not None:
             raise UsageError(
                 "--data, --within, --unlabelled: belong to a data set; name it with --dataset"
@@ -167,7 +168,8 @@ def _pictures(request: AutolabelRequest) -> tuple[Pictures, Dataset | None]:
         return InputPictures(list(request.inputs), every=request.every), None
     if request.every != 1:
         raise UsageError("--every: is for videos and folders; a data set is labelled whole")
-    dataset = open_dataset(request.dataset, request.data, request.split)
+    name = request.dataset or usual_format(request.data)
+    dataset = open_dataset(name, request.data, request.split)
     found = DatasetPictures(dataset, unlabelled=request.unlabelled)
     if request.within and not found.labelled:
         raise UsageError(
@@ -199,7 +201,7 @@ def _settings(
     if dataset is not None:
         root = str(request.data.resolve()) if request.data else None
         source = {
-            "dataset": request.dataset,
+            "dataset": request.dataset or usual_format(request.data),
             "data": root,
             "split": request.split,
             "unlabelled": request.unlabelled,
