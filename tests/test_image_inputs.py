@@ -44,9 +44,9 @@ def test_a_pattern_a_range_and_a_rate(tmp_path):
     )
     frames = list(source)
     assert [(f.index, f.pts, f.name) for f in frames] == [
-        (0, 5, "a5"),
-        (4, 9, "a9"),
-        (8, 13, "a13"),
+        (5, 5, "a5"),
+        (9, 9, "a9"),
+        (13, 13, "a13"),
     ]
     assert source.info.time_base == Fraction(1, 10)
 

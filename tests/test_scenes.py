@@ -212,7 +212,7 @@ def test_a_video_source_with_exact_times() -> None:
     assert source.info.time_base == Fraction(1001, 30000)
     assert (source.info.size_hw, source.info.frames) == ((90, 160), 30)
     frames = list(source)
-    assert [(frame.index, frame.pts) for frame in frames] == [(0, 6), (4, 10), (8, 14)]
+    assert [(frame.index, frame.pts) for frame in frames] == [(6, 6), (10, 10), (14, 14)]
     whole = Scene(parse_scene("sample://street?frames=30&size=160x90&rate=30000/1001"))
     assert np.array_equal(frames[1].image.rgb(), whole.render(10).rgb)
     assert (source.skipped, source.notes, list(source.trailing_packets())) == (0, [], [])

@@ -50,7 +50,7 @@ class VideoInfo:
 class Frame:
     """One picture and its place in time. `pts` is the input's own, in units of `time_base`."""
 
-    index: int  # position among the input's frames, counted from --start
+    index: int  # position among all frames of the input, from 0 wherever --start is
     pts: int
     image: Image
     name: str | None = None  # file stem when the input is a folder of images

@@ -19,6 +19,7 @@ from vidparse.video.clock import Clock
 from vidparse.video.copied import CopiedPackets, copied_stream
 from vidparse.video.damage import DecodeLog, decoder_options
 from vidparse.video.demux import MP4_IN_A_PIPE, Demuxer, choose_track, open_container
+from vidparse.video.numbering import frames_between
 from vidparse.video.picture import Converter, check_announced, hdr_note
 from vidparse.video.selection import Selection
 from vidparse.video.stdin import Pipe
@@ -222,7 +223,7 @@ class ContainerSource:
         self._check_open()
         start, end = self._selection.bounds(self._first_pts, self._time_base)
         index, pts, lasts = 0, self._first_pts, 0
-        for after, frame in self._from(start):
+        for number, after, frame in self._from(start):
             if end is not None and after >= end:
                 break
             lasts = self._duration(frame, after - pts if index else lasts)
@@ -232,7 +233,7 @@ class ContainerSource:
                 shown = self._shown(pts, lasts, end)
                 over_s = (pts + shown - self._first_pts) * self._time_base
                 yield Frame(
-                    index,
+                    number,
                     pts,
                     self._converter.image(frame),
                     packets=self._packets.taken(over_s),
@@ -291,18 +292,30 @@ class ContainerSource:
                 "a part of the file may be damaged"
             )
 
-    def _from(self, start: int | None) -> Iterator[tuple[int, Any]]:
-        """(pts, frame) from the first one at or after `start`."""
-        pts, frame = self._first_pts, self._first
+    def _from(self, start: int | None) -> Iterator[tuple[int, int, Any]]:
+        """(number in the file, pts, frame) from the first frame at or after `start`."""
+        number, pts, frame = 0, self._first_pts, self._first
         self._first = None
         if start is not None and pts < start and not isinstance(self._target, Pipe):
             pts, frame = self._seek(start, pts, frame)
+            number = self._frames_before(pts)
         while frame is not None:
             if start is None or pts >= start:
-                yield pts, frame
+                yield number, pts, frame
             self._check_open()  # FFmpeg would read through freed memory
             frame = next(self._decoded, None)
+            number += 1
             pts = pts if frame is None else self._clock.pts(frame)
+
+    def _frames_before(self, pts: int) -> int:
+        """How many frames lie before `pts`; files are looked through, addresses are not."""
+        step = 1 / (self.info.nominal_rate * self._time_base)
+        if is_address(str(self._target)):
+            return round((pts - self._first_pts) / step)
+        with open_container(self._target, self._name) as container:
+            packets = container.demux(container.streams[self._stream.index])
+            even = None if self.info.rate is None else step
+            return frames_between(packets, self._first_pts, pts, even)
 
     def _seek(self, start: int, pts: int, frame: Any) -> tuple[int, Any]:
         """Stand at a frame not after `start`; (pts, frame) there."""

@@ -87,7 +87,7 @@ class FolderSource:
                     "give images of one size, or name them one by one"
                 )
             yield Frame(
-                index,
+                (start or 0) + index,
                 pts,
                 converter.image(decoded[1]),
                 name=path.stem,

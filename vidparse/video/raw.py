@@ -80,7 +80,7 @@ class RawSource:
                 break
             if start is None or pts >= start:
                 if index % self._selection.stride == 0:
-                    yield self._frame(index, pts, data)
+                    yield self._frame(pts, data)
                 index += 1
             pts += 1
         else:
@@ -95,10 +95,10 @@ class RawSource:
         if index == 0:
             raise self._selection.nothing("stdin", float(pts * self.info.time_base))
 
-    def _frame(self, index: int, pts: int, data: bytes | bytearray) -> Frame:
+    def _frame(self, pts: int, data: bytes | bytearray) -> Frame:
         image = self._image(np.frombuffer(data, np.uint8))
         lasts = self._selection.stride
-        return Frame(index, pts, image, duration=lasts, time_base=self.info.time_base)
+        return Frame(pts, pts, image, duration=lasts, time_base=self.info.time_base)
 
     def _image(self, data: np.ndarray) -> Image:
         """data: uint8 (bytes of one frame,)."""

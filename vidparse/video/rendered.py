@@ -48,7 +48,7 @@ class SceneSource:
         for pts in range(first, end, self._selection.stride):
             lasts = min(self._selection.stride, end - pts)
             picture = Rgb(self._scene.picture(pts))
-            yield Frame(pts - first, pts, picture, duration=lasts, time_base=base)
+            yield Frame(pts, pts, picture, duration=lasts, time_base=base)
 
     def trailing_packets(self) -> list[Any]:
         """A scene has no sound."""
