@@ -1,0 +1,317 @@
+"""Each term of each objective is the loss that its paper names, of the right frames and labels.
+
+The losses themselves have tests of their own; here they are put together by hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidparse.data import IGNORE
+from vidparse.models.description import Preprocess
+from vidparse.models.network import FrameNetwork, Outputs, State
+from vidparse.training.losses import (
+    bootstrapped_cross_entropy,
+    confident_labels,
+    contrastive_loss,
+    lovasz_softmax,
+    multi_frame_loss,
+    pairwise_frame_loss,
+    single_frame_loss,
+    temporal_loss,
+    union_cross_entropy,
+    visibility,
+)
+from vidparse.training.objectives import OBJECTIVES, Objective, Setting, Teacher
+from vidparse.training.objectives.objective import normalise
+from vidparse.training.recipe import recipe_from
+from vidparse.training.stream import Batch
+
+K, SIDE = 5, 32
+WEIGHTS = torch.tensor([0.2, 0.5, 1.0, 1.5, 1.8])
+NO_UNIONS = torch.zeros(0, K, dtype=torch.bool)
+SEEN = Preprocess(SIDE)
+
+
+@dataclass(frozen=True)
+class TinyConfig:
+    classes: int = K
+
+
+class Tiny(FrameNetwork):
+    """Two convolutions, no norm and no chance: a pass has the same answer in training and in use.
+
+    It remembers what it was shown.
+    """
+
+    def __init__(self, seed: int, scale: float = 1.0) -> None:
+        super().__init__(TinyConfig())
+        torch.manual_seed(seed)
+        self.features = nn.Conv2d(3, 6, 4, stride=4)
+        self.classifier = nn.Conv2d(6, K, 1)
+        with torch.no_grad():
+            self.classifier.weight *= scale
+        self.shown: list[Tensor] = []
+
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        self.shown.append(picture.clone())
+        return Outputs(self.classifier(self.features(picture).relu())), state
+
+    def tapped(self) -> nn.Conv2d:
+        return self.classifier
+
+    def answer(self, picture: Tensor) -> Tensor:
+        return self.classifier(self.inner(picture))
+
+    def inner(self, picture: Tensor) -> Tensor:
+        return self.features(picture).relu()
+
+
+class Canned(Tiny):
+    """One answer for whatever clip is shown, with auxiliary scores and a term of its own."""
+
+    def __init__(self, outputs: Outputs, own: float | None = None) -> None:
+        super().__init__(0)
+        self.outputs, self.own = outputs, own
+        self.asked: list[Tensor] = []
+
+    def forward_clip(self, frames: Tensor) -> Outputs:
+        return self.outputs
+
+    def own_terms(self, outputs: Outputs, labels: Tensor, *, ignore: int) -> dict[str, Tensor]:
+        self.asked.append(labels)
+        return {} if self.own is None else {"bank": torch.tensor(self.own)}
+
+
+def make(
+    name: str,
+    network: Tiny,
+    *,
+    average: nn.Module | None = None,
+    teacher: nn.Module | None = None,
+    class_weights: Tensor | None = None,
+    unions: Tensor = NO_UNIONS,
+    **fields: Any,
+) -> Objective:
+    values = {"arch": "perframe", "short_side": SIDE, "precision": "fp32", "objective": name}
+    recipe = recipe_from({**values, "config": {"classes": K}, **fields}, "test")
+    taught = Teacher(teacher, SEEN) if teacher is not None else None
+    setting = Setting(recipe, network, average or network, SEEN, class_weights, unions, taught)
+    return OBJECTIVES[name](setting)
+
+
+def make_batch(clips: int, frames: int, seed: int = 0) -> Batch:
+    """Labels that differ from frame to frame; a void column, which is beyond the picture."""
+    rng = np.random.default_rng(seed)
+    shape = (clips, frames, SIDE, SIDE)
+    labels = rng.integers(0, K, (clips, frames, SIDE // 8, SIDE // 8)).repeat(8, 2).repeat(8, 3)
+    inside = np.ones(shape, bool)
+    inside[..., :5] = False
+    labels[~inside] = IGNORE
+    flow = rng.uniform(-2, 2, (clips, 2, SIDE, SIDE)).astype(np.float32)
+    pictures = [rng.integers(0, 256, (*shape, 3)).astype(np.uint8) for _ in range(2)]
+    names = tuple(map(str, range(clips)))
+    tensors = map(torch.from_numpy, (pictures[0], labels.astype(np.uint8), inside, flow))
+    frames_, labels_, inside_, flow_ = tensors
+    return Batch(frames_, labels_, inside_, flow_, torch.from_numpy(pictures[1]), names)
+
+
+def entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> float:
+    """PyTorch's own cross-entropy at the size of the labels."""
+    full = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
+    return F.cross_entropy(full, labels.long(), weights, ignore_index=IGNORE).item()
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("heads", [1, 2])
+def test_labels_teach_the_target_and_auxiliary_scores_each_frame_by_its_own(
+    heads: int, weights: Tensor | None
+) -> None:
+    batch = make_batch(2, 4)
+    outputs = Outputs(torch.randn(2, K, 8, 8), torch.randn(heads * 2 * 4, K, 4, 4))
+    fields = {"auxiliary_weight": 0.3, "lovasz_weight": 0.7}
+    terms = make("supervised", Canned(outputs), class_weights=weights, **fields)(batch)
+    target = batch.labels[:, -1]
+    assert terms.keys() == {"ce", "lovasz", "auxiliary"}
+    assert terms["ce"].item() == pytest.approx(entropy(outputs.logits, target, weights), rel=1e-5)
+    lovasz = lovasz_softmax(outputs.logits, target.long(), ignore=IGNORE).item()
+    assert terms["lovasz"].item() == pytest.approx(0.7 * lovasz, rel=1e-5)
+    assert outputs.auxiliary is not None
+    by_frame = batch.labels.flatten(0, 1).repeat(heads, 1, 1)
+    auxiliary = 0.3 * entropy(outputs.auxiliary, by_frame, weights)
+    assert terms["auxiliary"].item() == pytest.approx(auxiliary, rel=1e-5)
+
+
+def test_unions_are_taught_in_every_term_and_hard_pixels_alone_where_asked() -> None:
+    batch = make_batch(2, 1)
+    batch.labels[batch.labels == 4] = K  # a partial label: class 0 or 3
+    unions = torch.tensor([[True, False, False, True, False]])
+    outputs = Outputs(torch.randn(2, K, 8, 8), torch.randn(2, K, 8, 8))
+    labels = batch.labels[:, 0].long()
+    terms = make("supervised", Canned(outputs), unions=unions, class_weights=WEIGHTS)(batch)
+    for name, logits, factor in (("ce", outputs.logits, 1), ("auxiliary", outputs.auxiliary, 0.4)):
+        assert logits is not None
+        wanted = union_cross_entropy(logits, labels, unions, ignore=IGNORE, class_weights=WEIGHTS)
+        assert terms[name].item() == pytest.approx(factor * wanted.item(), rel=1e-5)
+
+    fields = {"bootstrap_threshold": 1.2, "bootstrap_least": 77}
+    terms = make("supervised", Canned(outputs), unions=unions, **fields)(batch)
+    classes = torch.where(labels < K, labels, IGNORE)
+    hard = bootstrapped_cross_entropy(
+        outputs.logits, classes, ignore=IGNORE, threshold=1.2, least=77
+    ).item()
+    assert terms["ce"].item() == pytest.approx(hard, rel=1e-5)
+    assert hard > 1.05 * entropy(outputs.logits, classes)
+
+
+def test_a_networks_own_term_has_its_weight_and_the_targets_classes() -> None:
+    batch = make_batch(2, 3)
+    batch.labels[batch.labels == 4] = K
+    network = Canned(Outputs(torch.randn(2, K, 8, 8)), own=3.0)
+    unions = torch.tensor([[True, False, False, True, False]])
+    terms = make("supervised", network, unions=unions, bank_weight=0.5)(batch)
+    assert terms["bank"].item() == pytest.approx(1.5)
+    target = batch.labels[:, -1].long()
+    assert torch.equal(network.asked[0], torch.where(target == K, IGNORE, target))
+
+
+ETC = {"temporal_weight": 0.3, "pair_weight": 0.5, "motion_weight": 0.7, "frame_weight": 0.9}
+
+
+@pytest.mark.parametrize("kind", ["kl", "mse"])
+def test_etc_is_its_four_losses_of_the_right_frames(kind: str) -> None:
+    batch = make_batch(2, 3)
+    student, teacher = Tiny(1), Tiny(2).eval()
+    fields = {**ETC, "temporal_kind": kind, "pair_pool": 2, "motion_cell": 3}
+    objective = make("etc", student, teacher=teacher, class_weights=WEIGHTS, **fields)
+    terms = objective(batch)
+    clip = normalise(batch.frames, SEEN)
+    mine, theirs = (
+        [network.answer(clip[:, i]) for i in range(3)] for network in (student, teacher)
+    )
+    assert terms.keys() == {"ce", "tl", "pf", "mf", "sf"}
+    ce = entropy(mine[1], batch.labels[:, 1], WEIGHTS)
+    assert terms["ce"].item() == pytest.approx(ce, rel=1e-5)
+
+    assert batch.flow is not None
+    visible = visibility(clip[:, 1], clip[:, 2], batch.flow, cancelling=kind == "mse")
+    counted = visible * batch.inside[:, 1, None]
+    tl = temporal_loss(mine[1], mine[2], counted, batch.flow, kind=kind).item()
+    assert terms["tl"].item() == pytest.approx(0.3 * tl, rel=1e-4)
+    assert tl != temporal_loss(mine[1], mine[2], visible, batch.flow, kind=kind).item()
+
+    before, after = (
+        pairwise_frame_loss(mine[1], mine[i], theirs[1], theirs[i], pool=2).item() for i in (0, 2)
+    )
+    assert terms["pf"].item() == pytest.approx(0.5 * (before + after), rel=1e-4)
+    inner = [
+        torch.stack([network.inner(clip[:, i]) for i in range(3)], dim=1)
+        for network in (student, teacher)
+    ]
+    motion, helper = multi_frame_loss(objective.motion, *inner, cell=3)
+    mf = 0.7 * (motion + 0.1 * helper).item()
+    assert terms["mf"].item() == pytest.approx(mf, rel=1e-4)
+    sf = single_frame_loss(
+        torch.stack(mine, 1).flatten(0, 1),
+        torch.stack(theirs, 1).flatten(0, 1),
+        batch.inside.flatten(0, 1),
+        class_weights=WEIGHTS,
+    )
+    assert terms["sf"].item() == pytest.approx(0.9 * sf.item(), rel=1e-4)
+
+
+def test_the_teacher_of_etc_learns_nothing_and_the_motion_encoder_is_clipped() -> None:
+    student, teacher = Tiny(1), Tiny(2).eval().requires_grad_(False)
+    objective = make("etc", student, teacher=teacher, motion_cell=3, **ETC)
+    torch.stack(list(objective(make_batch(2, 3)).values())).sum().backward()
+    assert all(weight.grad is None for weight in teacher.parameters())
+    assert not any(
+        weight is other for weight in objective.parameters() for other in teacher.parameters()
+    )
+    motion = dict(objective.motion.named_parameters())
+    assert all(weight.grad is not None and weight.grad.any() for weight in motion.values())
+    with torch.no_grad():
+        for weight in motion.values():
+            weight.copy_(torch.linspace(-3, 3, weight.numel()).view_as(weight))
+    objective.after_step()
+    for weight in motion.values():
+        assert weight.min().item() == pytest.approx(-0.1)
+        assert weight.max().item() == pytest.approx(0.1)
+
+
+def test_stcl_contrasts_projections_of_two_frames_by_the_labels_of_each() -> None:
+    batch = make_batch(2, 2)
+    batch.labels[:, 1, :8] = K  # a partial label is no class
+    unions = torch.tensor([[True, False, False, True, False]])
+    network = Tiny(3)
+    fields = {"contrast_weight": 0.3, "contrast_temperature": 0.2, "contrast_width": 7}
+    objective = make("stcl", network, unions=unions, contrast_pixels=9999, **fields).eval()
+    terms = objective(batch)
+    clip = normalise(batch.frames, SEEN)
+    inner = [network.inner(clip[:, i]) for i in range(2)]
+    projected = [objective.projection(one) for one in inner]
+    assert projected[0].shape[1] == 7
+    classes = torch.where(batch.labels < K, batch.labels, IGNORE).long()
+    wanted = contrastive_loss(
+        *projected, classes[:, 0], classes[:, 1], ignore=IGNORE, temperature=0.2, per_class=9999
+    )
+    assert terms.keys() == {"ce", "stcl"}
+    assert terms["stcl"].item() == pytest.approx(0.3 * wanted.item(), rel=1e-4)
+    same = contrastive_loss(
+        *projected, classes[:, 0], classes[:, 0], ignore=IGNORE, temperature=0.2, per_class=9999
+    )
+    assert same.item() != pytest.approx(wanted.item(), rel=3e-4)
+    logits = network.answer(clip.flatten(0, 1))
+    ce = union_cross_entropy(
+        logits, batch.labels.flatten(0, 1).long(), unions, ignore=IGNORE
+    ).item()
+    assert terms["ce"].item() == pytest.approx(ce, rel=1e-5)
+    few = make("stcl", network, unions=unions, contrast_pixels=1, **fields).eval()
+    few.projection = objective.projection
+    assert few(batch)["stcl"].item() != pytest.approx(terms["stcl"].item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("clips", [2, 6])
+def test_the_mean_teacher_labels_the_mild_view_and_the_student_sees_the_strong(clips: int) -> None:
+    """Two clips go through the student together, of six those with labels apart."""
+    batch = make_batch(clips, 1)
+    known = torch.arange(clips) % 2 == 0
+    batch.labels[~known] = IGNORE
+    student, average = Tiny(4), Tiny(5, scale=6.0).eval()
+    fields = {"pseudo_weight": 0.6, "pseudo_threshold": 0.6}
+    objective = make("mean-teacher", student, average=average, class_weights=WEIGHTS, **fields)
+    terms = objective(batch)
+    assert batch.strong is not None
+    mild, strong = (normalise(rgb[:, 0], SEEN) for rgb in (batch.frames, batch.strong))
+    ce = entropy(student.answer(mild[known]), batch.labels[known, 0], WEIGHTS)
+    assert terms["ce"].item() == pytest.approx(ce, rel=1e-5)
+
+    scores = F.interpolate(average.answer(mild[~known]), (SIDE, SIDE), mode="bilinear")
+    sure = confident_labels(scores.softmax(1), threshold=0.6, ignore=IGNORE)
+    pseudo = torch.where(batch.inside[~known, 0], sure, IGNORE)
+    assert 0.1 < (sure == IGNORE).float().mean() < 0.9
+    wanted = 0.6 * entropy(student.answer(strong[~known]), pseudo, WEIGHTS)
+    assert terms["pseudo"].item() == pytest.approx(wanted, rel=1e-5)
+    shown = torch.cat(student.shown)
+    for rgb in (*mild[known], *strong[~known]):
+        assert any(torch.equal(rgb, one) for one in shown)
+    assert not any(torch.equal(rgb, one) for rgb in mild[~known] for one in shown)
+
+
+def test_the_mean_teacher_of_clips_looks_at_targets_alone() -> None:
+    """A companion's labels do not make a clip a labelled one."""
+    batch = make_batch(2, 3)
+    batch.labels[1, -1] = IGNORE
+    objective = make("mean-teacher", Tiny(4), average=Tiny(5, scale=9.0).eval())
+    with_companions = objective(batch)
+    batch.labels[1, :-1] = IGNORE
+    without = objective(replace(batch, labels=batch.labels))
+    assert with_companions["pseudo"].item() == pytest.approx(without["pseudo"].item())
+    assert with_companions["pseudo"].item() > 0
