@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +12,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from vidparse.errors import OutputError, UsageError
+from vidparse.evaluation.metrics.overlaps import count_pairs
 from vidparse.labels import Labels
-from vidparse.maps import Prediction, SegmentMap, find_runs, recode, segments_of_ids
+from vidparse.maps import (
+    Prediction,
+    SegmentMap,
+    bands,
+    find_runs,
+    recode,
+    regions_of,
+    segments_of_ids,
+)
 
 LABELS = Labels("street", ("Road", "Sky", "Car"), ((0, 0, 0),) * 3, frozenset({2}))
 CLASSES = np.array([[0, 0, 2], [1, 255, 2]], np.uint8)
@@ -123,3 +135,31 @@ def test_codes_without_a_key_take_the_value_for_others() -> None:
     values = np.array([10, 90], np.uint8)
     assert recode(codes, keys, values, otherwise=255).tolist() == [[10, 255, 90, 90]]
     assert recode(codes, keys[:0], values[:0], otherwise=7).tolist() == [[7, 7, 7, 7]]
+
+
+def test_bands_of_a_large_map_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, other = np.random.default_rng(1).integers(0, 40, (2, 23, 31)) // 3
+    keys, values = np.arange(14), np.arange(14)[::-1]
+    whole = regions_of(ids), count_pairs(ids, other), recode(ids, keys, values)
+    monkeypatch.setattr("vidparse.maps.runs._BAND_PX", 100)  # three rows
+    assert [rows.stop - rows.start for rows in bands(ids)] == [3] * 7 + [2]
+    assert regions_of(ids) == whole[0]
+    assert list(regions_of(ids)) == sorted(whole[0])
+    for mine, theirs in zip(count_pairs(ids, other), whole[1], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(recode(ids, keys, values), whole[2])
+
+
+def test_a_large_map_of_noise_takes_little_memory() -> None:
+    """Every pixel is a run of its own; whole, the runs of this picture take 1 GB."""
+    code = """if True:
+        import resource, numpy as np
+        from vidparse.maps import regions_of
+        ids = np.zeros((4096, 4096), np.uint32)
+        ids[:, ::2] = 1
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert {k: area for k, (area, _) in regions_of(ids).items()} == {0: 1 << 23, 1: 1 << 23}
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    """
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(out.stdout) < 400  # MB

@@ -17,7 +17,7 @@ from vidparse.maps.json_writer import (
     write_record,
 )
 from vidparse.maps.rgb_ids import MAX_ID, ids_to_rgb, read_panoptic_png, rgb_to_ids
-from vidparse.maps.runs import PixelRuns, count_codes, find_runs, recode
+from vidparse.maps.runs import PixelRuns, bands, count_codes, find_runs, recode, regions_of
 from vidparse.maps.segment_map import (
     VOID,
     Prediction,
@@ -41,6 +41,7 @@ __all__ = [
     "SegmentMap",
     "VideoLines",
     "annotation_line",
+    "bands",
     "categories_of",
     "check_ids",
     "class_segments",
@@ -53,6 +54,7 @@ __all__ = [
     "read_record",
     "read_segment_map",
     "recode",
+    "regions_of",
     "rgb_to_ids",
     "segments_of_ids",
     "write_record",

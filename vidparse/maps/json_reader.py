@@ -13,7 +13,7 @@ from typing import Any
 from vidparse.errors import InputError
 from vidparse.labels import Labels
 from vidparse.maps.rgb_ids import MAX_ID, read_panoptic_png
-from vidparse.maps.runs import find_runs
+from vidparse.maps.runs import regions_of
 from vidparse.maps.segment_map import NOWHERE, VOID, Segment, SegmentMap
 from vidparse.textfiles import read_json
 
@@ -122,7 +122,7 @@ def read_segment_map(
     known = {VOID, *(segment.id for segment in listed.segments)}
     if len(known) != len(listed.segments) + 1:
         raise InputError(f"{picture}: {name} lists an id twice, or id {VOID}; make it again")
-    found = {number: (area, box) for number, area, box in find_runs(ids).regions()}
+    found = regions_of(ids)
     if missing := found.keys() - known:
         advice = "fetch or make both again" if is_truth else "list every segment of the picture"
         raise InputError(f"{picture}: id {min(missing)} is not listed in {name}; {advice}")

@@ -9,6 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+_BAND_PX = 1 << 22  # pixels whose runs are held at once
+
 
 @dataclass(frozen=True, slots=True)
 class PixelRuns:
@@ -121,19 +123,45 @@ def recode(
     Raises:
         KeyError: a code is no key; the code is its argument.
     """
-    runs = find_runs(codes)
-    at = np.minimum(np.searchsorted(keys, runs.values), max(len(keys) - 1, 0))
-    wrong = runs.values != keys[at] if len(keys) else np.ones(len(runs.values), bool)
-    if wrong.any() and otherwise is None:
-        raise KeyError(int(runs.values[wrong][0]))
-    found = values[at] if len(keys) else np.zeros(len(at), values.dtype)
-    found[wrong] = 0 if otherwise is None else otherwise
-    return np.repeat(found, runs.lengths).reshape(codes.shape)
+    recoded = np.empty(codes.shape, values.dtype)
+    for rows in bands(codes):
+        runs = find_runs(codes[rows])
+        at = np.minimum(np.searchsorted(keys, runs.values), max(len(keys) - 1, 0))
+        wrong = runs.values != keys[at] if len(keys) else np.ones(len(runs.values), bool)
+        if wrong.any() and otherwise is None:
+            raise KeyError(int(runs.values[wrong][0]))
+        found = values[at] if len(keys) else np.zeros(len(at), values.dtype)
+        found[wrong] = 0 if otherwise is None else otherwise
+        recoded[rows] = np.repeat(found, runs.lengths).reshape(runs.size_hw)
+    return recoded
 
 
 def count_codes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The codes (N,) of a map (H, W) that occur, ascending, and the pixels of each, int64 (N,)."""
     return find_runs(codes).counts()
+
+
+def regions_of(ids: np.ndarray) -> dict[int, tuple[int, tuple[int, int, int, int]]]:
+    """Every id of a map (H, W), ascending, with its pixels and their box (x, y, width, height)."""
+    found: dict[int, tuple[int, tuple[int, int, int, int]]] = {}
+    for rows in bands(ids):
+        for number, area, (x, y, width, height) in find_runs(ids[rows]).regions():
+            y += rows.start
+            if number in found:
+                other, (left, top, wide, high) = found[number]
+                right, bottom = max(x + width, left + wide), max(y + height, top + high)
+                x, y, area = min(x, left), min(y, top), area + other
+                width, height = right - x, bottom - y
+            found[number] = area, (x, y, width, height)
+    return dict(sorted(found.items()))
+
+
+def bands(ids: np.ndarray) -> Iterator[slice]:
+    """Rows of a map (H, W), some at a time: in noise every pixel is a run, which takes 32 bytes."""
+    height, width = ids.shape
+    rows = max(1, _BAND_PX // max(width, 1))
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
 
 
 def _transposed(ids: np.ndarray) -> np.ndarray:

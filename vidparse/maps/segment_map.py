@@ -13,7 +13,7 @@ import numpy as np
 
 from vidparse.errors import OutputError
 from vidparse.labels import Labels
-from vidparse.maps.runs import PixelRuns, find_runs, recode
+from vidparse.maps.runs import PixelRuns, find_runs, recode, regions_of
 
 VOID = 0  # the segment id of pixels that belong to nothing
 NOWHERE: tuple[int, tuple[int, int, int, int]] = (0, (0, 0, 0, 0))  # area and box of no pixel
@@ -160,7 +160,7 @@ def segments_of_ids(
         class_of: segment id -> class id; an id may have no pixel.
         things: class ids that are things.
     """
-    found = {number: (area, box) for number, area, box in find_runs(ids).regions()}
+    found = regions_of(ids)
     return tuple(
         Segment(number, class_id, class_id in things, None, *found.get(number, NOWHERE))
         for number, class_id in class_of.items()

@@ -25,10 +25,10 @@ from vidparse.maps import (
     annotation_line,
     categories_of,
     check_ids,
-    find_runs,
     ids_to_rgb,
     image_line,
     read_record,
+    regions_of,
     write_record,
 )
 from vidparse.sinks.png import rgb_png
@@ -95,7 +95,7 @@ class VipSegFolder(Submission):
         ids = self._segment_ids(prediction)
         segments = [
             self._segment(number, area, box)
-            for number, area, box in find_runs(ids).regions()
+            for number, (area, box) in regions_of(ids).items()
             if number != VOID
         ]
         path = self._pictures.write(frame, rgb_png(ids_to_rgb(ids)))
