@@ -248,10 +248,10 @@ class ContainerSource:
             raise self._selection.nothing(self._name, self.info.duration_s)
 
     def _duration(self, frame: Any, before: int) -> int:
-        """How long a frame lasts: by the rate, else by itself, else as long as the one before."""
-        if self.info.rate:
-            return max(1, round(1 / (self.info.rate * self._time_base)))
-        return frame.duration or before
+        """How long a frame lasts: by itself, else by the rate, else as long as the one before."""
+        if frame.duration or not self.info.rate:
+            return frame.duration or before
+        return max(1, round(1 / (self.info.rate * self._time_base)))
 
     def _shown(self, pts: int, lasts: int, end: int | None) -> int:
         """`lasts`, or less when the range or the file ends before."""

@@ -117,6 +117,7 @@ def choose_track(streams: Any, name: str, wanted: int | None) -> tuple[Any, int,
         InputError: there is no video, or no track of that number.
     """
     moving = [s for s in streams.video if not s.disposition & _ATTACHED_PICTURE]
+    moving = [s for s in moving if s.frames != 1] or moving  # beside a still of an animation
     if not moving:
         kinds = sorted({s.type for s in streams if s.type != "video"})
         if streams.video:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import av
 
@@ -16,6 +15,7 @@ from vidparse.errors import InputError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.limits import check_size
 from vidparse.video.access import open_limited
+from vidparse.video.animation import first_of_webp, holds_several, is_moving_webp, page_of
 from vidparse.video.damage import decoder_options, whole_jpeg
 from vidparse.video.picture import Converter, check_announced
 from vidparse.video.selection import Selection
@@ -33,20 +33,39 @@ class FolderSource:
     is applied.
     """
 
-    def __init__(self, name: str, paths: list[Path], selection: Selection, rate: Fraction) -> None:
-        """Raises: InputError: none of the images can be read."""
-        self._name, self._paths, self._selection = name, paths, selection
+    def __init__(
+        self,
+        name: str,
+        paths: list[Path],
+        selection: Selection,
+        rate: Fraction,
+        *,
+        pages: int = 0,
+    ) -> None:
+        """Open a sequence.
+
+        Args:
+            name: what messages and outputs call it.
+            pages: take so many pages of the one TIFF in `paths`.
+
+        Raises:
+            InputError: none of the images can be read.
+        """
+        self._name, self._selection = name, selection
+        # Each with its page, from 1; page 0 is the first of a file that is a picture among others.
+        self._shots = [(path, page) for path in paths for page in range(1, pages + 1) or (0,)]
         self.skipped = 0
         self.notes: list[str] = []
-        self._unreadable: set[Path] = set()
-        for path in paths:
-            first = self._decode(path)
+        self._unreadable: set[tuple[Path, int]] = set()
+        self._several: set[Path] = set()  # files of which only the first picture is taken
+        for shot in self._shots:
+            first = self._decode(*shot)
             if first is not None:
                 break
         else:
             why = self.notes[0].removesuffix("; skipped")
             raise InputError(
-                f"{name}: none of {len(paths)} images can be read ({why}); check the files"
+                f"{name}: none of {len(self._shots)} images can be read ({why}); check the files"
             )
         codec, frame = first
         check_size(name, (frame.height, frame.width))
@@ -56,27 +75,25 @@ class FolderSource:
             size_hw=converter.size_hw,
             time_base=1 / rate,
             rate=rate,
-            frames=len(paths),
-            duration_s=float(len(paths) / rate),
+            frames=len(self._shots),
+            duration_s=float(len(self._shots) / rate) if len(self._shots) > 1 else None,
             sample_aspect_ratio=Fraction(1),
             colour=converter.tags,
             rotation=converter.degrees,
             codec=codec,
             pixel_format=frame.format.name,
         )
-        if len(paths) == 1:
-            self.info = replace(self.info, duration_s=None)
 
     def __iter__(self) -> Iterator[Frame]:
         """Raises: InputError: an image of another size than the first."""
         start, end = self._selection.bounds(0, self.info.time_base)
         index = 0
-        for pts in range(start or 0, min(len(self._paths), end or len(self._paths))):
-            path = self._paths[pts]
+        for pts in range(start or 0, min(len(self._shots), end or len(self._shots))):
+            path, page = self._shots[pts]
             if index % self._selection.stride:
                 index += 1
                 continue
-            decoded = self._decode(path)
+            decoded = self._decode(path, page)
             if decoded is None:
                 continue
             converter = Converter(decoded[1])
@@ -90,38 +107,26 @@ class FolderSource:
                 (start or 0) + index,
                 pts,
                 converter.image(decoded[1]),
-                name=path.stem,
-                duration=min(self._selection.stride, len(self._paths) - pts),
+                name=f"{path.stem}_{page:04d}" if page else path.stem,
+                duration=min(self._selection.stride, len(self._shots) - pts),
                 time_base=self.info.time_base,
             )
             index += 1
         if index == 0:
             raise self._selection.nothing(self._name, self.info.duration_s)
 
-    def _decode(self, path: Path) -> tuple[str, av.VideoFrame] | None:
+    def _decode(self, path: Path, page: int) -> tuple[str, av.VideoFrame] | None:
         """Codec name and picture, or None (counted once) when the file is not a whole image."""
         try:
-            # From memory: FFmpeg would take a '%' or ':' in the name for a pattern or protocol.
             data = path.read_bytes()
-            whole = whole_jpeg(data) if data[:2] == _JPEG else data
-            if whole is None:
-                raise ValueError("ends before its last scan")
-            with open_limited(io.BytesIO(whole), str(path)) as container:
-                stream = container.streams.video[0]
-                if stream.codec_context is None:
-                    raise ValueError("no decoder for it")
-                decoder = stream.codec_context
-                if decoder.width and decoder.height:  # before any memory is taken
-                    check_size(path.name, (decoder.height, decoder.width))
-                decoder.options = decoder_options(decoder)
-                picture = next(container.decode(stream))
-                if picture.is_corrupt:
-                    raise ValueError("the decoder filled in a part of it")
-                return stream.codec_context.name, picture
+            if page == 0 and path not in self._several and holds_several(data):
+                self._several.add(path)
+                self.notes.append(f"{path.name} holds several pictures, the first one is taken")
+            return _picture_of(path, data, page)
         except MemoryError:
             raise
         except InputError as error:
-            self._skip(path, f"{error}; skipped")
+            self._skip(path, page, f"{error}; skipped")
         except (av.error.FFmpegError, OSError, IndexError, StopIteration, ValueError) as error:
             log.info("%s: not a readable image, skipped (%s)", path, error)
             note = f"{path.name} is no image that can be read"
@@ -129,14 +134,14 @@ class FolderSource:
                 check_announced(path.name, path)
             except InputError as too_large:
                 note = str(too_large)
-            self._skip(path, f"{note}; skipped")
+            self._skip(path, page, f"{note}; skipped")
         return None
 
-    def _skip(self, path: Path, note: str) -> None:
+    def _skip(self, path: Path, page: int, note: str) -> None:
         """Count an image that is left out, once, and name the first ones."""
-        if path in self._unreadable:
+        if (path, page) in self._unreadable:
             return
-        self._unreadable.add(path)
+        self._unreadable.add((path, page))
         self.skipped += 1
         if self.skipped <= _NOTED:
             self.notes.append(note)
@@ -153,3 +158,39 @@ class FolderSource:
 
     def close(self) -> None:
         """Nothing is held open between images."""
+
+
+def _picture_of(path: Path, data: bytes, page: int) -> tuple[str, av.VideoFrame]:
+    """Codec name and picture of one image file.
+
+    Raises:
+        InputError: it is too large. FFmpegError, ValueError, LookupError: it is not whole.
+    """
+    if is_moving_webp(data):
+        return "webp", av.VideoFrame.from_ndarray(first_of_webp(data), format="rgb24")
+    whole = whole_jpeg(data) if data[:2] == _JPEG else page_of(data, page) if page else data
+    if whole is None:
+        raise ValueError("ends before its last scan")
+    with _opened(path, whole) as container:
+        stream = container.streams.video[0]
+        decoder = stream.codec_context
+        if decoder is None:
+            raise ValueError("no decoder for it")
+        if decoder.width and decoder.height:  # before any memory is taken
+            check_size(path.name, (decoder.height, decoder.width))
+        decoder.options = decoder_options(decoder)
+        picture = next(container.decode(stream))
+        if picture.is_corrupt:
+            raise ValueError("the decoder filled in a part of it")
+        return decoder.name, picture
+
+
+def _opened(path: Path, data: bytes) -> Any:
+    """From memory: FFmpeg would take a '%' or ':' in the name for a pattern or protocol."""
+    try:
+        return open_limited(io.BytesIO(data), str(path))
+    except av.error.InvalidDataError:
+        form = f"{path.suffix[1:].lower()}_pipe"  # kinds that only their names tell
+        if form not in av.formats_available:
+            raise
+        return open_limited(io.BytesIO(data), str(path), format=form)

@@ -9,11 +9,17 @@ from typing import Any, BinaryIO, Protocol, Self
 
 from vidparse.errors import UsageError
 from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
+from vidparse.video.animation import (
+    WebpSource,
+    is_moving_container,
+    is_moving_webp,
+    pages_of,
+)
 from vidparse.video.container import ContainerSource
 from vidparse.video.folder import FolderSource
 from vidparse.video.inputs import Input
 from vidparse.video.raw import RawPipe, RawSource
-from vidparse.video.selection import select
+from vidparse.video.selection import Selection, select
 from vidparse.video.stdin import Pipe
 
 
@@ -103,4 +109,20 @@ def open_video(
     # A sequence is called by its folder: "shots/*.png" is "shots".
     folder = given.path.resolve().name or "images"
     name = given.path.name if given.path.is_file() else folder
+    if len(images) == 1 and given.path.is_file():
+        return _one_picture(name, images[0], selection, Fraction(rate))
     return FolderSource(name, list(images), selection, Fraction(rate))
+
+
+def _one_picture(name: str, path: Path, selection: Selection, rate: Fraction) -> Source:
+    """A file that was named: with all its pictures, where it holds several."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        data = b""  # the source says it in its own words
+    if is_moving_webp(data):
+        return WebpSource(str(path), path, selection)
+    if is_moving_container(data):
+        return ContainerSource(str(path), str(path), selection, copy_streams=False)
+    pages = pages_of(data)
+    return FolderSource(name, [path], selection, rate, pages=pages if pages > 1 else 0)
