@@ -21,7 +21,7 @@ from vidparse.image import ColourTags, Rgb
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction, Segment, SegmentMap
 from vidparse.sinks import SinkOptions
-from vidparse.sinks.masks import Masks, MaskVideo
+from vidparse.sinks.masks import GrayMasks, Masks, MaskVideo
 from vidparse.sinks.png import gray16_png, palette_png
 
 CAMVID = load_labels("camvid")
@@ -239,3 +239,21 @@ def test_panoptic_ids_become_class_ids():
     assert shown.dtype == np.uint8
     assert shown.tolist() == [[255, 8], [3, 255]]
     assert SegmentMap(ids, ()).class_map(CAMVID).tolist() == [[255, 255], [255, 255]]
+
+
+@pytest.mark.parametrize(("classes", "dtype"), [(11, np.uint8), (255, np.uint8), (300, np.uint16)])
+def test_gray_masks_are_ids_for_every_reader(tmp_path, classes, dtype) -> None:
+    """OpenCV, which turns the palettes of the usual masks into colours, reads ids from these."""
+    labels = labels_of(classes)
+    ids = (np.arange(48 * 64).reshape(48, 64) % classes).astype(dtype)
+    ids[0] = labels.void
+    frame = Frame(7, 7, Rgb(np.zeros((48, 64, 3), np.uint8)))
+    for sink in (GrayMasks(tmp_path / "gray", SinkOptions()), Masks(tmp_path / "m", SinkOptions())):
+        sink.open(video_info((48, 64)), labels)
+        sink.write(frame, Prediction(7, SegmentMap(ids), labels))
+        sink.close(keep=True)
+    read = cv2.imread(str(tmp_path / "gray/000007.png"), cv2.IMREAD_UNCHANGED)
+    assert (read.dtype, read.shape) == (dtype, (48, 64))
+    np.testing.assert_array_equal(read, ids)
+    usual = cv2.imread(str(tmp_path / "m/000007.png"), cv2.IMREAD_UNCHANGED)
+    assert usual.ndim == (3 if dtype == np.uint8 else 2)  # what README warns of

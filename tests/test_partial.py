@@ -40,7 +40,14 @@ INFO = VideoInfo(
 )
 ALL = list(SINKS)
 OUTPUTS = [
-    *("clip.csv", "clip.jsonl", "clip.masks", "clip.masks.mkv", "clip.overlay.mp4"),
+    *(
+        "clip.csv",
+        "clip.jsonl",
+        "clip.masks",
+        "clip.masks-gray",
+        "clip.masks.mkv",
+        "clip.overlay.mp4",
+    ),
     *("clip.vspw/clip", "clip.vipseg/pan_pred/clip", "clip.vipseg/pred.json"),
 ]
 

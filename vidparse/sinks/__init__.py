@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vidparse.sinks import targets
-from vidparse.sinks.masks import Masks, MaskVideo
+from vidparse.sinks.masks import GrayMasks, Masks, MaskVideo
 from vidparse.sinks.overlay import Overlay
 from vidparse.sinks.records import Csv, Jsonl
 from vidparse.sinks.sink import RunHeader, Sink, SinkOptions
@@ -21,6 +21,7 @@ from vidparse.video.inputs import Input
 SINKS: dict[str, type[Sink]] = {
     "overlay": Overlay,
     "masks": Masks,
+    "masks-gray": GrayMasks,
     "mask-video": MaskVideo,
     "jsonl": Jsonl,
     "csv": Csv,

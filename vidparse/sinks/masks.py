@@ -15,7 +15,7 @@ from vidparse.maps import Prediction
 from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.palette import class_colours
 from vidparse.sinks.pictures import PictureFolder, Pictures, pictures_at
-from vidparse.sinks.png import gray16_png, palette_png
+from vidparse.sinks.png import gray_png, palette_png
 from vidparse.sinks.sink import Sink
 
 _FILE_CONTAINERS = {".mkv": "matroska", ".nut": "nut"}
@@ -69,8 +69,10 @@ class Masks(Sink):
             self._video.write(ids, frame.pts)
             return
         assert self._pictures is not None
-        png = palette_png(ids, self._palette) if ids.dtype == np.uint8 else gray16_png(ids)
-        self._pictures.write(frame, png)
+        self._pictures.write(frame, self._png(ids))
+
+    def _png(self, ids: np.ndarray) -> bytes:
+        return palette_png(ids, self._palette) if ids.dtype == np.uint8 else gray_png(ids)
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
         if self._pictures is not None:
@@ -79,6 +81,15 @@ class Masks(Sink):
         self._video.close(keep=keep)
         self.notes += self._video.notes
         return None
+
+
+class GrayMasks(Masks):
+    """The same as plain gray PNGs, 8 or 16 bits: for readers that turn palettes into colours."""
+
+    suffix: ClassVar[str] = ".masks-gray"
+
+    def _png(self, ids: np.ndarray) -> bytes:
+        return gray_png(ids)
 
 
 class MaskVideo(Sink):

@@ -24,6 +24,13 @@ def palette_png(ids: np.ndarray, palette: np.ndarray) -> bytes:
     return _png(ids, bit_depth=8, colour_type=_PALETTE, palette=palette)
 
 
+def gray_png(ids: np.ndarray) -> bytes:
+    """A gray PNG whose samples are the ids (H, W): 8 bits for uint8, 16 for uint16."""
+    if ids.dtype != np.uint8:
+        return gray16_png(ids)
+    return _png(ids, bit_depth=8, colour_type=_GRAY, palette=None)
+
+
 def gray16_png(ids: np.ndarray) -> bytes:
     """A 16-bit gray PNG whose samples are the ids, uint16 (H, W)."""
     if ids.dtype != np.uint16:
