@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,14 +21,13 @@ from vidparse.errors import InputError, Interrupted, OutputError, TruncatedError
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Runner, Scores, load_model
+from vidparse.inference.mixture import Mixture, choose, windows
 from vidparse.inference.preprocess import to_clip
-from vidparse.inference.session import Session
+from vidparse.inference.session import Answered, Session
 from vidparse.labels import Labels, load_labels, regrouped, unions
 from vidparse.models.description import Preprocess
-from vidparse.training.autolabel import AutolabelRequest, Ensemble, Variants, make_labels
-from vidparse.training.autolabel.choice import Within, choose
-from vidparse.training.autolabel.ensemble import SCALES
-from vidparse.training.autolabel.patches import windows
+from vidparse.training.autolabel import SCALES, AutolabelRequest, Ensemble, Variants, make_labels
+from vidparse.training.autolabel.choice import Within
 
 SIZE_HW = (64, 96)
 
@@ -74,9 +73,18 @@ def ensemble(
 
 def whole(asked: Ensemble, rgb: np.ndarray) -> np.ndarray:
     """Mean probabilities (K, H, W) of all rows."""
-    bands = list(asked.probabilities(Rgb(rgb)))
+    (answered,) = stages(asked, rgb)
+    answer = answered.answer
+    assert isinstance(answer, Mixture) and answer.size_hw == rgb.shape[:2]
+    bands = list(answer.bands())
     assert [rows.start for rows, _ in bands[1:]] == [rows.stop for rows, _ in bands[:-1]]
     return np.concatenate([probabilities for _, probabilities in bands], axis=1)
+
+
+def stages(asked: Ensemble, rgb: np.ndarray) -> Iterator[Answered]:
+    """A picture through the first two stages of a session."""
+    session = asked.session()
+    return session.answered(session.prepared([Frame.from_rgb(rgb)]))
 
 
 def full_softmax(scores: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
@@ -91,7 +99,7 @@ CAMVID = load_labels("camvid")
 class TestMean:
     @pytest.mark.parametrize("band", [1, 1 << 17])
     def test_is_the_mean_over_models_scales_and_flips(self, monkeypatch, band) -> None:
-        monkeypatch.setattr("vidparse.training.autolabel.patches._BAND_VALUES", band)
+        monkeypatch.setattr("vidparse.inference.mixture._BAND_VALUES", band)
         rgb = picture(3, SIZE_HW)
         models = [ColourRunner(CAMVID, 1), ColourRunner(CAMVID, 2, short_side=80)]
         found = whole(ensemble(*models, scales=(0.5, 1.0, 1.75)), rgb)
@@ -188,7 +196,7 @@ class TestMean:
 
         model.answer = spoilt(np.nan)
         found = whole(ensemble(model, scales=(1.0,)), picture(3, SIZE_HW))
-        assert (choose(found, 0.0) == IGNORE).all()
+        assert (choose(found, 0.0, void=IGNORE) == IGNORE).all()
         model.answer = spoilt(-np.inf)
         found = whole(ensemble(model, scales=(1.0,)), picture(3, SIZE_HW))
         assert (found[4] == 0).all() and np.allclose(found.sum(0), 1)
@@ -244,8 +252,8 @@ class TestChoice:
     def test_threshold(self) -> None:
         probabilities = np.array([[0.5, 0.25, 0.9, np.nan], [0.25, 0.5, 0.1, np.nan],
                                   [0.25, 0.25, 0.0, np.nan]], np.float32)[:, None]  # fmt: skip
-        assert choose(probabilities, 0.5).tolist() == [[0, 1, 0, IGNORE]]
-        assert choose(probabilities, 0.51).tolist() == [[IGNORE, IGNORE, 0, IGNORE]]
+        assert choose(probabilities, 0.5, void=IGNORE).tolist() == [[0, 1, 0, IGNORE]]
+        assert choose(probabilities, 0.51, void=IGNORE).tolist() == [[IGNORE, IGNORE, 0, IGNORE]]
 
     def test_fine_labels_agree_with_coarse_ones(self) -> None:
         rng = np.random.default_rng(0)
@@ -253,7 +261,7 @@ class TestChoice:
         probabilities = rng.dirichlet(np.ones(11), (20, 30)).transpose(2, 0, 1).astype(np.float32)
         coarse = rng.choice([*range(7), IGNORE], (20, 30)).astype(np.uint8)
         found = Within(idd, CAMVID).constrained(probabilities, coarse)
-        ids = choose(found, 0.0)
+        ids = choose(found, 0.0, void=IGNORE)
         table = unions("idd-lite", "camvid")
         for y, x in np.ndindex(coarse.shape):
             if coarse[y, x] == IGNORE:
@@ -267,7 +275,7 @@ class TestChoice:
         known = coarse != IGNORE
         np.testing.assert_allclose(found.sum(0)[known], 1, rtol=1e-5)
         # The threshold holds for what is left: one class alone is sure.
-        assert (choose(found, 0.99)[coarse == 0] == CAMVID.classes.index("Road")).all()
+        assert (choose(found, 0.99, void=IGNORE)[coarse == 0] == CAMVID.classes.index("Road")).all()
 
 
 @pytest.fixture
@@ -354,9 +362,8 @@ class TestFolder:
         record = json.loads((request.out / "autolabel.json").read_text())
         assert record["frames"] == 2 and not record["complete"]
         asked = []
-        probabilities = Ensemble.probabilities
-        monkeypatch.setattr(Ensemble, "probabilities",
-                            lambda *args: asked.append(1) or probabilities(*args))  # fmt: skip
+        answer = Ensemble.answer
+        monkeypatch.setattr(Ensemble, "answer", lambda *args: asked.append(1) or answer(*args))
         result = make_labels(request)
         assert (result.made, result.skipped, len(asked)) == (4, 2, 4)
         assert result.counts == expected.counts

@@ -171,6 +171,35 @@ class TestClips:
         assert classes_of(several) == classes_of(Session(Clips(), stabilize=True).run(frames))
 
 
+class TestConfidence:
+    """The toys give e / (e + 10) = 0.214 to the class that they name."""
+
+    @pytest.mark.parametrize(("least", "expected"), [(0.21, 3), (0.22, 255)])
+    def test_below_it_a_pixel_is_void(self, least: float, expected: int) -> None:
+        session = Session(Clips(), min_confidence=least)
+        assert classes_of(session.run([frame_of(0, 3)])) == [expected]
+
+    def test_probabilities_can_be_refined_before(self) -> None:
+        def without_three(rows: slice, probabilities: np.ndarray) -> np.ndarray:
+            assert probabilities.shape == (11, rows.stop - rows.start, SIZE_HW[1])
+            return probabilities * (np.arange(11) != 3)[:, None, None]
+
+        session = Session(Clips(), min_confidence=0.05, refine=without_three)
+        assert classes_of(session.run([frame_of(0, 3)])) == [0]
+        strict = Session(Clips(), min_confidence=0.1, refine=without_three, classes=(3,))
+        assert classes_of(strict.run([frame_of(0, 3)])) == [255]
+
+    def test_a_device_that_gives_ids_is_asked_for_scores(self) -> None:
+        class Eager(Clips):
+            def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores:
+                assert size_hw is None
+                return super().answer(clip)
+
+        for wishes in ({"min_confidence": 0.2}, {"stabilize": True}):
+            session = Session(Eager(), **wishes)
+            assert classes_of(session.run([frame_of(0, 3)])) == [3]
+
+
 class TestLive:
     @pytest.mark.parametrize(("window", "ahead"), [(1, 1), (3, 3)])
     def test_no_frame_is_taken_before_it_is_needed(self, window: int, ahead: int) -> None:

@@ -8,6 +8,8 @@ from typing import Self
 
 import numpy as np
 
+from vidparse.inference.mixture import Mixture
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
@@ -56,7 +58,7 @@ class ClassIds:
         return replace(self, ids=self.ids[:frames])
 
 
-Answer = Scores | Masks | ClassIds
+Answer = Scores | Masks | ClassIds | Mixture
 
 
 def read_outputs(outputs: Mapping[str, np.ndarray]) -> Scores | Masks:

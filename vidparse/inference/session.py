@@ -21,6 +21,7 @@ from vidparse.frame import Frame
 from vidparse.inference.answer import Answer, ClassIds, Masks, Scores
 from vidparse.inference.cuts import DEFAULT_THRESHOLD, CutDetector
 from vidparse.inference.linking import Linker, make_linker
+from vidparse.inference.mixture import Mixture, Refine
 from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.runners.runner import Runner
 from vidparse.inference.stabilize import Stabilizer
@@ -71,6 +72,10 @@ class Session:
             cuts, and ids of things end there; None: nothing is forgotten within a video.
         stabilize: blend the scores of semantic networks with those of the frames before, along the
             motion (see :class:`Stabilizer`).
+        min_confidence: probability below which a pixel of a semantic network becomes void; None:
+            the greatest score wins, however small.
+        refine: changes the probabilities of rows of a frame before classes are chosen by them; with
+            `min_confidence` only.
         linker: name of the linker of panoptic networks; None: the one that fits their masks.
     """
 
@@ -83,6 +88,8 @@ class Session:
         sample_aspect_ratio: Fraction = Fraction(1),
         cut: float | None = DEFAULT_THRESHOLD,
         stabilize: bool = False,
+        min_confidence: float | None = None,
+        refine: Refine | None = None,
         linker: str | None = None,
     ) -> None:
         self.labels: Labels = runner.labels
@@ -95,6 +102,7 @@ class Session:
         has_shots = remembers or runner.window > 1
         self._cut = cut if has_shots else None
         self._stabilize = stabilize
+        self._least, self._refine = min_confidence, refine
         self._linker_name = linker
         self.linker: Linker | None = None  # of the video under way, from its first masks on
 
@@ -183,12 +191,13 @@ class Session:
         if self._runner.fixed_window:
             inputs += inputs[-1:] * (self._runner.window - len(inputs))
         frames = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)  # (T, 3, h, w)
-        size_hw = None if self._stabilize else clip[0].frame.image.size_hw  # blending needs scores
+        scores_wanted = self._stabilize or self._least is not None
+        size_hw = None if scores_wanted else clip[0].frame.image.size_hw
         answer = self._runner.answer(frames[None], size_hw)
         return answer if len(inputs) == len(clip) else answer.first(len(clip))
 
     def _labelled(
-        self, one: Answered, answer: Scores | ClassIds, stabilizer: Stabilizer | None
+        self, one: Answered, answer: Scores | ClassIds | Mixture, stabilizer: Stabilizer | None
     ) -> FramePredictions:
         """Semantic predictions: each pixel goes to the class with the greatest score."""
         if stabilizer is not None and one.begins_shot:
@@ -196,16 +205,27 @@ class Session:
         for t, (frame, green) in enumerate(zip(one.frames, one.greens, strict=True)):
             if isinstance(answer, ClassIds):
                 ids = answer.ids[t]
+            elif isinstance(answer, Mixture):
+                ids = self._confident_ids(answer)
             else:
                 scores = answer.values[t]
                 if stabilizer is not None:
                     assert green is not None  # made where scores are stabilized
                     scores = stabilizer.step(scores, green)
-                size_hw = frame.image.size_hw
-                ids = upsample_argmax(scores, size_hw, dtype=self.labels.dtype.type)
+                ids = self._ids(scores, frame.image.size_hw)
             if self._keep is not None:
                 ids = self._keep[ids]
             yield frame, Prediction(frame.index, SegmentMap(ids), self.labels)
+
+    def _ids(self, scores: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+        """Class ids (H, W) of scores (K, h, w)."""
+        if self._least is None:
+            return upsample_argmax(scores, size_hw, dtype=self.labels.dtype.type)
+        return self._confident_ids(Mixture.of_scores(scores, size_hw))
+
+    def _confident_ids(self, mixture: Mixture) -> np.ndarray:
+        labels, least = self.labels, self._least or 0.0
+        return mixture.ids(void=labels.void, dtype=labels.dtype, least=least, refine=self._refine)
 
     def _linked(self, one: Answered, masks: Masks) -> FramePredictions:
         """Panoptic predictions, whose ids are stable through the video."""

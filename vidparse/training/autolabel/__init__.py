@@ -1,6 +1,6 @@
 """Labels for frames that have none, or coarse ones, from the mean answer of several models."""
 
-from vidparse.training.autolabel.ensemble import SCALES, Ensemble, Variants
+from vidparse.inference.runners.ensemble import SCALES, Ensemble, Variants
 from vidparse.training.autolabel.request import (
     AutolabelRequest,
     AutolabelResult,

@@ -1,10 +1,9 @@
-"""From probabilities to a label, or none where they are not sure or contradict what is known."""
+"""Labels that have to agree with coarser ones, which are known."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from vidparse.data import IGNORE
 from vidparse.labels import Labels, unions_of
 
 
@@ -33,15 +32,3 @@ class Within:
         with np.errstate(invalid="ignore"):
             found /= found.sum(axis=0)
         return found
-
-
-def choose(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """The likeliest class of each pixel, uint8 (n, W); IGNORE below the threshold and at NaN.
-
-    Args:
-        probabilities: float32 (K, n, W).
-    """
-    ids = probabilities.argmax(axis=0).astype(np.uint8)
-    with np.errstate(invalid="ignore"):
-        ids[~(probabilities.max(axis=0) >= threshold)] = IGNORE
-    return ids

@@ -14,12 +14,12 @@ import numpy as np
 
 from vidparse.data import Dataset, open_dataset, usual_format
 from vidparse.errors import InputError, Interrupted, UsageError
+from vidparse.frame import Frame
 from vidparse.hub import DEFAULT_MODEL
-from vidparse.image import Rgb
-from vidparse.inference import Runner, load_model
+from vidparse.inference import Runner, Session, load_model
 from vidparse.inference.preprocess import SMALLEST
-from vidparse.training.autolabel.choice import Within, choose
-from vidparse.training.autolabel.ensemble import Ensemble, Variants, shares_of
+from vidparse.inference.runners.ensemble import Ensemble, Variants, shares_of
+from vidparse.training.autolabel.choice import Within
 from vidparse.training.autolabel.pictures import (
     DatasetPictures,
     InputPictures,
@@ -247,9 +247,14 @@ def _labelled(
             f"{picture}: its mask is {coarse.shape[1]}x{coarse.shape[0]}, the image "
             f"{rgb.shape[1]}x{rgb.shape[0]}; make them the same size"
         )
-    ids = np.empty(rgb.shape[:2], np.uint8)
-    for rows, probabilities in ensemble.probabilities(Rgb(rgb), picture.sample_aspect_ratio):
-        if within is not None and coarse is not None:
-            probabilities = within.constrained(probabilities, coarse[rows])
-        ids[rows] = choose(probabilities, threshold)
-    return ids
+
+    def agreeing(rows: slice, probabilities: np.ndarray) -> np.ndarray:
+        if within is None or coarse is None:
+            return probabilities
+        return within.constrained(probabilities, coarse[rows])
+
+    ensemble.sample_aspect_ratio = picture.sample_aspect_ratio
+    size_hw = (rgb.shape[0], rgb.shape[1])
+    session = Session(ensemble, size=size_hw, min_confidence=threshold, refine=agreeing)
+    ((_, prediction),) = session.run([Frame.from_rgb(rgb)])
+    return prediction.ids

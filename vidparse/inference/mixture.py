@@ -6,10 +6,14 @@ band of rows at a time, so that memory beyond them does not grow with the size o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+from numpy.typing import DTypeLike
+
+Refine = Callable[[slice, np.ndarray], np.ndarray]  # rows, their probabilities (K, n, W)
 
 _BAND_VALUES = 1 << 17  # probabilities computed at a time
 _LEAST_SCORE = np.float32(-1e30)  # stands for -inf, which can not be interpolated
@@ -91,28 +95,81 @@ def spans(size: int, side: int, places: Sequence[tuple[int, int]], count: int) -
     return found
 
 
-def mean_probabilities(
-    patches: Sequence[Patch], size_hw: tuple[int, int], *, classes: int, looks: float
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rows of the picture and their probabilities, float32 (K, n, W), from top to bottom.
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """The answer of several runs of networks to one frame: their mean probability.
 
-    Where a score is NaN or +inf, probabilities are NaN.
+    size_hw: of the frame. classes: K.
+    looks: how many times the patches cover the frame: the sum at each pixel of their shares, times
+        their votes.
+    """
+
+    patches: tuple[Patch, ...]
+    size_hw: tuple[int, int]
+    classes: int
+    looks: float = 1.0
+
+    @classmethod
+    def of_scores(cls, scores: np.ndarray, size_hw: tuple[int, int]) -> Self:
+        """One network's scores (K, h, w) as they are."""
+        sides = zip(size_hw, scores.shape[1:], strict=True)
+        (rows,), (columns,) = (spans(size, count, [(0, count)], count) for size, count in sides)
+        return cls((Patch(scores, rows, columns),), size_hw, len(scores))
+
+    def bands(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Rows of the frame and their probabilities, float32 (K, n, W), from top to bottom.
+
+        Where a score is NaN or +inf, probabilities are NaN.
+        """
+        height, width = self.size_hw
+        deepest = max(self.classes, *(len(patch.scores) for patch in self.patches))
+        step = max(1, _BAND_VALUES // (deepest * width))
+        for top in range(0, height, step):
+            rows = slice(top, min(top + step, height))
+            total = np.zeros((self.classes, rows.stop - top, width), np.float32)
+            for patch in self.patches:
+                _add(patch, rows, total)
+            total /= self.looks
+            yield rows, total
+
+    def first(self, frames: int) -> Self:
+        """The answer to the first frames of the clip, which is one."""
+        return self
+
+    def ids(
+        self,
+        *,
+        void: int,
+        dtype: DTypeLike,
+        least: float = 0.0,
+        refine: Refine | None = None,
+    ) -> np.ndarray:
+        """The likeliest class of each pixel (H, W); `void` below `least`, and at NaN.
+
+        Args:
+            least: probability from which on a class counts.
+            refine: makes probabilities (K, n, W) of some rows those that are chosen from.
+        """
+        ids = np.empty(self.size_hw, dtype)
+        for rows, probabilities in self.bands():
+            if refine is not None:
+                probabilities = refine(rows, probabilities)
+            ids[rows] = choose(probabilities, least, void=void, dtype=dtype)
+        return ids
+
+
+def choose(
+    probabilities: np.ndarray, least: float, *, void: int, dtype: DTypeLike = np.uint8
+) -> np.ndarray:
+    """The likeliest class of each pixel (n, W); `void` below `least` and at NaN.
 
     Args:
-        classes: K.
-        looks: how many times the patches cover the picture: what their shares at a pixel, times
-            their votes, sum to.
+        probabilities: float32 (K, n, W).
     """
-    height, width = size_hw
-    deepest = max(classes, *(len(patch.scores) for patch in patches))
-    step = max(1, _BAND_VALUES // (deepest * width))
-    for top in range(0, height, step):
-        rows = slice(top, min(top + step, height))
-        total = np.zeros((classes, rows.stop - top, width), np.float32)
-        for patch in patches:
-            _add(patch, rows, total)
-        total /= looks
-        yield rows, total
+    ids = probabilities.argmax(axis=0).astype(dtype)
+    with np.errstate(invalid="ignore"):
+        ids[~(probabilities.max(axis=0) >= least)] = void
+    return ids
 
 
 def _add(patch: Patch, rows: slice, total: np.ndarray) -> None:

@@ -7,20 +7,24 @@ probabilities are averaged over scales, flips, overlapping windows and models.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 
 from vidparse.errors import UsageError
-from vidparse.image import Image
-from vidparse.inference import Runner, Scores
-from vidparse.inference.preprocess import LARGEST, SMALLEST, input_size, to_clip
+from vidparse.image import Rgb
+from vidparse.inference.answer import Scores
+from vidparse.inference.mixture import Mixture, Patch, spans, windows
+from vidparse.inference.preprocess import input_size, to_clip
+from vidparse.inference.runners.runner import Runner
 from vidparse.labels import Labels, load_labels, regrouped
-from vidparse.training.autolabel.patches import Patch, mean_probabilities, spans, windows
+from vidparse.models.description import LARGEST, SEMANTIC, SMALLEST, Description, Preprocess
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+_WHOLE_PICTURE = Preprocess(short_side=0, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +49,26 @@ class Variants:
             )
 
 
-class Ensemble:
-    """Models that are asked together.
+class Ensemble(Runner):
+    """Several networks as one, whose answer is the mean of their probabilities.
 
-    Every picture is taken by itself: networks that remember begin anew with each.
+    Every frame is taken by itself: networks that remember begin anew with each. Its own input is
+    the whole picture with values 0..255, of which it makes the inputs of its networks.
 
     Args:
         runners: by the names that people gave them.
         labels: the label set of the answer; without it all models must have the same classes.
         votes: how much each model counts beside the others; none: all alike.
 
+    Attributes:
+        sample_aspect_ratio: of the video under way, so that networks see undistorted pictures.
+
     Raises:
         UsageError: label sets that differ and are not known to fit, a panoptic model, or votes that
             are not one above 0 for each model.
     """
+
+    backend = "ensemble"
 
     def __init__(
         self,
@@ -70,31 +80,37 @@ class Ensemble:
     ) -> None:
         self.shares = shares_of(votes, len(runners))
         for name, runner in runners:
-            if runner.description.task != "semantic":
+            if runner.description.task != SEMANTIC:
                 raise UsageError(
                     f"{name}: is panoptic, and probabilities of pixels are needed; "
                     "use --task semantic or another model"
                 )
-        self.labels = _common_labels(runners) if labels is None else load_labels(labels)
-        self._runners = [
-            (runner, _class_ids(runner.description.labels, self.labels)) for _, runner in runners
-        ]
+        common = _common_labels(runners) if labels is None else load_labels(labels)
+        self._runners = [(one, _class_ids(one.labels, common)) for _, one in runners]
         self._variants = variants
+        self.sample_aspect_ratio = Fraction(1)
+        self.description = Description(
+            Path("ensemble"), "", "ensemble", {}, common, _WHOLE_PICTURE, training={}
+        )
+        self.device = ", ".join(dict.fromkeys(one.device for _, one in runners))
+        self.precision = ", ".join(dict.fromkeys(one.precision for _, one in runners))
+        self.engine = " + ".join(one.engine for _, one in runners)
 
-    def probabilities(
-        self, image: Image, sample_aspect_ratio: Fraction = Fraction(1)
-    ) -> Iterator[tuple[slice, np.ndarray]]:
-        """Rows of the picture and their mean probabilities, float32 (K, n, W), top to bottom."""
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Mixture:
+        """See :class:`Runner`; clips are of one frame, and `size_hw` is the size of the answer."""
+        ((planes,),) = clip  # (3, H, W)
+        image = Rgb(np.ascontiguousarray(planes.transpose(1, 2, 0).round().astype(np.uint8)))
+        size_hw = size_hw or image.size_hw
         patches: list[Patch] = []
         for (runner, class_ids), share in zip(self._runners, self.shares, strict=True):
             vote = share * len(self.shares)
             facts = runner.description.preprocess
-            full_hw = input_size(image.size_hw, facts, sample_aspect_ratio=sample_aspect_ratio)
+            full_hw = input_size(size_hw, facts, sample_aspect_ratio=self.sample_aspect_ratio)
             for scale in self._variants.scales:
-                clip = to_clip(image, _scaled(full_hw, scale, facts.divisor), facts)
-                patches += self._patches(runner, class_ids, vote, clip, image.size_hw)
+                seen = to_clip(image, _scaled(full_hw, scale, facts.divisor), facts)
+                patches += self._patches(runner, class_ids, vote, seen, size_hw)
         looks = len(self._runners) * len(self._variants.scales) * (2 if self._variants.flip else 1)
-        return mean_probabilities(patches, image.size_hw, classes=len(self.labels), looks=looks)
+        return Mixture(tuple(patches), size_hw, len(self.labels), looks)
 
     def _patches(
         self,
@@ -104,19 +120,19 @@ class Ensemble:
         clip: np.ndarray,
         size_hw: tuple[int, int],
     ) -> list[Patch]:
-        """What a network says of one size of the picture, float32 (1, 3, h, w), and its mirror."""
+        """The scores of a network for one size of the picture, float32 (1, 3, h, w), and mirror."""
         length = _multiple(self._variants.window, runner.description.preprocess.divisor)
         rows, columns = (windows(side, length) for side in clip.shape[2:])
-        said = [
+        found = [
             (i, j, _scores(runner, clip[..., top:bottom, left:right], mirrored=mirrored))
             for mirrored in ((False, True) if self._variants.flip else (False,))
             for i, (top, bottom) in enumerate(rows)
             for j, (left, right) in enumerate(columns)
         ]
-        height, width = said[0][2].shape[1:]  # windows are of one size
+        height, width = found[0][2].shape[1:]  # windows are of one size
         down = spans(size_hw[0], clip.shape[2], rows, height)
         across = spans(size_hw[1], clip.shape[3], columns, width)
-        return [Patch(scores, down[i], across[j], class_ids, vote) for i, j, scores in said]
+        return [Patch(scores, down[i], across[j], class_ids, vote) for i, j, scores in found]
 
 
 def shares_of(votes: Sequence[float], models: int) -> tuple[float, ...]:
