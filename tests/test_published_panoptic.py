@@ -247,6 +247,23 @@ def test_scores_through_files_are_the_published_ones(
     assert 0.05 < got["vpq"] < 0.95 and 0.05 < got["stq"] < 0.95
 
 
+@pytest.mark.parametrize("thing_first", [False, True])
+def test_an_object_that_published_stq_leaves_out_is_named(
+    tmp_path: Path, thing_first: bool
+) -> None:
+    truth = made_truth(np.random.default_rng(1), "converted VIPSeg", thing_first=thing_first)
+    dataset = converted_vipseg(tmp_path / "truth", truth)
+    vipseg_prediction(tmp_path / "said", dataset, list(truth.values()))
+    options = EvaluationOptions(metrics=("stq", "stq-clean"), resume=False)
+    entry = open_predictions(tmp_path / "said")
+    result = evaluate(dataset, [entry, open_predictions(tmp_path / "said", name="b")], options)
+    expected = [
+        "2 videos list an object first in the ground truth; published STQ takes it for a crowd "
+        "and leaves it out, stq-clean counts it."
+    ]
+    assert list(result.notes) == (expected if thing_first else [])
+
+
 @pytest.mark.parametrize("alone", [False, True], ids=["many things", "one thing"])
 @pytest.mark.parametrize("form", PREDICTIONS)
 @pytest.mark.parametrize("reader", READERS)

@@ -122,7 +122,7 @@ def _notes(
         for entry in results
         if entry.silent > 0.01
     ]
-    notes += [note for entry in results for note in entry.notes]
+    notes += dict.fromkeys(note for entry in results for note in entry.notes)
     if options.bootstrap and len(plan.videos) < 2:
         notes.append("Intervals need two videos or more; there is one.")
     if options.max_videos is not None:

@@ -123,8 +123,15 @@ class Tally:
             confusion=self._totals.get("miou", {}).get("confusion"),
             videos=tuple(self._kept),
             silent=_silent(self._totals.get("miou")),
-            notes=(*self.entry.notes, *self._offset_note()),
+            notes=(*self.entry.notes, *self._offset_note(), *self._measure_notes()),
         )
+
+    def _measure_notes(self) -> list[str]:
+        return [
+            note
+            for name, measure in self._measures.items()
+            for note in measure.notes(self._totals[name])
+        ]
 
     def _offset_note(self) -> list[str]:
         """One sentence if ids that are off by one explain the scores."""

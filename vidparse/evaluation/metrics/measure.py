@@ -109,6 +109,10 @@ class Measure(ABC):
         """Scores that exist for each class, (K,) each; empty when there are none."""
         return {}
 
+    def notes(self, counts: Counts) -> tuple[str, ...]:
+        """Sentences that a reader of the scores must know, from counts as in `scores`."""
+        return ()
+
     @classmethod
     def words(cls, score: str) -> tuple[str, str] | None:
         """Title and meaning of one of its scores, None of another's; see `glossary`."""

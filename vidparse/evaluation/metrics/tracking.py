@@ -82,6 +82,7 @@ class SegmentationTrackingQuality(Measure):
         self._predicted_areas: dict[_Track, int] = {}
         self._shared: dict[tuple[_Track, _Track], int] = {}
         self._first_segment: int | None = None
+        self._lost = 0  # things that the published numbering takes for a crowd: 0 or 1
 
     def update(self, sample: Sample) -> None:
         """Add the next frame, if it has panoptic ground truth.
@@ -97,6 +98,8 @@ class SegmentationTrackingQuality(Measure):
         overlaps = frame_overlaps(sample.truth, sample.prediction, known=known)
         if self._first_segment is None and len(overlaps.truth.listed):
             self._first_segment = int(overlaps.truth.listed[0])
+            (category,) = overlaps.truth.categories_of(overlaps.truth.listed[:1], void=-1)
+            self._lost = int(self.mode == "published" and category in self._things)
         true_ids, predicted_ids = split_codes(overlaps.codes)
         true_classes = overlaps.truth.categories_of(true_ids, void=self.num_classes)
         predicted_classes = overlaps.predicted.categories_of(predicted_ids, void=self.num_classes)
@@ -131,7 +134,8 @@ class SegmentationTrackingQuality(Measure):
                 self._shared[pair] = self._shared.get(pair, 0) + pixels
 
     def end_video(self) -> Counts:
-        """Association summed over tracks, their number, and pixels by class, void last."""
+        """Association summed over tracks, their number, pixels by class with void last, and the
+        objects that the published numbering leaves out."""
         association = 0.0
         for (truth, predicted), shared in self._shared.items():
             size = self._truth_areas[truth]
@@ -143,6 +147,7 @@ class SegmentationTrackingQuality(Measure):
             "right": np.diag(self._confusion).copy(),
             "truth": self._confusion.sum(axis=1),
             "predicted": self._confusion.sum(axis=0),
+            "lost": np.asarray(self._lost, np.int64),
             "confusion": self._confusion,
         }
         self._start_video()
@@ -158,6 +163,17 @@ class SegmentationTrackingQuality(Measure):
         sq = np.nan_to_num(mean_of_defined(ratio(counts["right"], union)))
         scores = {"stq": np.sqrt(aq * sq), "aq": aq, "sq": sq}
         return {name + self._suffix: value for name, value in scores.items()}
+
+    def notes(self, counts: Counts) -> tuple[str, ...]:
+        """A note where the published numbering leaves objects out."""
+        if not counts["lost"]:
+            return ()
+        lost = int(counts["lost"])
+        videos = "1 video lists" if lost == 1 else f"{lost} videos list"
+        return (
+            f"{videos} an object first in the ground truth; published STQ takes it for a crowd and "
+            "leaves it out, stq-clean counts it.",
+        )
 
     def quality(self, counts: Counts) -> TrackingQuality:
         """Plain numbers."""
