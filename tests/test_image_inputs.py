@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from fractions import Fraction
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from vidparse.errors import InputError
+from vidparse.errors import InputError, TruncatedError
 from vidparse.image import Rgb, Yuv420
 from vidparse.video import expand_inputs, open_video
 
@@ -174,3 +175,21 @@ def test_what_patterns_and_folders_stand_for(tmp_path, monkeypatch):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputError, match="neither images nor videos"):
         expand_inputs(["nothing"])
+
+
+@pytest.mark.parametrize("lost", ["the folder", "one picture"])
+def test_pictures_that_go_away_while_they_are_read(tmp_path, lost):
+    for number in range(12):
+        save(tmp_path / "shots" / f"{number}.png", number)
+    source = open_video(tmp_path / "shots")
+    frames = []
+    with pytest.raises(TruncatedError, match=r"shots: (6|1) of 12 images went away"):
+        for frame in source:
+            frames.append(frame)
+            if len(frames) == 6:
+                if lost == "the folder":
+                    shutil.rmtree(tmp_path / "shots")
+                else:
+                    (tmp_path / "shots" / "9.png").unlink()
+    assert len(frames) == (6 if lost == "the folder" else 11)
+    assert source.skipped == 12 - len(frames)

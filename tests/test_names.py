@@ -262,3 +262,31 @@ class TestFolders:
         found = [path for one in deep for path in one.images or ()]
         assert sorted(found) == sorted(set(found)), "no picture twice"
         assert len(found) == 3
+
+
+class TestLongNames:
+    @pytest.mark.parametrize("stem", ["x" * 251, "x" * 240, "界" * 83, "e\u0301" * 83])
+    @pytest.mark.parametrize("save", ["overlay,masks,mask-video,jsonl,csv", "vspw", "vipseg"])
+    def test_as_long_as_names_can_be(self, cli, clip, tmp_path, stem, save):
+        path = clip("x.mp4", frames=2).rename(tmp_path / f"{stem}.mp4")
+        said = cli("segment", path, "--save", save, "-o", f"{tmp_path}/o/")
+        assert said.code == 0, said.err
+        names = listing(tmp_path / "o")
+        assert len(names) == save.count(",") + 1 + (save == "vipseg")
+        assert not any(".part" in name for name in names)
+
+    def test_two_that_differ_at_the_end_only(self, cli, clip, tmp_path):
+        stems = ["x" * 248 + end for end in ("one", "two")]
+        paths = [clip("x.mp4", frames=2).rename(tmp_path / f"{stem}.mp4") for stem in stems]
+        said = cli("segment", *paths, "--save", "overlay", "-o", f"{tmp_path}/o/")
+        assert said.code == 0, said.err
+        assert len(listing(tmp_path / "o")) == 2
+        assert all(name.endswith(".overlay.mp4") for name in listing(tmp_path / "o"))
+
+    @pytest.mark.parametrize("out", ["y" * 300, "y" * 300 + ".csv", "y" * 300 + "/"])
+    def test_a_name_that_can_not_be(self, cli, clip, tmp_path, monkeypatch, out):
+        monkeypatch.chdir(tmp_path)
+        said = cli("segment", clip("x.mp4", frames=2), "--save", "csv", "-o", out)
+        assert (said.code, len(said.lines)) == (6, 1), said.err
+        assert "internal error" not in said.err
+        assert listing(tmp_path) == ["x.mp4"]

@@ -469,3 +469,19 @@ def test_the_command_writes_them(cli, clip, tmp_path):
             segments = read_panoptic_png(tmp_path / "sub" / "pan_pred" / video / frame.file_name)
             known = np.array([ids(category) for category in range(len(camvid))])
             np.testing.assert_array_equal(segments, known[classes])
+
+
+def test_classes_of_another_data_set_are_noted(cli, clip, tmp_path):
+    path = clip("a.mp4", frames=2)
+    for name, what in (("vspw", "not of VSPW's 124"), ("vipseg", "not VIPSeg's 124")):
+        said = cli("segment", path, "--save", name, "-o", f"{tmp_path}/o/{name}/")
+        assert said.code == 0
+        assert what in said.err
+    assert "the model is semantic" in said.err
+
+
+def test_a_submission_of_the_right_classes_has_no_note(tmp_path):
+    submissions = (VspwFolder(tmp_path / "a", OPTIONS), VipSegFolder(tmp_path / "b", OPTIONS))
+    for sink, predictions in zip(submissions, (semantic(2), panoptic(2)), strict=True):
+        write(sink, predictions)
+        assert sink.notes == []

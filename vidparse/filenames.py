@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -40,10 +41,16 @@ def _pieces(text: str) -> list[tuple[int, int, str]]:
 
 
 def shortened(stem: str, ending: str) -> str:
-    """`stem` + `ending`, the stem cut where the name is longer than file systems take."""
+    """`stem` + `ending`, the stem cut where the name is longer than file systems take.
+
+    A stem that was cut ends in ~ and digits of its hash, so that two of them stay two names.
+    """
     room = LONGEST_NAME - len(os.fsencode(ending))
     data = os.fsencode(stem)
-    return stem + ending if len(data) <= room else data[:room].decode("utf-8", "ignore") + ending
+    if len(data) <= room:
+        return stem + ending
+    mark = f"~{hashlib.sha256(data).hexdigest()[:8]}"
+    return data[: room - len(mark)].decode("utf-8", "ignore") + mark + ending
 
 
 def same_file(one: Path, other: Path) -> bool:

@@ -39,7 +39,7 @@ from vidparse.sinks import (
 )
 from vidparse.sinks.palette import class_colours
 from vidparse.sinks.pictures import is_numbered, numbered_files
-from vidparse.sinks.targets import choose_outputs
+from vidparse.sinks.targets import choose_outputs, missing_outputs
 from vidparse.video import Input, RawPipe, expand_inputs, open_video
 from vidparse.video.selection import select
 
@@ -270,6 +270,11 @@ def _segment_one(
         watcher.frame(frame)
 
     try:
+        save = options.save or ()
+        if options.sinks.skip_existing:
+            save = missing_outputs(SINKS, save, source=one, out=options.out, taken=written)
+            if not save:
+                return InputResult(name, notes=("skipped: its outputs are there",))
         source = open_video(
             one,
             start_s=options.start_s,
@@ -281,7 +286,7 @@ def _segment_one(
             track=options.track,
         )
         sinks = make_sinks(
-            options.save or (),
+            save,
             source=one,
             out=options.out,
             options=options.sinks,

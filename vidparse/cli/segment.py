@@ -76,6 +76,14 @@ def segment(
         bool,
         typer.Option("--overwrite", help="Replace outputs.", rich_help_panel=OUTPUT_PANEL),
     ] = False,
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing",
+            help="Leave outputs that are there as they are, and make the others.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False,
     opacity: Annotated[
         float,
         typer.Option(min=0, max=1, help="Of class colours.", rich_help_panel=LOOK_PANEL),
@@ -195,6 +203,7 @@ def segment(
             palette=palette,
             audio=not no_audio,
             overwrite=overwrite,
+            skip_existing=skip_existing,
             rle=rle,
             raw_ids=raw_ids,
             crf=crf,

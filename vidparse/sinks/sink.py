@@ -53,6 +53,7 @@ class SinkOptions:
     classes: tuple[int, ...] | None = None  # class ids asked for; the rest is void already
     audio: bool = True  # copy audio and subtitles where the container can hold them
     overwrite: bool = False
+    skip_existing: bool = False  # what is there is left as it is, and an interrupt leaves nothing
     rle: bool = False  # add COCO run lengths to jsonl
     crf: int | None = None  # x264 quality of the overlay, 0 (lossless) to 51
     preset: str | None = None  # x264 speed of the overlay
@@ -68,6 +69,8 @@ class SinkOptions:
             raise UsageError(f"crf {self.crf}: out of range; give 0 (lossless) to 51 (worst)")
         if self.preset is not None and self.preset not in X264_PRESETS:
             raise UsageError(f"preset '{self.preset}': unknown; try {', '.join(X264_PRESETS)}")
+        if self.overwrite and self.skip_existing:
+            raise UsageError("--overwrite and --skip-existing: give one of them")
         if self.pipe_format is not None and self.pipe_format not in PIPE_FORMATS:
             raise UsageError(f"pipe '{self.pipe_format}': unknown; try {', '.join(PIPE_FORMATS)}")
 
@@ -145,6 +148,10 @@ class Sink(ABC):
 
     def close(self, *, keep: bool, complete: bool = True, packets: Sequence[Any] = ()) -> None:
         """End; as `end`. Harmless when nothing was opened."""
+        if not complete and self.options.skip_existing and keep and self._begun:
+            # The next run would pass over a part as if it were the whole.
+            self.notes.append(f"{self.target.name}: interrupted, so nothing of it is kept")
+            keep = False
         begun, self._begun, self._is_open = self._begun, False, False
         left = None
         try:

@@ -6,25 +6,42 @@ import difflib
 import os
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import wraps
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ParamSpec, TypeVar
 
 from vidparse.errors import OutputError, UsageError
-from vidparse.filenames import home_path, real_path
-from vidparse.files import WholeFile, WholeFolder
+from vidparse.filenames import home_path, real_path, shortened
+from vidparse.files import WholeFile, WholeFolder, write_error
 from vidparse.sinks.pictures import check_target, is_numbered, numbered_files
 from vidparse.sinks.sink import Sink, SinkOptions
 from vidparse.sinks.stream import STDOUT, Target, is_stdout, stdout, stream_at
 from vidparse.sinks.submission import Submission
 from vidparse.video.inputs import Input, is_unfinished
 
+P = ParamSpec("P")
+T = TypeVar("T")
 DEFAULT_SAVE = ("overlay", "masks")
 _VERSION = re.compile(r"\.v?\d+")  # at the end of a folder's name: no ending of a file
 _RESERVED = frozenset('/\\:*?"<>|')  # that some file systems refuse; addresses may hold them
 _UNPRINTABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories of Unicode
 
 
+def _as_output_errors(function: Callable[P, T]) -> Callable[P, T]:
+    """What the system says of a place (a name too long, a closed folder) as an OutputError."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except OSError as error:
+            raise write_error(error.filename or "the output", error) from error
+
+    return wrapped
+
+
+@_as_output_errors
 def choose_outputs(
     table: Mapping[str, type[Sink]],
     save: Sequence[str] | None,
@@ -122,6 +139,7 @@ def is_output(table: Mapping[str, type[Sink]], path: Path) -> bool:
     return is_unfinished(path) or path.name.endswith(tuple(suffixes))
 
 
+@_as_output_errors
 def plan_sinks(
     table: Mapping[str, type[Sink]],
     names: Sequence[str],
@@ -191,6 +209,33 @@ def plan_sinks(
         )
         sinks.append(kind(final, options))
     return sinks
+
+
+@_as_output_errors
+def missing_outputs(
+    table: Mapping[str, type[Sink]],
+    names: Sequence[str],
+    *,
+    source: Input,
+    out: str | os.PathLike[str] | None,
+    taken: Mapping[str, str],
+) -> tuple[str, ...]:
+    """Those of the outputs of an input that are not there yet; arguments as `plan_sinks`.
+
+    What an earlier input of this call wrote counts as missing: it is another input's.
+    """
+    if out is not None and _stream(os.fspath(out), None) is not None:
+        return tuple(names)
+    missing = []
+    for name in dict.fromkeys(names):
+        kind = table[name]
+        final = _final_path(name, kind, source, out, single=len({*names}) == 1, video=None)
+        if issubclass(kind, Submission):
+            final = kind(final, SinkOptions(), video=video_name(source)).folder
+        exists = any(numbered_files(final)) if is_numbered(final) else final.exists()
+        if not exists or str(final) in taken:
+            missing.append(name)
+    return tuple(missing)
 
 
 def _stream_word(name: str) -> str:
@@ -298,7 +343,7 @@ def _final_path(
     shared = issubclass(kind, Submission)
     stem = video_name(source) if shared else source_stem(source)
     suffix = kind.picture_suffix if source.is_picture and kind.picture_suffix else kind.suffix
-    file_name = (video or stem) + suffix
+    file_name = shortened(video or stem, suffix)
     if out is None:
         return _beside(source) / file_name
     text = os.fspath(out)

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from vidparse.errors import OutputError
+from vidparse.filenames import shortened
 from vidparse.files import WholeFile, write_error
 from vidparse.frame import Frame, VideoInfo
 from vidparse.labels import Labels
@@ -40,6 +41,8 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+_CLASSES = 124  # of VIPSeg
 
 
 class VipSegFolder(Submission):
@@ -78,20 +81,28 @@ class VipSegFolder(Submission):
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._labels, self._size_hw = labels, info.size_hw
         _check_categories(self._read_record(), labels, self.record_path)
+        if len(labels) != _CLASSES:
+            self.notes.append(
+                f"vipseg: the categories are the {len(labels)} classes of '{labels.name}', not "
+                f"VIPSeg's {_CLASSES}; VIPSeg's scorer needs a model with VIPSeg's own classes"
+            )
         self._ids = SegmentIds(labels, self.video)
         self._category: dict[int, int] = {}
         self._class_table: np.ndarray | None = None
         self._create()
         pictures = self._pictures.partial
-        self._frames_path = pictures.path.with_name(f"{pictures.path.name}.jsonl")
+        self._frames_path = pictures.path.with_name(shortened(pictures.path.name, ".jsonl"))
         with pictures.writing():
-            self._frames_path.unlink(
-                missing_ok=True
-            )  # of a killed run: the pictures are ours alone
+            self._frames_path.unlink(missing_ok=True)  # of a killed run
             self._frames = self._frames_path.open("xb")
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
         assert self._frames is not None
+        if self._count == 0 and prediction.segments is None:
+            self.notes.append(
+                "vipseg: the model is semantic, so all pixels of a class are one segment and no "
+                "object is told from another; a panoptic model tells them apart"
+            )
         ids = self._segment_ids(prediction)
         segments = [
             self._segment(number, area, box)

@@ -8,7 +8,7 @@ import numpy as np
 
 from vidparse.errors import OutputError
 from vidparse.frame import Frame, VideoInfo
-from vidparse.labels import Labels
+from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction
 from vidparse.sinks.palette import class_colours
 from vidparse.sinks.png import palette_png
@@ -33,6 +33,11 @@ class VspwFolder(Submission):
             raise OutputError(
                 f"{self.folder}: 8-bit masks hold {most} classes and '{labels.name}' has "
                 f"{len(labels)}; use --save masks (16 bits)"
+            )
+        if labels.classes != load_labels("vspw").classes:
+            self.notes.append(
+                f"vspw: the ids are of the classes of '{labels.name}', not of VSPW's 124; "
+                "VSPW's scorer needs a model with VSPW's own classes"
             )
         self._labels = labels
         stored = np.arange(256, dtype=np.uint8)  # class id -> value in the file

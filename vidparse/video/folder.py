@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any, Self
 
 import av
 
-from vidparse.errors import InputError
+from vidparse.errors import InputError, TruncatedError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.limits import check_size
 from vidparse.video.access import open_limited
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 _JPEG = b"\xff\xd8"
 _NOTED = 5  # unreadable images are named up to here, then only counted
+
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE)
 
 
 class FolderSource:
@@ -57,6 +60,7 @@ class FolderSource:
         self.skipped = 0
         self.notes: list[str] = []
         self._unreadable: set[tuple[Path, int]] = set()
+        self._gone: set[tuple[Path, int]] = set()
         self._several: set[Path] = set()  # files of which only the first picture is taken
         for shot in self._shots:
             first = self._decode(*shot)
@@ -85,7 +89,7 @@ class FolderSource:
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        """Raises: InputError: an image of another size than the first."""
+        """Raises: InputError: an image of another size. TruncatedError: images that went away."""
         start, end = self._selection.bounds(0, self.info.time_base)
         index = 0
         for pts in range(start or 0, min(len(self._shots), end or len(self._shots))):
@@ -112,13 +116,27 @@ class FolderSource:
                 time_base=self.info.time_base,
             )
             index += 1
+        if self._gone and index:
+            raise TruncatedError(
+                f"{self._name}: {len(self._gone)} of {len(self._shots)} images went away while "
+                "they were read; outputs hold the others"
+            )
         if index == 0:
             raise self._selection.nothing(self._name, self.info.duration_s)
+
+    def _bytes_of(self, path: Path, page: int) -> bytes:
+        """Raises: OSError, which is remembered when the file was listed and is no more."""
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno in _GONE:
+                self._gone.add((path, page))
+            raise
 
     def _decode(self, path: Path, page: int) -> tuple[str, av.VideoFrame] | None:
         """Codec name and picture, or None (counted once) when the file is not a whole image."""
         try:
-            data = path.read_bytes()
+            data = self._bytes_of(path, page)
             if page == 0 and path not in self._several and holds_several(data):
                 self._several.add(path)
                 self.notes.append(f"{path.name} holds several pictures, the first one is taken")
