@@ -201,9 +201,10 @@ class TestValuesThatAreNotFinite:
             export_weights(description, tmp_path / "half.safetensors")
         assert not (tmp_path / "half.safetensors").exists()
 
-    def test_parity_of_nothing_is_no_agreement(self, tiny_weights: Path, tmp_path: Path) -> None:
+    def test_answers_are_never_shown(self, tiny_weights: Path, tmp_path: Path, cli) -> None:
         from vidparse.export import check_parity
         from vidparse.export.parity import check_finite
+        from vidparse.export.weights import export_metadata
 
         network = load_network(read_description(tiny_weights))
         with pytest.raises(ModelError, match="infinite logits"):
@@ -212,13 +213,41 @@ class TestValuesThatAreNotFinite:
 
         with torch.no_grad():
             network.head.classifier.bias.fill_(float("inf"))
-        from vidparse.export.onnx import save_model, to_onnx
+        from vidparse.export.onnx import describe_model, save_model, to_onnx
 
-        path = tmp_path / "inf.onnx"
-        save_model(to_onnx(network), path)
+        path, model = tmp_path / "inf.onnx", to_onnx(network)
+        describe_model(model, export_metadata(read_description(tiny_weights)))
+        save_model(model, path)
         clips = [np.zeros((1, 3, 64, 64), np.float32)]
         with pytest.raises(ModelError, match="NaN or infinite logits"):
             check_parity(network, path, clips)
+        said = cli("segment", "sample://street?frames=2&size=96x64", "-m", path, "--save", "csv",
+                   "-o", tmp_path / "out.csv")  # fmt: skip
+        assert (said.code, len(said.lines)) == (4, 1), said.err
+        assert "inf.onnx: the network answers with NaN or infinite values" in said.err
+        assert not (tmp_path / "out.csv").exists()
+
+    def test_of_half_precisions_the_full_one_is_the_way_out(self, tiny_weights: Path) -> None:
+        from vidparse.inference.answer import Masks, Scores
+        from vidparse.inference.devices import Device
+        from vidparse.inference.runners import TorchRunner
+
+        runner = TorchRunner(
+            read_description(tiny_weights), device=Device("cpu"), precision="bf16", threads=1
+        )
+        scores = Scores(np.zeros((1, 11, 4, 4), np.float32))
+        assert runner.checked(scores) is scores
+        scores.values[0, 3, 1, 2] = np.nan
+        with pytest.raises(ModelError, match=r"in bf16, the network .*; use --precision fp32"):
+            runner.checked(scores)
+        with pytest.raises(ModelError, match="scores 12 classes, its description has 11 labels"):
+            runner.checked(Scores(np.zeros((1, 12, 4, 4), np.float32)))
+        inside, one = np.zeros((1, 1, 4, 4), np.float32), np.ones(1, np.float32)
+        with pytest.raises(ModelError, match="finds class 11, its description has 11 labels"):
+            runner.checked(Masks(inside, one, np.array([11])))
+        with pytest.raises(ModelError, match="NaN or infinite"):
+            runner.checked(Masks(inside, one * np.inf, np.array([1])))
+        runner.checked(Masks(inside[:0], one[:0], np.array([], np.int64)))
 
     def test_weights_are_not_converted(self, tmp_path: Path) -> None:
         import torch
@@ -229,3 +258,38 @@ class TestValuesThatAreNotFinite:
         torch.save({"features.0.0.weight": torch.full((32, 3, 3, 3), float("inf"))}, path)
         with pytest.raises(ModelError, match=r"start.pth: tensor 'features.0.0.weight'"):
             convert([path], tmp_path / "o.safetensors", source="torchvision", arch="mobilenetv2")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><html></html>", "is a web page, not weights; download"),
+        (b'{"error": "Repository not found"}', "is a server's error message"),
+        (b"", "is empty; fetch the weights again"),
+        (b"\x00\x01 neither", "fetch it again"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["safetensors", "onnx", "pth"])
+def test_files_that_are_no_weights_are_named(
+    tmp_path: Path, content: bytes, told: str, ending: str
+) -> None:
+    from vidparse.convert import read_tensors
+    from vidparse.hub.onnx_file import read_onnx_description
+    from vidparse.inference.devices import Device
+    from vidparse.inference.runners import OnnxRunner
+
+    path = tmp_path / f"file.{ending}"
+    path.write_bytes(content)
+    readers: dict[str, list[Callable[[Path], Any]]] = {
+        "safetensors": [read_description, read_tensors],
+        "onnx": [
+            read_onnx_description,
+            lambda path: OnnxRunner(path, device=Device("cpu"), precision="auto", threads=1),
+        ],
+        "pth": [read_tensors],
+    }
+    for read in readers[ending]:
+        with pytest.raises(ModelError, match=told) as caught:
+            read(path)
+        assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)

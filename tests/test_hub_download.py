@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import socket
+from importlib.util import find_spec
 
 import pytest
 from fake_hub import serving, small_weights
@@ -235,8 +236,20 @@ class TestFailures:
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
-            with pytest.raises(ModelError, match="can not be reached; check the network"):
+            with pytest.raises(ModelError, match="can not be reached; check the network") as known:
                 resolve("hf:me/street")
+            monkeypatch.setattr("vidparse.hub.failure.find_spec", lambda name: None)
+            with pytest.raises(ModelError, match=r"pip install 'vidparse\[transformers\]' as well"):
+                resolve("hf:me/street")
+        assert "pip install" not in str(known.value) or find_spec("transformers") is None
+
+    def test_transformers_is_missed_before_its_weights_are_fetched(self, hub, monkeypatch):
+        config = json.dumps({"architectures": ["SegformerForSemanticSegmentation"]}).encode()
+        hub.add("me/segformer", {"config.json": config, "model.safetensors": bytes(100)})
+        monkeypatch.setattr("vidparse.hub.failure.find_spec", lambda name: None)
+        with pytest.raises(ModelError, match=r"hf:me/segformer: needs transformers, which is not"):
+            resolve("hf:me/segformer")
+        assert not [path for path in hub.asked if path.endswith("model.safetensors")]
 
     @pytest.mark.parametrize(
         ("code", "told"),

@@ -260,7 +260,7 @@ def test_bundled_models_answer_as_they_did(name: str, backend: str) -> None:
     known = np.array(record["scores"][f"{name}/{backend}"])  # (2, K, rows, columns)
     runner = load_model(name, backend=backend, device="cpu", precision="fp32", threads=1)
     clips = rendered_clips(record["frames"][-1] + 1, (152, 200))
-    scores = [np.asarray(runner.run(clip)) for clip in clips]
+    scores = [runner.answer(clip[None]).values[0] for clip in clips]
     for frame, expected in zip(record["frames"], known, strict=True):
         found = scores[frame][:, record["rows"]][:, :, record["columns"]]
         np.testing.assert_allclose(found, expected, atol=5e-3)

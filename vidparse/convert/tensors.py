@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from vidparse.errors import ModelError
+from vidparse.models.checkpoint import unreadable
 
 # What published training code calls the entry that holds the weights.
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module")
@@ -36,9 +37,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ModelError(f"{path}: not readable weights ({reason}); fetch them again") from error
+        raise unreadable(path, str(error).partition("\n")[0]) from error
     except Exception as error:  # pickle's refusals have many types
+        if not _is_archive(path):
+            raise unreadable(path, str(error).partition("\n")[0]) from error
         raise ModelError(f"{path}: holds more than tensors; convert it to safetensors") from error
     tensors = _tensors_of(content)
     if not tensors:
@@ -47,6 +49,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path}: holds no named tensors{f' but {held}' if held else ''}; give a state_dict"
         )
     return _without_prefixes(tensors)
+
+
+def _is_archive(path: Path) -> bool:
+    """True for what torch writes: a zip archive, or a bare pickle of before."""
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def _tensors_of(content: Any) -> dict[str, Tensor]:

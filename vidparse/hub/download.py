@@ -11,8 +11,8 @@ from vidparse.files import whole_file
 from vidparse.hub.address import HubAddress
 from vidparse.hub.cached import cache_root, repo_folder
 from vidparse.hub.checksum import check_published
-from vidparse.hub.failure import UnreachableError, endpoint, told
-from vidparse.hub.files import CONFIG, PREPROCESSOR, choose
+from vidparse.hub.failure import UnreachableError, check_installed, endpoint, told
+from vidparse.hub.files import CONFIG, PREPROCESSOR, choose, is_transformers
 
 TIMEOUT_S = 10  # for the hub to begin an answer
 _PROCESSOR_PARTS = (  # of transformers checkpoints whose network reads a task (OneFormer)
@@ -46,7 +46,8 @@ def fetch(address: HubAddress, wanted: Sequence[str] = ()) -> Path:
 
     Raises:
         ModelError: no such repository, revision or file; no network (UnreachableError); disk full;
-            or a file that is not what the hub's sum says.
+            a file that is not what the hub's sum says; or a checkpoint of transformers, which is
+            not installed.
     """
     api = hub_api()
     with told(address):
@@ -64,6 +65,8 @@ def fetch(address: HubAddress, wanted: Sequence[str] = ()) -> Path:
             )
         check_published(path, "", str(address))
         folder = path.parents[name.count("/")]
+        if name == CONFIG and is_transformers(folder):
+            check_installed(str(address))  # before the weights, which are large
     if folder is None:
         raise ModelError(f"{address}: names no file; check the catalogue")
     _remember(address, info.sha)

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from vidparse.errors import ModelError
@@ -91,7 +92,26 @@ def _broken(error: Exception, address: HubAddress) -> ModelError:
     return _unreachable(address)
 
 
+def check_installed(name: str) -> None:
+    """Raises: ModelError: what checkpoints of transformers need is not installed."""
+    lacking = _lacking()
+    if lacking:
+        raise ModelError(
+            f"{name}: needs transformers, which is not installed ({lacking}); "
+            "pip install 'vidparse[transformers]'"
+        )
+
+
+def _lacking() -> str:
+    """The first package that checkpoints of transformers need and that is not installed, or ""."""
+    packages = ("transformers", "scipy")  # scipy links segments of panoptic networks
+    return next((name for name in packages if find_spec(name) is None), "")
+
+
 def _unreachable(address: HubAddress) -> UnreachableError:
+    extra = ""
+    if _lacking():
+        extra = " (for a checkpoint of transformers, pip install 'vidparse[transformers]' as well)"
     return UnreachableError(
-        f"{address}: {endpoint()} can not be reached; check the network, or HF_ENDPOINT"
+        f"{address}: {endpoint()} can not be reached; check the network, or HF_ENDPOINT{extra}"
     )

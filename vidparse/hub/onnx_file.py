@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vidparse.errors import ModelError
-from vidparse.models.checkpoint import file_sha256
+from vidparse.models.checkpoint import file_sha256, unreadable
 from vidparse.models.description import Description, describe
 
 
@@ -21,6 +20,8 @@ def read_onnx_description(path: Path) -> Description:
     try:
         model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, OSError) as error:
-        raise ModelError(f"{path}: not a readable ONNX file; export it again") from error
+        raise unreadable(path, error, what="a readable ONNX file") from error
+    if not model.graph.node:
+        raise unreadable(path, "it holds no graph", what="a readable ONNX file")
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     return describe(path, metadata, file_sha256(path))

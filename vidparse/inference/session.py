@@ -193,7 +193,7 @@ class Session:
         frames = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)  # (T, 3, h, w)
         scores_wanted = self._stabilize or self._least is not None
         size_hw = None if scores_wanted else clip[0].frame.image.size_hw
-        answer = self._runner.answer(frames[None], size_hw)
+        answer = self._runner.checked(self._runner.answer(frames[None], size_hw))
         return answer if len(inputs) == len(clip) else answer.first(len(clip))
 
     def _labelled(

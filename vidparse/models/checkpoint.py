@@ -5,6 +5,7 @@ Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,7 +75,42 @@ def _metadata(path: Path) -> dict[str, str] | None:
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such file; check the path") from error
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: not readable weights ({error}); fetch it again") from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, reason: object, *, what: str = "readable weights") -> ModelError:
+    """The error for a file that could not be read as a model: what it holds in its place, if known.
+
+    Args:
+        reason: why the reader gave up. what: it should have been.
+    """
+    found = _content_of(path)
+    if found:
+        return ModelError(f"{path}: {found}")
+    text = " ".join(str(reason).split())[:200]
+    return ModelError(f"{path}: not {what} ({text}); fetch it again")
+
+
+def _content_of(path: Path) -> str:
+    """What a file holds that is no model, and what to do about it; "" where that is not known."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError:
+        return ""
+    text = start.lstrip(codecs.BOM_UTF8).lstrip().lower()
+    if not start:
+        return "is empty; fetch the weights again"
+    if text.startswith(b"version https://git-lfs"):
+        return (
+            "is a Git LFS pointer, not the weights it stands for; run `git lfs pull` in its "
+            "repository, or download the file itself"
+        )
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
+        return "is a web page, not weights; download the file itself, not the page that shows it"
+    if text.startswith(b"{") and b"error" in text:
+        return "is a server's error message, not weights; fetch them again"
+    return ""
 
 
 def load_network(description: Description) -> VideoNetwork:

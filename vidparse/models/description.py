@@ -139,7 +139,7 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
             arch=_word(record["arch"], "arch"),
             config=_table(record["config"], "config"),
             labels=labels_from_json(record["labels"]),
-            preprocess=_preprocess_of(_table(record["preprocess"], "preprocess")),
+            preprocess=preprocess_from(_table(record["preprocess"], "preprocess")),
             training=_table(record["training"], "training"),
             state=_state_of(record.get("state", [])),
             task=_one_of(record.get("task", SEMANTIC), "task", TASKS),
@@ -152,8 +152,12 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
         raise ModelError(f"{path}: damaged description ({error}); fetch it again") from error
 
 
-def _preprocess_of(facts: Mapping[str, Any]) -> Preprocess:
-    """From its stored form, which may be of before some fields were there."""
+def preprocess_from(facts: Mapping[str, Any]) -> Preprocess:
+    """The inverse of `asdict`, for JSON values; fields with a default may be missing.
+
+    Raises:
+        ValueError: a value is of another type, or out of range. KeyError: a field is missing.
+    """
     short_side = _whole(facts["short_side"], "short_side", 0, LARGEST)
     long_side, size_hw = facts.get("long_side"), facts.get("size_hw")
     red, green, blue = _three(facts["mean"], "mean")

@@ -157,7 +157,8 @@ def shares_of(votes: Sequence[float], models: int) -> tuple[float, ...]:
 def _scores(runner: Runner, clip: np.ndarray, *, mirrored: bool) -> np.ndarray:
     """float32 (K, h, w) of a clip (1, 3, H, W), the right way round however it was seen."""
     runner.reset()
-    answer = runner.answer(np.ascontiguousarray(clip[..., ::-1] if mirrored else clip)[None])
+    mine = np.ascontiguousarray(clip[..., ::-1] if mirrored else clip)
+    answer = runner.checked(runner.answer(mine[None]))
     assert isinstance(answer, Scores)  # the task is semantic
     scores = answer.values[0]
     return scores[..., ::-1] if mirrored else scores

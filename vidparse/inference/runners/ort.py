@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from vidparse.errors import DeviceError, ModelError
+from vidparse.errors import DeviceError
 from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Masks, Scores, read_outputs
 from vidparse.inference.devices import Device, cpu_count
@@ -19,7 +19,7 @@ from vidparse.inference.runners.runner import (
     out_of_memory,
     stored_precision,
 )
-from vidparse.models.checkpoint import file_sha256
+from vidparse.models.checkpoint import file_sha256, unreadable
 from vidparse.models.description import describe
 
 log = logging.getLogger(__name__)
@@ -54,10 +54,8 @@ class OnnxRunner(Runner):
         try:
             self._session = ort.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
-            reason = str(error).strip().splitlines()[-1][:200]
-            raise ModelError(f"{path}: not a usable ONNX model ({reason}); fetch it again") from (
-                error
-            )
+            reason = str(error).strip().splitlines()[-1]
+            raise unreadable(path, reason, what="a usable ONNX model") from error
         got = self._session.get_providers()[0]
         if device.kind == "cuda" and got != "CUDAExecutionProvider":
             raise DeviceError(

@@ -92,6 +92,8 @@ class TorchRunner(Runner):
             logits = answer.logits.flatten(0, 1)  # (T, K, h, w)
             if size_hw is None or not self.argmax_on_device:
                 return Scores(logits.float().contiguous().cpu().numpy())
+            if not bool(logits.isfinite().all()):  # class ids could not tell
+                raise self.not_finite()
             return ClassIds(upsampled_argmax(logits, size_hw).cpu().numpy())
 
     def _run(self, frames: np.ndarray) -> network.Answer:

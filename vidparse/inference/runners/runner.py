@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from vidparse.errors import DeviceError
+from vidparse.errors import DeviceError, ModelError
 from vidparse.frame import VideoInfo
 from vidparse.hub import ModelFiles
-from vidparse.inference.answer import Answer
+from vidparse.inference.answer import Answer, Masks, Scores
 from vidparse.inference.devices import Device
 from vidparse.inference.runners.form import Wishes
 from vidparse.labels import Labels
@@ -79,6 +79,42 @@ class Runner(ABC):
         Raises:
             DeviceError: out of memory.
         """
+
+    def checked(self, answer: Answer) -> Answer:
+        """The same answer, if it means something.
+
+        Raises:
+            ModelError: it holds NaN or infinite values, or classes without a label.
+        """
+        if isinstance(answer, Scores):
+            classes = answer.values.shape[1]
+            if classes != len(self.labels):
+                raise self._other_labels(f"scores {classes} classes")
+            if not np.isfinite(answer.values).all():
+                raise self.not_finite()
+        elif isinstance(answer, Masks) and len(answer.scores):
+            most = int(answer.class_ids.max())
+            if most >= len(self.labels) or answer.class_ids.min() < 0:
+                raise self._other_labels(f"finds class {most}")
+            if not (np.isfinite(answer.inside).all() and np.isfinite(answer.scores).all()):
+                raise self.not_finite()
+        return answer
+
+    def not_finite(self) -> ModelError:
+        """The error for an answer of NaN or infinite values."""
+        halves = self.precision in ("bf16", "fp16")
+        how = f"in {self.precision}, " if halves else ""
+        way_out = "use --precision fp32, or " if halves else ""
+        return ModelError(
+            f"{self.description.path}: {how}the network answers with NaN or infinite values, which "
+            f"are no prediction; {way_out}use an earlier checkpoint, or fetch it again"
+        )
+
+    def _other_labels(self, found: str) -> ModelError:
+        return ModelError(
+            f"{self.description.path}: {found}, its description has "
+            f"{len(self.labels)} labels; fetch it again, or export it anew"
+        )
 
     def reset(self) -> None:
         """Forget the video so far."""

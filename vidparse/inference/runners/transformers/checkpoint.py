@@ -14,7 +14,7 @@ from vidparse.filenames import name_below
 from vidparse.inference.runners.transformers.architecture import Architecture, architecture_of
 from vidparse.inference.runners.transformers.classes import labels_of
 from vidparse.models.checkpoint import file_sha256
-from vidparse.models.description import Description, Preprocess
+from vidparse.models.description import Description, Preprocess, preprocess_from
 from vidparse.textfiles import parse_json
 
 TASKS = ("auto", "semantic", "panoptic")
@@ -93,11 +93,13 @@ def _preprocess_of(processor: dict[str, Any], architecture: Architecture, name: 
     sizes: dict[str, Any] = {"short_side": 0}
     if processor.get("do_resize", True):
         sizes = _sizes_of(processor, architecture, name)
-    return Preprocess(
-        mean=(red, green, blue),
-        std=(red_std, green_std, blue_std),
-        resample=_FILTERS[2 if resample is None else int(resample)],
-        **sizes,
+    return preprocess_from(
+        {
+            "mean": [red, green, blue],
+            "std": [red_std, green_std, blue_std],
+            "resample": _FILTERS[2 if resample is None else int(resample)],
+            **sizes,
+        }
     )
 
 
@@ -121,7 +123,7 @@ def _sizes_of(processor: dict[str, Any], architecture: Architecture, name: str) 
         }
     if size.get("height") and size.get("width"):
         size_hw = int(size["height"]), int(size["width"])
-        return {"short_side": min(size_hw), "size_hw": size_hw, "divisor": divisor}
+        return {"short_side": min(size_hw), "size_hw": list(size_hw), "divisor": divisor}
     raise ModelError(f"{name}: size {size} of its processor is not supported; choose another")
 
 

@@ -10,9 +10,10 @@ from vidparse.export.onnx import LEAST_AGREEMENT, describe_model, save_model, to
 from vidparse.export.parity import check_parity
 from vidparse.export.weights import export_metadata
 from vidparse.files import whole_file
+from vidparse.hub.failure import check_installed
 from vidparse.inference.runners.transformers.architecture import ARCHITECTURES
 from vidparse.inference.runners.transformers.checkpoint import read_checkpoint
-from vidparse.inference.runners.transformers.runner import check_installed, load_pretrained
+from vidparse.inference.runners.transformers.runner import load_pretrained
 
 if TYPE_CHECKING:
     from vidparse.models.network import VideoNetwork

@@ -11,6 +11,7 @@ import numpy as np
 
 from vidparse.errors import ModelError
 from vidparse.hub import ModelFiles
+from vidparse.hub.failure import check_installed
 from vidparse.inference.answer import Masks, Scores
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.runners.form import Wishes
@@ -117,18 +118,6 @@ class TransformersRunner(Runner):
             return scored_masks(classes, masks, self._architecture.mask_hw)
         scores = class_scores(classes, masks, self._architecture.mask_hw)  # (K, h, w)
         return Scores(scores[None].cpu().numpy())
-
-
-def check_installed(name: str) -> None:
-    """Raises: ModelError: what checkpoints need is not installed."""
-    try:
-        import scipy.optimize  # noqa: F401  (links segments of panoptic networks)
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise ModelError(
-            f"{name}: needs transformers, which is not installed ({error.name}); "
-            "pip install 'vidparse[transformers]'"
-        ) from error
 
 
 def load_pretrained(folder: Path, architecture: str, name: str) -> Any:
