@@ -254,6 +254,23 @@ def test_classes_in_any_case_and_the_rest_is_void(cli, clips):
     assert all(sum(Fraction(row[key]) for key in ("Sky", "Tree", "void")) == 1 for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("person", "try Pedestrian; or a model that knows it: -m everyday-student ('person')"),
+        ("sofa", "; or a model that knows it: -m everyday-student ('sofa')"),
+        ("couch", "; or a model that knows it: -m everyday-student ('sofa')"),
+        ("sidewalk", "try Pavement"),
+        ("unicorn", "try Sky, Building, Pole"),
+    ],
+)
+def test_a_class_that_another_model_knows(cli, clip, tmp_path, name, told):
+    said = cli("segment", clip("x.mp4", frames=1), "-o", f"{tmp_path}/o/", "--classes", name)
+    assert (said.code, len(said.lines)) == (2, 1)
+    assert told in said.err
+    assert ("everyday" in said.err) == ("everyday" in told)
+
+
 def test_a_range_and_a_stride(cli, clip, tmp_path):
     path = clip("long.mp4", frames=50)
     said = cli("segment", path, "--start", "0:00.4", "--end", "1.2", "--stride", "5", "-o", "-",

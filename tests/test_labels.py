@@ -108,3 +108,22 @@ def test_many_classes_are_read_in_no_time() -> None:
     began = time.process_time()
     assert len(labels_from_json({"name": "mine", "classes": classes})) == 40_000
     assert time.process_time() - began < 3  # looking each name up among all took 17 s
+
+
+@pytest.mark.parametrize(
+    ("label_set", "name", "offered"),
+    [
+        ("voc", "people", "person"),
+        ("voc", "Plane", "aeroplane"),
+        ("voc", "couch", "sofa"),
+        ("camvid", "person", "Pedestrian"),
+        ("camvid", "sidewalk", "Pavement"),
+        ("cityscapes", "pavement", "sidewalk"),
+        ("cityscapes", "motorbike", "motorcycle"),
+        ("camvid", "Raod", "Road"),
+    ],
+)
+def test_other_words_for_a_class_are_understood(label_set: str, name: str, offered: str) -> None:
+    with pytest.raises(UsageError) as told:
+        load_labels(label_set).select([name])
+    assert str(told.value) == f"class '{name}': not in label set '{label_set}'; try {offered}"

@@ -26,6 +26,7 @@ from vidparse.errors import (
 )
 from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import DEFAULT_MODEL
+from vidparse.hub.bundled import select_classes
 from vidparse.inference import Runner, RunReport, Session, engine_and_reason, load_model, run
 from vidparse.inference.cuts import DEFAULT_THRESHOLD
 from vidparse.sinks import (
@@ -165,7 +166,7 @@ def segment(
     options = _settled(options, found)
     runner = load_runner(options)
     labels = runner.description.labels
-    class_ids = labels.select(options.classes) if options.classes is not None else None
+    class_ids = None if options.classes is None else select_classes(labels, options.classes)
     if options.sinks.palette is not None:
         class_colours(labels, options.sinks.palette)  # said once, not for every input
     header = RunHeader(

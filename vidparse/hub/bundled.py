@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vidparse.errors import ModelError
+from vidparse.errors import ModelError, UsageError
+from vidparse.labels import Labels, classes_like, load_labels
 from vidparse.textfiles import parse_json
 
 
@@ -50,3 +52,34 @@ def catalogue() -> dict[str, CatalogueEntry]:
         return {name: CatalogueEntry(name=name, **fields) for name, fields in records.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: damaged ({error}); reinstall vidparse") from error
+
+
+def select_classes(labels: Labels, names: Sequence[str]) -> tuple[int, ...]:
+    """Ids of classes by name; the error names known models that have what this label set has not.
+
+    Raises:
+        UsageError: a name is not in the label set.
+    """
+    for name in names:
+        try:
+            labels.select([name])
+        except UsageError as error:
+            models = _models_knowing(name)
+            if classes_like(name, labels.classes):  # then only those that call it the same
+                same = name.strip().casefold()
+                models = {one: word for one, word in models.items() if word.casefold() == same}
+            if not models:
+                raise
+            others = ", ".join(f"-m {model} ('{called}')" for model, called in models.items())
+            raise UsageError(f"{error}; or a model that knows it: {others}") from None
+    return labels.select(names)
+
+
+def _models_knowing(name: str) -> dict[str, str]:
+    """Known models with a class that means `name`, and what they call it."""
+    found = {}
+    for entry in catalogue().values():
+        alike = classes_like(name, load_labels(entry.labels).classes)
+        if alike:
+            found[entry.name] = alike[0]
+    return found

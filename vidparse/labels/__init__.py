@@ -8,12 +8,14 @@ from vidparse.labels.labels import (
     labels_to_json,
     load_labels,
 )
+from vidparse.labels.synonyms import classes_like
 from vidparse.labels.unions import regrouped, unions, unions_of
 
 __all__ = [
     "LABEL_FORM",
     "Labels",
     "available_labels",
+    "classes_like",
     "labels_from_json",
     "labels_to_json",
     "load_labels",

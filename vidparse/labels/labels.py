@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vidparse.errors import UsageError
+from vidparse.labels.synonyms import classes_like
 from vidparse.textfiles import parse_json
 
 MOST_CLASSES = 65535  # whose ids and void fit 16 bits
@@ -58,8 +59,9 @@ class Labels:
             elif key.isdecimal() and int(key) < len(self.classes):
                 chosen.append(int(key))
             else:
-                near = difflib.get_close_matches(key, by_name, n=3)
-                known = [self.classes[by_name[k]] for k in near] or list(self.classes[:12])
+                near = [self.classes[by_name[k]] for k in difflib.get_close_matches(key, by_name)]
+                near = classes_like(key, self.classes) or near
+                known = near or list(self.classes[:12])
                 more = ", ..." if not near and len(self.classes) > 12 else ""
                 raise UsageError(
                     f"class '{name.strip()}': not in label set '{self.name}'; "
