@@ -66,10 +66,11 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     ("name", "data"),
     [
         ("bomb.gif", gif_of(16000, 16000)),
-        ("bomb.png", png_of(13000, 13000, 16, 0)),
+        ("bomb.png", png_of(16000, 16000, 8, 0)),
+        ("deep.png", png_of(9000, 15000, 16, 0)),
         ("video.mkv", png_of(13000, 13000, 8, 0)),  # by its content
     ],
-    ids=["gif", "png", "other name"],
+    ids=["gif", "png", "16 bits", "other name"],
 )
 def test_small_files_of_huge_pictures_take_no_memory(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)

@@ -149,6 +149,7 @@ class _Neighbours:
     def __call__(self, url: str, flags: int, options: dict[str, str]) -> BinaryIO:
         """Raises: InputError: `url` is elsewhere; once, FFmpeg may ask for many before it ends."""
         named = url.removeprefix("file:")
+        named = named.removeprefix("//") if named.startswith("///") else named
         path = Path(named).resolve()
         if not path.is_relative_to(self._folder) or "://" in url or flags & _WRITE:
             if self._refused:

@@ -18,7 +18,7 @@ from vidparse.limits import check_size
 from vidparse.video.selection import Selection
 
 _MILLISECOND = Fraction(1, 1000)
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError)
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, Pillow.DecompressionBombError)
 _TIFF_HEADS: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
 
 
@@ -38,6 +38,8 @@ def is_moving_container(data: bytes) -> bool:
 def pages_of(data: bytes) -> int:
     """How many pages of the first one's size a TIFF has; 1 for other files and mixed sizes."""
     places = _directories(data)
+    if len(places) < 2:
+        return 1
     sizes = set()
     try:
         with Pillow.open(io.BytesIO(data)) as picture:
@@ -125,7 +127,7 @@ class WebpSource:
                 if index % self._selection.stride == 0:
                     over = min(end, pts + lasts) if end is not None else pts + lasts
                     image = Rgb(pixels)
-                    yield Frame(index, pts, image, duration=over - pts, time_base=_MILLISECOND)
+                    yield Frame(number, pts, image, duration=over - pts, time_base=_MILLISECOND)
                 index += 1
             pts += lasts
         if index == 0:
