@@ -75,6 +75,17 @@ def autolabel(
             rich_help_panel="What is labelled",
         ),
     ] = 1,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Where to begin in each video: seconds or [HH:]MM:SS[.mmm].",
+            rich_help_panel="What is labelled",
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(help="Where to stop, like --start.", rich_help_panel="What is labelled"),
+    ] = None,
     max_frames: Annotated[
         int | None,
         typer.Option(
@@ -132,6 +143,14 @@ def autolabel(
             rich_help_panel="Labels",
         ),
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Own classes, made of the models': vehicle=car+bus,person,other=*. Pixels of "
+            "no class are void. [default: the models' classes]",
+            rich_help_panel="Labels",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew, without the labels made before.")
     ] = False,
@@ -145,9 +164,10 @@ def autolabel(
     quiet: shared.Quiet = False,
 ) -> None:
     """Label frames with the mean answer of several models, to train on; goes on if interrupted."""
+    from vidparse.cli.parsing import comma_list, parse_time
     from vidparse.cli.screen import FrameBar
     from vidparse.cli.signals import stop_on_signals
-    from vidparse.cli.terminal import print_json
+    from vidparse.cli.terminal import print_json, say
     from vidparse.training.autolabel import (
         AutolabelRequest,
         Variants,
@@ -161,6 +181,7 @@ def autolabel(
         models=tuple(model or ()),
         votes=() if votes is None else _parse_numbers(votes, "--votes", "0.7,0.3"),
         labels=labels,
+        classes=comma_list(classes, "--classes") or (),
         variants=Variants(tuple(dict.fromkeys(sizes)), flip, window),
         backend=backend,
         device=device,
@@ -173,14 +194,21 @@ def autolabel(
         unlabelled=unlabelled,
         inputs=tuple(inputs or ()),
         every=every,
+        start_s=parse_time(start, "--start"),
+        end_s=parse_time(end, "--end"),
         max_frames=max_frames,
         shrink=shrink,
         threshold=threshold,
         within=within,
         overwrite=overwrite,
     )
+
+    def note(text: str) -> None:
+        if not quiet:
+            say(f"note: {text}")
+
     with stop_on_signals() as stop, FrameBar(f"autolabel {out.name}", quiet=quiet) as bar:
-        result = make_labels(request, on_frame=bar.update, stop=stop)
+        result = make_labels(request, on_frame=bar.update, on_note=note, stop=stop)
     if json:
         print_json(autolabel_record(result))
     elif not quiet:

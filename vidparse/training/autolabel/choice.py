@@ -1,9 +1,13 @@
-"""Labels that have to agree with coarser ones, which are known."""
+"""Choice of labels: those that agree with known coarser ones, and classes of a user's own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from vidparse.data import IGNORE
+from vidparse.errors import UsageError
 from vidparse.labels import Labels, unions_of
 
 
@@ -32,3 +36,70 @@ class Within:
         with np.errstate(invalid="ignore"):
             found /= found.sum(axis=0)
         return found
+
+
+class OwnClasses:
+    """Classes of a user's own, each one or more classes of a label set: "vehicle=car+bus".
+
+    A pixel's probability of such a class is the sum of its members'. Pixels of no class are void.
+
+    Args:
+        texts: one per class: NAME, NAME=MEMBER+MEMBER, or NAME=* for all that no other one takes.
+        labels: that the members are classes of.
+
+    Attributes:
+        labels: the new label set. A colour is that of the first member.
+
+    Raises:
+        UsageError: an unknown class, or one that is taken twice.
+    """
+
+    def __init__(self, texts: Sequence[str], labels: Labels) -> None:
+        names = [text.partition("=")[0].strip() for text in texts]
+        members = [
+            text.partition("=")[2].strip() or name for text, name in zip(texts, names, strict=True)
+        ]
+        if "" in names or len(set(names)) < len(names) or members.count("*") > 1:
+            raise UsageError(
+                f"--classes {','.join(texts)}: give each class one name of its own, such as "
+                "vehicle=car+bus,person,other=*"
+            )
+
+        taken: dict[int, str] = {}
+        groups: list[tuple[int, ...]] = []
+        for name, text in zip(names, members, strict=True):
+            found = () if text == "*" else labels.select(text.split("+"))
+            twice = next((one for one in found if one in taken), None)
+            if twice is not None:
+                raise UsageError(
+                    f"--classes: '{labels.classes[twice]}' is in {taken[twice]} and in {name}; "
+                    "choose one"
+                )
+            taken |= dict.fromkeys(found, name)
+            groups.append(found)
+        rest = tuple(one for one in range(len(labels)) if one not in taken)
+        groups = [
+            rest if text == "*" else found for found, text in zip(groups, members, strict=True)
+        ]
+
+        self.labels = Labels(
+            "own",
+            tuple(names),
+            tuple(labels.colours[group[0]] if group else (0, 0, 0) for group in groups),
+            frozenset(i for i, group in enumerate(groups) if group and labels.things >= set(group)),
+        )
+        self._left_out = len(groups)
+        self._group = np.full(len(labels), self._left_out)
+        for i, group in enumerate(groups):
+            self._group[list(group)] = i
+
+    def sums(self, probabilities: np.ndarray) -> np.ndarray:
+        """Probabilities (K, n, W) -> (G + 1, n, W), the last one of what no class takes."""
+        sums = np.zeros((self._left_out + 1, *probabilities.shape[1:]), probabilities.dtype)
+        for one, group in zip(probabilities, self._group, strict=True):
+            sums[group] += one
+        return sums
+
+    def without_rest(self, ids: np.ndarray) -> np.ndarray:
+        """Ids chosen by these sums, with what no class takes as IGNORE."""
+        return np.where(ids == self._left_out, np.uint8(IGNORE), ids)

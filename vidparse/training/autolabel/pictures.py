@@ -96,15 +96,25 @@ class DatasetPictures:
 class InputPictures:
     """Every n-th frame of what people name: videos, and folders, patterns or files of pictures.
 
+    Args:
+        span_s: the range of each video, seconds from its first frame; None where it is open.
+
     Raises:
-        UsageError: two inputs of one name. InputError: one that names nothing.
+        UsageError: two inputs of one name, or a range of pictures. InputError: one that names
+            nothing.
     """
 
-    def __init__(self, inputs: list[str], *, every: int = 1) -> None:
+    def __init__(
+        self,
+        inputs: list[str],
+        *,
+        every: int = 1,
+        span_s: tuple[float | None, float | None] = (None, None),
+    ) -> None:
         self.expected = 0
         self.truncated: TruncatedError | None = None
         self.notes: list[str] = []
-        self._every = every
+        self._every, self._span_s = every, span_s
         self._inputs: dict[str, Input] = {}  # by name
         for one in expand_inputs(inputs, is_output=is_output):
             name = _input_name(one)
@@ -113,6 +123,8 @@ class InputPictures:
                     f"{one.name}: is called {name}, as is {self._inputs[name].name}; rename one, "
                     "or label them into folders of their own"
                 )
+            if span_s != (None, None) and one.sequence():
+                raise UsageError(f"--start, --end: are for videos; {one.name} holds pictures")
             self._inputs[name] = one
             self.notes += one.notes
 
@@ -130,7 +142,11 @@ class InputPictures:
 
     def _frames(self, name: str, one: Input) -> Iterator[Picture]:
         before, done = self.expected, 0
-        with closing(open_video(one, stride=self._every, copy_streams=False)) as source:
+        start_s, end_s = self._span_s
+        opened = open_video(
+            one, start_s=start_s, end_s=end_s, stride=self._every, copy_streams=False
+        )
+        with closing(opened) as source:
             self.expected += -(-(source.info.frames or 0) // self._every)
             shape = source.info.sample_aspect_ratio
             try:

@@ -15,11 +15,11 @@ import numpy as np
 from vidparse.data import Dataset, open_dataset, usual_format
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.frame import Frame
-from vidparse.hub import DEFAULT_MODEL
+from vidparse.hub import DEFAULT_MODEL, catalogue
 from vidparse.inference import Runner, Session, load_model
 from vidparse.inference.preprocess import SMALLEST
 from vidparse.inference.runners.ensemble import Ensemble, Variants, shares_of
-from vidparse.training.autolabel.choice import Within
+from vidparse.training.autolabel.choice import OwnClasses, Within
 from vidparse.training.autolabel.pictures import (
     DatasetPictures,
     InputPictures,
@@ -39,6 +39,7 @@ class AutolabelRequest:
     models: tuple[str, ...] = ()
     votes: tuple[float, ...] = ()  # how much each counts; none: all alike
     labels: str | None = None  # label set of the answer, where models differ
+    classes: tuple[str, ...] = ()  # own classes made of those, see `OwnClasses`; none: all of them
     variants: Variants = field(default_factory=Variants)
     backend: str = "auto"
     device: str = "auto"
@@ -53,6 +54,8 @@ class AutolabelRequest:
     unlabelled: bool = False  # only frames without a mask
     inputs: tuple[str, ...] = ()
     every: int = 1
+    start_s: float | None = None  # range of each video
+    end_s: float | None = None
     max_frames: int | None = None
     shrink: int | None = None  # larger pictures are brought to this shorter side first
 
@@ -78,6 +81,7 @@ def make_labels(
     request: AutolabelRequest,
     *,
     on_frame: Callable[[int, int], None] = lambda done, total: None,
+    on_note: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> AutolabelResult:
     """Label frames with the mean answer of several models; the folder is a `folder` data set.
@@ -85,7 +89,8 @@ def make_labels(
     One frame is held at a time. The same request goes on where it was interrupted.
 
     Args:
-        on_frame: told how many frames are done, of how many (a guess while videos are read).
+        on_frame: gets the number of frames done, and of all (a guess while videos are read).
+        on_note: gets what a user should know before the work.
         stop: set it to end after the frame under way.
 
     Raises:
@@ -95,13 +100,18 @@ def make_labels(
     """
     stop = stop or threading.Event()
     pictures, dataset = _pictures(request)
+    if not request.models:
+        summary = catalogue()[DEFAULT_MODEL].summary
+        on_note(f"no model is named with -m, so {DEFAULT_MODEL} labels ({summary})")
     models = request.models or (DEFAULT_MODEL,)
     votes = shares_of(request.votes, len(models))  # before models are fetched and loaded
     runners = [(name, _runner(request, name)) for name in models]
     ensemble = Ensemble(runners, request.variants, labels=request.labels, votes=votes)
     within = Within(dataset.labels, ensemble.labels) if dataset and request.within else None
+    own = OwnClasses(request.classes, ensemble.labels) if request.classes else None
+    labels = own.labels if own else ensemble.labels
     settings = _settings(request, runners, ensemble, dataset)
-    folder = LabelFolder(request.out, ensemble.labels, settings, overwrite=request.overwrite)
+    folder = LabelFolder(request.out, labels, settings, overwrite=request.overwrite)
     made = done = 0
     complete = False
     try:
@@ -114,7 +124,7 @@ def make_labels(
                 rgb = picture.load()
                 if request.shrink is not None and min(rgb.shape[:2]) > request.shrink:
                     rgb, picture = _shrunk(rgb, request.shrink), replace(picture, file=None)
-                ids = _labelled(picture, rgb, ensemble, request.threshold, within)
+                ids = _labelled(picture, rgb, ensemble, request.threshold, within, own)
                 folder.write(picture, rgb, ids)
                 made += 1
             done += 1
@@ -127,7 +137,7 @@ def make_labels(
         raise pictures.truncated
     return AutolabelResult(
         out=request.out,
-        classes=ensemble.labels.classes,
+        classes=labels.classes,
         made=made,
         skipped=done - made,
         counts=counts,
@@ -165,7 +175,10 @@ def _pictures(request: AutolabelRequest) -> tuple[Pictures, Dataset | None]:
             raise UsageError(
                 "--data, --within, --unlabelled: belong to a data set; name it with --dataset"
             )
-        return InputPictures(list(request.inputs), every=request.every), None
+        span = (request.start_s, request.end_s)
+        return InputPictures(list(request.inputs), every=request.every, span_s=span), None
+    if request.start_s is not None or request.end_s is not None:
+        raise UsageError("--start, --end: are for videos; choose a --split of the data set")
     if request.every != 1:
         raise UsageError("--every: is for videos and folders; a data set is labelled whole")
     name = request.dataset or usual_format(request.data)
@@ -198,6 +211,8 @@ def _settings(
 ) -> dict[str, Any]:
     """All that decides what a mask says, as plain JSON values."""
     source: dict[str, Any] = {"inputs": list(request.inputs), "every": request.every}
+    for name, edge in (("start_s", request.start_s), ("end_s", request.end_s)):
+        source |= {} if edge is None else {name: edge}
     if dataset is not None:
         root = str(request.data.resolve()) if request.data else None
         source = {
@@ -222,7 +237,7 @@ def _settings(
         "shrink": request.shrink,
         "threshold": request.threshold,
         "labels": ensemble.labels.name,
-        "classes": list(ensemble.labels.classes),
+        "classes": list(request.classes or ensemble.labels.classes),
         "within": dataset.labels.name if dataset and request.within else None,
     }
 
@@ -239,6 +254,7 @@ def _labelled(
     ensemble: Ensemble,
     threshold: float,
     within: Within | None,
+    own: OwnClasses | None,
 ) -> np.ndarray:
     """Class ids uint8 (H, W) of a picture, IGNORE where nothing is sure."""
     coarse = picture.load_mask() if within and picture.load_mask else None
@@ -248,13 +264,13 @@ def _labelled(
             f"{rgb.shape[1]}x{rgb.shape[0]}; make them the same size"
         )
 
-    def agreeing(rows: slice, probabilities: np.ndarray) -> np.ndarray:
-        if within is None or coarse is None:
-            return probabilities
-        return within.constrained(probabilities, coarse[rows])
+    def refined(rows: slice, probabilities: np.ndarray) -> np.ndarray:
+        if within is not None and coarse is not None:
+            probabilities = within.constrained(probabilities, coarse[rows])
+        return probabilities if own is None else own.sums(probabilities)
 
     ensemble.sample_aspect_ratio = picture.sample_aspect_ratio
     size_hw = (rgb.shape[0], rgb.shape[1])
-    session = Session(ensemble, size=size_hw, min_confidence=threshold, refine=agreeing)
+    session = Session(ensemble, size=size_hw, min_confidence=threshold, refine=refined)
     ((_, prediction),) = session.run([Frame.from_rgb(rgb)])
-    return prediction.ids
+    return prediction.ids if own is None else own.without_rest(prediction.ids)

@@ -23,6 +23,7 @@ from vidparse.textfiles import parse_json
 from vidparse.training.autolabel.pictures import Picture
 
 RECORD = "autolabel.json"
+_VOID_COLOUR = (224, 224, 192)  # as in the masks of VOC
 _OURS = ("images", "masks", "labels.json", RECORD, "autolabel.part.json", "labels.part.json")
 
 
@@ -62,6 +63,7 @@ class LabelFolder:
         self._labels = labels
         self._settings = json.loads(json.dumps(settings))
         self._palette = labels.palette()
+        self._palette[IGNORE] = _VOID_COLOUR  # black is often a class: VOC's background
         self._frames = 0
         self._pixels = np.zeros(IGNORE + 1, np.int64)  # by class id
         try:
