@@ -17,8 +17,14 @@ import pytest
 from random_videos import LABELS, random_video, semantic
 
 from vidparse.errors import UsageError
-from vidparse.evaluation.metrics.counting import add_counts, counts_per_video
-from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
+from vidparse.evaluation.metrics.measure import (
+    Counts,
+    DataFacts,
+    Measure,
+    Sample,
+    add_counts,
+    counts_per_video,
+)
 from vidparse.evaluation.metrics.measures import METRICS, definition, make_measures, title
 from vidparse.maps import SegmentMap
 

@@ -20,8 +20,7 @@ from random_videos import (
     semantic,
 )
 
-from vidparse.evaluation.metrics.counting import counts_per_video
-from vidparse.evaluation.metrics.measure import Sample
+from vidparse.evaluation.metrics.measure import Sample, counts_per_video
 from vidparse.evaluation.metrics.measures import make_measures
 
 AGAINST_TRUTH = (

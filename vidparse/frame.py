@@ -1,4 +1,4 @@
-"""What a video is, and one frame of it: the records that cross module borders."""
+"""A video's facts, and one frame of it: the records that cross module borders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOMINAL_RATE = Fraction(25)  # frames per second where nothing tells one
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What is known before the first frame. Sizes are after rotation."""
+    """Facts of a video, known before its first frame. Sizes are after rotation."""
 
     name: str  # for people and output names: "clip.mp4", "frames_dir", "sample://street"
     size_hw: tuple[int, int]

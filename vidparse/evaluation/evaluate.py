@@ -28,7 +28,7 @@ from vidparse.maps import Prediction, SegmentMap
 
 
 class Saver(Protocol):
-    """Who keeps predictions as they are made, video by video."""
+    """Keeps predictions as they are made, video by video."""
 
     def begin(self, video: Video, size_hw: tuple[int, int]) -> None: ...
     def write(self, frame: FrameRecord, image: np.ndarray, prediction: Prediction) -> None: ...
@@ -47,16 +47,16 @@ def evaluate(
     """Scores of every entry over the labelled frames of a split.
 
     Images, masks and flow are read or made once a frame, however many entries there are; nothing is
-    held but the current frame, and counts. Unless told otherwise an interrupted evaluation goes on
-    from its last complete video when it is started again.
+    held but the current frame, and counts. An interrupted evaluation goes on from its last complete
+    video when it is started again, unless `options.resume` is off.
 
     Args:
         saver: gets the predictions of every frame, labelled or not; a split without labels will do.
-        on_frame: told how many frames are done, of how many.
+        on_frame: called with the frames done and their number.
         stop: set it to end early.
 
     Raises:
-        UsageError: an entry has other classes, or a measure can not be had from this data.
+        UsageError: an entry has other classes, or a measure cannot be computed from this data.
         InputError: an image, mask or prediction is damaged or missing; the file is named.
         Interrupted: `stop` was set.
     """
@@ -116,7 +116,7 @@ def evaluate(
 def _notes(
     plan: Plan, options: EvaluationOptions, results: Sequence[EntryResult]
 ) -> tuple[str, ...]:
-    """What a reader of the scores must know."""
+    """Sentences that a reader of the scores must know."""
     notes = [
         f"{entry.name} says nothing of {entry.silent:.0%} of the labelled pixels."
         for entry in results

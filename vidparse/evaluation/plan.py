@@ -1,4 +1,4 @@
-"""What an evaluation will do: which measures, over which frames, needing what of each."""
+"""The evaluation plan: metrics, frames, and the inputs that each metric needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COUNTS = 2  # goes up when names of counts change: those of an interrupted run 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationOptions:
-    """Everything `vidparse eval` can be told, beyond what is scored and on what."""
+    """Options of an evaluation, apart from the entries and the data set."""
 
     metrics: tuple[str, ...] | None = None  # names in METRICS; None: what the data set is known for
     windows: tuple[int, ...] = VPQ_WINDOWS  # of VPQ, in frames
@@ -37,7 +37,7 @@ class Plan:
 
     metrics: tuple[str, ...]
     videos: tuple[Wanted, ...]
-    flow: FlowSource | None  # only if a measure asks for it
+    flow: FlowSource | None  # only if a measure needs it
     images: bool  # whether anyone looks at the pictures
     objects: bool  # whether a measure tells objects apart
     key: str  # everything but the files that decides the result
@@ -60,7 +60,7 @@ def make_plan(
         saving: predictions of every frame are wanted, labelled or not.
 
     Raises:
-        UsageError: a measure can not be had from this data or these entries.
+        UsageError: a measure cannot be computed from this data or these entries.
         InputError: there is nothing to score, or an entry lacks predictions.
     """
     videos = dataset.videos[: options.max_videos]
@@ -93,14 +93,14 @@ def make_plan(
 
 
 def default_metrics(dataset: Dataset, entries: Sequence[Entry]) -> tuple[str, ...]:
-    """What scores on a data set are usually quoted, as far as these entries can have them."""
+    """Scores that are usually quoted for a data set, as far as these entries can have them."""
     if dataset.is_panoptic and all(entry.is_panoptic for entry in entries):
         return ("vpq", "stq", *dataset.metrics)
     return dataset.metrics
 
 
 def video_key(entry: Entry, video: Video, frames: Sequence[FrameRecord]) -> str:
-    """What one entry's result on one video depends on: the entry, and the files behind it."""
+    """Key of one entry's result on one video: the entry, and the files behind it."""
     files = [path for frame in frames for path in (frame.image, frame.mask) if path]
     stamps = " ".join(stamp_of(path) for path in files)
     return f"{entry.detail} {entry.fingerprint(video)} {video.name} {stamps}"
@@ -114,7 +114,7 @@ def _check(
     entries: Sequence[Entry],
     options: EvaluationOptions,
 ) -> None:
-    """Raises: UsageError: this measure can not be had."""
+    """Raises: UsageError: this measure cannot be computed."""
     if measure.needs_flow and options.flow is None:
         raise UsageError(f"{name}: needs optical flow; name one with --flow")
     if measure.needs_panoptic and not dataset.is_panoptic:
@@ -124,7 +124,7 @@ def _check(
     for entry in entries:
         if measure.needs_panoptic and not entry.is_panoptic:
             raise UsageError(
-                f"{name}: {entry.name} says classes, not objects; give panoptic predictions"
+                f"{name}: {entry.name} has classes, not objects; give panoptic predictions"
             )
     for video in videos if measure.needs_every_mask else ():
         bare = [frame for frame in video.frames if not frame.labelled]

@@ -25,7 +25,7 @@ _OFFSET = "offset"  # among the counts of the measures
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What is read of one frame, once for all entries."""
+    """One frame's data, read once for all entries."""
 
     frame: FrameRecord
     image: np.ndarray | None  # RGB uint8 (H, W, 3)
@@ -81,7 +81,7 @@ class Tally:
             yield loaded, prediction
 
     def end_video(self) -> VideoRecord:
-        """What the video that ended comes to."""
+        """Counts and diagnostics of the video that ended."""
         counts = {name: measure.end_video() for name, measure in self._measures.items()}
         counts[_OFFSET] = self._offset.end_video()
         kept = self._diagnostics.end_video().to_arrays() if self._diagnostics else None

@@ -23,7 +23,7 @@ class SegmentIds:
 
     Every colour belongs to one thing category, the one with the nearest colour, and objects take
     colours of their own category. So an id depends on the video's name and on how many objects of
-    the same category were asked for before, and on nothing that is asked for in other categories;
+    the same category got one before, and on nothing that happens in other categories;
     only a category that has used up its own colours takes any that is free.
 
     Args:

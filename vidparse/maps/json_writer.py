@@ -25,7 +25,7 @@ Lines = Callable[[], Iterator[bytes]]  # json objects, one a picture
 
 @dataclass(frozen=True, slots=True)
 class VideoLines:
-    """One video of the json, read when asked for. `images` is None where nothing tells sizes."""
+    """One video of the json, read line by line. `images` is None where sizes are not known."""
 
     images: Lines | None
     annotations: Lines
@@ -33,7 +33,7 @@ class VideoLines:
 
 @dataclass(frozen=True, slots=True)
 class PanopticRecord:
-    """A json: its videos by name, and whatever else it says ("categories", "info", ...)."""
+    """A json: its videos by name, and the rest as `head` ("categories", "info", ...)."""
 
     head: dict[str, Any]
     videos: dict[str, VideoLines]
@@ -107,7 +107,7 @@ def _line(record: dict[str, Any]) -> bytes:
 
 
 def _scanned(path: Path, first: bytes, file: BinaryIO) -> PanopticRecord:
-    """Where the lines of each video stand, in a file made by `write_record`; each line is checked.
+    """Places of the lines of each video in a file by `write_record`; each line is checked.
 
     Raises:
         ValueError: damaged; a new json that takes its lines over would be damaged, too.

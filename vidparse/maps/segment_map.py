@@ -34,7 +34,7 @@ class Segment:
     score: float | None
     area: int
     box: tuple[int, int, int, int]
-    is_crowd: bool = False  # of a ground truth: several objects that are not told apart
+    is_crowd: bool = False  # of a ground truth: several objects in one segment
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is scored: a model or a folder of predictions, behind one interface."""
+"""Entries: a model or a folder of predictions, behind one interface."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Entry(Protocol):
         """Refuse what can be refused before the first frame: labels, missing frames.
 
         Args:
-            dataset: what will be asked about.
+            dataset: of the videos.
             videos: each with the frames that will be fed.
 
         Raises:

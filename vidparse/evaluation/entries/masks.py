@@ -70,7 +70,7 @@ class MaskEntry:
     ) -> dict[int, Path] | Path:
         """Masks by frame index, or the video that holds them all.
 
-        A flat folder will do only where no two videos have frames of the same name.
+        A flat folder is taken only where no two videos have frames of the same name.
         """
         own, ours = self._folder / video.name, self._folder / f"{video.name}.masks"
         places = [folder for folder in (own, ours) if folder.is_dir()]

@@ -19,7 +19,7 @@ from vidparse.maps import (
 
 
 class PanopticEntry:
-    """One RGB id picture a frame and a json that says what the ids are.
+    """One RGB picture of ids per frame, and a json with the segments of each.
 
     Args:
         folder: of the pictures. table: the json.

@@ -9,8 +9,14 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from vidparse.evaluation.metrics.means import mean_of_defined, ratio
-from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
+from vidparse.evaluation.metrics.measure import (
+    Counts,
+    DataFacts,
+    Measure,
+    Sample,
+    mean_of_defined,
+    ratio,
+)
 from vidparse.evaluation.metrics.warping import warp_labels
 
 WIDTH = 0.02  # of the band, as a share of the image diagonal
@@ -84,7 +90,7 @@ def _narrowed(ids: np.ndarray) -> np.ndarray:
 
 
 def boundary_iou(counts: Counts) -> np.ndarray:
-    """Of each class (..., K), NaN where the truth lacks it (every class that occurs has a band)."""
+    """Boundary IoU (..., K) per class, NaN where the truth lacks it: all that occur have a band."""
     true_band, shared = counts["true_band"], counts["shared"]
     return ratio(shared, np.where(true_band > 0, true_band + counts["predicted_band"] - shared, 0))
 
@@ -171,5 +177,5 @@ class BoundaryConsistency(Measure):
         return {"tc_boundary": mean_of_defined(boundary_iou(counts))}
 
     def per_class(self, counts: Counts) -> dict[str, np.ndarray]:
-        """Of each class."""
+        """Boundary IoU of each class."""
         return {"tc_boundary": boundary_iou(counts)}

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidparse.evaluation.metrics.means import mean_of_defined, ratio
-from vidparse.evaluation.metrics.measure import Counts
+from vidparse.evaluation.metrics.measure import Counts, mean_of_defined, ratio
 
 
 @dataclass(frozen=True, slots=True)

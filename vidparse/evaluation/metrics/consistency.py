@@ -15,9 +15,16 @@ from typing import ClassVar
 import numpy as np
 
 from vidparse.evaluation.metrics.confusion import ConfusionMatrix, class_iou, overlap_scores
-from vidparse.evaluation.metrics.counting import add_counts, counts_per_video, samples
-from vidparse.evaluation.metrics.means import ratio
-from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
+from vidparse.evaluation.metrics.measure import (
+    Counts,
+    DataFacts,
+    Measure,
+    Sample,
+    add_counts,
+    counts_per_video,
+    ratio,
+    samples,
+)
 from vidparse.evaluation.metrics.warping import warp_labels
 
 VC_MODES = ("published", "strict")
@@ -113,7 +120,7 @@ class VideoConsistency(Measure):
     def _clip_score(
         self, truth: np.ndarray, predicted: np.ndarray, ages: tuple[np.ndarray, np.ndarray]
     ) -> float:
-        """Of the clip that ends at this frame."""
+        """Score of the clip that ends at this frame."""
         still = ages[0] >= self.clip_length - 1
         steady = ages[1] >= self.clip_length - 1
         if self.mode == "strict":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -130,3 +130,55 @@ def variant_words(
         return None
     title, sentence = glossary[plain]
     return f"{title}, {suffix}", f"{sentence}; {meaning}"
+
+
+def samples(
+    truths: np.ndarray | None, predicted: np.ndarray, flows: np.ndarray | None = None
+) -> Iterator[Sample]:
+    """Frames of one video: ids (T, H, W) each; flows (T - 1, 2, H, W), each to the next frame.
+
+    Raises:
+        ValueError: numbers of frames differ.
+    """
+    if truths is not None and len(truths) != len(predicted):
+        raise ValueError(f"{len(truths)} ground truth frames, {len(predicted)} predicted")
+    if flows is not None and len(flows) != max(len(predicted) - 1, 0):
+        raise ValueError(
+            f"{len(predicted)} frames need {max(len(predicted) - 1, 0)} flows, got {len(flows)}"
+        )
+    for t, ids in enumerate(predicted):
+        yield Sample(
+            video="",
+            stem=str(t),
+            index=t,
+            prediction=SegmentMap(np.asarray(ids)),
+            truth=None if truths is None else SegmentMap(np.asarray(truths[t])),
+            flow=None if flows is None or t == 0 else flows[t - 1],
+        )
+
+
+def counts_per_video(measure: Measure, videos: Iterable[Iterable[Sample]]) -> Iterator[Counts]:
+    """Feed videos; yields the counts of each as it ends."""
+    for video in videos:
+        for sample in video:
+            measure.update(sample)
+        yield measure.end_video()
+
+
+def add_counts(total: Counts, counts: Counts) -> Counts:
+    """The sum of two counts; an empty total takes the other's fields."""
+    if not total:
+        return dict(counts)
+    return {name: total[name] + value for name, value in counts.items()}
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole as float64; NaN where whole is 0. Shapes broadcast."""
+    part, whole = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(whole, np.float64))
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
+
+
+def mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is not NaN: (..., N) -> (...)."""
+    defined = ~np.isnan(values)
+    return ratio(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1))

@@ -9,8 +9,14 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from vidparse.evaluation.metrics.means import ratio
-from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample, variant_words
+from vidparse.evaluation.metrics.measure import (
+    Counts,
+    DataFacts,
+    Measure,
+    Sample,
+    ratio,
+    variant_words,
+)
 
 TOLERANCE = 0.008  # how far apart contours may lie, as a share of the image diagonal
 _QUARTERS = 4

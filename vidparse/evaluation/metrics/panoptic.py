@@ -13,11 +13,23 @@ from typing import ClassVar
 
 import numpy as np
 
-from vidparse.evaluation.metrics.counting import add_counts, counts_per_video
-from vidparse.evaluation.metrics.means import mean_of_defined, ratio
-from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
-from vidparse.evaluation.metrics.overlaps import frame_overlaps, split_codes
-from vidparse.evaluation.metrics.tubes import JoinedFrame, Tubes, Window
+from vidparse.evaluation.metrics.measure import (
+    Counts,
+    DataFacts,
+    Measure,
+    Sample,
+    add_counts,
+    counts_per_video,
+    mean_of_defined,
+    ratio,
+)
+from vidparse.evaluation.metrics.overlaps import (
+    JoinedFrame,
+    Tubes,
+    Window,
+    frame_overlaps,
+    split_codes,
+)
 from vidparse.maps import VOID, Segment, SegmentMap, count_codes
 
 _IOU, _TP, _FP, _FN = range(4)  # last axis of the counts
@@ -201,7 +213,7 @@ class _Pairs:
         self.comparable &= truth.categories[self.truth] == predicted.categories[self.predicted]
 
     def iou(self, truth: Tubes, predicted: Tubes) -> np.ndarray:
-        """Of the comparable pairs; void does not count as part of a prediction."""
+        """IoU of the comparable pairs; void does not count as part of a prediction."""
         t, s, shared = (part[self.comparable] for part in (self.truth, self.predicted, self.pixels))
         union = truth.areas[t] + predicted.areas[s] - shared - self.void_under[s]
         if (union == 0).any():

@@ -15,9 +15,16 @@ from vidparse.evaluation.metrics.confusion import (
     overlap_scores,
     semantic_scores,
 )
-from vidparse.evaluation.metrics.counting import add_counts, counts_per_video, samples
-from vidparse.evaluation.metrics.means import ratio
-from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
+from vidparse.evaluation.metrics.measure import (
+    Counts,
+    DataFacts,
+    Measure,
+    Sample,
+    add_counts,
+    counts_per_video,
+    ratio,
+    samples,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from vidparse.evaluation.metrics.counting import add_counts, counts_per_video
-from vidparse.evaluation.metrics.means import mean_of_defined, ratio
-from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample, variant_words
+from vidparse.evaluation.metrics.measure import (
+    Counts,
+    DataFacts,
+    Measure,
+    Sample,
+    add_counts,
+    counts_per_video,
+    mean_of_defined,
+    ratio,
+    variant_words,
+)
 from vidparse.evaluation.metrics.overlaps import FrameOverlaps, frame_overlaps, split_codes
 from vidparse.evaluation.metrics.panoptic import panoptic_samples
 from vidparse.maps import VOID
