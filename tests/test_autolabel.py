@@ -17,7 +17,14 @@ from conftest import picture
 
 from vidparse.data import IGNORE, open_dataset
 from vidparse.data.pictures import read_indices
-from vidparse.errors import InputError, Interrupted, OutputError, TruncatedError, UsageError
+from vidparse.errors import (
+    InputError,
+    Interrupted,
+    ModelError,
+    OutputError,
+    TruncatedError,
+    UsageError,
+)
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Runner, Scores, load_model
@@ -39,8 +46,9 @@ class ColourRunner(Runner):
 
     def __init__(self, labels: Labels, seed: int, *, short_side: int = 64, task: str = "semantic"):
         self.description = SimpleNamespace(
-            labels=labels, preprocess=Preprocess(short_side), task=task, sha256=str(seed)
-        )
+            path=Path(f"colours {seed}"), labels=labels, preprocess=Preprocess(short_side),
+            task=task, sha256=str(seed),
+        )  # fmt: skip
         shape = (len(labels), 3)
         self._weights = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
         self.runs: list[tuple[int, ...]] = []
@@ -186,20 +194,13 @@ class TestMean:
         steps = np.diff(starts)
         assert (steps[:-1] == -(-2 * length // 3)).all() and 0 < steps[-1] <= -(-2 * length // 3)
 
-    def test_scores_that_say_nothing_are_no_label(self) -> None:
+    @pytest.mark.parametrize("value", [np.nan, -np.inf])
+    def test_scores_that_are_not_finite_are_an_error(self, value: float) -> None:
         model = ColourRunner(CAMVID, 1)
-        answer = model.answer
-
-        def spoilt(value: float) -> Callable[..., Scores]:
-            is_car = np.arange(11)[:, None, None] == 4
-            return lambda clip: Scores(np.where(is_car, value, answer(clip).values))
-
-        model.answer = spoilt(np.nan)
-        found = whole(ensemble(model, scales=(1.0,)), picture(3, SIZE_HW))
-        assert (choose(found, 0.0, void=IGNORE) == IGNORE).all()
-        model.answer = spoilt(-np.inf)
-        found = whole(ensemble(model, scales=(1.0,)), picture(3, SIZE_HW))
-        assert (found[4] == 0).all() and np.allclose(found.sum(0), 1)
+        answer, is_car = model.answer, np.arange(11)[:, None, None] == 4
+        model.answer = lambda clip: Scores(np.where(is_car, value, answer(clip).values))
+        with pytest.raises(ModelError, match="answers with NaN or infinite values"):
+            whole(ensemble(model, scales=(1.0,)), picture(3, SIZE_HW))
 
 
 class TestLabelSets:
