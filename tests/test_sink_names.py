@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
-from vidparse.errors import OutputError, UsageError
-from vidparse.sinks import SINKS, SinkOptions, make_sinks
+from vidparse.errors import Interrupted, OutputError, UsageError
+from vidparse.sinks import SINKS, Sink, SinkOptions, is_output, make_sinks
+from vidparse.sinks.stream import ByteStream
 
 ALL = ["overlay", "masks", "mask-video", "jsonl", "csv"]
 
@@ -24,9 +28,58 @@ def in_empty_directory(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_table_is_the_list_of_outputs():
-    others = {"masks-gray", "vspw", "vipseg"}  # see test_mask_sinks.py and test_submission.py
-    assert set(SINKS) == {*ALL, *others}
+class Toy(Sink):
+    """The number of each frame and the classes in it: a class and a line in the table."""
+
+    suffix: ClassVar[str] = ".toy.lst"
+    is_text: ClassVar[bool] = True
+
+    def begin(self, info, labels):
+        self._stream = ByteStream(self.target)
+        self._stream.open()
+
+    def add(self, frame, prediction):
+        self._stream.write(f"{frame.index} {len(np.unique(prediction.ids))}\n".encode())
+
+    def end(self, *, keep, complete, packets):
+        return self._stream.close(keep=keep, complete=complete)
+
+
+def test_a_new_output_is_a_class_and_a_line(cli, clip, tmp_path, monkeypatch):
+    monkeypatch.setitem(SINKS, "toy", Toy)
+    monkeypatch.setenv("COLUMNS", "200")
+    path = clip("x.mp4", frames=3)
+    assert cli("segment", path, "--save", "toy,csv").code == 0
+    assert cli("segment", path, "-o", tmp_path / "y.lst").code == 0
+    lines = (tmp_path / "x.toy.lst").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["0", "1", "2"]
+    assert (tmp_path / "y.lst").read_text().splitlines() == lines
+    assert cli("segment", path, "--save", "toy", "-o", "-").out.decode().splitlines() == lines
+    assert cli("segment", path, "--save", "toy").code == 6
+    assert cli("segment", path, "--save", "toy", "--skip-existing").code == 0
+    assert b", toy." in b" ".join(cli("segment", "--help").out.split())
+    said = cli("segment", path, "-o", tmp_path / "x.avi")
+    assert ".lst (toy)" in said.err
+    assert is_output(tmp_path / "x.toy.lst")
+    assert not is_output(tmp_path / "x.lst")
+
+
+def test_a_sink_is_a_context_manager(tmp_path):
+    (tmp_path / "old").write_text("old")
+    for error, kept in ((None, True), (ValueError, False), (Interrupted, True)):
+        target = tmp_path / str(error)
+        with contextlib.suppress(ValueError, Interrupted), Toy(target, SinkOptions()) as sink:
+            sink.open(None, None)
+            if error:
+                raise error
+        assert target.exists() is kept
+    options = SinkOptions(overwrite=True)
+    with contextlib.suppress(Interrupted), Toy(tmp_path / "old", options) as sink:
+        sink.open(None, None)
+        raise Interrupted
+    assert (tmp_path / "old").read_text() == "old"
+    with pytest.raises(ValueError, match="write before open"):
+        sink.write(None, None)
 
 
 def test_beside_the_input():

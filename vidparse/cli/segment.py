@@ -186,11 +186,11 @@ def segment(
     from vidparse.run import SegmentOptions, summary_record
     from vidparse.run import segment as run_segment
     from vidparse.sinks import SinkOptions
+    from vidparse.sinks.stream import is_stdout
 
-    if json and out == "-":
+    to_stdout = out is not None and is_stdout(out)
+    if json and to_stdout:
         raise UsageError("--json: stdout already carries the output of -o -; drop one of them")
-    if out == "-" and save not in ("jsonl", "csv") and sys.stdout and sys.stdout.isatty():
-        raise UsageError("-o -: no video goes to a terminal; pipe it on or redirect it to a file")
     raw = raw_pipe(pipe, size, rate, pixel_format)
     input_size = network_size if network_size is not None else None if raw else size
     options = SegmentOptions(
@@ -229,7 +229,7 @@ def segment(
         argv=tuple(sys.argv),
     )
     with (
-        Screen(quiet=quiet or json, summary=out != "-") as screen,
+        Screen(quiet=quiet or json, summary=not to_stdout) as screen,
         stop_on_signals(lambda: screen.is_writing) as stop,
     ):
         try:

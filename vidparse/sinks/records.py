@@ -25,6 +25,7 @@ class Jsonl(Sink):
     """A header line, then one line a frame, each flushed as it is written."""
 
     suffix: ClassVar[str] = ".jsonl"
+    is_text: ClassVar[bool] = True
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._stream = ByteStream(self.target)
@@ -112,6 +113,7 @@ class Csv(Sink):
     """One row a frame: the share of the picture that each class covers, and void; adds up to 1."""
 
     suffix: ClassVar[str] = ".csv"
+    is_text: ClassVar[bool] = True
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._stream = ByteStream(self.target)

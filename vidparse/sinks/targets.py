@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence, Set
 from functools import wraps
@@ -68,7 +69,12 @@ def choose_outputs(
         if several:
             word = _stream_word(out)
             raise UsageError(f"-o {out}: {word} carries one video, not {len(inputs)}; use -o DIR/")
-        return tuple(save or ("overlay",)), STDOUT if is_stdout(out) else out
+        names = tuple(save or ("overlay",))
+        if is_stdout(out) and sys.stdout.isatty() and not all(table[n].is_text for n in names):
+            raise UsageError(
+                f"-o {out}: no video goes to a terminal; pipe it on or redirect it to a file"
+            )
+        return names, STDOUT if is_stdout(out) else out
     if not _names_a_file(out):
         return tuple(save or DEFAULT_SAVE), f"{out}/" if several else out
     if save is not None and (set(save) & {name for name in table if table[name].is_folder}):
