@@ -73,6 +73,22 @@ def test_files_fit_in_the_head(path: Path) -> None:
     assert path.stem not in {"utils", "util", "common", "helpers", "misc", "base"}
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nobody_guesses_about_a_network(path: Path) -> None:
+    """What a network is stands in `models/network.py`; no attribute is looked for elsewhere."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            about = ast.unparse(node.args[0]) if node.args else ""
+            if node.func.id in ("hasattr", "getattr"):
+                its_own_file = unit(path) == "models" and about == "config"
+                assert its_own_file or not {"network", "config"} & set(about.split(".")), about
+            if node.func.id == "isinstance":
+                assert about != "network", ast.unparse(node)
+        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
+            name = node.arg if isinstance(node, ast.arg) else ast.unparse(node.target)
+            assert (name, ast.unparse(node.annotation)) != ("network", "Any")
+
+
 def test_only_video_touches_pyav() -> None:
     users = set()
     for path in FILES:

@@ -80,9 +80,9 @@ def _kept_bytes(network: VideoNetwork, batch: int, frames: int, recipe: Recipe) 
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
         torch.autocast("cpu", kind or torch.bfloat16, enabled=kind is not None),
     ):
-        if hasattr(network, "forward_clip"):
-            network.forward_clip(torch.empty(batch, frames, 3, height, width))
-        else:
-            network(torch.empty(batch * frames, 3, height, width))
+        clips = torch.empty(batch, frames, 3, height, width)
+        if network.is_per_frame:  # each frame is a clip of its own
+            clips = clips.flatten(0, 1)[:, None]
+        network.forward_clip(clips)
     own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
     return sum(size for storage, size in seen.items() if storage not in own)
