@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from vidparse.frame import Frame, VideoInfo
     from vidparse.inference import Session, load_model
-    from vidparse.maps import Prediction, Segment
+    from vidparse.maps import Prediction, Segment, SegmentMap
     from vidparse.run import SegmentOptions, segment
     from vidparse.video import open_video
 
@@ -28,6 +28,7 @@ _PUBLIC = {
     "Frame": "vidparse.frame",
     "Prediction": "vidparse.maps",
     "Segment": "vidparse.maps",
+    "SegmentMap": "vidparse.maps",
     "SegmentOptions": "vidparse.run",
     "Session": "vidparse.inference",
     "VideoInfo": "vidparse.frame",
@@ -40,6 +41,7 @@ __all__ = [
     "Frame",
     "Prediction",
     "Segment",
+    "SegmentMap",
     "SegmentOptions",
     "Session",
     "VideoInfo",
