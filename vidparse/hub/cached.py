@@ -50,13 +50,18 @@ def repo_folder(repo: str) -> Path:
 def snapshot(address: HubAddress) -> Path | None:
     """Folder of the files of a revision, as far as they are here."""
     folder = repo_folder(address.repo)
-    reference = folder / "refs" / address.revision
-    try:
-        commit = reference.read_text(encoding="utf-8").strip()
-    except OSError:
-        commit = address.revision
+    commit = _commit_in(folder / "refs" / address.revision) or address.revision
     found = folder / "snapshots" / commit
     return found if found.is_dir() else None
+
+
+def _commit_in(reference: Path) -> str:
+    """The commit that a branch or tag stands for; "" for what names no folder of the cache."""
+    try:
+        commit = reference.read_bytes().decode("ascii").strip()
+    except (OSError, ValueError):
+        return ""
+    return commit if commit.isalnum() else ""
 
 
 def cached_models() -> list[CachedModel]:
@@ -64,7 +69,7 @@ def cached_models() -> list[CachedModel]:
     found = []
     for folder in sorted(cache_root().glob("models--*--*")):
         repo = folder.name.removeprefix("models--").replace("--", "/", 1)
-        for snapshot_folder in sorted((folder / "snapshots").glob("*")):
+        for snapshot_folder in sorted((folder / "snapshots").glob("*/")):
             revision = _name_of(folder, snapshot_folder.name)
             found += _models_in(snapshot_folder, HubAddress(repo, revision))
     return found
@@ -76,7 +81,7 @@ def _name_of(folder: Path, commit: str) -> str:
     names = [
         str(path.relative_to(root))
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.read_text(encoding="utf-8").strip() == commit
+        if _commit_in(path) == commit
     ]
     return DEFAULT_REVISION if DEFAULT_REVISION in names else (names or [commit])[0]
 

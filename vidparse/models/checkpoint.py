@@ -72,8 +72,13 @@ def _metadata(path: Path) -> dict[str, str] | None:
     try:
         with safe_open(path, framework="np") as file:
             return file.metadata()
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such file; check the path") from error
+    except FileNotFoundError as error:  # also where the file may not be read
+        why = (
+            "may not be read; check its permissions"
+            if path.exists()
+            else "no such file; check the path"
+        )
+        raise ModelError(f"{path}: {why}") from error
     except (OSError, SafetensorError) as error:
         raise unreadable(path, error) from error
 
