@@ -16,6 +16,7 @@ import pytest
 from PIL import Image as Pillow
 
 from vidparse.data import Dataset, Video, open_dataset
+from vidparse.data.regrouped import in_labels
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.evaluation.entries import Asked, MaskEntry, ModelEntry
 from vidparse.evaluation.evaluate import evaluate
@@ -334,3 +335,42 @@ def test_frames_between_that_are_left_out_count(tmp_path: Path) -> None:
     runner.remembers = True
     (note,) = evaluate(dataset, [ModelEntry("blender", runner)]).notes
     assert "lie 0.333 s apart" in note
+
+
+def cityscapes_of(root: Path, *, truth: int) -> Dataset:
+    """One picture whose mask holds one stored value of Cityscapes."""
+    name = "ulm_000001_000019"
+    for folder, ending, value in (("leftImg8bit", "leftImg8bit", 90), ("gtFine", "x", truth)):
+        (root / folder / "val" / "ulm").mkdir(parents=True)
+        kind = ending if folder == "leftImg8bit" else "gtFine_labelIds"
+        picture = np.full((36, 64, 3) if folder == "leftImg8bit" else (36, 64), value, np.uint8)
+        cv2.imwrite(str(root / folder / "val" / "ulm" / f"{name}_{kind}.png"), picture)
+    return open_dataset("cityscapes", root, "val")
+
+
+def test_models_and_data_of_finer_classes_are_scored_in_coarser_ones(tmp_path: Path) -> None:
+    fine, coarse = load_labels("cityscapes"), load_labels("camvid")
+    data = cityscapes_of(tmp_path, truth=27)  # a truck, which CamVid counts among its cars
+    car, bus = coarse.classes.index("Car"), fine.classes.index("bus")
+    regrouped = in_labels(data, coarse)
+    for model, class_id in ((coarse, car), (fine, bus)):
+        entry = ModelEntry("one", ConstantRunner(model, class_id), labels=coarse)
+        assert entry.detail.endswith(", as camvid") == (model is fine)
+        (result,) = evaluate(regrouped, [entry]).entries
+        assert result.scores["miou"] == 1.0
+    with pytest.raises(UsageError, match="its labels 'camvid' are not those of cityscapes"):
+        evaluate(data, [ModelEntry("one", ConstantRunner(coarse, car))])
+    with pytest.raises(UsageError, match="'camvid': can not be regrouped to 'cityscapes'"):
+        ModelEntry("one", ConstantRunner(coarse, car), labels=fine)
+    with pytest.raises(UsageError, match="'cityscapes': can not be regrouped to 'voc'"):
+        in_labels(data, load_labels("voc"))
+
+
+def test_labels_from_the_command_line(tmp_path: Path, cli: Any) -> None:
+    cityscapes_of(tmp_path, truth=7)
+    options = ("--data", tmp_path, "-m", "street-student", "--size", "64", "--metrics", "miou")
+    refused = cli("eval", *options)
+    assert refused.code == 2 and "are not those of cityscapes" in refused.err
+    scored = cli("eval", *options, "--labels", "camvid", "--json")
+    assert scored.code == 0, scored.err
+    assert list(json.loads(scored.out)["entries"][0]["per_class"]["miou"])[3] == "Road"

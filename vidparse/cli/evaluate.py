@@ -34,6 +34,14 @@ def evaluate(
             rich_help_panel="What is scored",
         ),
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Label set to score in, where that of a model or of the data is finer: camvid. "
+            "Ids of --pred are then of this set.",
+            rich_help_panel="What is scored",
+        ),
+    ] = None,
     raw_ids: Annotated[
         bool,
         typer.Option(
@@ -152,6 +160,7 @@ def evaluate(
         dataset=dataset,
         data=data,
         split=split,
+        labels=labels,
         max_videos=max_videos,
         models=tuple(model or ()),
         predictions=tuple(pred or ()),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vidparse.data import Dataset, open_dataset, usual_format
 from vidparse.data.coverage import survey
+from vidparse.data.regrouped import in_labels
 from vidparse.errors import UsageError
 from vidparse.evaluation.entries import (
     SUPPORTS,
@@ -27,6 +28,7 @@ from vidparse.hub import DEFAULT_MODEL
 from vidparse.inference import load_model
 from vidparse.inference.devices import choose_device
 from vidparse.inference.runners import TorchRunner
+from vidparse.labels import load_labels
 from vidparse.sinks import SinkOptions
 
 
@@ -38,6 +40,7 @@ class EvaluationRequest:
     dataset: str | None = None  # a format; None: that of the folder
     data: Path | None = None
     split: str = "val"
+    labels: str | None = None  # label set to score in, where the data's or a model's is finer
     max_videos: int | None = None
 
     # what is scored; neither: the default model
@@ -80,6 +83,8 @@ def run_evaluation(
     """Open what is named and score it; errors as those of :func:`evaluate`."""
     name = request.dataset or usual_format(request.data)
     dataset = open_dataset(name, request.data, request.split)
+    if request.labels is not None:
+        dataset = in_labels(dataset, load_labels(request.labels))
     if (request.save is None) != (request.out is None):
         raise UsageError("--save and -o: belong together; name a layout and a folder")
     options = EvaluationOptions(
@@ -135,7 +140,8 @@ def _model_entry(name: str, request: EvaluationRequest, dataset: Dataset) -> Ent
     short = Path(name).name
     if isinstance(runner, TorchRunner) and is_published:
         return PublishedTcbEntry(short, runner, dataset, size=request.size)
-    return ModelEntry(short, runner, size=request.size, stabilize=request.stabilize)
+    labels = dataset.labels if request.labels is not None else None
+    return ModelEntry(short, runner, size=request.size, stabilize=request.stabilize, labels=labels)
 
 
 def _saver(request: EvaluationRequest, dataset: Dataset, entries: list[Entry]) -> SubmissionSaver:

@@ -9,12 +9,13 @@ from vidparse.labels.labels import (
     load_labels,
 )
 from vidparse.labels.synonyms import classes_like
-from vidparse.labels.unions import regrouped, unions, unions_of
+from vidparse.labels.unions import class_ids_in, regrouped, unions, unions_of
 
 __all__ = [
     "LABEL_FORM",
     "Labels",
     "available_labels",
+    "class_ids_in",
     "classes_like",
     "labels_from_json",
     "labels_to_json",

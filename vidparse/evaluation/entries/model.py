@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from vidparse.evaluation.entries.entry import Asked, Wanted
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Runner, Session
-from vidparse.maps import Prediction
+from vidparse.labels import Labels, class_ids_in
+from vidparse.maps import Prediction, SegmentMap
+from vidparse.models.description import SEMANTIC
 
 _USUAL_INTERVAL_S = 0.1  # of video that networks with a memory are meant for, or a shorter one
 _MUCH_FURTHER = 3  # times as far apart as in training
@@ -27,6 +30,11 @@ class ModelEntry:
         name: for table heads.
         runner: the network on its device.
         size, stabilize: as for :class:`Session`.
+        labels: the label set of the answers, whose classes those of the network are parts of; its
+            own if not given.
+
+    Raises:
+        UsageError: its classes are not known as parts of those.
     """
 
     needs_images = True
@@ -39,8 +47,11 @@ class ModelEntry:
         *,
         size: int | tuple[int, int] | None = None,
         stabilize: bool = False,
+        labels: Labels | None = None,
     ) -> None:
         self.name = name
+        self._labels = labels or runner.description.labels
+        self._table = _table(name, runner, self._labels)
         self._runner, self._size = runner, size
         self._session = Session(runner, size=size, stabilize=stabilize)
         facts = runner.description
@@ -49,10 +60,11 @@ class ModelEntry:
         self.detail = (
             f"model {name}, sha256 {facts.sha256[:12]}, {runner.backend} {runner.precision} "
             f"on {runner.device}{', stabilized' if stabilize else ''}"
+            f"{'' if self._table is None else f', as {self._labels.name}'}"
         )
 
     def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
-        labels = self._runner.description.labels
+        labels = self._labels
         if labels.classes != dataset.labels.classes:
             raise UsageError(
                 f"model {self.name}: its labels '{labels.name}' are not those of {dataset.name} "
@@ -66,10 +78,28 @@ class ModelEntry:
         return f"{facts.sha256} {self._runner.backend} {self._runner.precision} {self._size}"
 
     def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
-        return predictions_of(self._session, frames)
+        for prediction in predictions_of(self._session, frames):
+            yield prediction if self._table is None else self._regrouped(prediction, self._table)
+
+    def _regrouped(self, prediction: Prediction, table: np.ndarray) -> Prediction:
+        ids = np.take(table, prediction.ids)
+        return replace(prediction, map=SegmentMap(ids), labels=self._labels)
 
     def hint_for_offset(self, offset: int) -> str:
         return "Convert the model again with the classes in the order of the data set's."
+
+
+def _table(name: str, runner: Runner, labels: Labels) -> np.ndarray | None:
+    """Ids of other labels by the ids that a network answers with; None where they are the same."""
+    own = runner.description.labels
+    class_ids = class_ids_in(own, labels)
+    if class_ids is None:
+        return None
+    if runner.description.task != SEMANTIC:
+        raise UsageError(f"{name}: is panoptic, and --labels is for classes; use --task semantic")
+    table = np.full(own.void + 1, labels.void, labels.dtype)
+    table[: len(class_ids)] = class_ids
+    return table
 
 
 def predictions_of(session: Session, frames: Iterable[Asked]) -> Iterator[Prediction]:

@@ -20,7 +20,7 @@ from vidparse.inference.answer import Scores
 from vidparse.inference.mixture import Mixture, Patch, spans, windows
 from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.runners.runner import Runner
-from vidparse.labels import Labels, load_labels, regrouped
+from vidparse.labels import Labels, class_ids_in, load_labels
 from vidparse.models.description import LARGEST, SEMANTIC, SMALLEST, Description, Preprocess
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -86,7 +86,7 @@ class Ensemble(Runner):
                     "use --task semantic or another model"
                 )
         common = _common_labels(runners) if labels is None else load_labels(labels)
-        self._runners = [(one, _class_ids(one.labels, common)) for _, one in runners]
+        self._runners = [(one, class_ids_in(one.labels, common)) for _, one in runners]
         self._variants = variants
         self.sample_aspect_ratio = Fraction(1)
         self.description = Description(
@@ -194,29 +194,3 @@ def _common_labels(runners: Sequence[tuple[str, Runner]]) -> Labels:
                 "choose one label set with --labels, or other models"
             )
     return labels
-
-
-def _class_ids(labels: Labels, target: Labels) -> tuple[int, ...] | None:
-    """The class of `target` that each class is part of; None where the classes are the same.
-
-    Raises:
-        UsageError: it is not known.
-    """
-    if labels.classes == target.classes:
-        return None
-    if set(labels.classes) == set(target.classes):
-        return tuple(target.classes.index(name) for name in labels.classes)
-    table = regrouped(labels.name, target.name)
-    strange = [name for name in table.values() if name not in target.classes]
-    if strange:
-        raise UsageError(
-            f"labels '{target.name}': have no class '{strange[0]}', so are not the known set of "
-            "that name; give a set of your own a name of its own"
-        )
-    missing = [name for name in labels.classes if name not in table]
-    if missing:
-        raise UsageError(
-            f"labels '{labels.name}': class '{missing[0]}' is not part of any of '{target.name}'; "
-            "use a model with the classes of that label set"
-        )
-    return tuple(target.classes.index(table[name]) for name in labels.classes)
