@@ -20,9 +20,8 @@ from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction, Segment, SegmentMap
 from vidparse.sinks import SinkOptions
 from vidparse.sinks.legend import Legend, render_legend
-from vidparse.sinks.overlay import Overlay
+from vidparse.sinks.overlay import Overlay, Painter, region_edges
 from vidparse.sinks.palette import class_colours, distinct_colours, drawn_colours
-from vidparse.sinks.render import Painter, region_edges
 from vidparse.video import open_video
 
 CAMVID = load_labels("camvid")

@@ -12,10 +12,9 @@ from vidparse.sinks.masks import GrayMasks, Masks, MaskVideo
 from vidparse.sinks.overlay import Overlay
 from vidparse.sinks.records import Csv, Jsonl
 from vidparse.sinks.sink import RunHeader, Sink, SinkOptions
-from vidparse.sinks.submission import Submission
+from vidparse.sinks.submission import Submission, VspwFolder
 from vidparse.sinks.targets import Protected, plan_sinks
 from vidparse.sinks.vipseg import VipSegFolder
-from vidparse.sinks.vspw import VspwFolder
 from vidparse.video.inputs import Input
 
 SINKS: dict[str, type[Sink]] = {

@@ -1,8 +1,9 @@
-"""The overlay: the input video with the classes drawn over it, its sound and its timing."""
+"""The overlay: the input with the classes drawn over it, its sound and its timing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -11,17 +12,18 @@ import numpy as np
 
 from vidparse.errors import OutputError
 from vidparse.frame import Frame, VideoInfo
-from vidparse.image import FULL_RANGE, Yuv420, effective_matrix
+from vidparse.image import FULL_RANGE, Yuv420, effective_matrix, rgb_to_yuv_matrix
 from vidparse.labels import Labels
-from vidparse.maps import Prediction
+from vidparse.maps import Prediction, check_ids
 from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.legend import Legend
-from vidparse.sinks.palette import drawn_colours
+from vidparse.sinks.palette import drawn_colours, instance_colour, uncoloured
 from vidparse.sinks.pictures import Pictures, pictures_at
-from vidparse.sinks.render import Painter
 from vidparse.sinks.sink import Sink, SinkOptions
 from vidparse.sinks.stream import Target
 
+VOID_SLOT = 255
+_LINES_PER_CONTOUR_PIXEL = 720  # contours are one pixel wide a side up to here, then two, ...
 _FILE_CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
 _AS_PICTURE = Encoding("", "", "rgb24")
 _JPEG_QUALITY = 95
@@ -122,3 +124,192 @@ def _encoded(rgb: np.ndarray, ending: str) -> bytes:
     if not done:
         raise OutputError(f"a picture of {rgb.shape[1]}x{rgb.shape[0]}: is too large for {ending}")
     return data.tobytes()
+
+
+class Painter:
+    """Draws predictions over pictures of one video.
+
+    Args:
+        labels: what the ids mean.
+        colours: RGB uint8 (C, 3) by class id.
+        opacity: of the colours, 0..1.
+        contours: outline every region in its own colour, brightened.
+        legend: names of the classes in view, or None.
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        colours: np.ndarray,
+        *,
+        opacity: float = 0.5,
+        contours: bool = False,
+        legend: Legend | None = None,
+    ) -> None:
+        self._slots_of = SlotMaker(labels, colours)
+        self._opacity = opacity
+        self._contours = contours
+        self._legend = legend
+
+    def paint(self, image: Yuv420, prediction: Prediction) -> Yuv420:
+        """A new picture; `image` is left as it is. Void pixels keep the video's own colour.
+
+        Raises:
+            OutputError: a semantic id is neither a class nor void.
+        """
+        slots = self._slots_of(prediction)
+        tables = yuv_tables(slots.colours, image.matrix, image.full_range)
+        small = np.ascontiguousarray(slots.map[::2, ::2])  # chroma sits on even columns (H.273)
+        has_void = int(slots.map.max()) == VOID_SLOT
+        painted = Yuv420(
+            self._blend(image.y, slots.map, tables[0], has_void),
+            self._blend(image.u, small, tables[1], has_void),
+            self._blend(image.v, small, tables[2], has_void),
+            image.matrix,
+            image.full_range,
+        )
+        if self._contours:
+            bright = yuv_tables(vivid(slots.colours), image.matrix, image.full_range)
+            draw_contours(painted, slots.map, small, bright)
+        if self._legend is not None:
+            self._legend.draw(painted, small, slots.class_ids)
+        return painted
+
+    def _blend(
+        self, plane: np.ndarray, ids: np.ndarray, table: np.ndarray, has_void: bool
+    ) -> np.ndarray:
+        colour = cv2.LUT(ids, table)
+        mixed = cv2.addWeighted(plane, 1.0 - self._opacity, colour, self._opacity, 0.0, dst=colour)
+        if has_void:
+            cv2.copyTo(plane, (ids == VOID_SLOT).view(np.uint8), mixed)
+        return mixed
+
+
+def yuv_tables(colours: np.ndarray, matrix: int, full_range: bool) -> np.ndarray:
+    """RGB uint8 (256, 3) to one look-up table a plane, uint8 (3, 256)."""
+    affine = rgb_to_yuv_matrix(matrix, full_range)  # (3, 4)
+    yuv = affine[:, :3] @ colours.T.astype(np.float64) + affine[:, 3:]  # (3, 256)
+    return np.clip(np.rint(yuv), 0, 255).astype(np.uint8)
+
+
+def vivid(colours: np.ndarray) -> np.ndarray:
+    """RGB uint8 (N, 3) at full brightness, same hue: a thin line shows on any picture."""
+    peak = colours.max(axis=1, keepdims=True).astype(np.float64)  # (N, 1)
+    return np.rint(colours * (255.0 / np.maximum(peak, 1.0))).astype(np.uint8)
+
+
+def draw_contours(
+    image: Yuv420, ids: np.ndarray, small_ids: np.ndarray, tables: np.ndarray
+) -> None:
+    """Outline regions in place, each side of a border in its own colour.
+
+    Args:
+        image: planes to draw on.
+        ids: uint8 (H, W) slots.
+        small_ids: uint8 (ceil(H/2), ceil(W/2)), every other slot.
+        tables: uint8 (3, 256), plane values by slot.
+    """
+    edges = region_edges(ids, 1 + (image.size_hw[0] - 1) // _LINES_PER_CONTOUR_PIXEL)
+    cv2.copyTo(cv2.LUT(ids, tables[0]), edges, image.y)
+    height, width = edges.shape
+    if height % 2 or width % 2:
+        edges = cv2.copyMakeBorder(edges, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    chroma_edges = cv2.resize(edges, small_ids.shape[::-1], interpolation=cv2.INTER_AREA)
+    for plane, table in ((image.u, tables[1]), (image.v, tables[2])):
+        cv2.copyTo(cv2.LUT(small_ids, table), chroma_edges, plane)
+
+
+def region_edges(ids: np.ndarray, width: int) -> np.ndarray:
+    """255 at pixels of a region that are within `width` of another one, else 0; void never."""
+    edges = np.zeros_like(ids)
+    if min(ids.shape) < 2:  # OpenCV takes no empty arrays
+        return edges
+    across = cv2.compare(ids[:, 1:], ids[:, :-1], cv2.CMP_NE)
+    down = cv2.compare(ids[1:], ids[:-1], cv2.CMP_NE)
+    for part, differs in (
+        (edges[:, 1:], across),
+        (edges[:, :-1], across),
+        (edges[1:], down),
+        (edges[:-1], down),
+    ):
+        cv2.bitwise_or(part, differs, dst=part)
+    if width > 1:
+        cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+        edges = cv2.dilate(edges, cross, iterations=width - 1)
+    if int(ids.max()) == VOID_SLOT:
+        np.multiply(edges, ids != VOID_SLOT, out=edges)
+    return edges
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """One byte a pixel: the slot of its region, VOID_SLOT where nothing is drawn.
+
+    map: uint8 (H, W); colours: RGB uint8 (256, 3) by slot; class_ids: int64 (256,) by slot, -1 for
+    slots not in use.
+    """
+
+    map: np.ndarray
+    colours: np.ndarray
+    class_ids: np.ndarray
+
+
+class SlotMaker:
+    """Turns predictions into slots; the tables of byte-wide semantic maps are made once.
+
+    More than 255 regions in one frame share slots, so some share a colour: pictures only.
+    """
+
+    def __init__(self, labels: Labels, colours: np.ndarray) -> None:
+        self._labels = labels
+        self._class_colours = colours
+        self._uncoloured = uncoloured(labels)
+        self._shown = self._hiding(np.arange(256, dtype=np.uint8))
+        self._byte_table = self._table(np.arange(min(len(labels), VOID_SLOT)))
+
+    def __call__(self, prediction: Prediction) -> Slots:
+        """Raises OutputError when a semantic id is neither a class nor void."""
+        ids = prediction.ids
+        if prediction.segments is not None:
+            return self._panoptic(prediction)
+        check_ids(ids, self._labels)
+        if self._labels.void == VOID_SLOT:
+            slots = ids.astype(np.uint8, copy=False)
+            if self._uncoloured:
+                return Slots(cv2.LUT(slots, self._shown), *self._byte_table)
+            return Slots(slots, *self._byte_table)
+        # Wide label sets: the classes in this frame, in order, get slots 0, 1, 2, ...
+        counts = np.bincount(ids.ravel(), minlength=self._labels.void + 1)
+        present = np.flatnonzero(counts[: len(self._labels)])
+        table = np.full(self._labels.void + 1, VOID_SLOT, np.uint8)
+        table[present] = np.arange(len(present)) % VOID_SLOT
+        return Slots(self._hiding(table).take(ids), *self._table(present))
+
+    def _hiding(self, table: np.ndarray) -> np.ndarray:
+        """Slots by class id, with classes that are not coloured as void."""
+        table[sorted(self._uncoloured)] = VOID_SLOT
+        return table
+
+    def _panoptic(self, prediction: Prediction) -> Slots:
+        segments = prediction.segments or ()
+        highest = max((segment.id for segment in segments), default=0)
+        table = np.full(highest + 2, VOID_SLOT, np.uint8)
+        colours = np.zeros((256, 3), np.uint8)
+        class_ids = np.full(256, -1, np.int64)
+        for i, segment in enumerate(segments):
+            if segment.class_id in self._uncoloured:
+                continue
+            slot = i % VOID_SLOT
+            table[segment.id] = slot
+            colour = tuple(self._class_colours[segment.class_id].tolist())
+            colours[slot] = instance_colour(colour, segment.id) if segment.is_thing else colour
+            class_ids[slot] = segment.class_id
+        return Slots(table.take(prediction.ids, mode="clip"), colours, class_ids)
+
+    def _table(self, class_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        colours = np.zeros((256, 3), np.uint8)
+        classes = np.full(256, -1, np.int64)
+        slots = np.arange(len(class_ids)) % VOID_SLOT
+        colours[slots] = self._class_colours[class_ids]
+        classes[slots] = class_ids
+        return colours, classes
