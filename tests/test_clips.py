@@ -15,7 +15,8 @@ from vidparse.data.augment import Augmentation, draw_motion, draw_view, sensor_n
 from vidparse.errors import InputError, UsageError
 from vidparse.flow import warp_image
 from vidparse.models.zoo import build
-from vidparse.training.clips import ClipPlan, clip_plan, load_clip
+from vidparse.training.clips import ClipPlan, Companions, load_clip
+from vidparse.training.objectives import OBJECTIVES
 from vidparse.training.recipe import recipe_from
 from vidparse.training.sources import SourceRequest, open_sources, parse_source
 from vidparse.training.stream import Schedule, batches
@@ -145,7 +146,7 @@ def test_flow_between_two_views_of_a_frame_is_exact() -> None:
 
 def plan_for(arch: str, config: dict, **fields: object) -> ClipPlan:
     recipe = recipe_from({"arch": arch, "short_side": 60, "crop_hw": [48, 64], **fields}, "test")
-    return clip_plan(recipe, build(arch, {"classes": 11, **config}))
+    return OBJECTIVES[recipe.objective].clips(recipe, build(arch, {"classes": 11, **config}))
 
 
 SMALL = {"output_stride": 16, "width": 16}
@@ -154,20 +155,24 @@ TCB = {"backbone": "mobilenetv2", **SMALL, "key_width": 8}
 
 def test_each_network_and_objective_gets_its_clip() -> None:
     rng = np.random.default_rng(0)
-    assert plan_for("perframe", SMALL).offsets(rng) == (0,)
+    assert plan_for("perframe", SMALL).neighbours.draw(rng) == (0,)
     tcb = plan_for("tcb-ocr", TCB)
-    assert {tcb.offsets(rng) for _ in range(50)} == {(-9, -6, -3, 0), (9, 6, 3, 0)}
-    assert plan_for("tcb-ocr", TCB, reverse=0.0).offsets(rng) == (-9, -6, -3, 0)
+    assert {tcb.neighbours.draw(rng) for _ in range(50)} == {(-9, -6, -3, 0), (9, 6, 3, 0)}
+    assert plan_for("tcb-ocr", TCB, reverse=0.0).neighbours.draw(rng) == (-9, -6, -3, 0)
     ssltm = plan_for("ssltm", TCB, reverse=0.0)
-    far = [ssltm.offsets(rng) for _ in range(200)]
+    far = [ssltm.neighbours.draw(rng) for _ in range(200)]
     assert {clip[1:] for clip in far} == {(-2, -1, 0)}
     assert {clip[0] for clip in far} <= set(range(-60, 0)) and min(clip[0] for clip in far) < -50
-    triplets = {plan_for("perframe", SMALL, objective="etc", gap=2).offsets(rng) for _ in range(50)}
+    triplets = {
+        plan_for("perframe", SMALL, objective="etc", gap=2).neighbours.draw(rng) for _ in range(50)
+    }
     assert triplets == {(-1, 0, 1), (-2, 0, 1)}
     alone = {"objective": "etc", "pair_weight": 0.0, "motion_weight": 0.0}
-    assert plan_for("perframe", SMALL, **alone).offsets(rng) == (0, 1)
-    assert plan_for("perframe", SMALL, **alone, temporal_weight=0.0).offsets(rng) == (0,)
-    pairs = {plan_for("perframe", SMALL, objective="stcl", gap=1).offsets(rng) for _ in range(50)}
+    assert plan_for("perframe", SMALL, **alone).neighbours.draw(rng) == (0, 1)
+    assert plan_for("perframe", SMALL, **alone, temporal_weight=0.0).neighbours.draw(rng) == (0,)
+    pairs = {
+        plan_for("perframe", SMALL, objective="stcl", gap=1).neighbours.draw(rng) for _ in range(50)
+    }
     assert pairs == {(0, -1), (0, 1)}
     with pytest.raises(UsageError, match="tcb-ocr has a memory"):
         plan_for("tcb-ocr", TCB, objective="etc")
@@ -262,7 +267,8 @@ class TestSchedule:
 
     def test_processes_and_parts_share_a_batch_out(self, sources) -> None:
         schedule = Schedule(sources, batch_size=4, steps_per_epoch=2)
-        plan = ClipPlan(1, 0, PLAIN, "frame")
+        network = build("perframe", {"classes": 11, **SMALL})
+        plan = ClipPlan(Companions(type(network), network.config), PLAIN)
 
         def names(parts: int, count: int) -> list[str]:
             """In the order of a single process."""

@@ -239,12 +239,12 @@ class Average(VideoNetwork):
 
 
 def test_an_unknown_memory_is_trained_by_its_own_frames() -> None:
-    from vidparse.training.clips import clip_plan
+    from vidparse.training.objectives import OBJECTIVES
     from vidparse.training.recipe import load_recipe
 
     network = Average(BlobsConfig())
-    plan = clip_plan(load_recipe("street-plain"), network)
-    assert (plan.length, plan.target, plan.offsets(_rng())) == (3, 2, (-2, -1, 0))
+    plan = OBJECTIVES["supervised"].clips(load_recipe("street-plain"), network)
+    assert (plan.length, plan.neighbours.draw(_rng())) == (3, (-2, -1, 0))
     clip = frames(3)
     outputs = network.forward_clip(clip)
     assert isinstance(outputs, Outputs)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from made_camvid import make_camvid, trainer
@@ -14,15 +16,20 @@ from torch import Tensor, nn
 from vidparse.errors import UsageError
 from vidparse.labels import load_labels
 from vidparse.models.description import Preprocess
-from vidparse.models.network import FrameNetwork, Outputs, State
+from vidparse.models.network import FrameNetwork, Outputs, State, VideoNetwork
 from vidparse.models.zoo import build
+from vidparse.training.clips import ClipPlan, views_of
 from vidparse.training.losses import temporal_loss, union_cross_entropy, visibility
+from vidparse.training.objectives import OBJECTIVES
 from vidparse.training.objectives.objective import (
     FeatureTap,
     Teacher,
     normalise,
+    run_frames,
 )
-from vidparse.training.start import load_flow_weights, load_teacher
+from vidparse.training.objectives.supervised import Supervised
+from vidparse.training.recipe import Recipe, changed_recipe, number, word
+from vidparse.training.start import load_flow_weights, load_teacher, taught_by
 from vidparse.training.stream import Batch
 
 SMALL = {"output_stride": 16, "width": 16}
@@ -274,3 +281,56 @@ def test_frozen_norms_keep_their_statistics(camvid: Path, tmp_path: Path) -> Non
     before = {k: v.clone() for k, v in run.network.named_buffers()}
     run._train_step(run._stream())
     assert all(torch.equal(before[key], value) for key, value in run.network.named_buffers())
+
+
+@dataclass(frozen=True)
+class Far:
+    """The target and a frame two before it."""
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        return (-2, 0)
+
+
+class Steady(Supervised):
+    """A toy: the scores of two frames are drawn together, cross-entropy of the second."""
+
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        steady_weight: float = number(0.5, 0, 2)
+        steady_norm: str = word("l1", "l1", "l2")
+
+    @classmethod
+    def clips(cls, recipe: Recipe, network: VideoNetwork) -> ClipPlan:
+        return ClipPlan(Far(), views_of(recipe))
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        clip = normalise(batch.frames, self.preprocess)
+        before, now = (run_frames(self.network, clip[:, i]) for i in range(2))
+        apart = (before.logits - now.logits).abs().mean()
+        terms = self.terms(now, batch.labels[:, 1].long())
+        return terms | {"steady": self.options.steady_weight * apart}
+
+
+def test_a_new_objective_is_a_class_and_a_line(
+    camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OBJECTIVES, "steady", Steady)
+    run = trainer(camvid, tmp_path, objective="steady", steady_weight=0.25, epochs=1)
+    assert run.recipe.options == Steady.Options(0.25, "l1")
+    losses: dict[str, float] = {}
+    run.fit(lambda progress: losses.update(progress.losses))
+    assert losses["steady"] > 0
+    record = json.loads((tmp_path / "recipe.json").read_text())
+    assert (record["objective"], record["steady_weight"]) == ("steady", 0.25)
+    assert "pair_weight" not in record
+    for field, value, words in (
+        ("steady_weight", "3", "0 to 2"),
+        ("steady_norm", "l3", "use l1, l2"),
+        ("steady_wait", "1", "no field steady_wait; try steady_weight"),
+        ("teacher", "street-student", "is for objective etc, not steady"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            changed = changed_recipe(run.recipe, {field: value})
+            taught_by(changed, None)
+    other = changed_recipe(run.recipe, {"objective": "etc"})
+    assert other.options.pair_weight == 0.1, "fields of the other objective are left out"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from vidparse.data.augment import (
     sensor_noise,
 )
 from vidparse.data.pictures import size_mismatch
-from vidparse.errors import InputError, UsageError
+from vidparse.errors import InputError
 from vidparse.flow import DisFlow
 from vidparse.models.network import VideoNetwork
 from vidparse.training.recipe import Recipe
@@ -43,57 +43,55 @@ class Sample(NamedTuple):
     name: str
 
 
+class Neighbours(Protocol):
+    """The frames of a clip; a plain record, for processes that hold neither network nor losses."""
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """Frames relative to the target (0), in the order of the clip; always as many."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Companions:
-    """The frames that a network takes beside a target, for processes that do not hold it."""
+    """The frames that a network takes beside a target, some of the time backwards in time."""
 
     network: type[VideoNetwork]
     config: Any  # that it was built from
+    reverse: float = 0.0  # how often
 
     def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
         """Frames relative to the target, which comes last."""
-        return self.network.companions(self.config, rng)
-
-
-@dataclass(frozen=True, slots=True)
-class ClipPlan:
-    """What the clips of a run are made of."""
-
-    length: int  # frames
-    target: int  # which of them the loss looks at
-    augmentation: Augmentation
-    kind: str  # which offsets: "frame", "network", "triplet", "next" or "pair"
-    companions: Companions | None = None  # of kind "network": those that the network takes
-    gap: int = 1
-    reverse: float = 0.0
-    simulated: bool = False
-    with_flow: bool = False
-    with_strong: bool = False
-
-    def offsets(self, rng: np.random.Generator) -> tuple[int, ...]:
-        """Frames relative to the target, in the order the network takes them."""
-        if self.kind == "frame":
-            return (0,)
-        if self.kind == "triplet":  # any frame before, and the very next
-            return (-int(rng.integers(1, self.gap + 1)), 0, 1)
-        if self.kind == "next":
-            return (0, 1)
-        if self.kind == "pair":
-            distance = int(rng.integers(1, self.gap + 1))
-            return (0, -distance if rng.random() < 0.5 else distance)
-        assert self.companions is not None  # of kind "network"
-        offsets = self.companions.draw(rng)
+        offsets = self.network.companions(self.config, rng)
+        if len(offsets) == 1:
+            return offsets
         sign = -1 if rng.random() < self.reverse else 1
         return tuple(sign * offset for offset in offsets)
 
 
-def clip_plan(recipe: Recipe, network: VideoNetwork) -> ClipPlan:
-    """The plan that an objective and a network ask for.
+@dataclass(frozen=True, slots=True)
+class ClipPlan:
+    """The clips of a run.
 
-    Raises:
-        UsageError: the objective is for networks without a memory.
+    neighbours: which frames a clip holds. simulated: a camera that moves over the target takes the
+    place of its neighbours. with_flow: the motion to the frame after the target is wanted;
+    with_strong: the views in far other colours.
     """
-    augmentation = Augmentation(
+
+    neighbours: Neighbours
+    augmentation: Augmentation
+    simulated: bool = False
+    with_flow: bool = False
+    with_strong: bool = False
+
+    @property
+    def length(self) -> int:
+        """Frames of a clip."""
+        return len(self.neighbours.draw(np.random.default_rng(0)))
+
+
+def views_of(recipe: Recipe) -> Augmentation:
+    """How the pictures of a run are seen."""
+    return Augmentation(
         recipe.crop_hw,
         short_side=recipe.short_side,
         scale_range=recipe.scale_range,
@@ -106,47 +104,6 @@ def clip_plan(recipe: Recipe, network: VideoNetwork) -> ClipPlan:
         blur=recipe.blur,
         border=recipe.border,
     )
-    simulated = recipe.neighbours == "simulated"
-    if recipe.objective in ("etc", "stcl"):
-        if not network.is_per_frame:
-            raise UsageError(
-                f"objective {recipe.objective}: is for per-frame networks, {recipe.arch} has a "
-                "memory; use objective supervised"
-            )
-        kind = _frames_around(recipe)
-        return ClipPlan(
-            {"frame": 1, "triplet": 3}.get(kind, 2),
-            1 if kind == "triplet" else 0,
-            augmentation,
-            kind,
-            gap=recipe.gap,
-            simulated=simulated,
-            with_flow=recipe.objective == "etc" and recipe.temporal_weight > 0,
-        )
-    strong = recipe.objective == "mean-teacher"
-    companions = Companions(type(network), network.config)
-    length = len(companions.draw(np.random.default_rng(0)))
-    if length == 1:
-        return ClipPlan(1, 0, augmentation, "frame", with_strong=strong)
-    return ClipPlan(
-        length,
-        length - 1,
-        augmentation,
-        "network",
-        companions=companions,
-        reverse=recipe.reverse,
-        simulated=simulated,
-        with_strong=strong,
-    )
-
-
-def _frames_around(recipe: Recipe) -> str:
-    """The kind of clip that the losses of `etc` or `stcl` need: no frame that none looks at."""
-    if recipe.objective == "stcl":
-        return "pair"
-    if recipe.pair_weight or recipe.motion_weight:
-        return "triplet"
-    return "next" if recipe.temporal_weight else "frame"
 
 
 def load_clip(
@@ -167,8 +124,8 @@ def load_clip(
     Raises:
         InputError: a file can not be used; it is named.
     """
-    offsets = plan.offsets(rng)
-    if plan.length == 1 or plan.simulated:
+    offsets = plan.neighbours.draw(rng)
+    if len(offsets) == 1 or plan.simulated:
         clip = _from_still(source, frame, plan, offsets, rng, labelled=labelled)
     else:
         clip = _from_video(source, frame, plan, offsets, rng, labelled=labelled)
@@ -196,14 +153,15 @@ def _from_still(
     """A made-up camera motion over one frame; its labels and its flow are exact."""
     rgb, ids = _load(source, frame, labelled=labelled)
     view = draw_view(rgb.shape[:2], plan.augmentation, rng)
-    if plan.length == 1:
+    if len(offsets) == 1:
         within = view.inside(rgb.shape[:2])[None]
         return Sample(view.image(rgb)[None], view.mask(ids)[None], within, None, None, str(frame))
     motion = draw_motion(view.size_hw, max(map(abs, offsets)), rng)
     views = [view.moved(motion.after(offset, view.size_hw)) for offset in offsets]
     frames = [one.bordered(sensor_noise(one.image(rgb), rng), rgb.shape[:2]) for one in views]
     inside = np.stack([one.inside(rgb.shape[:2]) for one in views])
-    flow = views[plan.target].flow_to(views[plan.target + 1]) if plan.with_flow else None
+    at = offsets.index(0)
+    flow = views[at].flow_to(views[at + 1]) if plan.with_flow else None
     labels = np.stack([one.mask(ids) for one in views])
     return Sample(np.stack(frames), labels, inside, flow, None, str(frame))
 
@@ -235,7 +193,8 @@ def _from_video(
     )
     flow = None
     if plan.with_flow:
-        flow = DisFlow("fast").between(clip[plan.target], clip[plan.target + 1])
+        at = offsets.index(0)
+        flow = DisFlow("fast").between(clip[at], clip[at + 1])
     return Sample(clip, targets, within, flow, None, str(frame))
 
 

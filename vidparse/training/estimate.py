@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import build, settings_for
-from vidparse.training.clips import clip_plan
+from vidparse.training.objectives import OBJECTIVES
 from vidparse.training.recipe import Recipe, with_config
 from vidparse.training.sources import Sources
 from vidparse.training.stream import Schedule
@@ -40,15 +40,19 @@ def estimate(recipe: Recipe, sources: Sources, *, processes: int = 1) -> Estimat
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     recipe = with_config(recipe, **settings_for(recipe.arch, sources.labels))
+    kind = OBJECTIVES[recipe.objective]
     schedule = Schedule(
-        sources, batch_size=recipe.batch_size, steps_per_epoch=recipe.steps_per_epoch
+        sources,
+        batch_size=recipe.batch_size,
+        steps_per_epoch=recipe.steps_per_epoch,
+        unlabelled_share=kind.unlabelled_share(recipe.options),
     )
     steps = recipe.epochs * schedule.steps_per_epoch
     with torch.device("meta"):  # some initial weights are drawn in ways that fake tensors lack
         network = build(recipe.arch, dict(recipe.config)).train()
     with FakeTensorMode():
         network._apply(lambda one: torch.empty(one.shape, dtype=one.dtype))
-        plan = clip_plan(recipe, network)
+        plan = kind.clips(recipe, network)
         each = recipe.batch_size // recipe.accumulate // processes
         kept = _kept_bytes(network, max(2, each), plan.length, recipe)
         kept = kept * each // max(2, each)

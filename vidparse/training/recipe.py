@@ -17,15 +17,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 from vidparse.errors import UsageError
 from vidparse.textfiles import OutOfRange, parse_toml
 
-OBJECTIVES = ("supervised", "etc", "stcl", "mean-teacher")
 # Fields whose value is one of a few words.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "objective": OBJECTIVES,
     "optimizer": ("adamw", "sgd"),
     "norm": ("batch", "sync", "frozen"),
     "precision": ("fp32", "bf16", "fp16"),
     "neighbours": ("video", "simulated"),
-    "temporal_kind": ("kl", "mse"),
     "border": ("reflect", "black", "mean"),
 }
 # Smallest and largest value of a number.
@@ -36,11 +33,6 @@ RANGES: dict[str, tuple[float, float]] = {
             "batch_size",
             "accumulate",
             "validate_every",
-            "gap",
-            "pair_pool",
-            "motion_cell",
-            "contrast_width",
-            "contrast_pixels",
             "bootstrap_least",
         ],
         (1, math.inf),
@@ -58,22 +50,30 @@ RANGES: dict[str, tuple[float, float]] = {
             "auxiliary_weight",
             "lovasz_weight",
             "bank_weight",
-            "temporal_weight",
-            "pair_weight",
-            "motion_weight",
-            "frame_weight",
-            "contrast_weight",
-            "pseudo_weight",
             "bootstrap_threshold",
         ],
         (0, math.inf),
     ),
-    **dict.fromkeys(("reverse", "pseudo_threshold", "colour", "blur"), (0, 1)),
+    **dict.fromkeys(("reverse", "colour", "blur"), (0, 1)),
     "short_side": (16, 16384),
     "rotation": (0, 180),
-    "contrast_temperature": (1e-3, math.inf),
     "seed": (0, 2**31 - 1),
 }
+
+
+def number(default: float, least: float = 0, most: float = math.inf) -> Any:
+    """A field of an objective's options that is a number within bounds."""
+    return field(default=default, metadata={"range": (least, most)})
+
+
+def word(default: str, *choices: str) -> Any:
+    """A field of an objective's options that is one of a few words."""
+    return field(default=default, metadata={"choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """The fields of an objective that has none of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Recipe:
     arch: str  # key of models.zoo.MODELS
     config: Mapping[str, Any] = field(default_factory=dict)  # the network's own settings
     short_side: int = 360  # network input in use; goes into the checkpoint
-    objective: str = "supervised"  # one of OBJECTIVES: what a step minimises
+    objective: str = "supervised"  # a name of OBJECTIVES: what a step minimises
     teacher: str = ""  # etc: name or path of the model that is distilled
 
     # schedule
@@ -115,29 +115,10 @@ class Recipe:
 
     # clips
     neighbours: str = "video"  # or "simulated": a camera moving over the target
-    gap: int = 3  # etc, stcl: frames between target and neighbour, at most
     reverse: float = 0.5  # tcb, netwarp, ssltm: how often a clip runs backwards
 
-    # etc (Efficient Semantic Video Segmentation with Per-frame Inference)
-    temporal_weight: float = 0.1  # TL
-    temporal_kind: str = "kl"  # or "mse", as the released code has it
-    pair_weight: float = 0.1  # PF
-    pair_pool: int = 2  # cells of the scores' map that are averaged first
-    motion_weight: float = 0.1  # MF
-    motion_cell: int = 16  # cells of the features' map that are averaged first
-    frame_weight: float = 0.0  # SF: teacher's probabilities on single frames
-
-    # stcl (first place of VSPW 2021)
-    contrast_weight: float = 0.2
-    contrast_width: int = 512
-    contrast_temperature: float = 0.07
-    contrast_pixels: int = 32  # a class and frame
-
-    # mean-teacher (SSLTM)
+    # labels
     label_fraction: float = 1.0  # of the first data set's frames keep their labels
-    unlabelled_share: float = 0.5  # of a batch
-    pseudo_weight: float = 1.0
-    pseudo_threshold: float = 0.8
 
     # views
     crop_hw: tuple[int, int] = (360, 480)
@@ -154,6 +135,8 @@ class Recipe:
     metrics: tuple[str, ...] = ("miou",)  # of eval; the first chooses the best weights
     seed: int = 0
     workers: int = 1
+
+    options: Any = field(default_factory=NoOptions)  # fields of the objective, its `Options`
 
 
 def available_recipes() -> list[str]:
@@ -234,7 +217,11 @@ def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
     Raises:
         UsageError: see the message.
     """
-    known = {f.name for f in fields(Recipe)}
+    from vidparse.training.objectives import OBJECTIVES
+
+    shared = {f.name for f in fields(Recipe)} - {"options"}
+    owned = {f.name for kind in OBJECTIVES.values() for f in fields(kind.Options)}
+    known = shared | owned
     unknown = sorted(set(values) - known)
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=3)
@@ -244,19 +231,15 @@ def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
         )
     if "arch" not in values:
         raise UsageError(f"recipe '{name}': field arch is missing; name a network")
+
     hints = get_type_hints(Recipe)
     recipe = Recipe(
-        **{key: _checked(key, value, hints[key], name) for key, value in values.items()}
+        **{key: _checked(key, values[key], hints[key], name) for key in values if key in shared}
     )
-    for key, choices in CHOICES.items():
-        if getattr(recipe, key) not in choices:
-            value = getattr(recipe, key)
-            raise UsageError(f"recipe '{name}': {key} '{value}': use {', '.join(choices)}")
-    for key, (least, most) in RANGES.items():
-        value = getattr(recipe, key)
-        if not least <= value <= most:
-            span = f"must be {least:g} or more" if most == math.inf else f"{least:g} to {most:.15g}"
-            raise UsageError(f"recipe '{name}': {key} = {value}: {span}")
+    _check_words(recipe, CHOICES | {"objective": tuple(OBJECTIVES)}, name)
+    _check_ranges(recipe, RANGES, name)
+    options = {key: _options(kind.Options, values, name) for key, kind in OBJECTIVES.items()}
+    recipe = replace(recipe, options=options[recipe.objective])
     if recipe.batch_size % recipe.accumulate:
         raise UsageError(
             f"recipe '{name}': a batch of {recipe.batch_size} can not be worked through in "
@@ -268,6 +251,34 @@ def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
     return recipe
 
 
+def _options(kind: type[Any], values: Mapping[str, Any], name: str) -> Any:
+    """The fields of an objective, checked; those of others are passed over."""
+    hints = get_type_hints(kind)
+    mine = {f.name: f for f in fields(kind)}
+    options = kind(
+        **{key: _checked(key, values[key], hints[key], name) for key in values if key in mine}
+    )
+    for rule, check in (("choices", _check_words), ("range", _check_ranges)):
+        ruled = {key: f.metadata[rule] for key, f in mine.items() if rule in f.metadata}
+        check(options, ruled, name)
+    return options
+
+
+def _check_words(record: Any, choices: Mapping[str, tuple[str, ...]], name: str) -> None:
+    for key, words in choices.items():
+        value = getattr(record, key)
+        if value not in words:
+            raise UsageError(f"recipe '{name}': {key} '{value}': use {', '.join(words)}")
+
+
+def _check_ranges(record: Any, ranges: Mapping[str, tuple[float, float]], name: str) -> None:
+    for key, (least, most) in ranges.items():
+        value = getattr(record, key)
+        if not least <= value <= most:
+            span = f"must be {least:g} or more" if most == math.inf else f"{least:g} to {most:.15g}"
+            raise UsageError(f"recipe '{name}': {key} = {value}: {span}")
+
+
 def _rules(recipe: Recipe) -> list[tuple[str, bool, str]]:
     """(field, whether its value makes sense, what would)."""
     low, *high = recipe.scale_range
@@ -277,7 +288,6 @@ def _rules(recipe: Recipe) -> list[tuple[str, bool, str]]:
         ("scale_range", len(high) == 1 and 0 < low <= high[0], "write [least, greatest], above 0"),
         ("scales", all(scale > 0 for scale in recipe.scales), "must be above 0"),
         ("label_fraction", 0 < recipe.label_fraction <= 1, "must lie in 0..1"),
-        ("unlabelled_share", 0 <= recipe.unlabelled_share < 1, "must lie in 0..1"),
         ("ema_decay", 0 <= recipe.ema_decay < 1, "must lie in 0..1"),
         (
             "class_weight_offset",
@@ -290,6 +300,7 @@ def _rules(recipe: Recipe) -> list[tuple[str, bool, str]]:
 def recipe_record(recipe: Recipe) -> dict[str, Any]:
     """Plain values for logs and checkpoints."""
     record = asdict(recipe)
+    record |= record.pop("options")
     return {k: list(v) if isinstance(v, tuple) else v for k, v in record.items()}
 
 

@@ -10,7 +10,6 @@ import torch
 from vidparse.models.description import Preprocess
 from vidparse.models.zoo import build, settings_for
 from vidparse.training.balance import class_weights
-from vidparse.training.clips import clip_plan
 from vidparse.training.estimate import Estimate, estimate
 from vidparse.training.objectives import OBJECTIVES, Setting
 from vidparse.training.optimisation import warmup_note
@@ -65,7 +64,8 @@ def rehearse(
             taken = load_matching(network, read_start(init), sources.labels.classes, rows)
             notes.append(str(taken))
         load_flow_weights(network, request.flow_weights, arch=recipe.arch)
-    clip_plan(recipe, network)
+    kind = OBJECTIVES[recipe.objective]
+    kind.clips(recipe, network)
     teacher = load_teacher(recipe.teacher, sources.labels) if recipe.teacher else None
     weights = class_weights(recipe, sources) if recipe.class_weights else None
     setting = Setting(
@@ -78,7 +78,7 @@ def rehearse(
         teacher,
     )
     with torch.device("meta"):
-        OBJECTIVES[recipe.objective](setting)
+        kind(setting)
 
     took = estimate(recipe, sources, processes=processes)
     warmup = warmup_note(recipe, took.steps)

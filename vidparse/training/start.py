@@ -17,7 +17,7 @@ from vidparse.models.checkpoint import is_model, load_network, read_description
 from vidparse.models.description import Description
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import build, config_of
-from vidparse.training.objectives import Teacher
+from vidparse.training.objectives import OBJECTIVES, Teacher
 from vidparse.training.recipe import Recipe, load_recipe
 from vidparse.training.resume import below, classes_of_run
 
@@ -255,9 +255,10 @@ def taught_by(recipe: Recipe, teacher: str | None) -> Recipe:
         UsageError: its objective takes none.
     """
     recipe = replace(recipe, teacher=teacher) if teacher else recipe
-    if recipe.teacher and recipe.objective != "etc":
+    if recipe.teacher and not OBJECTIVES[recipe.objective].takes_teacher:
+        takers = [name for name, kind in OBJECTIVES.items() if kind.takes_teacher]
         raise UsageError(
-            f"teacher {recipe.teacher}: is for objective etc, not {recipe.objective}; leave it "
-            "out, or --set objective=etc"
+            f"teacher {recipe.teacher}: is for objective {' or '.join(takers)}, not "
+            f"{recipe.objective}; leave it out, or --set objective={takers[0]}"
         )
     return recipe

@@ -23,7 +23,6 @@ from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.zoo import build, facts_of, settings_for
 from vidparse.training.average import Average
 from vidparse.training.balance import class_weights
-from vidparse.training.clips import clip_plan
 from vidparse.training.curves import write_curves
 from vidparse.training.logbook import Logbook, Progress
 from vidparse.training.objectives import OBJECTIVES, Setting, Teacher
@@ -92,13 +91,13 @@ class Trainer:
         load_flow_weights(self.network, flow_weights, arch=recipe.arch)
         if recipe.norm == "sync":
             nn.SyncBatchNorm.convert_sync_batchnorm(self.network)  # its layers, in place
-        self.plan = clip_plan(recipe, self.network)
-        unlabelled = recipe.unlabelled_share if recipe.objective == "mean-teacher" else 0.0
+        kind = OBJECTIVES[recipe.objective]
+        self.plan = kind.clips(recipe, self.network)
         self.schedule = Schedule(
             sources,
             batch_size=recipe.batch_size,
             steps_per_epoch=recipe.steps_per_epoch,
-            unlabelled_share=unlabelled,
+            unlabelled_share=kind.unlabelled_share(recipe.options),
             seed=recipe.seed,
         )
         check_parts(recipe, self.processes)
@@ -114,7 +113,7 @@ class Trainer:
             torch.from_numpy(sources.unions),
             replace(teacher, network=self._place(teacher.network)) if teacher else None,
         )
-        self.objective = self._place(OBJECTIVES[recipe.objective](setting))
+        self.objective = self._place(kind(setting))
         self.wrapped = self.processes.wrapped(self.objective, shard=recipe.shard)
         self.optimizer, self.base_rates = make_optimizer(self.objective, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from vidparse.training.objectives.contrastive import Contrastive
 from vidparse.training.objectives.distilled import Distilled
 from vidparse.training.objectives.mean_teacher import MeanTeacher
 from vidparse.training.objectives.objective import Objective, Setting, Teacher
 from vidparse.training.objectives.supervised import Supervised
 
-OBJECTIVES: dict[str, Callable[[Setting], Objective]] = {
+OBJECTIVES: dict[str, type[Objective]] = {
     "supervised": Supervised,
     "etc": Distilled,
     "stcl": Contrastive,

@@ -5,20 +5,50 @@ loss = CE + 0.2 * STCL, on pairs (target, a frame near it).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vidparse.data import IGNORE
+from vidparse.models.network import VideoNetwork
+from vidparse.training.clips import ClipPlan, views_of
 from vidparse.training.losses import contrastive_loss
 from vidparse.training.objectives.objective import (
     FeatureTap,
     Setting,
     autocast,
+    check_per_frame,
     normalise,
     run_frames,
 )
 from vidparse.training.objectives.supervised import Supervised
+from vidparse.training.recipe import Recipe, number
 from vidparse.training.stream import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastiveOptions:
+    """STCL's fields of a recipe; the pixels that are drawn are our reading."""
+
+    gap: int = number(3, 1)  # frames between target and reference, at most
+    contrast_weight: float = number(0.2)
+    contrast_width: int = number(512, 1)
+    contrast_temperature: float = number(0.07, 1e-3)
+    contrast_pixels: int = number(32, 1)  # per class and frame
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The target and a frame before or after it."""
+
+    gap: int  # at most
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """The target comes first."""
+        distance = int(rng.integers(1, self.gap + 1))
+        return (0, -distance if rng.random() < 0.5 else distance)
 
 
 class Contrastive(Supervised):
@@ -27,20 +57,28 @@ class Contrastive(Supervised):
     Both are taught by their labels as well, where they have any.
     """
 
+    Options = ContrastiveOptions
+
+    @classmethod
+    def clips(cls, recipe: Recipe, network: VideoNetwork) -> ClipPlan:
+        check_per_frame(recipe, network)
+        simulated = recipe.neighbours == "simulated"
+        return ClipPlan(Pair(recipe.options.gap), views_of(recipe), simulated=simulated)
+
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         after = self.network.tapped()
         self._features = (after,)
         self.projection = nn.Sequential(
-            nn.Conv2d(after.in_channels, setting.recipe.contrast_width, 1, bias=False),
-            nn.BatchNorm2d(setting.recipe.contrast_width),
+            nn.Conv2d(after.in_channels, setting.recipe.options.contrast_width, 1, bias=False),
+            nn.BatchNorm2d(setting.recipe.options.contrast_width),
             nn.ReLU(inplace=True),
         )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         clip = normalise(batch.frames, self.preprocess)  # (B, 2, 3, H, W)
-        labels, recipe = batch.labels.long(), self.recipe
-        with autocast(clip.device, recipe.precision), FeatureTap(self._features[0]) as tap:
+        labels, options = batch.labels.long(), self.options
+        with autocast(clip.device, self.recipe.precision), FeatureTap(self._features[0]) as tap:
             outputs = run_frames(self.network, clip.flatten(0, 1))
             projected = self.projection(tap.take()).unflatten(0, clip.shape[:2])
         terms = self.terms(outputs, labels.flatten(0, 1))
@@ -51,8 +89,8 @@ class Contrastive(Supervised):
             classes[:, 0],
             classes[:, 1],
             ignore=IGNORE,
-            temperature=recipe.contrast_temperature,
-            per_class=recipe.contrast_pixels,
+            temperature=options.contrast_temperature,
+            per_class=options.contrast_pixels,
         )
-        terms["stcl"] = recipe.contrast_weight * contrast
+        terms["stcl"] = options.contrast_weight * contrast
         return terms

@@ -6,13 +6,16 @@ frame before is left out where neither PF nor MF asks for it, the next where TL 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vidparse.errors import UsageError
-from vidparse.models.network import Outputs
+from vidparse.models.network import Outputs, VideoNetwork
+from vidparse.training.clips import ClipPlan, views_of
 from vidparse.training.losses import (
     MotionEncoder,
     multi_frame_loss,
@@ -21,19 +24,49 @@ from vidparse.training.losses import (
     temporal_loss,
     visibility,
 )
+from vidparse.training.losses.temporal import TEMPORAL_KINDS
 from vidparse.training.objectives.objective import (
     FeatureTap,
     Setting,
     Teacher,
     autocast,
+    check_per_frame,
     normalise,
     run_frames,
 )
 from vidparse.training.objectives.supervised import Supervised
+from vidparse.training.recipe import Recipe, number, word
 from vidparse.training.stream import Batch
 
 HELPER_WEIGHT = 0.1  # of the term that keeps MF's embedding of the teacher from collapsing
 WEIGHT_LIMIT = 0.1  # its parameters are clipped to +- this
+
+
+@dataclass(frozen=True, slots=True)
+class DistilledOptions:
+    """ETC's fields of a recipe."""
+
+    gap: int = number(3, 1)  # frames between the target and the one before, at most
+    temporal_weight: float = number(0.1)  # TL
+    temporal_kind: str = word("kl", *TEMPORAL_KINDS)  # "mse" as the released code has it
+    pair_weight: float = number(0.1)  # PF
+    pair_pool: int = number(2, 1)  # cells of the scores' map that are averaged first
+    motion_weight: float = number(0.1)  # MF
+    motion_cell: int = number(16, 1)  # cells of the features' map that are averaged first
+    frame_weight: float = number(0.0)  # SF: teacher's probabilities on single frames
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """A frame before the target, the target, and the very next; those that a loss looks at."""
+
+    gap: int  # between the target and the one before, at most; 0 for none before
+    next: bool
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """In the order of time."""
+        before = (-int(rng.integers(1, self.gap + 1)),) if self.gap else ()
+        return (*before, 0, *((1,) if self.next else ()))
 
 
 class Distilled(Supervised):
@@ -42,10 +75,28 @@ class Distilled(Supervised):
     Without a teacher TL alone remains: this is how ETC trains the teacher itself.
     """
 
+    Options = DistilledOptions
+    takes_teacher = True
+
+    @classmethod
+    def clips(cls, recipe: Recipe, network: VideoNetwork) -> ClipPlan:
+        check_per_frame(recipe, network)
+        options = recipe.options
+        compares = bool(options.pair_weight or options.motion_weight)  # both neighbours
+        neighbours = Around(
+            options.gap if compares else 0, next=compares or options.temporal_weight > 0
+        )
+        return ClipPlan(
+            neighbours,
+            views_of(recipe),
+            simulated=recipe.neighbours == "simulated",
+            with_flow=options.temporal_weight > 0,
+        )
+
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        recipe = setting.recipe
-        teaches = recipe.pair_weight or recipe.motion_weight or recipe.frame_weight
+        options = self.options
+        teaches = options.pair_weight or options.motion_weight or options.frame_weight
         if teaches and setting.teacher is None:
             raise UsageError(
                 "objective etc: PF, MF and SF need a teacher; set --teacher, or "
@@ -55,27 +106,27 @@ class Distilled(Supervised):
         self._features = (self.network.tapped(),)
         if setting.teacher is not None:
             self._teachers_features = (setting.teacher.network.tapped(),)
-        self.motion = MotionEncoder() if recipe.motion_weight else None
+        self.motion = MotionEncoder() if options.motion_weight else None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         clip = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
         size = clip.shape[:2]
         at = 1 if size[1] == 3 else 0  # the target: the middle of a triplet, else the first
-        frames, recipe = clip.flatten(0, 1), self.recipe
-        with autocast(clip.device, recipe.precision), FeatureTap(self._features[0]) as tap:
+        frames, options = clip.flatten(0, 1), self.options
+        with autocast(clip.device, self.recipe.precision), FeatureTap(self._features[0]) as tap:
             outputs = run_frames(self.network, frames)
         logits = outputs.logits.float().unflatten(0, size)  # (B, T, K, h, w)
         terms = self.terms(_of_frame(at, outputs, size), batch.labels[:, at].long())
-        if recipe.temporal_weight:
+        if options.temporal_weight:
             assert batch.flow is not None  # the plan asks for it
             visible = visibility(
-                clip[:, at], clip[:, at + 1], batch.flow, cancelling=recipe.temporal_kind == "mse"
+                clip[:, at], clip[:, at + 1], batch.flow, cancelling=options.temporal_kind == "mse"
             )
             visible = visible * batch.inside[:, at, None]  # no motion is known of a border
             temporal = temporal_loss(
-                logits[:, at], logits[:, at + 1], visible, batch.flow, kind=recipe.temporal_kind
+                logits[:, at], logits[:, at + 1], visible, batch.flow, kind=options.temporal_kind
             )
-            terms["tl"] = recipe.temporal_weight * temporal
+            terms["tl"] = options.temporal_weight * temporal
         teacher = self._frozen[1]
         if teacher is not None:
             terms |= self._taught_by(teacher, batch, outputs.logits, tap.take())
@@ -85,41 +136,41 @@ class Distilled(Supervised):
         self, teacher: Teacher, batch: Batch, logits: Tensor, features: Tensor
     ) -> dict[str, Tensor]:
         """Terms of the teacher's answer to the frames."""
-        recipe, size = self.recipe, batch.frames.shape[:2]
-        pictures = teacher.pictures(batch.frames, recipe.short_side)  # (B * T, 3, H', W')
+        options, size = self.options, batch.frames.shape[:2]
+        pictures = teacher.pictures(batch.frames, self.recipe.short_side)  # (B * T, 3, H', W')
         with (
             torch.no_grad(),
-            autocast(pictures.device, recipe.precision),
+            autocast(pictures.device, self.recipe.precision),
             FeatureTap(self._teachers_features[0]) as tap,
         ):
             says = run_frames(teacher.network, pictures).logits.float()
         terms: dict[str, Tensor] = {}
         mine, theirs = logits.float().unflatten(0, size), says.unflatten(0, size)
-        if recipe.pair_weight:
+        if options.pair_weight:
             pairs = [
                 pairwise_frame_loss(
                     mine[:, 1],
                     mine[:, other],
                     theirs[:, 1],
                     theirs[:, other],
-                    pool=recipe.pair_pool,
+                    pool=options.pair_pool,
                 )
                 for other in (0, 2)
             ]
-            terms["pf"] = recipe.pair_weight * torch.stack(pairs).sum()
+            terms["pf"] = options.pair_weight * torch.stack(pairs).sum()
         if self.motion is not None:
             motion, helper = multi_frame_loss(
                 self.motion,
                 features.float().unflatten(0, size),
                 tap.take().float().unflatten(0, size),
-                cell=recipe.motion_cell,
+                cell=options.motion_cell,
             )
-            terms["mf"] = recipe.motion_weight * (motion + HELPER_WEIGHT * helper)
-        if recipe.frame_weight:
+            terms["mf"] = options.motion_weight * (motion + HELPER_WEIGHT * helper)
+        if options.frame_weight:
             weights: Any = self.class_weights
             within = batch.inside.flatten(0, 1)  # (B * T, H, W)
             single = single_frame_loss(logits, says, within, class_weights=weights)
-            terms["sf"] = recipe.frame_weight * single
+            terms["sf"] = options.frame_weight * single
         return terms
 
     def after_step(self) -> None:

@@ -4,22 +4,45 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.data import IGNORE
+from vidparse.models.network import VideoNetwork
+from vidparse.training.clips import ClipPlan
 from vidparse.training.losses import confident_labels
 from vidparse.training.objectives.objective import autocast, normalise, run_clips
 from vidparse.training.objectives.supervised import Supervised
+from vidparse.training.recipe import Recipe, number
 from vidparse.training.stream import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class MeanTeacherOptions:
+    """The mean teacher's fields of a recipe."""
+
+    unlabelled_share: float = number(0.5, 0, 0.999)  # of a batch
+    pseudo_weight: float = number(1.0)
+    pseudo_threshold: float = number(0.8, 0, 1)
 
 
 class MeanTeacher(Supervised):
     """Clips with labels teach as usual. On the others the averaged network says what it sees in a
     mild view, and where it is sure the student has to say the same of a strongly recoloured one.
     """
+
+    Options = MeanTeacherOptions
+
+    @classmethod
+    def clips(cls, recipe: Recipe, network: VideoNetwork) -> ClipPlan:
+        return replace(super().clips(recipe, network), with_strong=True)
+
+    @classmethod
+    def unlabelled_share(cls, options: MeanTeacherOptions) -> float:
+        return options.unlabelled_share
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         labels = batch.labels.long()  # (B, T, H, W)
@@ -48,7 +71,7 @@ class MeanTeacher(Supervised):
         excluded: bool (B, H, W), where its word does not count.
         """
         pseudo = torch.where(excluded, IGNORE, self._labelled(mild))
-        return self.recipe.pseudo_weight * self._cross_entropy(logits, pseudo)
+        return self.options.pseudo_weight * self._cross_entropy(logits, pseudo)
 
     @torch.no_grad()
     def _labelled(self, clip: Tensor) -> Tensor:
@@ -58,7 +81,7 @@ class MeanTeacher(Supervised):
         full = F.interpolate(
             logits.float(), clip.shape[-2:], mode="bilinear", align_corners=False
         ).softmax(dim=1)
-        return confident_labels(full, threshold=self.recipe.pseudo_threshold, ignore=IGNORE)
+        return confident_labels(full, threshold=self.options.pseudo_threshold, ignore=IGNORE)
 
 
 @contextlib.contextmanager

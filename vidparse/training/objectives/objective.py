@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidparse.errors import UsageError
 from vidparse.models.description import Preprocess
 from vidparse.models.network import Outputs, VideoNetwork
-from vidparse.training.recipe import Recipe
+from vidparse.training.clips import ClipPlan, Companions, views_of
+from vidparse.training.recipe import NoOptions, Recipe
 from vidparse.training.stream import Batch
 
 
@@ -66,12 +68,37 @@ class Objective(nn.Module):
 
     `forward` gives loss terms by name, each with its weight; the step minimises their sum. It is
     what DistributedDataParallel wraps, so every parameter must be used through it.
+
+    Attributes:
+        Options: a frozen dataclass, the fields of a recipe that are this objective's own; `number`
+            and `word` of `vidparse.training.recipe` give them their bounds.
+        takes_teacher: it can learn from a frozen network, which the recipe or --teacher names.
     """
+
+    Options: ClassVar[type[Any]] = NoOptions
+    takes_teacher: ClassVar[bool] = False
+
+    @classmethod
+    def clips(cls, recipe: Recipe, network: VideoNetwork) -> ClipPlan:
+        """The clips that this objective learns from: unless overridden, those of the network.
+
+        Raises:
+            UsageError: it is not for such a network.
+        """
+        companions = Companions(type(network), network.config, recipe.reverse)
+        simulated = recipe.neighbours == "simulated"
+        return ClipPlan(companions, views_of(recipe), simulated=simulated)
+
+    @classmethod
+    def unlabelled_share(cls, options: Any) -> float:
+        """The part of each batch whose targets have no labels."""
+        return 0.0
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()
         self.network = setting.network
         self.recipe = setting.recipe
+        self.options = setting.recipe.options
         self.preprocess = setting.preprocess
         # in tuples: neither parameters nor part of the state
         self._frozen = (setting.average, setting.teacher)
@@ -90,6 +117,15 @@ class Objective(nn.Module):
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
+
+
+def check_per_frame(recipe: Recipe, network: VideoNetwork) -> None:
+    """Raises: UsageError: the network has a memory, and the objective is for others."""
+    if not network.is_per_frame:
+        raise UsageError(
+            f"objective {recipe.objective}: is for per-frame networks, {recipe.arch} has a "
+            "memory; use objective supervised"
+        )
 
 
 def normalise(rgb: Tensor, preprocess: Preprocess) -> Tensor:
