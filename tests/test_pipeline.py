@@ -71,6 +71,7 @@ class ListSink:
         self.seen: list[tuple[Frame, Prediction]] = []
         self.opened = 0
         self.closed: list[tuple[bool, tuple]] = []
+        self.complete: list[bool] = []
         self.fail_at = fail_at
 
     def open(self, info, labels) -> None:
@@ -83,6 +84,7 @@ class ListSink:
 
     def close(self, *, keep, complete=True, packets=()) -> None:
         self.closed.append((keep, tuple(packets)))
+        self.complete.append(complete)
 
 
 def session(**more) -> Session:
@@ -165,3 +167,37 @@ def test_session_is_reset_for_each_video() -> None:
     for _ in range(3):
         run(ListSource(2), one, [ListSink()])
     assert runner.resets == 3
+
+
+class Stubborn(ListSink):
+    """An output that fails when it is finalised."""
+
+    def close(self, *, keep, complete=True, packets=()) -> None:
+        super().close(keep=keep, complete=complete, packets=packets)
+        if keep:
+            raise OutputError("clip.out: disk full; free some space")
+
+
+def test_an_output_that_cannot_be_finalised_takes_the_later_ones_with_it() -> None:
+    first, bad, last, source = ListSink(), Stubborn(), ListSink(), ListSource(3)
+    with pytest.raises(OutputError, match="disk full"):
+        run(source, session(), [first, bad, last])
+    assert [[keep for keep, _ in sink.closed] for sink in (first, bad, last)] == [
+        [True], [True], [False],
+    ]  # fmt: skip
+    assert source.closed == 1
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_ctrl_c_keeps_what_was_done(overlap: bool) -> None:
+    sinks, source = [ListSink(), ListSink()], ListSource(1_000_000)
+
+    def interrupt(frame: Frame) -> None:
+        if frame.index == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(source, session(), sinks, on_frame=interrupt, overlap=overlap)
+    for sink in sinks:
+        assert len(sink.seen) == 5 and sink.closed == [(True, ())] and sink.complete == [False]
+    assert source.closed == 1

@@ -9,14 +9,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from vidparse.errors import InputError, Interrupted, TruncatedError
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame
 from vidparse.inference.session import Session
-from vidparse.labels import Labels
 from vidparse.maps import Prediction
 
 if TYPE_CHECKING:
@@ -93,36 +93,37 @@ def run(
     """
     clocks = [StageClock(name) for name in ("decode", "prepare", "network", "upsample", "sinks")]
     start = time.perf_counter()
-    outlet = _Outlet(source.info, session.labels, sinks)
     frames = 0
     stuck = threading.Event()
     stop = stop or threading.Event()
     try:
-        with closing(_predictions(source, session, clocks, overlap, stuck, stop)) as results:
+        with (
+            ExitStack() as outputs,
+            closing(_predictions(source, session, clocks, overlap, stuck, stop)) as results,
+        ):
             for frame, prediction in results:
                 with clocks[-1].measure():
-                    outlet.write(frame, prediction)
+                    if not frames:
+                        for sink in reversed(sinks):  # they are closed in order
+                            outputs.push(partial(_put_away, sink, source))
+                        for sink in sinks:
+                            sink.open(source.info, session.labels)
+                    for sink in sinks:
+                        sink.write(frame, prediction)
                 frames += 1
                 on_frame(frame)
                 if stop.is_set():
                     break
-        if stop.is_set():
-            done = f"after {frames} frames; outputs hold these" if frames else "before any frame"
-            raise Interrupted(f"{source.info.name}: interrupted {done}")
-        if not frames:
-            raise InputError(f"{source.info.name}: no frame could be decoded; check the file")
-    except TruncatedError:
-        outlet.close(keep=frames > 0, packets=source.trailing_packets())
-        raise
-    except (Interrupted, KeyboardInterrupt):
-        outlet.close(keep=True, complete=False)
-        raise
-    except BaseException:
-        outlet.close(keep=False)
-        raise
-    else:
-        with clocks[-1].measure():
-            outlet.close(keep=True, packets=source.trailing_packets())
+
+            if stop.is_set():
+                done = (
+                    f"after {frames} frames; outputs hold these" if frames else "before any frame"
+                )
+                raise Interrupted(f"{source.info.name}: interrupted {done}")
+            if not frames:
+                raise InputError(f"{source.info.name}: no frame could be decoded; check the file")
+            with clocks[-1].measure():
+                outputs.close()
     finally:
         if not stuck.is_set():
             source.close()
@@ -266,39 +267,18 @@ def _close(iterator: object) -> None:
         close()
 
 
-class _Outlet:
-    """The sinks of one run as one thing that opens late and closes once."""
-
-    def __init__(self, info: VideoInfo, labels: Labels, sinks: Sequence[Sink]) -> None:
-        self._info, self._labels, self._sinks = info, labels, sinks
-        self._opened: list[Sink] = []
-        self._started = False
-
-    def write(self, frame: Frame, prediction: Prediction) -> None:
-        if not self._started:
-            self._started = True
-            for sink in self._sinks:
-                self._opened.append(sink)
-                sink.open(self._info, self._labels)
-        for sink in self._sinks:
-            sink.write(frame, prediction)
-
-    def close(self, *, keep: bool, complete: bool = True, packets: Sequence[object] = ()) -> None:
-        """Close every opened sink even if one of them fails; the first failure is raised.
-
-        An interrupt does not make the others go away: what they hold is good.
-        """
-        failure: BaseException | None = None
-        interrupt: KeyboardInterrupt | None = None
-        while self._opened:
-            sink = self._opened.pop(0)
-            try:
-                sink.close(keep=keep and failure is None, complete=complete, packets=packets)
-            except Exception as error:
-                failure = failure or error
-            except KeyboardInterrupt as error:
-                interrupt = error
-        if interrupt is not None:
-            raise interrupt
-        if failure is not None and keep:
-            raise failure
+def _put_away(
+    sink: Sink,
+    source: Source,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: object,
+) -> None:
+    """Close a sink at the end of a run, and keep its output unless `error` makes it worthless."""
+    if error is None or isinstance(error, TruncatedError):
+        sink.close(keep=True, packets=source.trailing_packets())
+    elif isinstance(error, Interrupted | KeyboardInterrupt):
+        sink.close(keep=True, complete=False)
+    else:
+        with suppress(Exception):  # the error that ended the run is the one to report
+            sink.close(keep=False)
