@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -201,6 +200,15 @@ class TestMean:
         model.answer = lambda clip: Scores(np.where(is_car, value, answer(clip).values))
         with pytest.raises(ModelError, match="answers with NaN or infinite values"):
             whole(ensemble(model, scales=(1.0,)), picture(3, SIZE_HW))
+
+    def test_scores_that_say_nothing_are_no_label(self) -> None:
+        scores = np.random.default_rng(0).standard_normal((11, 8, 12)).astype(np.float32)
+        scores[4] = np.nan
+        ids = Mixture.of_scores(scores, SIZE_HW).ids(void=IGNORE, dtype=np.uint8)
+        assert ids.shape == SIZE_HW and (ids == IGNORE).all()
+        scores[4] = -np.inf
+        ((_, found),) = Mixture.of_scores(scores, SIZE_HW).bands()
+        assert (found[4] == 0).all() and np.allclose(found.sum(0), 1)
 
 
 class TestLabelSets:
