@@ -73,7 +73,7 @@ def answers(runner: Runner) -> list[Masks]:
 def test_masks_and_memory_are_those_of_torch(
     in_torch: TorchRunner, onnx_path: Path, backend: str
 ) -> None:
-    """Whole clips agree to rounding; a short one is filled up where the graph has a fixed length."""
+    """Whole clips agree to rounding; short ones are filled up where graphs have a fixed length."""
     if backend == "openvino" and not has_openvino():
         pytest.skip("OpenVINO is not installed")
     other: Runner = (
