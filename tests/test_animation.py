@@ -112,3 +112,20 @@ def test_a_cut_or_enormous_webp_is_named(animation):
             open_video(path)
     finally:
         allow_pixels(None)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.webp", "a.png"])
+def test_damaged_animations_end_in_a_line(animation, name):
+    path = animation(name)
+    whole = path.read_bytes()
+    random = np.random.default_rng(5)
+    for _ in range(60):
+        data = bytearray(whole)
+        for place in random.integers(0, len(data), 4).tolist():
+            data[place] = int(random.integers(256))
+        path.write_bytes(data[: int(random.integers(len(data) // 3, len(data)))])
+        try:
+            with open_video(path) as source:
+                assert len(list(source)) <= 6
+        except InputError as error:
+            assert "\n" not in str(error)

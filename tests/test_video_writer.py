@@ -356,6 +356,31 @@ def test_other_sound_is_copied_or_named(clip, ffmpeg, tmp_path, codec, container
         assert np.abs(samples_of(tmp_path / "out.bin", ffmpeg)).max() > 0.2
 
 
+@pytest.mark.parametrize("container", ["mp4", "mov", "matroska"])
+@pytest.mark.parametrize("number", [0, 5, 40])
+def test_a_damaged_sound_packet_costs_nothing_else(clip, tmp_path, container, number):
+    path = clip("a.ts", frames=60, audio=True)
+    source = open_video(path)
+    writer = VideoWriter(
+        tmp_path / "out.bin", source.info, copy_streams=True, **{**H264, "container": container}
+    )
+    count = frames = 0
+    for frame in source:
+        packets = []
+        for packet in frame.packets:
+            broken = av.Packet(b"no ADTS head at all")
+            broken.pts, broken.dts, broken.time_base = packet.pts, packet.dts, packet.time_base
+            broken.stream = packet.stream
+            packets.append(broken if count == number else packet)
+            count += 1
+        writer.write(frame.image, frame.pts, packets, frame.duration)
+        frames += 1
+    writer.finish(source.trailing_packets())
+    assert writer.notes == ["some damaged audio or subtitle packets were left out"]
+    assert len(times_of(tmp_path / "out.bin")) == frames
+    assert len(packets_of(tmp_path / "out.bin", "audio")) == len(packets_of(path, "audio")) - 1
+
+
 def test_a_refusal_of_ffmpeg_is_no_missing_permission(clip, tmp_path, monkeypatch):
     path = clip("a.ts", frames=20, audio=True)
     monkeypatch.setattr("vidparse.video.remux.AacHeads.change", lambda self, packet: [packet])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +19,9 @@ from vidparse.limits import check_size
 from vidparse.video.selection import Selection
 
 _MILLISECOND = Fraction(1, 1000)
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, Pillow.DecompressionBombError)
+# What Pillow raises at damaged files.
+_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
+_WORDS = 64  # entries that are looked through for the size of a page
 _TIFF_HEADS: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
 
 
@@ -38,17 +41,21 @@ def is_moving_container(data: bytes) -> bool:
 def pages_of(data: bytes) -> int:
     """How many pages of the first one's size a TIFF has; 1 for other files and mixed sizes."""
     places = _directories(data)
-    if len(places) < 2:
-        return 1
-    sizes = set()
-    try:
-        with Pillow.open(io.BytesIO(data)) as picture:
-            for page in range(len(places)):
-                picture.seek(page)
-                sizes.add(picture.size)
-    except _DAMAGED:
-        return 1
-    return len(places) if len(sizes) == 1 else 1
+    sizes = {_page_size(data, place) for place in places}
+    return len(places) if len(sizes) == 1 and len(places) > 1 else 1
+
+
+def _page_size(data: bytes, place: int) -> tuple[int, int]:
+    """Width and height by a directory: tags 256 and 257, of 16 or 32 bits."""
+    order, found = _TIFF_HEADS[data[:4]], {256: 0, 257: 0}
+    for entry in range(place + 2, min(place + 2 + 12 * _WORDS, len(data) - 11), 12):
+        tag = int.from_bytes(data[entry : entry + 2], order)
+        if tag in found:
+            wide = 2 if int.from_bytes(data[entry + 2 : entry + 4], order) == 3 else 4
+            found[tag] = int.from_bytes(data[entry + 8 : entry + 8 + wide], order)
+        if tag >= 257:  # they are sorted
+            break
+    return found[256], found[257]
 
 
 def page_of(data: bytes, page: int) -> bytes:
@@ -100,7 +107,7 @@ class WebpSource:
             check_size(name, size_hw)
             frames = int(self._picture.n_frames)
             self._picture.load()  # the duration of a picture is known with its pixels
-        except _DAMAGED as error:
+        except (*_DAMAGED, Pillow.DecompressionBombError) as error:
             raise InputError(f"{name}: damaged ({error}); get another copy") from error
         self.info = VideoInfo(
             name=path.name,

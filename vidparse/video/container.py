@@ -310,12 +310,17 @@ class ContainerSource:
     def _frames_before(self, pts: int) -> int:
         """How many frames lie before `pts`; files are looked through, addresses are not."""
         step = 1 / (self.info.nominal_rate * self._time_base)
+        guess = round((pts - self._first_pts) / step)
         if is_address(str(self._target)):
-            return round((pts - self._first_pts) / step)
+            return guess
+        even = None if self.info.rate is None else step
         with open_container(self._target, self._name) as container:
-            packets = container.demux(container.streams[self._stream.index])
-            even = None if self.info.rate is None else step
-            return frames_between(packets, self._first_pts, pts, even)
+            try:
+                packets = container.demux(container.streams[self._stream.index])
+                return frames_between(packets, self._first_pts, pts, even)
+            except (av.error.FFmpegError, LookupError) as error:
+                log.debug("%s: frames not counted: %s", self._name, error)
+                return guess
 
     def _seek(self, start: int, pts: int, frame: Any) -> tuple[int, Any]:
         """Stand at a frame not after `start`; (pts, frame) there."""

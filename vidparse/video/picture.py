@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from vidparse.image import (
 )
 from vidparse.limits import check_size, max_pixels
 
+_ANNOUNCING = ("PNG", "GIF", "WEBP", "JPEG", "BMP")  # heads that Pillow reads without a word
 _PLANAR_420 = ("yuv420p", "yuvj420p")
 _RGB_MATRIX = 0  # H.273: the samples are R, G and B
 _PQ, _HLG, _BT2020_PRIMARIES = 16, 18, 9  # H.273
@@ -69,14 +71,14 @@ def check_announced(name: str, file: Any) -> None:
     from PIL import Image as Pillow  # only when something is wrong
 
     try:
-        with Pillow.open(file) as head:
+        with Pillow.open(file, formats=_ANNOUNCING) as head:
             size_hw = head.height, head.width
     except Pillow.DecompressionBombError:
         raise InputError(
             f"{name}: far more pixels than {max_pixels()}; scale it down, or raise --max-pixels"
         ) from None
-    except (OSError, SyntaxError, ValueError):
-        return
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error):
+        return  # no size, so no reason
     check_size(name, size_hw)
 
 

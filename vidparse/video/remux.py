@@ -12,7 +12,7 @@ import av
 
 from vidparse.frame import VideoInfo
 from vidparse.video.copied import CopiedStream
-from vidparse.video.sound import AacHeads, Alac, is_pcm
+from vidparse.video.sound import AacHeads, Alac, copied, is_pcm
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +79,7 @@ class Remuxer:
                 f"{called} is copied, but few mp4 players read it; -o x.mkv suits it"
             )
         output = container.add_stream_from_template(stream.template)
-        headed = stream.codec == "aac" and not stream.template.codec_context.extradata
-        if headed and name in ("mp4", "mov"):  # elsewhere FFmpeg does it by itself
+        if stream.codec == "aac" and not stream.template.codec_context.extradata:
             self._changes[stream.index] = AacHeads(stream.template, output)
         return output
 
@@ -89,6 +88,11 @@ class Remuxer:
         """Sample rates of the copied audio: their times count in these."""
         audio = [output for output in self._outputs.values() if output.type == "audio"]
         return [output.codec_context.sample_rate for output in audio]
+
+    def begin(self) -> None:
+        """Call when the header of the container is written."""
+        for change in self._changes.values():
+            change.header_is_written = True
 
     def times(self, packets: Sequence[Any]) -> list[Fraction]:
         """When those packets that will be written begin, in seconds of the input."""
@@ -121,7 +125,7 @@ class Remuxer:
                 continue
             change = self._changes.get(packet.stream_index)
             try:
-                copies = change.change(_copy(packet)) if change else [_copy(packet)]
+                copies = change.change(copied(packet)) if change else [copied(packet)]
             except (av.error.FFmpegError, ValueError) as error:
                 log.debug("copied packet not readable: %s", error)
                 self._drop()
@@ -148,6 +152,10 @@ class Remuxer:
         self._last_dts[index] = stamp
         packet.stream = self._outputs[index]
         self.silent.discard(index)
+        self.put(packet)
+
+    def put(self, packet: Any) -> None:
+        """Mux a packet of a copied stream; one that FFmpeg refuses is damaged and left out."""
         try:
             self._mux(packet)
         except (av.error.InvalidDataError, av.error.ArgumentError) as error:
@@ -158,18 +166,6 @@ class Remuxer:
         if not self._dropped:
             self._notes.append("some damaged audio or subtitle packets were left out")
         self._dropped += 1
-
-
-def _copy(packet: Any) -> Any:
-    """The same bytes (shared) and times, in a packet of our own."""
-    copy = av.Packet(packet)
-    copy.time_base = packet.time_base
-    copy.pts, copy.dts = packet.pts, packet.dts if packet.dts is not None else packet.pts
-    copy.duration = packet.duration
-    copy.is_keyframe = packet.is_keyframe
-    for data in packet.iter_sidedata():
-        copy.set_sidedata(data)
-    return copy
 
 
 def _problem(container_name: str, stream: CopiedStream) -> str | None:

@@ -22,6 +22,19 @@ def is_pcm(codec: str) -> bool:
     return codec.startswith("pcm_")
 
 
+def copied(packet: Any, *, without: str | None = None) -> Any:
+    """The same bytes (shared) and times, in a packet of our own; `without` one side data."""
+    copy = av.Packet(packet)
+    copy.time_base = packet.time_base
+    copy.pts, copy.dts = packet.pts, packet.dts if packet.dts is not None else packet.pts
+    copy.duration = packet.duration
+    copy.is_keyframe = packet.is_keyframe
+    for data in packet.iter_sidedata():
+        if data.data_type != without:
+            copy.set_sidedata(data)
+    return copy
+
+
 class AacHeads:
     """AAC of transport streams has an ADTS head on every packet, which mp4 does not take.
 
@@ -32,15 +45,19 @@ class AacHeads:
         self._filter = av.bitstream.BitStreamFilterContext("aac_adtstoasc", template)
         self._output = output
         self._described = False
+        self.header_is_written = False  # too late for a description; the packet carries it then
 
     def change(self, packet: Any) -> list[Any]:
         """The packet without its head. Raises: FFmpegError: there is none, it is damaged."""
         packets = self._filter.filter(packet)
-        for changed in packets if not self._described else ():
-            for data in changed.iter_sidedata():
-                if data.data_type == "new_extradata" and not self._described:
-                    self._output.codec_context.extradata = bytes(data)
-                    self._described = True
+        if self._described or not packets:
+            return packets
+        self._described = True
+        for data in packets[0].iter_sidedata():
+            if data.data_type == "new_extradata" and not self.header_is_written:
+                self._output.codec_context.extradata = bytes(data)
+                packets[0] = copied(packets[0], without="new_extradata")
+                break
         return packets
 
     def flush(self) -> list[Any]:
@@ -74,6 +91,7 @@ class Alac:
         self._held: list[np.ndarray] = []  # (channels, samples) not encoded yet
         self._next = 0  # pts of the first of these
         self._begun = False
+        self.header_is_written = False
 
     def _prepare(self, encoder: Any) -> None:
         encoder.layout, encoder.format, encoder.sample_rate = self._layout, self._form, self._rate

@@ -200,9 +200,11 @@ class VideoWriter:
         if self._container.format.name in _BEGIN_AT_ZERO:
             self._container.container_options.update(self._mp4_options())
         self._container.start_encoding()
+        self._remuxer.begin()
         held, self._held = self._held, None
         for packet in held:
-            self._container.mux(packet)
+            put = self._put if packet.stream_index == self._stream.index else self._remuxer.put
+            put(packet)
         self._file.check()
 
     def _begin_in_time(self, pts: int) -> None:
