@@ -34,6 +34,7 @@ class ResidualBlock(nn.Module):
             self.downsample = nn.Sequential(shortcut, self.norm3)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C', h / stride, w / stride)."""
         out = F.relu(self.norm1(self.conv1(x)))
         out = F.relu(self.norm2(self.conv2(out)))
         return F.relu(out + self.downsample(x))
@@ -52,6 +53,7 @@ class BasicEncoder(nn.Module):
         self.conv2 = nn.Conv2d(128, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, channels, H/8, W/8)."""
         x = F.relu(self.norm1(self.conv1(x)))  # (B, 64, H/2, W/2)
         x = self.layer3(self.layer2(self.layer1(x)))  # (B, 128, H/8, W/8)
         return self.conv2(x)  # (B, channels, H/8, W/8)
@@ -138,6 +140,7 @@ class SeparableGru(nn.Module):
         )
 
     def forward(self, state: Tensor, x: Tensor) -> Tensor:
+        """state: (B, HIDDEN, h, w), x: (B, C, h, w) -> the next state."""
         for update, reset, candidate in (
             (self.convz1, self.convr1, self.convq1),
             (self.convz2, self.convr2, self.convq2),
@@ -158,6 +161,7 @@ class FlowHead(nn.Module):
         self.conv2 = nn.Conv2d(256, 2, 3, padding=1)
 
     def forward(self, state: Tensor) -> Tensor:
+        """(B, HIDDEN, h, w) -> (B, 2, h, w)."""
         return self.conv2(F.relu(self.conv1(state)))
 
 

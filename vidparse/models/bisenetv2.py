@@ -93,6 +93,7 @@ class SemanticBranch(nn.Module):
         self.S5_5 = ContextEmbedding(128)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) -> (B, C_s, H / s, W / s) for s = 4, 8, 16, 32 and 32 again."""
         at_4 = self.S1S2(image)  # (B, 16, H/4, W/4)
         at_8 = self.S3(at_4)  # (B, 32, H/8, W/8)
         at_16 = self.S4(at_8)  # (B, 64, H/16, W/16)
@@ -110,6 +111,7 @@ class Stem(nn.Module):
         self.fuse = _conv(32, 16)
 
     def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 16, H/4, W/4)."""
         features = self.conv(image)  # (B, 16, H/2, W/2)
         pooled = F.max_pool2d(features, 3, stride=2, padding=1)
         return self.fuse(torch.cat([self.left(features), pooled], dim=1))
@@ -126,6 +128,7 @@ class Expansion(nn.Module):
         self.conv2 = nn.Sequential(*_pointwise(expanded, channels))
 
     def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) -> the same shape."""
         return F.relu(self.conv2(self.dwconv(self.conv1(features))) + features)
 
 
@@ -159,6 +162,7 @@ class ContextEmbedding(nn.Module):
         self.conv_last = _conv(channels, channels)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) -> the same shape."""
         mean = features.mean(dim=(2, 3), keepdim=True)
         return self.conv_last(features + self.conv_gap(self.bn(mean)))
 

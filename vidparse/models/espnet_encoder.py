@@ -36,6 +36,7 @@ class Encoder(nn.Module):
         self.level4 = nn.ModuleList(Eesp(at_16, at_16, field=7) for _ in range(REPEATS[1]))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) -> features (B, C_s, ceil(H / s), ceil(W / s)), s = 2, 4, 8, 16."""
         at_2 = self.level1(image)
         small = halve(halve(image))  # (B, 3, H/4, W/4)
         at_4 = self.level2_0(at_2, small)

@@ -148,6 +148,7 @@ class GatedProjection(nn.Module):
         self.expansion_layer = _named_conv(channels_in, channels_out, 3, groups=groups)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C', h, w)."""
         return self.expansion_layer(features) * self.wt_layer(features)
 
 

@@ -95,6 +95,7 @@ class HarDBlock(nn.Module):
         self.channels = sum(widths[layer] for layer in self.kept)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, channels, h, w)."""
         outputs = [features]
         for layer, links in zip(self.layers, self.links, strict=True):
             outputs.append(layer(torch.cat([outputs[i] for i in links], dim=1)))

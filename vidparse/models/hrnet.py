@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -95,10 +94,11 @@ class Module(nn.Module):
         )
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """One (B, C_i, h / 2^i, w / 2^i) per branch -> the same shapes."""
         features = [branch(x) for branch, x in zip(self.branches, features, strict=True)]
         fused: list[Tensor] = []
         for index, target in enumerate(features):
-            paths: Any = self.fuse_layers[index]
+            paths = self.fuse_layers[index].children()
             parts = [path(source) for path, source in zip(paths, features, strict=True)]
             coarser = index + 1
             parts[coarser:] = [resize_to(part, target) for part in parts[coarser:]]
@@ -117,6 +117,7 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(B, width, h, w) -> the same shape."""
         out = F.relu(self.bn1(self.conv1(features)))
         return F.relu(self.bn2(self.conv2(out)) + features)
 
@@ -140,6 +141,7 @@ class Bottleneck(nn.Module):
             self.downsample = _projection(channels_in, channels_out)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 4 * width, h, w)."""
         out = F.relu(self.bn1(self.conv1(features)))
         out = F.relu(self.bn2(self.conv2(out)))
         return F.relu(self.bn3(self.conv3(out)) + self.downsample(features))

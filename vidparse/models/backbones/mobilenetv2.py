@@ -51,6 +51,7 @@ class InvertedResidual(nn.Module):
         self.conv = nn.Sequential(*expand, depthwise, *project)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C', h / stride, w / stride)."""
         return x + self.conv(x) if self.shortcut else self.conv(x)
 
 

@@ -53,6 +53,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> the same shape."""
         return self.fc2(F.gelu(self.fc1(x)))
 
 

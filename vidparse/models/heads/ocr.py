@@ -107,6 +107,7 @@ class OcrHead(RefinedHead):
         return self.classify(pixels, context, pyramid), regions
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
+        """Maps of strides 4 to the deepest -> scores (B, K, H/s, W/s); s: see RefinedHead."""
         return self.scores(pyramid)[0]
 
 

@@ -84,4 +84,5 @@ class PspHead(RefinedHead):
         return self.refined(x, pyramid)
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
+        """Maps of strides 4 to the deepest -> scores (B, K, H/s, W/s); s: see RefinedHead."""
         return self.decode(pyramid, self.pool(pyramid[3]))
