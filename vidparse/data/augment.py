@@ -19,7 +19,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What a training view may differ in."""
+    """The ways in which training views may differ."""
 
     crop_hw: tuple[int, int]
     short_side: int = 0  # scale 1 brings a frame's shorter side to this; 0: leaves its size
@@ -182,7 +182,7 @@ def draw_motion(size_hw: tuple[int, int], longest: int, rng: np.random.Generator
 
 
 def sensor_noise(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What differs between two frames of the same scene: gain within 3 %, and a little noise."""
+    """Noise as between two frames of one scene: gain within 3 %, and a little per pixel."""
     gain, deviation = float(rng.uniform(0.97, 1.03)), float(rng.uniform(0, 3))
     # Four bytes added up are nearly normal, and far quicker to draw.
     noise = rng.integers(0, 256, (4, *rgb.shape), np.uint8).sum(axis=0, dtype=np.float32)

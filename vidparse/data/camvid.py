@@ -37,7 +37,7 @@ _TEST_FROM = 8550  # of 0001TP: the second half of the drive at dusk
 def open_camvid(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """One split of SegNet's layout, {split}/, {split}annot/ and {split}.txt, or of the release.
 
-    Recordings are told apart by the file name up to the first underscore. For the release see
+    A recording is the file name up to the first underscore. For the release see
     `open_camvid_32`; there is the split "all", too.
 
     Raises:
@@ -54,7 +54,7 @@ def open_camvid(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Da
 def open_camvid_32(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """One split: 701_StillsRaw_full/<frame>.png and LabeledApproved_full/<frame>_L.png.
 
-    Splits are SegNet's, told from the names (see `split_of`), and "all".
+    Splits are SegNet's, by the names of the pictures (see `split_of`), and "all".
 
     Raises:
         InputError: the folder is not laid out like this.

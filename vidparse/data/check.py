@@ -26,7 +26,7 @@ _THREADS = 4  # decoding lets go of the interpreter, the rest does not
 
 @dataclass(frozen=True, slots=True)
 class SplitReport:
-    """What a split holds."""
+    """The content of a split."""
 
     split: str
     videos: int
@@ -78,7 +78,7 @@ def check_dataset(
         name: one of FORMATS; that of the layout if not given.
         split: only this one; all that the folder has if not given.
         quick: read sizes and kinds of pictures, not their pixels.
-        on_frame: told how many frames are done, and of how many.
+        on_frame: gets the number of frames done, and of all.
         stop: set it to end early.
 
     Raises:
@@ -124,7 +124,7 @@ def check_dataset(
 
 
 def _open(root: Path, name: str, split: str | None, findings: _Findings) -> list[Dataset]:
-    """The splits to look at. A split that was asked for must open; of all, some may be damaged."""
+    """The splits to look at. One that is named must open; of all, some may be damaged."""
     known = format_of(name)
     if split is not None:
         return [known.open(root, split, on_missing=findings.add_error)]
@@ -141,7 +141,7 @@ def _open(root: Path, name: str, split: str | None, findings: _Findings) -> list
 
 
 class _Findings:
-    """The first problems, and the number of all; what is said twice counts once."""
+    """The first problems, and the number of all; a problem that comes twice counts once."""
 
     def __init__(self) -> None:
         self.kept: dict[Problem, None] = {}

@@ -1,4 +1,4 @@
-"""Which classes the masks of a data set hold, and a sign that void was meant as one of them."""
+"""The classes that masks hold, and the sign that void stands for a class that never occurs."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Opener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a data set lies in its folder.
+    """The layout of a data set in its folder.
 
     open: opens a split.
     sign: its mark, in words. matches: True for a folder that has it.

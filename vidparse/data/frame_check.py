@@ -25,7 +25,7 @@ class Problem:
 
 @dataclass(slots=True)
 class FrameFacts:
-    """What a frame turned out to be."""
+    """Size, pixels per class and problems of a frame."""
 
     size_hw: tuple[int, int] | None = None
     pixels: np.ndarray | None = None  # int64 (256,): of each training id and of IGNORE
@@ -33,10 +33,10 @@ class FrameFacts:
 
 
 def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFacts:
-    """Read a frame's files; what is wrong ends up in the facts.
+    """Read a frame's files; problems end up in the facts.
 
     Args:
-        quick: only what the heads of the files say.
+        quick: read the heads of the files only.
     """
     facts = FrameFacts()
     assert frame.image is not None  # data sets in a folder

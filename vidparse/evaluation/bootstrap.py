@@ -1,4 +1,4 @@
-"""How sure a score is: its spread when the videos are drawn again (Efron's bootstrap)."""
+"""Intervals of scores: their spread when the videos are drawn again (Efron's bootstrap)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report shows beside the scores: a number a frame, the worst stretch, where it flickers."""
+"""Contents of a report beside the scores: a number per frame, the worst stretch, flicker."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ class Diagnostics:
             self._judge_window()
 
     def end_video(self) -> VideoDiagnostics:
-        """What is kept of the video that ended; the next sample starts another."""
+        """The diagnostics of the video that ended; the next sample starts another."""
         if len(self._window) < self._clip_length:
             self._judge_window()
         curves = np.array(self._curves, np.float32).reshape(-1, 3)  # (T, 3)

@@ -51,7 +51,7 @@ def evaluate(
     video when it is started again, unless `options.resume` is off.
 
     Args:
-        saver: gets the predictions of every frame, labelled or not; a split without labels will do.
+        saver: gets the predictions of every frame, labelled or not; the split may have no labels.
         on_frame: called with the frames done and their number.
         stop: set it to end early.
 

@@ -34,7 +34,7 @@ from vidparse.sinks import SinkOptions
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
-    """Everything `vidparse eval` can be told."""
+    """The options of `vidparse eval`."""
 
     # on what
     dataset: str | None = None  # a format; None: that of the folder

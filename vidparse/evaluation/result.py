@@ -1,4 +1,4 @@
-"""What an evaluation found, entry by entry, and its plain form for `--json`."""
+"""The result of an evaluation, entry by entry, and its plain form for `--json`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EntryResult:
     confusion: np.ndarray | None  # int64 (K, K) pixels, rows ground truth; of semantic scores
     per_video: dict[str, dict[str, float]]  # video -> score -> value
     videos: tuple[VideoDiagnostics, ...]  # what the report shows of each; may be empty
-    silent: float = 0.0  # share of the labelled pixels about which nothing was said
+    silent: float = 0.0  # share of the labelled pixels that were given no class
     notes: tuple[str, ...] = ()  # about this entry alone, a sentence each
 
 

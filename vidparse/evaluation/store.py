@@ -1,4 +1,4 @@
-"""What an interrupted evaluation leaves behind: the counts of every video that was finished."""
+"""The counts of finished videos, kept while an evaluation is incomplete."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Store:
         self.folder = folder
 
     def read(self, key: str) -> VideoRecord | None:
-        """What was kept under `key`; None when there is nothing, or nothing readable."""
+        """The record under `key`; None if there is none, or none that can be read."""
         path = self._path(key)
         if path is None or not path.is_file():
             return None
@@ -59,7 +59,7 @@ class Store:
             with whole_file(path) as part, part.open("wb") as file:
                 np.savez_compressed(file, **_packed(record))  # type: ignore[arg-type]
         except (OSError, OutputError) as error:
-            log.warning("%s; this evaluation can not be resumed", error)
+            log.warning("%s; this evaluation cannot be resumed", error)
             self.folder = None
 
     def clear(self) -> None:

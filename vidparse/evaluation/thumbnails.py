@@ -59,7 +59,7 @@ def wrong_jpeg(image: np.ndarray | None, wrong: np.ndarray, known: np.ndarray) -
 
 
 def heat_jpeg(image: np.ndarray | None, share: np.ndarray) -> bytes:
-    """How often something happened at each pixel, over the grey picture.
+    """The frequency of an event at each pixel, over the grey picture.
 
     Args:
         image: RGB uint8 (H, W, 3), or None.

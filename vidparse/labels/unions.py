@@ -1,4 +1,4 @@
-"""How label sets contain one another, by class name: unions of finer classes, and parts.
+"""Relations between label sets, by class name: unions of finer classes, and parts.
 
 The tables stand in the json of the coarser set: "unions" has, by fine set, the classes that the
 pixels of each coarse class may be of (a fine class may be in several unions); "parts" has, by fine

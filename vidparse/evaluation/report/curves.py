@@ -20,7 +20,7 @@ _KINDS = (("accuracy", "pixel accuracy"), ("miou", "mIoU of the frame"), ("flick
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """What a kind of curve is drawn between, the same in every chart of the page."""
+    """The range of a kind of curve, the same in every chart of the page."""
 
     kind: str
     title: str

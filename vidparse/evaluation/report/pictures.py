@@ -61,7 +61,7 @@ def _clip(clip: Clip) -> str:
 
 
 def flicker_maps(evaluation: Evaluation, *, most: int) -> str:
-    """Where predictions change although the scene does not; entries side by side."""
+    """Pictures of changes in predictions of a scene that does not change, entries side by side."""
     found = [{video.video: video for video in entry.videos} for entry in evaluation.entries]
     videos = sorted(
         (video for video, diagnostics in found[0].items() if diagnostics.flicker_map),

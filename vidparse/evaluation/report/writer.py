@@ -36,7 +36,7 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
 
 
 def _is_page(path: Path) -> bool:
-    """Whether a file is empty or begins as a page does."""
+    """True for a file that is empty or begins as a page does."""
     try:
         with path.open("rb") as file:
             head = file.read(64).lstrip().lower()
