@@ -21,8 +21,8 @@ from vidparse.video.damage import DecodeLog, decoder_options
 from vidparse.video.demux import MP4_IN_A_PIPE, Demuxer, choose_track, open_container
 from vidparse.video.numbering import frames_between
 from vidparse.video.picture import Converter, check_announced, hdr_note
+from vidparse.video.raw import Pipe
 from vidparse.video.selection import Selection
-from vidparse.video.stdin import Pipe
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import av
 from vidparse.errors import InputError
 from vidparse.video.access import is_address, is_list, local_path, open_limited
 from vidparse.video.damage import SYNC_BYTES, is_cut_nut, is_cut_transport_stream, walker_for
-from vidparse.video.stdin import Pipe
+from vidparse.video.raw import Pipe
 
 log = logging.getLogger(__name__)
 

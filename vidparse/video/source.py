@@ -18,9 +18,8 @@ from vidparse.video.animation import (
 from vidparse.video.container import ContainerSource
 from vidparse.video.folder import FolderSource
 from vidparse.video.inputs import Input
-from vidparse.video.raw import RawPipe, RawSource
+from vidparse.video.raw import Pipe, RawPipe, RawSource
 from vidparse.video.selection import Selection, select
-from vidparse.video.stdin import Pipe
 
 
 class Source(Protocol):
