@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,3 +240,20 @@ def test_a_rehearsal_finds_what_would_end_the_run(
         assert ended.code == code and words in ended.err, (arguments, ended.code, ended.err)
     ended = cli("train", "--data", camvid, "--init", "street-student", "--dry-run")
     assert ended.code == 0 and "starts from street-student: 409 of 409 tensors fit" in ended.err
+
+
+def test_an_interrupt_is_answered_at_once(
+    process: Callable[..., Any], camvid: Path, tmp_path: Path
+) -> None:
+    """By a note, before the step under way is done; then the run ends with its state."""
+    more = ("--set", "steps_per_epoch=4000", "--set", "config.width=16", "--val", "none")
+    run = process("train", "--data", camvid, *SHORT, *more, "-o", tmp_path)
+    while not (tmp_path / "log.jsonl").exists():
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, told = run.communicate(timeout=600)
+    assert run.returncode == 130
+    heard, end = (told.decode().find(text) for text in ("note: stopping after", "stopped at step"))
+    assert 0 < heard < end, told.decode()
+    assert (tmp_path / "last.safetensors").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,6 +107,7 @@ def train(
         if dry_run:
             _show_plan(resolved, request, init, shown)
             return
+        shown.announce(stop)
         best = fit(
             resolved,
             request.sources,
@@ -215,6 +217,21 @@ class _Steps:
 
         if not self._quiet:
             above(self._bar, f"note: {text}")
+
+    def announce(self, stop: threading.Event) -> None:
+        """Say at once that a signal was heard: the step or validation under way may take minutes.
+
+        In a thread of its own, since a handler of signals may interrupt another line.
+        """
+
+        def wait() -> None:
+            if stop.wait():
+                self.note(
+                    "stopping after the step or validation under way, with a state to resume "
+                    "from; a second signal stops at once, with that of the last epoch"
+                )
+
+        threading.Thread(target=wait, daemon=True).start()
 
     def step(self, progress: Progress) -> None:
         from vidparse.cli.screen import above
