@@ -1,0 +1,158 @@
+"""A new thing is one class (or record) and one line in its table; nothing else is edited.
+
+Each fixture below is such a line. The commands then know the toy by its name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toys
+from PIL import Image
+
+from vidparse.data import FORMATS
+from vidparse.evaluation.metrics.measures import METRICS
+from vidparse.models.checkpoint import save_checkpoint
+from vidparse.models.description import Preprocess, metadata_of
+from vidparse.models.zoo import MODELS, build, facts_of, settings_for
+from vidparse.sinks import SINKS
+from vidparse.training.objectives import OBJECTIVES
+
+SIZE_HW = (48, 64)
+FRAMES = 7  # two windows of three frames, and a short one
+
+
+@pytest.fixture(autouse=True)
+def tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "toy", (toys.ToyConfig, toys.ToyNetwork))
+    monkeypatch.setitem(SINKS, "toy", toys.ToySink)
+    monkeypatch.setitem(FORMATS, "toy", "toys")
+    monkeypatch.setitem(METRICS, "toy", toys.ToyMetric)
+    monkeypatch.setitem(OBJECTIVES, "toy", toys.ToyObjective)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A checkpoint of the toy network."""
+    import torch
+
+    torch.manual_seed(0)
+    network = build("toy", settings_for("toy", toys.LABELS))
+    metadata = metadata_of(
+        arch="toy", labels=toys.LABELS, preprocess=Preprocess(48), training={}, **facts_of(network)
+    )
+    path = tmp_path / "toy.safetensors"
+    save_checkpoint(path, network.state_dict(), metadata)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The toy data set: one video of each split, a bright half and a dark half."""
+    root = tmp_path / "data"
+    classes = np.zeros(SIZE_HW, np.uint8)
+    classes[:, 32:] = 3
+    for split in ("train", "val"):
+        images, masks = root / "images" / split / "a", root / "masks" / split / "a"
+        images.mkdir(parents=True)
+        masks.mkdir(parents=True)
+        for i in range(FRAMES):
+            rgb = np.full((*SIZE_HW, 3), 40 + i, np.uint8)
+            rgb[:, 32:] = 200
+            Image.fromarray(rgb).save(images / f"{i:03d}.png")
+            Image.fromarray(classes).save(masks / f"{i:03d}.png")
+    (root / "toy.txt").touch()
+    return root
+
+
+def test_segment_runs_the_network_and_writes_the_output(cli, clip, weights, tmp_path):
+    video = clip("in.mp4", frames=FRAMES)
+    said = cli("segment", video, "-m", weights, "--save", "toy,vipseg,jsonl", "-o", f"{tmp_path}/")
+    assert (said.code, said.err.count("vidparse:")) == (0, 0)
+    head, *lines = (tmp_path / "in.toy").read_text().splitlines()
+    assert head == f"in.mp4 {len(toys.LABELS)}"
+    assert [line.split()[0] for line in lines] == [str(i) for i in range(FRAMES)]
+
+
+def test_a_file_name_with_its_ending_asks_for_the_output(cli, clip, weights, tmp_path):
+    said = cli("segment", clip("in.mp4", frames=4), "-m", weights, "-o", tmp_path / "x.toy")
+    assert said.code == 0
+    assert (tmp_path / "x.toy").read_text().count("\n") == 4
+
+
+@pytest.mark.parametrize("command", ["segment", "train", "eval"])
+def test_errors_list_it(cli, data, command):
+    wrong = {
+        "segment": [["x.mp4", "--save", "tox"]],
+        "train": [["--dataset", "tox"]],
+        "eval": [["--dataset", "tox"], ["--dataset", "toy", "--data", data, "--metrics", "tox"]],
+    }
+    for words in wrong[command]:
+        said = cli(command, *words)
+        assert said.code == 2
+        assert "toy" in said.err
+
+
+def test_torch_and_onnx_give_the_same_answer(cli, clip, weights, tmp_path):
+    assert cli("export", weights, "-o", tmp_path / "toy.onnx").code == 0
+    video = clip("in.mp4", frames=FRAMES)
+    for form in ("safetensors", "onnx"):
+        place = tmp_path / form
+        said = cli(
+            "segment", video, "-m", tmp_path / f"toy.{form}", "--save", "jsonl", "-o", f"{place}/"
+        )
+        assert said.code == 0
+    torch_lines, onnx_lines = (
+        [json.loads(line) for line in (tmp_path / form / "in.jsonl").read_text().splitlines()][1:]
+        for form in ("safetensors", "onnx")
+    )
+    assert len(torch_lines) == FRAMES
+    assert torch_lines == onnx_lines
+
+
+def test_eval_reads_the_data_and_scores_by_the_metric(cli, weights, data):
+    said = cli("eval", "--dataset", "toy", "--data", data, "-m", weights, "--json")
+    assert said.code == 0
+    assert "toy" in json.loads(said.out)["entries"][0]["scores"]
+
+
+def test_the_data_set_is_recognised(cli, data):
+    said = cli("data", "check", data)
+    assert said.code == 0
+    assert "toy" in said.err + said.out.decode()
+
+
+@pytest.mark.parametrize("objective", ["toy", "supervised"])
+def test_train_two_steps(cli, data, tmp_path, objective):
+    recipe = tmp_path / "toy.toml"
+    recipe.write_text(
+        f'arch = "toy"\nobjective = "{objective}"\nepochs = 1\nsteps_per_epoch = 2\n'
+        "batch_size = 2\nshort_side = 48\ncrop_hw = [48, 64]\nlr_backbone = 0.1\nlr_head = 0.1\n"
+        'workers = 0\nmetrics = ["toy"]\n'
+    )
+    run = tmp_path / "run"
+    said = cli("train", "--dataset", "toy", "--data", data, "--recipe", recipe, "-o", run)
+    assert said.code == 0, said.err
+    steps = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert any(objective == "supervised" or "toy" in step.get("losses", {}) for step in steps)
+    trained = cli("eval", "--dataset", "toy", "--data", data, "-m", run / "best.safetensors")
+    assert trained.code == 0
+
+
+def test_bench_measures_it(cli, clip, weights, tmp_path, monkeypatch):
+    # whole runs are timed in processes of their own, which must know the toys, too
+    lines = "import vidparse.sinks, vidparse.models.zoo as zoo, toys\n"
+    lines += "vidparse.sinks.SINKS['toy'] = toys.ToySink\n"
+    lines += "zoo.MODELS['toy'] = (toys.ToyConfig, toys.ToyNetwork)\n"
+    (tmp_path / "sitecustomize.py").write_text(lines)
+    places = [str(tmp_path), str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(places))
+    said = cli(
+        "bench", clip("in.mp4", frames=FRAMES), "-m", weights, "--repeats", "1", "--save", "toy"
+    )
+    assert said.code == 0
+    assert cli("bench", "--zoo", "toy", "--repeats", "1", "--backends", "torch").code == 0
