@@ -61,7 +61,7 @@ class Linker(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """What is remembered from frame to frame.
+    """The memory from frame to frame.
 
     ids: the last frame's id map (H, W); None before the first one and after a cut.
     things: class of each thing in it, by id. stuff: id of each stuff class seen so far.

@@ -40,7 +40,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """What a network said of a part of the picture.
+    """The answer of a network for a part of the picture.
 
     scores: float32 (K, h, w), logits.
     class_ids: class of the answer that each of the K belongs to; None where they are the same.

@@ -50,7 +50,7 @@ class StageTime:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What a run did."""
+    """Frames, time and stages of a run."""
 
     frames: int
     wall_s: float
@@ -205,7 +205,7 @@ def in_thread(
 ) -> Generator[T, None, None]:
     """Run an iterator in a thread of its own, at most `depth` items ahead.
 
-    What the producer raises is raised here after every item before it was delivered. When the
+    An error of the producer is raised here after every item before it was delivered. When the
     consumer stops early (or fails), closing this generator stops the producer, which closes
     `source` in its own thread. `stuck` is set when the producer could not be stopped in time (it
     waits in a read, say); then nothing it uses may be touched. When `halt` is set while nothing is

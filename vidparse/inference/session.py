@@ -113,7 +113,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Drop what is remembered of the last video."""
+        """Drop the memory of the last video."""
         self._runner.reset()
         self.linker = None
 

@@ -136,7 +136,7 @@ class Ensemble(Runner):
 
 
 def shares_of(votes: Sequence[float], models: int) -> tuple[float, ...]:
-    """What each model counts, of 1 in all.
+    """The weight of each model, of 1 in all.
 
     Raises:
         UsageError: not one number above 0 for each model, or one that is lost beside another.
@@ -144,9 +144,9 @@ def shares_of(votes: Sequence[float], models: int) -> tuple[float, ...]:
     votes = tuple(votes) or (1.0,) * models
     fits = len(votes) == models and all(0 < vote < math.inf for vote in votes)
     if not fits or min(votes) < 1e-6 * max(votes):
-        told = ",".join(f"{vote:g}" for vote in votes)
+        given = ",".join(f"{vote:g}" for vote in votes)
         raise UsageError(
-            f"--votes {told}: for {models} models; give each one a number above 0, "
+            f"--votes {given}: for {models} models; give each one a number above 0, "
             "in the order of the models"
         )
     greatest = max(votes)

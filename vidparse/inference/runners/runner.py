@@ -1,4 +1,4 @@
-"""The base class of what runs a network: normalised clip in, low-resolution answer out.
+"""The base class of runners of networks: normalised clip in, low-resolution answer out.
 
 A runner owns what the network remembers of one video; nothing above it knows which framework runs.
 """
