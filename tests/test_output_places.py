@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
@@ -83,6 +85,15 @@ class TestStreams:
         with av.open(str(tmp_path / "copy")) as video:
             assert video.format.name == {"pipe.mkv": "matroska,webm", "pipe.nut": "nut"}[name]
             assert len(list(video.decode(video=0))) == 3
+
+    def test_an_interrupt_while_nobody_reads(self, process, clip, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        run = process("segment", clip("x.mp4", frames=3), "--save", "csv", "-o", tmp_path / "pipe")
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(8)
+        run.send_signal(signal.SIGINT)
+        err = run.communicate(timeout=20)[1].decode()
+        assert (run.returncode, len(err.splitlines())) == (130, 1), err
 
     @pytest.mark.parametrize("save", ["vspw", "vipseg"])
     def test_folders_do_not_go_into_a_pipe(self, cli, clip, tmp_path, save):

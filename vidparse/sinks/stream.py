@@ -52,12 +52,12 @@ class Target:
         return Path(self.name).suffix.lower()
 
     def open(self) -> None:
-        """Open a pipe or device; a pipe waits for its reader.
+        """Open a pipe or device, unless it is open; a pipe waits for its reader.
 
         Raises:
             OutputError: it cannot be opened.
         """
-        if self.device is None:
+        if self.device is None or self.stream is not None:
             return
         with _errors_of(self.name):
             if isinstance(self.device, int):

@@ -186,7 +186,9 @@ def plan_sinks(
                 f"-o {streamed.name}: {word} carries one output, not {len(chosen)} "
                 f"({', '.join(chosen)}); choose one with --save"
             )
-        return [table[chosen[0]](streamed, options)]
+        sink = table[chosen[0]](streamed, options)
+        streamed.open()  # now, when an interrupt still ends the waiting for a reader
+        return [sink]
     sinks: list[Sink] = []
     for name in chosen:
         kind = table[name]
