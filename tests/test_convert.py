@@ -238,7 +238,7 @@ class TestRefusals:
 
     def test_an_output_that_can_not_be_written(self, pspnet, tmp_path):
         (tmp_path / "out.safetensors").mkdir()
-        with pytest.raises(OutputError, match=r"out.safetensors: can not be written"):
+        with pytest.raises(OutputError, match=r"out.safetensors: is a directory, not a file"):
             pspnet()
 
 

@@ -136,7 +136,7 @@ def test_bad_sample_ends_with_its_name(camvid: Path, tmp_path: Path) -> None:
             (root / folder / path.name).write_bytes(path.read_bytes())
     (root / "train" / "0001TP_000003.png").write_bytes(b"not a picture")
     recipe = recipe_from({**TINY, "workers": 1}, "tiny")
-    with pytest.raises(InputError, match=r"0001TP_000003\.png: not a readable image"):
+    with pytest.raises(InputError, match=r"0001TP_000003\.png: damaged image: not a picture"):
         fit(recipe, [SourceRequest("camvid", root)], out=tmp_path / "out", device="cpu")
 
 
