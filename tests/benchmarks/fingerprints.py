@@ -28,6 +28,7 @@ from PIL import Image
 
 STREET = "sample://street?frames=24&size=640x360&seed=3"
 CROWD = "sample://crowd?frames=24&size=480x270&seed=5&rate=30000/1001"
+TIMES = ("seconds", "wall_s")  # of an evaluation, which no two runs share
 ALL = "overlay,masks,mask-video,jsonl,csv,vspw,vipseg"
 SEGMENT: dict[str, list[str]] = {
     "default": [STREET, "--save", ALL],
@@ -138,7 +139,7 @@ def content(path: Path) -> str:
 def numbers(record: Any) -> Any:
     """The numbers of a JSON record under their names; texts, paths and times are left out."""
     if isinstance(record, dict):
-        kept = {name: numbers(value) for name, value in record.items() if "wall" not in name}
+        kept = {name: numbers(value) for name, value in record.items() if name not in TIMES}
         return {name: value for name, value in kept.items() if value not in (None, {}, [])}
     if isinstance(record, list):
         return [numbers(value) for value in record]
