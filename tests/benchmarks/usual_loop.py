@@ -50,7 +50,8 @@ def main() -> None:
         model = load_network(description)
 
         def network(clip: np.ndarray) -> torch.Tensor:
-            return model(torch.from_numpy(clip))[0].logits
+            answer, _ = model(torch.from_numpy(clip)[:, None], ())  # a clip of one frame
+            return answer.logits[:, 0]
 
     capture = cv2.VideoCapture(arguments.input)
     writer = None
