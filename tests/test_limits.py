@@ -139,6 +139,7 @@ def test_the_option(cli, clip, tmp_path, allow):
     assert said.err.endswith("or allow them with --max-pixels 3072\n")
     assert cli("segment", path, "--max-pixels", "3072", "--save", "csv").code == 0
     assert cli("info", path, "--max-pixels", "3000").code == 3
+    assert cli("info", path, "--max-pixels", "9223372036854775807").code == 0
     assert cli("info", path).code == 0  # the limit is that of one call
     with pytest.raises(UsageError):
         allow(0)

@@ -17,7 +17,7 @@ def max_pixels() -> int:
 
 def decoder_limit() -> str:
     """FFmpeg's own option of that name, which counts with rows rounded up to 64 pixels."""
-    return str(_max_pixels + 64 * MAX_SIDE)
+    return str(min(_max_pixels + 64 * MAX_SIDE, 2**31 - 1))  # it is a C int
 
 
 def allow_pixels(count: int | None) -> None:
