@@ -279,6 +279,14 @@ class TestEndings:
         assert cli("segment", clip("x.mp4", frames=2), "-o", tmp_path / name).code == 0
         assert listing(tmp_path / name) == ["x.masks", "x.overlay.mp4"]
 
+    @pytest.mark.parametrize("out", ["x.png", "x_%03d.png", "x.jpg", "x.mkv", "x.csv"])
+    def test_one_file_for_several_outputs(self, cli, clip, tmp_path, out):
+        path = clip("in.mp4", frames=2)
+        said = cli("segment", path, "--save", "overlay,masks", "-o", tmp_path / out)
+        assert (said.code, len(said.lines)) == (2, 1)
+        assert "one file for 2 outputs (overlay, masks)" in said.err
+        assert listing(tmp_path) == ["in.mp4"]
+
     @pytest.mark.parametrize("out", ["x.png", "x.jpg"])
     def test_one_picture_for_a_video(self, cli, clip, tmp_path, out):
         said = cli("segment", clip("x.mp4", frames=2), "-o", tmp_path / out)

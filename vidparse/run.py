@@ -273,7 +273,8 @@ def _segment_one(
     try:
         save = options.save or ()
         if options.sinks.skip_existing:
-            save = missing_outputs(SINKS, save, source=one, out=options.out, taken=written)
+            save, there = missing_outputs(SINKS, save, source=one, out=options.out, taken=written)
+            written.update((path, name) for path in there)
             if not save:
                 return InputResult(name, notes=("skipped: its outputs are there",))
         source = open_video(
@@ -327,7 +328,8 @@ def _expected_error(
     problem: BaseException, name: str, frames: int, *, stopped: bool
 ) -> VidparseError:
     """Any failure as one line, so that the other inputs of a batch still have their turn."""
-    if stopped and isinstance(problem, InputError):  # the signal broke a read, or an opening
+    # The signal broke a read or an opening, or an import, which may end in any error.
+    if stopped and (isinstance(problem, InputError) or not isinstance(problem, VidparseError)):
         when = f"after {frames} frame{'s' if frames != 1 else ''}" if frames else "before any frame"
         return Interrupted(f"{name}: interrupted {when}")
     if isinstance(problem, KeyboardInterrupt):

@@ -67,7 +67,7 @@ def choose_outputs(
     several = len(inputs) > 1
     if _stream(out, None) is not None:
         if several:
-            word = _stream_word(out)
+            word = "stdout" if is_stdout(out) else "a stream"
             raise UsageError(f"-o {out}: {word} carries one video, not {len(inputs)}; use -o DIR/")
         names = tuple(save or ("overlay",))
         if is_stdout(out) and sys.stdout.isatty() and not all(table[n].is_text for n in names):
@@ -77,8 +77,9 @@ def choose_outputs(
         return names, STDOUT if is_stdout(out) else out
     if not _names_a_file(out):
         return tuple(save or DEFAULT_SAVE), f"{out}/" if several else out
-    if save is not None and (set(save) & {name for name in table if table[name].is_folder}):
-        return tuple(save), out  # a folder may be called as it likes
+    is_free = len(set(save or ())) == 1 or not _says_a_file(out, table)
+    if save is not None and is_free and any(table[name].is_folder for name in save):
+        return tuple(save), out  # a folder may be called as it likes, but not as a file
     if several:
         raise UsageError(
             f"-o {out}: one file for {len(inputs)} inputs; name a directory, {out}/ for one"
@@ -98,6 +99,12 @@ def _names_a_file(out: str) -> bool:
     return is_file and not out.endswith(("/", os.sep)) and not home_path(out).is_dir()
 
 
+def _says_a_file(out: str, table: Mapping[str, type[Sink]]) -> bool:
+    """True if the ending of a name is that of some output, or of pictures."""
+    ending = Path(out).suffix.lower()
+    return any(ending in (*_endings(kind), *kind.picture_endings) for kind in table.values())
+
+
 def _saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) -> str:
     """The output that a file of this name holds.
 
@@ -114,7 +121,7 @@ def _saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) ->
         endings = (*_endings(kind), *kind.picture_endings) if as_pictures else _endings(kind)
         if path.suffix.lower() in endings:
             return name
-    if path.suffix.lower() in {end for kind in table.values() for end in kind.picture_endings}:
+    if _says_a_file(out, table):
         raise UsageError(
             f"-o {out}: the input is no single picture; number its pictures, as in "
             f"{path.stem}_%04d{path.suffix}, or end it in / for a directory"
@@ -181,7 +188,7 @@ def plan_sinks(
     streamed = None if out is None else _stream(os.fspath(out), stream)
     if streamed is not None:
         if len(chosen) != 1:
-            word = _stream_word(streamed.name)
+            word = "stdout" if is_stdout(streamed.name) else "a stream"
             raise UsageError(
                 f"-o {streamed.name}: {word} carries one output, not {len(chosen)} "
                 f"({', '.join(chosen)}); choose one with --save"
@@ -227,14 +234,14 @@ def missing_outputs(
     source: Input,
     out: str | os.PathLike[str] | None,
     taken: Mapping[str, str],
-) -> tuple[str, ...]:
-    """Those of the outputs of an input that are not there yet; arguments as `plan_sinks`.
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the outputs of an input that are not there yet, and the paths of those that are.
 
-    What an earlier input of this call wrote counts as missing: it is another input's.
+    Arguments as of `plan_sinks`. A path that an earlier input of this call has counts as missing.
     """
     if out is not None and _stream(os.fspath(out), None) is not None:
-        return tuple(names)
-    missing = []
+        return tuple(names), ()
+    missing, there = list[str](), list[str]()
     for name in dict.fromkeys(names):
         kind = table[name]
         final = _final_path(name, kind, source, out, single=len({*names}) == 1, video=None)
@@ -243,11 +250,9 @@ def missing_outputs(
         exists = any(numbered_files(final)) if is_numbered(final) else final.exists()
         if not exists or str(final) in taken:
             missing.append(name)
-    return tuple(missing)
-
-
-def _stream_word(name: str) -> str:
-    return "stdout" if is_stdout(name) else "a stream"
+        else:
+            there.append(str(final))
+    return tuple(missing), tuple(there)
 
 
 def _stream(out: str, stream: BinaryIO | None) -> Target | None:
@@ -273,9 +278,8 @@ class Protected:
     def check(self, final: Path, *, is_folder: bool) -> None:
         """Raises: OutputError: writing `final` would replace an input, or a folder with one."""
         if is_numbered(final):
-            if any(
-                _file_key(path) in self._pictures | self._files for path in numbered_files(final)
-            ):
+            inputs = self._pictures | self._files
+            if any(_file_key(path) in inputs for path in numbered_files(final)):
                 raise OutputError(f"{final}: is what the input is called; choose another with -o")
             return
         for path in (final, (WholeFolder if is_folder else WholeFile)(final).path):
