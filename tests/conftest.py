@@ -165,9 +165,14 @@ def real_clips() -> Path:
 
 @pytest.fixture(scope="session")
 def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of `save_colour_model`, of CamVid's 11 classes."""
+    return save_colour_model(tmp_path_factory.mktemp("model") / "colours.onnx", "camvid")
+
+
+def save_colour_model(path: Path, names: str) -> Path:
     """An ONNX model that any machine runs in no time: a pixel's class depends on its colour.
 
-    Blocks of 8x8 pixels are averaged and each of CamVid's 11 classes scored by a linear function.
+    Blocks of 8x8 pixels are averaged and each class scored by a linear function.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -175,7 +180,9 @@ def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from vidparse.labels import load_labels
     from vidparse.models.description import Preprocess, metadata_of
 
-    weights = np.random.default_rng(5).standard_normal((11, 3, 1, 1)).astype(np.float32)
+    labels = load_labels(names)
+    scores = [1, len(labels), "rows", "columns"]
+    weights = np.random.default_rng(5).standard_normal((len(labels), 3, 1, 1)).astype(np.float32)
     graph = helper.make_graph(
         [
             helper.make_node(
@@ -185,19 +192,18 @@ def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
         "colours",
         [helper.make_tensor_value_info("clip", TensorProto.FLOAT, [1, 3, "height", "width"])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 11, "rows", "columns"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, scores)],
         [numpy_helper.from_array(weights, "weights")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     metadata = metadata_of(
         arch="colours",
         config={},
-        labels=load_labels("camvid"),
+        labels=labels,
         preprocess=Preprocess(short_side=96),
         training={},
     )
     helper.set_model_props(model, metadata)
-    path = tmp_path_factory.mktemp("model") / "colours.onnx"
     onnx.save(model, path)
     return path
 
