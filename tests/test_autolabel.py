@@ -238,7 +238,7 @@ class TestLabelSets:
         camvid, cityscapes = ColourRunner(CAMVID, 1), ColourRunner(load_labels("cityscapes"), 1)
         with pytest.raises(UsageError, match=r"model 1: has other classes than model 0 \('road'"):
             ensemble(camvid, cityscapes)
-        with pytest.raises(UsageError, match="'vspw': can not be regrouped to 'camvid'"):
+        with pytest.raises(UsageError, match="'vspw': cannot be regrouped to 'camvid'"):
             ensemble(camvid, ColourRunner(load_labels("vspw"), 1), labels="camvid")
         with pytest.raises(UsageError, match="model 0: is panoptic"):
             ensemble(ColourRunner(CAMVID, 1, task="panoptic"))
@@ -406,7 +406,7 @@ class TestFolder:
                 make_labels(request_of(out=foreign, overwrite=overwrite))
         file = tmp_path / "file"
         file.touch()
-        with pytest.raises(OutputError, match="can not be written"):
+        with pytest.raises(OutputError, match="cannot be written"):
             make_labels(request_of(out=file))
 
     def test_a_damaged_record_is_refused(self, request_of) -> None:

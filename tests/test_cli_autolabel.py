@@ -81,7 +81,7 @@ def test_models_of_other_classes(run: Run, other_labels: Path, tmp_path: Path) -
         (
             ("--dataset", SCENES, "--within", "--labels", "voc"),
             2,
-            "can not be regrouped to 'voc'",
+            "cannot be regrouped to 'voc'",
         ),
         (("--dataset", SCENES, "--every", "2"), 2, "--every: is for videos"),
         (("nowhere.mp4",), 3, "nowhere.mp4"),
@@ -90,7 +90,7 @@ def test_models_of_other_classes(run: Run, other_labels: Path, tmp_path: Path) -
         (("x.mp4", "--scales", "nan"), 2, "must be above 0"),
         (("x.mp4", "--window", "8"), 2, "window 8: must lie in"),
         (("x.mp4", "--labels", "nothing"), 2, "label set 'nothing': unknown"),
-        (("x.mp4", "--labels", "vspw"), 2, "can not be regrouped to 'vspw'"),
+        (("x.mp4", "--labels", "vspw"), 2, "cannot be regrouped to 'vspw'"),
         (("x.mp4", "-m", "nowhere.onnx"), 4, "nowhere.onnx"),
     ],
 )

@@ -360,9 +360,9 @@ def test_models_and_data_of_finer_classes_are_scored_in_coarser_ones(tmp_path: P
         assert result.scores["miou"] == 1.0
     with pytest.raises(UsageError, match="its labels 'camvid' are not those of cityscapes"):
         evaluate(data, [ModelEntry("one", ConstantRunner(coarse, car))])
-    with pytest.raises(UsageError, match="'camvid': can not be regrouped to 'cityscapes'"):
+    with pytest.raises(UsageError, match="'camvid': cannot be regrouped to 'cityscapes'"):
         ModelEntry("one", ConstantRunner(coarse, car), labels=fine)
-    with pytest.raises(UsageError, match="'cityscapes': can not be regrouped to 'voc'"):
+    with pytest.raises(UsageError, match="'cityscapes': cannot be regrouped to 'voc'"):
         in_labels(data, load_labels("voc"))
 
 

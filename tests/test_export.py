@@ -144,7 +144,7 @@ def test_places_that_can_not_be_written_are_known_at_once(tiny_weights, tmp_path
     description = read_description(tiny_weights)
     (tmp_path / f"folder{suffix}").mkdir()
     for path in (tmp_path / f"none/x{suffix}", tmp_path / f"folder{suffix}", tiny_weights):
-        with pytest.raises(OutputError, match=r"can not be written|holds the|a directory"):
+        with pytest.raises(OutputError, match=r"cannot be written|holds the|a directory"):
             export(description, path)
 
 
@@ -211,7 +211,7 @@ class TestCommand:
             ("none.safetensors", "x.onnx", 4, "no such file"),
             ("nobody", "x.onnx", 4, "model 'nobody': unknown"),
             ("tiny", "x.pt", 2, "end the name in .onnx or .safetensors"),
-            ("tiny", "none/x.onnx", 6, "can not be written"),
+            ("tiny", "none/x.onnx", 6, "cannot be written"),
             ("onnx", "x.onnx", 4, "has no .safetensors weights"),
         ],
     )

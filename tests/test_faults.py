@@ -468,7 +468,7 @@ class TestProcess:
 
     @pytest.mark.parametrize("given", [0, 10], ids=["nothing came", "ten frames came"])
     def test_an_interrupt_while_a_pipe_is_silent(self, process, tmp_path, given):
-        """The reading thread can not be stopped; the process ends without it."""
+        """The reading thread cannot be stopped; the process ends without it."""
         read, write = os.pipe()
         raw = ("--pipe", "raw", "--size", "64x48", "--rate", "25")
         run = process("segment", "-", *raw, "-o", f"{tmp_path}/out/", stdin=read)

@@ -236,7 +236,7 @@ class TestFailures:
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
-            with pytest.raises(ModelError, match="can not be reached; check the network") as known:
+            with pytest.raises(ModelError, match="cannot be reached; check the network") as known:
                 resolve("hf:me/street")
             monkeypatch.setattr("vidparse.hub.failure.find_spec", lambda name: None)
             with pytest.raises(ModelError, match=r"pip install 'vidparse\[transformers\]' as well"):
@@ -253,7 +253,7 @@ class TestFailures:
 
     @pytest.mark.parametrize(
         ("code", "told"),
-        [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "can not be written .Read-only")],
+        [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "cannot be written .Read-only")],
     )
     def test_a_disk_that_takes_nothing(self, hub, ours, monkeypatch, code, told):
         import huggingface_hub

@@ -130,7 +130,7 @@ def test_a_vanished_folder_is_one_line(tmp_path: Path) -> None:
     log = write(tmp_path / "run", 1, 10)
     (tmp_path / "run" / LOG_NAME).unlink()
     (tmp_path / "run").rmdir()
-    with pytest.raises(OutputError, match=r"log\.jsonl: can not be written"):
+    with pytest.raises(OutputError, match=r"log\.jsonl: cannot be written"):
         log.validation(10, 0, {"miou": 0.5}, {})
 
 
@@ -145,7 +145,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
 
 def test_a_file_instead_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(OutputError, match="run: can not be written"):
+    with pytest.raises(OutputError, match="run: cannot be written"):
         Logbook(tmp_path / "run")
 
 

@@ -100,7 +100,7 @@ class TestStreams:
         os.mkfifo(tmp_path / "pipe")
         said = cli("segment", clip("x.mp4", frames=3), "--save", save, "-o", tmp_path / "pipe")
         assert (said.code, len(said.lines)) == (2, 1)
-        assert "a stream can not carry" in said.err
+        assert "a stream cannot carry" in said.err
 
     def test_a_pipe_that_can_not_hold_its_ending(self, cli, clip, tmp_path):
         os.mkfifo(tmp_path / "pipe.mp4")

@@ -201,7 +201,7 @@ class TestTheInputIsSafe:
 
 
 def test_places_that_can_not_be_written(clip):
-    with pytest.raises(OutputError, match="can not be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         sinks_for(clip, str(clip / "sub" / "x.csv"), names=["csv"])
     with pytest.raises(OutputError, match="is a directory"):
         clip.with_name("clip.csv").mkdir()
@@ -216,7 +216,7 @@ def test_places_that_can_not_be_written(clip):
 def test_a_folder_that_vanishes_is_one_line(clip):
     (sink,) = sinks_for(clip, str(clip.parent / "out") + "/", names=["csv"])
     (clip.parent / "out").rmdir()
-    with pytest.raises(OutputError, match="can not be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         sink.open(INFO, LABELS)
     sink.close(keep=False)
 
@@ -260,7 +260,7 @@ def test_a_full_device_says_disk_full():
         sink = Jsonl(device, SinkOptions())
         with pytest.raises(OutputError, match="stdout: disk full"):
             sink.open(INFO, LABELS)
-        device.raw.close()  # drop what can not be flushed
+        device.raw.close()  # drop what cannot be flushed
 
 
 def test_a_reader_that_went_away_is_a_closed_pipe():

@@ -1,4 +1,4 @@
-"""Text from outside reaches a terminal as text: names and facts can not steer it."""
+"""Text from outside reaches a terminal as text: names and facts cannot steer it."""
 
 from __future__ import annotations
 

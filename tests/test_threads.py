@@ -1,4 +1,4 @@
-"""Threads that can not hang: errors travel both ways, nothing is left running, order is kept."""
+"""Threads that cannot hang: errors travel both ways, nothing is left running, order is kept."""
 
 from __future__ import annotations
 

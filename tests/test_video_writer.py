@@ -340,8 +340,8 @@ def test_pcm_of_a_range_keeps_its_place_and_its_gaps(clip, tmp_path):
         ("libmp3lame", "mp4", None),
         ("alac", "mp4", None),
         ("vorbis", "mp4", "is copied, but few mp4 players read it"),
-        ("wavpack", "mp4", "left out: mp4 can not hold it"),
-        ("libopus", "mov", "left out: mov can not hold it"),
+        ("wavpack", "mp4", "left out: mp4 cannot hold it"),
+        ("libopus", "mov", "left out: mov cannot hold it"),
         ("libopus", "matroska", None),
         ("vorbis", "matroska", None),
     ],
@@ -417,7 +417,7 @@ def test_what_the_container_can_not_hold_is_left_out_with_a_note(clip, ffmpeg, t
     path = subtitled(clip("a.mp4", frames=30, audio=True), ffmpeg, tmp_path, "ass", "s.mkv")
     times, writer = rewrite(path, tmp_path / "out.mp4")
     assert len(times) == 30
-    assert writer.notes == ["subtitle stream 2 (ass) left out: mp4 can not hold it"]
+    assert writer.notes == ["subtitle stream 2 (ass) left out: mp4 cannot hold it"]
     assert packets_of(tmp_path / "out.mp4", "audio")
 
 

@@ -26,7 +26,7 @@ class UsageError(VidparseError):
 
 
 class InputError(VidparseError):
-    """The input can not be read."""
+    """The input cannot be read."""
 
     exit_code = 3
 
@@ -48,7 +48,7 @@ class DeviceError(VidparseError):
 
 
 class OutputError(VidparseError):
-    """An output can not be written."""
+    """An output cannot be written."""
 
     exit_code = 6
 

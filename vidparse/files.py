@@ -46,7 +46,7 @@ def write_error(name: Path | str, error: OSError) -> OutputError:
     if error.errno in _FULL:
         return OutputError(f"{name}: {_FULL[error.errno]}")
     reason = error.strerror or str(error) or type(error).__name__
-    return OutputError(f"{name}: can not be written ({reason}); choose another place with -o")
+    return OutputError(f"{name}: cannot be written ({reason}); choose another place with -o")
 
 
 def kind_of(path: Path) -> str:
@@ -97,7 +97,7 @@ def check_folder(path: Path, folder: Path, *, make: bool) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except (FileExistsError, NotADirectoryError) as error:
         raise OutputError(
-            f"{path}: can not be written ({folder} is no directory); choose another place with -o"
+            f"{path}: cannot be written ({folder} is no directory); choose another place with -o"
         ) from error
     except OSError as error:
         raise write_error(path, error) from error
@@ -323,7 +323,7 @@ class WholeFolder(_Whole):
         if not self._replace and any(place.iterdir()):
             raise self._appeared()
         old = place.with_name(shortened(place.name, f".{secrets.token_hex(4)}.old.part"))
-        place.rename(old)  # folders can not be replaced in one step as files can
+        place.rename(old)  # folders cannot be replaced in one step as files can
         try:
             self.path.rename(place)
         except OSError:

@@ -237,7 +237,7 @@ def _expanded(inputs: Sequence[str]) -> tuple[list[Input], list[InputResult]]:
 
 
 def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions:
-    """Defaults that depend on each other; refuses what can not work before anything is loaded."""
+    """Defaults that depend on each other; refuses what cannot work before anything is loaded."""
     if options.raw is not None and [one.name for one in inputs] != [STDIN]:
         raise UsageError("--pipe raw: describes frames on stdin; give '-' as the only input")
     select(options.start_s, options.end_s, options.stride)

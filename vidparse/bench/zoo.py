@@ -220,7 +220,7 @@ def _exported_arms(
     threads: int,
     backends: Sequence[str],
 ) -> dict[str, Callable[[], object]]:
-    """The network through ONNX Runtime and OpenVINO; what can not be had is left out."""
+    """The network through ONNX Runtime and OpenVINO; what cannot be had is left out."""
     if not {"onnx", "openvino"} & set(backends):
         return {}
     weights = folder / "network.safetensors"

@@ -122,7 +122,7 @@ def log_to_stderr(*, debug: bool) -> None:
 
 
 class _PlainFormatter(logging.Formatter):
-    """Messages and tracebacks as lines that can not steer the terminal."""
+    """Messages and tracebacks as lines that cannot steer the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(map(plain, super().format(record).splitlines()))

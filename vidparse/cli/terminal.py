@@ -1,4 +1,4 @@
-"""The one way of text to the user's terminal: names and facts from outside can not steer it."""
+"""The one way of text to the user's terminal: names and facts from outside cannot steer it."""
 
 from __future__ import annotations
 

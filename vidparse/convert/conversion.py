@@ -200,4 +200,4 @@ def _save(out: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) ->
         out.parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(out, tensors, metadata)
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"{out}: can not be written ({error}); choose another place") from error
+        raise OutputError(f"{out}: cannot be written ({error}); choose another place") from error

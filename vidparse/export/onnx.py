@@ -48,7 +48,7 @@ def export_onnx(
 
     Raises:
         ModelError: the exporter failed, or the result does not agree with torch.
-        OutputError: the file exists and is not to be replaced, or can not be written.
+        OutputError: the file exists and is not to be replaced, or cannot be written.
     """
     check_target(path, source=description.path, overwrite=overwrite)
     network = load_network(description)

@@ -90,7 +90,7 @@ def export_int8(
     Raises:
         UsageError: fewer than two clips; or none are given, and a street shows too little of what
             the network knows. ModelError: the exporter failed, or int8 does not do.
-        OutputError: the file exists and is not to be replaced, or can not be written.
+        OutputError: the file exists and is not to be replaced, or cannot be written.
     """
     check_target(path, source=description.path, overwrite=overwrite)
     rendered = clips is None

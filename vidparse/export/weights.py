@@ -37,7 +37,7 @@ def export_weights(description: Description, path: Path, *, overwrite: bool = Fa
 
     Raises:
         ModelError: the weights do not fit the network, or float16.
-        OutputError: the file exists and is not to be replaced, or can not be written.
+        OutputError: the file exists and is not to be replaced, or cannot be written.
     """
     import torch
 

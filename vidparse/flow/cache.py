@@ -42,7 +42,7 @@ class FlowCache:
 
         Raises:
             InputError: the file kept is damaged or of another size.
-            OutputError: the folder can not be written.
+            OutputError: the folder cannot be written.
         """
         if self.folder is None:
             return self.estimator.between(a, b)

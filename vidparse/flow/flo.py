@@ -53,7 +53,7 @@ def write_flo(path: Path, flow: np.ndarray) -> None:
     """Write flow float32 (2, H, W) atomically: a reader sees all of it or the file before.
 
     Raises:
-        OutputError: the folder can not be written.
+        OutputError: the folder cannot be written.
     """
     if flow.dtype != np.float32 or flow.ndim != 3 or flow.shape[0] != 2:
         raise ValueError(f"flow is {flow.dtype} {flow.shape}: use float32 (2, H, W)")

@@ -100,7 +100,7 @@ def _usable(device: str) -> torch.device:
             return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise DeviceError(
-            f"device {device}: this PyTorch ({torch.__version__}) can not use it; use --device cpu"
+            f"device {device}: this PyTorch ({torch.__version__}) cannot use it; use --device cpu"
         ) from error
 
 

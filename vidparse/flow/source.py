@@ -47,7 +47,7 @@ def open_flow(
 
     Raises:
         UsageError: unknown name, or weights that are missing or make no sense.
-        ModelError: weights that can not be used. DeviceError: a device that is not there.
+        ModelError: weights that cannot be used. DeviceError: a device that is not there.
     """
     return FlowCache(_estimator(name, weights, device), cache)
 

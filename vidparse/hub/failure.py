@@ -84,7 +84,7 @@ def _broken(error: Exception, address: HubAddress) -> ModelError:
         )
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ModelError(
-            f"{cache_root()}: can not be written ({os.strerror(code or 0)}); set HF_HOME to a "
+            f"{cache_root()}: cannot be written ({os.strerror(code or 0)}); set HF_HOME to a "
             "folder of yours"
         )
     if "Consistency check" in str(error):
@@ -113,5 +113,5 @@ def _unreachable(address: HubAddress) -> UnreachableError:
     if _lacking():
         extra = " (for a checkpoint of transformers, pip install 'vidparse[transformers]' as well)"
     return UnreachableError(
-        f"{address}: {endpoint()} can not be reached; check the network, or HF_ENDPOINT{extra}"
+        f"{address}: {endpoint()} cannot be reached; check the network, or HF_ENDPOINT{extra}"
     )

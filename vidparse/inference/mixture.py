@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 Refine = Callable[[slice, np.ndarray], np.ndarray]  # rows, their probabilities (K, n, W)
 
 _BAND_VALUES = 1 << 17  # probabilities computed at a time
-_LEAST_SCORE = np.float32(-1e30)  # stands for -inf, which can not be interpolated
+_LEAST_SCORE = np.float32(-1e30)  # stands for -inf, which cannot be interpolated
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def sample_clips(source: str, facts: Preprocess, count: int) -> list[np.ndarray]
         source: what `open_video` takes; the first 6000 frames count.
 
     Raises:
-        InputError: it can not be read, or holds fewer than two frames.
+        InputError: it cannot be read, or holds fewer than two frames.
     """
     clips: list[np.ndarray] = []
     step = 1

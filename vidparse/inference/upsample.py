@@ -9,7 +9,7 @@ These weights are never negative and sum to one, hence:
 1. A class that wins at all four corners wins in the whole cell: its lead over any other class is
    >= 0 at the corners, and so is every weighted mean of it. Such cells are plain fills.
 2. Inside the cell a class stays between its least and its greatest corner score. A class whose
-   greatest is below the least of some corner's winner can not win. Of any number of classes this
+   greatest is below the least of some corner's winner cannot win. Of any number of classes this
    leaves two *candidates* in most of the other cells, three or four in some.
 
 So only cells on region borders are interpolated, and only for their candidates. With two of them

@@ -37,7 +37,7 @@ def regrouped(labels_from: str, labels_to: str) -> MappingProxyType[str, str]:
     table = _table(labels_to, labels_from, "parts")
     if table is None:
         raise UsageError(
-            f"labels '{labels_from}': can not be regrouped to '{labels_to}'; "
+            f"labels '{labels_from}': cannot be regrouped to '{labels_to}'; "
             f"known are {_known('parts')}"
         )
     return MappingProxyType(table)

@@ -45,7 +45,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: dict[st
             save_file(kept, part, metadata)
             part.chmod(0o644)  # the writer makes it private
     except SafetensorError as error:
-        raise OutputError(f"{path}: can not be written ({error}); choose another place") from error
+        raise OutputError(f"{path}: cannot be written ({error}); choose another place") from error
 
 
 def is_model(path: Path) -> bool:

@@ -89,7 +89,7 @@ class Ssltm(FrameNetwork):
 
     State:
         pixels: pixel features of the last `short_term_frames` frames, (2, width, h, w). 3D windows
-            can not do without full maps; these have the head's width, not the backbone's: 26.3 MB
+            cannot do without full maps; these have the head's width, not the backbone's: 26.3 MB
             at 480x853 with stride 8, 1.7 MB with stride 32.
         regions: region features (width, K) of every `reference_stride`-th frame, back to
             `reference_distance`: 2.5 MB for 124 classes. With "reference" alone.

@@ -157,7 +157,7 @@ class Y4mWriter:
         """Add a frame; `pts`, `packets` and `duration` have no place in y4m.
 
         Raises:
-            OutputError: the stream can not be written.
+            OutputError: the stream cannot be written.
             ClosedPipe: its reader went away.
         """
         planes = (image.y, image.u, image.v) if isinstance(image, Yuv420) else (image,)

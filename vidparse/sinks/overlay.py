@@ -83,7 +83,7 @@ class Overlay(Sink):
             return _PIPES[self.options.pipe_format]
         if ending in (".mp4", ".mov"):
             raise OutputError(
-                f"{self.target.name}: a pipe can not hold {ending[1:]}; end its name in .mkv, "
+                f"{self.target.name}: a pipe cannot hold {ending[1:]}; end its name in .mkv, "
                 "or choose a form with --pipe"
             )
         return _PIPES[{".mkv": "matroska", ".nut": "nut"}.get(ending, "y4m")]

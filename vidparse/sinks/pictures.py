@@ -76,7 +76,7 @@ class PictureFolder:
         return f"{frame.index:0{self._digits}d}" if frame.name is None else Path(frame.name).name
 
     def create(self) -> None:
-        """Raises: OutputError: the folder can not be made."""
+        """Raises: OutputError: the folder cannot be made."""
         self.partial.create()
 
     def write(self, frame: Frame, png: bytes) -> Path:

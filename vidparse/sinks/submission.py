@@ -51,7 +51,7 @@ class Submission(Sink):
         if root is None:
             raise UsageError(
                 f"-o {self.target.name}: {self.suffix[1:]} is a folder of pictures, which a stream "
-                "can not carry; use -o DIR/"
+                "cannot carry; use -o DIR/"
             )
         self.video = root.stem if video is None else video
         parts = PurePath(self.video).parts

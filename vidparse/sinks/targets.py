@@ -181,7 +181,7 @@ def plan_sinks(
 
     Raises:
         UsageError: unknown sink, or a name that does not fit it.
-        OutputError: an output exists, is the input, or can not be written there.
+        OutputError: an output exists, is the input, or cannot be written there.
     """
     chosen = list(dict.fromkeys(names))
     check_names(chosen, table)
@@ -396,5 +396,5 @@ def _check_ending(name: str, kind: type[Sink], path: Path, *, is_picture: bool) 
             )
     elif kind.endings and ending not in kind.endings:
         known = ", ".join(kind.endings)
-        why = f"{name} can not be written as '{ending}'" if ending else "no file ending"
+        why = f"{name} cannot be written as '{ending}'" if ending else "no file ending"
         raise UsageError(f"-o {path}: {why}; end it in {known}, or in / for a directory")

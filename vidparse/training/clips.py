@@ -122,7 +122,7 @@ def load_clip(
         labelled: whether the target's labels may be looked at.
 
     Raises:
-        InputError: a file can not be used; it is named.
+        InputError: a file cannot be used; it is named.
     """
     offsets = plan.neighbours.draw(rng)
     if len(offsets) == 1 or plan.simulated:

@@ -61,7 +61,7 @@ def write_curves(folders: Sequence[Path], out: Path) -> None:
 
     Raises:
         InputError: a folder has no log.
-        OutputError: the page can not be written.
+        OutputError: the page cannot be written.
         UsageError: no folder at all.
     """
     if not folders:

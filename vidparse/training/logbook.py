@@ -76,7 +76,7 @@ class Logbook:
             tensorboard: write for TensorBoard, too.
 
         Raises:
-            OutputError: the log can not be written there.
+            OutputError: the log cannot be written there.
             UsageError: TensorBoard is wanted but not installed.
         """
         self.path = folder / LOG_NAME
@@ -191,7 +191,7 @@ def read_log(path: Path) -> tuple[Steps, Validations]:
     """A log as arrays. Lines that are no records, as a half-written last one, are skipped.
 
     Raises:
-        InputError: there is no such file, or it can not be read.
+        InputError: there is no such file, or it cannot be read.
     """
     found: dict[str, list[dict[str, Any]]] = {"step": [], "validation": []}
     for _, record in _records(path):
@@ -223,7 +223,7 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
         raise InputError(f"{path}: no such log; give the folder of a training run") from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError(f"{path}: can not be read ({reason}); check the run's folder") from error
+        raise InputError(f"{path}: cannot be read ({reason}); check the run's folder") from error
 
 
 def _record(line: str) -> dict[str, Any] | None:

@@ -242,7 +242,7 @@ def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
     recipe = replace(recipe, options=options[recipe.objective])
     if recipe.batch_size % recipe.accumulate:
         raise UsageError(
-            f"recipe '{name}': a batch of {recipe.batch_size} can not be worked through in "
+            f"recipe '{name}': a batch of {recipe.batch_size} cannot be worked through in "
             f"{recipe.accumulate} equal parts; choose another accumulate"
         )
     for key, is_right, hint in _rules(recipe):

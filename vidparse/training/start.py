@@ -34,7 +34,7 @@ def fitting_recipe(
     `init` where this is a model of vidparse, so that all of its weights fit.
 
     Raises:
-        UsageError: as `load_recipe`. ModelError: `init` is unknown or can not be read.
+        UsageError: as `load_recipe`. ModelError: `init` is unknown or cannot be read.
     """
     name = DISTILLED if teacher else PLAIN
     origin = _description_of(_init_file(init)) if init else None
@@ -231,7 +231,7 @@ def load_teacher(name: str, labels: Labels) -> Teacher:
 
     Raises:
         UsageError: it knows other classes, or is a network with a memory.
-        ModelError: it can not be loaded.
+        ModelError: it cannot be loaded.
     """
     files = resolve(name)
     if files.weights is None:

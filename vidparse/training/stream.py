@@ -235,7 +235,7 @@ def batches(
         process: (rank, count): each process gets its own part of every part.
 
     Raises:
-        InputError: an image or mask can not be used; the file is named.
+        InputError: an image or mask cannot be used; the file is named.
     """
     rank, count = process
     each = schedule.batch_size // parts // count

@@ -336,7 +336,7 @@ class ContainerSource:
                 return pts, frame  # a stream without an index: read on from the beginning
             self._restart()
             found = next(self._decoded, None)
-            # Without a pts of its own a frame after a seek can not be placed.
+            # Without a pts of its own a frame after a seek cannot be placed.
             if found is not None and found.pts is not None and found.pts <= start:
                 return self._clock.pts(found), found
         self._container.close()

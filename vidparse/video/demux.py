@@ -22,7 +22,7 @@ _MAX_FAILURES_IN_A_ROW = 1000
 _HELD_PACKETS = 3
 _URL_TIMEOUTS_S = (15.0, 30.0)  # to open, to read
 MP4_IN_A_PIPE = (
-    "this mp4 has its index at the end, which a pipe can not reach; pipe matroska (-f matroska) "
+    "this mp4 has its index at the end, which a pipe cannot reach; pipe matroska (-f matroska) "
     "or fragmented mp4 (-movflags frag_keyframe+empty_moov), or name the file"
 )
 _A_LIST = "a list of other files, which is not followed; give these files themselves"
@@ -44,7 +44,7 @@ def open_container(target: str | Pipe, name: str, missing: list[str] | None = No
         missing: gets the segments of a playlist that are not there, as they are met.
 
     Raises:
-        InputError: it can not be opened or is no media file.
+        InputError: it cannot be opened or is no media file.
     """
     timeout = None
     try:
@@ -84,10 +84,10 @@ def _why(error: Exception, target: str | Pipe) -> str:
             "or describe raw frames with --pipe raw --size --rate"
         )
     if is_address(target):
-        return f"can not be opened ({getattr(error, 'strerror', error)}); check the address"
+        return f"cannot be opened ({getattr(error, 'strerror', error)}); check the address"
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
         return _why_invalid(Path(local_path(target)))
-    return f"can not be opened ({getattr(error, 'strerror', error)}); is it a video?"
+    return f"cannot be opened ({getattr(error, 'strerror', error)}); is it a video?"
 
 
 def _why_invalid(path: Path) -> str:

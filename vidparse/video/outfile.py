@@ -13,7 +13,7 @@ class OutFile:
     """A file object for PyAV. A path is opened and owned; a stream that was handed in is not."""
 
     def __init__(self, target: Path | str | BinaryIO) -> None:
-        """Raises: OutputError: the path can not be created."""
+        """Raises: OutputError: the path cannot be created."""
         self._owned = isinstance(target, Path | str)
         self.error: OSError | None = None
         self.closed = False

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 # Containers in which sound is made ALAC that cannot be copied, and the reason.
 _ALAC = {
     "mp4": "mp4 players do not read PCM, -o x.mov keeps it",
-    "matroska": "matroska can not hold it",
+    "matroska": "matroska cannot hold it",
 }
 _RARE_IN_MP4 = ("vorbis", "dts")
 _OWN_KEYS = ("encoder", "duration", "handler_name", "vendor_id", "number_of", "_statistics")
@@ -102,7 +102,7 @@ class Remuxer:
     def fill(self, start: Any) -> None:
         """Put an empty text at `start` (pts, time base) into mp4 subtitles that begin later.
 
-        Subtitles may begin minutes into the film, and an mp4 in fragments can not begin before each
+        Subtitles may begin minutes into the film, and an mp4 in fragments cannot begin before each
         of its streams has. Players show nothing for an empty text, as mp4 wants it between texts.
         """
         for index in sorted(self.silent):
@@ -169,7 +169,7 @@ class Remuxer:
 
 
 def _problem(container_name: str, stream: CopiedStream) -> str | None:
-    """Why this container can not hold the stream, found out by writing a header; None if it can."""
+    """Why this container cannot hold the stream, found out by writing a header; None if it can."""
     if container_name in ("yuv4mpegpipe", "rawvideo"):
         return f"{container_name} holds video only"
     trial = av.open(io.BytesIO(), mode="w", format=container_name)
@@ -178,7 +178,7 @@ def _problem(container_name: str, stream: CopiedStream) -> str | None:
         trial.start_encoding()
     except (av.error.FFmpegError, ValueError, LookupError) as error:
         log.debug("%s in %s: %s", stream, container_name, error)
-        return f"{container_name} can not hold it"
+        return f"{container_name} cannot hold it"
     finally:
         try:
             trial.close()

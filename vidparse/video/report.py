@@ -36,7 +36,7 @@ def probe(source: str | Path | Input) -> VideoInfo:
     """What is known of a source before its first frame. `copied` is empty: nothing stays open.
 
     Raises:
-        InputError: the source can not be read.
+        InputError: the source cannot be read.
     """
     return report_media(source).video
 
@@ -45,7 +45,7 @@ def report_media(source: str | Path | Input, *, track: int | None = None) -> Med
     """Everything `vidparse info` shows of one input.
 
     Raises:
-        InputError: the source can not be read.
+        InputError: the source cannot be read.
     """
     opened = open_video(source, track=track)
     try:

@@ -81,7 +81,7 @@ def open_video(
 
     Raises:
         UsageError: the options contradict each other.
-        InputError: the source can not be read.
+        InputError: the source cannot be read.
     """
     selection = select(start_s, end_s, stride)
     if track is not None and track < 1:

@@ -44,7 +44,7 @@ class VideoWriter:
 
     mp4 is written as fragments of about a second, so that a killed program leaves a file that plays
     up to the last fragment, and is turned into an ordinary mp4 at the end. A copied stream that is
-    still silent after two seconds makes it a plain mp4 from the start, which can not be played
+    still silent after two seconds makes it a plain mp4 from the start, which cannot be played
     before it is finished. Asking for B-frames ("bf") costs the last frame of uneven mp4 video:
     FFmpeg's edit list cuts it off.
 
@@ -80,7 +80,7 @@ class VideoWriter:
             size_hw: of the pictures; `info.size_hw` unless given.
 
         Raises:
-            OutputError: the target can not be written, or codec and container do not go together.
+            OutputError: the target cannot be written, or codec and container do not go together.
             ClosedPipe: the reader of the pipe has gone.
         """
         self._info = info

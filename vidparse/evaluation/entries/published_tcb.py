@@ -1,6 +1,6 @@
 """TCB as its published test code runs it: with later frames, the backbone on every support.
 
-Frames t + 3, t + 6 and t + 9 where the video has them all, else those before. `segment` can not
+Frames t + 3, t + 6 and t + 9 where the video has them all, else those before. `segment` cannot
 look ahead; this is for comparing with published scores.
 """
 
@@ -27,7 +27,7 @@ SUPPORTS = ("past", "official")
 
 
 def check_published(name: str, *, backend: str, stabilize: bool) -> None:
-    """Raises: UsageError: this can not be run as the published code of TCB does."""
+    """Raises: UsageError: this cannot be run as the published code of TCB does."""
     if backend not in ("auto", "torch"):
         raise UsageError(f"--support official: runs in PyTorch; leave out --backend {backend}")
     if stabilize:

@@ -27,7 +27,7 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
     """Write the page under a temporary name beside `path`, then rename it.
 
     Raises:
-        OutputError: it can not be written there; what was there stays.
+        OutputError: it cannot be written there; what was there stays.
     """
     check_report(path)
     data = html_page(evaluation).encode("utf-8", "backslashreplace")  # file names need not be UTF-8

@@ -40,7 +40,7 @@ class Variants:
     window: int = 0
 
     def __post_init__(self) -> None:
-        """Raises: UsageError: nothing to see, or sizes that can not be."""
+        """Raises: UsageError: nothing to see, or sizes that cannot be."""
         if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
             raise UsageError("scales: must be above 0 and at most 8; give 0.5,1,1.5")
         if self.window and not SMALLEST <= self.window <= LARGEST:

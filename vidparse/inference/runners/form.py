@@ -49,8 +49,8 @@ def onnx_form(files: ModelFiles) -> Path:
     """The ONNX file: as it was published, or exported once and kept in the cache.
 
     Raises:
-        ModelError: it is another, or the network can not be exported.
-        OutputError: the cache can not be written.
+        ModelError: it is another, or the network cannot be exported.
+        OutputError: the cache cannot be written.
     """
     if files.onnx is None:
         return _exported(files)
@@ -92,7 +92,7 @@ def _exported(files: ModelFiles) -> Path:
         return path
     except OSError as error:
         raise OutputError(
-            f"{folder}: the ONNX form of the model can not be kept there ({error.strerror}); "
+            f"{folder}: the ONNX form of the model cannot be kept there ({error.strerror}); "
             "set VIDPARSE_CACHE to a folder or use --backend torch"
         ) from error
 

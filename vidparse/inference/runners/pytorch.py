@@ -205,7 +205,7 @@ def torch_device(device: Device) -> torch.device:
             usable = torch.cuda.is_available()
         if not usable or device.index >= torch.cuda.device_count():
             raise DeviceError(
-                f"device {device}: this PyTorch ({torch.__version__}) can not use it; "
+                f"device {device}: this PyTorch ({torch.__version__}) cannot use it; "
                 "install a CUDA build or use --device cpu"
             )
         return torch.device("cuda", device.index)

@@ -169,7 +169,7 @@ def _pictures(request: AutolabelRequest) -> tuple[Pictures, Dataset | None]:
     if request.shrink is not None and request.shrink < SMALLEST:
         raise UsageError(f"--shrink {request.shrink}: must be {SMALLEST} or more")
     if request.within and request.shrink is not None:
-        raise UsageError("--shrink: can not go with --within, whose labels are of full size")
+        raise UsageError("--shrink: cannot go with --within, whose labels are of full size")
     if not of_dataset:
         if request.within or request.unlabelled or request.data is not None:
             raise UsageError(

@@ -47,7 +47,7 @@ class LabelFolder:
         overwrite: begin anew where there is something that was written by it before.
 
     Raises:
-        OutputError: it can not be written, holds other files, or labels of other settings.
+        OutputError: it cannot be written, holds other files, or labels of other settings.
         UsageError: more classes than masks of 8 bits hold.
     """
 

@@ -143,7 +143,7 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
         record = parse_json(path.read_bytes())
     except OSError as error:
         raise ModelError(
-            f"{name}: {path.name} can not be read ({error.strerror}); fetch it again"
+            f"{name}: {path.name} cannot be read ({error.strerror}); fetch it again"
         ) from error
     except ValueError as error:
         raise ModelError(f"{name}: {path.name} is damaged ({error}); fetch it again") from error

@@ -25,7 +25,7 @@ def exported_checkpoint(folder: Path, cache: Path, *, name: str = "") -> Path:
     Raises:
         UsageError: networks of this architecture have no ONNX form.
         ModelError: as for :class:`TransformersRunner`; or the exporter failed.
-        OutputError, OSError: the file can not be written.
+        OutputError, OSError: the file cannot be written.
     """
     description = read_checkpoint(folder, name=name)
     name = name or str(folder)

@@ -146,7 +146,7 @@ def load_pretrained(folder: Path, architecture: str, name: str) -> Any:
     ) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{name}: transformers {transformers.__version__} can not load it ({reason}); "
+            f"{name}: transformers {transformers.__version__} cannot load it ({reason}); "
             "fetch it again or choose another"
         ) from error
     absent = sorted(report["missing_keys"])
@@ -179,7 +179,7 @@ def _task_tokens(folder: Path, task: str, config: Any, name: str) -> torch.Tenso
             )
     except (KeyError, OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{name}: its tokenizer can not be read ({reason}); fetch it again") from (
+        raise ModelError(f"{name}: its tokenizer cannot be read ({reason}); fetch it again") from (
             error
         )
     return torch.tensor(tokens["input_ids"])[None] * torch.tensor(tokens["attention_mask"])[None]
