@@ -9,8 +9,13 @@ import torch
 from made_camvid import make_camvid, trainer
 
 from vidparse.errors import UsageError
+from vidparse.labels import Labels
 from vidparse.models.zoo import build
 from vidparse.training.start import Start, class_rows, load_matching
+
+
+def labels_of(classes: tuple[str, ...]) -> Labels:
+    return Labels("made", classes, ((0, 0, 0),) * len(classes), frozenset())
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +55,7 @@ def test_classes_of_equal_names_keep_their_scores(name: str) -> None:
     theirs, mine = ("sky", "cat", "road", "dog"), ("tree", "dog", "Cat")
     given, network = (build(arch, {**config, "classes": len(k)}).eval() for k in (theirs, mine))
     fresh = {key: value.clone() for key, value in network.state_dict().items()}
-    rows = class_rows(arch, {**config, "classes": len(mine)})
+    rows = class_rows(arch, config, labels_of(mine))
     start = Start("given", given.state_dict(), theirs)
     taken = load_matching(network, start, mine, rows)
     assert (taken.carried, taken.fresh) == (("dog", "Cat"), ("tree",))
@@ -76,7 +81,7 @@ def test_classes_of_equal_names_keep_their_scores(name: str) -> None:
 def test_as_many_classes_of_other_names_are_other_classes() -> None:
     arch, config = NETWORKS["psp"]
     given, network = (build(arch, {**config, "classes": 3}) for _ in range(2))
-    rows = class_rows(arch, {**config, "classes": 3})
+    rows = class_rows(arch, config, labels_of(("x", "y", "z")))
     start = Start("given", given.state_dict(), ("a", "b", "c"))
     taken = load_matching(network, start, ("x", "y", "z"), rows)
     assert taken.fresh == ("x", "y", "z") and "the scores of all classes begin anew" in str(taken)

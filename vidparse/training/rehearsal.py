@@ -60,7 +60,7 @@ def rehearse(
     with warnings.catch_warnings():  # that weights go nowhere is what is wanted
         warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
         if init is not None:
-            rows = class_rows(recipe.arch, recipe.config)
+            rows = class_rows(recipe.arch, recipe.config, sources.labels)
             taken = load_matching(network, read_start(init), sources.labels.classes, rows)
             notes.append(str(taken))
         load_flow_weights(network, request.flow_weights, arch=recipe.arch)

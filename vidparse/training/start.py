@@ -16,7 +16,7 @@ from vidparse.labels import Labels
 from vidparse.models.checkpoint import is_model, load_network, read_description
 from vidparse.models.description import Description
 from vidparse.models.network import VideoNetwork
-from vidparse.models.zoo import build, config_of
+from vidparse.models.zoo import build, config_of, settings_for
 from vidparse.training.objectives import OBJECTIVES, Teacher
 from vidparse.training.recipe import Recipe, load_recipe
 from vidparse.training.resume import below, classes_of_run
@@ -43,7 +43,8 @@ def fitting_recipe(
 
     with torch.device("meta"):  # its settings in full, those that followed from its classes too
         settings = config_of(build(origin.arch, origin.config))
-    config = {k: v for k, v in settings.items() if k not in ("classes", "auxiliary")}
+    of_classes = settings_for(origin.arch, origin.labels)
+    config = {name: value for name, value in settings.items() if name not in of_classes}
     network: dict[str, Any] = {"arch": origin.arch, "config": config}
     if origin.preprocess.short_side:
         network["short_side"] = origin.preprocess.short_side
@@ -193,14 +194,21 @@ def _rows_by_name(
     return mixed.flatten(0, 1)
 
 
-def class_rows(arch: str, config: Mapping[str, Any]) -> dict[str, int]:
-    """Tensors of a network whose first axis counts classes, and their rows per class."""
-    count = config["classes"]
+def class_rows(arch: str, config: Mapping[str, Any], labels: Labels) -> dict[str, int]:
+    """Tensors of a network whose first axis counts classes, and their rows per class.
+
+    They are the ones that grow when the network is built for one class more than `labels` has.
+    """
+    count = len(labels)
+    wider = replace(
+        labels, classes=(*labels.classes, "one more"), colours=(*labels.colours, (0, 0, 0))
+    )
     with torch.device("meta"):
         one, more = (
-            build(arch, {**config, "classes": classes}).state_dict()
-            for classes in (count, count + 1)
+            build(arch, {**config, **settings_for(arch, known)}).state_dict()
+            for known in (labels, wider)
         )
+
     rows = {}
     for name, tensor in one.items():
         per_class = more[name].shape[:1].numel() - tensor.shape[:1].numel() if tensor.ndim else 0

@@ -86,7 +86,7 @@ class Trainer:
         self.preprocess = Preprocess(recipe.short_side, divisor=self.network.alignment)
         self.taken: Taken | None = None
         if init is not None:
-            rows = class_rows(recipe.arch, recipe.config)
+            rows = class_rows(recipe.arch, recipe.config, sources.labels)
             self.taken = load_matching(self.network, init, sources.labels.classes, rows)
         load_flow_weights(self.network, flow_weights, arch=recipe.arch)
         if recipe.norm == "sync":
