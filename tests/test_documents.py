@@ -157,6 +157,8 @@ def test_a_command_that_no_parser_takes_is_found() -> None:
 
 def _clear(words: list[str]) -> None:
     """Take away what an earlier command of the document wrote to the same place."""
+    if "--skip-existing" in words:
+        return  # it is for what an earlier command wrote
     target = words[words.index("-o") + 1] if "-o" in words else None
     if target is None and words[0] == "train" and "--resume" not in words:
         target = "runs/train"
