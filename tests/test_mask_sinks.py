@@ -22,7 +22,7 @@ from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction, Segment, SegmentMap
 from vidparse.sinks import SinkOptions
 from vidparse.sinks.masks import GrayMasks, Masks, MaskVideo
-from vidparse.sinks.png import gray16_png, palette_png
+from vidparse.sinks.pictures import gray16_png, palette_png
 
 CAMVID = load_labels("camvid")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vidparse.sinks.png import palette_png
+from vidparse.sinks.pictures import palette_png
 
 HOTTEST = 0.3  # share of frame pairs at which the heat map ends
 _HEAT_FAINT = 0.06  # below this share the backdrop shines through

@@ -14,8 +14,7 @@ from vidparse.labels import Labels
 from vidparse.maps import Prediction
 from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.palette import class_colours
-from vidparse.sinks.pictures import PictureFolder, Pictures, pictures_at
-from vidparse.sinks.png import gray_png, palette_png
+from vidparse.sinks.pictures import PictureFolder, Pictures, gray_png, palette_png, pictures_at
 from vidparse.sinks.sink import Sink
 
 _FILE_CONTAINERS = {".mkv": "matroska", ".nut": "nut"}

@@ -15,8 +15,7 @@ from vidparse.frame import Frame, VideoInfo
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction
 from vidparse.sinks.palette import class_colours
-from vidparse.sinks.pictures import PictureFolder, check_target
-from vidparse.sinks.png import palette_png
+from vidparse.sinks.pictures import PictureFolder, check_target, palette_png
 from vidparse.sinks.sink import Sink, SinkOptions
 from vidparse.sinks.stream import Target
 

@@ -32,7 +32,7 @@ from vidparse.maps import (
     regions_of,
     write_record,
 )
-from vidparse.sinks.png import rgb_png
+from vidparse.sinks.pictures import rgb_png
 from vidparse.sinks.sink import SinkOptions
 from vidparse.sinks.stream import Target
 from vidparse.sinks.submission import Submission

@@ -18,7 +18,7 @@ from vidparse.data.pictures import read_indices
 from vidparse.errors import OutputError, UsageError
 from vidparse.files import whole_file, write_error
 from vidparse.labels import Labels, labels_to_json
-from vidparse.sinks.png import palette_png
+from vidparse.sinks.pictures import palette_png
 from vidparse.textfiles import parse_json
 from vidparse.training.autolabel.pictures import Picture
 
