@@ -186,7 +186,7 @@ def segment(
     from vidparse.run import SegmentOptions, summary_record
     from vidparse.run import segment as run_segment
     from vidparse.sinks import SinkOptions
-    from vidparse.sinks.stream import is_stdout
+    from vidparse.sinks.sink import is_stdout
 
     to_stdout = out is not None and is_stdout(out)
     if json and to_stdout:

@@ -12,10 +12,10 @@ from vidparse.errors import OutputError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import Prediction
-from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.palette import class_colours
 from vidparse.sinks.pictures import PictureFolder, Pictures, gray_png, palette_png, pictures_at
 from vidparse.sinks.sink import Sink
+from vidparse.sinks.stream import EncodedVideo, Encoding
 
 _FILE_CONTAINERS = {".mkv": "matroska", ".nut": "nut"}
 _SLICED_FROM_PX = 64

@@ -15,12 +15,11 @@ from vidparse.frame import Frame, VideoInfo
 from vidparse.image import FULL_RANGE, Yuv420, effective_matrix, rgb_to_yuv_matrix
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, check_ids
-from vidparse.sinks.encoded import EncodedVideo, Encoding
 from vidparse.sinks.legend import Legend
 from vidparse.sinks.palette import drawn_colours, instance_colour, uncoloured
 from vidparse.sinks.pictures import Pictures, pictures_at
-from vidparse.sinks.sink import Sink, SinkOptions
-from vidparse.sinks.stream import Target
+from vidparse.sinks.sink import Sink, SinkOptions, Target
+from vidparse.sinks.stream import EncodedVideo, Encoding
 
 VOID_SLOT = 255
 _LINES_PER_CONTOUR_PIXEL = 720  # contours are one pixel wide a side up to here, then two, ...

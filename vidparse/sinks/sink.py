@@ -1,19 +1,27 @@
-"""The contract of an output: the class that all are made from, and their options."""
+"""The contract of an output: the class that all are made from, its options and its target."""
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Self
 
-from vidparse.errors import Interrupted, TruncatedError, UsageError
+from vidparse.errors import ClosedPipe, Interrupted, OutputError, TruncatedError, UsageError
+from vidparse.files import kind_of, write_error
 from vidparse.frame import Frame, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import Prediction
-from vidparse.sinks.stream import Target
 
+STDOUT = "-"
+_STREAMS = ("a named pipe", "a character device")
+_DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|/(?:dev|proc/self)/fd/(\d+)")
+_NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 PIPE_FORMATS = ("y4m", "raw", "matroska", "nut")
 X264_PRESETS = (
     "ultrafast",
@@ -73,6 +81,59 @@ class SinkOptions:
             raise UsageError("--overwrite and --skip-existing: give one of them")
         if self.pipe_format is not None and self.pipe_format not in PIPE_FORMATS:
             raise UsageError(f"pipe '{self.pipe_format}': unknown; try {', '.join(PIPE_FORMATS)}")
+
+
+@dataclass(slots=True)
+class Target:
+    """The place of one output.
+
+    name: for messages and summaries; "-" is stdout.
+    path: of a file or folder that appears when whole; None for a stream.
+    stream: what is written straight through; None for a path, and for a device until `open`.
+    device: a pipe or device by its path or descriptor, opened and closed here.
+    replace: whether an older file or folder may be replaced.
+    """
+
+    name: str
+    path: Path | None = None
+    stream: BinaryIO | None = None
+    device: str | int | None = None
+    replace: bool = True
+
+    @classmethod
+    def of(cls, where: Target | Path | BinaryIO, *, replace: bool) -> Target:
+        """`where` as it is, or for a path or an open stream (which stays open)."""
+        if isinstance(where, Target):
+            return where
+        if isinstance(where, Path):
+            return cls(str(where), where, replace=replace)
+        return cls(STDOUT, stream=where)
+
+    @property
+    def ending(self) -> str:
+        """Of the name, in small letters: ".mp4"; nothing for stdout."""
+        return Path(self.name).suffix.lower()
+
+    def open(self) -> None:
+        """Open a pipe or device, unless it is open; a pipe waits for its reader.
+
+        Raises:
+            OutputError: it cannot be opened.
+        """
+        if self.device is None or self.stream is not None:
+            return
+        with stream_errors(self.name):
+            if isinstance(self.device, int):
+                self.stream = os.fdopen(os.dup(self.device), "wb", buffering=0)
+            else:
+                self.stream = open(self.device, "wb", buffering=0)  # noqa: PTH123, SIM115
+
+    def close(self) -> None:
+        """Let go of a pipe or device, so that its reader sees the end."""
+        if self.device is not None and self.stream is not None:
+            with suppress(OSError):
+                self.stream.close()
+            self.stream = None
 
 
 class Sink(ABC):
@@ -176,3 +237,55 @@ class Sink(ABC):
         interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
         keep = error is None or interrupted or isinstance(error, TruncatedError)
         self.close(keep=keep, complete=not interrupted)
+
+
+def is_stdout(out: str) -> bool:
+    """By name: -, /dev/stdout and its other names."""
+    return out == STDOUT or _descriptor(out) == 1
+
+
+def stream_at(path: Path) -> Target | None:
+    """A target for a pipe, device or descriptor at `path`; None where files appear.
+
+    Raises:
+        OutputError: a socket, or a device that holds data at places.
+    """
+    number = _descriptor(str(path))
+    if number is not None:
+        return Target(str(path), device=number)
+    kind = kind_of(path)
+    if kind in _STREAMS:
+        return Target(str(path), device=str(path))
+    if kind in ("", "a file", "a directory"):
+        return None
+    raise OutputError(f"{path}: is {kind}; choose another name with -o")
+
+
+def _descriptor(name: str) -> int | None:
+    match = _DESCRIPTOR.fullmatch(name)
+    if match is None:
+        return None
+    return _NUMBERS[match[1]] if match[1] else int(match[2])
+
+
+def stdout() -> BinaryIO:
+    """Raises: OutputError: this process has none."""
+    if sys.stdout is None:
+        raise OutputError("-o -: stdout is closed; pipe it into a program or redirect it to a file")
+    return sys.stdout.buffer
+
+
+@contextmanager
+def stream_errors(name: str) -> Iterator[None]:
+    """What the system says of a pipe or device, in the user's words.
+
+    Raises:
+        ClosedPipe: its reader went away.
+        OutputError: any other reason.
+    """
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ClosedPipe(f"{name}: the reader closed the pipe; output ends here") from error
+    except OSError as error:
+        raise write_error(name, error) from error

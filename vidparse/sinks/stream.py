@@ -1,112 +1,22 @@
-"""Where an output goes: a file that appears when whole, or a stream that is written as it comes."""
+"""Bytes and video into a target: a file that appears when whole, or a stream written directly."""
 
 from __future__ import annotations
 
-import os
-import re
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from vidparse.errors import ClosedPipe, OutputError
-from vidparse.files import WholeFile, kind_of, write_error
+import numpy as np
 
-STDOUT = "-"
-_STREAMS = ("a named pipe", "a character device")
-_DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|/(?:dev|proc/self)/fd/(\d+)")
-_NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
-
-
-@dataclass(slots=True)
-class Target:
-    """The place of one output.
-
-    name: for messages and summaries; "-" is stdout.
-    path: of a file or folder that appears when whole; None for a stream.
-    stream: what is written straight through; None for a path, and for a device until `open`.
-    device: a pipe or device by its path or descriptor, opened and closed here.
-    replace: whether an older file or folder may be replaced.
-    """
-
-    name: str
-    path: Path | None = None
-    stream: BinaryIO | None = None
-    device: str | int | None = None
-    replace: bool = True
-
-    @classmethod
-    def of(cls, where: Target | Path | BinaryIO, *, replace: bool) -> Target:
-        """`where` as it is, or for a path or an open stream (which stays open)."""
-        if isinstance(where, Target):
-            return where
-        if isinstance(where, Path):
-            return cls(str(where), where, replace=replace)
-        return cls(STDOUT, stream=where)
-
-    @property
-    def ending(self) -> str:
-        """Of the name, in small letters: ".mp4"; nothing for stdout."""
-        return Path(self.name).suffix.lower()
-
-    def open(self) -> None:
-        """Open a pipe or device, unless it is open; a pipe waits for its reader.
-
-        Raises:
-            OutputError: it cannot be opened.
-        """
-        if self.device is None or self.stream is not None:
-            return
-        with _errors_of(self.name):
-            if isinstance(self.device, int):
-                self.stream = os.fdopen(os.dup(self.device), "wb", buffering=0)
-            else:
-                self.stream = open(self.device, "wb", buffering=0)  # noqa: PTH123, SIM115
-
-    def close(self) -> None:
-        """Let go of a pipe or device, so that its reader sees the end."""
-        if self.device is not None and self.stream is not None:
-            with suppress(OSError):
-                self.stream.close()
-            self.stream = None
-
-
-def is_stdout(out: str) -> bool:
-    """By name: -, /dev/stdout and its other names."""
-    return out == STDOUT or _descriptor(out) == 1
-
-
-def stream_at(path: Path) -> Target | None:
-    """A target for a pipe, device or descriptor at `path`; None where files appear.
-
-    Raises:
-        OutputError: a socket, or a device that holds data at places.
-    """
-    number = _descriptor(str(path))
-    if number is not None:
-        return Target(str(path), device=number)
-    kind = kind_of(path)
-    if kind in _STREAMS:
-        return Target(str(path), device=str(path))
-    if kind in ("", "a file", "a directory"):
-        return None
-    raise OutputError(f"{path}: is {kind}; choose another name with -o")
-
-
-def _descriptor(name: str) -> int | None:
-    match = _DESCRIPTOR.fullmatch(name)
-    if match is None:
-        return None
-    return _NUMBERS[match[1]] if match[1] else int(match[2])
-
-
-def stdout() -> BinaryIO:
-    """Raises: OutputError: this process has none."""
-    if sys.stdout is None:
-        raise OutputError("-o -: stdout is closed; pipe it into a program or redirect it to a file")
-    return sys.stdout.buffer
+from vidparse.errors import OutputError
+from vidparse.files import WholeFile
+from vidparse.frame import VideoInfo
+from vidparse.image import FULL_RANGE, LIMITED_RANGE, Yuv420
+from vidparse.sinks.sink import STDOUT, Target, stream_errors
+from vidparse.video import VideoWriter
 
 
 class ByteStream:
@@ -150,7 +60,7 @@ class ByteStream:
     def _write_stream(self, parts: tuple[bytes | memoryview, ...], flush: bool) -> None:
         stream = self._target.stream
         assert stream is not None
-        with _errors_of("stdout" if self._target.name == STDOUT else self._target.name):
+        with stream_errors("stdout" if self._target.name == STDOUT else self._target.name):
             for part in parts:
                 view = memoryview(part).cast("B")
                 while view:  # an unbuffered stdout (python -u) may take a part of it
@@ -181,11 +91,163 @@ class ByteStream:
         return left
 
 
-@contextmanager
-def _errors_of(name: str) -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError as error:
-        raise ClosedPipe(f"{name}: the reader closed the pipe; output ends here") from error
-    except OSError as error:
-        raise write_error(name, error) from error
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How pictures are written, in FFmpeg's names; the container "y4m" is written by ourselves."""
+
+    container: str
+    codec: str
+    pixel_format: str
+
+
+class EncodedVideo:
+    """A video under a temporary name, or on a stream, until it is whole."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        path = target.path
+        self._partial = WholeFile(path, replace=target.replace) if path else None
+        self._writer: VideoWriter | Y4mWriter | None = None
+        self.notes: list[str] = []
+
+    def open(
+        self,
+        info: VideoInfo,
+        encoding: Encoding,
+        *,
+        options: dict[str, str] | None = None,
+        copy_streams: bool = False,
+    ) -> None:
+        """Start encoding, with `options` for the encoder.
+
+        Raises:
+            OutputError: the file or the encoder cannot be opened.
+        """
+        where: Path | BinaryIO
+        if self._partial is not None:
+            self._partial.create()
+            where = self._partial.path
+        else:
+            assert self._target.stream is not None
+            where = self._target.stream
+        with self._writing():
+            if encoding.container == "y4m":
+                self._writer = Y4mWriter(self._target, info, pixel_format=encoding.pixel_format)
+                return
+            self._writer = VideoWriter(
+                where,
+                info,
+                codec=encoding.codec,
+                container=encoding.container,
+                pixel_format=encoding.pixel_format,
+                options=options,
+                copy_streams=copy_streams,
+            )
+
+    def write(
+        self,
+        image: Yuv420 | np.ndarray,
+        pts: int,
+        packets: Sequence[Any] = (),
+        duration: int | None = None,
+    ) -> None:
+        """Encode one picture and mux the copied packets that came with it; see `VideoWriter`."""
+        assert self._writer is not None
+        with self._writing():
+            self._writer.write(image, pts, packets, duration)
+
+    def close(
+        self, *, keep: bool, complete: bool = True, packets: Sequence[Any] = ()
+    ) -> Path | None:
+        """Finish and put in place, or abort and remove; see :class:`WholeFile`."""
+        writer, self._writer = self._writer, None
+        if self._partial is not None and self._partial.broken:
+            keep = False
+        try:
+            if writer is not None and keep:
+                with self._writing():
+                    writer.finish(packets)
+            elif writer is not None:
+                writer.abort()
+        finally:
+            if writer is not None:
+                self.notes += writer.notes
+            left = self._partial.close(keep=keep, complete=complete) if self._partial else None
+        return left
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self._partial is None:
+            yield
+            return
+        try:
+            with self._partial.writing():
+                yield
+        except OutputError as error:  # the writer knows the file by its temporary name only
+            temporary, final = str(self._partial.path), str(self._partial.final)
+            if temporary not in str(error):
+                raise
+            raise OutputError(str(error).replace(temporary, final)) from error
+
+
+class Y4mWriter:
+    """YUV4MPEG2 on a stream, with the methods of a VideoWriter: a header line, then planes.
+
+    Written here because PyAV cannot tell FFmpeg's own muxer the pixel shape. y4m has no times: the
+    frames of a variable-rate video come out evenly spaced, which a note says.
+
+    Args:
+        target: an open stream, left open.
+        info: size, rate, pixel shape and range are taken from it.
+        pixel_format: "yuv420p" takes `Yuv420`; "gray" takes uint8 (H, W), declared full range.
+    """
+
+    def __init__(self, target: Target, info: VideoInfo, *, pixel_format: str) -> None:
+        self.notes: list[str] = []
+        self._stream = ByteStream(target)
+        height, width = info.size_hw
+        rate = self._rate(info)
+        aspect = info.sample_aspect_ratio
+        fields = [
+            f"YUV4MPEG2 W{width} H{height} F{rate.numerator}:{rate.denominator} Ip",
+            f"A{aspect.numerator}:{aspect.denominator}",
+            "Cmono" if pixel_format == "gray" else "C420jpeg",
+        ]
+        if pixel_format == "gray" or info.colour.range == FULL_RANGE:
+            fields.append("XCOLORRANGE=FULL")
+        elif info.colour.range == LIMITED_RANGE:
+            fields.append("XCOLORRANGE=LIMITED")
+        self._stream.write(" ".join(fields).encode("ascii") + b"\n", flush=True)
+
+    def write(
+        self,
+        image: Yuv420 | np.ndarray,
+        pts: int,
+        packets: Sequence[Any] = (),
+        duration: int | None = None,
+    ) -> None:
+        """Add a frame; `pts`, `packets` and `duration` have no place in y4m.
+
+        Raises:
+            OutputError: the stream cannot be written.
+            ClosedPipe: its reader went away.
+        """
+        planes = (image.y, image.u, image.v) if isinstance(image, Yuv420) else (image,)
+        parts = (np.ascontiguousarray(plane).data for plane in planes)
+        self._stream.write(b"FRAME\n", *parts, flush=True)
+
+    def finish(self, packets: Sequence[Any] = ()) -> None:
+        """Nothing: every frame is flushed as it is written."""
+
+    def abort(self) -> None:
+        """Nothing either."""
+
+    def _rate(self, info: VideoInfo) -> Fraction:
+        if info.rate is not None:
+            return info.rate
+        rate = info.nominal_rate
+        self.notes.append(
+            f"y4m carries no timestamps: written as {float(rate):.3g} frames a second; "
+            "use --pipe matroska to keep them"
+        )
+        return rate

@@ -16,8 +16,7 @@ from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction
 from vidparse.sinks.palette import class_colours
 from vidparse.sinks.pictures import PictureFolder, check_target, palette_png
-from vidparse.sinks.sink import Sink, SinkOptions
-from vidparse.sinks.stream import Target
+from vidparse.sinks.sink import Sink, SinkOptions, Target
 
 _VOID = 255  # of VSPW
 _DIGITS = 8  # of VSPW's and VIPSeg's picture names

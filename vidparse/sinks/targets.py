@@ -16,8 +16,7 @@ from vidparse.errors import OutputError, UsageError
 from vidparse.filenames import home_path, real_path, shortened
 from vidparse.files import WholeFile, WholeFolder, write_error
 from vidparse.sinks.pictures import check_target, is_numbered, numbered_files
-from vidparse.sinks.sink import Sink, SinkOptions
-from vidparse.sinks.stream import STDOUT, Target, is_stdout, stdout, stream_at
+from vidparse.sinks.sink import STDOUT, Sink, SinkOptions, Target, is_stdout, stdout, stream_at
 from vidparse.sinks.submission import Submission
 from vidparse.video.inputs import Input, is_unfinished
 

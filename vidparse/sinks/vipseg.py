@@ -33,8 +33,7 @@ from vidparse.maps import (
     write_record,
 )
 from vidparse.sinks.pictures import rgb_png
-from vidparse.sinks.sink import SinkOptions
-from vidparse.sinks.stream import Target
+from vidparse.sinks.sink import SinkOptions, Target
 from vidparse.sinks.submission import Submission
 
 try:
