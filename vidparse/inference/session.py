@@ -142,9 +142,13 @@ class Session:
         """First stage: frames as network inputs, with the cuts between shots."""
         facts = self._runner.description.preprocess
         cuts = CutDetector(self._cut) if self._cut is not None else None
+        size_hw, input_hw = (0, 0), (0, 0)
         with _closed(frames) as source:
             for frame in source:
-                picture = to_clip(frame.image, self.input_size(frame.image.size_hw), facts)
+                if frame.image.size_hw != size_hw:  # once, but in a folder of many sizes
+                    size_hw = frame.image.size_hw
+                    input_hw = self.input_size(size_hw)
+                picture = to_clip(frame.image, input_hw, facts)
                 if cuts is None and not self._stabilize:
                     yield Prepared(frame, picture)
                     continue
