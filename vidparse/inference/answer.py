@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -59,18 +58,3 @@ class ClassIds:
 
 
 Answer = Scores | Masks | ClassIds | Mixture
-
-
-def read_outputs(outputs: Mapping[str, np.ndarray]) -> Scores | Masks:
-    """The answer in the outputs of an ONNX graph, under the names that exports give them.
-
-    Args:
-        outputs: "logits" (1, K, h, w) or (1, T, K, h, w); or "masks" (N, T, h, w) of logits,
-            "scores" (N,), "class_ids" (N,) and, where a network has them, "keys" (N, D).
-    """
-    if "logits" in outputs:
-        logits = outputs["logits"]
-        return Scores(logits if logits.ndim == 4 else logits[0])
-    with np.errstate(over="ignore"):  # exp(large) = inf: a probability of 0
-        inside = 1 / (1 + np.exp(-outputs["masks"]))
-    return Masks(inside, outputs["scores"], outputs["class_ids"], outputs.get("keys"))

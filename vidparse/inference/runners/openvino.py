@@ -13,13 +13,14 @@ import numpy as np
 from vidparse.errors import DeviceError, ModelError, UsageError
 from vidparse.hub import ModelFiles
 from vidparse.hub.onnx_file import read_onnx_description
-from vidparse.inference.answer import Masks, Scores, read_outputs
+from vidparse.inference.answer import Masks, Scores
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.runners.form import Wishes, onnx_form
 from vidparse.inference.runners.runner import (
     Runner,
     engine_text,
     out_of_memory,
+    read_outputs,
     stored_precision,
 )
 from vidparse.models.description import SEMANTIC

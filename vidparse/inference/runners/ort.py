@@ -10,13 +10,14 @@ import numpy as np
 
 from vidparse.errors import DeviceError
 from vidparse.hub import ModelFiles
-from vidparse.inference.answer import Masks, Scores, read_outputs
+from vidparse.inference.answer import Masks, Scores
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.runners.form import Wishes, onnx_form
 from vidparse.inference.runners.runner import (
     Runner,
     engine_text,
     out_of_memory,
+    read_outputs,
     stored_precision,
 )
 from vidparse.models.checkpoint import file_sha256, unreadable

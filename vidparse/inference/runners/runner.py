@@ -6,6 +6,7 @@ A runner owns what the network remembers of one video; nothing above it knows wh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -155,6 +156,21 @@ def engine_and_reason(runner: Runner) -> str:
 def stored_precision(description: Description) -> str:
     """The format that an ONNX file computes in: "int8" after `export --int8`, else "fp32"."""
     return "int8" if "int8" in description.training else "fp32"
+
+
+def read_outputs(outputs: Mapping[str, np.ndarray]) -> Scores | Masks:
+    """The answer in the outputs of an ONNX graph, under the names that exports give them.
+
+    Args:
+        outputs: "logits" (1, K, h, w) or (1, T, K, h, w); or "masks" (N, T, h, w) of logits,
+            "scores" (N,), "class_ids" (N,) and, where a network has them, "keys" (N, D).
+    """
+    if "logits" in outputs:
+        logits = outputs["logits"]
+        return Scores(logits if logits.ndim == 4 else logits[0])
+    with np.errstate(over="ignore"):  # exp(large) = inf: a probability of 0
+        inside = 1 / (1 + np.exp(-outputs["masks"]))
+    return Masks(inside, outputs["scores"], outputs["class_ids"], outputs.get("keys"))
 
 
 def out_of_memory(device: str, clip: np.ndarray) -> DeviceError:
