@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from vidparse.cli.screen import Screen
+from vidparse.errors import ModelError
 from vidparse.inference.runners import OnnxRunner
 from vidparse.sinks.overlay import Overlay
 
@@ -402,12 +403,16 @@ class TestInterrupts:
         assert len(listing(tmp_path / "out/x.masks")) == 11, "the others are finished all the same"
         assert (tmp_path / "out/x.csv").read_bytes().count(b"\n") == 12
 
-    def test_before_the_first_frame(self, cli, clip, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("becomes", [KeyboardInterrupt, ImportError, ModelError])
+    def test_before_the_first_frame(self, cli, clip, tmp_path, monkeypatch, becomes):
         path = clip("x.mp4", frames=5)
 
         def load(*arguments, **options):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+            except KeyboardInterrupt:
+                raise becomes("initialization failed") from None
 
         monkeypatch.setattr("vidparse.run.load_model", load)
         start = time.monotonic()
@@ -514,24 +519,79 @@ class TestProcess:
         assert "in.mp4: interrupted before any frame" in err
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    @pytest.mark.parametrize("module", ["typer", "vidparse.cli", "vidparse.cli.app"])
+    @pytest.mark.parametrize("module", ["typer", "vidparse.cli.app", "vidparse.cli.train"])
     def test_a_signal_during_the_first_imports(self, number, module):
-        # Whoever starts the tests may ignore the signal, as nohup does.
-        heard = "default_int_handler" if number == signal.SIGINT else "SIG_DFL"
+        started = start_with_finder(
+            f"if name == {module!r}: os.kill(os.getpid(), {int(number)})",
+            "runpy.run_module('vidparse', run_name='__main__', alter_sys=True)",
+            number,
+        )
+        out, err = started.communicate(timeout=30)
+        assert (started.returncode, out) == (130, "")
+        assert err == "vidparse: interrupted\n"
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize(
+        "way_in",
+        [
+            "runpy.run_module('vidparse', run_name='__main__', alter_sys=True)",
+            "from vidparse.__main__ import main; main()",
+            "from vidparse.cli import main; main()",  # as scripts of older installations do
+        ],
+    )
+    def test_a_signal_at_any_time_of_the_start(self, way_in, number, clip, tmp_path, colour_model):
+        """From the first import that takes time, over those of the libraries, to the frames."""
+        path = clip("x.mp4", frames=3000)
+        words = ["segment", "-m", colour_model, path]
+        for delay_s in (0, 0.1, 0.3, 0.7):
+            started = start_with_finder(
+                "if name == 'vidparse.cli.app': print('imports begin', flush=True)",
+                way_in,
+                number,
+                *map(str, [*words, "-o", f"{tmp_path}/{delay_s}/"]),
+            )
+            assert started.stdout.readline() == "imports begin\n"
+            time.sleep(delay_s)
+            started.send_signal(number)
+            err = started.communicate(timeout=30)[1]
+            assert started.returncode == 130, f"after {delay_s} s: {err}"
+            first, *others = err.splitlines()
+            assert first.startswith(("vidparse: interrupted", "vidparse: x.mp4: interrupted")), err
+            assert all(": kept " in line for line in others), f"after {delay_s} s: {err}"
+
+    def test_nothing_that_takes_time_comes_before_the_handlers(self):
+        root = Path(__file__).parents[1]
         code = f"""
+import os, sys
+sys.path.insert(0, {str(root)!r})
+before = {{*sys.modules}}
+import vidparse.__main__
+print(*sorted({{*sys.modules}} - before))
+"""
+        command = [sys.executable, "-S", "-E", "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        loaded = {*done.stdout.split()} - {"__future__"}
+        assert loaded == {"vidparse", "vidparse.cli", "vidparse.__main__"}
+
+
+def start_with_finder(act: str, way_in: str, number: int, *words: str) -> subprocess.Popen[str]:
+    """The program in a new process, which runs `act` for each module that is looked for.
+
+    Signals are heard there as by default: whoever starts the tests may ignore them, as nohup does.
+    """
+    heard = "default_int_handler" if number == signal.SIGINT else "SIG_DFL"
+    code = f"""
 import os, runpy, signal, sys
 signal.signal({int(number)}, signal.{heard})
 class Finder:
     def find_spec(name, path=None, target=None):
-        if name == {module!r}:
-            os.kill(os.getpid(), {int(number)})
+        {act}
 sys.meta_path.insert(0, Finder)
-sys.argv = ["vidparse", "--version"]
-runpy.run_module("vidparse", run_name="__main__", alter_sys=True)
+sys.argv = ["vidparse", *{list(words or ["--version"])!r}]
+{way_in}
 """
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert (done.returncode, done.stdout) == (130, "")
-        assert done.stderr == "vidparse: interrupted\n"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code], **pipes)
 
 
 def wait_for(condition, limit_s: float = 30.0) -> None:

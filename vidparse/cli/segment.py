@@ -180,7 +180,7 @@ def segment(
     from vidparse.cli.screen import Screen
     from vidparse.cli.signals import stop_on_signals
     from vidparse.cli.terminal import print_json
-    from vidparse.errors import Interrupted, UsageError
+    from vidparse.errors import UsageError
     from vidparse.inference.cuts import parse_cut
     from vidparse.inference.preprocess import parse_size
     from vidparse.run import SegmentOptions, summary_record
@@ -232,10 +232,7 @@ def segment(
         Screen(quiet=quiet or json, summary=not to_stdout) as screen,
         stop_on_signals(lambda: screen.is_writing) as stop,
     ):
-        try:
-            summary = run_segment(inputs, options, watcher=screen, stop=stop)
-        except KeyboardInterrupt:
-            raise Interrupted("interrupted before anything was written") from None
+        summary = run_segment(inputs, options, watcher=screen, stop=stop)
     if json:
         print_json(summary_record(summary))
     screen.finish(summary)
