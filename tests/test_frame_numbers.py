@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import make_clip
 
-from vidparse.video import RawPipe, numbering, open_video
+from vidparse.video import RawPipe, decode, open_video
 
 UNEVEN = list(itertools.accumulate([0, *([3000, 4500, 9000, 1500] * 15)]))  # at 90 kHz
 
@@ -54,7 +54,7 @@ def test_a_long_even_file_is_not_read_through(tmp_path: Path, monkeypatch) -> No
     """300 frames: the first packets show that the rate holds."""
     path = make_clip(tmp_path / "long.mp4", frames=300, size_hw=(16, 16), options={"g": "12"})
     read = []
-    whole = numbering.frames_between
+    whole = decode.frames_between
 
     def counting(packets, *rest):
         return whole((read.append(one) or one for one in packets), *rest)

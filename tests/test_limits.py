@@ -155,7 +155,7 @@ def test_a_lack_of_memory_is_no_damage(clip, monkeypatch):
         def decode(self, packet):
             raise av.error.MemoryError(12, "Cannot allocate memory")
 
-    source._decoder = Full()
+    source._decoder._context = Full()
     with pytest.raises(MemoryError):
         list(frames)
 

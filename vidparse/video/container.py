@@ -15,11 +15,9 @@ from vidparse.errors import InputError, TruncatedError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.limits import check_size
 from vidparse.video.access import is_address, local_path
-from vidparse.video.clock import Clock
 from vidparse.video.copied import CopiedPackets, copied_stream
-from vidparse.video.damage import DecodeLog, decoder_options
+from vidparse.video.decode import Clock, Decoder, frames_between
 from vidparse.video.demux import MP4_IN_A_PIPE, Demuxer, choose_track, open_container
-from vidparse.video.numbering import frames_between
 from vidparse.video.picture import Converter, check_announced, hdr_note
 from vidparse.video.raw import Pipe
 from vidparse.video.selection import Selection
@@ -81,7 +79,7 @@ class ContainerSource:
     def skipped(self) -> int:
         """Damaged packets and missing segments passed over so far."""
         missing = len(set(self._missing))
-        return self._log.skipped + max(self._demuxer.damaged, missing)
+        return self._decoder.damage.skipped + max(self._demuxer.damaged, missing)
 
     @property
     def notes(self) -> list[str]:
@@ -94,10 +92,11 @@ class ContainerSource:
             )
         if missing := list(dict.fromkeys(self._missing)):
             notes.append(f"segments of the playlist that are missing: {_listed(missing)}")
-        if self._log.filled:
-            place_s = float(((self._log.first_filled or 0) - self._first_pts) * self._time_base)
+        damage = self._decoder.damage
+        if damage.filled:
+            place_s = float(((damage.first_filled or 0) - self._first_pts) * self._time_base)
             notes.append(
-                f"damaged pictures: {self._log.filled}, the first at {place_s:.2f} s; the decoder "
+                f"damaged pictures: {damage.filled}, the first at {place_s:.2f} s; the decoder "
                 "filled in what is missing there"
             )
         if self._converter.resized:
@@ -114,14 +113,7 @@ class ContainerSource:
         self._stream, self._track, self._tracks = choose_track(
             streams, self._name, self._wanted_track
         )
-        self._decoder = self._stream.codec_context
-        if self._decoder is None:
-            raise InputError(f"{self._name}: no decoder for its video; convert it to H.264 first")
-        if self._decoder.width and self._decoder.height:  # before FFmpeg allocates any picture
-            check_size(self._name, (self._decoder.height, self._decoder.width))
-        self._decoder.thread_type = "AUTO"
-        self._decoder.options = decoder_options(self._decoder)
-        self._log = DecodeLog(self._decoder.codec.canonical_name)
+        self._decoder = Decoder(self._stream, self._name)
         copied = [s for s in streams if s.type in ("audio", "subtitle") and s.codec_context]
         self._copied = copied if self._copy_streams else []
         self._time_base = _fraction(self._stream.time_base)
@@ -174,7 +166,7 @@ class ContainerSource:
             sample_aspect_ratio=1 / aspect if self._converter.transposed else aspect,
             colour=self._converter.tags,
             rotation=self._converter.degrees,
-            codec=self._decoder.codec.canonical_name,
+            codec=self._decoder.codec,
             pixel_format=first.format.name,
             metadata=metadata,
             copied=tuple(copied_stream(stream) for stream in self._copied),
@@ -195,23 +187,8 @@ class ContainerSource:
             if packet.stream_index != self._stream.index:
                 self._packets.add(packet)
                 continue
-            self._log.packet(packet)
-            yield from self._pictures(packet)
-        yield from self._pictures(None)
-
-    def _pictures(self, packet: Any) -> list[Any]:
-        """What the decoder gives for a packet, or at the end for None."""
-        try:
-            frames = self._decoder.decode(packet)
-        except MemoryError:
-            raise
-        except av.error.FFmpegError as error:
-            log.debug("%s: damaged packet at %s: %s", self._name, packet and packet.pos, error)
-            self._log.failed()
-            return []
-        for frame in frames:
-            self._log.decoded(frame)
-        return frames
+            yield from self._decoder.pictures(packet)
+        yield from self._decoder.pictures(None)
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames of the range, lazily; once.
@@ -228,7 +205,7 @@ class ContainerSource:
                 break
             lasts = self._duration(frame, after - pts if index else lasts)
             pts = after
-            self._log.delivered(frame, pts)
+            self._decoder.damage.delivered(frame, pts)
             if index % self._selection.stride == 0:
                 shown = self._shown(pts, lasts, end)
                 over_s = (pts + shown - self._first_pts) * self._time_base
@@ -265,10 +242,10 @@ class ContainerSource:
 
     def _check_end(self, count: int, pts: int, lasts: int) -> None:
         """Behind `count` frames, of which the last begins at `pts` and lasts `lasts`, if known."""
-        self._log.end()
+        self._decoder.damage.end()
         cut = self._demuxer.cut_short()
         if cut is None:
-            cut = self._log.ends_badly(self._decoder.has_b_frames)
+            cut = self._decoder.ends_badly()
         time_s = float((pts - self._first_pts) * self._time_base)
         if cut:
             raise TruncatedError(

@@ -1,4 +1,4 @@
-"""Signs of damage that FFmpeg passes over: an end that comes early, pictures that are filled in.
+"""Signs of an end that comes early, which FFmpeg passes over.
 
 FFmpeg reads a cut file to its last packet and reports a normal end. The structure tells more: most
 formats are a row of elements that announce their length. A walker follows that row, skipping the
@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from collections.abc import Generator
-from typing import Any, BinaryIO, Final
-
-from vidparse.limits import decoder_limit
+from typing import BinaryIO, Final
 
 # A walker asks for n > 0 bytes, or skips -n bytes when n < 0. It asks for the head of an element
 # only at a border between elements, where an end is a proper end.
@@ -25,17 +22,9 @@ _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _MEDIA_BOXES: Final = (b"mdat", b"moov", b"moof")
 _ASF_HEADER: Final = bytes.fromhex("3026b2758e66cf11a6d900aa")  # id of the first object
 _TRANSPORT_PACKETS: Final = (188, 192, 204)  # plain, with times (M2TS), with parity
-_SILENT: Final = ("hevc",)  # decoders that say nothing of a picture they leave out
-_REORDERED: Final = 4  # pictures that a decoder holds back at most, in practice
 SYNC_BYTES: Final = 5 * 204  # enough to find the length of transport packets
 # A mark that begins a segment; 0 and restart marks stand inside of coded data.
 _JPEG_MARK: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-
-# RFC 9043, 4.8 and 4.9: an FFV1 frame is a row of slices, each followed by its size (3 bytes), a
-# status byte and a CRC that makes the remainder over slice and footer zero.
-_FOOTER_BYTES: Final = 8
-_MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-_REGISTER_AT_ZERO: Final = 0xFFFFFFFF  # zlib inverts the register on the way in and on the way out
 
 
 def _walk_boxes() -> Walk:
@@ -269,120 +258,3 @@ def whole_jpeg(data: bytes) -> bytes | None:
         progressive |= kind == 0xC2
         place += int.from_bytes(data[place : place + 2], "big")
     return None if progressive else data
-
-
-class SliceCheck:
-    """Packets of one FFV1 stream: are their slices whole? FFmpeg fills damaged ones in.
-
-    A stream written without checksums passes unchecked.
-    """
-
-    def __init__(self) -> None:
-        self._protected = False
-        self._unreadable = False
-
-    def __call__(self, packet: bytes) -> bool:
-        """Whether the next packet is good, as far as can be told.
-
-        A first packet whose footers make no sense may be damaged or from a stream without
-        checksums; it counts against the first later packet that has them.
-        """
-        slices = _slices(packet)
-        if slices is None:
-            self._unreadable = True
-            return not self._protected
-        self._protected = True
-        return not self._unreadable and all(_remainder_is_zero(part) for part in slices)
-
-
-def _slices(packet: bytes) -> list[bytes] | None:
-    """The slices with their footers, last one first; None when sizes do not add up."""
-    slices = []
-    end = len(packet)
-    while end > 0:
-        footer = end - _FOOTER_BYTES
-        start = footer - int.from_bytes(packet[max(footer, 0) : footer + 3], "big")
-        if footer < 0 or start < 0 or start == footer:
-            return None
-        slices.append(packet[start:end])
-        end = start
-    return slices
-
-
-def _remainder_is_zero(data: bytes) -> bool:
-    """CRC-32 with the bits in sending order and a register that begins at 0 (RFC 9043, 4.9.3)."""
-    return zlib.crc32(data.translate(_MIRRORED), _REGISTER_AT_ZERO) == _REGISTER_AT_ZERO
-
-
-def decoder_options(decoder: Any) -> dict[str, str]:
-    """No picture above the limit; of MJPEG no half picture, which it would hand out as whole."""
-    strict = {"err_detect": "explode"} if decoder.codec.canonical_name == "mjpeg" else {}
-    return {"max_pixels": decoder_limit(), **strict}
-
-
-class DecodeLog:
-    """What went wrong in decoding one stream: packets without a picture, pictures filled in."""
-
-    def __init__(self, codec: str) -> None:
-        self.skipped = 0  # packets that gave an error
-        self.filled = 0  # pictures that were delivered although a part of them is made up
-        self.first_filled: int | None = None  # pts
-        self._good_in_a_row: int | None = None  # since the last fault
-        self._slices = SliceCheck() if codec == "ffv1" else None
-        self._silent = codec in _SILENT
-        self._owed: list[int | None] = []  # pts of packets without a picture so far
-        self._first: int | None = None  # pts of the first picture
-        self._last: int | None = None  # pts of the last packet
-
-    def packet(self, packet: Any) -> None:
-        """Call for every packet before it is decoded."""
-        if self._silent:
-            self._owed.append(packet.pts)
-            self._last = packet.pts
-        if self._slices is not None and not self._slices(bytes(packet)):
-            self._fill(packet.pts)
-
-    def failed(self) -> None:
-        """Call for a packet that the decoder refused."""
-        self.skipped += 1
-        self._good_in_a_row = 0
-        if self._owed:
-            self._owed.pop()
-        if self._slices is not None and self.filled:
-            self.filled -= 1  # seen in its checksums already
-
-    def decoded(self, frame: Any) -> None:
-        """Call for every picture that comes out of the decoder."""
-        if frame.pts in self._owed:
-            self._owed.remove(frame.pts)
-        if self._first is None:
-            self._first = frame.pts
-        if frame.is_corrupt:
-            self._good_in_a_row = 0
-        elif self._good_in_a_row is not None:
-            self._good_in_a_row += 1
-
-    def delivered(self, frame: Any, pts: int) -> None:
-        """Call for every picture of the range that is wanted."""
-        if frame.is_corrupt:
-            self._fill(pts)
-
-    def _fill(self, pts: int) -> None:
-        self.filled += 1
-        if self.first_filled is None:
-            self.first_filled = pts
-
-    def end(self) -> None:
-        """Call behind the last picture: packets that gave none, nor an error, are counted.
-
-        Pictures before the first one that can be decoded are not missed: they need older ones.
-        """
-        first, owed, self._owed = self._first, self._owed, []
-        lost = [pts for pts in owed if pts is None or first is None or pts > first]
-        self.skipped += len(lost)
-        if lost and lost[-1] == self._last:
-            self._good_in_a_row = 0
-
-    def ends_badly(self, reordered: bool) -> bool:
-        """The last packet was damaged; with reordered pictures, a few older ones come after it."""
-        return self._good_in_a_row is not None and self._good_in_a_row <= _REORDERED * reordered

@@ -56,7 +56,7 @@ def open_container(target: str | Pipe, name: str, missing: list[str] | None = No
                 raise InputError(f"{name}: the file is empty; copy or record it again")
         container: Any = open_limited(target, name, missing=missing, timeout=timeout, **_TEXTS)
         # Without this, times are made up for formats that have none, and wrongly when frames are
-        # reordered (h264 in AVI); see clock.py for what is done instead.
+        # reordered (h264 in AVI); see `Clock` for what is done instead.
         container.flags &= ~_GENERATE_PTS
         return container
     except MemoryError:

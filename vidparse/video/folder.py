@@ -17,7 +17,8 @@ from vidparse.frame import Frame, VideoInfo
 from vidparse.limits import check_size
 from vidparse.video.access import open_limited
 from vidparse.video.animation import first_of_webp, holds_several, is_moving_webp, page_of
-from vidparse.video.damage import decoder_options, whole_jpeg
+from vidparse.video.damage import whole_jpeg
+from vidparse.video.decode import decoder_options
 from vidparse.video.picture import Converter, check_announced
 from vidparse.video.selection import Selection
 

@@ -12,7 +12,7 @@ import numpy as np
 from vidparse.errors import InputError, TruncatedError
 from vidparse.image import FULL_RANGE
 from vidparse.limits import check_size
-from vidparse.video.damage import SliceCheck
+from vidparse.video.decode import SliceCheck
 from vidparse.video.demux import Demuxer, open_container
 from vidparse.video.picture import is_rgb, plane_of, turn_of
 

@@ -1,0 +1,272 @@
+"""From packets to pictures: decoding, the time and number of each picture, and damage on the way.
+
+Decoders fill damaged pictures in, or leave them out without a word; what gives that away is noted.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+
+from vidparse.errors import InputError
+from vidparse.limits import check_size, decoder_limit
+
+log = logging.getLogger(__name__)
+
+_SILENT: Final = ("hevc",)  # decoders that say nothing of a picture they leave out
+_REORDERED: Final = 4  # pictures that a decoder holds back at most, in practice
+_PROBED: Final = 100  # packets that show whether frames come evenly
+
+# RFC 9043, 4.8 and 4.9: an FFV1 frame is a row of slices, each followed by its size (3 bytes), a
+# status byte and a CRC that makes the remainder over slice and footer zero.
+_FOOTER_BYTES: Final = 8
+_MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_REGISTER_AT_ZERO: Final = 0xFFFFFFFF  # zlib inverts the register on the way in and on the way out
+
+
+class Decoder:
+    """Pictures of one video stream, in the order in which they are shown.
+
+    Attributes:
+        codec: FFmpeg's name.
+        damage: what went wrong so far.
+    """
+
+    def __init__(self, stream: Any, name: str) -> None:
+        """Get ready to decode.
+
+        Args:
+            stream: of a PyAV container.
+            name: of the video, for messages.
+
+        Raises:
+            InputError: there is no decoder for it, or its pictures are larger than the limits.
+        """
+        context = stream.codec_context
+        if context is None:
+            raise InputError(f"{name}: no decoder for its video; convert it to H.264 first")
+        if context.width and context.height:  # before FFmpeg allocates any picture
+            check_size(name, (context.height, context.width))
+        context.thread_type = "AUTO"
+        context.options = decoder_options(context)
+        self._context, self._name = context, name
+        self.codec: str = context.codec.canonical_name
+        self.damage = DecodeLog(self.codec)
+
+    def pictures(self, packet: Any) -> list[Any]:
+        """Those that a packet completes, none of a damaged one; at the end, for None, the rest."""
+        if packet is not None:
+            self.damage.packet(packet)
+        try:
+            frames = self._context.decode(packet)
+        except MemoryError:
+            raise
+        except av.error.FFmpegError as error:
+            log.debug("%s: damaged packet at %s: %s", self._name, packet and packet.pos, error)
+            self.damage.failed()
+            return []
+
+        for frame in frames:
+            self.damage.decoded(frame)
+        return frames
+
+    def ends_badly(self) -> bool:
+        """True if the last packet was damaged; call after the end."""
+        return self.damage.ends_badly(self._context.has_b_frames)
+
+
+def decoder_options(decoder: Any) -> dict[str, str]:
+    """No picture above the limit; of MJPEG no half picture, which it would hand out as whole."""
+    strict = {"err_detect": "explode"} if decoder.codec.canonical_name == "mjpeg" else {}
+    return {"max_pixels": decoder_limit(), **strict}
+
+
+class DecodeLog:
+    """What went wrong in decoding one stream: packets without a picture, pictures filled in."""
+
+    def __init__(self, codec: str) -> None:
+        self.skipped = 0  # packets that gave an error
+        self.filled = 0  # pictures that were delivered although a part of them is made up
+        self.first_filled: int | None = None  # pts
+        self._good_in_a_row: int | None = None  # since the last fault
+        self._slices = SliceCheck() if codec == "ffv1" else None
+        self._silent = codec in _SILENT
+        self._owed: list[int | None] = []  # pts of packets without a picture so far
+        self._first: int | None = None  # pts of the first picture
+        self._last: int | None = None  # pts of the last packet
+
+    def packet(self, packet: Any) -> None:
+        """Call for every packet before it is decoded."""
+        if self._silent:
+            self._owed.append(packet.pts)
+            self._last = packet.pts
+        if self._slices is not None and not self._slices(bytes(packet)):
+            self._fill(packet.pts)
+
+    def failed(self) -> None:
+        """Call for a packet that the decoder refused."""
+        self.skipped += 1
+        self._good_in_a_row = 0
+        if self._owed:
+            self._owed.pop()
+        if self._slices is not None and self.filled:
+            self.filled -= 1  # seen in its checksums already
+
+    def decoded(self, frame: Any) -> None:
+        """Call for every picture that comes out of the decoder."""
+        if frame.pts in self._owed:
+            self._owed.remove(frame.pts)
+        if self._first is None:
+            self._first = frame.pts
+        if frame.is_corrupt:
+            self._good_in_a_row = 0
+        elif self._good_in_a_row is not None:
+            self._good_in_a_row += 1
+
+    def delivered(self, frame: Any, pts: int) -> None:
+        """Call for every picture of the range that is wanted."""
+        if frame.is_corrupt:
+            self._fill(pts)
+
+    def _fill(self, pts: int) -> None:
+        self.filled += 1
+        if self.first_filled is None:
+            self.first_filled = pts
+
+    def end(self) -> None:
+        """Call behind the last picture: packets that gave none, nor an error, are counted.
+
+        Pictures before the first one that can be decoded are not missed: they need older ones.
+        """
+        first, owed, self._owed = self._first, self._owed, []
+        lost = [pts for pts in owed if pts is None or first is None or pts > first]
+        self.skipped += len(lost)
+        if lost and lost[-1] == self._last:
+            self._good_in_a_row = 0
+
+    def ends_badly(self, reordered: bool) -> bool:
+        """The last packet was damaged; with reordered pictures, a few older ones come after it."""
+        return self._good_in_a_row is not None and self._good_in_a_row <= _REORDERED * reordered
+
+
+class SliceCheck:
+    """Packets of one FFV1 stream: are their slices whole? FFmpeg fills damaged ones in.
+
+    A stream written without checksums passes unchecked.
+    """
+
+    def __init__(self) -> None:
+        self._protected = False
+        self._unreadable = False
+
+    def __call__(self, packet: bytes) -> bool:
+        """Whether the next packet is good, as far as can be told.
+
+        A first packet whose footers make no sense may be damaged or from a stream without
+        checksums; it counts against the first later packet that has them.
+        """
+        slices = _slices(packet)
+        if slices is None:
+            self._unreadable = True
+            return not self._protected
+        self._protected = True
+        return not self._unreadable and all(_remainder_is_zero(part) for part in slices)
+
+
+def _slices(packet: bytes) -> list[bytes] | None:
+    """The slices with their footers, last one first; None when sizes do not add up."""
+    slices = []
+    end = len(packet)
+    while end > 0:
+        footer = end - _FOOTER_BYTES
+        start = footer - int.from_bytes(packet[max(footer, 0) : footer + 3], "big")
+        if footer < 0 or start < 0 or start == footer:
+            return None
+        slices.append(packet[start:end])
+        end = start
+    return slices
+
+
+def _remainder_is_zero(data: bytes) -> bool:
+    """CRC-32 with the bits in sending order and a register that begins at 0 (RFC 9043, 4.9.3)."""
+    return zlib.crc32(data.translate(_MIRRORED), _REGISTER_AT_ZERO) == _REGISTER_AT_ZERO
+
+
+class Clock:
+    """Gives each decoded frame its pts: the file's own unless it is missing or runs backwards.
+
+    Old formats (AVI) store no presentation times; with reordered frames the guesses made for them
+    run backwards while the decoding times of the frames, as they come out, do not. So whichever of
+    the two has run backwards less often is believed.
+    """
+
+    def __init__(self, time_base: Fraction, rate: Fraction | None) -> None:
+        self._step = max(1, round(1 / (rate * time_base))) if rate else 1
+        self._a_second = max(1, round(1 / time_base))
+        self.repaired = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """After a seek the next frame may be earlier than the last one."""
+        self._last: int | None = None
+        self._shift = 0  # added after the file's clock was set back
+        self._seen = {"pts": (None, 0), "dts": (None, 0)}  # last value, times it ran backwards
+
+    def pts(self, frame: Any) -> int:
+        """Strictly increasing, in time base units; call once a frame, in presentation order."""
+        last = self._last
+        step = frame.duration or self._step
+        stamp = self._believed(frame)
+        pts = stamp + self._shift if stamp is not None else 0 if last is None else last + step
+        if last is not None and pts <= last:
+            self.repaired += 1
+            if last - pts > self._a_second:  # glued recordings: go on where the first one ended
+                self._shift += last + step - pts
+                pts = last + step
+            else:
+                pts = last + 1
+        self._last = pts
+        return pts
+
+    def _believed(self, frame: Any) -> int | None:
+        for kind, stamp in (("pts", frame.pts), ("dts", frame.dts)):
+            before, faults = self._seen[kind]
+            if stamp is not None:
+                fault = before is not None and stamp <= before
+                self._seen[kind] = stamp, faults + fault
+        if frame.dts is not None and self._seen["pts"][1] > self._seen["dts"][1]:
+            return frame.dts
+        return frame.dts if frame.pts is None else frame.pts
+
+
+def frames_between(packets: Iterable[Any], first: int, pts: int, step: Fraction | None) -> int:
+    """Frames shown from `first` on and before `pts`; nothing is decoded.
+
+    Args:
+        packets: of the video stream, from its beginning.
+        first, pts: in units of the stream's time base.
+        step: between two frames, by the rate that the file claims; None without one. Where the
+            first packets keep to it, the others are believed to, and are not read.
+    """
+    stamps: list[int] = []
+    for packet in packets:
+        if packet.dts is not None and packet.dts >= pts:  # no later one is shown earlier
+            break
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is not None:
+            stamps.append(stamp)
+        if step is not None and len(stamps) == _PROBED and _are_even(stamps, step):
+            return round((pts - first) / step)
+    return sum(first <= stamp < pts for stamp in stamps)
+
+
+def _are_even(stamps: list[int], step: Fraction) -> bool:
+    """Whether packets follow each other in steps, up to rounding of their times."""
+    # The last ones may wait for others that are shown before them.
+    shown = sorted(stamps)[: -_PROBED // 4]
+    return all(abs(stamp - shown[0] - i * step) <= 1 + step / 10 for i, stamp in enumerate(shown))
