@@ -15,9 +15,15 @@ from vidparse.errors import InputError, TruncatedError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.limits import check_size
 from vidparse.video.access import is_address, local_path
-from vidparse.video.copied import CopiedPackets, copied_stream
 from vidparse.video.decode import Clock, Decoder, frames_between
-from vidparse.video.demux import MP4_IN_A_PIPE, Demuxer, choose_track, open_container
+from vidparse.video.demux import (
+    MP4_IN_A_PIPE,
+    CopiedPackets,
+    Demuxer,
+    choose_track,
+    copied_stream,
+    open_container,
+)
 from vidparse.video.picture import Converter, check_announced, hdr_note
 from vidparse.video.raw import Pipe
 from vidparse.video.selection import Selection

@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from vidparse.frame import VideoInfo
-from vidparse.video.copied import CopiedStream
+from vidparse.video.demux import CopiedStream
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidparse.frame import VideoInfo
-from vidparse.video.copied import CopiedStream
+from vidparse.video.demux import CopiedStream
 from vidparse.video.inputs import Input
 from vidparse.video.source import open_video
 

@@ -20,11 +20,6 @@ class Selection:
     end_s: Fraction | None = None
     stride: int = 1
 
-    @property
-    def whole(self) -> bool:
-        """No range was asked for (a stride may have been)."""
-        return self.start_s is None and self.end_s is None
-
     def bounds(self, first_pts: int, time_base: Fraction) -> tuple[int | None, int | None]:
         """First wanted pts and first unwanted pts, exact; None where the range is open."""
         start, end = (
