@@ -275,6 +275,42 @@ class TestLongNames:
         assert len(names) == save.count(",") + 1 + (save == "vipseg")
         assert not any(".part" in name for name in names)
 
+    @pytest.mark.parametrize("letter", ["x", "界", "e\u0301"])
+    @pytest.mark.parametrize("room", [4, 11, 13])
+    def test_all_outputs_of_an_input_have_one_stem(self, cli, clip, tmp_path, letter, room):
+        """Made in one call or in several; and those of another input have another one."""
+        length = (255 - room - 1) // len(letter.encode())
+        stems = [letter * length + end for end in "ab"]
+        for stem in stems:
+            clip("x.mp4", frames=2).rename(tmp_path / f"{stem}.mp4")
+        source, out = tmp_path / "?*.mp4", tmp_path / "o"
+        suffixes = [".overlay.mp4", ".masks", ".masks-gray", ".masks.mkv", ".jsonl", ".csv"]
+        saves = ["overlay,masks,jsonl,csv", "masks-gray", "mask-video", "vspw", "vipseg"]
+        for save in saves:
+            said = cli("segment", source, "--save", save, "-o", f"{out}/", "--json")
+            assert said.code == 0, said.err
+        made = {suffix: set() for suffix in suffixes}
+        for name in listing(out):
+            suffix = next((one for one in suffixes if name.endswith(one)), None)
+            if suffix is not None:
+                made[suffix].add(name.removesuffix(suffix))
+        (shared,) = {frozenset(found) for found in made.values()}
+        assert len(shared) == 2
+        if max(len(f"{stem}.overlay.mp4".encode()) for stem in stems) <= 255:
+            assert shared == set(stems)
+
+    def test_all_outputs_of_a_picture_have_one_stem(self, cli, tmp_path):
+        pictures(tmp_path / "p", "x" * 250 + ".png")
+        source = tmp_path / "p" / ("x" * 250 + ".png")
+        said = cli("segment", source, "--save", "overlay,masks,csv", "-o", f"{tmp_path}/o/")
+        assert said.code == 0, said.err
+        overlay, masks, table = (
+            next(name for name in listing(tmp_path / "o") if name.endswith(suffix))
+            for suffix in (".overlay.png", ".masks", ".csv")
+        )
+        stem = table.removesuffix(".csv")
+        assert (overlay, masks) == (f"{stem}.overlay.png", f"{stem}.masks")
+
     def test_two_that_differ_at_the_end_only(self, cli, clip, tmp_path):
         stems = ["x" * 248 + end for end in ("one", "two")]
         paths = [clip("x.mp4", frames=2).rename(tmp_path / f"{stem}.mp4") for stem in stems]

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path, PurePath
 
@@ -40,12 +41,15 @@ def _pieces(text: str) -> list[tuple[int, int, str]]:
     return pieces
 
 
-def shortened(stem: str, ending: str) -> str:
+def shortened(stem: str, ending: str, *, beside: Iterable[str] = ()) -> str:
     """`stem` + `ending`, the stem cut where the name is longer than file systems take.
 
     A stem that was cut ends in ~ and digits of its hash, so that two of them stay two names.
+
+    Args:
+        beside: other endings of this stem; with each of them it is cut at the same place.
     """
-    room = LONGEST_NAME - len(os.fsencode(ending))
+    room = LONGEST_NAME - max(len(os.fsencode(one)) for one in (ending, *beside))
     data = os.fsencode(stem)
     if len(data) <= room:
         return stem + ending

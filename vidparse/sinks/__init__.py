@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from vidparse.sinks import targets
 from vidparse.sinks.masks import GrayMasks, Masks, MaskVideo
+from vidparse.sinks.names import is_output_name
 from vidparse.sinks.overlay import Overlay
 from vidparse.sinks.records import Csv, Jsonl
 from vidparse.sinks.sink import RunHeader, Sink, SinkOptions
@@ -31,7 +31,7 @@ SINKS: dict[str, type[Sink]] = {
 
 def is_output(path: Path) -> bool:
     """By name: what vidparse writes by default, or left when it was killed."""
-    return targets.is_output(SINKS, path)
+    return is_output_name(SINKS, path)
 
 
 def make_sinks(

@@ -1,35 +1,37 @@
-"""From what the user asked for to sinks: which outputs, called what, and may they be written."""
+"""From the options of a call to sinks: which outputs, where, and may they be written there."""
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 import sys
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
 from vidparse.errors import OutputError, UsageError
-from vidparse.filenames import home_path, real_path, shortened
+from vidparse.filenames import home_path, real_path
 from vidparse.files import WholeFile, WholeFolder, write_error
+from vidparse.sinks.names import (
+    check_names,
+    final_path,
+    names_a_file,
+    saved_as,
+    says_a_file,
+    video_name,
+)
 from vidparse.sinks.pictures import check_target, is_numbered, numbered_files
 from vidparse.sinks.sink import STDOUT, Sink, SinkOptions, Target, is_stdout, stdout, stream_at
 from vidparse.sinks.submission import Submission
-from vidparse.video.inputs import Input, is_unfinished
+from vidparse.video.inputs import Input
 
 P = ParamSpec("P")
 T = TypeVar("T")
 DEFAULT_SAVE = ("overlay", "masks")
-_VERSION = re.compile(r"\.v?\d+")  # at the end of a folder's name: no ending of a file
-_RESERVED = frozenset('/\\:*?"<>|')  # that some file systems refuse; addresses may hold them
-_UNPRINTABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories of Unicode
 
 
 def _as_output_errors(function: Callable[P, T]) -> Callable[P, T]:
-    """What the system says of a place (a name too long, a closed folder) as an OutputError."""
+    """Turn the system's errors about a place (too long a name, a closed folder) to OutputErrors."""
 
     @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -74,9 +76,9 @@ def choose_outputs(
                 f"-o {out}: no video goes to a terminal; pipe it on or redirect it to a file"
             )
         return names, STDOUT if is_stdout(out) else out
-    if not _names_a_file(out):
+    if not names_a_file(out):
         return tuple(save or DEFAULT_SAVE), f"{out}/" if several else out
-    is_free = len(set(save or ())) == 1 or not _says_a_file(out, table)
+    is_free = len(set(save or ())) == 1 or not says_a_file(out, table)
     if save is not None and is_free and any(table[name].is_folder for name in save):
         return tuple(save), out  # a folder may be called as it likes, but not as a file
     if several:
@@ -89,66 +91,7 @@ def choose_outputs(
             f"name a directory, {out}/ for one"
         )
     is_picture = len(inputs) == 1 and inputs[0].is_picture
-    return tuple(save or (_saved_as(out, table, is_picture=is_picture),)), out
-
-
-def _names_a_file(out: str) -> bool:
-    ending = Path(out).suffix
-    is_file = ending != "" and not _VERSION.fullmatch(ending)
-    return is_file and not out.endswith(("/", os.sep)) and not home_path(out).is_dir()
-
-
-def _says_a_file(out: str, table: Mapping[str, type[Sink]]) -> bool:
-    """True if the ending of a name is that of some output, or of pictures."""
-    ending = Path(out).suffix.lower()
-    return any(ending in (*_endings(kind), *kind.picture_endings) for kind in table.values())
-
-
-def _saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) -> str:
-    """The output that a file of this name holds.
-
-    Raises:
-        UsageError: none does.
-    """
-    path = Path(out)
-    for name, kind in table.items():
-        if path.name.lower().endswith(kind.suffix) and not kind.is_folder:
-            return name
-    as_pictures = is_picture or is_numbered(path)
-    # A picture becomes a picture, a video numbered masks.
-    for name, kind in sorted(table.items(), key=lambda item: item[1].is_folder is is_picture):
-        endings = (*_endings(kind), *kind.picture_endings) if as_pictures else _endings(kind)
-        if path.suffix.lower() in endings:
-            return name
-    if _says_a_file(out, table):
-        raise UsageError(
-            f"-o {out}: the input is no single picture; number its pictures, as in "
-            f"{path.stem}_%04d{path.suffix}, or end it in / for a directory"
-        )
-    known = "; ".join(
-        f"{', '.join(_endings(kind))} ({name})" for name, kind in table.items() if _endings(kind)
-    )
-    raise UsageError(
-        f"-o {out}: no output is written as '{path.suffix}'; end it in {known}, "
-        "or in / for a directory"
-    )
-
-
-def _endings(kind: type[Sink]) -> tuple[str, ...]:
-    """Of files that hold this output."""
-    return kind.endings or (() if kind.is_folder else (Path(f"x{kind.suffix}").suffix,))
-
-
-def is_output(table: Mapping[str, type[Sink]], path: Path) -> bool:
-    """By name: what vidparse writes by default, with any ending, and what it left when killed."""
-    suffixes = {
-        suffix.removesuffix(Path(f"x{suffix}").suffix) + ending
-        for kind in table.values()
-        for suffix in (kind.suffix, kind.picture_suffix)
-        if suffix
-        for ending in (Path(f"x{suffix}").suffix, *kind.endings)
-    }
-    return is_unfinished(path) or path.name.endswith(tuple(suffixes))
+    return tuple(save or (saved_as(out, table, is_picture=is_picture),)), out
 
 
 @_as_output_errors
@@ -198,7 +141,7 @@ def plan_sinks(
     sinks: list[Sink] = []
     for name in chosen:
         kind = table[name]
-        final = _final_path(name, kind, source, out, single=len(chosen) == 1, video=video)
+        final = final_path(name, table, source, out, single=len(chosen) == 1, video=video)
         submission = None
         if issubclass(kind, Submission):
             submission = kind(final, options, video=video or video_name(source))
@@ -243,7 +186,7 @@ def missing_outputs(
     missing, there = list[str](), list[str]()
     for name in dict.fromkeys(names):
         kind = table[name]
-        final = _final_path(name, kind, source, out, single=len({*names}) == 1, video=None)
+        final = final_path(name, table, source, out, single=len({*names}) == 1, video=None)
         if issubclass(kind, Submission):
             final = kind(final, SinkOptions(), video=video_name(source)).folder
         exists = any(numbered_files(final)) if is_numbered(final) else final.exists()
@@ -298,102 +241,3 @@ def _file_key(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def source_stem(source: Input) -> str:
-    """The name of an input's outputs: "dir/clip.mp4" -> "clip", "frames/" -> "frames"."""
-    if source.name == "-":
-        return "stdin"
-    if source.path is None:
-        return _harmless(_address_stem(source.name), _RESERVED) or "video"
-    path = _named(source.path)
-    whole = path.is_dir() or source.pattern is not None or path.suffix == ""
-    return _harmless(path.name if whole else path.stem) or "video"
-
-
-def _address_stem(address: str) -> str:
-    """The last part of an address without its ending; the host and port where there is no more."""
-    rest = address.rpartition("://")[2].split("?")[0].split("#")[0].rstrip("/")
-    host, _, place = rest.rpartition("/")
-    return Path(place).stem if host else place
-
-
-def video_name(source: Input) -> str:
-    """The name of a video in challenges: its stem, but "street" for street/origin/ (VSPW)."""
-    stem = source_stem(source)
-    if stem != "origin" or source.path is None:
-        return stem
-    path = _named(source.path)
-    return (_harmless(path.absolute().parent.name) if path.is_dir() else "") or stem
-
-
-def _named(path: Path) -> Path:
-    """`path` with a name of its own: that of the working directory for "."."""
-    return path.resolve() if path.name in ("", "..") else path
-
-
-def _harmless(name: str, refused: Set[str] = frozenset()) -> str:
-    """`name` with _ for control characters, broken bytes and what is `refused`; letters stay."""
-    kept = (
-        "_" if char in refused or unicodedata.category(char) in _UNPRINTABLE else char
-        for char in name
-    )
-    return "".join(kept).strip(" .")
-
-
-def _final_path(
-    name: str,
-    kind: type[Sink],
-    source: Input,
-    out: str | os.PathLike[str] | None,
-    *,
-    single: bool,
-    video: str | None,
-) -> Path:
-    """Where the output goes; for a submission, the folder that its videos share."""
-    shared = issubclass(kind, Submission)
-    stem = video_name(source) if shared else source_stem(source)
-    suffix = kind.picture_suffix if source.is_picture and kind.picture_suffix else kind.suffix
-    file_name = shortened(video or stem, suffix)
-    if out is None:
-        return _beside(source) / file_name
-    text = os.fspath(out)
-    path = home_path(text)
-    separators = tuple(sep for sep in (os.sep, os.altsep) if sep)
-    if not single or text.endswith(separators) or path.is_dir():
-        return path if shared else path / file_name
-    _check_ending(name, kind, path, is_picture=source.is_picture)
-    return path
-
-
-def _beside(source: Input) -> Path:
-    return Path() if source.path is None else _named(source.path).parent
-
-
-def check_names(names: Sequence[str], table: Mapping[str, type[Sink]]) -> None:
-    """Raises: UsageError: one of `names` is no output; the nearest one is offered."""
-    for name in names:
-        if name not in table:
-            near = difflib.get_close_matches(name, table, n=1)
-            hint = f"did you mean {near[0]}" if near else f"try {', '.join(table)}"
-            raise UsageError(f"--save {name}: no such output; {hint}")
-
-
-def _check_ending(name: str, kind: type[Sink], path: Path, *, is_picture: bool) -> None:
-    ending = path.suffix.lower()
-    if ending in kind.picture_endings and (is_picture or is_numbered(path)):
-        return
-    if ending in kind.picture_endings:
-        raise UsageError(
-            f"-o {path}: the input is no single picture; number its pictures, as in "
-            f"{path.stem}_%04d{ending}, or end it in / for a directory"
-        )
-    if kind.is_folder:
-        if ending and not _VERSION.fullmatch(ending):
-            raise UsageError(
-                f"-o {path}: {name} are written to a folder; name one without {ending}"
-            )
-    elif kind.endings and ending not in kind.endings:
-        known = ", ".join(kind.endings)
-        why = f"{name} cannot be written as '{ending}'" if ending else "no file ending"
-        raise UsageError(f"-o {path}: {why}; end it in {known}, or in / for a directory")

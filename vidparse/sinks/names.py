@@ -1,0 +1,184 @@
+"""Names of outputs: which ending means which output, and how an input's outputs are called."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+
+from vidparse.errors import UsageError
+from vidparse.filenames import home_path, shortened
+from vidparse.sinks.pictures import is_numbered
+from vidparse.sinks.sink import Sink
+from vidparse.sinks.submission import Submission
+from vidparse.video.inputs import Input, is_unfinished
+
+_VERSION = re.compile(r"\.v?\d+")  # at the end of a folder's name: no ending of a file
+_RESERVED = frozenset('/\\:*?"<>|')  # that some file systems refuse; addresses may hold them
+_UNPRINTABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories of Unicode
+
+
+def check_names(names: Sequence[str], table: Mapping[str, type[Sink]]) -> None:
+    """Raises: UsageError: one of `names` is no output; the nearest one is offered."""
+    for name in names:
+        if name not in table:
+            near = difflib.get_close_matches(name, table, n=1)
+            hint = f"did you mean {near[0]}" if near else f"try {', '.join(table)}"
+            raise UsageError(f"--save {name}: no such output; {hint}")
+
+
+def names_a_file(out: str) -> bool:
+    """True if `-o` names a file than a folder: it has an ending, and no folder is there."""
+    ending = Path(out).suffix
+    is_file = ending != "" and not _VERSION.fullmatch(ending)
+    return is_file and not out.endswith(("/", os.sep)) and not home_path(out).is_dir()
+
+
+def says_a_file(out: str, table: Mapping[str, type[Sink]]) -> bool:
+    """True if the ending of a name is that of some output, or of pictures."""
+    ending = Path(out).suffix.lower()
+    return any(ending in (*_endings(kind), *kind.picture_endings) for kind in table.values())
+
+
+def saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) -> str:
+    """The output that a file of this name holds.
+
+    Raises:
+        UsageError: none does.
+    """
+    path = Path(out)
+    for name, kind in table.items():
+        if path.name.lower().endswith(kind.suffix) and not kind.is_folder:
+            return name
+    as_pictures = is_picture or is_numbered(path)
+    # A picture becomes a picture, a video numbered masks.
+    for name, kind in sorted(table.items(), key=lambda item: item[1].is_folder is is_picture):
+        endings = (*_endings(kind), *kind.picture_endings) if as_pictures else _endings(kind)
+        if path.suffix.lower() in endings:
+            return name
+    if says_a_file(out, table):
+        raise UsageError(
+            f"-o {out}: the input is no single picture; number its pictures, as in "
+            f"{path.stem}_%04d{path.suffix}, or end it in / for a directory"
+        )
+    known = "; ".join(
+        f"{', '.join(_endings(kind))} ({name})" for name, kind in table.items() if _endings(kind)
+    )
+    raise UsageError(
+        f"-o {out}: no output is written as '{path.suffix}'; end it in {known}, "
+        "or in / for a directory"
+    )
+
+
+def _endings(kind: type[Sink]) -> tuple[str, ...]:
+    """Of files that hold this output."""
+    return kind.endings or (() if kind.is_folder else (Path(f"x{kind.suffix}").suffix,))
+
+
+def is_output_name(table: Mapping[str, type[Sink]], path: Path) -> bool:
+    """By name: what vidparse writes by default, with any ending, and what it left when killed."""
+    suffixes = {
+        suffix.removesuffix(Path(f"x{suffix}").suffix) + ending
+        for kind in table.values()
+        for suffix in (kind.suffix, kind.picture_suffix)
+        if suffix
+        for ending in (Path(f"x{suffix}").suffix, *kind.endings)
+    }
+    return is_unfinished(path) or path.name.endswith(tuple(suffixes))
+
+
+def source_stem(source: Input) -> str:
+    """The name of an input's outputs: "dir/clip.mp4" -> "clip", "frames/" -> "frames"."""
+    if source.name == "-":
+        return "stdin"
+    if source.path is None:
+        return _harmless(_address_stem(source.name), _RESERVED) or "video"
+    path = _named(source.path)
+    whole = path.is_dir() or source.pattern is not None or path.suffix == ""
+    return _harmless(path.name if whole else path.stem) or "video"
+
+
+def _address_stem(address: str) -> str:
+    """The last part of an address without its ending; the host and port where there is no more."""
+    rest = address.rpartition("://")[2].split("?")[0].split("#")[0].rstrip("/")
+    host, _, place = rest.rpartition("/")
+    return Path(place).stem if host else place
+
+
+def video_name(source: Input) -> str:
+    """The name of a video in challenges: its stem, but "street" for street/origin/ (VSPW)."""
+    stem = source_stem(source)
+    if stem != "origin" or source.path is None:
+        return stem
+    path = _named(source.path)
+    return (_harmless(path.absolute().parent.name) if path.is_dir() else "") or stem
+
+
+def _named(path: Path) -> Path:
+    """`path` with a name of its own: that of the working directory for "."."""
+    return path.resolve() if path.name in ("", "..") else path
+
+
+def _harmless(name: str, refused: Set[str] = frozenset()) -> str:
+    """`name` with _ for control characters, broken bytes and what is `refused`; letters stay."""
+    kept = (
+        "_" if char in refused or unicodedata.category(char) in _UNPRINTABLE else char
+        for char in name
+    )
+    return "".join(kept).strip(" .")
+
+
+def final_path(
+    name: str,
+    table: Mapping[str, type[Sink]],
+    source: Input,
+    out: str | os.PathLike[str] | None,
+    *,
+    single: bool,
+    video: str | None,
+) -> Path:
+    """Where the output goes; for a submission, the folder that its videos share."""
+    kind = table[name]
+    shared = issubclass(kind, Submission)
+    stem = video_name(source) if shared else source_stem(source)
+    suffix = kind.picture_suffix if source.is_picture and kind.picture_suffix else kind.suffix
+    # All outputs of an input have one stem, whichever of them a call makes.
+    all_suffixes = [one for each in table.values() for one in (each.suffix, each.picture_suffix)]
+    file_name = shortened(video or stem, suffix, beside=all_suffixes)
+
+    if out is None:
+        return _beside(source) / file_name
+    text = os.fspath(out)
+    path = home_path(text)
+    separators = tuple(sep for sep in (os.sep, os.altsep) if sep)
+    if not single or text.endswith(separators) or path.is_dir():
+        return path if shared else path / file_name
+    _check_ending(name, kind, path, is_picture=source.is_picture)
+    return path
+
+
+def _beside(source: Input) -> Path:
+    return Path() if source.path is None else _named(source.path).parent
+
+
+def _check_ending(name: str, kind: type[Sink], path: Path, *, is_picture: bool) -> None:
+    ending = path.suffix.lower()
+    if ending in kind.picture_endings and (is_picture or is_numbered(path)):
+        return
+    if ending in kind.picture_endings:
+        raise UsageError(
+            f"-o {path}: the input is no single picture; number its pictures, as in "
+            f"{path.stem}_%04d{ending}, or end it in / for a directory"
+        )
+    if kind.is_folder:
+        if ending and not _VERSION.fullmatch(ending):
+            raise UsageError(
+                f"-o {path}: {name} are written to a folder; name one without {ending}"
+            )
+    elif kind.endings and ending not in kind.endings:
+        known = ", ".join(kind.endings)
+        why = f"{name} cannot be written as '{ending}'" if ending else "no file ending"
+        raise UsageError(f"-o {path}: {why}; end it in {known}, or in / for a directory")
