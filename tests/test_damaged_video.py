@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import random
+import re
 import struct
 from fractions import Fraction
 
@@ -107,6 +109,76 @@ def test_pipes_of_these_formats_say_it_too(clip, name):
 def test_even_one_lost_byte_is_noticed(clip, name, wishes):
     path = clip(name, frames=10, **wishes)
     path.write_bytes(path.read_bytes()[:-1])
+    assert isinstance(drain(path)[1], TruncatedError)
+
+
+FINE = {"qmin": "2", "qmax": "2"}
+BROADCAST = [
+    ("mpeg2.ts", {"codec": "mpeg2video", "options": {"bf": "2"} | FINE}),
+    ("h264.ts", {"options": {"qp": "5"}, "audio": "mp2"}),
+    ("hevc.ts", {"codec": "libx265", "options": {"x265-params": "log-level=none"}, "audio": True}),
+    ("h264.m2ts", {"options": {"qp": "5", "bf": "2"}}),
+    ("mpeg2.m2ts", {"codec": "mpeg2video", "options": FINE, "audio": "mp2"}),
+    ("mpeg2.mpg", {"codec": "mpeg2video", "options": {"bf": "2"} | FINE, "audio": "mp2"}),
+    ("h264.vob", {"options": {"qp": "5"}}),
+]
+
+
+@pytest.mark.parametrize(("name", "wishes"), BROADCAST, ids=[c[0] for c in BROADCAST])
+def test_damage_is_told_from_a_cut(clip, name, wishes):
+    """Bytes change anywhere behind the first tenth, or are missing at the end."""
+    path = clip(name, frames=50, size_hw=(192, 256), **wishes)
+    data, unit = path.read_bytes(), 192 if name.endswith("m2ts") else 188
+    for seed in range(12):
+        rng = random.Random(seed)
+        bad = bytearray(data)
+        low = len(data) * (1, 9)[seed % 2] // 10  # every other time in the last tenth alone
+        for _ in range((1, 10, 40)[seed // 2 % 3]):
+            bad[rng.randrange(low, len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(bad)
+        frames, error, _ = drain(path)
+        assert (seed, error) == (seed, None)
+        assert len(frames) > 5
+
+        # Not at the border of a packet: what is there may be whole, then.
+        end = rng.randrange(len(data) * 3 // 10, len(data) - unit)
+        path.write_bytes(data[: end + (end % unit == 0)])
+        assert isinstance(drain(path)[1], TruncatedError), (seed, end)
+
+
+@pytest.mark.parametrize("name", ["h264.ts", "mpeg2.m2ts"])
+def test_a_cut_between_two_transport_packets_is_noticed(clip, name):
+    path = clip(name, frames=50, size_hw=(192, 256), **dict(BROADCAST)[name])
+    data, unit = path.read_bytes(), 192 if name.endswith("m2ts") else 188
+    noticed = 0
+    for seed in range(20):
+        end = random.Random(seed).randrange(len(data) * 3 // 10, len(data) - unit)
+        path.write_bytes(data[: end // unit * unit])
+        noticed += isinstance(drain(path)[1], TruncatedError)
+    assert noticed >= 16  # the others end with a whole picture
+
+
+@pytest.mark.parametrize("name", ["mpeg2.ts", "mpeg2.mpg", "h264.m2ts"])
+def test_a_damaged_pipe_is_not_a_cut_one(clip, name):
+    data = bytearray(
+        clip(name, frames=50, size_hw=(192, 256), **dict(BROADCAST)[name]).read_bytes()
+    )
+    rng = random.Random(4)
+    for _ in range(20):
+        data[rng.randrange(len(data) * 8 // 10, len(data))] ^= 1 << rng.randrange(8)
+    assert len(list(open_video("-", stdin=io.BytesIO(data)))) > 40
+    with pytest.raises(TruncatedError, match="the pipe ends early, after"):
+        list(open_video("-", stdin=io.BytesIO(data[: len(data) * 7 // 10 // 188 * 188 + 50])))
+
+
+def test_damaged_page_lengths_of_ogg_are_no_cut(clip):
+    path = clip("a.ogv", frames=60, codec="libvpx", container="ogg")
+    data = bytearray(path.read_bytes())
+    pages = [m.start() for m in re.finditer(b"OggS", data)]
+    data[pages[-3] + 26] = 255  # the number of lengths: far behind the end of the file
+    path.write_bytes(data)
+    assert drain(path)[1] is None
+    path.write_bytes(data[:-10])
     assert isinstance(drain(path)[1], TruncatedError)
 
 

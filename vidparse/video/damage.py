@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import BinaryIO, Final
 
 # A walker asks for n > 0 bytes, or skips -n bytes when n < 0. It asks for the head of an element
@@ -21,8 +21,10 @@ _UNKNOWN: Final = -1
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _MEDIA_BOXES: Final = (b"mdat", b"moov", b"moof")
 _ASF_HEADER: Final = bytes.fromhex("3026b2758e66cf11a6d900aa")  # id of the first object
-_TRANSPORT_PACKETS: Final = (188, 192, 204)  # plain, with times (M2TS), with parity
-SYNC_BYTES: Final = 5 * 204  # enough to find the length of transport packets
+_OGG_PAGE, _PACK = b"OggS", b"\0\0\1\xba"  # how elements of Ogg and program streams begin
+_LAST_ELEMENTS: Final = 8  # that are tried as a beginning, behind damage
+HEAD_BYTES: Final = 64  # enough to know a format by
+TAIL_BYTES: Final = 1 << 20  # enough for the last unit of each stream, and its index
 # A mark that begins a segment; 0 and restart marks stand inside of coded data.
 _JPEG_MARK: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
@@ -84,7 +86,7 @@ def _walk_ogg() -> Walk:
     """Ogg (RFC 3533, 6): pages of a head, a table of lengths, and that many bytes."""
     while True:
         head = yield 27, True
-        if head[:4] != b"OggS":
+        if head[:4] != _OGG_PAGE:
             return
         lengths = (yield head[26], False) if head[26] else b""
         if sum(lengths):
@@ -145,7 +147,10 @@ class Walker:
     It gives up, and `lost` is True, where something else than an element stands.
     """
 
-    def __init__(self, walk: Walk) -> None:
+    def __init__(self, elements: Callable[[], Walk], mark: bytes = b"") -> None:
+        """`mark` begins an element of formats that can be walked from any of their elements."""
+        self._elements, self._mark = elements, mark
+        walk = elements()
         self._walk: Walk | None = walk
         self._held = bytearray()
         self._wanted, self.cut = next(walk)
@@ -174,6 +179,24 @@ class Walker:
                     taken, self._held = bytes(self._held), bytearray()
                     self._advance(taken)
         self.cut = self._walk is not None and not (self._clean and not self._held)
+
+    def cut_by(self, tail: bytes) -> bool | None:
+        """`cut`, None if lost; damage on the way is stepped over where elements have a mark.
+
+        Args:
+            tail: the last bytes of the file.
+        """
+        if not (self._mark and (self.lost or self.cut)):
+            return None if self.lost else self.cut
+        verdicts: list[bool | None] = []
+        place = len(tail)
+        while len(verdicts) < _LAST_ELEMENTS and (place := tail.rfind(self._mark, 0, place)) >= 0:
+            again = Walker(self._elements)
+            again.feed(tail[place:])
+            verdicts.append(None if again.lost else again.cut)
+        if False in verdicts:
+            return False
+        return verdicts[0] if verdicts else None
 
     def follow(self, file: BinaryIO) -> None:
         """A seekable file from its beginning, reading only the heads of elements."""
@@ -204,38 +227,22 @@ class Walker:
 
 
 def walker_for(head: bytes) -> Walker | None:
-    """The walker for a file that starts with `head` (12 bytes or more), None for other formats."""
+    """The walker for a file that starts with `head` (`HEAD_BYTES`), None for other formats."""
     if head[:4] == b"\x1aE\xdf\xa3":
-        return Walker(_walk_ebml())
+        return Walker(_walk_ebml)
     if head[4:8] in (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-        return Walker(_walk_boxes())
+        return Walker(_walk_boxes)
     if head[:4] == b"RIFF" and head[8:11] == b"AVI":
-        return Walker(_walk_riff())
-    if head[:4] == b"OggS":
-        return Walker(_walk_ogg())
+        return Walker(_walk_riff)
+    if head[:4] == _OGG_PAGE:
+        return Walker(_walk_ogg, _OGG_PAGE)
     if head[:12] == _ASF_HEADER:
-        return Walker(_walk_asf())
-    if head[:4] == b"\0\0\1\xba":
-        return Walker(_walk_program_stream())
+        return Walker(_walk_asf)
+    if head[:4] == _PACK:
+        return Walker(_walk_program_stream, _PACK)
     if head[:3] == b"GIF":
-        return Walker(_walk_gif())
+        return Walker(_walk_gif)
     return None
-
-
-def is_cut_transport_stream(head: bytes, size: int) -> bool:
-    """The last packet of an MPEG transport stream is not all there.
-
-    Args:
-        head: the first `SYNC_BYTES` bytes or more.
-        size: of the whole, in bytes.
-    """
-    for length in _TRANSPORT_PACKETS:
-        for start in range(length):
-            places = range(start, start + 4 * length, length)
-            if places[-1] < len(head) and all(head[place] == 0x47 for place in places):
-                first = start - 4 if length == 192 and start >= 4 else start
-                return (size - first) % length != 0
-    return False
 
 
 def is_cut_nut(tail: bytes, size: int) -> bool:

@@ -19,9 +19,10 @@ import av
 
 from vidparse.errors import InputError
 from vidparse.video.access import is_address, is_list, local_path, open_limited
-from vidparse.video.damage import SYNC_BYTES, is_cut_nut, is_cut_transport_stream, walker_for
+from vidparse.video.damage import HEAD_BYTES, TAIL_BYTES, is_cut_nut, walker_for
 from vidparse.video.raw import Pipe
 from vidparse.video.selection import Selection
+from vidparse.video.transport import ends_whole
 
 log = logging.getLogger(__name__)
 
@@ -175,6 +176,8 @@ class Demuxer:
                 return
             except MemoryError:
                 raise
+            except IndexError:
+                return  # PyAV has read all, and stumbles over a stream that began on the way
             except av.error.FFmpegError as error:
                 log.debug("%s: %s", self._container.name, error)
                 self._failures += 1
@@ -189,14 +192,14 @@ class Demuxer:
         if format_name == "dv" and self._largest:  # nothing but frames of one size
             return size % self._largest != 0
         if isinstance(self._target, Pipe):
-            walker, head, tail = self._target.walker, self._target.head, self._target.tail
+            walker, tail = self._target.walker, self._target.tail
         else:
             path = Path(local_path(self._target))
             if not path.is_file():
                 return None
             with path.open("rb") as file:
-                head = file.read(SYNC_BYTES)
-                file.seek(max(0, size - 12))
+                head = file.read(HEAD_BYTES)
+                file.seek(max(0, size - TAIL_BYTES))
                 tail = file.read()
                 walker = walker_for(head)
                 if walker is not None:
@@ -204,9 +207,11 @@ class Demuxer:
         if format_name == "nut":
             return is_cut_nut(tail, size)
         if format_name == "mpegts":
-            return is_cut_transport_stream(head, size) or None
-        if walker is not None and not walker.lost:
-            return walker.cut
+            whole = ends_whole(tail)
+            return None if whole is None else not whole
+        cut = None if walker is None else walker.cut_by(tail)
+        if cut is not None:
+            return cut
         # What a parser still held of the bytes before comes after a failure at the end.
         return True if self.damaged and self._since_failure < _HELD_PACKETS else None
 

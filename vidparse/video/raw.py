@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,10 +16,9 @@ from vidparse.errors import InputError, Interrupted, TruncatedError, UsageError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import FULL_RANGE, ColourTags, Image, Rgb, Yuv420, effective_matrix
 from vidparse.limits import check_size
-from vidparse.video.damage import SYNC_BYTES, Walker, walker_for
+from vidparse.video.damage import HEAD_BYTES, TAIL_BYTES, Walker, walker_for
 from vidparse.video.selection import Selection
 
-_HEAD_BYTES = _TAIL_BYTES = 12
 _BYTES_PER_PIXEL = {"rgb24": 3, "bgr24": 3, "rgba": 4, "bgra": 4, "gray": 1}
 _TO_RGB = {
     "bgr24": cv2.COLOR_BGR2RGB,
@@ -44,7 +44,9 @@ class Pipe:
         self._read = getattr(stream, "read1", stream.read)
         self.walker: Walker | None = None  # follows the elements of its format
         self._interrupted = False
-        self.head, self.tail = b"", b""  # the first and last bytes, to recognise the format by
+        self.head = b""  # the first bytes, to recognise the format by
+        self._last: deque[bytes] = deque()
+        self._kept = 0  # bytes in them
         self.bytes_read = 0
 
     def read(self, size: int) -> bytes:
@@ -60,22 +62,32 @@ class Pipe:
         except KeyboardInterrupt:
             self._interrupted = True
             raise Interrupted("stdin: interrupted while waiting for the pipe") from None
+        self._watch(data)
+        return data
+
+    def _watch(self, data: bytes) -> None:
+        """Remember both ends, and follow the elements between them."""
         if self.walker is not None:
             self.walker.feed(data)
-        elif len(self.head) < _HEAD_BYTES:
-            self.head += data[:SYNC_BYTES]
-            if len(self.head) >= _HEAD_BYTES:
+        elif len(self.head) < HEAD_BYTES:
+            self.head += data
+            if len(self.head) >= HEAD_BYTES:
                 self.walker = walker_for(self.head)
                 if self.walker is not None:
                     self.walker.feed(self.head)
-                    self.walker.feed(data[SYNC_BYTES:])
-        elif len(self.head) < SYNC_BYTES:
-            self.head += data[: SYNC_BYTES - len(self.head)]
-        self.tail = (
-            (self.tail + data)[-_TAIL_BYTES:] if len(data) < _TAIL_BYTES else data[-_TAIL_BYTES:]
-        )
+                self.head = self.head[:HEAD_BYTES]
+
+        # Keep the pieces as they came: joining them at each read would copy all of the tail.
+        self._last.append(data)
+        self._kept += len(data)
+        while self._kept - len(self._last[0]) >= TAIL_BYTES:
+            self._kept -= len(self._last.popleft())
         self.bytes_read += len(data)
-        return data
+
+    @property
+    def tail(self) -> bytes:
+        """The last bytes, `TAIL_BYTES` of them or more where there are so many."""
+        return b"".join(self._last)
 
     def read_exactly(self, size: int) -> bytearray:
         """`size` bytes, or fewer when the stream ends."""
