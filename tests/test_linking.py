@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidparse.inference.linking import OverlapLinker, mask_ious
+from vidparse.inference.panoptic import OverlapLinker, mask_ious
 from vidparse.maps import Segment
 
 CAR, PERSON, SKY, ROAD = 0, 1, 2, 3

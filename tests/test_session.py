@@ -15,8 +15,7 @@ from vidparse.errors import UsageError
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import LINKERS, Masks, Runner, Scores, Session
-from vidparse.inference.linking import OverlapLinker
-from vidparse.inference.panoptic import merge_masks
+from vidparse.inference.panoptic import OverlapLinker, merge_masks
 from vidparse.inference.pipeline import in_thread
 from vidparse.labels import load_labels
 from vidparse.maps import Prediction, SegmentMap

@@ -1,8 +1,8 @@
 """Inference: preprocess, network, postprocess, and the threads they run in."""
 
 from vidparse.inference.answer import Answer, ClassIds, Masks, Scores
-from vidparse.inference.linking import LINKERS, Linker
 from vidparse.inference.load import BACKENDS, load_model
+from vidparse.inference.panoptic import LINKERS, Linker
 from vidparse.inference.pipeline import RunReport, StageTime, run
 from vidparse.inference.runners import RUNNERS, Runner, engine_and_reason
 from vidparse.inference.session import Session

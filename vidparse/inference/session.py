@@ -20,8 +20,8 @@ import numpy as np
 from vidparse.frame import Frame
 from vidparse.inference.answer import Answer, ClassIds, Masks, Scores
 from vidparse.inference.cuts import DEFAULT_THRESHOLD, CutDetector
-from vidparse.inference.linking import Linker, make_linker
 from vidparse.inference.mixture import Mixture, Refine
+from vidparse.inference.panoptic import Linker, make_linker
 from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.runners.runner import Runner
 from vidparse.inference.stabilize import Stabilizer
