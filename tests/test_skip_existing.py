@@ -88,6 +88,108 @@ def test_an_interrupt_leaves_no_part_that_would_pass_for_the_whole(
     assert len(list((tmp_path / "o" / "x.masks").iterdir())) == 60
 
 
+@pytest.mark.parametrize("save", ["overlay", "masks", "masks-gray", "mask-video", "jsonl", "csv"])
+def test_an_empty_file_or_folder_is_no_output(cli, clip, tmp_path, save):
+    """Outputs appear whole, so it is of another program, or of a machine that went down."""
+    path, out = clip("x.mp4", frames=2), tmp_path / "o"
+    words = ("segment", path, "--save", save, "-o", f"{out}/")
+    assert cli(*words).code == 0
+    (made,) = out.iterdir()
+    whole = content(out)
+    if made.is_dir():
+        for picture in made.iterdir():
+            picture.unlink()
+    else:
+        made.write_bytes(b"")
+    said = cli(*words)
+    assert (said.code, len(said.lines)) == (6, 1), "without --skip-existing it is not replaced"
+    said = cli(*words, "--skip-existing")
+    assert said.code == 0, said.err
+    assert "skipped" not in said.err
+    after = content(out)
+    assert sorted(after) == sorted(whole)
+    assert all(data for _, data in after.values())
+    assert "skipped" in cli(*words, "--skip-existing").err
+    assert content(out) == after
+
+
+@pytest.mark.parametrize("save", ["vspw", "vipseg"])
+def test_an_empty_folder_of_a_submission(cli, clip, tmp_path, save):
+    path, out = clip("x.mp4", frames=2), tmp_path / "o"
+    words = ("segment", path, "--save", save, "-o", f"{out}/", "--skip-existing")
+    folder = out / "x" if save == "vspw" else out / "pan_pred" / "x"
+    folder.mkdir(parents=True)
+    said = cli(*words)
+    assert said.code == 0, said.err
+    assert "skipped" not in said.err
+    assert len(list(folder.iterdir())) == 2
+    assert "skipped" in cli(*words).err
+
+
+@pytest.mark.parametrize("left", ["nothing", "another video"])
+def test_pictures_that_pred_json_does_not_list_are_not_finished(cli, clip, tmp_path, left):
+    """They are named, and never replaced: a run that was killed left them, or somebody else."""
+    paths, out = [clip(f"{name}.mp4", frames=2) for name in "xy"], tmp_path / "o"
+    words = ("--save", "vipseg", "-o", f"{out}/")
+    assert cli("segment", paths[0], *words).code == 0
+    (out / "pred.json").unlink()
+    if left == "another video":
+        assert cli("segment", paths[1], *words).code == 0
+    said = cli("segment", paths[0], *words, "--skip-existing")
+    assert (said.code, len(said.lines)) == (6, 1)
+    assert "pan_pred/x: exists; use --overwrite or -o" in said.err
+
+
+def test_empty_numbered_pictures(cli, clip, tmp_path):
+    path, out = clip("x.mp4", frames=2), tmp_path / "m_%03d.png"
+    for name in ("m_000.png", "m_007.png"):
+        (tmp_path / name).touch()
+    said = cli("segment", path, "-o", out, "--skip-existing")
+    assert said.code == 0, said.err
+    assert sorted(entry.name for entry in tmp_path.glob("m_*")) == ["m_000.png", "m_001.png"]
+    assert "skipped" in cli("segment", path, "-o", out, "--skip-existing").err
+
+
+@pytest.mark.parametrize("save", ["csv", "masks", "vspw"])
+def test_what_no_output_can_be_is_named(cli, clip, tmp_path, save):
+    """A folder where a file goes, or a file where a folder goes: neither skipped nor replaced."""
+    path, out = clip("x.mp4", frames=2), tmp_path / "o"
+    place = {"csv": out / "x.csv", "masks": out / "x.masks", "vspw": out / "x"}[save]
+    place.parent.mkdir()
+    if save == "csv":
+        place.mkdir()
+    else:
+        place.write_bytes(b"mine")
+    said = cli("segment", path, "--save", save, "-o", f"{out}/", "--skip-existing")
+    assert (said.code, len(said.lines)) == (6, 1), said.err
+    assert place.is_dir() if save == "csv" else place.read_bytes() == b"mine"
+
+
+def test_a_link_to_an_empty_file_stays_a_link(cli, clip, tmp_path):
+    path, real = clip("x.mp4", frames=2), tmp_path / "real"
+    real.touch()
+    (tmp_path / "x.csv").symlink_to(real)
+    assert cli("segment", path, "--save", "csv", "--skip-existing").code == 0
+    assert (tmp_path / "x.csv").is_symlink()
+    assert real.read_bytes().startswith(b"frame")
+
+
+def test_an_interrupt_over_an_empty_file_leaves_no_part(cli, clip, tmp_path, monkeypatch):
+    show = Screen.frame
+
+    def frame(self, done):
+        show(self, done)
+        if done.index == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    path = clip("x.mp4", frames=60)
+    (tmp_path / "x.csv").touch()
+    monkeypatch.setattr(Screen, "frame", frame)
+    assert cli("segment", path, "--save", "csv", "--skip-existing").code == 130
+    assert (tmp_path / "x.csv").read_bytes() == b""
+    assert not list(tmp_path.glob("*.part*"))
+
+
 def test_not_together_with_overwrite(cli, clip):
     said = cli("segment", clip("x.mp4", frames=2), "--skip-existing", "--overwrite")
     assert (said.code, len(said.lines)) == (2, 1)

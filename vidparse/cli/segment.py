@@ -80,7 +80,7 @@ def segment(
         bool,
         typer.Option(
             "--skip-existing",
-            help="Leave outputs that are there as they are, and make the others.",
+            help="Leave outputs that are there and not empty as they are, and make the others.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = False,

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from vidparse.errors import OutputError
-from vidparse.files import WholeFile, WholeFolder, check_folder, check_place
+from vidparse.files import WholeFile, WholeFolder, check_folder, check_place, kind_of
 from vidparse.frame import Frame
 from vidparse.video.inputs import is_image
 
@@ -181,6 +181,29 @@ class OnePicture:
 
     def close(self, *, keep: bool, complete: bool = True) -> Path | None:
         return self._file.close(keep=keep, complete=complete)
+
+
+def is_made(final: Path, *, is_folder: bool) -> bool:
+    """True if an output of this name was made before.
+
+    Outputs appear whole, so that an empty file or folder, or one in place of the other, is none.
+    """
+    if is_numbered(final):
+        return any(path.stat().st_size for path in numbered_files(final))
+    if kind_of(final) != ("a directory" if is_folder else "a file"):
+        return False
+    return any(final.iterdir()) if is_folder else final.stat().st_size > 0
+
+
+def is_empty(final: Path) -> bool:
+    """True if a file, folder or numbered pictures of this name are there, with nothing in them."""
+    if is_numbered(final):
+        sizes = [path.stat().st_size for path in numbered_files(final)]
+        return bool(sizes) and not any(sizes)
+    return any(
+        kind_of(final) == kind and not is_made(final, is_folder=is_folder)
+        for kind, is_folder in (("a directory", True), ("a file", False))
+    )
 
 
 def check_target(

@@ -15,7 +15,7 @@ from vidparse.frame import Frame, VideoInfo
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction
 from vidparse.sinks.palette import class_colours
-from vidparse.sinks.pictures import PictureFolder, check_target, palette_png
+from vidparse.sinks.pictures import PictureFolder, check_target, is_empty, is_made, palette_png
 from vidparse.sinks.sink import Sink, SinkOptions, Target
 
 _VOID = 255  # of VSPW
@@ -73,11 +73,19 @@ class Submission(Sink):
             )
         check_target(
             self.folder,
-            overwrite=self.target.replace,
+            overwrite=self.target.replace or (self.options.skip_existing and is_empty(self.folder)),
             is_folder=True,
             of_pictures=of_pictures,
             directory=self.root if self.root.exists() else self.root.parent,
         )
+
+    def is_made(self) -> bool:
+        """True if this video is there.
+
+        Raises:
+            OutputError: the folder holds something that no video can be added to.
+        """
+        return is_made(self.folder, is_folder=True)
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
         try:

@@ -20,7 +20,13 @@ from vidparse.sinks.names import (
     says_a_file,
     video_name,
 )
-from vidparse.sinks.pictures import check_target, is_numbered, numbered_files
+from vidparse.sinks.pictures import (
+    check_target,
+    is_empty,
+    is_made,
+    is_numbered,
+    numbered_files,
+)
 from vidparse.sinks.sink import STDOUT, Sink, SinkOptions, Target, is_stdout, stdout, stream_at
 from vidparse.sinks.submission import Submission
 from vidparse.video.inputs import Input
@@ -151,20 +157,16 @@ def plan_sinks(
                 f"{source.name}: would overwrite {final} of {taken[str(final)]}; "
                 "segment them with different -o"
             )
-        is_folder = kind.is_folder and Path(final).suffix.lower() not in kind.picture_endings
+        is_folder = _becomes_folder(final, kind)
         (protected or Protected([source])).check(final, is_folder=is_folder)
         of_pictures = source.path is not None and source.path.is_dir()
         if submission is not None:
             submission.check(of_pictures=of_pictures)
             sinks.append(submission)
             continue
-        check_target(
-            final,
-            overwrite=options.overwrite,
-            is_folder=is_folder,
-            of_pictures=of_pictures,
-        )
-        sinks.append(kind(final, options))
+        replace = options.overwrite or (options.skip_existing and is_empty(final))
+        check_target(final, overwrite=replace, is_folder=is_folder, of_pictures=of_pictures)
+        sinks.append(kind(Target.of(final, replace=replace), options))
     return sinks
 
 
@@ -179,7 +181,8 @@ def missing_outputs(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the outputs of an input that are not there yet, and the paths of those that are.
 
-    Arguments as of `plan_sinks`. A path that an earlier input of this call has counts as missing.
+    Arguments as of `plan_sinks`. A path that an earlier input of this call has counts as missing;
+    so does an empty file or folder, which is no output (they appear whole) and may be replaced.
     """
     if out is not None and _stream(os.fspath(out), None) is not None:
         return tuple(names), ()
@@ -188,13 +191,19 @@ def missing_outputs(
         kind = table[name]
         final = final_path(name, table, source, out, single=len({*names}) == 1, video=None)
         if issubclass(kind, Submission):
-            final = kind(final, SinkOptions(), video=video_name(source)).folder
-        exists = any(numbered_files(final)) if is_numbered(final) else final.exists()
-        if not exists or str(final) in taken:
-            missing.append(name)
+            submission = kind(final, SinkOptions(), video=video_name(source))
+            final, made = submission.folder, submission.is_made()
         else:
+            made = is_made(final, is_folder=_becomes_folder(final, kind))
+        if made and str(final) not in taken:
             there.append(str(final))
+        else:
+            missing.append(name)
     return tuple(missing), tuple(there)
+
+
+def _becomes_folder(final: Path, kind: type[Sink]) -> bool:
+    return kind.is_folder and final.suffix.lower() not in kind.picture_endings
 
 
 def _stream(out: str, stream: BinaryIO | None) -> Target | None:

@@ -77,6 +77,9 @@ class VipSegFolder(Submission):
         super().check(of_pictures=of_pictures)
         self._read_record()
 
+    def is_made(self) -> bool:
+        return super().is_made() and self.video in self._read_record().videos
+
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._labels, self._size_hw = labels, info.size_hw
         _check_categories(self._read_record(), labels, self.record_path)
