@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import av
@@ -97,6 +98,7 @@ def turn_of(frame: av.VideoFrame) -> Turn:
     return Turn(True, c < 0, b < 0)
 
 
+@lru_cache(maxsize=32)
 def is_rgb(format_name: str) -> bool:
     """Whether a pixel format holds red, green and blue (a palette included)."""
     fmt = av.VideoFormat(format_name)
