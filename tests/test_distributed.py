@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,10 @@ import pytest
 import torch
 from made_camvid import make_camvid
 from safetensors.torch import load_file
+from torch import distributed
 
 from vidparse.training.logbook import read_log
+from vidparse.training.processes import join_processes
 
 # Nothing here depends on which process a sample is in: norms frozen, no dropout, no void.
 SETTINGS = (
@@ -48,6 +53,25 @@ def command(camvid: Path, out: Path, *more: str) -> list[str]:
         *("-m", "vidparse", "train", "--recipe", "street-mnv2", "--data", str(camvid)),
         *("--threads", "1", "--device", "cpu", "-o", str(out), *sets),
     ]
+
+
+# The command line, which tells what wrapped networks are alive when the processes part.
+PARTING = """
+import gc
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+from vidparse.__main__ import main
+
+part = distributed.destroy_process_group
+
+def look_and_part():
+    kinds = [type(one) for one in gc.get_objects()]
+    print("wrapped networks left:", kinds.count(DistributedDataParallel), flush=True)
+    part()
+
+distributed.destroy_process_group = look_and_part
+main()
+"""
 
 
 def torchrun(*arguments: str) -> subprocess.Popen[str]:
@@ -134,3 +158,54 @@ def test_a_batch_that_can_not_be_shared_out_is_refused(camvid: Path, tmp_path: P
     _, said = run.communicate(timeout=PATIENCE_S)
     assert run.returncode != 0
     assert "batch_size 3: cannot be shared out evenly over 2 processes" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "words"),
+    [((), 0, "best validation miou"), (("lr_head=1e30",), 1, "the loss became")],
+    ids=["to the end", "failing"],
+)
+def test_no_wrapped_network_outlives_its_group(
+    settings: tuple[str, ...], code: int, words: str, camvid: Path, tmp_path: Path
+) -> None:
+    """One that does waits for the group that is gone, now and then for ever."""
+    script = tmp_path / "parting.py"
+    script.write_text(PARTING)
+    arguments = command(camvid, tmp_path / "run", *settings)[2:]
+    run = torchrun(str(script), *arguments)
+    out, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == code, said
+    assert words in said
+    assert out.count("wrapped networks left: 0") == 2, out
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_cycles_and_frames_are_let_go_before_the_group(
+    fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    watched: list[weakref.ref[torch.nn.Module]] = []
+    alive: list[bool] = []
+    monkeypatch.setattr(distributed, "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr(
+        distributed, "destroy_process_group", lambda: alive.append(watched[0]() is not None)
+    )
+
+    def run() -> None:
+        module = torch.nn.Linear(1, 1)
+        module.__dict__["myself"] = module
+        watched.append(weakref.ref(module))
+        if fails:
+            raise RuntimeError("of its own")
+
+    gc.disable()
+    try:
+        with (
+            pytest.raises(RuntimeError, match="of its own") if fails else nullcontext(),
+            join_processes(torch.device("cpu")),
+        ):
+            run()
+    finally:
+        gc.enable()
+    assert alive == [False]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -152,6 +154,14 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
         ) from error
     finally:
         # What wraps a network talks to the group when it goes; past the group's end it waits for
-        # ever. Cycles keep it until they are collected.
+        # ever. The frames of an error keep it, and cycles do until they are collected.
+        _clear_frames(sys.exception())
         gc.collect()
         distributed.destroy_process_group()
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Drop the local names of all calls that an error ended, and those that it came from."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
