@@ -63,6 +63,12 @@ class Interrupted(VidparseError):
     exit_code = 130
 
 
+def counted(number: int, noun: str) -> str:
+    """A count in a message: "1 frame", "2 frames", "0 classes"."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{ending}"
+
+
 def expected(problem: BaseException, name: str = "") -> VidparseError:
     """Any failure as an error of one line.
 

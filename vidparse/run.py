@@ -22,6 +22,7 @@ from vidparse.errors import (
     TruncatedError,
     UsageError,
     VidparseError,
+    counted,
     expected,
 )
 from vidparse.frame import Frame, VideoInfo
@@ -330,10 +331,10 @@ def _expected_error(
     """Any failure as one line, so that the other inputs of a batch still have their turn."""
     # The signal broke a read or an opening, or an import, which may end in any error.
     if stopped and (isinstance(problem, InputError) or not isinstance(problem, VidparseError)):
-        when = f"after {frames} frame{'s' if frames != 1 else ''}" if frames else "before any frame"
+        when = f"after {counted(frames, 'frame')}" if frames else "before any frame"
         return Interrupted(f"{name}: interrupted {when}")
     if isinstance(problem, KeyboardInterrupt):
-        return Interrupted(f"{name}: interrupted after {frames} frames")
+        return Interrupted(f"{name}: interrupted after {counted(frames, 'frame')}")
     return expected(problem, name)
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from vidparse.errors import ModelError, UsageError
+from vidparse.errors import ModelError, UsageError, counted
 from vidparse.export import export_int8, export_onnx, rendered_clips
 from vidparse.inference.devices import Device, check_threads, cpu_count
 from vidparse.inference.runners import OnnxRunner, OpenVinoRunner, has_openvino
@@ -122,7 +122,7 @@ def bench_zoo(
     torch.set_num_threads(threads or cpu_count())
 
     labels = Labels(
-        f"{classes} classes",
+        counted(classes, "class"),
         tuple(f"class {i}" for i in range(classes)),
         ((0, 0, 0),) * classes,
         frozenset(),

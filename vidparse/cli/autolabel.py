@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidparse.cli import options as shared
+from vidparse.errors import counted
 
 if TYPE_CHECKING:
     from vidparse.training.autolabel import AutolabelResult
@@ -234,7 +235,7 @@ def _print(result: AutolabelResult) -> None:
     lines = [
         *(f"note: {note}" for note in result.notes),
         *(["note: no pixel was sure enough; lower --threshold"] if not counts.kept_share else []),
-        f"{frames} frame{'s' if frames != 1 else ''}{before}, "
+        f"{counted(frames, 'frame')}{before}, "
         f"{counts.kept_share:.1%} of the pixels labelled -> {result.out}",
     ]
     for line in lines:

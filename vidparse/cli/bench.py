@@ -8,6 +8,7 @@ import typer
 
 from vidparse import DEFAULT_MODEL
 from vidparse.cli import options as shared
+from vidparse.errors import counted
 
 if TYPE_CHECKING:
     from vidparse.bench import BenchReport
@@ -148,8 +149,8 @@ def _print(report: BenchReport) -> None:
 
     height, width = report.network_input_hw
     show(
-        f"{report.input}: {report.frames} frames, {report.model} at {width}x{height}, "
-        f"{report.engine}, {report.cores} cores, medians of {report.repeats}"
+        f"{report.input}: {counted(report.frames, 'frame')}, {report.model} at {width}x{height}, "
+        f"{report.engine}, {counted(report.cores, 'core')}, medians of {report.repeats}"
     )
 
     table = Table()

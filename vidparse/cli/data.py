@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidparse.cli import options as shared
-from vidparse.errors import InputError
+from vidparse.errors import InputError, counted
 
 if TYPE_CHECKING:
     from vidparse.data.check import CheckReport, SplitReport
@@ -84,7 +84,7 @@ def _print(report: CheckReport, *, quiet: bool) -> None:
     if left_out:
         show(f"and {left_out} more")
     if not quiet:
-        show(f"{report.errors} errors, {report.warnings} warnings")
+        show(f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}")
 
 
 def _sizes(split: SplitReport) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidparse.cli import options as shared
+from vidparse.errors import counted
 
 if TYPE_CHECKING:
     from vidparse.hub import ModelFiles
@@ -42,7 +43,7 @@ def models(context: typer.Context, json: shared.Json = False) -> None:
         table.add_row(
             cell(f"{name} (default)" if name == DEFAULT_MODEL else name),
             cell(record["where"]),
-            cell(f"{record['labels']}, {record['classes']} classes"),
+            cell(f"{record['labels']}, {counted(record['classes'], 'class')}"),
             "\n".join(f"{score:.3f} {metric}" for metric, score in scores.items()),
             f"{record['bytes'] / 2**20:.1f} MiB" if record["bytes"] else "",
             cell(record["summary"]),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vidparse.cli.terminal import cell, console, show
+from vidparse.errors import counted
 
 if TYPE_CHECKING:
     from vidparse.evaluation.result import Evaluation
@@ -19,8 +20,7 @@ def print_scores(evaluation: Evaluation) -> None:
     from vidparse.evaluation.metrics.measures import title
 
     facts = [
-        f"{evaluation.frames} frames in {evaluation.videos} "
-        f"video{'s' if evaluation.videos != 1 else ''}",
+        f"{counted(evaluation.frames, 'frame')} in {counted(evaluation.videos, 'video')}",
         *([f"{evaluation.resumed} of them done before"] if evaluation.resumed else []),
         *([f"flow {evaluation.flow}"] if evaluation.flow else []),
         f"{evaluation.seconds:.1f} s",
@@ -64,8 +64,8 @@ def _print_classes(evaluation: Evaluation) -> None:
         found = {label: row for label, row in rows.items() if not all(map(math.isnan, row))}
         several = len(entries) > 1
         _print_table([what, *(head for head, _ in columns)], found, {}, differences=several)
-        if len(found) < len(rows):
-            show(f"{len(rows) - len(found)} classes do not occur")
+        if absent := len(rows) - len(found):
+            show(f"{counted(absent, 'class')} {'does' if absent == 1 else 'do'} not occur")
 
 
 def _print_table(

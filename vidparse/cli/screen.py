@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vidparse.cli.terminal import cell, console, is_terminal, plain, say
+from vidparse.errors import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -152,7 +153,7 @@ def _done(result: InputResult, engine: str) -> str:
     report = result.report
     assert report is not None
     skipped = f", {result.skipped} damaged skipped" if result.skipped else ""
-    frames = f"{report.frames} frame{'s' if report.frames != 1 else ''}"
+    frames = counted(report.frames, "frame")
     return (
         f"{_shown(result)}: {frames}{skipped} in {report.wall_s:.1f} s "
         f"({report.fps:.1f} fps, bound by {report.bottleneck})"

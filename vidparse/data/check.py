@@ -18,7 +18,7 @@ from vidparse.data.folders import PICTURES, not_png
 from vidparse.data.format import Format, format_of, recognise
 from vidparse.data.frame_check import FrameFacts, Problem, check_frame
 from vidparse.data.values import IGNORE
-from vidparse.errors import InputError, Interrupted
+from vidparse.errors import InputError, Interrupted, counted
 
 MOST_PROBLEMS = 1000  # kept; further ones are counted
 _THREADS = 4  # decoding lets go of the interpreter, the rest does not
@@ -194,7 +194,8 @@ def _pairing(root: Path, layout: Format, dataset: Dataset) -> Iterator[Problem]:
         bare = [frame for frame in video.frames if not frame.labelled]
         if len(bare) == len(video.frames) > 1:
             yield Problem(
-                str(_folder(bare[0])), f"no masks for the {len(bare)} images of the video"
+                str(_folder(bare[0])),
+                f"no masks for the {counted(len(bare), 'image')} of the video",
             )
         else:
             yield from (Problem(str(frame), "no mask for this image") for frame in bare)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from vidparse.data import Dataset, FrameRecord, Video
-from vidparse.errors import InputError, Interrupted
+from vidparse.errors import InputError, Interrupted, counted
 from vidparse.evaluation.diagnostics import Diagnostics
 from vidparse.evaluation.entries import Entry
 from vidparse.evaluation.metrics.measures import make_measures
@@ -126,7 +126,7 @@ def _notes(
     if options.bootstrap and len(plan.videos) < 2:
         notes.append("Intervals need two videos or more; there is one.")
     if options.max_videos is not None:
-        notes.append(f"Only the first {len(plan.videos)} videos of the split.")
+        notes.append(f"Only the first {counted(len(plan.videos), 'video')} of the split.")
     return tuple(notes)
 
 

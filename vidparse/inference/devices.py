@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-from vidparse.errors import DeviceError, UsageError
+from vidparse.errors import DeviceError, UsageError, counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def choose_device(wanted: str) -> Device:
     device = Device("cuda", int(number or 0))
     count = cuda_device_count()
     if device.index >= count:
-        have = f"{count} CUDA device{'s' if count != 1 else ''}" if count else "no CUDA device"
+        have = counted(count, "CUDA device") if count else "no CUDA device"
         raise DeviceError(f"device {wanted}: this machine has {have}; use --device cpu or auto")
     return device
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from vidparse.errors import InputError, Interrupted, TruncatedError
+from vidparse.errors import InputError, Interrupted, TruncatedError, counted
 from vidparse.frame import Frame
 from vidparse.inference.session import Session
 from vidparse.maps import Prediction
@@ -117,7 +117,9 @@ def run(
 
             if stop.is_set():
                 done = (
-                    f"after {frames} frames; outputs hold these" if frames else "before any frame"
+                    f"after {counted(frames, 'frame')}; outputs hold these"
+                    if frames
+                    else "before any frame"
                 )
                 raise Interrupted(f"{source.info.name}: interrupted {done}")
             if not frames:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.errors import UsageError
+from vidparse.errors import UsageError, counted
 from vidparse.labels import Labels, available_labels, load_labels
 from vidparse.labels.colours import GOLDEN_RATIO, distinct_colours, far_apart, hue_wheel
 from vidparse.textfiles import decode_text, parse_json
@@ -115,8 +115,8 @@ def _from_file(path: Path, labels: Labels, own: np.ndarray) -> np.ndarray:
         ) from error
     if len(rows) < len(labels):
         raise UsageError(
-            f"palette {path}: {len(rows)} colours for {len(labels)} classes of "
-            f"'{labels.name}'; add the missing ones"
+            f"palette {path}: {counted(len(rows), 'colour')} for {counted(len(labels), 'class')} "
+            f"of '{labels.name}'; add the missing ones"
         )
     return rows[: len(labels)]
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidparse.errors import UsageError
+from vidparse.errors import UsageError, counted
 from vidparse.training.losses import class_weights_from_counts
 from vidparse.training.recipe import Recipe
 from vidparse.training.sources import Sources
@@ -22,7 +22,7 @@ def class_weights(recipe: Recipe, sources: Sources) -> Tensor | None:
     given = recipe.class_weights
     if given and len(given) != classes:
         raise UsageError(
-            f"class_weights: {len(given)} of them for {classes} classes; give one a class"
+            f"class_weights: {len(given)} of them for {counted(classes, 'class')}; give one a class"
         )
     if given:
         return torch.tensor(given)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vidparse.errors import counted
 from vidparse.training.objectives import Objective
 from vidparse.training.recipe import Recipe
 
@@ -56,6 +57,6 @@ def warmup_note(recipe: Recipe, steps: int) -> str | None:
     if recipe.warmup_steps <= steps:
         return None
     return (
-        f"warmup_steps {recipe.warmup_steps}: the run has {steps} steps, so its full learning "
-        f"rates are never reached; perhaps --set warmup_steps={max(1, steps // 10)}"
+        f"warmup_steps {recipe.warmup_steps}: the run has {counted(steps, 'step')}, so its full "
+        f"learning rates are never reached; perhaps --set warmup_steps={max(1, steps // 10)}"
     )

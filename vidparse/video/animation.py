@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from PIL import Image as Pillow
 
-from vidparse.errors import InputError, TruncatedError
+from vidparse.errors import InputError, TruncatedError, counted
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.limits import check_size
@@ -147,8 +147,8 @@ class WebpSource:
             pixels = np.asarray(self._picture.convert("RGB"))
         except _DAMAGED as error:
             raise TruncatedError(
-                f"{self._name}: damaged after {number} frames ({error}); they are kept, get "
-                "another copy"
+                f"{self._name}: damaged after {counted(number, 'frame')} ({error}); they are kept, "
+                "get another copy"
             ) from error
         return pixels, max(1, round(self._picture.info.get("duration", 100)))
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import av
 
-from vidparse.errors import InputError, TruncatedError
+from vidparse.errors import InputError, TruncatedError, counted
 from vidparse.frame import Frame, VideoInfo
 from vidparse.limits import check_size
 from vidparse.video.access import is_address, local_path
@@ -106,9 +106,12 @@ class ContainerSource:
                 "filled in what is missing there"
             )
         if self._converter.resized:
-            notes.append(f"{self._converter.resized} frames of another size were scaled")
+            resized = counted(self._converter.resized, "frame")
+            were = "was" if self._converter.resized == 1 else "were"
+            notes.append(f"{resized} of another size {were} scaled")
         if self._clock.repaired:
-            notes.append(f"{self._clock.repaired} timestamps that ran backwards were repaired")
+            repaired = counted(self._clock.repaired, "timestamp")
+            notes.append(f"repaired {repaired} that ran backwards")
         return [note for note in notes if note] + self._end_notes
 
     def _begin(self) -> None:
@@ -256,8 +259,8 @@ class ContainerSource:
         if cut:
             raise TruncatedError(
                 f"{self._name}: the {'pipe' if isinstance(self._target, Pipe) else 'file'} ends "
-                f"early, after {count} frames ({time_s:.2f} s); they are kept, get a complete copy "
-                "for the rest"
+                f"early, after {counted(count, 'frame')} ({time_s:.2f} s); they are kept, "
+                "get a complete copy for the rest"
             )
         mean_s = time_s / (count - 1) if count > 1 else 0.0  # slow video: seconds for one picture
         self._compare_duration(time_s, max(mean_s, float(lasts * self._time_base)))

@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
-from vidparse.errors import InputError, TruncatedError
+from vidparse.errors import InputError, TruncatedError, counted
 from vidparse.image import FULL_RANGE
 from vidparse.limits import check_size
 from vidparse.video.decode import SliceCheck
@@ -107,13 +107,14 @@ def _frames(demuxer: Demuxer, decoder: Any, name: str) -> Iterator[Any]:
         raise _cut(name, count)  # the last packet is the bad one
     if not good or demuxer.damaged:
         raise InputError(
-            f"{name}: damaged after {count} masks; get another copy, or write it again"
+            f"{name}: damaged after {counted(count, 'mask')}; get another copy, or write it again"
         )
 
 
 def _cut(name: str, count: int) -> TruncatedError:
     return TruncatedError(
-        f"{name}: the file ends early, after {count} masks; get a complete copy, or write it again"
+        f"{name}: the file ends early, after {counted(count, 'mask')}; get a complete copy, or "
+        "write it again"
     )
 
 

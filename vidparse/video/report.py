@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vidparse.errors import counted
 from vidparse.frame import VideoInfo
 from vidparse.video.demux import CopiedStream
 from vidparse.video.inputs import Input
@@ -60,7 +61,7 @@ def _describe(stream: CopiedStream) -> StreamReport:
     detail = ""
     if stream.kind == "audio":
         context = stream.template.codec_context
-        layout = getattr(context.layout, "name", "") or f"{context.channels} channels"
+        layout = getattr(context.layout, "name", "") or counted(context.channels, "channel")
         detail = f"{context.sample_rate} Hz, {layout}"
     return StreamReport(
         index=stream.index,

@@ -10,7 +10,7 @@ import numpy as np
 
 from vidparse.data import IGNORE, Dataset, FrameRecord, Video
 from vidparse.data.pictures import read_indices
-from vidparse.errors import InputError
+from vidparse.errors import InputError, counted
 from vidparse.evaluation.entries.entry import Asked, Wanted, stamp_of
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
@@ -117,10 +117,10 @@ class MaskEntry:
                     yield self._prediction(index, ids, f"{path} frame {index}")
                     break
             else:
-                raise InputError(f"{path}: ends after {count} frames; {expected}")
+                raise InputError(f"{path}: ends after {counted(count, 'frame')}; {expected}")
         count += sum(1 for _ in movie)
         if count != len(video.frames):
-            raise InputError(f"{path}: has {count} frames; {expected}")
+            raise InputError(f"{path}: has {counted(count, 'frame')}; {expected}")
 
     def _prediction(self, index: int, stored: np.ndarray, name: str) -> Prediction:
         assert self._labels is not None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from vidparse.data import Dataset, FrameRecord, Video
-from vidparse.errors import InputError
+from vidparse.errors import InputError, counted
 from vidparse.evaluation.entries.entry import Asked, Wanted, stamp_of
 from vidparse.labels import Labels
 from vidparse.maps import (
@@ -98,8 +98,8 @@ class PanopticEntry:
             wanted = [frame.stem for frame in frames]
             if len(stems) != len(wanted):
                 raise InputError(
-                    f"{self._json}: video {video.name} lists {len(stems)} frames, the ground "
-                    f"truth has {len(wanted)}; list every frame once"
+                    f"{self._json}: video {video.name} lists {counted(len(stems), 'frame')}, the "
+                    f"ground truth has {len(wanted)}; list every frame once"
                 )
             odd = next((i for i in range(len(wanted)) if stems[i] != wanted[i]), None)
             if odd is not None:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from vidparse.errors import counted
 from vidparse.evaluation.metrics.measures import title
 from vidparse.evaluation.report.markup import key, percent, points, series, swatch, text
 from vidparse.evaluation.result import Evaluation
@@ -99,8 +100,9 @@ def colour_key(evaluation: Evaluation) -> str:
         f"<small>{i}{', thing' if i in labels.things else ''}</small></li>"
         for i, name in enumerate(labels.classes)
     )
+    count = counted(len(labels), "class")
     return (
-        f'<p class="note">Label set {text(labels.name)}, {len(labels)} classes: name, id, and '
+        f'<p class="note">Label set {text(labels.name)}, {count}: name, id, and '
         f"whether it is a thing. Black: not labelled, or nothing said.</p>\n"
         f'<ul class="key-list">\n{items}\n</ul>'
     )

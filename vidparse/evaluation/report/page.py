@@ -8,6 +8,7 @@ from string import Template
 import numpy as np
 
 from vidparse import __version__
+from vidparse.errors import counted
 from vidparse.evaluation.metrics.measures import definition, title
 from vidparse.evaluation.report.classes import class_bars, colour_key, colour_line
 from vidparse.evaluation.report.curves import video_charts
@@ -73,7 +74,7 @@ def _asset(name: str) -> str:
 def _facts(evaluation: Evaluation) -> str:
     facts = [
         f"{count(evaluation.frames, 'frame')} scored in {count(evaluation.videos, 'video')}",
-        f"{len(evaluation.labels)} classes",
+        counted(len(evaluation.labels), "class"),
     ]
     if evaluation.flow:
         facts.append(f"optical flow: {text(evaluation.flow)}")

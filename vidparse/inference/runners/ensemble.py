@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.errors import UsageError
+from vidparse.errors import UsageError, counted
 from vidparse.image import Rgb
 from vidparse.inference.answer import Scores
 from vidparse.inference.mixture import Mixture, Patch, spans, windows
@@ -146,7 +146,7 @@ def shares_of(votes: Sequence[float], models: int) -> tuple[float, ...]:
     if not fits or min(votes) < 1e-6 * max(votes):
         given = ",".join(f"{vote:g}" for vote in votes)
         raise UsageError(
-            f"--votes {given}: for {models} models; give each one a number above 0, "
+            f"--votes {given}: for {counted(models, 'model')}; give each one a number above 0, "
             "in the order of the models"
         )
     greatest = max(votes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from vidparse.errors import DeviceError, ModelError
+from vidparse.errors import DeviceError, ModelError, counted
 from vidparse.frame import VideoInfo
 from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Answer, Masks, Scores
@@ -90,7 +90,7 @@ class Runner(ABC):
         if isinstance(answer, Scores):
             classes = answer.values.shape[1]
             if classes != len(self.labels):
-                raise self._other_labels(f"scores {classes} classes")
+                raise self._other_labels(f"scores {counted(classes, 'class')}")
             if not np.isfinite(answer.values).all():
                 raise self.not_finite()
         elif isinstance(answer, Masks) and len(answer.scores):
@@ -114,7 +114,7 @@ class Runner(ABC):
     def _other_labels(self, found: str) -> ModelError:
         return ModelError(
             f"{self.description.path}: {found}, its description has "
-            f"{len(self.labels)} labels; fetch it again, or export it anew"
+            f"{counted(len(self.labels), 'label')}; fetch it again, or export it anew"
         )
 
     def reset(self) -> None:
@@ -145,7 +145,7 @@ def engine_text(framework: str, device: Device, precision: str, threads: int) ->
     if device.kind == "cuda":
         which = f" {device.index}" if device.index else ""
         return f"{framework}, CUDA{which}, {precision}"
-    return f"{framework}, {precision}, {threads} thread{'s' if threads != 1 else ''}"
+    return f"{framework}, {precision}, {counted(threads, 'thread')}"
 
 
 def engine_and_reason(runner: Runner) -> str:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from vidparse.data import Dataset, open_dataset, usual_format
-from vidparse.errors import InputError, Interrupted, UsageError
+from vidparse.errors import InputError, Interrupted, UsageError, counted
 from vidparse.frame import Frame
 from vidparse.hub import DEFAULT_MODEL, catalogue
 from vidparse.inference import Runner, Session, load_model
@@ -118,7 +118,8 @@ def make_labels(
         for picture in islice(pictures, request.max_frames):
             if stop.is_set():
                 raise Interrupted(
-                    f"autolabel: stopped after {done} frames; the same command goes on from there"
+                    f"autolabel: stopped after {counted(done, 'frame')}; the same command goes on "
+                    "from there"
                 )
             if not folder.has(picture):
                 rgb = picture.load()

@@ -15,7 +15,7 @@ import numpy as np
 from vidparse.data import IGNORE
 from vidparse.data.folders import PICTURES
 from vidparse.data.pictures import read_indices
-from vidparse.errors import OutputError, UsageError
+from vidparse.errors import OutputError, UsageError, counted
 from vidparse.files import whole_file, write_error
 from vidparse.labels import Labels, labels_to_json
 from vidparse.sinks.pictures import palette_png
@@ -56,7 +56,7 @@ class LabelFolder:
     ) -> None:
         if len(labels) > IGNORE:
             raise UsageError(
-                f"labels '{labels.name}': {len(labels)} classes; masks of 8 bits hold "
+                f"labels '{labels.name}': {counted(len(labels), 'class')}; masks of 8 bits hold "
                 f"{IGNORE} at most, use a smaller label set"
             )
         self.root = root
