@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from vidparse.errors import InputError, TruncatedError
 from vidparse.limits import allow_pixels
-from vidparse.video import open_video
+from vidparse.video import RawPipe, Source, open_video
 
 LASTS_MS = [100, 100, 300, 100, 100, 500]
 TIMES_S = [0, 0.1, 0.2, 0.5, 0.6, 0.7]
@@ -129,3 +130,23 @@ def test_damaged_animations_end_in_a_line(animation, name):
                 assert len(list(source)) <= 6
         except InputError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("kind", ["video", "images", "webp", "scene", "raw", "pipe"])
+def test_every_source_keeps_the_one_protocol(kind, animation, clip, tmp_path):
+    """Nothing but the base class says what a `with` block does."""
+    video = clip("a.mkv", frames=3)
+    targets = {"webp": animation("a.webp"), "images": animation("in/a.png").parent, "video": video}
+    targets["scene"] = "sample://street?frames=3&size=64x64"
+    wishes = {"pipe": {"stdin": io.BytesIO(video.read_bytes())}}
+    wishes["raw"] = {
+        "stdin": io.BytesIO(bytes(3 * 8 * 6 * 3)),
+        "pipe": RawPipe((6, 8), Fraction(25)),
+    }
+    with open_video(targets.get(kind, "-"), **wishes.get(kind, {})) as source:
+        assert isinstance(source, Source)
+        assert not {"__enter__", "__exit__"} & set(vars(type(source)))
+        assert [frame.index for frame in source][:1] == [0]
+        assert (source.skipped, source.trailing_packets()) == (0, [])
+    source.close()
+    assert isinstance(source.notes, list)

@@ -15,6 +15,7 @@ from vidparse.inference import Runner, Scores, Session, run
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction
 from vidparse.models.description import Description, Preprocess
+from vidparse.video import Source
 
 SIZE = (36, 64)
 
@@ -45,7 +46,7 @@ class BrightnessRunner(Runner):
         self.resets += 1
 
 
-class ListSource:
+class ListSource(Source):
     def __init__(self, count: int, error: Exception | None = None) -> None:
         self.info = VideoInfo(
             "clip", SIZE, Fraction(1, 1000), None, count, None, Fraction(1), ColourTags()
@@ -60,7 +61,7 @@ class ListSource:
             raise self.error
 
     def trailing_packets(self):
-        return ("last words",)
+        return ["last words"]
 
     def close(self) -> None:
         self.closed += 1
@@ -106,6 +107,24 @@ def test_every_frame_meets_its_own_prediction(overlap: bool) -> None:
     assert {stage.name for stage in report.stages} == {
         "decode", "prepare", "network", "upsample", "sinks",
     }  # fmt: skip
+
+
+class GreySource(Source):
+    """No more than a source must have."""
+
+    info = VideoInfo("grey", SIZE, Fraction(1), None, None, None, Fraction(1), ColourTags())
+
+    def __iter__(self):
+        return (Frame(i, i, Rgb(np.full((*SIZE, 3), 45, np.uint8))) for i in range(4))
+
+
+def test_a_source_is_one_class_of_frames_and_their_facts() -> None:
+    sink = ListSink()
+    with GreySource() as source:
+        report = run(source, session(), [sink])
+    assert (report.frames, source.skipped, source.notes) == (4, 0, [])
+    assert [int(p.ids[0, 0]) for _, p in sink.seen] == [2] * 4
+    assert sink.closed == [(True, ())]
 
 
 def test_class_filter_turns_the_rest_into_void() -> None:

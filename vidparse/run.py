@@ -43,7 +43,7 @@ from vidparse.sinks.palette import class_colours
 from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs, missing_outputs
 from vidparse.video import Input, RawPipe, expand_inputs, open_video
-from vidparse.video.selection import select
+from vidparse.video.source import select
 
 log = logging.getLogger(__name__)
 

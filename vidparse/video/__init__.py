@@ -1,10 +1,10 @@
 """Video in and out: the only place that touches PyAV."""
 
-from vidparse.video.inputs import Input, expand_inputs
+from vidparse.video.inputs import Input, expand_inputs, open_video
 from vidparse.video.maskvideo import read_mask_video
 from vidparse.video.raw import RawPipe
 from vidparse.video.report import MediaReport, StreamReport, probe, report_media
-from vidparse.video.source import Source, open_video
+from vidparse.video.source import Source
 from vidparse.video.writer import VideoWriter
 
 __all__ = [

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image as Pillow
@@ -16,7 +16,7 @@ from vidparse.errors import InputError, TruncatedError, counted
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.limits import check_size
-from vidparse.video.selection import Selection
+from vidparse.video.source import Selection, Source
 
 _MILLISECOND = Fraction(1, 1000)
 # What Pillow raises at damaged files.
@@ -92,14 +92,12 @@ def first_of_webp(data: bytes) -> np.ndarray:
         raise ValueError(str(error)) from error
 
 
-class WebpSource:
+class WebpSource(Source):
     """Yields the pictures of an animated WebP, with the times that it gives, in milliseconds."""
 
     def __init__(self, name: str, path: Path, selection: Selection) -> None:
         """Raises: InputError: it cannot be read, or is too large."""
         self._name, self._selection = name, selection
-        self.skipped = 0
-        self.notes: list[str] = []
         try:
             picture: Any = Pillow.open(path)
             self._picture = picture
@@ -151,16 +149,6 @@ class WebpSource:
                 "get another copy"
             ) from error
         return pixels, max(1, round(self._picture.info.get("duration", 100)))
-
-    def trailing_packets(self) -> list[Any]:
-        """Pictures have no other streams."""
-        return []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the file. Idempotent."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import av
 
@@ -26,7 +26,7 @@ from vidparse.video.demux import (
 )
 from vidparse.video.picture import Converter, check_announced, hdr_note
 from vidparse.video.raw import Pipe
-from vidparse.video.selection import Selection
+from vidparse.video.source import Selection, Source
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _NAMED = 3  # missing segments
 _TRAILING_S = 5  # how far behind the end of the range its last audio packets are looked for
 
 
-class ContainerSource:
+class ContainerSource(Source):
     """Yields the frames of the main video stream, with the packets of the other streams.
 
     One thread may iterate. `info` and all packets stay valid after `close`.
@@ -353,12 +353,6 @@ class ContainerSource:
                 if not waiting or now_s > end_s + _TRAILING_S:
                     break
         return list(self._packets.taken())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _check_open(self) -> None:
         if self._closed:

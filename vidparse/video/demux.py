@@ -21,7 +21,7 @@ from vidparse.errors import InputError
 from vidparse.video.access import is_address, is_list, local_path, open_limited
 from vidparse.video.damage import HEAD_BYTES, TAIL_BYTES, is_cut_nut, walker_for
 from vidparse.video.raw import Pipe
-from vidparse.video.selection import Selection
+from vidparse.video.source import Selection
 from vidparse.video.transport import ends_whole
 
 log = logging.getLogger(__name__)

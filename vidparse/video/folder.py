@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import av
 
@@ -20,7 +20,7 @@ from vidparse.video.animation import first_of_webp, holds_several, is_moving_web
 from vidparse.video.damage import whole_jpeg
 from vidparse.video.decode import decoder_options
 from vidparse.video.picture import Converter, check_announced
-from vidparse.video.selection import Selection
+from vidparse.video.source import Selection, Source
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _NOTED = 5  # unreadable images are named up to here, then only counted
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE)
 
 
-class FolderSource:
+class FolderSource(Source):
     """Yields images in natural order; pts is the place in that order, even past unreadable ones.
 
     The pictures are decoded by FFmpeg, so a JPEG stays in its own YUV planes and EXIF orientation
@@ -58,8 +58,7 @@ class FolderSource:
         self._name, self._selection = name, selection
         # Each with its page, from 1; page 0 is the first of a file that is a picture among others.
         self._shots = [(path, page) for path in paths for page in range(1, pages + 1) or (0,)]
-        self.skipped = 0
-        self.notes: list[str] = []
+        self._notes: list[str] = []
         self._unreadable: set[tuple[Path, int]] = set()
         self._gone: set[tuple[Path, int]] = set()
         self._several: set[Path] = set()  # files of which only the first picture is taken
@@ -68,7 +67,7 @@ class FolderSource:
             if first is not None:
                 break
         else:
-            why = self.notes[0].removesuffix("; skipped")
+            why = self._notes[0].removesuffix("; skipped")
             raise InputError(
                 f"{name}: none of {len(self._shots)} images can be read ({why}); check the files"
             )
@@ -88,6 +87,16 @@ class FolderSource:
             codec=codec,
             pixel_format=frame.format.name,
         )
+
+    @property
+    def skipped(self) -> int:
+        """Images that cannot be read."""
+        return len(self._unreadable)
+
+    @property
+    def notes(self) -> list[str]:
+        """The first of these images, and files of which one picture is taken."""
+        return self._notes
 
     def __iter__(self) -> Iterator[Frame]:
         """Raises: InputError: an image of another size. TruncatedError: images that went away."""
@@ -140,7 +149,7 @@ class FolderSource:
             data = self._bytes_of(path, page)
             if page == 0 and path not in self._several and holds_several(data):
                 self._several.add(path)
-                self.notes.append(f"{path.name} holds several pictures, the first one is taken")
+                self._notes.append(f"{path.name} holds several pictures, the first one is taken")
             return _picture_of(path, data, page)
         except MemoryError:
             raise
@@ -161,22 +170,8 @@ class FolderSource:
         if (path, page) in self._unreadable:
             return
         self._unreadable.add((path, page))
-        self.skipped += 1
         if self.skipped <= _NOTED:
-            self.notes.append(note)
-
-    def trailing_packets(self) -> list:
-        """Images have no other streams."""
-        return []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Nothing is held open between images."""
+            self._notes.append(note)
 
 
 def _picture_of(path: Path, data: bytes, page: int) -> tuple[str, av.VideoFrame]:

@@ -1,4 +1,4 @@
-"""What a user's input arguments name: files, folders, patterns."""
+"""The inputs that a user names (files, folders, patterns), and opening one as frames."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ import glob
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
-from vidparse.errors import InputError
+from vidparse.errors import InputError, UsageError
 from vidparse.filenames import natural_key
+from vidparse.frame import NOMINAL_RATE
 from vidparse.video.access import is_address, local_path
+from vidparse.video.animation import WebpSource, is_moving_container, is_moving_webp, pages_of
+from vidparse.video.container import ContainerSource
+from vidparse.video.folder import FolderSource
+from vidparse.video.raw import Pipe, RawPipe, RawSource
+from vidparse.video.source import Selection, Source, select
 
 IMAGE_SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".tga"),
@@ -260,3 +268,77 @@ def _from_folder(folder: Input, is_output: IsOutput) -> list[Input]:
     if not inputs:
         raise InputError(f"{folder.name}: holds neither images nor videos; name another folder")
     return [replace(inputs[0], notes=kinds.notes(folder.name)), *inputs[1:]]
+
+
+def open_video(
+    source: str | Path | Input,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    stride: int = 1,
+    pipe: RawPipe | None = None,
+    copy_streams: bool = True,
+    stdin: BinaryIO | None = None,
+    image_rate: Fraction | None = None,
+    track: int | None = None,
+) -> Source:
+    """Open anything that has frames.
+
+    Args:
+        source: a video file or address; a folder, glob pattern or file of images; "-" for standard
+            input (y4m, matroska, nut, ...); "sample://street" or "sample://crowd".
+        start_s: first moment wanted, in seconds from the first frame.
+        end_s: first moment not wanted.
+        stride: deliver every n-th frame of that range.
+        pipe: how to read standard input that is raw frames.
+        copy_streams: let audio and subtitle packets travel in the frames.
+        stdin: what to read instead of `sys.stdin.buffer`.
+        image_rate: images a second; 25 unless given.
+        track: which of several video tracks, from 1; None: the one that FFmpeg thinks best.
+
+    Raises:
+        UsageError: the options contradict each other.
+        InputError: the source cannot be read.
+    """
+    selection = select(start_s, end_s, stride)
+    if track is not None and track < 1:
+        raise UsageError(f"track {track}: tracks count from 1")
+    given = source if isinstance(source, Input) else Input.named(str(source))
+    text = given.name
+    if pipe is not None and text != "-":
+        raise UsageError(f"{text}: a raw pipe is read from standard input; use - as the input")
+    if text == "-":
+        if pipe is not None:
+            return RawSource(Pipe(stdin), pipe, selection)
+        return ContainerSource(Pipe(stdin), "stdin", selection, copy_streams, track)
+    if text.startswith("sample://"):
+        from vidparse.video.rendered import SceneSource
+
+        return SceneSource(text, selection)
+    rate = image_rate or NOMINAL_RATE
+    if rate <= 0:
+        raise UsageError(f"image rate {rate}: must be above zero")
+    images = given.sequence()
+    if images is None:
+        return ContainerSource(text, text, selection, copy_streams, track)
+    assert given.path is not None
+    # A sequence is called by its folder: "shots/*.png" is "shots".
+    folder = given.path.resolve().name or "images"
+    name = given.path.name if given.path.is_file() else folder
+    if len(images) == 1 and given.path.is_file():
+        return _one_picture(name, images[0], selection, Fraction(rate))
+    return FolderSource(name, list(images), selection, Fraction(rate))
+
+
+def _one_picture(name: str, path: Path, selection: Selection, rate: Fraction) -> Source:
+    """A file that was named: with all its pictures, where it holds several."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        data = b""  # the source says it in its own words
+    if is_moving_webp(data):
+        return WebpSource(str(path), path, selection)
+    if is_moving_container(data):
+        return ContainerSource(str(path), str(path), selection, copy_streams=False)
+    pages = pages_of(data)
+    return FolderSource(name, [path], selection, rate, pages=pages if pages > 1 else 0)

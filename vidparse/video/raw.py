@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from vidparse.frame import Frame, VideoInfo
 from vidparse.image import FULL_RANGE, ColourTags, Image, Rgb, Yuv420, effective_matrix
 from vidparse.limits import check_size
 from vidparse.video.damage import HEAD_BYTES, TAIL_BYTES, Walker, walker_for
-from vidparse.video.selection import Selection
+from vidparse.video.source import Selection, Source
 
 _BYTES_PER_PIXEL = {"rgb24": 3, "bgr24": 3, "rgba": 4, "bgra": 4, "gray": 1}
 _TO_RGB = {
@@ -117,8 +117,11 @@ class RawPipe:
     pixel_format: str = "rgb24"
 
 
-class RawSource:
-    """Yields the frames of a raw pipe; pts counts frames, time base is one frame."""
+class RawSource(Source):
+    """Yields the frames of a raw pipe; pts counts frames, time base is one frame.
+
+    The pipe stays open when it is closed: it belongs to the process.
+    """
 
     def __init__(self, pipe: Pipe, raw: RawPipe, selection: Selection) -> None:
         height, width = raw.size_hw
@@ -144,8 +147,6 @@ class RawSource:
             codec="rawvideo",
             pixel_format=raw.pixel_format,
         )
-        self.skipped = 0
-        self.notes: list[str] = []
 
     def __iter__(self) -> Iterator[Frame]:
         """Raises: TruncatedError: the pipe ended inside a frame. InputError: it held none."""
@@ -201,16 +202,3 @@ class RawSource:
         else:
             u, v = chroma.reshape(2, *half)
         return Yuv420(luma, u, v, self._matrix, full)
-
-    def trailing_packets(self) -> list:
-        """Raw frames have no other streams."""
-        return []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """The pipe stays open: it belongs to the process."""

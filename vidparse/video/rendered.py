@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, Self
 
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.scenes import Scene, parse_scene
 from vidparse.scenes.spec import PREFIX
-from vidparse.video.selection import Selection
+from vidparse.video.source import Selection, Source
 
 
-class SceneSource:
+class SceneSource(Source):
     """Renders frames as they are asked for; only those wanted, so a late start costs nothing."""
 
     def __init__(self, text: str, selection: Selection) -> None:
@@ -35,8 +34,6 @@ class SceneSource:
             colour=ColourTags(),
             pixel_format="rgb24",
         )
-        self.skipped = 0
-        self.notes: list[str] = []
 
     def __iter__(self) -> Iterator[Frame]:
         """Raises: InputError: the range holds no frame."""
@@ -49,16 +46,3 @@ class SceneSource:
             lasts = min(self._selection.stride, end - pts)
             picture = Rgb(self._scene.picture(pts))
             yield Frame(pts, pts, picture, duration=lasts, time_base=base)
-
-    def trailing_packets(self) -> list[Any]:
-        """A scene has no sound."""
-        return []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Nothing is held open."""

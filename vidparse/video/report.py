@@ -8,8 +8,7 @@ from pathlib import Path
 from vidparse.errors import counted
 from vidparse.frame import VideoInfo
 from vidparse.video.demux import CopiedStream
-from vidparse.video.inputs import Input
-from vidparse.video.source import open_video
+from vidparse.video.inputs import Input, open_video
 
 
 @dataclass(frozen=True, slots=True)

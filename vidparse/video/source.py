@@ -1,127 +1,98 @@
-"""Where frames come from: one function that takes anything, one protocol that it returns."""
+"""A source of frames: one protocol for all of them, and which of its frames are wanted."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, Self
 
-from vidparse.errors import UsageError
-from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
-from vidparse.video.animation import (
-    WebpSource,
-    is_moving_container,
-    is_moving_webp,
-    pages_of,
-)
-from vidparse.video.container import ContainerSource
-from vidparse.video.folder import FolderSource
-from vidparse.video.inputs import Input
-from vidparse.video.raw import Pipe, RawPipe, RawSource
-from vidparse.video.selection import Selection, select
+from vidparse.errors import InputError, UsageError
+from vidparse.frame import Frame, VideoInfo
+
+_LARGEST_STRIDE = 10**9  # no video has more frames; larger numbers do not fit in a time
+_LATEST_S = 1e9  # 31 years, and in nanoseconds still a time stamp of 64 bits
 
 
-class Source(Protocol):
-    """Frames in presentation order, one pass, nothing kept."""
+class Source(ABC):
+    """Frames in presentation order, one pass, nothing kept. A context manager that closes it.
 
-    @property
-    def info(self) -> VideoInfo:
-        """Known before the first frame."""
+    A new one sets `info` and yields frames; the rest has defaults.
+    """
+
+    info: VideoInfo  # known before the first frame
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """Raises: TruncatedError after the last good frame; InputError."""
 
     @property
     def skipped(self) -> int:
         """Damaged packets or images passed over so far."""
+        return 0
 
     @property
     def notes(self) -> list[str]:
         """One-line warnings for the user; complete after iterating."""
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Raises: TruncatedError after the last good frame; InputError."""
+        return []
 
     def trailing_packets(self) -> list[Any]:
         """After iterating: packets of `info.copied` streams behind the last frame."""
+        return []
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most hold nothing open)
         """Release everything. Idempotent."""
 
     def __enter__(self) -> Self:
-        """The source itself."""
+        return self
 
     def __exit__(self, *_: object) -> None:
-        """Closes it."""
+        self.close()
 
 
-def open_video(
-    source: str | Path | Input,
-    *,
-    start_s: float | None = None,
-    end_s: float | None = None,
-    stride: int = 1,
-    pipe: RawPipe | None = None,
-    copy_streams: bool = True,
-    stdin: BinaryIO | None = None,
-    image_rate: Fraction | None = None,
-    track: int | None = None,
-) -> Source:
-    """Open anything that has frames.
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Seconds count from the first frame, as a player shows them; [start_s, end_s)."""
 
-    Args:
-        source: a video file or address; a folder, glob pattern or file of images; "-" for standard
-            input (y4m, matroska, nut, ...); "sample://street" or "sample://crowd".
-        start_s: first moment wanted, in seconds from the first frame.
-        end_s: first moment not wanted.
-        stride: deliver every n-th frame of that range.
-        pipe: how to read standard input that is raw frames.
-        copy_streams: let audio and subtitle packets travel in the frames.
-        stdin: what to read instead of `sys.stdin.buffer`.
-        image_rate: images a second; 25 unless given.
-        track: which of several video tracks, from 1; None: the one that FFmpeg thinks best.
+    start_s: Fraction | None = None
+    end_s: Fraction | None = None
+    stride: int = 1
+
+    def bounds(self, first_pts: int, time_base: Fraction) -> tuple[int | None, int | None]:
+        """First wanted pts and first unwanted pts, exact; None where the range is open."""
+        start, end = (
+            None if edge is None else first_pts + math.ceil(edge / time_base)
+            for edge in (self.start_s, self.end_s)
+        )
+        return start, end
+
+    def nothing(self, name: str, duration_s: float | None) -> InputError:
+        """The error for a range that holds no frame."""
+        start = f"{float(self.start_s or 0):g} s"
+        end = "the end" if self.end_s is None else f"{float(self.end_s):g} s"
+        long = "" if duration_s is None else f"; the video is {duration_s:.2f} s long"
+        return InputError(f"{name}: no frame between {start} and {end}{long}, choose another range")
+
+
+def select(start_s: float | None, end_s: float | None, stride: int) -> Selection:
+    """Check what was asked for.
+
+    Decimal seconds are taken at their written value: 0.1 is one tenth, not the binary float near
+    it, so that a frame at exactly 0.1 s is inside [0.1, ...).
 
     Raises:
-        UsageError: the options contradict each other.
-        InputError: the source cannot be read.
+        UsageError: a negative time, an end that is not after the start, or a stride below 1.
     """
-    selection = select(start_s, end_s, stride)
-    if track is not None and track < 1:
-        raise UsageError(f"track {track}: tracks count from 1")
-    given = source if isinstance(source, Input) else Input.named(str(source))
-    text = given.name
-    if pipe is not None and text != "-":
-        raise UsageError(f"{text}: a raw pipe is read from standard input; use - as the input")
-    if text == "-":
-        if pipe is not None:
-            return RawSource(Pipe(stdin), pipe, selection)
-        return ContainerSource(Pipe(stdin), "stdin", selection, copy_streams, track)
-    if text.startswith("sample://"):
-        from vidparse.video.rendered import SceneSource
-
-        return SceneSource(text, selection)
-    rate = image_rate or NOMINAL_RATE
-    if rate <= 0:
-        raise UsageError(f"image rate {rate}: must be above zero")
-    images = given.sequence()
-    if images is None:
-        return ContainerSource(text, text, selection, copy_streams, track)
-    assert given.path is not None
-    # A sequence is called by its folder: "shots/*.png" is "shots".
-    folder = given.path.resolve().name or "images"
-    name = given.path.name if given.path.is_file() else folder
-    if len(images) == 1 and given.path.is_file():
-        return _one_picture(name, images[0], selection, Fraction(rate))
-    return FolderSource(name, list(images), selection, Fraction(rate))
-
-
-def _one_picture(name: str, path: Path, selection: Selection, rate: Fraction) -> Source:
-    """A file that was named: with all its pictures, where it holds several."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        data = b""  # the source says it in its own words
-    if is_moving_webp(data):
-        return WebpSource(str(path), path, selection)
-    if is_moving_container(data):
-        return ContainerSource(str(path), str(path), selection, copy_streams=False)
-    pages = pages_of(data)
-    return FolderSource(name, [path], selection, rate, pages=pages if pages > 1 else 0)
+    if stride < 1:
+        raise UsageError(f"stride {stride}: must be 1 or more; 2 takes every second frame")
+    for option, value in (("start", start_s), ("end", end_s)):
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"{option} {value}: not a time; give seconds from the beginning")
+        if value is not None and value > _LATEST_S:
+            raise UsageError(f"{option} {value:g}: later than any video lasts; give fewer seconds")
+    if end_s is not None and end_s <= (start_s or 0):
+        raise UsageError(f"end {end_s:g}: not after start {start_s or 0:g}; give a later end")
+    start, end = (None if edge is None else Fraction(str(edge)) for edge in (start_s, end_s))
+    return Selection(start or None, end, min(stride, _LARGEST_STRIDE))
