@@ -1,4 +1,4 @@
-"""What an input may make FFmpeg open: itself, and no other file of this machine.
+"""The limits of what an input may make FFmpeg open: itself, and no other file of this machine.
 
 FFmpeg follows lists of files (HLS and DASH playlists, concat scripts, SDP, numbered images)
 wherever they point, and takes a file for one by its content. Here every input is opened with a
@@ -71,6 +71,7 @@ def open_limited(
     """
     formats, protocols, opener = _own_formats(), "none", None
     address: Any = target
+
     if isinstance(target, str) and is_address(target):
         _check_scheme(target, name)
         formats = ",".join((formats, *_NETWORK_FORMATS))
@@ -84,6 +85,7 @@ def open_limited(
             opener = _Neighbours(path, name, [] if missing is None else missing)
         elif not set(str(path)) & set(_PATTERN_MARKS):
             formats = f"{formats},image2"  # a name without a pattern is one picture
+
     limits = {"format_whitelist": formats, "protocol_whitelist": protocols}
     most = {"max_pixels": decoder_limit()}  # also for what is decoded to find the streams
     wishes |= {
@@ -92,6 +94,7 @@ def open_limited(
         "container_options": limits,
         "io_open": opener,
     }
+
     try:
         return av.open(address, **wishes)
     except av.error.ArgumentError:

@@ -19,7 +19,7 @@ from vidparse.limits import check_size
 from vidparse.video.source import Selection, Source
 
 _MILLISECOND = Fraction(1, 1000)
-# What Pillow raises at damaged files.
+# Raised by Pillow at damaged files.
 _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
 _WORDS = 64  # entries that are looked through for the size of a page
 _TIFF_HEADS: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
@@ -39,7 +39,7 @@ def is_moving_container(data: bytes) -> bool:
 
 
 def pages_of(data: bytes) -> int:
-    """How many pages of the first one's size a TIFF has; 1 for other files and mixed sizes."""
+    """The number of pages that a TIFF has; 1 for other files and for pages of mixed sizes."""
     places = _directories(data)
     sizes = {_page_size(data, place) for place in places}
     return len(places) if len(sizes) == 1 and len(places) > 1 else 1
@@ -65,12 +65,12 @@ def page_of(data: bytes, page: int) -> bytes:
 
 
 def holds_several(data: bytes) -> bool:
-    """Whether a picture file has more pictures than a still one."""
+    """A picture file has more pictures than a still one."""
     return is_moving_webp(data) or is_moving_container(data) or len(_directories(data)) > 1
 
 
 def _directories(data: bytes) -> list[int]:
-    """Where the pages of a TIFF are described; each ends in the place of the next (TIFF 6.0, 2)."""
+    """Places of the pages' directories in a TIFF; each names the next (TIFF 6.0, 2)."""
     order = _TIFF_HEADS.get(data[:4])
     if order is None:
         return []
@@ -98,6 +98,7 @@ class WebpSource(Source):
     def __init__(self, name: str, path: Path, selection: Selection) -> None:
         """Raises: InputError: it cannot be read, or is too large."""
         self._name, self._selection = name, selection
+
         try:
             picture: Any = Pillow.open(path)
             self._picture = picture
@@ -107,6 +108,7 @@ class WebpSource(Source):
             self._picture.load()  # the duration of a picture is known with its pixels
         except (*_DAMAGED, Pillow.DecompressionBombError) as error:
             raise InputError(f"{name}: damaged ({error}); get another copy") from error
+
         self.info = VideoInfo(
             name=path.name,
             size_hw=size_hw,

@@ -96,6 +96,7 @@ class ContainerSource(Source):
                 f"it has {self._tracks} video tracks, of which track {self._track} is read; "
                 "--track chooses another"
             )
+
         if missing := list(dict.fromkeys(self._missing)):
             notes.append(f"segments of the playlist that are missing: {_listed(missing)}")
         damage = self._decoder.damage
@@ -105,6 +106,7 @@ class ContainerSource(Source):
                 f"damaged pictures: {damage.filled}, the first at {place_s:.2f} s; the decoder "
                 "filled in what is missing there"
             )
+
         if self._converter.resized:
             resized = counted(self._converter.resized, "frame")
             were = "was" if self._converter.resized == 1 else "were"
@@ -112,6 +114,7 @@ class ContainerSource(Source):
         if self._clock.repaired:
             repaired = counted(self._clock.repaired, "timestamp")
             notes.append(f"repaired {repaired} that ran backwards")
+
         return [note for note in notes if note] + self._end_notes
 
     def _begin(self) -> None:
@@ -153,18 +156,21 @@ class ContainerSource(Source):
             duration_s = float(stream.duration * base)
         elif self._container.duration:
             duration_s = self._container.duration / av.time_base
+
         self._ends: int | None = None  # pts at which the container says that all is over
         self._millisecond = math.ceil(Fraction(1, 1000) / base)
         self._indexed = bool(_INDEXED & set(self._container.format.name.split(",")))
         if self._container.duration:
             ends_us = (self._container.start_time or 0) + self._container.duration
             self._ends = math.floor(Fraction(ends_us, av.time_base) / base)
+
         aspect = _fraction(stream.sample_aspect_ratio or Fraction(1))
         metadata = tuple(
             (key, value)
             for key, value in self._container.metadata.items()
             if key.lower() not in _FILE_KEYS
         )
+
         return VideoInfo(
             name=Path(self._name).name or self._name,
             size_hw=self._converter.size_hw,
@@ -209,12 +215,15 @@ class ContainerSource(Source):
         self._check_open()
         start, end = self._selection.bounds(self._first_pts, self._time_base)
         index, pts, lasts = 0, self._first_pts, 0
+
         for number, after, frame in self._from(start):
             if end is not None and after >= end:
                 break
             lasts = self._duration(frame, after - pts if index else lasts)
             pts = after
             self._decoder.damage.delivered(frame, pts)
+
+            # Drop by stride behind the decoder: all pictures are needed to decode the next ones.
             if index % self._selection.stride == 0:
                 shown = self._shown(pts, lasts, end)
                 over_s = (pts + shown - self._first_pts) * self._time_base
@@ -230,11 +239,12 @@ class ContainerSource(Source):
         else:
             if index:
                 self._check_end(index, pts, lasts)
+
         if index == 0:
             raise self._selection.nothing(self._name, self.info.duration_s)
 
     def _duration(self, frame: Any, before: int) -> int:
-        """How long a frame lasts: by itself, else by the rate, else as long as the one before."""
+        """Duration of a frame: its own, else by the rate, else that of the one before."""
         if frame.duration or not self.info.rate:
             return frame.duration or before
         return max(1, round(1 / (self.info.rate * self._time_base)))
@@ -266,7 +276,7 @@ class ContainerSource(Source):
         self._compare_duration(time_s, max(mean_s, float(lasts * self._time_base)))
 
     def _compare_duration(self, time_s: float, lasts_s: float) -> None:
-        """Damaged Matroska can end in silence; the header still tells how long it was.
+        """Note a header that promises more: damaged Matroska can end without an error.
 
         The last frame begins at `time_s` and lasts about `lasts_s`.
         """
@@ -294,7 +304,7 @@ class ContainerSource(Source):
             pts = pts if frame is None else self._clock.pts(frame)
 
     def _frames_before(self, pts: int) -> int:
-        """How many frames lie before `pts`; files are looked through, addresses are not."""
+        """Number of frames before `pts`; files are read for it, addresses are not."""
         step = 1 / (self.info.nominal_rate * self._time_base)
         guess = round((pts - self._first_pts) / step)
         if is_address(str(self._target)):

@@ -1,6 +1,6 @@
 """Signs of an end that comes early, which FFmpeg passes over.
 
-FFmpeg reads a cut file to its last packet and reports a normal end. The structure tells more: most
+FFmpeg reads a cut file to its last packet and reports a normal end. The structure shows more: most
 formats are a row of elements that announce their length. A walker follows that row, skipping the
 contents, and so knows when the last element is not all there. It takes bytes as they pass (pipes)
 or jumps through a file.

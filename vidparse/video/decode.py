@@ -87,7 +87,7 @@ def decoder_options(decoder: Any) -> dict[str, str]:
 
 
 class DecodeLog:
-    """What went wrong in decoding one stream: packets without a picture, pictures filled in."""
+    """Faults in decoding one stream: packets without a picture, pictures filled in."""
 
     def __init__(self, codec: str) -> None:
         self.skipped = 0  # packets that gave an error
@@ -165,7 +165,7 @@ class SliceCheck:
         self._unreadable = False
 
     def __call__(self, packet: bytes) -> bool:
-        """Whether the next packet is good, as far as can be told.
+        """The next packet is good, as far as its checksums show.
 
         A first packet whose footers make no sense may be damaged or from a stream without
         checksums; it counts against the first later packet that has them.
@@ -266,7 +266,7 @@ def frames_between(packets: Iterable[Any], first: int, pts: int, step: Fraction 
 
 
 def _are_even(stamps: list[int], step: Fraction) -> bool:
-    """Whether packets follow each other in steps, up to rounding of their times."""
+    """Packets follow each other in even steps, up to rounding of their times."""
     # The last ones may wait for others that are shown before them.
     shown = sorted(stamps)[: -_PROBED // 4]
     return all(abs(stamp - shown[0] - i * step) <= 1 + step / 10 for i, stamp in enumerate(shown))

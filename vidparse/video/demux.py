@@ -158,6 +158,7 @@ class Demuxer:
         self._failures = 0
         # These mark all pictures of a damaged piece, also the good ones beside it.
         tolerant = self._container.format.name in ("mpegts", "mpeg", "mpegvideo")
+
         while self._failures < _MAX_FAILURES_IN_A_ROW:
             try:
                 for packet in self._container.demux(self._streams):
@@ -166,6 +167,8 @@ class Demuxer:
                     if packet.is_corrupt and not tolerant:
                         self._failures += 1
                         continue
+
+                    # Count failures only now: without a good packet behind them they are the end.
                     self.damaged += self._failures
                     self._since_failure = 0 if self._failures else self._since_failure + 1
                     self._failures = 0
@@ -186,11 +189,15 @@ class Demuxer:
         """After the last packet: the container promised more than there is; None: nobody knows."""
         if self._failures:
             return True
+
+        # Measure formats of plain frames by their size.
         format_name, size = self._container.format.name, self._size()
         if "yuv4mpeg" in format_name:
             return size > self._end_of_last  # bytes of a frame that is not all there
         if format_name == "dv" and self._largest:  # nothing but frames of one size
             return size % self._largest != 0
+
+        # Look at the bytes, which a pipe has kept and a file still has.
         if isinstance(self._target, Pipe):
             walker, tail = self._target.walker, self._target.tail
         else:
@@ -204,11 +211,13 @@ class Demuxer:
                 walker = walker_for(head)
                 if walker is not None:
                     walker.follow(file)
+
         if format_name == "nut":
             return is_cut_nut(tail, size)
         if format_name == "mpegts":
             whole = ends_whole(tail)
             return None if whole is None else not whole
+
         cut = None if walker is None else walker.cut_by(tail)
         if cut is not None:
             return cut

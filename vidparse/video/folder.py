@@ -59,9 +59,12 @@ class FolderSource(Source):
         # Each with its page, from 1; page 0 is the first of a file that is a picture among others.
         self._shots = [(path, page) for path in paths for page in range(1, pages + 1) or (0,)]
         self._notes: list[str] = []
+
         self._unreadable: set[tuple[Path, int]] = set()
         self._gone: set[tuple[Path, int]] = set()
         self._several: set[Path] = set()  # files of which only the first picture is taken
+
+        # Take size and colours from the first picture that can be read.
         for shot in self._shots:
             first = self._decode(*shot)
             if first is not None:
@@ -71,6 +74,7 @@ class FolderSource(Source):
             raise InputError(
                 f"{name}: none of {len(self._shots)} images can be read ({why}); check the files"
             )
+
         codec, frame = first
         check_size(name, (frame.height, frame.width))
         converter = Converter(frame)
@@ -102,11 +106,13 @@ class FolderSource(Source):
         """Raises: InputError: an image of another size. TruncatedError: images that went away."""
         start, end = self._selection.bounds(0, self.info.time_base)
         index = 0
+
         for pts in range(start or 0, min(len(self._shots), end or len(self._shots))):
             path, page = self._shots[pts]
             if index % self._selection.stride:
                 index += 1
                 continue
+
             decoded = self._decode(path, page)
             if decoded is None:
                 continue
@@ -117,6 +123,7 @@ class FolderSource(Source):
                     f"{path}: is {w}x{h} but the sequence began with {width}x{height}; "
                     "give images of one size, or name them one by one"
                 )
+
             yield Frame(
                 (start or 0) + index,
                 pts,
@@ -126,6 +133,7 @@ class FolderSource(Source):
                 time_base=self.info.time_base,
             )
             index += 1
+
         if self._gone and index:
             raise TruncatedError(
                 f"{self._name}: {len(self._gone)} of {len(self._shots)} images went away while "

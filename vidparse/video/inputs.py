@@ -73,7 +73,7 @@ class Input:
 
     @classmethod
     def named(cls, text: str) -> Input:
-        """What `text` names: a file or folder before a pattern, whatever signs are in its name.
+        """The input of that name: a file or folder before a pattern, whatever signs are in it.
 
         Raises:
             InputError: the name is too long, or lies in a folder that may not be entered.
@@ -97,7 +97,7 @@ class Input:
 
     @property
     def is_glob(self) -> bool:
-        """Whether the pictures are found by a glob."""
+        """The pictures are found by a glob."""
         return self.pattern is not None and _GLOB.search(self.pattern) is not None
 
     def sequence(self) -> tuple[Path, ...] | None:
@@ -139,7 +139,7 @@ def _images(name: str, paths: list[Path]) -> tuple[Path, ...]:
 
 
 class _Sorted:
-    """What is listed together, by kind and in the order given.
+    """Paths that are listed together, by kind and in the order given.
 
     images: files. videos: files. folders. rest: files of other endings. Outputs of vidparse are
     left out where there is anything else, and what macOS keeps beside files (._name) always.
@@ -156,7 +156,7 @@ class _Sorted:
         self.rest = [p for p in paths if p not in known and not p.name.startswith(".")]
 
     def notes(self, name: str) -> tuple[str, ...]:
-        """What the inputs are where there are several kinds, and what is none."""
+        """Notes on several kinds of input in one place, and on files that are none."""
         notes = []
         if self.images and self.videos:
             notes.append(
@@ -178,7 +178,7 @@ def _count(paths: Sequence[Path], word: str) -> str:
 
 
 def _numbered(folder: Path, pattern: str) -> list[Path]:
-    """Files of a folder that are called as img_%04d.png says, whatever their number."""
+    """Files of a folder whose names match a pattern such as img_%04d.png, whatever their number."""
     before, after = _NUMBERED.split(Path(pattern).name, maxsplit=1)
     name = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
     return [path for path in _listed(folder) if name.fullmatch(path.name)]
@@ -193,7 +193,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def expand_inputs(patterns: Sequence[str], *, is_output: IsOutput = is_unfinished) -> list[Input]:
-    """What `open_video` takes, one entry per input, in the order given and without repeats.
+    """Inputs for `open_video`, one entry each, in the order given and without repeats.
 
     The images of a folder or pattern are one entry for each folder they lie in (a sequence), each
     video is an entry of its own, and the folders that a pattern matches are taken as if they were

@@ -88,6 +88,8 @@ def _frames(demuxer: Demuxer, decoder: Any, name: str) -> Iterator[Any]:
     packets = iter(demuxer)
     is_whole = SliceCheck() if decoder.name == "ffv1" else None
     good = True
+
+    # Stop at the first fault: a mask that is made up looks like any other.
     while good and (packet := next(packets, None)) is not None:
         good = not demuxer.damaged and (is_whole is None or is_whole(bytes(packet)))
         try:
@@ -97,12 +99,14 @@ def _frames(demuxer: Demuxer, decoder: Any, name: str) -> Iterator[Any]:
         for frame in decoded:
             yield frame
             count += 1
+
     try:
         for frame in decoder.decode(None):
             yield frame
             count += 1
     except av.error.FFmpegError:
         good = False
+
     if not good and next(packets, None) is None and not demuxer.damaged:
         raise _cut(name, count)  # the last packet is the bad one
     if not good or demuxer.damaged:
@@ -119,7 +123,7 @@ def _cut(name: str, count: int) -> TruncatedError:
 
 
 def _samples(frame: Any, name: str) -> np.ndarray:
-    """The one plane that says something: uint8 or uint16 (H, W), maybe a view of the frame."""
+    """The one plane that holds the ids: uint8 or uint16 (H, W), maybe a view of the frame."""
     kind = frame.format.name
     if kind.startswith("gray") and "f" not in kind[4:]:
         if frame.format.components[0].bits <= 8:

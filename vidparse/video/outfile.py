@@ -42,7 +42,7 @@ class OutFile:
         return len(data)
 
     def seekable(self) -> bool:
-        """Whether the header can be filled in later. A stream that is already written to is not."""
+        """The header can be filled in later; not so in a stream that is already written to."""
         return bool(self._stream.seekable()) and (self._owned or self._stream.tell() == 0)
 
     def writable(self) -> bool:
@@ -74,7 +74,7 @@ class OutFile:
 
 
 def advice(error: BaseException) -> str:
-    """What to do about an output error."""
+    """The next step after an output error."""
     number = getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "free some space or write elsewhere with -o"

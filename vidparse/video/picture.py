@@ -33,7 +33,7 @@ _PQ, _HLG, _BT2020_PRIMARIES = 16, 18, 9  # H.273
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """How to stand a stored picture upright: transpose first, then mirror."""
+    """The turn that stands a stored picture upright: transpose first, then mirror."""
 
     transpose: bool = False
     mirror_x: bool = False
@@ -84,7 +84,7 @@ def check_announced(name: str, file: Any) -> None:
 
 
 def turn_of(frame: av.VideoFrame) -> Turn:
-    """The turn that the display matrix of a frame asks for (right angles and mirrors only)."""
+    """The turn by the display matrix of a frame (right angles and mirrors only)."""
     try:
         data: Any = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV 18 does not know EXIF side data, which JPEG files bring along
@@ -100,7 +100,7 @@ def turn_of(frame: av.VideoFrame) -> Turn:
 
 @lru_cache(maxsize=32)
 def is_rgb(format_name: str) -> bool:
-    """Whether a pixel format holds red, green and blue (a palette included)."""
+    """A pixel format holds red, green and blue (a palette included)."""
     fmt = av.VideoFormat(format_name)
     return fmt.is_rgb or fmt.has_palette or format_name.startswith(("bayer", "mono", "xyz"))
 

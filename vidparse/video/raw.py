@@ -110,7 +110,7 @@ class Pipe:
 
 @dataclass(frozen=True, slots=True)
 class RawPipe:
-    """How the bytes of a raw pipe are to be read."""
+    """The layout of the bytes of a raw pipe."""
 
     size_hw: tuple[int, int]
     rate: Fraction
@@ -131,10 +131,12 @@ class RawSource(Source):
         if min(height, width) < 1 or raw.rate <= 0:
             raise UsageError(f"raw pipe {width}x{height} at {raw.rate}: must all be above zero")
         check_size("stdin", raw.size_hw)
+
         self._pipe, self._raw, self._selection = pipe, raw, selection
         full = raw.pixel_format in ("gray", "yuvj420p")
         tags = ColourTags(range=FULL_RANGE if full else 0)
         self._matrix = effective_matrix(tags, height)
+
         self.info = VideoInfo(
             name="stdin",
             size_hw=(height, width),
@@ -155,6 +157,7 @@ class RawSource(Source):
         wanted = height * width * _BYTES_PER_PIXEL.get(self._raw.pixel_format, 1)
         if self._raw.pixel_format not in _BYTES_PER_PIXEL:
             wanted += 2 * small
+
         start, end = self._selection.bounds(0, self.info.time_base)
         pts = index = 0
         while end is None or pts < end:
@@ -168,6 +171,7 @@ class RawSource(Source):
             pts += 1
         else:
             return
+
         if data:
             raise TruncatedError(
                 f"stdin: the pipe ended inside frame {pts} ({len(data)} of {wanted} bytes); "

@@ -1,6 +1,6 @@
 """Audio and subtitle packets from the input, copied as they are into the output.
 
-What some of the sound needs on its way: AAC without ADTS heads, ALAC where players read no PCM.
+Some sound changes on its way: AAC loses its ADTS heads, PCM becomes ALAC if players need it.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Remuxer:
         self.origin = Fraction(0)  # seconds of the input that are 0 in the output
         self._dropped = 0
         self._changes: dict[int, AacHeads | Alac] = {}  # input stream index -> what it needs
+
         for stream in info.copied if info is not None else ():
             output = self._added(container, stream)
             if output is None:
@@ -70,6 +71,8 @@ class Remuxer:
         name = container.format.name
         problem = _problem(name, stream)
         called = f"{stream.kind} stream {stream.index} ({stream.codec})"
+
+        # Write PCM as ALAC where players do not read it.
         if _is_pcm(stream.codec) and name in _ALAC and (problem or name == "mp4"):
             try:
                 alac = Alac(container, stream.template)
@@ -80,6 +83,7 @@ class Remuxer:
                 self._notes.append(f"{called} is written as {alac.called}: {_ALAC[name]}")
                 self._changes[stream.index] = alac
                 return alac.output
+
         if problem:
             self._notes.append(f"{called} left out: {problem}")
             return None
@@ -87,6 +91,7 @@ class Remuxer:
             self._notes.append(
                 f"{called} is copied, but few mp4 players read it; -o x.mkv suits it"
             )
+
         output = container.add_stream_from_template(stream.template)
         if stream.codec == "aac" and not stream.template.codec_context.extradata:
             self._changes[stream.index] = AacHeads(stream.template, output)
@@ -178,7 +183,7 @@ class Remuxer:
 
 
 def _problem(container_name: str, stream: CopiedStream) -> str | None:
-    """Why this container cannot hold the stream, found out by writing a header; None if it can."""
+    """The reason that this container cannot hold the stream, by a trial header; None if it can."""
     if container_name in ("yuv4mpegpipe", "rawvideo"):
         return f"{container_name} holds video only"
     trial = av.open(io.BytesIO(), mode="w", format=container_name)
@@ -257,16 +262,20 @@ class Alac:
         self._decoder = holder.add_stream_from_template(template).codec_context
         self._rate = self._decoder.sample_rate
         self._layout = _LAYOUTS[self._decoder.layout.nb_channels]
+
         short = self._decoder.name.startswith(_SHORT)
         self._form = "s16p" if short else "s32p"
         exact = short or self._decoder.name.startswith("pcm_s24")
         self.called = "ALAC, without loss" if exact else "ALAC of 24 bits"
         self._tick = Fraction(1, self._rate)
-        self._prepare(av.CodecContext.create("alac", "w"))  # a stream cannot be taken back
+
+        # Try it on an encoder of its own: a stream cannot be taken back.
+        self._prepare(av.CodecContext.create("alac", "w"))
         self.output = container.add_stream("alac", rate=self._rate)
         self._prepare(self.output.codec_context)
         self._encoder: Any = self.output.codec_context
         self._resampler = av.AudioResampler(self._form, self._layout, self._rate)
+
         self._held: list[np.ndarray] = []  # (channels, samples) not encoded yet
         self._next = 0  # pts of the first of these
         self._begun = False

@@ -13,7 +13,7 @@ from vidparse.video.source import Selection, Source
 
 
 class SceneSource(Source):
-    """Renders frames as they are asked for; only those wanted, so a late start costs nothing."""
+    """Renders only the frames that are wanted, one at a time, so a late start costs nothing."""
 
     def __init__(self, text: str, selection: Selection) -> None:
         """`text`: `sample://street?frames=120&size=1280x720&seed=3`, see `parse_scene`.

@@ -1,4 +1,4 @@
-"""What is inside a media file, for `vidparse info`: the headers and one frame are read, no more."""
+"""The contents of a media file, for `vidparse info`: headers and one frame are read, no more."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MediaReport:
 
 
 def probe(source: str | Path | Input) -> VideoInfo:
-    """What is known of a source before its first frame. `copied` is empty: nothing stays open.
+    """Facts of a source before its first frame. `copied` is empty: nothing stays open.
 
     Raises:
         InputError: the source cannot be read.

@@ -77,7 +77,7 @@ class Selection:
 
 
 def select(start_s: float | None, end_s: float | None, stride: int) -> Selection:
-    """Check what was asked for.
+    """The frames of a range, checked.
 
     Decimal seconds are taken at their written value: 0.1 is one tenth, not the binary float near
     it, so that a frame at exactly 0.1 s is inside [0.1, ...).

@@ -1,8 +1,8 @@
-"""MPEG transport streams (ISO 13818-1, 2.4.3): their last units tell a cut from damage.
+"""MPEG transport streams (ISO 13818-1, 2.4.3): their last units show a cut, and damage none.
 
 A stream is cut into units (PES packets), and those into transport packets. Where a unit ends inside
 of a transport packet, an adaptation field fills the room in front of it. So the last packet of a
-stream tells by its head alone that its unit ended there, whatever became of the bytes before.
+stream shows by its head alone that its unit ended there, whatever became of the bytes before.
 """
 
 from __future__ import annotations

@@ -92,6 +92,7 @@ class VideoWriter:
         self._lasts: int | None = None  # duration of the frame before
         self._waiting: Any = None  # packet of a picture whose duration is not known yet
         self._held: list[Any] | None = []  # packets until the header is written
+
         self._file = OutFile(target)
         self._name = self._file.name
         try:
@@ -102,6 +103,8 @@ class VideoWriter:
             )
             self._add_metadata()
             self._stream.codec_context.open()
+
+            # Wait with the header where streams are copied: it needs their first packets.
             if not self._remuxer.silent:
                 self._begin()
         except _FAILURES as error:
@@ -122,7 +125,7 @@ class VideoWriter:
         """Encode one picture, and copy the packets that came with it.
 
         Args:
-            image: as `pixel_format` says, of size `size_hw`.
+            image: in the form of `pixel_format`, of size `size_hw`.
             pts: in `info.time_base`; larger than the one before.
             packets: of `info.copied`, to be muxed with it.
             duration: how long it is shown if it is the last, in `info.time_base`.
@@ -249,6 +252,7 @@ class VideoWriter:
                 f"{self._container.format.name} has no times: the frames of this variable-rate "
                 f"video are written at {float(rate):g} a second"
             )
+
         if codec not in av.codecs_available:
             raise OutputError(f"codec '{codec}': not known to this FFmpeg; use libx264")
         if codec == "libx264":
@@ -257,17 +261,22 @@ class VideoWriter:
             if "qp" in options:
                 del defaults["crf"]  # x264 lets it win over qp
             options = {**defaults, **options}
+
         stream = self._container.add_stream(codec, rate=rate, options=options)
+
+        # Round odd sizes up for encoders with halved chroma.
         height, width = self.size_hw
         if codec in _NEEDS_EVEN and self._pixel_format == "yuv420p":
             height, width = height + height % 2, width + width % 2
         self._coded_hw = height, width
+
         context = stream.codec_context
         context.width, context.height = width, height
         context.pix_fmt = self._pixel_format
         base = 1 / rate if self._container.format.name in _NO_CLOCK else info.time_base
         context.time_base = stream.time_base = base
         context.flags |= _FRAME_DURATION
+
         if info.sample_aspect_ratio not in (0, 1):
             context.sample_aspect_ratio = info.sample_aspect_ratio
         if self._pixel_format == "yuv420p":
