@@ -113,12 +113,21 @@ def test_reset_forgets(onnx: Path) -> None:
     assert np.abs(first[3] - scores(runner, shots(4)[3:])[0]).max() > 1e-4
 
 
-@pytest.mark.parametrize(("text", "threshold"), [("auto", 0.08), ("off", None), ("0.3", 0.3)])
+@pytest.mark.parametrize(
+    ("text", "threshold"), [("auto", 0.08), ("off", None), ("0.3", 0.3), ("0", 0.0), ("2", 2.0)]
+)
 def test_cut_option(text: str, threshold: float | None) -> None:
     assert parse_cut(text) == threshold
 
 
-@pytest.mark.parametrize("text", ["", "often", "0", "-1", "3", "nan"])
+def test_a_threshold_of_0_sees_a_cut_at_every_frame() -> None:
+    picture = np.random.default_rng(3).random((72, 128), np.float32)
+    for still in (picture, np.zeros_like(picture)):
+        detector = CutDetector(0.0)
+        assert [detector.is_cut(still) for _ in range(3)] == [False, True, True]
+
+
+@pytest.mark.parametrize("text", ["", "often", "-0.1", "2.1", "inf", "nan"])
 def test_cut_option_refuses(text: str) -> None:
     with pytest.raises(UsageError, match="--cut"):
         parse_cut(text)

@@ -19,7 +19,7 @@ class CutDetector:
     keeps the structure, a moving camera changes little from one frame to the next.
 
     Args:
-        threshold: score above which a cut is seen, above 0 and below 2.
+        threshold: least score at which a cut is seen, 0 (at every picture) to 2.
     """
 
     def __init__(self, threshold: float = DEFAULT_THRESHOLD) -> None:
@@ -31,7 +31,7 @@ class CutDetector:
         height, width = _THUMBNAIL_HW
         small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
         last, self._last = self._last, small
-        return last is not None and pair_score(last, small) > self._threshold
+        return last is not None and pair_score(last, small) >= self._threshold
 
     def reset(self) -> None:
         """A new video: the next picture has none before it."""
@@ -45,7 +45,7 @@ def pair_score(a: np.ndarray, b: np.ndarray) -> float:
     energy = float(np.sqrt((centred_a**2).sum() * (centred_b**2).sum()))
     if energy < 1e-6:  # a uniform picture has no structure: go by the values
         return 2 * difference
-    return difference * (1 - float((centred_a * centred_b).sum()) / energy)
+    return max(0.0, difference * (1 - float((centred_a * centred_b).sum()) / energy))
 
 
 def parse_cut(text: str) -> float | None:
@@ -61,7 +61,7 @@ def parse_cut(text: str) -> float | None:
     try:
         threshold = float(text)
     except ValueError:
-        threshold = 0.0
-    if not 0 < threshold < 2:
-        raise UsageError(f"--cut '{text}': write auto, off or a threshold such as 0.1")
+        threshold = -1.0
+    if not 0 <= threshold <= 2:
+        raise UsageError(f"--cut '{text}': write auto, off or a threshold from 0 to 2, such as 0.1")
     return threshold
