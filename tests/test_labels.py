@@ -78,7 +78,18 @@ CAT = {"name": "cat", "thing": True, "colour": [1, 2, 3]}
         ({"name": "mine", "classes": [CAT | {"colour": [3, 1]}]}, "0 to 255"),
         ({"name": "mine", "classes": [CAT | {"colour": [True, 1, 1]}]}, "0 to 255"),
         ({"name": "mine", "classes": [CAT | {"colour": [1.5, 1, 1]}]}, "0 to 255"),
-        ({"name": "mine", "classes": [CAT | {"thing": 1}]}, "true or false"),
+        (
+            {"name": "mine", "classes": [CAT | {"thing": 1}]},
+            "class 0: thing is to be true or false",
+        ),
+        (
+            {"name": "mine", "classes": [CAT, {"name": "dog", "colour": [1, 2, 3]}]},
+            "class 1 has no thing, which is to be true or false",
+        ),
+        (
+            {"name": "mine", "classes": [{"name": "cat", "thing": False, "color": [1, 2, 3]}]},
+            r"class 0 has no colour, which is to be \[red, green, blue\]",
+        ),
         ({"name": "mine", "classes": {"0": CAT}}, "no list of classes"),
         ({"name": "mine", "classes": [CAT | {"name": " "}]}, "class 0 has no name"),
         ({"name": "mine", "classes": [CAT | {"name": "\ud800"}]}, "class 0 has no name"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -128,10 +128,11 @@ def labels_from_json(record: Any) -> Labels:
     for place, entry in enumerate(classes):
         if not isinstance(entry, dict) or not _is_name(entry.get("name")):
             raise ValueError(f"class {place} has no name")
-        if not isinstance(entry.get("thing"), bool):
-            raise ValueError(f"class {place}: thing is to be true or false")
-        if not _is_colour(entry.get("colour")):
-            raise ValueError(f"class {place}: colour is to be [red, green, blue], each 0 to 255")
+        for key, fits, form in _FIELDS:
+            if key not in entry:
+                raise ValueError(f"class {place} has no {key}, which is to be {form}")
+            if not fits(entry[key]):
+                raise ValueError(f"class {place}: {key} is to be {form}")
 
     names = [entry["name"] for entry in classes]
     if len(names) > MOST_CLASSES:
@@ -161,6 +162,13 @@ def _is_colour(value: Any) -> bool:
         and len(value) == 3
         and all(type(part) is int and 0 <= part <= 255 for part in value)
     )
+
+
+# of each class beside its name: field, check, form
+_FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("thing", lambda value: isinstance(value, bool), "true or false"),
+    ("colour", _is_colour, "[red, green, blue], each 0 to 255"),
+)
 
 
 def labels_to_json(labels: Labels) -> dict:
