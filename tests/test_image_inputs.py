@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -193,3 +194,18 @@ def test_pictures_that_go_away_while_they_are_read(tmp_path, lost):
                     (tmp_path / "shots" / "9.png").unlink()
     assert len(frames) == (6 if lost == "the folder" else 11)
     assert source.skipped == 12 - len(frames)
+
+
+@pytest.mark.parametrize("source", ["one.jpg", "shots", "shots/*.jpg", "sample://street", "-"])
+def test_a_track_of_what_has_one(cli, tmp_path, monkeypatch, source):
+    """Pictures, samples and raw pipes have one track, and another is refused as of a video."""
+    monkeypatch.chdir(tmp_path)
+    Path("shots").mkdir()
+    for name in ("one.jpg", "shots/1.jpg", "shots/2.jpg"):
+        cv2.imwrite(name, np.full((48, 64, 3), 90, np.uint8))
+    raw = ("--pipe", "raw", "--size", "64x48", "--rate", "25") if source == "-" else ()
+    words = ("segment", source, *raw, "--end", "0.05", "--save", "csv", "-o", "o/")
+    said = cli(*words, "--track", 2, stdin=bytes(64 * 48 * 3))
+    assert (said.code, len(said.lines)) == (3, 1), said.err
+    assert "--track 2: it has 1 video track" in said.err
+    assert cli(*words, "--track", 1, stdin=bytes(64 * 48 * 3)).code == 0

@@ -309,11 +309,13 @@ def open_video(
         raise UsageError(f"{text}: a raw pipe is read from standard input; use - as the input")
     if text == "-":
         if pipe is not None:
+            _refuse_tracks("stdin", track)
             return RawSource(Pipe(stdin), pipe, selection)
         return ContainerSource(Pipe(stdin), "stdin", selection, copy_streams, track)
     if text.startswith("sample://"):
         from vidparse.video.rendered import SceneSource
 
+        _refuse_tracks(text, track)
         return SceneSource(text, selection)
     rate = image_rate or NOMINAL_RATE
     if rate <= 0:
@@ -322,12 +324,19 @@ def open_video(
     if images is None:
         return ContainerSource(text, text, selection, copy_streams, track)
     assert given.path is not None
+    _refuse_tracks(text, track)
     # A sequence is called by its folder: "shots/*.png" is "shots".
     folder = given.path.resolve().name or "images"
     name = given.path.name if given.path.is_file() else folder
     if len(images) == 1 and given.path.is_file():
         return _one_picture(name, images[0], selection, Fraction(rate))
     return FolderSource(name, list(images), selection, Fraction(rate))
+
+
+def _refuse_tracks(name: str, wanted: int | None) -> None:
+    """Raises: InputError: a track beyond the only one of what is no video file."""
+    if wanted is not None and wanted > 1:
+        raise InputError(f"{name}: --track {wanted}: it has 1 video track; give one of these")
 
 
 def _one_picture(name: str, path: Path, selection: Selection, rate: Fraction) -> Source:
