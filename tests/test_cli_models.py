@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fake_hub import serving, small_weights
@@ -152,3 +154,33 @@ class TestPush:
     def test_what_is_not_ours(self, cli, hub, tmp_path):
         (tmp_path / "x.safetensors").write_bytes(b"junk")
         assert cli("models", "push", tmp_path / "x.safetensors", "hf:me/street").code == 4
+
+
+class TestPathsThatTheSystemRefuses:
+    """A model that cannot be reached is exit code 4, whichever command asks for it."""
+
+    @pytest.mark.parametrize("words", ["segment sample://street -m", "export", "models show"])
+    @pytest.mark.parametrize("name", ["m.onnx", "m.safetensors", "."])
+    def test_a_folder_without_permission(self, cli, tmp_path, monkeypatch, words, name):
+        folder = tmp_path / "locked"
+        folder.mkdir()
+        reached = Path.stat
+
+        def refuse(self, **options):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+        def stat(self, **options):
+            return (refuse if folder in self.parents else reached)(self, **options)
+
+        monkeypatch.setattr(Path, "stat", stat)  # root, who may run the tests, is never refused
+        monkeypatch.setattr(Path, "iterdir", refuse)
+        out = ("-o", tmp_path / "o.onnx") if words == "export" else ()
+        said = cli(*words.split(), folder / name, *out)
+        assert (said.code, len(said.lines)) == (4, 1), said.err
+        assert "Permission denied" in said.err
+
+    @pytest.mark.parametrize("ending", [".onnx", ".safetensors", ""])
+    def test_a_name_longer_than_names_can_be(self, cli, ending):
+        said = cli("segment", "sample://street", "-m", "y" * 300 + ending)
+        assert (said.code, len(said.lines)) == (4, 1)
+        assert "internal error" not in said.err

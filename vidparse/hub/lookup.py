@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from vidparse.hub.bundled import CatalogueEntry, catalogue
 from vidparse.hub.cached import cache_root, is_offline, snapshot
 from vidparse.hub.checksum import check_published
 from vidparse.hub.files import WEIGHTS, ModelFiles, files_in
+
+# Answers of the system that concern one path, not the machine.
+_NOT_THERE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EIO, errno.ESTALE)
 
 
 def resolve(name: str, *, refresh: bool = False) -> ModelFiles:
@@ -27,6 +32,15 @@ def resolve(name: str, *, refresh: bool = False) -> ModelFiles:
         ModelError: unknown name, missing file, no network, or a download that is not what was
             published.
     """
+    try:
+        return _found(name, refresh=refresh)
+    except OSError as error:  # of a path; the hub's own failures are ModelErrors
+        if isinstance(error.filename, str | os.PathLike) and error.errno in _NOT_THERE:
+            raise ModelError(f"{name}: {error.strerror}; check the path and permissions") from error
+        raise
+
+
+def _found(name: str, *, refresh: bool) -> ModelFiles:
     if name.startswith(SCHEME):
         return _from_hub(parse_address(name), name, refresh=refresh)
     path = Path(name)
