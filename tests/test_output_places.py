@@ -16,6 +16,9 @@ import cv2
 import numpy as np
 import pytest
 
+from vidparse import SegmentOptions, segment
+from vidparse.errors import UsageError
+
 SAVES = ["overlay", "masks", "mask-video", "jsonl", "csv"]
 
 
@@ -401,3 +404,59 @@ class TestNumbers:
             said = cli("segment", source, "-o", f"{tmp_path}/o/%d.png", "--overwrite")
             assert (said.code, "is what the input is called" in said.err) == (6, True)
             assert {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()} == before
+
+
+class TestPlacesThatCannotBeMeant:
+    @pytest.mark.parametrize("out", [".mp4", ".csv", ".png", ".MKV", "sub/.jsonl"])
+    def test_an_ending_without_a_name(self, cli, clip, tmp_path, monkeypatch, out):
+        monkeypatch.chdir(tmp_path)
+        said = cli("segment", clip("x.mp4", frames=2), "-o", out)
+        assert (said.code, len(said.lines)) == (2, 1)
+        assert "is an ending without a name" in said.err
+        assert listing(tmp_path) == ["x.mp4"]
+
+    @pytest.mark.parametrize("out", [".mp4/", ".results", ".mp4.csv"])
+    def test_names_that_begin_with_a_dot(self, cli, clip, tmp_path, monkeypatch, out):
+        monkeypatch.chdir(tmp_path)
+        assert cli("segment", clip("x.mp4", frames=2), "-o", out, "--save", "csv").code == 0
+        assert listing(tmp_path) == [out.rstrip("/"), "x.mp4"]
+
+    @pytest.mark.parametrize("out", ["x_%d%d.png", "x_%04d_%d.png", "%d-%02d-%d.jpg"])
+    def test_several_places_for_a_number(self, cli, clip, tmp_path, monkeypatch, out):
+        monkeypatch.chdir(tmp_path)
+        words = ("--save", "overlay") if out.endswith("jpg") else ()
+        said = cli("segment", clip("x.mp4", frames=2), "-o", out, *words)
+        assert (said.code, len(said.lines)) == (2, 1)
+        assert "several places for the number of the frame" in said.err
+        assert listing(tmp_path) == ["x.mp4"]
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("segment", "x.mp4", "-o", ""),
+            ("segment", "x.mp4", "--out="),
+            ("segment", ""),
+            ("segment", "-", "", "-o", "o/"),
+            ("segment", "x.mp4", "--classes", ""),
+            ("export", "street-student", "-o", ""),
+            ("convert", "x.pth", "--from", "timm", "--arch", "resnet18", "-o", ""),
+            ("autolabel", "x.mp4", "-o", ""),
+            ("train", "--data", "", "--dry-run"),
+            ("eval", "--data", "", "--report", ""),
+            ("models", "show", ""),
+            ("data", "check", ""),
+        ],
+    )
+    def test_empty_arguments(self, cli, clip, tmp_path, monkeypatch, words):
+        """An unset variable of a script is never the current folder."""
+        monkeypatch.chdir(tmp_path)
+        clip("x.mp4", frames=2)
+        said = cli(*words)
+        assert (said.code, len(said.lines)) == (2, 1), said.err
+        assert "empty" in said.err
+        assert listing(tmp_path) == ["x.mp4"]
+
+    def test_from_python(self, clip, colour_model):
+        options = SegmentOptions(out="", model=colour_model)
+        with pytest.raises(UsageError, match="names nothing"):
+            segment(clip("x.mp4", frames=2), options)

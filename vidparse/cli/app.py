@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ from vidparse.cli.limits import check_memory_limit
 from vidparse.cli.options import ListingCommand
 from vidparse.cli.signals import ignore_signals, interrupts
 from vidparse.cli.terminal import show
+from vidparse.errors import UsageError
 
 app = typer.Typer(
     name="vidparse",
@@ -55,6 +57,24 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _refuse_empty_arguments(words: Sequence[str]) -> None:
+    """Refuse an argument without a letter, as `-o "$OUT"` gives where OUT is not set.
+
+    As a path it would be the current folder.
+
+    Raises:
+        UsageError: one of `words` is empty.
+    """
+    end = words.index("--") if "--" in words else len(words)
+    for before, word in zip(("", *words), words[:end], strict=False):
+        flag, equals, value = word.partition("=")
+        if flag.startswith("--") and equals and not value:
+            raise UsageError(f"{flag}: its value is empty; give one, or leave {flag} out")
+        if not word:
+            name = before if before.startswith("-") and before != "-" else "an argument"
+            raise UsageError(f"{name}: is empty; give a value, or leave it out")
+
+
 @app.callback()
 def callback(
     context: typer.Context,
@@ -69,6 +89,7 @@ def callback(
     ] = False,
 ) -> None:
     """Video segmentation: masks, overlays and records, with exact time."""
+    _refuse_empty_arguments(sys.argv[1:])
     check_memory_limit(context.invoked_subcommand)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vidparse.errors import UsageError
 from vidparse.filenames import home_path, shortened
-from vidparse.sinks.pictures import is_numbered
+from vidparse.sinks.pictures import is_numbered, places_of_number
 from vidparse.sinks.sink import Sink
 from vidparse.sinks.submission import Submission
 from vidparse.video.inputs import Input, is_unfinished
@@ -28,6 +28,27 @@ def check_names(names: Sequence[str], table: Mapping[str, type[Sink]]) -> None:
             near = difflib.get_close_matches(name, table, n=1)
             hint = f"did you mean {near[0]}" if near else f"try {', '.join(table)}"
             raise UsageError(f"--save {name}: no such output; {hint}")
+
+
+def check_out(out: str, table: Mapping[str, type[Sink]]) -> None:
+    """Refuse a place of outputs that cannot be meant.
+
+    Raises:
+        UsageError: nothing, an ending without a name, or several places for a frame's number.
+    """
+    if not out:
+        raise UsageError("-o '': names nothing; give a directory, a file, or - for stdout")
+    path = home_path(out)
+    is_ending = path.suffix == "" and path.name.startswith(".") and not path.is_dir()
+    if is_ending and not out.endswith(("/", os.sep)) and says_a_file(f"x{path.name}", table):
+        raise UsageError(
+            f"-o {out}: is an ending without a name; write {path.with_name(f'x{path.name}')}, "
+            f"or {out}/ for a directory"
+        )
+    if places_of_number(path) > 1:
+        raise UsageError(
+            f"-o {out}: has several places for the number of the frame; keep one, as in x_%04d.png"
+        )
 
 
 def names_a_file(out: str) -> bool:

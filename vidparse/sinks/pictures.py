@@ -58,7 +58,12 @@ def pictures_at(path: Path, *, digits: int, replace: bool) -> Pictures:
 
 def is_numbered(path: Path) -> bool:
     """Whether a name has a place for the number of the frame, as x_%04d.png has."""
-    return _NUMBER.search(path.name) is not None and is_image(path)
+    return places_of_number(path) > 0
+
+
+def places_of_number(path: Path) -> int:
+    """Places for the number of the frame in the name of a picture; 0 for other files."""
+    return len(_NUMBER.findall(path.name)) if is_image(path) else 0
 
 
 def numbered_files(path: Path) -> Iterator[Path]:

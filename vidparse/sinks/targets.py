@@ -14,6 +14,7 @@ from vidparse.filenames import home_path, real_path
 from vidparse.files import WholeFile, WholeFolder, write_error
 from vidparse.sinks.names import (
     check_names,
+    check_out,
     final_path,
     names_a_file,
     saved_as,
@@ -71,6 +72,7 @@ def choose_outputs(
     check_names(save or (), table)
     if out is None:
         return tuple(save or DEFAULT_SAVE), None
+    check_out(out, table)
     several = len(inputs) > 1
     if _stream(out, None) is not None:
         if several:
