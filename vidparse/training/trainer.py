@@ -336,6 +336,10 @@ class Trainer:
     def _metadata(self, epoch: int, scores: Scores) -> dict[str, str]:
         simulated = self.recipe.neighbours == "simulated"
         interval_s = None if simulated else self.sources.frame_interval_s
+        known = {  # readers of weights take no NaN: a score that is undefined counts as none
+            name: round(value, 6) if math.isfinite(value) else None
+            for name, value in scores.values.items()
+        }
         return metadata_of(
             arch=self.recipe.arch,
             **facts_of(self.network),
@@ -347,7 +351,7 @@ class Trainer:
                 "epoch": epoch,
                 "steps": self.step,
                 **({} if interval_s is None else {"frame_interval_s": round(interval_s, 4)}),
-                "validation": {name: round(value, 6) for name, value in scores.values.items()},
+                "validation": known,
             },
         )
 
