@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from vidparse.errors import ModelError
 from vidparse.hub.address import HubAddress
@@ -37,6 +37,7 @@ def push(weights: Path, address: HubAddress, *, private: bool = False) -> Pushed
     if weights.suffix != ".safetensors":
         raise ModelError(f"{weights}: not a .safetensors file; see `vidparse export`")
     description = read_description(weights)
+    _check_private(description)
     named = address.file or WEIGHTS
     if not named.endswith(".safetensors"):
         raise ModelError(f"{address}: end the name of the file in .safetensors")
@@ -70,9 +71,21 @@ def _send(files: dict[str, Path], address: HubAddress, *, private: bool) -> Push
     return Pushed(address, done.oid, tuple(files))
 
 
+def _check_private(description: Description) -> None:
+    """Files of older versions hold the folder that a teacher lay in on its user's machine."""
+    recipe = description.training.get("recipe")
+    teacher = recipe.get("teacher") if isinstance(recipe, dict) else None
+    if isinstance(teacher, str) and PureWindowsPath(teacher).root:
+        raise ModelError(
+            f"{description.path}: holds the path of its teacher, {teacher}; write it again with "
+            "`vidparse export`, which leaves the folders out"
+        )
+
+
 def _check_twin(onnx: Path, description: Description) -> None:
     """The ONNX file beside the weights may be of another network, or of an older one."""
     other = read_onnx_description(onnx)
+    _check_private(other)
     same = ("arch", "config", "labels", "preprocess")
     source = other.training.get("source_sha256", description.sha256)
     if source != description.sha256 or any(

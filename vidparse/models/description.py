@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from vidparse.errors import ModelError
@@ -95,14 +95,14 @@ def metadata_of(
     window: int = 1,
     alignment: int = 1,
 ) -> dict[str, str]:
-    """The string table that safetensors and ONNX files carry."""
+    """The string table that safetensors and ONNX files carry; no folder of a teacher is in it."""
     record: dict[str, Any] = {
         "format": FORMAT,
         "arch": arch,
         "config": dict(config),
         "labels": labels_to_json(labels),
         "preprocess": asdict(preprocess),
-        "training": dict(training),
+        "training": _without_folders(training),
         "task": task,
         "window": window,
         "alignment": alignment,
@@ -110,6 +110,19 @@ def metadata_of(
     if state:
         record["state"] = [asdict(tensor) for tensor in state]
     return {"vidparse": json.dumps(record, sort_keys=True)}
+
+
+def _without_folders(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The training record, its teacher by name: files travel, and folders name their user."""
+    recipe = training.get("recipe")
+    if not isinstance(recipe, Mapping) or not isinstance(recipe.get("teacher"), str):
+        return dict(training)
+    return {**training, "recipe": {**recipe, "teacher": name_to_share(recipe["teacher"])}}
+
+
+def name_to_share(model: str) -> str:
+    """The name of a model without the folders it lies in; an address on the hub stays whole."""
+    return model if model.startswith("hf:") else PureWindowsPath(model).name
 
 
 def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Description:

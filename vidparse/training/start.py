@@ -253,7 +253,7 @@ def load_teacher(name: str, labels: Labels) -> Teacher:
     network = load_network(description)
     if not network.is_per_frame:
         raise UsageError(f"teacher {name}: has a memory; choose a per-frame model")
-    return Teacher(network.requires_grad_(False), description.preprocess)
+    return Teacher(network.requires_grad_(False), description.preprocess, description.sha256)
 
 
 def taught_by(recipe: Recipe, teacher: str | None) -> Recipe:

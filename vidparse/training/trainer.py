@@ -113,6 +113,7 @@ class Trainer:
             torch.from_numpy(sources.unions),
             replace(teacher, network=self._place(teacher.network)) if teacher else None,
         )
+        self.teacher_sha256 = teacher.sha256 if teacher else ""
         self.objective = self._place(kind(setting))
         self.wrapped = self.processes.wrapped(self.objective, shard=recipe.shard)
         self.optimizer, self.base_rates = make_optimizer(self.objective, recipe)
@@ -340,6 +341,8 @@ class Trainer:
             name: round(value, 6) if math.isfinite(value) else None
             for name, value in scores.values.items()
         }
+        sha256 = {"teacher_sha256": self.teacher_sha256} if self.teacher_sha256 else {}
+
         return metadata_of(
             arch=self.recipe.arch,
             **facts_of(self.network),
@@ -347,6 +350,7 @@ class Trainer:
             preprocess=self.preprocess,
             training={
                 "recipe": recipe_record(self.recipe),
+                **sha256,
                 "data": self.sources.describe(),
                 "epoch": epoch,
                 "steps": self.step,

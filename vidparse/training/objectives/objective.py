@@ -20,10 +20,11 @@ from vidparse.training.stream import Batch
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A frozen network to learn from, and how it sees pictures."""
+    """A frozen network to learn from, and how it sees pictures. sha256: of its weights file."""
 
     network: VideoNetwork
     preprocess: Preprocess
+    sha256: str = ""
 
     def pictures(self, rgb: Tensor, short_side: int) -> Tensor:
         """A view as the teacher is used to see it.
