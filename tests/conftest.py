@@ -89,6 +89,7 @@ def make_clip(
         context.height, context.width = size_hw
         context.pix_fmt = pixel_format
         context.time_base = stream.time_base = time_base
+        context.thread_count = 3  # the same bytes on every machine
         if aspect is not None:
             context.sample_aspect_ratio = aspect
         if colour is not None:
