@@ -21,6 +21,8 @@ _UNKNOWN: Final = -1
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _MEDIA_BOXES: Final = (b"mdat", b"moov", b"moof")
 _ASF_HEADER: Final = bytes.fromhex("3026b2758e66cf11a6d900aa")  # id of the first object
+_FLV_TAG: Final = 11  # bytes of its head
+_FLV_KINDS: Final = (8, 9, 18)  # sound, pictures, texts
 _OGG_PAGE, _PACK = b"OggS", b"\0\0\1\xba"  # how elements of Ogg and program streams begin
 _LAST_ELEMENTS: Final = 8  # that are tried as a beginning, behind damage
 HEAD_BYTES: Final = 64  # enough to know a format by
@@ -119,6 +121,17 @@ def _walk_program_stream() -> Walk:
             length = int.from_bytes((yield 2, False), "big")
             if length:
                 yield -length, False
+
+
+def _walk_flv() -> Walk:
+    """FLV (annex E): a head, then tags, each with its size in front (3 bytes) and behind (4)."""
+    head = yield 9, False
+    yield max(0, int.from_bytes(head[5:], "big") - 9) + 4, False
+    while True:
+        tag = yield _FLV_TAG, True
+        if tag[0] & 0x1F not in _FLV_KINDS:
+            return
+        yield -(int.from_bytes(tag[1:4], "big") + 4), False
 
 
 def _walk_gif() -> Walk:
@@ -240,9 +253,18 @@ def walker_for(head: bytes) -> Walker | None:
         return Walker(_walk_asf)
     if head[:4] == _PACK:
         return Walker(_walk_program_stream, _PACK)
+    if head[:3] == b"FLV":
+        return Walker(_walk_flv)
     if head[:3] == b"GIF":
         return Walker(_walk_gif)
     return None
+
+
+def ends_with_flv_tag(tail: bytes) -> bool:
+    """The size behind the last tag is that in front of it: both are there."""
+    size = int.from_bytes(tail[-4:], "big")
+    start = len(tail) - 4 - size
+    return start >= 0 and int.from_bytes(tail[start + 1 : start + 4], "big") + _FLV_TAG == size
 
 
 def is_cut_nut(tail: bytes, size: int) -> bool:

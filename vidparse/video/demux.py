@@ -19,7 +19,13 @@ import av
 
 from vidparse.errors import InputError
 from vidparse.video.access import is_address, is_list, local_path, open_limited
-from vidparse.video.damage import HEAD_BYTES, TAIL_BYTES, is_cut_nut, walker_for
+from vidparse.video.damage import (
+    HEAD_BYTES,
+    TAIL_BYTES,
+    ends_with_flv_tag,
+    is_cut_nut,
+    walker_for,
+)
 from vidparse.video.raw import Pipe
 from vidparse.video.source import Selection
 from vidparse.video.transport import ends_whole
@@ -29,6 +35,7 @@ log = logging.getLogger(__name__)
 # A cut mp4 fails once for every sample that is missing; enough to jump over any damaged place.
 _MAX_FAILURES_IN_A_ROW = 1000
 _HELD_PACKETS = 3
+_ENDS_SHOW = ("flv", "mpegts")  # formats whose last bytes show a whole end, whatever was before
 _URL_TIMEOUTS_S = (15.0, 30.0)  # to open, to read
 MP4_IN_A_PIPE = (
     "this mp4 has its index at the end, which a pipe cannot reach; pipe matroska (-f matroska) "
@@ -187,11 +194,11 @@ class Demuxer:
 
     def cut_short(self) -> bool | None:
         """After the last packet: the container promised more than there is; None: nobody knows."""
-        if self._failures:
+        format_name, size = self._container.format.name, self._size()
+        if self._failures and format_name not in _ENDS_SHOW:
             return True
 
         # Measure formats of plain frames by their size.
-        format_name, size = self._container.format.name, self._size()
         if "yuv4mpeg" in format_name:
             return size > self._end_of_last  # bytes of a frame that is not all there
         if format_name == "dv" and self._largest:  # nothing but frames of one size
@@ -218,6 +225,10 @@ class Demuxer:
             whole = ends_whole(tail)
             return None if whole is None else not whole
 
+        if format_name == "flv" and ends_with_flv_tag(tail):
+            return False  # though a damaged size may have led the walker astray
+        if self._failures:
+            return True
         cut = None if walker is None else walker.cut_by(tail)
         if cut is not None:
             return cut
