@@ -176,7 +176,7 @@ def test_a_networks_own_term_has_its_weight_and_the_targets_classes() -> None:
     batch.labels[batch.labels == 4] = K
     network = Canned(Outputs(torch.randn(2, K, 8, 8)), own=3.0)
     unions = torch.tensor([[True, False, False, True, False]])
-    terms = make("supervised", network, unions=unions, bank_weight=0.5)(batch)
+    terms = make("supervised", network, unions=unions, own_weight=0.5)(batch)
     assert terms["bank"].item() == pytest.approx(1.5)
     target = batch.labels[:, -1].long()
     assert torch.equal(network.asked[0], torch.where(target == K, IGNORE, target))

@@ -13,13 +13,15 @@ import pytest
 import torch
 from made_camvid import TINY, make_camvid, trainer
 from PIL import Image as Pillow
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from vidparse.data import labelled_frames, open_dataset
 from vidparse.errors import InputError, Interrupted, ModelError, UsageError, VidparseError
 from vidparse.models.checkpoint import load_network, read_description
+from vidparse.models.description import RUN
 from vidparse.models.zoo import build
-from vidparse.training import SourceRequest, fit, load_recipe
+from vidparse.training import SourceRequest, fit, load_recipe, recorded_run
 from vidparse.training.average import Average
 from vidparse.training.logbook import read_log
 from vidparse.training.objectives import OBJECTIVES
@@ -203,6 +205,33 @@ def test_recipe_overrides_and_their_errors() -> None:
     with pytest.raises(UsageError, match="street-mnv2"):
         load_recipe("street")
     assert load_recipe("street-mnv2", {"arch": "bisenetv2"}).config == {}
+
+
+def test_a_field_keeps_the_name_that_it_had(camvid: Path, tmp_path: Path) -> None:
+    """In recipes, on the command line, and in the state of a run."""
+    assert load_recipe("street-mnv2", {"bank_weight": "0.5"}).own_weight == 0.5
+    (tmp_path / "old.toml").write_text('arch = "ssltm"\nbank_weight = 0.25\n')
+    child = tmp_path / "child.toml"
+    child.write_text('base = "old.toml"\nepochs = 2\n')
+    assert load_recipe(str(child)).own_weight == 0.25
+    child.write_text('base = "old.toml"\nown_weight = 2\n')
+    assert load_recipe(str(child)).own_weight == 2
+    child.write_text('base = "old.toml"\nbank_weight = 3\n')
+    assert load_recipe(str(child), {"own_weight": "4"}).own_weight == 4
+    child.write_text('base = "old.toml"\nown_weight = 2\nbank_weight = 3\n')
+    with pytest.raises(UsageError, match="bank_weight is the older name of own_weight"):
+        load_recipe(str(child))
+
+    trainer(camvid, tmp_path, epochs=1, own_weight=0.5).fit()
+    state = tmp_path / "last.safetensors"
+    with safe_open(state, framework="pt") as file:
+        facts = json.loads(file.metadata()[RUN])
+    facts["recipe"]["bank_weight"] = facts["recipe"].pop("own_weight")
+    save_file(load_file(state), state, {RUN: json.dumps(facts)})
+    assert recorded_run(state)[0].own_weight == 0.5
+    again = trainer(camvid, tmp_path, epochs=1, own_weight=0.5)
+    again.resume(state)
+    assert again.step == again.steps
 
 
 def test_a_recipe_may_say_what_differs_from_another(tmp_path: Path) -> None:

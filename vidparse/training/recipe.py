@@ -49,7 +49,7 @@ RANGES: dict[str, tuple[float, float]] = {
             "clip_gradient",
             "auxiliary_weight",
             "lovasz_weight",
-            "bank_weight",
+            "own_weight",
             "bootstrap_threshold",
         ],
         (0, math.inf),
@@ -59,6 +59,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "rotation": (0, 180),
     "seed": (0, 2**31 - 1),
 }
+
+
+# Names of fields in files and commands of older versions.
+OLDER_NAMES = {"bank_weight": "own_weight"}
 
 
 def number(default: float, least: float = 0, most: float = math.inf) -> Any:
@@ -111,7 +115,7 @@ class Recipe:
     class_weight_offset: float = 0.0  # > 1: weights are 1 / ln(offset + share of the class)
     bootstrap_threshold: float = 0.0  # > 0: only pixels whose loss is above it (FC-HarDNet: 0.3)
     bootstrap_least: int = 4096  # and at least so many a picture
-    bank_weight: float = 1.0  # ssltm: of the category centres
+    own_weight: float = 1.0  # of the network's own terms (ssltm: its category centres)
 
     # clips
     neighbours: str = "video"  # or "simulated": a camera moving over the target
@@ -169,7 +173,8 @@ def changed_recipe(recipe: Recipe, overrides: Mapping[str, str]) -> Recipe:
 
 
 def _overridden(values: dict[str, Any], overrides: Mapping[str, str], name: str) -> Recipe:
-    changes = {key: _parse(key, value) for key, value in overrides.items()}
+    values = todays_names(values, name)
+    changes = todays_names({key: _parse(key, v) for key, v in overrides.items()}, "--set")
     if changes.get("arch", values.get("arch")) != values.get("arch"):
         values.pop("config", None)  # settings of another network
     for key, value in changes.items():
@@ -194,6 +199,7 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         values = parse_toml(place.read_bytes())
     except ValueError as error:
         raise UsageError(f"recipe '{name}': not TOML: {error}; mend the line") from error
+    values = todays_names(values, name)
     _checked("config", values.get("config", {}), dict, name)
     base = values.pop("base", None)
     if base is None:
@@ -211,6 +217,21 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     return {**below, **values, "config": config}
 
 
+def todays_names(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Fields of a recipe of any version, by the names that they have today.
+
+    Raises:
+        UsageError: one field has a value by both of its names.
+    """
+    twice = [old for old, new in OLDER_NAMES.items() if old in values and new in values]
+    if twice:
+        raise UsageError(
+            f"recipe '{name}': {twice[0]} is the older name of {OLDER_NAMES[twice[0]]}; "
+            "take one of the two out"
+        )
+    return {OLDER_NAMES.get(key, key): value for key, value in values.items()}
+
+
 def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
     """Check field names, types and ranges and build the record.
 
@@ -219,6 +240,7 @@ def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
     """
     from vidparse.training.objectives import OBJECTIVES
 
+    values = todays_names(values, name)
     shared = {f.name for f in fields(Recipe)} - {"options"}
     owned = {f.name for kind in OBJECTIVES.values() for f in fields(kind.Options)}
     known = shared | owned

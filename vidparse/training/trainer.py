@@ -28,7 +28,7 @@ from vidparse.training.logbook import Logbook, Progress
 from vidparse.training.objectives import OBJECTIVES, Setting, Teacher
 from vidparse.training.optimisation import GROUPS, make_optimizer, rate_factor
 from vidparse.training.processes import Processes, check_parts, whole
-from vidparse.training.recipe import Recipe, difference, recipe_record, with_config
+from vidparse.training.recipe import Recipe, difference, recipe_record, todays_names, with_config
 from vidparse.training.request import TrainingRequest, request_record
 from vidparse.training.resume import read_resume, run_tensors, write_resume
 from vidparse.training.sources import Sources
@@ -133,9 +133,10 @@ class Trainer:
         """
         facts = read_resume(path, self.objective, self.average.network, self.optimizer)
         mine = json.loads(json.dumps(recipe_record(self.recipe)))
-        if facts["recipe"] != mine:
+        theirs = todays_names(facts["recipe"], str(path))
+        if theirs != mine:
             raise UsageError(
-                f"{path}: made by another recipe ({difference(facts['recipe'], mine)}); resume "
+                f"{path}: made by another recipe ({difference(theirs, mine)}); resume "
                 "with the same settings"
             )
         if facts["data"] != self.sources.describe():

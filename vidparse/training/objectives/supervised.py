@@ -53,7 +53,7 @@ class Supervised(Objective):
 
         classes = torch.where(target < outputs.logits.shape[1], target, IGNORE)
         for name, term in self.network.own_terms(outputs, classes, ignore=IGNORE).items():
-            terms[name] = self.recipe.bank_weight * term
+            terms[name] = self.recipe.own_weight * term
         return outputs.logits, terms
 
     def terms(
