@@ -34,6 +34,36 @@ def test_start_weights_match_by_name(camvid: Path, tmp_path: Path) -> None:
         load_matching(run.network, Start("given", {"nothing": wanted}))
 
 
+@pytest.mark.parametrize(
+    ("arch", "config"),
+    [
+        ("perframe", {"output_stride": 16, "width": 16}),
+        ("tcb-ocr", {"output_stride": 16, "width": 16, "key_width": 8}),
+        ("espnetv2", {"width": 0.5, "pyramid_width": 5}),
+    ],
+)
+def test_weights_of_a_backbone_alone_fit_each_networks_own(
+    arch: str, config: dict[str, object]
+) -> None:
+    """Not every network calls its backbone `backbone`."""
+    given, network = (build(arch, {"classes": 3, **config}) for _ in range(2))
+    alone = given.get_submodule(given.backbone_name).state_dict()
+    alone = {name: torch.full_like(tensor, 0.25) for name, tensor in alone.items()}
+    assert load_matching(network, Start("given", alone)).tensors == len(alone)
+    taken = network.get_submodule(network.backbone_name).state_dict()
+    assert all(torch.equal(taken[name], tensor.to(taken[name])) for name, tensor in alone.items())
+
+
+def test_a_network_without_a_backbone_of_its_own_takes_whole_names_alone() -> None:
+    given, network = (build("bisenetv2", {"classes": 3}) for _ in range(2))
+    assert not network.backbone_name
+    own = given.state_dict()
+    assert load_matching(network, Start("given", own)).tensors == len(own)
+    cut = {name.partition(".")[2]: tensor for name, tensor in own.items()}
+    with pytest.raises(UsageError, match="no tensor"):
+        load_matching(network, Start("given", cut))
+
+
 NETWORKS = {
     "psp": (
         "perframe",

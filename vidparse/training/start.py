@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vidparse.errors import ModelError, UsageError
 from vidparse.hub import resolve
@@ -134,7 +134,10 @@ def read_start(init: str) -> Start:
 
 
 def load_matching(
-    network: nn.Module, start: Start, classes: tuple[str, ...] = (), rows: Mapping[str, int] = {}
+    network: VideoNetwork,
+    start: Start,
+    classes: tuple[str, ...] = (),
+    rows: Mapping[str, int] = {},
 ) -> Taken:
     """Start from weights whose names fit the network or its backbone.
 
@@ -153,9 +156,12 @@ def load_matching(
     pairs = [
         (i, known[name.casefold()]) for i, name in enumerate(classes) if name.casefold() in known
     ]
+
+    # Weights of a backbone alone have no word for it before their names.
+    places = ("", f"{network.backbone_name}.") if network.backbone_name else ("",)
     fits: dict[str, Tensor] = {}
     for name, tensor in start.tensors.items():
-        for candidate in (name, f"backbone.{name}"):
+        for candidate in (place + name for place in places):
             if candidate not in own:
                 continue
             if theirs is not None and candidate in rows:
