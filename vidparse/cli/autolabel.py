@@ -104,7 +104,7 @@ def autolabel(
     scales: Annotated[
         str,
         typer.Option(
-            help="Sizes at which each model looks, times its own input size.",
+            help="Sizes at which each model looks, times its own input size: up to 8.",
             rich_help_panel="Labels",
         ),
     ] = "0.5,0.75,1,1.25,1.5,1.75",
@@ -115,8 +115,8 @@ def autolabel(
         int,
         typer.Option(
             min=0,
-            help="Slide a window of this side over the network's input, 2/3 of it at a time; "
-            "0: the whole input at once.",
+            help="Slide a window of this side (32 to 8192) over the network's input, 2/3 of it at "
+            "a time; 0: the whole input at once.",
             rich_help_panel="Labels",
         ),
     ] = 0,

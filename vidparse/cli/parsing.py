@@ -33,7 +33,7 @@ def parse_windows(text: str | None) -> tuple[int, ...] | None:
         return None
     items = comma_list(text, "--windows") or ()
     if not all(item.isdecimal() and 0 < int(item) <= 1000 for item in items):
-        raise UsageError(f"--windows '{text}': not lengths in frames; write 1,2,4,6")
+        raise UsageError(f"--windows '{text}': not lengths of 1 to 1000 frames; write 1,2,4,6")
     return tuple(dict.fromkeys(int(item) for item in items))
 
 
