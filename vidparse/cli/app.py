@@ -114,5 +114,5 @@ def main() -> None:
 
 
 def _thread_is_left() -> bool:
-    """Whether a stage is still at work whose end nobody could wait for."""
+    """True if a stage is still at work whose end nobody could wait for."""
     return any(thread.name.startswith("vidparse-") for thread in threading.enumerate())

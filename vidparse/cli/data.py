@@ -26,7 +26,7 @@ def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set.")],
     dataset: Annotated[
         str | None,
-        typer.Option(help="What it is, as for eval; told from the layout if not given."),
+        typer.Option(help="Its kind, as for eval. [default: that of its layout]"),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Only this split; all that there are if not given.")

@@ -102,7 +102,7 @@ def _export_int8(
 
 
 def _lines(quantized: Quantized, calibrate: str | None) -> list[str]:
-    """What people should know of an int8 model."""
+    """Facts about an int8 model, one line each."""
     parity = quantized.parity
     frames = "rendered frames" if quantized.rendered else f"frames of {calibrate}"
     lines = [

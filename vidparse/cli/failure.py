@@ -25,7 +25,7 @@ _STDOUT_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 def exit_code_of(
     app: Callable[..., Any], *, debug: bool, interrupted: threading.Event | None = None
 ) -> int:
-    """Run the application; what it raises is told on stderr, with its traceback when `debug`.
+    """Run the application; errors go to stderr, with their traceback when `debug`.
 
     When `interrupted` is set in the meantime, that is why it failed, whatever it raises: an import
     that is interrupted may end in any error.
@@ -59,7 +59,7 @@ def _run(app: Callable[..., Any], debug: bool, interrupted: threading.Event) -> 
 
 
 def _expected(error: Exception) -> VidparseError:
-    """Any failure as an error of one line; its text is empty when enough was said."""
+    """Any failure as an error of one line; its text is empty when the help was printed."""
     if isinstance(error, _ParserError):
         return UsageError(_usage_line(error))
     if isinstance(error, OSError) and error.errno in _STDOUT_FULL and error.filename is None:
@@ -68,7 +68,7 @@ def _expected(error: Exception) -> VidparseError:
 
 
 def _usage_line(error: Any) -> str:
-    """What the option parser complains of, in one line."""
+    """The complaint of the option parser, in one line."""
     if type(error).__name__ == "NoArgsIsHelpError":
         return ""  # the help was printed instead
     text = " ".join(str(error.format_message()).split()).rstrip(".")

@@ -167,7 +167,7 @@ def _files_record(files: ModelFiles) -> dict[str, Any]:
 
 
 def _content(files: ModelFiles) -> dict[str, Any]:
-    """What the files say of the network."""
+    """Facts about the network, from its files."""
     from dataclasses import asdict
 
     from vidparse.textfiles import parse_json

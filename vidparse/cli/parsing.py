@@ -93,7 +93,7 @@ def stdout_format(pipe: str | None) -> str | None:
 def raw_pipe(
     pipe: str | None, size: str | None, rate: str | None, pixel_format: str
 ) -> RawPipe | None:
-    """How raw frames lie on stdin; None when the pipe describes itself.
+    """The layout of raw frames on stdin; None when the pipe describes itself.
 
     Raises:
         UsageError: --pipe raw without --size WxH or --rate.

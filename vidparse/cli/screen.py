@@ -1,4 +1,4 @@
-"""What people see: a progress bar on a terminal, one summary line an input, a table of failures."""
+"""The screen: a progress bar on a terminal, a summary line per input, a table of failures."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Screen:
 
 
 def _done(result: InputResult, engine: str) -> str:
-    """The one summary line of an input; `engine` is said once for all inputs."""
+    """The one summary line of an input; `engine` stands in the first one only."""
     report = result.report
     assert report is not None
     skipped = f", {result.skipped} damaged skipped" if result.skipped else ""

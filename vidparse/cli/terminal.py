@@ -60,6 +60,6 @@ def cell(text: object) -> Text:
 
 
 def is_terminal(*, err: bool = False) -> bool:
-    """Whether a person looks at stdout or, with `err`, at stderr."""
+    """True if a person looks at stdout or, with `err`, at stderr."""
     stream = sys.stderr if err else sys.stdout
     return stream is not None and not stream.closed and stream.isatty()

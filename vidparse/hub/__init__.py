@@ -1,4 +1,4 @@
-"""Where weights come from: a known name, a path, or a repository of the Hugging Face hub.
+"""Sources of weights: a known name, a path, or a repository of the Hugging Face hub.
 
 A name or address goes in, files on this machine come out; nothing is loaded here.
 """

@@ -38,12 +38,12 @@ def cache_root() -> Path:
 
 
 def is_offline() -> bool:
-    """Whether $HF_HUB_OFFLINE forbids the network."""
+    """True if $HF_HUB_OFFLINE forbids the network."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def repo_folder(repo: str) -> Path:
-    """Where the cache keeps a repository, whether it does or not."""
+    """The place of a repository in the cache, whether it is there or not."""
     return cache_root() / f"models--{repo.replace('/', '--')}"
 
 

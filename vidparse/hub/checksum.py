@@ -1,4 +1,4 @@
-"""Whether a file is what was published."""
+"""Checksums: a file is the one that was published, or refused."""
 
 from __future__ import annotations
 

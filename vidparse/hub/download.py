@@ -11,7 +11,7 @@ from vidparse.files import whole_file
 from vidparse.hub.address import HubAddress
 from vidparse.hub.cached import cache_root, repo_folder
 from vidparse.hub.checksum import check_published
-from vidparse.hub.failure import UnreachableError, check_installed, endpoint, told
+from vidparse.hub.failure import UnreachableError, as_model_errors, check_installed, endpoint
 from vidparse.hub.files import CONFIG, PREPROCESSOR, choose, is_transformers
 
 TIMEOUT_S = 10  # for the hub to begin an answer
@@ -50,14 +50,14 @@ def fetch(address: HubAddress, wanted: Sequence[str] = ()) -> Path:
             not installed.
     """
     api = hub_api()
-    with told(address):
+    with as_model_errors(address):
         info = api.model_info(address.repo, revision=address.revision, timeout=TIMEOUT_S)
     names = [file.rfilename for file in info.siblings or ()]
     folder = None
     for name in wanted or _wanted(names, address):
         if name not in names:
             raise ModelError(f"{address}: no file '{name}' in {address.repo}; update vidparse")
-        with told(address):
+        with as_model_errors(address):
             path = Path(
                 api.hf_hub_download(
                     address.repo, name, revision=info.sha, cache_dir=str(cache_root())
@@ -87,7 +87,7 @@ def _remember(address: HubAddress, commit: str) -> None:
     if address.revision == commit:
         return
     reference = repo_folder(address.repo) / "refs" / address.revision
-    with told(address):
+    with as_model_errors(address):
         reference.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(reference) as part:
             part.write_text(commit, encoding="utf-8")

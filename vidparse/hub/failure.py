@@ -1,4 +1,4 @@
-"""What goes wrong with the hub, as one line each."""
+"""Failures of the hub, one line each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def endpoint() -> str:
 
 
 @contextmanager
-def told(address: HubAddress) -> Iterator[None]:
+def as_model_errors(address: HubAddress) -> Iterator[None]:
     """Turn what huggingface_hub raises into a ModelError of one line."""
     from huggingface_hub import errors
 
@@ -45,7 +45,7 @@ def told(address: HubAddress) -> Iterator[None]:
 
 
 def _answered(error: Any, address: HubAddress) -> ModelError:
-    """What the server's refusal means."""
+    """The meaning of the server's refusal."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -75,7 +75,7 @@ def _answered(error: Any, address: HubAddress) -> ModelError:
 
 
 def _broken(error: Exception, address: HubAddress) -> ModelError:
-    """What a failure of the network or of the disk means."""
+    """The meaning of a failure of the network or of the disk."""
     code = error.errno if isinstance(error, OSError) else None
     if code in _FULL:
         return ModelError(

@@ -1,4 +1,4 @@
-"""Which files of a folder or a repository are the model."""
+"""The files of a model in a folder or a repository."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def choose(names: Sequence[str], file: str, place: str) -> Choice:
     """The model among the files of a repository or folder.
 
     Args:
-        names: relative paths. file: the one asked for; "" for model.safetensors, else
+        names: relative paths. file: the wanted one; "" for model.safetensors, else
             best.safetensors, else the only .safetensors, with the .onnx of the same name; else the
             only .onnx.
         place: for messages.
@@ -95,12 +95,12 @@ def files_in(folder: Path, file: str, name: str) -> ModelFiles:
 
 
 def is_transformers(folder: Path) -> bool:
-    """Whether config.json says that it describes a network of transformers."""
+    """True if config.json describes a network of transformers."""
     return bool(_read_json(folder / CONFIG).get("architectures"))
 
 
 def is_described(path: Path) -> bool:
-    """Whether a .safetensors file carries vidparse's description."""
+    """True if a .safetensors file carries vidparse's description."""
     return "vidparse" in read_table(path)
 
 

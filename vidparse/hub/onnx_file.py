@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, read without running it."""
+"""The description inside an ONNX file, read without running it."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from vidparse.errors import ModelError
 from vidparse.hub.address import HubAddress
 from vidparse.hub.cached import is_offline
 from vidparse.hub.download import hub_api
-from vidparse.hub.failure import told
+from vidparse.hub.failure import as_model_errors
 from vidparse.hub.files import WEIGHTS
 from vidparse.hub.onnx_file import read_onnx_description
 from vidparse.models.checkpoint import read_description
@@ -18,7 +18,7 @@ from vidparse.models.description import Description
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What went to the hub."""
+    """The files that went to the hub."""
 
     address: HubAddress
     commit: str
@@ -60,7 +60,7 @@ def _send(files: dict[str, Path], address: HubAddress, *, private: bool) -> Push
     if not get_token():
         raise ModelError(f"{address}: pushing needs a token; set HF_TOKEN or run `hf auth login`")
     operations = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
-    with told(address):
+    with as_model_errors(address):
         api.create_repo(address.repo, private=private or None, exist_ok=True)
         done = api.create_commit(
             address.repo,

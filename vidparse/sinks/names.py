@@ -161,7 +161,7 @@ def final_path(
     single: bool,
     video: str | None,
 ) -> Path:
-    """Where the output goes; for a submission, the folder that its videos share."""
+    """The path of an output; for a submission, the folder that its videos share."""
     kind = table[name]
     shared = issubclass(kind, Submission)
     stem = video_name(source) if shared else source_stem(source)

@@ -45,7 +45,7 @@ def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
 def drawn_colours(labels: Labels, palette: str | None) -> np.ndarray:
     """The same for drawing on pictures.
 
-    Published colours are moved apart, where nobody asked for a palette, so that people who confuse
+    Published colours are moved apart, where no palette is chosen, so that people who confuse
     red and green can tell classes apart; colours that somebody gave a label set of his own stay.
 
     Raises:
@@ -65,7 +65,7 @@ def uncoloured(labels: Labels) -> frozenset[int]:
 
 
 def _are_chosen(labels: Labels) -> bool:
-    """Whether the colours are neither a published label set's nor made up by vidparse."""
+    """True if the colours are neither a published label set's nor made up by vidparse."""
     if labels.colours == tuple(map(tuple, hue_wheel(len(labels)).tolist())):
         return False
     known = labels.name in available_labels()

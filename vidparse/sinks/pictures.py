@@ -29,7 +29,7 @@ _FILTER_UP = 2  # each row minus the one above: label maps turn into long runs o
 
 
 class Pictures(Protocol):
-    """Where the pictures of an output go."""
+    """The place that the pictures of an output go to."""
 
     def create(self) -> None:
         """Raises: OutputError: it cannot be made."""
@@ -57,7 +57,7 @@ def pictures_at(path: Path, *, digits: int, replace: bool) -> Pictures:
 
 
 def is_numbered(path: Path) -> bool:
-    """Whether a name has a place for the number of the frame, as x_%04d.png has."""
+    """True if a name has a place for the number of the frame, as x_%04d.png has."""
     return places_of_number(path) > 0
 
 
@@ -67,7 +67,7 @@ def places_of_number(path: Path) -> int:
 
 
 def numbered_files(path: Path) -> Iterator[Path]:
-    """What lies at a name with a place for a number."""
+    """The files at a name with a place for a number."""
     before, _, after = _NUMBER.split(path.name, maxsplit=1)
     name = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
     if path.parent.is_dir():

@@ -39,7 +39,7 @@ X264_PRESETS = (
 
 @dataclass(frozen=True, slots=True)
 class RunHeader:
-    """How a result was made; written into records so that it can be made again."""
+    """The origin of a result; written into records so that it can be made again."""
 
     model: str = ""
     weights_sha256: str | None = None
@@ -52,13 +52,13 @@ class RunHeader:
 
 @dataclass(frozen=True, slots=True)
 class SinkOptions:
-    """What a user may say about outputs. Each sink reads the fields that concern it."""
+    """Options of outputs. Each sink reads the fields that concern it."""
 
     opacity: float = 0.5  # of the class colours over the picture, 0..1
     contours: bool = False  # draw the borders between regions
     legend: bool = False  # draw the names of the classes in view
     palette: str | None = None  # label set name, "published", "distinct", or a file
-    classes: tuple[int, ...] | None = None  # class ids asked for; the rest is void already
+    classes: tuple[int, ...] | None = None  # class ids to keep; the rest is void already
     audio: bool = True  # copy audio and subtitles where the container can hold them
     overwrite: bool = False
     skip_existing: bool = False  # what is there is left as it is, and an interrupt leaves nothing
@@ -277,7 +277,7 @@ def stdout() -> BinaryIO:
 
 @contextmanager
 def stream_errors(name: str) -> Iterator[None]:
-    """What the system says of a pipe or device, in the user's words.
+    """Turn the system's errors about a pipe or device into OutputErrors.
 
     Raises:
         ClosedPipe: its reader went away.

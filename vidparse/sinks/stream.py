@@ -93,7 +93,7 @@ class ByteStream:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How pictures are written, in FFmpeg's names; the container "y4m" is written by ourselves."""
+    """The encoding of pictures, in FFmpeg's names; the container "y4m" is written by ourselves."""
 
     container: str
     codec: str

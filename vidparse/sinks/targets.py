@@ -123,7 +123,7 @@ def plan_sinks(
         source: the input.
         out: None (beside the input), a directory (ends in "/", exists, or serves several sinks),
             a file name (one sink), "-" (stdout, one sink), or a pipe or device (one sink).
-        options: what the user said about outputs.
+        options: of outputs, as the user gave them.
         stream: where "-" writes; the process's standard output when None.
         taken: outputs of earlier inputs of this call, never to be replaced, and those inputs.
         protected: all inputs of this call; `source` alone when None.
@@ -209,7 +209,7 @@ def _becomes_folder(final: Path, kind: type[Sink]) -> bool:
 
 
 def _stream(out: str, stream: BinaryIO | None) -> Target | None:
-    """What `out` names as a stream: stdout, a pipe or a device; None for files and folders."""
+    """The stream that `out` names: stdout, a pipe or a device; None for files and folders."""
     if is_stdout(out):
         return Target(STDOUT, stream=stdout() if stream is None else stream)
     return stream_at(home_path(out))

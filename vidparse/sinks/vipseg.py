@@ -102,8 +102,8 @@ class VipSegFolder(Submission):
         assert self._frames is not None
         if self._count == 0 and prediction.segments is None:
             self.notes.append(
-                "vipseg: the model is semantic, so all pixels of a class are one segment and no "
-                "object is told from another; a panoptic model tells them apart"
+                "vipseg: the model is semantic, so all pixels of a class are one segment, "
+                "whatever objects they belong to; a panoptic model tells them apart"
             )
         ids = self._segment_ids(prediction)
         segments = [
