@@ -124,7 +124,7 @@ def _print_zoo(rows: list[ZooRow], size_hw: tuple[int, int]) -> None:
     def shown(value: float, form: str) -> str:
         return "-" if math.isnan(value) else format(value, form)
 
-    table = Table(title=f"{size_hw[1]}x{size_hw[0]}, ms a frame")
+    table = Table(title=f"{size_hw[1]}x{size_hw[0]}, ms per frame")
     forms = list(dict.fromkeys(form for row in rows for form in row.times_ms))
     table.add_column("network", no_wrap=True)
     for head in ("M", "GMAC", *forms, "x twin", "published", "state kB"):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vidparse.cli import options as shared
+from vidparse.errors import counted
 
 
 def convert(
@@ -59,11 +60,11 @@ def convert(
         print_json(asdict(done) | {"path": str(done.path)})
     elif not quiet:
         for rule, count in done.rules.items():
-            say(f"{rule} ({count} tensors)")
+            say(f"{rule} ({counted(count, 'tensor')})")
         if done.dropped:
             say(f"left out: {', '.join(done.dropped)}")
         kind = f", {done.labels}" if done.labels else ", a start for `vidparse train --init`"
-        say(f"{done.path}: {done.arch}{kind}, {done.tensors} tensors")
+        say(f"{done.path}: {done.arch}{kind}, {counted(done.tensors, 'tensor')}")
 
 
 def _settings(items: list[str] | tuple[str, ...]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vidparse.cli import options as shared
+from vidparse.errors import counted
 
 
 def curves(
@@ -21,4 +22,4 @@ def curves(
 
     write_curves(runs, out)
     if not quiet:
-        say(f"{len(runs)} run{'' if len(runs) == 1 else 's'} -> {out}")
+        say(f"{counted(len(runs), 'run')} -> {out}")
