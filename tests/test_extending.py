@@ -16,6 +16,7 @@ from PIL import Image
 
 from vidparse.data import FORMATS
 from vidparse.evaluation.metrics.measures import METRICS
+from vidparse.maps import SegmentMap
 from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.zoo import MODELS, build, facts_of, settings_for
@@ -156,3 +157,18 @@ def test_bench_measures_it(cli, clip, weights, tmp_path, monkeypatch):
     )
     assert said.code == 0
     assert cli("bench", "--zoo", "toy", "--repeats", "1", "--backends", "torch").code == 0
+
+
+def test_a_map_without_segments_is_refused_by_every_reader(cli, weights, data, monkeypatch):
+    """Of a data set that tells objects apart; classes alone are for `read_mask`."""
+    read = toys.read_toy
+    monkeypatch.setattr(toys, "read_toy", lambda frame: SegmentMap(read(frame).classes()))
+    told = "data set toy tells objects apart and read no segments here"
+
+    checked = cli("data", "check", data)
+    assert checked.code == 3 and told in checked.err + checked.out.decode()
+    for metrics in ("toy", "vpq", "miou"):
+        scored = cli(
+            *("eval", "--dataset", "toy", "--data", data, "--metrics", metrics, "-m", weights)
+        )
+        assert scored.code == 3 and told in scored.err, metrics

@@ -16,6 +16,7 @@ import numpy as np
 
 from vidparse.data.pictures import read_rgb
 from vidparse.data.values import MaskValues
+from vidparse.errors import InputError
 from vidparse.labels import Labels
 from vidparse.maps import SegmentMap
 
@@ -117,11 +118,19 @@ class Dataset:
         """The map of a labelled frame: of segments where objects are told apart, else of classes.
 
         Raises:
-            InputError: as of :meth:`load_mask`, or the picture disagrees with its json.
+            InputError: as of :meth:`load_mask`, the picture disagrees with its json, or a data set
+                that tells objects apart read none.
         """
-        if self.read_segments is not None:
-            return self.read_segments(frame)
-        return SegmentMap(self.load_mask(frame))
+        if self.read_segments is None:
+            return SegmentMap(self.load_mask(frame))
+
+        truth = self.read_segments(frame)
+        if truth.segments is None:
+            raise InputError(
+                f"{frame.mask or frame}: data set {self.name} tells objects apart and read no "
+                "segments here; list them in the map, or let it give read_mask"
+            )
+        return truth
 
 
 def labelled_frames(dataset: Dataset) -> list[FrameRecord]:
