@@ -88,7 +88,7 @@ def name_below(name: str, listed_in: Path, *, failure: type[VidparseError] = Inp
     path = PurePath(name)
     if path.anchor or ".." in path.parts:
         raise failure(
-            f"{listed_in}: '{name}' leads out of the folder; list names inside it, without '..'"
+            f"{listed_in}: {name!r} leads out of the folder; list names inside it, without '..'"
         )
     if not path.parts or "\0" in name:
         raise failure(f"{listed_in}: {name!r} is no name of a file; correct or remove it")

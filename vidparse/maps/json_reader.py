@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vidparse.errors import InputError
+from vidparse.filenames import name_below
 from vidparse.labels import Labels
 from vidparse.maps.rgb_ids import MAX_ID, read_panoptic_png
 from vidparse.maps.runs import regions_of
@@ -59,8 +60,8 @@ def read_panoptic_json(path: Path) -> PanopticJson:
     """A ground truth or a prediction.
 
     Raises:
-        InputError: missing, not json, without the fields that the format has, or with values of
-            the wrong kind in them; the file is named.
+        InputError: missing, not json, without the fields that the format has, with values of the
+            wrong kind in them, or with names that lead out of a folder; the file is named.
     """
     record = read_json(path)
     try:
@@ -71,8 +72,8 @@ def read_panoptic_json(path: Path) -> PanopticJson:
         annotations = list(record["annotations"])
         sizes = record.get("videos") or (), record.get("images") or ()
         if annotations and "video_id" in annotations[0]:
-            return PanopticJson(path, categories, _by_video(annotations, sizes[0]), ())
-        return PanopticJson(path, categories, None, _pictures(annotations, _sizes(sizes[1])))
+            return PanopticJson(path, categories, _by_video(path, annotations, sizes[0]), ())
+        return PanopticJson(path, categories, None, _pictures(path, annotations, _sizes(sizes[1])))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path}: not a panoptic json: {_reason(error)}; give one with segments_info and "
@@ -154,14 +155,16 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, ValueError) else f"a field is odd ({error})"
 
 
-def _by_video(annotations: list[Any], videos: Any) -> dict[str, tuple[ListedPicture, ...]]:
+def _by_video(
+    path: Path, annotations: list[Any], videos: Any
+) -> dict[str, tuple[ListedPicture, ...]]:
     sizes = {str(video.get("video_id")): _sizes(video.get("images") or ()) for video in videos}
     found: dict[str, tuple[ListedPicture, ...]] = {}
     for video in annotations:
         name = str(video["video_id"])
         if name in found:
             raise ValueError(f"lists video {name} twice")
-        found[name] = _pictures(video["annotations"], sizes.get(name, {}))
+        found[name] = _pictures(path, video["annotations"], sizes.get(name, {}))
     return found
 
 
@@ -177,17 +180,21 @@ def _sizes(images: Any) -> dict[str, tuple[int, int]]:
     }
 
 
-def _pictures(records: Any, sizes: dict[str, tuple[int, int]]) -> tuple[ListedPicture, ...]:
+def _pictures(
+    path: Path, records: Any, sizes: dict[str, tuple[int, int]]
+) -> tuple[ListedPicture, ...]:
     pictures: dict[str, ListedPicture] = {}
     for record in records:
-        picture = _picture(record, sizes)
+        picture = _picture(path, record, sizes)
         if picture.file_name in pictures:
             raise ValueError(f"lists {picture.file_name} twice")
         pictures[picture.file_name] = picture
     return tuple(pictures.values())
 
 
-def _picture(record: dict[str, Any], sizes: dict[str, tuple[int, int]]) -> ListedPicture:
+def _picture(
+    path: Path, record: dict[str, Any], sizes: dict[str, tuple[int, int]]
+) -> ListedPicture:
     segments = tuple(
         Segment(
             id=_whole(row["id"], "segment id", MAX_ID),
@@ -200,11 +207,8 @@ def _picture(record: dict[str, Any], sizes: dict[str, tuple[int, int]]) -> Liste
         )
         for row in record["segments_info"]
     )
-    name = str(record.get("file_name") or record["image_id"])
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not name.isprintable():
-        raise ValueError(f"file_name {name!r} does not name a file below its folder")
-    key = str(record.get("image_id", path.stem))
+    name = name_below(str(record.get("file_name") or record["image_id"]), path)
+    key = str(record.get("image_id", PurePosixPath(name).stem))
     return ListedPicture(name, segments, sizes.get(key))
 
 
