@@ -368,6 +368,10 @@ def test_frames_to_expect_follow_the_range(clip):
     endless = replace(info, duration_s=None, frames=None)
     assert _expected_frames(endless, options) is None
     assert _expected_frames(endless, replace(options, end_s=2.0)) == 50
+    uneven = replace(info, rate=None, frames=30, duration_s=2.0)
+    assert _expected_frames(uneven, options) == 30, "the header's own count"
+    assert _expected_frames(uneven, replace(options, end_s=1.0)) == 15, "by its mean rate"
+    assert _expected_frames(replace(uneven, duration_s=None), replace(options, stride=4)) == 8
 
 
 class TestProcess:

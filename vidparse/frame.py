@@ -37,13 +37,18 @@ class VideoInfo:
     def nominal_rate(self) -> Fraction:
         """Frames per second for encoders and formats that want a number; no time comes from it.
 
-        The rate, else the mean by the header's claims, else 25.
+        The known rate, else 25.
         """
+        return self.known_rate or NOMINAL_RATE
+
+    @property
+    def known_rate(self) -> Fraction | None:
+        """Frames per second: the rate, else the mean by the header's claims; None without both."""
         if self.rate is not None:
             return self.rate
         if self.frames and self.duration_s:
-            return Fraction(self.frames / self.duration_s).limit_denominator(1001) or NOMINAL_RATE
-        return NOMINAL_RATE
+            return Fraction(self.frames / self.duration_s).limit_denominator(1001) or None
+        return None
 
 
 @dataclass(frozen=True, slots=True)

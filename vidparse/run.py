@@ -340,11 +340,12 @@ def _expected_error(
 
 def _expected_frames(info: VideoInfo, options: SegmentOptions) -> int | None:
     """How many frames a range of a video should have, by what its header says; None if nothing."""
-    rate = float(info.rate or 0)
-    if info.frames and info.duration_s:
-        rate = info.frames / info.duration_s
+    rate, start_s, end_s = info.known_rate, options.start_s or 0, options.end_s or math.inf
     duration_s = info.duration_s or (info.frames / rate if info.frames and rate else math.inf)
-    range_s = min(options.end_s or math.inf, duration_s) - (options.start_s or 0)
+    if info.frames and not start_s and end_s >= duration_s:  # all of it, as the header counts
+        return math.ceil(info.frames / options.stride)
+
+    range_s = min(end_s, duration_s) - start_s
     if not rate or not 0 < range_s < math.inf:
         return info.frames
     return max(1, math.ceil(round(range_s * rate) / options.stride))
