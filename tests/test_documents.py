@@ -1,4 +1,4 @@
-"""Every command line of the README runs, on small made data; those of cards are parsed."""
+"""Every command line of README and cards runs, on small made data, and writes what it promises."""
 
 from __future__ import annotations
 
@@ -9,32 +9,40 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from fake_hub import Hub, serving, small_weights
 from made_workplace import make_workplace
+from shown_commands import (
+    README,
+    ROOT,
+    SHORT,
+    Shown,
+    check_filled,
+    check_unrun,
+    commands,
+    cut,
+    expanded,
+    files_of,
+    filled_in,
+    named_outputs,
+    outputs,
+    spans,
+)
 
-ROOT = Path(__file__).parent.parent
-README = "README.md"
-# Records of how weights and results were made, from files that a test has not.
+# Records of how weights and results were made. One of them begins with files of another.
 RECORDS = sorted(
     str(path.relative_to(ROOT))
     for place in ("weights", "examples")
     for path in (ROOT / place).glob("*.md")
 )
+AFTER = {"weights/street-tcb.md": "weights/street-student.md"}
 
-# Words that stand for something, and what is put there.
-WORDS = {
-    "NAME": "street-student",
-    "MODEL": "everyday-student",
-    "CLIP": "clip.mp4",
-    "RECIPE": "camvid-plain",
-    "SEED": "3",
-}
-# Commands that are not run: they begin so, and need what a test has not. Those of vidparse are
-# parsed by its own parser.
+# Commands that are not run: they begin so. The parser of their program takes them.
 NOT_RUN = {
     "pip install": "a network connection",
     "python3 -m venv": "a network connection; .ci does it",
@@ -43,49 +51,82 @@ NOT_RUN = {
     "mypy": "the checkout's own checks; .ci runs them",
     "pytest": "the checkout's own checks; .ci runs them",
     "vidparse export street-student -o fast.onnx --int8": "minutes: test_quantize has a small one",
-    "vidparse bench --zoo tcb-ocr-mobilenetv2": "a minute of a quiet machine: test_bench has less",
-    "torchrun --nproc-per-node 8": "eight processes",
-    "vidparse segment input.mp4 -m hf:owner/repo": "a network connection",
-    "vidparse bench clip.mp4 -m fast.onnx --backend openvino": "OpenVINO",
-    "vidparse autolabel": "a minute of CPU each: test_cli_autolabel has small ones",
-    "python tests/benchmarks/": "minutes of a quiet machine",
+    "vidparse export weights/": "half a minute each: test_export has small ones",
+    "python tests/benchmarks/compare_loops.py": "half a minute of a quiet machine, at its least",
+    "python tests/benchmarks/bench_stabilize.py": "half a minute of a quiet machine",
 }
-# A run of any recipe is cut to these.
-SHORT = (
-    *("--set", "epochs=1", "--set", "steps_per_epoch=2", "--set", "batch_size=2"),
-    *("--set", "crop_hw=[64,96]", "--set", "precision=fp32", "--set", "workers=0"),
-    *("--set", "metrics=['miou']", "--set", "validate_every=1", "--device", "cpu"),
-    *("--set", "short_side=64"),
-)
 
 
-def commands(text: str, *, spans: bool = True) -> Iterator[str]:
-    """Command lines of a document: its shell blocks, and code spans that are whole commands."""
-    fence = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
-    for block in fence.findall(text):
-        yield from _lines(block)
-    if not spans:
-        return
-    for span in re.findall(r"`((?:vidparse|python) [^`]+)`", fence.sub("", text)):
-        words = span.split()
-        if len(words) > 2 and "..." not in words:  # else a name or a part of one
-            yield " ".join(words)
+class Terminal:
+    """A folder to work in, and the programs that documents call there."""
+
+    def __init__(self, place: Path, cli: Callable[..., Any]) -> None:
+        self.place, self.cli = place, cli
+
+    def run(self, shown: Shown) -> None:
+        """Run a line, cut short, or check the words of one that is not run."""
+        if any(shown.line.startswith(start) for start in NOT_RUN):
+            check_unrun(shown.line)
+            return
+        line = filled_in(shown.line)
+        if "|" in line:
+            self._pipe(line)
+            return
+        program, *words = (one for word in shlex.split(line) for one in expanded(word))
+        promised = [*shown.promised]
+        if program == "vidparse":
+            if "openvino" in words and find_spec("openvino") is None:
+                check_unrun(shown.line)  # OpenVINO is not installed here
+                return
+            promised += outputs(words)
+            _clear(words, promised)
+            ended = self.cli(*cut(words))
+            assert ended.code == 0, f"{line}\n{ended.err}"
+            assert promised or ended.out or ended.err, f"{line}: ends without a word"
+        elif program == "torchrun":
+            promised += outputs(words[words.index("vidparse") + 1 : -1])
+            _clear(["train"], promised)
+            _call([sys.executable, "-m", "torch.distributed.run", *words[:-1], *SHORT], line)
+        elif program == "python":
+            assert _call([sys.executable, str(ROOT / words[0]), *words[1:]], line).strip()
+        else:
+            pytest.fail(f"{line}: say how to run it, or why not (NOT_RUN)")
+        for pattern in promised:
+            check_filled(pattern, line)
+
+    def _pipe(self, line: str) -> None:
+        """Programs in a row; the last one's file is the promise."""
+        if "ffmpeg" in line and shutil.which("ffmpeg") is None:
+            check_unrun(line.split("|")[1])
+            return
+        if found := re.search(r"--size (\d+)x(\d+)", line):
+            from conftest import make_clip
+
+            size_hw = (int(found[2]), int(found[1]))
+            make_clip(Path("in.mp4"), frames=2, size_hw=size_hw, rate=30)
+        target = line.split()[-1]
+        Path(target).unlink(missing_ok=True)
+        _call(["bash", "-o", "pipefail", "-c", line], line)
+        check_filled(target, line)
 
 
-def _lines(block: str) -> Iterator[str]:
-    """Logical lines without comments; variables of the block are put in."""
-    block = re.sub(r"\|\n\s*", "| ", re.sub(r"\\\n\s*", " ", block))
-    variables: dict[str, str] = {}
-    for line in block.splitlines():
-        line = re.sub(r"(^|\s+)#.*$", "", line).strip()
-        for name, value in variables.items():
-            line = line.replace(f"${name}", value)
-        if found := re.fullmatch(r'(\w+)="(.*)"', line):
-            variables[found[1]] = found[2]
-        elif line and "|" in line:
-            yield line
-        elif line:
-            yield from line.split(" && ")
+def _call(words: list[str], line: str) -> str:
+    """Standard output of a program that ends well."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert ended.returncode == 0, f"{line}\n{ended.stderr}"
+    return ended.stdout
+
+
+def _clear(words: list[str], promised: list[str]) -> None:
+    """Take away what an earlier command of the document wrote to the same place."""
+    if "--skip-existing" in words or "--resume" in words:
+        return  # these are for what an earlier command wrote
+    stale = [path for pattern in promised for path in Path().glob(pattern)]
+    if words[0] == "train":
+        stale = [*{path.parent for path in stale}]
+    for path in stale:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
@@ -95,78 +136,120 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_every_command_of_the_readme_runs(
-    workplace: Path,
-    cli: Callable[..., Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def terminal(
+    workplace: Path, cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Terminal:
+    """A terminal in a copy of the workplace."""
     place = tmp_path / "place"
     shutil.copytree(workplace, place)
     monkeypatch.chdir(place)
     monkeypatch.setenv("PATH", f"{_vidparse_on_path(tmp_path)}{os.pathsep}{os.environ['PATH']}")
-    for command in commands((ROOT / README).read_text(encoding="utf-8")):
-        reason = next((why for start, why in NOT_RUN.items() if command.startswith(start)), None)
-        for word, meant in WORDS.items():
-            command = re.sub(rf"\b{word}\b", meant, command)
-        if reason is not None:
-            check_unrun(command)
-        elif "|" in command:
-            _run_in_shell(command)
-        else:
-            program, *words = shlex.split(command)
-            assert program == "vidparse", f"{command}: say how to run it, or why not (NOT_RUN)"
-            _clear(words)
-            if words[0] == "train" and "--dry-run" not in words:
-                words += [] if "--resume" in words else SHORT
-            ended = cli(*(one for word in words for one in expanded(word)))
-            assert ended.code == 0, f"{command}\n{ended.err}"
+    return Terminal(place, cli)
 
 
-def expanded(word: str) -> list[str]:
-    """A word as a shell hands it over."""
-    return sorted(map(str, Path().glob(word))) if word.endswith("*/") else [word]
+@pytest.fixture
+def hub(tmp_path: Path, colour_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on the loopback that has `owner/repo`."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    weights = small_weights(tmp_path / "small.safetensors").read_bytes()
+    with serving() as server:
+        files = {"model.onnx": colour_model.read_bytes(), "model.safetensors": weights}
+        server.add("owner/repo", files)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
 
 
-def check_unrun(command: str) -> None:
-    """What is not run is at least written as its program takes it."""
-    words = shlex.split(command)
-    if words[0] == "python":
-        assert (ROOT / words[1]).is_file(), command
-    if "vidparse" in words:
-        from vidparse.cli.app import app
-
-        words = [word for word in words[words.index("vidparse") + 1 :] if word != "..."]
-        group: Any = typer.main.get_command(app)
-        name, sub, rest = group.resolve_command(group.make_context("vidparse", words), words)
-        sub.make_context(name, rest)
+def test_every_command_of_the_readme_runs(terminal: Terminal, hub: Hub) -> None:
+    for shown in commands(README):
+        terminal.run(shown)
+    assert any("owner/repo" in asked for asked in hub.asked)
 
 
-@pytest.mark.parametrize("document", RECORDS)
-def test_every_command_of_a_record_is_taken_by_its_parser(document: str) -> None:
-    for command in commands((ROOT / document).read_text(encoding="utf-8"), spans=False):
-        for part in command.split("|"):
-            check_unrun(part)
+@pytest.mark.parametrize("document", [one for one in RECORDS if one not in AFTER.values()])
+def test_every_command_of_a_record_runs(document: str, terminal: Terminal) -> None:
+    """In the order of the record, so that each finds what those before it wrote."""
+    for name in filter(None, (AFTER.get(document), document)):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for file, lines in files_of(text).items():
+            (terminal.place / file).write_text(lines)
+        for shown in commands(text):
+            terminal.run(shown)
 
 
-def test_a_command_that_no_parser_takes_is_found() -> None:
-    check_unrun("vidparse segment input.mp4 -m hf:owner/repo")
-    with pytest.raises(Exception, match="no-such-option"):
-        check_unrun("vidparse segment input.mp4 --no-such-option")
+def test_every_output_is_called_as_the_readme_says(terminal: Terminal) -> None:
+    from vidparse.sinks import SINKS
+
+    files = named_outputs()
+    assert list(files) == list(SINKS)
+    ended = terminal.cli("segment", "clip.mp4", "--save", ",".join(files))
+    assert ended.code == 0, ended.err
+    for kind, file in files.items():
+        check_filled(file, f"--save {kind}")
 
 
-def _clear(words: list[str]) -> None:
-    """Take away what an earlier command of the document wrote to the same place."""
-    if "--skip-existing" in words:
-        return  # it is for what an earlier command wrote
-    target = words[words.index("-o") + 1] if "-o" in words else None
-    if target is None and words[0] == "train" and "--resume" not in words:
-        target = "runs/train"
-    stale = [Path(target)] if target else []
-    if words[0] == "segment" and target is None:
-        stale += [*Path().glob("*.overlay.*"), *Path().glob("*.masks")]
-    for path in stale:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+@pytest.mark.parametrize("document", ["README.md", *RECORDS])
+def test_every_option_that_a_text_names_is_one(document: str) -> None:
+    """Also in spans that are parts of commands: `eval --split val`, `--set NAME=2`."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for span in spans(text):
+        words = span.removeprefix("vidparse ").split()
+        if words[0] not in ("pip", "pytest", "python", "git"):
+            known = options_of(words[0])
+            for option in re.findall(r"(?<!\S)(--?[a-z][\w-]*)", span):
+                assert option in known, f"{document}: `{span}`: {option} is no option"
+
+
+def options_of(name: str) -> set[str]:
+    """Options of a command; of all of them where the name is none."""
+    from vidparse.cli.app import app
+
+    group: Any = typer.main.get_command(app)
+    chosen = [group.commands[name]] if name in group.commands else list(group.commands.values())
+    inner = [one for command in chosen for one in getattr(command, "commands", {}).values()]
+    parameters = [one for command in (group, *chosen, *inner) for one in command.params]
+    return {word for one in parameters for word in (*one.opts, *one.secondary_opts)}
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("vidparse segment input.mp4 --no-such-option", "no-such-option"),
+        ("vidparse data check CamVid --no-such-option", "no-such-option"),
+        ("vidparse no-such-command", "no-such-command"),
+        ("python tests/benchmarks/no_such_script.py", "is not there"),
+        ("pip install '.[no-such-extra]'", "no-such-extra"),
+        ("pytest -m no-such-mark", "no-such-mark"),
+        ("ruff check elsewhere", "not what .ci runs"),
+        ("no-such-program input.mp4", "no program"),
+        ("git push", "no program"),
+    ],
+)
+def test_a_command_that_no_parser_takes_is_found(line: str, fault: str) -> None:
+    with pytest.raises(Exception, match=fault):
+        check_unrun(line)
+
+
+def test_a_script_refuses_options_that_it_has_not() -> None:
+    check_unrun("python tests/benchmarks/compare_loops.py --frames 60")
+    with pytest.raises(SystemExit):
+        check_unrun("python tests/benchmarks/compare_loops.py --no-such-option")
+
+
+def test_a_promise_that_is_not_kept_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AssertionError, match="not there"):
+        check_filled("out.html", "a command")
+    Path("out.html").touch()
+    with pytest.raises(AssertionError, match="empty"):
+        check_filled("out.html", "a command")
+    Path("out").mkdir()
+    with pytest.raises(AssertionError, match="empty"):
+        check_filled("out/", "a command")
 
 
 def _vidparse_on_path(folder: Path) -> Path:
@@ -176,21 +259,6 @@ def _vidparse_on_path(folder: Path) -> Path:
     script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m vidparse "$@"\n')
     script.chmod(0o755)
     return script.parent
-
-
-def _run_in_shell(command: str) -> None:
-    if "ffmpeg" in command and shutil.which("ffmpeg") is None:
-        check_unrun(command.split("|")[1])
-        return
-    if found := re.search(r"--size (\d+)x(\d+)", command):
-        from conftest import make_clip
-
-        size_hw = (int(found[2]), int(found[1]))
-        make_clip(Path("in.mp4"), frames=2, size_hw=size_hw, rate=30)
-    ended = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, f"{command}\n{ended.stderr}"
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.sh")), ids=lambda p: p.name)
@@ -213,6 +281,7 @@ def test_example_scripts_run(script: Path, workplace: Path, tmp_path: Path) -> N
 
 def test_reasons_are_still_needed() -> None:
     """A command that is gone from the documents leaves no entry behind."""
-    texts = list(commands((ROOT / README).read_text(encoding="utf-8")))
+    texts = [README, *((ROOT / name).read_text(encoding="utf-8") for name in RECORDS)]
+    lines = [shown.line for text in texts for shown in commands(text)]
     for start in NOT_RUN:
-        assert any(text.startswith(start) for text in texts), start
+        assert any(line.startswith(start) for line in lines), start

@@ -9,7 +9,7 @@ the video; the stabiliser itself uses a coarser flow.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -94,9 +94,16 @@ def compare(path: str, frames: int = 100) -> None:
         print(name.ljust(8), ", ".join(f"{k} {100 * float(v):.2f}" for k, v in every.items()))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("video", nargs="*")
+    arguments = parser.parse_args()
     cv2.setNumThreads(1)
     for num_classes in (11, 19, 124):
         cost(num_classes)
-    for video in sys.argv[1:]:
+    for video in arguments.video:
         compare(video)
+
+
+if __name__ == "__main__":
+    main()
