@@ -163,6 +163,7 @@ def segment(
     options = options or SegmentOptions()
     watcher = watcher or Silent()
     stop = stop or threading.Event()
+
     found, results = _expanded(_listed(inputs))
     options = _settled(options, found)
     runner = load_runner(options)
@@ -170,6 +171,7 @@ def segment(
     class_ids = None if options.classes is None else select_classes(labels, options.classes)
     if options.sinks.palette is not None:
         class_colours(labels, options.sinks.palette)  # said once, not for every input
+
     header = RunHeader(
         model=os.fspath(options.model),
         weights_sha256=runner.description.sha256,
@@ -180,6 +182,7 @@ def segment(
         precision=runner.precision,
     )
     options = replace(options, sinks=replace(options.sinks, classes=class_ids, header=header))
+
     written: dict[str, str] = {}
     protected = Protected(found)
     for result in results:
@@ -192,6 +195,7 @@ def segment(
         result = _segment_one(one, protected, options, runner, written, watcher, stop)
         results.append(result)
         watcher.end(result)
+
     return Summary(
         os.fspath(options.model),
         runner.description.sha256,

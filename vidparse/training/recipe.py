@@ -195,6 +195,7 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         hint = "no such file; check the path" if place is path else "unknown; use "
         known = "" if place is path else ", ".join(available_recipes())
         raise UsageError(f"recipe '{name}': {hint}{known}")
+
     try:
         values = parse_toml(place.read_bytes())
     except ValueError as error:
@@ -204,6 +205,7 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     base = values.pop("base", None)
     if base is None:
         return values
+
     if not isinstance(base, str):
         raise UsageError(f"recipe '{name}': base = {base!r} should be the name of a recipe")
     if base.endswith(".toml"):
@@ -213,6 +215,7 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     below = _read(base, (name, *above))
     if "arch" in values and values["arch"] != below.get("arch"):
         below.pop("config", None)  # settings of another network
+
     config = {**below.get("config", {}), **values.get("config", {})}
     return {**below, **values, "config": config}
 

@@ -81,6 +81,7 @@ class Trainer:
         self.sources, self.validation, self.out = sources, validation, out
         self.processes = processes or Processes()
         self.device = self.processes.device
+
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.arch, dict(recipe.config))
         self.preprocess = Preprocess(recipe.short_side, divisor=self.network.alignment)
@@ -91,6 +92,7 @@ class Trainer:
         load_flow_weights(self.network, flow_weights, arch=recipe.arch)
         if recipe.norm == "sync":
             nn.SyncBatchNorm.convert_sync_batchnorm(self.network)  # its layers, in place
+
         kind = OBJECTIVES[recipe.objective]
         self.plan = kind.clips(recipe, self.network)
         self.schedule = Schedule(
@@ -118,6 +120,7 @@ class Trainer:
         self.wrapped = self.processes.wrapped(self.objective, shard=recipe.shard)
         self.optimizer, self.base_rates = make_optimizer(self.objective, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+
         self.step = 0
         self.score: float | None = None
         self.best: float | None = None
@@ -170,6 +173,7 @@ class Trainer:
         book = self._open_log()
         started_at, started_step, mark = time.perf_counter(), self.step, time.perf_counter()
         stream = self._stream()
+
         try:
             if self.owes_validation:
                 self._end_epoch(self.step // self.schedule.steps_per_epoch, book)
@@ -190,11 +194,9 @@ class Trainer:
                 if within == 0:
                     self._end_epoch(whole_epochs, book)
                 eta = (now - started_at) / (self.step - started_step) * (self.steps - self.step)
-                on_step(
-                    Progress(
-                        self.step, self.steps, epoch, total, losses, self.score, self.best, eta
-                    )
-                )
+                scores = self.score, self.best
+                on_step(Progress(self.step, self.steps, epoch, total, losses, *scores, eta))
+
                 if self.processes.any(stop is not None and stop.is_set()):
                     self._save_last()
                     raise Interrupted(
