@@ -35,6 +35,8 @@ from vidparse.labels import Labels, load_labels, regrouped, unions
 from vidparse.models.description import Preprocess
 from vidparse.training.autolabel import SCALES, AutolabelRequest, Ensemble, Variants, make_labels
 from vidparse.training.autolabel.choice import Within
+from vidparse.training.autolabel.pictures import InputPictures
+from vidparse.video import expand_inputs, open_video
 
 SIZE_HW = (64, 96)
 
@@ -499,3 +501,17 @@ class TestInputs:
 
 def test_papers_look_at_six_sizes() -> None:
     assert Variants() == Variants(SCALES, flip=True, window=0) and len(SCALES) == 6
+
+
+def test_a_sequence_has_one_name_in_messages_and_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shots").mkdir()
+    for i in range(2):
+        cv2.imwrite(str(tmp_path / "shots" / f"{i}.png"), np.full((8, 8, 3), i, np.uint8))
+    monkeypatch.chdir(tmp_path / "shots")
+    for given in (str(tmp_path / "shots"), "*.png", "."):
+        (one,) = expand_inputs([given])
+        with open_video(one) as source:
+            assert source.info.name == one.folder_name == "shots"
+        assert [picture.video for picture in InputPictures([given])] == ["shots", "shots"]

@@ -96,6 +96,11 @@ class Input:
         return self.pattern is None and _is_picture_file(self.path)
 
     @property
+    def folder_name(self) -> str:
+        """The name of a sequence, that of its folder: "shots/*.png" is "shots"."""
+        return (self.path.resolve().name if self.path is not None else "") or "images"
+
+    @property
     def is_glob(self) -> bool:
         """The pictures are found by a glob."""
         return self.pattern is not None and _GLOB.search(self.pattern) is not None
@@ -325,9 +330,7 @@ def open_video(
         return ContainerSource(text, text, selection, copy_streams, track)
     assert given.path is not None
     _refuse_tracks(text, track)
-    # A sequence is called by its folder: "shots/*.png" is "shots".
-    folder = given.path.resolve().name or "images"
-    name = given.path.name if given.path.is_file() else folder
+    name = given.path.name if given.path.is_file() else given.folder_name
     if len(images) == 1 and given.path.is_file():
         return _one_picture(name, images[0], selection, Fraction(rate))
     return FolderSource(name, list(images), selection, Fraction(rate))

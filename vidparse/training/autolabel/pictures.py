@@ -178,7 +178,7 @@ def _input_name(one: Input) -> str:
     if one.path is None:
         return _file_name(one.name)
     whole = one.path.is_dir() or one.pattern is not None
-    return (one.path.resolve().name or "images") if whole else one.path.stem
+    return one.folder_name if whole else one.path.stem
 
 
 def _file_name(name: str) -> str:
