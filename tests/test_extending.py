@@ -19,6 +19,7 @@ from vidparse.evaluation.metrics.measures import METRICS
 from vidparse.maps import SegmentMap
 from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
+from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import MODELS, build, facts_of, settings_for
 from vidparse.sinks import SINKS
 from vidparse.training.objectives import OBJECTIVES
@@ -172,3 +173,24 @@ def test_a_map_without_segments_is_refused_by_every_reader(cli, weights, data, m
             *("eval", "--dataset", "toy", "--data", data, "--metrics", metrics, "-m", weights)
         )
         assert scored.code == 3 and told in scored.err, metrics
+
+
+class UntrainedNetwork(toys.ToyNetwork):
+    """The toy, without scores to learn from."""
+
+    forward_clip = VideoNetwork.forward_clip
+
+
+@pytest.mark.parametrize("objective", ["supervised", "etc", "stcl", "mean-teacher"])
+def test_a_network_without_scores_is_refused_before_anything_is_written(
+    objective, data, cli, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(MODELS, "toy", (toys.ToyConfig, UntrainedNetwork))
+    recipe = tmp_path / "toy.toml"
+    recipe.write_text(f'arch = "toy"\nobjective = "{objective}"\ncrop_hw = [48, 64]\n')
+    words = ("train", "--dataset", "toy", "--data", data, "--recipe", recipe, "-o", tmp_path / "r")
+    for more in ((), ("--dry-run",)):
+        said = cli(*words, *more)
+        assert said.code == 2
+        assert f"objective {objective}: learns from scores of classes" in said.err
+        assert not (tmp_path / "r").exists()

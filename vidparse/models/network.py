@@ -139,6 +139,12 @@ class VideoNetwork(nn.Module):
         """
         return (0,)
 
+    @property
+    def has_training_pass(self) -> bool:
+        """True where :meth:`forward_clip` gives scores to train by."""
+        own = type(self).forward_clip is not VideoNetwork.forward_clip
+        return own or self.task == SEMANTIC
+
     def forward_clip(self, frames: Tensor) -> Outputs:
         """For training: the frames of :meth:`companions`, (B, T, 3, H, W) -> those of the target.
 

@@ -86,6 +86,7 @@ class Objective(nn.Module):
         Raises:
             UsageError: it is not for such a network.
         """
+        check_scores(recipe, network)
         companions = Companions(type(network), network.config, recipe.reverse)
         simulated = recipe.neighbours == "simulated"
         return ClipPlan(companions, views_of(recipe), simulated=simulated)
@@ -120,8 +121,18 @@ class Objective(nn.Module):
         return self
 
 
+def check_scores(recipe: Recipe, network: VideoNetwork) -> None:
+    """Raises: UsageError: the network gives no scores of classes to learn by."""
+    if not network.has_training_pass:
+        raise UsageError(
+            f"objective {recipe.objective}: learns from scores of classes, {recipe.arch} answers "
+            "with masks and has no forward_clip; use an objective made for it"
+        )
+
+
 def check_per_frame(recipe: Recipe, network: VideoNetwork) -> None:
-    """Raises: UsageError: the network has a memory, and the objective is for others."""
+    """Raises: UsageError: the network has a memory or no scores; the objective is for others."""
+    check_scores(recipe, network)
     if not network.is_per_frame:
         raise UsageError(
             f"objective {recipe.objective}: is for per-frame networks, {recipe.arch} has a "
