@@ -12,7 +12,7 @@ import pytest
 
 import vidparse
 from vidparse.data.pictures import read_indices
-from vidparse.errors import InputError
+from vidparse.errors import InputError, UsageError
 
 
 @pytest.fixture
@@ -49,6 +49,21 @@ class TestSegment:
         (result,) = vidparse.segment(Path("none.mp4"), options()).inputs
         assert result.name == "none.mp4"
         assert isinstance(result.error, InputError)
+
+    @pytest.mark.parametrize("given", [None, 5, b"in.mp4", ["in.mp4", 3], [b"in.mp4"]])
+    def test_no_path_is_a_usage_error(self, given: object) -> None:
+        with pytest.raises(UsageError, match="is no path or name; give a str or a Path"):
+            vidparse.segment(given)  # type: ignore[arg-type]
+
+    def test_no_input_is_a_usage_error(self) -> None:
+        with pytest.raises(UsageError, match="none is given"):
+            vidparse.segment([])
+
+
+@pytest.mark.parametrize("time_s", [float("nan"), float("inf")])
+def test_a_frame_has_a_finite_time(time_s: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        vidparse.Frame.from_rgb(np.zeros((2, 2, 3), np.uint8), time_s=time_s)
 
 
 def test_a_model_is_named_by_a_path(colour_model: Path) -> None:

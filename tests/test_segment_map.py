@@ -60,6 +60,12 @@ def test_mask_and_share_of_objects_are_those_of_all_that_have_the_class() -> Non
     assert not nothing.mask("Road").any() and nothing.share("Road") == 0
 
 
+def test_a_class_may_be_given_by_its_number() -> None:
+    prediction = Prediction(0, SegmentMap(np.array([[0, 0, 1, 255]], np.uint8)), LABELS)
+    assert prediction.share(0) == prediction.share(LABELS.classes[0]) == 0.5
+    assert prediction.mask(1).tolist() == [[False, False, True, False]]
+
+
 def test_an_unknown_class_gets_the_nearest_names() -> None:
     prediction = Prediction(0, panoptic(), LABELS)
     for ask in (prediction.mask, prediction.share):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -78,12 +79,14 @@ class Frame:
             time_s: kept to the microsecond; without it frames are 1/25 s apart.
 
         Raises:
-            ValueError: another shape or type, or no pixel at all.
+            ValueError: another shape or type, no pixel at all, or a time that is no number.
         """
         from vidparse.image import rgb_picture
 
         image = rgb_picture(pixels)
         if time_s is None:
             return cls(index, index, image)
+        if not math.isfinite(time_s):
+            raise ValueError(f"time_s {time_s}: give finite seconds")
         unit = Fraction(1, 1_000_000)
         return cls(index, round(Fraction(time_s) / unit), image, time_base=unit)

@@ -164,7 +164,10 @@ def segment(
     watcher = watcher or Silent()
     stop = stop or threading.Event()
 
-    found, results = _expanded(_listed(inputs))
+    names = _listed(inputs)
+    if not names:
+        raise UsageError("inputs: none is given; name a file, a folder or several")
+    found, results = _expanded(names)
     options = _settled(options, found)
     runner = load_runner(options)
     labels = runner.description.labels
@@ -209,10 +212,21 @@ def segment(
 
 
 def _listed(names: PathText | Iterable[PathText]) -> tuple[str, ...]:
-    """One name or several as several: a string is never taken for its letters."""
-    if isinstance(names, str | os.PathLike):
-        return (os.fspath(names),)
-    return tuple(os.fspath(name) for name in names)
+    """One name or several as several: a string is never taken for its letters.
+
+    Raises:
+        UsageError: something is no str or Path.
+    """
+    given: Iterable[object] = (names,)
+    if isinstance(names, Iterable) and not isinstance(names, str | bytes | os.PathLike):
+        given = names
+    listed = []
+    for name in given:
+        text = os.fspath(name) if isinstance(name, str | os.PathLike) else None
+        if not isinstance(text, str):
+            raise UsageError(f"{name!r}: is no path or name; give a str or a Path, or several")
+        listed.append(text)
+    return tuple(listed)
 
 
 def load_runner(options: SegmentOptions) -> Runner:

@@ -129,7 +129,7 @@ class Prediction:
         """Segments of a panoptic map, None of a semantic one."""
         return self.map.segments
 
-    def mask(self, name: str) -> np.ndarray:
+    def mask(self, name: str | int) -> np.ndarray:
         """Pixels of a class, bool (H, W); of a panoptic map those of all its objects.
 
         Args:
@@ -138,10 +138,10 @@ class Prediction:
         Raises:
             UsageError: no class has this name; the message has the nearest names.
         """
-        (class_id,) = self.labels.select([name])
+        (class_id,) = self.labels.select([str(name)])
         return self.map.classes(self.labels.void) == class_id
 
-    def share(self, name: str) -> float:
+    def share(self, name: str | int) -> float:
         """Fraction of all pixels that :meth:`mask` covers; 0 for a picture without pixels.
 
         Raises:
