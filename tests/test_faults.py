@@ -71,7 +71,7 @@ class TestInputs:
             ("*.none", "matches nothing; check the path"),
             ("empty", "holds neither images nor videos; name another folder"),
             ("words", "holds neither images nor videos; name another folder"),
-            ("", "an empty name; check the variable it comes from"),
+            ("", "is empty; give a value"),
             ("http://127.0.0.1:1/x.mp4", "check the address"),
             ("sample://nowhere", "try sample://street or sample://crowd"),
         ],
@@ -82,7 +82,7 @@ class TestInputs:
         Path("words").mkdir()
         Path("words/read.me").write_text("hello")
         said = cli("segment", name, "-o", "out/")
-        assert said.code == (2 if name.startswith("sample") else 3)
+        assert said.code == (2 if not name or name.startswith("sample") else 3)
         assert len(said.lines) == 1
         assert why in said.lines[0]
         assert listing(tmp_path) == ["empty", "words"]

@@ -68,6 +68,8 @@ class ListSource(Source):
 
 
 class ListSink:
+    keeps_parts = True
+
     def __init__(self, fail_at: int | None = None) -> None:
         self.seen: list[tuple[Frame, Prediction]] = []
         self.opened = 0

@@ -83,6 +83,7 @@ def test_an_interrupt_leaves_no_part_that_would_pass_for_the_whole(
         said = cli(*words)
     assert said.code == 130
     assert "interrupted, so nothing of it is kept" in said.err
+    assert "nothing of them is kept" in said.lines[-1] and "outputs hold" not in said.err
     assert content(tmp_path / "o") == {}
     assert cli(*words).code == 0
     assert len(list((tmp_path / "o" / "x.masks").iterdir())) == 60

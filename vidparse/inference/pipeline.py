@@ -116,11 +116,11 @@ def run(
                     break
 
             if stop.is_set():
-                done = (
-                    f"after {counted(frames, 'frame')}; outputs hold these"
-                    if frames
-                    else "before any frame"
-                )
+                done = "before any frame"
+                if frames:
+                    kept = any(sink.keeps_parts for sink in sinks)
+                    left = "outputs hold these" if kept else "nothing of them is kept"
+                    done = f"after {counted(frames, 'frame')}; {left}"
                 raise Interrupted(f"{source.info.name}: interrupted {done}")
             if not frames:
                 raise InputError(f"{source.info.name}: no frame could be decoded; check the file")

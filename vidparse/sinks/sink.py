@@ -168,6 +168,14 @@ class Sink(ABC):
         self.notes: list[str] = []
         self._begun = self._is_open = False
 
+    @property
+    def keeps_parts(self) -> bool:
+        """True where an interrupted run leaves the frames so far.
+
+        With --skip-existing the next run would pass over a part as if it were the whole.
+        """
+        return not self.options.skip_existing
+
     @abstractmethod
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         """Start writing under a temporary name. `end` comes after it, also when it fails.
@@ -210,8 +218,7 @@ class Sink(ABC):
 
     def close(self, *, keep: bool, complete: bool = True, packets: Sequence[Any] = ()) -> None:
         """End; as `end`. Harmless when nothing was opened."""
-        if not complete and self.options.skip_existing and keep and self._begun:
-            # The next run would pass over a part as if it were the whole.
+        if not complete and not self.keeps_parts and keep and self._begun:
             self.notes.append(f"{self.target.name}: interrupted, so nothing of it is kept")
             keep = False
         begun, self._begun, self._is_open = self._begun, False, False
