@@ -1,4 +1,4 @@
-"""Names of files: natural order, length, home and cache folders, staying below a folder."""
+"""Names of files: one or several, natural order, length, home and cache folders, safe places."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 
 from vidparse.errors import InputError, UsageError, VidparseError
+
+PathText = str | os.PathLike[str]
 
 LONGEST_NAME = 255  # bytes, of nearly all file systems
 
@@ -122,3 +124,22 @@ def user_cache() -> Path:
         return Path.home() / ".cache"
     except RuntimeError:
         return Path(tempfile.gettempdir()) / "vidparse-cache"
+
+
+def one_or_several(names: PathText | Iterable[PathText]) -> tuple[str, ...]:
+    """One name or several as several: a string is never taken for its letters.
+
+    Raises:
+        UsageError: something is neither str nor Path.
+    """
+    given: Iterable[object] = (names,)
+    if isinstance(names, Iterable) and not isinstance(names, str | bytes | os.PathLike):
+        given = names
+
+    listed = []
+    for name in given:
+        text = os.fspath(name) if isinstance(name, str | os.PathLike) else None
+        if not isinstance(text, str):
+            raise UsageError(f"{name!r}: is no path or name; give a str or a Path, or several")
+        listed.append(text)
+    return tuple(listed)

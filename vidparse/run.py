@@ -25,6 +25,7 @@ from vidparse.errors import (
     counted,
     expected,
 )
+from vidparse.filenames import PathText, one_or_several
 from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import DEFAULT_MODEL
 from vidparse.hub.bundled import select_classes
@@ -46,8 +47,6 @@ from vidparse.video import Input, RawPipe, expand_inputs, open_video
 from vidparse.video.source import select
 
 log = logging.getLogger(__name__)
-
-PathText = str | os.PathLike[str]
 
 STDIN = "-"
 
@@ -164,7 +163,7 @@ def segment(
     watcher = watcher or Silent()
     stop = stop or threading.Event()
 
-    names = _listed(inputs)
+    names = one_or_several(inputs)
     if not names:
         raise UsageError("inputs: none is given; name a file, a folder or several")
     found, results = _expanded(names)
@@ -211,24 +210,6 @@ def segment(
     )
 
 
-def _listed(names: PathText | Iterable[PathText]) -> tuple[str, ...]:
-    """One name or several as several: a string is never taken for its letters.
-
-    Raises:
-        UsageError: something is no str or Path.
-    """
-    given: Iterable[object] = (names,)
-    if isinstance(names, Iterable) and not isinstance(names, str | bytes | os.PathLike):
-        given = names
-    listed = []
-    for name in given:
-        text = os.fspath(name) if isinstance(name, str | os.PathLike) else None
-        if not isinstance(text, str):
-            raise UsageError(f"{name!r}: is no path or name; give a str or a Path, or several")
-        listed.append(text)
-    return tuple(listed)
-
-
 def load_runner(options: SegmentOptions) -> Runner:
     """The network that the options ask for, in a process set up to run it."""
     cv2.setNumThreads(1)  # the stages are the parallelism; a pool inside each would fight for cores
@@ -260,9 +241,9 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
     if options.raw is not None and [one.name for one in inputs] != [STDIN]:
         raise UsageError("--pipe raw: describes frames on stdin; give '-' as the only input")
     select(options.start_s, options.end_s, options.stride)
-    save = None if options.save is None else _listed(options.save)
+    save = None if options.save is None else one_or_several(options.save)
     out = None if options.out is None else os.fspath(options.out)
-    classes = None if options.classes is None else _listed(options.classes)
+    classes = None if options.classes is None else one_or_several(options.classes)
     save, out = choose_outputs(SINKS, save, out, inputs=inputs)
     return replace(options, save=save, out=out, classes=classes)
 
