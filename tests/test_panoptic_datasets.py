@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from vidparse.data import IGNORE, labelled_frames, open_dataset
-from vidparse.errors import InputError
+from vidparse.errors import InputError, UsageError
 from vidparse.labels import load_labels
 from vidparse.maps import (
     SegmentIds,
@@ -347,6 +347,54 @@ def test_rendered_objects_keep_their_ids() -> None:
     assert len(things & seen[0] & seen[2]) > 1  # several people stay
     stuff = [category for n, category in owner.items() if category not in dataset.labels.things]
     assert len(stuff) == len(set(stuff))
+
+
+def test_rendered_things_that_are_hardly_seen_are_void() -> None:
+    """Below 32 pixels by default; the picture and every larger thing stay as they are."""
+    address = "sample://street?frames=1&size=320x180&videos=1"
+    all_of_it = open_dataset(f"{address}&least=0", None, "val")
+    frame = all_of_it.videos[0].frames[0]
+    whole = all_of_it.load_truth(frame)
+    areas_of = {s.id: s.area for s in whole.segments or () if s.is_thing}
+    assert min(areas_of.values()) < 32 < max(areas_of.values())
+    for least, usual in ((32, open_dataset(address, None, "val")), (400, None)):
+        dataset = usual or open_dataset(f"{address}&least={least}", None, "val")
+        truth = dataset.load_truth(frame)
+        kept = {s.id for s in truth.segments or () if s.is_thing}
+        assert kept == {number for number, area in areas_of.items() if area >= least}
+        gone = np.isin(whole.ids, [number for number, area in areas_of.items() if area < least])
+        assert gone.any() and (dataset.load_mask(frame)[gone] == IGNORE).all()
+        assert (truth.ids[~gone] == whole.ids[~gone]).all()
+        assert (dataset.load_image(frame) == all_of_it.load_image(frame)).all()
+
+
+def test_rendered_scenes_by_their_address() -> None:
+    address = "sample://crowd?frames=2&size=96x64&rate=5&videos={}"
+    splits = {
+        split: {video.name for video in open_dataset(address.format(100), None, split).videos}
+        for split in ("train", "val", "test")
+    }
+    assert all(len(names) == 100 for names in splits.values())
+    assert len(set.union(*splits.values())) == 300  # no seed is in two splits
+    one = open_dataset(address.format(1), None, "val")
+    assert [video.interval_s for video in one.videos] == [0.2]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("videos=0", "videos=0: write a whole number from 1 to 100"),
+        ("videos=101", "videos=101: write a whole number from 1 to 100"),
+        ("least=-1", "least=-1: write a whole number from 0 to 1000000"),
+        ("least=", "least=: write a whole number"),
+        ("video=3", "unknown key 'video'; did you mean 'videos'"),
+        ("colour=3", "the keys are frames, size, seed, rate, videos, least"),
+        ("size=3*4", r"size=3\*4: not WIDTHxHEIGHT"),
+    ],
+)
+def test_addresses_of_rendered_scenes_that_are_wrong(query: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_dataset(f"sample://street?{query}", None, "val")
 
 
 def test_data_sets_without_objects_are_not_panoptic(tmp_path: Path) -> None:

@@ -38,8 +38,11 @@ class SceneSpec:
         )
 
 
-def parse_scene(spec: str) -> SceneSpec:
+def parse_scene(spec: str, *, also: tuple[str, ...] = ()) -> SceneSpec:
     """Read `sample://NAME?frames=N&size=WxH&seed=N&rate=N[/D]`; every key is optional.
+
+    Args:
+        also: keys that the caller reads itself, for the message about an unknown one.
 
     Raises:
         UsageError: unknown scene, key or value.
@@ -57,8 +60,9 @@ def parse_scene(spec: str) -> SceneSpec:
     values: dict[str, Any] = {}
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key not in readers:
-            near = difflib.get_close_matches(key, readers, n=1)
-            hint = f"did you mean '{near[0]}'" if near else f"the keys are {', '.join(readers)}"
+            known = [*readers, *also]
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean '{near[0]}'" if near else f"the keys are {', '.join(known)}"
             raise UsageError(f"{spec}: unknown key '{key}'; {hint}, as in {_EXAMPLE}")
         try:
             values["size_hw" if key == "size" else key] = readers[key](text)
