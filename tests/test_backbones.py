@@ -43,9 +43,11 @@ def make(name: str, **options) -> nn.Module:
         ("resnet101", 42.500),  # torchvision's, without its classifier
         ("resnet50", 23.508),
         ("resnet18", 11.177),
+        ("efficientnet-lite0", 4.652 - 1.281 - 0.41216),  # less its classifier and last 1x1
+        ("efficientnet-lite2", 6.092 - 1.281 - 0.45312),
     ],
 )
-def test_resnets_have_their_published_size(name: str, millions: float) -> None:
+def test_backbones_have_their_published_size(name: str, millions: float) -> None:
     assert parameters(make(name)) / 1e6 == pytest.approx(millions, abs=5e-4)
 
 
@@ -72,6 +74,8 @@ def test_swins_have_their_published_size(name: str, total: int, classifier: int)
         ("resnet101-deep", 16, [(120, 214), (60, 107), (30, 54), (30, 54)]),
         ("resnet50", 32, [(120, 214), (60, 107), (30, 54), (15, 27)]),
         ("mobilenetv2", 8, [(120, 214), (60, 107), (60, 107), (60, 107)]),
+        ("efficientnet-lite0", 16, [(120, 214), (60, 107), (30, 54), (30, 54)]),
+        ("efficientnet-lite2", 32, [(120, 214), (60, 107), (30, 54), (15, 27)]),
         ("swin-t", 32, [(120, 214), (60, 107), (30, 54), (15, 27)]),
     ],
 )

@@ -18,7 +18,7 @@ from vidparse.export.parity import answer_outputs, check_parity, windows_of, win
 from vidparse.inference import load_model
 from vidparse.labels import load_labels
 from vidparse.models.description import StateTensor, metadata_of
-from vidparse.models.network import Answer, Masks, Outputs, Scores, State, VideoNetwork
+from vidparse.models.network import Answer, KernelMaps, Masks, Outputs, Scores, State, VideoNetwork
 from vidparse.models.zoo import MODELS, build, facts_of, settings_for
 
 SIZE_HW = (64, 96)
@@ -29,7 +29,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "ssltm": {"backbone": "resnet18", "width": 16, "key_width": 8, "heads": 2, "bank_key_width": 8},
     "tcb-ppm": {"backbone": "resnet18", "width": 16, "auxiliary_width": 8},
     "tcb-ocr": {"backbone": "resnet18", "width": 16, "key_width": 8},
-}
+    "clip-panofcn": {
+        "backbone": "resnet18", "width": 16, "kernel_width": 16, "feature_width": 8,
+    },
+}  # fmt: skip
 BUNDLED = Path(__file__).with_name("bundled_scores.json")
 
 
@@ -60,7 +63,7 @@ def frames(count: int) -> Tensor:
 
 def classes_found(answer: Answer, window: int) -> np.ndarray:
     named = answer_outputs(answer, window)
-    return winners({name: part.numpy() for name, part in named.items()})
+    return winners({name: part.detach().numpy() for name, part in named.items()})
 
 
 def test_answers_fit_the_clip_and_the_state_keeps_its_shapes(network: VideoNetwork) -> None:
@@ -76,6 +79,9 @@ def test_answers_fit_the_clip_and_the_state_keeps_its_shapes(network: VideoNetwo
             if network.task == "semantic":
                 assert isinstance(answer, Scores)
                 assert answer.logits.shape[:3] == (1, network.window, 11)
+            elif isinstance(answer, KernelMaps):
+                assert all(len(one) == network.window for one in answer.centres)
+                assert answer.features.shape[2:] == (SIZE_HW[0] // 4, SIZE_HW[1] // 4)
             else:
                 assert isinstance(answer, Masks)
                 assert answer.logits.shape[:2] == (len(answer.scores), network.window)
@@ -112,6 +118,10 @@ def test_training_takes_the_frames_it_names(network: VideoNetwork) -> None:
     assert len({len(one) for one in drawn}) == 1, "always as many"
     assert all(one[-1] == 0 and max(one) == 0 for one in drawn), "the target last, none after it"
     clips = frames(len(drawn[0])).repeat(2, 1, 1, 1, 1)
+    if not network.has_training_pass:
+        with pytest.raises(NotImplementedError, match="forward_clip is to be written"):
+            network.forward_clip(clips)
+        return
     outputs = network.train().forward_clip(clips)
     network.eval()
     assert outputs.logits.shape[:2] == (2, 11)
@@ -135,7 +145,11 @@ def test_the_tapped_convolution_is_its_own_and_runs(network: VideoNetwork) -> No
     seen: list[Tensor] = []
     handle = tapped.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with torch.inference_mode():
-        network.forward_clip(frames(len(network.companions(network.config, _rng()))))
+        clip = frames(len(network.companions(network.config, _rng())))
+        if network.has_training_pass:
+            network.forward_clip(clip)
+        else:
+            network(clip, network.first_state(clip))
     handle.remove()
     assert seen and seen[0].shape[1] == tapped.in_channels
 

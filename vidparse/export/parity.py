@@ -21,6 +21,7 @@ PARITY_FRAMES = 20
 PARITY_MEAN, PARITY_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LOGITS = "logits"  # the output of a semantic network
 MASK_OUTPUTS = ("masks", "scores", "class_ids", "keys")  # of a panoptic one; keys may be missing
+REGIONS = "regions3"  # the finest of kernel maps
 _LEAST_PROBABILITY = 0.5  # of a pixel in a mask, times the mask's score
 
 
@@ -29,7 +30,8 @@ class Parity:
     """How far the exported model is from torch on the same input, at feature resolution."""
 
     frames: int
-    max_abs_difference: float  # of logits; NaN where the two find another number of masks
+    max_abs_difference: float  # of logits (of kernel maps, of all maps); NaN where the two find
+    # another number of masks
     argmax_agreement: float  # share of positions with the same winning class
 
 
@@ -85,8 +87,10 @@ def answer_outputs(answer: Answer, window: int) -> dict[str, Tensor]:
 
     Scores are (1, T, K, h, w), of networks of window 1 (1, K, h, w).
     """
-    from vidparse.models.network import Masks
+    from vidparse.models.network import KernelMaps, Masks
 
+    if isinstance(answer, KernelMaps):
+        return answer.outputs()
     if isinstance(answer, Masks):
         named = zip(MASK_OUTPUTS, answer, strict=True)
         return {name: part for name, part in named if part is not None}
@@ -96,11 +100,15 @@ def answer_outputs(answer: Answer, window: int) -> dict[str, Tensor]:
 def winners(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """The class that each position of an answer goes to; -1 where no mask does.
 
+    Of kernel maps: the class of stuff, 0 any thing, at each cell of the finest level.
+
     Returns:
         int64 (T, h, w).
     """
     if LOGITS in outputs:
         return outputs[LOGITS].argmax(axis=-3).reshape(-1, *outputs[LOGITS].shape[-2:])
+    if REGIONS in outputs:
+        return outputs[REGIONS].argmax(axis=1)
     masks, scores, class_ids = (outputs[name] for name in MASK_OUTPUTS[:3])
     if not len(masks):
         return np.full(masks.shape[1:], -1)
@@ -170,8 +178,10 @@ def parity_record(parity: Parity) -> dict[str, Any]:
 
 
 def _difference(expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray]) -> float:
-    """Largest difference of logits; NaN where their shapes differ."""
-    name = LOGITS if LOGITS in expected else MASK_OUTPUTS[0]
-    if expected[name].shape != got[name].shape:
+    """Largest difference of logits, or of all kernel maps; NaN where their shapes differ."""
+    names = [LOGITS if LOGITS in expected else MASK_OUTPUTS[0]]
+    if REGIONS in expected:
+        names = list(expected)
+    if any(expected[name].shape != got[name].shape for name in names):
         return float("nan")
-    return float(np.abs(expected[name] - got[name]).max(initial=0.0))
+    return max(float(np.abs(expected[name] - got[name]).max(initial=0.0)) for name in names)

@@ -48,7 +48,42 @@ class Masks(NamedTuple):
     keys: Tensor | None = None
 
 
-Answer = Scores | Masks
+class KernelMaps(NamedTuple):
+    """The answer of a network whose kernels find the masks: maps of N = B * T frames.
+
+    The first three have one map for each of the levels P3 .. P7 (strides 8 .. 128 of the frames,
+    padded below and on the right to multiples of 32).
+
+    centres: (N, Kt, h, w), logits of the centres of things.
+    regions: (N, Ks + 1, h, w), logits of any thing and of each class of stuff.
+    kernels: (N, C, h, w). features: (N, D, H/4, W/4).
+    thing_embedding, stuff_embedding: weight (D, C) and bias (D,) by which a kernel becomes one
+        over the features.
+    """
+
+    centres: tuple[Tensor, ...]
+    regions: tuple[Tensor, ...]
+    kernels: tuple[Tensor, ...]
+    features: Tensor
+    thing_embedding: tuple[Tensor, Tensor]
+    stuff_embedding: tuple[Tensor, Tensor]
+
+    def outputs(self) -> dict[str, Tensor]:
+        """The tensors by name, as an exported network gives them."""
+        named: dict[str, Tensor] = {}
+        for name, maps in (
+            ("centres", self.centres),
+            ("regions", self.regions),
+            ("kernels", self.kernels),
+        ):
+            named |= {f"{name}{level}": one for level, one in enumerate(maps, start=3)}
+        named["features"] = self.features
+        named["thing_weight"], named["thing_bias"] = self.thing_embedding
+        named["stuff_weight"], named["stuff_bias"] = self.stuff_embedding
+        return named
+
+
+Answer = Scores | Masks | KernelMaps
 
 
 class Outputs(NamedTuple):
@@ -73,8 +108,10 @@ class VideoNetwork(nn.Module):
 
     Attributes:
         config: that it was built from.
-        task: "semantic" answers with :class:`Scores`, "panoptic" with :class:`Masks`.
+        task: "semantic" answers with :class:`Scores`, "panoptic" with :class:`Masks`
+            or :class:`KernelMaps`.
         window: frames per call; the last call of a shot may bring fewer.
+        any_window: its frames are independent, so that any number per call will do.
         alignment: input sides that are multiples of it are covered evenly by the answer.
         state_tensors: the memory, () for none; its shapes are the same from call to call.
         backbone_name: the submodule that starts from ImageNet weights and trains at the backbone's
@@ -87,6 +124,7 @@ class VideoNetwork(nn.Module):
 
     task: str = SEMANTIC
     window: int = 1
+    any_window: bool = False
     alignment: int = 1
     state_tensors: tuple[StateTensor, ...] = ()
     backbone_name: ClassVar[str] = ""
@@ -154,7 +192,7 @@ class VideoNetwork(nn.Module):
             NotImplementedError: it answers with masks and has no pass of its own for training.
         """
         answer, _ = self(frames, self.first_state(frames))
-        if isinstance(answer, Masks):
+        if not isinstance(answer, Scores):
             raise NotImplementedError(f"{type(self).__name__}: forward_clip is to be written")
         return Outputs(answer.logits[:, -1])
 

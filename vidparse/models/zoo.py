@@ -13,6 +13,7 @@ from vidparse.models.hardnet import FcHarDNet, FcHarDNetConfig
 from vidparse.models.hrnet import HrNet, HrNetConfig
 from vidparse.models.netwarp import NetWarp, NetWarpConfig
 from vidparse.models.network import VideoNetwork
+from vidparse.models.panofcn import PanoFcn, PanoFcnConfig
 from vidparse.models.perframe import PerFrame, PerFrameConfig
 from vidparse.models.ssltm import Ssltm, SsltmConfig
 from vidparse.models.tcb import TcbOcr, TcbOcrConfig, TcbPpm, TcbPpmConfig
@@ -28,6 +29,7 @@ MODELS: dict[str, tuple[type[Any], type[VideoNetwork]]] = {
     "ssltm": (SsltmConfig, Ssltm),
     "tcb-ppm": (TcbPpmConfig, TcbPpm),
     "tcb-ocr": (TcbOcrConfig, TcbOcr),
+    "clip-panofcn": (PanoFcnConfig, PanoFcn),
 }
 # Settings of old checkpoints that networks no longer have, at the only value they ever allowed.
 _RETIRED = {arch: {"auxiliary": False} for arch in ("espnetv2", "hardnet", "hrnet")}

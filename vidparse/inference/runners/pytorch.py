@@ -89,6 +89,7 @@ class TorchRunner(Runner):
             answer = self._run(clip[0])
             if isinstance(answer, network.Masks):
                 return _as_numpy(answer)
+            assert isinstance(answer, network.Scores)  # kernel maps have no form in numpy yet
             logits = answer.logits.flatten(0, 1)  # (T, K, h, w)
             if size_hw is None or not self.argmax_on_device:
                 return Scores(logits.float().contiguous().cpu().numpy())
