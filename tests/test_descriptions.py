@@ -228,7 +228,7 @@ class TestValuesThatAreNotFinite:
         assert not (tmp_path / "out.csv").exists()
 
     def test_of_half_precisions_the_full_one_is_the_way_out(self, tiny_weights: Path) -> None:
-        from vidparse.inference.answer import Masks, Scores
+        from vidparse.inference import Masks, Scores
         from vidparse.inference.devices import Device
         from vidparse.inference.runners import TorchRunner
 

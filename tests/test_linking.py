@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from vidparse.inference.panoptic import OverlapLinker, mask_ious
+from vidparse.inference.overlap import OverlapLinker, mask_ious
+from vidparse.inference.panoptic import Numbers
 from vidparse.maps import Segment
 
 CAR, PERSON, SKY, ROAD = 0, 1, 2, 3
@@ -122,7 +125,7 @@ def test_pixels_without_a_segment_are_nothing() -> None:
 
 def test_many_ids_take_a_wider_type() -> None:
     linker = OverlapLinker()
-    linker.state = type(linker.state)(next_id=65536)
+    linker.state = replace(linker.state, numbers=Numbers(next_id=65536))
     found = linker.follow(*frame_of((CAR, 10, 10)))
     linked, renamed = found.ids, found.segments or ()
     assert linked.dtype == np.uint32 and renamed[0].id == int(linked.max()) == 65536

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vidparse.errors import ModelError
 from vidparse.export import rendered_clips
-from vidparse.export.parity import answer_outputs, check_parity, windows_of, winners
+from vidparse.export.parity import check_parity, windows_of, winners
 from vidparse.inference import load_model
 from vidparse.labels import load_labels
 from vidparse.models.description import StateTensor, metadata_of
@@ -61,9 +61,8 @@ def frames(count: int) -> Tensor:
     return torch.randn(1, count, 3, *SIZE_HW, generator=torch.Generator().manual_seed(1))
 
 
-def classes_found(answer: Answer, window: int) -> np.ndarray:
-    named = answer_outputs(answer, window)
-    return winners({name: part.detach().numpy() for name, part in named.items()})
+def classes_found(answer: Answer) -> np.ndarray:
+    return winners({name: part.detach().numpy() for name, part in answer.outputs().items()})
 
 
 def test_answers_fit_the_clip_and_the_state_keeps_its_shapes(network: VideoNetwork) -> None:
@@ -93,7 +92,7 @@ def test_the_last_clip_of_a_shot_may_be_short(network: VideoNetwork) -> None:
         for count in range(1, network.window + 1):
             clip = frames(count)
             answer, _ = network(clip, network.first_state(clip))
-            assert len(classes_found(answer, network.window)) == count
+            assert len(classes_found(answer)) == count
 
 
 def test_several_frames_in_one_call_are_several_calls(network: VideoNetwork) -> None:
@@ -165,7 +164,7 @@ def test_only_training_has_what_only_training_needs(arch: str, network: VideoNet
     clip = frames(network.window)
     with torch.inference_mode():
         one, other = (net(clip, net.first_state(clip))[0] for net in (network, lean))
-    assert np.array_equal(*(classes_found(answer, network.window) for answer in (one, other)))
+    assert np.array_equal(*(classes_found(answer) for answer in (one, other)))
 
 
 def test_descriptions_carry_the_contract(arch: str, network: VideoNetwork) -> None:

@@ -13,7 +13,7 @@ import pytest
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Masks, Runner, Session
-from vidparse.inference.panoptic import merge_masks
+from vidparse.inference.masks import merge_masks
 from vidparse.labels import load_labels
 from vidparse.models.description import Description, Preprocess
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,9 @@ from vidparse.errors import UsageError
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import LINKERS, Masks, Runner, Scores, Session
-from vidparse.inference.panoptic import OverlapLinker, merge_masks
+from vidparse.inference.clip_segments import ClipSegments, Merging
+from vidparse.inference.overlap import OverlapLinker
+from vidparse.inference.panoptic import renumbered
 from vidparse.inference.pipeline import in_thread
 from vidparse.labels import load_labels
 from vidparse.maps import Prediction, SegmentMap
@@ -55,7 +56,7 @@ class Clips(Runner):
 
     def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores:
         assert clip.ndim == 5 and clip.flags.c_contiguous and clip.dtype == np.float32
-        assert clip.shape[1] <= max(self.window, self.batch)
+        assert self.any_window or clip.shape[1] <= max(self.window, self.batch)
         assert not self.fixed_window or clip.shape[1] == self.window
         if len(self.calls) == self.fail_at:
             raise MemoryError("no room")
@@ -153,10 +154,44 @@ class TestClips:
     def test_without_a_memory_a_clip_still_ends_at_a_cut(self) -> None:
         runner = Clips(3)
         list(Session(runner).run(shots(1, 1, 2, 2, 2, 2)))
-        assert runner.calls == [2, 3, 1]
+        assert runner.calls == [2, 1, 3]
         blind = Clips(3)
         list(Session(blind, cut=None).run(shots(1, 1, 2, 2, 2, 2)))
         assert blind.calls == [3, 3]
+
+    @pytest.mark.parametrize("first", range(0, 12, 3))
+    def test_clips_begin_where_they_would_in_a_range_of_their_own(self, first: int) -> None:
+        frames = shots(*[1] * 4, *[2] * 2, *[4] * 5)
+        whole, part = (
+            [
+                [frame.index for frame in one.frames]
+                for one in Session(Clips(3)).answered(Session(Clips(3)).prepared(given))
+            ]
+            for given in (frames, frames[first:])
+        )
+        assert whole == [[0, 1, 2], [3], [4, 5], [6, 7, 8], [9, 10]]
+        assert part == [clip for clip in whole if clip[0] >= first]
+
+    @pytest.mark.parametrize("wanted", [1, 2, 5, 8])
+    def test_a_network_that_takes_any_window_takes_the_wanted_one(self, wanted: int) -> None:
+        runner = Clips(3)
+        runner.any_window = True
+        frames = (frame_of(i, i % LEVELS) for i in range(11))
+        found = list(Session(runner, window=wanted, cut=None).answered(
+            Session(runner, cut=None).prepared(frames)
+        ))  # fmt: skip
+        whole, rest = divmod(11, wanted)
+        assert [len(one.frames) for one in found] == [wanted] * whole + [rest] * (rest > 0)
+
+    def test_a_window_that_cannot_be_is_refused(self) -> None:
+        runner = Clips(3)
+        with pytest.raises(UsageError, match="window 2: this network takes 3 frames at a time"):
+            Session(runner, window=2)
+        Session(runner, window=3)
+        runner.any_window = True
+        for wrong in (0, 9, -1):
+            with pytest.raises(UsageError, match=f"window {wrong}: must lie in 1..8 frames"):
+                Session(runner, window=wrong)
 
     def test_every_run_is_a_new_video(self) -> None:
         runner = Clips(2, remembers=True)
@@ -248,12 +283,22 @@ class TestErrors:
             classes_of(results)
         assert closed == [True]
 
-    def test_of_the_last_stage_close_the_source(self) -> None:
+    def test_of_the_last_stage_close_the_source(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class KeyLinker(OverlapLinker):
+            @classmethod
+            def fits(cls, clip: ClipSegments) -> bool:
+                return bool(clip.key_kind)
+
+        monkeypatch.setitem(LINKERS, "keys", KeyLinker)
         closed: list[bool] = []
         runner = Drawn([Masks(np.zeros((0, 1, 4, 4), np.float32), np.zeros(0), np.zeros(0, int))])
-        with pytest.raises(UsageError, match="linker 'none': unknown; use overlap"):
-            list(Session(runner, linker="none").run(endless(closed)))
+        with pytest.raises(UsageError, match=r"linker 'keys': needs more .*; use none, overlap"):
+            list(Session(runner, linker="keys").run(endless(closed)))
         assert closed == [True]
+
+    def test_an_unknown_linker_is_known_before_the_first_frame(self) -> None:
+        with pytest.raises(UsageError, match="linker 'nearest': unknown; use none, overlap"):
+            Session(Clips(task="panoptic"), linker="nearest")
 
     @pytest.mark.parametrize("stages", ["serial", "threads"])
     def test_an_early_end_leaves_no_thread_and_no_open_source(self, stages: str) -> None:
@@ -355,19 +400,13 @@ class TestLinking:
             """The id of an object is the first number of its key."""
 
             @classmethod
-            def fits(cls, masks: Masks) -> bool:
-                return masks.keys is not None
+            def fits(cls, clip: ClipSegments) -> bool:
+                return clip.key_kind == "queries"
 
-            def link(self, masks: Masks, size_hw: tuple[int, int]) -> list[SegmentMap]:
-                assert masks.keys is not None
-                table = np.zeros(1 + len(masks.keys), np.uint16)
-                linked = []
-                for merged in merge_masks(masks, size_hw, things=self.things):
-                    segments = merged.segments or ()
-                    table[1 : 1 + len(segments)] = masks.keys[: len(segments), 0]
-                    rows = (replace(one, id=int(table[one.id])) for one in segments)
-                    linked.append(SegmentMap(table[merged.ids], tuple(rows)))
-                return linked
+            def link(self, clip: ClipSegments, frames: Sequence[Frame]) -> list[SegmentMap]:
+                assert len(clip.maps) == len(frames)
+                stable = {number: int(key[0]) for number, key in clip.keys.items()}
+                return [renumbered(one.ids, one.segments or (), stable) for one in clip.maps]
 
         monkeypatch.setitem(LINKERS, "keys", KeyLinker)
         with_keys = squares((0.1,), (0.6,), keys=[[7.0], [5.0]])
@@ -376,12 +415,16 @@ class TestLinking:
         assert drawn_ids(with_keys, linker="overlap") == [[1, 2]]
 
     def test_what_it_remembers_can_be_put_back(self) -> None:
-        things = load_labels("camvid").things
-        first, second = OverlapLinker(things), OverlapLinker(things)
-        first.link(squares((0.1,), (0.6,)), SIZE_HW)
+        first, second = OverlapLinker(), OverlapLinker()
+        labels, frames = load_labels("camvid"), (frame_of(0),)
+        before, after = (
+            squares(*places).segments(SIZE_HW, labels, Merging())
+            for places in (((0.1,), (0.6,)), ((0.6,), (0.3,), (0.1,)))
+        )
+        first.link(before, frames)
         second.state = first.state
         for linker in (first, second):
-            (found,) = linker.link(squares((0.6,), (0.3,), (0.1,)), SIZE_HW)
+            (found,) = linker.link(after, frames)
             assert [(one.id, one.box[0] // 16) for one in found.segments or ()] == [
                 (1, 0),
                 (2, 2),

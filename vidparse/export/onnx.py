@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidparse.errors import ModelError
-from vidparse.export.parity import Parity, answer_outputs, check_parity
+from vidparse.export.parity import Parity, check_parity
 from vidparse.export.weights import LARGEST_HALF, check_target, export_metadata
 from vidparse.files import whole_file
 from vidparse.models.checkpoint import load_network
@@ -105,7 +105,7 @@ def to_onnx(network: VideoNetwork) -> Any:
             self, clip: torch.Tensor, state: list[torch.Tensor]
         ) -> tuple[torch.Tensor, ...]:
             answer, after = self.network(clip.unsqueeze(1) if window == 1 else clip, tuple(state))
-            return *answer_outputs(answer, window).values(), *after
+            return *answer.outputs().values(), *after
 
     clip = torch.zeros(1, *(() if window == 1 else (window,)), 3, *_EXAMPLE_HW)
     sides = {
@@ -115,7 +115,7 @@ def to_onnx(network: VideoNetwork) -> Any:
     state = network.first_state(clip)
     with torch.inference_mode():
         answer, _ = network(clip.unsqueeze(1) if window == 1 else clip, state)
-    answers = list(answer_outputs(answer, window))
+    answers = list(answer.outputs())
 
     tensors = network.state_tensors
     free = {axis: torch.export.Dim.AUTO for axis in (-2, -1)}

@@ -13,9 +13,7 @@ from vidparse.errors import ModelError
 from vidparse.models.description import StateTensor
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from vidparse.models.network import Answer, VideoNetwork
+    from vidparse.models.network import VideoNetwork
 
 PARITY_FRAMES = 20
 PARITY_MEAN, PARITY_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -58,8 +56,7 @@ def check_parity(
         tensor = torch.from_numpy(clip)
         with torch.inference_mode():
             answer, state = network(tensor if clip.ndim == 5 else tensor[:, None], state)
-        named = answer_outputs(answer, network.window)
-        expected = {name: part.detach().numpy() for name, part in named.items()}
+        expected = {name: part.detach().numpy() for name, part in answer.outputs().items()}
         check_finite(expected, "torch")
 
         worst = max(worst, _difference(expected, got))
@@ -80,21 +77,6 @@ def windows_of(frames: Sequence[np.ndarray], window: int) -> list[np.ndarray]:
     padded = [*frames, *[frames[-1]] * max(0, window - len(frames))]
     whole = len(padded) - len(padded) % window
     return [np.stack(padded[i : i + window], axis=1) for i in range(0, whole, window)]
-
-
-def answer_outputs(answer: Answer, window: int) -> dict[str, Tensor]:
-    """An answer as the outputs of an exported model, by name; keys are left out if None.
-
-    Scores are (1, T, K, h, w), of networks of window 1 (1, K, h, w).
-    """
-    from vidparse.models.network import KernelMaps, Masks
-
-    if isinstance(answer, KernelMaps):
-        return answer.outputs()
-    if isinstance(answer, Masks):
-        named = zip(MASK_OUTPUTS, answer, strict=True)
-        return {name: part for name, part in named if part is not None}
-    return {LOGITS: answer.logits.squeeze(1) if window == 1 else answer.logits}
 
 
 def winners(outputs: Mapping[str, np.ndarray]) -> np.ndarray:

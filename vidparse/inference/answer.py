@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
+from vidparse.errors import counted
+from vidparse.inference.clip_segments import PanopticAnswer
+from vidparse.inference.masks import Masks
 from vidparse.inference.mixture import Mixture
+from vidparse.labels import Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +28,15 @@ class Scores:
         """The answer to the first frames of the clip."""
         return replace(self, values=self.values[:frames])
 
+    def misfit(self, labels: Labels) -> str:
+        """What it has that these labels cannot name; "" where they fit."""
+        classes = self.values.shape[1]
+        return f"scores {counted(classes, 'class')}" if classes != len(labels) else ""
 
-@dataclass(frozen=True, slots=True)
-class Masks:
-    """N masks, each of one object or stuff class, which is the same one in all T frames.
-
-    inside: float32 (N, T, h, w), probability of each pixel. scores: float32 (N,), of the class.
-    class_ids: int64 (N,). keys: float32 (N, D), by which an object is known again in later clips;
-    None where a network has none. N may be 0.
-    """
-
-    inside: np.ndarray
-    scores: np.ndarray
-    class_ids: np.ndarray
-    keys: np.ndarray | None = None
-
-    def first(self, frames: int) -> Self:
-        """The answer to the first frames of the clip."""
-        return replace(self, inside=self.inside[:, :frames])
+    @property
+    def is_finite(self) -> bool:
+        """False where it holds NaN or infinite values, which mean nothing."""
+        return bool(np.isfinite(self.values).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +53,22 @@ class ClassIds:
         return replace(self, ids=self.ids[:frames])
 
 
-Answer = Scores | Masks | ClassIds | Mixture
+Answer = Scores | PanopticAnswer | ClassIds | Mixture
+
+
+def read_outputs(
+    outputs: Mapping[str, np.ndarray], input_hw: tuple[int, int]
+) -> Scores | PanopticAnswer:
+    """The answer in the named outputs of a network, be it torch or an exported graph.
+
+    Args:
+        outputs: "logits" (T, K, h, w) or (1, T, K, h, w); or "masks" (N, T, h, w) of logits,
+            "scores" (N,), "class_ids" (N,) and, where a network has them, "keys" (N, D).
+        input_hw: height and width of the clip that the network was given.
+    """
+    if "logits" in outputs:
+        logits = outputs["logits"]
+        return Scores(logits if logits.ndim == 4 else logits[0])
+    with np.errstate(over="ignore"):  # exp(large) = inf: a probability of 0
+        inside = 1 / (1 + np.exp(-outputs["masks"]))
+    return Masks(inside, outputs["scores"], outputs["class_ids"], outputs.get("keys"))

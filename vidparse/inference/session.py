@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Self, TypeVar
 
 import numpy as np
 
 from vidparse.frame import Frame
-from vidparse.inference.answer import Answer, ClassIds, Masks, Scores
+from vidparse.inference.answer import Answer, ClassIds, Scores
+from vidparse.inference.clip_segments import Merging, PanopticAnswer
 from vidparse.inference.cuts import DEFAULT_THRESHOLD, CutDetector
+from vidparse.inference.linkers import check_linker, make_linker
 from vidparse.inference.mixture import Mixture, Refine
-from vidparse.inference.panoptic import Linker, make_linker
+from vidparse.inference.panoptic import Linker
 from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.runners.runner import Runner
 from vidparse.inference.stabilize import Stabilizer
@@ -76,7 +78,12 @@ class Session:
             the greatest score wins, however small.
         refine: changes the probabilities of rows of a frame before classes are chosen by them; with
             `min_confidence` only.
-        linker: name of the linker of panoptic networks; None: the one that fits their masks.
+        linker: name of the linker of panoptic networks; None: the one that fits their answers.
+        merging: how panoptic networks make segments of their masks.
+        window: frames of a clip, of networks that take any number; None: the usual one.
+
+    Raises:
+        UsageError: no linker has this name, or the network takes no such clips.
     """
 
     def __init__(
@@ -91,20 +98,24 @@ class Session:
         min_confidence: float | None = None,
         refine: Refine | None = None,
         linker: str | None = None,
+        merging: Merging | None = None,
+        window: int | None = None,
     ) -> None:
         self.labels: Labels = runner.labels
         self._runner = runner
         self._size = size
-        self._classes = classes
         self._keep = _keep_table(self.labels, classes)
         self._sample_aspect_ratio = sample_aspect_ratio
         remembers = runner.remembers or stabilize or runner.description.task == "panoptic"
-        has_shots = remembers or runner.window > 1
+        self._window = runner.clip_length(window)
+        has_shots = remembers or self._window > 1
         self._cut = cut if has_shots else None
         self._stabilize = stabilize
         self._least, self._refine = min_confidence, refine
+        check_linker(linker)
         self._linker_name = linker
-        self.linker: Linker | None = None  # of the video under way, from its first masks on
+        self._merging = replace(merging or Merging(), classes=classes)
+        self.linker: Linker | None = None  # of the video under way, from its first clip on
 
     def __enter__(self) -> Self:
         return self
@@ -158,16 +169,17 @@ class Session:
     def answered(self, prepared: Iterable[Prepared], *, live: bool = True) -> Iterator[Answered]:
         """Second stage: clips through the network.
 
-        A clip is as many frames as the network takes at once, of one size and one shot. It is
-        shorter at the end of a shot. The network forgets at a cut, and where its input changes in
-        size.
+        A clip is successive frames of one size, one shot and one `number // window`, where frames
+        are numbered from 0: where clips begin does not depend on the cuts before. A network with a
+        memory gets whole windows from each cut on instead. The network forgets at a cut, and where
+        its input changes in size.
         """
         runner = self._runner
-        most = runner.window
+        most = self._window
         if not live and not self._stabilize:
             most = max(most, runner.batch)
         shape: tuple[int, ...] = ()
-        for clip in _clips(prepared, most):
+        for clip in _clips(prepared, most, aligned=not runner.remembers):
             if clip[0].begins_shot or clip[0].input.shape != shape:
                 runner.reset()
             shape = clip[0].input.shape
@@ -184,7 +196,7 @@ class Session:
         self.linker = None
         with _closed(answered) as source:
             for one in source:
-                if isinstance(one.answer, Masks):
+                if isinstance(one.answer, PanopticAnswer):
                     yield from self._linked(one, one.answer)
                 else:
                     yield from self._labelled(one, one.answer, stabilizer)
@@ -193,7 +205,7 @@ class Session:
         """The network's answer to T frames; a fixed window is filled up with the last of them."""
         inputs = [one.input for one in clip]
         if self._runner.fixed_window:
-            inputs += inputs[-1:] * (self._runner.window - len(inputs))
+            inputs += inputs[-1:] * (self._window - len(inputs))
         frames = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)  # (T, 3, h, w)
         scores_wanted = self._stabilize or self._least is not None
         size_hw = None if scores_wanted else clip[0].frame.image.size_hw
@@ -231,31 +243,34 @@ class Session:
         labels, least = self.labels, self._least or 0.0
         return mixture.ids(void=labels.void, dtype=labels.dtype, least=least, refine=self._refine)
 
-    def _linked(self, one: Answered, masks: Masks) -> FramePredictions:
+    def _linked(self, one: Answered, answer: PanopticAnswer) -> FramePredictions:
         """Panoptic predictions, whose ids are stable through the video."""
+        clip = answer.segments(one.frames[0].image.size_hw, self.labels, self._merging)
         if self.linker is None:
-            self.linker = make_linker(self._linker_name, masks, self.labels.things, self._classes)
+            self.linker = make_linker(self._linker_name, clip)
         if one.begins_shot:
             self.linker.cut()
-        maps = self.linker.link(masks, one.frames[0].image.size_hw)
+        maps = self.linker.link(clip, one.frames)
         for frame, linked in zip(one.frames, maps, strict=True):
             yield frame, Prediction(frame.index, linked, self.labels)
 
 
-def _clips(prepared: Iterable[Prepared], most: int) -> Iterator[list[Prepared]]:
+def _clips(prepared: Iterable[Prepared], most: int, *, aligned: bool) -> Iterator[list[Prepared]]:
     """Runs of at most `most` frames of one size and one shot.
+
+    aligned: they end where `most` divides the number of frames so far.
 
     An error of `prepared` is raised after the frames before it were given.
     """
     clip: list[Prepared] = []
     with _closed(prepared) as source:
         try:
-            for one in source:
+            for number, one in enumerate(source, start=1):
                 if clip and (one.begins_shot or one.sizes != clip[0].sizes):
                     yield clip
                     clip = []
                 clip.append(one)
-                if len(clip) == most:
+                if (number if aligned else len(clip)) % most == 0:
                     yield clip
                     clip = []
         except Exception:

@@ -30,6 +30,10 @@ class Scores(NamedTuple):
 
     logits: Tensor
 
+    def outputs(self) -> dict[str, Tensor]:
+        """The tensors by name, as an exported network gives them; (B, K, h, w) where T is 1."""
+        return {"logits": self.logits.squeeze(1)}
+
 
 class Masks(NamedTuple):
     """The answer of a panoptic network: one mask per object or stuff region of one clip.
@@ -46,6 +50,11 @@ class Masks(NamedTuple):
     scores: Tensor
     class_ids: Tensor
     keys: Tensor | None = None
+
+    def outputs(self) -> dict[str, Tensor]:
+        """The tensors by name, as an exported network gives them; keys are left out if None."""
+        named = {"masks": self.logits, "scores": self.scores, "class_ids": self.class_ids}
+        return named if self.keys is None else {**named, "keys": self.keys}
 
 
 class KernelMaps(NamedTuple):

@@ -13,14 +13,14 @@ import numpy as np
 from vidparse.errors import DeviceError, ModelError, UsageError
 from vidparse.hub import ModelFiles
 from vidparse.hub.onnx_file import read_onnx_description
-from vidparse.inference.answer import Masks, Scores
+from vidparse.inference.answer import Scores, read_outputs
+from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.runners.form import Wishes, onnx_form
 from vidparse.inference.runners.runner import (
     Runner,
     engine_text,
     out_of_memory,
-    read_outputs,
     stored_precision,
 )
 from vidparse.models.description import SEMANTIC
@@ -69,13 +69,16 @@ class OpenVinoRunner(Runner):
         import_openvino()  # fails before an export that may take a minute
         return cls(onnx_form(files), precision=wishes.precision, threads=wishes.threads)
 
-    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores | Masks:
+    def answer(
+        self, clip: np.ndarray, size_hw: tuple[int, int] | None = None
+    ) -> Scores | PanopticAnswer:
         try:
-            return read_outputs(self._outputs(clip[0] if self.window == 1 else clip))
+            outputs = self._outputs(clip[0] if self.window == 1 else clip)
         except RuntimeError as error:  # OpenVINO has no class of its own for this
             if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
                 raise out_of_memory(self.device, clip) from error
             raise
+        return read_outputs(outputs, (clip.shape[-2], clip.shape[-1]))
 
     def reset(self) -> None:
         self._state = []

@@ -10,14 +10,14 @@ import numpy as np
 
 from vidparse.errors import DeviceError
 from vidparse.hub import ModelFiles
-from vidparse.inference.answer import Masks, Scores
+from vidparse.inference.answer import Scores, read_outputs
+from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.runners.form import Wishes, onnx_form
 from vidparse.inference.runners.runner import (
     Runner,
     engine_text,
     out_of_memory,
-    read_outputs,
     stored_precision,
 )
 from vidparse.models.checkpoint import file_sha256, unreadable
@@ -88,7 +88,9 @@ class OnnxRunner(Runner):
             threads=wishes.threads,
         )
 
-    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores | Masks:
+    def answer(
+        self, clip: np.ndarray, size_hw: tuple[int, int] | None = None
+    ) -> Scores | PanopticAnswer:
         feed = clip[0] if self.window == 1 else clip
         try:
             outputs = self._with_state(feed) if self.remembers else self._plain(feed)
@@ -96,7 +98,8 @@ class OnnxRunner(Runner):
             if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
                 raise out_of_memory(self.device, clip) from error
             raise
-        return read_outputs(dict(zip(self._answers, outputs, strict=True)))
+        named = dict(zip(self._answers, outputs, strict=True))
+        return read_outputs(named, (clip.shape[-2], clip.shape[-1]))
 
     def _plain(self, clip: np.ndarray) -> list[np.ndarray]:
         """The outputs that hold the answer."""

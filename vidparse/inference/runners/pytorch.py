@@ -11,7 +11,7 @@ import numpy as np
 
 from vidparse.errors import DeviceError, UsageError
 from vidparse.hub import ModelFiles
-from vidparse.inference.answer import Answer, ClassIds, Masks, Scores
+from vidparse.inference.answer import Answer, ClassIds, read_outputs
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.runners.form import Wishes, weights_form
 from vidparse.inference.runners.runner import PRECISIONS, Runner, engine_text, out_of_memory
@@ -67,6 +67,7 @@ class TorchRunner(Runner):
         self._network = _placed(network, self._device)
         self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         self.window, self.remembers = network.window, bool(network.state_tensors)
+        self.any_window = network.any_window
         self.argmax_on_device = device.kind == "cuda"  # on the CPU there is a faster way
         if self.argmax_on_device and network.is_per_frame and network.task == SEMANTIC:
             self.batch = _MICRO_BATCH
@@ -87,12 +88,10 @@ class TorchRunner(Runner):
 
         with self._guarded(clip):
             answer = self._run(clip[0])
-            if isinstance(answer, network.Masks):
-                return _as_numpy(answer)
-            assert isinstance(answer, network.Scores)  # kernel maps have no form in numpy yet
+            if not (size_hw and self.argmax_on_device and isinstance(answer, network.Scores)):
+                arrays = {name: _as_numpy(one) for name, one in answer.outputs().items()}
+                return read_outputs(arrays, (clip.shape[-2], clip.shape[-1]))
             logits = answer.logits.flatten(0, 1)  # (T, K, h, w)
-            if size_hw is None or not self.argmax_on_device:
-                return Scores(logits.float().contiguous().cpu().numpy())
             if not bool(logits.isfinite().all()):  # class ids could not tell
                 raise self.not_finite()
             return ClassIds(upsampled_argmax(logits, size_hw).cpu().numpy())
@@ -156,14 +155,12 @@ class TorchRunner(Runner):
         self._state = None
 
 
-def _as_numpy(answer: network.Masks) -> Masks:
-    """The masks off the device, as probabilities."""
-    return Masks(
-        answer.logits.float().sigmoid().cpu().numpy(),
-        answer.scores.float().cpu().numpy(),
-        answer.class_ids.cpu().numpy(),
-        None if answer.keys is None else answer.keys.float().cpu().numpy(),
+def _as_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """A contiguous array off the device; float32 where it is a float."""
+    array: np.ndarray = (
+        (tensor.float() if tensor.is_floating_point() else tensor).contiguous().cpu().numpy()
     )
+    return array
 
 
 def upsampled_argmax(logits: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:

@@ -6,15 +6,15 @@ A runner owns what the network remembers of one video; nothing above it knows wh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from vidparse.errors import DeviceError, ModelError, counted
+from vidparse.errors import DeviceError, ModelError, UsageError, counted
 from vidparse.frame import VideoInfo
 from vidparse.hub import ModelFiles
-from vidparse.inference.answer import Answer, Masks, Scores
+from vidparse.inference.answer import Answer, Scores
+from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device
 from vidparse.inference.runners.form import Wishes
 from vidparse.labels import Labels
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vidparse.inference.session import Session
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+LONGEST_WINDOW = 8  # frames, where a person chooses
 
 
 class Runner(ABC):
@@ -39,6 +40,7 @@ class Runner(ABC):
         remembers: True where an answer depends on the clips before.
         window: frames of a clip. The last clip of a shot may bring fewer, unless `fixed_window`.
         fixed_window: True where every clip must have `window` frames.
+        any_window: True where clips of any length will do, and `window` is only the usual one.
         batch: frames that are best put into one call where nobody waits for them; above 1 only
             for networks of window 1 that remember nothing.
     """
@@ -52,6 +54,7 @@ class Runner(ABC):
     remembers: bool = False
     window: int = 1
     fixed_window: bool = False
+    any_window: bool = False
     batch: int = 1
 
     @classmethod
@@ -87,17 +90,11 @@ class Runner(ABC):
         Raises:
             ModelError: it holds NaN or infinite values, or classes without a label.
         """
-        if isinstance(answer, Scores):
-            classes = answer.values.shape[1]
-            if classes != len(self.labels):
-                raise self._other_labels(f"scores {counted(classes, 'class')}")
-            if not np.isfinite(answer.values).all():
-                raise self.not_finite()
-        elif isinstance(answer, Masks) and len(answer.scores):
-            most = int(answer.class_ids.max())
-            if most >= len(self.labels) or answer.class_ids.min() < 0:
-                raise self._other_labels(f"finds class {most}")
-            if not (np.isfinite(answer.inside).all() and np.isfinite(answer.scores).all()):
+        if isinstance(answer, Scores | PanopticAnswer):
+            misfit = answer.misfit(self.labels)
+            if misfit:
+                raise self._other_labels(misfit)
+            if not answer.is_finite:
                 raise self.not_finite()
         return answer
 
@@ -120,6 +117,23 @@ class Runner(ABC):
     def reset(self) -> None:
         """Forget the video so far."""
         return None
+
+    def clip_length(self, wanted: int | None) -> int:
+        """Frames of a clip, where a person may want another number than the usual.
+
+        Raises:
+            UsageError: this network takes clips of no other length, or this is none.
+        """
+        if wanted is None or wanted == self.window:
+            return self.window
+        if not self.any_window:
+            raise UsageError(
+                f"window {wanted}: this network takes {counted(self.window, 'frame')} at a time; "
+                "leave --window out"
+            )
+        if not 1 <= wanted <= LONGEST_WINDOW:
+            raise UsageError(f"window {wanted}: must lie in 1..{LONGEST_WINDOW} frames")
+        return wanted
 
     @property
     def labels(self) -> Labels:
@@ -156,21 +170,6 @@ def engine_and_reason(runner: Runner) -> str:
 def stored_precision(description: Description) -> str:
     """The format that an ONNX file computes in: "int8" after `export --int8`, else "fp32"."""
     return "int8" if "int8" in description.training else "fp32"
-
-
-def read_outputs(outputs: Mapping[str, np.ndarray]) -> Scores | Masks:
-    """The answer in the outputs of an ONNX graph, under the names that exports give them.
-
-    Args:
-        outputs: "logits" (1, K, h, w) or (1, T, K, h, w); or "masks" (N, T, h, w) of logits,
-            "scores" (N,), "class_ids" (N,) and, where a network has them, "keys" (N, D).
-    """
-    if "logits" in outputs:
-        logits = outputs["logits"]
-        return Scores(logits if logits.ndim == 4 else logits[0])
-    with np.errstate(over="ignore"):  # exp(large) = inf: a probability of 0
-        inside = 1 / (1 + np.exp(-outputs["masks"]))
-    return Masks(inside, outputs["scores"], outputs["class_ids"], outputs.get("keys"))
 
 
 def out_of_memory(device: str, clip: np.ndarray) -> DeviceError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import interpolate
 
-from vidparse.inference.answer import Masks
+from vidparse.inference.masks import Masks
 
 LEAST_SCORE = 0.5  # of a query's class, above which its mask counts
 

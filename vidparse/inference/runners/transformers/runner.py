@@ -12,8 +12,9 @@ import numpy as np
 from vidparse.errors import ModelError
 from vidparse.hub import ModelFiles
 from vidparse.hub.failure import check_installed
-from vidparse.inference.answer import Masks, Scores
+from vidparse.inference.answer import Scores
 from vidparse.inference.devices import Device, cpu_count
+from vidparse.inference.masks import Masks
 from vidparse.inference.runners.form import Wishes
 from vidparse.inference.runners.pytorch import torch_device, torch_precision
 from vidparse.inference.runners.runner import Runner, engine_text, out_of_memory

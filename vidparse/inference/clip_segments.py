@@ -1,0 +1,104 @@
+"""From a panoptic answer to the segments of its clip, which linkers join to a video."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Self
+
+import numpy as np
+
+from vidparse.errors import UsageError
+from vidparse.labels import Labels
+from vidparse.maps import Segment, SegmentMap
+
+RULES = ("intended", "official")
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSegments:
+    """The segments of T successive frames of one shot and one size.
+
+    maps: one per frame. Their ids are numbers of the clip's own, from 1; a number is one object, or
+        one stuff class, in all of them. 0 says "nothing here".
+    keys: what an object is known again by in other clips, float32 (D,) by its number; {} where
+        there are none.
+    key_kind: what the keys of this network are, also where the clip has no object: "kernels",
+        "queries", or "" for none.
+    """
+
+    maps: tuple[SegmentMap, ...]
+    keys: Mapping[int, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
+    key_kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """How masks become segments that do not overlap.
+
+    rule: of networks whose kernels find the masks, one of RULES: "intended" leaves a pixel to the
+        better object; "official" is the published code, where a later object is drawn over it.
+    min_area: pixels that a thing must have in a frame, or it is left out there.
+    min_score: that a thing must have.
+    classes: ids to keep, things and stuff; None keeps all.
+    """
+
+    rule: str = "intended"
+    min_area: int = 0
+    min_score: float = 0.0
+    classes: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises: UsageError: a rule that is unknown, or a bound that cannot be."""
+        if self.rule not in RULES:
+            raise UsageError(f"merging '{self.rule}': unknown; use {' or '.join(RULES)}")
+        if self.min_area < 0:
+            raise UsageError(f"min-area {self.min_area}: must be 0 pixels or more")
+        if not 0 <= self.min_score <= 1:
+            raise UsageError(f"min-score {self.min_score:g}: must lie in 0..1")
+
+    def kept(self, found: SegmentMap) -> SegmentMap:
+        """The same map, with nothing where a segment is not wanted."""
+        segments = found.segments or ()
+        wanted = tuple(one for one in segments if self._wants(one))
+        if len(wanted) == len(segments):
+            return found
+        table = np.zeros(max(one.id for one in segments) + 1, found.ids.dtype)
+        for one in wanted:
+            table[one.id] = one.id
+        return SegmentMap(table.take(found.ids, mode="clip"), wanted)
+
+    def _wants(self, one: Segment) -> bool:
+        if self.classes is not None and one.class_id not in self.classes:
+            return False
+        if not one.is_thing:
+            return True
+        return one.area >= self.min_area and (one.score is None or one.score >= self.min_score)
+
+
+class PanopticAnswer(ABC):
+    """The answer of a panoptic network to T frames; a new kind is a class of it."""
+
+    @abstractmethod
+    def first(self, frames: int) -> Self:
+        """The answer to the first frames of the clip."""
+
+    @abstractmethod
+    def misfit(self, labels: Labels) -> str:
+        """What it has that these labels cannot name: "finds class 12"; "" where they fit."""
+
+    @property
+    @abstractmethod
+    def is_finite(self) -> bool:
+        """False where it holds NaN or infinite values, which mean nothing."""
+
+    @abstractmethod
+    def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
+        """Segments that do not overlap.
+
+        Args:
+            size_hw: of the frames, and of the result.
+            labels: which classes are things; these are objects of their own.
+        """

@@ -1,0 +1,148 @@
+"""Answers of masks with a score each, merged by the rule of MaskFormer.
+
+Cheng et al., "Per-Pixel Classification is Not All You Need for Semantic Segmentation", NeurIPS
+2021, section 3.4, as transformers has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Self
+
+import cv2
+import numpy as np
+
+from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
+from vidparse.inference.upsample import upsample_argmax
+from vidparse.labels import Labels
+from vidparse.maps import Segment, SegmentMap
+
+LEAST_PROBABILITY = 0.5  # of a pixel in its mask, times the mask's score
+LEAST_SHARE = 0.8  # of those pixels that no other mask may have won
+
+
+@dataclass(frozen=True, slots=True)
+class Masks(PanopticAnswer):
+    """N masks, each of one object or stuff class, which is the same one in all T frames.
+
+    inside: float32 (N, T, h, w), probability of each pixel. scores: float32 (N,), of the class.
+    class_ids: int64 (N,). keys: float32 (N, D), by which an object is known again in later clips;
+    None where a network has none. N may be 0.
+    """
+
+    inside: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+    keys: np.ndarray | None = None
+
+    def first(self, frames: int) -> Self:
+        return replace(self, inside=self.inside[:, :frames])
+
+    def misfit(self, labels: Labels) -> str:
+        wrong = self.class_ids[(self.class_ids < 0) | (self.class_ids >= len(labels))]
+        return f"finds class {int(wrong.max())}" if len(wrong) else ""
+
+    @property
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.inside).all() and np.isfinite(self.scores).all())
+
+    def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
+        numbers: Numbering = {}
+        maps = merge_masks(self, size_hw, things=labels.things, numbers=numbers)
+        kept = tuple(merging.kept(one) for one in maps)
+        if self.keys is None:
+            return ClipSegments(kept)
+        seen = {one.id for found in kept for one in found.segments or ()}
+        keys = {
+            number: self.keys[mask]
+            for (_, mask), number in numbers.items()
+            if mask >= 0 and number in seen
+        }
+        return ClipSegments(kept, keys, "queries")
+
+
+Numbering = dict[tuple[int, int], int]  # (class, mask or -1 for stuff) -> segment
+
+
+def merge_masks(
+    masks: Masks,
+    size_hw: tuple[int, int],
+    *,
+    things: Collection[int],
+    numbers: Numbering | None = None,
+) -> list[SegmentMap]:
+    """Segments that do not overlap, of each of the T frames of a clip.
+
+    A pixel goes to the mask with the greatest score times probability. A mask that wins
+    LEAST_SHARE of its own pixels in a frame, or less, is dropped there, and the pixels that it won
+    belong to nothing. Masks of one stuff class are one segment, with the greatest of their scores.
+
+    Args:
+        size_hw: of the result; masks are brought to it bilinearly.
+        things: class ids of which each mask is a segment of its own.
+        numbers: grows by the segments that appear.
+
+    Returns:
+        T maps, uint16; segments are numbered 1, 2, ... in order of appearance, and one number is
+        one mask, or one stuff class, in all of them.
+    """
+    frames = masks.inside.shape[1]
+    numbers = {} if numbers is None else numbers
+    return [_merge_frame(masks, t, size_hw, things, numbers) for t in range(frames)]
+
+
+def _merge_frame(
+    masks: Masks,
+    t: int,
+    size_hw: tuple[int, int],
+    things: Collection[int],
+    numbers: Numbering,
+) -> SegmentMap:
+    """One frame of a clip; `numbers` grows by the segments that appear in it."""
+    if not len(masks.scores):
+        return SegmentMap(np.zeros(size_hw, np.uint16), ())
+    weighted = masks.inside[:, t] * masks.scores[:, None, None].astype(np.float32)  # (N, h, w)
+    winner = upsample_argmax(weighted, size_hw, dtype=np.uint16)  # (H, W)
+    won = np.bincount(winner.ravel(), minlength=len(weighted))
+    table = np.zeros(len(weighted), np.uint16)  # mask -> segment
+    kept: dict[int, tuple[int, float]] = {}  # segment -> class, score
+
+    # Keep the masks that hold most of their own pixels.
+    for mask in np.flatnonzero(won).tolist():
+        own = _count_sure(weighted[mask], size_hw)
+        if own == 0 or won[mask] / own <= LEAST_SHARE:
+            continue
+        class_id, score = int(masks.class_ids[mask]), float(masks.scores[mask])
+        key = (class_id, mask if class_id in things else -1)
+        number = table[mask] = numbers.setdefault(key, len(numbers) + 1)
+        kept[number] = class_id, max(kept.get(number, (class_id, 0.0))[1], score)
+
+    ids = table.take(winner)
+    segments = (
+        _segment(ids, number, class_id, class_id in things, score)
+        for number, (class_id, score) in kept.items()
+    )
+    return SegmentMap(ids, tuple(segments))
+
+
+def _count_sure(weighted: np.ndarray, size_hw: tuple[int, int]) -> int:
+    """How many pixels have LEAST_PROBABILITY or more, of one mask (h, w) brought to `size_hw`."""
+    if weighted.max() < LEAST_PROBABILITY:
+        return 0
+    bar = np.full_like(weighted, LEAST_PROBABILITY)
+    below = upsample_argmax(np.stack([weighted, bar]), size_hw)  # the bar must be greater to win
+    return below.size - cv2.countNonZero(below)
+
+
+def _segment(ids: np.ndarray, number: int, class_id: int, is_thing: bool, score: float) -> Segment:
+    mask = (ids == number).view(np.uint8)  # (H, W)
+    x, y, width, height = cv2.boundingRect(mask)
+    return Segment(
+        id=number,
+        class_id=class_id,
+        is_thing=is_thing,
+        score=round(score, 6),
+        area=cv2.countNonZero(mask),
+        box=(x, y, width, height),
+    )
