@@ -142,9 +142,9 @@ def test_settings_of_the_wrong_type_name_the_file(changed) -> None:
 def test_forty_thousand_labels_are_read_at_once() -> None:
     one = {"thing": False, "colour": [1, 2, 3]}
     record = {"name": "many", "classes": [{"name": f"class {i}", **one} for i in range(40_000)]}
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(labels_from_json(record)) == 40_000
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     record["classes"].append({"name": "class 7", **one})  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="two classes are called 'class 7'"):
         labels_from_json(record)
