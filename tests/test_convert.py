@@ -383,7 +383,7 @@ class TestCommand:
         arguments += ["--labels", "vspw", "--short-side", "320", "--set", "output_stride=16"]
         said = cli(*arguments, "-o", tmp_path / "a.safetensors")
         assert said.code == 0, said.err
-        assert "decoder.conv_last_.0 -> head.fuse.0 (1 tensors)" in said.lines
+        assert "decoder.conv_last_.0 -> head.fuse.0 (1 tensor)" in said.lines
         description = read_description(tmp_path / "a.safetensors")
         assert description.config["output_stride"] == 16
         assert description.preprocess.short_side == 320

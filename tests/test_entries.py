@@ -161,7 +161,7 @@ def test_mask_videos(vspw: Path, tmp_path: Path) -> None:
     assert miou(dataset, tmp_path / "pred") == 1
     short = masks["7_x", "00000001"]
     write_mask_video(tmp_path / "pred" / "7_x.masks.mkv", [short])
-    with pytest.raises(InputError, match=r"7_x\.masks\.mkv: ends after 1 frames; 7_x has 2"):
+    with pytest.raises(InputError, match=r"7_x\.masks\.mkv: ends after 1 frame; 7_x has 2"):
         miou(dataset, tmp_path / "pred")
     write_mask_video(tmp_path / "pred" / "7_x.masks.mkv", [short] * 4)
     with pytest.raises(InputError, match=r"7_x\.masks\.mkv: has 4 frames; 7_x has 2"):

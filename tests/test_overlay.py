@@ -304,7 +304,7 @@ class TestPalette:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ("1 2 3\n", "1 colours for 11 classes"),
+            ("1 2 3\n", "1 colour for 11 classes"),
             ("red green blue\n", "not a list of colours"),
             ("300 0 0\n" * 11, "values must be 0 to 255"),
         ],
