@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from fake_hub import serving, small_weights
 
-from vidparse.hub import DEFAULT_MODEL, catalogue
+from vidparse.hub import DEFAULT_MODEL, catalogue, parse_address, published_models
+from vidparse.labels import available_labels, load_labels
 
 
 @pytest.fixture
@@ -59,6 +60,36 @@ class TestList:
         record = listed(cli)["hf:me/street"]
         assert (record["where"], record["labels"], record["classes"]) == ("cached", "camvid", 11)
         assert record["bytes"] == weights.stat().st_size
+
+    def test_published_models_are_listed_with_classes_licence_and_score(self, cli, hub):
+        record = listed(cli)["hf:tue-mps/videomt-dinov2-large-vspw"]
+        assert (record["where"], record["labels"], record["classes"]) == ("known", "vspw", 124)
+        assert record["scores"] == {"VSPW val mIoU": 0.649, "VSPW val mVC16": 0.950}
+        shown = cli("models").out.decode()
+        for name, model in published_models().items():
+            assert str(parse_address(name)) == name
+            assert f"\n{name}\n    {model.task}: {model.labels}, {model.classes} classes" in shown
+            assert model.licence in shown and f"{model.mib} MiB to fetch" in shown
+            assert all(f"{score:.3f} {metric}" in shown for metric, score in model.scores.items())
+            if model.labels in available_labels():
+                assert len(load_labels(model.labels)) == model.classes
+        assert hub.asked == []
+
+    def test_a_published_model_that_was_fetched_is_listed_once(self, cli, hub, weights):
+        name = "hf:tue-mps/videomt-dinov2-large-vspw"
+        hub.add(name.removeprefix("hf:"), {"model.safetensors": weights.read_bytes()})
+        assert cli("models", "pull", name).code == 0
+        records = json.loads(cli("models", "--json").out)
+        (record,) = [record for record in records if record["name"] == name]
+        assert (record["where"], record["bytes"]) == ("cached", weights.stat().st_size)
+        assert cli("models").out.decode().count(name) == 1
+
+    def test_a_class_that_no_bundled_model_knows_names_one_to_fetch(self, cli, hub, tmp_path):
+        said = cli("segment", "sample://street", "--classes", "waterfall", "-o", tmp_path / "o.csv")
+        assert said.code == 2
+        assert "-m hf:tue-mps/videomt-dinov2-large-vipseg ('waterfall')" in said.err
+        said = cli("segment", "sample://street", "--classes", "dog", "-o", tmp_path / "o.csv")
+        assert "-m everyday-student ('dog')" in said.err and "hf:" not in said.err
 
     def test_the_list_is_offline_and_quick(self):
         code = (

@@ -176,7 +176,7 @@ def test_task_is_told_by_the_name_or_the_network(checkpoints, tmp_path: Path) ->
     assert description.task == "panoptic" and description.labels.things == set(range(80))
     with pytest.raises(UsageError, match="semantic only"):
         read_checkpoint(checkpoints("segformer"), task="panoptic")
-    with pytest.raises(UsageError, match="auto, semantic, panoptic"):
+    with pytest.raises(UsageError, match="auto, semantic, instance, panoptic"):
         read_checkpoint(plain, task="depth")
 
 

@@ -136,12 +136,75 @@ def make_oneformer(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
+_VIT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "mlp_ratio": 2,
+    "image_size": 64,
+    "patch_size": 8,
+    "num_upscale_blocks": 1,
+    "num_blocks": 2,
+    "num_queries": 12,
+    "num_register_tokens": 2,
+}
+_VIDEO_PROCESSOR = {  # as transformers writes it for VidEoMT
+    "crop_size": None,
+    "data_format": "channels_first",
+    "default_to_square": True,
+    "do_center_crop": False,
+    "do_convert_rgb": True,
+    "do_normalize": True,
+    "do_rescale": True,
+    "do_resize": True,
+    "do_sample_frames": False,
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_std": [0.229, 0.224, 0.225],
+    "resample": 2,
+    "rescale_factor": 1 / 255,
+    "size": {"height": 64, "width": 64},
+    "video_processor_type": "VideomtVideoProcessor",
+}
+
+
+def make_eomt(folder: Path, names: tuple[str, ...] = NAMES, *, splits: bool = False) -> None:
+    """splits: pictures are cut along their long side, as for semantic segmentation."""
+    config = transformers.EomtConfig(**_VIT, **_named(names))
+    torch.manual_seed(3)
+    network = transformers.EomtForUniversalSegmentation(config)
+    network.attn_mask_probs.zero_()  # as at the end of training
+    _make_vit_sure(network, pixel_values=torch.randn(1, 3, 64, 64))
+    network.save_pretrained(folder)
+    size = {"shortest_edge": 64, "longest_edge": None if splits else 64}
+    transformers.EomtImageProcessorPil(
+        size=size, do_split_image=splits, do_pad=not splits
+    ).save_pretrained(folder)
+
+
+def make_videomt(folder: Path, names: tuple[str, ...] = NAMES) -> None:
+    config = transformers.VideomtConfig(**_VIT, **_named(names))
+    torch.manual_seed(3)
+    network = transformers.VideomtForUniversalSegmentation(config)
+    network.query_updater.weight.data.normal_(std=0.05)
+    network.query_updater.bias.data.normal_(std=0.3)  # no queries before are not queries of 0
+    _make_vit_sure(network, pixel_values_videos=torch.randn(1, 1, 3, 64, 64))
+    network.save_pretrained(folder)
+    (folder / "video_preprocessor_config.json").write_text(json.dumps(_VIDEO_PROCESSOR))
+
+
+def make_split_eomt(folder: Path) -> None:
+    make_eomt(folder, splits=True)
+
+
 MAKERS = {
     "segformer": make_segformer,
     "upernet": make_upernet,
     "maskformer": make_maskformer,
     "mask2former": make_mask2former,
     "oneformer": make_oneformer,
+    "eomt": make_eomt,
+    "eomt-semantic": make_split_eomt,
+    "videomt": make_videomt,
 }
 
 
@@ -177,17 +240,32 @@ def _swin() -> Any:
     )
 
 
+def _make_vit_sure(network: Any, **inputs: Any) -> None:
+    """As _make_sure, for EoMT and VidEoMT."""
+    for name, weights in network.named_parameters():
+        if weights.dim() == 2 and name.startswith("layers"):
+            weights.data.normal_(std=0.4)
+    network.query.weight.data.normal_(std=4)
+    _spread_out(network, ((network.mask_head.fc3, 12), (network.class_predictor, 8)), inputs)
+
+
 def _make_sure(network: Any, classes: Any, masks: Any, **inputs: Any) -> None:
     """Queries that are sure of what they see, each of something else, as trained ones are."""
     for name, weights in network.named_parameters():
         if weights.dim() == 2 and "transformer_module" in name:
             weights.data.normal_(std=4 if "quer" in name and "embed" in name else 0.4)
     pixels = torch.randn(1, 3, 8, 8).repeat_interleave(12, 2).repeat_interleave(16, 3)
-    for layer, spread in ((masks, 12), (classes, 4)):
+    inputs = {"pixel_values": pixels, **inputs}
+    _spread_out(network, ((masks, 12), (classes, 4)), inputs)
+
+
+def _spread_out(network: Any, layers: Any, inputs: dict[str, Any]) -> None:
+    """Scale what layers answer to these inputs to a spread around 0."""
+    for layer, spread in layers:
         seen: list[Any] = []
         hook = layer.register_forward_hook(lambda *call, seen=seen: seen.append(call[-1]))
         with torch.inference_mode():
-            network.eval()(pixel_values=pixels, **inputs)
+            network.eval()(**inputs)
         hook.remove()
         rows = seen[-1].reshape(-1, layer.out_features)  # (Q, F)
         factor = spread / float((rows - rows.mean(0)).std())

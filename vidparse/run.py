@@ -79,7 +79,7 @@ class SegmentOptions:
     cut: float | None = DEFAULT_THRESHOLD  # networks with a memory forget at hard cuts; None: never
     threads: int = 0
     stabilize: bool = False  # blend scores along the motion, against flicker
-    task: str = "auto"  # "semantic" or "panoptic", for checkpoints that can do both
+    task: str = "auto"  # "semantic", "instance" or "panoptic", for checkpoints that do several
     overlap: bool = True
     argv: tuple[str, ...] = ()
 

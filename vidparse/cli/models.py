@@ -22,15 +22,18 @@ Name = Annotated[
 
 @commands.callback(invoke_without_command=True)
 def models(context: typer.Context, json: shared.Json = False) -> None:
-    """List the models that are bundled, cached or known, with classes, scores and licence."""
+    """List the models that are bundled, cached or known, with classes, scores and licence.
+
+    Those on the hub are fetched at their first use: `segment -m hf:OWNER/REPO`.
+    """
     if context.invoked_subcommand is not None:
         return
     from vidparse.cli.terminal import cell, console, is_terminal, print_json
     from vidparse.hub import DEFAULT_MODEL
 
-    records = [*_known_records(), *_cached_records()]
+    records, published = [*_known_records(), *_cached_records()], _published_records()
     if json:
-        print_json(records)
+        print_json([*records, *published])
         return
     from rich.table import Table
 
@@ -50,6 +53,7 @@ def models(context: typer.Context, json: shared.Json = False) -> None:
             cell(record["licence"]),
         )
     console(width=None if is_terminal() else 160).print(table)
+    _show_published(published)
 
 
 @commands.command("pull")
@@ -135,9 +139,46 @@ def _known_records() -> list[dict[str, Any]]:
     return records
 
 
+def _published_records() -> list[dict[str, Any]]:
+    """Checkpoints of others that run as they are, whether they are here or not."""
+    from dataclasses import asdict
+
+    from vidparse.hub import cached_models, published_models
+
+    here = {str(model.address): model for model in cached_models()}
+    records = []
+    for name, model in published_models().items():
+        cached = here.get(name)
+        records.append(
+            asdict(model)
+            | {
+                "default": False,
+                "where": "cached" if cached else "known",
+                "bytes": cached.bytes if cached else 0,
+                "files": [str(path) for path in _paths(cached.files)] if cached else [],
+            }
+        )
+    return records
+
+
+def _show_published(records: list[dict[str, Any]]) -> None:
+    """Three lines for each: their names are too long for a table."""
+    from vidparse.cli.terminal import show
+
+    show()
+    show("On the hub; they run as they are: vidparse segment input.mp4 -m NAME")
+    for record in records:
+        scores = ", ".join(f"{score:.3f} {metric}" for metric, score in record["scores"].items())
+        where = "cached" if record["where"] == "cached" else f"{record['mib']} MiB to fetch"
+        labels = f"{record['labels']}, {counted(record['classes'], 'class')}"
+        show(record["name"])
+        show(f"    {record['task']}: {labels}; {scores}; {where}")
+        show(f"    {record['summary']}; licence: {record['licence']}")
+
+
 def _cached_records() -> list[dict[str, Any]]:
     """Models of the hub's cache that the catalogue does not know."""
-    from vidparse.hub import cached_models, catalogue
+    from vidparse.hub import cached_models, catalogue, published_models
 
     known = {entry.repo for entry in catalogue().values() if entry.repo}
     return [
@@ -154,7 +195,7 @@ def _cached_records() -> list[dict[str, Any]]:
             "files": [str(path) for path in _paths(model.files)],
         }
         for model in cached_models()
-        if model.address.repo not in known
+        if model.address.repo not in known and str(model.address) not in published_models()
     ]
 
 

@@ -79,7 +79,7 @@ Track = Annotated[
 Task = Annotated[
     str,
     typer.Option(
-        help="auto, semantic or panoptic, for transformers checkpoints that can do both.",
+        help="auto, semantic, instance or panoptic, for transformers checkpoints with several.",
         rich_help_panel="Model",
     ),
 ]

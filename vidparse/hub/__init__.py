@@ -9,6 +9,7 @@ from vidparse.hub.bundled import CatalogueEntry, catalogue, weights_folder
 from vidparse.hub.cached import CachedModel, cached_models
 from vidparse.hub.files import ModelFiles
 from vidparse.hub.lookup import locate, resolve
+from vidparse.hub.published import PublishedModel, published_models
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -16,10 +17,12 @@ __all__ = [
     "CatalogueEntry",
     "HubAddress",
     "ModelFiles",
+    "PublishedModel",
     "cached_models",
     "catalogue",
     "locate",
     "parse_address",
+    "published_models",
     "resolve",
     "weights_folder",
 ]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vidparse.errors import ModelError, UsageError
-from vidparse.labels import Labels, classes_like, load_labels
+from vidparse.hub.published import published_models
+from vidparse.labels import Labels, available_labels, classes_like, load_labels
 from vidparse.textfiles import parse_json
 
 
@@ -82,4 +83,14 @@ def _models_knowing(name: str) -> dict[str, str]:
         alike = classes_like(name, load_labels(entry.labels).classes)
         if alike:
             found[entry.name] = alike[0]
-    return found
+    return found or _first_published(name)
+
+
+def _first_published(name: str) -> dict[str, str]:
+    """The first model to be fetched that has it, and what that calls it."""
+    for model in published_models().values():
+        if model.labels in available_labels():
+            alike = classes_like(name, load_labels(model.labels).classes)
+            if alike:
+                return {model.name: alike[0]}
+    return {}

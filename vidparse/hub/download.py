@@ -15,7 +15,8 @@ from vidparse.hub.failure import UnreachableError, as_model_errors, check_instal
 from vidparse.hub.files import CONFIG, PREPROCESSOR, choose, is_transformers
 
 TIMEOUT_S = 10  # for the hub to begin an answer
-_PROCESSOR_PARTS = (  # of transformers checkpoints whose network reads a task (OneFormer)
+_PROCESSOR_PARTS = (  # of transformers checkpoints for video, or whose network reads a task
+    "video_preprocessor_config.json",
     "processor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",

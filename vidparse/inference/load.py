@@ -18,6 +18,7 @@ from vidparse.inference.runners import (
     stored_precision,
 )
 from vidparse.inference.runners.form import Wishes
+from vidparse.models.description import INSTANCE, PANOPTIC
 
 BACKENDS = ("auto", *(name for name in RUNNERS if name != "transformers"))  # that is torch's, too
 
@@ -44,7 +45,7 @@ def load_model(
         name: known name, hf:owner/repo[@revision][/file], .safetensors or .onnx file, or folder.
         device: auto, cpu, cuda or cuda:N; what is asked for and is not there raises.
         threads: CPU threads of the network; 0 means one a core.
-        task: auto, semantic or panoptic, for transformers checkpoints that can do both.
+        task: auto, semantic, instance or panoptic, for transformers checkpoints with several.
 
     Raises:
         UsageError, ModelError, DeviceError: see each one's message.
@@ -68,7 +69,7 @@ def load_model(
     is_folder = files.transformers is not None
     if is_folder and backend == "torch":
         backend = "transformers"
-    elif is_folder and task == "panoptic":
+    elif is_folder and task in (INSTANCE, PANOPTIC):
         raise _only_semantic(name, backend, task)  # known before an export that may take a minute
     runner = RUNNERS[backend].load(files, Wishes(name, place, precision, threads, task))
     if task not in ("auto", runner.description.task):

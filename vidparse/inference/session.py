@@ -30,6 +30,7 @@ from vidparse.inference.stabilize import Stabilizer
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
+from vidparse.models.description import SEMANTIC
 
 T = TypeVar("T")
 
@@ -106,7 +107,7 @@ class Session:
         self._size = size
         self._keep = _keep_table(self.labels, classes)
         self._sample_aspect_ratio = sample_aspect_ratio
-        remembers = runner.remembers or stabilize or runner.description.task == "panoptic"
+        remembers = runner.remembers or stabilize or runner.description.task != SEMANTIC
         self._window = runner.clip_length(window)
         has_shots = remembers or self._window > 1
         self._cut = cut if has_shots else None

@@ -19,8 +19,8 @@ from vidparse.textfiles import parse_json
 
 FORMAT = 2  # 1 had no task, window and alignment
 RUN = "vidparse-run"  # key of a training run's state, which is no model
-SEMANTIC, PANOPTIC = "semantic", "panoptic"
-TASKS = (SEMANTIC, PANOPTIC)
+SEMANTIC, INSTANCE, PANOPTIC = "semantic", "instance", "panoptic"
+TASKS = (SEMANTIC, PANOPTIC)  # of vidparse's own networks
 AREA = "area"  # the resize of vidparse's own networks; the others are Pillow's
 RESAMPLES = (AREA, "nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 SMALLEST, LARGEST = 32, 8192  # pixels, sides of a network input
@@ -78,7 +78,7 @@ class Description:
     preprocess: Preprocess
     training: dict[str, Any]  # recipe, data, scores: for people
     state: tuple[StateTensor, ...] = ()  # in ONNX files, whose graph has it as inputs and outputs
-    task: str = SEMANTIC  # one of TASKS: what the network answers with
+    task: str = SEMANTIC  # or INSTANCE or PANOPTIC: what the network answers with
     window: int = 1  # frames per call
     alignment: int = 1  # multiples of it are sides that the network covers evenly
 

@@ -55,7 +55,7 @@ class ModelEntry:
         self._runner, self._size = runner, size
         self._session = Session(runner, size=size, stabilize=stabilize)
         facts = runner.description
-        self.is_panoptic = facts.task == "panoptic"
+        self.is_panoptic = facts.task != SEMANTIC
         self._looks_back = runner.remembers or stabilize
         self.detail = (
             f"model {name}, sha256 {facts.sha256[:12]}, {runner.backend} {runner.precision} "

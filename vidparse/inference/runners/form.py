@@ -17,7 +17,7 @@ from vidparse.models.checkpoint import file_sha256, read_description
 class Wishes:
     """How a network is to be run.
 
-    name: as the user gave it, for messages. task: auto, semantic or panoptic.
+    name: as the user gave it, for messages. task: auto, semantic, instance or panoptic.
     threads: CPU threads of the network; 0 means one per core.
     """
 

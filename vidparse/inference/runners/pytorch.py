@@ -29,7 +29,7 @@ _MICRO_BATCH = 4  # frames that a GPU takes at once
 
 
 class TorchRunner(Runner):
-    """PyTorch in channels-last layout, with autocast for the half precisions.
+    """PyTorch, with autocast for the half precisions.
 
     Args:
         network: one that is in memory already, in eval mode; None: the description's file is read.
@@ -39,6 +39,7 @@ class TorchRunner(Runner):
     """
 
     backend = "torch"
+    channels_last = True  # the layout that vidparse's own networks are quickest in
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class TorchRunner(Runner):
             torch.set_num_threads(threads)
         if network is None:
             network = load_network(description)
-        self._network = _placed(network, self._device)
+        self._network = self._placed(network)
         self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         self.window, self.remembers = network.window, bool(network.state_tensors)
         self.any_window = network.any_window
@@ -129,7 +130,7 @@ class TorchRunner(Runner):
         )
 
     def _to_device(self, clip: np.ndarray) -> torch.Tensor:
-        """A copy on the device, channels last; to a GPU by way of page-locked memory."""
+        """A copy on the device, in the layout; to a GPU by way of page-locked memory."""
         torch = self._torch
         tensor = torch.from_numpy(clip)
         if self._device.type == "cuda":
@@ -137,7 +138,16 @@ class TorchRunner(Runner):
                 self._locked = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
             tensor = self._locked.copy_(tensor)
         tensor = tensor.to(self._device, non_blocking=True)
-        return tensor.contiguous(memory_format=torch.channels_last)
+        return tensor.contiguous(memory_format=self._layout)
+
+    def _placed(self, network: VideoNetwork) -> VideoNetwork:
+        """On the device, in the layout."""
+        return network.to(self._device, memory_format=self._layout)  # type: ignore[call-overload]
+
+    @property
+    def _layout(self) -> torch.memory_format:
+        torch = self._torch
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
     @contextmanager
     def _guarded(self, clip: np.ndarray) -> Iterator[None]:
@@ -185,13 +195,6 @@ def upsampled_argmax(logits: torch.Tensor, size_hw: tuple[int, int]) -> torch.Te
             best = torch.where(above, value, best)
     assert winner is not None  # a network has classes
     return winner.to(torch.uint8 if logits.shape[1] <= 255 else torch.uint16)
-
-
-def _placed(network: VideoNetwork, device: torch.device) -> VideoNetwork:
-    """On the device, channels last."""
-    import torch
-
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def torch_device(device: Device) -> torch.device:

@@ -16,8 +16,10 @@ class Architecture:
     """One class of transformers.
 
     size, divisor: what its processor does where a checkpoint says nothing.
-    masks: whether it answers with scored masks rather than with scores of classes.
+    masks: it answers with scored masks rather than with scores of classes.
     mask_hw: size that transformers brings the masks to before it reads them; None: as they are.
+    least_score, least_instance: of a query, above which its mask counts: its class's, and for
+        instances its class's times its mask's.
     """
 
     name: str
@@ -25,10 +27,15 @@ class Architecture:
     divisor: int = 1
     masks: bool = False
     mask_hw: tuple[int, int] | None = None
-    reads_task: bool = False  # whether the task is an input of the network
-    exports: bool = False  # whether it has an ONNX form
+    least_score: float = 0.5
+    least_instance: float = 0.5
+    reads_task: bool = False  # the task is an input of the network
+    exports: bool = False  # it has an ONNX form
+    square: bool = False  # it takes squares of config.image_size, and reads masks at full size
+    follows: bool = False  # its queries follow objects from frame to frame
 
 
+_SQUARES: dict[str, Any] = {"size": {}, "masks": True, "least_score": 0.8, "square": True}
 _ALL = (
     Architecture("SegformerForSemanticSegmentation", _SQUARE, exports=True),
     Architecture("UperNetForSemanticSegmentation", _SQUARE),
@@ -37,6 +44,9 @@ _ALL = (
         "Mask2FormerForUniversalSegmentation", _BOUNDED, 32, masks=True, mask_hw=(384, 384)
     ),
     Architecture("OneFormerForUniversalSegmentation", _BOUNDED, masks=True, reads_task=True),
+    Architecture("EomtForUniversalSegmentation", **_SQUARES, least_instance=0.8),
+    Architecture("EomtDinov3ForUniversalSegmentation", **_SQUARES, least_instance=0.8),
+    Architecture("VideomtForUniversalSegmentation", **_SQUARES, follows=True),
 )
 ARCHITECTURES = {architecture.name: architecture for architecture in _ALL}
 

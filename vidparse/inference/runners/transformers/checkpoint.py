@@ -14,12 +14,26 @@ from vidparse.filenames import name_below
 from vidparse.inference.runners.transformers.architecture import Architecture, architecture_of
 from vidparse.inference.runners.transformers.classes import labels_of
 from vidparse.models.checkpoint import file_sha256
-from vidparse.models.description import Description, Preprocess, preprocess_from
+from vidparse.models.description import (
+    INSTANCE,
+    PANOPTIC,
+    SEMANTIC,
+    Description,
+    Preprocess,
+    preprocess_from,
+)
 from vidparse.textfiles import parse_json
 
-TASKS = ("auto", "semantic", "panoptic")
+TASKS = ("auto", SEMANTIC, INSTANCE, PANOPTIC)
+_NAMED_TASKS = (  # parts of names that say what a checkpoint was trained for
+    (PANOPTIC, ("panoptic", "vipseg")),
+    (INSTANCE, ("instance", "ytvis", "youtubevis", "ovis")),
+    (SEMANTIC, ("semantic", "vspw")),
+)
 _WEIGHTS, _SHARDS = "model.safetensors", "model.safetensors.index.json"
+_PROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json")
 _FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Pillow's numbers
+_USUAL_SQUARE = 640
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -28,8 +42,10 @@ def read_checkpoint(folder: Path, *, name: str = "", task: str = "auto") -> Desc
 
     Args:
         name: its address on the hub, which may say what it was trained for.
-        task: what to run it for. auto: panoptic where the name says panoptic or instance,
-            semantic where it says semantic; else panoptic for OneFormer and for COCO's 133 classes.
+        task: what to run it for. auto: what the name says (panoptic, instance, semantic, or a data
+            set of one of them); else panoptic for OneFormer, VidEoMT and COCO's 133 classes, and
+            semantic for others. Networks whose masks leave each other alone are read as panoptic
+            where they were trained for instances.
 
     Raises:
         ModelError: a file is missing or damaged, the weights are pickled, or the architecture or
@@ -46,7 +62,9 @@ def read_checkpoint(folder: Path, *, name: str = "", task: str = "auto") -> Desc
     try:
         task = _chosen_task(task, architecture, config, shown)
         short_name = shown.rstrip("/").rpartition("/")[2]
-        labels = labels_of(config, processor, name=short_name, panoptic=task == "panoptic")
+        labels = labels_of(config, processor, name=short_name, panoptic=task != SEMANTIC)
+        if architecture.square:
+            processor = {**processor, **_square_sizes(config, processor, architecture, task)}
         preprocess = _preprocess_of(processor, architecture, shown)
     except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
         raise ModelError(f"{shown}: damaged description ({error}); fetch it again") from error
@@ -63,17 +81,35 @@ def read_checkpoint(folder: Path, *, name: str = "", task: str = "auto") -> Desc
 
 
 def _chosen_task(wanted: str, architecture: Architecture, config: dict[str, Any], name: str) -> str:
-    if wanted == "panoptic" and not architecture.masks:
+    if wanted not in ("auto", SEMANTIC) and not architecture.masks:
         raise UsageError(f"{name}: {architecture.name} is semantic only; use task semantic")
+    if wanted == INSTANCE and not architecture.square:
+        raise UsageError(f"{name}: {architecture.name} has instances as panoptic; use that task")
     if wanted != "auto" or not architecture.masks:
-        return wanted if wanted != "auto" else "semantic"
+        return wanted if wanted != "auto" else SEMANTIC
     hints = f"{name} {config.get('_name_or_path', '')}".casefold()
-    if "panoptic" in hints or "instance" in hints:
-        return "panoptic"
-    if "semantic" in hints:
-        return "semantic"
+    for task, words in _NAMED_TASKS:
+        if any(word in hints for word in words):
+            return PANOPTIC if task == INSTANCE and not architecture.square else task
     coco = len(config.get("id2label") or ()) == 133
-    return "panoptic" if architecture.reads_task or coco else "semantic"
+    return PANOPTIC if architecture.reads_task or architecture.follows or coco else SEMANTIC
+
+
+def _square_sizes(
+    config: dict[str, Any], processor: dict[str, Any], architecture: Architecture, task: str
+) -> dict[str, Any]:
+    """The size to say to a processor of squares: that of the network, whatever it says itself."""
+    side = int(config.get("image_size", _USUAL_SQUARE))
+    if architecture.follows:
+        return {"do_resize": True, "size": {"height": side, "width": side}}
+    whole = task != SEMANTIC or not processor.get("do_split_image")
+    edges = {"shortest_edge": side, "longest_edge": side if whole else None}
+    return {"do_resize": True, "size": edges, "max_size": None}
+
+
+def splits_pictures(folder: Path, name: str) -> bool:
+    """True where the checkpoint in `folder` takes pictures for semantic segmentation in parts."""
+    return bool(_read_processor(folder, name).get("do_split_image"))
 
 
 def _preprocess_of(processor: dict[str, Any], architecture: Architecture, name: str) -> Preprocess:
@@ -128,14 +164,18 @@ def _sizes_of(processor: dict[str, Any], architecture: Architecture, name: str) 
 
 
 def _read_processor(folder: Path, name: str) -> dict[str, Any]:
-    """The image processor's json, which newer checkpoints keep inside processor_config.json."""
-    alone, within = folder / "preprocessor_config.json", folder / "processor_config.json"
-    if alone.is_file() or not within.is_file():
-        return _read_json(alone, name)
-    record = _read_json(within, name).get("image_processor")
-    if not isinstance(record, dict):
-        raise ModelError(f"{name}: {within.name} describes no image processor; choose another")
-    return record
+    """The processor's json, which newer checkpoints keep inside processor_config.json."""
+    for file in _PROCESSORS:
+        if (folder / file).is_file():
+            return _read_json(folder / file, name)
+    within = folder / "processor_config.json"
+    if not within.is_file():
+        return _read_json(folder / _PROCESSORS[0], name)
+    parts = _read_json(within, name)
+    for part in ("image_processor", "video_processor"):
+        if isinstance(parts.get(part), dict):
+            return dict(parts[part])
+    raise ModelError(f"{name}: {within.name} describes no image processor; choose another")
 
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:

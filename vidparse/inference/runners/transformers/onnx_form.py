@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from vidparse.errors import ModelError, UsageError
 from vidparse.export.onnx import LEAST_AGREEMENT, describe_model, save_model, to_onnx
@@ -13,10 +12,7 @@ from vidparse.files import whole_file
 from vidparse.hub.failure import check_installed
 from vidparse.inference.runners.transformers.architecture import ARCHITECTURES
 from vidparse.inference.runners.transformers.checkpoint import read_checkpoint
-from vidparse.inference.runners.transformers.runner import load_pretrained
-
-if TYPE_CHECKING:
-    from vidparse.models.network import VideoNetwork
+from vidparse.inference.runners.transformers.runner import as_network, load_pretrained
 
 
 def exported_checkpoint(folder: Path, cache: Path, *, name: str = "") -> Path:
@@ -39,7 +35,8 @@ def exported_checkpoint(folder: Path, cache: Path, *, name: str = "") -> Path:
     if path.is_file():
         return path
     check_installed(name)
-    network = _as_network(load_pretrained(folder, description.arch, name))
+    pretrained = load_pretrained(folder, description.arch, name)
+    network = as_network(pretrained, description, folder, name)
     model = to_onnx(network)
     describe_model(model, export_metadata(description, source_sha256=description.sha256))
     cache.mkdir(parents=True, exist_ok=True)
@@ -52,20 +49,3 @@ def exported_checkpoint(folder: Path, cache: Path, *, name: str = "") -> Path:
                 "use --backend auto"
             )
     return path
-
-
-def _as_network(pretrained: Any) -> VideoNetwork:
-    """Under the contract of vidparse's own networks."""
-    import torch
-
-    from vidparse.models.network import FrameNetwork, Outputs, State
-
-    class Pretrained(FrameNetwork):
-        def __init__(self) -> None:
-            super().__init__(pretrained.config)
-            self.network = pretrained
-
-        def step(self, picture: torch.Tensor, state: State = ()) -> tuple[Outputs, State]:
-            return Outputs(self.network(pixel_values=picture).logits), ()
-
-    return Pretrained().eval()

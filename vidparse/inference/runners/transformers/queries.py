@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import interpolate
+from torch import Tensor
 
-from vidparse.inference.masks import Masks
+from vidparse.inference.runners.transformers.architecture import Architecture
+from vidparse.models.description import INSTANCE
+from vidparse.models.network import Masks
 
-LEAST_SCORE = 0.5  # of a query's class, above which its mask counts
 
-
-def class_scores(
-    classes: torch.Tensor, masks: torch.Tensor, mask_hw: tuple[int, int] | None
-) -> torch.Tensor:
+def class_scores(classes: Tensor, masks: Tensor) -> Tensor:
     """Semantic inference of MaskFormer (Cheng et al., NeurIPS 2021, section 3.4).
 
     Args:
-        classes: logits (Q, K + 1), "no object" last. masks: logits (Q, h, w).
-        mask_hw: size to bring the masks to first; None: as they are.
+        classes: logits (N, Q, K + 1), "no object" last. masks: logits (N, Q, h, w).
 
     Returns:
-        (K, h, w) sums over queries of class times mask probability.
+        (N, K, h, w) sums over queries of class times mask probability.
     """
-    probability = classes.softmax(-1)[:, :-1]  # (Q, K)
-    inside = _resized(masks, mask_hw).sigmoid()  # (Q, h, w)
-    return torch.einsum("qc,qhw->chw", probability, inside)
+    probability = classes.softmax(-1)[..., :-1]  # (N, Q, K)
+    return torch.einsum("nqc,nqhw->nchw", probability, masks.sigmoid())
 
 
-def scored_masks(
-    classes: torch.Tensor, masks: torch.Tensor, mask_hw: tuple[int, int] | None
-) -> Masks:
-    """The queries that found something, in their order; arguments as for :func:`class_scores`."""
-    scores, class_ids = classes.softmax(-1).max(-1)  # (Q,)
-    found = (class_ids != classes.shape[-1] - 1) & (scores > LEAST_SCORE)
-    inside = _resized(masks[found], mask_hw).sigmoid()  # (N, h, w)
-    return Masks(
-        inside[:, None].cpu().numpy(), scores[found].cpu().numpy(), class_ids[found].cpu().numpy()
-    )
+def found_masks(classes: Tensor, masks: Tensor, architecture: Architecture, task: str) -> Masks:
+    """The queries that found something in one picture, in their order.
 
+    Args:
+        classes: logits (Q, K + 1), "no object" last. masks: logits (Q, h, w).
 
-def _resized(masks: torch.Tensor, size_hw: tuple[int, int] | None) -> torch.Tensor:
-    if size_hw is None or not len(masks):
-        return masks
-    return interpolate(masks[None], size_hw, mode="bilinear", align_corners=False)[0]
+    Returns:
+        N masks of one frame; their keys (N, 1) are the numbers of the queries where these follow
+        objects from frame to frame.
+    """
+    probability = classes.softmax(-1)
+    if task == INSTANCE:  # the best class counts, however sure "no object" is
+        scores, class_ids = probability[:, :-1].max(-1)  # (Q,)
+        found = scores >= architecture.least_instance
+    else:
+        scores, class_ids = probability.max(-1)
+        found = (class_ids != classes.shape[-1] - 1) & (scores > architecture.least_score)
+    keys = found.nonzero() if architecture.follows else None
+    return Masks(masks[found][:, None], scores[found], class_ids[found], keys)

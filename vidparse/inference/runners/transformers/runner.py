@@ -9,23 +9,25 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from vidparse.errors import ModelError
+from vidparse.errors import ModelError, UsageError
 from vidparse.hub import ModelFiles
 from vidparse.hub.failure import check_installed
-from vidparse.inference.answer import Scores
+from vidparse.inference.answer import Answer
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.masks import Masks
 from vidparse.inference.runners.form import Wishes
-from vidparse.inference.runners.pytorch import torch_device, torch_precision
-from vidparse.inference.runners.runner import Runner, engine_text, out_of_memory
+from vidparse.inference.runners.pytorch import TorchRunner, torch_device, torch_precision
+from vidparse.inference.runners.runner import engine_text
 from vidparse.inference.runners.transformers.architecture import ARCHITECTURES
-from vidparse.inference.runners.transformers.checkpoint import read_checkpoint
+from vidparse.inference.runners.transformers.checkpoint import read_checkpoint, splits_pictures
+from vidparse.models.description import SEMANTIC, Description
 
 if TYPE_CHECKING:
     import torch
 
+    from vidparse.inference.runners.transformers.networks import PretrainedNetwork
 
-class TransformersRunner(Runner):
+
+class TransformersRunner(TorchRunner):
     """A checkpoint in the hub's layout, with autocast for the half precisions.
 
     Only classes of the installed transformers run, and only safetensors are read; the network is
@@ -34,7 +36,7 @@ class TransformersRunner(Runner):
     Args:
         folder: config.json, preprocessor_config.json and model.safetensors (or its parts).
         name: the checkpoint's address, for messages and for what it says of the task.
-        task: auto, semantic or panoptic; see :func:`read_checkpoint`.
+        task: auto, semantic, instance or panoptic; see :func:`read_checkpoint`.
 
     Raises:
         ModelError: not supported, damaged, or transformers is not installed.
@@ -43,6 +45,7 @@ class TransformersRunner(Runner):
     """
 
     backend = "transformers"
+    channels_last = False  # the library's networks are written for the usual layout
 
     def __init__(
         self,
@@ -54,32 +57,25 @@ class TransformersRunner(Runner):
         name: str = "",
         task: str = "auto",
     ) -> None:
-        self.description = read_checkpoint(folder, name=name, task=task)
-        self._architecture = ARCHITECTURES[self.description.arch]
+        description = read_checkpoint(folder, name=name, task=task)
         name = name or str(folder)
         check_installed(name)
-        import torch
+        torch_device(device)  # known before weights of gigabytes are read
+        precision = torch_precision(precision, device)
 
-        self._torch = torch
-        self._device = torch_device(device)
-        self.device = str(device)
-        self.precision = torch_precision(precision, device)
-        threads = threads or cpu_count()
-        self.engine = engine_text("transformers", device, self.precision, threads)
-        if device.kind == "cpu":
-            torch.set_num_threads(threads)
-        self._network = load_pretrained(folder, self.description.arch, name).to(self._device)
-        outputs = int(self._network.config.num_labels)
-        if outputs != len(self.description.labels):
+        pretrained = load_pretrained(folder, description.arch, name)
+        outputs = int(pretrained.config.num_labels)
+        if outputs != len(description.labels):
             raise ModelError(
-                f"{name}: {outputs} outputs for {len(self.description.labels)} names of classes; "
+                f"{name}: {outputs} outputs for {len(description.labels)} names of classes; "
                 "fetch it again"
             )
-        self._inputs: dict[str, torch.Tensor] = {}
-        if self._architecture.reads_task:
-            tokens = _task_tokens(folder, self.description.task, self._network.config, name)
-            self._inputs["task_inputs"] = tokens.to(self._device)
-        self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        network = as_network(pretrained, description, folder, name)
+        super().__init__(
+            description, device=device, precision=precision, threads=threads, network=network
+        )
+        self.engine = engine_text("transformers", device, precision, threads or cpu_count())
+        self._name, self._pretrained = name, network
 
     @classmethod
     def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
@@ -93,32 +89,41 @@ class TransformersRunner(Runner):
             task=wishes.task,
         )
 
-    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores | Masks:
-        torch = self._torch
-        with torch.inference_mode():
-            try:
-                pixels = torch.from_numpy(clip[0]).to(self._device, non_blocking=True)
-                with torch.autocast(
-                    self._device.type, self._autocast, enabled=self._autocast is not None
-                ):
-                    outputs = self._network(pixel_values=pixels, **self._inputs)
-                return self._read(outputs)
-            except RuntimeError as error:  # on the CPU there is no class of its own for this
-                if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
-                    raise out_of_memory(self.device, clip) from error
-                raise
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Answer:
+        height, width = clip.shape[-2:]
+        if not self._pretrained.takes((height, width)):
+            raise UsageError(
+                f"size {width}x{height}: {self._name} takes pictures of its own size only; "
+                "leave out --size"
+            )
+        return super().answer(clip, size_hw)
 
-    def _read(self, outputs: Any) -> Scores | Masks:
-        if not self._architecture.masks:
-            return Scores(outputs.logits.float().contiguous().cpu().numpy())
-        from vidparse.inference.runners.transformers.queries import class_scores, scored_masks
 
-        classes = outputs.class_queries_logits[0].float()  # (Q, K + 1)
-        masks = outputs.masks_queries_logits[0].float()  # (Q, h, w)
-        if self.description.task == "panoptic":
-            return scored_masks(classes, masks, self._architecture.mask_hw)
-        scores = class_scores(classes, masks, self._architecture.mask_hw)  # (K, h, w)
-        return Scores(scores[None].cpu().numpy())
+def as_network(
+    pretrained: Any, description: Description, folder: Path, name: str
+) -> PretrainedNetwork:
+    """A network of transformers, under the contract of vidparse's own, in eval mode."""
+    import torch
+
+    from vidparse.inference.runners.transformers import networks
+
+    architecture, task = ARCHITECTURES[description.arch], description.task
+    network: networks.PretrainedNetwork
+    if not architecture.masks:
+        network = networks.ScoreNetwork(pretrained)
+    elif architecture.follows:
+        network = networks.FollowingNetwork(pretrained, architecture, task)
+    elif architecture.square:
+        facts = description.preprocess
+        black = -torch.tensor(facts.mean) / torch.tensor(facts.std)
+        splits = task == SEMANTIC and splits_pictures(folder, name)
+        network = networks.SquareNetwork(pretrained, architecture, task, fill=black, splits=splits)
+    else:
+        inputs = {}
+        if architecture.reads_task:
+            inputs["task_inputs"] = _task_tokens(folder, task, pretrained.config, name)
+        network = networks.QueryNetwork(pretrained, architecture, task, inputs)
+    return network.eval()
 
 
 def load_pretrained(folder: Path, architecture: str, name: str) -> Any:

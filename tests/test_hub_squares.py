@@ -1,0 +1,279 @@
+"""EoMT and VidEoMT, which take squares: as transformers reads them, and frame by frame."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from vidparse.data.pictures import read_rgb
+from vidparse.errors import ModelError, UsageError
+from vidparse.frame import Frame
+from vidparse.image import Rgb
+from vidparse.inference import Session, load_model
+from vidparse.inference.devices import Device
+from vidparse.inference.preprocess import input_size, to_clip
+from vidparse.inference.runners.transformers import TransformersRunner, read_checkpoint
+from vidparse.labels import load_labels
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+torch = pytest.importorskip("torch")
+
+from test_hub_models import picture  # noqa: E402
+from tiny_transformers import MAKERS, make_videomt, network_of, processor_of  # noqa: E402
+
+CPU = Device("cpu")
+SIZES = ((150, 210), (210, 150), (64, 120), (120, 64), (64, 64), (40, 40))
+LONG = ((64, 300), (300, 40))  # that are cut into several parts
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`checkpoints("eomt")`: a folder with a small untrained network, made once."""
+    made: dict[str, Path] = {}
+
+    def folder(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp("hub") / f"tiny-{kind}"
+            MAKERS[kind](made[kind])
+        return made[kind]
+
+    return folder
+
+
+def runner_of(folder: Path, task: str = "auto", **options: Any) -> TransformersRunner:
+    return TransformersRunner(folder, device=CPU, threads=1, task=task, **options)
+
+
+def clip_of(runner: TransformersRunner, image: np.ndarray) -> np.ndarray:
+    facts = runner.description.preprocess
+    return to_clip(Rgb(image), input_size(image.shape[:2], facts), facts)
+
+
+def video_processor() -> Any:
+    """transformers' own reading of VidEoMT's answers, which needs no torchvision."""
+    module = importlib.import_module("transformers.models.videomt.video_processing_videomt")
+    return object.__new__(module.VideomtVideoProcessor)
+
+
+def outputs_of_video(folder: Path, frames: list[np.ndarray]) -> Any:
+    """transformers' own network over a clip, in one pass."""
+    runner = runner_of(folder)
+    clips = np.concatenate([clip_of(runner, image) for image in frames])  # (T, 3, 64, 64)
+    with torch.inference_mode():
+        return network_of(folder)(pixel_values_videos=torch.from_numpy(clips)[None])
+
+
+def pan_video(frames: int, seed: int = 0) -> list[np.ndarray]:
+    """A picture that moves sideways."""
+    wide = picture((150, 210 + 6 * frames), seed)
+    return [np.ascontiguousarray(wide[:, 6 * t : 6 * t + 210]) for t in range(frames)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "size_hw"),
+    [*(("eomt", one) for one in SIZES), *(("eomt-semantic", one) for one in (*SIZES, *LONG))],
+)
+def test_the_network_sees_what_its_processor_makes(kind: str, size_hw, checkpoints) -> None:
+    folder, image = checkpoints(kind), picture(size_hw)
+    expected = processor_of(folder)(image, return_tensors="pt")["pixel_values"]
+    runner = runner_of(folder, "semantic")
+    seen: list[torch.Tensor] = []
+    hook = runner._pretrained.network.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["pixel_values"]), with_kwargs=True
+    )
+    runner.answer(clip_of(runner, image)[None])
+    hook.remove()
+    assert torch.cat(seen).shape == torch.stack(list(expected)).shape
+    assert (torch.cat(seen) - torch.stack(list(expected))).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("size_hw", [*SIZES, *LONG])
+def test_class_maps_of_parts_are_those_of_transformers(size_hw, checkpoints) -> None:
+    folder, image = checkpoints("eomt-semantic"), picture(size_hw)
+    processor = processor_of(folder)
+    inputs = processor(image, return_tensors="pt")
+    with torch.inference_mode():
+        outputs = network_of(folder)(**inputs)
+    (expected,) = processor.post_process_semantic_segmentation(outputs, [size_hw])
+    ((_, found),) = Session(runner_of(folder, "semantic")).run([Frame(0, 0, Rgb(image))])
+    assert len(np.unique(expected)) > 1
+    assert (found.ids == expected.numpy()).mean() >= 0.999
+
+
+def test_sizes_in_the_square_are_those_of_transformers(checkpoints, tmp_path: Path) -> None:
+    from transformers.image_transforms import get_size_with_aspect_ratio
+
+    folder = tmp_path / "eomt"
+    shutil.copytree(checkpoints("eomt"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "image_size": 640}))
+    facts = read_checkpoint(folder).preprocess
+    rng = np.random.default_rng(0)
+    for size_hw in ((720, 1280), (1280, 720), (480, 640), *rng.integers(100, 2000, (50, 2))):
+        height, width = int(size_hw[0]), int(size_hw[1])
+        expected = get_size_with_aspect_ratio((height, width), 640, 640)
+        assert input_size((height, width), facts) == expected
+
+
+def test_class_maps_of_a_video_are_those_of_transformers(checkpoints) -> None:
+    folder, frames = checkpoints("videomt"), pan_video(4)
+    outputs = outputs_of_video(folder, frames)
+    sizes = [image.shape[:2] for image in frames]
+    expected = video_processor().post_process_semantic_segmentation(outputs, sizes)
+    shots = (Frame(t, t, Rgb(image)) for t, image in enumerate(frames))
+    found = [one.ids for _, one in Session(runner_of(folder, "semantic"), cut=None).run(shots)]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours == theirs.numpy()).mean() >= 0.999
+    assert (found[0] != found[3]).mean() > 0.05  # else it would say little
+
+
+def test_frame_by_frame_is_one_pass_over_the_clip(checkpoints) -> None:
+    folder, frames = checkpoints("videomt"), pan_video(5)
+    outputs = outputs_of_video(folder, frames)
+    runner = runner_of(folder, "panoptic")
+    assert runner.remembers and runner.window == 1
+    network, state = runner._pretrained, None
+    for t, image in enumerate(frames):
+        clip = torch.from_numpy(clip_of(runner, image))
+        state = network.first_state(clip[None]) if state is None else state
+        with torch.inference_mode():
+            classes, masks, state = network.asked(clip, state)
+        assert (classes[0] - outputs.class_queries_logits[t]).abs().max() <= 1e-4
+        assert (masks[0] - outputs.masks_queries_logits[t]).abs().max() <= 1e-4
+    alone = network_of(folder)(pixel_values_videos=clip[None])  # the state matters
+    assert (alone.class_queries_logits[0] - classes[0]).abs().max() > 0.1
+
+
+def test_a_cut_makes_the_queries_forget(checkpoints) -> None:
+    folder, frames = checkpoints("videomt"), pan_video(2)
+    runner = runner_of(folder, "semantic")
+    first = runner.answer(clip_of(runner, frames[0])[None])
+    again = runner.answer(clip_of(runner, frames[0])[None])
+    runner.reset()
+    anew = runner.answer(clip_of(runner, frames[0])[None])
+    assert np.array_equal(first.values, anew.values)
+    assert not np.allclose(first.values, again.values, atol=1e-3)
+
+
+def test_the_task_is_told_by_the_data_in_the_name(checkpoints) -> None:
+    def task(name: str, kind: str = "videomt") -> str:
+        return read_checkpoint(checkpoints(kind), name=name).task
+
+    assert task("tue-mps/videomt-dinov2-large-vipseg") == "panoptic"
+    assert task("tue-mps/videomt-dinov2-large-vspw") == "semantic"
+    assert task("tue-mps/videomt-dinov2-large-ytvis2021") == "instance"
+    assert task("tue-mps/videomt-dinov2-large-ovis") == "instance"
+    assert task("me/mine") == "panoptic"
+    assert task("tue-mps/coco_instance_eomt_large_640", "eomt") == "instance"
+    assert task("tue-mps/ade20k_panoptic_eomt_large_640", "eomt") == "panoptic"
+    assert task("tue-mps/cityscapes_semantic_eomt_large_1024", "eomt-semantic") == "semantic"
+    assert task("facebook/mask2former-swin-large-coco-instance", "mask2former") == "panoptic"
+    with pytest.raises(UsageError, match="instances as panoptic"):
+        read_checkpoint(checkpoints("mask2former"), task="instance")
+
+
+def test_one_network_does_every_task(checkpoints) -> None:
+    """A checkpoint that was trained on parts of pictures is given whole ones for masks."""
+    wide = picture((64, 300))
+    for kind in ("eomt", "eomt-semantic", "videomt"):
+        for task in ("semantic", "instance", "panoptic"):
+            runner = runner_of(checkpoints(kind), task)
+            assert runner.description.task == task
+            ((_, found),) = Session(runner).run([Frame(0, 0, Rgb(wide))])
+            assert (found.segments is None) == (task == "semantic")
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("eomt", 100), ("eomt-semantic", 100), ("videomt", 100), ("videomt", 32)]
+)
+def test_other_sizes_are_refused_in_one_line(kind: str, size: int, checkpoints) -> None:
+    runner = runner_of(checkpoints(kind), "semantic")
+    with pytest.raises(UsageError, match=r"takes pictures of its own size only; leave out --size"):
+        list(Session(runner, size=size).run([Frame(0, 0, Rgb(picture()))]))
+
+
+def test_a_smaller_size_lies_in_the_square(checkpoints) -> None:
+    runner = runner_of(checkpoints("eomt"), "semantic")
+    ((_, found),) = Session(runner, size=32).run([Frame(0, 0, Rgb(picture((150, 210))))])
+    assert found.ids.shape == (150, 210)
+
+
+def test_processors_are_found_under_every_name(checkpoints, tmp_path: Path) -> None:
+    plain = checkpoints("videomt")
+    expected = read_checkpoint(plain).preprocess
+    assert expected.size_hw == (64, 64)
+    record = json.loads((plain / "video_preprocessor_config.json").read_text())
+    nested = tmp_path / "nested"
+    shutil.copytree(plain, nested)
+    (nested / "video_preprocessor_config.json").unlink()
+    (nested / "processor_config.json").write_text(json.dumps({"video_processor": record}))
+    assert read_checkpoint(nested).preprocess == expected
+    (nested / "processor_config.json").unlink()
+    (nested / "preprocessor_config.json").write_text(json.dumps({**record, "size": 640}))
+    assert read_checkpoint(nested).preprocess == expected  # its network has one size
+    (nested / "preprocessor_config.json").unlink()
+    with pytest.raises(ModelError, match=r"preprocessor_config\.json cannot be read"):
+        read_checkpoint(nested)
+
+
+def test_half_precision_on_the_cpu(checkpoints) -> None:
+    frames = [Frame(t, t, Rgb(image)) for t, image in enumerate(pan_video(3))]
+    for kind in ("eomt-semantic", "videomt"):
+        exact = list(Session(runner_of(checkpoints(kind), "semantic")).run(frames))
+        halves = runner_of(checkpoints(kind), "semantic", precision="bf16")
+        rough = list(Session(halves).run(frames))
+        agree = [(a.ids == b.ids).mean() for (_, a), (_, b) in zip(exact, rough, strict=True)]
+        assert halves.precision == "bf16" and min(agree) > 0.8
+
+
+def test_other_backends_are_refused(checkpoints) -> None:
+    with pytest.raises(UsageError, match="ONNX is for SegformerForSemanticSegmentation"):
+        load_model(str(checkpoints("videomt")), backend="onnx")
+    with pytest.raises(UsageError, match="is semantic with backend onnx"):
+        load_model(str(checkpoints("eomt")), backend="onnx", task="instance")
+
+
+def test_eval_scores_the_124_classes_of_vspw(cli, tmp_path: Path) -> None:
+    """The checkpoints for VSPW have its classes in its order; what they find scores 1."""
+    vspw = load_labels("vspw")
+    folder = tmp_path / "videomt-dinov2-large-vspw"
+    make_videomt(folder, vspw.classes)
+    video = tmp_path / "data" / "VSPW_480p" / "data" / "v"
+    for part in ("origin", "mask"):
+        (video / part).mkdir(parents=True)
+    (video.parent.parent / "val.txt").write_text("v\n")
+    frames = []
+    for t, image in enumerate(pan_video(3)):
+        path = video / "origin" / f"{t:08d}.jpg"
+        cv2.imwrite(str(path), image[..., ::-1])
+        frames.append(read_rgb(path))
+    outputs = outputs_of_video(folder, frames)
+    sizes = [image.shape[:2] for image in frames]
+    truth = video_processor().post_process_semantic_segmentation(outputs, sizes)
+    for t, ids in enumerate(truth):
+        cv2.imwrite(str(video / "mask" / f"{t:08d}.png"), ids.numpy().astype(np.uint8) + 1)
+
+    said = cli(
+        *("eval", "-m", folder, "--dataset", "vspw", "--data", video.parent.parent),
+        *("--metrics", "miou", "--device", "cpu", "--threads", "1", "--json"),
+    )
+    assert said.code == 0, said.err
+    (entry,) = json.loads(said.out)["entries"]
+    assert load_model(str(folder), device="cpu", threads=1).labels == vspw
+    assert entry["scores"]["miou"] > 0.95
