@@ -6,6 +6,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ from vidparse.errors import ModelError, UsageError
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Session, load_model
+from vidparse.inference.clip_segments import Merging
 from vidparse.inference.devices import Device
+from vidparse.inference.following import QueryLinker
 from vidparse.inference.preprocess import input_size, to_clip
+from vidparse.inference.query_masks import QueryMasks
 from vidparse.inference.runners.transformers import TransformersRunner, read_checkpoint
 from vidparse.labels import load_labels
+from vidparse.maps import SegmentMap
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 torch = pytest.importorskip("torch")
@@ -158,6 +163,139 @@ def test_frame_by_frame_is_one_pass_over_the_clip(checkpoints) -> None:
         assert (masks[0] - outputs.masks_queries_logits[t]).abs().max() <= 1e-4
     alone = network_of(folder)(pixel_values_videos=clip[None])  # the state matters
     assert (alone.class_queries_logits[0] - classes[0]).abs().max() > 0.1
+
+
+def same_segments(found: SegmentMap, expected: Any) -> None:
+    """Segments as transformers numbers them: in the order of the queries."""
+    theirs = expected["segmentation"].numpy().astype(np.int64) + 1
+    present = {
+        one["id"]: one for one in expected["segments_info"] if (theirs == one["id"] + 1).any()
+    }
+    segments = {one.id: one for one in found.segments or ()}
+    assert len(segments) == len(present) > 0
+    order = {ours: id_ + 1 for ours, id_ in zip(sorted(segments), sorted(present), strict=True)}
+    table = np.zeros(max(order) + 1, np.int64)
+    table[list(order)] = list(order.values())
+    assert (table[found.ids] == theirs).mean() >= 0.999
+    for ours, id_ in zip(sorted(segments), sorted(present), strict=True):
+        assert segments[ours].class_id == present[id_]["label_id"]
+        if segments[ours].is_thing:
+            assert abs(segments[ours].score - present[id_]["score"]) <= 1e-3
+
+
+STUFF = {0, 1}  # of the classes, where some are fused
+
+
+@pytest.mark.parametrize("task", ["panoptic", "instance"])
+@pytest.mark.parametrize("size_hw", SIZES)
+def test_segments_are_those_of_transformers(task: str, size_hw, checkpoints) -> None:
+    folder, image = checkpoints("eomt"), picture(size_hw)
+    processor = processor_of(folder)
+    inputs = processor(image, return_tensors="pt")
+    with torch.inference_mode():
+        outputs = network_of(folder)(**inputs)
+    runner = runner_of(folder, task)
+    answer = runner.answer(clip_of(runner, image)[None])
+    assert isinstance(answer, QueryMasks) and answer.queries is None
+
+    labels = runner.labels
+    if task == "panoptic":
+        fused = replace(labels, things=labels.things - STUFF)
+        (expected,) = processor.post_process_panoptic_segmentation(
+            outputs, [size_hw], stuff_classes=sorted(STUFF)
+        )
+        (found,) = answer.segments(size_hw, fused, Merging()).maps
+    else:
+        (expected,) = processor.post_process_instance_segmentation(outputs, [size_hw])
+        (found,) = answer.segments(size_hw, labels, Merging()).maps
+    same_segments(found, expected)
+
+
+@pytest.mark.parametrize("task", ["panoptic", "instance"])
+def test_segments_of_a_video_are_those_of_transformers(task: str, checkpoints) -> None:
+    folder, frames = checkpoints("videomt"), pan_video(4)
+    outputs, processor = outputs_of_video(folder, frames), video_processor()
+    sizes = [image.shape[:2] for image in frames]
+    runner = runner_of(folder, task)
+    labels = runner.labels
+    if task == "panoptic":
+        labels = replace(labels, things=labels.things - STUFF)
+        expected = processor.post_process_panoptic_segmentation(
+            outputs, sizes, label_ids_to_fuse=STUFF
+        )
+    else:
+        expected = processor.post_process_instance_segmentation(outputs, sizes)
+    for t, image in enumerate(frames):
+        answer = runner.answer(clip_of(runner, image)[None])
+        clip = answer.segments(sizes[t], labels, Merging())
+        same_segments(clip.maps[0], expected[t])
+
+        # The keys are the numbers of the queries.
+        classes = outputs.class_queries_logits[t].softmax(-1)[:, :-1]
+        assert clip.key_kind == "queries" and clip.keys
+        for one in clip.maps[0].segments or ():
+            if one.is_thing:
+                assert int(classes[int(clip.keys[one.id][0])].argmax()) == one.class_id
+
+
+def test_queries_link_the_ids_of_a_video(checkpoints) -> None:
+    """Seen from the outside: an id is one query that sees one class."""
+    folder, frames = checkpoints("videomt"), pan_video(6)
+    outputs = outputs_of_video(folder, frames)
+    runner = runner_of(folder, "panoptic")
+    session = Session(runner, cut=None)
+    shots = (Frame(t, t, Rgb(image)) for t, image in enumerate(frames))
+    known: dict[int, tuple[int, int]] = {}
+    seen = 0
+    for t, (_, found) in enumerate(session.run(shots)):
+        assert isinstance(session.linker, QueryLinker)
+        answer = outputs.masks_queries_logits[t : t + 1]
+        inside = torch.nn.functional.interpolate(answer, found.ids.shape, mode="bilinear")[0] >= 0
+        scores, classes = outputs.class_queries_logits[t].softmax(-1).max(-1)
+        for one in found.segments or ():
+            here = torch.from_numpy(found.ids == one.id)
+            (queries,) = torch.nonzero(
+                (classes == one.class_id) & (scores > 0.8) & (inside & here).flatten(1).any(1),
+                as_tuple=True,
+            )
+            matching = {(int(query), one.class_id) for query in queries}
+            if one.id in known:
+                assert known[one.id] in matching
+                seen += 1
+            else:
+                alone = [key for key in matching if abs(scores[key[0]] - one.score) < 1e-4]
+                assert len(alone) == 1 and alone[0] not in known.values()
+                known[one.id] = alone[0]
+    assert seen > 3
+
+
+def test_small_and_unsure_things_are_left_out(checkpoints) -> None:
+    runner, image = runner_of(checkpoints("videomt"), "panoptic"), pan_video(1)[0]
+    answer = runner.answer(clip_of(runner, image)[None])
+    every = answer.segments(image.shape[:2], runner.labels, Merging()).maps[0]
+    areas = sorted(one.area for one in every.segments or ())
+    least = areas[len(areas) // 2]
+    kept = answer.segments(image.shape[:2], runner.labels, Merging(min_area=least))
+    large = [area for area in areas if area >= least]
+    assert sorted(one.area for one in kept.maps[0].segments or ()) == large
+    assert 0 < len(large) < len(areas)
+    assert set(kept.keys) == {one.id for one in kept.maps[0].segments or ()}
+    nothing = answer.segments(image.shape[:2], runner.labels, Merging(min_score=1.0))
+    assert nothing.maps[0].ids.max() == 0 and nothing.key_kind == "queries"
+
+
+def test_nothing_found_is_an_empty_map(checkpoints, tmp_path: Path) -> None:
+    folder = tmp_path / "blind"
+    shutil.copytree(checkpoints("videomt"), folder)
+    network = network_of(folder)
+    network.class_predictor.weight.data.zero_()
+    network.class_predictor.bias.data.zero_()
+    network.save_pretrained(folder)
+    for task in ("panoptic", "instance"):
+        session = Session(runner_of(folder, task))
+        ((_, found),) = session.run([Frame(0, 0, Rgb(picture()))])
+        assert found.segments == () and not found.ids.any()
+        assert isinstance(session.linker, QueryLinker)
 
 
 def test_a_cut_makes_the_queries_forget(checkpoints) -> None:

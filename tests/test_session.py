@@ -401,7 +401,7 @@ class TestLinking:
 
             @classmethod
             def fits(cls, clip: ClipSegments) -> bool:
-                return clip.key_kind == "queries"
+                return clip.key_kind == "vectors"
 
             def link(self, clip: ClipSegments, frames: Sequence[Frame]) -> list[SegmentMap]:
                 assert len(clip.maps) == len(frames)

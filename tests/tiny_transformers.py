@@ -185,8 +185,8 @@ def make_videomt(folder: Path, names: tuple[str, ...] = NAMES) -> None:
     config = transformers.VideomtConfig(**_VIT, **_named(names))
     torch.manual_seed(3)
     network = transformers.VideomtForUniversalSegmentation(config)
-    network.query_updater.weight.data.normal_(std=0.05)
-    network.query_updater.bias.data.normal_(std=0.3)  # no queries before are not queries of 0
+    network.query_updater.weight.data.normal_(std=0.01)
+    network.query_updater.bias.data.normal_(std=0.1)  # no queries before are not queries of 0
     _make_vit_sure(network, pixel_values_videos=torch.randn(1, 1, 3, 64, 64))
     network.save_pretrained(folder)
     (folder / "video_preprocessor_config.json").write_text(json.dumps(_VIDEO_PROCESSOR))
@@ -246,7 +246,14 @@ def _make_vit_sure(network: Any, **inputs: Any) -> None:
         if weights.dim() == 2 and name.startswith("layers"):
             weights.data.normal_(std=0.4)
     network.query.weight.data.normal_(std=4)
-    _spread_out(network, ((network.mask_head.fc3, 12), (network.class_predictor, 8)), inputs)
+    _spread_out(network, ((network.mask_head.fc3, 2), (network.class_predictor, 8)), inputs)
+
+    # Lower all masks alike, so that each is a small part of the picture.
+    last, head = network.upscale_block.block[-1].layernorm2d, network.mask_head.fc3
+    along = torch.nn.functional.normalize(torch.randn(head.out_features), dim=0)
+    head.weight.data -= torch.outer(along, along @ head.weight.data)
+    head.bias.data -= along * (along @ head.bias.data + 1)
+    last.bias.data += along * (16 - along @ last.bias.data)
 
 
 def _make_sure(network: Any, classes: Any, masks: Any, **inputs: Any) -> None:

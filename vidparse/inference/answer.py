@@ -12,6 +12,7 @@ from vidparse.errors import counted
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.masks import Masks
 from vidparse.inference.mixture import Mixture
+from vidparse.inference.query_masks import QueryMasks
 from vidparse.labels import Labels
 
 
@@ -63,12 +64,23 @@ def read_outputs(
 
     Args:
         outputs: "logits" (T, K, h, w) or (1, T, K, h, w); or "masks" (N, T, h, w) of logits,
-            "scores" (N,), "class_ids" (N,) and, where a network has them, "keys" (N, D).
+            "scores" (N,), "class_ids" (N,) and, where a network has them, "keys" (N, D); or the
+            same with "query_masks", where a network has them "queries" (N,), and for instances
+            "least_instance".
         input_hw: height and width of the clip that the network was given.
     """
     if "logits" in outputs:
         logits = outputs["logits"]
         return Scores(logits if logits.ndim == 4 else logits[0])
+    if "query_masks" in outputs:
+        least = outputs.get("least_instance")
+        return QueryMasks(
+            outputs["query_masks"],
+            outputs["scores"],
+            outputs["class_ids"],
+            outputs.get("queries"),
+            None if least is None else float(least),
+        )
     with np.errstate(over="ignore"):  # exp(large) = inf: a probability of 0
         inside = 1 / (1 + np.exp(-outputs["masks"]))
     return Masks(inside, outputs["scores"], outputs["class_ids"], outputs.get("keys"))

@@ -23,10 +23,10 @@ class ClipSegments:
 
     maps: one per frame. Their ids are numbers of the clip's own, from 1; a number is one object, or
         one stuff class, in all of them. 0 says "nothing here".
-    keys: what an object is known again by in other clips, float32 (D,) by its number; {} where
-        there are none.
+    keys: what an object is known again by in other clips, (D,) by its number; {} where there are
+        none.
     key_kind: what the keys of this network are, also where the clip has no object: "kernels",
-        "queries", or "" for none.
+        "vectors", "queries" (the number of a query that follows the object), or "" for none.
     """
 
     maps: tuple[SegmentMap, ...]

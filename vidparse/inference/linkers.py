@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vidparse.errors import UsageError
 from vidparse.inference.clip_segments import ClipSegments
+from vidparse.inference.following import QueryLinker
 from vidparse.inference.overlap import OverlapLinker
 from vidparse.inference.panoptic import ClipLinker, Linker
 
@@ -11,6 +12,7 @@ from vidparse.inference.panoptic import ClipLinker, Linker
 LINKERS: dict[str, type[Linker]] = {
     "none": ClipLinker,
     "overlap": OverlapLinker,
+    "queries": QueryLinker,
 }
 
 

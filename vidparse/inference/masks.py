@@ -59,7 +59,7 @@ class Masks(PanopticAnswer):
             for (_, mask), number in numbers.items()
             if mask >= 0 and number in seen
         }
-        return ClipSegments(kept, keys, "queries")
+        return ClipSegments(kept, keys, "vectors")
 
 
 Numbering = dict[tuple[int, int], int]  # (class, mask or -1 for stuff) -> segment

@@ -57,6 +57,32 @@ class Masks(NamedTuple):
         return named if self.keys is None else {**named, "keys": self.keys}
 
 
+class QueryMasks(NamedTuple):
+    """Masks of one clip that are merged at the size of the frames, by the rules of EoMT.
+
+    logits, scores, class_ids: as of :class:`Masks`.
+    queries: int64 (N,), the numbers of the queries where each follows an object from clip to clip;
+        None where none does.
+    least_instance: None for panoptic masks; for instances, the score times mean probability from
+        which on they count.
+    """
+
+    logits: Tensor
+    scores: Tensor
+    class_ids: Tensor
+    queries: Tensor | None = None
+    least_instance: float | None = None
+
+    def outputs(self) -> dict[str, Tensor]:
+        """The tensors by name; what is None is left out."""
+        named = {"query_masks": self.logits, "scores": self.scores, "class_ids": self.class_ids}
+        if self.queries is not None:
+            named["queries"] = self.queries
+        if self.least_instance is not None:
+            named["least_instance"] = self.scores.new_tensor(self.least_instance)
+        return named
+
+
 class KernelMaps(NamedTuple):
     """The answer of a network whose kernels find the masks: maps of N = B * T frames.
 
@@ -92,7 +118,7 @@ class KernelMaps(NamedTuple):
         return named
 
 
-Answer = Scores | Masks | KernelMaps
+Answer = Scores | Masks | QueryMasks | KernelMaps
 
 
 class Outputs(NamedTuple):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vidparse.inference.runners.transformers.architecture import Architecture
 from vidparse.models.description import INSTANCE
-from vidparse.models.network import Masks
+from vidparse.models.network import Masks, QueryMasks
 
 
 def class_scores(classes: Tensor, masks: Tensor) -> Tensor:
@@ -23,15 +23,13 @@ def class_scores(classes: Tensor, masks: Tensor) -> Tensor:
     return torch.einsum("nqc,nqhw->nchw", probability, masks.sigmoid())
 
 
-def found_masks(classes: Tensor, masks: Tensor, architecture: Architecture, task: str) -> Masks:
+def found_masks(
+    classes: Tensor, masks: Tensor, architecture: Architecture, task: str
+) -> Masks | QueryMasks:
     """The queries that found something in one picture, in their order.
 
     Args:
         classes: logits (Q, K + 1), "no object" last. masks: logits (Q, h, w).
-
-    Returns:
-        N masks of one frame; their keys (N, 1) are the numbers of the queries where these follow
-        objects from frame to frame.
     """
     probability = classes.softmax(-1)
     if task == INSTANCE:  # the best class counts, however sure "no object" is
@@ -40,5 +38,8 @@ def found_masks(classes: Tensor, masks: Tensor, architecture: Architecture, task
     else:
         scores, class_ids = probability.max(-1)
         found = (class_ids != classes.shape[-1] - 1) & (scores > architecture.least_score)
-    keys = found.nonzero() if architecture.follows else None
-    return Masks(masks[found][:, None], scores[found], class_ids[found], keys)
+    answer = (masks[found][:, None], scores[found], class_ids[found])
+    if not architecture.square:
+        return Masks(*answer)
+    queries = found.nonzero()[:, 0] if architecture.follows else None
+    return QueryMasks(*answer, queries, architecture.least_instance if task == INSTANCE else None)
