@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 FORMATS = {
     "camvid": "vidparse.data.camvid",
     "camvid-32": "vidparse.data.camvid:FORMAT_32",
+    "camvid-objects": "vidparse.data.camvid_objects",
     "cityscapes": "vidparse.data.cityscapes",
     "cityscapes-vps": "vidparse.data.cityscapes_vps",
+    "composed": "vidparse.data.composed",
     "davis": "vidparse.data.davis",
     "folder": "vidparse.data.folder",
     "idd-lite": "vidparse.data.idd_lite",

@@ -39,7 +39,8 @@ def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFa
         quick: read the heads of the files only.
     """
     facts = FrameFacts()
-    assert frame.image is not None  # data sets in a folder
+    if frame.image is None:
+        return _made(dataset, frame, facts, quick)
     try:
         facts.size_hw = _size(dataset, frame, quick)
     except InputError as error:
@@ -67,6 +68,21 @@ def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFa
     return facts
 
 
+def _made(dataset: Dataset, frame: FrameRecord, facts: FrameFacts, quick: bool) -> FrameFacts:
+    """A frame that is made when it is read; a bad file that it is made of is a problem."""
+    if quick:
+        return facts
+    try:
+        mask = dataset.load_mask(frame)
+    except InputError as error:
+        path, _, what = str(error).partition(": ")
+        facts.problems.append(Problem(path, what))
+        return facts
+    facts.size_hw = mask.shape[0], mask.shape[1]
+    facts.pixels = np.bincount(mask.ravel(), minlength=256)
+    return facts
+
+
 def _what(error: InputError, path: Path) -> str:
     """The error without the path that it begins with."""
     return str(error).removeprefix(f"{path}: ")
@@ -74,7 +90,7 @@ def _what(error: InputError, path: Path) -> str:
 
 def _size(dataset: Dataset, frame: FrameRecord, quick: bool) -> tuple[int, int]:
     """Height and width of a frame's image. Raises: InputError: damaged; the file is named."""
-    assert frame.image is not None  # data sets in a folder
+    assert frame.image is not None
     if quick:
         return image_size(frame.image)
     height, width = dataset.load_image(frame).shape[:2]

@@ -1,0 +1,271 @@
+"""Cut-outs: objects of data sets that tell them apart, to be put into other pictures.
+
+Sources are photographs with polygons (yolo-seg), sequences with one object (davis), and every data
+set with segments. What is only part of an object is left out, as far as its shape tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from vidparse.data.camvid_objects import hull_area
+from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.pictures import image_size
+from vidparse.data.yolo_seg import read_polygons
+from vidparse.errors import InputError, UsageError
+from vidparse.labels import Labels, regrouped
+
+RIDER = "rider"  # a person on a bicycle or motorcycle, both cut out as one
+_CYCLES = ("bicycle", "motorcycle")
+# The object of each DAVIS sequence that is one of a street.
+DAVIS_OBJECTS = {
+    "bmx-bumps": RIDER, "bmx-trees": RIDER, "breakdance": "person",
+    "breakdance-flare": "person", "bus": "bus", "car-roundabout": "car", "car-shadow": "car",
+    "car-turn": "car", "dance-jump": "person", "dance-twirl": "person", "drift-chicane": "car",
+    "drift-straight": "car", "drift-turn": "car", "hike": "person", "lucia": "person",
+    "motocross-bumps": RIDER, "motocross-jump": RIDER, "motorbike": RIDER, "parkour": "person",
+    "scooter-black": RIDER, "scooter-gray": RIDER, "train": "train",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The look of a whole object, in its own picture.
+
+    height: least pixels. aspect: least and greatest width / height. filled: least share of its box;
+    solid: of its convex hull.
+    """
+
+    height: int
+    aspect: tuple[float, float]
+    filled: float
+    solid: float
+
+
+_WHOLE = {
+    "person": Whole(40, (0.2, 0.55), 0.4, 0.65),
+    RIDER: Whole(36, (0.3, 1.5), 0.35, 0.65),
+    "car": Whole(28, (0.7, 2.9), 0.6, 0.89),
+    "truck": Whole(40, (0.6, 2.9), 0.6, 0.85),
+    "bus": Whole(40, (0.6, 3.5), 0.65, 0.88),
+    "train": Whole(60, (0.6, 4.0), 0.65, 0.88),
+}
+_LIKE = {"pedestrian": "person", "bicyclist": RIDER}  # names that other label sets have
+
+
+@dataclass(frozen=True, slots=True)
+class Cutout:
+    """An object as it is seen in one frame, or in several that follow each other.
+
+    source: the number of its data set. class_id: of the labels that it was asked for. frames: where
+    it is seen. key: which object of the frame it is. height_px: the greatest. rate_hz: frames per
+    second; 0 of a single picture.
+    """
+
+    source: int
+    name: str
+    class_id: int
+    frames: tuple[FrameRecord, ...]
+    key: int
+    height_px: int
+    rate_hz: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object of a frame: its name, the number that finds it again, and where it is.
+
+    box: x, y, width, height in pixels. piece: bool (h, w), its mask within the box.
+    inside: False where it touches the edge of the picture.
+    """
+
+    name: str
+    key: int
+    box: tuple[int, int, int, int]
+    piece: np.ndarray
+    inside: bool
+
+
+def objects_in(dataset: Dataset, frame: FrameRecord) -> Iterator[Found]:
+    """The objects of a labelled frame, by the names of classes as COCO and Cityscapes have them.
+
+    Raises:
+        InputError: a file cannot be used; it is named.
+    """
+    if dataset.name == "yolo-seg":
+        yield from _polygons(frame)
+    elif dataset.name == "davis":
+        name, mask = DAVIS_OBJECTS.get(frame.video, ""), dataset.load_mask(frame) == 1
+        if name and mask.any():
+            yield _found(name, 1, mask)
+    else:
+        truth = dataset.load_truth(frame)
+        for one in truth.segments or ():
+            if one.is_thing and not one.is_crowd and one.area:
+                name = dataset.labels.classes[one.class_id].casefold()
+                x, y, width, height = one.box
+                piece = truth.ids[y : y + height, x : x + width] == one.id
+                yield Found(
+                    _LIKE.get(name, name), one.id, one.box, piece, _inside(one.box, truth.size_hw)
+                )
+
+
+def _found(name: str, key: int, mask: np.ndarray) -> Found:
+    """From a mask bool (H, W) that is not empty."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    box = (x, y, width, height)
+    piece = mask[y : y + height, x : x + width]
+    return Found(name, key, box, piece, _inside(box, (mask.shape[0], mask.shape[1])))
+
+
+def _inside(box: tuple[int, int, int, int], size_hw: tuple[int, int]) -> bool:
+    x, y, width, height = box
+    return min(x, y, size_hw[1] - x - width, size_hw[0] - y - height) >= 2
+
+
+def is_source(dataset: Dataset) -> bool:
+    """True for a data set that objects can be cut out of."""
+    return dataset.is_panoptic or dataset.name in ("yolo-seg", "davis")
+
+
+def list_cutouts(
+    source: int, dataset: Dataset, videos: Sequence[Video], labels: Labels
+) -> list[Cutout]:
+    """The cut-outs of some videos that are whole and of a thing class of `labels`.
+
+    Args:
+        source: its number among the sources.
+
+    Raises:
+        InputError: a file cannot be used; it is named.
+    """
+    found: list[Cutout] = []
+    for video in videos:
+        if dataset.name == "davis" and not DAVIS_OBJECTS.get(video.name):
+            continue  # decoding all of its masks would find nothing
+        runs: dict[tuple[str, int], list[FrameRecord]] = {}
+        heights: dict[tuple[str, int], int] = {}
+        for frame in video.frames:
+            for one in objects_in(dataset, frame) if frame.labelled else ():
+                if is_whole(one):
+                    seen = one.name, one.key
+                    runs.setdefault(seen, []).append(frame)
+                    heights[seen] = max(heights.get(seen, 0), one.box[3])
+        rate_hz = 1 / video.interval_s if video.interval_s else 0.0
+        for (name, key), frames in runs.items():
+            class_id = class_for(name, labels)
+            if class_id is not None:
+                kept = _longest_run(frames)
+                height_px = heights[name, key]
+                found.append(Cutout(source, name, class_id, kept, key, height_px, rate_hz))
+    return found
+
+
+def is_whole(one: Found) -> bool:
+    """True where an object looks like all of it: of a usual shape, in one piece, off the edge."""
+    whole = _WHOLE.get(one.name)
+    _, _, width, height = one.box
+    if whole is None or not one.inside or height < whole.height:
+        return False
+    if not whole.aspect[0] <= width / height <= whole.aspect[1]:
+        return False
+
+    piece = one.piece.view(np.uint8)
+    _, _, facts, _ = cv2.connectedComponentsWithStats(piece, connectivity=8)
+    largest, area = int(facts[1:, cv2.CC_STAT_AREA].max()), int(np.count_nonzero(piece))
+    if area < whole.filled * width * height or largest < 0.9 * area:
+        return False
+    return area >= whole.solid * hull_area(one.piece)
+
+
+def class_for(name: str, labels: Labels) -> int | None:
+    """The thing class that an object of a COCO or Cityscapes class belongs to; None: to none."""
+    ids = {one.casefold(): i for i, one in enumerate(labels.classes) if i in labels.things}
+    if name in ids:
+        return ids[name]
+    try:
+        other = regrouped("cityscapes", labels.name).get(name, "")
+    except UsageError:
+        return None
+    return ids.get(other.casefold())
+
+
+def cut(dataset: Dataset, cutout: Cutout, place: int) -> np.ndarray:
+    """The object as it is in one of its frames: RGBA uint8 (h, w, 4) of its box.
+
+    Raises:
+        InputError: a file cannot be used, or no longer holds the object; it is named.
+    """
+    frame = cutout.frames[place]
+    for one in objects_in(dataset, frame):
+        if (one.name, one.key) == (cutout.name, cutout.key):
+            x, y, width, height = one.box
+            seen = dataset.load_image(frame)[y : y + height, x : x + width]
+            return np.dstack([seen, one.piece.astype(np.uint8) * 255])
+    raise InputError(f"{frame}: no longer holds object {cutout.key}; leave the data as it is")
+
+
+def _longest_run(frames: list[FrameRecord]) -> tuple[FrameRecord, ...]:
+    """The most frames that follow each other without a gap."""
+    best: list[FrameRecord] = []
+    run: list[FrameRecord] = []
+    for frame in frames:
+        run = [*run, frame] if run and frame.index == run[-1].index + 1 else [frame]
+        best = run if len(run) > len(best) else best
+    return tuple(best)
+
+
+@lru_cache(maxsize=1)
+def _coco_names() -> tuple[str, ...]:
+    return tuple(regrouped("coco", "voc"))
+
+
+def _polygons(frame: FrameRecord) -> Iterator[Found]:
+    """Persons, vehicles and riders of a photograph; a cycle without a rider is none of them."""
+    if frame.mask is None or frame.image is None:
+        return
+    names, size_hw = _coco_names(), image_size(frame.image)
+    polygons = read_polygons(frame.mask, len(names))
+    masks = {
+        i: _drawn(points, size_hw)
+        for i, (number, points) in enumerate(polygons)
+        if names[number] in _WHOLE or names[number] in _CYCLES
+    }
+    riders: dict[int, int] = {}  # person -> cycle
+    for i, mask in masks.items():
+        if names[polygons[i][0]] == "person":
+            for j, other in masks.items():
+                if names[polygons[j][0]] in _CYCLES and rides(mask, other):
+                    riders[i] = j
+    for i, mask in masks.items():
+        name = names[polygons[i][0]]
+        if i in riders and list(riders.values()).count(riders[i]) == 1:
+            yield _found(RIDER, i, mask | masks[riders[i]])
+        elif i not in riders and name in _WHOLE and mask.any():
+            yield _found(name, i, mask)
+
+
+def rides(person: np.ndarray, cycle: np.ndarray) -> bool:
+    """True where a person, bool (H, W), is on a cycle: above it, and the two touch."""
+    x, y, wide, high = cv2.boundingRect(person.view(np.uint8))
+    left, top, width, height = cv2.boundingRect(cycle.view(np.uint8))
+    if not left - 0.1 * width <= x + wide / 2 <= left + 1.1 * width:
+        return False
+    if not (y < top and top < y + high <= top + 1.1 * height):
+        return False
+    near = cv2.dilate(person.view(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return bool((near & cycle).any())
+
+
+def _drawn(points: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """bool (H, W) inside a polygon of shares of width and height."""
+    height, width = size_hw
+    mask = np.zeros(size_hw, np.uint8)
+    outline = np.rint(points * (width, height) - 0.5).astype(np.int32)
+    cv2.fillPoly(mask, [outline], 1)
+    return mask > 0

@@ -1,0 +1,222 @@
+"""Made-up shots: a street picture under a moving camera, and objects that move over its ground.
+
+Everything is drawn in metres on a flat ground below a pinhole camera, so that far objects are
+small, near ones hide them, and all of them enter and leave as their paths and the camera have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vidparse.data.cutouts import Cutout
+from vidparse.labels import Labels, classes_like
+
+_CAMERA_M = 1.4  # its height above the ground
+_FOCAL_PER_WIDTH = 0.9
+_HORIZON = 0.45  # of the height, where a picture shows no road
+_FARTHEST_M, _NEAREST_M = 32.0, 3.2
+_MOST_ENLARGED = 1.6
+_HEIGHTS_M = {"person": 1.72, "rider": 1.75, "car": 1.5, "truck": 2.7, "bus": 3.0, "train": 3.4}
+_WALKERS = ("person",)  # who may be on the pavement, too
+_TRIES = 30
+_MARGIN = 1.06  # of the picture beyond what is seen, so that the camera may turn
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A flat ground in a picture. horizon: its row in pixels. focal_px, centre: of the camera."""
+
+    horizon: float
+    focal_px: float
+    centre: float
+
+    def place(self, x: float, z: float) -> tuple[float, float]:
+        """Column and row in pixels of the point x metres to the right, z ahead."""
+        return self.centre + self.focal_px * x / z, self.horizon + self.focal_px * _CAMERA_M / z
+
+
+@dataclass(frozen=True, slots=True)
+class Scenery:
+    """A background. All arrays are (H, W, ...) and in the same pixels.
+
+    classes: uint8, IGNORE where nothing is known. numbers: uint16, 0 no object. feet: uint16, the
+    lowest row of the object or pole that is there, 0 of what hides nothing.
+    """
+
+    rgb: np.ndarray
+    classes: np.ndarray
+    numbers: np.ndarray
+    feet: np.ndarray
+    ground: Ground
+    luma: float  # mean of the lower half, 0..255
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.classes.shape[0], self.classes.shape[1]
+
+
+def scenery_of(
+    rgb: np.ndarray, classes: np.ndarray, numbers: np.ndarray, labels: Labels
+) -> Scenery:
+    """See what hides what and where the ground is in a labelled picture."""
+    height, width = classes.shape
+    roads = np.isin(classes, class_ids(labels, "road"))
+    rows = np.flatnonzero(np.count_nonzero(roads, axis=1) > 0.02 * width)
+    horizon = float(np.clip(rows[0] - 2 if len(rows) else _HORIZON * height, 0, 0.6 * height))
+
+    feet = np.zeros(classes.shape, np.uint16)
+    hiding = np.isin(classes, [*class_ids(labels, "pole"), *labels.things]).astype(np.int32)
+    codes = hiding * (numbers.astype(np.int32) + 1)
+    for code in np.unique(codes)[1:].tolist():
+        mask = (codes == code).astype(np.uint8)
+        _, parts, facts, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        lowest = facts[:, cv2.CC_STAT_TOP] + facts[:, cv2.CC_STAT_HEIGHT]
+        lowest[0] = 0
+        feet = np.maximum(feet, lowest.astype(np.uint16)[parts])
+
+    ground = Ground(horizon, _FOCAL_PER_WIDTH * width, (width - 1) / 2)
+    luma = float(cv2.cvtColor(rgb[height // 2 :], cv2.COLOR_RGB2GRAY).mean())
+    return Scenery(rgb, classes, numbers, feet, ground, luma)
+
+
+def class_ids(labels: Labels, *words: str) -> list[int]:
+    """The classes that mean what one of the words does."""
+    names = [name for word in words for name in classes_like(word, labels.classes)]
+    return [labels.classes.index(name) for name in names]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """An object and its path: metres and metres per second, from the first frame on.
+
+    cutout: its number. mirrored: left and right exchanged. phase: of its gait and its pictures.
+    """
+
+    cutout: int
+    height_m: float
+    x: float
+    z: float
+    speed_x: float
+    speed_z: float
+    mirrored: bool
+    phase: float
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera that drives, turns and rolls a little, as a map of the picture.
+
+    zoom: growth per second, below 0 backwards. turn_px: amplitude in x and y. pace: radians per
+    second. roll: amplitude in degrees.
+    """
+
+    start: float
+    zoom: float
+    turn_px: tuple[float, float]
+    pace: float
+    phase: float
+    roll: float
+
+    def at(self, time_s: float, ground: Ground) -> np.ndarray:
+        """(3, 3): pixels of the picture -> pixels of the frame, about the vanishing point."""
+        scale = self.start * float(np.exp(self.zoom * time_s))
+        swing = float(np.sin(self.pace * time_s + self.phase))
+        centre = (ground.centre, ground.horizon)
+        matrix = np.eye(3)
+        matrix[:2] = cv2.getRotationMatrix2D(centre, self.roll * swing, scale)
+        matrix[0, 2] += self.turn_px[0] * swing
+        matrix[1, 2] += self.turn_px[1] * float(np.cos(self.pace * time_s))
+        return matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One video: who moves over which background, and how the camera does."""
+
+    scenery: int
+    mirrored: bool
+    camera: Camera
+    actors: tuple[Actor, ...]
+
+
+def draw_camera(size_hw: tuple[int, int], duration_s: float, rng: np.random.Generator) -> Camera:
+    """A camera whose frames show nothing but the picture, or nearly."""
+    height, width = size_hw
+    zoom = float(rng.uniform(-0.02, 0.07))
+    start = _MARGIN * float(np.exp(max(0.0, -zoom * duration_s)))
+    reach = (_MARGIN - 1) / 2 * 0.8
+    turn = (float(rng.uniform(0, reach) * width), float(rng.uniform(0, reach / 3) * height))
+    pace, phase = float(rng.uniform(0.5, 2.5)), float(rng.uniform(0, 2 * np.pi))
+    return Camera(start, zoom, turn, pace, phase, float(rng.uniform(0, 0.5)))
+
+
+def draw_actors(
+    scenery: Scenery,
+    cutouts: Mapping[int, Sequence[tuple[int, Cutout]]],
+    labels: Labels,
+    count: int,
+    duration_s: float,
+    rng: np.random.Generator,
+) -> tuple[Actor, ...]:
+    """Objects that are each on fit ground, in view, at one instant of the shot at least.
+
+    Args:
+        cutouts: by class, the number of each and itself.
+        count: of objects at most; those that find no ground in time are left out.
+    """
+    paved = class_ids(labels, "pavement")
+    roads = class_ids(labels, "road")
+    actors = []
+    kinds = sorted(cutouts)
+    for _ in range(count):
+        choice = cutouts[kinds[int(rng.integers(len(kinds)))]]
+        number, cutout = choice[int(rng.integers(len(choice)))]
+        fit = {*roads, *(paved if cutout.name in _WALKERS else ())}
+        for _ in range(_TRIES):
+            actor, (column, row) = _draw_actor(number, cutout, scenery.ground, duration_s, rng)
+            height, width = scenery.size_hw
+            if (
+                0 <= row < height
+                and 0 <= column < width
+                and (not roads or scenery.classes[int(row), int(column)] in fit)
+            ):
+                actors.append(actor)
+                break
+    return tuple(actors)
+
+
+def _draw_actor(
+    number: int, cutout: Cutout, ground: Ground, duration_s: float,
+    rng: np.random.Generator,
+) -> tuple[Actor, tuple[float, float]]:  # fmt: skip
+    """An object, and the column and row of its foot at the instant that it is placed by."""
+    height_m = _HEIGHTS_M[cutout.name] * float(rng.uniform(0.92, 1.08))
+    nearest = max(_NEAREST_M, height_m * ground.focal_px / (_MOST_ENLARGED * cutout.height_px))
+    farthest = max(_FARTHEST_M, nearest)
+    z = float(np.exp(rng.uniform(np.log(nearest), np.log(farthest))))
+    x = float(rng.uniform(-1, 1)) * ground.centre * z / ground.focal_px
+    when = float(rng.uniform(0, duration_s))
+    speed_x, speed_z = _draw_speed(cutout.name, rng)
+    actor = Actor(
+        number, height_m, x - speed_x * when, z - speed_z * when, speed_x, speed_z,
+        bool(rng.random() < 0.5), float(rng.random()),
+    )  # fmt: skip
+    return actor, ground.place(x, z)
+
+
+def _draw_speed(name: str, rng: np.random.Generator) -> tuple[float, float]:
+    """Metres per second to the right and ahead; some stand still."""
+    across, along = rng.choice([-1.0, 1.0], 2).tolist()
+    if rng.random() < 0.15:
+        return 0.0, 0.0
+    if name in _WALKERS:
+        speed, angle = rng.uniform(0.5, 1.8), rng.uniform(0, np.radians(50))
+        return across * float(speed * np.cos(angle)), along * float(speed * np.sin(angle))
+    fast = 1.0 if name == "rider" else 1.8
+    if rng.random() < 0.4:  # crossing
+        return across * fast * float(rng.uniform(1.0, 4.0)), along * float(rng.uniform(0, 0.4))
+    return across * float(rng.uniform(0, 0.5)), along * fast * float(rng.uniform(0.5, 4.0))
