@@ -11,22 +11,32 @@ from vidparse.training.losses.cross_entropy import (
 from vidparse.training.losses.lovasz import lovasz_softmax
 from vidparse.training.losses.multi_frame import MotionEncoder, multi_frame_loss
 from vidparse.training.losses.pairwise import pairwise_frame_loss
+from vidparse.training.losses.panoptic import (
+    ClipLosses,
+    clip_losses,
+    position_loss,
+    weighted_dice_loss,
+)
 from vidparse.training.losses.single_frame import single_frame_loss
 from vidparse.training.losses.temporal import temporal_loss, visibility, warp
 
 __all__ = [
+    "ClipLosses",
     "MotionEncoder",
     "bootstrapped_cross_entropy",
     "class_weights_from_counts",
+    "clip_losses",
     "confident_labels",
     "contrastive_loss",
     "cross_entropy",
     "lovasz_softmax",
     "multi_frame_loss",
     "pairwise_frame_loss",
+    "position_loss",
     "single_frame_loss",
     "temporal_loss",
     "union_cross_entropy",
     "visibility",
     "warp",
+    "weighted_dice_loss",
 ]

@@ -1,0 +1,206 @@
+"""Losses of Clip-PanoFCN against values worked out by hand, and against a slow form."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vidparse.training.losses import clip_losses, position_loss, weighted_dice_loss
+from vidparse.training.targets import VOID, clip_targets
+
+LOGITS = torch.tensor([[2.0, -1.0], [0.0, -3.0]])[None, None]
+TARGETS = torch.tensor([[1.0, 0.5], [0.0, 0.0]])[None, None]
+
+
+def close(value: torch.Tensor, expected: float) -> None:
+    assert value.shape == ()
+    assert value.item() == pytest.approx(expected, abs=1e-5)
+
+
+class TestPosition:
+    def test_things_add_up(self) -> None:
+        close(position_loss(LOGITS, TARGETS, kind="thing"), 0.232156)
+
+    def test_stuff_is_a_mean(self) -> None:
+        close(position_loss(LOGITS, TARGETS, kind="stuff"), 0.058039)
+
+    def test_neither_is_divided_by_frames_or_classes(self) -> None:
+        many, goal = LOGITS.expand(2, 3, 2, 2), TARGETS.expand(2, 3, 2, 2)
+        close(position_loss(many, goal, kind="thing"), 6 * 0.232156)
+        close(position_loss(many, goal, kind="stuff"), 6 * 0.058039)
+
+    def test_half_precision_is_worked_out_in_single(self) -> None:
+        close(position_loss(LOGITS.half(), TARGETS.half(), kind="thing"), 0.232156)
+
+    def test_alpha_and_gamma(self) -> None:
+        plain = F.binary_cross_entropy_with_logits(LOGITS, TARGETS, reduction="sum")
+        close(position_loss(LOGITS, TARGETS, kind="thing", alpha=0.5, gamma=0), plain.item() / 2)
+
+    def test_another_kind(self) -> None:
+        with pytest.raises(ValueError, match="neither thing nor stuff"):
+            position_loss(LOGITS, TARGETS, kind="crowd")  # type: ignore[arg-type]
+
+
+class TestDice:
+    logits = torch.tensor([[[2.0, -2], [1, -1]], [[3, 0], [3, -3]], [[-1, -1], [-1, -1]]])[None]
+    target = torch.tensor([[1.0, 0], [0.75, 0]])[None]
+
+    @pytest.mark.parametrize(
+        ("weights", "expected"),
+        [
+            ((1.0, 0.0, 0.0), 0.034166),
+            ((0.0, 1.0, 0.0), 0.081425),
+            ((0.0, 0.0, 1.0), 0.491691),
+            ((0.6, 0.3, 0.1), 0.094096),
+            ((0.3, 0.15, 0.05), 0.094096),
+            ((0.0, 0.0, 0.0), 0.0),
+        ],
+    )
+    def test_weights_are_brought_to_a_sum_of_1(self, weights, expected) -> None:
+        close(weighted_dice_loss(self.logits, self.target, torch.tensor([weights])), expected)
+
+    def test_masks_add_up(self) -> None:
+        twice = self.logits.repeat(2, 1, 1, 1), self.target.repeat(2, 1, 1)
+        close(weighted_dice_loss(*twice, torch.tensor([[1.0, 0, 0], [0, 0, 1.0]])), 0.525857)
+
+    def test_no_mask(self) -> None:
+        empty = weighted_dice_loss(torch.zeros(0, 3, 2, 2), torch.zeros(0, 2, 2), torch.zeros(0, 3))
+        close(empty, 0)
+
+    def test_an_empty_target_and_an_empty_prediction(self) -> None:
+        gone = torch.full((1, 1, 2, 2), -1000.0)
+        close(weighted_dice_loss(gone, torch.zeros(1, 2, 2), torch.ones(1, 1)), 1)
+
+    def test_weights_have_a_gradient(self) -> None:
+        weights = torch.tensor([[0.6, 0.3, 0.1]], requires_grad=True)
+        weighted_dice_loss(self.logits, self.target, weights).backward()
+        assert weights.grad is not None and weights.grad[0, 2] > 0 > weights.grad[0, 0]
+
+
+def scene(seed: int, objects: int = 3, frames: int = 2) -> SimpleNamespace:
+    """A clip of 64 x 96 pixels with random maps."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [(8, 12), (4, 6), (2, 3), (1, 2), (1, 1)]
+    masks = torch.zeros(objects, frames, 64, 96, dtype=torch.bool)
+    for n in range(objects):
+        for t in range(frames):
+            if (n + t) % 4 != 3:  # away now and then
+                masks[n, t, 4 + 9 * n : 30 + 11 * n, 5 + 20 * n + 3 * t : 40 + 20 * n] = True
+    stuff = torch.randint(1, 3, (frames, 4, 6), generator=generator)
+    stuff = stuff.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    stuff[:, :5] = VOID
+    stuff[masks.any(dim=0)] = 0
+
+    def maps(channels: int) -> list[torch.Tensor]:
+        return [
+            torch.randn(frames, channels, *size, generator=generator).requires_grad_()
+            for size in sizes
+        ]
+
+    class_ids = torch.arange(objects) % 2
+    return SimpleNamespace(
+        centres=maps(2),
+        regions=maps(3),
+        kernels=maps(5),
+        features=torch.randn(frames, 4, 16, 24, generator=generator).requires_grad_(),
+        targets=clip_targets(masks, class_ids, stuff, level_sizes=sizes, num_things=2, num_stuff=2),
+        class_ids=class_ids,
+        thing_embedding=(torch.randn(4, 5, generator=generator), torch.randn(4)),
+        stuff_embedding=(torch.randn(4, 5, generator=generator), torch.randn(4)),
+    )
+
+
+def slowly(clip: SimpleNamespace, positions: int) -> list[float]:
+    """The four losses, one object, frame and level after another."""
+    targets = clip.targets
+    place_things = place_stuff = mask_things = mask_stuff = 0.0
+    things = pairs = 0
+    for level, kernels in enumerate(clip.kernels):
+        place_things += position_loss(
+            clip.centres[level], targets.centres[level], kind="thing"
+        ).item()
+        place_stuff += position_loss(
+            clip.regions[level], targets.regions[level], kind="stuff"
+        ).item()
+        frames, _, height, width = kernels.shape
+        for n in range(len(clip.class_ids)):
+            for t in range(frames):
+                if not targets.members[level][n, t]:
+                    continue
+                things += 1
+                mask = targets.masks[n, t]
+                inside = F.interpolate(mask[None, None], (height, width), mode="bilinear")[0, 0]
+                score = clip.centres[level][t, clip.class_ids[n]].sigmoid()
+                guide = (score * (inside > 0.1)).flatten()
+                best = guide.argsort(descending=True, stable=True)[:positions]
+                weight, bias = clip.thing_embedding
+                total, loss = guide[best].sum().clamp(min=1e-8), 0.0
+                for cell in best:
+                    kernel = weight @ kernels[t].flatten(1)[:, cell] + bias
+                    p = torch.einsum("d,dhw->hw", kernel, clip.features[t]).sigmoid()
+                    dice = 1 - 2 * (p * mask).sum() / ((p**2).sum() + (mask**2).sum())
+                    loss += (dice * guide[cell] / total).item()
+                mask_things += loss
+        for t in range(frames):
+            for kind in range(3):
+                cells = targets.regions[level][t, kind] > 0
+                if not cells.any():
+                    continue
+                pairs += 1
+                weight, bias = clip.stuff_embedding
+                kernel = (kernels[t] * cells).sum(dim=(1, 2)) / (height * width)
+                embedded = weight @ kernel + bias
+                p = torch.einsum("d,dhw->hw", embedded, clip.features[t]).sigmoid()
+                mask = targets.region_masks[t, kind]
+                dice = 1 - 2 * (p * mask).sum() / ((p**2).sum() + (mask**2).sum())
+                mask_stuff += dice.item()
+    return [
+        place_things / max(1, things),
+        place_stuff / len(clip.features),
+        mask_things / max(1, things),
+        mask_stuff / max(1, pairs),
+    ]
+
+
+class TestClip:
+    @pytest.mark.parametrize("positions", [1, 3, 7])  # P6 and P7 have fewer cells than 3
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_equals_its_slow_form(self, seed: int, positions: int) -> None:
+        clip = scene(seed)
+        found = clip_losses(**vars(clip), positions=positions)
+        assert [one.item() for one in found] == pytest.approx(slowly(clip, positions), rel=1e-4)
+
+    def test_nothing_at_all(self) -> None:
+        clip = scene(0, objects=0)
+        clip.targets = clip_targets(
+            torch.zeros(0, 2, 64, 96, dtype=torch.bool),
+            clip.class_ids,
+            torch.full((2, 64, 96), VOID),
+            level_sizes=[tuple(one.shape[2:]) for one in clip.kernels],
+            num_things=2,
+            num_stuff=2,
+        )
+        found = clip_losses(**vars(clip))
+        assert (found.mask_things.item(), found.mask_stuff.item()) == (0, 0)
+        assert found.position_things > 0 and found.position_stuff > 0
+        sum(found).backward()  # every parameter takes part, for distributed training
+        assert clip.features.grad is not None
+
+    def test_one_frame_in_half_precision(self) -> None:
+        clip = scene(3, frames=1)
+        exact = clip_losses(**vars(clip))
+        for name in ("centres", "regions", "kernels"):
+            setattr(clip, name, [one.half() for one in getattr(clip, name)])
+        clip.features = clip.features.half()
+        rounded = clip_losses(**vars(clip))
+        assert all(one.dtype == torch.float32 for one in rounded)
+        assert [a.item() for a in rounded] == pytest.approx([b.item() for b in exact], rel=0.01)
+
+    def test_every_map_has_a_gradient(self) -> None:
+        clip = scene(1)
+        sum(clip_losses(**vars(clip))).backward()
+        for maps in (clip.centres, clip.regions, clip.kernels[:2], [clip.features]):
+            assert all(one.grad is not None and one.grad.any() for one in maps)

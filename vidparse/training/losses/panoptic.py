@@ -1,0 +1,200 @@
+"""Losses of Clip-PanoFCN: where kernels are, and which masks they give.
+
+Miao et al., Large-scale Video Panoptic Segmentation in the Wild, CVPR 2022, section 4, after
+PanopticFCN (Li et al., CVPR 2021, section 3.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_TINY = 1e-8
+_LEAST_INSIDE = 0.1  # of an object's mask at a cell that may give its kernel
+
+Embedding = tuple[Tensor, Tensor]  # weight (D, C), bias (D,)
+
+
+class Targets(Protocol):
+    """The targets of a clip; see `vidparse.training.targets.ClipTargets`."""
+
+    @property
+    def members(self) -> Sequence[Tensor]: ...
+    @property
+    def centres(self) -> Sequence[Tensor]: ...
+    @property
+    def regions(self) -> Sequence[Tensor]: ...
+    @property
+    def masks(self) -> Tensor: ...
+    @property
+    def region_masks(self) -> Tensor: ...
+
+
+class ClipLosses(NamedTuple):
+    """Scalars, before their weights (1 for positions and 3 for masks, as published)."""
+
+    position_things: Tensor
+    position_stuff: Tensor
+    mask_things: Tensor
+    mask_stuff: Tensor
+
+
+def position_loss(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    kind: Literal["thing", "stuff"],
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+) -> Tensor:
+    """Focal loss with soft targets, of one level: a_t (1 - p_t)^gamma BCE, with no count divided.
+
+    p_t = p y + (1 - p)(1 - y) and a_t = alpha y + (1 - alpha)(1 - y) for a target y.
+
+    Args:
+        logits, targets: (T, K, h, w); targets from 0 to 1.
+        kind: "thing" adds everything up, "stuff" takes the mean of each map first.
+
+    Raises:
+        ValueError: another kind.
+    """
+    if kind not in ("thing", "stuff"):
+        raise ValueError(f"kind '{kind}': is neither thing nor stuff")
+    logits, targets = logits.float(), targets.float()
+    p = logits.sigmoid()
+    p_t = p * targets + (1 - p) * (1 - targets)
+    a_t = alpha * targets + (1 - alpha) * (1 - targets)
+    each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    each = a_t * (1 - p_t) ** gamma * each
+    return each.sum() if kind == "thing" else each.mean(dim=(2, 3)).sum()
+
+
+def weighted_dice_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Dice loss of M masks, each of which k kernels predict; the sum over masks.
+
+    Each kernel's is 1 - 2 sum(p y) / (sum p^2 + sum y^2); they are weighted in the proportion of
+    `weights`, through which gradients flow.
+
+    Args:
+        logits: (M, k, h, w); M may be 0. targets: (M, h, w) from 0 to 1. weights: (M, k), 0 or
+            more; a mask whose weights are all 0 costs nothing.
+    """
+    p = logits.float().sigmoid().flatten(2)  # (M, k, h * w)
+    y = targets.float().flatten(1)[:, None]
+    shared = (p * y).sum(dim=2)
+    both = (p**2).sum(dim=2) + (y**2).sum(dim=2)
+    dice = 1 - 2 * shared / both.clamp(min=_TINY)  # (M, k)
+    weights = weights.float()
+    share = weights / weights.sum(dim=1, keepdim=True).clamp(min=_TINY)
+    return (dice * share).sum()
+
+
+def clip_losses(
+    centres: Sequence[Tensor],
+    regions: Sequence[Tensor],
+    kernels: Sequence[Tensor],
+    features: Tensor,
+    targets: Targets,
+    class_ids: Tensor,
+    *,
+    thing_embedding: Embedding,
+    stuff_embedding: Embedding,
+    positions: int = 3,
+) -> ClipLosses:
+    """The four losses of one clip of T frames.
+
+    Args:
+        centres: over levels, logits (T, Kt, h, w). regions: logits (T, Ks + 1, h, w), channel 0 is
+            any thing. kernels: (T, C, h, w).
+        features: (T, D, H / 4, W / 4).
+        targets: of `clip_targets`, with N objects.
+        class_ids: int64 (N,), of the objects.
+        thing_embedding, stuff_embedding: an embedded kernel is weight @ kernel + bias.
+        positions: the best cells of an object, whose kernels are taught its mask.
+    """
+    zero = features.float().mean() * 0.0  # a clip without objects has gradients, too
+    position_things, position_stuff = zero, zero
+    mask_things, mask_stuff = zero, zero
+    things, pairs = 0, 0
+    for level, kernel_map in enumerate(kernels):
+        position_things = position_things + position_loss(
+            centres[level], targets.centres[level], kind="thing"
+        )
+        position_stuff = position_stuff + position_loss(
+            regions[level], targets.regions[level], kind="stuff"
+        )
+
+        # Each object teaches the kernels of its best cells in each frame where it fits the level.
+        objects, frames = targets.members[level].nonzero(as_tuple=True)
+        things += len(objects)
+        if len(objects):
+            logits, weights = _thing_masks(
+                centres[level][frames, class_ids[objects]],
+                kernel_map[frames],
+                features[frames],
+                targets.masks[objects, frames],
+                thing_embedding,
+                positions,
+            )
+            mask_things = mask_things + weighted_dice_loss(
+                logits, targets.masks[objects, frames], weights
+            )
+
+        # Each region teaches the kernel that is the average over its cells.
+        frames, classes = (targets.regions[level] > 0).flatten(2).any(dim=2).nonzero(as_tuple=True)
+        pairs += len(frames)
+        if len(frames):
+            cells = targets.regions[level][frames, classes] > 0  # (M, h, w)
+            logits = _region_masks(cells, kernel_map[frames], features[frames], stuff_embedding)
+            mask_stuff = mask_stuff + weighted_dice_loss(
+                logits, targets.region_masks[frames, classes], torch.ones_like(logits[:, :, 0, 0])
+            )
+    return ClipLosses(
+        position_things / max(1, things),
+        position_stuff / len(features),
+        mask_things / max(1, things),
+        mask_stuff / max(1, pairs),
+    )
+
+
+def _thing_masks(
+    scores: Tensor,
+    kernels: Tensor,
+    features: Tensor,
+    masks: Tensor,
+    embedding: Embedding,
+    positions: int,
+) -> tuple[Tensor, Tensor]:
+    """Mask logits (M, k, H / 4, W / 4) of the k best cells of M objects, and the scores (M, k).
+
+    Args:
+        scores: logits (M, h, w) of the objects' classes in their frames.
+        kernels: (M, C, h, w). features: (M, D, H / 4, W / 4). masks: (M, H / 4, W / 4).
+    """
+    inside = F.interpolate(
+        masks[:, None].float(), scores.shape[-2:], mode="bilinear", align_corners=False
+    )
+    guide = torch.where(inside[:, 0] > _LEAST_INSIDE, scores.float().sigmoid(), 0.0).flatten(1)
+    weights, cells = guide.topk(min(positions, guide.shape[1]), dim=1)  # (M, k)
+    chosen = kernels.flatten(2).gather(2, cells[:, None].expand(-1, kernels.shape[1], -1))
+    return _masks(chosen.transpose(1, 2), features, embedding), weights
+
+
+def _region_masks(cells: Tensor, kernels: Tensor, features: Tensor, embedding: Embedding) -> Tensor:
+    """Mask logits (M, 1, H / 4, W / 4) of M regions of cells (M, h, w).
+
+    A region's kernel is the sum over its cells divided by the cells of the whole map.
+    """
+    mean = (kernels.float() * cells[:, None]).mean(dim=(2, 3))  # (M, C)
+    return _masks(mean[:, None], features, embedding)
+
+
+def _masks(kernels: Tensor, features: Tensor, embedding: Embedding) -> Tensor:
+    """Kernels (M, k, C), embedded, times features (M, D, h, w) -> (M, k, h, w)."""
+    weight, bias = embedding
+    embedded = kernels.float() @ weight.float().T + bias.float()
+    return torch.einsum("mkd,mdhw->mkhw", embedded, features.float())
