@@ -1,0 +1,134 @@
+"""CamVid's made objects: which connected parts are one, and how they are linked in time."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from vidparse.data import IGNORE, Dataset, open_dataset
+from vidparse.data.camvid_objects import separate
+from vidparse.data.check import check_dataset
+from vidparse.labels import load_labels
+
+CAMVID = load_labels("camvid")
+ROAD, CAR, PEDESTRIAN, BICYCLIST = 3, 8, 9, 10
+
+
+def street(*boxes: tuple[int, int, int, int, int], height: int = 360) -> np.ndarray:
+    """Road, uint8 (height, 480 of 360), with boxes of a class: class, x, y, width, height."""
+    classes = np.full((360, 480), ROAD, np.uint8)
+    for class_id, x, y, wide, high in boxes:
+        classes[y : y + high, x : x + wide] = class_id
+    size = (480 * height // 360, height)
+    return cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST)
+
+
+CASES = {
+    "two apart": (
+        [(CAR, 50, 200, 60, 50), (CAR, 200, 180, 30, 25), (PEDESTRIAN, 300, 150, 20, 60)], 3
+    ),
+    "a row of parked cars is no car": ([(CAR, 50, 200, 200, 50)], 0),
+    "a group is no pedestrian": ([(PEDESTRIAN, 50, 200, 50, 60)], 0),
+    "two that nearly touch": ([(CAR, 50, 200, 60, 50), (CAR, 112, 200, 60, 50)], 0),
+    "two that touch at a corner": (
+        [(PEDESTRIAN, 50, 200, 20, 60), (PEDESTRIAN, 70, 260, 20, 60)], 0
+    ),
+    "one behind a pole may be two": ([(CAR, 50, 200, 60, 50), (2, 79, 100, 3, 160)], 0),
+    "other classes may touch": ([(CAR, 50, 200, 60, 50), (PEDESTRIAN, 110, 200, 20, 60)], 2),
+    "a speck beside it does no harm": ([(CAR, 50, 200, 60, 50), (CAR, 111, 240, 2, 2)], 1),
+    "a speck": ([(CAR, 50, 200, 5, 5)], 0),
+    "none": ([], 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("height", [360, 720])
+def test_parts_that_are_one_object(case: str, height: int) -> None:
+    boxes, count = CASES[case]
+    classes = street(*boxes, height=height)
+    numbers = separate(classes, CAMVID)
+    assert numbers.shape == classes.shape and numbers.max() == count
+    for number in range(1, count + 1):
+        (class_id,) = np.unique(classes[numbers == number])
+        assert class_id in CAMVID.things
+        parts, _ = cv2.connectedComponents((numbers == number).astype(np.uint8))
+        assert parts == 2  # one, and the rest
+
+
+def save(root: Path, split: str, stem: str, classes: np.ndarray, shift: int = 0) -> None:
+    """A mask and a picture whose noise moves with the camera."""
+    noise = np.random.default_rng(0).integers(0, 255, (90, 150, 3), np.uint8)
+    noise = cv2.resize(noise, (600, 360), interpolation=cv2.INTER_CUBIC)
+    for folder in (split, f"{split}annot"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    rgb = noise[:, 60 - shift : 540 - shift]
+    rgb = np.where(np.isin(classes, list(CAMVID.things))[..., None], rgb // 4, rgb)
+    cv2.imwrite(str(root / split / f"{stem}.png"), rgb)
+    Pillow.fromarray(classes).save(root / f"{split}annot" / f"{stem}.png")
+
+
+def make_drive(root: Path) -> Dataset:
+    """Six frames at 15 Hz. One car goes right, 4 pixels a frame; in frames 2 and 3 another is so
+    close that they are a crowd; then they part again."""
+    for i in range(6):
+        gap = 2 if i in (2, 3) else 20
+        boxes = [(CAR, 100 + 4 * i, 200, 60, 50), (CAR, 160 + gap + 4 * i, 200, 40, 50)]
+        save(root, "val", f"0016E5_{7959 + 2 * i:05d}", street(*boxes), 4 * i)
+    return open_dataset("camvid-objects", root, "val")
+
+
+def test_objects_keep_their_ids_through_a_crowd(tmp_path: Path) -> None:
+    dataset = make_drive(tmp_path)
+    assert dataset.is_panoptic
+    (video,) = dataset.videos
+    ids = []
+    for frame in video.frames:
+        truth = dataset.load_truth(frame)
+        assert (truth.classes() == dataset.load_mask(frame)).all()
+        cars = [one for one in truth.segments or () if one.class_id == CAR]
+        ids.append(tuple(one.id for one in sorted(cars, key=lambda one: one.box[0])))
+        assert all(one.is_crowd for one in cars) == (frame.index in (2, 3))
+    assert len(ids[0]) == 2 and len(ids[2]) == 1
+    assert ids == [ids[0], ids[0], ids[2], ids[2], ids[0], ids[0]]
+    late = pickle.loads(pickle.dumps(open_dataset("camvid-objects", tmp_path, "val")))
+    last = late.load_truth(video.frames[5])  # asked for first, and the same
+    assert {one.id for one in last.segments or () if one.is_thing} == set(ids[0])
+
+
+def test_pictures_a_second_apart_are_videos_of_their_own(tmp_path: Path) -> None:
+    for i in range(3):
+        classes = street((BICYCLIST, 100, 150, 30, 60), (CAR, 200, 200, 200, 50))
+        classes[0, :5] = 11
+        save(tmp_path, "train", f"0001TP_{6690 + 30 * i:06d}", classes)
+    dataset = open_dataset("camvid-objects", tmp_path, "train")
+    assert [len(video.frames) for video in dataset.videos] == [1, 1, 1]
+    assert all(video.interval_s == math.inf for video in dataset.videos)
+    assert len({video.name for video in dataset.videos}) == 3
+    (frame,) = dataset.videos[1].frames
+    truth = dataset.load_truth(frame)
+    listed = [(one.class_id, one.is_thing, one.is_crowd) for one in truth.segments or ()]
+    assert listed == [(ROAD, False, False), (CAR, True, True), (BICYCLIST, True, False)]
+    assert (dataset.load_mask(frame)[0, :5] == IGNORE).all() and (truth.ids[0, :5] == 0).all()
+    assert check_dataset(tmp_path, "camvid-objects").problems == ()
+
+
+def test_camvid() -> None:
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
+    if not folder.is_dir():
+        pytest.skip("no camvid beside the checkout")
+    dataset = open_dataset("camvid-objects", folder, "val")
+    (video,) = dataset.videos
+    frames_of: dict[int, list[int]] = {}
+    for frame in video.frames:
+        for one in dataset.load_truth(frame).segments or ():
+            if one.is_thing and not one.is_crowd:
+                frames_of.setdefault(one.id, []).append(frame.index)
+    spans = [(len(seen), seen[-1] - seen[0] + 1) for seen in frames_of.values()]
+    assert 10 < len(spans) < 60
+    assert max(count for count, _ in spans) > 40  # a cyclist stays ahead for most of the clip
