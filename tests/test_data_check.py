@@ -411,6 +411,16 @@ def make_yolo_seg(root: Path) -> None:
     path.write_text("0 0 0 1 0 1 1\n")
 
 
+def make_coco_panoptic(root: Path) -> None:
+    image(root / "val2017" / "1.jpg")
+    path = mask(root / "annotations" / "panoptic_val2017" / "1.png")
+    Pillow.fromarray(ids_to_rgb(np.full((HEIGHT, WIDTH), 5))).save(path)
+    categories = [{"id": 1, "name": "person", "isthing": 1, "color": [220, 20, 60]}]
+    rows = [{"file_name": "1.png", "segments_info": [{"id": 5, "category_id": 1}]}]
+    record = json.dumps({"annotations": rows, "categories": categories})
+    (root / "annotations" / "panoptic_val2017.json").write_text(record)
+
+
 def make_composed(root: Path) -> None:
     """One clip of one frame, on a made street with one who walks there."""
     image(root / "street" / "val" / "0016E5_07959.png", (120, 160))
@@ -433,6 +443,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "camvid-objects": make_camvid,
     "cityscapes": make_cityscapes,
     "cityscapes-vps": make_cityscapes_vps,
+    "coco-panoptic": make_coco_panoptic,
     "composed": make_composed,
     "davis": make_davis,
     "folder": make_folder,

@@ -30,6 +30,7 @@ FORMATS = {
     "camvid-objects": "vidparse.data.camvid_objects",
     "cityscapes": "vidparse.data.cityscapes",
     "cityscapes-vps": "vidparse.data.cityscapes_vps",
+    "coco-panoptic": "vidparse.data.coco_panoptic",
     "composed": "vidparse.data.composed",
     "davis": "vidparse.data.davis",
     "folder": "vidparse.data.folder",

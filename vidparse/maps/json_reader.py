@@ -6,7 +6,7 @@ Annotations are one flat list (COCO, Cityscapes-VPS) or grouped by video (VIPSeg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -47,13 +47,15 @@ class ListedPicture:
 class PanopticJson:
     """A panoptic json: `videos` by id where it is grouped, else one flat list of `pictures`.
 
-    categories: names by id; empty where the json has none.
+    categories: names by id; empty where the json has none. looks: of those that the json says
+    more of: thing or not, and the colour.
     """
 
     path: Path
     categories: dict[int, str]
     videos: dict[str, tuple[ListedPicture, ...]] | None
     pictures: tuple[ListedPicture, ...]
+    looks: Mapping[int, tuple[bool, tuple[int, int, int]]] = field(default_factory=dict)
 
 
 def read_panoptic_json(path: Path) -> PanopticJson:
@@ -69,11 +71,18 @@ def read_panoptic_json(path: Path) -> PanopticJson:
             _whole(entry["id"], "category id", _LARGEST_CATEGORY): str(entry["name"])
             for entry in record.get("categories") or ()
         }
+        looks = {
+            int(entry["id"]): (bool(entry["isthing"]), _colour(entry["color"]))
+            for entry in record.get("categories") or ()
+            if "isthing" in entry and "color" in entry
+        }
         annotations = list(record["annotations"])
         sizes = record.get("videos") or (), record.get("images") or ()
         if annotations and "video_id" in annotations[0]:
-            return PanopticJson(path, categories, _by_video(path, annotations, sizes[0]), ())
-        return PanopticJson(path, categories, None, _pictures(path, annotations, _sizes(sizes[1])))
+            videos = _by_video(path, annotations, sizes[0])
+            return PanopticJson(path, categories, videos, (), looks)
+        pictures = _pictures(path, annotations, _sizes(sizes[1]))
+        return PanopticJson(path, categories, None, pictures, looks)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path}: not a panoptic json: {_reason(error)}; give one with segments_info and "
@@ -212,7 +221,13 @@ def _picture(
     return ListedPicture(name, segments, sizes.get(key))
 
 
-def _whole(value: Any, field: str, largest: int) -> int:
+def _colour(value: Any) -> tuple[int, int, int]:
+    """Raises: TypeError, ValueError: it is no triple of 0..255."""
+    red, green, blue = (_whole(part, "color", 255) for part in value)
+    return red, green, blue
+
+
+def _whole(value: Any, name: str, largest: int) -> int:
     """A number of 0..largest; tools also write whole numbers as text or with a point.
 
     Raises:
@@ -220,9 +235,9 @@ def _whole(value: Any, field: str, largest: int) -> int:
     """
     if type(value) is not int:
         number = int(value)
-        if isinstance(value, float) and number != value and field != "area":
-            raise ValueError(f"{field} {value} is no whole number")
+        if isinstance(value, float) and number != value and name != "area":
+            raise ValueError(f"{name} {value} is no whole number")
         value = number
     if not 0 <= value <= largest:
-        raise ValueError(f"{field} {value} is not in 0..{largest}")
+        raise ValueError(f"{name} {value} is not in 0..{largest}")
     return value

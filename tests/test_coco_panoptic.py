@@ -1,0 +1,159 @@
+"""COCO panoptic on made files, and on the two photographs of panopticapi where they are."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from vidparse.data import IGNORE, open_dataset, recognise
+from vidparse.data.check import check_dataset
+from vidparse.errors import InputError
+from vidparse.maps import ids_to_rgb
+
+CATEGORIES = [
+    {"id": 1, "name": "person", "isthing": 1, "color": [220, 20, 60]},
+    {"id": 90, "name": "toothbrush", "isthing": 1, "color": [1, 2, 3]},
+    {"id": 200, "name": "rug-merged", "isthing": 0, "color": [250, 141, 255]},
+]
+IDS = np.array([[0, 70000, 70000, 300], [5, 5, 5, 300]])
+
+
+def segment(number: int, category: int, area: int, crowd: int = 0) -> dict[str, int]:
+    return {"id": number, "category_id": category, "area": area, "iscrowd": crowd}
+
+
+def make(root: Path, name: str = "val2017", annotations: str = "annotations") -> Path:
+    """Two photographs of three segments, in COCO's layout; the second is a crowd."""
+    folder = root / annotations / f"panoptic_{name}"
+    folder.mkdir(parents=True)
+    (root / name).mkdir()
+    images, rows = [], []
+    for i, stem in enumerate(("000000000139", "000000000285")):
+        cv2.imwrite(str(root / name / f"{stem}.jpg"), np.full((2, 4, 3), 90, np.uint8))
+        Pillow.fromarray(ids_to_rgb(IDS)).save(folder / f"{stem}.png")
+        images.append({"id": int(stem), "height": 2, "width": 4, "file_name": f"{stem}.jpg"})
+        listed = [segment(70000, 1, 2, i), segment(5, 200, 3), segment(300, 90, 2)]
+        rows.append({"image_id": int(stem), "file_name": f"{stem}.png", "segments_info": listed})
+    record = {"images": images, "annotations": rows, "categories": CATEGORIES}
+    folder.with_suffix(".json").write_text(json.dumps(record))
+    return root
+
+
+def edit(root: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    path = root / "annotations" / "panoptic_val2017.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def test_photographs_and_their_segments(tmp_path: Path) -> None:
+    make(tmp_path)
+    assert recognise(tmp_path) == "coco-panoptic"
+    dataset = pickle.loads(pickle.dumps(open_dataset("coco-panoptic", tmp_path, "val")))
+    assert open_dataset("coco-panoptic", tmp_path, "val2017").videos == dataset.videos
+    assert dataset.labels.classes == ("person", "toothbrush", "rug-merged")
+    assert dataset.labels.things == {0, 1} and dataset.labels.colours[0] == (220, 20, 60)
+    assert [len(video.frames) for video in dataset.videos] == [1, 1]
+    assert dataset.videos[0].interval_s == math.inf
+
+    frames = [video.frames[0] for video in dataset.videos]
+    assert dataset.load_image(frames[0]).shape == (2, 4, 3)
+    assert dataset.load_mask(frames[0]).tolist() == [[IGNORE, 0, 0, 1], [2, 2, 2, 1]]
+    for i, frame in enumerate(frames):
+        truth = dataset.load_truth(frame)
+        assert truth.ids.tolist() == IDS.tolist()
+        listed = [(s.id, s.class_id, s.is_thing, s.is_crowd) for s in truth.segments or ()]
+        assert listed == [(70000, 0, True, i == 1), (5, 2, False, False), (300, 1, True, False)]
+
+
+@pytest.mark.parametrize("images", ["images/val2017", "images", "input_images"])
+def test_other_places(tmp_path: Path, images: str) -> None:
+    make(tmp_path, annotations=".")
+    (tmp_path / images).parent.mkdir(exist_ok=True)
+    (tmp_path / "val2017").rename(tmp_path / images)
+    assert len(open_dataset("coco-panoptic", tmp_path, "val").videos) == 2
+    assert check_dataset(tmp_path, "coco-panoptic").errors == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.pop("categories"), "has no categories; take COCO's own json"),
+        (lambda r: r["categories"][1].pop("isthing"), "'toothbrush' has no isthing and color"),
+        (lambda r: r["categories"][1].update(name="person"), "3 categories of 2 names"),
+        (lambda r: r["categories"][1].update(color=[1, 2]), "not a panoptic json"),
+        (lambda r: r["categories"][1].update(color=[1, 2, 256]), r"color 256 is not in 0\.\.255"),
+        (lambda r: r["annotations"].pop(), r"285\.png: panoptic_val2017\.json does not list it"),
+        (lambda r: r["annotations"][0].update(file_name="1.png"), "lists 1, which"),
+        (lambda r: r["annotations"].clear(), "does not list it"),
+        (
+            lambda r: r.update(annotations=[{"video_id": "a", "annotations": []}]),
+            "is grouped by video; COCO lists pictures: use vipseg",
+        ),
+    ],
+)
+def test_a_json_that_contradicts_its_folders(
+    tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    edit(make(tmp_path), change)
+    with pytest.raises(InputError, match=message) as caught:
+        open_dataset("coco-panoptic", tmp_path, "val")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.pop(), "id 300 is not listed in panoptic_val2017.json"),
+        (lambda rows: rows[0].update(category_id=2), "segment 70000 has category 2"),
+        (lambda rows: rows.append(segment(5, 1, 1)), "lists an id twice"),
+    ],
+)
+def test_a_json_that_contradicts_its_pictures(
+    tmp_path: Path, change: Callable[[list[dict[str, int]]], Any], message: str
+) -> None:
+    edit(make(tmp_path), lambda record: change(record["annotations"][0]["segments_info"]))
+    dataset = open_dataset("coco-panoptic", tmp_path, "val")
+    with pytest.raises(InputError, match=message):
+        dataset.load_truth(dataset.videos[0].frames[0])
+    report = check_dataset(tmp_path)
+    assert report.errors == 1 and message[:20] in report.problems[0].what
+
+
+def test_missing_photographs_are_all_named(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "val2017" / "000000000139.jpg").unlink()
+    report = check_dataset(tmp_path)
+    assert [one.what for one in report.problems if not one.warning] == [
+        f"no photograph in {tmp_path / 'val2017'}; fetch it again"
+    ]
+    assert report.splits[0].frames == 1
+    (tmp_path / "val2017" / "000000000285.jpg").unlink()
+    (tmp_path / "val2017").rmdir()
+    with pytest.raises(InputError, match="no photographs of val2017, looked for val2017, images"):
+        open_dataset("coco-panoptic", tmp_path, "val")
+    with pytest.raises(InputError, match="split 'test': unknown; use val, val2017"):
+        open_dataset("coco-panoptic", tmp_path, "test")
+
+
+def test_the_photographs_of_panopticapi() -> None:
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data" / "panopticapi_sample"
+    if not folder.is_dir():
+        pytest.skip("no panopticapi_sample beside the checkout")
+    dataset = open_dataset("coco-panoptic", folder / "sample_data", "examples")
+    assert (len(dataset.labels), len(dataset.labels.things)) == (133, 80)
+    truths = [dataset.load_truth(video.frames[0]) for video in dataset.videos]
+    segments = [truth.segments or () for truth in truths]
+    assert [len(one) for one in segments] == [18, 32]
+    assert [sum(s.is_crowd for s in one) for one in segments] == [1, 2]
+    for truth, listed in zip(truths, segments, strict=True):
+        assert all(s.area == np.count_nonzero(truth.ids == s.id) for s in listed)

@@ -1,0 +1,147 @@
+"""COCO panoptic: photographs, each with a PNG of segment ids as colours, and one json per split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.folders import PICTURES, check_split, sorted_files
+from vidparse.data.format import Format, OnMissing, refuse
+from vidparse.data.values import IGNORE
+from vidparse.errors import InputError
+from vidparse.labels import Labels
+from vidparse.maps import (
+    ListedPicture,
+    PanopticJson,
+    SegmentMap,
+    read_panoptic_json,
+    read_segment_map,
+)
+
+_PREFIX = "panoptic_"
+_YEAR = "2017"  # that COCO's own names end in
+
+
+def open_coco_panoptic(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
+    """The photographs that panoptic_{split}.json lists, each a video of one frame.
+
+    The json and the folder of PNGs of the same name lie in annotations/ or in the root itself, the
+    photographs in {split}/, images/{split}/, images/ or input_images/. COCO's own names end in
+    2017, which `split` may leave out. Classes are the categories of the json in its order; the
+    segments of a photograph are as listed, crowds included.
+
+    Raises:
+        InputError: the folder is not laid out like this, the json says too little of its
+            categories, or it and the folders differ in the photographs.
+    """
+    found = _jsons(root)
+    check_split("coco-panoptic", split, found)
+    record = found[split]
+    table = read_panoptic_json(record)
+    if table.videos is not None:
+        raise InputError(f"{record}: is grouped by video; COCO lists pictures: use vipseg")
+    labels = labels_of(table)
+
+    folder = record.with_suffix("")
+    images = _images_of(root, record.stem.removeprefix(_PREFIX))
+    photographs = {path.stem: path for path in sorted_files(images, PICTURES)}
+    masks = {path.stem: path for path in sorted_files(folder, (".png",))}
+    listed: dict[str, ListedPicture] = {}
+    for row in table.pictures:
+        if row.stem not in masks:
+            on_missing(InputError(f"{record}: lists {row.stem}, which {folder} lacks; fetch both"))
+        elif row.stem not in photographs:
+            on_missing(InputError(f"{masks[row.stem]}: no photograph in {images}; fetch it again"))
+        else:
+            listed[row.stem] = row
+    for stem in sorted(masks.keys() - {row.stem for row in table.pictures}):
+        on_missing(InputError(f"{masks[stem]}: {record.name} does not list it; fetch both again"))
+
+    videos = tuple(
+        Video(stem, (FrameRecord(stem, stem, 0, photographs[stem], masks[stem]),), math.inf)
+        for stem in sorted(listed)
+    )
+    if not videos:
+        raise InputError(f"{record}: lists no photograph that is there; fetch the data again")
+    segments = _Segments(table, listed, labels)
+    return Dataset("coco-panoptic", split, labels, videos, read_segments=segments)
+
+
+class _Segments:
+    """Segments of a photograph, in the order of the json."""
+
+    def __init__(
+        self, table: PanopticJson, listed: Mapping[str, ListedPicture], labels: Labels
+    ) -> None:
+        self._table, self._listed, self._labels = table, listed, labels
+        self._ids = {number: i for i, number in enumerate(table.categories)}
+
+    def __call__(self, frame: FrameRecord) -> SegmentMap:
+        assert frame.mask is not None
+        return read_segment_map(
+            frame.mask,
+            self._listed[frame.stem],
+            self._table,
+            self._labels,
+            categories=self._ids,
+            is_truth=True,
+        )
+
+
+def labels_of(table: PanopticJson) -> Labels:
+    """The label set of a json's categories, in their order.
+
+    Raises:
+        InputError: there are none or too many, two of one name, or one without isthing and color.
+    """
+    names = tuple(table.categories.values())
+    bare = [name for number, name in table.categories.items() if number not in table.looks]
+    if not names:
+        raise InputError(f"{table.path}: has no categories; take COCO's own json")
+    if bare:
+        raise InputError(
+            f"{table.path}: category '{bare[0]}' has no isthing and color; take COCO's own json"
+        )
+    if len(set(names)) < len(names) or len(names) > IGNORE:
+        raise InputError(
+            f"{table.path}: {len(names)} categories of {len(set(names))} names; up to {IGNORE} "
+            "are read, each of a name of its own"
+        )
+    looks = [table.looks[number] for number in table.categories]
+    things = frozenset(i for i, (thing, _) in enumerate(looks) if thing)
+    return Labels("coco-panoptic", names, tuple(colour for _, colour in looks), things)
+
+
+def _jsons(root: Path) -> dict[str, Path]:
+    """The json of each split that has a folder of PNGs beside it; COCO's by both names."""
+    found: dict[str, Path] = {}
+    for folder in (root / "annotations", root):
+        for path in sorted_files(folder, (".json",)):
+            if path.stem.startswith(_PREFIX) and path.with_suffix("").is_dir():
+                found.setdefault(path.stem.removeprefix(_PREFIX), path)
+    short = {name.removesuffix(_YEAR): path for name, path in found.items()}
+    return {**short, **found}
+
+
+def _images_of(root: Path, name: str) -> Path:
+    """The folder of a split's photographs. Raises: InputError: there is none."""
+    folders = [root / name, root / "images" / name, root / "images", root / "input_images"]
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    looked = ", ".join(str(folder.relative_to(root)) for folder in folders)
+    raise InputError(f"{root}: no photographs of {name}, looked for {looked}; put them there")
+
+
+def _splits(root: Path) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.removesuffix(_YEAR) for name in _jsons(root)))
+
+
+FORMAT = Format(
+    open=open_coco_panoptic,
+    sign="panoptic_{split}.json beside panoptic_{split}/, or both in annotations/",
+    matches=lambda root: bool(_jsons(root)),
+    splits=_splits,
+)
