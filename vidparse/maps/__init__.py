@@ -25,6 +25,7 @@ from vidparse.maps.segment_map import (
     SegmentMap,
     check_ids,
     class_segments,
+    object_map,
     segments_of_ids,
 )
 
@@ -49,6 +50,7 @@ __all__ = [
     "find_runs",
     "ids_to_rgb",
     "image_line",
+    "object_map",
     "read_panoptic_json",
     "read_panoptic_png",
     "read_record",

@@ -7,7 +7,7 @@ metric compares.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -165,6 +165,36 @@ def segments_of_ids(
         Segment(number, class_id, class_id in things, None, *found.get(number, NOWHERE))
         for number, class_id in class_of.items()
     )
+
+
+def object_map(found: SegmentMap, labels: Labels) -> SegmentMap:
+    """The panoptic map that files of objects hold: every id in it is listed, and has pixels.
+
+    Of a semantic map each class is one segment, of id class + 1. Areas and boxes are counted.
+
+    Raises:
+        OutputError: an id of a semantic map is neither a class nor void.
+    """
+    ids, segments = found.ids, found.segments
+    if segments is None:
+        check_ids(ids, labels)
+        table = np.zeros(labels.void + 1, np.uint16)
+        table[: len(labels)] = np.arange(1, len(labels) + 1)
+        ids = table.take(ids)
+        segments = tuple(
+            Segment(i + 1, i, i in labels.things, None, *NOWHERE) for i in range(len(labels))
+        )
+
+    regions = regions_of(ids)
+    segments = tuple(
+        replace(one, area=regions[one.id][0], box=regions[one.id][1])
+        for one in segments
+        if one.id != VOID and one.id in regions
+    )
+    known = np.array(sorted(one.id for one in segments), np.int64)
+    if regions.keys() - {VOID, *known.tolist()}:
+        ids = recode(ids, known, known.astype(ids.dtype), otherwise=VOID)
+    return SegmentMap(ids, segments)
 
 
 def class_segments(runs: PixelRuns, labels: Labels) -> tuple[Segment, ...]:

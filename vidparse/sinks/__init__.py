@@ -10,6 +10,7 @@ from typing import BinaryIO
 from vidparse.sinks.masks import GrayMasks, Masks, MaskVideo
 from vidparse.sinks.names import is_output_name
 from vidparse.sinks.overlay import Overlay
+from vidparse.sinks.panoptic import Panoptic
 from vidparse.sinks.records import Csv, Jsonl
 from vidparse.sinks.sink import RunHeader, Sink, SinkOptions
 from vidparse.sinks.submission import Submission, VspwFolder
@@ -24,6 +25,7 @@ SINKS: dict[str, type[Sink]] = {
     "mask-video": MaskVideo,
     "jsonl": Jsonl,
     "csv": Csv,
+    "panoptic": Panoptic,
     "vspw": VspwFolder,
     "vipseg": VipSegFolder,
 }

@@ -71,9 +71,10 @@ def saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) -> 
         UsageError: none does.
     """
     path = Path(out)
-    for name, kind in table.items():
-        if path.name.lower().endswith(kind.suffix) and not kind.is_folder:
-            return name
+    files = {name: kind.suffix for name, kind in table.items() if not kind.is_folder}
+    meant = [name for name, suffix in files.items() if path.name.lower().endswith(suffix)]
+    if meant:
+        return max(meant, key=lambda name: len(files[name]))  # x.tracks.csv is no x.csv
     as_pictures = is_picture or is_numbered(path)
     # A picture becomes a picture, a video numbered masks.
     for name, kind in sorted(table.items(), key=lambda item: item[1].is_folder is is_picture):

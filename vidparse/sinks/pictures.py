@@ -10,7 +10,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -217,6 +217,7 @@ def check_target(
     overwrite: bool,
     is_folder: bool,
     of_pictures: bool = False,
+    beside: Sequence[str] = (),
     directory: Path | None = None,
 ) -> None:
     """Refuse, before any work, an output that must not or cannot be written.
@@ -226,6 +227,7 @@ def check_target(
         overwrite: whether an existing output may be replaced.
         is_folder: whether the output is a folder of mask pictures.
         of_pictures: whether the masks have the names of pictures, which are any.
+        beside: names of what else lies in the folder.
         directory: what must be writable, and is made; the folder round `final` unless given.
 
     Raises:
@@ -240,16 +242,18 @@ def check_target(
     if final.exists() or final.is_symlink():
         if not overwrite:
             raise OutputError(f"{final}: exists; use --overwrite or -o")
-        _check_replaceable(final, is_folder, any_name=of_pictures)
+        _check_replaceable(final, is_folder, any_name=of_pictures, beside=beside)
     check_folder(final, directory or final.parent, make=True)
 
 
-def _check_replaceable(final: Path, is_folder: bool, *, any_name: bool) -> None:
+def _check_replaceable(
+    final: Path, is_folder: bool, *, any_name: bool, beside: Sequence[str]
+) -> None:
     if not is_folder:
         return
     for entry in os.scandir(final) if final.exists() else ():
         ours = entry.name.endswith(".png") if any_name else _MASK_NAME.fullmatch(entry.name)
-        if not ours or not entry.is_file(follow_symlinks=False):
+        if not (ours or entry.name in beside) or not entry.is_file(follow_symlinks=False):
             raise OutputError(
                 f"{final}: holds '{entry.name}', which is no mask of ours, so it is not replaced; "
                 "remove the folder or use -o"

@@ -156,6 +156,7 @@ class Sink(ABC):
     suffix: ClassVar[str]  # of default names: "clip" + suffix
     endings: ClassVar[tuple[str, ...]] = ()  # that a chosen file name may have; empty: any
     is_folder: ClassVar[bool] = False
+    beside: ClassVar[tuple[str, ...]] = ()  # files that lie with the pictures in its folder
     is_text: ClassVar[bool] = False  # and may be shown by a terminal
     picture_suffix: ClassVar[str] = ""  # in place of `suffix` where the input is one picture
     # Of a file with the one picture there is, or of numbered ones (x_%04d.png):

@@ -167,7 +167,13 @@ def plan_sinks(
             sinks.append(submission)
             continue
         replace = options.overwrite or (options.skip_existing and is_empty(final))
-        check_target(final, overwrite=replace, is_folder=is_folder, of_pictures=of_pictures)
+        check_target(
+            final,
+            overwrite=replace,
+            is_folder=is_folder,
+            of_pictures=of_pictures,
+            beside=kind.beside,
+        )
         sinks.append(kind(Target.of(final, replace=replace), options))
     return sinks
 

@@ -8,15 +8,16 @@ from vidparse.errors import InputError
 from vidparse.evaluation.entries.entry import Asked, Entry
 from vidparse.evaluation.entries.masks import MaskEntry
 from vidparse.evaluation.entries.model import ModelEntry
-from vidparse.evaluation.entries.panoptic import PanopticEntry
+from vidparse.evaluation.entries.panoptic import PanopticEntry, PanopticFolders
 from vidparse.evaluation.entries.published_tcb import SUPPORTS, PublishedTcbEntry, check_published
 
 
 def open_predictions(folder: Path, *, name: str | None = None, raw_ids: bool = False) -> Entry:
     """Predictions made by any tool; the layout tells which kind they are.
 
-    pan_pred/ with pred.json is VIPSeg's form, a single json beside pictures COCO panoptic; anything
-    else is taken as index masks, see :class:`MaskEntry`.
+    pan_pred/ with pred.json is VIPSeg's form, a single json beside pictures COCO panoptic,
+    V.panoptic/ that for each video V; anything else is taken as index masks, see
+    :class:`MaskEntry`.
 
     Raises:
         InputError: no such folder, or nothing in it that could be a prediction.
@@ -33,7 +34,10 @@ def open_predictions(folder: Path, *, name: str | None = None, raw_ids: bool = F
     tables = sorted(folder.glob("*.json"))
     if len(tables) == 1:
         beside = folder / tables[0].stem
-        return PanopticEntry(beside if beside.is_dir() else folder, tables[0], name=name)
+        pictures = beside if beside.is_dir() else folder
+        return PanopticEntry(pictures, tables[0], name=name, by_number=pictures == folder)
+    if any(folder.glob("*.panoptic/panoptic.json")):
+        return PanopticFolders(folder, name=name)
     if not any(folder.iterdir()):
         raise InputError(f"{folder}: is empty; point --pred at a folder of predictions")
     return MaskEntry(folder, name=name, raw_ids=raw_ids)
@@ -46,6 +50,7 @@ __all__ = [
     "MaskEntry",
     "ModelEntry",
     "PanopticEntry",
+    "PanopticFolders",
     "PublishedTcbEntry",
     "check_published",
     "open_predictions",

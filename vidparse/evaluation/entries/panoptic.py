@@ -23,14 +23,17 @@ class PanopticEntry:
 
     Args:
         folder: of the pictures. table: the json.
+        by_number: the pictures are those of one video, and may have the number of their frame, in
+            6 digits, for a name.
     """
 
     needs_images = False
     is_panoptic = True
     notes: tuple[str, ...] = ()
 
-    def __init__(self, folder: Path, table: Path, *, name: str) -> None:
+    def __init__(self, folder: Path, table: Path, *, name: str, by_number: bool = False) -> None:
         self.name = name
+        self._by_number = by_number
         self.detail = f"panoptic predictions in {folder} with {table.name}"
         self._folder, self._json = folder, table
         self._labels: Labels | None = None
@@ -121,6 +124,8 @@ class PanopticEntry:
         for video, frames in videos:
             for frame in frames:
                 row = listed.get(f"{video.name}/{frame.stem}") or listed.get(frame.stem)
+                if row is None and self._by_number:
+                    row = listed.get(f"{frame.index:06d}")
                 if row is None or not row.file_name:
                     raise InputError(
                         f"{self._json}: no annotation for {video.name}/{frame.stem}; "
@@ -155,3 +160,38 @@ class PanopticEntry:
             is_truth=False,
         )
         return Prediction(frame.index, found, self._labels)
+
+
+class PanopticFolders:
+    """A folder of pictures with a json for each video V: V.panoptic, as `segment` writes it.
+
+    Args:
+        folder: where they lie.
+    """
+
+    needs_images = False
+    is_panoptic = True
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, folder: Path, *, name: str) -> None:
+        self.name = name
+        self.detail = f"panoptic predictions in {folder / '*.panoptic'}"
+        self._folder = folder
+        self._entries: dict[str, PanopticEntry] = {}
+
+    def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
+        for video, frames in videos:
+            own = self._folder / f"{video.name}.panoptic"
+            entry = PanopticEntry(own, own / "panoptic.json", name=self.name, by_number=True)
+            entry.check(dataset, [(video, frames)])
+            self._entries[video.name] = entry
+        self.notes = tuple(dict.fromkeys(n for one in self._entries.values() for n in one.notes))
+
+    def hint_for_offset(self, offset: int) -> str:
+        return "Count category_id in panoptic.json from 0, or give the data set's names there."
+
+    def fingerprint(self, video: Video) -> str:
+        return self._entries[video.name].fingerprint(video)
+
+    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+        return self._entries[video.name].answers(video, frames)
