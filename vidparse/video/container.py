@@ -27,6 +27,7 @@ from vidparse.video.demux import (
 from vidparse.video.picture import Converter, check_announced, hdr_note
 from vidparse.video.raw import Pipe
 from vidparse.video.source import Selection, Source
+from vidparse.video.stamps import Stamps, packet_stamps
 
 log = logging.getLogger(__name__)
 
@@ -165,11 +166,8 @@ class ContainerSource(Source):
             self._ends = math.floor(Fraction(ends_us, av.time_base) / base)
 
         aspect = _fraction(stream.sample_aspect_ratio or Fraction(1))
-        metadata = tuple(
-            (key, value)
-            for key, value in self._container.metadata.items()
-            if key.lower() not in _FILE_KEYS
-        )
+        metadata = self._container.metadata.items()
+        metadata = tuple((key, text) for key, text in metadata if key.lower() not in _FILE_KEYS)
 
         return VideoInfo(
             name=Path(self._name).name or self._name,
@@ -294,7 +292,7 @@ class ContainerSource(Source):
         self._first = None
         if start is not None and pts < start and not isinstance(self._target, Pipe):
             pts, frame = self._seek(start, pts, frame)
-            number = self._frames_before(pts)
+            number = self._frames_before(pts) if self._selection.numbered else 0
         while frame is not None:
             if start is None or pts >= start:
                 yield number, pts, frame
@@ -302,6 +300,19 @@ class ContainerSource(Source):
             frame = next(self._decoded, None)
             number += 1
             pts = pts if frame is None else self._clock.pts(frame)
+
+    def stamps(self) -> Stamps | None:
+        """By the packets of a file; None of pipes, addresses, and packets without times."""
+        if isinstance(self._target, Pipe) or is_address(self._target):
+            return None
+        bounds = self._selection.bounds(self._first_pts, self._time_base)
+        try:
+            with open_container(self._target, self._name) as container:
+                packets = container.demux(container.streams[self._stream.index])
+                return packet_stamps(packets, self._first_pts, *bounds)
+        except (av.error.FFmpegError, LookupError) as error:
+            log.debug("%s: packets not read: %s", self._name, error)
+            return None
 
     def _frames_before(self, pts: int) -> int:
         """Number of frames before `pts`; files are read for it, addresses are not."""
@@ -369,17 +380,16 @@ class ContainerSource(Source):
             raise InputError(f"{self._name}: was closed before its end; open it again")
 
     def close(self) -> None:
-        """Release the file. Idempotent."""
+        """Release the file, or leave it to the thread that reads at this moment. Idempotent."""
         self._closed = True
         try:
             self._decoded.close()
         except ValueError:
-            return  # another thread reads at this moment; the file goes when it lets go
+            return
         self._container.close()
 
 
 def _listed(names: list[str]) -> str:
-    """The first names, and the number of the others."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 

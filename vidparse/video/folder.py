@@ -21,6 +21,7 @@ from vidparse.video.damage import whole_jpeg
 from vidparse.video.decode import decoder_options
 from vidparse.video.picture import Converter, check_announced
 from vidparse.video.source import Selection, Source
+from vidparse.video.stamps import Stamps
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +142,10 @@ class FolderSource(Source):
             )
         if index == 0:
             raise self._selection.nothing(self._name, self.info.duration_s)
+
+    def stamps(self) -> Stamps:
+        start, end = self._selection.bounds(0, self.info.time_base)
+        return Stamps.even(start or 0, min(len(self._shots), end or len(self._shots)))
 
     def _bytes_of(self, path: Path, page: int) -> bytes:
         """Raises: OSError, which is remembered when the file was listed and is no more."""

@@ -18,7 +18,7 @@ from vidparse.video.animation import WebpSource, is_moving_container, is_moving_
 from vidparse.video.container import ContainerSource
 from vidparse.video.folder import FolderSource
 from vidparse.video.raw import Pipe, RawPipe, RawSource
-from vidparse.video.source import Selection, Source, select
+from vidparse.video.source import Seconds, Selection, Source, select
 
 IMAGE_SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".tga"),
@@ -278,14 +278,15 @@ def _from_folder(folder: Input, is_output: IsOutput) -> list[Input]:
 def open_video(
     source: str | Path | Input,
     *,
-    start_s: float | None = None,
-    end_s: float | None = None,
+    start_s: Seconds = None,
+    end_s: Seconds = None,
     stride: int = 1,
     pipe: RawPipe | None = None,
     copy_streams: bool = True,
     stdin: BinaryIO | None = None,
     image_rate: Fraction | None = None,
     track: int | None = None,
+    numbered: bool = True,
 ) -> Source:
     """Open anything that has frames.
 
@@ -300,12 +301,14 @@ def open_video(
         stdin: what to read instead of `sys.stdin.buffer`.
         image_rate: images a second; 25 unless given.
         track: which of several video tracks, from 1; None: the one that FFmpeg thinks best.
+        numbered: frames have their number in the file; False: they count from the start of the
+            range, which spares reading a file up to there.
 
     Raises:
         UsageError: the options contradict each other.
         InputError: the source cannot be read.
     """
-    selection = select(start_s, end_s, stride)
+    selection = select(start_s, end_s, stride, numbered=numbered)
     if track is not None and track < 1:
         raise UsageError(f"track {track}: tracks count from 1")
     given = source if isinstance(source, Input) else Input.named(str(source))

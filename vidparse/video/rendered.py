@@ -10,6 +10,7 @@ from vidparse.image import ColourTags, Rgb
 from vidparse.scenes import Scene, parse_scene
 from vidparse.scenes.spec import PREFIX
 from vidparse.video.source import Selection, Source
+from vidparse.video.stamps import Stamps
 
 
 class SceneSource(Source):
@@ -37,12 +38,20 @@ class SceneSource(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         """Raises: InputError: the range holds no frame."""
-        frames, base = self.info.frames or 0, self.info.time_base
-        start, end = self._selection.bounds(0, base)
-        first, end = start or 0, frames if end is None else min(frames, end)
+        base = self.info.time_base
+        first, end = self._bounds()
         if first >= end:
             raise self._selection.nothing(self.info.name, self.info.duration_s)
         for pts in range(first, end, self._selection.stride):
             lasts = min(self._selection.stride, end - pts)
             picture = Rgb(self._scene.picture(pts))
             yield Frame(pts, pts, picture, duration=lasts, time_base=base)
+
+    def _bounds(self) -> tuple[int, int]:
+        """Numbers of the first frame that is wanted, and of the first that is not any more."""
+        frames = self.info.frames or 0
+        start, end = self._selection.bounds(0, self.info.time_base)
+        return start or 0, frames if end is None else min(frames, end)
+
+    def stamps(self) -> Stamps:
+        return Stamps.even(*self._bounds())

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from vidparse.errors import InputError, UsageError
 from vidparse.frame import Frame, VideoInfo
+from vidparse.video.stamps import Stamps
 
 _LARGEST_STRIDE = 10**9  # no video has more frames; larger numbers do not fit in a time
 _LATEST_S = 1e9  # 31 years, and in nanoseconds still a time stamp of 64 bits
@@ -38,6 +39,13 @@ class Source(ABC):
         """One-line warnings for the user; complete after iterating."""
         return []
 
+    def stamps(self) -> Stamps | None:
+        """When its frames come, by the file's own word; None where that is not known.
+
+        A promise and no fact: a damaged frame may be missing.
+        """
+        return None
+
     def trailing_packets(self) -> list[Any]:
         """After iterating: packets of `info.copied` streams behind the last frame."""
         return []
@@ -54,11 +62,16 @@ class Source(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Seconds count from the first frame, as a player shows them; [start_s, end_s)."""
+    """Seconds count from the first frame, as a player shows them; [start_s, end_s).
+
+    numbered: frames have their number in the file, for which its packets may have to be read from
+        the beginning; False: they count from the beginning of the range.
+    """
 
     start_s: Fraction | None = None
     end_s: Fraction | None = None
     stride: int = 1
+    numbered: bool = True
 
     def bounds(self, first_pts: int, time_base: Fraction) -> tuple[int | None, int | None]:
         """First wanted pts and first unwanted pts, exact; None where the range is open."""
@@ -76,7 +89,12 @@ class Selection:
         return InputError(f"{name}: no frame between {start} and {end}{long}, choose another range")
 
 
-def select(start_s: float | None, end_s: float | None, stride: int) -> Selection:
+Seconds = float | Fraction | None
+
+
+def select(
+    start_s: Seconds, end_s: Seconds, stride: int = 1, *, numbered: bool = True
+) -> Selection:
     """The frames of a range, checked.
 
     Decimal seconds are taken at their written value: 0.1 is one tenth, not the binary float near
@@ -91,8 +109,12 @@ def select(start_s: float | None, end_s: float | None, stride: int) -> Selection
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise UsageError(f"{option} {value}: not a time; give seconds from the beginning")
         if value is not None and value > _LATEST_S:
-            raise UsageError(f"{option} {value:g}: later than any video lasts; give fewer seconds")
+            raise UsageError(
+                f"{option} {float(value):g}: later than any video lasts; give fewer seconds"
+            )
     if end_s is not None and end_s <= (start_s or 0):
-        raise UsageError(f"end {end_s:g}: not after start {start_s or 0:g}; give a later end")
+        raise UsageError(
+            f"end {float(end_s):g}: not after start {float(start_s or 0):g}; give a later end"
+        )
     start, end = (None if edge is None else Fraction(str(edge)) for edge in (start_s, end_s))
-    return Selection(start or None, end, min(stride, _LARGEST_STRIDE))
+    return Selection(start or None, end, min(stride, _LARGEST_STRIDE), numbered)
