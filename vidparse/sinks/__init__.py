@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from vidparse.sinks.ids import Ids, IdVideo
 from vidparse.sinks.masks import GrayMasks, Masks, MaskVideo
 from vidparse.sinks.names import is_output_name
 from vidparse.sinks.overlay import Overlay
@@ -26,6 +27,8 @@ SINKS: dict[str, type[Sink]] = {
     "jsonl": Jsonl,
     "csv": Csv,
     "panoptic": Panoptic,
+    "ids": Ids,
+    "id-video": IdVideo,
     "vspw": VspwFolder,
     "vipseg": VipSegFolder,
 }

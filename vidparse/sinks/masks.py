@@ -13,11 +13,11 @@ from vidparse.frame import Frame, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import Prediction
 from vidparse.sinks.palette import class_colours
-from vidparse.sinks.pictures import PictureFolder, Pictures, gray_png, palette_png, pictures_at
+from vidparse.sinks.pictures import Pictures, gray_png, palette_png, pictures_at
 from vidparse.sinks.sink import Sink
 from vidparse.sinks.stream import EncodedVideo, Encoding
 
-_FILE_CONTAINERS = {".mkv": "matroska", ".nut": "nut"}
+FFV1_CONTAINERS = {".mkv": "matroska", ".nut": "nut"}
 _SLICED_FROM_PX = 64
 
 
@@ -58,9 +58,7 @@ class Masks(Sink):
 
     def _pictures_at(self, path: Path) -> Pictures:
         replace = self.target.replace
-        if self.target.ending in self.picture_endings:
-            return pictures_at(path, digits=6, replace=replace)
-        return PictureFolder(path, digits=6, replace=replace)
+        return pictures_at(path, digits=6, replace=replace, endings=self.picture_endings)
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
         ids = np.ascontiguousarray(prediction.map.class_map(self._labels))  # (H, W)
@@ -95,16 +93,16 @@ class MaskVideo(Sink):
     """Ids as the luma of one lossless FFV1 video: gray, or gray16le for more than 255 classes."""
 
     suffix: ClassVar[str] = ".masks.mkv"
-    endings: ClassVar[tuple[str, ...]] = tuple(_FILE_CONTAINERS)
+    endings: ClassVar[tuple[str, ...]] = tuple(FFV1_CONTAINERS)
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._video = EncodedVideo(self.target)
         self._labels = labels
-        default = _FILE_CONTAINERS.get(self.target.ending, "matroska")
+        default = FFV1_CONTAINERS.get(self.target.ending, "matroska")
         container = "nut" if self.options.pipe_format == "nut" else "matroska"
         is_asked = self.target.stream is not None and self.options.pipe_format is not None
         encoding = Encoding(container if is_asked else default, "ffv1", _gray(labels))
-        self._video.open(info, encoding, options=_ffv1_options(info.size_hw))
+        self._video.open(info, encoding, options=ffv1_options(info.size_hw))
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
         ids = prediction.map.class_map(self._labels)
@@ -121,7 +119,7 @@ def _gray(labels: Labels) -> str:
     return "gray" if labels.void == 255 else "gray16le"
 
 
-def _ffv1_options(size_hw: tuple[int, int]) -> dict[str, str]:
+def ffv1_options(size_hw: tuple[int, int]) -> dict[str, str]:
     """Version 3: every frame stands alone, damage is found by checksums, slices run in parallel.
 
     It refuses pictures of a few pixels, which version 1 takes.

@@ -51,7 +51,9 @@ class Overlay(Sink):
         path = self.target.path
         self._pictures: Pictures | None = None
         if path is not None and self.target.ending in self.picture_endings:
-            self._pictures = pictures_at(path, digits=6, replace=self.target.replace)
+            self._pictures = pictures_at(
+                path, digits=6, replace=self.target.replace, endings=self.picture_endings
+            )
         self._encoding = self._chosen_encoding() if self._pictures is None else _AS_PICTURE
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:

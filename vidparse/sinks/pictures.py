@@ -45,15 +45,14 @@ class Pictures(Protocol):
         """Put in place, or remove; see :class:`WholeFile`."""
 
 
-def pictures_at(path: Path, *, digits: int, replace: bool) -> Pictures:
+def pictures_at(
+    path: Path, *, digits: int, replace: bool, endings: tuple[str, ...] = (".png",)
+) -> Pictures:
     """By the path: x_%04d.png is numbered, x.png is one picture, all else is a folder."""
-    if is_numbered(path):
-        return NumberedPictures(path, replace=replace)
-    return (
-        OnePicture(path, replace=replace)
-        if path.suffix
-        else PictureFolder(path, digits=digits, replace=replace)
-    )
+    if path.suffix.lower() not in endings:
+        return PictureFolder(path, digits=digits, replace=replace)
+    numbered = is_numbered(path)
+    return (NumberedPictures if numbered else OnePicture)(path, replace=replace)
 
 
 def is_numbered(path: Path) -> bool:

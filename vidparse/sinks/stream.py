@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -108,6 +109,7 @@ class EncodedVideo:
         path = target.path
         self._partial = WholeFile(path, replace=target.replace) if path else None
         self._writer: VideoWriter | Y4mWriter | None = None
+        self._is_made = False
         self.notes: list[str] = []
 
     def open(
@@ -125,7 +127,9 @@ class EncodedVideo:
         """
         where: Path | BinaryIO
         if self._partial is not None:
-            self._partial.create()
+            if not self._is_made:
+                self._partial.create()
+            self._is_made = True
             where = self._partial.path
         else:
             assert self._target.stream is not None
@@ -155,6 +159,18 @@ class EncodedVideo:
         assert self._writer is not None
         with self._writing():
             self._writer.write(image, pts, packets, duration)
+
+    def lay_aside(self, path: Path) -> None:
+        """Finish a file, and copy it to `path`; `open` then writes another in its place.
+
+        Raises:
+            OutputError: disk full and the like.
+        """
+        assert self._partial is not None and self._writer is not None
+        writer, self._writer = self._writer, None
+        with self._writing():
+            writer.finish()
+            shutil.copyfile(self._partial.path, path)
 
     def close(
         self, *, keep: bool, complete: bool = True, packets: Sequence[Any] = ()

@@ -1,7 +1,7 @@
 """Video in and out: the only place that touches PyAV."""
 
 from vidparse.video.inputs import Input, expand_inputs, open_video
-from vidparse.video.maskvideo import read_mask_video
+from vidparse.video.maskvideo import read_id_video, read_mask_video
 from vidparse.video.raw import RawPipe
 from vidparse.video.report import MediaReport, StreamReport, probe, report_media
 from vidparse.video.source import Source
@@ -17,6 +17,7 @@ __all__ = [
     "expand_inputs",
     "open_video",
     "probe",
+    "read_id_video",
     "read_mask_video",
     "report_media",
 ]

@@ -1,8 +1,8 @@
-"""Class ids back out of a lossless video of masks: the samples as they were stored, unscaled."""
+"""Ids back out of a lossless video of them: the samples as they were stored, unscaled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from vidparse.video.decode import SliceCheck
 from vidparse.video.demux import Demuxer, open_container
 from vidparse.video.picture import is_rgb, plane_of, turn_of
 
+_RGB_IDS = "bgr0"  # FFmpeg's name for the RGB that FFV1 keeps
 _NO_COLOUR = 128  # chroma of grey pixels
 _WRITE_AGAIN = "write masks with --save mask-video"
 _CODEC_NAMES = {"h264": "H.264", "hevc": "H.265", "mpeg4": "MPEG-4", "mjpeg": "Motion JPEG"}
@@ -33,15 +34,31 @@ def read_mask_video(path: str | Path) -> Iterator[np.ndarray]:
             would give later masks to the wrong frames.
         TruncatedError: the file ends early; its good frames were delivered.
     """
-    name = str(path)
+    return _read(str(path), _samples)
+
+
+def read_id_video(path: str | Path) -> Iterator[np.ndarray]:
+    """Ids of objects in every frame: as `read_mask_video`, and uint32 (H, W) from RGB.
+
+    Reads what the `id-video` output writes; the id of a colour is R + 256 G + 65536 B.
+
+    Raises:
+        InputError, TruncatedError: as `read_mask_video`.
+    """
+    return _read(str(path), _wide_samples)
+
+
+def _read(name: str, samples: Callable[[Any, str], np.ndarray]) -> Iterator[np.ndarray]:
     container = open_container(name, name)
     try:
-        yield from _masks(container, name)
+        yield from _masks(container, name, samples)
     finally:
         container.close()
 
 
-def _masks(container: Any, name: str) -> Iterator[np.ndarray]:
+def _masks(
+    container: Any, name: str, samples: Callable[[Any, str], np.ndarray]
+) -> Iterator[np.ndarray]:
     stream = _mask_stream(container, name)
     demuxer = Demuxer(container, [stream], name)
     count = 0
@@ -51,7 +68,7 @@ def _masks(container: Any, name: str) -> Iterator[np.ndarray]:
             check_size(name, size_hw)
         elif (frame.height, frame.width) != size_hw:
             raise InputError(f"{name}: frame {count} changes the size; give masks of one size")
-        ids = turn.apply(_samples(frame, f"{name}: frame {count}"))
+        ids = turn.apply(samples(frame, f"{name}: frame {count}"))
         yield ids.copy() if ids.base is not None else ids
         count += 1
     if demuxer.cut_short():
@@ -120,6 +137,14 @@ def _cut(name: str, count: int) -> TruncatedError:
         f"{name}: the file ends early, after {counted(count, 'mask')}; get a complete copy, or "
         "write it again"
     )
+
+
+def _wide_samples(frame: Any, name: str) -> np.ndarray:
+    """Ids of a frame, whose colours are ids where it has any."""
+    if frame.format.name != _RGB_IDS:
+        return _samples(frame, name)
+    bgr0 = np.ascontiguousarray(plane_of(frame, 0, 4))  # (H, W, 4)
+    return (bgr0.view(">u4")[..., 0] >> 8).astype(np.uint32)
 
 
 def _samples(frame: Any, name: str) -> np.ndarray:
