@@ -240,6 +240,7 @@ def test_what_is_cut_out_of_photographs(composed: Path) -> None:
         (box(20, 10, 10, 30), "too small"),
         (box(0, 10, 30, 100), "cut by the edge of the picture"),
         (box(20, 20, 30, 100), "cut by the lower edge"),
+        ("0.1 0.1 0.4 0.1 0.25 0.9", "a portrait that tapers off"),
     ],
 )
 def test_parts_of_objects_are_not_cut_out(composed: Path, shape: str, why: str) -> None:

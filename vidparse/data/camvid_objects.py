@@ -91,20 +91,25 @@ def separate(classes: np.ndarray, labels: Labels) -> np.ndarray:
     found: list[tuple[np.ndarray, tuple[int, int, int, int]]] = []
     for class_id in sorted(labels.things):
         shape = SHAPES.get(labels.classes[class_id])
-        mask = (classes == class_id).astype(np.uint8)
-        if shape is None or not mask.any():
+        mask = (classes == class_id).view(np.uint8)
+        left, top, wide, high = cv2.boundingRect(mask)
+        if shape is None or not wide:
             continue
 
         # Parts near each other fall together: two that touch, or perhaps one behind a pole.
+        mask = mask[top : top + high, left : left + wide]
         near = cv2.dilate(mask, np.ones((reach, reach), np.uint8))
         _, groups = cv2.connectedComponents(near, connectivity=8)
-        _, parts, facts, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-        large = np.flatnonzero(facts[:, cv2.CC_STAT_AREA] >= LEAST_AREA * scale**2)[1:]
-        pieces = [_piece(parts, facts, part) for part in large.tolist()]
+        count, parts, facts, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        pieces = [
+            _piece(parts, facts, part)
+            for part in range(1, count)
+            if facts[part, cv2.CC_STAT_AREA] >= LEAST_AREA * scale**2
+        ]
         group_of = [int(groups[y : y + h, x : x + w][piece][0]) for piece, (x, y, w, h) in pieces]
         found += [
-            (piece, box)
-            for (piece, box), group in zip(pieces, group_of, strict=True)
+            (piece, (x + left, y + top, w, h))
+            for (piece, (x, y, w, h)), group in zip(pieces, group_of, strict=True)
             if group_of.count(group) == 1 and _is_one(piece, shape)
         ]
 

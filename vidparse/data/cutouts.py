@@ -38,17 +38,19 @@ class Whole:
     """The look of a whole object, in its own picture.
 
     height: least pixels. aspect: least and greatest width / height. filled: least share of its box;
-    solid: of its convex hull.
+    solid: of its convex hull; footed: of the lowest eighth of its box (a half-length portrait
+    tapers off).
     """
 
     height: int
     aspect: tuple[float, float]
     filled: float
     solid: float
+    footed: float = 0.0
 
 
 _WHOLE = {
-    "person": Whole(40, (0.2, 0.55), 0.4, 0.65),
+    "person": Whole(40, (0.2, 0.5), 0.4, 0.65, 0.18),
     RIDER: Whole(36, (0.3, 1.5), 0.35, 0.65),
     "car": Whole(28, (0.7, 2.9), 0.6, 0.89),
     "truck": Whole(40, (0.6, 2.9), 0.6, 0.85),
@@ -179,6 +181,8 @@ def is_whole(one: Found) -> bool:
     _, _, facts, _ = cv2.connectedComponentsWithStats(piece, connectivity=8)
     largest, area = int(facts[1:, cv2.CC_STAT_AREA].max()), int(np.count_nonzero(piece))
     if area < whole.filled * width * height or largest < 0.9 * area:
+        return False
+    if piece[-(-7 * height // 8) :].mean() < whole.footed:
         return False
     return area >= whole.solid * hull_area(one.piece)
 
