@@ -271,7 +271,8 @@ class TestEndings:
         assert (
             f"no output is written as '.{ending}'; end it in .mp4, .mkv, .mov (overlay)" in said.err
         )
-        assert ".jsonl (jsonl); .csv (csv), or in / for a directory" in said.err
+        assert ".jsonl (jsonl); .csv (csv); .ids.mkv (id-video)" in said.err
+        assert ", or in / for a directory" in said.err
         assert listing(tmp_path) == ["x.mp4"]
         again = cli("segment", tmp_path / "x.mp4", "-o", f"{tmp_path}/out.{ending}/")
         assert again.code == 0

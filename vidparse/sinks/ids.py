@@ -98,6 +98,7 @@ class IdVideo(_Ids):
 
     suffix: ClassVar[str] = ".ids.mkv"
     endings: ClassVar[tuple[str, ...]] = tuple(FFV1_CONTAINERS)
+    by_ending: ClassVar[bool] = False
     _noun: ClassVar[str] = "id-video"
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:

@@ -86,9 +86,12 @@ def saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) -> 
             f"-o {out}: the input is no single picture; number its pictures, as in "
             f"{path.stem}_%04d{path.suffix}, or end it in / for a directory"
         )
-    known = "; ".join(
-        f"{', '.join(_endings(kind))} ({name})" for name, kind in table.items() if _endings(kind)
-    )
+    said = {
+        name: _endings(kind) if kind.by_ending else (kind.suffix,)
+        for name, kind in table.items()
+        if not kind.is_folder
+    }
+    known = "; ".join(f"{', '.join(endings)} ({name})" for name, endings in said.items())
     raise UsageError(
         f"-o {out}: no output is written as '{path.suffix}'; end it in {known}, "
         "or in / for a directory"
@@ -96,7 +99,9 @@ def saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) -> 
 
 
 def _endings(kind: type[Sink]) -> tuple[str, ...]:
-    """Of files that hold this output."""
+    """Of files that hold this output, where they alone say so."""
+    if not kind.by_ending:
+        return ()
     return kind.endings or (() if kind.is_folder else (Path(f"x{kind.suffix}").suffix,))
 
 

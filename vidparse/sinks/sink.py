@@ -155,6 +155,7 @@ class Sink(ABC):
 
     suffix: ClassVar[str]  # of default names: "clip" + suffix
     endings: ClassVar[tuple[str, ...]] = ()  # that a chosen file name may have; empty: any
+    by_ending: ClassVar[bool] = True  # `-o x.csv` says it; False: only `-o x.tracks.csv` does
     is_folder: ClassVar[bool] = False
     beside: ClassVar[tuple[str, ...]] = ()  # files that lie with the pictures in its folder
     is_text: ClassVar[bool] = False  # and may be shown by a terminal
