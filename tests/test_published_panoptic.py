@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 from published_panoptic import Frame, Videos, published_stq, published_vpq
+from test_camvid_objects import make_drive
+from test_composed import make_people, make_streets
+from test_composed import write as write_plan
 
 from vidparse.data import Dataset, open_dataset
 from vidparse.evaluation.entries import open_predictions
@@ -283,9 +287,28 @@ def test_a_perfect_prediction_through_files_scores_one(
     assert [got["stq"], got["stq_clean"]] == pytest.approx([1, 1], rel=1e-12)
 
 
+def rendered(root: Path) -> Dataset:
+    return open_dataset("sample://crowd?frames=6&size=96x64", None, "val")
+
+
+def composed(root: Path) -> Dataset:
+    """Clips on streets whose own cars are a crowd, or objects."""
+    make_streets(root / "streets")
+    make_people(root / "people")
+    cars = ["camvid=streets", "camvid-objects=streets"]
+    return open_dataset("composed", write_plan(root, backgrounds=cars, videos=3, frames=6), "val")
+
+
+def camvid_objects(root: Path) -> Dataset:
+    return make_drive(root)
+
+
+@pytest.mark.parametrize("make", [rendered, composed, camvid_objects])
 @pytest.mark.parametrize("form", PREDICTIONS)
-def test_rendered_scenes_score_as_published(tmp_path: Path, form: str) -> None:
-    dataset = open_dataset("sample://crowd?frames=6&size=96x64", None, "val")
+def test_made_truth_scores_as_published(
+    tmp_path: Path, make: Callable[[Path], Dataset], form: str
+) -> None:
+    dataset = make(tmp_path)
     assert dataset.is_panoptic
     truth = []
     for video in dataset.videos:
@@ -293,7 +316,12 @@ def test_rendered_scenes_score_as_published(tmp_path: Path, form: str) -> None:
         for frame in video.frames:
             known = dataset.load_truth(frame)
             rows = [
-                {"id": s.id, "category_id": s.class_id, "iscrowd": 0, "area": s.area}
+                {
+                    "id": s.id,
+                    "category_id": s.class_id,
+                    "iscrowd": int(s.is_crowd),
+                    "area": s.area,
+                }
                 for s in known.segments or ()
             ]
             frames.append((known.ids, rows))
