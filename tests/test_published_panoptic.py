@@ -279,7 +279,7 @@ def test_a_perfect_prediction_through_files_scores_one(
     for frames in truth.values():
         for ids, segments in frames:
             for segment in segments:
-                segment.update(iscrowd=0, area=int((ids == segment["id"]).sum()))
+                segment["area"] = int((ids == segment["id"]).sum())
     dataset = READERS[reader][0](tmp_path / "truth", truth)
     PREDICTIONS[form](tmp_path / "said", dataset, list(truth.values()))
     got = scores_of(dataset, tmp_path / "said")

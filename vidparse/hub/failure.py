@@ -94,23 +94,21 @@ def _broken(error: Exception, address: HubAddress) -> ModelError:
 
 def check_installed(name: str) -> None:
     """Raises: ModelError: what checkpoints of transformers need is not installed."""
-    lacking = _lacking()
-    if lacking:
+    if not _is_installed():
         raise ModelError(
-            f"{name}: needs transformers, which is not installed ({lacking}); "
+            f"{name}: needs transformers, which is not installed; "
             "pip install 'vidparse[transformers]'"
         )
 
 
-def _lacking() -> str:
-    """The first package that checkpoints of transformers need and that is not installed, or ""."""
-    packages = ("transformers", "scipy")  # scipy links segments of panoptic networks
-    return next((name for name in packages if find_spec(name) is None), "")
+def _is_installed() -> bool:
+    """True where checkpoints of transformers can be run."""
+    return find_spec("transformers") is not None
 
 
 def _unreachable(address: HubAddress) -> UnreachableError:
     extra = ""
-    if _lacking():
+    if not _is_installed():
         extra = " (for a checkpoint of transformers, pip install 'vidparse[transformers]' as well)"
     return UnreachableError(
         f"{address}: {endpoint()} cannot be reached; check the network, or HF_ENDPOINT{extra}"
