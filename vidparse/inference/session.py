@@ -2,6 +2,7 @@
 
     frames -> prepared -> answered -> finished -> (frame, prediction)
 
+`finished` is `segmented`, which looks at one clip alone, and `linked`, which joins clips in order.
 `Session.run` is the three in a row; the pipeline puts thread borders between them. Each stage
 begins a new video when it is begun, keeps what it remembers to itself, and closes the stage before
 it when it is closed.
@@ -19,7 +20,7 @@ import numpy as np
 
 from vidparse.frame import Frame
 from vidparse.inference.answer import Answer, ClassIds, Scores
-from vidparse.inference.clip_segments import Merging, PanopticAnswer
+from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
 from vidparse.inference.cuts import DEFAULT_THRESHOLD, CutDetector
 from vidparse.inference.linkers import check_linker, make_linker
 from vidparse.inference.mixture import Mixture, Refine
@@ -58,6 +59,18 @@ class Answered:
     answer: Answer
     begins_shot: bool = False  # at the first of them
     greens: tuple[np.ndarray | None, ...] = ()  # as in Prepared, one per frame
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    """T frames of one size and one shot with their segments, not linked to clips before.
+
+    clip: of semantic networks its maps are semantic, too.
+    """
+
+    frames: tuple[Frame, ...]
+    clip: ClipSegments
+    begins_shot: bool = False
 
 
 FramePredictions = Iterator[tuple[Frame, Prediction]]
@@ -150,6 +163,17 @@ class Session:
             sample_aspect_ratio=self._sample_aspect_ratio,
         )
 
+    @property
+    def sees_cuts(self) -> bool:
+        """True where each frame is compared with the one before it."""
+        return self._cut is not None
+
+    def clip_frames(self, *, live: bool) -> int:
+        """Frames of a clip, where no cut ends it before."""
+        if live or self._stabilize:
+            return self._window
+        return max(self._window, self._runner.batch)
+
     def prepared(self, frames: Iterable[Frame]) -> Iterator[Prepared]:
         """First stage: frames as network inputs, with the cuts between shots."""
         facts = self._runner.description.preprocess
@@ -167,20 +191,23 @@ class Session:
                 green = picture[0, 1] * facts.std[1] + facts.mean[1]
                 yield Prepared(frame, picture, cuts is not None and cuts.is_cut(green), green)
 
-    def answered(self, prepared: Iterable[Prepared], *, live: bool = True) -> Iterator[Answered]:
+    def answered(
+        self, prepared: Iterable[Prepared], *, live: bool = True, number: int = 0
+    ) -> Iterator[Answered]:
         """Second stage: clips through the network.
 
         A clip is successive frames of one size, one shot and one `number // window`, where frames
         are numbered from 0: where clips begin does not depend on the cuts before. A network with a
         memory gets whole windows from each cut on instead. The network forgets at a cut, and where
         its input changes in size.
+
+        Args:
+            number: of the first frame, where the frames are a part of a video.
         """
         runner = self._runner
-        most = self._window
-        if not live and not self._stabilize:
-            most = max(most, runner.batch)
+        most = self.clip_frames(live=live)
         shape: tuple[int, ...] = ()
-        for clip in _clips(prepared, most, aligned=not runner.remembers):
+        for clip in _clips(prepared, most, aligned=not runner.remembers, number=number):
             if clip[0].begins_shot or clip[0].input.shape != shape:
                 runner.reset()
             shape = clip[0].input.shape
@@ -193,14 +220,34 @@ class Session:
 
     def finished(self, answered: Iterable[Answered]) -> FramePredictions:
         """Third stage: answers brought to the size of the frames, and linked to those before."""
+        return self.linked(self.segmented(answered))
+
+    def segmented(self, answered: Iterable[Answered]) -> Iterator[Segmented]:
+        """The segments of each clip at the size of its frames."""
         stabilizer = Stabilizer() if self._stabilize else None
-        self.linker = None
         with _closed(answered) as source:
             for one in source:
                 if isinstance(one.answer, PanopticAnswer):
-                    yield from self._linked(one, one.answer)
+                    size_hw = one.frames[0].image.size_hw
+                    clip = one.answer.segments(size_hw, self.labels, self._merging)
                 else:
-                    yield from self._labelled(one, one.answer, stabilizer)
+                    clip = ClipSegments(tuple(self._labelled(one, one.answer, stabilizer)))
+                yield Segmented(one.frames, clip, one.begins_shot)
+
+    def linked(self, segmented: Iterable[Segmented]) -> FramePredictions:
+        """Predictions of successive clips; ids of panoptic ones are stable through the video."""
+        self.linker = None
+        with _closed(segmented) as source:
+            for one in source:
+                maps: Sequence[SegmentMap] = one.clip.maps
+                if maps[0].segments is not None:
+                    if self.linker is None:
+                        self.linker = make_linker(self._linker_name, one.clip)
+                    if one.begins_shot:
+                        self.linker.cut()
+                    maps = self.linker.link(one.clip, one.frames)
+                for frame, found in zip(one.frames, maps, strict=True):
+                    yield frame, Prediction(frame.index, found, self.labels)
 
     def _answer(self, clip: Sequence[Prepared]) -> Answer:
         """The network's answer to T frames; a fixed window is filled up with the last of them."""
@@ -215,8 +262,8 @@ class Session:
 
     def _labelled(
         self, one: Answered, answer: Scores | ClassIds | Mixture, stabilizer: Stabilizer | None
-    ) -> FramePredictions:
-        """Semantic predictions: each pixel goes to the class with the greatest score."""
+    ) -> Iterator[SegmentMap]:
+        """Semantic maps, one per frame: each pixel goes to the class with the greatest score."""
         if stabilizer is not None and one.begins_shot:
             stabilizer.reset()
         for t, (frame, green) in enumerate(zip(one.frames, one.greens, strict=True)):
@@ -232,7 +279,7 @@ class Session:
                 ids = self._ids(scores, frame.image.size_hw)
             if self._keep is not None:
                 ids = self._keep[ids]
-            yield frame, Prediction(frame.index, SegmentMap(ids), self.labels)
+            yield SegmentMap(ids)
 
     def _ids(self, scores: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
         """Class ids (H, W) of scores (K, h, w)."""
@@ -244,34 +291,26 @@ class Session:
         labels, least = self.labels, self._least or 0.0
         return mixture.ids(void=labels.void, dtype=labels.dtype, least=least, refine=self._refine)
 
-    def _linked(self, one: Answered, answer: PanopticAnswer) -> FramePredictions:
-        """Panoptic predictions, whose ids are stable through the video."""
-        clip = answer.segments(one.frames[0].image.size_hw, self.labels, self._merging)
-        if self.linker is None:
-            self.linker = make_linker(self._linker_name, clip)
-        if one.begins_shot:
-            self.linker.cut()
-        maps = self.linker.link(clip, one.frames)
-        for frame, linked in zip(one.frames, maps, strict=True):
-            yield frame, Prediction(frame.index, linked, self.labels)
 
-
-def _clips(prepared: Iterable[Prepared], most: int, *, aligned: bool) -> Iterator[list[Prepared]]:
+def _clips(
+    prepared: Iterable[Prepared], most: int, *, aligned: bool, number: int
+) -> Iterator[list[Prepared]]:
     """Runs of at most `most` frames of one size and one shot.
 
-    aligned: they end where `most` divides the number of frames so far.
+    aligned: they end where `most` divides the number of frames so far, of which `number` came
+        before these.
 
     An error of `prepared` is raised after the frames before it were given.
     """
     clip: list[Prepared] = []
     with _closed(prepared) as source:
         try:
-            for number, one in enumerate(source, start=1):
+            for count, one in enumerate(source, start=number + 1):
                 if clip and (one.begins_shot or one.sizes != clip[0].sizes):
                     yield clip
                     clip = []
                 clip.append(one)
-                if (number if aligned else len(clip)) % most == 0:
+                if (count if aligned else len(clip)) % most == 0:
                     yield clip
                     clip = []
         except Exception:
