@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.data import IGNORE
+from vidparse.labels import Labels
 from vidparse.models.description import Preprocess
 from vidparse.models.network import FrameNetwork, Outputs, State
 from vidparse.training.losses import (
@@ -35,6 +36,7 @@ from vidparse.training.recipe import recipe_from
 from vidparse.training.stream import Batch
 
 K, SIDE = 5, 32
+LABELS = Labels("five", tuple("abcde"), ((0, 0, 0),) * K, frozenset())
 WEIGHTS = torch.tensor([0.2, 0.5, 1.0, 1.5, 1.8])
 NO_UNIONS = torch.zeros(0, K, dtype=torch.bool)
 SEEN = Preprocess(SIDE)
@@ -103,7 +105,9 @@ def make(
     values = {"arch": "perframe", "short_side": SIDE, "precision": "fp32", "objective": name}
     recipe = recipe_from({**values, "config": {"classes": K}, **fields}, "test")
     taught = Teacher(teacher, SEEN) if teacher is not None else None
-    setting = Setting(recipe, network, average or network, SEEN, class_weights, unions, taught)
+    setting = Setting(
+        recipe, LABELS, network, average or network, SEEN, class_weights, unions, taught
+    )
     return OBJECTIVES[name](setting)
 
 

@@ -77,6 +77,10 @@ class View:
         """uint8 (H, W) -> uint8 (h, w); IGNORE outside the frame."""
         return self._warp(ids, cv2.INTER_NEAREST, IGNORE)
 
+    def numbers(self, ids: np.ndarray) -> np.ndarray:
+        """uint16 (H, W) -> uint16 (h, w); 0 outside the frame."""
+        return self._warp(ids, cv2.INTER_NEAREST, 0)
+
     def moved(self, motion: np.ndarray) -> View:
         """The view of a camera that has moved; motion: (3, 3), its pixel -> pixel of this view."""
         return replace(self, matrix=self.matrix @ motion)

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vidparse.errors import UsageError
 from vidparse.labels import Labels
 from vidparse.models.backbones import backbone
 from vidparse.models.description import PANOPTIC
@@ -79,6 +80,11 @@ class PanoFcn(VideoNetwork):
     @classmethod
     def settings_for(cls, labels: Labels) -> dict[str, Any]:
         things = len(labels.things)
+        if not things:
+            raise UsageError(
+                f"clip-panofcn: the classes ({labels.name}) have no things to tell apart; mark "
+                "some in labels.json, or use a semantic network"
+            )
         return {"things": things, "stuff": len(labels) - things}
 
     def forward(self, clip: Tensor, state: State = ()) -> tuple[KernelMaps, State]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -12,18 +13,17 @@ from vidparse.data import IGNORE, FrameRecord
 from vidparse.data.augment import (
     BORDERS,
     Augmentation,
-    View,
     draw_colour,
     draw_motion,
     draw_view,
     sensor_noise,
 )
 from vidparse.data.pictures import size_mismatch
-from vidparse.errors import InputError
+from vidparse.errors import InputError, UsageError
 from vidparse.flow import DisFlow
 from vidparse.models.network import VideoNetwork
 from vidparse.training.recipe import Recipe
-from vidparse.training.sources import Source
+from vidparse.training.sources import Source, Sources
 
 
 class Sample(NamedTuple):
@@ -33,6 +33,7 @@ class Sample(NamedTuple):
     inside: bool (T, h, w), where the view shows the picture and not its border.
     flow: float32 (2, h, w) from the target to the next frame, for the temporal loss.
     strong: uint8 (T, h, w, 3), the same views in far other colours, for the mean teacher's student.
+    objects: uint16 (T, h, w), 0 or the number of a thing, which is one and the same in all frames.
     """
 
     frames: np.ndarray
@@ -41,6 +42,7 @@ class Sample(NamedTuple):
     flow: np.ndarray | None
     strong: np.ndarray | None
     name: str
+    objects: np.ndarray | None = None
 
 
 class Neighbours(Protocol):
@@ -69,12 +71,30 @@ class Companions:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Frames at an even distance, the target last.
+
+    most_gap: the distance is drawn from 1 to it. reverse: how often a clip runs backwards.
+    """
+
+    length: int
+    most_gap: int = 1
+    reverse: float = 0.0
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """Frames relative to the target."""
+        gap = int(rng.integers(1, self.most_gap, endpoint=True))
+        sign = -1 if rng.random() < self.reverse else 1
+        return tuple(-sign * gap * before for before in reversed(range(self.length)))
+
+
+@dataclass(frozen=True, slots=True)
 class ClipPlan:
     """The clips of a run.
 
     neighbours: which frames a clip holds. simulated: a camera that moves over the target takes the
     place of its neighbours. with_flow: the motion to the frame after the target is wanted;
-    with_strong: the views in far other colours.
+    with_strong: the views in far other colours; with_objects: which thing is where.
     """
 
     neighbours: Neighbours
@@ -82,11 +102,22 @@ class ClipPlan:
     simulated: bool = False
     with_flow: bool = False
     with_strong: bool = False
+    with_objects: bool = False
 
     @property
     def length(self) -> int:
         """Frames of a clip."""
         return len(self.neighbours.draw(np.random.default_rng(0)))
+
+
+def check_objects(plan: ClipPlan, sources: Sources) -> None:
+    """Raises: UsageError: the plan asks for objects that a data set does not tell apart."""
+    for part in sources.parts:
+        if plan.with_objects and not part.dataset.is_panoptic:
+            raise UsageError(
+                f"data set {part.dataset.name}: tells no objects apart, which this objective "
+                "learns; use one with segments, as vipseg, cityscapes-vps or sample://street"
+            )
 
 
 def views_of(recipe: Recipe) -> Augmentation:
@@ -151,19 +182,28 @@ def _from_still(
     labelled: bool,
 ) -> Sample:
     """A made-up camera motion over one frame; its labels and its flow are exact."""
-    rgb, ids = _load(source, frame, labelled=labelled)
-    view = draw_view(rgb.shape[:2], plan.augmentation, rng)
+    seen = _load(source, frame, labelled=labelled, with_objects=plan.with_objects)
+    numbers = _numbered([seen.objects])[0] if seen.objects is not None else None
+    size_hw = (seen.rgb.shape[0], seen.rgb.shape[1])
+    view = draw_view(size_hw, plan.augmentation, rng)
     if len(offsets) == 1:
-        within = view.inside(rgb.shape[:2])[None]
-        return Sample(view.image(rgb)[None], view.mask(ids)[None], within, None, None, str(frame))
-    motion = draw_motion(view.size_hw, max(map(abs, offsets)), rng)
-    views = [view.moved(motion.after(offset, view.size_hw)) for offset in offsets]
-    frames = [one.bordered(sensor_noise(one.image(rgb), rng), rgb.shape[:2]) for one in views]
-    inside = np.stack([one.inside(rgb.shape[:2]) for one in views])
-    at = offsets.index(0)
-    flow = views[at].flow_to(views[at + 1]) if plan.with_flow else None
-    labels = np.stack([one.mask(ids) for one in views])
-    return Sample(np.stack(frames), labels, inside, flow, None, str(frame))
+        views, frames, flow = [view], [view.image(seen.rgb)], None
+    else:
+        motion = draw_motion(view.size_hw, max(map(abs, offsets)), rng)
+        views = [view.moved(motion.after(offset, view.size_hw)) for offset in offsets]
+        noisy = (sensor_noise(one.image(seen.rgb), rng) for one in views)
+        frames = [one.bordered(rgb, size_hw) for one, rgb in zip(views, noisy, strict=True)]
+        at = offsets.index(0)
+        flow = views[at].flow_to(views[at + 1]) if plan.with_flow else None
+    return Sample(
+        np.stack(frames),
+        np.stack([one.mask(seen.labels) for one in views]),
+        np.stack([one.inside(size_hw) for one in views]),
+        flow,
+        None,
+        str(frame),
+        None if numbers is None else np.stack([one.numbers(numbers) for one in views]),
+    )
 
 
 def _from_video(
@@ -177,38 +217,70 @@ def _from_video(
 ) -> Sample:
     """Real neighbours; those whose labels are hidden or missing have none."""
     frames = source.video_of(frame).frames
-    pictures: dict[int, np.ndarray] = {}  # by offset
-    labels: dict[int, np.ndarray] = {}
-    inside: dict[int, np.ndarray] = {}
-    view: View | None = None
-    for offset in sorted(set(offsets), key=abs):  # the target first: it decides the view
+    loaded: dict[int, _Seen] = {}  # by offset
+    for offset in sorted(set(offsets), key=abs):  # the target first: its errors come first
         other = frames[min(max(frame.index + offset, 0), len(frames) - 1)]
-        seen = labelled if offset == 0 else source.may_see(other)
-        rgb, ids = _load(source, other, labelled=seen)
-        view = view or draw_view(rgb.shape[:2], plan.augmentation, rng)
-        pictures[offset], labels[offset] = view.image(rgb), view.mask(ids)
-        inside[offset] = view.inside(rgb.shape[:2])
+        known = labelled if offset == 0 else source.may_see(other)
+        loaded[offset] = _load(source, other, labelled=known, with_objects=plan.with_objects)
+    size_hw = (loaded[0].rgb.shape[0], loaded[0].rgb.shape[1])
+    view = draw_view(size_hw, plan.augmentation, rng)
+
+    # See each frame once, however often it is in the clip.
+    pictures = {offset: view.image(one.rgb) for offset, one in loaded.items()}
+    labels = {offset: view.mask(one.labels) for offset, one in loaded.items()}
+    inside = {offset: view.inside(one.rgb.shape[:2]) for offset, one in loaded.items()}
     clip, targets, within = (
         np.stack([pieces[offset] for offset in offsets]) for pieces in (pictures, labels, inside)
     )
+    objects = None
+    if plan.with_objects:
+        ids = [one.objects for one in loaded.values() if one.objects is not None]
+        numbers = dict(zip(loaded, map(view.numbers, _numbered(ids)), strict=True))
+        objects = np.stack([numbers[offset] for offset in offsets])
+
     flow = None
     if plan.with_flow:
         at = offsets.index(0)
         flow = DisFlow("fast").between(clip[at], clip[at + 1])
-    return Sample(clip, targets, within, flow, None, str(frame))
+    return Sample(clip, targets, within, flow, None, str(frame), objects)
 
 
-def _load(source: Source, frame: FrameRecord, *, labelled: bool) -> tuple[np.ndarray, np.ndarray]:
+class _Seen(NamedTuple):
+    """A frame as it is stored.
+
+    rgb: uint8 (H, W, 3). labels: uint8 (H, W). objects: unsigned (H, W), None if not wanted.
+    """
+
+    rgb: np.ndarray
+    labels: np.ndarray
+    objects: np.ndarray | None
+
+
+def _load(source: Source, frame: FrameRecord, *, labelled: bool, with_objects: bool) -> _Seen:
     rgb = source.dataset.load_image(frame)
     if not labelled:
-        return rgb, np.full(rgb.shape[:2], IGNORE, np.uint8)
-    ids = source.load_labels(frame)
+        nothing = np.zeros(rgb.shape[:2], np.uint16) if with_objects else None
+        return _Seen(rgb, np.full(rgb.shape[:2], IGNORE, np.uint8), nothing)
+    objects = None
+    if with_objects:
+        ids, objects = source.load_objects(frame)
+    else:
+        ids = source.load_labels(frame)
     if rgb.shape[:2] != ids.shape:
         what = size_mismatch(
             frame.image, (ids.shape[0], ids.shape[1]), (rgb.shape[0], rgb.shape[1])
         )
         raise InputError(f"{frame.mask or frame}: {what}; mend the mask")
-    return rgb, ids
+    return _Seen(rgb, ids, objects)
+
+
+def _numbered(objects: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Maps of things (H, W) of one clip with their ids as 1, 2, ... in uint16; 0 stays."""
+    listed = np.unique(np.concatenate([np.unique(one) for one in objects]))
+    listed = listed[listed > 0]
+    return [
+        np.where(one > 0, np.searchsorted(listed, one) + 1, 0).astype(np.uint16) for one in objects
+    ]
 
 
 def _strong(rgb: np.ndarray, colour: np.ndarray, sigma: float) -> np.ndarray:

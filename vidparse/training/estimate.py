@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import build, settings_for
-from vidparse.training.objectives import OBJECTIVES
+from vidparse.training.objectives import OBJECTIVES, Objective
 from vidparse.training.recipe import Recipe, with_config
 from vidparse.training.sources import Sources
 from vidparse.training.stream import Schedule
@@ -54,7 +54,7 @@ def estimate(recipe: Recipe, sources: Sources, *, processes: int = 1) -> Estimat
         network._apply(lambda one: torch.empty(one.shape, dtype=one.dtype))
         plan = kind.clips(recipe, network)
         each = recipe.batch_size // recipe.accumulate // processes
-        kept = _kept_bytes(network, max(2, each), plan.length, recipe)
+        kept = _kept_bytes(network, kind, max(2, each), plan.length, recipe)
         kept = kept * each // max(2, each)
         parameters = sum(parameter.numel() for parameter in network.parameters())
     copies = 3 + _COPIES[recipe.optimizer]
@@ -69,7 +69,9 @@ def estimate(recipe: Recipe, sources: Sources, *, processes: int = 1) -> Estimat
     )
 
 
-def _kept_bytes(network: VideoNetwork, batch: int, frames: int, recipe: Recipe) -> int:
+def _kept_bytes(
+    network: VideoNetwork, kind: type[Objective], batch: int, frames: int, recipe: Recipe
+) -> int:
     """Bytes that autograd keeps of one pass, each storage once."""
     seen: dict[int, int] = {}
 
@@ -79,14 +81,14 @@ def _kept_bytes(network: VideoNetwork, batch: int, frames: int, recipe: Recipe) 
         return tensor
 
     height, width = recipe.crop_hw
-    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
     with (
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
-        torch.autocast("cpu", kind or torch.bfloat16, enabled=kind is not None),
+        torch.autocast("cpu", half or torch.bfloat16, enabled=half is not None),
     ):
         clips = torch.empty(batch, frames, 3, height, width)
         if network.is_per_frame:  # each frame is a clip of its own
             clips = clips.flatten(0, 1)[:, None]
-        network.forward_clip(clips)
+        kind.training_pass(network, clips)
     own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
     return sum(size for storage, size in seen.items() if storage not in own)

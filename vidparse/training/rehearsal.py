@@ -10,6 +10,7 @@ import torch
 from vidparse.models.description import Preprocess
 from vidparse.models.zoo import build, settings_for
 from vidparse.training.balance import class_weights
+from vidparse.training.clips import check_objects
 from vidparse.training.estimate import Estimate, estimate
 from vidparse.training.objectives import OBJECTIVES, Setting
 from vidparse.training.optimisation import warmup_note
@@ -47,7 +48,6 @@ def rehearse(
         VidparseError: as `fit`.
     """
     sources = open_sources(request.sources, label_fraction=recipe.label_fraction)
-    check_metrics(recipe.metrics, sources.labels)
     validation = request.open_validation()
     if validation is not None:
         check_validation(validation, sources.labels)
@@ -56,6 +56,7 @@ def rehearse(
 
     with torch.device("meta"):  # shapes alone
         network = build(recipe.arch, dict(recipe.config))
+    check_metrics(recipe.metrics, sources.labels, network.task)
     notes: list[str] = []
     with warnings.catch_warnings():  # that weights go nowhere is what is wanted
         warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
@@ -65,11 +66,12 @@ def rehearse(
             notes.append(str(taken))
         load_flow_weights(network, request.flow_weights, arch=recipe.arch)
     kind = OBJECTIVES[recipe.objective]
-    kind.clips(recipe, network)
+    check_objects(kind.clips(recipe, network), sources)
     teacher = load_teacher(recipe.teacher, sources.labels) if recipe.teacher else None
     weights = class_weights(recipe, sources) if recipe.class_weights else None
     setting = Setting(
         recipe,
+        sources.labels,
         network,
         network,
         Preprocess(recipe.short_side, divisor=network.alignment),

@@ -48,6 +48,24 @@ class Source:
         """uint8 (H, W), ids of the run; a source's hidden labels stay hidden (see `video_of`)."""
         return cv2.LUT(self.dataset.load_mask(frame), self.table)
 
+    def load_objects(self, frame: FrameRecord) -> tuple[np.ndarray, np.ndarray]:
+        """Labels uint8 (H, W) as of :meth:`load_labels`, and which thing is where.
+
+        The second is unsigned (H, W): 0 for none, else a number that is one thing in its whole
+        video. Of a crowd no pixel is known: it is IGNORE, and no thing.
+
+        Raises:
+            InputError: as of `Dataset.load_truth`.
+        """
+        truth = self.dataset.load_truth(frame)
+        labels = cv2.LUT(truth.classes(IGNORE), self.table)
+        segments = truth.segments or ()
+        crowds = [one.id for one in segments if one.is_crowd]
+        things = [one.id for one in segments if one.is_thing and not one.is_crowd]
+        if crowds:
+            labels[np.isin(truth.ids, crowds)] = IGNORE
+        return labels, np.where(np.isin(truth.ids, things), truth.ids, 0)
+
     def video_of(self, frame: FrameRecord) -> Video:
         return self._videos[frame.video]
 

@@ -26,6 +26,7 @@ class Batch:
     frames: uint8 (B, T, h, w, 3). labels: uint8 (B, T, h, w).
     inside: bool (B, T, h, w), where a view shows its picture and not the border.
     flow: float32 (B, 2, h, w) or None. strong: as frames, or None. names: of the targets.
+    objects: uint16 (B, T, h, w), 0 or the number of a thing within its clip, or None.
     """
 
     frames: Tensor
@@ -34,6 +35,7 @@ class Batch:
     flow: Tensor | None
     strong: Tensor | None
     names: tuple[str, ...]
+    objects: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True), self.names)
@@ -55,6 +57,7 @@ class Batch:
             None if self.flow is None else act(self.flow),
             None if self.strong is None else act(self.strong),
             names,
+            None if self.objects is None else act(self.objects),
         )
 
 
@@ -209,6 +212,7 @@ def collate(samples: Sequence[Sample | str]) -> Batch | str:
         stacked([clip.flow for clip in clips]),
         stacked([clip.strong for clip in clips]),
         tuple(clip.name for clip in clips),
+        stacked([clip.objects for clip in clips]),
     )
 
 

@@ -23,6 +23,7 @@ from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.zoo import build, facts_of, settings_for
 from vidparse.training.average import Average
 from vidparse.training.balance import class_weights
+from vidparse.training.clips import check_objects
 from vidparse.training.curves import write_curves
 from vidparse.training.logbook import Logbook, Progress
 from vidparse.training.objectives import OBJECTIVES, Setting, Teacher
@@ -32,13 +33,7 @@ from vidparse.training.recipe import Recipe, difference, recipe_record, todays_n
 from vidparse.training.request import TrainingRequest, request_record
 from vidparse.training.resume import read_resume, run_tensors, write_resume
 from vidparse.training.sources import Sources
-from vidparse.training.start import (
-    Start,
-    Taken,
-    class_rows,
-    load_flow_weights,
-    load_matching,
-)
+from vidparse.training.start import Start, Taken, class_rows, load_flow_weights, load_matching
 from vidparse.training.stream import Batch, Schedule, batches
 from vidparse.training.validation import Scores, check_metrics, check_validation, validate
 
@@ -73,7 +68,6 @@ class Trainer:
         tensorboard: bool = False,
         request: TrainingRequest | None = None,
     ) -> None:
-        check_metrics(recipe.metrics, sources.labels)
         if validation is not None:
             check_validation(validation, sources.labels)
         self.request = request
@@ -84,6 +78,7 @@ class Trainer:
 
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.arch, dict(recipe.config))
+        check_metrics(recipe.metrics, sources.labels, self.network.task)
         self.preprocess = Preprocess(recipe.short_side, divisor=self.network.alignment)
         self.taken: Taken | None = None
         if init is not None:
@@ -95,6 +90,7 @@ class Trainer:
 
         kind = OBJECTIVES[recipe.objective]
         self.plan = kind.clips(recipe, self.network)
+        check_objects(self.plan, sources)
         self.schedule = Schedule(
             sources,
             batch_size=recipe.batch_size,
@@ -108,6 +104,7 @@ class Trainer:
         self.average = Average(self.network, recipe.ema_decay)
         setting = Setting(
             self.recipe,
+            sources.labels,
             self.network,
             self.average.network,
             self.preprocess,

@@ -18,7 +18,7 @@ from vidparse.flow import open_flow
 from vidparse.inference.devices import Device
 from vidparse.inference.runners import TorchRunner
 from vidparse.labels import Labels
-from vidparse.models.description import Description, Preprocess
+from vidparse.models.description import PANOPTIC, Description, Preprocess
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import facts_of
 
@@ -89,10 +89,10 @@ def check_validation(dataset: Dataset, labels: Labels) -> None:
         )
 
 
-def check_metrics(metrics: Sequence[str], labels: Labels) -> None:
-    """Raises: UsageError: an unknown metric, or one that tells objects apart."""
+def check_metrics(metrics: Sequence[str], labels: Labels, task: str) -> None:
+    """Raises: UsageError: an unknown metric, or one that tells objects apart without a network."""
     for name, measure in make_measures(metrics, labels).items():
-        if measure.needs_panoptic:
+        if measure.needs_panoptic and task != PANOPTIC:
             raise UsageError(
                 f"metric '{name}': tells objects apart, semantic networks do not; use miou, vc8, tc"
             )

@@ -6,6 +6,7 @@ from vidparse.training.objectives.contrastive import Contrastive
 from vidparse.training.objectives.distilled import Distilled
 from vidparse.training.objectives.mean_teacher import MeanTeacher
 from vidparse.training.objectives.objective import Objective, Setting, Teacher
+from vidparse.training.objectives.panoptic import Panoptic
 from vidparse.training.objectives.supervised import Supervised
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -13,6 +14,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "etc": Distilled,
     "stcl": Contrastive,
     "mean-teacher": MeanTeacher,
+    "panoptic": Panoptic,
 }
 
 __all__ = ["OBJECTIVES", "Objective", "Setting", "Teacher"]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.errors import UsageError
+from vidparse.labels import Labels
 from vidparse.models.description import Preprocess
 from vidparse.models.network import Outputs, VideoNetwork
 from vidparse.training.clips import ClipPlan, Companions, views_of
@@ -52,10 +53,11 @@ class Setting:
     """What objectives are made of.
 
     average: the running average of the network, the mean teacher. teacher: of distillation.
-    class_weights: (K,) or None. unions: bool (G, K), see `Sources`.
+    labels: of the run. class_weights: (K,) or None. unions: bool (G, K), see `Sources`.
     """
 
     recipe: Recipe
+    labels: Labels
     network: VideoNetwork
     average: VideoNetwork
     preprocess: Preprocess
@@ -90,6 +92,11 @@ class Objective(nn.Module):
         companions = Companions(type(network), network.config, recipe.reverse)
         simulated = recipe.neighbours == "simulated"
         return ClipPlan(companions, views_of(recipe), simulated=simulated)
+
+    @classmethod
+    def training_pass(cls, network: VideoNetwork, clips: Tensor) -> Any:
+        """The network on training clips (B, T, 3, H, W), as a step has it."""
+        return network.forward_clip(clips)
 
     @classmethod
     def unlabelled_share(cls, options: Any) -> float:

@@ -1,0 +1,146 @@
+"""Clip-PanoFCN's objective: positions of kernels, and the masks that these kernels give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vidparse.data import IGNORE
+from vidparse.errors import UsageError
+from vidparse.models.network import KernelMaps, VideoNetwork
+from vidparse.training.clips import ClipPlan, Run, views_of
+from vidparse.training.losses import clip_losses
+from vidparse.training.objectives.objective import Objective, Setting, autocast, normalise
+from vidparse.training.recipe import Recipe, number
+from vidparse.training.stream import Batch
+from vidparse.training.targets import VOID, clip_targets
+
+
+@dataclass(frozen=True, slots=True)
+class PanopticOptions:
+    """Fields of a recipe for clips of things and stuff."""
+
+    clip_length: int = number(3, 1, 16)  # frames of a training clip
+    most_gap: int = number(1, 1)  # frames from one to the next: drawn from 1 to this
+    position_weight: float = number(1.0)
+    mask_weight: float = number(3.0)
+    positions: int = number(3, 1)  # best cells of a thing, whose kernels learn its mask
+
+
+class Panoptic(Objective):
+    """Position and mask losses of whole clips (Miao et al., CVPR 2022, section 4).
+
+    It is for networks that answer with kernel maps, and for data sets that tell objects apart.
+    Every frame of a clip has labels; a thing is one and the same in all of them.
+    """
+
+    Options: ClassVar[type[Any]] = PanopticOptions
+
+    @classmethod
+    def clips(cls, recipe: Recipe, network: VideoNetwork) -> ClipPlan:
+        if not network.any_window:
+            raise UsageError(
+                f"objective {recipe.objective}: is for networks that answer with kernel maps, "
+                f"{recipe.arch} does not; use arch clip-panofcn"
+            )
+        options: PanopticOptions = recipe.options
+        return ClipPlan(
+            Run(options.clip_length, options.most_gap, recipe.reverse),
+            views_of(recipe),
+            simulated=recipe.neighbours == "simulated",
+            with_objects=True,
+        )
+
+    @classmethod
+    def training_pass(cls, network: VideoNetwork, clips: Tensor) -> Any:
+        return network(clips, ())
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        labels = setting.labels
+        table = torch.full((256,), VOID, dtype=torch.int64)  # class -> region
+        for region, class_id in enumerate(sorted(set(range(len(labels))) - set(labels.things))):
+            table[class_id] = region + 1
+        things = torch.full((256,), -1, dtype=torch.int64)  # class -> number among the things
+        for number_, class_id in enumerate(sorted(labels.things)):
+            table[class_id], things[class_id] = 0, number_
+        table[IGNORE] = VOID
+        self.register_buffer("regions", table, persistent=False)
+        self.register_buffer("things", things, persistent=False)
+        self.counts = len(labels.things), len(labels) - len(labels.things)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        frames = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
+        with autocast(frames.device, self.recipe.precision):
+            maps, _ = self.network(frames, ())
+        assert isinstance(maps, KernelMaps) and batch.objects is not None  # by the plan
+
+        # Teach each clip by itself: an object of one is nothing to another.
+        length = frames.shape[1]
+        total: dict[str, Tensor] = {}
+        for i in range(len(frames)):
+            terms = self._taught(
+                maps, slice(i * length, (i + 1) * length), batch.labels[i], batch.objects[i]
+            )
+            for name, term in terms.items():
+                total[name] = total.get(name, 0.0) + term / len(frames)
+        return total
+
+    def _taught(
+        self, maps: KernelMaps, part: slice, labels: Tensor, objects: Tensor
+    ) -> dict[str, Tensor]:
+        """Terms of one clip, whose frames are `part` of the maps.
+
+        Args:
+            labels: uint8 (T, H, W). objects: uint16 (T, H, W).
+        """
+        ids = labels.long()
+        masks, class_ids = self._objects(ids, objects.long())
+        centres = [level[part] for level in maps.centres]
+        targets = clip_targets(
+            masks,
+            class_ids,
+            self.regions[ids],  # type: ignore[index]
+            level_sizes=[(level.shape[-2], level.shape[-1]) for level in centres],
+            num_things=self.counts[0],
+            num_stuff=self.counts[1],
+        )
+        losses = clip_losses(
+            centres,
+            [level[part] for level in maps.regions],
+            [level[part] for level in maps.kernels],
+            maps.features[part],
+            targets,
+            class_ids,
+            thing_embedding=maps.thing_embedding,
+            stuff_embedding=maps.stuff_embedding,
+            positions=self.options.positions,
+        )
+        position, mask = self.options.position_weight, self.options.mask_weight
+        return {
+            "position_things": position * losses.position_things,
+            "position_stuff": position * losses.position_stuff,
+            "mask_things": mask * losses.mask_things,
+            "mask_stuff": mask * losses.mask_stuff,
+        }
+
+    def _objects(self, ids: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks bool (N, T, H, W) of the things in view, and their numbers among the things (N,).
+
+        A thing is of the class that most of its pixels have; where none is a thing's, it is none.
+        """
+        kinds = self.things[ids]  # type: ignore[index]
+        of_things = torch.where(kinds >= 0, objects, 0)
+        most = int(of_things.max()) + 1
+        votes = torch.bincount(
+            (of_things * self.counts[0] + kinds.clamp(min=0)).flatten(),
+            minlength=most * self.counts[0],
+        ).view(most, self.counts[0])
+        present = votes.sum(dim=1) > 0
+        present[0] = False
+        numbers = present.nonzero().flatten()
+        masks = of_things[None] == numbers[:, None, None, None]
+        return masks, votes[numbers].argmax(dim=1)
