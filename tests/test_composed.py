@@ -19,6 +19,7 @@ from vidparse.data.cutouts import class_for, cut, is_whole, list_cutouts, object
 from vidparse.data.shots import Actor, Camera, Ground
 from vidparse.errors import InputError, UsageError
 from vidparse.labels import load_labels
+from vidparse.maps import ids_to_rgb
 
 CAMVID = load_labels("camvid")
 SKY, POLE, ROAD, CAR, PEDESTRIAN, BICYCLIST = 0, 2, 3, 8, 9, 10
@@ -258,6 +259,32 @@ def test_bicycles_without_a_rider_are_nothing(composed: Path) -> None:
     )
     dataset = open_dataset("yolo-seg", composed / "people", "all")
     assert [one.name for one in objects_in(dataset, dataset.videos[0].frames[0])] == ["person"]
+
+
+def test_riders_of_data_sets_with_segments(tmp_path: Path) -> None:
+    """COCO panoptic has a bicycle and its rider as two segments; cut out they are one."""
+    ids = np.zeros(SIZE_HW, np.int64)
+    ids[10:110, 20:50], ids[60:100, 90:130], ids[20:70, 100:120] = 5, 7, 9
+    folder = tmp_path / "annotations" / "panoptic_val2017"
+    folder.mkdir(parents=True)
+    (tmp_path / "val2017").mkdir()
+    Pillow.fromarray(ids_to_rgb(ids)).save(folder / "1.png")
+    cv2.imwrite(str(tmp_path / "val2017" / "1.png"), np.full((*SIZE_HW, 3), 90, np.uint8))
+    names = {1: "person", 2: "bicycle"}
+    categories = [
+        {"id": i, "name": name, "isthing": 1, "color": [i, i, i]} for i, name in names.items()
+    ]
+    rows = [{"id": i, "category_id": c} for i, c in ((5, 1), (7, 2), (9, 1))]
+    record = {
+        "annotations": [{"file_name": "1.png", "segments_info": rows}],
+        "categories": categories,
+    }
+    folder.with_suffix(".json").write_text(json.dumps(record))
+    dataset = open_dataset("coco-panoptic", tmp_path, "val")
+    found = {one.name: one for one in objects_in(dataset, dataset.videos[0].frames[0])}
+    assert found["person"].key == 5 and found["rider"].box == (90, 20, 40, 80)
+    cutouts = list_cutouts(0, dataset, dataset.videos, CAMVID)
+    assert sorted(one.class_id for one in cutouts) == [PEDESTRIAN, BICYCLIST]
 
 
 def test_names_of_objects_in_label_sets() -> None:

@@ -329,6 +329,38 @@ def test_cityscapes_vps_json_and_folders_must_agree(cityscapes_vps: Path) -> Non
         open_dataset("cityscapes-vps", cityscapes_vps, "val")
 
 
+# Frames of nothing.
+
+
+def test_frames_without_any_segment(converted: Path, cityscapes_vps: Path) -> None:
+    """A frame may be void all over; it is a map of no segment, in every reader."""
+
+    def clear(rows: list[dict[str, Any]]) -> None:
+        rows.clear()
+
+    save(converted / "panomasksRGB/1_v/00000004.png", np.zeros((1, 4, 3), np.uint8))
+    change(converted, lambda r: clear(r["annotations"][0]["annotations"][0]["segments_info"]))
+    mask = cityscapes_vps / "val" / "panoptic_video" / f"{NAMES[0]}_final_mask.png"
+    save(mask, np.zeros((1, 4, 3), np.uint8))
+    path = cityscapes_vps / "panoptic_gt_val_city_vps.json"
+    record = json.loads(path.read_text())
+    clear(record["annotations"][0]["segments_info"])
+    path.write_text(json.dumps(record))
+    for name, root in (("vipseg", converted), ("cityscapes-vps", cityscapes_vps)):
+        dataset = open_dataset(name, root, "val")
+        frame = labelled_frames(dataset)[0]
+        truth = dataset.load_truth(frame)
+        assert truth.segments == () and not truth.ids.any()
+        assert (dataset.load_mask(frame) == IGNORE).all()
+
+
+def test_panomasks_without_any_segment(vipseg: Path) -> None:
+    save(vipseg / "panomasks" / "1_v-x_y" / "00000004.png", np.zeros((1, 9), np.uint16))
+    dataset = open_dataset("vipseg", vipseg, "val")
+    truth = dataset.load_truth(labelled_frames(dataset)[0])
+    assert truth.segments == () and not truth.ids.any()
+
+
 # Rendered scenes.
 
 

@@ -6,7 +6,7 @@ set with segments. What is only part of an object is left out, as far as its sha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +22,7 @@ from vidparse.labels import Labels, regrouped
 
 RIDER = "rider"  # a person on a bicycle or motorcycle, both cut out as one
 _CYCLES = ("bicycle", "motorcycle")
+_RIDING = ("person", RIDER)
 # The object of each DAVIS sequence that is one of a street.
 DAVIS_OBJECTS = {
     "bmx-bumps": RIDER, "bmx-trees": RIDER, "breakdance": "person",
@@ -100,21 +101,29 @@ def objects_in(dataset: Dataset, frame: FrameRecord) -> Iterator[Found]:
         InputError: a file cannot be used; it is named.
     """
     if dataset.name == "yolo-seg":
-        yield from _polygons(frame)
+        yield from _with_riders(_polygons(frame))
     elif dataset.name == "davis":
         name, mask = DAVIS_OBJECTS.get(frame.video, ""), dataset.load_mask(frame) == 1
         if name and mask.any():
             yield _found(name, 1, mask)
     else:
-        truth = dataset.load_truth(frame)
-        for one in truth.segments or ():
-            if one.is_thing and not one.is_crowd and one.area:
-                name = dataset.labels.classes[one.class_id].casefold()
-                x, y, width, height = one.box
-                piece = truth.ids[y : y + height, x : x + width] == one.id
-                yield Found(
-                    _LIKE.get(name, name), one.id, one.box, piece, _inside(one.box, truth.size_hw)
-                )
+        yield from _segments(dataset, frame)
+
+
+def _segments(dataset: Dataset, frame: FrameRecord) -> Iterator[Found]:
+    truth, names = dataset.load_truth(frame), dataset.labels.classes
+    listed = [
+        (_LIKE.get(names[one.class_id].casefold(), names[one.class_id].casefold()), one)
+        for one in truth.segments or ()
+        if one.is_thing and not one.is_crowd and one.box[2]
+    ]
+    if any(name in _CYCLES for name, _ in listed):
+        yield from _with_riders({one.id: (name, truth.ids == one.id) for name, one in listed})
+        return
+    for name, one in listed:
+        x, y, width, height = one.box
+        piece = truth.ids[y : y + height, x : x + width] == one.id
+        yield Found(name, one.id, one.box, piece, _inside(one.box, truth.size_hw))
 
 
 def _found(name: str, key: int, mask: np.ndarray) -> Found:
@@ -229,28 +238,35 @@ def _coco_names() -> tuple[str, ...]:
     return tuple(regrouped("coco", "voc"))
 
 
-def _polygons(frame: FrameRecord) -> Iterator[Found]:
-    """Persons, vehicles and riders of a photograph; a cycle without a rider is none of them."""
+def _polygons(frame: FrameRecord) -> dict[int, tuple[str, np.ndarray]]:
+    """Name and mask bool (H, W) of the objects of a photograph, by their places in its file."""
     if frame.mask is None or frame.image is None:
-        return
+        return {}
     names, size_hw = _coco_names(), image_size(frame.image)
     polygons = read_polygons(frame.mask, len(names))
-    masks = {
-        i: _drawn(points, size_hw)
+    return {
+        i: (names[number], _drawn(points, size_hw))
         for i, (number, points) in enumerate(polygons)
         if names[number] in _WHOLE or names[number] in _CYCLES
     }
-    riders: dict[int, int] = {}  # person -> cycle
-    for i, mask in masks.items():
-        if names[polygons[i][0]] == "person":
-            for j, other in masks.items():
-                if names[polygons[j][0]] in _CYCLES and rides(mask, other):
-                    riders[i] = j
-    for i, mask in masks.items():
-        name = names[polygons[i][0]]
-        if i in riders and list(riders.values()).count(riders[i]) == 1:
-            yield _found(RIDER, i, mask | masks[riders[i]])
-        elif i not in riders and name in _WHOLE and mask.any():
+
+
+def _with_riders(objects: Mapping[int, tuple[str, np.ndarray]]) -> Iterator[Found]:
+    """Objects with their masks bool (H, W), in which a cycle and the one who rides it are one.
+
+    Cycles without a rider are left out, and those that several persons seem to ride.
+    """
+    cycles = {i: mask for i, (name, mask) in objects.items() if name in _CYCLES}
+    ridden: dict[int, int] = {}  # person -> cycle
+    for i, (name, mask) in objects.items():
+        under = [j for j, cycle in cycles.items() if name in _RIDING and rides(mask, cycle)]
+        if under:
+            ridden[i] = under[-1]
+    for i, (name, mask) in objects.items():
+        if i in ridden:
+            if list(ridden.values()).count(ridden[i]) == 1:
+                yield _found(RIDER, i, mask | cycles[ridden[i]])
+        elif name not in _CYCLES and mask.any():
             yield _found(name, i, mask)
 
 
