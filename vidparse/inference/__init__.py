@@ -1,7 +1,10 @@
 """Inference: preprocess, network, postprocess, and the threads they run in."""
 
 from vidparse.inference.answer import Answer, ClassIds, Scores
+from vidparse.inference.assembly import decode_clip
 from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
+from vidparse.inference.kernel_maps import KernelMaps
+from vidparse.inference.kernels import fuse_kernels
 from vidparse.inference.linkers import LINKERS
 from vidparse.inference.load import BACKENDS, load_model
 from vidparse.inference.masks import Masks
@@ -9,6 +12,7 @@ from vidparse.inference.panoptic import Linker
 from vidparse.inference.pipeline import RunReport, StageTime, run
 from vidparse.inference.runners import RUNNERS, Runner, engine_and_reason
 from vidparse.inference.session import Session
+from vidparse.inference.tracking import KernelMemory
 
 __all__ = [
     "BACKENDS",
@@ -17,6 +21,8 @@ __all__ = [
     "Answer",
     "ClassIds",
     "ClipSegments",
+    "KernelMaps",
+    "KernelMemory",
     "Linker",
     "Masks",
     "Merging",
@@ -26,7 +32,9 @@ __all__ = [
     "Scores",
     "Session",
     "StageTime",
+    "decode_clip",
     "engine_and_reason",
+    "fuse_kernels",
     "load_model",
     "run",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from vidparse.errors import counted
 from vidparse.inference.clip_segments import PanopticAnswer
+from vidparse.inference.kernel_maps import KernelMaps
 from vidparse.inference.masks import Masks
 from vidparse.inference.mixture import Mixture
 from vidparse.inference.query_masks import QueryMasks
@@ -66,7 +67,8 @@ def read_outputs(
         outputs: "logits" (T, K, h, w) or (1, T, K, h, w); or "masks" (N, T, h, w) of logits,
             "scores" (N,), "class_ids" (N,) and, where a network has them, "keys" (N, D); or the
             same with "query_masks", where a network has them "queries" (N,), and for instances
-            "least_instance".
+            "least_instance"; or those of
+            :class:`KernelMaps`: "features", "thing_weight", "centres3" and so on.
         input_hw: height and width of the clip that the network was given.
     """
     if "logits" in outputs:
@@ -81,6 +83,8 @@ def read_outputs(
             outputs.get("queries"),
             None if least is None else float(least),
         )
+    if "features" in outputs:
+        return KernelMaps.of_outputs(outputs, input_hw)
     with np.errstate(over="ignore"):  # exp(large) = inf: a probability of 0
         inside = 1 / (1 + np.exp(-outputs["masks"]))
     return Masks(inside, outputs["scores"], outputs["class_ids"], outputs.get("keys"))

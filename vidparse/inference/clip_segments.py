@@ -27,11 +27,13 @@ class ClipSegments:
         none.
     key_kind: what the keys of this network are, also where the clip has no object: "kernels",
         "vectors", "queries" (the number of a query that follows the object), or "" for none.
+    hidden: class of each object that has a key and no pixel, by its number.
     """
 
     maps: tuple[SegmentMap, ...]
     keys: Mapping[int, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
     key_kind: str = ""
+    hidden: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Merging:
     def kept(self, found: SegmentMap) -> SegmentMap:
         """The same map, with nothing where a segment is not wanted."""
         segments = found.segments or ()
-        wanted = tuple(one for one in segments if self._wants(one))
+        wanted = tuple(one for one in segments if self._keeps(one))
         if len(wanted) == len(segments):
             return found
         table = np.zeros(max(one.id for one in segments) + 1, found.ids.dtype)
@@ -70,12 +72,15 @@ class Merging:
             table[one.id] = one.id
         return SegmentMap(table.take(found.ids, mode="clip"), wanted)
 
-    def _wants(self, one: Segment) -> bool:
-        if self.classes is not None and one.class_id not in self.classes:
+    def wants(self, class_id: int, score: float | None, *, is_thing: bool) -> bool:
+        """True for a segment of a class and with a score that may be kept."""
+        if self.classes is not None and class_id not in self.classes:
             return False
-        if not one.is_thing:
-            return True
-        return one.area >= self.min_area and (one.score is None or one.score >= self.min_score)
+        return not is_thing or score is None or score >= self.min_score
+
+    def _keeps(self, one: Segment) -> bool:
+        is_large = not one.is_thing or one.area >= self.min_area
+        return is_large and self.wants(one.class_id, one.score, is_thing=one.is_thing)
 
 
 class PanopticAnswer(ABC):

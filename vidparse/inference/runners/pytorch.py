@@ -167,9 +167,8 @@ class TorchRunner(Runner):
 
 def _as_numpy(tensor: torch.Tensor) -> np.ndarray:
     """A contiguous array off the device; float32 where it is a float."""
-    array: np.ndarray = (
-        (tensor.float() if tensor.is_floating_point() else tensor).contiguous().cpu().numpy()
-    )
+    wanted = tensor.float() if tensor.is_floating_point() else tensor
+    array: np.ndarray = wanted.detach().contiguous().cpu().numpy()
     return array
 
 

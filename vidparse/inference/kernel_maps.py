@@ -1,0 +1,119 @@
+"""The answer of a network whose kernels find the masks, as Clip-PanoFCN's do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import cv2
+import numpy as np
+
+from vidparse.inference.assembly import KernelSegment, decode_clip
+from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
+from vidparse.inference.kernels import Embedding
+from vidparse.labels import Labels
+from vidparse.maps import Segment, SegmentMap
+
+LEVELS = range(3, 8)  # P3 .. P7
+
+
+@dataclass(frozen=True, slots=True)
+class KernelMaps(PanopticAnswer):
+    """The maps of T frames; see :func:`decode_clip` for shapes.
+
+    centres, regions, kernels: of each level. features: at stride 4 of the padded input.
+    thing_embedding, stuff_embedding: weight (D, C), bias (D,). input_hw: before it was padded.
+    """
+
+    centres: tuple[np.ndarray, ...]
+    regions: tuple[np.ndarray, ...]
+    kernels: tuple[np.ndarray, ...]
+    features: np.ndarray
+    thing_embedding: Embedding
+    stuff_embedding: Embedding
+    input_hw: tuple[int, int]
+
+    @classmethod
+    def of_outputs(cls, outputs: Mapping[str, np.ndarray], input_hw: tuple[int, int]) -> Self:
+        """The maps in the outputs of a network, under the names that exports give them."""
+        return cls(
+            tuple(outputs[f"centres{level}"] for level in LEVELS),
+            tuple(outputs[f"regions{level}"] for level in LEVELS),
+            tuple(outputs[f"kernels{level}"] for level in LEVELS),
+            outputs["features"],
+            (outputs["thing_weight"], outputs["thing_bias"]),
+            (outputs["stuff_weight"], outputs["stuff_bias"]),
+            input_hw,
+        )
+
+    def first(self, frames: int) -> Self:
+        return replace(
+            self,
+            centres=tuple(one[:frames] for one in self.centres),
+            regions=tuple(one[:frames] for one in self.regions),
+            kernels=tuple(one[:frames] for one in self.kernels),
+            features=self.features[:frames],
+        )
+
+    def misfit(self, labels: Labels) -> str:
+        things, stuff = self.centres[0].shape[1], self.regions[0].shape[1] - 1
+        if (things, things + stuff) == (len(labels.things), len(labels)):
+            return ""
+        return f"finds {things} classes of things and {stuff} of stuff"
+
+    @property
+    def is_finite(self) -> bool:
+        arrays = (
+            *(*self.centres, *self.regions, *self.kernels, self.features),
+            *(*self.thing_embedding, *self.stuff_embedding),
+        )
+        # A sum is several times quicker, and not finite where a value is not.
+        return all(np.isfinite(one.sum()) or np.isfinite(one).all() for one in arrays)
+
+    def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
+        ids, found = decode_clip(
+            self.centres,
+            self.regions,
+            self.kernels,
+            self.features,
+            thing_embedding=self.thing_embedding,
+            stuff_embedding=self.stuff_embedding,
+            size_hw=size_hw,
+            input_hw=self.input_hw,
+            rule=merging.rule,
+        )
+        things = sorted(labels.things)
+        stuff = [number for number in range(len(labels)) if number not in labels.things]
+        classes = {
+            one.id: things[one.class_id] if one.is_thing else stuff[one.class_id - 1]
+            for one in found
+        }
+        maps = tuple(merging.kept(_segment_map(frame, found, classes)) for frame in ids)
+
+        # An object that is too small here, or hidden wholly, is remembered all the same.
+        keys = {
+            one.id: one.kernel
+            for one in found
+            if one.kernel is not None and merging.wants(classes[one.id], one.score, is_thing=True)
+        }
+        seen = {one.id for frame in maps for one in frame.segments or ()}
+        hidden = {number: classes[number] for number in keys if number not in seen}
+        return ClipSegments(maps, keys, "kernels", hidden)
+
+
+def _segment_map(
+    ids: np.ndarray, found: list[KernelSegment], classes: Mapping[int, int]
+) -> SegmentMap:
+    """One frame (H, W), with those of the clip's segments that have pixels in it."""
+    segments = []
+    for one in found:
+        mask = cv2.inRange(ids, one.id, one.id)  # uint8 (H, W)
+        area = cv2.countNonZero(mask)
+        if area:
+            x, y, width, height = cv2.boundingRect(mask)
+            score = round(one.score, 6)
+            segments.append(
+                Segment(one.id, classes[one.id], one.is_thing, score, area, (x, y, width, height))
+            )
+    return SegmentMap(ids.astype(np.uint16), tuple(segments))

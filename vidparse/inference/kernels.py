@@ -1,0 +1,232 @@
+"""Clip-PanoFCN's kernels: where the maps of a clip show something, and which are of one object.
+
+Miao et al., "Large-scale Video Panoptic Segmentation in the Wild", CVPR 2022, as its code has it;
+the maps are those of PanopticFCN (Li et al., CVPR 2021). C channels of a kernel, D of a feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SIMILARITY = 0.9  # cosine, from which on two kernels of one class are of one object
+LEAST_SCORE = 0.05  # of a candidate or a region, which must be above it
+MOST_CANDIDATES = 50  # of a level in a frame
+SMOOTHING = (3, 3, 3, 5, 5)  # cells, side of the mean's window, by level
+
+Embedding = tuple[np.ndarray, np.ndarray]  # weight (D, C), bias (D,)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """M kernels: vectors float32 (M, C or D), scores float32 (M,), class_ids int64 (M,)."""
+
+    vectors: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+
+    def embedded(self, embedding: Embedding) -> Kernels:
+        """The same over features: weight @ kernel + bias."""
+        weight, bias = (np.asarray(one, np.float32) for one in embedding)
+        return Kernels(self.vectors @ weight.T + bias, self.scores, self.class_ids)
+
+    def rows(self, rows: np.ndarray) -> Kernels:
+        """Those of these indices, in their order."""
+        return Kernels(self.vectors[rows], self.scores[rows], self.class_ids[rows])
+
+
+def fuse_kernels(
+    kernels: np.ndarray,
+    scores: np.ndarray,
+    class_ids: np.ndarray,
+    *,
+    similarity: float = SIMILARITY,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which kernels are of one object, and the mean kernel of each object.
+
+    A row joins the first row before it of its class whose cosine with it is `similarity` or more. A
+    row that joins none is kept. One that joins a row which itself was not kept is in no object.
+
+    Args:
+        kernels: (N, D), in falling order of score; equal scores: the earlier counts as better.
+        scores: (N,). class_ids: int (N,).
+
+    Returns:
+        kept int64 (M,), rising, and fused float32 (M, D): the mean of each kept row and of those
+        that joined it, as they were given. A kernel of zeros resembles nothing.
+    """
+    vectors = np.asarray(kernels, np.float64)
+    classes = np.asarray(class_ids)
+    count = len(vectors)
+    first = np.arange(count)
+    for class_id in np.unique(classes):
+        (rows,) = np.nonzero(classes == class_id)
+        alike = np.triu(_cosines(vectors[rows]) >= similarity, k=1)  # (n, n), row above column
+        joins = alike.any(axis=0)
+        first[rows[joins]] = rows[alike.argmax(axis=0)[joins]]
+
+    kept = np.flatnonzero(first == np.arange(count))
+    place = np.full(count, -1)
+    place[kept] = np.arange(len(kept))
+    member = place[first] >= 0
+    sums = np.zeros((len(kept), *vectors.shape[1:]))
+    np.add.at(sums, place[first[member]], vectors[member])
+    sizes = np.bincount(place[first[member]], minlength=len(kept))
+    return kept.astype(np.int64), (sums / sizes[:, None]).astype(np.float32)
+
+
+def _cosines(vectors: np.ndarray) -> np.ndarray:
+    """float64 (N, N); NaN for a vector of zeros."""
+    largest = np.abs(vectors).max(axis=1, initial=0.0, keepdims=True)
+    scaled = vectors / np.where(largest > 0, largest, 1)  # squares neither vanish nor overflow
+    products = scaled @ scaled.T
+    squares = np.diagonal(products)
+    with np.errstate(invalid="ignore"):
+        return products / np.sqrt(squares[:, None] * squares)
+
+
+def thing_kernels(
+    centres: Sequence[np.ndarray],
+    kernels: Sequence[np.ndarray],
+    embedding: Embedding,
+    *,
+    similarity: float = SIMILARITY,
+) -> Kernels:
+    """One kernel (M, D) for each object of a clip, in falling order of the best candidate's score.
+
+    Args:
+        centres: logits (T, Kt, h, w) of each level. kernels: (T, C, h, w) of each level.
+    """
+    found = [
+        level_candidates(one, maps, SMOOTHING[min(level, len(SMOOTHING) - 1)])
+        for level, (one, maps) in enumerate(zip(centres, kernels, strict=True))
+    ]
+    together = Kernels(
+        np.concatenate([one.vectors for one in found]),
+        np.concatenate([one.scores for one in found]),
+        np.concatenate([one.class_ids for one in found]),
+    )
+    falling = np.argsort(-together.scores, kind="stable")
+    embedded = together.rows(falling).embedded(embedding)
+    kept, fused = fuse_kernels(
+        embedded.vectors, embedded.scores, embedded.class_ids, similarity=similarity
+    )
+    return Kernels(fused, embedded.scores[kept], embedded.class_ids[kept])
+
+
+def level_candidates(centres: np.ndarray, kernels: np.ndarray, window: int) -> Kernels:
+    """Cells of one level that may be the centre of a thing, with their kernels (N, C).
+
+    Of every frame the best min(50, h * w) cells, over all classes, that are the greatest within a
+    cell of them and above LEAST_SCORE; frame by frame, in falling order of score.
+
+    Args:
+        centres: logits (T, Kt, h, w). kernels: (T, C, h, w).
+        window: side of the window of the mean, cells; cells outside of the map count as 0.
+    """
+    most = min(MOST_CANDIDATES, centres.shape[2] * centres.shape[3])
+    vectors, scores, class_ids = [], [], []
+    for logits, maps in zip(centres, kernels, strict=True):
+        peaks = [_peaks(plane, window) for plane in np.asarray(logits, np.float32)]
+        score = np.concatenate([values for _, _, values in peaks] or [np.zeros(0, np.float32)])
+        best = np.argsort(-score, kind="stable")[:most]
+        class_id = np.repeat(np.arange(len(peaks)), [len(values) for _, _, values in peaks])
+        rows, columns = (
+            np.concatenate([one[axis] for one in peaks] or [np.zeros(0, np.int64)])[best]
+            for axis in (0, 1)
+        )
+        scores.append(score[best])
+        class_ids.append(class_id[best].astype(np.int64))
+        vectors.append(maps[:, rows, columns].T.astype(np.float32))
+    return Kernels(np.concatenate(vectors), np.concatenate(scores), np.concatenate(class_ids))
+
+
+def _peaks(logits: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns and scores of the peaks of one class in one frame (h, w), row by row."""
+    if logits.max() < np.log(LEAST_SCORE / (1 - LEAST_SCORE)) - 1e-3:
+        nothing = np.zeros(0, np.int64)  # no mean is above the greatest of its values
+        return nothing, nothing, np.zeros(0, np.float32)
+    score = sigmoid(logits)
+    score = (score + _windowed_mean(score, window)) / 2
+    highest = cv2.dilate(score, np.ones((3, 3), np.uint8))
+    rows, columns = np.nonzero((score == highest) & (score > LEAST_SCORE))
+    return rows, columns, score[rows, columns]
+
+
+def _windowed_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Mean of (h, w) over window x window cells, with zeros around; mirrored values give the same.
+
+    So cells that are equal by symmetry stay equal, and both are the greatest around them.
+    """
+    for axis in (0, 1):
+        reach = window // 2
+        padding = [(reach, reach) if one == axis else (0, 0) for one in (0, 1)]
+        padded = np.pad(values, padding)
+        sides = [np.roll(padded, shift, axis) for shift in range(-reach, reach + 1)]
+        total = sides[reach].copy()
+        for k in range(reach):
+            total += sides[k] + sides[-1 - k]
+        values = total[reach : len(total) - reach] if axis == 0 else total[:, reach:-reach]
+    return values / np.float32(window**2)
+
+
+def stuff_kernels(
+    regions: Sequence[np.ndarray], kernels: Sequence[np.ndarray], embedding: Embedding
+) -> Kernels:
+    """One kernel (M, D) for each class of a clip, 0 (any thing) among them, by class.
+
+    Each is the mean over the levels where the class has a score above LEAST_SCORE.
+
+    Args:
+        regions: logits (T, Ks + 1, h, w) of each level. kernels: (T, C, h, w) of each level.
+    """
+    found = [
+        level_regions(one, maps).embedded(embedding)
+        for one, maps in zip(regions, kernels, strict=True)
+    ]
+    vectors = np.concatenate([one.vectors for one in found])
+    scores = np.concatenate([one.scores for one in found])
+    class_ids = np.concatenate([one.class_ids for one in found])
+    classes = np.unique(class_ids)
+    share = (class_ids == classes[:, None]).astype(np.float32)  # (M, all)
+    share /= share.sum(axis=1, keepdims=True)
+    return Kernels(share @ vectors, share @ scores, classes)
+
+
+def level_regions(regions: np.ndarray, kernels: np.ndarray) -> Kernels:
+    """The classes that win cells of one level in a clip, with their kernels (M, C), by class.
+
+    The score is the mean over the cells that the class wins, in all frames. The kernel is the sum
+    of the kernels at these cells over the number of all T * h * w cells.
+
+    Args:
+        regions: logits (T, Ks + 1, h, w). kernels: (T, C, h, w).
+    """
+    frames, channels, height, width = regions.shape
+    sums = np.zeros((channels, kernels.shape[1]), np.float64)
+    totals, counts = np.zeros(channels), np.zeros(channels, np.int64)
+    for logits, maps in zip(regions, kernels, strict=True):
+        scores = sigmoid(np.asarray(logits, np.float32)).reshape(channels, -1)
+        winner = scores.argmax(axis=0)
+        totals += np.bincount(winner, weights=scores.max(axis=0), minlength=channels)
+        won = np.bincount(winner, minlength=channels)
+        counts += won
+        present = np.flatnonzero(won)
+        inside = (winner == present[:, None]).astype(np.float32)  # (P, h * w)
+        flat = np.asarray(maps, np.float32).reshape(len(maps), -1)
+        sums[present] += inside @ flat.T
+
+    means = totals / np.maximum(counts, 1)
+    kept = np.flatnonzero(means > LEAST_SCORE)
+    vectors = sums[kept] / (frames * height * width)
+    return Kernels(vectors.astype(np.float32), means[kept].astype(np.float32), kept)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of float32 logits."""
+    with np.errstate(over="ignore"):  # exp(large) = inf: a probability of 0
+        probabilities: np.ndarray = 1 / (1 + np.exp(-logits))
+    return probabilities
