@@ -16,6 +16,7 @@ from vidparse.sinks.records import Csv, Jsonl
 from vidparse.sinks.sink import RunHeader, Sink, SinkOptions
 from vidparse.sinks.submission import Submission, VspwFolder
 from vidparse.sinks.targets import Protected, plan_sinks
+from vidparse.sinks.tracks import Tracks, TracksJson
 from vidparse.sinks.vipseg import VipSegFolder
 from vidparse.video.inputs import Input
 
@@ -29,6 +30,8 @@ SINKS: dict[str, type[Sink]] = {
     "panoptic": Panoptic,
     "ids": Ids,
     "id-video": IdVideo,
+    "tracks": Tracks,
+    "tracks-json": TracksJson,
     "vspw": VspwFolder,
     "vipseg": VipSegFolder,
 }
