@@ -117,10 +117,15 @@ def test_the_state_travels() -> None:
     state = (StateTensor("ring", (9, 4)), StateTensor("map", (2,), stride=8))
     table = metadata_of(
         arch="any", config={}, labels=load_labels("voc"), preprocess=Preprocess(0), training={},
-        state=state, task="panoptic", window=3, alignment=32,
+        state=state, task="panoptic", window=3, alignment=32, any_window=True,
     )  # fmt: skip
     found = describe(Path("x.onnx"), table, "")
     assert (found.state, found.task, found.window, found.alignment) == (state, "panoptic", 3, 32)
+    assert found.any_window
+    record = json.loads(table["vidparse"])
+    table["vidparse"] = json.dumps({**record, "any_window": 1})
+    with pytest.raises(ModelError, match="any_window is to be true or false"):
+        describe(Path("x.onnx"), table, "")
 
 
 def test_labels_that_are_not_the_networks_are_refused(changed) -> None:

@@ -19,12 +19,16 @@ def convert(
     source: Annotated[
         str,
         typer.Option(
-            "--from", help="Whose: edgenets, semseg, vspw, torchvision, timm or deep-stem."
+            "--from",
+            help="Whose: edgenets, semseg, vspw, panopticfcn; or, for backbones, torchvision, "
+            "timm, deep-stem, efficientnet-lite.",
         ),
     ],
     arch: Annotated[
         str,
-        typer.Option(help="Our network: espnetv2, perframe, tcb-ppm, tcb-ocr; or a backbone."),
+        typer.Option(
+            help="Our network: espnetv2, perframe, tcb-ppm, tcb-ocr, clip-panofcn; or a backbone."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .safetensors file.")],
     labels: Annotated[

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidparse.convert import edgenets, semseg, starts, vspw
+from vidparse.convert import edgenets, panopticfcn, semseg, starts, vspw
 from vidparse.convert.renaming import Renamed
 from vidparse.convert.tensors import read_tensors
 from vidparse.errors import ModelError, OutputError, UsageError
@@ -19,7 +19,7 @@ from vidparse.models.backbones import BACKBONES
 from vidparse.models.checkpoint import check_finite_weights, file_sha256, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.network import VideoNetwork
-from vidparse.models.zoo import build, config_of, facts_of
+from vidparse.models.zoo import build, config_of, facts_of, settings_for
 
 Place = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -40,9 +40,15 @@ SOURCES: dict[str, Source] = {
     "vspw": Source(
         "VSPW_baseline: PSPNet, OCRNet, TCB", vspw.ARCHS, vspw.convert, place=vspw.place
     ),
+    "panopticfcn": Source(
+        "PanopticFCN and Clip-PanoFCN in detectron2", panopticfcn.ARCHS, panopticfcn.convert
+    ),
     "torchvision": Source("torchvision: ImageNet starts", starts.ARCHS, None),
     "timm": Source("timm: ImageNet starts", starts.ARCHS, None),
     "deep-stem": Source("ImageNet starts with the deep stem", starts.ARCHS, None),
+    "efficientnet-lite": Source(
+        "efficientnet_lite_pytorch: ImageNet starts", starts.EFFICIENTNETS, None
+    ),
 }
 
 
@@ -100,7 +106,7 @@ def convert(
         network = _load(renamed, arch, config, classes)
     except ModelError as error:
         raise ModelError(f"{files[0]}: {error}") from error
-    preprocess = Preprocess(short_side or renamed.short_side)
+    preprocess = Preprocess(short_side or renamed.short_side, std=renamed.std)
     record = {"converted_from": source, "sources": {f.name: file_sha256(f) for f in files}}
     metadata = metadata_of(
         arch=arch,
@@ -145,11 +151,12 @@ def _read(files: Sequence[Path], source: Source) -> dict[str, Tensor]:
 
 def _load(renamed: Renamed, arch: str, config: dict[str, Any], labels: Labels) -> VideoNetwork:
     """Our network with the tensors, every one of them."""
-    if config["classes"] != len(labels):
-        raise ModelError(
-            f"scores {config['classes']} classes, label set '{labels.name}' has {len(labels)}; "
-            "check --labels"
-        )
+    for name, count in settings_for(arch, labels).items():
+        if config[name] != count:
+            raise ModelError(
+                f"scores {config[name]} {name}, label set '{labels.name}' has {count}; "
+                "check --labels"
+            )
     network = build(arch, config)
     network.load_state_dict(_fitted(renamed.tensors, network.state_dict()))
     return network

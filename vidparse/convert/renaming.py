@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from vidparse.errors import ModelError
+from vidparse.models.description import Preprocess
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Renamed:
     dropped: tuple[str, ...] = ()  # theirs that have no use here
     config: dict[str, Any] = field(default_factory=dict)  # what the tensors say of the network
     short_side: int = 480  # pixels, of the pictures that it was tested on
+    std: tuple[float, float, float] = Preprocess(0).std  # of its pictures, of RGB / 255
 
 
 def rename(

@@ -1,7 +1,8 @@
-"""ImageNet weights of backbones, from torchvision, timm or the deep stem family, to start from.
+"""ImageNet weights of backbones to start from.
 
-Names of torchvision and of the deep stem (CSAIL's and semseg's ImageNet files) are ours; timm's
-ResNets have torchvision's names, its MobileNetV2 has its own.
+Names of torchvision, of the deep stem (CSAIL's and semseg's ImageNet files) and of the port of
+EfficientNet-Lite to PyTorch are ours; timm's ResNets have torchvision's names, its MobileNetV2 has
+its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from vidparse.models.backbones.mobilenetv2 import STAGES
 
 RESNET = {name: name for name in (*DEEP_STEM, *LAYERS)}
 MOBILENETV2 = {f"features.{i}": f"features.{i}" for i in range(18)}
-CLASSIFIERS = ("fc", "fc_1", "classifier", "features.18", "conv_head")
+EFFICIENTNET_LITE = {name: name for name in ("_conv_stem", "_bn0", "_blocks")}
+TABLES = {
+    "resnet": RESNET,
+    "mobilenetv2": MOBILENETV2,
+    "efficientnet-lite": EFFICIENTNET_LITE,
+}  # first part of a backbone's name -> its names of tensors
+CLASSIFIERS = (
+    *("fc", "fc_1", "classifier", "features.18", "conv_head"),
+    *("_conv_head", "_bn1", "_fc"),
+)
 # A block of timm's, by the place of each part in ours; the first block does not expand.
 FIRST_BLOCK = {"conv_dw": "0.0", "bn1": "0.1", "conv_pw": "1", "bn2": "2"}
 BLOCK = {
@@ -30,6 +40,7 @@ BLOCK = {
     "bn3": "3",
 }
 ARCHS = tuple(name for name in BACKBONES if name.startswith(("mobilenetv2", "resnet")))
+EFFICIENTNETS = tuple(name for name in BACKBONES if name.startswith("efficientnet-lite"))
 
 
 def timm_mobilenetv2() -> dict[str, str]:
@@ -66,7 +77,7 @@ def convert(tensors: Mapping[str, Tensor], arch: str) -> Renamed:
     if is_timm_mobilenetv2(tensors):
         table = timm_mobilenetv2()
     else:
-        table = RESNET if arch.startswith("resnet") else MOBILENETV2
+        table = next(table for family, table in TABLES.items() if arch.startswith(family))
     unused = CLASSIFIERS if "bn2" in table else (*CLASSIFIERS, "bn2")
     found = rename(tensors, table, unused=unused)
     if not found.tensors:

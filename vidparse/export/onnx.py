@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidparse.errors import ModelError
-from vidparse.export.parity import Parity, check_parity
+from vidparse.export.parity import Parity, as_clip, check_parity
 from vidparse.export.weights import LARGEST_HALF, check_target, export_metadata
 from vidparse.files import whole_file
 from vidparse.models.checkpoint import load_network
@@ -88,13 +88,11 @@ def to_onnx(network: VideoNetwork) -> Any:
     """torch -> onnx.ModelProto, batch 1, any height and width from 32 to 8192.
 
     Its input `clip` is (1, 3, H, W) for networks of window 1, else (1, T, 3, H, W) with T the
-    window. The state goes in under its names and comes out as {name}_next. The answer is `logits`,
-    (1, K, h, w) or (1, T, K, h, w); or `masks` (N, T, h, w), `scores`, `class_ids` and, where the
-    network has them, `keys`.
+    window, and (T, 3, H, W) with any T for networks whose frames are independent of each other
+    (`any_window`). The state goes in under its names and comes out as {name}_next. The answer has
+    the names of its `outputs`; scores are (1, K, h, w) or (1, T, K, h, w), masks (N, T, h, w).
     """
     import torch
-
-    window = network.window
 
     class WithState(torch.nn.Module):
         def __init__(self) -> None:
@@ -104,17 +102,20 @@ def to_onnx(network: VideoNetwork) -> Any:
         def forward(
             self, clip: torch.Tensor, state: list[torch.Tensor]
         ) -> tuple[torch.Tensor, ...]:
-            answer, after = self.network(clip.unsqueeze(1) if window == 1 else clip, tuple(state))
+            answer, after = self.network(as_clip(clip, network), tuple(state))
             return *answer.outputs().values(), *after
 
-    clip = torch.zeros(1, *(() if window == 1 else (window,)), 3, *_EXAMPLE_HW)
+    window = (1,) if network.window == 1 else (1, network.window)
+    clip = torch.zeros(*((2,) if network.any_window else window), 3, *_EXAMPLE_HW)
     sides = {
         clip.dim() - 2: torch.export.Dim("height", min=32, max=8192),
         clip.dim() - 1: torch.export.Dim("width", min=32, max=8192),
     }
-    state = network.first_state(clip)
+    if network.any_window:
+        sides[0] = torch.export.Dim("frames", min=1, max=256)
+    state = network.first_state(as_clip(clip, network))
     with torch.inference_mode():
-        answer, _ = network(clip.unsqueeze(1) if window == 1 else clip, state)
+        answer, _ = network(as_clip(clip, network), state)
     answers = list(answer.outputs())
 
     tensors = network.state_tensors

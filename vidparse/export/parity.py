@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidparse.errors import ModelError
+from vidparse.export.kernel_maps import FEATURES, kernel_winners
 from vidparse.models.description import StateTensor
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from vidparse.models.network import VideoNetwork
 
 PARITY_FRAMES = 20
 PARITY_MEAN, PARITY_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LOGITS = "logits"  # the output of a semantic network
 MASK_OUTPUTS = ("masks", "scores", "class_ids", "keys")  # of a panoptic one; keys may be missing
-REGIONS = "regions3"  # the finest of kernel maps
 _LEAST_PROBABILITY = 0.5  # of a pixel in a mask, times the mask's score
 
 
@@ -48,14 +50,13 @@ def check_parity(
     import torch
 
     frames = rendered_clips() if clips is None else clips
-    inputs = windows_of(frames, network.window)
-    state = network.first_state(torch.from_numpy(inputs[0]))
+    inputs = windows_of(frames, network.window, any_window=network.any_window)
+    state = network.first_state(as_clip(torch.from_numpy(inputs[0]), network))
     worst, same, total = 0.0, 0, 0
     replayed = replay(cpu_session(path), inputs, network.state_tensors)
     for clip, (_, got) in zip(inputs, replayed, strict=True):
-        tensor = torch.from_numpy(clip)
         with torch.inference_mode():
-            answer, state = network(tensor if clip.ndim == 5 else tensor[:, None], state)
+            answer, state = network(as_clip(torch.from_numpy(clip), network), state)
         expected = {name: part.detach().numpy() for name, part in answer.outputs().items()}
         check_finite(expected, "torch")
 
@@ -66,31 +67,39 @@ def check_parity(
     return Parity(len(inputs) * network.window, worst, same / total)
 
 
-def windows_of(frames: Sequence[np.ndarray], window: int) -> list[np.ndarray]:
-    """Consecutive frames (1, 3, H, W) as the inputs of a network.
+def as_clip(given: Tensor, network: VideoNetwork) -> Tensor:
+    """(B, T, 3, H, W) from the input of an export, see `to_onnx`."""
+    if network.any_window:
+        return given.unsqueeze(0)
+    return given.unsqueeze(1) if network.window == 1 else given
+
+
+def windows_of(
+    frames: Sequence[np.ndarray], window: int, *, any_window: bool = False
+) -> list[np.ndarray]:
+    """Consecutive frames (1, 3, H, W) as the inputs of an export, see `to_onnx`.
 
     Window 1: as they are. Else (1, T, 3, H, W), of whole windows; where the frames are fewer than
-    one, the last is repeated.
+    one, the last is repeated. any_window: (T, 3, H, W).
     """
     if window == 1:
         return list(frames)
     padded = [*frames, *[frames[-1]] * max(0, window - len(frames))]
     whole = len(padded) - len(padded) % window
-    return [np.stack(padded[i : i + window], axis=1) for i in range(0, whole, window)]
+    clips = [np.stack(padded[i : i + window], axis=1) for i in range(0, whole, window)]
+    return [clip[0] for clip in clips] if any_window else clips
 
 
 def winners(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """The class that each position of an answer goes to; -1 where no mask does.
 
-    Of kernel maps: the class of stuff, 0 any thing, at each cell of the finest level.
-
     Returns:
-        int64 (T, h, w).
+        int64 (T, h, w); of kernel maps (T, positions), see `kernel_winners`.
     """
     if LOGITS in outputs:
         return outputs[LOGITS].argmax(axis=-3).reshape(-1, *outputs[LOGITS].shape[-2:])
-    if REGIONS in outputs:
-        return outputs[REGIONS].argmax(axis=1)
+    if FEATURES in outputs:
+        return kernel_winners(outputs)
     masks, scores, class_ids = (outputs[name] for name in MASK_OUTPUTS[:3])
     if not len(masks):
         return np.full(masks.shape[1:], -1)
@@ -162,7 +171,7 @@ def parity_record(parity: Parity) -> dict[str, Any]:
 def _difference(expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray]) -> float:
     """Largest difference of logits, or of all kernel maps; NaN where their shapes differ."""
     names = [LOGITS if LOGITS in expected else MASK_OUTPUTS[0]]
-    if REGIONS in expected:
+    if FEATURES in expected:
         names = list(expected)
     if any(expected[name].shape != got[name].shape for name in names):
         return float("nan")

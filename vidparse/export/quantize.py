@@ -106,8 +106,8 @@ def export_int8(
         work = _Quantizer(
             to_onnx(network),
             tensors,
-            windows_of(known, window),
-            windows_of(unseen, window),
+            windows_of(known, window, any_window=network.any_window),
+            windows_of(unseen, window, any_window=network.any_window),
             Path(folder),
         )
         try:

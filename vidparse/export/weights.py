@@ -68,6 +68,7 @@ def export_metadata(
         task=description.task,
         window=description.window,
         alignment=description.alignment,
+        any_window=description.any_window,
         training={**description.training, **more},
         state=state,
     )

@@ -81,6 +81,7 @@ class Description:
     task: str = SEMANTIC  # or INSTANCE or PANOPTIC: what the network answers with
     window: int = 1  # frames per call
     alignment: int = 1  # multiples of it are sides that the network covers evenly
+    any_window: bool = False  # its frames are independent: any number per call will do
 
 
 def metadata_of(
@@ -94,6 +95,7 @@ def metadata_of(
     task: str = SEMANTIC,
     window: int = 1,
     alignment: int = 1,
+    any_window: bool = False,
 ) -> dict[str, str]:
     """The string table that safetensors and ONNX files carry; no folder of a teacher is in it."""
     record: dict[str, Any] = {
@@ -107,6 +109,8 @@ def metadata_of(
         "window": window,
         "alignment": alignment,
     }
+    if any_window:
+        record["any_window"] = True
     if state:
         record["state"] = [asdict(tensor) for tensor in state]
     return {"vidparse": json.dumps(record, sort_keys=True)}
@@ -158,6 +162,7 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
             task=_one_of(record.get("task", SEMANTIC), "task", TASKS),
             window=_whole(record.get("window", 1), "window", 1, _LONGEST_WINDOW),
             alignment=_whole(record.get("alignment", 1), "alignment", 1, LARGEST),
+            any_window=_flag(record.get("any_window", False), "any_window"),
         )
     except KeyError as error:
         raise ModelError(f"{path}: damaged description (no {error}); fetch it again") from error
@@ -221,6 +226,12 @@ def _table(value: Any, what: str) -> dict[str, Any]:
 def _word(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{what} is to be a word")
+    return value
+
+
+def _flag(value: Any, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{what} is to be true or false")
     return value
 
 

@@ -117,12 +117,13 @@ def config_of(network: VideoNetwork) -> dict[str, Any]:
 
 
 def facts_of(network: VideoNetwork) -> dict[str, Any]:
-    """The fields of a description that follow from the network: config, task, window, alignment."""
+    """The fields of a description that follow from the network: its config, and how it is run."""
     return {
         "config": config_of(network),
         "task": network.task,
         "window": network.window,
         "alignment": network.alignment,
+        "any_window": network.any_window,
     }
 
 

@@ -31,8 +31,8 @@ _SIZES_KEPT = 3  # compiled forms, one an input size; each holds the weights
 class OpenVinoRunner(Runner):
     """OpenVINO reading the ONNX files of `vidparse export`.
 
-    The network is compiled anew for each input size. State and scores are arrays that OpenVINO
-    writes to and reads from in place; nothing is copied between frames.
+    The network is compiled anew for each input size and number of frames. State and scores are
+    arrays that OpenVINO writes to and reads from in place; nothing is copied between frames.
 
     Raises:
         UsageError: OpenVINO is not installed. ModelError: the file is damaged or not made by
@@ -51,7 +51,9 @@ class OpenVinoRunner(Runner):
         threads = threads or cpu_count()
         self.engine = engine_text("OpenVINO", Device("cpu"), self.precision, threads)
         self.window, self.remembers = self.description.window, bool(self.description.state)
-        self.fixed_window = self.window > 1  # exported with the length of a clip
+        self.any_window = self.description.any_window
+        # A clip of several frames is exported with its length.
+        self.fixed_window = self.window > 1 and not self.any_window
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
@@ -60,7 +62,7 @@ class OpenVinoRunner(Runner):
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
         }
         self._path = path
-        self._requests: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self._state: list[np.ndarray] = []
         self._read()  # a damaged file is known before the first frame
 
@@ -73,7 +75,7 @@ class OpenVinoRunner(Runner):
         self, clip: np.ndarray, size_hw: tuple[int, int] | None = None
     ) -> Scores | PanopticAnswer:
         try:
-            outputs = self._outputs(clip[0] if self.window == 1 else clip)
+            outputs = self._outputs(clip[0] if self.window == 1 or self.any_window else clip)
         except RuntimeError as error:  # OpenVINO has no class of its own for this
             if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
                 raise out_of_memory(self.device, clip) from error
@@ -86,7 +88,7 @@ class OpenVinoRunner(Runner):
     def _outputs(self, clip: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs that hold the answer; the state moves on."""
         size_hw = (clip.shape[-2], clip.shape[-1])
-        request = self._request(size_hw)
+        request = self._request(clip.shape)
         request.set_tensor("clip", self._shared(clip))
         tensors = self.description.state
         shapes = [tensor.full_shape(size_hw) for tensor in tensors]
@@ -114,21 +116,20 @@ class OpenVinoRunner(Runner):
         """A tensor that is this very memory."""
         return self._openvino.Tensor(array, shared_memory=True)
 
-    def _request(self, size_hw: tuple[int, int]) -> Any:
-        """What runs clips of one size; the sizes used last are kept compiled."""
-        if size_hw not in self._requests:
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        """What runs clips of one shape (..., 3, H, W); those used last are kept compiled."""
+        if shape not in self._requests:
             model = self._read()
-            frames = [self.window] if self.window > 1 else []
-            shapes = {"clip": [1, *frames, 3, *size_hw]}
+            shapes = {"clip": list(shape)}
             for tensor in self.description.state:
-                shapes[tensor.name] = list(tensor.full_shape(size_hw))
+                shapes[tensor.name] = list(tensor.full_shape((shape[-2], shape[-1])))
             model.reshape(shapes)
             compiled = self._core.compile_model(model, "CPU", self._settings)
-            self._requests[size_hw] = compiled.create_infer_request()
-        self._requests.move_to_end(size_hw)
+            self._requests[shape] = compiled.create_infer_request()
+        self._requests.move_to_end(shape)
         while len(self._requests) > _SIZES_KEPT:
             self._requests.popitem(last=False)
-        return self._requests[size_hw]
+        return self._requests[shape]
 
     def _read(self) -> Any:
         try:

@@ -71,7 +71,9 @@ class OnnxRunner(Runner):
             raise DeviceError(f"precision fp32: {path} computes in int8; use --precision auto")
         self.engine = engine_text("ONNX Runtime", device, self.precision, threads)
         self.window, self.remembers = self.description.window, bool(self.description.state)
-        self.fixed_window = self.window > 1  # exported with the length of a clip
+        self.any_window = self.description.any_window
+        # A clip of several frames is exported with its length.
+        self.fixed_window = self.window > 1 and not self.any_window
         states = {f"{tensor.name}_next" for tensor in self.description.state}
         outputs = [output.name for output in self._session.get_outputs()]
         self._answers = [name for name in outputs if name not in states]
@@ -91,7 +93,7 @@ class OnnxRunner(Runner):
     def answer(
         self, clip: np.ndarray, size_hw: tuple[int, int] | None = None
     ) -> Scores | PanopticAnswer:
-        feed = clip[0] if self.window == 1 else clip
+        feed = clip[0] if self.window == 1 or self.any_window else clip
         try:
             outputs = self._with_state(feed) if self.remembers else self._plain(feed)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one

@@ -5,19 +5,21 @@ from functools import partial
 
 from vidparse.models.backbones.efficientnet_lite import EfficientNetLite
 from vidparse.models.backbones.mobilenetv2 import MobileNetV2
-from vidparse.models.backbones.resnet import BasicBlock, Bottleneck, ResNet
+from vidparse.models.backbones.resnet import BasicBlock, Bottleneck, FirstStrided, ResNet
 from vidparse.models.backbones.swin import Swin
 
 Backbone = EfficientNetLite | MobileNetV2 | ResNet | Swin
 
 # Each is built from `output_stride`, ResNets from `dilation_rule` too, MobileNetV2 from `finest`;
-# `channels` are those of its maps. "-deep": with the deep stem, as in VSPW's networks.
+# `channels` are those of its maps. "-deep": with the deep stem, as in VSPW's networks; "-msra":
+# strided as MSRA's, which detectron2 starts from.
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "mobilenetv2": MobileNetV2,
     "efficientnet-lite0": EfficientNetLite,
     "efficientnet-lite2": partial(EfficientNetLite, 1.1, 1.2),
     "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2), dilation_rule="all"),
     "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
+    "resnet50-msra": partial(ResNet, FirstStrided, (3, 4, 6, 3)),
     "resnet101": partial(ResNet, Bottleneck, (3, 4, 23, 3)),
     "resnet18-deep": partial(ResNet, BasicBlock, (2, 2, 2, 2), deep_stem=True),
     "resnet50-deep": partial(ResNet, Bottleneck, (3, 4, 6, 3), deep_stem=True),

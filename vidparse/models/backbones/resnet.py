@@ -60,6 +60,16 @@ class Bottleneck(nn.Module):
         return F.relu(self.bn3(self.conv3(out)) + self.downsample(x))
 
 
+class FirstStrided(Bottleneck):
+    """A bottleneck whose first 1x1 carries the stride, as in MSRA's ResNets (detectron2's)."""
+
+    def __init__(
+        self, channels_in: int, width: int, *, stride: int, dilations: tuple[int, ...]
+    ) -> None:
+        super().__init__(channels_in, width, stride=stride, dilations=dilations)
+        self.conv1.stride, self.conv2.stride = (stride, stride), (1, 1)
+
+
 class ResNet(nn.Module):
     """Feature pyramid of layer1 (stride 4) .. layer4 (output stride).
 
@@ -136,7 +146,7 @@ def _dilations(
 ) -> tuple[int, ...]:
     """Of the 3x3 convolutions of a block; the first of them carries the stride."""
     carrier = max(1, dilation // 2) if first else dilation
-    if block is Bottleneck:
+    if issubclass(block, Bottleneck):
         return (dilation,) if rule == "all" else (carrier,)
     return (1, dilation) if rule == "all" else (carrier, dilation)
 
