@@ -12,9 +12,12 @@ import pytest
 from PIL import Image as Pillow
 
 from vidparse.data import IGNORE, Dataset, open_dataset
+from vidparse.data.augment import Augmentation
 from vidparse.data.camvid_objects import separate
 from vidparse.data.check import check_dataset
 from vidparse.labels import load_labels
+from vidparse.training.clips import ClipPlan, Run, load_clip
+from vidparse.training.sources import SourceRequest, open_sources
 
 CAMVID = load_labels("camvid")
 ROAD, CAR, PEDESTRIAN, BICYCLIST = 3, 8, 9, 10
@@ -116,6 +119,26 @@ def test_pictures_a_second_apart_are_videos_of_their_own(tmp_path: Path) -> None
     assert listed == [(ROAD, False, False), (CAR, True, True), (BICYCLIST, True, False)]
     assert (dataset.load_mask(frame)[0, :5] == IGNORE).all() and (truth.ids[0, :5] == 0).all()
     assert check_dataset(tmp_path, "camvid-objects").problems == ()
+
+
+def test_clips_of_single_pictures_move(tmp_path: Path) -> None:
+    """A camera moves over a picture that is no video; the cyclist is one thing in all frames, and
+    the crowd is no thing and of no class."""
+    save(
+        tmp_path, "train", "0001TP_006690",
+        street((BICYCLIST, 200, 150, 40, 60), (CAR, 250, 200, 200, 50)),
+    )  # fmt: skip
+    source = open_sources([SourceRequest("camvid-objects", tmp_path)]).first
+    (frame,) = source.labelled
+    views = Augmentation((360, 480), scale_range=(1.0, 1.0), flip=False)
+    plan = ClipPlan(Run(3), views, with_objects=True)
+    clip = load_clip(source, frame, plan, np.random.default_rng(0), labelled=True)
+    assert clip.objects is not None and np.unique(clip.objects).tolist() == [0, 1]
+    assert (clip.labels[clip.objects == 1] == BICYCLIST).all()
+    assert (clip.labels != CAR).all() and (clip.labels == IGNORE).any()
+    places = [np.argwhere(one == 1).mean(axis=0) for one in clip.objects]
+    assert np.abs(places[0] - places[2]).max() > 0.5
+    assert (clip.frames[0] != clip.frames[1]).any()
 
 
 def test_camvid() -> None:

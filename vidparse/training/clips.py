@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -156,7 +157,9 @@ def load_clip(
         InputError: a file cannot be used; it is named.
     """
     offsets = plan.neighbours.draw(rng)
-    if len(offsets) == 1 or plan.simulated:
+    # Objects are learnt by how they move, so a camera moves over pictures that are no video.
+    still = plan.with_objects and source.video_of(frame).interval_s == math.inf
+    if len(offsets) == 1 or plan.simulated or still:
         clip = _from_still(source, frame, plan, offsets, rng, labelled=labelled)
     else:
         clip = _from_video(source, frame, plan, offsets, rng, labelled=labelled)
