@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vidparse.sinks.ids import Ids, IdVideo
+from vidparse.sinks.instances import Coco, YouTubeVis
 from vidparse.sinks.masks import GrayMasks, Masks, MaskVideo
 from vidparse.sinks.names import is_output_name
 from vidparse.sinks.overlay import Overlay
@@ -32,6 +33,8 @@ SINKS: dict[str, type[Sink]] = {
     "id-video": IdVideo,
     "tracks": Tracks,
     "tracks-json": TracksJson,
+    "coco": Coco,
+    "ytvis": YouTubeVis,
     "vspw": VspwFolder,
     "vipseg": VipSegFolder,
 }

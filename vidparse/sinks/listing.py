@@ -22,26 +22,34 @@ class Rows:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self.size = 0  # bytes
+        self._at_end = True
         with self._errors():
             self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
 
     def add(self, line: bytes) -> int:
         """Keep a line, and return its place. Raises: OutputError: disk full and the like."""
+        place = self.size
         with self._errors():
-            place = self._file.seek(0, 2)
+            if not self._at_end:
+                self._file.seek(place)  # flushes, so not at every line
+                self._at_end = True
             self._file.write(line)
+        self.size += len(line)
         return place
 
     def read(self, place: int, size: int) -> bytes:
         """`size` bytes of what was kept at a place. Raises: OutputError: it cannot be read."""
+        self._at_end = False
         with self._errors():
             self._file.seek(place)
             return self._file.read(size)
 
-    def blocks(self) -> Iterator[bytes]:
-        """All lines, some at a time."""
-        place = 0
-        while block := self.read(place, _BLOCK_BYTES):
+    def blocks(self, end: int | None = None) -> Iterator[bytes]:
+        """All lines, or those before a place, some bytes at a time."""
+        place, end = 0, self.size if end is None else end
+        while place < end:
+            block = self.read(place, min(_BLOCK_BYTES, end - place))
             yield block
             place += len(block)
 
@@ -83,19 +91,29 @@ class JsonLists:
         fields = [f"{json.dumps(key)}: {dumped(value)},\n" for key, value in head.items()]
         write(encoded(f'{{{"".join(fields)}"{straight}": ['))
 
-    def add(self, key: str, row: Mapping[str, Any] | str) -> None:
-        """One more row of a list, as a record or as its JSON.
+    def add(self, key: str, row: Mapping[str, Any]) -> None:
+        """One more row of a list.
 
         Raises:
             OutputError: disk full and the like. ClosedPipe: nobody reads any more.
         """
-        text = row if isinstance(row, str) else dumped(row)
-        line = encoded(f"{',' if key in self._filled else ''}\n{text}")
-        if key == self._straight:
-            self._write(line)
-        else:
-            self._waiting[key].add(line)
+        self.add_bytes(key, encoded(f"{self._border(key)}{dumped(row)}"))
+
+    def add_parts(self, key: str, parts: Iterable[str]) -> None:
+        """One more row of a list, its JSON in parts. Raises: as `add`."""
+        self.add_bytes(key, encoded(self._border(key)))
+        for part in parts:
+            self.add_bytes(key, encoded(part))
+
+    def add_bytes(self, key: str, data: bytes) -> None:
+        """More of the JSON of the last row. Raises: as `add`."""
+        put = self._write if key == self._straight else self._waiting[key].add
+        put(data)
+
+    def _border(self, key: str) -> str:
+        border = ",\n" if key in self._filled else "\n"
         self._filled.add(key)
+        return border
 
     def finish(self) -> None:
         """Write the lists that wait, and the end. Raises: as `add`."""

@@ -1,0 +1,262 @@
+"""Things alone, as COCO's and YouTube-VIS's instance formats have them."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from vidparse.errors import OutputError
+from vidparse.frame import Frame, VideoInfo
+from vidparse.labels import Labels
+from vidparse.maps import Prediction, Segment, categories_of, find_runs, object_map
+from vidparse.sinks.listing import JsonLists, Rows, dumped, encoded
+from vidparse.sinks.panoptic import image_record, semantic_note
+from vidparse.sinks.sink import Sink
+from vidparse.sinks.stream import ByteStream
+
+_VIDEO = 1  # the id of the one video
+_HEAD = struct.Struct("<8q")  # the fields of an entry
+_NOTHING_BEFORE = -1
+
+
+class _Instances(Sink):
+    """A json of things, whose masks are COCO run lengths; stuff is left out.
+
+    Categories are the things of the label set, under their class ids.
+    """
+
+    is_text: ClassVar[bool] = True
+    by_ending: ClassVar[bool] = False
+    _noun: ClassVar[str]
+    _waiting: ClassVar[str]  # the list that is written at the end
+    _lists: JsonLists | None = None
+
+    def begin(self, info: VideoInfo, labels: Labels) -> None:
+        self._labels, self._time_base = labels, info.time_base
+        self._warned = False
+        self._stream = ByteStream(self.target)
+        self._stream.open()
+        categories = [one for one in categories_of(labels) if one["isthing"]]
+        head = {"info": {"description": info.name}, "categories": categories}
+        self._lists = JsonLists(
+            self.target.name,
+            self._stream.write,
+            head,
+            straight="annotations",
+            waiting=[self._waiting],
+        )
+
+    def add(self, frame: Frame, prediction: Prediction) -> None:
+        if prediction.segments is None and not self._warned:
+            self._warned = True
+            self.notes.append(semantic_note(self._noun))
+        found = object_map(prediction.map, self._labels)
+        runs = find_runs(found.ids, down_columns=True)
+        things = [one for one in found.segments or () if one.is_thing]
+        image = image_record(frame, found, time_s=float(frame.pts * self._time_base))
+        self._add_things(image, [(one, runs.run_lengths(one.id)) for one in things])
+
+    def _add_things(
+        self, image: dict[str, Any], things: Sequence[tuple[Segment, dict[str, Any]]]
+    ) -> None:
+        """Add a frame and its things, each with its mask as COCO run lengths."""
+        raise NotImplementedError
+
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+        lists, self._lists = self._lists, None
+        try:
+            if lists is not None and keep:
+                self._add_last(lists)
+                lists.finish()
+                self._stream.write(flush=True)
+        except BaseException:
+            keep = False
+            raise
+        finally:
+            if lists is not None:
+                lists.close()
+            left = self._stream.close(keep=keep and lists is not None, complete=complete)
+        return left
+
+    def _add_last(self, lists: JsonLists) -> None:
+        """Rows that are known only at the end."""
+
+
+class Coco(_Instances):
+    """COCO instances: one annotation per thing and frame, `track_id` is its id in the video.
+
+    An image's id is the number of its frame. "annotations" alone are what COCO's evaluator takes
+    for results (`loadRes`).
+    """
+
+    suffix: ClassVar[str] = ".coco.json"
+    _noun: ClassVar[str] = "coco"
+    _waiting: ClassVar[str] = "images"
+
+    def begin(self, info: VideoInfo, labels: Labels) -> None:
+        super().begin(info, labels)
+        self._count = 0
+
+    def _add_things(
+        self, image: dict[str, Any], things: Sequence[tuple[Segment, dict[str, Any]]]
+    ) -> None:
+        assert self._lists is not None
+        self._lists.add("images", image)
+        for segment, mask in things:
+            self._count += 1  # COCO's evaluator takes number 0 for no match
+            row = {
+                "id": self._count,
+                "image_id": image["id"],
+                "category_id": segment.class_id,
+                "segmentation": mask,
+                "area": segment.area,
+                "bbox": list(segment.box),
+                "iscrowd": int(segment.is_crowd),
+                "track_id": segment.id,
+            }
+            if segment.score is not None:
+                row["score"] = round(segment.score, 4)
+            self._lists.add("annotations", row)
+
+
+@dataclass(slots=True)
+class _Life:
+    """What is held of a thing: where its last entry lies, and its votes and scores."""
+
+    last: int = _NOTHING_BEFORE
+    votes: dict[int, int] = field(default_factory=dict)  # frames by class id
+    score: float = 0.0
+    scored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A thing in one frame, as it waits in a file: this head, then the JSON of its mask.
+
+    before: place of the same thing's entry before, or _NOTHING_BEFORE.
+    """
+
+    before: int
+    frame: int
+    area: int
+    box: tuple[int, int, int, int]
+    mask_bytes: int
+
+
+class YouTubeVis(_Instances):
+    """YouTube-VIS: one annotation per thing, with a mask or null for every frame.
+
+    Its id is the thing's in the video, its class the one with the most votes. Masks wait in a file
+    until the end, each with the place of the one before of the same thing.
+    """
+
+    suffix: ClassVar[str] = ".ytvis.json"
+    _noun: ClassVar[str] = "ytvis"
+    _waiting: ClassVar[str] = "videos"
+
+    def begin(self, info: VideoInfo, labels: Labels) -> None:
+        self._size_hw = info.size_hw
+        self._lives: dict[int, _Life] = {}
+        self._done = 0, 0  # frames, and bytes of their names: set at once, for interrupts
+        self._masks, self._names = Rows(self.target.name), Rows(self.target.name)
+        super().begin(info, labels)
+
+    def _add_things(
+        self, image: dict[str, Any], things: Sequence[tuple[Segment, dict[str, Any]]]
+    ) -> None:
+        if (image["height"], image["width"]) != self._size_hw:
+            height, width = self._size_hw
+            raise OutputError(
+                f"{self.target.name}: a frame of {image['width']}x{image['height']} in a video of "
+                f"{width}x{height}; YouTube-VIS has one size per video, use --save coco"
+            )
+        frame = self._done[0]
+        for segment, mask in things:
+            life = self._lives.setdefault(segment.id, _Life())
+            text = encoded(dumped(mask))
+            head = _HEAD.pack(life.last, frame, segment.area, *segment.box, len(text))
+            life.last = self._masks.add(head + text)
+            life.votes[segment.class_id] = life.votes.get(segment.class_id, 0) + 1
+            if segment.score is not None:
+                life.score += segment.score
+                life.scored += 1
+        name = dumped(image["file_name"])
+        self._names.add(encoded(f",{name}" if frame else name))
+        self._done = frame + 1, self._names.size
+
+    def _add_last(self, lists: JsonLists) -> None:
+        length, names_size = self._done
+        for number, life in self._lives.items():
+            if places := self._places(life):
+                lists.add_parts("annotations", self._annotation(number, life, places))
+        height, width = self._size_hw
+        head = {"id": _VIDEO, "width": width, "height": height, "length": length}
+        lists.add_parts("videos", [f'{dumped(head)[:-1]},"file_names":['])
+        for block in self._names.blocks(names_size):
+            lists.add_bytes("videos", block)
+        lists.add_bytes("videos", b"]}")
+
+    def _annotation(self, number: int, life: _Life, places: array[int]) -> Iterator[str]:
+        """The JSON of a thing, in parts of which none is large."""
+        (height, width), length = self._size_hw, self._done[0]
+        head: dict[str, Any] = {
+            "id": number,
+            "video_id": _VIDEO,
+            "category_id": min(life.votes, key=lambda one: (-life.votes[one], one)),
+            "iscrowd": 0,
+            "width": width,
+            "height": height,
+            "length": length,
+        }
+        if life.scored:
+            head["score"] = round(life.score / life.scored, 4)
+        yield dumped(head)[:-1]
+
+        fields: dict[str, Callable[[int, _Entry], str]] = {
+            "segmentations": lambda place, entry: self._mask_at(place, entry),
+            "bboxes": lambda _, entry: dumped(list(entry.box)),
+            "areas": lambda _, entry: str(entry.area),
+        }
+        for key, text_of in fields.items():
+            yield f',"{key}":['
+            next_frame = 0
+            for place in places:
+                entry = self._entry(place)
+                comma = "," if next_frame else ""
+                if next_frame < entry.frame:
+                    yield comma + ",".join(["null"] * (entry.frame - next_frame))
+                    comma = ","
+                yield comma + text_of(place, entry)
+                next_frame = entry.frame + 1
+            yield ",null" * (length - next_frame) + "]"
+        yield "}"
+
+    def _places(self, life: _Life) -> array[int]:
+        """Of the entries of a thing, in the order of frames; none of a frame that was cut off."""
+        places = array("q")
+        place = life.last
+        while place != _NOTHING_BEFORE:
+            entry = self._entry(place)
+            if entry.frame < self._done[0]:
+                places.append(place)
+            place = entry.before
+        places.reverse()
+        return places
+
+    def _entry(self, place: int) -> _Entry:
+        before, frame, area, x, y, w, h, size = _HEAD.unpack(self._masks.read(place, _HEAD.size))
+        return _Entry(before, frame, area, (x, y, w, h), size)
+
+    def _mask_at(self, place: int, entry: _Entry) -> str:
+        return self._masks.read(place + _HEAD.size, entry.mask_bytes).decode()
+
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+        try:
+            return super().end(keep=keep, complete=complete, packets=packets)
+        finally:
+            self._masks.close()
+            self._names.close()
