@@ -8,10 +8,11 @@ import torch.nn.functional as F
 
 from vidparse.errors import ModelError
 from vidparse.hub import DEFAULT_MODEL, resolve
+from vidparse.labels import load_labels
 from vidparse.models.backbones import BACKBONES
 from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.layers import pool_to
-from vidparse.models.zoo import build, config_of
+from vidparse.models.zoo import build, config_of, settings_for
 from vidparse.training.losses import cross_entropy
 from vidparse.training.recipe import available_recipes, load_recipe
 from vidparse.training.start import Start, load_matching
@@ -161,7 +162,8 @@ def test_bundled_weights_fit_strictly() -> None:
 def test_recipes_build_networks(name: str) -> None:
     recipe = load_recipe(name)
     with torch.device("meta"):
-        assert parameters(build(recipe.arch, {"classes": 11, **recipe.config})) > 7e5
+        settings = {**settings_for(recipe.arch, load_labels("camvid")), **recipe.config}
+        assert parameters(build(recipe.arch, settings)) > 7e5
 
 
 def test_backbone_weights_start_a_network_by_name() -> None:

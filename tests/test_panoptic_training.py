@@ -22,7 +22,7 @@ from vidparse.training.clips import Run, load_clip
 from vidparse.training.objectives import OBJECTIVES, Setting
 from vidparse.training.recipe import recipe_from
 from vidparse.training.sources import SourceRequest, Sources, open_sources
-from vidparse.training.stream import collate
+from vidparse.training.stream import Batch, collate
 
 SCENE = "sample://street?frames=6&size=192x128&videos=1&least=0"
 SETTINGS = {
@@ -189,17 +189,34 @@ class TestObjective:
         assert masks.sum(dim=(1, 2, 3)).tolist() == [6, 6]
 
     def test_nothing_in_view(self, sources) -> None:
+        """Still every parameter takes part, for distributed training."""
         taught = objective(sources.labels)
         batch = collate([clip_of(sources)])
-        terms = taught(
-            replace(
-                batch,
-                labels=torch.full_like(batch.labels, IGNORE),
-                objects=torch.zeros_like(batch.objects),
-            )
+        terms = taught(unlabelled(batch, slice(None)))
+        assert all(term.item() == 0 for term in terms.values())
+        sum(terms.values()).backward()
+        assert [n for n, p in taught.network.named_parameters() if p.grad is None] == []
+
+    def test_frames_without_labels_teach_nothing(self, sources) -> None:
+        taught = objective(sources.labels).eval()
+        batch = collate([clip_of(sources)])
+        target = replace(
+            batch,
+            frames=batch.frames[:, 2:],
+            labels=batch.labels[:, 2:],
+            inside=batch.inside[:, 2:],
+            objects=batch.objects[:, 2:],
         )
-        assert terms["mask_things"].item() == terms["mask_stuff"].item() == 0
-        assert torch.isfinite(sum(terms.values()))
+        alone, among = taught(target), taught(unlabelled(batch, slice(0, 2)))
+        for name, term in alone.items():
+            assert among[name].item() == pytest.approx(term.item(), rel=1e-3), name
+
+
+def unlabelled(batch: Batch, frames: slice) -> Batch:
+    """The batch with nothing known of some frames."""
+    labels, objects = batch.labels.clone(), batch.objects.clone()
+    labels[:, frames], objects[:, frames] = IGNORE, 0
+    return replace(batch, labels=labels, objects=objects)
 
 
 class TestRefusals:

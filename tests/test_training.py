@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from vidparse.data import labelled_frames, open_dataset
 from vidparse.errors import InputError, Interrupted, ModelError, UsageError, VidparseError
+from vidparse.labels import load_labels
 from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.description import RUN
-from vidparse.models.zoo import build
+from vidparse.models.zoo import build, settings_for
 from vidparse.training import SourceRequest, fit, load_recipe, recorded_run
 from vidparse.training.average import Average
 from vidparse.training.logbook import read_log
@@ -164,8 +165,9 @@ def test_average_of_weights_is_the_formula() -> None:
 @pytest.mark.parametrize("name", available_recipes())
 def test_shipped_recipes_build(name: str) -> None:
     recipe = load_recipe(name)
+    settings = {**recipe.config, **settings_for(recipe.arch, load_labels("camvid"))}
     with torch.device("meta"):  # shapes alone: some of them are large
-        network = build(recipe.arch, {**recipe.config, "classes": 11})
+        network = build(recipe.arch, settings)
     assert OBJECTIVES[recipe.objective].clips(recipe, network).length in (1, 2, 3, 4)
 
 

@@ -62,7 +62,9 @@ def validate(
     runner = TorchRunner(
         description, device=device, precision="fp32", threads=threads, network=network
     )
-    options = EvaluationOptions(metrics=tuple(metrics), flow=open_flow("dis"), resume=False)
+    options = EvaluationOptions(
+        metrics=tuple(metrics), windows=dataset.windows, flow=open_flow("dis"), resume=False
+    )
     entry = ModelEntry("network", runner)
     result = evaluate(dataset, [entry], options).entries[0]
     iou = result.per_class.get("miou")

@@ -13,6 +13,7 @@ from vidparse.errors import UsageError
 from vidparse.models.network import KernelMaps, VideoNetwork
 from vidparse.training.clips import ClipPlan, Run, views_of
 from vidparse.training.losses import clip_losses
+from vidparse.training.losses.panoptic import ClipLosses
 from vidparse.training.objectives.objective import Objective, Setting, autocast, normalise
 from vidparse.training.recipe import Recipe, number
 from vidparse.training.stream import Batch
@@ -34,7 +35,7 @@ class Panoptic(Objective):
     """Position and mask losses of whole clips (Miao et al., CVPR 2022, section 4).
 
     It is for networks that answer with kernel maps, and for data sets that tell objects apart.
-    Every frame of a clip has labels; a thing is one and the same in all of them.
+    A thing is one and the same in all frames of a clip; frames without labels teach nothing.
     """
 
     Options: ClassVar[type[Any]] = PanopticOptions
@@ -78,28 +79,34 @@ class Panoptic(Objective):
             maps, _ = self.network(frames, ())
         assert isinstance(maps, KernelMaps) and batch.objects is not None  # by the plan
 
+        # Every parameter takes part in every step, whatever is in view.
+        zero = sum(one.float().mean() for one in _tensors(maps)) * 0.0
+        terms = dict.fromkeys(ClipLosses._fields, zero)
+
         # Teach each clip by itself: an object of one is nothing to another.
-        length = frames.shape[1]
-        total: dict[str, Tensor] = {}
-        for i in range(len(frames)):
-            terms = self._taught(
-                maps, slice(i * length, (i + 1) * length), batch.labels[i], batch.objects[i]
+        known = (batch.labels != IGNORE).flatten(2).any(dim=2)  # (B, T)
+        for i in known.any(dim=1).nonzero().flatten().tolist():
+            seen = known[i].nonzero().flatten()  # a frame without labels is no empty one
+            losses = self._taught(
+                maps, seen + i * known.shape[1], batch.labels[i][seen], batch.objects[i][seen]
             )
-            for name, term in terms.items():
-                total[name] = total.get(name, 0.0) + term / len(frames)
-        return total
+            for name, term in losses._asdict().items():
+                terms[name] = terms[name] + term / len(known)
+        weights = {"position": self.options.position_weight, "mask": self.options.mask_weight}
+        return {name: weights[name.split("_")[0]] * term for name, term in terms.items()}
 
     def _taught(
-        self, maps: KernelMaps, part: slice, labels: Tensor, objects: Tensor
-    ) -> dict[str, Tensor]:
-        """Terms of one clip, whose frames are `part` of the maps.
+        self, maps: KernelMaps, frames: Tensor, labels: Tensor, objects: Tensor
+    ) -> ClipLosses:
+        """Losses of one clip of T frames.
 
         Args:
+            frames: int64 (T,), its places in the maps.
             labels: uint8 (T, H, W). objects: uint16 (T, H, W).
         """
         ids = labels.long()
         masks, class_ids = self._objects(ids, objects.long())
-        centres = [level[part] for level in maps.centres]
+        centres = [level[frames] for level in maps.centres]
         targets = clip_targets(
             masks,
             class_ids,
@@ -108,24 +115,17 @@ class Panoptic(Objective):
             num_things=self.counts[0],
             num_stuff=self.counts[1],
         )
-        losses = clip_losses(
+        return clip_losses(
             centres,
-            [level[part] for level in maps.regions],
-            [level[part] for level in maps.kernels],
-            maps.features[part],
+            [level[frames] for level in maps.regions],
+            [level[frames] for level in maps.kernels],
+            maps.features[frames],
             targets,
             class_ids,
             thing_embedding=maps.thing_embedding,
             stuff_embedding=maps.stuff_embedding,
             positions=self.options.positions,
         )
-        position, mask = self.options.position_weight, self.options.mask_weight
-        return {
-            "position_things": position * losses.position_things,
-            "position_stuff": position * losses.position_stuff,
-            "mask_things": mask * losses.mask_things,
-            "mask_stuff": mask * losses.mask_stuff,
-        }
 
     def _objects(self, ids: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
         """Masks bool (N, T, H, W) of the things in view, and their numbers among the things (N,).
@@ -144,3 +144,8 @@ class Panoptic(Objective):
         numbers = present.nonzero().flatten()
         masks = of_things[None] == numbers[:, None, None, None]
         return masks, votes[numbers].argmax(dim=1)
+
+
+def _tensors(maps: KernelMaps) -> list[Tensor]:
+    levels = [*maps.centres, *maps.regions, *maps.kernels]
+    return [*levels, maps.features, *maps.thing_embedding, *maps.stuff_embedding]
