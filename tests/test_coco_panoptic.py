@@ -48,8 +48,8 @@ def make(root: Path, name: str = "val2017", annotations: str = "annotations") ->
     return root
 
 
-def edit(root: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    path = root / "annotations" / "panoptic_val2017.json"
+def edit(root: Path, change: Callable[[dict[str, Any]], Any], name: str = "val2017") -> None:
+    path = root / "annotations" / f"panoptic_{name}.json"
     record = json.loads(path.read_text())
     change(record)
     path.write_text(json.dumps(record))
@@ -127,6 +127,56 @@ def test_a_json_that_contradicts_its_pictures(
         dataset.load_truth(dataset.videos[0].frames[0])
     report = check_dataset(tmp_path)
     assert report.errors == 1 and message[:20] in report.problems[0].what
+
+
+TRAINING = """
+arch = "clip-panofcn"
+objective = "panoptic"
+steps_per_epoch = 2
+epochs = 1
+batch_size = 2
+crop_hw = [32, 32]
+workers = 0
+warmup_steps = 1
+precision = "fp32"
+[config]
+backbone = "mobilenetv2"
+width = 16
+kernel_width = 16
+feature_width = 16
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_training_on_a_json_that_contradicts_its_pictures_ends_with_a_line(
+    tmp_path: Path, cli: Callable[..., Any], workers: int
+) -> None:
+    edit(
+        make(tmp_path, "train2017"),
+        lambda record: [row["segments_info"].pop() for row in record["annotations"]],
+        "train2017",
+    )
+    (tmp_path / "tiny.toml").write_text(TRAINING.replace("workers = 0", f"workers = {workers}"))
+    given = ("--dataset", "coco-panoptic", "--data", tmp_path, "--val", "none")
+    ended = cli("train", *given, "--recipe", tmp_path / "tiny.toml", "-o", tmp_path / "run")
+    assert ended.code == 3, ended.err
+    assert "id 300 is not listed in panoptic_train2017.json" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_training_on_labels_without_things_ends_with_a_line(
+    tmp_path: Path, cli: Callable[..., Any]
+) -> None:
+    edit(
+        make(tmp_path, "train2017"),
+        lambda record: [one.update(isthing=0) for one in record["categories"]],
+        "train2017",
+    )
+    (tmp_path / "tiny.toml").write_text(TRAINING)
+    given = ("--dataset", "coco-panoptic", "--data", tmp_path, "--val", "none")
+    ended = cli("train", *given, "--recipe", tmp_path / "tiny.toml", "-o", tmp_path / "run")
+    assert ended.code == 2 and "no things to tell apart" in ended.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_missing_photographs_are_all_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,22 @@ def test_hardly_seen_objects_are_void(composed: Path) -> None:
         _, areas = np.unique(a[2][np.isin(a[1], sorted(CAMVID.things))], return_counts=True)
         assert (areas >= 300).all()
     assert gone
+
+
+def test_what_frames_depend_on_is_recorded(composed: Path) -> None:
+    """So that an evaluation is not taken up where clips of another kind were left."""
+    known = [open_dataset("composed", composed, "train").recipe]
+    known.append(open_dataset("composed", write(composed, least=40), "train").recipe)
+    path = composed / "people" / "images" / "train2017" / "0.png"
+    cv2.imwrite(str(path), cv2.imread(str(path)) + 1)
+    os.utime(path, (1, 1))
+    known.append(open_dataset("composed", composed, "train").recipe)
+    known += [
+        open_dataset(f"sample://street?{query}", None, "val").recipe
+        for query in ("", "rate=5", "least=3", "size=96x64")
+    ]
+    assert "" not in known and len(set(known)) == len(known)
+    assert open_dataset("composed", composed, "train").recipe == known[2]
 
 
 def test_what_is_cut_out_of_photographs(composed: Path) -> None:

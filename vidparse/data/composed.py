@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections import OrderedDict
@@ -111,7 +112,20 @@ def open_composed(root: Path, split: str, *, on_missing: OnMissing = refuse) -> 
         read_mask=composer.classes,
         read_segments=composer.segments,
         read_image=composer.rgb,
+        recipe=_recipe(plan, backgrounds, cutouts),
     )
+
+
+def _recipe(plan: Plan, backgrounds: Sequence[Dataset], cutouts: Sequence[Cutout]) -> str:
+    """The plan, and a digest of the files that clips are made of, by name, size and time."""
+    frames = [frame for one in backgrounds for video in one.videos for frame in video.frames]
+    frames += [frame for one in cutouts for frame in one.frames]
+    digest = hashlib.sha256(repr(cutouts).encode())
+    for path in dict.fromkeys(path for frame in frames for path in (frame.image, frame.mask)):
+        if path is not None:
+            status = path.stat()
+            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return f"{plan} {digest.hexdigest()}"
 
 
 def part_of(name: str, root: Path, split: str, on_missing: OnMissing = refuse) -> Dataset:

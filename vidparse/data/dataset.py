@@ -75,6 +75,8 @@ class Dataset:
     metrics: that scores on it are usually quoted by, names in METRICS. Where objects are told
         apart and predictions do so, too, these come after VPQ and STQ.
     windows: of VPQ, in frames.
+    recipe: of frames that are made when they are read: all that they depend on, so that results on
+        others are not taken for results on these. "" where files have all of it.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Dataset:
     read_image: Callable[[FrameRecord], np.ndarray] = image_of_file
     metrics: tuple[str, ...] = ("miou",)
     windows: tuple[int, ...] = (1, 2, 4, 6)
+    recipe: str = ""
 
     @property
     def is_panoptic(self) -> bool:

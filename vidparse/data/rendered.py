@@ -70,6 +70,7 @@ def open_rendered(spec: str, split: str) -> Dataset:
         read_mask=renderer.classes,
         read_segments=renderer.segments,
         read_image=renderer.rgb,
+        recipe=f"{base} least={least}",
     )
 
 

@@ -143,6 +143,6 @@ def _key(
 ) -> str:
     flow = options.flow.key if options.flow else None
     details = [entry.detail for entry in entries]
-    of_data = (dataset.name, dataset.split, dataset.labels.name)
+    of_data = (dataset.name, dataset.split, dataset.labels.name, dataset.recipe)
     of_run = (metrics, options.windows, flow, options.diagnostics)
     return repr((__version__, _COUNTS, *of_data, details, *of_run))
