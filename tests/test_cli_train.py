@@ -242,17 +242,28 @@ def test_a_rehearsal_finds_what_would_end_the_run(
     assert ended.code == 0 and "starts from street-student: 409 of 409 tensors fit" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGINT, 0), (signal.SIGINT, 1), (signal.SIGTERM, 1)]
+)
 def test_an_interrupt_is_answered_at_once(
-    process: Callable[..., Any], camvid: Path, tmp_path: Path
+    process: Callable[..., Any],
+    camvid: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+    workers: int,
 ) -> None:
-    """By a note, before the step under way is done; then the run ends with its state."""
+    """By a note, before the step under way is done; then the run ends with its state.
+
+    A worker process that loads clips heeds no signal itself, and must not keep the run.
+    """
     more = ("--set", "steps_per_epoch=4000", "--set", "config.width=16", "--val", "none")
+    more += ("--set", f"workers={workers}")
     run = process("train", "--data", camvid, *SHORT, *more, "-o", tmp_path)
     while not (tmp_path / "log.jsonl").exists():
         assert run.poll() is None
         time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
-    _, told = run.communicate(timeout=600)
+    run.send_signal(number)
+    _, told = run.communicate(timeout=200)
     assert run.returncode == 130
     heard, end = (told.decode().find(text) for text in ("note: stopping after", "stopped at step"))
     assert 0 < heard < end, told.decode()

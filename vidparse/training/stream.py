@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -232,8 +232,10 @@ def batches(
     parts: int = 1,
     process: tuple[int, int] = (0, 1),
     workers: int = 1,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Every batch of a run from `first_step` on, in `parts` equal parts each.
+
+    Its worker processes end when it is closed.
 
     Args:
         process: (rank, count): each process gets its own part of every part.

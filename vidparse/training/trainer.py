@@ -6,7 +6,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -225,6 +225,7 @@ class Trainer:
                 "crop_hw, or precision bf16"
             ) from error
         finally:
+            stream.close()  # its workers heed no signal, and an error would keep them to the end
             if book is not None:
                 book.close()
         return self.best
@@ -282,7 +283,7 @@ class Trainer:
                 "the masks (`vidparse data check`)"
             )
 
-    def _stream(self) -> Iterator[Batch]:
+    def _stream(self) -> Generator[Batch]:
         return batches(
             self.sources,
             self.schedule,
