@@ -205,6 +205,32 @@ def test_things_of_backgrounds_without_objects_are_crowds(composed: Path) -> Non
     assert all(one.class_id in CAMVID.things for one in segments if one.is_crowd)
 
 
+def test_backgrounds_of_a_plain_folder(tmp_path: Path) -> None:
+    """Pictures side by side, in classes of their own, without a road: objects may be anywhere in
+    the lower half, and the pictures are halved."""
+    make_people(tmp_path / "people")
+    for folder in ("images", "masks"):
+        (tmp_path / "meadow" / folder).mkdir(parents=True)
+    for i in range(4):
+        cv2.imwrite(
+            str(tmp_path / f"meadow/images/{i}.png"), np.full((*SIZE_HW, 3), 60 + i, np.uint8)
+        )
+        cv2.imwrite(str(tmp_path / f"meadow/masks/{i}.png"), np.zeros(SIZE_HW, np.uint8))
+    classes = [
+        {"name": name, "thing": thing, "colour": [i, 2, 3]}
+        for i, (name, thing) in enumerate([("grass", False), ("Person", True)])
+    ]
+    (tmp_path / "meadow/labels.json").write_text(json.dumps({"name": "mine", "classes": classes}))
+    root = write(tmp_path, backgrounds="folder=meadow")
+    for split, greys in (("train", {60, 62}), ("val", {61, 63})):
+        dataset = open_dataset("composed", root, split)
+        assert dataset.labels.classes == ("grass", "Person")
+        frames = frames_of(dataset)
+        assert {int(rgb[5, 5, 0]) for rgb, _, _ in frames} == greys
+        assert {int(one) for _, ids, _ in frames for one in np.unique(ids)} <= {0, 1, IGNORE}
+        assert any((ids == 1).any() for _, ids, _ in frames)  # people, and no rider: no such class
+
+
 def test_hardly_seen_objects_are_void(composed: Path) -> None:
     strict = open_dataset("composed", write(composed, least=300), "train")
     lax = open_dataset("composed", write(composed, least=0), "train")
