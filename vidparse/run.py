@@ -29,7 +29,15 @@ from vidparse.filenames import PathText, one_or_several
 from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import DEFAULT_MODEL
 from vidparse.hub.bundled import select_classes
-from vidparse.inference import Runner, RunReport, Session, engine_and_reason, load_model, run
+from vidparse.inference import (
+    Merging,
+    Runner,
+    RunReport,
+    Session,
+    engine_and_reason,
+    load_model,
+    run,
+)
 from vidparse.inference.cuts import DEFAULT_THRESHOLD
 from vidparse.sinks import (
     SINKS,
@@ -79,6 +87,9 @@ class SegmentOptions:
     cut: float | None = DEFAULT_THRESHOLD  # networks with a memory forget at hard cuts; None: never
     threads: int = 0
     stabilize: bool = False  # blend scores along the motion, against flicker
+    window: int | None = None  # frames of a clip, of networks that take any number
+    linker: str | None = None  # of LINKERS: how ids of objects go from clip to clip
+    merging: Merging | None = None  # how panoptic networks make segments of masks
     task: str = "auto"  # "semantic", "instance" or "panoptic", for checkpoints that do several
     overlap: bool = True
     argv: tuple[str, ...] = ()
@@ -169,6 +180,7 @@ def segment(
     found, results = _expanded(names)
     options = _settled(options, found)
     runner = load_runner(options)
+    runner.session(**clip_options(options))  # refuses what it cannot do, before anything is opened
     labels = runner.description.labels
     class_ids = None if options.classes is None else select_classes(labels, options.classes)
     if options.sinks.palette is not None:
@@ -221,6 +233,11 @@ def load_runner(options: SegmentOptions) -> Runner:
         threads=options.threads,
         task=options.task,
     )
+
+
+def clip_options(options: SegmentOptions) -> dict[str, Any]:
+    """The options of a session about clips and their segments."""
+    return {"window": options.window, "linker": options.linker, "merging": options.merging}
 
 
 def _expanded(inputs: Sequence[str]) -> tuple[list[Input], list[InputResult]]:
@@ -303,6 +320,7 @@ def _segment_one(
             sample_aspect_ratio=source.info.sample_aspect_ratio,
             cut=options.cut,
             stabilize=options.stabilize,
+            **clip_options(options),
         )
         watcher.begin(source.info, _expected_frames(source.info, options))
         report = run(source, session, sinks, on_frame=count, stop=stop, overlap=options.overlap)
@@ -353,41 +371,3 @@ def _expected_frames(info: VideoInfo, options: SegmentOptions) -> int | None:
 def _is_there(path: str) -> bool:
     at = Path(path)
     return path == STDIN or at.exists() or (is_numbered(at) and any(numbered_files(at)))
-
-
-def summary_record(summary: Summary) -> dict[str, Any]:
-    """Plain values for `--json`."""
-
-    def one(result: InputResult) -> dict[str, Any]:
-        report = result.report
-        record: dict[str, Any] = {
-            "input": result.name,
-            "outputs": list(result.outputs),
-            "frames": result.frames,
-            "skipped": result.skipped,
-            "notes": list(result.notes),
-            "error": str(result.error) if result.error else None,
-            "exit_code": result.error.exit_code if result.error else 0,
-        }
-        if report:
-            record["wall_s"] = round(report.wall_s, 4)
-            record["fps"] = round(report.fps, 3)
-            record["bottleneck"] = report.bottleneck
-            record["stages_ms_per_frame"] = {
-                stage.name: round(stage.ms_per_item, 3) for stage in report.stages
-            }
-        return record
-
-    return {
-        "schema": "vidparse-summary/1",
-        "version": __version__,
-        "model": summary.model,
-        "weights_sha256": summary.weights_sha256,
-        "backend": summary.backend,
-        "device": summary.device,
-        "precision": summary.precision,
-        "engine": summary.engine,
-        "chosen": summary.chosen or None,
-        "exit_code": summary.exit_code,
-        "inputs": [one(result) for result in summary.inputs],
-    }

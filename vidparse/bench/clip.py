@@ -22,7 +22,7 @@ from vidparse.errors import InputError, VidparseError
 from vidparse.inference import Runner, RunReport, Session, StageTime, engine_and_reason, run
 from vidparse.inference.devices import cpu_count
 from vidparse.inference.pipeline import StageClock
-from vidparse.run import SegmentOptions, load_runner
+from vidparse.run import SegmentOptions, clip_options, load_runner
 from vidparse.sinks import make_sinks
 from vidparse.video import Source, open_video
 
@@ -120,6 +120,8 @@ def _process(name: str, options: SegmentOptions) -> float:
         command += ["--save", ",".join(options.save or ()), "-m", os.fspath(options.model)]
         command += ["--backend", options.backend, "--device", options.device]
         command += ["--precision", options.precision, "--threads", str(options.threads)]
+        command += [] if options.window is None else ["--window", str(options.window)]
+        command += [] if options.linker is None else ["--linker", options.linker]
         if isinstance(options.size, tuple):
             command += ["--network-size", f"{options.size[1]}x{options.size[0]}"]
         elif options.size:
@@ -168,7 +170,7 @@ def _open(name: str, options: SegmentOptions) -> Source:
 
 def _session(runner: Runner, source: Source, options: SegmentOptions) -> Session:
     aspect = source.info.sample_aspect_ratio
-    return Session(runner, size=options.size, sample_aspect_ratio=aspect)
+    return Session(runner, size=options.size, sample_aspect_ratio=aspect, **clip_options(options))
 
 
 def _report(

@@ -38,9 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("segment", cls=segment.SegmentCommand)(segment.segment)
+app.command("segment", cls=ListingCommand)(segment.segment)
 app.command("info")(info.info)
-app.command("bench")(bench.bench)
+app.command("bench", cls=ListingCommand)(bench.bench)
 app.command("train")(train.train)
 app.command("curves")(curves.curves)
 app.command("autolabel")(autolabel.autolabel)

@@ -36,6 +36,8 @@ def bench(
     device: shared.Device = "auto",
     precision: shared.Precision = "auto",
     threads: shared.Threads = 0,
+    window: shared.Window = None,
+    linker: shared.Linker = None,
     serial: Annotated[bool, typer.Option("--serial", help="No overlap of stages.")] = False,
     zoo: Annotated[
         str | None,
@@ -73,6 +75,8 @@ def bench(
         device=device,
         precision=precision,
         threads=threads,
+        window=window,
+        linker=linker,
         overlap=not serial,
     )
     report = measure(

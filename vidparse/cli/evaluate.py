@@ -106,6 +106,11 @@ def evaluate(
     threads: shared.Threads = 0,
     task: shared.Task = "auto",
     stabilize: shared.Stabilize = False,
+    window: shared.Window = None,
+    linker: shared.Linker = None,
+    merging: shared.Rule = None,
+    min_area: shared.MinArea = None,
+    min_score: shared.MinScore = None,
     support: Annotated[
         str,
         typer.Option(
@@ -146,7 +151,7 @@ def evaluate(
     quiet: shared.Quiet = False,
 ) -> None:
     """Score models, or predictions made by any tool, on a labelled data set."""
-    from vidparse.cli.parsing import comma_list, parse_windows
+    from vidparse.cli.parsing import comma_list, parse_merging, parse_windows
     from vidparse.cli.scores import print_scores
     from vidparse.cli.screen import FrameBar
     from vidparse.cli.signals import stop_on_signals
@@ -177,6 +182,9 @@ def evaluate(
         precision=precision,
         threads=threads,
         stabilize=stabilize,
+        window=window,
+        linker=linker,
+        merging=parse_merging(merging, min_area, min_score),
         support=support,
         task=task,
         save=save,

@@ -13,7 +13,11 @@ from vidparse.data import FORMATS, SAMPLES
 from vidparse.limits import MAX_PIXELS, allow_pixels
 
 # Words in braces in help texts, and the tables whose names they stand for.
-_TABLES = {"{metrics}": ("vidparse.evaluation.metrics", "METRICS")}
+_TABLES = {
+    "{metrics}": ("vidparse.evaluation.metrics", "METRICS"),
+    "{linkers}": ("vidparse.inference", "LINKERS"),
+    "{outputs}": ("vidparse.sinks", "SINKS"),
+}
 
 
 class ListingCommand(TyperCommand):
@@ -90,6 +94,38 @@ Stabilize = Annotated[
         help="Less flicker: scores are blended with those before, along the motion.",
         rich_help_panel="Model",
     ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        help="Frames that a panoptic network takes at once, 1 to 8, where it takes any number. "
+        "[default: as it was trained]",
+        rich_help_panel="Model",
+    ),
+]
+Linker = Annotated[
+    str | None,
+    typer.Option(
+        help="How objects are known again: {linkers}. [default: the one that fits the model]",
+        rich_help_panel="Model",
+    ),
+]
+Rule = Annotated[
+    str | None,
+    typer.Option(
+        "--merging",
+        help="Of models with kernels: intended (a pixel stays with the better object), or official "
+        "(the published code: a later object is drawn over it).",
+        rich_help_panel="Model",
+    ),
+]
+MinArea = Annotated[
+    int | None,
+    typer.Option(help="Pixels that an object must have in a frame.", rich_help_panel="Model"),
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(help="Score, 0 to 1, that an object must have.", rich_help_panel="Model"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]

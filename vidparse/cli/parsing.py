@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vidparse.errors import UsageError
 
 if TYPE_CHECKING:
+    from vidparse.inference import Merging
     from vidparse.video import RawPipe
 
 _RATE = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9}|/[0-9]{1,9})?")
@@ -35,6 +36,17 @@ def parse_windows(text: str | None) -> tuple[int, ...] | None:
     if not all(item.isdecimal() and 0 < int(item) <= 1000 for item in items):
         raise UsageError(f"--windows '{text}': not lengths of 1 to 1000 frames; write 1,2,4,6")
     return tuple(dict.fromkeys(int(item) for item in items))
+
+
+def parse_merging(
+    rule: str | None, min_area: int | None, min_score: float | None
+) -> Merging | None:
+    """How masks become segments; None where nothing is asked for."""
+    from vidparse.inference import Merging
+
+    if rule is None and min_area is None and min_score is None:
+        return None
+    return Merging(rule or "intended", min_area or 0, min_score or 0.0)
 
 
 def parse_time(text: str | None, flag: str) -> float | None:

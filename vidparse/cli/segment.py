@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from vidparse import DEFAULT_MODEL
 from vidparse.cli import options as shared
 
 INPUT_PANEL, OUTPUT_PANEL, LOOK_PANEL = "Input", "Output", "Look"
-
-
-class SegmentCommand(TyperCommand):
-    """Its help lists the outputs there are, which are loaded for that."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        from vidparse.sinks import SINKS
-
-        for option in self.params:
-            text = getattr(option, "help", None) or ""
-            option.help = text.replace("{outputs}", ", ".join(SINKS))  # type: ignore[attr-defined]
-        super().format_help(ctx, formatter)
 
 
 def segment(
@@ -167,6 +154,11 @@ def segment(
     ] = "auto",
     task: shared.Task = "auto",
     stabilize: shared.Stabilize = False,
+    window: shared.Window = None,
+    linker: shared.Linker = None,
+    merging: shared.Rule = None,
+    min_area: shared.MinArea = None,
+    min_score: shared.MinScore = None,
     serial: Annotated[
         bool,
         typer.Option("--serial", help="No overlap of stages.", rich_help_panel="Model"),
@@ -176,14 +168,22 @@ def segment(
     quiet: shared.Quiet = False,
 ) -> None:
     """Segment videos: masks, overlays and records beside the input."""
-    from vidparse.cli.parsing import comma_list, parse_rate, parse_time, raw_pipe, stdout_format
+    from vidparse.cli.parsing import (
+        comma_list,
+        parse_merging,
+        parse_rate,
+        parse_time,
+        raw_pipe,
+        stdout_format,
+    )
     from vidparse.cli.screen import Screen
     from vidparse.cli.signals import stop_on_signals
+    from vidparse.cli.summary import summary_record
     from vidparse.cli.terminal import print_json
     from vidparse.errors import UsageError
     from vidparse.inference.cuts import parse_cut
     from vidparse.inference.preprocess import parse_size
-    from vidparse.run import SegmentOptions, summary_record
+    from vidparse.run import SegmentOptions
     from vidparse.run import segment as run_segment
     from vidparse.sinks import SinkOptions
     from vidparse.sinks.sink import is_stdout
@@ -224,6 +224,9 @@ def segment(
         threads=threads,
         cut=parse_cut(cut),
         stabilize=stabilize,
+        window=window,
+        linker=linker,
+        merging=parse_merging(merging, min_area, min_score),
         task=task,
         overlap=not serial,
         argv=tuple(sys.argv),

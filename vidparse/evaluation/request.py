@@ -25,7 +25,7 @@ from vidparse.evaluation.result import Evaluation
 from vidparse.evaluation.saver import SUBMISSIONS, SubmissionSaver
 from vidparse.flow import open_flow
 from vidparse.hub import DEFAULT_MODEL
-from vidparse.inference import load_model
+from vidparse.inference import Merging, load_model
 from vidparse.inference.devices import choose_device
 from vidparse.inference.runners import TorchRunner
 from vidparse.labels import load_labels
@@ -64,6 +64,9 @@ class EvaluationRequest:
     threads: int = 0
     task: str = "auto"  # for checkpoints that can do both
     stabilize: bool = False
+    window: int | None = None  # frames of a clip, of networks that take any number
+    linker: str | None = None  # of LINKERS: how ids of objects go from clip to clip
+    merging: Merging | None = None  # how panoptic networks make segments of masks
     support: str = "past"  # one of SUPPORTS: which frames TCB blends with
 
     # what is kept
@@ -141,7 +144,16 @@ def _model_entry(name: str, request: EvaluationRequest, dataset: Dataset) -> Ent
     if isinstance(runner, TorchRunner) and is_published:
         return PublishedTcbEntry(short, runner, dataset, size=request.size)
     labels = dataset.labels if request.labels is not None else None
-    return ModelEntry(short, runner, size=request.size, stabilize=request.stabilize, labels=labels)
+    return ModelEntry(
+        short,
+        runner,
+        size=request.size,
+        stabilize=request.stabilize,
+        window=request.window,
+        linker=request.linker,
+        merging=request.merging,
+        labels=labels,
+    )
 
 
 def _saver(request: EvaluationRequest, dataset: Dataset, entries: list[Entry]) -> SubmissionSaver:

@@ -18,6 +18,7 @@ from typing import Self, TypeVar
 
 import numpy as np
 
+from vidparse.errors import UsageError
 from vidparse.frame import Frame
 from vidparse.inference.answer import Answer, ClassIds, Scores
 from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
@@ -97,7 +98,8 @@ class Session:
         window: frames of a clip, of networks that take any number; None: the usual one.
 
     Raises:
-        UsageError: no linker has this name, or the network takes no such clips.
+        UsageError: no linker has this name, the network takes no such clips, or it finds no
+            objects to be linked or merged.
     """
 
     def __init__(
@@ -126,6 +128,11 @@ class Session:
         self._cut = cut if has_shots else None
         self._stabilize = stabilize
         self._least, self._refine = min_confidence, refine
+        if runner.description.task == SEMANTIC and (linker or merging):
+            raise UsageError(
+                f"{'linker' if linker else 'merging'}: the model finds classes and no objects; "
+                "leave it out, or use a panoptic model"
+            )
         check_linker(linker)
         self._linker_name = linker
         self._merging = replace(merging or Merging(), classes=classes)

@@ -14,7 +14,7 @@ from vidparse.errors import UsageError
 from vidparse.evaluation.entries.entry import Asked, Wanted
 from vidparse.frame import Frame
 from vidparse.image import Rgb
-from vidparse.inference import Runner, Session
+from vidparse.inference import Merging, Runner, Session
 from vidparse.labels import Labels, class_ids_in
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.models.description import SEMANTIC
@@ -29,7 +29,7 @@ class ModelEntry:
     Args:
         name: for table heads.
         runner: the network on its device.
-        size, stabilize: as for :class:`Session`.
+        size, stabilize, window, linker, merging: as for :class:`Session`.
         labels: the label set of the answers, whose classes those of the network are parts of; its
             own if not given.
 
@@ -47,13 +47,20 @@ class ModelEntry:
         *,
         size: int | tuple[int, int] | None = None,
         stabilize: bool = False,
+        window: int | None = None,
+        linker: str | None = None,
+        merging: Merging | None = None,
         labels: Labels | None = None,
     ) -> None:
         self.name = name
         self._labels = labels or runner.description.labels
         self._table = _table(name, runner, self._labels)
         self._runner, self._size = runner, size
-        self._session = Session(runner, size=size, stabilize=stabilize)
+        self._session = Session(
+            runner, size=size, stabilize=stabilize, window=window, linker=linker, merging=merging
+        )
+        asked = {"window": window, "linker": linker, "merging": merging}
+        self._asked = "".join(f" {name} {one}" for name, one in asked.items() if one is not None)
         facts = runner.description
         self.is_panoptic = facts.task != SEMANTIC
         self._looks_back = runner.remembers or stabilize
@@ -75,7 +82,8 @@ class ModelEntry:
 
     def fingerprint(self, video: Video) -> str:
         facts = self._runner.description
-        return f"{facts.sha256} {self._runner.backend} {self._runner.precision} {self._size}"
+        how = f"{self._runner.backend} {self._runner.precision} {self._size}{self._asked}"
+        return f"{facts.sha256} {how}"
 
     def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
         for prediction in predictions_of(self._session, frames):
