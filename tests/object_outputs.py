@@ -34,6 +34,7 @@ def write(
     where: Path,
     maps: Sequence[SegmentMap],
     labels: Labels = TOY,
+    /,
     *,
     pictures: Sequence[np.ndarray] | None = None,
     complete: bool = True,

@@ -81,6 +81,12 @@ def segment(
     legend: Annotated[
         bool, typer.Option("--legend", help="Draw class names.", rich_help_panel=LOOK_PANEL)
     ] = False,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels", help="Write class and id on every thing.", rich_help_panel=LOOK_PANEL
+        ),
+    ] = False,
     palette: Annotated[
         str | None,
         typer.Option(
@@ -200,6 +206,7 @@ def segment(
             opacity=opacity,
             contours=contours,
             legend=legend,
+            labels=labels,
             palette=palette,
             audio=not no_audio,
             overwrite=overwrite,

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import cv2
 import numpy as np
 
-from vidparse.image import Rgb, Yuv420
+from vidparse.image import Yuv420
+from vidparse.sinks.text import (
+    INK,
+    PANEL,
+    PANEL_ALPHA,
+    Tile,
+    put,
+    rounded,
+    text_mask,
+    text_width,
+    tile_of,
+)
 
 _SMALLEST_TEXT_PX = 11  # pleasant to read
 _LEAST_TEXT_PX = 7  # legible, where the picture is too narrow for more
@@ -15,20 +23,7 @@ _NARROWEST = 0.2  # pixels that are odder than this, or its inverse, are not bel
 _FRAMES_KEPT = 60  # a class stays listed this long after it was last seen: no flicker
 _SMALLEST_SHARE = 0.0008  # of the picture, to be listed
 _SAMPLE_STEP = 4  # of the half-size map: enough to see what is there
-_BACKGROUND = (18, 20, 24)
-_BACKGROUND_ALPHA = 0.72
-_TEXT = np.array([245, 245, 245])
 _SWATCH_EDGE = np.array([170, 170, 170])  # dark colours stand out from the dark panel
-
-
-@dataclass(frozen=True, slots=True)
-class _Tile:
-    """A rendered legend, ready to lay over planes at (top, left)."""
-
-    top: int
-    left: int
-    planes: tuple[np.ndarray, ...]  # y, u, v, times alpha
-    keep: tuple[np.ndarray, ...]  # 255 * (1 - alpha), full and half size
 
 
 class Legend:
@@ -56,15 +51,15 @@ class Legend:
         self._last_seen: dict[int, int] = {}  # class id -> frame count
         self._frame = 0
         self._key: tuple | None = None
-        self._tile: _Tile | None = None
+        self._tile: Tile | None = None
 
     def draw(self, image: Yuv420, slots: np.ndarray, class_ids: np.ndarray) -> None:
         """Draw in place.
 
         Args:
             image: planes to draw on.
-            slots: uint8 (h, w) of any size, what is in view.
-            class_ids: int (256,) by slot, -1 for none.
+            slots: (h, w) of any size, what is in view.
+            class_ids: int (S,) by slot, -1 for none.
         """
         listed = self._listed(slots, class_ids)
         key = (listed, image.size_hw, image.matrix, image.full_range)
@@ -73,11 +68,11 @@ class Legend:
             entries = [(self._names[i], self._colours[i]) for i in listed]
             self._tile = _tile(entries, image, self._pixel_aspect)
         if self._tile is not None:
-            _lay(self._tile, image)
+            self._tile.lay(image)
 
     def _listed(self, slots: np.ndarray, class_ids: np.ndarray) -> tuple[int, ...]:
         sample = np.ascontiguousarray(slots[::_SAMPLE_STEP, ::2])
-        counts = np.bincount(sample.ravel(), minlength=256)
+        counts = np.bincount(sample.ravel(), minlength=len(class_ids))
         seen = np.flatnonzero((counts > _SMALLEST_SHARE * sample.size) & (class_ids >= 0))
         for class_id in class_ids[seen].tolist():
             if self._only is None or class_id in self._only:
@@ -91,9 +86,7 @@ class Legend:
         return tuple(sorted(self._last_seen))
 
 
-def _tile(
-    entries: list[tuple[str, np.ndarray]], image: Yuv420, pixel_aspect: float
-) -> _Tile | None:
+def _tile(entries: list[tuple[str, np.ndarray]], image: Yuv420, pixel_aspect: float) -> Tile | None:
     """Render at the picture's size, or None when there is nothing to say or no room to."""
     height, width = image.size_hw
     text_px = min(max(round(height / 42), _SMALLEST_TEXT_PX), 48)
@@ -103,28 +96,15 @@ def _tile(
     rgb, alpha = render_legend(entries, text_px, max_height=height - text_px, max_width=room)
     if rgb.size == 0:
         return None
-    if pixel_aspect != 1:
-        flat = max(2, round(rgb.shape[1] / pixel_aspect / 2) * 2), rgb.shape[0]
-        rgb = cv2.resize(rgb, flat, interpolation=cv2.INTER_AREA)
-        alpha = cv2.resize(alpha, flat, interpolation=cv2.INTER_AREA)
     margin = text_px // 2 // 2 * 2  # even, so that chroma lines up
-    yuv = Rgb(rgb).yuv420(image.matrix, image.full_range)
-    small = cv2.resize(alpha, yuv.u.shape[::-1], interpolation=cv2.INTER_AREA)
-    planes = tuple(
-        cv2.multiply(plane, opaque, scale=1 / 255)
-        for plane, opaque in ((yuv.y, alpha), (yuv.u, small), (yuv.v, small))
+    tile = tile_of(
+        rgb,
+        alpha,
+        matrix=image.matrix,
+        full_range=image.full_range,
+        pixel_aspect=pixel_aspect,
     )
-    return _Tile(margin, margin, planes, (255 - alpha, 255 - small, 255 - small))
-
-
-def _lay(tile: _Tile, image: Yuv420) -> None:
-    for plane, colour, keep, step in zip(
-        (image.y, image.u, image.v), tile.planes, tile.keep, (1, 2, 2), strict=True
-    ):
-        top, left = tile.top // step, tile.left // step
-        part = plane[top : top + colour.shape[0], left : left + colour.shape[1]]
-        cv2.multiply(part, keep, dst=part, scale=1 / 255)
-        cv2.add(part, colour, dst=part)
+    return tile.at(margin, margin)
 
 
 def render_legend(
@@ -156,77 +136,23 @@ def render_legend(
     height = 2 * pad + row * len(names)
     width, height = width + width % 2, height + height % 2
     rgb = np.empty((height, width, 3), np.uint8)
-    rgb[:] = _BACKGROUND
-    shape = _rounded((height, width), round(text_px * 0.45))
-    alpha = np.rint(shape * _BACKGROUND_ALPHA * 255)
+    rgb[:] = PANEL
+    shape = rounded((height, width), round(text_px * 0.45))
+    alpha = np.rint(shape * PANEL_ALPHA * 255)
     for i, name in enumerate(names):
         top = pad + i * row + (row - swatch) // 2
         listed = len(entries) <= rows or i < len(names) - 1
         if listed:
             corner, edge = max(round(text_px * 0.2), 1), max(round(text_px / 16), 1)
-            _put(rgb, alpha, _rounded((swatch, swatch), corner), _SWATCH_EDGE, top, pad)
-            inner = _rounded((swatch - 2 * edge, swatch - 2 * edge), corner)
-            _put(rgb, alpha, inner, entries[i][1], top + edge, pad + edge)
-        ink = _text_mask(name, text_px, row, width - pad // 2 - (pad + swatch + gap))
-        _put(rgb, alpha, ink, _TEXT, pad + i * row, pad + swatch + gap)
+            put(rgb, alpha, rounded((swatch, swatch), corner), _SWATCH_EDGE, top, pad)
+            inner = rounded((swatch - 2 * edge, swatch - 2 * edge), corner)
+            put(rgb, alpha, inner, entries[i][1], top + edge, pad + edge)
+        ink = text_mask(name, text_px, row, width - pad // 2 - (pad + swatch + gap))
+        put(rgb, alpha, ink, INK, pad + i * row, pad + swatch + gap)
     return rgb, alpha.astype(np.uint8)
 
 
 def _panel_width(names: list[str], text_px: int) -> int:
     """Pixels of a panel that shows all of these names."""
-    widest = max((_text_width(name, text_px) for name in names), default=0)
+    widest = max((text_width(name, text_px) for name in names), default=0)
     return 2 * round(text_px * 0.6) + round(text_px * 0.85) + round(text_px * 0.55) + widest
-
-
-def _put(
-    rgb: np.ndarray, alpha: np.ndarray, mask: np.ndarray, colour: np.ndarray, top: int, left: int
-) -> None:
-    """Lay a colour through a mask (0..1) onto the panel; what it covers becomes opaque."""
-    part = (slice(top, top + mask.shape[0]), slice(left, left + mask.shape[1]))
-    rgb[part] = np.rint(rgb[part] * (1 - mask[..., None]) + colour * mask[..., None])
-    alpha[part] = np.maximum(alpha[part], np.rint(mask * 255))
-
-
-def _rounded(size_hw: tuple[int, int], radius: int) -> np.ndarray:
-    """A rectangle with rounded corners, float 0..1, smooth at the edges."""
-    height, width = size_hw
-    y = np.abs(np.arange(height) + 0.5 - height / 2)[:, None] - (height / 2 - radius)
-    x = np.abs(np.arange(width) + 0.5 - width / 2)[None, :] - (width / 2 - radius)
-    outside = np.hypot(np.maximum(x, 0), np.maximum(y, 0)) - radius
-    return np.clip(0.5 - outside, 0.0, 1.0)
-
-
-_OVERSAMPLE = 4  # stroke fonts are drawn this many times too large and averaged down
-
-
-def _text_width(text: str, text_px: int) -> int:
-    if hasattr(cv2, "FontFace"):
-        face = cv2.FontFace("sans")
-        return cv2.getTextSize((9999, 9999), text, (0, 0), face, text_px, 500)[2] + 2
-    scale = _stroke_scale(text_px)
-    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, _OVERSAMPLE)
-    return width // _OVERSAMPLE + 2
-
-
-def _text_mask(text: str, text_px: int, row_px: int, width_px: int) -> np.ndarray:
-    """Ink of one line of text, float 0..1 (row_px, width_px); too long a text is cut."""
-    baseline = round(row_px / 2 + text_px * 0.34)
-    width_px = max(width_px, 0)
-    if width_px == 0:
-        return np.zeros((row_px, 0))
-    if hasattr(cv2, "FontFace"):  # OpenCV 5: TrueType
-        canvas = np.zeros((row_px, width_px, 3), np.uint8)
-        cv2.putText(
-            canvas, text, (0, baseline), (255, 255, 255), cv2.FontFace("sans"), text_px, 500
-        )
-        return canvas[..., 0] / 255.0
-    large = np.zeros((row_px * _OVERSAMPLE, width_px * _OVERSAMPLE), np.uint8)
-    origin = (0, baseline * _OVERSAMPLE)
-    scale = _stroke_scale(text_px)
-    cv2.putText(large, text, origin, cv2.FONT_HERSHEY_DUPLEX, scale, 255, _OVERSAMPLE, cv2.LINE_AA)
-    return cv2.resize(large, (width_px, row_px), interpolation=cv2.INTER_AREA) / 255.0
-
-
-def _stroke_scale(text_px: int) -> float:
-    """Size factor at which a stroke font's capitals are as tall as the TrueType font's."""
-    return text_px * _OVERSAMPLE * 0.7 / 21

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -14,14 +13,15 @@ from vidparse.errors import OutputError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import FULL_RANGE, Yuv420, effective_matrix, rgb_to_yuv_matrix
 from vidparse.labels import Labels
-from vidparse.maps import Prediction, check_ids
+from vidparse.maps import Prediction
 from vidparse.sinks.legend import Legend
-from vidparse.sinks.palette import drawn_colours, instance_colour, uncoloured
+from vidparse.sinks.palette import drawn_colours
 from vidparse.sinks.pictures import Pictures, pictures_at
 from vidparse.sinks.sink import Sink, SinkOptions, Target
+from vidparse.sinks.slots import VOID_SLOT, SlotMaker, looked_up
 from vidparse.sinks.stream import EncodedVideo, Encoding
+from vidparse.sinks.tags import Tags
 
-VOID_SLOT = 255
 _LINES_PER_CONTOUR_PIXEL = 720  # contours are one pixel wide a side up to here, then two, ...
 _FILE_CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
 _AS_PICTURE = Encoding("", "", "rgb24")
@@ -60,13 +60,19 @@ class Overlay(Sink):
         self._video = EncodedVideo(self.target)
         options = self.options
         colours = drawn_colours(labels, options.palette)
+        aspect = float(info.sample_aspect_ratio)
         legend = None
         if options.legend:
-            aspect = float(info.sample_aspect_ratio)
             legend = Legend(labels.classes, colours, options.classes, pixel_aspect=aspect)
         self._painter = Painter(
-            labels, colours, opacity=options.opacity, contours=options.contours, legend=legend
+            labels,
+            colours,
+            opacity=options.opacity,
+            contours=options.contours,
+            legend=legend,
+            tags=Tags(labels.classes, pixel_aspect=aspect) if options.labels else None,
         )
+        self._warned = False
         self._matrix = effective_matrix(info.colour, info.size_hw[0])
         self._full_range = info.colour.range == FULL_RANGE
         if self._pictures is not None:
@@ -96,6 +102,12 @@ class Overlay(Sink):
         return {key: str(value) for key, value in asked.items() if value is not None}
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
+        if self.options.labels and prediction.segments is None and not self._warned:
+            self._warned = True
+            self.notes.append(
+                "--labels: the model is semantic, so there are no objects to write on; "
+                "--legend names the classes"
+            )
         image = frame.image
         if not isinstance(image, Yuv420):
             image = image.yuv420(self._matrix, self._full_range)
@@ -136,6 +148,7 @@ class Painter:
         opacity: of the colours, 0..1.
         contours: outline every region in its own colour, brightened.
         legend: names of the classes in view, or None.
+        tags: class and id on every thing, or None.
     """
 
     def __init__(
@@ -146,11 +159,13 @@ class Painter:
         opacity: float = 0.5,
         contours: bool = False,
         legend: Legend | None = None,
+        tags: Tags | None = None,
     ) -> None:
         self._slots_of = SlotMaker(labels, colours)
         self._opacity = opacity
         self._contours = contours
         self._legend = legend
+        self._tags = tags
 
     def paint(self, image: Yuv420, prediction: Prediction) -> Yuv420:
         """A new picture; `image` is left as it is. Void pixels keep the video's own colour.
@@ -161,35 +176,37 @@ class Painter:
         slots = self._slots_of(prediction)
         tables = yuv_tables(slots.colours, image.matrix, image.full_range)
         small = np.ascontiguousarray(slots.map[::2, ::2])  # chroma sits on even columns (H.273)
-        has_void = int(slots.map.max()) == VOID_SLOT
+        void = slots.void if int(slots.map.max()) == slots.void else None
         painted = Yuv420(
-            self._blend(image.y, slots.map, tables[0], has_void),
-            self._blend(image.u, small, tables[1], has_void),
-            self._blend(image.v, small, tables[2], has_void),
+            self._blend(image.y, slots.map, tables[0], void),
+            self._blend(image.u, small, tables[1], void),
+            self._blend(image.v, small, tables[2], void),
             image.matrix,
             image.full_range,
         )
         if self._contours:
             bright = yuv_tables(vivid(slots.colours), image.matrix, image.full_range)
-            draw_contours(painted, slots.map, small, bright)
+            draw_contours(painted, slots.map, small, bright, slots.void)
+        if self._tags is not None:
+            self._tags.draw(painted, prediction)
         if self._legend is not None:
             self._legend.draw(painted, small, slots.class_ids)
         return painted
 
     def _blend(
-        self, plane: np.ndarray, ids: np.ndarray, table: np.ndarray, has_void: bool
+        self, plane: np.ndarray, ids: np.ndarray, table: np.ndarray, void: int | None
     ) -> np.ndarray:
-        colour = cv2.LUT(ids, table)
+        colour = looked_up(ids, table)
         mixed = cv2.addWeighted(plane, 1.0 - self._opacity, colour, self._opacity, 0.0, dst=colour)
-        if has_void:
-            cv2.copyTo(plane, (ids == VOID_SLOT).view(np.uint8), mixed)
+        if void is not None:
+            cv2.copyTo(plane, (ids == void).view(np.uint8), mixed)
         return mixed
 
 
 def yuv_tables(colours: np.ndarray, matrix: int, full_range: bool) -> np.ndarray:
-    """RGB uint8 (256, 3) to one look-up table a plane, uint8 (3, 256)."""
+    """RGB uint8 (S, 3) to one look-up table per plane, uint8 (3, S)."""
     affine = rgb_to_yuv_matrix(matrix, full_range)  # (3, 4)
-    yuv = affine[:, :3] @ colours.T.astype(np.float64) + affine[:, 3:]  # (3, 256)
+    yuv = affine[:, :3] @ colours.T.astype(np.float64) + affine[:, 3:]  # (3, S)
     return np.clip(np.rint(yuv), 0, 255).astype(np.uint8)
 
 
@@ -200,29 +217,30 @@ def vivid(colours: np.ndarray) -> np.ndarray:
 
 
 def draw_contours(
-    image: Yuv420, ids: np.ndarray, small_ids: np.ndarray, tables: np.ndarray
+    image: Yuv420, ids: np.ndarray, small_ids: np.ndarray, tables: np.ndarray, void: int
 ) -> None:
     """Outline regions in place, each side of a border in its own colour.
 
     Args:
         image: planes to draw on.
-        ids: uint8 (H, W) slots.
-        small_ids: uint8 (ceil(H/2), ceil(W/2)), every other slot.
-        tables: uint8 (3, 256), plane values by slot.
+        ids: slots (H, W).
+        small_ids: every other slot (ceil(H/2), ceil(W/2)).
+        tables: uint8 (3, S), plane values by slot.
+        void: the slot of nothing.
     """
-    edges = region_edges(ids, 1 + (image.size_hw[0] - 1) // _LINES_PER_CONTOUR_PIXEL)
-    cv2.copyTo(cv2.LUT(ids, tables[0]), edges, image.y)
+    edges = region_edges(ids, 1 + (image.size_hw[0] - 1) // _LINES_PER_CONTOUR_PIXEL, void)
+    cv2.copyTo(looked_up(ids, tables[0]), edges, image.y)
     height, width = edges.shape
     if height % 2 or width % 2:
         edges = cv2.copyMakeBorder(edges, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     chroma_edges = cv2.resize(edges, small_ids.shape[::-1], interpolation=cv2.INTER_AREA)
     for plane, table in ((image.u, tables[1]), (image.v, tables[2])):
-        cv2.copyTo(cv2.LUT(small_ids, table), chroma_edges, plane)
+        cv2.copyTo(looked_up(small_ids, table), chroma_edges, plane)
 
 
-def region_edges(ids: np.ndarray, width: int) -> np.ndarray:
+def region_edges(ids: np.ndarray, width: int, void: int = VOID_SLOT) -> np.ndarray:
     """255 at pixels of a region that are within `width` of another one, else 0; void never."""
-    edges = np.zeros_like(ids)
+    edges: np.ndarray = np.zeros(ids.shape, np.uint8)
     if min(ids.shape) < 2:  # OpenCV takes no empty arrays
         return edges
     across = cv2.compare(ids[:, 1:], ids[:, :-1], cv2.CMP_NE)
@@ -237,80 +255,6 @@ def region_edges(ids: np.ndarray, width: int) -> np.ndarray:
     if width > 1:
         cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
         edges = cv2.dilate(edges, cross, iterations=width - 1)
-    if int(ids.max()) == VOID_SLOT:
-        np.multiply(edges, ids != VOID_SLOT, out=edges)
+    if int(ids.max()) == void:
+        np.multiply(edges, ids != void, out=edges)
     return edges
-
-
-@dataclass(frozen=True, slots=True)
-class Slots:
-    """One byte a pixel: the slot of its region, VOID_SLOT where nothing is drawn.
-
-    map: uint8 (H, W); colours: RGB uint8 (256, 3) by slot; class_ids: int64 (256,) by slot, -1 for
-    slots not in use.
-    """
-
-    map: np.ndarray
-    colours: np.ndarray
-    class_ids: np.ndarray
-
-
-class SlotMaker:
-    """Turns predictions into slots; the tables of byte-wide semantic maps are made once.
-
-    More than 255 regions in one frame share slots, so some share a colour: pictures only.
-    """
-
-    def __init__(self, labels: Labels, colours: np.ndarray) -> None:
-        self._labels = labels
-        self._class_colours = colours
-        self._uncoloured = uncoloured(labels)
-        self._shown = self._hiding(np.arange(256, dtype=np.uint8))
-        self._byte_table = self._table(np.arange(min(len(labels), VOID_SLOT)))
-
-    def __call__(self, prediction: Prediction) -> Slots:
-        """Raises OutputError when a semantic id is neither a class nor void."""
-        ids = prediction.ids
-        if prediction.segments is not None:
-            return self._panoptic(prediction)
-        check_ids(ids, self._labels)
-        if self._labels.void == VOID_SLOT:
-            slots = ids.astype(np.uint8, copy=False)
-            if self._uncoloured:
-                return Slots(cv2.LUT(slots, self._shown), *self._byte_table)
-            return Slots(slots, *self._byte_table)
-        # Wide label sets: the classes in this frame, in order, get slots 0, 1, 2, ...
-        counts = np.bincount(ids.ravel(), minlength=self._labels.void + 1)
-        present = np.flatnonzero(counts[: len(self._labels)])
-        table = np.full(self._labels.void + 1, VOID_SLOT, np.uint8)
-        table[present] = np.arange(len(present)) % VOID_SLOT
-        return Slots(self._hiding(table).take(ids), *self._table(present))
-
-    def _hiding(self, table: np.ndarray) -> np.ndarray:
-        """Slots by class id, with classes that are not coloured as void."""
-        table[sorted(self._uncoloured)] = VOID_SLOT
-        return table
-
-    def _panoptic(self, prediction: Prediction) -> Slots:
-        segments = prediction.segments or ()
-        highest = max((segment.id for segment in segments), default=0)
-        table = np.full(highest + 2, VOID_SLOT, np.uint8)
-        colours = np.zeros((256, 3), np.uint8)
-        class_ids = np.full(256, -1, np.int64)
-        for i, segment in enumerate(segments):
-            if segment.class_id in self._uncoloured:
-                continue
-            slot = i % VOID_SLOT
-            table[segment.id] = slot
-            colour = tuple(self._class_colours[segment.class_id].tolist())
-            colours[slot] = instance_colour(colour, segment.id) if segment.is_thing else colour
-            class_ids[slot] = segment.class_id
-        return Slots(table.take(prediction.ids, mode="clip"), colours, class_ids)
-
-    def _table(self, class_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        colours = np.zeros((256, 3), np.uint8)
-        classes = np.full(256, -1, np.int64)
-        slots = np.arange(len(class_ids)) % VOID_SLOT
-        colours[slots] = self._class_colours[class_ids]
-        classes[slots] = class_ids
-        return colours, classes

@@ -9,10 +9,13 @@ import numpy as np
 
 from vidparse.errors import UsageError, counted
 from vidparse.labels import Labels, available_labels, load_labels
-from vidparse.labels.colours import GOLDEN_RATIO, distinct_colours, far_apart, hue_wheel
+from vidparse.labels.colours import distinct_colours, far_apart, hue_wheel
 from vidparse.textfiles import decode_text, parse_json
 
 PUBLISHED, DISTINCT = "published", "distinct"
+_HUE_RANGE = 0.16  # of the wheel: objects stay recognisable as of their class
+# Powers of the inverse plastic number in three dimensions: places that fill a cube evenly.
+_COLOUR_STEPS = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
 _UNCOLOURED = "background"  # of VOC and DAVIS: everything that is no class, and black
 
 
@@ -73,12 +76,17 @@ def _are_chosen(labels: Labels) -> bool:
 
 
 def instance_colour(colour: tuple[int, int, int], instance: int) -> tuple[int, int, int]:
-    """The class colour varied in hue and brightness, the same for an id in every frame."""
+    """The class colour varied in hue, saturation and brightness, the same for an id in every frame.
+
+    Ids of one class that follow each other are far apart, and thousands of them have a colour each.
+    """
     hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in colour))
-    turn = instance * GOLDEN_RATIO % 1.0
-    hue = (hue + (turn - 0.5) * 0.16) % 1.0
-    saturation = max(saturation, 0.45)
-    value = min(max(value, 0.4) * (0.75 + 0.5 * (turn * 7 % 1.0)), 1.0)
+    turns = [instance * step % 1.0 for step in _COLOUR_STEPS]
+    hue = (hue + (turns[0] - 0.5) * _HUE_RANGE) % 1.0
+    most = min(max(saturation, 0.45) + 0.15, 1.0)
+    saturation = most * (0.55 + 0.45 * turns[1])
+    most = min(max(value, 0.4) * 1.25, 1.0)
+    value = most * (0.6 + 0.4 * turns[2])
     red, green, blue = (
         round(channel * 255) for channel in colorsys.hsv_to_rgb(hue, saturation, value)
     )

@@ -57,6 +57,7 @@ class SinkOptions:
     opacity: float = 0.5  # of the class colours over the picture, 0..1
     contours: bool = False  # draw the borders between regions
     legend: bool = False  # draw the names of the classes in view
+    labels: bool = False  # write class and id on things
     palette: str | None = None  # label set name, "published", "distinct", or a file
     classes: tuple[int, ...] | None = None  # class ids to keep; the rest is void already
     audio: bool = True  # copy audio and subtitles where the container can hold them
