@@ -38,6 +38,12 @@ CASES = {
     ),
     "a row of parked cars is no car": ([(CAR, 50, 200, 200, 50)], 0),
     "a group is no pedestrian": ([(PEDESTRIAN, 50, 200, 50, 60)], 0),
+    "cars parked along the road to the horizon": (
+        [(CAR, 50 + i, 240 - i // 2, 1, 40 - i // 3) for i in range(70)], 0
+    ),
+    "a car seen from its corner": (
+        [(CAR, 50 + i, 240 - i // 8, 1, 40 - i // 10) for i in range(70)], 1
+    ),
     "two that nearly touch": ([(CAR, 50, 200, 60, 50), (CAR, 112, 200, 60, 50)], 0),
     "two that touch at a corner": (
         [(PEDESTRIAN, 50, 200, 20, 60), (PEDESTRIAN, 70, 260, 20, 60)], 0

@@ -36,16 +36,19 @@ class Shape:
     """The shape of one object of a class, seen from a car.
 
     aspect: least and greatest width / height of the box. solidity: least share of the convex hull
-    that it fills; two that overlap leave a notch between them.
+    that it fills; two that overlap leave a notch between them. slant: most that the foot of one
+    side is above that of the other, of the height; a row of parked cars climbs to the horizon.
     """
 
     aspect: tuple[float, float]
     solidity: float
+    slant: float = 1.0
 
 
+# By eye on CamVid's train split about one in twenty of the parts that pass is several objects.
 SHAPES = {
-    "Car": Shape((0.6, 2.9), 0.87),
-    "Pedestrian": Shape((0.15, 0.65), 0.7),
+    "Car": Shape((0.6, 2.9), 0.87, 0.3),
+    "Pedestrian": Shape((0.15, 0.42), 0.7),
     "Bicyclist": Shape((0.25, 1.25), 0.62),
 }
 
@@ -138,7 +141,18 @@ def _is_one(piece: np.ndarray, shape: Shape) -> bool:
     low, high = shape.aspect
     if not low <= width / height <= high:
         return False
-    return int(np.count_nonzero(piece)) >= shape.solidity * hull_area(piece)
+    if np.count_nonzero(piece) < shape.solidity * hull_area(piece):
+        return False
+    return _slant(piece) <= shape.slant
+
+
+def _slant(piece: np.ndarray) -> float:
+    """How far the feet of the two sides of a part are apart in height, of its own height."""
+    height, width = piece.shape
+    below = np.argmax(piece[::-1], axis=0)  # (w,), rows between the box's lowest and the foot
+    first, last = int(0.04 * width), max(int(0.16 * width), int(0.04 * width) + 1)
+    sides = np.median(below[first:last]), np.median(below[width - last : width - first])
+    return float(abs(sides[0] - sides[1])) / height
 
 
 def hull_area(piece: np.ndarray) -> int:
