@@ -31,6 +31,8 @@ ORDER = [
     {"data"},
     {"evaluation"},
     {"training"},
+    {"workers"},
+    {"summary"},
     {"run"},
     {"bench"},
     {"cli"},

@@ -8,6 +8,7 @@ MAX_SIDE = 16384  # H.264 and most players end here; also keeps lying headers fr
 MAX_PIXELS = 2**27  # 134 million: four times 8K, or the sensor of a 108-megapixel camera
 
 _max_pixels = MAX_PIXELS
+_decoder_threads = 0
 
 
 def max_pixels() -> int:
@@ -30,6 +31,17 @@ def allow_pixels(count: int | None) -> None:
     if count is not None and count < 1:
         raise UsageError(f"--max-pixels {count}: must be 1 or more; the default is {MAX_PIXELS}")
     _max_pixels = MAX_PIXELS if count is None else count
+
+
+def decoder_threads() -> int:
+    """Threads of each video decoder in this process; 0: as many as FFmpeg likes."""
+    return _decoder_threads
+
+
+def allow_decoder_threads(count: int) -> None:
+    """Set the threads of video decoders, for processes that share the CPUs of a machine."""
+    global _decoder_threads
+    _decoder_threads = count
 
 
 def check_size(name: str, size_hw: tuple[int, int]) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -51,8 +52,17 @@ from vidparse.sinks import (
 from vidparse.sinks.palette import class_colours
 from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs, missing_outputs
+from vidparse.summary import InputResult, Summary
 from vidparse.video import Input, RawPipe, expand_inputs, open_video
 from vidparse.video.source import select
+from vidparse.workers import (
+    NOT_CUT,
+    Crew,
+    SharedSession,
+    Sharing,
+    check_memory,
+    shared_session,
+)
 
 log = logging.getLogger(__name__)
 
@@ -92,45 +102,9 @@ class SegmentOptions:
     merging: Merging | None = None  # how panoptic networks make segments of masks
     task: str = "auto"  # "semantic", "instance" or "panoptic", for checkpoints that do several
     overlap: bool = True
+    workers: int = 0  # processes that share a video; 0 or 1: this one alone
+    cluster: str | None = None  # address of a Ray cluster that has the workers, or "auto"
     argv: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class InputResult:
-    """What became of one input."""
-
-    name: str
-    outputs: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    frames: int = 0  # that went into the outputs
-    skipped: int = 0  # damaged packets or images passed over
-    report: RunReport | None = None
-    error: VidparseError | None = None
-    engine: str = ""  # what the network ran in, and why
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a whole call did."""
-
-    model: str
-    weights_sha256: str
-    backend: str
-    device: str
-    precision: str
-    engine: str  # all three for people
-    chosen: str  # why, where `auto` chose the backend; else ""
-    inputs: tuple[InputResult, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """0, the error's own code when there was one input, else 1 when some failed."""
-        failed = [result.error for result in self.inputs if result.error is not None]
-        if not failed:
-            return 0
-        if any(isinstance(error, Interrupted) for error in failed):
-            return Interrupted.exit_code
-        return failed[0].exit_code if len(self.inputs) == 1 else 1
 
 
 class Watcher(Protocol):
@@ -179,8 +153,15 @@ def segment(
         raise UsageError("inputs: none is given; name a file, a folder or several")
     found, results = _expanded(names)
     options = _settled(options, found)
+    sharing = Sharing(options.workers, options.cluster)
+    sharing.check()
+    if sharing and STDIN in [one.name for one in found]:
+        raise UsageError("--workers: stdin can be read at one place only; name a file")
+    options = replace(options, threads=sharing.threads(options.threads))
     runner = load_runner(options)
     runner.session(**clip_options(options))  # refuses what it cannot do, before anything is opened
+    if sharing:
+        check_memory(runner, stabilize=options.stabilize)
     labels = runner.description.labels
     class_ids = None if options.classes is None else select_classes(labels, options.classes)
     if options.sinks.palette is not None:
@@ -201,14 +182,18 @@ def segment(
     protected = Protected(found)
     for result in results:
         watcher.end(result)
-    for one in found:
-        if stop.is_set():
-            error = Interrupted(f"{one.name}: not begun; interrupted")
-            results.append(InputResult(one.name, error=error))
-            continue
-        result = _segment_one(one, protected, options, runner, written, watcher, stop)
-        results.append(result)
-        watcher.end(result)
+    with ExitStack() as closing:
+        crew = None
+        if sharing:
+            crew = closing.enter_context(sharing.crew(_model_settings(options), stop))
+        for one in found:
+            if stop.is_set():
+                error = Interrupted(f"{one.name}: not begun; interrupted")
+                results.append(InputResult(one.name, error=error))
+                continue
+            result = _segment_one(one, protected, options, runner, crew, written, watcher, stop)
+            results.append(result)
+            watcher.end(result)
 
     return Summary(
         os.fspath(options.model),
@@ -225,14 +210,19 @@ def segment(
 def load_runner(options: SegmentOptions) -> Runner:
     """The network that the options ask for, in a process set up to run it."""
     cv2.setNumThreads(1)  # the stages are the parallelism; a pool inside each would fight for cores
-    return load_model(
-        options.model,
-        backend=options.backend,
-        device=options.device,
-        precision=options.precision,
-        threads=options.threads,
-        task=options.task,
-    )
+    return load_model(**_model_settings(options))
+
+
+def _model_settings(options: SegmentOptions) -> dict[str, Any]:
+    """Arguments of `load_model`."""
+    return {
+        "name": os.fspath(options.model),
+        "backend": options.backend,
+        "device": options.device,
+        "precision": options.precision,
+        "threads": options.threads,
+        "task": options.task,
+    }
 
 
 def clip_options(options: SegmentOptions) -> dict[str, Any]:
@@ -270,6 +260,7 @@ def _segment_one(
     protected: Protected,
     options: SegmentOptions,
     runner: Runner,
+    crew: Crew | None,
     written: dict[str, str],
     watcher: Watcher,
     stop: threading.Event,
@@ -280,6 +271,8 @@ def _segment_one(
     source: Any = None
     error: VidparseError | None = None
     report: RunReport | None = None
+    shared: SharedSession | None = None
+    notes: list[str] = []
     frames = 0
 
     def count(frame: Frame) -> None:
@@ -294,6 +287,7 @@ def _segment_one(
             written.update((path, name) for path in there)
             if not save:
                 return InputResult(name, notes=("skipped: its outputs are there",))
+        reading: dict[str, Any] = {"image_rate": options.image_rate, "track": options.track}
         source = open_video(
             one,
             start_s=options.start_s,
@@ -301,8 +295,7 @@ def _segment_one(
             stride=options.stride,
             pipe=options.raw,
             copy_streams=options.sinks.audio,
-            image_rate=options.image_rate,
-            track=options.track,
+            **reading,
         )
         sinks = make_sinks(
             save,
@@ -313,17 +306,30 @@ def _segment_one(
             protected=protected,
         )
         written.update((path, name) for sink in sinks for path in sink.outputs)
-        session = Session(
-            runner,
-            size=options.size,
-            classes=options.sinks.classes,
-            sample_aspect_ratio=source.info.sample_aspect_ratio,
-            cut=options.cut,
-            stabilize=options.stabilize,
+        settings = {
+            "size": options.size,
+            "classes": options.sinks.classes,
+            "sample_aspect_ratio": source.info.sample_aspect_ratio,
+            "cut": options.cut,
+            "stabilize": options.stabilize,
             **clip_options(options),
-        )
+        }
+        session = Session(runner, **settings)
+        if crew is not None:
+            shared = shared_session(
+                session,
+                crew,
+                source,
+                one,
+                stride=options.stride,
+                reading=reading,
+                settings=settings,
+            )
+            notes += [] if shared else [NOT_CUT]
         watcher.begin(source.info, _expected_frames(source.info, options))
-        report = run(source, session, sinks, on_frame=count, stop=stop, overlap=options.overlap)
+        report = run(
+            source, shared or session, sinks, on_frame=count, stop=stop, overlap=options.overlap
+        )
     except ClosedPipe:
         pass  # whoever read our output has seen enough: a normal end
     except (Exception, KeyboardInterrupt) as problem:
@@ -333,12 +339,15 @@ def _segment_one(
         error = _expected_error(problem, name, frames, stopped=stop.is_set())
         if source is not None and not sinks:
             source.close()
-    notes = [*one.notes, *(source.notes if source else ())]
+    notes = [*one.notes, *(source.notes if source else ()), *notes]
     notes += (note for sink in sinks for note in sink.notes)
     kept = error is None or (frames > 0 and isinstance(error, Interrupted | TruncatedError))
     outputs = [path for sink in sinks for path in sink.outputs if kept and _is_there(path)]
     skipped = source.skipped if source else 0
     engine = engine_and_reason(runner)
+    if shared is not None and crew is not None:
+        engine = f"{counted(crew.count, 'worker')} of {engine}"
+        notes += shared.notes
     return InputResult(name, tuple(outputs), tuple(notes), frames, skipped, report, error, engine)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from vidparse.frame import Frame, VideoInfo
-    from vidparse.run import InputResult, Summary
+    from vidparse.summary import InputResult, Summary
 
 
 def frame_bar() -> Progress:

@@ -169,6 +169,21 @@ def segment(
         bool,
         typer.Option("--serial", help="No overlap of stages.", rich_help_panel="Model"),
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Processes that segment parts of a video at the same time, with a network each.",
+            rich_help_panel="Model",
+        ),
+    ] = 0,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Workers on a Ray cluster: its address, or auto for the one that runs here.",
+            rich_help_panel="Model",
+        ),
+    ] = None,
     max_pixels: shared.MaxPixels = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -236,6 +251,8 @@ def segment(
         merging=parse_merging(merging, min_area, min_score),
         task=task,
         overlap=not serial,
+        workers=workers,
+        cluster=cluster,
         argv=tuple(sys.argv),
     )
     with (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vidparse import __version__
 
 if TYPE_CHECKING:
-    from vidparse.run import InputResult, Summary
+    from vidparse.summary import InputResult, Summary
 
 
 def summary_record(summary: Summary) -> dict[str, Any]:

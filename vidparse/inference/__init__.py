@@ -9,7 +9,7 @@ from vidparse.inference.linkers import LINKERS
 from vidparse.inference.load import BACKENDS, load_model
 from vidparse.inference.masks import Masks
 from vidparse.inference.panoptic import Linker
-from vidparse.inference.pipeline import RunReport, StageTime, run
+from vidparse.inference.pipeline import RunReport, Stages, StageTime, run
 from vidparse.inference.runners import RUNNERS, Runner, engine_and_reason
 from vidparse.inference.session import Session
 from vidparse.inference.tracking import KernelMemory
@@ -32,6 +32,7 @@ __all__ = [
     "Scores",
     "Session",
     "StageTime",
+    "Stages",
     "decode_clip",
     "engine_and_reason",
     "fuse_kernels",

@@ -12,14 +12,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from vidparse.errors import InputError, Interrupted, TruncatedError, counted
 from vidparse.frame import Frame
-from vidparse.inference.session import Session
 from vidparse.maps import Prediction
 
 if TYPE_CHECKING:
+    from vidparse.labels import Labels
     from vidparse.sinks import Sink
     from vidparse.video import Source
 
@@ -66,9 +66,22 @@ class RunReport:
         return max(self.stages, key=lambda stage: stage.wall_s).name if self.stages else ""
 
 
+class Stages(Protocol):
+    """What the pipeline runs: a `Session`, or what has its stages.
+
+    Each stage is an iterator of what the one before it yields.
+    """
+
+    labels: Labels
+
+    def prepared(self, frames: Iterable[Frame]) -> Iterator[Any]: ...
+    def answered(self, prepared: Any, *, live: bool) -> Iterator[Any]: ...
+    def finished(self, answered: Any) -> Iterator[tuple[Frame, Prediction]]: ...
+
+
 def run(
     source: Source,
-    session: Session,
+    session: Stages,
     sinks: Sequence[Sink],
     *,
     on_frame: Callable[[Frame], None] = lambda _: None,
@@ -135,7 +148,7 @@ def run(
 
 def _predictions(
     source: Source,
-    session: Session,
+    session: Stages,
     clocks: list[StageClock],
     overlap: bool,
     stuck: threading.Event,

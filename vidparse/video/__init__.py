@@ -5,6 +5,7 @@ from vidparse.video.maskvideo import read_id_video, read_mask_video
 from vidparse.video.raw import RawPipe
 from vidparse.video.report import MediaReport, StreamReport, probe, report_media
 from vidparse.video.source import Source
+from vidparse.video.stamps import Stamps
 from vidparse.video.writer import VideoWriter
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "MediaReport",
     "RawPipe",
     "Source",
+    "Stamps",
     "StreamReport",
     "VideoWriter",
     "expand_inputs",

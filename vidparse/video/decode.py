@@ -14,7 +14,7 @@ from typing import Any, Final
 import av
 
 from vidparse.errors import InputError
-from vidparse.limits import check_size, decoder_limit
+from vidparse.limits import check_size, decoder_limit, decoder_threads
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class Decoder:
         if context.width and context.height:  # before FFmpeg allocates any picture
             check_size(name, (context.height, context.width))
         context.thread_type = "AUTO"
+        context.thread_count = decoder_threads()
         context.options = decoder_options(context)
         self._context, self._name = context, name
         self.codec: str = context.codec.canonical_name

@@ -1,0 +1,115 @@
+"""Workers on the machines of a Ray cluster; the videos must have the same path on all of them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from vidparse.errors import DeviceError, UsageError, VidparseError, expected
+from vidparse.workers.crew import Crew, Outcome, Returned
+from vidparse.workers.job import Job, Setup, Worker
+from vidparse.workers.ranges import Range
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+
+
+class ClusterCrew(Crew):
+    """Actors of Ray, each with as many CPUs as its network has threads.
+
+    Args:
+        address: of a cluster, host:port or ray://host:port; "auto": the one that runs here.
+        count: of workers; 0: as many as the CPUs of the cluster allow.
+        setup: of each worker.
+
+    Raises:
+        UsageError: Ray is not installed.
+        DeviceError: no cluster answers at the address.
+    """
+
+    def __init__(self, address: str, count: int, setup: Setup, stop: threading.Event) -> None:
+        self._ray = _connected(address)
+        cpus = max(1, int(setup.model.get("threads", 1)))
+        has = int(self._ray.cluster_resources().get("CPU", 1))
+        super().__init__(count or max(1, has // cpus), stop)
+
+        on_gpu = str(setup.model.get("device")).startswith("cuda")
+        # An actor that is lost is started anew by this side, which knows what it had to do.
+        self._kind = self._ray.remote(
+            num_cpus=cpus, num_gpus=1 if on_gpu else 0, scheduling_strategy="SPREAD"
+        )(ClusterWorker)
+        self._setup = setup
+        self._actors: dict[int, Any] = {}
+        self._sent: dict[Any, tuple[int, int]] = {}  # worker and ticket by the promise of an answer
+        self._jobs: list[tuple[Job, Any]] = []  # the last one, and where the cluster keeps it
+
+    def start(self, worker: int) -> None:
+        self._actors[worker] = self._kind.remote(self._setup)
+
+    def send(self, worker: int, ticket: int, job: Job, wanted: Range) -> None:
+        if not self._jobs or self._jobs[0][0] is not job:
+            self._jobs = [(job, self._ray.put(job))]
+        promise = self._actors[worker].clips.remote(self._jobs[0][1], wanted)
+        self._sent[promise] = worker, ticket
+
+    def news(self, wait_s: float) -> Iterable[Returned]:
+        if not self._sent:
+            return
+        ready, _ = self._ray.wait(list(self._sent), num_returns=1, timeout=wait_s)
+        for promise in ready:
+            worker, ticket = self._sent.pop(promise)
+            try:
+                yield Returned(worker, ticket, self._ray.get(promise))
+            except self._ray.exceptions.RayTaskError as error:
+                yield Returned(worker, ticket, expected(error))
+            except self._ray.exceptions.RayError as error:
+                log.debug("worker %d: %s", worker, error)
+                self._sent = {one: to for one, to in self._sent.items() if to[0] != worker}
+                del self._actors[worker]
+                yield Returned(worker)
+
+    def end(self) -> None:
+        for actor in self._actors.values():
+            self._ray.kill(actor)
+        self._actors.clear()
+        self._sent.clear()
+        self._ray.shutdown()
+
+
+class ClusterWorker:
+    """A worker whose errors are answers, so that none is taken for a fault of the cluster."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._worker: Worker | None = None
+
+    def clips(self, job: Job, wanted: Range) -> Outcome:
+        try:
+            self._worker = self._worker or Worker.of(self._setup)
+            return self._worker.clips(job, wanted)
+        except Exception as error:
+            failure: VidparseError = expected(error, job.input.name)
+            return type(failure)(str(failure))
+
+
+def _connected(address: str) -> Any:
+    """Ray, as a client of the cluster."""
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise UsageError(
+            "--cluster: Ray is not installed; pip install 'vidparse[cluster]'"
+        ) from error
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        log.debug("%s", address, exc_info=error)
+        raise DeviceError(
+            f"--cluster {address}: no Ray cluster answers; start one with 'ray start --head', or "
+            "give the address of one"
+        ) from error
+    return ray

@@ -1,0 +1,125 @@
+"""Whether the clips of a run are shared out, among whom, and which videos can be cut for it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vidparse.errors import UsageError
+from vidparse.inference import Runner, Session
+from vidparse.inference.devices import cpu_count
+from vidparse.limits import max_pixels
+from vidparse.video import Input, Source
+from vidparse.workers.cluster import ClusterCrew
+from vidparse.workers.crew import Crew
+from vidparse.workers.job import Job, Setup
+from vidparse.workers.join import SharedSession
+from vidparse.workers.processes import ProcessCrew
+
+NOT_CUT = "without reading it all nobody knows when its frames come, so one process segments it"
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """The wish of a person.
+
+    workers: processes with a network each; 0 or 1: this process alone, or all of a cluster.
+    cluster: address of a Ray cluster, or "auto"; None: the workers run on this machine.
+    """
+
+    workers: int = 0
+    cluster: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.workers > 1 or self.cluster is not None
+
+    def check(self) -> None:
+        """Raises: UsageError: a number of workers that would only take memory."""
+        most = max(64, 4 * cpu_count())
+        if self.workers < 0 or (self.cluster is None and self.workers > most):
+            raise UsageError(
+                f"workers {self.workers}: this process may use {cpu_count()} CPUs; give 2 to "
+                f"{most}, or leave --workers out"
+            )
+
+    def threads(self, wanted: int) -> int:
+        """CPU threads of each network, where a person wants `wanted`; 0: shared out."""
+        if not self or wanted:
+            return wanted
+        return 1 if self.cluster is not None else max(1, cpu_count() // self.workers)
+
+    def crew(self, model: Mapping[str, Any], stop: threading.Event) -> Crew:
+        """The workers, none of which has been started.
+
+        Args:
+            model: arguments of `load_model`.
+
+        Raises:
+            UsageError, DeviceError: as `ClusterCrew`.
+        """
+        name = str(model["name"])
+        if Path(name).exists():  # a worker may be in another folder
+            model = {**model, "name": str(Path(name).absolute())}
+        setup = Setup(model, max_pixels())
+        if self.cluster is not None:
+            return ClusterCrew(self.cluster, self.workers, setup, stop)
+        return ProcessCrew(self.workers, setup, stop)
+
+
+def check_memory(runner: Runner, *, stabilize: bool) -> None:
+    """Raises: UsageError: each answer depends on those before, so that no part can run apart."""
+    if runner.remembers:
+        raise UsageError(
+            f"--workers: {os.fspath(runner.description.path)} remembers the frames before, so "
+            "that a video cannot be cut into parts; leave --workers and --cluster out"
+        )
+    if stabilize:
+        raise UsageError(
+            "--workers: --stabilize blends each frame with those before, so that a video cannot "
+            "be cut into parts; leave one of them out"
+        )
+
+
+def shared_session(
+    session: Session,
+    crew: Crew,
+    source: Source,
+    one: Input,
+    *,
+    stride: int,
+    reading: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> SharedSession | None:
+    """The session with the network in the workers; None for a video that cannot be cut.
+
+    Args:
+        source: the opened `one`.
+        reading: arguments of `open_video` that have a say in what is decoded.
+        settings: arguments of `session`.
+    """
+    stamps = source.stamps()
+    if stamps is None or not stamps.pts:
+        return None
+    job = Job(
+        _absolute(one),
+        stamps.first,
+        source.info.time_base,
+        stride,
+        live=source.info.frames is None,
+        reading=reading,
+        session=settings,
+    )
+    return SharedSession(session, crew, job, stamps)
+
+
+def _absolute(one: Input) -> Input:
+    """The same input, for a process in another folder."""
+    if one.path is None:
+        return one
+    path = one.path.absolute()
+    images = None if one.images is None else tuple(image.absolute() for image in one.images)
+    return replace(one, name=str(path), path=path, images=images)
