@@ -25,6 +25,7 @@ from vidparse.inference.following import QueryLinker
 from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.query_masks import QueryMasks
 from vidparse.inference.runners.transformers import TransformersRunner, read_checkpoint
+from vidparse.inference.runners.transformers.architecture import ARCHITECTURES
 from vidparse.labels import load_labels
 from vidparse.maps import SegmentMap
 
@@ -187,9 +188,11 @@ STUFF = {0, 1}  # of the classes, where some are fused
 
 
 @pytest.mark.parametrize("task", ["panoptic", "instance"])
-@pytest.mark.parametrize("size_hw", SIZES)
-def test_segments_are_those_of_transformers(task: str, size_hw, checkpoints) -> None:
-    folder, image = checkpoints("eomt"), picture(size_hw)
+@pytest.mark.parametrize(
+    ("kind", "size_hw"), [*(("eomt", one) for one in SIZES), ("eomt-dinov3", SIZES[0])]
+)
+def test_segments_are_those_of_transformers(kind: str, task: str, size_hw, checkpoints) -> None:
+    folder, image = checkpoints(kind), picture(size_hw)
     processor = processor_of(folder)
     inputs = processor(image, return_tensors="pt")
     with torch.inference_mode():
@@ -378,6 +381,34 @@ def test_half_precision_on_the_cpu(checkpoints) -> None:
         rough = list(Session(halves).run(frames))
         agree = [(a.ids == b.ids).mean() for (_, a), (_, b) in zip(exact, rough, strict=True)]
         assert halves.precision == "bf16" and min(agree) > 0.8
+
+
+def test_a_transformers_without_the_network_is_to_be_upgraded(
+    checkpoints, monkeypatch, tmp_path: Path
+) -> None:
+    folder, name = tmp_path / "newer", "NewerForUniversalSegmentation"
+    shutil.copytree(checkpoints("videomt"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": [name]}))
+    known = ARCHITECTURES["VideomtForUniversalSegmentation"]
+    monkeypatch.setitem(ARCHITECTURES, name, replace(known, name=name))
+    with pytest.raises(ModelError, match=f"has no {name} yet; pip install --upgrade"):
+        runner_of(folder)
+
+
+def test_segment_writes_every_output(checkpoints, cli, clip, tmp_path: Path) -> None:
+    video, out = clip("in.mp4", frames=3), tmp_path / "out"
+    for task in ("panoptic", "instance"):
+        said = cli(
+            *("segment", video, "-m", checkpoints("videomt"), "--task", task, "--threads", 1),
+            *("--device", "cpu", "-o", f"{out}/", "--save", "jsonl,overlay,vipseg", "--overwrite"),
+            "--json",
+        )
+        assert said.code == 0, said.err
+        assert json.loads(said.out)["backend"] == "transformers"
+        (record,) = out.glob("*.jsonl")
+        lines = [json.loads(line) for line in record.read_text().splitlines()]
+        assert len([line for line in lines if "segments" in line]) == 3
 
 
 def test_other_backends_are_refused(checkpoints) -> None:

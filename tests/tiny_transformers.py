@@ -181,6 +181,18 @@ def make_eomt(folder: Path, names: tuple[str, ...] = NAMES, *, splits: bool = Fa
     ).save_pretrained(folder)
 
 
+def make_eomt_dinov3(folder: Path) -> None:
+    without_ratio = {key: value for key, value in _VIT.items() if key != "mlp_ratio"}
+    config = transformers.EomtDinov3Config(intermediate_size=64, **without_ratio, **_named(NAMES))
+    torch.manual_seed(3)
+    network = transformers.EomtDinov3ForUniversalSegmentation(config)
+    network.attn_mask_probs.zero_()
+    _make_vit_sure(network, pixel_values=torch.randn(1, 3, 64, 64))
+    network.save_pretrained(folder)
+    size = {"shortest_edge": 64, "longest_edge": 64}
+    transformers.EomtImageProcessorPil(size=size, do_pad=True).save_pretrained(folder)
+
+
 def make_videomt(folder: Path, names: tuple[str, ...] = NAMES) -> None:
     config = transformers.VideomtConfig(**_VIT, **_named(names))
     torch.manual_seed(3)
@@ -204,6 +216,7 @@ MAKERS = {
     "oneformer": make_oneformer,
     "eomt": make_eomt,
     "eomt-semantic": make_split_eomt,
+    "eomt-dinov3": make_eomt_dinov3,
     "videomt": make_videomt,
 }
 

@@ -82,7 +82,8 @@ class ModelEntry:
 
     def fingerprint(self, video: Video) -> str:
         facts = self._runner.description
-        how = f"{self._runner.backend} {self._runner.precision} {self._size}{self._asked}"
+        task = "" if facts.task == SEMANTIC else f" {facts.task}"
+        how = f"{self._runner.backend} {self._runner.precision} {self._size}{self._asked}{task}"
         return f"{facts.sha256} {how}"
 
     def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:

@@ -136,9 +136,15 @@ def load_pretrained(folder: Path, architecture: str, name: str) -> Any:
     import transformers
     from safetensors import SafetensorError
 
+    kind = getattr(transformers, architecture, None)
+    if kind is None:
+        raise ModelError(
+            f"{name}: transformers {transformers.__version__} has no {architecture} yet; "
+            "pip install --upgrade transformers"
+        )
     try:
         with _quiet(transformers):
-            network, report = getattr(transformers, architecture).from_pretrained(
+            network, report = kind.from_pretrained(
                 str(folder),
                 local_files_only=True,
                 use_safetensors=True,
