@@ -46,6 +46,16 @@ def test_every_candidate_is_a_network_of_the_zoo() -> None:
         assert candidate.twin is None or candidate.twin in CANDIDATES
 
 
+def test_a_panoptic_network_has_things_and_is_timed_by_frame() -> None:
+    (row,) = bench_zoo(
+        ["clip-panofcn-mobilenetv2"],
+        size_hw=SIZE_HW, classes=11, repeats=1, threads=1, backends=["torch"],
+    )  # fmt: skip
+    assert 2.5e6 < row.parameters < 2.8e6 and row.state_bytes == 0
+    assert 15_000 < row.multiplications / (64 * 96) < 40_000, "of one frame, not of the clip"
+    assert min(row.times_ms.values()) > 0
+
+
 def test_unknown_networks_are_refused() -> None:
     with pytest.raises(UsageError, match="zoo 'resnet': unknown"):
         bench_zoo(["resnet"])
