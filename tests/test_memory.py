@@ -15,7 +15,6 @@ MEASURE = """
 import json, resource, sys
 from fractions import Fraction
 from vidparse.run import SegmentOptions, Silent, segment
-from vidparse.sinks import SINKS, Submission
 from vidparse.video import RawPipe
 
 class Watch(Silent):
@@ -27,7 +26,7 @@ class Watch(Silent):
 
 model, out, height, width = sys.argv[1:]
 raw = RawPipe((int(height), int(width)), Fraction(25))
-save = tuple(name for name in SINKS if not issubclass(SINKS[name], Submission))
+save = ("overlay", "masks", "mask-video", "jsonl", "csv")
 options = SegmentOptions(model=model, out=out, save=save, raw=raw, threads=1)
 summary = segment(["-"], options, watcher=Watch())
 assert summary.exit_code == 0, summary

@@ -7,12 +7,14 @@ from vidparse.inference.clip_segments import ClipSegments
 from vidparse.inference.following import QueryLinker
 from vidparse.inference.overlap import OverlapLinker
 from vidparse.inference.panoptic import ClipLinker, Linker
+from vidparse.inference.track_linker import TrackLinker
 from vidparse.inference.tracking import KernelLinker
 
 # Without a name the last that fits is taken.
 LINKERS: dict[str, type[Linker]] = {
     "none": ClipLinker,
     "overlap": OverlapLinker,
+    "tracks": TrackLinker,
     "queries": QueryLinker,
     "kernels": KernelLinker,
 }
