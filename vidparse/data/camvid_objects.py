@@ -18,17 +18,16 @@ from vidparse.data.camvid import FORMAT as CAMVID
 from vidparse.data.camvid import open_camvid
 from vidparse.data.dataset import Dataset, FrameRecord, Video
 from vidparse.data.format import OnMissing, refuse
-from vidparse.data.values import IGNORE
+from vidparse.data.numbered import numbered_segments
 from vidparse.flow import DisFlow
 from vidparse.labels import Labels
-from vidparse.maps import VOID, SegmentMap, count_codes, segments_of_ids
+from vidparse.maps import SegmentMap, count_codes
 
 LEAST_AREA = 32  # pixels at a height of 360; smaller parts belong to the crowd
 _HEIGHT = 360  # of the pictures that the bounds are meant for
 _NEAR_PX = 3  # parts of a class this close count as touching
 _VIDEO_RATE_HZ = 5  # recordings with fewer labels per second are single pictures
 _LINKED_IOU = 0.3  # least overlap with the object of the frame before, brought along the flow
-_NUMBERS = 256  # ids are number * 256 + class + 1; number 0: stuff and crowds
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +171,10 @@ class _Objects:
         self._ids: dict[str, tuple[np.ndarray, ...]] = {}  # by video: id of each number, by frame
 
     def __call__(self, frame: FrameRecord) -> SegmentMap:
-        """Ids are number * 256 + class + 1; number 0 is stuff, and the crowd of a thing class."""
+        """Things without a number are the crowd of their class."""
         classes = self._plain.load_mask(frame)
         numbers = separate(classes, self._plain.labels)
-        ids = self._ids_of(frame)[numbers].astype(np.uint32) * _NUMBERS + classes + 1
-        ids[classes == IGNORE] = VOID
-        return _segments(ids, self._plain.labels)
+        return numbered_segments(classes, self._ids_of(frame)[numbers], self._plain.labels)
 
     def _ids_of(self, frame: FrameRecord) -> np.ndarray:
         """The number through the video of each object of a frame, int64 (N + 1,), [0] = 0."""
@@ -187,16 +184,6 @@ class _Objects:
         if video.name not in self._ids:
             self._ids[video.name] = tuple(_link(self._plain, video))
         return self._ids[video.name][frame.index]
-
-
-def _segments(ids: np.ndarray, labels: Labels) -> SegmentMap:
-    """A map whose segments of number 0 and a thing class are crowds."""
-    class_of = {number: number % _NUMBERS - 1 for number in count_codes(ids)[0].tolist() if number}
-    listed = segments_of_ids(ids, class_of, things=labels.things)
-    return SegmentMap(
-        ids,
-        tuple(replace(one, is_crowd=one.is_thing and one.id < _NUMBERS) for one in listed),
-    )
 
 
 def _link(plain: Dataset, video: Video) -> list[np.ndarray]:

@@ -13,10 +13,11 @@ import numpy as np
 
 from vidparse.data.dataset import Dataset, FrameRecord, Video
 from vidparse.data.folders import check_split
+from vidparse.data.numbered import numbered_segments
 from vidparse.data.values import IGNORE
 from vidparse.errors import UsageError
 from vidparse.labels import Labels, load_labels
-from vidparse.maps import VOID, SegmentMap, count_codes, segments_of_ids
+from vidparse.maps import SegmentMap, count_codes
 from vidparse.scenes import LABELS, Scene, SceneFrame, SceneSpec, parse_scene
 
 VIDEOS = {"train": 12, "val": 3, "test": 3}  # of each split, unless the address says otherwise
@@ -110,13 +111,9 @@ class Renderer:
         return self._render(frame).classes
 
     def segments(self, frame: FrameRecord) -> SegmentMap:
-        """One segment per object and one per stuff class; id = instance * 256 + class + 1."""
+        """One segment per object and one per stuff class."""
         truth = self._render(frame)
-        ids = truth.instances.astype(np.uint32) * 256 + truth.classes + 1
-        ids[truth.classes == IGNORE] = VOID
-        present = np.setdiff1d(count_codes(ids)[0], VOID).tolist()  # ascending
-        class_of = {number: number % 256 - 1 for number in present}
-        return SegmentMap(ids, segments_of_ids(ids, class_of, things=self._labels.things))
+        return numbered_segments(truth.classes, truth.instances, self._labels)
 
     def _render(self, frame: FrameRecord) -> SceneFrame:
         key = (frame.video, frame.index)
