@@ -12,6 +12,10 @@ import torch
 from vidparse.export import export_onnx, rendered_clips
 from vidparse.export.kernel_maps import kernel_winners
 from vidparse.export.parity import cpu_session
+from vidparse.inference import load_model
+from vidparse.inference.clip_segments import Merging
+from vidparse.inference.kernel_maps import KernelMaps
+from vidparse.inference.runners import Runner, has_openvino
 from vidparse.labels import load_labels
 from vidparse.models.checkpoint import load_network, read_description, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
@@ -32,7 +36,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None
         if name.rpartition(".")[2] in ("centres", "regions", "last") or "embedding" in name:
-            torch.nn.init.normal_(module.weight, std=0.05)
+            spread = 0.3 if name == "thing_embedding" else 0.05
+            torch.nn.init.normal_(module.weight, std=spread)
+            torch.nn.init.zeros_(module.bias)
+    torch.nn.init.constant_(network.thing_embedding.bias, -1)  # things, but not everywhere
     clip = torch.from_numpy(np.stack(rendered_clips(6, (128, 160)), axis=1))
     with torch.no_grad():
         network.train()(clip, ())
@@ -84,6 +91,34 @@ def test_its_description_says_that_any_window_will_do(weights: Path, exported: P
         assert (description.task, description.window, description.any_window) == (
             "panoptic", 3, True,
         )  # fmt: skip
+
+
+def answers_of(runner: Runner) -> list[KernelMaps]:
+    """To three clips of a rendered street, the last of them short."""
+    assert runner.any_window and not runner.fixed_window and runner.window == 3
+    frames = np.concatenate(rendered_clips(8, (120, 160)))
+    answers = [runner.answer(frames[None, i : i + 3]) for i in (0, 3, 6)]
+    assert all(isinstance(answer, KernelMaps) for answer in answers)
+    return answers
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_backends_find_the_segments_of_torch(weights: Path, exported: Path, backend: str) -> None:
+    if backend == "openvino" and not has_openvino():
+        pytest.skip("openvino is not installed: pip install 'vidparse[openvino]'")
+    labels = load_labels("camvid")
+    torch_runner = load_model(weights, backend="torch", device="cpu", threads=1)
+    runner = load_model(exported, backend=backend, device="cpu", precision="fp32", threads=1)
+    found = 0
+    for one, other in zip(answers_of(torch_runner), answers_of(runner), strict=True):
+        expected, got = (answer.segments((120, 160), labels, Merging()) for answer in (one, other))
+        assert len(expected.maps) == len(got.maps) == len(one.features)
+        for mine, theirs in zip(expected.maps, got.maps, strict=True):
+            classes = [[segment.class_id for segment in one.segments] for one in (mine, theirs)]
+            assert classes[0] == classes[1]
+            assert (mine.ids == theirs.ids).mean() > 0.999
+            found += sum(one in labels.things for one in classes[0])
+    assert found, "things are among them"
 
 
 def made_outputs() -> dict[str, np.ndarray]:
