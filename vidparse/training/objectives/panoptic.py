@@ -84,11 +84,12 @@ class Panoptic(Objective):
         terms = dict.fromkeys(ClipLosses._fields, zero)
 
         # Teach each clip by itself: an object of one is nothing to another.
-        known = (batch.labels != IGNORE).flatten(2).any(dim=2)  # (B, T)
+        labels, objects = batch.labels.long(), batch.objects.long()
+        known = (labels != IGNORE).flatten(2).any(dim=2)  # (B, T)
         for i in known.any(dim=1).nonzero().flatten().tolist():
             seen = known[i].nonzero().flatten()  # a frame without labels is no empty one
             losses = self._taught(
-                maps, seen + i * known.shape[1], batch.labels[i][seen], batch.objects[i][seen]
+                maps, seen + i * known.shape[1], labels[i, seen], objects[i, seen]
             )
             for name, term in losses._asdict().items():
                 terms[name] = terms[name] + term / len(known)
@@ -102,15 +103,14 @@ class Panoptic(Objective):
 
         Args:
             frames: int64 (T,), its places in the maps.
-            labels: uint8 (T, H, W). objects: uint16 (T, H, W).
+            labels, objects: int64 (T, H, W).
         """
-        ids = labels.long()
-        masks, class_ids = self._objects(ids, objects.long())
+        masks, class_ids = self._objects(labels, objects)
         centres = [level[frames] for level in maps.centres]
         targets = clip_targets(
             masks,
             class_ids,
-            self.regions[ids],  # type: ignore[index]
+            self.regions[labels],  # type: ignore[index]
             level_sizes=[(level.shape[-2], level.shape[-1]) for level in centres],
             num_things=self.counts[0],
             num_stuff=self.counts[1],
