@@ -61,8 +61,8 @@ def made_maps(
         rows = np.minimum((np.arange(h) * 2 + 1) * stride // 8, height - 1)
         columns = np.minimum((np.arange(w) * 2 + 1) * stride // 8, breadth - 1)
         coarse = owner[:, rows][:, :, columns]  # (T, h, w)
-        kernel = (own @ inverse.T)[coarse].transpose(0, 3, 1, 2)
-        kernels.append(kernel + rng.normal(0, noise / 3, kernel.shape))
+        wanted = own[coarse] + rng.normal(0, noise / 3, (*coarse.shape, features))
+        kernels.append((wanted @ inverse.T).transpose(0, 3, 1, 2))
         centre = rng.normal(-5, 0.7, (frames, things, h, w))
         for n in range(objects):
             for t in range(frames):

@@ -13,7 +13,7 @@ from plain_panofcn import plain_decode
 from vidparse.errors import UsageError
 from vidparse.inference import KernelMaps, Merging, decode_clip
 from vidparse.inference.assembly import draw_thing, fill_stuff
-from vidparse.inference.enlarge import Part, axis_of, crop_of, greatest, part_above
+from vidparse.inference.enlarge import Part, axis_of, greatest, part_above
 from vidparse.labels import load_labels
 
 RULES = ("intended", "official")
@@ -216,8 +216,7 @@ def test_enlarging_is_two_steps_of_torch(
     logits = np.log(values / (1 - values))
     for one, wide in zip(logits, full, strict=True):
         inside = np.zeros(size_hw, bool)
-        crop = crop_of(one, one > np.log(4) - 1e-4)
-        part = None if crop is None else part_above(crop, 0.8, down, across)
+        part = part_above(one, one > np.log(4) - 1e-4, 0.8, down, across)
         if part is not None:
             part.of(inside)[:] = part.inside
         assert (inside != (wide > 0.8)).mean() < 1e-3

@@ -6,15 +6,14 @@ but for the rule "intended", which is the paper's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from vidparse.errors import UsageError
 from vidparse.inference.clip_segments import RULES
-from vidparse.inference.enlarge import Crop, Part, axis_of, crop_of, greatest, part_above
+from vidparse.inference.enlarge import Part, axis_of, greatest, part_above
 from vidparse.inference.kernels import (
     Embedding,
     Kernels,
@@ -28,9 +27,9 @@ MOST_THINGS = 100  # of a clip
 LEAST_THING_SCORE = 0.2  # for the merge
 MOST_OVERLAP = 0.5  # share of a thing's pixels that better ones may have taken in a frame
 LEAST_STUFF_AREA = 4096  # pixels of a class in a clip
+_MASKS_AT_ONCE = 32
 # A little below the logit of LEAST_PROBABILITY, which rounding does not reach.
 _LEAST_LOGIT = np.float32(np.log(LEAST_PROBABILITY / (1 - LEAST_PROBABILITY)) - 1e-4)
-_MASKS_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +92,11 @@ def decode_clip(
 
     # Draw the things.
     found = thing_kernels(centres, kernels, thing_embedding)
-    things, crops = _scored_masks(found, features)
+    things, masks = _scored_masks(found, features)
     segments: list[KernelSegment] = []
-    for i, mask in enumerate(crops):
+    for i, mask in enumerate(masks):
         parts = [
-            None if one is None else part_above(one, LEAST_PROBABILITY, rows, columns)
-            for one in mask
+            part_above(one, one > _LEAST_LOGIT, LEAST_PROBABILITY, rows, columns) for one in mask
         ]
         number = len(segments) + 1
         if draw_thing(canvas, parts, number, rule=rule):
@@ -108,8 +106,9 @@ def decode_clip(
     # Fill the rest with stuff.
     stuff = stuff_kernels(regions, kernels, stuff_embedding)
     if len(stuff.class_ids):
-        masks = (sigmoid(_logits(stuff.vectors, one)) for one in features)
-        winners = [greatest(one, rows, columns) for one in masks]
+        winners = [
+            greatest(sigmoid(_logits(stuff.vectors, one)), rows, columns) for one in features
+        ]
         first = len(segments) + 1
         for number, i in enumerate(fill_stuff(canvas, winners, stuff.class_ids, first), first):
             class_id, score = int(stuff.class_ids[i]), float(stuff.scores[i])
@@ -117,31 +116,33 @@ def decode_clip(
     return canvas.astype(np.int32), segments
 
 
-def _scored_masks(found: Kernels, features: np.ndarray) -> tuple[Kernels, list[list[Crop | None]]]:
-    """The things that may be drawn, in falling order of score, with their mask in each frame.
+def _scored_masks(found: Kernels, features: np.ndarray) -> tuple[Kernels, list[np.ndarray]]:
+    """The things that may be drawn, in falling order of score, with logits (T, h, w) of their mask.
 
     A thing's score times the mean of its mask where it is above LEAST_PROBABILITY, in all frames.
     """
     # The merge takes no score below LEAST_THING_SCORE, and a mean is at most 1.
     found = found.rows(np.flatnonzero(found.scores >= LEAST_THING_SCORE))
-    sums, counts = np.zeros(len(found.scores)), np.zeros(len(found.scores), np.int64)
-    crops: list[list[Crop | None]] = [[] for _ in sums]
-    for one in features:
-        for first in range(0, len(crops), _MASKS_AT_ONCE):
-            part = found.vectors[first : first + _MASKS_AT_ONCE]
-            for i, logits in enumerate(_logits(part, one), first):
-                high = logits > _LEAST_LOGIT
-                inside = sigmoid(logits[high])
-                inside = inside[inside > LEAST_PROBABILITY]
-                sums[i] += inside.sum(dtype=np.float64)
-                counts[i] += len(inside)
-                crops[i].append(crop_of(logits, high))
-
-    scores = (found.scores * (sums / np.maximum(counts, 1))).astype(np.float32)
+    scores = np.zeros(len(found.scores), np.float32)
+    masks: dict[int, np.ndarray] = {}
+    for i, logits in enumerate(_all_logits(found.vectors, features)):
+        inside = sigmoid(logits[logits > _LEAST_LOGIT])
+        inside = inside[inside > LEAST_PROBABILITY]
+        if len(inside):
+            scores[i] = found.scores[i] * inside.mean(dtype=np.float64)
+        if scores[i] >= LEAST_THING_SCORE:
+            masks[i] = logits.copy()
     falling = np.argsort(-scores, kind="stable")[:MOST_THINGS]
     falling = falling[scores[falling] >= LEAST_THING_SCORE]
     scored = Kernels(found.vectors, scores, found.class_ids).rows(falling)
-    return scored, [crops[i] for i in falling]
+    return scored, [masks[i] for i in falling.tolist()]
+
+
+def _all_logits(vectors: np.ndarray, features: np.ndarray) -> Iterator[np.ndarray]:
+    """float32 (T, h, w) of the mask of each of M kernels (M, D) over features (T, D, h, w)."""
+    for first in range(0, len(vectors), _MASKS_AT_ONCE):  # features are read once for several
+        block = vectors[first : first + _MASKS_AT_ONCE]
+        yield from np.stack([_logits(block, one) for one in features], axis=1)
 
 
 def _logits(vectors: np.ndarray, features: np.ndarray) -> np.ndarray:
@@ -161,21 +162,28 @@ def draw_thing(canvas: np.ndarray, parts: Sequence[Part | None], number: int, *,
     Returns:
         False where it is left out of all frames, and nothing was drawn.
     """
-    passing = [t for t, part in enumerate(parts) if part and _passes(part.of(canvas[t]), part)]
+    free = [
+        None if part is None else part.inside & (part.of(canvas[t]) == 0)
+        for t, part in enumerate(parts)
+    ]
+    passing = [
+        part is not None and own is not None and _passes(part.inside, own)
+        for part, own in zip(parts, free, strict=True)
+    ]
     for t, part in enumerate(parts):
-        if part is None or not passing or (rule == "intended" and t not in passing):
+        if part is None:
             continue
-        region = part.of(canvas[t])
-        inside = part.inside & (region == 0) if rule == "intended" else part.inside
-        np.copyto(region, number, where=inside)
-    return bool(passing)
+        if rule == "intended" and passing[t]:
+            np.copyto(part.of(canvas[t]), number, where=free[t])
+        if rule == "official" and any(passing):
+            np.copyto(part.of(canvas[t]), number, where=part.inside)
+    return any(passing)
 
 
-def _passes(region: np.ndarray, part: Part) -> bool:
-    """True where the part has pixels and at most MOST_OVERLAP of them are taken in `region`."""
-    own = np.count_nonzero(part.inside)
-    taken = np.count_nonzero(part.inside & (region != 0))
-    return bool(own > 0 and taken / own <= MOST_OVERLAP)
+def _passes(inside: np.ndarray, free: np.ndarray) -> bool:
+    """True where there are pixels and at most MOST_OVERLAP of them are not free."""
+    own = np.count_nonzero(inside)
+    return bool(own > 0 and (own - np.count_nonzero(free)) / own <= MOST_OVERLAP)
 
 
 def fill_stuff(
@@ -198,19 +206,16 @@ def fill_stuff(
         the places in `class_ids` of the classes that were drawn.
     """
     free = canvas == 0
-    areas = np.zeros(len(class_ids), np.int64)
-    for here, winner in zip(free, winners, strict=True):
-        areas += _areas(np.where(here, winner, winner.dtype.type(len(class_ids))), len(class_ids))
+    areas = [
+        sum(
+            np.count_nonzero(here & (winner == i))
+            for here, winner in zip(free, winners, strict=True)
+        )
+        for i in range(len(class_ids))
+    ]
     drawn = [i for i, area in enumerate(areas) if class_ids[i] > 0 and area >= max(least_area, 1)]
     table = np.zeros(len(class_ids), canvas.dtype)
     table[drawn] = first + np.arange(len(drawn))
     for frame, here, winner in zip(canvas, free, winners, strict=True):
         np.copyto(frame, table.take(winner), where=here)
     return drawn
-
-
-def _areas(ids: np.ndarray, count: int) -> np.ndarray:
-    """How many pixels of a map (H, W) have each of the ids 0..count - 1."""
-    if ids.dtype == np.uint8:
-        return cv2.calcHist([ids], [0], None, [256], [0, 256]).ravel()[:count].astype(np.int64)
-    return np.bincount(ids.ravel(), minlength=count)[:count]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import gcd
 
 import cv2
 import numpy as np
@@ -42,28 +43,55 @@ class Axis:
         """True where the frame has the size of the input."""
         return len(self.node) == self.cut
 
-    def reach(self, first: int, last: int) -> slice:
-        """The positions that the nodes `first` .. `last` have a part in."""
-        start = np.searchsorted(self.node, first - _TAPS + 1)
-        return slice(int(start), int(np.searchsorted(self.node, last, side="right")))
+    def around(self, first: int, last: int) -> Reach | None:
+        """The positions that the nodes `first` .. `last` have a part in; None for none.
 
-    def spread(self, values: np.ndarray, where: slice, axis: int, *, first: int = 0) -> np.ndarray:
-        """The positions `where` along an axis of `values`, whose nodes begin with `first`."""
-        shape = [1] * values.ndim
-        shape[axis] = -1
+        Positions and pixels of the input are taken in units between which the ratio of the second
+        step has no rest, so that a part is resized as the whole would be.
+        """
+        size = len(self.node)
+        units = gcd(self.cut, size)
+        pixels, positions = self.cut // units, size // units
+        begin = max((STRIDE * first - 3) // pixels, 0)
+        end = min((STRIDE * last + 6) // pixels + 1, units)
+        if begin >= end:
+            return None  # in the padding
+
+        # One unit and one node more on each side, for the means at the border.
+        outer, beyond = max(begin - 1, 0), min(end + 1, units)
+        start, stop = outer * pixels, beyond * pixels
+        node = max(start // STRIDE - 1, 0)
+        return Reach(
+            nodes=slice(node, min((stop - 1) // STRIDE + 2, self.nodes)),
+            cut=slice(start - STRIDE * node, stop - STRIDE * node),
+            size=(beyond - outer) * positions,
+            inner=slice((begin - outer) * positions, (end - outer) * positions),
+            first=begin * positions,
+        )
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """The positions along the first axis of `values`, which are of the nodes (n, ...)."""
         total = np.zeros(0, np.float32)
-        for tap in range(_TAPS):
-            weight = self.weight[tap, where].reshape(shape)
-            if tap and not weight.any():
-                continue
-            node = np.minimum(self.node[where] + tap, self.nodes - 1) - first
-            part = values.take(node, axis=axis)
+        for tap, weight in enumerate(self.weight.reshape(_TAPS, -1, *[1] * (values.ndim - 1))):
+            part = values.take(np.minimum(self.node + tap, self.nodes - 1), axis=0)
             part *= weight
-            if tap:
-                total += part
-            else:
-                total = part
+            total = part if tap == 0 else np.add(total, part, out=part)
         return total
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A run of positions along one axis, and what they are resized from.
+
+    nodes: that are brought to pixels of the input, of which `cut` are brought to `size` positions,
+    of which `inner` are those that were asked for; they begin with the position `first`.
+    """
+
+    nodes: slice
+    cut: slice
+    size: int
+    inner: slice
+    first: int
 
 
 @lru_cache(maxsize=16)
@@ -104,48 +132,32 @@ class Part:
         return frame[self.top : self.top + height, self.left : self.left + width]
 
 
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """The nodes of a mask around those that are high.
+def part_above(
+    logits: np.ndarray, high: np.ndarray, least: float, rows: Axis, columns: Axis
+) -> Part | None:
+    """Where a mask brought to the frame is above `least`; None where no pixel can be.
 
-    top, left: of `values` among all nodes. values: float32 (h, w), probabilities.
-    rows, columns: first and last that hold a high one, among all nodes.
-    """
+    A pixel is a mean of nodes, so that only pixels near a high node have to be looked at.
 
-    top: int
-    left: int
-    values: np.ndarray
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-
-
-def crop_of(logits: np.ndarray, high: np.ndarray) -> Crop | None:
-    """The part of a mask (h, w) that pixels near a high node are means of; None where none is.
-
-    high: bool (h, w).
+    Args:
+        logits: float32 (h, w) of the nodes; their sigmoid is what is brought to the frame.
+        high: bool (h, w), at least the nodes whose probability is above `least`.
     """
     down = np.flatnonzero(high.any(axis=1))
     if not len(down):
         return None
     across = np.flatnonzero(high[down[0] : down[-1] + 1].any(axis=0))
-    rows, columns = (int(down[0]), int(down[-1])), (int(across[0]), int(across[-1]))
-    top, left = max(rows[0] - _TAPS + 1, 0), max(columns[0] - _TAPS + 1, 0)
-    values = sigmoid(logits[top : rows[1] + _TAPS, left : columns[1] + _TAPS])
-    return Crop(top, left, values, rows, columns)
-
-
-def part_above(crop: Crop, least: float, rows: Axis, columns: Axis) -> Part | None:
-    """Where a mask brought to the frame is above `least`; None where it is only in the padding.
-
-    A pixel is a mean of nodes, so that only those near a node above `least`, which must be among
-    the high ones of the crop, have to be looked at.
-    """
-    down, across = rows.reach(*crop.rows), columns.reach(*crop.columns)
-    if down.start >= down.stop or across.start >= across.stop:
+    y, x = rows.around(int(down[0]), int(down[-1])), columns.around(int(across[0]), int(across[-1]))
+    if y is None or x is None:
         return None
-    strip = columns.spread(crop.values, across, axis=1, first=crop.left)
-    values = rows.spread(strip, down, axis=0, first=crop.top)
-    return Part(down.start, across.start, values > least)
+
+    values = sigmoid(logits[y.nodes, x.nodes])
+    height, width = values.shape
+    input_px = cv2.resize(values, (STRIDE * width, STRIDE * height))[y.cut, x.cut]
+    frame_px = input_px
+    if input_px.shape != (y.size, x.size):
+        frame_px = cv2.resize(input_px, (x.size, y.size))
+    return Part(y.first, x.first, frame_px[y.inner, x.inner] > least)
 
 
 def greatest(values: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
@@ -178,7 +190,7 @@ def greatest(values: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
     y, x = np.nonzero(ids >= mark)
     if len(y):
         nodes = np.ascontiguousarray(values.transpose(1, 2, 0)).reshape(height, -1)
-        lines = rows.spread(nodes, slice(None), axis=0).reshape(-1, width, count)  # (H, w, P)
+        lines = rows.spread(nodes).reshape(-1, width, count)  # (H, w, P)
         found = np.zeros((len(y), count), np.float32)
         for tap in range(_TAPS):
             column = np.minimum(columns.node[x] + tap, columns.nodes - 1)

@@ -95,7 +95,8 @@ class KernelMaps(PanopticAnswer):
         keys = {
             one.id: one.kernel
             for one in found
-            if one.kernel is not None and merging.wants(classes[one.id], one.score, is_thing=True)
+            if one.kernel is not None
+            and merging.wants(classes[one.id], round(one.score, 6), is_thing=True)
         }
         seen = {one.id for frame in maps for one in frame.segments or ()}
         hidden = {number: classes[number] for number in keys if number not in seen}

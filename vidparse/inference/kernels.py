@@ -161,15 +161,14 @@ def _windowed_mean(values: np.ndarray, window: int) -> np.ndarray:
 
     So cells that are equal by symmetry stay equal, and both are the greatest around them.
     """
-    for axis in (0, 1):
-        reach = window // 2
-        padding = [(reach, reach) if one == axis else (0, 0) for one in (0, 1)]
-        padded = np.pad(values, padding)
-        sides = [np.roll(padded, shift, axis) for shift in range(-reach, reach + 1)]
-        total = sides[reach].copy()
+    reach = window // 2
+    for _ in range(2):  # down, then across
+        padded = np.zeros((len(values) + 2 * reach, values.shape[1]), np.float32)
+        padded[reach:-reach] = values
+        total = values.copy()
         for k in range(reach):
-            total += sides[k] + sides[-1 - k]
-        values = total[reach : len(total) - reach] if axis == 0 else total[:, reach:-reach]
+            total += padded[k : k + len(values)] + padded[2 * reach - k :][: len(values)]
+        values = cv2.transpose(total)
     return values / np.float32(window**2)
 
 
