@@ -446,3 +446,30 @@ def test_eval_scores_the_124_classes_of_vspw(cli, tmp_path: Path) -> None:
     (entry,) = json.loads(said.out)["entries"]
     assert load_model(str(folder), device="cpu", threads=1).labels == vspw
     assert entry["scores"]["miou"] > 0.95
+
+
+def test_eval_scores_panoptic_vipseg(cli, tmp_path: Path) -> None:
+    """What the checkpoint for VIPSeg finds in a video, as truth, is scored 1 with its ids."""
+    folder = tmp_path / "videomt-dinov2-large-vipseg"
+    make_videomt(folder, load_labels("vspw").classes)
+    data, pictures = tmp_path / "VIPSeg_720P", tmp_path / "VIPSeg_720P" / "images" / "v"
+    pictures.mkdir(parents=True)
+    for t, image in enumerate(pan_video(3)):
+        cv2.imwrite(str(pictures / f"{t:08d}.jpg"), image[..., ::-1])
+    machine = ("--device", "cpu", "--threads", "1")
+    truth, first = tmp_path / "o", tmp_path / "first"
+    said = cli("segment", pictures, "-m", folder, "--save", "vipseg", "-o", f"{truth}/", *machine)
+    assert said.code == 0, said.err
+
+    # The two read JPEG files by decoders of their own, so let eval save what it sees, too.
+    scored = ("eval", "-m", folder, "--dataset", "vipseg", "--data", data, *machine)
+    for options in (("--save", "vipseg", "-o", first), ("--metrics", "vpq,stq", "--json")):
+        found = next(truth.rglob("pred.json")).parent
+        shutil.rmtree(data / "panomasksRGB", ignore_errors=True)
+        shutil.copytree(found / "pan_pred", data / "panomasksRGB")
+        shutil.copy(found / "pred.json", data / "panoptic_gt_VIPSeg_val.json")
+        said = cli(*scored, *options)
+        assert said.code == 0, said.err
+        truth = first
+    scores = json.loads(said.out)["entries"][0]["scores"]
+    assert scores["vpq"] == pytest.approx(1) and scores["stq"] == pytest.approx(1)
