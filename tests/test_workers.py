@@ -209,6 +209,33 @@ def test_a_stopped_run_waits_for_nobody(folder: Path) -> None:
     assert found(shared_by(crew, Blocks(), folder), folder) == []
 
 
+def test_a_thread_that_waits_is_let_go_when_nobody_reads(folder: Path) -> None:
+    crew, waits = Inline(Blocks()), threading.Event()
+
+    def news(wait_s: float) -> Iterable[Returned]:
+        waits.set()
+        return ()
+
+    crew.news = news  # type: ignore[method-assign]
+    with open_video(folder) as source:
+        session = shared_by(crew, Blocks(), folder)(source)
+        joined = session.answered(source)
+        results = session.finished(serial_clips(folder))
+        next(results)
+        waiting = threading.Thread(target=next, args=(joined, None))
+        waiting.start()
+        assert waits.wait(60)
+        results.close()
+        waiting.join(60)
+        assert not waiting.is_alive()
+
+
+def serial_clips(folder: Path) -> Any:
+    session = Session(Blocks())
+    with open_video(folder) as source:
+        yield from session.segmented(session.answered(session.prepared(source)))
+
+
 def test_a_truncated_video_gives_all_its_good_frames(clip: Any, tmp_path: Path) -> None:
     whole = clip("whole.mkv", frames=60, options={"g": "10"}).read_bytes()
     cut = tmp_path / "cut.mkv"

@@ -10,7 +10,7 @@ it when it is closed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -74,7 +74,7 @@ class Segmented:
     begins_shot: bool = False
 
 
-FramePredictions = Iterator[tuple[Frame, Prediction]]
+FramePredictions = Generator[tuple[Frame, Prediction]]
 
 
 class Session:

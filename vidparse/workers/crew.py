@@ -92,15 +92,18 @@ class Crew(ABC):
             self._outcomes.pop(ticket, None)
         self._waiting = deque(one for one in self._waiting if one in self._wanted)
 
-    def outcome(self, ticket: int) -> tuple[PackedClip, ...] | None:
+    def outcome(self, ticket: int, halted: threading.Event) -> tuple[PackedClip, ...] | None:
         """The clips of a range, once; None where the run was stopped before they came.
+
+        Args:
+            halted: when set, nobody waits for this outcome any more.
 
         Raises:
             VidparseError: what the worker raised, or DeviceError: its workers were killed.
         """
         self.attend()
         while ticket not in self._outcomes:
-            if self._stop.is_set():
+            if self._stop.is_set() or halted.is_set():
                 return None
             self.attend(_WAIT_S)
         found = self._outcomes.pop(ticket)

@@ -7,6 +7,7 @@ the session segments the frames itself.
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,6 +44,7 @@ class SharedSession:
         )
         self._planned: Iterator[Range] = iter(())
         self._under_way: deque[tuple[int, Range]] = deque()  # tickets
+        self._halted = threading.Event()
         self._number = 0  # of frames so far
         self._last: Frame | None = None
 
@@ -67,7 +69,7 @@ class SharedSession:
                 if self._follows(frame):
                     ticket, wanted = self._under_way.popleft()
                     self._submit()
-                    clips = self._crew.outcome(ticket)
+                    clips = self._crew.outcome(ticket, self._halted)
                     if clips is None:
                         return  # stopped
                     yield from self._matched(clips, ahead)
@@ -87,7 +89,13 @@ class SharedSession:
 
     def finished(self, segmented: Iterable[Segmented]) -> FramePredictions:
         """Third stage: ids that are stable through the video."""
-        return self._session.linked(segmented)
+        results = self._session.linked(segmented)
+        try:
+            while (one := next(results, None)) is not None:  # `yield from` would close them first
+                yield one
+        finally:
+            self._halted.set()  # a thread may wait for an outcome that nobody wants any more
+            results.close()
 
     def _plan(self, place: int) -> None:
         """Ranges from a place in the stamps on, in stead of all that were planned."""

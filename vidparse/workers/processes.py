@@ -6,9 +6,12 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess, parent_process
 from typing import Any
@@ -53,7 +56,8 @@ class ProcessCrew(Crew):
             daemon=True,
         )
         try:
-            process.start()
+            with _deaf():
+                process.start()
         except OSError as error:
             raise DeviceError(
                 f"worker {worker}: cannot be started ({error.strerror}); use fewer --workers"
@@ -101,6 +105,20 @@ def _on_device(setup: Setup, worker: int) -> Setup:
     if not devices:
         return setup
     return replace(setup, model={**setup.model, "device": f"cuda:{worker % devices}"})
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes begin deaf to Ctrl-C, which a terminal sends to all, until they can ignore it."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # starting it would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def serve(pipe: Any, setup: Setup) -> None:
