@@ -201,6 +201,22 @@ def test_efficientnet_lite_is_a_start(tmp_path: Path, arch: str) -> None:
     assert done.dropped == (*more, "_fc.bias")
 
 
+@pytest.mark.parametrize(
+    ("arch", "name"),
+    [
+        ("efficientnet-lite0", "efficientnet-lite0-57934424.pth"),
+        ("efficientnet-lite2", "efficientnet-lite2-9656183e.pth"),
+    ],
+)
+def test_published_efficientnet_lite_is_a_start(tmp_path: Path, arch: str, name: str) -> None:
+    path = Path(__file__).resolve().parents[2] / "shared" / "weights" / name
+    if not path.is_file():
+        pytest.skip(f"no {name} beside the checkout")
+    done = convert([path], tmp_path / "s.safetensors", source="efficientnet-lite", arch=arch)
+    assert done.tensors == len(BACKBONES[arch]().state_dict())
+    assert {one.split(".")[0] for one in done.dropped} == {"_conv_head", "_bn1", "_fc"}
+
+
 def test_one_efficientnet_is_not_the_other(tmp_path: Path) -> None:
     torch.save(BACKBONES["efficientnet-lite2"]().state_dict(), tmp_path / "x.pth")
     with pytest.raises(ModelError, match=r"'_blocks\.\d+\.\S+'"):

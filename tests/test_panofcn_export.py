@@ -11,7 +11,8 @@ import torch
 
 from vidparse.export import export_onnx, rendered_clips
 from vidparse.export.kernel_maps import kernel_winners
-from vidparse.export.parity import cpu_session
+from vidparse.export.parity import cpu_session, windows_of
+from vidparse.export.quantize import _Quantizer
 from vidparse.inference import load_model
 from vidparse.inference.clip_segments import Merging
 from vidparse.inference.kernel_maps import KernelMaps
@@ -119,6 +120,21 @@ def test_backends_find_the_segments_of_torch(weights: Path, exported: Path, back
             assert (mine.ids == theirs.ids).mean() > 0.999
             found += sum(one in labels.things for one in classes[0])
     assert found, "things are among them"
+
+
+def test_int8_calibrates_on_clips_and_keeps_their_number_free(
+    exported: Path, tmp_path: Path
+) -> None:
+    """Random weights are no measure of int8, but most positions keep their class."""
+    frames = rendered_clips(12, (96, 128))
+    known, unseen = (windows_of(half, 3, any_window=True) for half in (frames[:6], frames[6:]))
+    assert [one.shape for one in known] == [(3, 3, 96, 128)] * 2
+    work = _Quantizer(onnx.load(exported), (), known, unseen, tmp_path)
+    model = work.build(8)
+    assert work.agreement(model) > 0.7
+    session = cpu_session(model.SerializeToString())
+    (features,) = session.run(["features"], {"clip": np.concatenate([*known, *unseen])})
+    assert features.shape == (12, 8, 24, 32)
 
 
 def made_outputs() -> dict[str, np.ndarray]:
