@@ -61,6 +61,17 @@ def test_the_camera_is_found_behind_things_that_move(matrix: list[list[float]]) 
     assert np.abs((found - camera) @ corners).max() < 1.5  # pixels
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+def test_slots_are_places_in_the_list(dtype: type[np.unsignedinteger]) -> None:
+    ids = np.zeros((800, 1280), dtype)
+    ids[400:500, 10:400] = 7
+    ids[100:300, 200:600] = min(int(np.iinfo(dtype).max), 70_000)
+    slots = View.of(Rgb(np.zeros((800, 1280, 3), np.uint8))).slots_of(ids, [7, int(ids.max())])
+    assert slots.shape == (400, 640) and slots.dtype == np.uint16
+    assert np.array_equal(slots == 1, ids[::2, ::2] == 7)
+    assert np.array_equal(slots == 2, ids[::2, ::2] == ids.max())
+
+
 def test_a_picture_without_corners_says_nothing_about_the_camera() -> None:
     view = View.of(Rgb(np.full((90, 120, 3), 128, np.uint8)))
     slots = view.slots_of(np.zeros((90, 120), np.uint16), [])

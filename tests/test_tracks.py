@@ -90,6 +90,23 @@ def test_the_overlap_of_two_frames_has_forgotten_it() -> None:
     assert follow(TrackLinker(), frames)[-1] == {1: 1}
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_it_links_what_the_overlap_links_where_nothing_is_hidden(alike: bool) -> None:
+    rng = np.random.default_rng(7)
+    frames = []
+    starts = [(20 * n + 6, 40 * (n % 2) + 10) for n in range(10)]
+    colours = [RED if alike else tuple(rng.integers(0, 255, 3).tolist()) for _ in starts]
+    pace = rng.uniform(-1, 1, (10, 2)) * 0.4
+    for t in range(40):
+        shake = rng.integers(-1, 2, (10, 2))
+        places = np.array(starts) + t * pace * (1, 0.3) + shake
+        things = [(CAR, colour, x, y) for colour, (x, y) in zip(colours, places, strict=True)]
+        frames.append((things if t >= 15 else things[:7], (0, 0)))  # three come in later
+    ids = follow(TrackLinker(), frames)
+    assert ids == follow(OverlapLinker(), frames)
+    assert ids[-1] == {n: n for n in range(1, 11)}
+
+
 def test_another_look_in_its_place_is_another() -> None:
     red, blue = [(CAR, RED, 60, 40)], [(CAR, BLUE, 60, 40)]
     frames = [(things, (0, 0)) for things in [red] * 10 + [[None]] * 10 + [blue] * 3]

@@ -95,7 +95,7 @@ def cost(names: list[str]) -> None:
     """Print the time of a linker at 1280x720 with 20 things."""
     rng = np.random.default_rng(0)
     labels = load_labels(LABELS)
-    address = "sample://street?videos=1&frames=30&size=1280x720&rate=15&least=600"
+    address = "sample://street?videos=1&frames=30&size=1280x720&rate=15&least=60"
     data = open_rendered(address, "val")
     records = data.videos[0].frames
     clips = []

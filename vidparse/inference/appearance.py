@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -45,13 +46,12 @@ class View:
         Returns:
             1 + the place in `listed` of each pixel, 0 for ids that are not there.
         """
-        rows, columns = (
-            ((2 * np.arange(small) + 1) * whole) // (2 * small)
-            for small, whole in zip(self.lab.shape, ids.shape, strict=False)
-        )
+        height, width = self.lab.shape[:2]
+        bits = ids.view(np.float32) if ids.dtype == np.uint32 else ids  # OpenCV has no uint32
+        small = cv2.resize(bits, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         table = np.zeros(max(listed, default=0) + 2, np.uint16)
         table[np.asarray(listed, np.int64)] = np.arange(1, len(listed) + 1)
-        return table.take(ids[rows][:, columns], mode="clip")
+        return table.take(small.view(ids.dtype), mode="clip")
 
     def looks(self, slots: np.ndarray, count: int) -> np.ndarray:
         """What each of `count` objects looks like: square roots of histograms of L, a and b.
@@ -71,12 +71,10 @@ class View:
         pixels = self.lab.reshape(-1, 3)[inside]  # (P, 3)
 
         histograms = np.zeros((count, 3, BINS))
-        for channel, (lowest, extent) in enumerate(_CHANNELS):
-            steps, share = _steps(lowest, extent)
+        for channel in range(3):
             code = object_of * 256 + pixels[:, channel]
             counts = np.bincount(code, minlength=count * 256).reshape(count, 256)
-            np.add.at(histograms[:, channel].T, steps, ((1 - share) * counts).T)
-            np.add.at(histograms[:, channel].T, steps + 1, (share * counts).T)
+            histograms[:, channel] = counts @ _shares(channel)
         total = np.maximum(histograms.sum((1, 2), keepdims=True), 1)
         return np.sqrt(histograms / total).reshape(count, 3 * BINS).astype(np.float32)
 
@@ -126,8 +124,9 @@ def slot_ious(a: np.ndarray, a_count: int, b: np.ndarray, b_count: int) -> np.nd
     return (shared / np.maximum(union, 1))[1:, 1:]
 
 
-def _steps(lowest: int, extent: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each of 256 values the lower of its two bins, and the share that the upper one has."""
+@cache
+def _shares(channel: int) -> np.ndarray:
+    """What each of 256 values of a channel counts for each bin: (256, BINS)."""
+    lowest, extent = _CHANNELS[channel]
     place = np.clip((np.arange(256) - lowest) * (BINS / extent) - 0.5, 0, BINS - 1)
-    steps = np.minimum(place.astype(np.int64), BINS - 2)
-    return steps, place - steps
+    return np.clip(1 - np.abs(place[:, None] - np.arange(BINS)), 0, 1)
