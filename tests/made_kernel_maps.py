@@ -19,13 +19,14 @@ def made_maps(
     stuff: int = 4,
     input_hw: tuple[int, int] = (90, 150),
     noise: float = 0.3,
+    radius: tuple[float, float] = (0.09, 0.3),
     width: int = WIDTH,
     features: int = FEATURES,
 ) -> dict[str, Any]:
     """The arguments of `decode_clip` but for the size and the rule.
 
     Discs lie one behind the other. A kernel of an object is one random direction, which the
-    features have where the object is; stuff likewise.
+    features have where the object is; stuff likewise. radius: of discs, as parts of the height.
     """
     rng = np.random.default_rng(seed)
     padded = tuple(-(-side // 32) * 32 for side in input_hw)
@@ -35,7 +36,7 @@ def made_maps(
     owner += stripes[:, None]
     y, x = np.mgrid[:height, :breadth]
     spots = rng.uniform(0.1, 0.9, (objects, 2)) * (input_hw[0] / 4, input_hw[1] / 4)
-    radii = rng.uniform(0.06, 0.2, objects) * input_hw[0] / 4 * 1.5
+    radii = rng.uniform(*radius, objects) * input_hw[0] / 4
     moves = rng.normal(0, 1.2, (objects, 2))
     for n in range(objects):
         for t in range(frames):
