@@ -133,9 +133,9 @@ def clip_losses(
         things += len(objects)
         if len(objects):
             logits, weights = _thing_masks(
-                centres[level][frames, class_ids[objects]],
-                kernel_map[frames],
-                features[frames],
+                _rows(centres[level], frames, class_ids[objects]),
+                kernel_map.index_select(0, frames),
+                features.index_select(0, frames),
                 targets.masks[objects, frames],
                 thing_embedding,
                 positions,
@@ -149,7 +149,12 @@ def clip_losses(
         pairs += len(frames)
         if len(frames):
             cells = targets.regions[level][frames, classes] > 0  # (M, h, w)
-            logits = _region_masks(cells, kernel_map[frames], features[frames], stuff_embedding)
+            logits = _region_masks(
+                cells,
+                kernel_map.index_select(0, frames),
+                features.index_select(0, frames),
+                stuff_embedding,
+            )
             mask_stuff = mask_stuff + weighted_dice_loss(
                 logits, targets.region_masks[frames, classes], torch.ones_like(logits[:, :, 0, 0])
             )
@@ -159,6 +164,11 @@ def clip_losses(
         mask_things / max(1, things),
         mask_stuff / max(1, pairs),
     )
+
+
+def _rows(maps: Tensor, frames: Tensor, channels: Tensor) -> Tensor:
+    """(T, K, h, w) -> (M, h, w). Selected, not indexed: gradients then add up in a fixed order."""
+    return maps.flatten(0, 1).index_select(0, frames * maps.shape[1] + channels)
 
 
 def _thing_masks(
