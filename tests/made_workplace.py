@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from conftest import make_clip, save_colour_model
 from made_camvid import make_camvid
+from made_panofcn import made, published_file
 
 from vidparse.hub import weights_folder
 from vidparse.labels import labels_to_json, load_labels
@@ -137,6 +138,8 @@ def _make_models(root: Path) -> None:
             network = build("perframe", {"classes": 2, "backbone": backbone, "output_stride": 8})
         first = list(network.backbone.state_dict().items())[:12]
         torch.save({key: torch.zeros(value.shape) for key, value in first}, root / name)
+    network = made(things=58, stuff=66)  # of VIPSeg
+    published_file(network, root / "model_final.pth")
     small = {"output_stride": 16, "width": 16}
     _save(root / "a.safetensors", "perframe", small, "camvid")
     _save(root / "b.safetensors", "perframe", small, "camvid")
