@@ -41,7 +41,7 @@ def parse_windows(text: str | None) -> tuple[int, ...] | None:
 def parse_merging(
     rule: str | None, min_area: int | None, min_score: float | None
 ) -> Merging | None:
-    """How masks become segments; None where nothing is asked for."""
+    """The merging of masks into segments; None where no option is given."""
     from vidparse.inference import Merging
 
     if rule is None and min_area is None and min_score is None:

@@ -125,7 +125,7 @@ class Coco(_Instances):
 
 @dataclass(slots=True)
 class _Life:
-    """What is held of a thing: where its last entry lies, and its votes and scores."""
+    """The record of a thing: where its last entry lies, and its votes and scores."""
 
     last: int = _NOTHING_BEFORE
     votes: dict[int, int] = field(default_factory=dict)  # frames by class id

@@ -21,7 +21,7 @@ from vidparse.sinks.stream import ByteStream
 
 @dataclass(slots=True)
 class Track:
-    """What is kept of an id: of the same size however long it is seen.
+    """The record of an id: of the same size however long it is seen.
 
     first, last: number and time, in seconds, of the frames. frames: in how many it has pixels.
     area: pixels, over all of these. votes: frames by class id. best: frame, time and box of the

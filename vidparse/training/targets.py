@@ -24,7 +24,7 @@ _OVERLAP = 0.7  # least IoU of a box that is shifted by the radius of a Gaussian
 
 @dataclass(frozen=True, slots=True)
 class ClipTargets:
-    """What one clip of T frames teaches; lists are over the levels P3, P4 ...
+    """The targets of one clip of T frames; lists are over the levels P3, P4 ...
 
     members: bool (N, T), the objects whose size in a frame fits the level.
     centres: float32 (T, Kt, h, w), Gaussians around the centres of things.
