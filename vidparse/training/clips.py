@@ -22,6 +22,7 @@ from vidparse.data.augment import (
 from vidparse.data.pictures import size_mismatch
 from vidparse.errors import InputError, UsageError
 from vidparse.flow import DisFlow
+from vidparse.maps import count_codes, recode
 from vidparse.models.network import VideoNetwork
 from vidparse.training.recipe import Recipe
 from vidparse.training.sources import Source, Sources
@@ -279,11 +280,10 @@ def _load(source: Source, frame: FrameRecord, *, labelled: bool, with_objects: b
 
 def _numbered(objects: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Maps of things (H, W) of one clip with their ids as 1, 2, ... in uint16; 0 stays."""
-    listed = np.unique(np.concatenate([np.unique(one) for one in objects]))
+    listed = np.unique(np.concatenate([count_codes(one)[0] for one in objects]))
     listed = listed[listed > 0]
-    return [
-        np.where(one > 0, np.searchsorted(listed, one) + 1, 0).astype(np.uint16) for one in objects
-    ]
+    numbers = np.arange(1, len(listed) + 1, dtype=np.uint16)
+    return [recode(one, listed, numbers, otherwise=0) for one in objects]
 
 
 def _strong(rgb: np.ndarray, colour: np.ndarray, sigma: float) -> np.ndarray:

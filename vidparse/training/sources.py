@@ -14,6 +14,7 @@ import numpy as np
 from vidparse.data import IGNORE, Dataset, FrameRecord, Video, frame_interval_s, open_dataset
 from vidparse.errors import InputError, UsageError
 from vidparse.labels import Labels, unions_of
+from vidparse.maps import recode
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,13 @@ class Source:
         truth = self.dataset.load_truth(frame)
         labels = cv2.LUT(truth.classes(IGNORE), self.table)
         segments = truth.segments or ()
-        crowds = [one.id for one in segments if one.is_crowd]
-        things = [one.id for one in segments if one.is_thing and not one.is_crowd]
+        crowds = sorted(one.id for one in segments if one.is_crowd)
+        things = sorted(one.id for one in segments if one.is_thing and not one.is_crowd)
         if crowds:
-            labels[np.isin(truth.ids, crowds)] = IGNORE
-        return labels, np.where(np.isin(truth.ids, things), truth.ids, 0)
+            inside = np.ones(len(crowds), bool)
+            labels[recode(truth.ids, np.array(crowds), inside, otherwise=0)] = IGNORE
+        keys = np.array(things, truth.ids.dtype)
+        return labels, recode(truth.ids, keys, keys, otherwise=0)
 
     def video_of(self, frame: FrameRecord) -> Video:
         return self._videos[frame.video]
