@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -207,6 +207,33 @@ def save_colour_model(path: Path, names: str) -> Path:
     helper.set_model_props(model, metadata)
     onnx.save(model, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """torch on one thread, for the many small networks of a module."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`checkpoints("mask2former")`: a folder with a small untrained network, made once."""
+    from tiny_transformers import MAKERS
+
+    made: dict[str, Path] = {}
+
+    def folder(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp("hub") / f"tiny-{kind}"
+            MAKERS[kind](made[kind])
+        return made[kind]
+
+    return folder
 
 
 @pytest.fixture(scope="session")

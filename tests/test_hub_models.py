@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,32 +25,12 @@ from vidparse.models.description import Preprocess, describe, metadata_of
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 torch = pytest.importorskip("torch")
 
-from tiny_transformers import MAKERS, NAMES, THINGS, make_segformer, network_of, processor_of  # noqa: E402
+from tiny_transformers import NAMES, THINGS, make_segformer, network_of, processor_of  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = Device("cpu")
 KINDS = ("segformer", "upernet", "maskformer", "mask2former", "oneformer")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`checkpoints("mask2former")`: a folder with a small untrained network, made once."""
-    made: dict[str, Path] = {}
-
-    def folder(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = tmp_path_factory.mktemp("hub") / f"tiny-{kind}"
-            MAKERS[kind](made[kind])
-        return made[kind]
-
-    return folder
 
 
 def picture(size_hw: tuple[int, int] = (150, 210), seed: int = 0) -> np.ndarray:

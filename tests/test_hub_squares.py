@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,33 +32,13 @@ transformers = pytest.importorskip("transformers", reason="transformers is not i
 torch = pytest.importorskip("torch")
 
 from test_hub_models import picture  # noqa: E402
-from tiny_transformers import MAKERS, make_videomt, network_of, processor_of  # noqa: E402
+from tiny_transformers import make_videomt, network_of, processor_of  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = Device("cpu")
 SIZES = ((150, 210), (210, 150), (64, 120), (120, 64), (64, 64), (40, 40))
 LONG = ((64, 300), (300, 40))  # that are cut into several parts
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`checkpoints("eomt")`: a folder with a small untrained network, made once."""
-    made: dict[str, Path] = {}
-
-    def folder(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = tmp_path_factory.mktemp("hub") / f"tiny-{kind}"
-            MAKERS[kind](made[kind])
-        return made[kind]
-
-    return folder
 
 
 def runner_of(folder: Path, task: str = "auto", **options: Any) -> TransformersRunner:

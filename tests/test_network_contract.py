@@ -33,15 +33,8 @@ SMALL: dict[str, dict[str, Any]] = {
         "backbone": "resnet18", "width": 16, "kernel_width": 16, "feature_width": 8,
     },
 }  # fmt: skip
+pytestmark = pytest.mark.usefixtures("one_thread")
 BUNDLED = Path(__file__).with_name("bundled_scores.json")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=MODELS)
