@@ -17,7 +17,7 @@ from conftest import picture
 from vidparse import limits
 from vidparse.data.pictures import read_rgb
 from vidparse.errors import InputError, UsageError
-from vidparse.maps.rgb_ids import read_panoptic_png
+from vidparse.maps.ids import read_panoptic_png
 from vidparse.video import open_video
 from vidparse.video.container import ContainerSource
 

@@ -22,12 +22,12 @@ from vidparse.models.netwarp import (
     FlowCnn,
     NetWarp,
     NetWarpConfig,
+    PictureFlow,
     flow_in_cells,
     warp_features,
 )
 from vidparse.models.network import state_bytes, zero_state
 from vidparse.models.perframe import PerFrame, PerFrameConfig
-from vidparse.models.picture_flow import PictureFlow
 from vidparse.training.losses import cross_entropy
 
 SIZE_HW = (43, 59)

@@ -9,9 +9,14 @@ from torch.nn import functional as F
 
 from vidparse.errors import ModelError
 from vidparse.labels import load_labels
-from vidparse.models.deform import DeformableConv, deform_conv
 from vidparse.models.fpn import Fpn, SemanticFpn
-from vidparse.models.heads.positions import RARE, Tower, with_coordinates
+from vidparse.models.heads.positions import (
+    RARE,
+    DeformableConv,
+    Tower,
+    deform_conv,
+    with_coordinates,
+)
 from vidparse.models.network import KernelMaps, VideoNetwork
 from vidparse.models.panofcn import PanoFcn, PanoFcnConfig
 from vidparse.models.zoo import build, config_of, settings_for

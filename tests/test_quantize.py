@@ -14,8 +14,8 @@ from small_networks import save_tcb_ocr
 
 from vidparse.errors import DeviceError, InputError, ModelError, UsageError
 from vidparse.export import Quantized, check_rendered, export_int8, quantize, rendered_clips
+from vidparse.export.onnx import temporal_nodes
 from vidparse.export.quantize import _Quantizer, _search, _Watched
-from vidparse.export.temporal import temporal_nodes
 from vidparse.hub import DEFAULT_MODEL, resolve
 from vidparse.inference import load_model
 from vidparse.inference.samples import sample_clips

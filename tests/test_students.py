@@ -16,8 +16,7 @@ from PIL import Image
 
 from vidparse.errors import ModelError
 from vidparse.models.bisenetv2 import BiSeNetV2, BiSeNetV2Config
-from vidparse.models.espnet_encoder import branch_dilations
-from vidparse.models.espnetv2 import EspNetV2, EspNetV2Config, PoolingPyramid
+from vidparse.models.espnetv2 import EspNetV2, EspNetV2Config, PoolingPyramid, branch_dilations
 from vidparse.models.hardnet import FcHarDNet, FcHarDNetConfig, links_of, width_of
 from vidparse.models.hrnet import HrNet, HrNetConfig
 from vidparse.models.layers import pool_near

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from vidparse.models.network import VideoNetwork
 
+
 OPSET = 18
 _EXAMPLE_HW = (352, 640)  # that the graph is traced with
 _TALKATIVE = ("torch.onnx", "torch.fx.experimental.symbolic_shapes", "torch.export")
@@ -200,3 +201,46 @@ def _store_as_half(model: Any) -> None:
     halves = {cast.output[0] for cast in casts}
     for value in [v for v in graph.value_info if v.name in halves]:
         graph.value_info.remove(value)
+
+
+_ACTIVATIONS = ("Relu", "Clip")
+
+
+def temporal_nodes(graph: Any, state: Sequence[str]) -> set[str]:
+    """Names of the operations between the state and the nearest convolutions, either way.
+
+    Args:
+        graph: onnx.GraphProto whose nodes have names. state: names of its state inputs, whose
+            outputs are called {name}_next.
+    """
+    readers: dict[str, list[Any]] = {}
+    maker: dict[str, Any] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+        for name in node.output:
+            maker[name] = node
+    found: set[str] = set()
+    ahead = list(state)
+    while ahead:
+        for node in readers.get(ahead.pop(), ()):
+            if node.name not in found and node.op_type != "Conv":
+                found.add(node.name)
+                ahead += node.output
+    behind = [f"{name}_next" for name in state]
+    seen: set[str] = set()
+    while behind:
+        node = maker.get(behind.pop())
+        if node is None or node.name in seen or _is_convolution(node, maker):
+            continue
+        seen.add(node.name)
+        behind += node.input
+    return found | seen
+
+
+def _is_convolution(node: Any, maker: dict[str, Any]) -> bool:
+    """A convolution, or the activation right behind one."""
+    if node.op_type in _ACTIVATIONS:
+        before = maker.get(node.input[0])
+        return before is not None and before.op_type == "Conv"
+    return node.op_type == "Conv"

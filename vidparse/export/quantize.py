@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from vidparse.errors import ModelError, UsageError
-from vidparse.export.onnx import describe_model, save_model, to_onnx
+from vidparse.export.onnx import describe_model, save_model, temporal_nodes, to_onnx
 from vidparse.export.parity import (
     Parity,
     check_parity,
@@ -27,7 +27,6 @@ from vidparse.export.parity import (
     windows_of,
     winners,
 )
-from vidparse.export.temporal import temporal_nodes
 from vidparse.export.weights import check_target, export_metadata
 from vidparse.files import whole_file
 from vidparse.labels import Labels, load_labels

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vidparse.flow.cache import FlowCache
-from vidparse.flow.dis import DisFlow
-from vidparse.flow.estimator import FlowEstimator
 from vidparse.flow.flo import read_flo, write_flo
-from vidparse.flow.source import FLOW_NAMES, FlowSource, open_flow
+from vidparse.flow.source import (
+    FLOW_NAMES,
+    DisFlow,
+    FlowCache,
+    FlowEstimator,
+    FlowSource,
+    open_flow,
+)
 from vidparse.flow.warp import warp_image
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from vidparse.errors import DeviceError, ModelError
-from vidparse.flow.estimator import check_pair
 from vidparse.flow.raft_network import STRIDE, Raft
+from vidparse.flow.source import check_pair
 
 PADDINGS = {"zeros": "constant", "replicate": "replicate"}  # ours -> torch's
 # The coarsest correlation has a value for every 64 px; below two of them the published sampler

@@ -1,16 +1,161 @@
-"""Flow by name, as the command line asks for it: which method, with what weights, kept where."""
+"""Optical flow by name: the methods, and the folder that keeps their results between runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Protocol
 
+import cv2
 import numpy as np
 
-from vidparse.errors import UsageError
-from vidparse.flow.cache import FlowCache
-from vidparse.flow.dis import DisFlow
-from vidparse.flow.estimator import FlowEstimator
+from vidparse.errors import InputError, OutputError, UsageError
+from vidparse.filenames import name_below
+from vidparse.flow.flo import read_flo, write_flo
+
+
+class FlowEstimator(Protocol):
+    """A method with its settings and weights; the same pictures give the same flow."""
+
+    @property
+    def name(self) -> str:
+        """For people: "DIS medium", "RAFT raft-things"."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Tells method, settings and weights apart; letters, digits, dots and dashes only."""
+        ...
+
+    def between(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Flow float32 (2, H, W) from a to b, both RGB uint8 (H, W, 3)."""
+        ...
+
+
+def check_pair(a: np.ndarray, b: np.ndarray) -> None:
+    """Refuse (ValueError) what is not a pair of RGB pictures of one size."""
+    for picture in (a, b):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise ValueError(f"picture is {picture.dtype} {picture.shape}: use uint8 (H, W, 3)")
+    if a.shape != b.shape:
+        raise ValueError(f"pictures are {a.shape} and {b.shape}: flow needs one size")
+    if not a.size:
+        raise ValueError(f"pictures are {a.shape}: nothing in them")
+
+
+_PRESETS = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
+# OpenCV refuses sides below 12, and reads past its buffers (NaN, or a crash) when a side is too
+# short for one 8 px patch at the presets' finest scale of 1/4: below 32.
+_SMALLEST_SIDE = 64
+
+
+class DisFlow:
+    """Dense inverse search (Kroeger et al., ECCV 2016): flow without weights, in milliseconds.
+
+    OpenCV's, on luma. The result does not depend on the number of threads. Pictures with a side
+    under 64 px are continued by their edge pixels first.
+
+    Args:
+        preset: ultrafast, fast or medium.
+    """
+
+    def __init__(self, preset: str = "medium") -> None:
+        if preset not in _PRESETS:
+            raise ValueError(f"preset '{preset}': use {', '.join(_PRESETS)}")
+        self.preset = preset
+        self.name = f"DIS {preset}"
+        self.key = f"dis-{preset}"
+
+    def between(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Flow float32 (2, H, W) from a to b, both RGB uint8 (H, W, 3)."""
+        check_pair(a, b)
+        height, width = a.shape[:2]
+        search = cv2.DISOpticalFlow.create(_PRESETS[self.preset])  # holds buffers: one a call
+        flow = search.calc(_luma(a), _luma(b), None)  # type: ignore[call-overload]  # (h, w, 2)
+        return np.ascontiguousarray(flow[:height, :width].transpose(2, 0, 1))
+
+
+def _luma(picture: np.ndarray) -> np.ndarray:
+    """uint8 (h, w), grown to the right and down to the smallest side."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    height, width = grey.shape
+    below, beside = max(0, _SMALLEST_SIDE - height), max(0, _SMALLEST_SIDE - width)
+    if not below and not beside:
+        return grey
+    return cv2.copyMakeBorder(grey, 0, below, 0, beside, cv2.BORDER_REPLICATE)
+
+
+class FlowCache:
+    """An estimator that looks first whether the flow of a pair is there already.
+
+    A pair's file is FOLDER/METHOD/VIDEO/STEM.flo, METHOD being the estimator's key and STEM that of
+    the pair's first frame. Files are told by these names alone: a folder serves one data set, with
+    the same next frame to every frame. float32 is kept exactly, so nothing changes in the results.
+
+    Args:
+        folder: made when the first flow is written; None keeps nothing.
+    """
+
+    def __init__(self, estimator: FlowEstimator, folder: Path | None) -> None:
+        self.estimator, self.folder = estimator, folder
+
+    @property
+    def name(self) -> str:
+        return self.estimator.name
+
+    @property
+    def key(self) -> str:
+        return self.estimator.key
+
+    def between(self, a: np.ndarray, b: np.ndarray, *, video: str, stem: str) -> np.ndarray:
+        """Flow float32 (2, H, W) from a to b, both RGB uint8 (H, W, 3), read or computed and kept.
+
+        Args:
+            video, stem: names of the video and of frame a, each a single part of a path.
+
+        Raises:
+            InputError: the file kept is damaged or of another size.
+            OutputError: the folder cannot be written.
+        """
+        if self.folder is None:
+            return self.estimator.between(a, b)
+        path = self._path(self.folder, video, stem)
+        if _is_there(path):
+            return _read(path, a.shape[:2])
+        flow = self.estimator.between(a, b)
+        write_flo(path, flow)
+        return flow
+
+    def _path(self, folder: Path, video: str, stem: str) -> Path:
+        for name in (video, stem):
+            name_below(name, folder)
+        return folder / self.estimator.key / video / f"{stem}.flo"
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it is; if not, its folder is made, before the work that may take seconds."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.exists()
+    except OSError as error:
+        raise OutputError(
+            f"{path}: {error.strerror}; name a folder that can be written to keep flow in"
+        ) from error
+
+
+def _read(path: Path, size_hw: tuple[int, ...]) -> np.ndarray:
+    flow = read_flo(path)
+    if flow.shape[1:] != size_hw:
+        had, wanted = flow.shape[1:], size_hw
+        raise InputError(
+            f"{path}: flow of {had[1]}x{had[0]} for pictures of {wanted[1]}x{wanted[0]}; "
+            "keep the flow of each data set in a folder of its own"
+        )
+    return flow
+
 
 _DIS_PRESETS = {"dis": "medium", "dis-fast": "fast", "dis-ultrafast": "ultrafast"}
 FLOW_NAMES = (*_DIS_PRESETS, "raft")

@@ -4,11 +4,11 @@ from vidparse.labels.labels import (
     LABEL_FORM,
     Labels,
     available_labels,
+    classes_like,
     labels_from_json,
     labels_to_json,
     load_labels,
 )
-from vidparse.labels.synonyms import classes_like
 from vidparse.labels.unions import class_ids_in, regrouped, unions, unions_of
 
 __all__ = [

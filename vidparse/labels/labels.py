@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from vidparse.errors import UsageError
-from vidparse.labels.synonyms import classes_like
 from vidparse.textfiles import parse_json
 
 MOST_CLASSES = 65535  # whose ids and void fit 16 bits
@@ -180,3 +179,35 @@ def labels_to_json(labels: Labels) -> dict:
             for i, (name, colour) in enumerate(zip(labels.classes, labels.colours, strict=True))
         ],
     }
+
+
+_GROUPS = (
+    {"person", "people", "persons", "pedestrian", "pedestrians", "human", "man", "woman"},
+    {"bicyclist", "cyclist", "rider"},
+    {"bicycle", "bike", "cycle"},
+    {"motorbike", "motorcycle", "motorcycle/moped", "motorcyclescooter"},
+    {"car", "cars", "automobile", "vehicle", "vehicles"},
+    {"truck", "lorry", "truck_bus"},
+    {"aeroplane", "airplane", "plane", "aircraft"},
+    {"tvmonitor", "tv", "television", "monitor", "screen"},
+    {"sofa", "couch", "settee"},
+    {"diningtable", "dining table", "table", "desk"},
+    {"pottedplant", "potted plant", "plant", "houseplant"},
+    {"tree", "trees", "vegetation", "plant"},
+    {"pavement", "sidewalk", "footpath", "footway"},
+    {"road", "street", "roadway", "drivable"},
+    {"building", "buildings", "house"},
+    {"signsymbol", "traffic sign", "sign", "signboard"},
+    {"pole", "column_pole", "post"},
+    {"fence", "fencing"},
+    {"cow", "cattle"},
+    {"cat", "kitten"},
+    {"dog", "puppy"},
+)
+
+
+def classes_like(name: str, classes: Iterable[str]) -> list[str]:
+    """Those of `classes` that mean what `name` does, by the words that people use for it."""
+    key = name.strip().casefold()
+    words = {key}.union(*(group for group in _GROUPS if key in group))
+    return [one for one in classes if one.casefold() in words]

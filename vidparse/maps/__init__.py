@@ -1,6 +1,6 @@
 """Maps: the segment of every pixel, runs of equal pixels, and the files that maps are kept in."""
 
-from vidparse.maps.ids import SegmentIds
+from vidparse.maps.ids import MAX_ID, SegmentIds, ids_to_rgb, read_panoptic_png, rgb_to_ids
 from vidparse.maps.json_reader import (
     ListedPicture,
     PanopticJson,
@@ -16,7 +16,6 @@ from vidparse.maps.json_writer import (
     read_record,
     write_record,
 )
-from vidparse.maps.rgb_ids import MAX_ID, ids_to_rgb, read_panoptic_png, rgb_to_ids
 from vidparse.maps.runs import PixelRuns, bands, count_codes, find_runs, recode, regions_of
 from vidparse.maps.segment_map import (
     VOID,

@@ -13,7 +13,7 @@ from typing import Any
 from vidparse.errors import InputError
 from vidparse.filenames import name_below
 from vidparse.labels import Labels
-from vidparse.maps.rgb_ids import MAX_ID, read_panoptic_png
+from vidparse.maps.ids import MAX_ID, read_panoptic_png
 from vidparse.maps.runs import regions_of
 from vidparse.maps.segment_map import NOWHERE, VOID, Segment, SegmentMap
 from vidparse.textfiles import read_json

@@ -1,9 +1,8 @@
 """Heads: a pyramid of feature maps in, class scores out."""
 
-from vidparse.models.heads.auxiliary import AuxiliaryHead
 from vidparse.models.heads.deeplab import DeepLabHead
 from vidparse.models.heads.ocr import OcrHead
-from vidparse.models.heads.psp import PspHead
+from vidparse.models.heads.psp import AuxiliaryHead, PspHead
 from vidparse.models.heads.refine import score_alignment
 from vidparse.models.heads.upernet import UperNetHead
 

@@ -86,3 +86,15 @@ class PspHead(RefinedHead):
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Maps of strides 4 to the deepest -> scores (B, K, H/s, W/s); s: see RefinedHead."""
         return self.decode(pyramid, self.pool(pyramid[3]))
+
+
+class AuxiliaryHead(nn.Sequential):
+    """Training-time classifier on an earlier stage: 3x3, dropout, 1x1 (PSPNet).
+
+    width: 256 in ETC's networks, 512 in the VSPW ones.
+    """
+
+    def __init__(self, channels: int, classes: int, *, width: int = 256) -> None:
+        super().__init__(
+            conv_bn_relu(channels, width, 3), nn.Dropout2d(0.1), nn.Conv2d(width, classes, 1)
+        )
