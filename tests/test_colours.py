@@ -10,9 +10,8 @@ from vidparse.labels import Labels, available_labels, load_labels
 from vidparse.labels.colours import distinct_colours, hue_wheel
 from vidparse.maps import Prediction, Segment, SegmentMap
 from vidparse.sinks.legend import Legend
-from vidparse.sinks.overlay import Painter
+from vidparse.sinks.overlay import VOID_SLOT, Painter, SlotMaker
 from vidparse.sinks.palette import class_colours, drawn_colours, uncoloured
-from vidparse.sinks.slots import VOID_SLOT, SlotMaker
 
 # Least distances in CIE Lab: for eyes with all cones, without green ones, without red ones.
 LEAST = {

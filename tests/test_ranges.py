@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidparse.video import open_video
-from vidparse.video.stamps import Stamps
+from vidparse.video.source import Stamps
 
 RAGGED = [0, 3000, 9000, 10000, 19000, 22000, 30000, 31000, 40000, 47000, 50000, 60000]
 FORMS: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ import pytest
 from vidparse.errors import InputError, UsageError
 from vidparse.labels import load_labels
 from vidparse.scenes import LABELS, Scene, SceneFrame, SceneSpec, parse_scene
-from vidparse.scenes.camera import Camera, focal_length_px, look
+from vidparse.scenes.view import Camera, focal_length_px, look
 from vidparse.video import open_video
 
 SMALL = "sample://{}?size=480x270&frames=90"

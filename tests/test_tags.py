@@ -13,10 +13,10 @@ from PIL import Image as Pillow
 
 from vidparse.image import BT709, Rgb, Yuv420
 from vidparse.maps import Prediction, SegmentMap
+from vidparse.sinks.legend import Tile
 from vidparse.sinks.overlay import Painter
 from vidparse.sinks.palette import drawn_colours, instance_colour
 from vidparse.sinks.tags import Tags
-from vidparse.sinks.text import Tile
 
 COLOURS = drawn_colours(TOY, None)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from vidparse.scenes.camera import Camera, focal_length_px, look
 from vidparse.scenes.foliage import tree
 from vidparse.scenes.furniture import bollards, lamp_post, sign_post
 from vidparse.scenes.ground import KERB_M, street_ground
@@ -16,6 +15,7 @@ from vidparse.scenes.sky import add_backdrop
 from vidparse.scenes.spec import SceneSpec
 from vidparse.scenes.textures import TextureBank
 from vidparse.scenes.vehicles import FACES, car
+from vidparse.scenes.view import Camera, focal_length_px, look
 
 _HALF_ROAD_M, _WALK_M = 4.2, 3.2
 _CELLS = range(-1, 11)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from vidparse.scenes.camera import NEAR_M
 from vidparse.scenes.quads import (
     LAYER_KERB,
     LAYER_PAVEMENT,
@@ -23,6 +22,7 @@ from vidparse.scenes.quads import (
     make_quads,
 )
 from vidparse.scenes.textures import Sheet, TextureBank, soft_noise
+from vidparse.scenes.view import NEAR_M
 
 PERIOD_M = 36.0
 KERB_M = 0.12

@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from vidparse.scenes.camera import Camera
 from vidparse.scenes.outfits import PARTS, add_bicycle
 from vidparse.scenes.quads import (
     BICYCLIST,
@@ -22,6 +21,7 @@ from vidparse.scenes.quads import (
 )
 from vidparse.scenes.textures import TextureBank
 from vidparse.scenes.vehicles import add_soft_shadow
+from vidparse.scenes.view import Camera
 
 SURFACES = 24  # surface numbers a person takes
 _DETAIL_PX = 40  # people who look smaller have stiff legs and arms

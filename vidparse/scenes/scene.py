@@ -1,19 +1,178 @@
-"""A scene: frames with exact labels, each rendered from nothing but the spec and its index."""
+"""A scene: frames with exact labels and flow, each rendered from the spec and its index alone.
+
+Each surface is flat, so it moves by a homography: the flow is exact. The lens adds to the light
+what cameras do: motion blur, softness, vignetting and sensor noise.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from vidparse.scenes.crowd import Crowd
-from vidparse.scenes.flow import flow_between, flow_is_valid
-from vidparse.scenes.lens import BLUR_STEP, Lens, motion_blur
 from vidparse.scenes.raster import paint_colours, paint_ranks
 from vidparse.scenes.spec import SceneSpec
 from vidparse.scenes.street import Street
 from vidparse.scenes.view import View, see
+
+SHUTTER = 0.2  # open for this share of the frame interval, about its middle
+BLUR_STEP = 2  # motion blur takes the flow of every second pixel
+_TILE_PX = 96
+_SHORTEST_BLUR_PX = 1.2
+_NOISE_MEAN, _NOISE_DEVIATION = 24, 2.3
+_NOISE_SPARE_PX = 61
+
+
+def motion_blur(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Average an RGBA uint8 (H, W, 4) picture along the flow while the shutter is open.
+
+    flow: of every BLUR_STEP-th pixel, (2, H / BLUR_STEP, W / BLUR_STEP) rounded up. Works in
+    tiles, with as many samples as the longest blur in the tile needs.
+    """
+    height, width = picture.shape[:2]
+    blurred = picture.copy()
+    for y in range(0, height, _TILE_PX):
+        for x in range(0, width, _TILE_PX):
+            y_to, x_to = min(y + _TILE_PX, height), min(x + _TILE_PX, width)
+            coarse = flow[
+                :, y // BLUR_STEP : -(-y_to // BLUR_STEP), x // BLUR_STEP : -(-x_to // BLUR_STEP)
+            ]
+            longest = SHUTTER * float(np.abs(coarse[:, ::4, ::4]).max())
+            if longest < _SHORTEST_BLUR_PX:
+                continue
+            pairs = 1 if longest < 4 else 2 if longest < 10 else 3
+            size = x_to - x, y_to - y
+            dx, dy = (cv2.resize(part, size, interpolation=cv2.INTER_NEAREST) for part in coarse)
+            grid_x = np.arange(x, x_to, dtype=np.float32)[None]
+            grid_y = np.arange(y, y_to, dtype=np.float32)[:, None]
+            mean = picture[y:y_to, x:x_to].astype(np.float32)
+            # With many samples the mean hides that each is a whole pixel, at a third of the cost.
+            mode = cv2.INTER_LINEAR if pairs == 1 else cv2.INTER_NEAREST
+            for step in range(-pairs, pairs + 1):
+                if step == 0:
+                    continue
+                share = np.float32(step * SHUTTER / (2 * pairs + 1))
+                taken = cv2.remap(
+                    picture, grid_x + share * dx, grid_y + share * dy, mode,
+                    borderMode=cv2.BORDER_REPLICATE,
+                )  # fmt: skip
+                cv2.accumulate(taken, mean)
+            scale = 1 / (2 * pairs + 1)
+            blurred[y:y_to, x:x_to] = cv2.convertScaleAbs(mean, alpha=scale)
+    return blurred
+
+
+class Lens:
+    """Turns a blurred RGBA picture into what the sensor reads. Same seed and index: same noise."""
+
+    def __init__(self, size_hw: tuple[int, int], seed: int) -> None:
+        height, width = size_hw
+        self._seed = seed
+        x = (np.arange(width) - (width - 1) / 2) / (width / 2)
+        y = (np.arange(height) - (height - 1) / 2) / (width / 2)
+        fall = 1 / (1 + 0.09 * (x[None] ** 2 + y[:, None] ** 2)) ** 2
+        self._vignette = cv2.merge([np.round(255 * fall).astype(np.uint8)] * 3)
+        rng = np.random.Generator(np.random.PCG64([seed, 61]))
+        spare = _NOISE_SPARE_PX
+        noise = rng.standard_normal((height + spare, width + spare, 3), np.float32)
+        noise = _NOISE_MEAN + _NOISE_DEVIATION * noise
+        self._noise = np.clip(np.round(noise), 0, 255).astype(np.uint8)
+
+    def expose(self, picture: np.ndarray, index: int) -> np.ndarray:
+        """RGB uint8 (H, W, 3) from RGBA (H, W, 4)."""
+        rgb = cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB)
+        rgb = cv2.GaussianBlur(rgb, (3, 3), 0.42)
+        rgb = cv2.multiply(rgb, self._vignette, scale=1 / 255)
+        rng = np.random.Generator(np.random.PCG64([self._seed, 62, index]))
+        dy, dx = rng.integers(0, _NOISE_SPARE_PX, 2)
+        height, width = rgb.shape[:2]
+        noise = self._noise[dy : dy + height, dx : dx + width]
+        return cv2.addWeighted(rgb, 1.0, noise, 1.0, -_NOISE_MEAN)
+
+
+_ROWS_AT_ONCE = 48  # keeps the temporaries in the processor's cache
+
+
+def flow_between(now: View, after: View, ranks: np.ndarray, step: int = 1) -> np.ndarray:
+    """Where surface points are in the next view; displacements in pixels, float32 (2, h, w).
+
+    ranks: of `now`, uint16 (H, W). step: 1, or 2 for every second row and column only.
+    """
+    height, width = ranks.shape
+    ranks = ranks[::step, ::step]
+    table = _rank_motions(now, after)  # (9, R)
+    x = (np.arange(0, width, step, dtype=np.float32) - np.float32((width - 1) / 2))[None]
+    y = (np.arange(0, height, step, dtype=np.float32) - np.float32((height - 1) / 2))[:, None]
+    flow = np.empty((2, *ranks.shape), np.float32)
+    for top in range(0, len(ranks), _ROWS_AT_ONCE):
+        rows = slice(top, top + _ROWS_AT_ONCE)
+        part = ranks[rows].astype(np.intp)
+        m = [np.take(column, part) for column in table]  # nine of (rows, w)
+        scale = 1 / (m[6] * x + m[7] * y[rows] + m[8])
+        flow[0, rows] = (m[0] * x + m[1] * y[rows] + m[2]) * scale - x
+        flow[1, rows] = (m[3] * x + m[4] * y[rows] + m[5]) * scale - y[rows]
+    return flow
+
+
+def flow_is_valid(
+    now: View, after: View, ranks: np.ndarray, ranks_after: np.ndarray, flow: np.ndarray
+) -> np.ndarray:
+    """False where the surface point is hidden or out of the picture in the next view; (H, W)."""
+    height, width = ranks.shape
+    rank_of = dict(zip(after.quads.surface.tolist(), after.rank.tolist(), strict=True))
+    later = np.full(int(now.rank.max(initial=0)) + 1, -1, np.int32)  # this rank -> rank then
+    later[now.rank] = [rank_of.get(surface, -1) for surface in now.quads.surface.tolist()]
+    later[0] = -1
+    x = np.rint(flow[0] + np.arange(width, dtype=np.float32)[None]).astype(np.int32)
+    y = np.rint(flow[1] + np.arange(height, dtype=np.float32)[:, None]).astype(np.int32)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    np.clip(x, 0, width - 1, out=x)
+    np.clip(y, 0, height - 1, out=y)
+    # What is painted later hides; what is painted earlier only shows beside a rounded edge.
+    return inside & (ranks_after[y, x] <= np.take(later, ranks))
+
+
+def _rank_motions(now: View, after: View) -> np.ndarray:
+    """Homographies between the two pictures by rank, row-major, float32 (9, R).
+
+    Pixels are counted from the picture's middle, which float32 likes better.
+    """
+    first = np.full(int(now.rank.max(initial=0)) + 1, -1)
+    solid = np.flatnonzero(now.rank)
+    first[now.rank[solid][::-1]] = solid[::-1]  # a surface's first piece speaks for all of it
+    rows = first[1:]
+    quads = now.quads.take(rows)
+    origin, across, down = quads.origin.copy(), quads.across.copy(), quads.down.copy()
+    everything = after.everything
+    movers = np.flatnonzero(everything.moving)
+    place = dict(zip(everything.surface[movers].tolist(), movers.tolist(), strict=True))
+    for i in np.flatnonzero(quads.moving):
+        j = place.get(int(quads.surface[i]))
+        if j is not None:
+            origin[i], across[i], down[i] = (
+                everything.origin[j], everything.across[j], everything.down[j],
+            )  # fmt: skip
+    then = after.camera.homographies(origin, across, down)
+    height, width = now.camera.size_hw
+    centre = np.eye(3)
+    centre[:2, 2] = (width - 1) / 2, (height - 1) / 2
+    motion = np.einsum("nij,njk,kl->nil", then, _adjugate(now.homographies[rows]), centre)
+    motion[:, 0] -= centre[0, 2] * motion[:, 2]
+    motion[:, 1] -= centre[1, 2] * motion[:, 2]
+    reach = np.array([width / 2, height / 2, 1.0])
+    motion /= (np.abs(motion[:, 2]) * reach).sum(1)[:, None, None]
+    table = np.concatenate([np.eye(3)[None], motion])  # rank 0, nothing, stays
+    return table.reshape(-1, 9).T.astype(np.float32)
+
+
+def _adjugate(matrices: np.ndarray) -> np.ndarray:
+    """The inverses (N, 3, 3) up to a factor each, which a homography does not care about."""
+    a, b, c = (matrices[:, i] for i in range(3))
+    return np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=2)
+
 
 LABELS = "camvid"  # the label set of `SceneFrame.classes`
 _VOID = 255

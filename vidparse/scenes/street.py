@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidparse.scenes.camera import Camera, focal_length_px, look
 from vidparse.scenes.foliage import tree
 from vidparse.scenes.furniture import (
     SIGN_KINDS,
@@ -27,6 +26,7 @@ from vidparse.scenes.sky import add_backdrop
 from vidparse.scenes.spec import SceneSpec
 from vidparse.scenes.textures import TextureBank
 from vidparse.scenes.vehicles import BODIES, FACES, PAINTS, add_soft_shadow, car
+from vidparse.scenes.view import Camera, focal_length_px, look
 
 SUN = np.array([0.45, 0.75, -0.48])  # towards the sun: right, high, behind us
 HALF_ROAD_M, WALK_M = 5.2, 3.0

@@ -1,14 +1,18 @@
-"""What a camera sees of a set of quads: which, in what order, where, and with which texture."""
+"""The view of a camera on a set of quads: which are seen, in what order, where, at what detail.
+
+World metres (x right, y up, z ahead) go to pixels (x right, y down) by a pinhole camera; pixel
+centres lie on whole numbers, as in OpenCV. Objects that nearer ones hide altogether are left out,
+which saves painting them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from vidparse.scenes.camera import NEAR_M, Camera
-from vidparse.scenes.hiding import hidden_rows
-from vidparse.scenes.quads import LAYER_SKYLINE, Quads
+from vidparse.scenes.quads import LAYER_PLOTS, LAYER_SKYLINE, Quads
 from vidparse.scenes.textures import (
     HAZE_LENGTH_M,
     HAZE_STEPS,
@@ -16,6 +20,60 @@ from vidparse.scenes.textures import (
     MAX_LEVEL,
     TextureBank,
 )
+
+NEAR_M = 1.0  # nothing closer than this is drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Where the camera stands at one instant. rotation: world to camera axes, float64 (3, 3)."""
+
+    position: np.ndarray  # float64 (3,), metres
+    rotation: np.ndarray
+    focal_px: float
+    size_hw: tuple[int, int]
+
+    def depth(self, points: np.ndarray) -> np.ndarray:
+        """Metres along the optical axis of world points (..., 3)."""
+        offset = points - self.position
+        axis = self.rotation[2]
+        return offset[..., 0] * axis[0] + offset[..., 1] * axis[1] + offset[..., 2] * axis[2]
+
+    def homographies(self, origin: np.ndarray, across: np.ndarray, down: np.ndarray) -> np.ndarray:
+        """Maps of planes onto the picture.
+
+        The point origin + s * across + t * down, each (N, 3), lands on the pixel H (s, t, 1),
+        whose third coordinate is its depth in metres. Returns float64 (N, 3, 3).
+        """
+        height, width = self.size_hw
+        columns = np.stack([across, down, origin - self.position], axis=2)  # (N, xyz, 3)
+        # Written out, because a matrix product may round differently from machine to machine.
+        turned = (
+            self.rotation[None, :, 0, None] * columns[:, None, 0, :]
+            + self.rotation[None, :, 1, None] * columns[:, None, 1, :]
+            + self.rotation[None, :, 2, None] * columns[:, None, 2, :]
+        )  # (N, camera xyz, 3)
+        turned[:, 0] = self.focal_px * turned[:, 0] + (width - 1) / 2 * turned[:, 2]
+        turned[:, 1] = self.focal_px * turned[:, 1] + (height - 1) / 2 * turned[:, 2]
+        return turned
+
+
+def focal_length_px(size_hw: tuple[int, int], per_width: float = 0.8) -> float:
+    """Focal length that sees about 64 degrees across a wide picture, as dashboard cameras do."""
+    height, width = size_hw
+    return per_width * max(width, height * 4 / 3)
+
+
+def look(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """World-to-camera rotation (3, 3) from radians: yaw to the right, pitch up, roll clockwise."""
+    cy, sy = np.cos(yaw), np.sin(yaw)
+    cp, sp = np.cos(pitch), np.sin(pitch)
+    cr, sr = np.cos(roll), np.sin(roll)
+    ahead = np.array([sy * cp, sp, cy * cp])
+    right = np.array([cy, 0.0, -sy])
+    down = np.array([sy * sp, -cp, cy * sp])
+    return np.stack([cr * right + sr * down, cr * down - sr * right, ahead])
+
 
 _SMALLEST_PX2 = 0.3
 _SMALLEST_SHADOW_PX2 = 80.0
@@ -184,3 +242,70 @@ def _warps(
     warp[:, 0] -= box[:, 0, None] * warp[:, 2]
     warp[:, 1] -= box[:, 1, None] * warp[:, 2]
     return warp
+
+
+_CELL_PX = 4  # hiding is decided on a coarse grid, always in favour of painting
+_SMALLEST_PX = 20  # lesser hiders are not worth the time
+_LARGE_PX2 = 4000  # quads above this are looked at one by one
+_CORE = np.ones((3, 3), np.uint8)
+
+
+def hidden_rows(
+    quads: Quads, homographies: np.ndarray, box: np.ndarray, size_hw: tuple[int, int]
+) -> np.ndarray:
+    """True for quads, given in painting order, that are hidden or belong to a hidden object; (N,).
+
+    An object is a run of quads with one anchor. box: pixel bounds x0, y0, x1, y1, (N, 4).
+    """
+    hidden = np.zeros(len(quads), np.bool_)
+    first = int(np.searchsorted(quads.layer, LAYER_PLOTS))
+    if first == len(quads):
+        return hidden
+    anchor = quads.anchor[first:]
+    changes = np.flatnonzero((anchor[1:] != anchor[:-1]).any(1)) + 1
+    starts = np.concatenate([[0], changes]) + first
+    grid = np.concatenate([box[:, :2] // _CELL_PX, -(-box[:, 2:] // _CELL_PX)], axis=1)
+    low = np.minimum.reduceat(grid[:, :2], starts, axis=0)
+    high = np.maximum.reduceat(grid[:, 2:], starts, axis=0)
+    large = (box[:, 2:] - box[:, :2]).prod(1) > _LARGE_PX2
+    cells = grid.tolist()
+    outlines, hides = _hiders(quads, homographies, box)
+    shape = tuple(-(-n // _CELL_PX) for n in size_hw)
+    covered = np.zeros(shape, np.bool_)
+    ends = np.append(starts[1:], len(quads)).tolist()
+    spans = zip(starts.tolist(), ends, low.tolist(), high.tolist(), strict=True)
+    for start, end, (x0, y0), (x1, y1) in reversed(list(spans)):
+        if covered[y0:y1, x0:x1].all():
+            hidden[start:end] = True
+            continue
+        for row in reversed(range(start, end)):
+            x0, y0, x1, y1 = cells[row]
+            if large[row] and covered[y0:y1, x0:x1].all():
+                hidden[row] = True
+            elif hides[row]:
+                _cover(covered, outlines[row], (x0, y0, x1, y1))
+    return hidden
+
+
+def _hiders(
+    quads: Quads, homographies: np.ndarray, box: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (N, 4, 2) in grid cells of the solid part of each quad, and which are of use (N,)."""
+    s, t = quads.solid[:, [0, 2, 2, 0]], quads.solid[:, [1, 1, 3, 3]]  # (N, 4)
+    across, down, origin = (homographies[:, None, :, i] for i in range(3))
+    corners = origin + s[..., None] * across + t[..., None] * down  # (N, 4, 3)
+    depth = corners[..., 2]
+    outlines = (corners[..., :2] / np.maximum(depth, NEAR_M)[..., None] + 0.5) / _CELL_PX - 0.5
+    size = box[:, 2:] - box[:, :2]
+    solid = (quads.solid[:, 2] > quads.solid[:, 0]) & (quads.solid[:, 3] > quads.solid[:, 1])
+    return outlines, solid & (depth.min(1) >= NEAR_M) & (size.min(1) >= _SMALLEST_PX)
+
+
+def _cover(covered: np.ndarray, outline: np.ndarray, cells: tuple[int, int, int, int]) -> None:
+    """Mark the cells that lie wholly inside a convex outline."""
+    x0, y0, x1, y1 = cells
+    part = covered[y0:y1, x0:x1]
+    mask = np.zeros(part.shape, np.uint8)
+    points = np.round(np.clip((outline - (x0, y0)) * 16, -(2**24), 2**24)).astype(np.int32)
+    cv2.fillConvexPoly(mask, points, 1, cv2.LINE_8, 4)
+    part |= cv2.erode(mask, _CORE).view(np.bool_)

@@ -11,7 +11,7 @@ import numpy as np
 
 from vidparse.image import Yuv420
 from vidparse.maps import Prediction, Segment
-from vidparse.sinks.text import (
+from vidparse.sinks.legend import (
     INK,
     PANEL,
     PANEL_ALPHA,

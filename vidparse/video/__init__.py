@@ -4,8 +4,7 @@ from vidparse.video.inputs import Input, expand_inputs, open_video
 from vidparse.video.maskvideo import read_id_video, read_mask_video
 from vidparse.video.raw import RawPipe
 from vidparse.video.report import MediaReport, StreamReport, probe, report_media
-from vidparse.video.source import Source
-from vidparse.video.stamps import Stamps
+from vidparse.video.source import Source, Stamps
 from vidparse.video.writer import VideoWriter
 
 __all__ = [

@@ -26,8 +26,7 @@ from vidparse.video.demux import (
 )
 from vidparse.video.picture import Converter, check_announced, hdr_note
 from vidparse.video.raw import Pipe
-from vidparse.video.source import Selection, Source
-from vidparse.video.stamps import Stamps, packet_stamps
+from vidparse.video.source import Selection, Source, Stamps, packet_stamps
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,7 @@ from vidparse.video.animation import first_of_webp, holds_several, is_moving_web
 from vidparse.video.damage import whole_jpeg
 from vidparse.video.decode import decoder_options
 from vidparse.video.picture import Converter, check_announced
-from vidparse.video.source import Selection, Source
-from vidparse.video.stamps import Stamps
+from vidparse.video.source import Selection, Source, Stamps
 
 log = logging.getLogger(__name__)
 

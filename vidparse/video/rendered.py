@@ -9,8 +9,7 @@ from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.scenes import Scene, parse_scene
 from vidparse.scenes.spec import PREFIX
-from vidparse.video.source import Selection, Source
-from vidparse.video.stamps import Stamps
+from vidparse.video.source import Selection, Source, Stamps
 
 
 class SceneSource(Source):
