@@ -101,6 +101,8 @@ def check_folder(path: Path, folder: Path, *, make: bool) -> None:
         ) from error
     except OSError as error:
         raise write_error(path, error) from error
+
+    # Ask for permission too: a folder may exist and still refuse new files.
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(
             f"{path}: directory {folder} is not writable; choose another place with -o"
@@ -234,6 +236,8 @@ class _Whole(ABC):
         if not self._is_mine:
             return None
         self._is_mine = False
+
+        # Keep an older complete file rather than put an incomplete one in its place.
         try:
             if not keep or self.broken:
                 self._remove(self.path)

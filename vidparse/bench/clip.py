@@ -122,12 +122,16 @@ def _process(name: str, options: SegmentOptions) -> float:
         command += ["--precision", options.precision, "--threads", str(options.threads)]
         command += [] if options.window is None else ["--window", str(options.window)]
         command += [] if options.linker is None else ["--linker", options.linker]
+
         if isinstance(options.size, tuple):
             command += ["--network-size", f"{options.size[1]}x{options.size[0]}"]
         elif options.size:
             command += ["--network-size", str(options.size)]
+
         if options.end_s is not None:
             command += ["--end", str(options.end_s)]
+
+        # Time the process from outside, with start-up and loading as a user waits for them.
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wall = time.perf_counter() - start
@@ -146,6 +150,7 @@ def _length(
         answered = clock.through(session.answered, session.prepared(source))
         frames, times = 0, [Fraction(0)] * 2  # of the last two frames
         with closing(answered) as clips:
+            # Run until the network has worked long enough for a steady figure.
             for frame in (frame for clip in clips for frame in clip.frames):
                 times = [times[1], frame.pts * source.info.time_base]
                 if frames == 0:
@@ -155,6 +160,7 @@ def _length(
                 ):
                     return frames, float(sum(times) / 2 - start), _input_hw(session, source)
                 frames += 1
+
     if not frames:
         raise InputError(f"{name}: no frame could be decoded; check the file")
     return frames, options.end_s, _input_hw(session, source)
@@ -183,6 +189,8 @@ def _report(
 ) -> BenchReport:
     cores = cpu_count()
     median = statistics.median
+
+    # Take medians: single repeats are disturbed by whatever else runs on the machine.
     names = [stage.name for stage in done[0].stages]
     stages = {name: median([repeat.cpu_s(name) for repeat in done]) for name in names}
     network_cpu = stages.pop("network")
@@ -191,6 +199,8 @@ def _report(
     wall = median([repeat.wall_s for repeat in done])
     process_wall = median([repeat.process_wall_s for repeat in done])
     floors = [repeat.whole_cpu_s / cores for repeat in done]
+
+    # Name as bottleneck what takes longest, the network being spread over all cores.
     per_stage = {"network": network_cpu / cores, **stages}
     return BenchReport(
         input=name,

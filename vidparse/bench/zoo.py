@@ -227,20 +227,24 @@ def _exported_arms(
     """The network through ONNX Runtime and OpenVINO; what cannot be had is left out."""
     if not {"onnx", "openvino"} & set(backends):
         return {}
+
     weights = folder / "network.safetensors"
     metadata = metadata_of(
         arch=candidate.arch, **facts_of(network), labels=labels,
         preprocess=Preprocess(480), training={},
     )  # fmt: skip
     save_checkpoint(weights, network.state_dict(), metadata)
+
     description = read_description(weights)
     plain, small = folder / "network.onnx", folder / "int8.onnx"
     with suppress(ModelError):
         export_onnx(description, plain, half_storage=False)
     with suppress(ModelError):  # random weights: only the time of int8 means anything here
         export_int8(description, small, clips=rendered_clips(4), least_agreement=0.0)
+
     frames = np.ascontiguousarray(clip.numpy())
     arms: dict[str, Callable[[], object]] = {}
+
     for path, precisions in ((plain, ("fp32", "bf16")), (small, ("int8",))):
         if not path.is_file():
             continue

@@ -95,8 +95,11 @@ def convert(
     if (labels is None) != (chosen.convert is None):
         need = "needs the classes; add --labels" if labels is None else "has no use for --labels"
         raise UsageError(f"--from {source}: {need}")
+
     tensors = _read(files, chosen)
     check_finite_weights(tensors, files[0])
+
+    # Name the file in every refusal: the parts below know tensors, not paths.
     try:
         if chosen.convert is None or labels is None:
             return _write_start(tensors, out, arch)
@@ -106,6 +109,7 @@ def convert(
         network = _load(renamed, arch, config, classes)
     except ModelError as error:
         raise ModelError(f"{files[0]}: {error}") from error
+
     preprocess = Preprocess(short_side or renamed.short_side, std=renamed.std)
     record = {"converted_from": source, "sources": {f.name: file_sha256(f) for f in files}}
     metadata = metadata_of(
@@ -116,6 +120,7 @@ def convert(
         training=record,
     )
     _save(out, network.state_dict(), metadata)
+
     return Conversion(
         out,
         file_sha256(out),

@@ -35,14 +35,18 @@ def convert(tensors: Mapping[str, Tensor], arch: str, labels: Labels) -> Renamed
     """
     found = rename(tensors, {part: part for part in PARTS})
     own = found.tensors
+
+    # Read the width off the deepest layer: checkpoints carry no configuration.
     deepest = len(need(own, "base_net.level4_0.act.weight"))
     widths = {channels[3]: width for width, channels in CHANNELS.items()}
     if deepest not in widths:
         raise ModelError(f"{deepest} channels at stride 16: no width of ESPNetV2 has them")
+
     outputs = len(need(own, CLASSIFIER[0]))
     if labels.name == "cityscapes" and outputs == len(labels) + 1:
         own |= {name: need(own, name)[:-1] for name in CLASSIFIER}
         outputs -= 1
+
     config = {
         "classes": outputs,
         "width": widths[deepest],

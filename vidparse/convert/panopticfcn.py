@@ -78,11 +78,14 @@ def convert(tensors: Mapping[str, Tensor], arch: str, labels: Labels) -> Renamed
     """
     found = rename(tensors, TABLE)
     own = found.tensors
+
     count = blocks_in(own, "backbone.layer3.")
     if count != BLOCKS[2]:
         raise ModelError(f"a ResNet with {count} blocks in res4: only ResNet-50 is known here")
+
     for name in EMBEDDINGS:
         own[name] = need(own, name).flatten(1)  # their 1x1 convolution is a product
+
     config = {
         "things": len(need(own, "positions.centres.weight")),
         "stuff": len(need(own, "positions.regions.weight")) - 1,

@@ -39,6 +39,7 @@ def rename(
     renamed: dict[str, Tensor] = {}
     rules: dict[str, int] = {}
     dropped, left = [], []
+
     for name, tensor in tensors.items():
         prefix = _longest(name, (*table, *unused))
         if prefix is None:
@@ -49,6 +50,8 @@ def rename(
             renamed[table[prefix] + name[len(prefix) :]] = tensor
             rule = f"{prefix} -> {table[prefix]}"
             rules[rule] = rules.get(rule, 0) + 1
+
+    # Refuse leftovers: a network that misses a tensor would start with random weights there.
     if left:
         more = f" and {len(left) - 1} more" if len(left) > 1 else ""
         raise ModelError(

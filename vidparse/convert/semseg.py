@@ -41,6 +41,8 @@ def convert(tensors: Mapping[str, Tensor], arch: str, labels: Labels) -> Renamed
     """
     found = rename(tensors, TABLE)
     own = found.tensors
+
+    # Older files leave the auxiliary classifier out; it is not needed to run.
     auxiliary = own.get("auxiliary.0.0.weight")
     config = {
         "classes": len(need(own, "head.classifier.weight")),
@@ -52,6 +54,7 @@ def convert(tensors: Mapping[str, Tensor], arch: str, labels: Labels) -> Renamed
         "align_corners": True,
         "auxiliary": auxiliary is not None,
     }
+
     if auxiliary is not None:
         config["auxiliary_width"] = len(auxiliary)
     return Renamed(own, found.rules, (), config, SHORT_SIDES.get(labels.name, 480))

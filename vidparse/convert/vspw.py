@@ -86,9 +86,12 @@ def convert(tensors: Mapping[str, Tensor], arch: str, labels: Labels) -> Renamed
     """
     if not any(name.startswith("encoder.") for name in tensors):
         raise ModelError("no encoder: give the encoder's file and the decoder's, one after another")
+
+    # Tell OCR by its own head: both kinds of per-frame network have the same backbone.
     is_ocr = arch == "tcb-ocr" or (arch == "perframe" and "decoder.head.weight" in tensors)
     found = rename(tensors, BACKBONE | TABLES[arch, is_ocr])
     own = found.tensors
+
     config = {
         "classes": len(need(own, "head.classifier.weight")),
         "backbone": resnet_of(own, deep=True),
@@ -96,6 +99,7 @@ def convert(tensors: Mapping[str, Tensor], arch: str, labels: Labels) -> Renamed
         "width": len(need(own, "head.fuse.0.weight")),
         "auxiliary": is_ocr or "auxiliary.2.weight" in own,
     }
+
     if arch == "perframe":
         config["head"] = "ocr" if is_ocr else "psp"
     if is_ocr:

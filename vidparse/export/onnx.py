@@ -54,12 +54,15 @@ def export_onnx(
     check_target(path, source=description.path, overwrite=overwrite)
     network = load_network(description)
     model = to_onnx(network)
+
     if half_storage:
         _store_as_half(model)
     tensors = network.state_tensors
     describe_model(
         model, export_metadata(description, state=tensors, source_sha256=description.sha256)
     )
+
+    # Check the file as it lies on disk, before it takes the place of an older one.
     with whole_file(path) as part:
         save_model(model, part)
         parity = check_parity(network, part, clips)
@@ -213,6 +216,7 @@ def temporal_nodes(graph: Any, state: Sequence[str]) -> set[str]:
         graph: onnx.GraphProto whose nodes have names. state: names of its state inputs, whose
             outputs are called {name}_next.
     """
+
     readers: dict[str, list[Any]] = {}
     maker: dict[str, Any] = {}
     for node in graph.node:
@@ -220,6 +224,8 @@ def temporal_nodes(graph: Any, state: Sequence[str]) -> set[str]:
             readers.setdefault(name, []).append(node)
         for name in node.output:
             maker[name] = node
+
+    # Go ahead from the state, up to the first convolutions.
     found: set[str] = set()
     ahead = list(state)
     while ahead:
@@ -227,6 +233,8 @@ def temporal_nodes(graph: Any, state: Sequence[str]) -> set[str]:
             if node.name not in found and node.op_type != "Conv":
                 found.add(node.name)
                 ahead += node.output
+
+    # Go back from the new state, over the same kind of operations.
     behind = [f"{name}_next" for name in state]
     seen: set[str] = set()
     while behind:

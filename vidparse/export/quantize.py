@@ -98,9 +98,12 @@ def export_int8(
         clips = rendered_clips(CALIBRATION_FRAMES, _rendered_size(description.preprocess))
     if len(clips) < 2:
         raise UsageError(f"int8 calibration: {len(clips)} frame is too few; give a longer clip")
+
+    # Judge on frames that calibration has not seen, or it would praise itself.
     known, unseen = clips[: len(clips) // 2], clips[len(clips) // 2 :]
     network = load_network(description)
     tensors, window = network.state_tensors, network.window
+
     with tempfile.TemporaryDirectory(prefix="vidparse-int8-") as folder:
         work = _Quantizer(
             to_onnx(network),
@@ -114,6 +117,7 @@ def export_int8(
         except ModelError as error:
             way_out = "add --calibrate with a clip of yours" if rendered else "try a longer clip"
             raise ModelError(f"{path}: {error}; {way_out}, or export without --int8") from error
+
     with whole_file(path) as part:
         save_model(model, part)
         parity = check_parity(network, part, unseen)
@@ -129,6 +133,7 @@ def export_int8(
             ),
         )
         save_model(model, part)
+
     return Quantized(
         parity, len(known), rendered, weight_bits, len(work.layers), kept, len(work.temporal)
     )

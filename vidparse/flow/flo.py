@@ -26,6 +26,8 @@ def read_flo(path: Path) -> np.ndarray:
         with path.open("rb") as file:
             header = file.read(_HEADER.size)
             held = os.fstat(file.fileno()).st_size - _HEADER.size
+
+            # Compare the size with the header before any memory is taken.
             width, height = _size(path, header)
             if held != width * height * 8:
                 raise InputError(
@@ -35,6 +37,7 @@ def read_flo(path: Path) -> np.ndarray:
             data = file.read()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; check the path") from error
+
     pairs = np.frombuffer(data, "<f4").reshape(height, width, 2)
     return np.ascontiguousarray(pairs.transpose(2, 0, 1), np.float32)  # (2, H, W)
 

@@ -114,10 +114,12 @@ def load_raft(weights: Path) -> tuple[Raft, str]:
         data = weights.read_bytes()
     except OSError as error:
         raise ModelError(f"{weights}: {error.strerror}; {_FETCH}") from error
+
     try:
         tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file raises ten kinds, which share no base but this one
         raise ModelError(f"{weights}: damaged, or no weights at all; {_FETCH}") from error
+
     network = Raft()
     try:
         network.load_state_dict({str(k).removeprefix("module."): v for k, v in tensors.items()})

@@ -105,6 +105,8 @@ def _choose(
     free = usable.copy()
     to_chosen = np.empty((len(apart), seen.shape[1]), np.float32)  # distances with all cones
     chosen: list[int] = []
+
+    # Take for each class the free colour nearest its wish, far enough from all chosen before.
     for i in range(len(apart)):
         mine = free & (to_chosen[:i] >= share * apart[i, :i, None]).all(0)
         if not mine.any():
@@ -112,6 +114,8 @@ def _choose(
         to_wish = ((seen[0] - seen[0, i]) ** 2).sum(-1)  # (M,)
         best = int(np.where(mine, to_wish, np.inf).argmin())
         chosen.append(best)
+
+        # Rule out what a colour-blind eye could not tell from it.
         distances = np.sqrt(((seen - seen[:, best, None]) ** 2).sum(-1))  # (3, M)
         to_chosen[i] = distances[0]
         free &= (distances[1:] >= share * _FAR).all(0)

@@ -58,6 +58,7 @@ class Labels:
             elif key.isdecimal() and int(key) < len(self.classes):
                 chosen.append(int(key))
             else:
+                # Offer near spellings, or words that mean the same, before a list.
                 near = [self.classes[by_name[k]] for k in difflib.get_close_matches(key, by_name)]
                 near = classes_like(key, self.classes) or near
                 known = near or list(self.classes[:12])

@@ -72,6 +72,7 @@ def class_ids_in(labels: Labels, target: Labels) -> tuple[int, ...] | None:
         return None
     if set(labels.classes) == set(target.classes):
         return tuple(target.classes.index(name) for name in labels.classes)
+
     table = regrouped(labels.name, target.name)
     strange = [name for name in table.values() if name not in target.classes]
     if strange:
@@ -79,12 +80,14 @@ def class_ids_in(labels: Labels, target: Labels) -> tuple[int, ...] | None:
             f"labels '{target.name}': have no class '{strange[0]}', so are not the known set of "
             "that name; give a set of your own a name of its own"
         )
+
     missing = [name for name in labels.classes if name not in table]
     if missing:
         raise UsageError(
             f"labels '{labels.name}': class '{missing[0]}' is not part of any of '{target.name}'; "
             "use a model with the classes of that label set"
         )
+
     return tuple(target.classes.index(table[name]) for name in labels.classes)
 
 

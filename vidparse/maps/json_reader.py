@@ -76,6 +76,8 @@ def read_panoptic_json(path: Path) -> PanopticJson:
             for entry in record.get("categories") or ()
             if "isthing" in entry and "color" in entry
         }
+
+        # Tell the two layouts apart by the first entry: videos number their annotations.
         annotations = list(record["annotations"])
         sizes = record.get("videos") or (), record.get("images") or ()
         if annotations and "video_id" in annotations[0]:

@@ -174,6 +174,8 @@ class YouTubeVis(_Instances):
                 f"{self.target.name}: a frame of {image['width']}x{image['height']} in a video of "
                 f"{width}x{height}; YouTube-VIS has one size per video, use --save coco"
             )
+
+        # Chain the entries of an object backwards: its masks lie spread over the file.
         frame = self._done[0]
         for segment, mask in things:
             life = self._lives.setdefault(segment.id, _Life())
@@ -184,6 +186,7 @@ class YouTubeVis(_Instances):
             if segment.score is not None:
                 life.score += segment.score
                 life.scored += 1
+
         name = dumped(image["file_name"])
         self._names.add(encoded(f",{name}" if frame else name))
         self._done = frame + 1, self._names.size

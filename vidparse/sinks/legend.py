@@ -243,9 +243,11 @@ def render_legend(
     rows = (max_height - 2 * pad) // row
     if not entries or rows < 1:
         return nothing
+
     names = [name for name, _ in entries[:rows]]
     if len(entries) > rows:
         names[-1] = f"+{len(entries) - rows + 1} more"
+
     swatch = round(text_px * 0.85)
     gap = round(text_px * 0.55)
     width = min(_panel_width(names, text_px), max_width)
@@ -253,10 +255,12 @@ def render_legend(
         return nothing
     height = 2 * pad + row * len(names)
     width, height = width + width % 2, height + height % 2
+
     rgb = np.empty((height, width, 3), np.uint8)
     rgb[:] = PANEL
     shape = rounded((height, width), round(text_px * 0.45))
     alpha = np.rint(shape * PANEL_ALPHA * 255)
+
     for i, name in enumerate(names):
         top = pad + i * row + (row - swatch) // 2
         listed = len(entries) <= rows or i < len(names) - 1

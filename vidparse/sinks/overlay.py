@@ -168,6 +168,7 @@ class Overlay(Sink):
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._video = EncodedVideo(self.target)
         options = self.options
+
         colours = drawn_colours(labels, options.palette)
         aspect = float(info.sample_aspect_ratio)
         legend = None
@@ -181,6 +182,7 @@ class Overlay(Sink):
             legend=legend,
             tags=Tags(labels.classes, pixel_aspect=aspect) if options.labels else None,
         )
+
         self._warned = False
         self._matrix = effective_matrix(info.colour, info.size_hw[0])
         self._full_range = info.colour.range == FULL_RANGE
@@ -282,8 +284,10 @@ class Painter:
         Raises:
             OutputError: a semantic id is neither a class nor void.
         """
+
         slots = self._slots_of(prediction)
         tables = yuv_tables(slots.colours, image.matrix, image.full_range)
+
         small = np.ascontiguousarray(slots.map[::2, ::2])  # chroma sits on even columns (H.273)
         void = slots.void if int(slots.map.max()) == slots.void else None
         painted = Yuv420(
@@ -293,6 +297,7 @@ class Painter:
             image.matrix,
             image.full_range,
         )
+
         if self._contours:
             bright = yuv_tables(vivid(slots.colours), image.matrix, image.full_range)
             draw_contours(painted, slots.map, small, bright, slots.void)

@@ -121,6 +121,7 @@ def _from_file(path: Path, labels: Labels, own: np.ndarray) -> np.ndarray:
         raise UsageError(
             f"palette {path}: not a list of colours ({error}); write one 'r g b' line a class"
         ) from error
+
     if len(rows) < len(labels):
         raise UsageError(
             f"palette {path}: {counted(len(rows), 'colour')} for {counted(len(labels), 'class')} "

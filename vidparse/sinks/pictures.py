@@ -101,6 +101,8 @@ class PictureFolder:
             OutputError: disk full and the like, or two frames of one name.
         """
         path = self.partial.path / f"{self.stem(frame)}.png"
+
+        # Open only files that are new: a second picture of that name must not replace the first.
         with self.partial.writing():
             try:
                 file = path.open("xb")
@@ -109,6 +111,7 @@ class PictureFolder:
                     f"{self.partial.final}: two pictures are called '{path.stem}'; "
                     "rename one or give them as separate inputs"
                 ) from error
+
             try:
                 with file:
                     file.write(png)

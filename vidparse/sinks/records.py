@@ -65,6 +65,7 @@ class Jsonl(Sink):
 def header_record(info: VideoInfo, labels: Labels, options: SinkOptions) -> dict:
     """The first line of a jsonl file: what was run, on what, and what the ids mean."""
     run = options.header
+
     return {
         "schema": SCHEMA,
         "model": run.model,

@@ -78,6 +78,7 @@ class ByteStream:
             if keep and self._target.stream is not None:
                 self.write(flush=True)
             return None
+
         file, self._file = self._file, None
         keep = keep and not self.partial.broken
         try:
@@ -125,6 +126,7 @@ class EncodedVideo:
         Raises:
             OutputError: the file or the encoder cannot be opened.
         """
+
         where: Path | BinaryIO
         if self._partial is not None:
             if not self._is_made:
@@ -134,6 +136,7 @@ class EncodedVideo:
         else:
             assert self._target.stream is not None
             where = self._target.stream
+
         with self._writing():
             if encoding.container == "y4m":
                 self._writer = Y4mWriter(self._target, info, pixel_format=encoding.pixel_format)

@@ -51,10 +51,13 @@ class Submission(Sink):
                 f"-o {self.target.name}: {self.suffix[1:]} is a folder of pictures, which a stream "
                 "cannot carry; use -o DIR/"
             )
+
+        # Refuse names that would leave the folder.
         self.video = root.stem if video is None else video
         parts = PurePath(self.video).parts
         if not parts or ".." in parts or PurePath(self.video).is_absolute():
             raise ValueError(f"'{self.video}' is no name of a video")
+
         self.root = root
         self.folder = root / self.shelf / self.video
         self.outputs = (str(self.folder),)
@@ -127,16 +130,19 @@ class VspwFolder(Submission):
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         raw = self.options.raw_ids
         most = _VOID - 1 if raw else _VOID
+
         if len(labels) > most:
             raise OutputError(
                 f"{self.folder}: 8-bit masks hold {most} classes and '{labels.name}' has "
                 f"{len(labels)}; use --save masks (16 bits)"
             )
+
         if labels.classes != load_labels("vspw").classes:
             self.notes.append(
                 f"vspw: the ids are of the classes of '{labels.name}', not of VSPW's 124; "
                 "VSPW's scorer needs a model with VSPW's own classes"
             )
+
         self._labels = labels
         stored = np.arange(256, dtype=np.uint8)  # class id -> value in the file
         if raw:

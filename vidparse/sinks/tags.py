@@ -87,15 +87,19 @@ class Tags:
     ) -> tuple[Tile, _Placed] | None:
         """The tag of a thing at its place; None where it has no room."""
         x, y, width, height = segment.box
+
         mask = (ids[y : y + height, x : x + width] == segment.id).view(np.uint8)
         before = self._placed.get(segment.id)
         offset = None if before is None else before.offset
+
+        # Try the fullest form first; a smaller one stays until there is room to spare.
         for number, form in enumerate(self._forms(image.size_hw, segment)):
             tile = self._tile(form, image.matrix, image.full_range)
             high, wide = tile.size_hw
             grows = before is not None and number < before.form
             slack = _SLACK if grows else 1.0
             needed_hw = round(high * slack) + 2, round(wide * slack) + 2  # places become even
+
             centre = _centre_of(needed_hw, mask, offset, share=form.share)
             if centre is None:
                 continue
@@ -124,15 +128,18 @@ class Tags:
         lines, text_px = form.lines, form.text_px
         pad = round(text_px * (0.4 if form.share == 1 else 0.2))
         edge, row = round(text_px * (0.15 if form.share == 1 else 0)), round(text_px * 1.25)
+
         widths = [text_width(line, text_px) for line in lines]
         width, height = max(widths) + 2 * pad, row * len(lines) + 2 * edge
         width, height = width + width % 2, height + height % 2
+
         rgb = np.empty((height, width, 3), np.uint8)
         rgb[:] = PANEL
         alpha = np.rint(rounded((height, width), round(text_px * 0.35)) * PANEL_ALPHA * 255)
         for i, (line, wide) in enumerate(zip(lines, widths, strict=True)):
             left = (width - wide) // 2
             put(rgb, alpha, text_mask(line, text_px, row, width - left), INK, edge + i * row, left)
+
         return tile_of(
             rgb,
             alpha.astype(np.uint8),

@@ -69,11 +69,14 @@ def choose_outputs(
     Raises:
         UsageError: an unknown output, an ending that no output has, or one file for several.
     """
+
     check_names(save or (), table)
     if out is None:
         return tuple(save or DEFAULT_SAVE), None
     check_out(out, table)
     several = len(inputs) > 1
+
+    # A stream takes one output, and no terminal is sent a video.
     if _stream(out, None) is not None:
         if several:
             word = "stdout" if is_stdout(out) else "a stream"
@@ -84,11 +87,14 @@ def choose_outputs(
                 f"-o {out}: no video goes to a terminal; pipe it on or redirect it to a file"
             )
         return names, STDOUT if is_stdout(out) else out
+
+    # A folder takes any number of outputs.
     if not names_a_file(out):
         return tuple(save or DEFAULT_SAVE), f"{out}/" if several else out
     is_free = len(set(save or ())) == 1 or not says_a_file(out, table)
     if save is not None and is_free and any(table[name].is_folder for name in save):
         return tuple(save), out  # a folder may be called as it likes, but not as a file
+
     if several:
         raise UsageError(
             f"-o {out}: one file for {len(inputs)} inputs; name a directory, {out}/ for one"
@@ -98,6 +104,7 @@ def choose_outputs(
             f"-o {out}: one file for {len(set(save))} outputs ({', '.join(save)}); "
             f"name a directory, {out}/ for one"
         )
+
     is_picture = len(inputs) == 1 and inputs[0].is_picture
     return tuple(save or (saved_as(out, table, is_picture=is_picture),)), out
 
@@ -133,9 +140,11 @@ def plan_sinks(
         UsageError: unknown sink, or a name that does not fit it.
         OutputError: an output exists, is the input, or cannot be written there.
     """
+
     chosen = list(dict.fromkeys(names))
     check_names(chosen, table)
     streamed = None if out is None else _stream(os.fspath(out), stream)
+
     if streamed is not None:
         if len(chosen) != 1:
             word = "stdout" if is_stdout(streamed.name) else "a stream"
@@ -146,6 +155,7 @@ def plan_sinks(
         sink = table[chosen[0]](streamed, options)
         streamed.open()  # now, when an interrupt still ends the waiting for a reader
         return [sink]
+
     sinks: list[Sink] = []
     for name in chosen:
         kind = table[name]
@@ -154,6 +164,8 @@ def plan_sinks(
         if issubclass(kind, Submission):
             submission = kind(final, options, video=video or video_name(source))
             final = submission.folder
+
+        # Refuse two inputs that end in one place, before any of them is read.
         if str(final) in taken:
             raise OutputError(
                 f"{source.name}: would overwrite {final} of {taken[str(final)]}; "
@@ -161,11 +173,13 @@ def plan_sinks(
             )
         is_folder = _becomes_folder(final, kind)
         (protected or Protected([source])).check(final, is_folder=is_folder)
+
         of_pictures = source.path is not None and source.path.is_dir()
         if submission is not None:
             submission.check(of_pictures=of_pictures)
             sinks.append(submission)
             continue
+
         replace = options.overwrite or (options.skip_existing and is_empty(final))
         check_target(
             final,
@@ -192,17 +206,22 @@ def missing_outputs(
     Arguments as of `plan_sinks`. A path that an earlier input of this call has counts as missing;
     so does an empty file or folder, which is no output (they appear whole) and may be replaced.
     """
+
     if out is not None and _stream(os.fspath(out), None) is not None:
         return tuple(names), ()
     missing, there = list[str](), list[str]()
+
     for name in dict.fromkeys(names):
         kind = table[name]
         final = final_path(name, table, source, out, single=len({*names}) == 1, video=None)
+
+        # Ask the sink where it would write: challenges lay out their own folders.
         if issubclass(kind, Submission):
             submission = kind(final, SinkOptions(), video=video_name(source))
             final, made = submission.folder, submission.is_made()
         else:
             made = is_made(final, is_folder=_becomes_folder(final, kind))
+
         if made and str(final) not in taken:
             there.append(str(final))
         else:

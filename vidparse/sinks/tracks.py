@@ -162,6 +162,7 @@ def _record(number: int, track: Track, labels: Labels) -> dict[str, Any]:
     """A row under the names of `_COLUMNS`; times in seconds, areas in pixels."""
     class_id = track.class_id
     votes = sorted(track.votes.items(), key=lambda item: (-item[1], item[0]))
+
     return {
         "id": number,
         "class": labels.classes[class_id],

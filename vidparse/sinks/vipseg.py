@@ -105,12 +105,15 @@ class VipSegFolder(Submission):
                 "vipseg: the model is semantic, so all pixels of a class are one segment, "
                 "whatever objects they belong to; a panoptic model tells them apart"
             )
+
         ids = self._segment_ids(prediction)
         segments = [
             self._segment(number, area, box)
             for number, (area, box) in regions_of(ids).items()
             if number != VOID
         ]
+
+        # Write picture and record together, or neither.
         path = self._pictures.write(frame, rgb_png(ids_to_rgb(ids)))
         try:
             with self._pictures.partial.writing():

@@ -70,6 +70,7 @@ class ContainerSource(Source):
         self._end_notes: list[str] = []
         self._closed = False
         self._missing: list[str] = []  # segments of a playlist
+
         self._container = open_container(target, name, self._missing)
         try:
             self._begin()

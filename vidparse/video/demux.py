@@ -84,10 +84,12 @@ def open_container(target: str | Pipe, name: str, missing: list[str] | None = No
 def _why(error: Exception, target: str | Pipe) -> str:
     """The reason and the next step, in the user's words."""
     number = getattr(error, "errno", None)
+
     if isinstance(error, FileNotFoundError) or number == errno.ENOENT:
         return "no such file; check the path"
     if isinstance(error, PermissionError):
         return "may not be read; check its permissions"
+
     if isinstance(target, Pipe):
         if not target.bytes_read:
             return "nothing came through the pipe; check the program that writes it"
@@ -99,6 +101,7 @@ def _why(error: Exception, target: str | Pipe) -> str:
             "the pipe holds no known format; pipe y4m (-f yuv4mpegpipe), matroska or nut, "
             "or describe raw frames with --pipe raw --size --rate"
         )
+
     if is_address(target):
         return f"cannot be opened ({getattr(error, 'strerror', error)}); check the address"
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
@@ -134,15 +137,19 @@ def choose_track(streams: Any, name: str, wanted: int | None) -> tuple[Any, int,
     """
     moving = [s for s in streams.video if not s.disposition & _ATTACHED_PICTURE]
     moving = [s for s in moving if s.frames != 1] or moving  # beside a still of an animation
+
     if not moving:
         kinds = sorted({s.type for s in streams if s.type != "video"})
         if streams.video:
             kinds.append("a cover picture")
         held = " and ".join(kinds) or "nothing"
         raise InputError(f"{name}: holds {held} but no video; give a video file")
+
     if wanted is not None and wanted > len(moving):
         has = f"{len(moving)} video track{'s' if len(moving) > 1 else ''}"
         raise InputError(f"{name}: --track {wanted}: it has {has}; give one of these")
+
+    # Leave the choice to FFmpeg: it knows default flags, sizes and lengths.
     if wanted is None:
         best = streams.best("video")
         wanted = moving.index(best) + 1 if best in moving else 1

@@ -169,6 +169,8 @@ class FolderSource(Source):
             self._skip(path, page, f"{error}; skipped")
         except (av.error.FFmpegError, OSError, IndexError, StopIteration, ValueError) as error:
             log.info("%s: not a readable image, skipped (%s)", path, error)
+
+            # Give the limit as the reason where the picture breaks one: the decoder only fails.
             note = f"{path.name} is no image that can be read"
             try:
                 check_announced(path.name, path)
@@ -194,17 +196,22 @@ def _picture_of(path: Path, data: bytes, page: int) -> tuple[str, av.VideoFrame]
     """
     if is_moving_webp(data):
         return "webp", av.VideoFrame.from_ndarray(first_of_webp(data), format="rgb24")
+
+    # Cut a JPEG behind its last scan: what lies after it is no picture.
     whole = whole_jpeg(data) if data[:2] == _JPEG else page_of(data, page) if page else data
     if whole is None:
         raise ValueError("ends before its last scan")
+
     with _opened(path, whole) as container:
         stream = container.streams.video[0]
         decoder = stream.codec_context
         if decoder is None:
             raise ValueError("no decoder for it")
+
         if decoder.width and decoder.height:  # before any memory is taken
             check_size(path.name, (decoder.height, decoder.width))
         decoder.options = decoder_options(decoder)
+
         picture = next(container.decode(stream))
         if picture.is_corrupt:
             raise ValueError("the decoder filled in a part of it")

@@ -210,6 +210,7 @@ def expand_inputs(patterns: Sequence[str], *, is_output: IsOutput = is_unfinishe
             images nor videos.
     """
     inputs: list[Input] = []
+
     for pattern in patterns:
         if not pattern.strip():
             raise InputError(f"'{pattern}': an empty name; check the variable it comes from")
@@ -222,6 +223,8 @@ def expand_inputs(patterns: Sequence[str], *, is_output: IsOutput = is_unfinishe
             inputs += _from_folder(named, is_output)
         else:
             inputs.append(named)
+
+    # Take each once, where it came first.
     by_name: dict[str, Input] = {}
     for one in inputs:
         by_name.setdefault(one.name, one)

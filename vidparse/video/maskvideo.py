@@ -150,12 +150,15 @@ def _wide_samples(frame: Any, name: str) -> np.ndarray:
 def _samples(frame: Any, name: str) -> np.ndarray:
     """The one plane that holds the ids: uint8 or uint16 (H, W), maybe a view of the frame."""
     kind = frame.format.name
+
     if kind.startswith("gray") and "f" not in kind[4:]:
         if frame.format.components[0].bits <= 8:
             return plane_of(frame, 0)
         bytes_hw = plane_of(frame, 0, 2).reshape(frame.height, -1)  # (H, 2W)
         samples = np.ascontiguousarray(bytes_hw).view(">u2" if kind.endswith("be") else "<u2")
         return samples.astype(np.uint16)
+
+    # Refuse whatever may have changed an id: colours, other depths, a squeezed range.
     if is_rgb(kind) or not kind.startswith("yuv"):
         raise InputError(f"{name} holds colours ({kind}), not class ids; {_WRITE_AGAIN}")
     if any(component.bits != 8 for component in frame.format.components) or "a" in kind:
@@ -167,4 +170,5 @@ def _samples(frame: Any, name: str) -> np.ndarray:
             f"{name} ({kind}) is not marked as full range, so ids may have been squeezed to "
             f"16..235; store gray, or {_WRITE_AGAIN}"
         )
+
     return plane_of(frame, 0)

@@ -148,6 +148,7 @@ def select(
     """
     if stride < 1:
         raise UsageError(f"stride {stride}: must be 1 or more; 2 takes every second frame")
+
     for option, value in (("start", start_s), ("end", end_s)):
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise UsageError(f"{option} {value}: not a time; give seconds from the beginning")
@@ -155,9 +156,11 @@ def select(
             raise UsageError(
                 f"{option} {float(value):g}: later than any video lasts; give fewer seconds"
             )
+
     if end_s is not None and end_s <= (start_s or 0):
         raise UsageError(
             f"end {float(end_s):g}: not after start {float(start_s or 0):g}; give a later end"
         )
+
     start, end = (None if edge is None else Fraction(str(edge)) for edge in (start_s, end_s))
     return Selection(start or None, end, min(stride, _LARGEST_STRIDE), numbered)

@@ -133,9 +133,12 @@ class VideoWriter:
         Raises:
             OutputError: disk full, device gone. ClosedPipe: nobody reads any more.
         """
+
+        # Start the clock with the first frame, so that copied streams keep their distance to it.
         if self._first_pts is None:
             self._first_pts = pts
             self._remuxer.origin = self._origin(pts, packets)
+
         frame = self._frame(image)
         if self._container.format.name in _NO_CLOCK:
             frame.pts, frame.time_base = self._count, self._stream.time_base
@@ -143,6 +146,7 @@ class VideoWriter:
             shift = self._remuxer.origin / self._info.time_base
             frame.pts, frame.time_base = pts - int(shift), self._info.time_base
             frame.duration = duration or 0
+
         self._count += 1
         self._lasts = duration
         self._mux(self._stream.encode, frame, packets)
