@@ -61,9 +61,12 @@ class Crowd:
         rng = np.random.Generator(np.random.PCG64([self._spec.seed, 5, number - _CELLS[0]]))
         cell = Cell(self.bank, rng, (number - _CELLS[0] + 1) * 4096)
         z = number * CELL_M
+
         for side in (-1, 1):
             add_plots(cell, self._spec.seed, side, z, _HALF_ROAD_M + _WALK_M, open_share=0.12)
             kerb = side * (_HALF_ROAD_M + 0.4)
+
+            # Alternate lamps with trees, so that no kerb looks planted by a ruler.
             if (number + (side > 0)) % 2 == 0:
                 cell.parts.append(lamp_post(cell.bank, 1, kerb, z + 1, cell.surfaces(3)))
             elif rng.random() < 0.5:
@@ -71,11 +74,14 @@ class Crowd:
                     tree(cell.bank, int(rng.integers(4)), side * (_HALF_ROAD_M + 0.9), z + 6,
                          surface=cell.surfaces(4), size=0.85)
                 )  # fmt: skip
+
             if rng.random() < 0.12:
                 cell.parts.append(sign_post(cell.bank, "info", kerb, z + 9, cell.surfaces(2)))
             cell.parts.append(
                 bollards(cell.bank, kerb, z + np.array([3.0, 5.0, 7.0]), cell.surfaces(3))
             )
+
+        # Park two cars, one on each side.
         if number in (3, 5):
             x = (_HALF_ROAD_M - 1.2) * (1 if number == 3 else -1)
             cell.parts.append(
@@ -83,12 +89,14 @@ class Crowd:
                     sun=np.array([0.45, 0.75, -0.48]), surface=cell.surfaces(FACES + 1),
                     instance=1000 + number)
             )  # fmt: skip
+
         return join(cell.parts)
 
     def _gather(self, rng: np.random.Generator) -> None:
         """Choose who is there, and each one's round: an ellipse, mostly across or along."""
         count = _WALKERS + _CYCLISTS
         cycling = np.arange(count) >= _WALKERS
+
         index = np.arange(count)
         self._people = People(
             height=rng.uniform(1.56, 1.88, count), 
@@ -96,17 +104,22 @@ class Crowd:
             phase=rng.uniform(0, 2 * np.pi, count), surface=_PEOPLE_SURFACE + SURFACES * index,
             instance=1 + index, cycling=cycling,
         )  # fmt: skip
+
+        # Send most across the view: people who walk along it hide each other for long.
         half_width = _HALF_ROAD_M + _WALK_M - 0.8
         crossing = rng.random(count) < 0.55
         reach_x = np.where(crossing, rng.uniform(3.5, 6.2, count), rng.uniform(0.8, 1.6, count))
         reach_z = np.where(crossing, rng.uniform(0.9, 2.5, count), rng.uniform(6.0, 14.0, count))
         reach_x = np.where(cycling, rng.uniform(2.5, 5.0, count), reach_x)
         reach_z = np.where(cycling, rng.uniform(4.0, 14.0, count), reach_z)
+
+        # Gather more of them near, where they are seen best.
         depth = np.sort(rng.uniform(0, 1, count)) ** 1.6
         nearest = 8.5 + reach_z
         self._centre_x = rng.uniform(-1, 1, count) * np.maximum(half_width - reach_x, 0)
         self._centre_z = nearest + rng.permutation(depth) * 30
         self._reach_x, self._reach_z = reach_x, reach_z
+
         self._speed = np.where(cycling, rng.uniform(2.6, 3.8, count), rng.uniform(0.9, 1.5, count))
         self._turn = rng.choice([-1.0, 1.0], count)
         self._start = rng.uniform(0, 2 * np.pi, count)

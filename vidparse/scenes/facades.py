@@ -47,9 +47,12 @@ def _facade(kind: int, width_m: float, storeys: int, shop: bool) -> np.ndarray:
     colour, brick = _WALLS[int(rng.integers(len(_WALLS)))]
     wall = np.array(colour) * rng.uniform(0.9, 1.05)
     height_m = facade_height_m(storeys)
+
     sheet = Sheet(width_m, height_m, _TEXELS_PER_M)
     sheet.rect(0, 0, width_m, height_m, wall)
     trim = np.array((225.0, 222.0, 212.0)) if rng.random() < 0.7 else wall * 0.72
+
+    # Space windows evenly over the width, whatever it is.
     bays = max(2, round(width_m / rng.uniform(1.9, 2.6)))
     pitch = width_m / bays
     style = int(rng.integers(3))
@@ -57,10 +60,12 @@ def _facade(kind: int, width_m: float, storeys: int, shop: bool) -> np.ndarray:
         top = 0.7 + STOREY_M * (storeys - 1 - floor)
         for bay in range(bays):
             _window(sheet, rng, pitch * (bay + 0.5), top + 0.65, style, trim)
+
     sheet.rect(0, 0.12, width_m, 0.22, trim * 0.95)  # cornice
     sheet.rect(0, 0.34, width_m, 0.07, wall * 0.55)
     if rng.random() < 0.5:
         sheet.rect(0, height_m - GROUND_FLOOR_M - 0.08, width_m, 0.14, trim * 0.9)
+
     ground = height_m - GROUND_FLOOR_M
     (_shop if shop else _house)(sheet, rng, ground, width_m, trim, wall)
     sheet.rect(width_m - 0.12, 0.4, 0.09, height_m - 0.5, (58, 56, 54))  # drainpipe
@@ -122,6 +127,8 @@ def _shop(
     sheet.rect(0.1, top, width - 0.2, GROUND_FLOOR_M, fascia * 0.8)
     sheet.rect(0.1, top + 0.15, width - 0.2, 0.62, fascia)
     sheet.rect(0.1, top + 0.77, width - 0.2, 0.06, fascia * 0.4)
+
+    # Write a name on the fascia.
     letters = (235, 232, 220) if fascia.mean() < 150 else (40, 40, 44)
     x = width * rng.uniform(0.15, 0.3)
     while x < width * rng.uniform(0.6, 0.85):  # a name nobody can read
@@ -129,6 +136,8 @@ def _shop(
         sheet.rect(x, top + 0.3, wide, 0.32, letters)
         sheet.rect(x + 0.05, top + rng.uniform(0.36, 0.46), wide - 0.08, 0.09, fascia)
         x += wide + rng.uniform(0.05, 0.12)
+
+    # Leave the door's place free of glass.
     door = width * rng.uniform(0.3, 0.6)
     for left, right in ((0.25, door - 0.1), (door + 1.15, width - 0.25)):
         if right - left < 0.4:
@@ -141,6 +150,7 @@ def _shop(
                 rng.uniform(0.1, 0.3), rng.uniform(0.15, 0.4), goods,
             )  # fmt: skip
         sheet.rect(left, bottom - 0.55, right - left, 0.55, fascia * 0.65)
+
     sheet.rect(door, top + 0.95, 1.05, bottom - top - 0.95, (30, 32, 36))
     _glass(sheet, rng, door + 0.1, top + 1.1, 0.85, 1.6)
 
@@ -156,15 +166,19 @@ def _house(
     bottom = top + GROUND_FLOOR_M
     door_x = width * (0.12 if rng.random() < 0.5 else 0.72)
     door = np.array(_DOORS[int(rng.integers(len(_DOORS)))])
+
     sheet.rect(0, bottom - 0.45, width, 0.45, wall * 0.62)  # plinth
     sheet.rect(door_x - 0.18, bottom - 3.0, 1.36, 3.0, trim * 0.95)
     sheet.rect(door_x, bottom - 2.85, 1.0, 0.5, (70, 80, 92))
     sheet.rect(door_x, bottom - 2.3, 1.0, 2.2, door)
+
     for row in range(2):
         for column in range(2):
             x, y = door_x + 0.12 + 0.42 * column, bottom - 2.15 + 1.05 * row
             sheet.rect(x, y, 0.34, 0.85, door * 0.75)
     sheet.rect(door_x - 0.1, bottom - 0.12, 1.2, 0.12, (150, 146, 138))
+
+    # Fill the rest of the width with windows.
     count = max(1, round((width - 2.2) / 2.3))
     start = 0.4 if door_x > width / 2 else door_x + 1.5
     room = width - 2.0

@@ -114,6 +114,7 @@ def tree(
     trunk_h, crown = 2.6 * size, 4.6 * size
     height = trunk_h + crown * 0.78
     trunk_top = trunk_h + 0.5 * size
+
     rows = [(0.0, 0.42 * size, trunk_top, trunk_top, add_trunk(bank, kind))]
     if bare:
         rows.append((0.0, crown * 1.1, crown * 1.1, height + 0.5 * size, add_branches(bank, kind)))
@@ -121,10 +122,13 @@ def tree(
         for layer_number, offset in enumerate((0.9, -0.7)):
             texture = add_crown(bank, kind, layer_number)
             rows.append((offset * size, crown, crown * 0.95, height, texture))
+
+    # Paint the first crown behind the trunk and the second before it.
     count = len(rows)
     ahead, width, tall, top, textures = (np.array(column) for column in zip(*rows, strict=True))
     zero = np.zeros(count)
     order = np.where(np.arange(count) == 1, -1.0, np.arange(count) * 1.0)
+
     return make_quads(
         np.stack([x - width / 2, top + 0.1, z + ahead], 1),
         np.stack([width, zero, zero], 1),

@@ -47,6 +47,7 @@ def add_sign(bank: TextureBank, kind: str) -> int:
 def _sign(kind: str) -> np.ndarray:
     sheet = Sheet(0.8, 0.8, 100)
     red, white, blue = (188, 28, 34), (232, 232, 228), (28, 72, 158)
+
     if kind == "speed":
         sheet.ellipse(0.4, 0.4, 0.39, 0.39, red)
         sheet.ellipse(0.4, 0.4, 0.3, 0.3, white)

@@ -56,6 +56,8 @@ def _asphalt(seed: int, width_m: float) -> np.ndarray:
     sheet = Sheet(width_m, PERIOD_M, _TEXELS_PER_M)
     sheet.rect(0, 0, width_m, PERIOD_M, (97, 97, 101))
     middle = width_m / 2
+
+    # Break up the even grey: nobody could find the flow of a flat colour.
     for _ in range(7):  # repaired trenches
         x, y = rng.uniform(0.3, width_m - 2), rng.uniform(0, PERIOD_M - 7)
         tone = np.array((97, 97, 101)) * rng.uniform(0.8, 1.08)
@@ -68,6 +70,7 @@ def _asphalt(seed: int, width_m: float) -> np.ndarray:
         y = rng.uniform(2, PERIOD_M - 2)
         sheet.ellipse(x, y, 0.36, 0.36, (70, 70, 70))
         sheet.ellipse(x, y, 0.29, 0.29, (84, 82, 80))
+
     white = (222, 222, 216)
     for y in np.arange(1.0, PERIOD_M, 6.0):
         sheet.rect(middle - 0.06, float(y), 0.12, 3.0, white)
@@ -78,6 +81,8 @@ def _asphalt(seed: int, width_m: float) -> np.ndarray:
         sheet.rect(edge - 0.04, 0, 0.08, PERIOD_M, (196, 172, 84))
         gutter = middle + side * (middle - 0.1)
         sheet.rect(gutter - 0.1, 0, 0.2, PERIOD_M, (80, 79, 78))
+
+    # Polish four tracks, where wheels go.
     across, _ = sheet.grid()
     metres = across * width_m - middle
     wheels = sum(np.exp(-(((metres - track) / 0.3) ** 2)) for track in (-2.4, -0.9, 0.9, 2.4))
@@ -167,11 +172,14 @@ def lay_strip(
     texture_m: (width, length) in metres after which the texture repeats; its left edge lies on
     x_left.
     """
+
+    # Begin with the far pieces, for quads are painted back to front.
     near = camera_z + cuts_m[-2::-1]
     far = camera_z + cuts_m[:0:-1] * _LENGTHEN
     zero, length = np.zeros_like(near), far - near
     width = x_right - x_left
     origin = np.stack([zero + x_left, zero + y, far], 1)
+
     return make_quads(
         origin,
         np.stack([zero + width, zero, zero], 1),
@@ -225,6 +233,7 @@ def street_ground(
                 cuts_m=_ROAD_CUTS_M,
             )
         ]  # fmt: skip
+
         for i, side in enumerate((-1, 1)):
             parts.append(
                 lay_kerb(
@@ -232,6 +241,7 @@ def street_ground(
                     layer=LAYER_KERB + i,
                 )
             )  # fmt: skip
+
             inner_x, outer_x = sorted((side * half_road_m, side * outer))
             parts.append(
                 lay_strip(
@@ -239,6 +249,7 @@ def street_ground(
                     texture_m=(walk_m, PERIOD_M / 3), surface=14 + i, class_id=PAVEMENT,
                 )
             )  # fmt: skip
+
             inner_x, outer_x = sorted((side * outer, side * (outer + _VERGE_M)))
             parts.append(
                 lay_strip(

@@ -102,9 +102,11 @@ def _torso(kind: int, view: int) -> np.ndarray:
     jacket, trousers, skin, _, _ = _colours(kind)
     sheet = Sheet(0.48, 0.62, 160)
     coat = 0.56 if kind % 3 else 0.61
+
     side = view in (_RIGHT, _LEFT)
     shoulder = 0.06 if not side else 0.1
     waist = 0.075 if not side else 0.09
+
     sheet.polygon([(0.08, 0.46), (0.40, 0.46), (0.41, 0.62), (0.07, 0.62)], trousers)
     outline = [
         (0.19, 0.03), (0.29, 0.03), (0.48 - shoulder, 0.075), (0.48 - shoulder + 0.03, 0.14),
@@ -112,6 +114,7 @@ def _torso(kind: int, view: int) -> np.ndarray:
         (shoulder - 0.03, 0.14), (shoulder, 0.075),
     ]  # fmt: skip
     sheet.polygon(outline, jacket)
+
     if view == _FRONT:
         sheet.polygon(
             [(0.19, 0.03), (0.29, 0.03), (0.24, 0.17)], skin if kind % 2 else trousers * 1.5
@@ -119,6 +122,7 @@ def _torso(kind: int, view: int) -> np.ndarray:
         sheet.rect(0.232, 0.16, 0.016, coat - 0.16, jacket * 0.6)
         sheet.rect(0.11, 0.38, 0.08, 0.015, jacket * 0.65)
         sheet.rect(0.29, 0.38, 0.08, 0.015, jacket * 0.65)
+
     bag = np.array(_JACKETS[(kind * 3 + 5) % OUTFITS]) * 0.8
     if kind % 4 == 1 and view == _BACK:
         sheet.polygon([(0.12, 0.1), (0.36, 0.1), (0.38, 0.42), (0.1, 0.42)], bag)
@@ -133,10 +137,12 @@ def _head(kind: int, view: int) -> np.ndarray:
     _, _, skin, hair, _ = _colours(kind)
     long = kind % 3 == 2
     sheet = Sheet(0.2, 0.3, 160)
+
     sheet.rect(0.06, 0.2, 0.07, 0.1, skin * 0.8)
     if long:
         sheet.polygon([(0.02, 0.1), (0.18, 0.1), (0.19, 0.28), (0.01, 0.28)], hair * 0.9)
     sheet.ellipse(0.1, 0.125, 0.09, 0.122, skin)
+
     if view == _BACK:
         sheet.ellipse(0.1, 0.11, 0.094, 0.112, hair)
         if long:

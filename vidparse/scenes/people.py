@@ -94,14 +94,18 @@ def _walker_joints(people: People, places: Places) -> dict[str, tuple[np.ndarray
     """Part -> (start (P, 3), end (P, 3), width (P,)) of a walking body."""
     ahead, right = _axes(places.heading)
     tall = people.height[:, None]
+
+    # Step by the distance travelled, so that feet do not slide.
     stride_m = 0.83 * people.height
     cycle = people.phase + 2 * np.pi * places.travelled / stride_m
     reach = np.clip(0.2 + 0.2 * places.speed, 0.0, 0.5) * np.clip(places.speed * 4, 0, 1)
     bob = 0.018 * np.cos(2 * cycle)
+
     pelvis = places.feet + (0.515 * people.height + bob - 0.02)[:, None] * _UP
     neck = pelvis + 0.315 * tall * _UP + 0.02 * ahead
     limbs: dict[str, tuple[np.ndarray, ...]] = {}
     h = people.height
+
     for side, sign in (("left", -1.0), ("right", 1.0)):
         turn = cycle + (np.pi if side == "left" else 0.0)
         thigh = reach * np.sin(turn)
@@ -113,6 +117,8 @@ def _walker_joints(people: People, places: Places) -> dict[str, tuple[np.ndarray
         limbs[f"thigh {side}"] = hip, knee, 0.098 * h
         limbs[f"shin {side}"] = knee, ankle, 0.07 * h
         limbs[f"shoe {side}"] = ankle - 0.04 * tall * ahead - 0.012 * tall * _UP, toe, 0.055 * h
+
+        # Swing arms against the legs.
         arm = -reach * 0.85 * np.sin(turn)
         shoulder = neck + sign * 0.112 * tall * right - 0.012 * tall * _UP
         outward = sign * 0.018 * tall * right
@@ -120,6 +126,7 @@ def _walker_joints(people: People, places: Places) -> dict[str, tuple[np.ndarray
         hand = elbow + 0.205 * tall * _swing(ahead, arm + 0.35)
         limbs[f"arm {side}"] = shoulder, elbow, 0.066 * h
         limbs[f"forearm {side}"] = elbow, hand, 0.055 * h
+
     limbs["torso"] = neck + 0.03 * tall * _UP, pelvis - 0.045 * tall * _UP, 0.0 * h
     limbs["head"] = neck + 0.165 * tall * _UP + 0.012 * ahead, neck - 0.004 * tall * _UP, 0.0 * h
     return limbs
@@ -129,17 +136,21 @@ def _cyclist_joints(people: People, places: Places) -> dict[str, tuple[np.ndarra
     """Part -> (start, end, width) of a body on a bicycle, knees found from hip and pedal."""
     ahead, right = _axes(places.heading)
     scale = (people.height / 1.75)[:, None]
+
     crank = people.phase + places.travelled / 0.75
     hip_mid = places.feet + 0.98 * _UP * scale - 0.2 * ahead
     neck = hip_mid + 0.47 * _UP * scale + 0.3 * ahead
     limbs: dict[str, tuple[np.ndarray, ...]] = {}
     h = people.height
+
     for side, sign in (("left", -1.0), ("right", 1.0)):
         turn = crank + (np.pi if side == "left" else 0.0)
         hip = hip_mid + sign * 0.09 * right
         pedal = places.feet + 0.3 * _UP + 0.05 * ahead + sign * 0.11 * right
         ankle = pedal + 0.165 * (np.sin(turn)[:, None] * ahead + np.cos(turn)[:, None] * _UP)
         ankle = ankle + 0.07 * _UP
+
+        # Find the knee from both ends: the foot is held by the pedal.
         knee = _knee(hip, ankle, ahead, 0.43 * scale, 0.43 * scale)
         limbs[f"thigh {side}"] = hip, knee, 0.098 * h
         limbs[f"shin {side}"] = knee, ankle, 0.07 * h
@@ -148,11 +159,13 @@ def _cyclist_joints(people: People, places: Places) -> dict[str, tuple[np.ndarra
             ankle + 0.19 * ahead - 0.05 * _UP,
             0.055 * h,
         )
+
         shoulder = neck + sign * 0.19 * right * scale - 0.03 * _UP
         hand = places.feet + 1.03 * _UP + 0.46 * ahead + sign * 0.24 * right
         elbow = (shoulder + hand) / 2 + sign * 0.06 * right - 0.05 * _UP
         limbs[f"arm {side}"] = shoulder, elbow, 0.062 * h
         limbs[f"forearm {side}"] = elbow, hand, 0.052 * h
+
     limbs["torso"] = neck + 0.04 * _UP, hip_mid - 0.08 * _UP, 0.0 * h
     limbs["head"] = neck + 0.3 * _UP * scale + 0.06 * ahead, neck - 0.0 * _UP, 0.0 * h
     return limbs
@@ -185,25 +198,32 @@ def _strips(
     distance = np.linalg.norm(sight, axis=1, keepdims=True)
     sight = sight / distance
     small = distance > 1.75 * camera.focal_px / _DETAIL_PX  # (P, 1)
+
+    # Choose the drawing by the side that the camera sees.
     facing = (ahead * sight).sum(1)  # 1: seen from behind, -1: from the front
     side_on = np.sqrt(np.clip(1 - facing**2, 0, 1))
     to_right = (right * sight).sum(1) < 0  # we see the right side of the body
     view = np.where(facing > 0.6, 1, np.where(facing < -0.6, 0, np.where(to_right, 2, 3)))
+
     broad = {
         "torso": (0.275 - 0.09 * side_on) * people.height * (0.92 if cycling else 1.0),
         "head": (0.108 + 0.012 * side_on) * people.height,
     }
     rows: list[tuple[np.ndarray, ...]] = []
+
     for number, (part, (start, end, width)) in enumerate(limbs.items()):
         if part in _CONTINUED:
             end = np.where(small, limbs[_CONTINUED[part]][1], end)
         wide = broad.get(part, width)
+
+        # Turn each strip about its own axis to face the camera.
         axis = end - start
         cross = np.cross(axis, start - camera.position)
         cross /= np.linalg.norm(cross, axis=1, keepdims=True)
         overlap = 0.0 if part in broad else 0.12
         origin = start - overlap * axis - cross * wide[:, None] / 2
         texture = people.outfit[np.arange(len(people)), PARTS.index(part.split()[0]), view]
+
         depth = ((start + end) / 2 * sight).sum(1)
         if part == "head":
             depth = depth - 0.06
@@ -211,8 +231,11 @@ def _strips(
             (origin, cross * wide[:, None], axis * (1 + 2 * overlap), texture,
              people.surface + number, -depth)
         )  # fmt: skip
+
     columns = [np.stack(column) for column in zip(*rows, strict=True)]  # (parts, P, ...)
     count = len(rows)
+
+    # Leave out details of far people, whose limbs are drawn in one piece.
     kept = np.array([part.split()[0] in _ALWAYS for part in limbs])[:, None] | ~small[:, 0]
     origin, across, down = (column.reshape(-1, 3) for column in columns[:3])
     quads = make_quads(

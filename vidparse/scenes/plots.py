@@ -62,11 +62,13 @@ def _house(
     cell: Cell, front: int, side: int, x: float, z: float, width: float, storeys: int, shop: bool,
     gable_shows: bool,
 ) -> None:  # fmt: skip
+
     bank, rng = cell.bank, cell.rng
     height, rise = facades.facade_height_m(storeys), _ROOF_RISE_M
     back = side * _HOUSE_DEPTH_M
     near = np.array([x, 0.0, z])
     rows: list[tuple] = []  # origin, across, down, texture, light, facing, solid
+
     if rng.random() < 0.7:
         rows.append(((x + back / 2 - 0.6, height + rise + 1.2, z + 0.6), (1.2, 0, 0), (0, -2.2, 0),
                      facades.add_chimney(bank, front % 3), 0.95, 0, (0, 0, 0, 0)))  # fmt: skip
@@ -74,11 +76,13 @@ def _house(
     rows.append(((x + back / 2, height + rise, start), (0, 0, run), (-back / 2, -rise, 0),
                  facades.add_roof(bank, front % 3), 1.05 if side < 0 else 0.85, 1,
                  (0, 0, 1, 1)))  # fmt: skip
+
     if gable_shows:
         left = min(x, x + back)
         wall = facades.add_gable(bank, front, _HOUSE_DEPTH_M, height, rise)
         rows.append(((left, height + rise, z), (_HOUSE_DEPTH_M, 0, 0), (0, -height - rise, 0),
                      wall, 0.92, 1, (0, rise / (height + rise), 1, 1)))  # fmt: skip
+
     facade = facades.add_facade(bank, front, width, storeys, shop)
     rows.append(((x, height + KERB_M, start), (0, 0, run), (0, -height, 0), facade,
                  1.06 if side < 0 else 0.74, 1, (0, 0, 1, 1)))  # fmt: skip
@@ -123,6 +127,7 @@ def _shade() -> np.ndarray:
 def _garden(cell: Cell, side: int, z: float, width: float, outer_m: float) -> None:
     bank, rng = cell.bank, cell.rng
     x = side * outer_m
+
     if rng.random() < 0.5:
         hedge = add_hedge(bank, int(rng.integers(3)))
         cell.parts.append(
@@ -136,6 +141,7 @@ def _garden(cell: Cell, side: int, z: float, width: float, outer_m: float) -> No
                 bank, boards, x, z, width, 1.5, cell.surfaces(1), LAYER_PLOTS, solid_top=0.1
             )
         )
+
     if rng.random() < 0.6:
         cell.parts.append(
             tree(bank, int(rng.integers(4)), x + side * 2.0, z + width / 2,

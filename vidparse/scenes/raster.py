@@ -16,6 +16,7 @@ _HALF = 127  # a surface owns a pixel that it covers by more than half
 
 def paint_ranks(view: View, bank: TextureBank) -> np.ndarray:
     """The rank of the surface in front at each pixel, uint16 (H, W), 0 = none."""
+
     ranks = np.zeros(view.camera.size_hw, np.uint16)
     rows = zip(
         view.variant.tolist(), view.box.tolist(), view.rank.tolist(), view.warp, view.outline,
@@ -25,6 +26,7 @@ def paint_ranks(view: View, bank: TextureBank) -> np.ndarray:
         if not rank:
             continue
         size = x1 - x0, y1 - y0
+
         if outline is not None and (bank.is_tiled(texture) or opaque):
             alpha = _mask(outline, x0, y0, (size[1], size[0]))
         else:
@@ -32,6 +34,8 @@ def paint_ranks(view: View, bank: TextureBank) -> np.ndarray:
             alpha = cv2.warpPerspective(coverage, warp, size, flags=cv2.INTER_LINEAR)
             if outline is not None:
                 alpha = cv2.min(alpha, _mask(outline, x0, y0, (size[1], size[0])))
+
+        # Own a pixel wholly or not at all: labels cannot be mixed.
         _, mask = cv2.threshold(alpha, _HALF, 255, cv2.THRESH_BINARY)
         value = np.full((size[1], size[0]), rank, np.uint16)
         cv2.copyTo(value, mask, ranks[y0:y1, x0:x1])
@@ -40,14 +44,18 @@ def paint_ranks(view: View, bank: TextureBank) -> np.ndarray:
 
 def paint_colours(view: View, bank: TextureBank, ranks: np.ndarray) -> np.ndarray:
     """RGBA uint8 (H, W, 4) of what `ranks` of the same view shows to be in sight."""
+
     canvas = np.zeros((*view.camera.size_hw, 4), np.uint8)
     count = int(view.rank.max(initial=0)) + 1
     owned = cv2.calcHist([ranks], [0], None, [count], [0, count]).ravel()  # pixels of each rank
+
+    # Skip surfaces that own no pixel; shadows own none and darken all the same.
     rows = np.flatnonzero((owned[view.rank] > 0) | view.quads.shadow)
     columns = zip(
         rows.tolist(), view.variant[rows].tolist(), view.box[rows].tolist(), view.warp[rows],
         strict=True,
     )  # fmt: skip
+
     for row, variant, box, warp in columns:
         x0, y0, x1, y1 = box
         if (x1 - x0) * (y1 - y0) > _WORTH_TRIMMING_PX2 and view.rank[row]:
@@ -55,6 +63,7 @@ def paint_colours(view: View, bank: TextureBank, ranks: np.ndarray) -> np.ndarra
             if x0 >= x1:
                 continue  # another piece of this surface is in sight, this one is not
             warp = _moved(warp, x0 - box[0], y0 - box[1])
+
         pixels, border = bank.variant(*variant), cv2.BORDER_CONSTANT
         tiled = bank.is_tiled(variant[0])
         if tiled:
@@ -63,6 +72,7 @@ def paint_colours(view: View, bank: TextureBank, ranks: np.ndarray) -> np.ndarra
         layer = cv2.warpPerspective(
             pixels, warp, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR, borderMode=border
         )
+
         target = canvas[y0:y1, x0:x1]
         outline = view.outline[row]
         if outline is None:
@@ -71,6 +81,8 @@ def paint_colours(view: View, bank: TextureBank, ranks: np.ndarray) -> np.ndarra
             mask = _mask(outline, x0, y0, layer.shape[:2])
             layer = cv2.multiply(layer, cv2.merge((mask, mask, mask, mask)), scale=1 / 255)
             alpha = mask if tiled else cv2.extractChannel(layer, 3)
+
+        # Blend over what lies behind; colours are multiplied by alpha already.
         clear = cv2.bitwise_not(alpha)
         cv2.multiply(target, cv2.merge((clear, clear, clear, clear)), target, scale=1 / 255)
         cv2.add(target, layer, target)
@@ -113,20 +125,24 @@ def _unrolled(
 
     Far cheaper than to let OpenCV wrap round at each pixel, and often no copy at all.
     """
+
     start = [0, 0]
     for axis in (0, 1):
         size = pixels.shape[1 - axis]
         scale, offset = float(tiling[2 * axis]), float(tiling[2 * axis + 1]) % 1.0
+
         if scale == 1.0 and offset == 0.0:
             continue  # as wide as the texture: its own border will do
         low = int(np.floor(min(offset, offset + scale) * size)) - 2
         high = int(np.ceil(max(offset, offset + scale) * size)) + 2
         start[axis], shift = low, low % size
+
         if shift + high - low <= size:
             part = slice(shift, shift + high - low)
             pixels = pixels[part] if axis else pixels[:, part]
         else:
             pixels = np.take(pixels, np.arange(low, high), axis=1 - axis, mode="wrap")
+
     shifted = warp.copy()
     shifted[:, 2] += warp[:, 0] * start[0] + warp[:, 1] * start[1]
     return pixels, shifted

@@ -140,10 +140,13 @@ def _rank_motions(now: View, after: View) -> np.ndarray:
 
     Pixels are counted from the picture's middle, which float32 likes better.
     """
+
     first = np.full(int(now.rank.max(initial=0)) + 1, -1)
     solid = np.flatnonzero(now.rank)
     first[now.rank[solid][::-1]] = solid[::-1]  # a surface's first piece speaks for all of it
     rows = first[1:]
+
+    # Put moving surfaces where they are in the next view.
     quads = now.quads.take(rows)
     origin, across, down = quads.origin.copy(), quads.across.copy(), quads.down.copy()
     everything = after.everything
@@ -155,15 +158,19 @@ def _rank_motions(now: View, after: View) -> np.ndarray:
             origin[i], across[i], down[i] = (
                 everything.origin[j], everything.across[j], everything.down[j],
             )  # fmt: skip
+
     then = after.camera.homographies(origin, across, down)
     height, width = now.camera.size_hw
     centre = np.eye(3)
     centre[:2, 2] = (width - 1) / 2, (height - 1) / 2
+
+    # Measure from the middle of the picture, where float32 keeps more digits.
     motion = np.einsum("nij,njk,kl->nil", then, _adjugate(now.homographies[rows]), centre)
     motion[:, 0] -= centre[0, 2] * motion[:, 2]
     motion[:, 1] -= centre[1, 2] * motion[:, 2]
     reach = np.array([width / 2, height / 2, 1.0])
     motion /= (np.abs(motion[:, 2]) * reach).sum(1)[:, None, None]
+
     table = np.concatenate([np.eye(3)[None], motion])  # rank 0, nothing, stays
     return table.reshape(-1, 9).T.astype(np.float32)
 

@@ -74,6 +74,7 @@ def add_backdrop(bank: TextureBank, seed: int) -> Quads:
         bank.add(f"far roofs {seed}", lambda: _far_roofs(seed), (2700, 78)),
         bank.add(f"far trees {seed}", lambda: _far_trees(seed), (2700, 78)),
     ]
+
     rows = []
     spans = [(_SKY_M, 1000.0, -60.0), (_SKYLINE_M, 480.0, -4.0), (_SKYLINE_M, 470.0, -4.0)]
     for number, ((width, height), distance, bottom) in enumerate(spans):

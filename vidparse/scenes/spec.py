@@ -51,12 +51,14 @@ def parse_scene(spec: str, *, also: tuple[str, ...] = ()) -> SceneSpec:
     name = name.rstrip("/")
     if not spec.startswith(PREFIX) or name not in SCENES:
         raise UsageError(f"{spec}: no such scene; try {' or '.join(PREFIX + n for n in SCENES)}")
+
     readers: dict[str, Callable[[str], Any]] = {
         "frames": _frames,
         "size": _size_hw,
         "seed": _seed,
         "rate": _rate,
     }
+
     values: dict[str, Any] = {}
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key not in readers:
@@ -68,6 +70,7 @@ def parse_scene(spec: str, *, also: tuple[str, ...] = ()) -> SceneSpec:
             values["size_hw" if key == "size" else key] = readers[key](text)
         except (ValueError, ZeroDivisionError) as error:
             raise UsageError(f"{spec}: {key}={text}: {error}; write it as in {_EXAMPLE}") from None
+
     scene = SceneSpec(name, **values)
     if scene.frames / scene.rate > MAX_DURATION_S:
         raise UsageError(

@@ -93,10 +93,13 @@ class Street:
     def quads(self, time_s: float, camera: Camera) -> Quads:
         """Everything that may be in view."""
         z = float(camera.position[2])
+
         parts = [self._backdrop.shifted(camera.position * (1, 0, 1)), *self._ground(z)]
         here = int(np.floor(z / CELL_M))
         last_static = int(np.floor((z + _VIEW_M) / CELL_M))
         last_mover = int(np.floor((z + _PEOPLE_VIEW_M / (1 - _CYCLIST_M_S / SPEED_M_S)) / CELL_M))
+
+        # Look through farther cells for movers: they may have come from beyond the view.
         movers = []
         for number in range(max(here - 1, _FIRST_CELL), last_mover + 1):
             static, mover = self._cell(number)
@@ -107,6 +110,7 @@ class Street:
                 car_z = meet_z - _ONCOMING_M_S * (time_s - meet_z / SPEED_M_S)
                 if -8 < car_z - z < _VIEW_M:
                     parts.append(oncoming.shifted(np.array([0.0, 0.0, car_z])))
+
         ahead = 19.0 + 5.0 * np.sin(0.23 * time_s + self._sway[1])
         parts.append(self._leader.shifted(np.array([0.0, 0.0, z + ahead])))
         people = self._people(movers, time_s, camera)
@@ -123,12 +127,14 @@ class Street:
                 for name in ("height", "outfit", "phase", "surface", "instance", "cycling")
             )
         )
+
         travelled = columns["speed"] * (time_s - columns["z"] / SPEED_M_S)
         z = columns["z"] + np.cos(columns["heading"]) * travelled
         distance = z - camera.position[2]
         rows = np.flatnonzero((distance > -3) & (distance < _PEOPLE_VIEW_M))
         if not len(rows):
             return None
+
         x = columns["x"][rows]
         feet = np.stack([x, np.where(np.abs(x) > HALF_ROAD_M, KERB_M, 0.0), z[rows]], 1)
         places = Places(feet, columns["heading"][rows], columns["speed"][rows], travelled[rows])
@@ -176,10 +182,12 @@ class Street:
         walkers, cyclists = int(rng.integers(1, 5)), int(rng.random() < 0.3)
         count = walkers + cyclists
         cycling = np.arange(count) >= walkers
+
         side = rng.choice([-1.0, 1.0], count)
         away = rng.random(count) < 0.5
         x = np.where(cycling, side * 3.0, side * (HALF_ROAD_M + rng.uniform(0.9, 2.4, count)))
         away = np.where(cycling, side < 0, away)
+
         index = np.arange(count)
         people = People(
             height=rng.uniform(1.58, 1.86, count),
@@ -189,6 +197,7 @@ class Street:
             instance=_instance(number) + np.where(cycling, _CYCLISTS, _WALKERS) + index % 10,
             cycling=cycling,
         )
+
         speed = np.where(cycling, _CYCLIST_M_S, rng.uniform(1.0, 1.6, count))
         z = number * CELL_M + rng.uniform(0, CELL_M, count)
         cars: tuple[tuple[float, Quads], ...] = ()
@@ -199,6 +208,7 @@ class Street:
                 instance=_instance(number) + _ONCOMING, moving=True,
             )  # fmt: skip
             cars = ((number * CELL_M, oncoming),)
+
         return _Movers(people, x, z, np.where(away, 0.0, np.pi), speed, cars)
 
 
@@ -215,8 +225,10 @@ def _furnish(cell: Cell, side: int, z: float, number: int, half_road_m: float) -
     bank, rng = cell.bank, cell.rng
     kerb = side * (half_road_m + 0.45)
     chance = rng.random(5)
+
     if (number + (side > 0)) % 3 == 0:
         cell.parts.append(lamp_post(bank, number % 2, kerb, z + 0.5, cell.surfaces(3)))
+
     if chance[0] < 0.3:
         at = z + rng.uniform(3, 10)
         x = side * (half_road_m + 0.75)
@@ -232,11 +244,13 @@ def _furnish(cell: Cell, side: int, z: float, number: int, half_road_m: float) -
                 surface=cell.surfaces(1), class_id=0, layer=LAYER_SHADOW, shadow=True, facing=1,
             )
         )  # fmt: skip
+
     if chance[1] < 0.4:
         kind = SIGN_KINDS[int(rng.integers(len(SIGN_KINDS)))]
         cell.parts.append(sign_post(bank, kind, kerb, z + rng.uniform(1, 11), cell.surfaces(2)))
     if chance[2] < 0.08:
         cell.parts.append(traffic_light(bank, kerb, z + 6, cell.surfaces(2)))
+
     if chance[3] < 0.2:
         railing = add_railing(bank, 0)
         for i in range(3):

@@ -54,11 +54,13 @@ def _lit(paint: np.ndarray, factor: float) -> np.ndarray:
 
 def _bodyside(body: Body, paint: np.ndarray) -> np.ndarray:
     """Below the windows, wheels included; seen with the front at the right."""
+
     sheet = Sheet(body.length, body.belt, _TEXELS_PER_M)
     flip = body.belt
     sill, arch = 0.22, 0.33
     axles = _axles(body)
     front = body.length
+
     outline = [
         (0.02, flip - 0.4), (0.0, flip - 0.7), (0.03, 0.0), (body.cabin[3], 0.0),
         (front - 0.12, flip - body.nose), (front - 0.01, flip - 0.55), (front - 0.04, flip - sill),
@@ -67,8 +69,11 @@ def _bodyside(body: Body, paint: np.ndarray) -> np.ndarray:
     sheet.polygon(outline, paint)
     low = np.array(outline) * (1, 0.45) + (0, flip * 0.55 - sill * 0.55 + 0.1)
     sheet.polygon(np.clip(low, 0, (front - 0.03, flip - sill)), _lit(paint, 0.72))
+
+    # Catch light on the shoulder, and darken the sill.
     sheet.rect(0.08, flip - body.belt * 0.93, front * 0.7, 0.035, _lit(paint, 1.35))
     sheet.rect(0.06, flip - 0.5, front - 0.12, 0.05, _lit(paint, 0.45))
+
     for z in (
         body.cabin[3] - 0.15,
         (body.cabin[3] + body.cabin[0]) / 2 + 0.05,
@@ -76,10 +81,12 @@ def _bodyside(body: Body, paint: np.ndarray) -> np.ndarray:
     ):
         sheet.rect(z, 0.02, 0.02, flip - sill - 0.06, _lit(paint, 0.5))
         sheet.rect(z - 0.26, 0.14, 0.16, 0.04, _lit(paint, 0.4))
+
     sheet.polygon([(front - 0.34, flip - body.nose + 0.03), (front - 0.06, flip - body.nose + 0.05),
                    (front - 0.03, flip - body.nose + 0.2), (front - 0.3, flip - body.nose + 0.16)],
                   (222, 224, 226))  # fmt: skip
     sheet.rect(0.03, flip - body.belt * 0.9, 0.16, 0.24, (170, 26, 24))
+
     for z in axles:
         sheet.ellipse(z, flip - arch, 0.37, 0.36, (18, 18, 20))
         sheet.ellipse(z, flip - 0.315, 0.315, 0.31, _TYRE)
@@ -93,6 +100,7 @@ def _bodyside(body: Body, paint: np.ndarray) -> np.ndarray:
                 (50, 50, 54),
             )
         sheet.ellipse(z, flip - 0.315, 0.05, 0.05, (92, 94, 98))
+
     _, y = sheet.grid()
     return sheet.texture(np.broadcast_to(1.1 - 0.28 * y, sheet.texels_hw))
 
@@ -101,10 +109,13 @@ def _cabin_side(body: Body, paint: np.ndarray) -> np.ndarray:
     """Windows and pillars between belt and roof; front at the right; spans the cabin's z."""
     start, length = body.cabin[0], body.cabin[3] - body.cabin[0]
     tall = body.roof - body.belt
+
     sheet = Sheet(length, tall + _CABIN_OVERLAP_M, _TEXELS_PER_M)
     rear_top, screen_top = body.cabin[1] - start, body.cabin[2] - start
     sheet.polygon([(0, tall), (rear_top, 0), (screen_top, 0), (length, tall)], paint)
     sheet.rect(0, tall, length, _CABIN_OVERLAP_M, paint)
+
+    # Leave the rear half of a van closed.
     van = body.side_windows == 1
     inner_rear = length * 0.62 if van else 0.16
     top = 0.07
@@ -113,6 +124,7 @@ def _cabin_side(body: Body, paint: np.ndarray) -> np.ndarray:
     low, high = tall - 0.02, top
     left = [inner_rear + (0 if van else lean_r * (tall - y)) for y in (low, high)]
     right = [length - 0.2 - lean_f * (tall - y) for y in (low, high)]
+
     for i in range(count):
         a, b = i / count, (i + 1) / count
         gap = 0.05
@@ -139,14 +151,17 @@ def _rear(body: Body, paint: np.ndarray) -> np.ndarray:
     sheet = Sheet(width, tall, _TEXELS_PER_M)
     sheet.polygon([(0.0, 0.0), (width, 0.0), (width, tall - 0.45), (width - 0.06, tall - 0.24),
                    (0.06, tall - 0.24), (0.0, tall - 0.45)], paint)  # fmt: skip
+
     sheet.rect(0.02, tall - 0.5, width - 0.04, 0.24, _lit(paint, 0.72))  # bumper
     sheet.rect(0.1, tall - 0.27, width - 0.2, 0.06, (32, 32, 34))
     sheet.rect(0.05, 0.03, width - 0.1, 0.03, _lit(paint, 1.3))
+
     lamp = 0.3 if body.roof < 1.8 else 0.5
     for x in (0.03, width - 0.25):
         sheet.rect(x, 0.06, 0.22, lamp, (176, 22, 24))
         sheet.rect(x + 0.03, 0.06 + lamp * 0.55, 0.16, lamp * 0.2, (226, 150, 60))
         sheet.rect(x + 0.03, 0.06 + lamp * 0.78, 0.16, lamp * 0.16, (222, 214, 206))
+
     sheet.rect(width / 2 - 0.26, tall * 0.36, 0.52, 0.115, (222, 196, 60))
     for i in range(7):
         sheet.rect(
@@ -183,6 +198,7 @@ def _front(body: Body, paint: np.ndarray) -> np.ndarray:
 def _screen(body: Body, paint: np.ndarray, rear: bool) -> np.ndarray:
     """Rear window or windscreen: a trapezium of glass in a painted frame."""
     width = body.width
+
     sheet = Sheet(width, 0.7, _TEXELS_PER_M)
     sheet.polygon([(_TUMBLE, 0), (width - _TUMBLE, 0), (width, 0.7), (0, 0.7)], paint)
     if rear and body.side_windows == 1:  # the van's doors
@@ -190,6 +206,7 @@ def _screen(body: Body, paint: np.ndarray, rear: bool) -> np.ndarray:
         for x in (_TUMBLE + 0.12, width / 2 + 0.08):
             sheet.rect(x, 0.1, 0.52, 0.34, _GLASS)
         return sheet.texture()
+
     glass = [
         (_TUMBLE + 0.08, 0.07),
         (width - _TUMBLE - 0.08, 0.07),
@@ -198,6 +215,7 @@ def _screen(body: Body, paint: np.ndarray, rear: bool) -> np.ndarray:
     ]
     sheet.polygon(glass, _GLASS)
     sheet.polygon([glass[0], glass[1], (width - _TUMBLE, 0.26), (_TUMBLE, 0.36)], (98, 112, 126))
+
     for x in (width * 0.24, width * 0.64):  # head rests
         sheet.rect(x, 0.46, 0.22, 0.2, (31, 37, 44))
     return sheet.texture()
@@ -215,6 +233,7 @@ def add_car(bank: TextureBank, kind: int, paint: int) -> dict[str, int]:
     body, colour = BODIES[kind], np.array(PAINTS[paint], np.float64)
     tex = _TEXELS_PER_M
     cabin_m = body.cabin[3] - body.cabin[0], body.roof - body.belt + _CABIN_OVERLAP_M
+
     sizes = {
         "side": (body.length, body.belt), "cabin": cabin_m, "rear": (body.width, body.belt),
         "front": (body.width, body.nose), "glass": (body.width, 0.7), "screen": (body.width, 0.7),
@@ -230,6 +249,7 @@ def add_car(bank: TextureBank, kind: int, paint: int) -> dict[str, int]:
         "plain": lambda: _plain(colour),
         "under": lambda: _under(body),
     }
+
     numbers = {}
     for face, (width, height) in sizes.items():
         texels = round(width * tex), round(height * tex)
@@ -265,6 +285,7 @@ def _local_faces(body: Body) -> list[tuple[str, tuple, tuple, tuple, float]]:
     cabin_len = screen_foot - rear_foot
     boot = max(rear_foot, 0.06)
     axles, lower = _axles(body), 1 + _CABIN_OVERLAP_M / tall
+
     return [
         ("under", (-half, 0.45, axles[0] + 0.28), (2 * half, 0, 0), (0, -0.45, 0), 0.0),
         ("under", (-half, 0.45, axles[1] - 0.28), (2 * half, 0, 0), (0, -0.45, 0), 0.0),
@@ -294,21 +315,26 @@ def car(
 
     Takes FACES + 1 surface numbers.
     """
+
     body = BODIES[kind]
     textures = add_car(bank, kind, paint)
     names, origin, across, down, order = zip(*_local_faces(body), strict=True)
     turn = np.array([1.0, 1.0, 1.0]) if back_to_us else np.array([-1.0, 1.0, -1.0])
     origin = (np.array(origin) - (0, 0, body.length / 2)) * turn + (x, 0.0, z)
     across, down = np.array(across) * turn, np.array(down) * turn
+
+    # Light faces by the side that they turn to the sun.
     normal = np.cross(across, down)
     normal *= (np.array(_FACING) / np.linalg.norm(normal, axis=1))[:, None]
     light = 0.72 + 0.42 * np.clip((normal * sun).sum(1), 0, 1)
+
     faces = make_quads(
         origin, across, down, texture=[textures[name] for name in names],
         surface=surface + np.arange(FACES), class_id=CAR, instance=instance, layer=LAYER_THINGS,
         anchor=np.array([x, 0.0, z - body.length / 2]), order=np.array(order), light=light,
         facing=_FACING, moving=moving, solid=[_SOLID.get(name, (0, 0, 0, 0)) for name in names],
     )  # fmt: skip
+
     shadow = make_quads(
         np.array([[x - body.width * 0.68 + 0.15, 0.01, z + body.length * 0.56]]),
         np.array([[body.width * 1.36, 0, 0]]), np.array([[0, 0, -body.length * 1.12]]),

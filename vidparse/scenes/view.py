@@ -257,27 +257,35 @@ def hidden_rows(
 
     An object is a run of quads with one anchor. box: pixel bounds x0, y0, x1, y1, (N, 4).
     """
+
     hidden = np.zeros(len(quads), np.bool_)
     first = int(np.searchsorted(quads.layer, LAYER_PLOTS))
     if first == len(quads):
         return hidden
+
+    # Group the quads of one thing, which share an anchor.
     anchor = quads.anchor[first:]
     changes = np.flatnonzero((anchor[1:] != anchor[:-1]).any(1)) + 1
     starts = np.concatenate([[0], changes]) + first
+
     grid = np.concatenate([box[:, :2] // _CELL_PX, -(-box[:, 2:] // _CELL_PX)], axis=1)
     low = np.minimum.reduceat(grid[:, :2], starts, axis=0)
     high = np.maximum.reduceat(grid[:, 2:], starts, axis=0)
     large = (box[:, 2:] - box[:, :2]).prod(1) > _LARGE_PX2
     cells = grid.tolist()
+
     outlines, hides = _hiders(quads, homographies, box)
     shape = tuple(-(-n // _CELL_PX) for n in size_hw)
     covered = np.zeros(shape, np.bool_)
+
+    # Go from the nearest to the farthest, so that all hiders of a thing are in place before it.
     ends = np.append(starts[1:], len(quads)).tolist()
     spans = zip(starts.tolist(), ends, low.tolist(), high.tolist(), strict=True)
     for start, end, (x0, y0), (x1, y1) in reversed(list(spans)):
         if covered[y0:y1, x0:x1].all():
             hidden[start:end] = True
             continue
+
         for row in reversed(range(start, end)):
             x0, y0, x1, y1 = cells[row]
             if large[row] and covered[y0:y1, x0:x1].all():
