@@ -45,6 +45,7 @@ class BiSeNetV2(FrameNetwork):
         self.detail = _detail_branch()
         self.segment = SemanticBranch()
         self.bga = GuidedAggregation(128)
+
         self.head = nn.Sequential(
             OrderedDict(
                 conv=_conv(128, HEAD_WIDTH),
@@ -52,6 +53,7 @@ class BiSeNetV2(FrameNetwork):
                 conv_out=nn.Sequential(nn.Identity(), nn.Conv2d(HEAD_WIDTH, config.classes, 1)),
             )
         )
+
         self.auxiliary: nn.ModuleDict | None = None
         if config.auxiliary:
             self.auxiliary = nn.ModuleDict(
@@ -60,6 +62,7 @@ class BiSeNetV2(FrameNetwork):
                     for name, (channels, stride) in AUXILIARY.items()
                 }
             )
+
         _initialise(self)
 
     def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:

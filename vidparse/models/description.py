@@ -98,6 +98,7 @@ def metadata_of(
     any_window: bool = False,
 ) -> dict[str, str]:
     """The string table that safetensors and ONNX files carry; no folder of a teacher is in it."""
+
     record: dict[str, Any] = {
         "format": FORMAT,
         "arch": arch,
@@ -109,6 +110,7 @@ def metadata_of(
         "window": window,
         "alignment": alignment,
     }
+
     if any_window:
         record["any_window"] = True
     if state:

@@ -67,6 +67,7 @@ class Eesp(nn.Module):
         super().__init__()
         branch = channels_out // BRANCHES
         self.stride = stride
+
         self.proj_1x1 = conv_act(channels_in, branch, 1, groups=BRANCHES)
         self.spp_dw = nn.ModuleList(
             nn.Sequential(
@@ -85,6 +86,7 @@ class Eesp(nn.Module):
             )
             for dilation in branch_dilations(field)
         )
+
         self.conv_1x1_exp = conv_act(channels_out, channels_out, 1, groups=BRANCHES, act=False)
         self.br_after_cat = nn.Sequential(
             OrderedDict(bn=nn.BatchNorm2d(channels_out), act=PReLU(channels_out))
@@ -134,6 +136,7 @@ def conv_act(
     act: bool = True,
 ) -> nn.Sequential:
     """Convolution, batch norm and (with act) PReLU under the encoder's names."""
+
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv=nn.Conv2d(
             channels_in,
@@ -146,6 +149,7 @@ def conv_act(
         ),
         bn=nn.BatchNorm2d(channels_out),
     )
+
     if act:
         layers["act"] = PReLU(channels_out)
     return nn.Sequential(layers)
@@ -190,19 +194,25 @@ class EspNetV2(FrameNetwork):
             raise ValueError(f"width {config.width}: use {', '.join(map(str, CHANNELS))}")
         inside = config.pyramid_width or min(config.classes // 2, config.decoder_width)
         super().__init__(replace(config, pyramid_width=inside))
+
         self.base_net = Encoder(CHANNELS[config.width])
+
+        # Narrow the decoder on its way up to full size.
         wide, middle, narrow = (config.decoder_width * times for times in (4, 3, 2))
         at_2, at_4, at_8, at_16 = CHANNELS[config.width]
         self.bu_dec_l1 = PoolingPyramid(at_16, inside, wide)
         self.bu_dec_l2 = PoolingPyramid(wide, inside, middle)
         self.bu_dec_l3 = PoolingPyramid(middle, inside, narrow)
         self.bu_dec_l4 = PoolingPyramid(narrow, inside, config.classes, scores=True)
+
         self.merge_enc_dec_l2 = GatedProjection(at_8, wide)
         self.merge_enc_dec_l3 = GatedProjection(at_4, middle)
         self.merge_enc_dec_l4 = GatedProjection(at_2, narrow)
+
         self.bu_br_l2 = _norm_act(wide)
         self.bu_br_l3 = _norm_act(middle)
         self.bu_br_l4 = _norm_act(narrow)
+
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")

@@ -40,10 +40,12 @@ class FcHarDNet(FrameNetwork):
     def __init__(self, config: FcHarDNetConfig) -> None:
         super().__init__(config)
         self.base = nn.ModuleList()
+
         channels = 3
         for width, stride in STEM:
             self.base.append(_conv(channels, width, 3, stride=stride))
             channels = width
+
         skips = []
         for growth, layers, width in zip(GROWTH, LAYERS, TRANSITION, strict=True):
             block = HarDBlock(channels, growth, layers)
@@ -51,14 +53,18 @@ class FcHarDNet(FrameNetwork):
             self.base.extend([block, _conv(block.channels, width, 1), Halving()])
             channels = width
         self.base = self.base[:-1]  # the deepest features are not halved
+
         self.conv1x1_up = nn.ModuleList()
         self.denseBlocksUp = nn.ModuleList()
+
+        # Join each level with the skip of its height, at half the channels of both.
         for level in reversed(range(len(GROWTH) - 1)):
             both = channels + skips[level]
             block = HarDBlock(both // 2, GROWTH[level], LAYERS[level])
             self.conv1x1_up.append(_conv(both, both // 2, 1))
             self.denseBlocksUp.append(block)
             channels = block.channels
+
         self.finalConv = nn.Conv2d(channels, config.classes, 1)
 
     def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:

@@ -43,19 +43,24 @@ class HrNet(FrameNetwork):
         self.bn1 = nn.BatchNorm2d(STEM_WIDTH)
         self.conv2 = _conv3x3(STEM_WIDTH, STEM_WIDTH, stride=2)
         self.bn2 = nn.BatchNorm2d(STEM_WIDTH)
+
         wide = STEM_WIDTH * Bottleneck.expansion
         self.layer1 = nn.Sequential(
             Bottleneck(STEM_WIDTH, STEM_WIDTH),
             *(Bottleneck(wide, STEM_WIDTH) for _ in range(BOTTLENECKS - 1)),
         )
+
         self.transition1 = nn.ModuleList(
             [_layer(wide, widths[0]), nn.Sequential(_layer(wide, widths[1], stride=2))]
         )
+
+        # Add a branch of half the resolution before each stage.
         self.stage2 = _stage(widths[:2], MODULES[0])
         self.transition2 = _new_branch(widths[:3])
         self.stage3 = _stage(widths[:3], MODULES[1])
         self.transition3 = _new_branch(widths)
         self.stage4 = _stage(widths, MODULES[2])
+
         total = sum(widths)
         self.last_layer = nn.Sequential(
             nn.Conv2d(total, total, 1),

@@ -180,6 +180,7 @@ class NetWarp(FrameNetwork):
         _check(config)
         self.alignment = config.output_stride
         self.backbone = backbone(config.backbone, output_stride=config.output_stride)
+
         pyramid = self.backbone.channels
         self.head: OcrHead | PspHead
         self.auxiliary: AuxiliaryHead | None = None
@@ -193,13 +194,16 @@ class NetWarp(FrameNetwork):
             features = 2 * pyramid[3]
             if config.auxiliary:
                 self.auxiliary = AuxiliaryHead(pyramid[2], config.classes, width=config.width)
+
         self.flow: nn.Module = NoFlow()
         if config.flow == "raft":
             self.flow = PictureFlow(config.flow_iterations)
             self.flow_weights = RAFT_WEIGHTS
+
         self.flow_cnn = FlowCnn()
         self.warp_deep = WarpBlend(pyramid[3])
         self.warp_head = WarpBlend(features)
+
         kept = [
             StateTensor("picture", (3,), stride=1),
             StateTensor("deep", (pyramid[3],), stride=config.output_stride),
@@ -241,15 +245,18 @@ class NetWarp(FrameNetwork):
             raise ValueError(
                 f"{frames.shape[1]} frames: NetWarp takes the one before and the target"
             )
+
         past_picture, picture = frames.unbind(1)
         flow = self._refined_flow(picture, past_picture)
         pyramid = self.backbone(frames.flatten(0, 1))
         past_deep, deep = pyramid[3].unflatten(0, (-1, 2)).unbind(1)
+
         blended = self.warp_deep(deep, past_deep, flow)
         regions = self._regions(pyramid[2])  # (B * 2, K, h', w')
         both = torch.stack([past_deep, blended], dim=1).flatten(0, 1)  # (B * 2, C, h, w)
         past_features, features = self._features(both, regions).unflatten(0, (-1, 2)).unbind(1)
         logits = self._classify(self.warp_head(features, past_features, flow))
+
         auxiliary = None
         if self.training and self.config.auxiliary:
             auxiliary = regions if self.auxiliary is None else self.auxiliary(pyramid[2])

@@ -58,12 +58,15 @@ class PanoFcn(VideoNetwork):
         super().__init__(config)
         if config.norm not in NORMS:
             raise ValueError(f"no norm '{config.norm}'; known are {', '.join(NORMS)}")
+
         self.window = config.clip_length
         width, kernel_width, norm = config.width, config.kernel_width, config.norm
+
         self.backbone = backbone(config.backbone, output_stride=32)
         self.fpn = Fpn(self.backbone.channels[:4], width)
         self.semantic = SemanticFpn(width, width, norm=norm)
         self.encoder = Tower(width, config.feature_width, norm="none", coordinates=True)
+
         self.positions = PositionHead(
             width,
             width,
@@ -74,6 +77,7 @@ class PanoFcn(VideoNetwork):
             levels=LEVELS,
         )
         self.kernels = KernelHead(width, kernel_width, norm=norm, levels=LEVELS)
+
         self.thing_embedding = _embedding(kernel_width, config.feature_width)
         self.stuff_embedding = _embedding(kernel_width, config.feature_width)
 

@@ -108,18 +108,22 @@ class Ssltm(FrameNetwork):
         _check(config)
         self.alignment = config.output_stride
         self.backbone = backbone(config.backbone, output_stride=config.output_stride)
+
         width = config.width
         self.head = OcrHead(
             self.backbone.channels, config.classes, width=width, key_width=config.key_width
         )
         self.head.fuse = conv_bn_relu(3 * width, width, 1, bias=True)  # one context more
+
         self.transformer = nn.Sequential(
             *(
                 SpatialTemporalBlock(width, config.heads, config.attention_window)
                 for _ in range(config.depth)
             )
         )
+
         self.bank = CategoryBank(config.classes, config.centres, width, config.bank_key_width)
+
         kept = [
             StateTensor("pixels", (config.short_term_frames, width), stride=config.output_stride)
         ]

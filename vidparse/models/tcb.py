@@ -198,6 +198,7 @@ class TcbOcr(_Tcb):
         super().__init__(config)
         if config.memory not in MEMORIES:
             raise ValueError(f"memory '{config.memory}': use {', '.join(MEMORIES)}")
+
         self.head = OcrHead(
             self.backbone.channels,
             config.classes,
@@ -208,6 +209,7 @@ class TcbOcr(_Tcb):
             finest=config.finest,
             antialias=config.antialias,
         )
+
         regions = (config.width, config.classes)
         kept = {"none": 0, "fifo": config.memory_frames}.get(config.memory, 1)
         memory = (StateTensor("memory", (kept, *regions)),) if kept else ()

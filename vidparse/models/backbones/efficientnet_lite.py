@@ -42,13 +42,16 @@ class MobileBlock(nn.Module):
         hidden = channels_in * expansion
         self.expands = expansion != 1
         self.shortcut = stride == 1 and channels_in == channels_out
+
         if self.expands:
             self._expand_conv = nn.Conv2d(channels_in, hidden, 1, bias=False)
             self._bn0 = _norm(hidden)
+
         self._depthwise_conv = SameConv(
             hidden, hidden, kernel, stride=stride, dilation=dilation, groups=hidden
         )
         self._bn1 = _norm(hidden)
+
         self._project_conv = nn.Conv2d(hidden, channels_out, 1, bias=False)
         self._bn2 = _norm(channels_out)
 
@@ -90,6 +93,7 @@ class SameConv(nn.Conv2d):
             groups=groups,
             bias=False,
         )
+
         before, after = reach - 1, reach + 1  # the end's last is for odd sides alone
         self.around = () if stride == 1 else (before, after, before, after)
 

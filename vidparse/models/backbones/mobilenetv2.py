@@ -74,8 +74,11 @@ class MobileNetV2(nn.Module):
         self.channels = (24, 32, 96, 320, 16)[: 5 if finest == 2 else 4]
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
+
         blocks: list[nn.Module] = [_conv_bn(3, 32, 3, stride=2)]
         channels_in, reached, dilation = 32, 2, 1
+
+        # Trade stride for dilation once the wanted stride is reached.
         for expansion, channels_out, repeats, stage_stride in STAGES:
             stride = stage_stride if reached * stage_stride <= output_stride else 1
             reached *= stride
@@ -92,6 +95,7 @@ class MobileNetV2(nn.Module):
                     )
                 )
                 channels_in = channels_out
+
         self.features = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -98,6 +98,7 @@ class ResNet(nn.Module):
             raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
         if dilation_rule not in DILATION_RULES:
             raise ValueError(f"dilation_rule must be half or all, not '{dilation_rule}'")
+
         self.deep_stem = deep_stem
         if deep_stem:
             self.conv1 = _conv3x3(3, 64, stride=2)
@@ -109,13 +110,16 @@ class ResNet(nn.Module):
         else:
             self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
             self.bn1 = nn.BatchNorm2d(64)
+
         layers, channels = [], []
         channels_in, reached, dilation = 128 if deep_stem else 64, 4, 1
         for i, count in enumerate(blocks):
+            # Trade stride for dilation once the wanted stride is reached.
             wanted = 1 if i == 0 else 2
             stride = wanted if reached * wanted <= output_stride else 1
             reached *= stride
             dilation *= wanted // stride
+
             width = 64 << i
             layer = []
             for j in range(count):
@@ -125,6 +129,7 @@ class ResNet(nn.Module):
                 channels_in = width * block.expansion
             layers.append(nn.Sequential(*layer))
             channels.append(channels_in)
+
         self.layer1, self.layer2, self.layer3, self.layer4 = layers
         self.channels = (channels[0], channels[1], channels[2], channels[3])
 

@@ -183,9 +183,13 @@ class Swin(nn.Module):
         if output_stride != 32:
             raise ValueError(f"output_stride of Swin must be 32, not {output_stride}")
         self.channels = (embedding, 2 * embedding, 4 * embedding, 8 * embedding)
+
         self.patch_embed = PatchEmbedding(embedding)
+
+        # Drop later blocks more often.
         last = max(1, sum(depths) - 1)
         rates = [drop_path * i / last for i in range(sum(depths))]
+
         self.layers = nn.ModuleList()
         for i, (channels, depth, count) in enumerate(
             zip(self.channels, depths, heads, strict=True)
@@ -200,6 +204,7 @@ class Swin(nn.Module):
                     merges=i < 3,
                 )
             )
+
         self.norm0, self.norm1, self.norm2, self.norm3 = map(nn.LayerNorm, self.channels)
         for module in self.modules():
             if isinstance(module, nn.Linear):

@@ -46,11 +46,14 @@ class OcrHead(RefinedHead):
             nn.Dropout2d(dropout),
             nn.Conv2d(width, classes, 1),
         )
+
+        # Name query, key and value as attention does: pixels ask, regions answer.
         self.query = _two_projections(width, key_width)
         self.key = _two_projections(width, key_width)
         self.value = conv_bn_relu(width, key_width, 1, bias=True)
         self.context = conv_bn_relu(key_width, width, 1, bias=True)
         self.fuse = conv_bn_relu(2 * width, width, 1, bias=True)
+
         self.dropout = nn.Dropout2d(dropout)
         self.make_refinement(
             pyramid,

@@ -64,6 +64,7 @@ class PspHead(RefinedHead):
         self.pooling = PyramidPooling(pyramid[3], align_corners=align_corners)
         self.fuse = conv_bn_relu(2 * pyramid[3], width, 3)
         self.dropout = nn.Dropout2d(dropout)
+
         self.make_refinement(
             pyramid,
             classes,

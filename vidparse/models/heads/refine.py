@@ -64,6 +64,7 @@ class RefinedHead(nn.Module):
         self.times_8 = output_stride // 8
         self.laterals = nn.ModuleList()
         self.finest_lateral: nn.Module | None = None
+
         if finest not in (2, 4):
             raise ValueError(f"finest {finest}: scores are refined to stride 4 or 2")
         if finest == 2 and not skip_channels:
@@ -72,6 +73,7 @@ class RefinedHead(nn.Module):
             raise ValueError("finest 2: needs a pyramid with a map of stride 2")
         if antialias and finest != 2:
             raise ValueError("antialias: is for scores at stride 2; set finest to 2")
+
         if skip_channels:
             self.reduce = conv_bn_relu(width, skip_channels, 1)
             self.laterals.extend(
@@ -84,17 +86,21 @@ class RefinedHead(nn.Module):
             self.refine = nn.ModuleList(
                 conv_bn_relu(skip_channels, skip_channels, 3) for _ in self.laterals
             )
+
         if finest == 2:
             self.finest_lateral = nn.Sequential(
                 nn.Conv2d(pyramid[4], skip_channels, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(skip_channels),
             )
+
         self.binomial: Tensor | None
         kernel = None
         if antialias:
             row = torch.tensor([0.25, 0.5, 0.25])
             kernel = (row[:, None] * row).repeat(classes, 1, 1, 1)  # (K, 1, 3, 3)
         self.register_buffer("binomial", kernel, persistent=False)
+
+        # Score four subpixels per position where the finest map has stride 2.
         scores = classes * (4 if finest == 2 else 1)
         self.classifier = nn.Conv2d(skip_channels or width, scores, 1)
 
