@@ -12,8 +12,16 @@ from plain_panofcn import plain_decode
 
 from vidparse.errors import UsageError
 from vidparse.inference import KernelMaps, Merging, decode_clip
-from vidparse.inference.assembly import draw_thing, fill_stuff
-from vidparse.inference.enlarge import Part, axis_of, greatest, part_above
+from vidparse.inference.enlarge import Grid, count_pixels, grid_of
+from vidparse.inference.merging import (
+    Canvas,
+    Mask,
+    Winners,
+    fill_stuff,
+    greatest,
+    masks_above,
+    painted,
+)
 from vidparse.labels import load_labels
 
 RULES = ("intended", "official")
@@ -42,28 +50,82 @@ MERGED = {
 }
 
 
+def inside_cells(grid: Grid, frame: np.ndarray) -> np.ndarray:
+    """The values (K, P) of a frame (H, W) in the cells of a grid."""
+    every = np.arange(len(grid.area))
+    return frame.reshape(-1).take(grid.places(every), mode="clip")
+
+
+def mask_of(grid: Grid, frames: Any) -> Mask:
+    """A mask that is true in bool (T, H, W)."""
+    parts = []
+    for t, frame in enumerate(frames):
+        places = (*(axis.places for axis in (grid.rows, grid.columns)), len(grid.area))
+        values = inside_cells(grid, frame).T.reshape(places)
+        pixels = grid.pixels(values, np.arange(len(grid.area)))
+        cells = np.flatnonzero(pixels.any(axis=1))
+        parts.append(Mask(cells + t * len(grid.area), pixels[cells], count_pixels(pixels[cells])))
+    return Mask.joined(parts)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_the_worked_merge(rule: str) -> None:
-    canvas = np.zeros((2, 2, 6), np.uint16)
-    for number, masks in enumerate(THINGS.values(), start=1):
-        parts = [Part(0, 0, rows(mask) == "#") for mask in masks]
-        assert draw_thing(canvas, parts, number, rule=rule)
-    winners = [rows(text).astype(np.uint8) for text in ("111122 111111", "011122 011111")]
-    drawn = fill_stuff(canvas, winners, np.array([0, 1, 2]), 4, least_area=4)
+    grid = grid_of((1, 2), (2, 6), (2, 6))
+    canvas = Canvas(grid, 2, rule=rule)
+    for masks in THINGS.values():
+        assert canvas.draw(mask_of(grid, [rows(mask) == "#" for mask in masks]))
+    winners = []
+    for t, text in enumerate(("111122 111111", "011122 011111")):
+        free, every = canvas.free(t), np.arange(len(grid.area))
+        winner = inside_cells(grid, rows(text).astype(np.uint8))
+        winners.append(Winners(winner[:, 0], every, grid.unpacked(free), winner))
+    drawn = fill_stuff(canvas, winners, np.array([0, 1, 2]), least_area=4)
     assert drawn == ([1, 2] if rule == "intended" else [2])
+    table = np.zeros(3, np.uint16)
+    table[drawn] = 4 + np.arange(len(drawn))
     names = np.array(["-", "A", "B", "C", *(str(place) for place in drawn)])
-    for frame, expected in zip(canvas, MERGED[rule], strict=True):
+    for frame, expected in zip(painted(canvas, winners, table), MERGED[rule], strict=True):
         assert names[frame].tolist() == rows(expected).tolist()
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_thing_that_is_left_out_of_all_frames_draws_nothing(rule: str) -> None:
-    canvas = np.ones((2, 3, 3), np.uint16)
-    canvas[:, 0] = 0
-    parts = [Part(1, 0, np.ones((2, 3), bool)), None]
-    assert not draw_thing(canvas, parts, 2, rule=rule)
-    assert not draw_thing(canvas, [Part(0, 0, np.zeros((1, 3), bool)), None], 2, rule=rule)
-    assert set(np.unique(canvas)) == {0, 1}
+    grid = grid_of((1, 1), (3, 3), (3, 3))
+    canvas = Canvas(grid, 2, rule=rule)
+    first = np.ones((2, 3, 3), bool)
+    first[:, 0] = False
+    assert canvas.draw(mask_of(grid, first))
+    before = painted(canvas, (), np.zeros(0, np.uint16))
+    hidden = np.zeros((2, 3, 3), bool)
+    hidden[0, 1:] = True
+    assert not canvas.draw(mask_of(grid, hidden))
+    assert not canvas.draw(mask_of(grid, np.zeros((2, 3, 3), bool)))
+    np.testing.assert_array_equal(painted(canvas, (), np.zeros(0, np.uint16)), before)
+    np.testing.assert_array_equal(before, first)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_half_of_a_thing_may_be_taken(rule: str) -> None:
+    grid = grid_of((1, 1), (2, 2), (2, 2))
+    canvas = Canvas(grid, 1, rule=rule)
+    assert canvas.draw(mask_of(grid, [rows("##  ..") == "#"]))
+    assert canvas.draw(mask_of(grid, [rows("#.  #.") == "#"]))
+    assert not canvas.draw(mask_of(grid, [rows("##  #.") == "#"]))
+    assert painted(canvas, (), np.zeros(0, np.uint16)).tolist() == (
+        [[[1, 1], [2, 0]]] if rule == "intended" else [[[2, 1], [2, 0]]]
+    )
+
+
+@pytest.mark.parametrize("size_hw", [(96, 160), (192, 320), (131, 222), (61, 97), (700, 900)])
+def test_every_pixel_is_in_one_cell(size_hw: tuple[int, int]) -> None:
+    grid = grid_of((24, 40), (90, 150), size_hw)
+    every = np.arange(len(grid.area))
+    assert (count_pixels(grid.whole) == grid.area).all() and grid.area.min() > 0
+    inside = grid.unpacked(grid.whole)
+    places = grid.places(every)[inside]
+    assert np.array_equal(np.sort(places), np.arange(size_hw[0] * size_hw[1]))
+    owner = np.repeat(every, grid.area)
+    np.testing.assert_array_equal(grid.filled(every).reshape(-1)[places], owner)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -211,15 +273,18 @@ def test_enlarging_is_two_steps_of_torch(
     )
     cut = big[..., : input_hw[0], : input_hw[1]]
     full = interpolate(cut, size_hw, mode="bilinear", align_corners=False)[0].numpy()
-    down, across = (axis_of(*one) for one in zip(nodes, input_hw, size_hw, strict=True))
-    assert (greatest(values, down, across) != full.argmax(0)).mean() < 1e-3
+    grid = grid_of(nodes, input_hw, size_hw)
+    won = greatest(grid, values, grid.whole)
+    ids = grid.filled(won.whole)
+    ids.reshape(-1)[grid.places(won.mixed)[won.inside]] = won.winner[won.inside]
+    assert (ids != full.argmax(0)).mean() < 1e-3
     logits = np.log(values / (1 - values))
-    for one, wide in zip(logits, full, strict=True):
+    masks = masks_above(grid, logits, values > 0.8, 0.8, 0)
+    for mask, wide in zip(masks, full, strict=True):
         inside = np.zeros(size_hw, bool)
-        part = part_above(one, one > np.log(4) - 1e-4, 0.8, down, across)
-        if part is not None:
-            part.of(inside)[:] = part.inside
+        inside.reshape(-1)[grid.places(mask.cells)[grid.unpacked(mask.pixels)]] = True
         assert (inside != (wide > 0.8)).mean() < 1e-3
+        assert mask.counts.sum() == inside.sum()
 
 
 def camvid_answer(seed: int = 0, **options: Any) -> KernelMaps:

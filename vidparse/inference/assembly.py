@@ -6,14 +6,14 @@ but for the rule "intended", which is the paper's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vidparse.errors import UsageError
 from vidparse.inference.clip_segments import RULES
-from vidparse.inference.enlarge import Part, axis_of, greatest, part_above
+from vidparse.inference.enlarge import Grid, grid_of
 from vidparse.inference.kernels import (
     Embedding,
     Kernels,
@@ -21,15 +21,23 @@ from vidparse.inference.kernels import (
     stuff_kernels,
     thing_kernels,
 )
+from vidparse.inference.merging import (
+    Canvas,
+    Mask,
+    fill_stuff,
+    greatest,
+    masks_above,
+    painted,
+)
 
 LEAST_PROBABILITY = 0.4  # of a pixel of a thing, which must be above it
 MOST_THINGS = 100  # of a clip
 LEAST_THING_SCORE = 0.2  # for the merge
-MOST_OVERLAP = 0.5  # share of a thing's pixels that better ones may have taken in a frame
-LEAST_STUFF_AREA = 4096  # pixels of a class in a clip
 _MASKS_AT_ONCE = 32
-# A little below the logit of LEAST_PROBABILITY, which rounding does not reach.
-_LEAST_LOGIT = np.float32(np.log(LEAST_PROBABILITY / (1 - LEAST_PROBABILITY)) - 1e-4)
+# The greatest logit whose probability, as it is rounded, is not above LEAST_PROBABILITY.
+_near = np.float32(np.log(LEAST_PROBABILITY / (1 - LEAST_PROBABILITY)))
+_near = _near + np.arange(-99, 100, dtype=np.float32) * np.spacing(_near)
+_LEAST_LOGIT = _near[sigmoid(_near) <= LEAST_PROBABILITY].max()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,136 +94,72 @@ def decode_clip(
     if rule not in RULES:
         raise UsageError(f"merging '{rule}': unknown; use {' or '.join(RULES)}")
     features = np.asarray(features, np.float32)
-    rows = axis_of(features.shape[2], input_hw[0], size_hw[0])
-    columns = axis_of(features.shape[3], input_hw[1], size_hw[1])
-    canvas = np.zeros((len(features), *size_hw), np.uint16)
+    size = (features.shape[2], features.shape[3])
+    grid = grid_of(size, (input_hw[0], input_hw[1]), (size_hw[0], size_hw[1]))
+
+    # The merge takes no thing of a score below the least, and masks only lower it.
+    found = thing_kernels(centres, kernels, thing_embedding)
+    found = found.rows(np.flatnonzero(found.scores >= LEAST_THING_SCORE))
+    stuff = stuff_kernels(regions, kernels, stuff_embedding)
+    scores, masks, values = _scored_masks(grid, features, found, stuff)
 
     # Draw the things.
-    found = thing_kernels(centres, kernels, thing_embedding)
-    things, masks = _scored_masks(found, features)
+    canvas = Canvas(grid, len(features), rule=rule)
     segments: list[KernelSegment] = []
-    for i, mask in enumerate(masks):
-        parts = [
-            part_above(one, one > _LEAST_LOGIT, LEAST_PROBABILITY, rows, columns) for one in mask
-        ]
-        number = len(segments) + 1
-        if draw_thing(canvas, parts, number, rule=rule):
-            class_id, score = int(things.class_ids[i]), float(things.scores[i])
-            segments.append(KernelSegment(number, class_id, True, score, things.vectors[i]))
+    falling = np.argsort(-scores, kind="stable")[:MOST_THINGS]
+    for i in falling[scores[falling] >= LEAST_THING_SCORE].tolist():
+        if canvas.draw(Mask.joined([frame[i] for frame in masks])):
+            class_id, score = int(found.class_ids[i]), float(scores[i])
+            number = len(segments) + 1
+            segments.append(KernelSegment(number, class_id, True, score, found.vectors[i]))
 
     # Fill the rest with stuff.
-    stuff = stuff_kernels(regions, kernels, stuff_embedding)
-    if len(stuff.class_ids):
-        winners = [
-            greatest(sigmoid(_logits(stuff.vectors, one)), rows, columns) for one in features
-        ]
-        first = len(segments) + 1
-        for number, i in enumerate(fill_stuff(canvas, winners, stuff.class_ids, first), first):
+    table, winners = np.zeros(len(stuff.class_ids), np.uint16), []
+    if len(table):
+        winners = [greatest(grid, one, canvas.free(t)) for t, one in enumerate(values)]
+        for i in fill_stuff(canvas, winners, stuff.class_ids):
+            table[i] = number = len(segments) + 1
             class_id, score = int(stuff.class_ids[i]), float(stuff.scores[i])
             segments.append(KernelSegment(number, class_id, False, score, None))
-    return canvas.astype(np.int32), segments
+    return painted(canvas, winners, table).astype(np.int32), segments
 
 
-def _scored_masks(found: Kernels, features: np.ndarray) -> tuple[Kernels, list[np.ndarray]]:
-    """The things that may be drawn, in falling order of score, with logits (T, h, w) of their mask.
-
-    A thing's score times the mean of its mask where it is above LEAST_PROBABILITY, in all frames.
-    """
-    # The merge takes no score below LEAST_THING_SCORE, and a mean is at most 1.
-    found = found.rows(np.flatnonzero(found.scores >= LEAST_THING_SCORE))
-    scores = np.zeros(len(found.scores), np.float32)
-    masks: dict[int, np.ndarray] = {}
-    for i, logits in enumerate(_all_logits(found.vectors, features)):
-        inside = sigmoid(logits[logits > _LEAST_LOGIT])
-        inside = inside[inside > LEAST_PROBABILITY]
-        if len(inside):
-            scores[i] = found.scores[i] * inside.mean(dtype=np.float64)
-        if scores[i] >= LEAST_THING_SCORE:
-            masks[i] = logits.copy()
-    falling = np.argsort(-scores, kind="stable")[:MOST_THINGS]
-    falling = falling[scores[falling] >= LEAST_THING_SCORE]
-    scored = Kernels(found.vectors, scores, found.class_ids).rows(falling)
-    return scored, [masks[i] for i in falling.tolist()]
-
-
-def _all_logits(vectors: np.ndarray, features: np.ndarray) -> Iterator[np.ndarray]:
-    """float32 (T, h, w) of the mask of each of M kernels (M, D) over features (T, D, h, w)."""
-    for first in range(0, len(vectors), _MASKS_AT_ONCE):  # features are read once for several
-        block = vectors[first : first + _MASKS_AT_ONCE]
-        yield from np.stack([_logits(block, one) for one in features], axis=1)
-
-
-def _logits(vectors: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """float32 (M, h, w) of the masks of M kernels (M, D) over features (D, h, w)."""
-    width, *size_hw = features.shape
-    logits: np.ndarray = (vectors @ features.reshape(width, -1)).reshape(-1, *size_hw)
-    return logits
-
-
-def draw_thing(canvas: np.ndarray, parts: Sequence[Part | None], number: int, *, rule: str) -> bool:
-    """Draw a thing over a clip's map (T, H, W) of what better things took; 0 is free.
-
-    Args:
-        parts: its pixels in each frame; None: it is away.
-        number: what it is drawn with.
+def _scored_masks(
+    grid: Grid, features: np.ndarray, things: Kernels, stuff: Kernels
+) -> tuple[np.ndarray, list[list[Mask]], np.ndarray]:
+    """The masks of kernels over a clip's features (T, D, h, w).
 
     Returns:
-        False where it is left out of all frames, and nothing was drawn.
+        of each of M things the score, float32 (M,): its own times the mean of its mask where it is
+        above LEAST_PROBABILITY, in all frames. Its mask in each frame. The probabilities of C
+        classes of stuff, float32 (T, C, h, w).
     """
-    free = [
-        None if part is None else part.inside & (part.of(canvas[t]) == 0)
-        for t, part in enumerate(parts)
-    ]
-    passing = [
-        part is not None and own is not None and _passes(part.inside, own)
-        for part, own in zip(parts, free, strict=True)
-    ]
-    for t, part in enumerate(parts):
-        if part is None:
-            continue
-        if rule == "intended" and passing[t]:
-            np.copyto(part.of(canvas[t]), number, where=free[t])
-        if rule == "official" and any(passing):
-            np.copyto(part.of(canvas[t]), number, where=part.inside)
-    return any(passing)
+    frames, width, *size = features.shape
+    count = len(stuff.vectors)
+    vectors = np.concatenate([stuff.vectors, things.vectors])  # features are read once for both
+    values = np.empty((frames, count, *size), np.float32)
+    masks: list[list[Mask]] = [[] for _ in range(frames)]
+    sums, areas = np.zeros(len(things.scores)), np.zeros(len(things.scores), np.int64)
+    room = np.empty((min(len(vectors), _MASKS_AT_ONCE), size[0] * size[1]), np.float32)
+    for t, frame in enumerate(features):
+        for first in range(0, len(vectors), _MASKS_AT_ONCE):
+            block = vectors[first : first + _MASKS_AT_ONCE]
+            logits = np.matmul(block, frame.reshape(width, -1), out=room[: len(block)])
+            logits = logits.reshape(-1, *size)
+            begin = max(count - first, 0)
+            values[t, first : first + begin] = sigmoid(logits[:begin])
+            logits = logits[begin:]
+            if not len(logits):
+                continue
 
-
-def _passes(inside: np.ndarray, free: np.ndarray) -> bool:
-    """True where there are pixels and at most MOST_OVERLAP of them are not free."""
-    own = np.count_nonzero(inside)
-    return bool(own > 0 and (own - np.count_nonzero(free)) / own <= MOST_OVERLAP)
-
-
-def fill_stuff(
-    canvas: np.ndarray,
-    winners: Sequence[np.ndarray],
-    class_ids: np.ndarray,
-    first: int,
-    *,
-    least_area: int = LEAST_STUFF_AREA,
-) -> list[int]:
-    """Fill the free pixels of a clip's map (T, H, W) with the classes that win there.
-
-    Args:
-        winners: place in `class_ids` of the winner at each pixel (H, W), frame by frame.
-        class_ids: rising; pixels of class 0 stay free.
-        first: number of the first class that is drawn; the others follow.
-        least_area: free pixels in all frames that a class needs.
-
-    Returns:
-        the places in `class_ids` of the classes that were drawn.
-    """
-    free = canvas == 0
-    areas = [
-        sum(
-            np.count_nonzero(here & (winner == i))
-            for here, winner in zip(free, winners, strict=True)
-        )
-        for i in range(len(class_ids))
-    ]
-    drawn = [i for i, area in enumerate(areas) if class_ids[i] > 0 and area >= max(least_area, 1)]
-    table = np.zeros(len(class_ids), canvas.dtype)
-    table[drawn] = first + np.arange(len(drawn))
-    for frame, here, winner in zip(canvas, free, winners, strict=True):
-        np.copyto(frame, table.take(winner), where=here)
-    return drawn
+            high = logits > _LEAST_LOGIT
+            masks[t] += masks_above(grid, logits, high, LEAST_PROBABILITY, t)
+            rows = slice(first + begin - count, first + begin - count + len(logits))
+            where = np.flatnonzero(high)
+            ends = np.searchsorted(where, np.arange(len(logits) + 1) * logits[0].size)
+            total = np.zeros(len(where) + 1)
+            np.cumsum(sigmoid(logits.reshape(-1)[where]), out=total[1:])
+            sums[rows] += np.diff(total[ends])
+            areas[rows] += np.diff(ends)
+    scores = things.scores * (sums / np.maximum(areas, 1))
+    return scores.astype(np.float32), masks, values

@@ -1,113 +1,75 @@
-"""Probabilities at stride 4 of a padded input, brought to frames in two bilinear steps.
+"""Maps at stride 4 of a padded input, brought to frames in two bilinear steps, cell by cell.
 
 First to the padded input (four times the nodes), which is cut to the input; then to the frame. Both
 steps are linear along each axis, so that a pixel is a mean of at most 3 x 3 nodes, whose weights
-are worked out once per size. Positions are those of torch's ``interpolate(mode="bilinear",
-align_corners=False)``.
+are worked out once per size. The pixels that lie between the same nodes are a *cell*. Where its
+nodes agree all its pixels do, as nearly everywhere; only the others are interpolated. Pixels of a
+cell are bits of a few integers, by which masks are counted and merged. Positions are those of
+torch's ``interpolate(mode="bilinear", align_corners=False)``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from math import gcd
+from functools import cached_property, lru_cache
 
-import cv2
 import numpy as np
-
-from vidparse.inference.kernels import sigmoid
-from vidparse.inference.upsample import upsample_argmax
 
 STRIDE = 4  # pixels of the input per node
 _TAPS = 3
+_WORD_BITS = 64
+_BLOCK_VALUES = 1 << 16  # pixels interpolated at a time, so that they stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis of both steps.
+    """One axis of a frame: N positions in K cells.
 
-    nodes: how many there are. cut: pixels of the input. node: the first of those that each of the
-    N positions of the frame is a mean of (N,). weight: of it and the next two, float32 (3, N).
-    near, far: pixels of the input between which each position lies (N,).
+    node: the nodes of each cell, int64 (S, K), S 2 or 3. taps: the same in nodes that have margins
+    (see :meth:`Grid.with_margins`), each an index of K of them. start, count: first position of
+    each cell, and how many it holds (K,). weight: of each node at each position of a cell, float32
+    (S, P, K); a cell of fewer positions repeats its last one. cell: of each position (N,).
     """
 
-    nodes: int
-    cut: int
     node: np.ndarray
+    taps: tuple[slice | np.ndarray, ...]
+    start: np.ndarray
+    count: np.ndarray
     weight: np.ndarray
-    near: np.ndarray
-    far: np.ndarray
+    cell: np.ndarray
 
     @property
-    def is_one_step(self) -> bool:
-        """True where the frame has the size of the input."""
-        return len(self.node) == self.cut
-
-    def around(self, first: int, last: int) -> Reach | None:
-        """The positions that the nodes `first` .. `last` have a part in; None for none.
-
-        Positions and pixels of the input are taken in units between which the ratio of the second
-        step has no rest, so that a part is resized as the whole would be.
-        """
-        size = len(self.node)
-        units = gcd(self.cut, size)
-        pixels, positions = self.cut // units, size // units
-        begin = max((STRIDE * first - 3) // pixels, 0)
-        end = min((STRIDE * last + 6) // pixels + 1, units)
-        if begin >= end:
-            return None  # in the padding
-
-        # One unit and one node more on each side, for the means at the border.
-        outer, beyond = max(begin - 1, 0), min(end + 1, units)
-        start, stop = outer * pixels, beyond * pixels
-        node = max(start // STRIDE - 1, 0)
-        return Reach(
-            nodes=slice(node, min((stop - 1) // STRIDE + 2, self.nodes)),
-            cut=slice(start - STRIDE * node, stop - STRIDE * node),
-            size=(beyond - outer) * positions,
-            inner=slice((begin - outer) * positions, (end - outer) * positions),
-            first=begin * positions,
-        )
-
-    def spread(self, values: np.ndarray) -> np.ndarray:
-        """The positions along the first axis of `values`, which are of the nodes (n, ...)."""
-        total = np.zeros(0, np.float32)
-        for tap, weight in enumerate(self.weight.reshape(_TAPS, -1, *[1] * (values.ndim - 1))):
-            part = values.take(np.minimum(self.node + tap, self.nodes - 1), axis=0)
-            part *= weight
-            total = part if tap == 0 else np.add(total, part, out=part)
-        return total
+    def places(self) -> int:
+        """P, the most positions that a cell holds."""
+        return int(self.weight.shape[1])
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """A run of positions along one axis, and what they are resized from.
-
-    nodes: that are brought to pixels of the input, of which `cut` are brought to `size` positions,
-    of which `inner` are those that were asked for; they begin with the position `first`.
-    """
-
-    nodes: slice
-    cut: slice
-    size: int
-    inner: slice
-    first: int
-
-
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def axis_of(nodes: int, cut: int, size: int) -> Axis:
     """From `nodes` to `STRIDE * nodes` pixels, cut to `cut`, brought to `size`."""
     low, _, share = _steps(nodes, STRIDE * nodes)
-    low, share = low[:cut], share[:cut]
     near, far, step = _steps(cut, size)
+
+    # Before the first node begins a cell of its own: all cells between hold equally many.
+    first = (near - STRIDE // 2) // STRIDE
+    cells, start, count = np.unique(first, return_index=True, return_counts=True)
 
     # Add up the four ways from a position over two pixels to their two nodes.
     weight = np.zeros((_TAPS, size))
     for pixel, part in ((near, 1 - step), (far, step)):
-        beyond = low[pixel] - low[near]  # 0 or 1
+        beyond = low[pixel] - first  # 0 or 1
         np.add.at(weight, (beyond, np.arange(size)), part * (1 - share[pixel]))
         np.add.at(weight, (beyond + 1, np.arange(size)), part * share[pixel])
-    return Axis(nodes, cut, low[near], weight.astype(np.float32), near, far)
+    weight = weight[: 2 if not weight[2:].any() else _TAPS].astype(np.float32)
+
+    tap = np.arange(len(weight))[:, None]
+    is_run = cells[-1] - cells[0] == len(cells) - 1
+    taps = [slice(row[0], row[-1] + 1) if is_run else row for row in cells + 1 + tap]
+    place = start + np.minimum(np.arange(count.max())[:, None], count - 1)  # (P, K)
+    node = np.clip(cells + tap, 0, nodes - 1)
+    cell = np.repeat(np.arange(len(cells)), count)
+    return Axis(node, tuple(taps), start, count, weight[:, place], cell)
 
 
 def _steps(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -118,82 +80,146 @@ def _steps(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return low, np.minimum(low + 1, inputs - 1), (place - low).astype(np.float64)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The pixels of one object in one frame: inside, bool (h, w), from row and column on."""
+@dataclass(frozen=True)
+class Grid:
+    """The cells of a frame (H, W) over nodes (h, w): K of them, row by row, of P pixels at most.
 
-    top: int
-    left: int
-    inside: np.ndarray
-
-    def of(self, frame: np.ndarray) -> np.ndarray:
-        """The same place (h, w) of a map of the frame (H, W), as a view."""
-        height, width = self.inside.shape
-        return frame[self.top : self.top + height, self.left : self.left + width]
-
-
-def part_above(
-    logits: np.ndarray, high: np.ndarray, least: float, rows: Axis, columns: Axis
-) -> Part | None:
-    """Where a mask brought to the frame is above `least`; None where no pixel can be.
-
-    A pixel is a mean of nodes, so that only pixels near a high node have to be looked at.
-
-    Args:
-        logits: float32 (h, w) of the nodes; their sigmoid is what is brought to the frame.
-        high: bool (h, w), at least the nodes whose probability is above `least`.
+    Pixels of n cells are uint64 (n, B): bit i of the words is pixel i of the cell, row by row; what
+    a cell does not have is 0.
     """
-    down = np.flatnonzero(high.any(axis=1))
-    if not len(down):
-        return None
-    across = np.flatnonzero(high[down[0] : down[-1] + 1].any(axis=0))
-    y, x = rows.around(int(down[0]), int(down[-1])), columns.around(int(across[0]), int(across[-1]))
-    if y is None or x is None:
-        return None
 
-    values = sigmoid(logits[y.nodes, x.nodes])
-    height, width = values.shape
-    input_px = cv2.resize(values, (STRIDE * width, STRIDE * height))[y.cut, x.cut]
-    frame_px = input_px
-    if input_px.shape != (y.size, x.size):
-        frame_px = cv2.resize(input_px, (x.size, y.size))
-    return Part(y.first, x.first, frame_px[y.inner, x.inner] > least)
+    nodes_hw: tuple[int, int]
+    rows: Axis
+    columns: Axis
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of cells."""
+        return len(self.rows.start), len(self.columns.start)
+
+    @cached_property
+    def size_hw(self) -> tuple[int, int]:
+        """H and W."""
+        return len(self.rows.cell), len(self.columns.cell)
+
+    @cached_property
+    def area(self) -> np.ndarray:
+        """Pixels of each cell, int64 (K,)."""
+        return np.multiply.outer(self.rows.count, self.columns.count).reshape(-1)
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        """All pixels of each cell, uint64 (K, B)."""
+        down = np.arange(self.rows.places) < self.rows.count[:, None]  # (Ky, Py)
+        across = np.arange(self.columns.places) < self.columns.count[:, None]
+        inside = down[:, None, :, None] & across[:, None]  # (Ky, Kx, Py, Px)
+        return _packed(inside.reshape(len(self.area), -1))
+
+    def split(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column of cells (n,)."""
+        row = cells // self.shape[1]
+        return row, cells - row * self.shape[1]
+
+    def with_margins(self, values: np.ndarray) -> np.ndarray:
+        """Nodes (..., h, w) with one more before and two after, which repeat the outermost."""
+        height, width = self.nodes_hw
+        wide = np.empty((*values.shape[:-2], height + _TAPS, width + _TAPS), values.dtype)
+        wide[..., 1 : height + 1, 1 : width + 1] = values
+        wide[..., 0, :] = wide[..., 1, :]
+        wide[..., height + 1 :, :] = wide[..., height : height + 1, :]
+        wide[..., 0] = wide[..., 1]
+        wide[..., width + 1 :] = wide[..., width : width + 1]
+        return wide
+
+    def tally(self, marks: np.ndarray) -> np.ndarray:
+        """The count of marked nodes of each cell, uint8 (M, K), of marks bool (M, h, w)."""
+        wide = self.with_margins(marks).view(np.uint8)
+        down = wide[:, self.rows.taps[0]].copy()
+        for tap in self.rows.taps[1:]:
+            down += wide[:, tap]
+        total = down[:, :, self.columns.taps[0]].copy()
+        for tap in self.columns.taps[1:]:
+            total += down[:, :, tap]
+        return total.reshape(len(marks), -1)
+
+    @property
+    def most(self) -> int:
+        """Nodes of a cell, as :meth:`tally` counts them."""
+        return len(self.rows.taps) * len(self.columns.taps)
+
+    def nodes_of(self, cells: np.ndarray) -> np.ndarray:
+        """Place in h * w of the nodes of n cells, int64 (S, S', n)."""
+        row, column = self.split(cells)
+        down = self.rows.node[:, row] * self.nodes_hw[1]
+        return down[:, None] + self.columns.node[:, column]
+
+    def blocks(self, count: int) -> Iterator[slice]:
+        """Runs of `count` cells that are interpolated at a time."""
+        size = max(1, _BLOCK_VALUES // (self.rows.places * self.columns.places))
+        for first in range(0, count, size):
+            yield slice(first, min(first + size, count))
+
+    def interpolated(self, values: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Pixels float32 (Py, Px, n) of cells with values (S, S', n) at their nodes."""
+        row, column = self.split(cells)
+        across = self.columns.weight[:, :, column]  # (S', Px, n)
+        lines = values[:, 0, None] * across[0]  # (S, Px, n)
+        for tap in range(1, len(across)):
+            lines += values[:, tap, None] * across[tap]
+
+        down = self.rows.weight[:, :, None, row]  # (S, Py, 1, n)
+        pixels: np.ndarray = lines[0] * down[0]
+        for tap in range(1, len(down)):
+            pixels += lines[tap] * down[tap]
+        return pixels
+
+    def pixels(self, inside: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """The pixels (n, B) of cells that are true in bool (Py, Px, n)."""
+        flat = inside.reshape(-1, inside.shape[-1])
+        return _packed(np.ascontiguousarray(flat.T)) & self.whole[cells]
+
+    def unpacked(self, pixels: np.ndarray) -> np.ndarray:
+        """The pixels (n, B) of cells as bool (n, Py * Px)."""
+        count = self.rows.places * self.columns.places
+        bits = np.unpackbits(pixels.view(np.uint8), axis=1, count=count, bitorder="little")
+        return bits.view(bool)
+
+    def places(self, cells: np.ndarray) -> np.ndarray:
+        """Place in H * W of the pixels of n cells, int64 (n, Py * Px); beyond a cell's own: any."""
+        row, column = self.split(cells)
+        width = self.size_hw[1]
+        first = self.rows.start[row] * width + self.columns.start[column]
+        place = np.arange(self.rows.places)[:, None] * width + np.arange(self.columns.places)
+        return first[:, None] + place.reshape(-1)
+
+    def filled(self, values: np.ndarray) -> np.ndarray:
+        """A frame (H, W) whose cells have the values (K,)."""
+        lines = values.reshape(self.shape).take(self.columns.cell, axis=1)
+        return lines.take(self.rows.cell, axis=0)
 
 
-def greatest(values: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
-    """Which of P values is the greatest at each pixel of the frame; the first where equal.
+@lru_cache(maxsize=8)
+def grid_of(nodes_hw: tuple[int, int], input_hw: tuple[int, int], size_hw: tuple[int, int]) -> Grid:
+    """From nodes at `STRIDE` of a padded input, which is cut to `input_hw`, to `size_hw`."""
+    rows, columns = (axis_of(*one) for one in zip(nodes_hw, input_hw, size_hw, strict=True))
+    return Grid(nodes_hw, rows, columns)
 
-    Args:
-        values: float32 (P, h, w), P at least 1, of the nodes.
 
-    Returns:
-        unsigned integers (H, W).
-    """
-    count, height, width = values.shape
-    dtype = np.dtype(np.uint8 if count < 128 else np.uint16)
-    full = upsample_argmax(values, (STRIDE * height, STRIDE * width), dtype=dtype)
-    winner = full[: rows.cut, : columns.cut]
-    if rows.is_one_step and columns.is_one_step:
-        return winner
+def _packed(inside: np.ndarray) -> np.ndarray:
+    """Bool (n, P) as uint64 (n, B)."""
+    count, places = inside.shape
+    packed = np.zeros((count, -(-places // _WORD_BITS) * (_WORD_BITS // 8)), np.uint8)
+    packed[:, : -(-places // 8)] = np.packbits(inside, axis=1, bitorder="little")
+    return packed.view(np.uint64)
 
-    # Where the four pixels around have one winner it wins; a mark is put on the others.
-    mark = dtype.type(1 << (8 * dtype.itemsize - 1))
-    below = winner[np.minimum(np.arange(rows.cut) + 1, rows.cut - 1)]
-    differs = winner != below
-    right = np.minimum(np.arange(columns.cut) + 1, columns.cut - 1)
-    differs |= winner != winner[:, right]
-    differs |= winner != below[:, right]
-    marked = winner | (differs * mark)
-    ids = cv2.transpose(cv2.transpose(marked[rows.near])[columns.near])
 
-    # Only there all are compared.
-    y, x = np.nonzero(ids >= mark)
-    if len(y):
-        nodes = np.ascontiguousarray(values.transpose(1, 2, 0)).reshape(height, -1)
-        lines = rows.spread(nodes).reshape(-1, width, count)  # (H, w, P)
-        found = np.zeros((len(y), count), np.float32)
-        for tap in range(_TAPS):
-            column = np.minimum(columns.node[x] + tap, columns.nodes - 1)
-            found += lines[y, column] * columns.weight[tap, x, None]
-        ids[y, x] = found.argmax(axis=1)
-    return ids
+def count_pixels(pixels: np.ndarray) -> np.ndarray:
+    """The number of pixels, int64 (n,), in each of n cells (n, B)."""
+    # Neighbouring sums of 1, 2 and 4 bits, then those of 8 added by one multiplication.
+    sums = pixels - ((pixels >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    pairs = np.uint64(0x3333333333333333)
+    sums = (sums & pairs) + ((sums >> np.uint64(2)) & pairs)
+    sums = (sums + (sums >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    counts = (sums * np.uint64(0x0101010101010101)) >> np.uint64(56)
+    total: np.ndarray = counts.sum(axis=1).view(np.int64)
+    return total

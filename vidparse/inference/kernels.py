@@ -45,7 +45,7 @@ def fuse_kernels(
     *,
     similarity: float = SIMILARITY,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which kernels are of one object, and the mean kernel of each object.
+    """Find kernels that are of one object, and the mean kernel of each object.
 
     A row joins the first row before it of its class whose cosine with it is `similarity` or more. A
     row that joins none is kept. One that joins a row which itself was not kept is in no object.
