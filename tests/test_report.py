@@ -14,10 +14,11 @@ from vidparse.errors import OutputError
 from vidparse.evaluation.diagnostics import Diagnostics, VideoDiagnostics
 from vidparse.evaluation.metrics.confusion import ConfusionMatrix
 from vidparse.evaluation.metrics.measure import Sample
-from vidparse.evaluation.report import check_report, html_page, write_report
+from vidparse.evaluation.report import html_page, write_report
 from vidparse.evaluation.result import EntryResult, Evaluation
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import SegmentMap
+from vidparse.page import check_page
 
 NASTY = "<b>\"a\" & 'b'</b>.mp4"
 NAN = float("nan")
@@ -134,7 +135,7 @@ def test_undefined_scores_are_dashes(two) -> None:
     row = re.search(r"<tr><th scope=\"row\">TC</th>(.*?)</tr>", html)
     assert row is not None
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row[1])
-    assert [re.sub(r"<[^>]+>", "", cell) for cell in cells] == ["\N{EN DASH}"] * 5
+    assert [re.sub(r"<[^>]+>", "", cell).strip() for cell in cells] == ["\N{EN DASH}"] * 5
 
 
 def test_scores_differences_and_intervals_stand_side_by_side(two) -> None:
@@ -167,7 +168,9 @@ def test_confusion_tells_shares_and_pixels(two) -> None:
     i, j = np.unravel_index(wrong.argmax(), wrong.shape)
     true, said = two.labels.classes[i], two.labels.classes[j]
     share = 100 * counts[i, j] / counts[i].sum()
-    tip = f"{true} said to be {said}: {share:.2f} %, {counts[i, j]:,} of {counts[i].sum():,} pixels"
+    tip = (
+        f"{true} predicted as {said}: {share:.2f} %, {counts[i, j]:,} of {counts[i].sum():,} pixels"
+    )
     assert tip in html_page(two)
     table = html_page(two)[html_page(two).index("The largest mistakes") :]
     first = re.findall(r"</i>(\w+)<", table)[:2]
@@ -182,7 +185,7 @@ def test_worst_video_comes_first() -> None:
     )
     html = html_page(report(one, labels=labels))
     rows = html[html.index('<section id="videos">') : html.index('<section id="clips">')]
-    assert re.findall(r'<span class="name">(\w+)', rows) == ["bad", "good", "unknown"]
+    assert re.findall(r'<th scope="row">(\w+)', rows) == ["bad", "good", "unknown"]
 
 
 def test_many_videos_and_classes_stay_readable() -> None:
@@ -222,7 +225,7 @@ def test_long_videos_keep_their_dips() -> None:
     )
     html = html_page(report(replace(one, videos=(video,)), labels=labels))
     path = re.findall(r'<path class="line s0" d="([^"]*)"', html)[0]
-    assert f"{12_345 / 19_999 * 600:.1f} 100.0" in path
+    assert f"{12_345 / 19_999 * 600:.1f} 200.0" in path
     assert len(path) < 12_000
 
 
@@ -276,7 +279,7 @@ def test_unwritable_paths_are_told_in_a_line(two, tmp_path: Path, name: str) -> 
     file = tmp_path / "file"
     file.write_text("")
     target = tmp_path / name
-    for attempt in (lambda: check_report(target), lambda: write_report(target, two)):
+    for attempt in (lambda: check_page(target), lambda: write_report(target, two)):
         with pytest.raises(OutputError, match=f"^{re.escape(str(target))}: .*; .*$"):
             attempt()
     assert list(tmp_path.iterdir()) == [file]

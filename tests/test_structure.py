@@ -19,6 +19,7 @@ ORDER = [
     {"textfiles"},
     {"filenames"},
     {"files"},
+    {"page"},
     {"image"},
     {"frame"},
     {"labels"},

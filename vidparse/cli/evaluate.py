@@ -156,10 +156,11 @@ def evaluate(
     from vidparse.cli.screen import FrameBar
     from vidparse.cli.signals import stop_on_signals
     from vidparse.cli.terminal import print_json
-    from vidparse.evaluation.report import check_report, write_report
+    from vidparse.evaluation.report import write_report
     from vidparse.evaluation.request import EvaluationRequest, run_evaluation
     from vidparse.evaluation.result import evaluation_record
     from vidparse.inference.preprocess import parse_size
+    from vidparse.page import check_page
 
     request = EvaluationRequest(
         dataset=dataset,
@@ -194,7 +195,7 @@ def evaluate(
         resume=resume,
     )
     if report is not None:
-        check_report(report)
+        check_page(report)
     title = f"{dataset or (data.name if data else '')} {split}"
     with stop_on_signals() as stop, FrameBar(title, quiet=quiet) as bar:
         result = run_evaluation(request, on_frame=bar.update, stop=stop)

@@ -1,6 +1,6 @@
 """Training runs as one HTML page: curves over each other, scores, classes, and how recipes differ.
 
-No network, no file beside it, readable without scripts.
+The templates and their look are those of `vidparse.page`.
 """
 
 from __future__ import annotations
@@ -11,36 +11,42 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 
-from vidparse import __version__
 from vidparse.errors import UsageError
 from vidparse.evaluation.metrics.measures import definition, title
-from vidparse.evaluation.report import check_report
-from vidparse.evaluation.report.markup import (
+from vidparse.page import (
     DASH,
     Cell,
+    Chart,
+    Line,
+    Table,
+    check_page,
     count,
+    draw,
     key,
     percent,
     points,
-    section,
-    table,
-    text,
+    render,
+    write_page,
 )
-from vidparse.files import whole_file
 from vidparse.textfiles import parse_json
 from vidparse.training.logbook import LOG_NAME, Steps, Validations, read_log
-from vidparse.training.plot import Line, plot
 
 _LATEST = 250_000_000_000  # seconds since 1970: the end of the year 9891
 RECIPE_NAME = "recipe.json"
-_MOST_RATES = 6  # charts of learning rates; networks with a rate a layer have more
+_MOST_RATES = 6  # charts of learning rates; networks with a rate per layer have more
+_HEADINGS = {
+    "scores": "Scores",
+    "validation": "Validation",
+    "loss": "Loss",
+    "rates": "Learning rate",
+    "classes": "Classes",
+    "recipe": "Recipe",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +76,9 @@ def write_curves(folders: Sequence[Path], out: Path) -> None:
         _Run(name, i, *read_log(folder / LOG_NAME), _flat_recipe(folder / RECIPE_NAME))
         for i, (name, folder) in enumerate(zip(_names(folders), folders, strict=True))
     ]
-    check_report(out)
+    check_page(out)
     command = shlex.join(["vidparse", "curves", *map(str, folders), "-o", str(out)])
-    data = _page(runs, command).encode("utf-8", "backslashreplace")  # names need not be UTF-8
-    with whole_file(out) as part:
-        part.write_bytes(data)
+    write_page(out, _page(runs, command))
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -108,34 +112,30 @@ def _flat(record: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
 
 
 def _page(runs: Sequence[_Run], command: str) -> str:
+    recipe, same_fields = _recipes(runs)
+    rates, rate_groups = _rates(runs)
     sections = {
-        "scores": ("Scores", _scores(runs)),
-        "validation": ("Validation", _validation(runs)),
-        "loss": ("Loss", _losses(runs)),
-        "rates": ("Learning rate", _rates(runs)),
-        "classes": ("Classes", _classes(runs)),
-        "recipe": ("Recipe", _recipes(runs)),
+        "scores": _scores(runs),
+        "validation": _validation(runs),
+        "loss": _losses(runs),
+        "rates": rates,
+        "classes": _classes(runs),
+        "recipe": recipe,
     }
-    shown = {name: part for name, part in sections.items() if part[1]}
-    links = " ".join(f'<a href="#{name}">{part[0]}</a>' for name, part in shown.items())
-    report, training = files("vidparse.evaluation.report"), files("vidparse.training")
-    empty = [run.name for run in runs if not len(run.steps.steps)]
-    return Template((report / "page.html").read_text(encoding="utf-8")).substitute(
-        title=text(runs[0].name if len(runs) == 1 else "Training runs"),
-        style="\n".join(
-            (folder / name).read_text(encoding="utf-8")
-            for folder, name in ((report, "page.css"), (training, "curves.css"))
-        ),
-        script=(report / "page.js").read_text(encoding="utf-8"),
+    ends = {f"{int(run.validations.steps[-1]):,}" for run in runs if len(run.validations.steps)}
+    return render(
+        "curves.html",
+        title=runs[0].name if len(runs) == 1 else "Training runs",
         facts=_facts(runs),
-        entries="\n".join(
-            f"<li>{key(run.name, run.index)} <small>{_summary(run)}</small></li>" for run in runs
-        ),
-        command=text(command),
-        notes="".join(f"<li>{text(name)}: no step logged yet.</li>" for name in empty),
-        contents=links,
-        body="\n".join(section(name, *part) for name, part in shown.items()),
-        version=text(__version__),
+        entries=[(run.name, _summary(run)) for run in runs],
+        command=command,
+        notes=[f"{run.name}: no step logged yet." for run in runs if not len(run.steps.steps)],
+        contents={name: words for name, words in _HEADINGS.items() if sections[name]},
+        classes_at=f"step {ends.pop()}" if len(ends) == 1 else "the last validation of each run",
+        most_rates=_MOST_RATES,
+        rate_groups=rate_groups,
+        same_fields=same_fields,
+        **sections,
     )
 
 
@@ -167,15 +167,16 @@ def _summary(run: _Run) -> str:
     return ", ".join(facts)
 
 
-def _scores(runs: Sequence[_Run]) -> str:
+def _scores(runs: Sequence[_Run]) -> Table | None:
     """Best and last of every score, with differences to the first run."""
     names = dict.fromkeys(name for run in runs for name in run.validations.scores)
     if not names:
-        return ""
+        return None
     groups: list[tuple[str, Sequence[str]]] = [("Score", ())]
     for run in runs:
         columns = ["best", *["difference"][: run.index > 0], "at step", "last"]
         groups.append((key(run.name, run.index), columns))
+
     rows = []
     for name in names:
         bests = [_best(run, name) for run in runs]
@@ -183,18 +184,13 @@ def _scores(runs: Sequence[_Run]) -> str:
         top = (min if _less_is_better(name) else max)(values) if len(values) > 1 else math.nan
         cells = []
         for run, (value, step) in zip(runs, bests, strict=True):
-            words = _number(name, value)
-            cells.append(Cell(f"<b>{words}</b>" if value == top else words))
+            cells.append(Cell(_number(name, value), is_best=value == top))
             if run.index > 0:
                 cells.append(Cell(_number(name, value - bests[0][0], sign=True)))
             cells.append(Cell(f"{step:,}" if step else DASH))
             cells.append(Cell(_number(name, _last(run.validations.scores.get(name)))))
-        rows.append((text(title(name)), cells))
-    note = "Of the validations, per cent."
-    if len(runs) > 1:
-        first = text(runs[0].name)
-        note += f" Differences are to the best of {first}, in points; the best of a row is bold."
-    return f'<p class="note">{note}</p>' + table("Scores", groups, rows)
+        rows.append((title(name), cells))
+    return Table("Scores", groups, rows)
 
 
 def _best(run: _Run, name: str) -> tuple[float, int]:
@@ -211,7 +207,7 @@ def _less_is_better(name: str) -> bool:
 
 
 def _is_share(name: str) -> bool:
-    """Whether a score is a share of 1, to be shown in per cent."""
+    """True for a score that is a share of 1, to be shown in per cent."""
     return bool(definition(name))
 
 
@@ -255,61 +251,48 @@ def _last_step(runs: Sequence[_Run]) -> int:
     return max([1, *ends])
 
 
-def _charts(note: str, charts: Sequence[str]) -> str:
-    if not charts:
-        return ""
-    return f'<p class="note">{note}</p>\n<div class="plots">{"".join(charts)}</div>'
+def _over(runs: Sequence[_Run]) -> dict[str, Any]:
+    """The horizontal axis that all charts share."""
+    last = _last_step(runs)
+    return {"end": last, "over": count(last, "step")}
 
 
-def _validation(runs: Sequence[_Run]) -> str:
+def _validation(runs: Sequence[_Run]) -> list[Chart]:
     lines = _lines(runs, lambda run: (run.validations.steps, run.validations.scores))
-    last = _last_step(runs)
-    return _charts(
-        "Over the steps of training. The figures are the last ones; point at a dot for its own.",
-        [
-            plot(title(name), found, last_step=last, percent=_is_share(name), dots=True)
-            for name, found in lines.items()
-        ],
-    )
+    return [
+        draw(title(name), found, **_over(runs), percent=_is_share(name), dots=True)
+        for name, found in lines.items()
+    ]
 
 
-def _losses(runs: Sequence[_Run]) -> str:
+def _losses(runs: Sequence[_Run]) -> list[Chart]:
     lines = _lines(runs, lambda run: (run.steps.steps, run.steps.losses))
-    last = _last_step(runs)
-    return _charts(
-        "Over the steps of training: running means, and faint behind them what was logged. The "
-        "figures are the last means.",
-        [
-            plot(name.replace("_", " "), found, last_step=last, smooth=True)
-            for name, found in lines.items()
-        ],
-    )
+    return [
+        draw(name.replace("_", " "), found, **_over(runs), smooth=True)
+        for name, found in lines.items()
+    ]
 
 
-def _rates(runs: Sequence[_Run]) -> str:
-    """Learning rates, those that are the same all along as one; and how long steps took."""
+def _rates(runs: Sequence[_Run]) -> tuple[list[Chart], int]:
+    """Charts of learning rates, equal ones as one, and of the time of steps; groups of rates."""
     same: dict[tuple[tuple[int, bytes, bytes], ...], tuple[list[str], list[Line]]] = {}
     for name, found in _lines(runs, lambda run: (run.steps.steps, run.steps.rates)).items():
-        mark = tuple((one.index, one.steps.tobytes(), one.values.tobytes()) for one in found)
+        mark = tuple((one.index, one.places.tobytes(), one.values.tobytes()) for one in found)
         same.setdefault(mark, ([], found))[0].append(name)
-    last = _last_step(runs)
     charts = [
-        plot(", ".join(names).replace("_", " "), found, last_step=last, peaks=True)
+        draw(", ".join(names).replace("_", " "), found, **_over(runs), figure="highest")
         for names, found in list(same.values())[:_MOST_RATES]
     ]
-    time = _lines(runs, lambda run: (run.steps.steps, {"seconds a step": run.steps.seconds}))
-    charts += [plot(name, found, last_step=last, smooth=True) for name, found in time.items()]
-    note = "Of each group of parameters"
-    if len(same) > _MOST_RATES:
-        note = f"Of the first {_MOST_RATES} of {len(same)} groups of parameters"
-    return _charts(f"{note}; the figures are the highest.", charts)
+    time = _lines(runs, lambda run: (run.steps.steps, {"seconds per step": run.steps.seconds}))
+    charts += [draw(name, found, **_over(runs), smooth=True) for name, found in time.items()]
+    return charts, len(same)
 
 
-def _classes(runs: Sequence[_Run]) -> str:
+def _classes(runs: Sequence[_Run]) -> Table | None:
     """Classes at the last validation of each run."""
     names = dict.fromkeys(name for run in runs for name in run.validations.classes)
     if not names:
-        return ""
+        return None
     several = len(runs) > 1
     groups: list[tuple[str, Sequence[str]]] = [("Class", ())]
     if several:
@@ -317,6 +300,7 @@ def _classes(runs: Sequence[_Run]) -> str:
         groups += [(key(run.name, run.index), head) for run, head in zip(runs, heads, strict=True)]
     else:
         groups += [("Last", ()), ("Best", ())]
+
     rows = []
     for name in names:
         columns = [run.validations.classes.get(name) for run in runs]
@@ -330,35 +314,22 @@ def _classes(runs: Sequence[_Run]) -> str:
             own = columns[0]
             best = math.nan if own is None or np.isnan(own).all() else float(np.nanmax(own))
             cells.append(Cell(percent(best), best))
-        rows.append((text(name), cells))
-    ends = [f"{int(run.validations.steps[-1]):,}" for run in runs if len(run.validations.steps)]
-    where = f"step {ends[0]}" if len(set(ends)) == 1 else "the last validation of each run"
-    note = f"IoU in per cent, at {where}."
-    return f'<p class="note">{note}</p>' + table("Classes", groups, rows, sortable=True)
+        rows.append((name, cells))
+    return Table("Classes", groups, rows, is_sortable=True)
 
 
-def _recipes(runs: Sequence[_Run]) -> str:
-    """One recipe, or the fields in which several differ."""
+def _recipes(runs: Sequence[_Run]) -> tuple[Table | None, int]:
+    """One recipe, or the fields in which several differ; how many are the same."""
     recipes = {run.index: run.recipe for run in runs if run.recipe is not None}
     if not recipes or (len(runs) > 1 and len(recipes) < 2):
-        return ""
+        return None, 0
     fields = dict.fromkeys(name for recipe in recipes.values() for name in recipe)
-    if len(runs) > 1:
-        differing = [
-            name for name in fields if len({recipe.get(name) for recipe in recipes.values()}) > 1
-        ]
-    else:
-        differing = list(fields)
+    shown = [
+        name
+        for name in fields
+        if len(runs) == 1 or len({recipe.get(name) for recipe in recipes.values()}) > 1
+    ]
     groups: list[tuple[str, Sequence[str]]] = [("Field", ())]
     groups += [(key(runs[i].name, i) if len(runs) > 1 else "Value", ()) for i in recipes]
-    rows = [
-        (text(name), [Cell(text(recipe.get(name, DASH))) for recipe in recipes.values()])
-        for name in differing
-    ]
-    if len(runs) == 1:
-        return f"<details><summary>All fields</summary>{table('Recipe', groups, rows)}</details>"
-    equal = len(fields) - len(differing)
-    if not rows:
-        return f'<p class="note">All {equal} fields are the same.</p>'
-    note = f'<p class="note">What differs; {count(equal, "field")} more: the same.</p>'
-    return note + table("Recipe", groups, rows)
+    rows = [(name, [Cell(recipe.get(name, DASH)) for recipe in recipes.values()]) for name in shown]
+    return Table("Recipe", groups, rows), len(fields) - len(shown)

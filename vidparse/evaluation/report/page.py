@@ -1,35 +1,49 @@
-"""An evaluation as one HTML page: no network, no file beside it, readable without scripts."""
+"""An evaluation as one HTML page. The templates and their look are those of `vidparse.page`."""
 
 from __future__ import annotations
 
-from importlib.resources import files
-from string import Template
+from pathlib import Path
 
-import numpy as np
-
-from vidparse import __version__
 from vidparse.errors import counted
 from vidparse.evaluation.metrics.measures import definition, title
-from vidparse.evaluation.report.classes import class_bars, colour_key, colour_line
-from vidparse.evaluation.report.curves import video_charts
-from vidparse.evaluation.report.markup import count, key, section, text
-from vidparse.evaluation.report.matrix import READABLE, classes_met, confusion_matrix, mistake_table
-from vidparse.evaluation.report.order import worst_first
-from vidparse.evaluation.report.pictures import flicker_maps, worst_clips
-from vidparse.evaluation.report.tables import score_table, video_table
+from vidparse.evaluation.report import confusion, scores, videos
 from vidparse.evaluation.result import Evaluation
+from vidparse.evaluation.thumbnails import HOTTEST, heat_colours
+from vidparse.page import count, render, write_page
 
-_MANY_VIDEOS = 60  # from here on only the worst have charts
-_WORST_VIDEOS = 20
-_MOST_PICTURES = 12  # clips an entry, and videos with flicker maps: these make the page heavy
-_MOST_MISTAKES = 12
+_FEW_CLASSES = 30  # up to here their colours fit a line, and bars are set large
+_MOST_PICTURES = 12  # clips per entry, and videos with flicker maps: these make the page heavy
 
-_PIXEL_ACCURACY = "Share of the labelled pixels of a frame that are right."
-_FRAME_MIOU = "IoU within one frame, mean over the classes in its ground truth."
-_FLICKER = (
-    "Share of the pixels whose ground truth is that of the frame before (and not void) but whose "
-    "prediction is not. Where a frame has no ground truth, of all pixels, moving ones included."
+_HEADINGS = {
+    "scores": "Scores",
+    "classes": "Classes",
+    "confusion": "Confusion",
+    "time": "Over time",
+    "videos": "Videos",
+    "clips": "Worst clips",
+    "flicker": "Flicker",
+    "colours": "Class colours",
+    "definitions": "Definitions",
+}
+_OF_FRAMES = (
+    ("pixel accuracy of a frame", "Share of the labelled pixels of a frame that are right."),
+    ("mIoU of a frame", "IoU within one frame, mean over the classes in its ground truth."),
+    (
+        "flicker of a frame",
+        "Share of the pixels whose ground truth is that of the frame before (and not void) but "
+        "whose prediction is not. Where a frame has no ground truth, of all pixels, moving ones "
+        "included.",
+    ),
 )
+
+
+def write_report(path: Path, evaluation: Evaluation) -> None:
+    """Write the page; it appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written there; what was there stays.
+    """
+    write_page(path, html_page(evaluation))
 
 
 def html_page(evaluation: Evaluation) -> str:
@@ -40,35 +54,42 @@ def html_page(evaluation: Evaluation) -> str:
     """
     if not evaluation.entries:
         raise ValueError("a report needs an entry")
+    timed = videos.timed(evaluation)
     sections = {
-        "scores": ("Scores", score_table(evaluation)),
-        "classes": ("Classes", class_bars(evaluation)),
-        "confusion": ("Confusion", _confusion(evaluation)),
-        "time": ("Over time", _charts(evaluation)),
-        "videos": ("Videos", video_table(evaluation)),
-        "clips": ("Worst clips", _clips(evaluation)),
-        "flicker": ("Flicker", _flicker(evaluation)),
-        "colours": ("Class colours", colour_key(evaluation)),
-        "definitions": ("Definitions", _definitions(evaluation)),
+        "scores": scores.score_table(evaluation),
+        "classes": scores.class_bars(evaluation),
+        "confusion": confusion.matrices(evaluation),
+        "charts": videos.charts(evaluation, timed),
+        "videos": scores.video_table(evaluation),
+        "clips": videos.worst_clips(evaluation),
+        "flicker": videos.flicker_maps(evaluation),
+        "definitions": _definitions(evaluation),
     }
-    shown = {name: part for name, part in sections.items() if part[1]}
-    links = " ".join(f'<a href="#{name}">{part[0]}</a>' for name, part in shown.items())
-    return Template(_asset("page.html")).substitute(
-        title=text(f"{evaluation.dataset} {evaluation.split}"),
-        style=_asset("page.css"),
-        script=_asset("page.js"),
+
+    # Scores and colours are never left out; the charts of single frames leave a note.
+    shown = {name for name, values in sections.items() if values} | {"scores", "colours"}
+    shown |= {"time"} if timed else set()
+    return render(
+        "report.html",
+        title=f"{evaluation.dataset} {evaluation.split}",
         facts=_facts(evaluation),
-        entries=_entries(evaluation),
-        command=text(evaluation.command),
-        notes="".join(f"<li>{text(note)}</li>" for note in evaluation.notes),
-        contents=links,
-        body="\n".join(section(name, *part) for name, part in shown.items()),
-        version=text(__version__),
+        entries=[(entry.name, entry.detail) for entry in evaluation.entries],
+        command=evaluation.command,
+        notes=evaluation.notes,
+        contents={name: words for name, words in _HEADINGS.items() if name in shown},
+        labels=evaluation.labels,
+        class_count=counted(len(evaluation.labels), "class"),
+        has_intervals=any(entry.intervals for entry in evaluation.entries),
+        leading_score=next(map(title, scores.video_scores(evaluation)), ""),
+        timed_videos=len(timed),
+        few_classes=_FEW_CLASSES,
+        most_pictures=_MOST_PICTURES,
+        readable=confusion.READABLE,
+        longest_name=confusion.LONGEST_NAME,
+        heat=heat_colours(9),
+        hottest=HOTTEST,
+        **sections,
     )
-
-
-def _asset(name: str) -> str:
-    return (files("vidparse.evaluation.report") / name).read_text(encoding="utf-8")
 
 
 def _facts(evaluation: Evaluation) -> str:
@@ -77,104 +98,16 @@ def _facts(evaluation: Evaluation) -> str:
         counted(len(evaluation.labels), "class"),
     ]
     if evaluation.flow:
-        facts.append(f"optical flow: {text(evaluation.flow)}")
+        facts.append(f"optical flow: {evaluation.flow}")
     return " · ".join(facts)
 
 
-def _entries(evaluation: Evaluation) -> str:
-    return "\n".join(
-        f"<li>{key(entry.name, i)} <small>{text(entry.detail)}</small></li>"
-        for i, entry in enumerate(evaluation.entries)
-    )
-
-
-def _confusion(evaluation: Evaluation) -> str:
-    """Matrix and mistakes beside each other; with many classes the mistakes come first."""
-    large = len(evaluation.labels) > READABLE
-    several = len(evaluation.entries) > 1
-    counts = [entry.confusion for entry in evaluation.entries if entry.confusion is not None]
-    used = classes_met(counts) if counts else np.empty(0, np.int64)
-    mistakes: list[str] = []
-    matrices: list[str] = []
-    for i, entry in enumerate(evaluation.entries):
-        if entry.confusion is None:
-            continue
-        name = key(entry.name, i) if several else ""
-        matrix = confusion_matrix(entry.confusion, evaluation.labels, used, name=entry.name)
-        table = mistake_table(
-            entry.confusion, evaluation.labels, rows=_MOST_MISTAKES, name=name if large else ""
-        )
-        if large:
-            fold = "" if matrices else " open"
-            mistakes.append(table)
-            matrices.append(f"<details{fold}><summary>Matrix {name}</summary>{matrix}</details>")
-        else:
-            heading = f"<h3>{name}</h3>" if several else ""
-            matrices.append(f'{heading}<div class="confusion">{matrix}\n{table}</div>')
-    if not matrices:
-        return ""
-    return (
-        '<p class="note">Rows: ground truth; columns: prediction; in per cent of the row. Blue is '
-        "right, red is wrong, strong is much; point at a cell for pixels.</p>\n"
-        f'<div class="confusion mistakes">{"".join(mistakes)}</div>\n' + "\n".join(matrices)
-    )
-
-
-def _charts(evaluation: Evaluation) -> str:
-    videos = [
-        video
-        for video in worst_first(evaluation)
-        if any(found.video == video and found.stems for found in evaluation.entries[0].videos)
-    ]
-    if not videos:
-        return ""
-    if all(len(found.stems) < 2 for found in evaluation.entries[0].videos):
-        return '<p class="note">Every video has one scored frame: see the table of videos.</p>'
-    many = len(videos) > _MANY_VIDEOS
-    shown = videos[:_WORST_VIDEOS] if many else videos
-    which = f"The {len(shown)} worst of {len(videos)} videos; the table has all." if many else ""
-    keys = " ".join(key(entry.name, i) for i, entry in enumerate(evaluation.entries))
-    return (
-        f'<p class="note">{which} All charts of a kind share their scale; the '
-        f"figures are means. The bars at the foot mark the worst clips. {keys}</p>\n"
-        + video_charts(evaluation, shown)
-    )
-
-
-def _clips(evaluation: Evaluation) -> str:
-    clips = worst_clips(evaluation, most=_MOST_PICTURES)
-    if not clips:
-        return ""
-    return (
-        '<p class="note">Of each video the clip with the fewest labelled pixels right. In the '
-        "last row wrong pixels are orange and those without a label darkest.</p>\n"
-        f"{colour_line(evaluation)}\n{clips}"
-    )
-
-
-def _flicker(evaluation: Evaluation) -> str:
-    maps = flicker_maps(evaluation, most=_MOST_PICTURES)
-    if not maps:
-        return ""
-    return (
-        '<p class="note">How often the prediction of a pixel changed from one frame to the next '
-        "although its ground truth did not. Behind: the first frame.</p>\n" + maps
-    )
-
-
-def _definitions(evaluation: Evaluation) -> str:
-    names = [name for name in evaluation.entries[0].scores if definition(name)]
-    entries = [(title(name), definition(name)) for name in names]
+def _definitions(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Terms of the page and what they mean, a sentence each."""
+    terms = [(title(name), definition(name)) for name in evaluation.entries[0].scores]
     if any(entry.videos for entry in evaluation.entries):
-        entries += [
-            ("pixel accuracy of a frame", _PIXEL_ACCURACY),
-            ("mIoU of a frame", _FRAME_MIOU),
-            ("flicker of a frame", _FLICKER),
-        ]
-    items = "\n".join(
-        f"<dt>{text(term)}</dt><dd>{text(_sentence(words))}</dd>" for term, words in entries
-    )
-    return f"<dl>\n{items}\n</dl>" if items else ""
+        terms += _OF_FRAMES
+    return [(term, _sentence(words)) for term, words in terms if words]
 
 
 def _sentence(words: str) -> str:

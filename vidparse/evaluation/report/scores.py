@@ -1,0 +1,178 @@
+"""Scores of a report: over the split, class by class, and video by video."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidparse.evaluation.metrics.measures import title
+from vidparse.evaluation.report.videos import worst_first
+from vidparse.evaluation.result import Evaluation
+from vidparse.page import DASH, Cell, Table, key, percent, points
+
+_LESS_IS_BETTER = ("j_decay", "f_decay")
+
+
+@dataclass(frozen=True, slots=True)
+class BarValue:
+    """The score of one entry for one class."""
+
+    width: float  # of the bar, per cent of the longest possible
+    words: str
+    difference: str  # to the first entry; empty for it
+
+
+@dataclass(frozen=True, slots=True)
+class ClassBar:
+    """One class: a bar per entry."""
+
+    name: str
+    colour: tuple[int, int, int]
+    share: str  # of the ground truth, per cent; empty where nobody counted
+    values: tuple[BarValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassBars:
+    """One score, class by class."""
+
+    title: str
+    order: str  # what classes are sorted by
+    bars: tuple[ClassBar, ...]
+    absent: tuple[str, ...]  # classes without a score
+
+
+def score_table(evaluation: Evaluation) -> Table | None:
+    """Every score of every entry, with differences to the first and 95 % intervals."""
+    entries = evaluation.entries
+    names = list(dict.fromkeys(name for entry in entries for name in entry.scores))
+    if not names:
+        return None
+    spread = any(entry.intervals for entry in entries)
+    groups: list[tuple[str, Sequence[str]]] = [("Score", ())]
+    for i, entry in enumerate(entries):
+        columns = ["%", *["difference"][: i > 0], *["95 % interval"][:spread]]
+        groups.append((key(entry.name, i), columns if spread or len(entries) > 1 else ()))
+
+    rows = []
+    for name in names:
+        values = [entry.scores.get(name, math.nan) for entry in entries]
+        best = _best(name, values)
+        cells = []
+        for i, entry in enumerate(entries):
+            cells.append(Cell(percent(values[i]), is_best=values[i] == best))
+            if i > 0:
+                cells.append(Cell(points(values[i] - values[0])))
+            if spread:
+                cells.append(Cell(_interval(entry.intervals.get(name)), is_small=True))
+        rows.append((title(name), cells))
+    return Table("Scores", groups, rows)
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return DASH if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}"
+
+
+def _best(name: str, values: Sequence[float]) -> float:
+    """The value to print bold; NaN when there is nothing to tell apart."""
+    defined = [value for value in values if not math.isnan(value)]
+    if len(set(defined)) < 2:
+        return math.nan
+    return min(defined) if name in _LESS_IS_BETTER else max(defined)
+
+
+def class_bars(evaluation: Evaluation) -> list[ClassBars]:
+    """The scores that exist for each class, the leading one first."""
+    names = dict.fromkeys(name for entry in evaluation.entries for name in entry.per_class)
+    share = _truth_share(evaluation)
+    return [_bars(evaluation, name, share) for name in names]
+
+
+def _truth_share(evaluation: Evaluation) -> np.ndarray | None:
+    """Share of each class in the ground truth, (K,); None when nobody counted pixels."""
+    for entry in evaluation.entries:
+        if entry.confusion is not None and entry.confusion.any():
+            return entry.confusion.sum(axis=1) / entry.confusion.sum()
+    return None
+
+
+def _bars(evaluation: Evaluation, name: str, share: np.ndarray | None) -> ClassBars:
+    labels = evaluation.labels
+    none = np.full(len(labels), np.nan)
+    values = np.stack([entry.per_class.get(name, none) for entry in evaluation.entries])  # (E, K)
+    present = ~np.isnan(values).all(axis=0)  # (K,)
+    rank = np.argsort(-np.nan_to_num(values[0] if share is None else share), kind="stable")
+    heading = "IoU" if name == "miou" else title(name)  # a class has no mean
+    bars = tuple(
+        ClassBar(
+            labels.classes[i],
+            labels.colours[i],
+            "" if share is None else _share_words(float(share[i])),
+            _bar_values(values[:, i].tolist()),
+        )
+        for i in rank.tolist()
+        if present[i]
+    )
+    absent = tuple(labels.classes[i] for i in np.flatnonzero(~present))
+    order = heading if share is None else "share of the ground truth (in grey)"
+    return ClassBars(heading, order, bars, absent)
+
+
+def _bar_values(values: Sequence[float]) -> tuple[BarValue, ...]:
+    return tuple(
+        BarValue(
+            0.0 if math.isnan(value) else 100 * min(max(value, 0.0), 1.0),
+            percent(value, 1),
+            points(value - values[0], 1) if i else "",
+        )
+        for i, value in enumerate(values)
+    )
+
+
+def _share_words(share: float) -> str:
+    return "<0.1" if 0 < share < 0.0005 else percent(share, 1)
+
+
+def video_table(evaluation: Evaluation) -> Table | None:
+    """A row per video, the worst first; None where no score belongs to a single video."""
+    videos, names = worst_first(evaluation), video_scores(evaluation)
+    if not videos or not names:
+        return None
+    entries = evaluation.entries
+    frames = {video.video: len(video.stems) for video in entries[0].videos}
+    heads = [key(entry.name, i) for i, entry in enumerate(entries)] if len(entries) > 1 else []
+    groups: list[tuple[str, Sequence[str]]] = [("Video", ())]
+    groups += [("Frames", ())] if frames else []
+    groups += [(title(name), heads) for name in names]
+
+    rows = []
+    for video in videos:
+        long = frames.get(video, 0)
+        cells = [Cell(f"{long:,}", long)] if frames else []
+        for name in names:
+            values = [entry.per_video.get(video, {}).get(name, math.nan) for entry in entries]
+            cells += [Cell(percent(value), value) for value in values]
+        rows.append((video, cells))
+    return Table("Videos", groups, rows, is_sortable=True)
+
+
+def video_scores(evaluation: Evaluation) -> list[str]:
+    """Scores that are defined for single videos, without those that repeat another."""
+    columns: dict[str, tuple[float, ...]] = {}
+    for name in evaluation.entries[0].scores:
+        column = tuple(
+            scores.get(name, math.nan)
+            for entry in evaluation.entries
+            for scores in entry.per_video.values()
+        )
+        defined = any(not math.isnan(value) for value in column)
+        if defined and not any(_same(column, other) for other in columns.values()):
+            columns[name] = column
+    return list(columns)
+
+
+def _same(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(one, other, strict=True))
