@@ -91,6 +91,34 @@ def decode_clip(
     Raises:
         UsageError: there is no such rule.
     """
+    return merge_clip(
+        thing_kernels(centres, kernels, thing_embedding),
+        stuff_kernels(regions, kernels, stuff_embedding),
+        features,
+        size_hw=size_hw,
+        input_hw=input_hw,
+        rule=rule,
+    )
+
+
+def merge_clip(
+    found: Kernels,
+    stuff: Kernels,
+    features: np.ndarray,
+    *,
+    size_hw: tuple[int, int],
+    input_hw: tuple[int, int],
+    rule: str,
+    least_stuff_area: int = LEAST_STUFF_AREA,
+) -> tuple[np.ndarray, list[KernelSegment]]:
+    """The segments of a clip of T frames by the kernels of its things and stuff.
+
+    Args:
+        found: of things, (N, D). stuff: of regions, (M, D), by class; class 0 stays empty.
+        features, size_hw, input_hw, rule: see :func:`decode_clip`, which has the result and the
+            error, too.
+        least_stuff_area: free pixels in all frames that a class of stuff needs.
+    """
     if rule not in RULES:
         raise UsageError(f"merging '{rule}': unknown; use {' or '.join(RULES)}")
     features = np.asarray(features, np.float32)
@@ -98,9 +126,7 @@ def decode_clip(
     grid = grid_of(size, (input_hw[0], input_hw[1]), (size_hw[0], size_hw[1]))
 
     # The merge takes no thing of a score below the least, and masks only lower it.
-    found = thing_kernels(centres, kernels, thing_embedding)
     found = found.rows(np.flatnonzero(found.scores >= LEAST_THING_SCORE))
-    stuff = stuff_kernels(regions, kernels, stuff_embedding)
     scores, masks, values = _scored_masks(grid, features, found, stuff)
 
     # Draw the things.
@@ -117,7 +143,7 @@ def decode_clip(
     table, winners = np.zeros(len(stuff.class_ids), np.uint16), []
     if len(table):
         winners = [greatest(grid, one, canvas.free(t)) for t, one in enumerate(values)]
-        for i in fill_stuff(canvas, winners, stuff.class_ids):
+        for i in fill_stuff(canvas, winners, stuff.class_ids, least_area=least_stuff_area):
             table[i] = number = len(segments) + 1
             class_id, score = int(stuff.class_ids[i]), float(stuff.scores[i])
             segments.append(KernelSegment(number, class_id, False, score, None))

@@ -9,13 +9,19 @@ from typing import Self
 import cv2
 import numpy as np
 
-from vidparse.inference.assembly import KernelSegment, decode_clip
+from vidparse.inference.assembly import LEAST_STUFF_AREA, KernelSegment, merge_clip
 from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
-from vidparse.inference.kernels import Embedding
+from vidparse.inference.kernels import (
+    Embedding,
+    pooled_kernels,
+    stuff_kernels,
+    thing_kernels,
+)
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
 
 LEVELS = range(3, 8)  # P3 .. P7
+_PUBLISHED_AREA = 1280 * 720  # of the pictures for which LEAST_STUFF_AREA was chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,7 @@ class KernelMaps(PanopticAnswer):
 
     centres, regions, kernels: of each level. features: at stride 4 of the padded input.
     thing_embedding, stuff_embedding: weight (D, C), bias (D,). input_hw: before it was padded.
+    pooled: of networks that give it in place of the regions; see :func:`pooled_kernels`.
     """
 
     centres: tuple[np.ndarray, ...]
@@ -33,18 +40,20 @@ class KernelMaps(PanopticAnswer):
     thing_embedding: Embedding
     stuff_embedding: Embedding
     input_hw: tuple[int, int]
+    pooled: np.ndarray | None = None
 
     @classmethod
     def of_outputs(cls, outputs: Mapping[str, np.ndarray], input_hw: tuple[int, int]) -> Self:
         """The maps in the outputs of a network, under the names that exports give them."""
         return cls(
             tuple(outputs[f"centres{level}"] for level in LEVELS),
-            tuple(outputs[f"regions{level}"] for level in LEVELS),
+            () if "pooled" in outputs else tuple(outputs[f"regions{level}"] for level in LEVELS),
             tuple(outputs[f"kernels{level}"] for level in LEVELS),
             outputs["features"],
             (outputs["thing_weight"], outputs["thing_bias"]),
             (outputs["stuff_weight"], outputs["stuff_bias"]),
             input_hw,
+            outputs.get("pooled"),
         )
 
     def first(self, frames: int) -> Self:
@@ -54,10 +63,12 @@ class KernelMaps(PanopticAnswer):
             regions=tuple(one[:frames] for one in self.regions),
             kernels=tuple(one[:frames] for one in self.kernels),
             features=self.features[:frames],
+            pooled=None if self.pooled is None else self.pooled[:frames],
         )
 
     def misfit(self, labels: Labels) -> str:
-        things, stuff = self.centres[0].shape[1], self.regions[0].shape[1] - 1
+        regions = self.regions[0] if self.pooled is None else self.pooled
+        things, stuff = self.centres[0].shape[1], regions.shape[1] - 1
         if (things, things + stuff) == (len(labels.things), len(labels)):
             return ""
         return f"finds {things} classes of things and {stuff} of stuff"
@@ -67,21 +78,25 @@ class KernelMaps(PanopticAnswer):
         arrays = (
             *(*self.centres, *self.regions, *self.kernels, self.features),
             *(*self.thing_embedding, *self.stuff_embedding),
+            *(() if self.pooled is None else (self.pooled,)),
         )
         # A sum is several times quicker, and not finite where a value is not.
         return all(np.isfinite(one.sum()) or np.isfinite(one).all() for one in arrays)
 
     def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
-        ids, found = decode_clip(
-            self.centres,
-            self.regions,
-            self.kernels,
+        regions = (
+            stuff_kernels(self.regions, self.kernels, self.stuff_embedding)
+            if self.pooled is None
+            else pooled_kernels(self.pooled, self.stuff_embedding)
+        )
+        ids, found = merge_clip(
+            thing_kernels(self.centres, self.kernels, self.thing_embedding),
+            regions,
             self.features,
-            thing_embedding=self.thing_embedding,
-            stuff_embedding=self.stuff_embedding,
             size_hw=size_hw,
             input_hw=self.input_hw,
             rule=merging.rule,
+            least_stuff_area=round(LEAST_STUFF_AREA * size_hw[0] * size_hw[1] / _PUBLISHED_AREA),
         )
         things = sorted(labels.things)
         stuff = [number for number in range(len(labels)) if number not in labels.things]

@@ -195,6 +195,24 @@ def stuff_kernels(
     return Kernels(share @ vectors, share @ scores, classes)
 
 
+def pooled_kernels(pooled: np.ndarray, embedding: Embedding) -> Kernels:
+    """One kernel (M, D) for each region of a clip, 0 (any thing) among them, by class.
+
+    Each is the mean over all cells of all frames by the region's probability there, and its score
+    the mean of this probability by itself.
+
+    Args:
+        pooled: (T, M, C + 2): mean kernel, sum of the probabilities, sum of their squares, of each
+            region in each frame.
+    """
+    pooled = np.asarray(pooled, np.float32)
+    totals = pooled[..., -2]  # (T, M)
+    total = totals.sum(axis=0)
+    means = np.einsum("tm,tmc->mc", totals, pooled[..., :-2]) / total[:, None]
+    found = Kernels(means, pooled[..., -1].sum(axis=0) / total, np.arange(pooled.shape[1]))
+    return found.embedded(embedding)
+
+
 def level_regions(regions: np.ndarray, kernels: np.ndarray) -> Kernels:
     """The classes that win cells of one level in a clip, with their kernels (M, C), by class.
 

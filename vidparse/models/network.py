@@ -94,6 +94,9 @@ class KernelMaps(NamedTuple):
     kernels: (N, C, h, w). features: (N, D, H/4, W/4).
     thing_embedding, stuff_embedding: weight (D, C) and bias (D,) by which a kernel becomes one
         over the features.
+    pooled: (N, Ks + 1, C + 2) of each region: the mean kernel of all cells by the region's
+        probability there, the sum of these probabilities, and the sum of their squares. None where
+        the cells that a region wins give its kernel, as published.
     """
 
     centres: tuple[Tensor, ...]
@@ -102,16 +105,19 @@ class KernelMaps(NamedTuple):
     features: Tensor
     thing_embedding: tuple[Tensor, Tensor]
     stuff_embedding: tuple[Tensor, Tensor]
+    pooled: Tensor | None = None
 
     def outputs(self) -> dict[str, Tensor]:
         """The tensors by name, as an exported network gives them."""
         named: dict[str, Tensor] = {}
         for name, maps in (
             ("centres", self.centres),
-            ("regions", self.regions),
+            ("regions", self.regions if self.pooled is None else ()),
             ("kernels", self.kernels),
         ):
             named |= {f"{name}{level}": one for level, one in enumerate(maps, start=3)}
+        if self.pooled is not None:  # in place of the regions, of which it is made
+            named["pooled"] = self.pooled
         named["features"] = self.features
         named["thing_weight"], named["thing_bias"] = self.thing_embedding
         named["stuff_weight"], named["stuff_bias"] = self.stuff_embedding

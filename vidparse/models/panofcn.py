@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,6 +29,9 @@ class PanoFcnConfig:
     """Classes, a backbone and widths. The defaults are as published, without deformable positions.
 
     norm: of the semantic FPN and the heads: "group" as published, or "batch", one per level.
+    pooled: the kernel of a region is the mean of all cells by its probability there, so that it has
+        the same scale for thin classes as for wide ones; False takes the cells that it wins, and
+        divides by the cells of the whole map, as published.
     """
 
     things: int  # classes
@@ -39,6 +43,7 @@ class PanoFcnConfig:
     norm: str = "group"
     clip_length: int = 3  # frames per call; any number will do
     deformable: bool = False  # position head of modulated deformable convolutions
+    pooled: bool = False
 
 
 class PanoFcn(VideoNetwork):
@@ -105,18 +110,42 @@ class PanoFcn(VideoNetwork):
         features = self.encoder(self.semantic(levels[:4]))
 
         found = [self.positions(one, level) for level, one in enumerate(levels[1:])]
+        regions = tuple(regions for _, regions in found)
+        kernels = tuple(self.kernels(one, level) for level, one in enumerate(levels[1:]))
         maps = KernelMaps(
             centres=tuple(centres for centres, _ in found),
-            regions=tuple(regions for _, regions in found),
-            kernels=tuple(self.kernels(one, level) for level, one in enumerate(levels[1:])),
+            regions=regions,
+            kernels=kernels,
             features=features,
             thing_embedding=_weights_of(self.thing_embedding),
             stuff_embedding=_weights_of(self.stuff_embedding),
+            pooled=_pooled(regions, kernels, (height, width)) if self.config.pooled else None,
         )
         return maps, ()
 
     def tapped(self) -> nn.Conv2d:
         return self.kernels.last
+
+
+def _pooled(
+    regions: tuple[Tensor, ...], kernels: tuple[Tensor, ...], size_hw: tuple[int, int]
+) -> Tensor:
+    """(N, Ks + 1, C + 2), see :class:`KernelMaps`; of frames that are `size_hw` without padding."""
+    strides = [2**level for level in range(3, 3 + LEVELS)]
+    chances, vectors = (
+        torch.cat(
+            [
+                one[..., : -(-size_hw[0] // stride), : -(-size_hw[1] // stride)].flatten(2)
+                for one, stride in zip(maps, strides, strict=True)
+            ],
+            dim=2,
+        )
+        for maps in (regions, kernels)
+    )
+    chances = chances.sigmoid()  # (N, Ks + 1, cells)
+    total = chances.sum(dim=2, keepdim=True).clamp(min=1e-4)
+    mean = (chances / total) @ vectors.transpose(1, 2)
+    return torch.cat([mean, total, chances.square().sum(dim=2, keepdim=True)], dim=2)
 
 
 def _embedding(kernel_width: int, feature_width: int) -> nn.Linear:

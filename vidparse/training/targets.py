@@ -28,7 +28,7 @@ class ClipTargets:
 
     members: bool (N, T), the objects whose size in a frame fits the level.
     centres: float32 (T, Kt, h, w), Gaussians around the centres of things.
-    regions: float32 (T, Ks + 1, h, w), the share of a cell that a region covers, 0 below one half;
+    regions: float32 (T, Ks + 1, h, w), the share of a cell that a region covers, 0 below the least;
         channel 0 is any thing.
     masks: float32 (N, T, H / 4, W / 4), from 0 to 1.
     region_masks: float32 (T, Ks + 1, H / 4, W / 4), from 0 to 1.
@@ -49,6 +49,7 @@ def clip_targets(
     level_sizes: Sequence[tuple[int, int]],
     num_things: int,
     num_stuff: int,
+    least_share: float = 0.5,
 ) -> ClipTargets:
     """The targets of a clip.
 
@@ -62,6 +63,7 @@ def clip_targets(
         class_ids: int64 (N,), 0 .. num_things - 1.
         stuff: int64 (T, H, W): 0 any thing, 1 .. num_stuff, VOID.
         level_sizes: (h, w) of P3 .. P7.
+        least_share: of a cell that a region must cover to be a target there.
     """
     size_hw = (stuff.shape[-2], stuff.shape[-1])
     fine_hw = (size_hw[0] // STRIDE, size_hw[1] // STRIDE)
@@ -92,7 +94,7 @@ def clip_targets(
         centres.append(drawn)
 
         covered = _resized(region_masks, level_hw).clamp(max=1.0)
-        regions.append(torch.where(covered < 0.5, 0.0, covered))
+        regions.append(torch.where(covered < least_share, 0.0, covered))
     return ClipTargets(members, centres, regions, fine, region_masks)
 
 

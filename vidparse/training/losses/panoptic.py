@@ -35,12 +35,16 @@ class Targets(Protocol):
 
 
 class ClipLosses(NamedTuple):
-    """Scalars, before their weights (1 for positions and 3 for masks, as published)."""
+    """Scalars, before their weights (1 for positions and 3 for masks, as published).
+
+    pixel_stuff: 0 but for pooled kernels.
+    """
 
     position_things: Tensor
     position_stuff: Tensor
     mask_things: Tensor
     mask_stuff: Tensor
+    pixel_stuff: Tensor
 
 
 def position_loss(
@@ -104,8 +108,9 @@ def clip_losses(
     thing_embedding: Embedding,
     stuff_embedding: Embedding,
     positions: int = 3,
+    pooled: Tensor | None = None,
 ) -> ClipLosses:
-    """The four losses of one clip of T frames.
+    """The losses of one clip of T frames.
 
     Args:
         centres: over levels, logits (T, Kt, h, w). regions: logits (T, Ks + 1, h, w), channel 0 is
@@ -115,6 +120,8 @@ def clip_losses(
         class_ids: int64 (N,), of the objects.
         thing_embedding, stuff_embedding: an embedded kernel is weight @ kernel + bias.
         positions: the best cells of an object, whose kernels are taught its mask.
+        pooled: (T, Ks + 1, C) or more channels, the kernels of the regions where the network pools
+            them; the regions of the levels then give no masks.
     """
     zero = features.float().mean() * 0.0  # a clip without objects has gradients, too
     position_things, position_stuff = zero, zero
@@ -145,6 +152,8 @@ def clip_losses(
             )
 
         # Each region teaches the kernel that is the average over its cells.
+        if pooled is not None:
+            continue
         frames, classes = (targets.regions[level] > 0).flatten(2).any(dim=2).nonzero(as_tuple=True)
         pairs += len(frames)
         if len(frames):
@@ -158,12 +167,36 @@ def clip_losses(
             mask_stuff = mask_stuff + weighted_dice_loss(
                 logits, targets.region_masks[frames, classes], torch.ones_like(logits[:, :, 0, 0])
             )
+    mask_stuff = mask_stuff / max(1, pairs)
+    pixel_stuff = zero
+    if pooled is not None:
+        mask_stuff, pixel_stuff = _pooled_losses(pooled, features, targets, stuff_embedding)
     return ClipLosses(
         position_things / max(1, things),
         position_stuff / len(features),
         mask_things / max(1, things),
-        mask_stuff / max(1, pairs),
+        mask_stuff,
+        pixel_stuff,
     )
+
+
+def _pooled_losses(
+    pooled: Tensor, features: Tensor, targets: Targets, embedding: Embedding
+) -> tuple[Tensor, Tensor]:
+    """Dice loss of the regions in view, their mean, and cross-entropy of pixels over all regions.
+
+    A region that is not in view has a kernel, too, which learns to win no pixel.
+    """
+    width = embedding[0].shape[1]
+    logits = _masks(pooled[..., :width], features, embedding)  # (T, Ks + 1, H / 4, W / 4)
+    wanted = targets.region_masks
+    frames, classes = wanted.flatten(2).any(dim=2).nonzero(as_tuple=True)
+    chosen = _rows(logits, frames, classes)[:, None]
+    dice = weighted_dice_loss(
+        chosen, wanted[frames, classes], torch.ones_like(chosen[:, :, 0, 0])
+    ) / max(1, len(frames))
+    pixels = -(wanted * logits.log_softmax(dim=1)).sum() / wanted.sum().clamp(min=1.0)
+    return dice, pixels
 
 
 def _rows(maps: Tensor, frames: Tensor, channels: Tensor) -> Tensor:

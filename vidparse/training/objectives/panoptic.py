@@ -28,6 +28,8 @@ class PanopticOptions:
     most_gap: int = number(1, 1)  # frames from one to the next: drawn from 1 to this
     position_weight: float = number(1.0)
     mask_weight: float = number(3.0)
+    pixel_weight: float = number(0.0)  # cross-entropy of pixels, for networks that pool kernels
+    least_share: float = number(0.5, 0.0, 1.0)  # of a cell that a region covers, to be taught there
     positions: int = number(3, 1)  # best cells of a thing, whose kernels learn its mask
 
 
@@ -75,6 +77,8 @@ class Panoptic(Objective):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         frames = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
+        pictures = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        frames = pictures.unflatten(0, frames.shape[:2])
         with autocast(frames.device, self.recipe.precision):
             maps, _ = self.network(frames, ())
         assert isinstance(maps, KernelMaps) and batch.objects is not None  # by the plan
@@ -93,7 +97,11 @@ class Panoptic(Objective):
             )
             for name, term in losses._asdict().items():
                 terms[name] = terms[name] + term / len(known)
-        weights = {"position": self.options.position_weight, "mask": self.options.mask_weight}
+        weights = {
+            "position": self.options.position_weight,
+            "mask": self.options.mask_weight,
+            "pixel": self.options.pixel_weight,
+        }
         return {name: weights[name.split("_")[0]] * term for name, term in terms.items()}
 
     def _taught(
@@ -114,6 +122,7 @@ class Panoptic(Objective):
             level_sizes=[(level.shape[-2], level.shape[-1]) for level in centres],
             num_things=self.counts[0],
             num_stuff=self.counts[1],
+            least_share=self.options.least_share,
         )
         return clip_losses(
             centres,
@@ -125,6 +134,7 @@ class Panoptic(Objective):
             thing_embedding=maps.thing_embedding,
             stuff_embedding=maps.stuff_embedding,
             positions=self.options.positions,
+            pooled=None if maps.pooled is None else maps.pooled[frames],
         )
 
     def _objects(self, ids: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,4 +158,5 @@ class Panoptic(Objective):
 
 def _tensors(maps: KernelMaps) -> list[Tensor]:
     levels = [*maps.centres, *maps.regions, *maps.kernels]
+    levels += [] if maps.pooled is None else [maps.pooled]
     return [*levels, maps.features, *maps.thing_embedding, *maps.stuff_embedding]
