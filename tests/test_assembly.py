@@ -12,7 +12,9 @@ from plain_panofcn import plain_decode
 
 from vidparse.errors import UsageError
 from vidparse.inference import KernelMaps, Merging, decode_clip
+from vidparse.inference.assembly import merge_clip
 from vidparse.inference.enlarge import Grid, count_pixels, grid_of
+from vidparse.inference.kernels import stuff_kernels, thing_kernels
 from vidparse.inference.merging import (
     Canvas,
     Mask,
@@ -214,6 +216,28 @@ def test_stuff_needs_an_area_in_the_clip() -> None:
     assert segments == [] and not ids.any()
 
 
+@pytest.mark.parametrize("size_hw", [(240, 320), (480, 640)])
+@pytest.mark.parametrize(("columns", "is_there"), [(1, False), (4, True)])
+def test_the_least_area_of_stuff_is_that_of_720p(
+    size_hw: tuple[int, int], columns: int, is_there: bool
+) -> None:
+    """4096 of 1280 x 720 pixels are 0.44 % of a picture: 2.1 of 480 columns, with soft borders."""
+    features = np.zeros((1, 2, 60, 480), np.float32)
+    features[:, 0], features[:, 1, :, :columns] = 1, 9
+    pooled = np.zeros((1, 3, 2 + 2), np.float32)
+    pooled[0, 1, :2], pooled[0, 2, :2] = (1, 0), (0, 1)
+    pooled[..., 2:] = 1
+    level = np.full((1, 1, 8, 60), -9, np.float32)
+    identity = (np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
+    answer = KernelMaps(
+        (level,), (), (np.zeros((1, 2, 8, 60)),), features, identity, identity, (240, 1920), pooled
+    )
+    found = answer.segments(size_hw, load_labels("camvid"), Merging()).maps[0]
+    stuff = [number for number in range(11) if number not in load_labels("camvid").things]
+    classes = [one.class_id for one in found.segments or ()]
+    assert classes == ([stuff[0], stuff[1]] if is_there else [stuff[0]])
+
+
 def test_a_thing_hidden_wholly_stays_listed_by_the_official_rule_only() -> None:
     """The better thing is the upper quarter, the other one all of the upper three quarters."""
     features = np.zeros((1, 3, 16, 16), np.float32)
@@ -303,8 +327,14 @@ def test_an_answer_has_the_classes_of_its_labels() -> None:
     assert answer.misfit(labels) == "" and answer.is_finite
     assert "classes of things" in answer.misfit(load_labels("cityscapes"))
     clip = answer.segments((180, 300), labels, Merging())
-    ids, segments = decode_clip(
-        **{name: getattr(answer, name) for name in answer.__slots__}, size_hw=(180, 300)
+    ids, segments = merge_clip(
+        thing_kernels(answer.centres, answer.kernels, answer.thing_embedding),
+        stuff_kernels(answer.regions, answer.kernels, answer.stuff_embedding),
+        answer.features,
+        size_hw=(180, 300),
+        input_hw=(180, 300),
+        rule="intended",
+        least_stuff_area=round(4096 * 180 * 300 / (1280 * 720)),
     )
     things, stuff = sorted(labels.things), sorted(set(range(len(labels))) - labels.things)
     assert clip.key_kind == "kernels" and not clip.hidden

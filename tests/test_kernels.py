@@ -12,6 +12,7 @@ from vidparse.inference.kernels import (
     Kernels,
     level_candidates,
     level_regions,
+    pooled_kernels,
     stuff_kernels,
     thing_kernels,
 )
@@ -215,3 +216,17 @@ def test_no_things_and_no_regions() -> None:
     assert isinstance(found, Kernels) and found.vectors.shape == (0, 2)
     low = [np.full((2, 4, *size), -9.0) for size in levels]
     assert stuff_kernels(low, kernels, IDENTITY).vectors.shape == (0, 2)
+
+
+def test_pooled_kernels_of_a_clip_weigh_its_frames() -> None:
+    """A class that one frame shows three times as much has three parts of that frame's kernel."""
+    pooled = np.zeros((2, 2, 2 + 2), np.float32)
+    pooled[0, 1] = 4, 0, 3, 2.4  # mean kernel, sum of the probabilities, of their squares
+    pooled[1, 1] = 0, 8, 1, 0.6
+    pooled[:, 0] = 1, 1, 1, 0.5
+    found = pooled_kernels(pooled.astype(np.float16), IDENTITY)
+    assert found.class_ids.tolist() == [0, 1]
+    np.testing.assert_allclose(found.vectors, [[1, 1], [3, 2]], rtol=1e-3)
+    np.testing.assert_allclose(found.scores, [0.5, 0.75], rtol=1e-3)
+    alone = pooled_kernels(pooled[:1], IDENTITY)
+    np.testing.assert_allclose(alone.vectors[1], [4, 0])

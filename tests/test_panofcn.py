@@ -53,11 +53,35 @@ def test_outputs_have_the_names_of_an_export() -> None:
     rest = ["features", "thing_weight", "thing_bias", "stuff_weight", "stuff_bias"]
     assert list(named) == levels + rest
 
+    # Pooled kernels stand in place of the regions.
+    named = maps_of(small(pooled=True), torch.randn(1, 1, 3, 64, 64)).outputs()
+    assert list(named) == [*levels[:5], *levels[10:], "pooled", *rest]
 
-@pytest.mark.parametrize("norm", ["group", "batch"])
-def test_frames_are_independent_and_padding_is_black(norm: str) -> None:
+
+def test_pooled_kernels_are_means_by_probability() -> None:
+    """Of the cells that lie in the frame, whatever was padded."""
+    maps = maps_of(small(pooled=True), torch.randn(1, 2, 3, 100, 130))
+    assert maps.pooled is not None and maps.pooled.shape == (2, 9, 24 + 2)
+    sides = [(13, 17), (7, 9), (4, 5), (2, 3), (1, 2)]
+    for t in range(2):
+        for region in range(9):
+            total, squares, vector = 0.0, 0.0, torch.zeros(24)
+            for (rows, columns), logits, kernels in zip(
+                sides, maps.regions, maps.kernels, strict=True
+            ):
+                for row in range(rows):
+                    for column in range(columns):
+                        chance = float(logits[t, region, row, column].sigmoid())
+                        total, squares = total + chance, squares + chance**2
+                        vector += chance * kernels[t, :, row, column]
+            wanted = torch.cat([vector / total, torch.tensor([total, squares])])
+            torch.testing.assert_close(maps.pooled[t, region], wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("norm", "pooled"), [("group", False), ("batch", False), ("batch", True)])
+def test_frames_are_independent_and_padding_is_black(norm: str, pooled: bool) -> None:
     """So a clip may have any length, and a picture may be padded before or inside."""
-    network = small(norm=norm)
+    network = small(norm=norm, pooled=pooled)
     assert network.any_window and network.window == 3
     clip = torch.randn(1, 3, 3, 60, 90)
     together = maps_of(network, clip).outputs()

@@ -163,3 +163,25 @@ def test_winners_are_masks_of_stuff_and_centres_of_things() -> None:
     assert (stuff[:, :, :4] == 1).all() and (stuff[:, :, 4:] == 0).all()
     assert found[0, 64:].tolist() == [-1] * 9
     assert found[1, 64:].tolist() == [-1, -1, 1, *[-1] * 6]
+
+
+def test_pooled_kernels_are_exported_in_place_of_the_regions(tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    network = build("clip-panofcn", {**CONFIG, "pooled": True}).eval()
+    metadata = metadata_of(
+        arch="clip-panofcn", **facts_of(network), labels=load_labels("camvid"),
+        preprocess=Preprocess(128, divisor=32), training={},
+    )  # fmt: skip
+    weights, path = tmp_path / "pooled.safetensors", tmp_path / "pooled.onnx"
+    save_checkpoint(weights, network.state_dict(), metadata)
+    export_onnx(read_description(weights), path, half_storage=False)
+    session = cpu_session(path)
+    names = [one.name for one in session.get_outputs()]
+    assert "pooled" in names and not [one for one in names if one.startswith("regions")]
+
+    # Sizes that are no multiples of 32 pool the cells of the picture alone.
+    clip = torch.randn(1, 2, 3, 100, 130)
+    with torch.inference_mode():
+        wanted = network(clip, ())[0].outputs()
+    for name, found in zip(names, session.run(None, {"clip": clip[0].numpy()}), strict=True):
+        np.testing.assert_allclose(found, wanted[name].detach().numpy(), atol=2e-4, rtol=1e-3)

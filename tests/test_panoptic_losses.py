@@ -162,6 +162,7 @@ def slowly(clip: SimpleNamespace, positions: int) -> list[float]:
         place_stuff / len(clip.features),
         mask_things / max(1, things),
         mask_stuff / max(1, pairs),
+        0.0,
     ]
 
 
@@ -188,6 +189,36 @@ class TestClip:
         assert found.position_things > 0 and found.position_stuff > 0
         sum(found).backward()  # every parameter takes part, for distributed training
         assert clip.features.grad is not None
+
+    def test_pooled_kernels_learn_the_regions_in_view_and_every_pixel(self) -> None:
+        clip = scene(0)
+        generator = torch.Generator().manual_seed(9)
+        pooled = torch.randn(2, 3, 5 + 2, generator=generator).requires_grad_()
+        found = clip_losses(**vars(clip), pooled=pooled)
+        assert found[:3] == clip_losses(**vars(clip))[:3]
+
+        # The definition, one frame and region after another.
+        weight, bias = clip.stuff_embedding
+        wanted = clip.targets.region_masks
+        dice, pixels = [], 0.0
+        for t in range(2):
+            logits = torch.stack(
+                [
+                    torch.einsum("d,dhw->hw", weight @ pooled[t, kind, :5] + bias, clip.features[t])
+                    for kind in range(3)
+                ]
+            )
+            for kind in wanted[t].flatten(1).any(dim=1).nonzero().flatten().tolist():
+                p, y = logits[kind].sigmoid(), wanted[t, kind]
+                dice.append(1 - 2 * (p * y).sum() / (p.square().sum() + y.square().sum()))
+            pixels -= (logits.softmax(dim=0).log() * wanted[t]).sum()
+        assert found.mask_stuff.item() == pytest.approx(torch.stack(dice).mean().item(), rel=1e-4)
+        assert found.pixel_stuff.item() == pytest.approx((pixels / wanted.sum()).item(), rel=1e-4)
+
+        # The sums behind a kernel are no part of it.
+        (found.mask_stuff + found.pixel_stuff).backward()
+        assert pooled.grad is not None and pooled.grad[..., :5].all()
+        assert not pooled.grad[..., 5:].any()
 
     def test_one_frame_in_half_precision(self) -> None:
         clip = scene(3, frames=1)

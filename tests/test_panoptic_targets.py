@@ -66,6 +66,26 @@ def test_regions(example: ClipTargets) -> None:
     )
 
 
+def test_regions_of_a_lesser_share() -> None:
+    """A column of 4 pixels is no target of cells of 8 by half, and one by a tenth."""
+    stuff = torch.ones(1, 32, 32, dtype=torch.int64)
+    stuff[:, :, 10:13] = 2
+    nothing = torch.zeros(0, 1, 32, 32, dtype=torch.bool)
+    sizes = [(4, 4), (2, 2), (1, 1), (1, 1), (1, 1)]
+    for share, columns in ((0.5, []), (0.1, [1])):
+        found = clip_targets(
+            nothing,
+            torch.zeros(0, dtype=torch.int64),
+            stuff,
+            level_sizes=sizes,
+            num_things=1,
+            num_stuff=2,
+            least_share=share,
+        )
+        thin = found.regions[0][0, 2]
+        assert thin.any(dim=0).nonzero().flatten().tolist() == columns
+
+
 def test_masks_are_soft_and_at_stride_4(example: ClipTargets) -> None:
     assert example.masks.shape == (1, 2, 32, 32)
     assert example.region_masks.shape == (2, 2, 32, 32)

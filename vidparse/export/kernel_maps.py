@@ -16,9 +16,10 @@ def kernel_winners(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """The class at each position: of stuff by the masks, and of things by their centres.
 
     Stuff, at each cell of the features: the class (0 is any thing) whose kernel has the greatest
-    product with the features. Decoding takes a class's kernel from the cells that it wins; here all
-    cells of the finest level count by its softmax, so that rounding at one cell, which may make
-    a class appear, changes little. Classes of a small share are left out.
+    product with the features. Where kernels are not pooled, decoding takes a class's kernel from
+    the cells that it wins; here all cells of the finest level count by its softmax, so that
+    rounding at one cell, which may make a class appear, changes little. Classes of a small share
+    are left out.
 
     Things, at each cell of each level: the class of the greatest centre, -1 where it is hardly one.
 
@@ -26,13 +27,19 @@ def kernel_winners(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
         int64 (T, positions).
     """
     features = outputs[FEATURES].astype(np.float64)  # (T, D, h, w)
-    regions = outputs["regions3"].astype(np.float64)  # (T, 1 + Ks, h, w)
-    odds = np.exp(regions - regions.max(axis=1, keepdims=True))
-    shares = odds / odds.sum(axis=1, keepdims=True)
-    share = shares.mean(axis=(0, 2, 3))
-    classes = np.flatnonzero(share >= min(_LEAST_SHARE, share.max()))
-    cells = shares[0, 0].size * len(shares)
-    kernels = np.einsum("tkhw,tchw->kc", shares[:, classes], outputs["kernels3"]) / cells
+    if "pooled" in outputs:
+        pooled = outputs["pooled"].astype(np.float64)  # (T, 1 + Ks, C + 2)
+        totals = pooled[..., -2, None]
+        kernels = (totals * pooled[..., :-2]).sum(axis=0) / totals.sum(axis=0)
+        classes = np.arange(len(kernels))
+    else:
+        regions = outputs["regions3"].astype(np.float64)  # (T, 1 + Ks, h, w)
+        odds = np.exp(regions - regions.max(axis=1, keepdims=True))
+        shares = odds / odds.sum(axis=1, keepdims=True)
+        share = shares.mean(axis=(0, 2, 3))
+        classes = np.flatnonzero(share >= min(_LEAST_SHARE, share.max()))
+        cells = shares[0, 0].size * len(shares)
+        kernels = np.einsum("tkhw,tchw->kc", shares[:, classes], outputs["kernels3"]) / cells
     embedded = kernels @ outputs["stuff_weight"].T + outputs["stuff_bias"]  # (classes, D)
     masks = np.einsum("kd,tdhw->tkhw", embedded, features)
     found = [classes[masks.argmax(axis=1)]]

@@ -22,6 +22,7 @@ from vidparse.inference.kernels import (
     thing_kernels,
 )
 from vidparse.inference.merging import (
+    LEAST_STUFF_AREA,
     Canvas,
     Mask,
     fill_stuff,

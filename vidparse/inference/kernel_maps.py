@@ -9,7 +9,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from vidparse.inference.assembly import LEAST_STUFF_AREA, KernelSegment, merge_clip
+from vidparse.inference.assembly import KernelSegment, merge_clip
 from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
 from vidparse.inference.kernels import (
     Embedding,
@@ -17,6 +17,7 @@ from vidparse.inference.kernels import (
     stuff_kernels,
     thing_kernels,
 )
+from vidparse.inference.merging import LEAST_STUFF_AREA
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
 

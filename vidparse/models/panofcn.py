@@ -135,7 +135,7 @@ def _pooled(
     chances, vectors = (
         torch.cat(
             [
-                one[..., : -(-size_hw[0] // stride), : -(-size_hw[1] // stride)].flatten(2)
+                one[..., : _cells(size_hw[0], stride), : _cells(size_hw[1], stride)].flatten(2)
                 for one, stride in zip(maps, strides, strict=True)
             ],
             dim=2,
@@ -146,6 +146,11 @@ def _pooled(
     total = chances.sum(dim=2, keepdim=True).clamp(min=1e-4)
     mean = (chances / total) @ vectors.transpose(1, 2)
     return torch.cat([mean, total, chances.square().sum(dim=2, keepdim=True)], dim=2)
+
+
+def _cells(pixels: int, stride: int) -> int:
+    """Cells that reach into a side of so many pixels; not by -(-a // b), which ONNX rounds to 0."""
+    return (pixels + stride - 1) // stride
 
 
 def _embedding(kernel_width: int, feature_width: int) -> nn.Linear:
