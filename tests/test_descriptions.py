@@ -280,9 +280,9 @@ def test_files_that_are_no_weights_are_named(
     tmp_path: Path, content: bytes, told: str, ending: str
 ) -> None:
     from vidparse.convert import read_tensors
-    from vidparse.hub.onnx_file import read_onnx_description
     from vidparse.inference.devices import Device
     from vidparse.inference.runners import OnnxRunner
+    from vidparse.models.checkpoint import read_onnx_description
 
     path = tmp_path / f"file.{ending}"
     path.write_bytes(content)

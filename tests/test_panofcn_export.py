@@ -86,7 +86,7 @@ def test_maps_are_those_of_torch(weights: Path, exported: Path, shape: tuple[int
 
 
 def test_its_description_says_that_any_window_will_do(weights: Path, exported: Path) -> None:
-    from vidparse.hub.onnx_file import read_onnx_description
+    from vidparse.models.checkpoint import read_onnx_description
 
     for description in (read_description(weights), read_onnx_description(exported)):
         assert (description.task, description.window, description.any_window) == (

@@ -13,9 +13,13 @@ from made_camvid import make_camvid
 from safetensors.torch import load_file, save_file
 
 from vidparse.hub import catalogue, weights_folder
-from vidparse.hub.onnx_file import read_onnx_description
 from vidparse.labels import load_labels
-from vidparse.models.checkpoint import file_sha256, read_description, save_checkpoint
+from vidparse.models.checkpoint import (
+    file_sha256,
+    read_description,
+    read_onnx_description,
+    save_checkpoint,
+)
 from vidparse.models.description import Description, Preprocess, metadata_of, name_to_share
 from vidparse.models.zoo import build, config_of
 

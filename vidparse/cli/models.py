@@ -232,8 +232,7 @@ def _content(files: ModelFiles) -> dict[str, Any]:
 
 
 def _description(files: ModelFiles) -> Description:
-    from vidparse.hub.onnx_file import read_onnx_description
-    from vidparse.models.checkpoint import read_description
+    from vidparse.models.checkpoint import read_description, read_onnx_description
 
     if files.weights is not None:
         return read_description(files.weights)

@@ -1,7 +1,8 @@
 """The cache of the Hugging Face hub on this machine, read without its library or the network.
 
 Layout (documented by huggingface_hub): models--OWNER--REPO/refs/REVISION names a commit, whose
-files are in snapshots/COMMIT.
+files are in snapshots/COMMIT. Read by hand: huggingface_hub takes a quarter of a second to import,
+leaves out a whole repository for one damaged file, and follows a reference out of the cache.
 """
 
 from __future__ import annotations

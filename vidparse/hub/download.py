@@ -1,7 +1,13 @@
-"""From the hub into its cache on this machine."""
+"""From the hub into its cache on this machine.
+
+File by file with huggingface_hub, not a whole snapshot at once: it would note the commit of a
+branch before its files are here, and fetch the weights before anything is known to run them. Sums
+are compared by hand: huggingface_hub compares sizes alone.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +16,12 @@ from vidparse.errors import ModelError
 from vidparse.files import whole_file
 from vidparse.hub.address import HubAddress
 from vidparse.hub.cached import cache_root, repo_folder
-from vidparse.hub.checksum import check_published
-from vidparse.hub.failure import UnreachableError, as_model_errors, check_installed, endpoint
+from vidparse.hub.failure import as_model_errors, check_installed, endpoint
 from vidparse.hub.files import CONFIG, PREPROCESSOR, choose, is_transformers
+from vidparse.models.checkpoint import file_sha256
 
 TIMEOUT_S = 10  # for the hub to begin an answer
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _PROCESSOR_PARTS = (  # of transformers checkpoints for video, or whose network reads a task
     "video_preprocessor_config.json",
     "processor_config.json",
@@ -94,4 +101,25 @@ def _remember(address: HubAddress, commit: str) -> None:
             part.write_text(commit, encoding="utf-8")
 
 
-__all__ = ["UnreachableError", "fetch", "hub_api"]
+def check_published(path: Path, published: str, name: str) -> None:
+    """Compare a downloaded file with its published sum; one that differs leaves the cache.
+
+    Args:
+        published: sha256; "" checks against the hub's own sum, where the cache keeps that (the
+            hub names large files by it).
+
+    Raises:
+        ModelError: they differ.
+    """
+    blob = path.resolve()
+    expected = published or (blob.name if _SHA256.fullmatch(blob.name) else "")
+    if not expected:
+        return
+    found = file_sha256(path)
+    if found != expected:
+        blob.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise ModelError(
+            f"{name}: {path.name} is not the published file (sha256 {found[:12]}..., not "
+            f"{expected[:12]}...) and was deleted; fetch it again"
+        )

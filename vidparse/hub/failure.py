@@ -14,6 +14,16 @@ from vidparse.hub.address import HubAddress
 from vidparse.hub.cached import cache_root
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LOCKED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_MEANINGS = {  # of errors of huggingface_hub, by class; a class stands before those it is made from
+    "GatedRepoError": "access must be granted first; ask at {hub}/{repo} and set HF_TOKEN",
+    "RepositoryNotFoundError": (
+        "no such repository, or a private one; check the name, or set HF_TOKEN"
+    ),
+    "RevisionNotFoundError": "{repo} has no revision '{revision}'; check its branches and tags",
+    "EntryNotFoundError": "no such file in {repo}; check its name",
+    "HFValidationError": "not a name of a repository; write hf:owner/repo",
+}
 
 
 class UnreachableError(ModelError):
@@ -34,55 +44,39 @@ def as_model_errors(address: HubAddress) -> Iterator[None]:
     transport: Any = errors.HfHubHTTPError.__mro__[1]
     try:
         yield
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError) as error:
-        raise _answered(error, address) from error
-    except errors.EntryNotFoundError as error:
-        raise ModelError(f"{address}: no such file in {address.repo}; check its name") from error
-    except errors.HFValidationError as error:
-        raise ModelError(f"{address}: not a name of a repository; write hf:owner/repo") from error
-    except (OSError, transport) as error:
-        raise _broken(error, address) from error
+    except (errors.EntryNotFoundError, errors.HFValidationError, OSError, transport) as error:
+        raise _meaning(error, address) from error
 
 
-def _answered(error: Any, address: HubAddress) -> ModelError:
-    """The meaning of the server's refusal."""
+def _meaning(error: Any, address: HubAddress) -> ModelError:
+    """The error of huggingface_hub, of the network or of the disk in one line."""
     from huggingface_hub import errors
 
-    if isinstance(error, errors.GatedRepoError):
-        return ModelError(
-            f"{address}: access must be granted first; ask at {endpoint()}/{address.repo} and set "
-            "HF_TOKEN"
-        )
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return ModelError(
-            f"{address}: no such repository, or a private one; check the name, or set HF_TOKEN"
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return ModelError(
-            f"{address}: {address.repo} has no revision '{address.revision}'; check its branches "
-            "and tags"
-        )
     if isinstance(error, errors.LocalEntryNotFoundError):
         return _unreachable(address)
-    if isinstance(error, errors.EntryNotFoundError):
-        return ModelError(f"{address}: no such file in {address.repo}; check its name")
-    status = error.response.status_code if error.response is not None else 0
-    if status in (401, 403):
-        return ModelError(f"{address}: {endpoint()} refuses access ({status}); check HF_TOKEN")
-    if status >= 500:
-        return UnreachableError(f"{address}: {endpoint()} is out of order ({status}); try later")
-    return ModelError(f"{address}: {endpoint()} answered {status}; check the address")
+    for name, words in _MEANINGS.items():
+        if isinstance(error, getattr(errors, name)):
+            said = words.format(hub=endpoint(), repo=address.repo, revision=address.revision)
+            return ModelError(f"{address}: {said}")
 
+    # What the server refuses without a reason that huggingface_hub knows.
+    if isinstance(error, errors.HfHubHTTPError):
+        status = error.response.status_code if error.response is not None else 0
+        if status in (401, 403):
+            return ModelError(f"{address}: {endpoint()} refuses access ({status}); check HF_TOKEN")
+        if status >= 500:
+            return UnreachableError(
+                f"{address}: {endpoint()} is out of order ({status}); try later"
+            )
+        return ModelError(f"{address}: {endpoint()} answered {status}; check the address")
 
-def _broken(error: Exception, address: HubAddress) -> ModelError:
-    """The meaning of a failure of the network or of the disk."""
     code = error.errno if isinstance(error, OSError) else None
     if code in _FULL:
         return ModelError(
             f"{cache_root()}: the disk is full, {address} does not fit; make room, or set HF_HOME "
             "to another disk"
         )
-    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if code in _LOCKED:
         return ModelError(
             f"{cache_root()}: cannot be written ({os.strerror(code or 0)}); set HF_HOME to a "
             "folder of yours"

@@ -12,7 +12,6 @@ from vidparse.hub import bundled
 from vidparse.hub.address import SCHEME, HubAddress, parse_address
 from vidparse.hub.bundled import CatalogueEntry, catalogue
 from vidparse.hub.cached import cache_root, is_offline, snapshot
-from vidparse.hub.checksum import check_published
 from vidparse.hub.files import WEIGHTS, ModelFiles, files_in
 
 # Answers of the system that concern one path, not the machine.
@@ -82,7 +81,7 @@ def _known(entry: CatalogueEntry, *, refresh: bool) -> ModelFiles:
     if files is not None and not (refresh and entry.repo):
         return files
     _refuse_offline(entry.name)
-    from vidparse.hub.download import fetch
+    from vidparse.hub.download import check_published, fetch
 
     wanted = tuple(name for name in (entry.onnx, entry.weights) if name)
     folder = fetch(_address_of(entry), wanted)
@@ -104,7 +103,8 @@ def _from_hub(address: HubAddress, name: str, *, refresh: bool) -> ModelFiles:
     if cached and (sure or is_offline()):
         return cached
     _refuse_offline(name)
-    from vidparse.hub.download import UnreachableError, fetch
+    from vidparse.hub.download import fetch
+    from vidparse.hub.failure import UnreachableError
 
     try:
         folder = fetch(address)

@@ -11,8 +11,7 @@ from vidparse.hub.cached import is_offline
 from vidparse.hub.download import hub_api
 from vidparse.hub.failure import as_model_errors
 from vidparse.hub.files import WEIGHTS
-from vidparse.hub.onnx_file import read_onnx_description
-from vidparse.models.checkpoint import read_description
+from vidparse.models.checkpoint import read_description, read_onnx_description
 from vidparse.models.description import Description
 
 

@@ -103,7 +103,7 @@ def _fastest(files: ModelFiles, place: Device, precision: str) -> tuple[str, str
 
 
 def _is_int8(path: Path) -> bool:
-    from vidparse.hub.onnx_file import read_onnx_description
+    from vidparse.models.checkpoint import read_onnx_description
 
     try:
         return stored_precision(read_onnx_description(path)) == "int8"

@@ -1,5 +1,7 @@
 """Low-resolution class scores to full-size class ids: exact, at a fraction of the work.
 
+By hand: libraries interpolate every class at every pixel, which takes three times as long.
+
 ``interpolate(scores, size).argmax(classes)`` does C * H * W work and keeps one number in C. Nearly
 all of it can be proved unnecessary. Call the score positions *nodes*. Four neighbouring nodes bound
 a *cell*, and a pixel inside it, at fractions (ty, tx) of its height and width, gets from each class

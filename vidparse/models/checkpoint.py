@@ -66,6 +66,26 @@ def read_description(path: Path) -> Description:
     return describe(path, _metadata(path), file_sha256(path))
 
 
+def read_onnx_description(path: Path) -> Description:
+    """Description of an ONNX file of vidparse, read without running it.
+
+    Raises:
+        ModelError: damaged, or not ours.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise unreadable(path, error, what="a readable ONNX file") from error
+    if not model.graph.node:
+        raise unreadable(path, "it holds no graph", what="a readable ONNX file")
+
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return describe(path, metadata, file_sha256(path))
+
+
 def _metadata(path: Path) -> dict[str, str] | None:
     from safetensors import SafetensorError, safe_open
 

@@ -1,6 +1,7 @@
 """The legend of an overlay: names and swatches of the classes seen in the last frames.
 
-Tiles of text are rendered once, on dark panels, and laid over the planes of each frame.
+Tiles of text are rendered once, on dark panels, and laid over the planes of each frame. Letters are
+OpenCV's, of any script; the font that Pillow brings has those of English alone.
 """
 
 from __future__ import annotations

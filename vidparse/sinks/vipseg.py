@@ -1,4 +1,7 @@
-"""VIPSeg's submission: segment ids as RGB PNGs, pan_pred/<video>/<frame>.png, and pred.json."""
+"""VIPSeg's submission: segment ids as RGB PNGs, pan_pred/<video>/<frame>.png, and pred.json.
+
+The folder itself is locked, not a file in it as filelock does: a submission holds nothing else.
+"""
 
 from __future__ import annotations
 

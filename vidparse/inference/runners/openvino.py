@@ -12,7 +12,6 @@ import numpy as np
 
 from vidparse.errors import DeviceError, ModelError, UsageError
 from vidparse.hub import ModelFiles
-from vidparse.hub.onnx_file import read_onnx_description
 from vidparse.inference.answer import Scores, read_outputs
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
@@ -23,6 +22,7 @@ from vidparse.inference.runners.runner import (
     out_of_memory,
     stored_precision,
 )
+from vidparse.models.checkpoint import read_onnx_description
 from vidparse.models.description import SEMANTIC
 
 _SIZES_KEPT = 3  # compiled forms, one an input size; each holds the weights
