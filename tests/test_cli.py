@@ -20,7 +20,6 @@ import pytest
 from PIL import Image
 
 from vidparse import DEFAULT_MODEL
-from vidparse.run import SegmentOptions, _expected_frames
 from vidparse.video import probe
 
 
@@ -362,17 +361,16 @@ def test_names_with_marks_that_terminals_and_parsers_read(cli, clip, tmp_path):
 
 def test_frames_to_expect_follow_the_range(clip):
     info = probe(clip("a.mkv", frames=50))
-    options = SegmentOptions()
-    assert _expected_frames(info, options) == 50, "matroska counts no frames, its duration does"
-    assert _expected_frames(info, replace(options, start_s=0.4, end_s=1.2, stride=5)) == 4
-    assert _expected_frames(info, replace(options, start_s=1.0)) == 25
+    assert info.frames_between(None, None) == 50, "matroska counts no frames, its duration does"
+    assert info.frames_between(0.4, 1.2, 5) == 4
+    assert info.frames_between(1.0, None) == 25
     endless = replace(info, duration_s=None, frames=None)
-    assert _expected_frames(endless, options) is None
-    assert _expected_frames(endless, replace(options, end_s=2.0)) == 50
+    assert endless.frames_between(None, None) is None
+    assert endless.frames_between(None, 2.0) == 50
     uneven = replace(info, rate=None, frames=30, duration_s=2.0)
-    assert _expected_frames(uneven, options) == 30, "the header's own count"
-    assert _expected_frames(uneven, replace(options, end_s=1.0)) == 15, "by its mean rate"
-    assert _expected_frames(replace(uneven, duration_s=None), replace(options, stride=4)) == 8
+    assert uneven.frames_between(None, None) == 30, "the header's own count"
+    assert uneven.frames_between(None, 1.0) == 15, "by its mean rate"
+    assert replace(uneven, duration_s=None).frames_between(None, None, 4) == 8
 
 
 class TestProcess:

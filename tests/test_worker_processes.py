@@ -18,6 +18,7 @@ from vidparse.errors import DeviceError, UsageError
 from vidparse.frame import Frame
 from vidparse.run import SegmentOptions, Silent, segment
 from vidparse.sinks import SinkOptions
+from vidparse.workers import Begun, Line
 
 SMALL: dict[str, Any] = {"size": (48, 64), "threads": 1}
 
@@ -60,6 +61,10 @@ class AtFrame(Silent):
     def __init__(self, number: int, then: Callable[[], None]) -> None:
         self._left, self._then = number, then
 
+    @property
+    def is_done(self) -> bool:
+        return self._left <= 0
+
     def frame(self, frame: Frame) -> None:
         self._left -= 1
         if self._left == 0:
@@ -77,7 +82,18 @@ def files(video: Path, out: Path, watcher: Any = None, **options: Any) -> dict[s
     )
     assert [result.error for result in summary.inputs] == [None]
     assert multiprocessing.active_children() == []
+    return content(out)
+
+
+def content(out: Path) -> dict[str, bytes]:
+    """All files by name."""
     return {str(at.relative_to(out)): at.read_bytes() for at in out.rglob("*") if at.is_file()}
+
+
+def kill_a_worker() -> None:
+    one = multiprocessing.active_children()[0]
+    assert one.pid is not None
+    os.kill(one.pid, signal.SIGKILL)
 
 
 def test_two_processes_write_the_same_files_and_one_may_be_killed(
@@ -85,16 +101,9 @@ def test_two_processes_write_the_same_files_and_one_may_be_killed(
 ) -> None:
     serial = files(video, tmp_path / "serial")
     assert len(serial) == 72
-    killed: list[int] = []
-
-    def kill() -> None:
-        one = multiprocessing.active_children()[0]
-        assert one.pid is not None
-        killed.append(one.pid)
-        os.kill(one.pid, signal.SIGKILL)
-
-    shared = files(video, tmp_path / "shared", AtFrame(3, kill), workers=2)
-    assert killed and shared == serial
+    watcher = AtFrame(3, kill_a_worker)
+    shared = files(video, tmp_path / "shared", watcher, workers=2)
+    assert watcher.is_done and shared == serial
 
 
 def test_ids_of_a_panoptic_network_are_the_serial_ones(
@@ -190,3 +199,43 @@ def test_two_nodes_of_a_cluster_write_the_same_files(
         assert files(video, tmp_path / "shared", cluster=address, workers=2) == serial
     finally:
         cluster.shutdown()
+
+
+def test_many_short_videos_are_shared_like_one(
+    clip: Any, colour_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that cannot be cut or opened, or that are made already; one worker is killed."""
+    for number in range(6):
+        clip(f"s{number}.mp4", frames=5 + 4 * number, options={"g": "6", "bf": "2"})
+    clip("s15.avi", frames=5, options={"bf": "2"})  # has no times
+    (tmp_path / "s2.mkv").write_bytes(b"no video")
+    inputs = sorted(str(at) for at in tmp_path.glob("s*"))
+    how = {
+        **SMALL, "model": colour_model, "save": ("masks", "jsonl"),
+        "sinks": SinkOptions(skip_existing=True),
+    }  # fmt: skip
+
+    begun_early: list[bool] = []
+    begun = Line.begun
+
+    def watched(line: Line, place: int) -> Begun | None:
+        found = begun(line, place)
+        begun_early.append(found is not None)
+        return found
+
+    monkeypatch.setattr(Line, "begun", watched)
+    written: list[dict[str, bytes]] = []
+    for workers in (0, 2):
+        out = tmp_path / f"out{workers}"
+        segment(inputs[1], SegmentOptions(out=f"{out}/", **how))
+        summary = segment(
+            inputs,
+            SegmentOptions(out=f"{out}/", workers=workers, **how),
+            watcher=AtFrame(12, kill_a_worker) if workers else None,
+        )
+        assert [one.frames for one in summary.inputs] == [5, 0, 5, 0, 13, 17, 21, 25]
+        assert [one.name for one in summary.inputs if one.error] == [inputs[3]]
+        assert multiprocessing.active_children() == []
+        written.append(content(out))
+    assert written[1] == written[0] and len(written[0]) == 7 + sum((5, 9, 5, 13, 17, 21, 25))
+    assert begun_early[-3:] == [True] * 3, "workers had ranges of them before their turn"

@@ -19,10 +19,11 @@ from vidparse.errors import DeviceError, InputError, ModelError, TruncatedError
 from vidparse.inference import Masks, Runner, Session
 from vidparse.labels import load_labels
 from vidparse.models.description import Description, Preprocess
-from vidparse.video import Input, Stamps, open_video
+from vidparse.video import Input, Source, Stamps, open_video
 from vidparse.workers.crew import Crew, Returned
 from vidparse.workers.job import Job, Worker
 from vidparse.workers.join import SharedSession
+from vidparse.workers.line import Begun, Line
 from vidparse.workers.ranges import Cutting, Range
 
 FRAMES = 60
@@ -65,6 +66,7 @@ class Inline(Crew):
         self._worker, self._dies = Worker(runner), deque(dies)
         self._sent: deque[tuple[int, int, Job, Range]] = deque()
         self.done: list[Range] = []
+        self.names: list[str] = []  # of the videos of these
         self.most = self.starts = 0
 
     def start(self, worker: int) -> None:
@@ -83,6 +85,7 @@ class Inline(Crew):
             yield Returned(worker)
             return
         self.done.append(wanted)
+        self.names.append(Path(job.input.name).name)
         try:
             yield Returned(worker, ticket, self._worker.clips(job, wanted))
         except ModelError as error:
@@ -300,3 +303,127 @@ def test_a_video_that_went_away_is_an_error(folder: Path) -> None:
 def cut_base(folder: Path) -> Any:
     with open_video(folder) as source:
         return source.info.time_base
+
+
+@pytest.fixture(scope="module")
+def shorts(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Videos of one range and of several, cut out of the folder."""
+    made = []
+    for number, (first, last) in enumerate([(0, 9), (9, 60), (5, 12), (14, 30), (31, 60), (2, 4)]):
+        at = tmp_path_factory.mktemp("short") / f"v{number}"
+        at.mkdir()
+        for index in range(first, last):
+            (at / f"{index:03d}.png").symlink_to(folder / f"{index:03d}.png")
+        made.append(at)
+    return made
+
+
+class InLine:
+    """The videos of a run that share a crew, one after the other."""
+
+    def __init__(self, crew: Crew, paths: Sequence[Path], uncut: str = "", done: str = "") -> None:
+        self._crew, self._inputs = crew, [Input.named(str(path)) for path in paths]
+        self._uncut, self._open = uncut, 0
+        self.most_open = 0
+        self.line = Line(
+            crew, self._inputs, wanted=lambda one: one.folder_name != done, opened=self._opened
+        )
+
+    def _opened(self, one: Input) -> Begun | None:
+        if one.folder_name == self._uncut:
+            return None
+        source = open_video(one)
+        self._open += 1
+        self.most_open = max(self.most_open, self._open)
+        return Begun(source, self._session(source, one))
+
+    def _session(self, source: Source, one: Input) -> SharedSession:
+        stamps = source.stamps()
+        assert stamps is not None
+        job = Job(one, stamps.first, source.info.time_base)
+        on_room = self.line.begin_next
+        return SharedSession(Session(Blocks()), self._crew, job, stamps, on_room)
+
+    def found(self, place: int) -> list[Any]:
+        """All that the turn of a video gives, as `found`."""
+        begun = self.line.begun(place)
+        if begun is None:
+            source = open_video(self._inputs[place])
+            begun = Begun(source, self._session(source, self._inputs[place]))
+        else:
+            self._open -= 1
+        listed = []
+        try:
+            session = begun.session
+            prepared = session.prepared(begun.source)
+            for frame, one in session.finished(session.answered(prepared, live=False)):
+                segments = None if one.segments is None else list(one.segments)
+                listed.append((frame.index, frame.pts, one.ids.tobytes(), segments))
+        finally:
+            begun.close()
+        return listed
+
+
+def runs_of(names: Sequence[str]) -> list[str]:
+    """Names without their repeats in a row."""
+    return [one for at, one in enumerate(names) if at == 0 or names[at - 1] != one]
+
+
+@pytest.mark.parametrize("dies", [(), (False, True, False, True), (True, True)])
+def test_videos_in_line_are_what_each_is_alone(dies: Sequence[bool], shorts: list[Path]) -> None:
+    crew = Inline(Blocks(), 2, dies)
+    videos = InLine(crew, shorts)
+    for place, path in enumerate(shorts):
+        assert videos.found(place) == found(lambda source: Session(Blocks()), path)
+    assert len(crew.done) == len({*zip(crew.names, crew.done, strict=True)}), "nothing twice"
+    assert crew.most <= 3 * crew.count and 1 < videos.most_open <= 3 * crew.count
+    assert {*crew.names} == {path.name for path in shorts}
+
+
+def test_workers_begin_with_later_videos_while_one_is_joined(shorts: list[Path]) -> None:
+    crew = Inline(Blocks(), 2)
+    videos = InLine(crew, shorts)
+    videos.found(0)
+    crew.attend()
+    assert "v1" in crew.names, "the first has one range, which leaves room"
+    for place in range(1, 5):
+        videos.found(place)
+    assert runs_of(crew.names)[:3] == ["v0", "v1", "v2"], "in the order of their turns"
+
+
+def test_a_video_that_cannot_be_begun_waits_for_its_turn(shorts: list[Path]) -> None:
+    crew = Inline(Blocks(), 2)
+    videos = InLine(crew, shorts, uncut="v2", done="v3")
+    for place in (0, 1, 4, 5):  # v2 in another process, v3 not at all
+        videos.found(place)
+    assert {*crew.names} == {"v0", "v1", "v4", "v5"}
+
+
+def test_what_had_no_turn_is_closed_and_leaves_the_room(shorts: list[Path]) -> None:
+    crew = Inline(Blocks(), 2)
+    videos = InLine(crew, shorts)
+    for place in range(len(shorts)):
+        begun = videos.line.begun(place)
+        if begun is None:
+            videos.found(place)
+        else:
+            begun.close()  # its outputs cannot be made, say
+    assert crew.has_room and not crew._wanted
+    videos.line.begin_next()
+    assert crew.has_room and not crew._wanted, "all had their turn"
+    again = InLine(crew, shorts)
+    again.line.begin_next()
+    assert crew._wanted
+    again.line.close()
+    assert not crew._wanted
+    again.line.begin_next()
+    assert not crew._wanted
+
+
+def test_an_error_in_one_video_is_not_of_the_next(shorts: list[Path]) -> None:
+    crew = Inline(Blocks(), 2, [True] * 5)
+    videos = InLine(crew, shorts)
+    with pytest.raises(DeviceError, match="3 were killed at one part"):
+        videos.found(0)
+    for place in range(1, 4):
+        assert videos.found(place) == found(lambda source: Session(Blocks()), shorts[place])

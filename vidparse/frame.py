@@ -51,6 +51,27 @@ class VideoInfo:
             return Fraction(self.frames / self.duration_s).limit_denominator(1001) or None
         return None
 
+    def frames_between(
+        self, start_s: float | None, end_s: float | None, stride: int = 1
+    ) -> int | None:
+        """Number of frames that a range should have, by the header's claims; None if it has none.
+
+        Args:
+            start_s: first moment wanted, in seconds from the first frame; None: the beginning.
+            end_s: first moment not wanted; None: the end.
+            stride: every n-th frame counts.
+        """
+        rate, start, end = self.known_rate, start_s or 0, end_s or math.inf
+        by_count = self.frames / rate if self.frames and rate else math.inf
+        duration_s = self.duration_s or by_count
+        if self.frames and not start and end >= duration_s:  # all of it, as the header counts
+            return math.ceil(self.frames / stride)
+
+        range_s = min(end, duration_s) - start
+        if not rate or not 0 < range_s < math.inf:
+            return self.frames
+        return max(1, math.ceil(round(range_s * rate) / stride))
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import cv2
 
@@ -54,10 +53,12 @@ from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs, missing_outputs
 from vidparse.summary import InputResult, Summary
 from vidparse.video import Input, RawPipe, expand_inputs, open_video
-from vidparse.video.source import select
+from vidparse.video.source import Source, select
 from vidparse.workers import (
     NOT_CUT,
+    Begun,
     Crew,
+    Line,
     SharedSession,
     Sharing,
     check_memory,
@@ -178,20 +179,19 @@ def segment(
     )
     options = replace(options, sinks=replace(options.sinks, classes=class_ids, header=header))
 
-    written: dict[str, str] = {}
-    protected = Protected(found)
     for result in results:
         watcher.end(result)
     with ExitStack() as closing:
         crew = None
         if sharing:
             crew = closing.enter_context(sharing.crew(_model_settings(options), stop))
-        for one in found:
+        batch = closing.enter_context(_Batch(found, options, runner, watcher, stop, crew))
+        for place, one in enumerate(found):
             if stop.is_set():
                 error = Interrupted(f"{one.name}: not begun; interrupted")
                 results.append(InputResult(one.name, error=error))
                 continue
-            result = _segment_one(one, protected, options, runner, crew, written, watcher, stop)
+            result = _Turn(batch, place).result()
             results.append(result)
             watcher.end(result)
 
@@ -255,58 +255,79 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
     return replace(options, save=save, out=out, classes=classes)
 
 
-def _segment_one(
-    one: Input,
-    protected: Protected,
-    options: SegmentOptions,
-    runner: Runner,
-    crew: Crew | None,
-    written: dict[str, str],
-    watcher: Watcher,
-    stop: threading.Event,
-) -> InputResult:
-    """One of the inputs from opening to the last rename; its errors end in its result."""
-    name = one.name
-    sinks: list[Sink] = []
-    source: Any = None
-    error: VidparseError | None = None
-    report: RunReport | None = None
-    shared: SharedSession | None = None
-    notes: list[str] = []
-    frames = 0
+class _Batch:
+    """The inputs of a call, and all that they share.
 
-    def count(frame: Frame) -> None:
-        nonlocal frames
-        frames += 1
-        watcher.frame(frame)
+    Attributes:
+        written: outputs of the inputs so far, each with the input it is of.
+        protected: the inputs, of which no output may take the place.
+        line: what the workers have begun with; None where this process segments alone.
+    """
 
-    try:
-        save = options.save or ()
-        if options.sinks.skip_existing:
-            save, there = missing_outputs(SINKS, save, source=one, out=options.out, taken=written)
-            written.update((path, name) for path in there)
-            if not save:
-                return InputResult(name, notes=("skipped: its outputs are there",))
-        reading: dict[str, Any] = {"image_rate": options.image_rate, "track": options.track}
-        source = open_video(
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        options: SegmentOptions,
+        runner: Runner,
+        watcher: Watcher,
+        stop: threading.Event,
+        crew: Crew | None,
+    ) -> None:
+        self.inputs, self.options, self.runner = inputs, options, runner
+        self.watcher, self.stop, self.crew = watcher, stop, crew
+        self.written: dict[str, str] = {}
+        self.protected = Protected(inputs)
+        self.line = None
+        if crew is not None:
+            self.line = Line(
+                crew, inputs, wanted=lambda one: bool(self.missing(one)[0]), opened=self._begun
+            )
+        self._reading: dict[str, Any] = {"image_rate": options.image_rate, "track": options.track}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.line is not None:
+            self.line.close()
+
+    def missing(self, one: Input) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the outputs to be made of an input, and paths of those that are there."""
+        save = tuple(self.options.save or ())
+        if not self.options.sinks.skip_existing:
+            return save, ()
+        return missing_outputs(SINKS, save, source=one, out=self.options.out, taken=self.written)
+
+    def open(self, one: Input) -> Source:
+        """Raises: UsageError, InputError: as `open_video`."""
+        options = self.options
+        return open_video(
             one,
             start_s=options.start_s,
             end_s=options.end_s,
             stride=options.stride,
             pipe=options.raw,
             copy_streams=options.sinks.audio,
-            **reading,
+            **self._reading,
         )
+
+    def sinks(self, one: Input, save: Sequence[str]) -> list[Sink]:
+        """Raises: UsageError, OutputError: as `make_sinks`."""
         sinks = make_sinks(
             save,
             source=one,
-            out=options.out,
-            options=options.sinks,
-            taken=written,
-            protected=protected,
+            out=self.options.out,
+            options=self.options.sinks,
+            taken=self.written,
+            protected=self.protected,
         )
-        written.update((path, name) for sink in sinks for path in sink.outputs)
-        settings = {
+        self.written.update((path, one.name) for sink in sinks for path in sink.outputs)
+        return sinks
+
+    def session(self, one: Input, source: Source) -> Session | SharedSession:
+        """Raises: UsageError: as `Session`."""
+        options = self.options
+        settings: dict[str, Any] = {
             "size": options.size,
             "classes": options.sinks.classes,
             "sample_aspect_ratio": source.info.sample_aspect_ratio,
@@ -314,41 +335,128 @@ def _segment_one(
             "stabilize": options.stabilize,
             **clip_options(options),
         }
-        session = Session(runner, **settings)
-        if crew is not None:
-            shared = shared_session(
-                session,
-                crew,
-                source,
-                one,
-                stride=options.stride,
-                reading=reading,
-                settings=settings,
-            )
-            notes += [] if shared else [NOT_CUT]
-        watcher.begin(source.info, _expected_frames(source.info, options))
-        report = run(
-            source, shared or session, sinks, on_frame=count, stop=stop, overlap=options.overlap
+        session = Session(self.runner, **settings)
+        if self.crew is None or self.line is None:
+            return session
+
+        shared = shared_session(
+            session,
+            self.crew,
+            source,
+            one,
+            stride=options.stride,
+            reading=self._reading,
+            settings=settings,
+            on_room=self.line.begin_next,
         )
-    except ClosedPipe:
-        pass  # whoever read our output has seen enough: a normal end
-    except (Exception, KeyboardInterrupt) as problem:
-        if isinstance(problem, KeyboardInterrupt) and not stop.is_set():
-            raise  # nobody but the caller handles it
-        log.debug("%s", name, exc_info=problem)
-        error = _expected_error(problem, name, frames, stopped=stop.is_set())
-        if source is not None and not sinks:
-            source.close()
-    notes = [*one.notes, *(source.notes if source else ()), *notes]
-    notes += (note for sink in sinks for note in sink.notes)
-    kept = error is None or (frames > 0 and isinstance(error, Interrupted | TruncatedError))
-    outputs = [path for sink in sinks for path in sink.outputs if kept and _is_there(path)]
-    skipped = source.skipped if source else 0
-    engine = engine_and_reason(runner)
-    if shared is not None and crew is not None:
-        engine = f"{counted(crew.count, 'worker')} of {engine}"
-        notes += shared.notes
-    return InputResult(name, tuple(outputs), tuple(notes), frames, skipped, report, error, engine)
+        return shared or session
+
+    def _begun(self, one: Input) -> Begun | None:
+        """An input for the workers before its turn; its errors, if any, are for its turn."""
+        if one.path is None or not (one.path.is_file() or one.path.is_dir()):
+            return None  # a pipe can be opened once
+        try:
+            source = self.open(one)
+            session = self.session(one, source)
+        except Exception as error:
+            log.debug("%s: not begun before its turn", one.name, exc_info=error)
+            return None
+        if isinstance(session, SharedSession):
+            return Begun(source, session)
+        source.close()
+        return None
+
+
+class _Turn:
+    """One of the inputs, from opening to the last rename."""
+
+    def __init__(self, batch: _Batch, place: int) -> None:
+        self._batch, self._place, self._one = batch, place, batch.inputs[place]
+        self._source: Source | None = None
+        self._session: Session | SharedSession | None = None
+        self._sinks: list[Sink] = []
+        self._frames = 0
+
+    def result(self) -> InputResult:
+        """Segment the input; its errors end in its result."""
+        batch, name = self._batch, self._one.name
+        error: VidparseError | None = None
+        report: RunReport | None = None
+        try:
+            save, there = batch.missing(self._one)
+            batch.written.update((path, name) for path in there)
+            if not save:
+                return InputResult(name, notes=("skipped: its outputs are there",))
+            report = self._run(save)
+        except ClosedPipe:
+            pass  # whoever read our output has seen enough: a normal end
+        except (Exception, KeyboardInterrupt) as problem:
+            if isinstance(problem, KeyboardInterrupt) and not batch.stop.is_set():
+                raise  # nobody but the caller handles it
+            log.debug("%s", name, exc_info=problem)
+            error = _expected_error(problem, name, self._frames, stopped=batch.stop.is_set())
+        return self._result(report, error)
+
+    def _run(self, save: Sequence[str]) -> RunReport:
+        batch, one = self._batch, self._one
+
+        # What was begun or opened is closed here until the pipeline closes it.
+        with ExitStack() as closing:
+            begun = batch.line.begun(self._place) if batch.line is not None else None
+            self._source = source = begun.source if begun is not None else batch.open(one)
+            closing.callback(source.close)
+            if begun is not None:
+                closing.callback(begun.close)
+            self._sinks = batch.sinks(one, save)
+            self._session = session = begun.session if begun else batch.session(one, source)
+            closing.pop_all()
+
+        options = batch.options
+        frames = source.info.frames_between(options.start_s, options.end_s, options.stride)
+        batch.watcher.begin(source.info, frames)
+        try:
+            return run(
+                source,
+                session,
+                self._sinks,
+                on_frame=self._count,
+                stop=batch.stop,
+                overlap=options.overlap,
+            )
+        finally:
+            if isinstance(session, SharedSession):
+                session.let_go()
+
+    def _count(self, frame: Frame) -> None:
+        self._frames += 1
+        self._batch.watcher.frame(frame)
+
+    def _result(self, report: RunReport | None, error: VidparseError | None) -> InputResult:
+        source, session, crew = self._source, self._session, self._batch.crew
+        engine = engine_and_reason(self._batch.runner)
+        notes = [*self._one.notes, *(source.notes if source is not None else ())]
+        if isinstance(session, SharedSession) and crew is not None:
+            engine = f"{counted(crew.count, 'worker')} of {engine}"
+        elif session is not None and crew is not None:
+            notes.append(NOT_CUT)
+        notes += (note for sink in self._sinks for note in sink.notes)
+        if isinstance(session, SharedSession):
+            notes += session.notes
+
+        # A run that ended early has left what it had done, unless it failed.
+        ended_early = isinstance(error, Interrupted | TruncatedError) and self._frames > 0
+        written = [path for sink in self._sinks for path in sink.outputs]
+        outputs = [path for path in written if _is_there(path)]
+        return InputResult(
+            self._one.name,
+            tuple(outputs) if error is None or ended_early else (),
+            tuple(notes),
+            self._frames,
+            source.skipped if source is not None else 0,
+            report,
+            error,
+            engine,
+        )
 
 
 def _expected_error(
@@ -362,19 +470,6 @@ def _expected_error(
     if isinstance(problem, KeyboardInterrupt):
         return Interrupted(f"{name}: interrupted after {counted(frames, 'frame')}")
     return expected(problem, name)
-
-
-def _expected_frames(info: VideoInfo, options: SegmentOptions) -> int | None:
-    """How many frames a range of a video should have, by what its header says; None if nothing."""
-    rate, start_s, end_s = info.known_rate, options.start_s or 0, options.end_s or math.inf
-    duration_s = info.duration_s or (info.frames / rate if info.frames and rate else math.inf)
-    if info.frames and not start_s and end_s >= duration_s:  # all of it, as the header counts
-        return math.ceil(info.frames / options.stride)
-
-    range_s = min(end_s, duration_s) - start_s
-    if not rate or not 0 < range_s < math.inf:
-        return info.frames
-    return max(1, math.ceil(round(range_s * rate) / options.stride))
 
 
 def _is_there(path: str) -> bool:

@@ -1,7 +1,17 @@
-"""Workers: the clips of a long video segmented by several processes, on one machine or many."""
+"""Workers: the clips of videos segmented by several processes, on one machine or many."""
 
 from vidparse.workers.crew import Crew
 from vidparse.workers.join import SharedSession
+from vidparse.workers.line import Begun, Line
 from vidparse.workers.sharing import NOT_CUT, Sharing, check_memory, shared_session
 
-__all__ = ["NOT_CUT", "Crew", "SharedSession", "Sharing", "check_memory", "shared_session"]
+__all__ = [
+    "NOT_CUT",
+    "Begun",
+    "Crew",
+    "Line",
+    "SharedSession",
+    "Sharing",
+    "check_memory",
+    "shared_session",
+]

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _WAIT_S = 0.1  # how soon a wish to stop is noticed
 _EACH = 2  # ranges that a worker has: the one it works at, and the next
+_AHEAD = 3  # ranges per worker that are under way or wait to be joined
 _TRIES = 3  # of a range whose worker is killed
 
 Outcome = tuple[PackedClip, ...] | VidparseError
@@ -78,6 +79,11 @@ class Crew(ABC):
     def __exit__(self, *exc: object) -> None:
         self.end()
 
+    @property
+    def has_room(self) -> bool:
+        """True while fewer ranges are under way than bound the memory that outcomes take."""
+        return len(self._wanted) < _AHEAD * self.count
+
     def submit(self, job: Job, wanted: Range) -> int:
         """Have a range segmented some time; a ticket for its outcome."""
         self._tickets += 1
@@ -90,7 +96,6 @@ class Crew(ABC):
         for ticket in tickets:
             self._wanted.pop(ticket, None)
             self._outcomes.pop(ticket, None)
-        self._waiting = deque(one for one in self._waiting if one in self._wanted)
 
     def outcome(self, ticket: int, halted: threading.Event) -> tuple[PackedClip, ...] | None:
         """The clips of a range, once; None where the run was stopped before they came.
@@ -101,11 +106,12 @@ class Crew(ABC):
         Raises:
             VidparseError: what the worker raised, or DeviceError: its workers were killed.
         """
-        self.attend()
+        wait_s = 0.0
         while ticket not in self._outcomes:
             if self._stop.is_set() or halted.is_set():
                 return None
-            self.attend(_WAIT_S)
+            self.attend(wait_s)
+            wait_s = _WAIT_S
         found = self._outcomes.pop(ticket)
         del self._wanted[ticket]
         if isinstance(found, VidparseError):
@@ -128,8 +134,11 @@ class Crew(ABC):
         """Give each worker its share; first the ones that have least, which all have one first."""
         for full in range(1, _EACH + 1):
             for worker in range(self.count):
+                while self._waiting and self._waiting[0] not in self._wanted:  # cancelled
+                    self._waiting.popleft()
                 if not self._waiting:
                     return
+
                 if worker not in self._held:
                     self.start(worker)
                     self._held[worker] = []
@@ -147,8 +156,9 @@ class Crew(ABC):
             self._killed[tickets[0]] += 1
             if self._killed[tickets[0]] >= _TRIES:
                 ticket = tickets.pop(0)
-                self._outcomes[ticket] = DeviceError(
-                    f"workers: {_TRIES} were killed at one part of the video, by the system or "
-                    "by hand; where memory runs out, use fewer --workers or a lower --size"
-                )
-        self._waiting.extendleft(one for one in reversed(tickets) if one in self._wanted)
+                if ticket in self._wanted:
+                    self._outcomes[ticket] = DeviceError(
+                        f"workers: {_TRIES} were killed at one part of the video, by the system "
+                        "or by hand; where memory runs out, use fewer --workers or a lower --size"
+                    )
+        self._waiting.extendleft(reversed(tickets))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from vidparse.errors import counted
@@ -22,8 +22,6 @@ from vidparse.workers.crew import Crew
 from vidparse.workers.job import Job, PackedClip
 from vidparse.workers.ranges import Cutting, Range
 
-_AHEAD = 3  # ranges per worker that are under way or wait to be joined
-
 
 class SharedSession:
     """The stages of a `Session`, as the pipeline runs them, with the network elsewhere.
@@ -33,16 +31,25 @@ class SharedSession:
         crew: the workers.
         job: the video as they see it.
         stamps: its frames.
+        on_room: called when all ranges are handed out and the workers have room for others.
     """
 
-    def __init__(self, session: Session, crew: Crew, job: Job, stamps: Stamps) -> None:
+    def __init__(
+        self,
+        session: Session,
+        crew: Crew,
+        job: Job,
+        stamps: Stamps,
+        on_room: Callable[[], None] = lambda: None,
+    ) -> None:
         self.labels: Labels = session.labels
         self.alone = 0  # frames that were segmented here
         self._session, self._crew, self._job, self._stamps = session, crew, job, stamps
+        self._on_room = on_room
         self._cutting = Cutting(
             job.stride, session.clip_frames(live=job.live), crew.count, session.sees_cuts
         )
-        self._planned: Iterator[Range] = iter(())
+        self._planned: Iterator[Range] | None = None
         self._under_way: deque[tuple[int, Range]] = deque()  # tickets
         self._halted = threading.Event()
         self._number = 0  # of frames so far
@@ -56,6 +63,16 @@ class SharedSession:
         frames = counted(self.alone, "frame")
         return [f"{frames} segmented without the workers, at damage or uneven times in the file"]
 
+    def begin(self) -> None:
+        """Hand out the first ranges, as far as there is room, before any frame is read."""
+        self._plan(0)
+        self._submit()
+
+    def let_go(self) -> None:
+        """Nobody wants the ranges that are under way any more. Idempotent."""
+        self._crew.cancel(ticket for ticket, _ in self._under_way)
+        self._under_way.clear()
+
     def prepared(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """First stage: none; workers prepare their frames themselves."""
         yield from frames
@@ -63,15 +80,18 @@ class SharedSession:
     def answered(self, frames: Iterable[Frame], *, live: bool = False) -> Iterator[Segmented]:
         """Second stage: the clips of the workers in order, each with its frames."""
         ahead = _Ahead(iter(frames))
-        self._plan(0)
         try:
+            if self._planned is None:
+                self._plan(0)
+            self._refill()
             while (frame := ahead.peek()) is not None:
                 if self._follows(frame):
-                    ticket, wanted = self._under_way.popleft()
-                    self._submit()
+                    ticket, wanted = self._under_way[0]
                     clips = self._crew.outcome(ticket, self._halted)
                     if clips is None:
                         return  # stopped
+                    self._under_way.popleft()
+                    self._refill()
                     yield from self._matched(clips, ahead)
                     yield from self._alone(ahead, wanted.end)
                     continue
@@ -83,8 +103,9 @@ class SharedSession:
                     yield from self._alone(ahead, promised[0] if promised else None)
                 else:
                     self._plan(place)
+                    self._refill()
         finally:
-            self._crew.cancel(ticket for ticket, _ in self._under_way)
+            self.let_go()
             ahead.close()
 
     def finished(self, segmented: Iterable[Segmented]) -> FramePredictions:
@@ -99,20 +120,25 @@ class SharedSession:
 
     def _plan(self, place: int) -> None:
         """Ranges from a place in the stamps on, in stead of all that were planned."""
-        self._crew.cancel(ticket for ticket, _ in self._under_way)
-        self._under_way.clear()
+        self.let_go()
         before = None if self._last is None else self._last.pts
         self._planned = self._cutting.ranges(
             self._stamps, at=place, number=self._number, before=before
         )
-        self._submit()
 
-    def _submit(self) -> None:
-        while len(self._under_way) < _AHEAD * self._crew.count:
+    def _submit(self) -> bool:
+        """Hand out ranges while there is room, one at least; False once there are no more."""
+        assert self._planned is not None
+        while self._crew.has_room or not self._under_way:
             wanted = next(self._planned, None)
             if wanted is None:
-                return
+                return False
             self._under_way.append((self._crew.submit(self._job, wanted), wanted))
+        return True
+
+    def _refill(self) -> None:
+        if not self._submit() and not self._halted.is_set():
+            self._on_room()
 
     def _follows(self, frame: Frame) -> bool:
         """True if the next range begins with this frame, and its clips where they should."""

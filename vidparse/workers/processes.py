@@ -127,13 +127,15 @@ def serve(pipe: Any, setup: Setup) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker: Worker | None = None
     job: Job | None = None
+
     while True:
         try:
-            ticket, told, wanted = pipe.recv()
+            ticket, new, wanted = pipe.recv()
         except (EOFError, OSError):
             return
-        job = told or job
-        assert job is not None  # told with the first range
+        job = new or job
+        assert job is not None  # it came with the first range
+
         outcome: Outcome
         try:
             worker = worker or Worker.of(setup)
@@ -142,6 +144,7 @@ def serve(pipe: Any, setup: Setup) -> None:
             log.debug("%s", job.input.name, exc_info=error)
             failure = expected(error, job.input.name)
             outcome = _plain(failure)
+
         try:
             pipe.send((ticket, outcome))
         except OSError:

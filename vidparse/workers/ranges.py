@@ -54,6 +54,7 @@ class Cutting:
         places = range(at, len(stamps.pts), self.stride)
         since_key = _since_key(stamps.keys)
         usual = min(_LONGEST, max(_SHORTEST, len(places) // (self.workers * _RANGES_EACH)))
+
         first = 0
         while first < len(places):
             following = self._border(places, since_key, number, first, usual)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,7 @@ def shared_session(
     stride: int,
     reading: Mapping[str, Any],
     settings: Mapping[str, Any],
+    on_room: Callable[[], None] = lambda: None,
 ) -> SharedSession | None:
     """The session with the network in the workers; None for a video that cannot be cut.
 
@@ -100,10 +101,12 @@ def shared_session(
         source: the opened `one`.
         reading: arguments of `open_video` that have a say in what is decoded.
         settings: arguments of `session`.
+        on_room: as for `SharedSession`.
     """
     stamps = source.stamps()
     if stamps is None or not stamps.pts:
         return None
+
     job = Job(
         _absolute(one),
         stamps.first,
@@ -113,7 +116,7 @@ def shared_session(
         reading=reading,
         session=settings,
     )
-    return SharedSession(session, crew, job, stamps)
+    return SharedSession(session, crew, job, stamps, on_room)
 
 
 def _absolute(one: Input) -> Input:
