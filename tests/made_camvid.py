@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 
 from vidparse.data import open_dataset
 from vidparse.training.processes import Processes
-from vidparse.training.recipe import recipe_from
+from vidparse.training.recipe_file import recipe_from
 from vidparse.training.sources import SourceRequest, open_sources
 from vidparse.training.trainer import Trainer
 
@@ -59,7 +59,9 @@ def make_camvid(root: Path) -> Path:
 def trainer(camvid: Path, out: Path, teacher: Any = None, **changes: Any) -> Trainer:
     """A trainer of TINY with some fields changed."""
     recipe = recipe_from({**TINY, **changes}, "tiny")
-    sources = open_sources([SourceRequest("camvid", camvid)], label_fraction=recipe.label_fraction)
+    sources = open_sources(
+        [SourceRequest("camvid", camvid)], label_fraction=recipe.data.label_fraction
+    )
     validation = open_dataset("camvid", camvid, "val")
     processes = Processes(device=torch.device("cpu"))
     return Trainer(recipe, sources, validation, out, processes=processes, teacher=teacher)

@@ -64,7 +64,7 @@ def test_without_a_recipe_one_that_fits_is_taken(
     assert ended.code == 0, ended.err
     assert f"note: recipe {chosen[0]}" in ended.err
     record = recipe_of(tmp_path / "run")
-    assert (record["objective"], record["arch"]) == (chosen[1], network)
+    assert (record["objective"]["kind"], record["network"]["arch"]) == (chosen[1], network)
     assert (tmp_path / "run" / "best.safetensors").is_file()
 
 
@@ -73,7 +73,7 @@ def test_the_default_recipe_has_the_network_of_a_model_with_a_memory(
 ) -> None:
     ended = cli("train", "--data", camvid, "--init", "street-tcb", "--dry-run")
     assert ended.code == 0, ended.err
-    record = json.loads(ended.out)["recipe"]
+    record = json.loads(ended.out)["recipe"]["network"]
     assert (record["arch"], record["short_side"]) == ("tcb-ocr", 540)
     assert record["config"]["memory"] == "fifo"
 
@@ -200,15 +200,15 @@ def test_every_recipe_can_be_rehearsed(
 ) -> None:
     recipe = load_recipe(name)
     given = givens.get(name, [])
-    if recipe.objective == "etc" and not given:
+    if recipe.objective.kind == "etc" and not given:
         given = ["--teacher", "street-student"]
     data = [] if "--data" in given else ["--dataset", "sample://street?size=160x90&frames=8"]
     ended = cli("train", "--recipe", name, *data, *given, "--dry-run")
     assert ended.code == 0, ended.err
     plan = json.loads(ended.out)
     estimate = plan["estimate"]
-    assert estimate["steps"] == recipe.epochs * estimate["steps_per_epoch"]
-    assert estimate["samples"] == estimate["steps"] * recipe.batch_size
+    assert estimate["steps"] == recipe.schedule.epochs * estimate["steps_per_epoch"]
+    assert estimate["samples"] == estimate["steps"] * recipe.schedule.batch_size
     assert estimate["parameters"] > 5e5 and estimate["activations_mib"] > 10
 
 

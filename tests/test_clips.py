@@ -17,7 +17,7 @@ from vidparse.flow import warp_image
 from vidparse.models.zoo import build
 from vidparse.training.clips import ClipPlan, Companions, load_clip
 from vidparse.training.objectives import OBJECTIVES
-from vidparse.training.recipe import recipe_from
+from vidparse.training.recipe_file import recipe_from
 from vidparse.training.sources import SourceRequest, open_sources, parse_source
 from vidparse.training.stream import Schedule, batches
 
@@ -146,7 +146,7 @@ def test_flow_between_two_views_of_a_frame_is_exact() -> None:
 
 def plan_for(arch: str, config: dict, **fields: object) -> ClipPlan:
     recipe = recipe_from({"arch": arch, "short_side": 60, "crop_hw": [48, 64], **fields}, "test")
-    return OBJECTIVES[recipe.objective].clips(recipe, build(arch, {"classes": 11, **config}))
+    return OBJECTIVES[recipe.objective.kind].clips(recipe, build(arch, {"classes": 11, **config}))
 
 
 SMALL = {"output_stride": 16, "width": 16}

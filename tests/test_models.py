@@ -14,7 +14,7 @@ from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.layers import pool_to
 from vidparse.models.zoo import build, config_of, settings_for
 from vidparse.training.losses import cross_entropy
-from vidparse.training.recipe import available_recipes, load_recipe
+from vidparse.training.recipe_file import available_recipes, load_recipe
 from vidparse.training.start import Start, load_matching
 
 
@@ -162,8 +162,11 @@ def test_bundled_weights_fit_strictly() -> None:
 def test_recipes_build_networks(name: str) -> None:
     recipe = load_recipe(name)
     with torch.device("meta"):
-        settings = {**settings_for(recipe.arch, load_labels("camvid")), **recipe.config}
-        assert parameters(build(recipe.arch, settings)) > 7e5
+        settings = {
+            **settings_for(recipe.network.arch, load_labels("camvid")),
+            **recipe.network.config,
+        }
+        assert parameters(build(recipe.network.arch, settings)) > 7e5
 
 
 def test_backbone_weights_start_a_network_by_name() -> None:

@@ -246,7 +246,7 @@ class Average(VideoNetwork):
 
 def test_an_unknown_memory_is_trained_by_its_own_frames() -> None:
     from vidparse.training.objectives import OBJECTIVES
-    from vidparse.training.recipe import load_recipe
+    from vidparse.training.recipe_file import load_recipe
 
     network = Average(BlobsConfig())
     plan = OBJECTIVES["supervised"].clips(load_recipe("street-plain"), network)

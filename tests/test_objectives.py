@@ -6,11 +6,13 @@ import copy
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
 import torch
 from made_camvid import make_camvid, trainer
+from pydantic import Field
 from torch import Tensor, nn
 
 from vidparse.errors import UsageError
@@ -21,14 +23,16 @@ from vidparse.models.zoo import build
 from vidparse.training.clips import ClipPlan, views_of
 from vidparse.training.losses import temporal_loss, union_cross_entropy, visibility
 from vidparse.training.objectives import OBJECTIVES
+from vidparse.training.objectives.distilled import DistilledOptions
 from vidparse.training.objectives.objective import (
     FeatureTap,
     Teacher,
     normalise,
     run_frames,
 )
-from vidparse.training.objectives.supervised import Supervised
-from vidparse.training.recipe import Recipe, changed_recipe, number, word
+from vidparse.training.objectives.supervised import Supervised, SupervisedOptions
+from vidparse.training.recipe import Recipe
+from vidparse.training.recipe_file import changed_recipe
 from vidparse.training.start import load_flow_weights, load_teacher, taught_by
 from vidparse.training.stream import Batch
 
@@ -294,10 +298,11 @@ class Far:
 class Steady(Supervised):
     """A toy: the scores of two frames are drawn together, cross-entropy of the second."""
 
-    @dataclass(frozen=True, slots=True)
-    class Options:
-        steady_weight: float = number(0.5, 0, 2)
-        steady_norm: str = word("l1", "l1", "l2")
+    class Options(SupervisedOptions):
+        steady_weight: Annotated[float, Field(ge=0, le=2)] = 0.5
+        steady_norm: Literal["l1", "l2"] = "l1"
+
+    options: Options
 
     @classmethod
     def clips(cls, recipe: Recipe, network: VideoNetwork) -> ClipPlan:
@@ -316,12 +321,12 @@ def test_a_new_objective_is_a_class_and_a_line(
 ) -> None:
     monkeypatch.setitem(OBJECTIVES, "steady", Steady)
     run = trainer(camvid, tmp_path, objective="steady", steady_weight=0.25, epochs=1)
-    assert run.recipe.options == Steady.Options(0.25, "l1")
+    assert run.recipe.objective == Steady.Options(kind="steady", steady_weight=0.25)
     losses: dict[str, float] = {}
     run.fit(lambda progress: losses.update(progress.losses))
     assert losses["steady"] > 0
-    record = json.loads((tmp_path / "recipe.json").read_text())
-    assert (record["objective"], record["steady_weight"]) == ("steady", 0.25)
+    record = json.loads((tmp_path / "recipe.json").read_text())["objective"]
+    assert (record["kind"], record["steady_weight"]) == ("steady", 0.25)
     assert "pair_weight" not in record
     for field, value, words in (
         ("steady_weight", "3", "0 to 2"),
@@ -333,4 +338,5 @@ def test_a_new_objective_is_a_class_and_a_line(
             changed = changed_recipe(run.recipe, {field: value})
             taught_by(changed, None)
     other = changed_recipe(run.recipe, {"objective": "etc"})
-    assert other.options.pair_weight == 0.1, "fields of the other objective are left out"
+    assert isinstance(other.objective, DistilledOptions)
+    assert other.objective.pair_weight == 0.1, "fields of the other objective are left out"

@@ -12,7 +12,7 @@ from vidparse.models.description import Preprocess
 from vidparse.models.zoo import build, settings_for
 from vidparse.training.clips import load_clip
 from vidparse.training.objectives import OBJECTIVES, Setting
-from vidparse.training.recipe import recipe_from
+from vidparse.training.recipe_file import recipe_from
 from vidparse.training.sources import Source, Sources
 from vidparse.training.stream import collate
 from vidparse.training.validation import validate

@@ -20,7 +20,7 @@ from vidparse.models.description import Preprocess
 from vidparse.models.zoo import build, settings_for
 from vidparse.training.clips import Run, load_clip
 from vidparse.training.objectives import OBJECTIVES, Setting
-from vidparse.training.recipe import recipe_from
+from vidparse.training.recipe_file import recipe_from
 from vidparse.training.sources import SourceRequest, Sources, open_sources
 from vidparse.training.stream import Batch, collate
 
@@ -58,7 +58,13 @@ def network(labels: Labels, **config):
 def objective(labels: Labels, **fields):
     net, wanted = network(labels), recipe(**fields)
     setting = Setting(
-        wanted, labels, net, net, Preprocess(128, divisor=32), None, torch.zeros(0, len(labels))
+        wanted,
+        labels,
+        net,
+        net,
+        Preprocess(128, divisor=32),
+        lambda: torch.zeros(0),
+        torch.zeros(0, len(labels)),
     )
     return OBJECTIVES["panoptic"](setting)
 

@@ -26,8 +26,10 @@ from vidparse.training import SourceRequest, fit, load_recipe, recorded_run
 from vidparse.training.average import Average
 from vidparse.training.logbook import read_log
 from vidparse.training.objectives import OBJECTIVES
+from vidparse.training.objectives.supervised import SupervisedOptions
 from vidparse.training.optimisation import rate_factor
-from vidparse.training.recipe import available_recipes, recipe_from
+from vidparse.training.recipe import short_name
+from vidparse.training.recipe_file import available_recipes, recipe_from
 from vidparse.training.start import read_start
 from vidparse.training.stream import Batch
 from vidparse.training.trainer import BEST
@@ -75,7 +77,7 @@ def test_it_learns_and_writes_usable_weights(camvid: Path, tmp_path: Path) -> No
     steps, validations = read_log(tmp_path / "log.jsonl")
     assert steps.steps[-1] == run.steps and validations.scores["miou"][-1] == pytest.approx(best)
     assert validations.classes["Sky"][-1] > 0.5
-    assert json.loads((tmp_path / "recipe.json").read_text())["data"][0]["labelled"] == 6
+    assert json.loads((tmp_path / "recipe.json").read_text())["data_sets"][0]["labelled"] == 6
     assert "<svg" in (tmp_path / "curves.html").read_text()
     description = read_description(tmp_path / "best.safetensors")
     assert description.labels.classes[8] == "Car"
@@ -165,18 +167,19 @@ def test_average_of_weights_is_the_formula() -> None:
 @pytest.mark.parametrize("name", available_recipes())
 def test_shipped_recipes_build(name: str) -> None:
     recipe = load_recipe(name)
-    settings = {**recipe.config, **settings_for(recipe.arch, load_labels("camvid"))}
+    arch = recipe.network.arch
+    settings = {**recipe.network.config, **settings_for(arch, load_labels("camvid"))}
     with torch.device("meta"):  # shapes alone: some of them are large
-        network = build(recipe.arch, settings)
-    assert OBJECTIVES[recipe.objective].clips(recipe, network).length in (1, 2, 3, 4)
+        network = build(arch, settings)
+    assert OBJECTIVES[recipe.objective.kind].clips(recipe, network).length in (1, 2, 3, 4)
 
 
 def test_recipe_overrides_and_their_errors() -> None:
     recipe = load_recipe(
         "street-mnv2", {"epochs": "3", "lr_head": "1", "config.width": "64", "optimizer": "sgd"}
     )
-    assert (recipe.epochs, recipe.lr_head, recipe.config["width"]) == (3, 1.0, 64)
-    assert recipe.optimizer == "sgd"
+    assert (recipe.schedule.epochs, recipe.optimiser.lr_head) == (3, 1.0)
+    assert (recipe.network.config["width"], recipe.optimiser.kind) == (64, "sgd")
     for key, value, word in (
         ("epoch", "3", "no field epoch"),
         ("epochs", "many", "should be int"),
@@ -206,20 +209,26 @@ def test_recipe_overrides_and_their_errors() -> None:
             load_recipe("street-mnv2", {key: value})
     with pytest.raises(UsageError, match="street-mnv2"):
         load_recipe("street")
-    assert load_recipe("street-mnv2", {"arch": "bisenetv2"}).config == {}
+    assert load_recipe("street-mnv2", {"arch": "bisenetv2"}).network.config == {}
+
+
+def own_weight_of(name: str, **overrides: str) -> float:
+    objective = load_recipe(name, overrides).objective
+    assert isinstance(objective, SupervisedOptions)
+    return objective.own_weight
 
 
 def test_a_field_keeps_the_name_that_it_had(camvid: Path, tmp_path: Path) -> None:
     """In recipes, on the command line, and in the state of a run."""
-    assert load_recipe("street-mnv2", {"bank_weight": "0.5"}).own_weight == 0.5
+    assert own_weight_of("street-mnv2", bank_weight="0.5") == 0.5
     (tmp_path / "old.toml").write_text('arch = "ssltm"\nbank_weight = 0.25\n')
     child = tmp_path / "child.toml"
     child.write_text('base = "old.toml"\nepochs = 2\n')
-    assert load_recipe(str(child)).own_weight == 0.25
+    assert own_weight_of(str(child)) == 0.25
     child.write_text('base = "old.toml"\nown_weight = 2\n')
-    assert load_recipe(str(child)).own_weight == 2
+    assert own_weight_of(str(child)) == 2
     child.write_text('base = "old.toml"\nbank_weight = 3\n')
-    assert load_recipe(str(child), {"own_weight": "4"}).own_weight == 4
+    assert own_weight_of(str(child), own_weight="4") == 4
     child.write_text('base = "old.toml"\nown_weight = 2\nbank_weight = 3\n')
     with pytest.raises(UsageError, match="bank_weight is the older name of own_weight"):
         load_recipe(str(child))
@@ -228,9 +237,14 @@ def test_a_field_keeps_the_name_that_it_had(camvid: Path, tmp_path: Path) -> Non
     state = tmp_path / "last.safetensors"
     with safe_open(state, framework="pt") as file:
         facts = json.loads(file.metadata()[RUN])
+    facts["recipe"] = {  # without tables, as former versions wrote it
+        short_name(table, field): value
+        for table, fields in facts["recipe"].items()
+        for field, value in fields.items()
+    }
     facts["recipe"]["bank_weight"] = facts["recipe"].pop("own_weight")
     save_file(load_file(state), state, {RUN: json.dumps(facts)})
-    assert recorded_run(state)[0].own_weight == 0.5
+    assert recorded_run(state)[0] == trainer(camvid, tmp_path, epochs=1, own_weight=0.5).recipe
     again = trainer(camvid, tmp_path, epochs=1, own_weight=0.5)
     again.resume(state)
     assert again.step == again.steps
@@ -241,15 +255,15 @@ def test_a_recipe_may_say_what_differs_from_another(tmp_path: Path) -> None:
     child = tmp_path / "child.toml"
     child.write_text(f'base = "{tmp_path}/base.toml"\nepochs = 5\n[config]\nskip_channels = 8\n')
     recipe = load_recipe(str(child), {"seed": "4"})
-    assert (recipe.epochs, recipe.seed) == (5, 4)
-    assert recipe.config == {"width": 9, "skip_channels": 8}
+    assert (recipe.schedule.epochs, recipe.schedule.seed) == (5, 4)
+    assert recipe.network.config == {"width": 9, "skip_channels": 8}
     child.write_text(f'base = "{tmp_path}/base.toml"\narch = "tcb-ocr"\n[config]\nwidth = 7\n')
-    assert load_recipe(str(child)).config == {"width": 7}
+    assert load_recipe(str(child)).network.config == {"width": 7}
     child.write_text(f'base = "{child}"\n')
     with pytest.raises(UsageError, match="based on itself"):
         load_recipe(str(child))
     child.write_text('base = "base.toml"\n')  # beside it, wherever the command runs
-    assert load_recipe(str(child)).epochs == 3
+    assert load_recipe(str(child)).schedule.epochs == 3
     for text, word in (
         (b"\xe9", "not TOML"),
         (b"base = 5", "should be the name of a recipe"),
@@ -296,21 +310,20 @@ def test_accumulated_parts_give_the_gradient_of_the_whole(camvid: Path, tmp_path
 
 def test_what_can_not_be_scored_is_said_before_the_first_step(camvid: Path, tmp_path: Path) -> None:
     sources = [SourceRequest("camvid", camvid)]
-    recipe = recipe_from(TINY, "tiny")
     for changes, request, word in (
-        ({"metrics": ("vpq",)}, None, "tells objects apart"),
-        ({"metrics": ("mious",)}, None, "metric 'mious': unknown"),
+        ({"metrics": ["vpq"]}, None, "tells objects apart"),
+        ({"metrics": ["mious"]}, None, "metric 'mious': unknown"),
         ({}, SourceRequest("camvid-32", camvid, "val"), "CamVid"),
     ):
         with pytest.raises(VidparseError, match=word):
             fit(
-                replace(recipe, **changes),
+                recipe_from({**TINY, **changes}, "tiny"),
                 sources,
                 validation=request,
                 out=tmp_path,
                 device="cpu",
             )
-    run = replace(recipe, epochs=1)
+    run = recipe_from({**TINY, "epochs": 1}, "tiny")
     assert fit(run, sources, validates=False, out=tmp_path / "blind", device="cpu") is None
     assert (tmp_path / "blind" / "best.safetensors").exists()
 
@@ -345,7 +358,7 @@ def test_a_run_goes_on_in_its_own_folder(camvid: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="goes on in its own folder"):
         fit(run, sources, validates=False, out=tmp_path / "b", resume=last, device="cpu")
     with pytest.raises(UsageError, match=r"another recipe \(epochs 1, not 2\)"):
-        again = replace(run, epochs=2)
+        again = recipe_from(TINY, "tiny")
         fit(again, sources, validates=False, out=tmp_path / "a", resume=last, device="cpu")
     with pytest.raises(ModelError, match="is a folder"):
         fit(run, sources, validates=False, out=tmp_path, resume=tmp_path / "a", device="cpu")

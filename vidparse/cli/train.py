@@ -85,25 +85,32 @@ def train(
     from vidparse.cli.parsing import assignments
     from vidparse.cli.signals import stop_on_signals
     from vidparse.cli.terminal import say
-    from vidparse.training import fit, fitting_recipe, load_recipe, recorded_run, taught_by
-    from vidparse.training.recipe import changed_recipe
+    from vidparse.training import (
+        changed_recipe,
+        fit,
+        fitting_recipe,
+        load_recipe,
+        recorded_run,
+        taught_by,
+    )
 
     changes = assignments(set_)
     recorded, kept = recorded_run(resume) if resume is not None else (None, None)
-    chosen = ""
+    notes: list[str] = []
     if recipe is not None:
-        resolved = load_recipe(recipe, changes)
+        resolved = load_recipe(recipe, changes, on_note=notes.append)
     elif recorded is not None:
         resolved = changed_recipe(recorded, changes)
     else:
         resolved, chosen = fitting_recipe(init, teacher, changes)
+        notes.append(chosen)
     resolved = taught_by(resolved, teacher)
     request = _request(dataset, data, also, validation, flow_weights, kept)
     folder = out or (resume.parent if resume else Path("runs/train"))
 
     with _Steps(quiet=quiet) as shown, stop_on_signals() as stop:
-        if chosen:
-            shown.note(chosen)
+        for note in notes:
+            shown.note(note)
         if dry_run:
             _show_plan(resolved, request, init, shown)
             return
@@ -126,7 +133,11 @@ def train(
             stop=stop,
         )
     if not quiet and shown.is_first:
-        score = f"best validation {resolved.metrics[0]} {best:.4f}" if best is not None else "done"
+        score = (
+            f"best validation {resolved.validation.metrics[0]} {best:.4f}"
+            if best is not None
+            else "done"
+        )
         if best is not None and math.isnan(best):
             score = "done; the validation has no pixel of a known class, so nothing was scored"
         say(f"{score} -> {folder / 'best.safetensors'}")
@@ -171,9 +182,9 @@ def _show_plan(recipe: Recipe, request: TrainingRequest, init: str | None, shown
     from dataclasses import asdict
 
     from vidparse.cli.terminal import print_json
-    from vidparse.training import recipe_record, rehearse
+    from vidparse.training import rehearse
 
-    plan: dict[str, Any] = {"recipe": recipe_record(recipe)}
+    plan: dict[str, Any] = {"recipe": recipe.record()}
     first = request.sources[0]
     if first.root is None and "://" not in first.dataset:
         print_json(plan)  # without data there is nothing to count

@@ -12,7 +12,7 @@ from vidparse.hub.download import hub_api
 from vidparse.hub.failure import as_model_errors
 from vidparse.hub.files import WEIGHTS
 from vidparse.models.checkpoint import read_description, read_onnx_description
-from vidparse.models.description import Description
+from vidparse.models.description import Description, teacher_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,8 @@ def _send(files: dict[str, Path], address: HubAddress, *, private: bool) -> Push
 
 def _check_private(description: Description) -> None:
     """Files of older versions hold the folder that a teacher lay in on its user's machine."""
-    recipe = description.training.get("recipe")
-    teacher = recipe.get("teacher") if isinstance(recipe, dict) else None
-    if isinstance(teacher, str) and PureWindowsPath(teacher).root:
+    teacher = teacher_of(description.training)
+    if PureWindowsPath(teacher).root:
         raise ModelError(
             f"{description.path}: holds the path of its teacher, {teacher}; write it again with "
             "`vidparse export`, which leaves the folders out"

@@ -120,10 +120,24 @@ def metadata_of(
 
 def _without_folders(training: Mapping[str, Any]) -> dict[str, Any]:
     """The training record, its teacher by name: files travel, and folders name their user."""
-    recipe = training.get("recipe")
-    if not isinstance(recipe, Mapping) or not isinstance(recipe.get("teacher"), str):
+    if not teacher_of(training):
         return dict(training)
-    return {**training, "recipe": {**recipe, "teacher": name_to_share(recipe["teacher"])}}
+    recipe = training["recipe"]
+    short = {"teacher": name_to_share(teacher_of(training))}
+    if "teacher" in recipe:  # as former versions have it
+        return {**training, "recipe": recipe | short}
+    return {**training, "recipe": recipe | {"objective": recipe["objective"] | short}}
+
+
+def teacher_of(training: Mapping[str, Any]) -> str:
+    """The teacher in a training record of any version, "" for none."""
+    recipe = training.get("recipe")
+    if not isinstance(recipe, Mapping):
+        return ""
+    objective = recipe.get("objective")
+    table = objective if isinstance(objective, Mapping) else recipe
+    teacher = table.get("teacher")
+    return teacher if isinstance(teacher, str) else ""
 
 
 def name_to_share(model: str) -> str:

@@ -12,7 +12,8 @@ from vidparse.errors import UsageError
 from vidparse.training.logbook import Progress
 from vidparse.training.optimisation import warmup_note
 from vidparse.training.processes import Processes, join_processes
-from vidparse.training.recipe import Recipe, available_recipes, load_recipe, recipe_record
+from vidparse.training.recipe import Recipe
+from vidparse.training.recipe_file import available_recipes, changed_recipe, load_recipe
 from vidparse.training.rehearsal import Rehearsal, rehearse
 from vidparse.training.request import TrainingRequest
 from vidparse.training.resume import recorded_run
@@ -109,7 +110,7 @@ def _run(
     stop: threading.Event | None,
 ) -> float | None:
     """A run among the processes that were joined: open the data, build, notes, train."""
-    opened = open_sources(request.sources, label_fraction=recipe.label_fraction)
+    opened = open_sources(request.sources, label_fraction=recipe.data.label_fraction)
     scored = request.open_validation()
     if scored is not None and _learnt_from(scored, opened):
         on_note(
@@ -120,6 +121,7 @@ def _run(
         if warning is not None:
             on_note(warning)
 
+    named = recipe.objective.teacher
     trainer = Trainer(
         recipe,
         opened,
@@ -127,7 +129,7 @@ def _run(
         out,
         processes=processes,
         init=read_start(init) if init else None,
-        teacher=load_teacher(recipe.teacher, opened.labels) if recipe.teacher else None,
+        teacher=load_teacher(named, opened.labels) if named else None,
         flow_weights=request.flow_weights,
         tensorboard=tensorboard,
         request=request,
@@ -156,12 +158,12 @@ __all__ = [
     "SourceRequest",
     "TrainingRequest",
     "available_recipes",
+    "changed_recipe",
     "fit",
     "fitting_recipe",
     "load_recipe",
     "parse_source",
     "read_start",
-    "recipe_record",
     "recorded_run",
     "rehearse",
     "taught_by",

@@ -124,18 +124,19 @@ def check_objects(plan: ClipPlan, sources: Sources) -> None:
 
 def views_of(recipe: Recipe) -> Augmentation:
     """How the pictures of a run are seen."""
+    views = recipe.views
     return Augmentation(
-        recipe.crop_hw,
-        short_side=recipe.short_side,
-        scale_range=recipe.scale_range,
-        scales=recipe.scales,
-        flip=recipe.flip,
-        rotation=recipe.rotation,
-        brightness=recipe.colour,
-        contrast=recipe.colour,
-        saturation=recipe.colour,
-        blur=recipe.blur,
-        border=recipe.border,
+        views.crop_hw,
+        short_side=recipe.network.short_side,
+        scale_range=views.scale_range,
+        scales=views.scales,
+        flip=views.flip,
+        rotation=views.rotation,
+        brightness=views.colour,
+        contrast=views.colour,
+        saturation=views.colour,
+        blur=views.blur,
+        border=views.border,
     )
 
 

@@ -35,6 +35,7 @@ from vidparse.page import (
 )
 from vidparse.textfiles import parse_json
 from vidparse.training.logbook import LOG_NAME, Steps, Validations, read_log
+from vidparse.training.recipe import short_names
 
 _LATEST = 250_000_000_000  # seconds since 1970: the end of the year 9891
 RECIPE_NAME = "recipe.json"
@@ -97,7 +98,7 @@ def _flat_recipe(path: Path) -> dict[str, str] | None:
         record = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return dict(_flat(record, "")) if isinstance(record, dict) else None
+    return dict(_flat(short_names(record), "")) if isinstance(record, dict) else None
 
 
 def _flat(record: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:

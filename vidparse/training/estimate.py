@@ -10,7 +10,7 @@ from torch import Tensor
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import build, settings_for
 from vidparse.training.objectives import OBJECTIVES, Objective
-from vidparse.training.recipe import Recipe, with_config
+from vidparse.training.recipe import Recipe
 from vidparse.training.sources import Sources
 from vidparse.training.stream import Schedule
 
@@ -39,30 +39,31 @@ def estimate(recipe: Recipe, sources: Sources, *, processes: int = 1) -> Estimat
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    recipe = with_config(recipe, **settings_for(recipe.arch, sources.labels))
-    kind = OBJECTIVES[recipe.objective]
+    recipe = recipe.with_config(**settings_for(recipe.network.arch, sources.labels))
+    kind = OBJECTIVES[recipe.objective.kind]
+    table = recipe.schedule
     schedule = Schedule(
         sources,
-        batch_size=recipe.batch_size,
-        steps_per_epoch=recipe.steps_per_epoch,
-        unlabelled_share=kind.unlabelled_share(recipe.options),
+        batch_size=table.batch_size,
+        steps_per_epoch=table.steps_per_epoch,
+        unlabelled_share=kind.unlabelled_share(recipe),
     )
-    steps = recipe.epochs * schedule.steps_per_epoch
+    steps = table.epochs * schedule.steps_per_epoch
     with torch.device("meta"):  # some initial weights are drawn in ways that fake tensors lack
-        network = build(recipe.arch, dict(recipe.config)).train()
+        network = build(recipe.network.arch, dict(recipe.network.config)).train()
     with FakeTensorMode():
         network._apply(lambda one: torch.empty(one.shape, dtype=one.dtype))
         plan = kind.clips(recipe, network)
-        each = recipe.batch_size // recipe.accumulate // processes
+        each = table.batch_size // table.accumulate // processes
         kept = _kept_bytes(network, kind, max(2, each), plan.length, recipe)
         kept = kept * each // max(2, each)
         parameters = sum(parameter.numel() for parameter in network.parameters())
-    copies = 3 + _COPIES[recipe.optimizer]
+    copies = 3 + _COPIES[recipe.optimiser.kind]
     return Estimate(
         steps,
         schedule.steps_per_epoch,
         plan.length,
-        steps * recipe.batch_size,
+        steps * table.batch_size,
         parameters,
         copies * 4 * parameters / _MIB,
         kept / _MIB,
@@ -80,8 +81,8 @@ def _kept_bytes(
         seen[storage._cdata] = storage.nbytes()
         return tensor
 
-    height, width = recipe.crop_hw
-    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
+    height, width = recipe.views.crop_hw
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.optimiser.precision)
     with (
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
         torch.autocast("cpu", half or torch.bfloat16, enabled=half is not None),

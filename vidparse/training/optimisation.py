@@ -23,12 +23,14 @@ def make_optimizer(
     the network belongs to the head; so does all of a network that names no backbone.
     """
 
+    table = recipe.optimiser
+
     def decayed(name: str, parameter: nn.Parameter) -> bool:
-        return parameter.ndim > 1 or (recipe.decay_norms and not name.endswith("bias"))
+        return parameter.ndim > 1 or (table.decay_norms and not name.endswith("bias"))
 
     backbone = {id(parameter) for parameter in objective.network.groups()[0]}
     groups: list[dict[str, Any]] = []
-    for in_backbone, rate in ((True, recipe.lr_backbone), (False, recipe.lr_head)):
+    for in_backbone, rate in ((True, table.lr_backbone), (False, table.lr_head)):
         for decays in (True, False):
             chosen = [
                 parameter
@@ -37,9 +39,9 @@ def make_optimizer(
                 and decayed(name, parameter) == decays
                 and parameter.requires_grad
             ]
-            decay = recipe.weight_decay if decays else 0.0
+            decay = table.weight_decay if decays else 0.0
             groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
-    if recipe.optimizer == "sgd":
+    if table.kind == "sgd":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, momentum=0.9)
     else:
         optimizer = torch.optim.AdamW(groups)
@@ -48,15 +50,16 @@ def make_optimizer(
 
 def rate_factor(step: int, steps: int, recipe: Recipe) -> float:
     """Linear warm-up, then (1 - step / steps) ** power."""
-    warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
-    return warm * (1 - step / steps) ** recipe.poly_power
+    warm = min(1.0, (step + 1) / max(1, recipe.optimiser.warmup_steps))
+    return warm * (1 - step / steps) ** recipe.optimiser.poly_power
 
 
 def warmup_note(recipe: Recipe, steps: int) -> str | None:
     """For a user whose run of `steps` steps ends before its learning rates are reached."""
-    if recipe.warmup_steps <= steps:
+    warmup_steps = recipe.optimiser.warmup_steps
+    if warmup_steps <= steps:
         return None
     return (
-        f"warmup_steps {recipe.warmup_steps}: the run has {counted(steps, 'step')}, so its full "
+        f"warmup_steps {warmup_steps}: the run has {counted(steps, 'step')}, so its full "
         f"learning rates are never reached; perhaps --set warmup_steps={max(1, steps // 10)}"
     )

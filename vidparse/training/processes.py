@@ -98,19 +98,20 @@ def check_parts(recipe: Recipe, processes: Processes) -> None:
         UsageError: a batch that cannot be shared out, or what is for GPUs only.
     """
     check_shares(recipe, processes.count)
-    if recipe.precision == "fp16" and processes.device.type != "cuda":
+    if recipe.optimiser.precision == "fp16" and processes.device.type != "cuda":
         raise UsageError("precision fp16: trains on GPUs only; use bf16 or fp32")
-    if recipe.norm == "sync" and processes.device.type != "cuda":
+    if recipe.optimiser.norm == "sync" and processes.device.type != "cuda":
         raise UsageError("norm sync: PyTorch has it for GPUs only; use batch or frozen")
 
 
 def check_shares(recipe: Recipe, count: int) -> None:
     """Raises: UsageError: a batch cannot be shared out over `count` processes."""
-    each = recipe.accumulate * count
-    if recipe.batch_size % each:
+    schedule = recipe.schedule
+    each = schedule.accumulate * count
+    if schedule.batch_size % each:
         raise UsageError(
-            f"batch_size {recipe.batch_size}: cannot be shared out evenly over "
-            f"{count} processes and {recipe.accumulate} parts; use a multiple of {each}"
+            f"batch_size {schedule.batch_size}: cannot be shared out evenly over "
+            f"{count} processes and {schedule.accumulate} parts; use a multiple of {each}"
         )
 
 

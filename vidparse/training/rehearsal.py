@@ -9,13 +9,12 @@ import torch
 
 from vidparse.models.description import Preprocess
 from vidparse.models.zoo import build, settings_for
-from vidparse.training.balance import class_weights
 from vidparse.training.clips import check_objects
 from vidparse.training.estimate import Estimate, estimate
 from vidparse.training.objectives import OBJECTIVES, Setting
 from vidparse.training.optimisation import warmup_note
 from vidparse.training.processes import check_shares
-from vidparse.training.recipe import Recipe, with_config
+from vidparse.training.recipe import Recipe
 from vidparse.training.request import TrainingRequest
 from vidparse.training.sources import open_sources
 from vidparse.training.start import (
@@ -47,35 +46,36 @@ def rehearse(
     Raises:
         VidparseError: as `fit`.
     """
-    sources = open_sources(request.sources, label_fraction=recipe.label_fraction)
+    sources = open_sources(request.sources, label_fraction=recipe.data.label_fraction)
     validation = request.open_validation()
     if validation is not None:
         check_validation(validation, sources.labels)
     check_shares(recipe, processes)
-    recipe = with_config(recipe, **settings_for(recipe.arch, sources.labels))
+    recipe = recipe.with_config(**settings_for(recipe.network.arch, sources.labels))
+    arch, config = recipe.network.arch, recipe.network.config
 
     with torch.device("meta"):  # shapes alone
-        network = build(recipe.arch, dict(recipe.config))
-    check_metrics(recipe.metrics, sources.labels, network.task)
+        network = build(arch, dict(config))
+    check_metrics(recipe.validation.metrics, sources.labels, network.task)
     notes: list[str] = []
     with warnings.catch_warnings():  # that weights go nowhere is what is wanted
         warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
         if init is not None:
-            rows = class_rows(recipe.arch, recipe.config, sources.labels)
+            rows = class_rows(arch, config, sources.labels)
             taken = load_matching(network, read_start(init), sources.labels.classes, rows)
             notes.append(str(taken))
-        load_flow_weights(network, request.flow_weights, arch=recipe.arch)
-    kind = OBJECTIVES[recipe.objective]
+        load_flow_weights(network, request.flow_weights, arch=arch)
+    kind = OBJECTIVES[recipe.objective.kind]
     check_objects(kind.clips(recipe, network), sources)
-    teacher = load_teacher(recipe.teacher, sources.labels) if recipe.teacher else None
-    weights = class_weights(recipe, sources) if recipe.class_weights else None
+    named = recipe.objective.teacher
+    teacher = load_teacher(named, sources.labels) if named else None
     setting = Setting(
         recipe,
         sources.labels,
         network,
         network,
-        Preprocess(recipe.short_side, divisor=network.alignment),
-        weights,
+        Preprocess(recipe.network.short_side, divisor=network.alignment),
+        lambda: torch.ones(len(sources.labels)),  # to count takes long, and changes no check
         torch.from_numpy(sources.unions),
         teacher,
     )

@@ -15,7 +15,8 @@ from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import RUN
 from vidparse.textfiles import parse_json
 from vidparse.training.processes import placed_like, whole
-from vidparse.training.recipe import Recipe, recipe_from
+from vidparse.training.recipe import Recipe
+from vidparse.training.recipe_file import recipe_from
 from vidparse.training.request import TrainingRequest, request_from
 
 _FACTS = {"step", "score", "best", "scaler", "recipe", "data"}  # that every run has

@@ -69,6 +69,17 @@ class Source:
         keys = np.array(things, truth.ids.dtype)
         return labels, recode(truth.ids, keys, keys, otherwise=0)
 
+    def class_counts(self) -> np.ndarray:
+        """Pixels of each id over all labelled frames, int64 (256,).
+
+        Raises:
+            InputError: a mask is damaged.
+        """
+        counts = np.zeros(256, np.int64)
+        for frame in self.labelled:
+            counts += np.bincount(self.load_labels(frame).ravel(), minlength=256)
+        return counts
+
     def video_of(self, frame: FrameRecord) -> Video:
         return self._videos[frame.video]
 

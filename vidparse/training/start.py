@@ -18,7 +18,8 @@ from vidparse.models.description import Description
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import build, config_of, settings_for
 from vidparse.training.objectives import OBJECTIVES, Teacher
-from vidparse.training.recipe import Recipe, load_recipe
+from vidparse.training.recipe import Recipe
+from vidparse.training.recipe_file import load_recipe
 from vidparse.training.resume import below, classes_of_run
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")  # endings of files that hold tensors
@@ -49,7 +50,7 @@ def fitting_recipe(
     if origin.preprocess.short_side:
         network["short_side"] = origin.preprocess.short_side
     recipe = load_recipe(name, overrides, network=network)
-    return recipe, f"recipe {name} with the network of {init} ({recipe.arch})"
+    return recipe, f"recipe {name} with the network of {init} ({recipe.network.arch})"
 
 
 def _init_file(init: str) -> Path:
@@ -268,11 +269,12 @@ def taught_by(recipe: Recipe, teacher: str | None) -> Recipe:
     Raises:
         UsageError: its objective takes none.
     """
-    recipe = replace(recipe, teacher=teacher) if teacher else recipe
-    if recipe.teacher and not OBJECTIVES[recipe.objective].takes_teacher:
+    recipe = recipe.with_teacher(teacher) if teacher else recipe
+    objective = recipe.objective
+    if objective.teacher and not OBJECTIVES[objective.kind].takes_teacher:
         takers = [name for name, kind in OBJECTIVES.items() if kind.takes_teacher]
         raise UsageError(
-            f"teacher {recipe.teacher}: is for objective {' or '.join(takers)}, not "
-            f"{recipe.objective}; leave it out, or --set objective={takers[0]}"
+            f"teacher {objective.teacher}: is for objective {' or '.join(takers)}, not "
+            f"{objective.kind}; leave it out, or --set objective={takers[0]}"
         )
     return recipe

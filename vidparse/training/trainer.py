@@ -22,14 +22,14 @@ from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.zoo import build, facts_of, settings_for
 from vidparse.training.average import Average
-from vidparse.training.balance import class_weights
 from vidparse.training.clips import check_objects
 from vidparse.training.curves import write_curves
 from vidparse.training.logbook import Logbook, Progress
 from vidparse.training.objectives import OBJECTIVES, Setting, Teacher
 from vidparse.training.optimisation import GROUPS, make_optimizer, rate_factor
 from vidparse.training.processes import Processes, check_parts, whole
-from vidparse.training.recipe import Recipe, difference, recipe_record, todays_names, with_config
+from vidparse.training.recipe import Recipe, difference
+from vidparse.training.recipe_file import recipe_from
 from vidparse.training.request import TrainingRequest, request_record
 from vidparse.training.resume import read_resume, run_tensors, write_resume
 from vidparse.training.sources import Sources
@@ -71,52 +71,56 @@ class Trainer:
         if validation is not None:
             check_validation(validation, sources.labels)
         self.request = request
-        self.recipe = recipe = with_config(recipe, **settings_for(recipe.arch, sources.labels))
+        arch = recipe.network.arch
+        self.recipe = recipe = recipe.with_config(**settings_for(arch, sources.labels))
+        config, schedule = recipe.network.config, recipe.schedule
         self.sources, self.validation, self.out = sources, validation, out
         self.processes = processes or Processes()
         self.device = self.processes.device
 
-        torch.manual_seed(recipe.seed)
-        self.network = build(recipe.arch, dict(recipe.config))
-        check_metrics(recipe.metrics, sources.labels, self.network.task)
-        self.preprocess = Preprocess(recipe.short_side, divisor=self.network.alignment)
+        torch.manual_seed(schedule.seed)
+        self.network = build(arch, dict(config))
+        check_metrics(recipe.validation.metrics, sources.labels, self.network.task)
+        self.preprocess = Preprocess(recipe.network.short_side, divisor=self.network.alignment)
         self.taken: Taken | None = None
         if init is not None:
-            rows = class_rows(recipe.arch, recipe.config, sources.labels)
+            rows = class_rows(arch, config, sources.labels)
             self.taken = load_matching(self.network, init, sources.labels.classes, rows)
-        load_flow_weights(self.network, flow_weights, arch=recipe.arch)
-        if recipe.norm == "sync":
+        load_flow_weights(self.network, flow_weights, arch=arch)
+        if recipe.optimiser.norm == "sync":
             nn.SyncBatchNorm.convert_sync_batchnorm(self.network)  # its layers, in place
 
-        kind = OBJECTIVES[recipe.objective]
+        kind = OBJECTIVES[recipe.objective.kind]
         self.plan = kind.clips(recipe, self.network)
         check_objects(self.plan, sources)
         self.schedule = Schedule(
             sources,
-            batch_size=recipe.batch_size,
-            steps_per_epoch=recipe.steps_per_epoch,
-            unlabelled_share=kind.unlabelled_share(recipe.options),
-            seed=recipe.seed,
+            batch_size=schedule.batch_size,
+            steps_per_epoch=schedule.steps_per_epoch,
+            unlabelled_share=kind.unlabelled_share(recipe),
+            seed=schedule.seed,
         )
         check_parts(recipe, self.processes)
-        self.steps = recipe.epochs * self.schedule.steps_per_epoch
+        self.steps = schedule.epochs * self.schedule.steps_per_epoch
         self._place(self.network)
-        self.average = Average(self.network, recipe.ema_decay)
+        self.average = Average(self.network, recipe.optimiser.ema_decay)
         setting = Setting(
             self.recipe,
             sources.labels,
             self.network,
             self.average.network,
             self.preprocess,
-            class_weights(recipe, sources),
+            self._class_counts,
             torch.from_numpy(sources.unions),
             replace(teacher, network=self._place(teacher.network)) if teacher else None,
         )
         self.teacher_sha256 = teacher.sha256 if teacher else ""
         self.objective = self._place(kind(setting))
-        self.wrapped = self.processes.wrapped(self.objective, shard=recipe.shard)
+        self.wrapped = self.processes.wrapped(self.objective, shard=recipe.optimiser.shard)
         self.optimizer, self.base_rates = make_optimizer(self.objective, recipe)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=recipe.optimiser.precision == "fp16"
+        )
 
         self.step = 0
         self.score: float | None = None
@@ -132,8 +136,8 @@ class Trainer:
             ModelError: damaged, or of another network. UsageError: made by another recipe.
         """
         facts = read_resume(path, self.objective, self.average.network, self.optimizer)
-        mine = json.loads(json.dumps(recipe_record(self.recipe)))
-        theirs = todays_names(facts["recipe"], str(path))
+        mine = json.loads(json.dumps(self.recipe.record()))
+        theirs = recipe_from(facts["recipe"], str(path)).record()
         if theirs != mine:
             raise UsageError(
                 f"{path}: made by another recipe ({difference(theirs, mine)}); resume "
@@ -207,7 +211,7 @@ class Trainer:
                 "there, holds the epoch before: go on with --resume"
             ) from error
         except InputError as error:  # between two steps, and its cause can be mended
-            whole_step = self.processes.count == 1 == self.recipe.accumulate
+            whole_step = self.processes.count == 1 == self.recipe.schedule.accumulate
             if not whole_step or self.step == 0:
                 raise
             self._save_last()
@@ -234,23 +238,24 @@ class Trainer:
         """One step of the optimiser; its loss terms."""
         self.objective.train()
         # Dropout and sampling must not depend on where a run was interrupted.
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        torch.manual_seed(self.recipe.schedule.seed * 1_000_003 + self.step)
         factor = rate_factor(self.step, self.steps, self.recipe)
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * factor
         self.optimizer.zero_grad(set_to_none=True)
         losses: dict[str, float] = {}
-        for _ in range(self.recipe.accumulate):
+        for _ in range(self.recipe.schedule.accumulate):
             batch = next(stream).to(self.device)
             terms = self.wrapped(batch)
-            total = torch.stack(list(terms.values())).sum() / self.recipe.accumulate
+            total = torch.stack(list(terms.values())).sum() / self.recipe.schedule.accumulate
             self._check_finite(total.item(), batch)
             self.scaler.scale(total).backward()
             for name, term in terms.items():
-                losses[name] = losses.get(name, 0.0) + term.item() / self.recipe.accumulate
-        if self.recipe.clip_gradient:
+                losses[name] = losses.get(name, 0.0) + term.item() / self.recipe.schedule.accumulate
+        largest = self.recipe.optimiser.clip_gradient
+        if largest:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.clip_gradient)
+            nn.utils.clip_grad_norm_(self.objective.parameters(), largest)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.objective.after_step()
@@ -290,14 +295,14 @@ class Trainer:
             self.plan,
             steps=self.steps,
             first_step=self.step,
-            parts=self.recipe.accumulate,
+            parts=self.recipe.schedule.accumulate,
             process=(self.processes.rank, self.processes.count),
-            workers=self.recipe.workers,
+            workers=self.recipe.data.workers,
         )
 
     def _end_epoch(self, epoch: int, book: Logbook | None) -> None:
         """Validate when it is time, and save; in the first process, while the others wait."""
-        due = epoch % self.recipe.validate_every == 0 or self.step == self.steps
+        due = epoch % self.recipe.validation.every == 0 or self.step == self.steps
         self.owes_validation = due
         self._save_last()
         if self.processes.is_first and due:
@@ -315,10 +320,10 @@ class Trainer:
                 self.average.network,
                 self.validation,
                 self.preprocess,
-                arch=self.recipe.arch,
-                metrics=self.recipe.metrics,
+                arch=self.recipe.network.arch,
+                metrics=self.recipe.validation.metrics,
             )
-        self.score = scores.values.get(self.recipe.metrics[0])
+        self.score = scores.values.get(self.recipe.validation.metrics[0])
         if self._is_best():
             self.best = self.score
             weights = self.average.network.state_dict()
@@ -336,7 +341,7 @@ class Trainer:
         return self.score > self.best
 
     def _metadata(self, epoch: int, scores: Scores) -> dict[str, str]:
-        simulated = self.recipe.neighbours == "simulated"
+        simulated = self.recipe.data.neighbours == "simulated"
         interval_s = None if simulated else self.sources.frame_interval_s
         known = {  # readers of weights take no NaN: a score that is undefined counts as none
             name: round(value, 6) if math.isfinite(value) else None
@@ -345,12 +350,12 @@ class Trainer:
         sha256 = {"teacher_sha256": self.teacher_sha256} if self.teacher_sha256 else {}
 
         return metadata_of(
-            arch=self.recipe.arch,
+            arch=self.recipe.network.arch,
             **facts_of(self.network),
             labels=self.sources.labels,
             preprocess=self.preprocess,
             training={
-                "recipe": recipe_record(self.recipe),
+                "recipe": self.recipe.record(),
                 **sha256,
                 "data": self.sources.describe(),
                 "epoch": epoch,
@@ -370,7 +375,7 @@ class Trainer:
             "best": self.best,
             "owes_validation": self.owes_validation,
             "scaler": self.scaler.state_dict(),
-            "recipe": recipe_record(self.recipe),
+            "recipe": self.recipe.record(),
             "data": self.sources.describe(),
             "classes": list(self.sources.labels.classes),
             "request": request_record(self.request) if self.request is not None else None,
@@ -385,13 +390,18 @@ class Trainer:
         if self.step == 0:  # what an earlier run left here would pass for this one's
             for name in (LAST, BEST, CURVES):
                 (self.out / name).unlink(missing_ok=True)
-        record = recipe_record(self.recipe) | {"data": self.sources.describe()}
+        record = self.recipe.record() | {"data_sets": self.sources.describe()}
         text = json.dumps(record, indent=2)
         with whole_file(self.out / RECIPE) as part:
             part.write_text(text + "\n", encoding="utf-8")
         return book
 
+    def _class_counts(self) -> torch.Tensor:
+        """Pixels of each class, (K,), in the first data set: the others may be many."""
+        counts = self.sources.first.class_counts()
+        return torch.from_numpy(counts[: len(self.sources.labels)])
+
     def _place(self, module: Any) -> Any:
-        if self.recipe.shard:  # FSDP takes plainly laid out weights alone
+        if self.recipe.optimiser.shard:  # FSDP takes plainly laid out weights alone
             return module.to(self.device)
         return module.to(self.device, memory_format=torch.channels_last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import Tensor
 from vidparse.models.netwarp import flow_in_cells, warp_features
 from vidparse.training.losses.inputs import full_precision
 
-TEMPORAL_KINDS = ("kl", "mse")
+TemporalKind = Literal["kl", "mse"]
 TINY = 1e-8  # the least probability a logarithm is taken of
 
 
@@ -86,8 +87,8 @@ def temporal_loss(
     Raises:
         ValueError: an unknown kind.
     """
-    if kind not in TEMPORAL_KINDS:
-        raise ValueError(f"temporal loss '{kind}': use {' or '.join(TEMPORAL_KINDS)}")
+    if kind not in get_args(TemporalKind):
+        raise ValueError(f"temporal loss '{kind}': use {' or '.join(get_args(TemporalKind))}")
     now, later = full_precision(logits), full_precision(other_logits)
     seen, motion = visible.detach().to(now.dtype), flow.detach().to(now.dtype)
     measure = _divergence if kind == "kl" else _squares

@@ -6,9 +6,11 @@ loss = CE + 0.2 * STCL, on pairs (target, a frame near it).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from vidparse.data import IGNORE
@@ -23,20 +25,19 @@ from vidparse.training.objectives.objective import (
     normalise,
     run_frames,
 )
-from vidparse.training.objectives.supervised import Supervised
-from vidparse.training.recipe import Recipe, number
+from vidparse.training.objectives.supervised import Supervised, SupervisedOptions
+from vidparse.training.recipe import Positive, Recipe, Weight
 from vidparse.training.stream import Batch
 
 
-@dataclass(frozen=True, slots=True)
-class ContrastiveOptions:
+class ContrastiveOptions(SupervisedOptions):
     """STCL's fields of a recipe; the pixels that are drawn are our reading."""
 
-    gap: int = number(3, 1)  # frames between target and reference, at most
-    contrast_weight: float = number(0.2)
-    contrast_width: int = number(512, 1)
-    contrast_temperature: float = number(0.07, 1e-3)
-    contrast_pixels: int = number(32, 1)  # per class and frame
+    gap: Positive = 3  # frames between target and reference, at most
+    contrast_weight: Weight = 0.2
+    contrast_width: Positive = 512
+    contrast_temperature: Annotated[float, Field(ge=1e-3)] = 0.07
+    contrast_pixels: Positive = 32  # per class and frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +59,30 @@ class Contrastive(Supervised):
     """
 
     Options = ContrastiveOptions
+    options: ContrastiveOptions
 
     @classmethod
     def clips(cls, recipe: Recipe, network: VideoNetwork) -> ClipPlan:
         check_per_frame(recipe, network)
-        simulated = recipe.neighbours == "simulated"
-        return ClipPlan(Pair(recipe.options.gap), views_of(recipe), simulated=simulated)
+        options = recipe.objective
+        assert isinstance(options, ContrastiveOptions)
+        simulated = recipe.data.neighbours == "simulated"
+        return ClipPlan(Pair(options.gap), views_of(recipe), simulated=simulated)
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         after = self.network.tapped()
         self._features = (after,)
         self.projection = nn.Sequential(
-            nn.Conv2d(after.in_channels, setting.recipe.options.contrast_width, 1, bias=False),
-            nn.BatchNorm2d(setting.recipe.options.contrast_width),
+            nn.Conv2d(after.in_channels, self.options.contrast_width, 1, bias=False),
+            nn.BatchNorm2d(self.options.contrast_width),
             nn.ReLU(inplace=True),
         )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         clip = normalise(batch.frames, self.preprocess)  # (B, 2, 3, H, W)
         labels, options = batch.labels.long(), self.options
-        with autocast(clip.device, self.recipe.precision), FeatureTap(self._features[0]) as tap:
+        with autocast(clip.device, self.precision), FeatureTap(self._features[0]) as tap:
             outputs = run_frames(self.network, clip.flatten(0, 1))
             projected = self.projection(tap.take()).unflatten(0, clip.shape[:2])
         terms = self.terms(outputs, labels.flatten(0, 1))

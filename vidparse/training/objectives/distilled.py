@@ -24,7 +24,7 @@ from vidparse.training.losses import (
     temporal_loss,
     visibility,
 )
-from vidparse.training.losses.temporal import TEMPORAL_KINDS
+from vidparse.training.losses.temporal import TemporalKind
 from vidparse.training.objectives.objective import (
     FeatureTap,
     Setting,
@@ -34,26 +34,25 @@ from vidparse.training.objectives.objective import (
     normalise,
     run_frames,
 )
-from vidparse.training.objectives.supervised import Supervised
-from vidparse.training.recipe import Recipe, number, word
+from vidparse.training.objectives.supervised import Supervised, SupervisedOptions
+from vidparse.training.recipe import Positive, Recipe, Weight
 from vidparse.training.stream import Batch
 
 HELPER_WEIGHT = 0.1  # of the term that keeps MF's embedding of the teacher from collapsing
 WEIGHT_LIMIT = 0.1  # its parameters are clipped to +- this
 
 
-@dataclass(frozen=True, slots=True)
-class DistilledOptions:
+class DistilledOptions(SupervisedOptions):
     """ETC's fields of a recipe."""
 
-    gap: int = number(3, 1)  # frames between the target and the one before, at most
-    temporal_weight: float = number(0.1)  # TL
-    temporal_kind: str = word("kl", *TEMPORAL_KINDS)  # "mse" as the released code has it
-    pair_weight: float = number(0.1)  # PF
-    pair_pool: int = number(2, 1)  # cells of the scores' map that are averaged first
-    motion_weight: float = number(0.1)  # MF
-    motion_cell: int = number(16, 1)  # cells of the features' map that are averaged first
-    frame_weight: float = number(0.0)  # SF: teacher's probabilities on single frames
+    gap: Positive = 3  # frames between the target and the one before, at most
+    temporal_weight: Weight = 0.1  # TL
+    temporal_kind: TemporalKind = "kl"  # "mse" as the released code has it
+    pair_weight: Weight = 0.1  # PF
+    pair_pool: Positive = 2  # cells of the scores' map that are averaged first
+    motion_weight: Weight = 0.1  # MF
+    motion_cell: Positive = 16  # cells of the features' map that are averaged first
+    frame_weight: Weight = 0.0  # SF: teacher's probabilities on single frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +75,14 @@ class Distilled(Supervised):
     """
 
     Options = DistilledOptions
+    options: DistilledOptions
     takes_teacher = True
 
     @classmethod
     def clips(cls, recipe: Recipe, network: VideoNetwork) -> ClipPlan:
         check_per_frame(recipe, network)
-        options = recipe.options
+        options = recipe.objective
+        assert isinstance(options, DistilledOptions)
         compares = bool(options.pair_weight or options.motion_weight)  # both neighbours
         neighbours = Around(
             options.gap if compares else 0, next=compares or options.temporal_weight > 0
@@ -89,7 +90,7 @@ class Distilled(Supervised):
         return ClipPlan(
             neighbours,
             views_of(recipe),
-            simulated=recipe.neighbours == "simulated",
+            simulated=recipe.data.neighbours == "simulated",
             with_flow=options.temporal_weight > 0,
         )
 
@@ -113,7 +114,7 @@ class Distilled(Supervised):
         size = clip.shape[:2]
         at = 1 if size[1] == 3 else 0  # the target: the middle of a triplet, else the first
         frames, options = clip.flatten(0, 1), self.options
-        with autocast(clip.device, self.recipe.precision), FeatureTap(self._features[0]) as tap:
+        with autocast(clip.device, self.precision), FeatureTap(self._features[0]) as tap:
             outputs = run_frames(self.network, frames)
         logits = outputs.logits.float().unflatten(0, size)  # (B, T, K, h, w)
         terms = self.terms(_of_frame(at, outputs, size), batch.labels[:, at].long())
@@ -137,10 +138,12 @@ class Distilled(Supervised):
     ) -> dict[str, Tensor]:
         """Terms of the teacher's answer to the frames."""
         options, size = self.options, batch.frames.shape[:2]
-        pictures = teacher.pictures(batch.frames, self.recipe.short_side)  # (B * T, 3, H', W')
+        pictures = teacher.pictures(
+            batch.frames, self.recipe.network.short_side
+        )  # (B * T, 3, H', W')
         with (
             torch.no_grad(),
-            autocast(pictures.device, self.recipe.precision),
+            autocast(pictures.device, self.precision),
             FeatureTap(self._teachers_features[0]) as tap,
         ):
             says = run_frames(teacher.network, pictures).logits.float()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from vidparse.data import IGNORE
@@ -15,18 +17,17 @@ from vidparse.models.network import VideoNetwork
 from vidparse.training.clips import ClipPlan
 from vidparse.training.losses import confident_labels
 from vidparse.training.objectives.objective import autocast, normalise, run_clips
-from vidparse.training.objectives.supervised import Supervised
-from vidparse.training.recipe import Recipe, number
+from vidparse.training.objectives.supervised import Supervised, SupervisedOptions
+from vidparse.training.recipe import Recipe, Share, Weight
 from vidparse.training.stream import Batch
 
 
-@dataclass(frozen=True, slots=True)
-class MeanTeacherOptions:
+class MeanTeacherOptions(SupervisedOptions):
     """The mean teacher's fields of a recipe."""
 
-    unlabelled_share: float = number(0.5, 0, 0.999)  # of a batch
-    pseudo_weight: float = number(1.0)
-    pseudo_threshold: float = number(0.8, 0, 1)
+    unlabelled_share: Annotated[float, Field(ge=0, le=0.999)] = 0.5  # of a batch
+    pseudo_weight: Weight = 1.0
+    pseudo_threshold: Share = 0.8
 
 
 class MeanTeacher(Supervised):
@@ -35,14 +36,16 @@ class MeanTeacher(Supervised):
     """
 
     Options = MeanTeacherOptions
+    options: MeanTeacherOptions
 
     @classmethod
     def clips(cls, recipe: Recipe, network: VideoNetwork) -> ClipPlan:
         return replace(super().clips(recipe, network), with_strong=True)
 
     @classmethod
-    def unlabelled_share(cls, options: MeanTeacherOptions) -> float:
-        return options.unlabelled_share
+    def unlabelled_share(cls, recipe: Recipe) -> float:
+        assert isinstance(recipe.objective, MeanTeacherOptions)
+        return recipe.objective.unlabelled_share
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         labels = batch.labels.long()  # (B, T, H, W)
@@ -76,7 +79,7 @@ class MeanTeacher(Supervised):
     @torch.no_grad()
     def _labelled(self, clip: Tensor) -> Tensor:
         """What the average is sure of in the target: int64 (B, H, W)."""
-        with autocast(clip.device, self.recipe.precision):
+        with autocast(clip.device, self.precision):
             logits = run_clips(self._frozen[0], clip).logits
         full = F.interpolate(
             logits.float(), clip.shape[-2:], mode="bilinear", align_corners=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from vidparse.labels import Labels
 from vidparse.models.description import Preprocess
 from vidparse.models.network import Outputs, VideoNetwork
 from vidparse.training.clips import ClipPlan, Companions, views_of
-from vidparse.training.recipe import NoOptions, Recipe
+from vidparse.training.recipe import ObjectiveOptions, Recipe
 from vidparse.training.stream import Batch
 
 
@@ -53,7 +54,8 @@ class Setting:
     """What objectives are made of.
 
     average: the running average of the network, the mean teacher. teacher: of distillation.
-    labels: of the run. class_weights: (K,) or None. unions: bool (G, K), see `Sources`.
+    labels: of the run. class_counts: pixels of each class in the first data set, (K,); it reads
+        all of its masks. unions: bool (G, K), see `Sources`.
     """
 
     recipe: Recipe
@@ -61,7 +63,7 @@ class Setting:
     network: VideoNetwork
     average: VideoNetwork
     preprocess: Preprocess
-    class_weights: Tensor | None
+    class_counts: Callable[[], Tensor]
     unions: Tensor
     teacher: Teacher | None = None
 
@@ -73,12 +75,11 @@ class Objective(nn.Module):
     what DistributedDataParallel wraps, so every parameter must be used through it.
 
     Attributes:
-        Options: a frozen dataclass, the fields of a recipe that are this objective's own; `number`
-            and `word` of `vidparse.training.recipe` give them their bounds.
+        Options: the table [objective] of its recipes, with their fields and bounds.
         takes_teacher: it can learn from a frozen network, which the recipe or --teacher names.
     """
 
-    Options: ClassVar[type[Any]] = NoOptions
+    Options: ClassVar[type[ObjectiveOptions]] = ObjectiveOptions
     takes_teacher: ClassVar[bool] = False
 
     @classmethod
@@ -89,8 +90,8 @@ class Objective(nn.Module):
             UsageError: it is not for such a network.
         """
         check_scores(recipe, network)
-        companions = Companions(type(network), network.config, recipe.reverse)
-        simulated = recipe.neighbours == "simulated"
+        companions = Companions(type(network), network.config, recipe.data.reverse)
+        simulated = recipe.data.neighbours == "simulated"
         return ClipPlan(companions, views_of(recipe), simulated=simulated)
 
     @classmethod
@@ -99,7 +100,7 @@ class Objective(nn.Module):
         return network.forward_clip(clips)
 
     @classmethod
-    def unlabelled_share(cls, options: Any) -> float:
+    def unlabelled_share(cls, recipe: Recipe) -> float:
         """The part of each batch whose targets have no labels."""
         return 0.0
 
@@ -107,7 +108,8 @@ class Objective(nn.Module):
         super().__init__()
         self.network = setting.network
         self.recipe = setting.recipe
-        self.options = setting.recipe.options
+        self.options = setting.recipe.objective
+        self.precision = setting.recipe.optimiser.precision
         self.preprocess = setting.preprocess
         # in tuples: neither parameters nor part of the state
         self._frozen = (setting.average, setting.teacher)
@@ -121,7 +123,7 @@ class Objective(nn.Module):
     def train(self, mode: bool = True) -> Objective:
         """As usual; with norm = "frozen" batch norms keep their statistics."""
         super().train(mode)
-        if self.recipe.norm == "frozen":
+        if self.recipe.optimiser.norm == "frozen":
             for module in self.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
@@ -132,7 +134,8 @@ def check_scores(recipe: Recipe, network: VideoNetwork) -> None:
     """Raises: UsageError: the network gives no scores of classes to learn by."""
     if not network.has_training_pass:
         raise UsageError(
-            f"objective {recipe.objective}: learns from scores of classes, {recipe.arch} answers "
+            f"objective {recipe.objective.kind}: learns from scores of classes, "
+            f"{recipe.network.arch} answers "
             "with masks and has no forward_clip; use an objective made for it"
         )
 
@@ -142,8 +145,8 @@ def check_per_frame(recipe: Recipe, network: VideoNetwork) -> None:
     check_scores(recipe, network)
     if not network.is_per_frame:
         raise UsageError(
-            f"objective {recipe.objective}: is for per-frame networks, {recipe.arch} has a "
-            "memory; use objective supervised"
+            f"objective {recipe.objective.kind}: is for per-frame networks, "
+            f"{recipe.network.arch} has a memory; use objective supervised"
         )
 
 

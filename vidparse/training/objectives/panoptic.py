@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from vidparse.data import IGNORE
@@ -15,22 +15,21 @@ from vidparse.training.clips import ClipPlan, Run, views_of
 from vidparse.training.losses import clip_losses
 from vidparse.training.losses.panoptic import ClipLosses
 from vidparse.training.objectives.objective import Objective, Setting, autocast, normalise
-from vidparse.training.recipe import Recipe, number
+from vidparse.training.recipe import ObjectiveOptions, Positive, Recipe, Share, Weight
 from vidparse.training.stream import Batch
 from vidparse.training.targets import VOID, clip_targets
 
 
-@dataclass(frozen=True, slots=True)
-class PanopticOptions:
+class PanopticOptions(ObjectiveOptions):
     """Fields of a recipe for clips of things and stuff."""
 
-    clip_length: int = number(3, 1, 16)  # frames of a training clip
-    most_gap: int = number(1, 1)  # frames from one to the next: drawn from 1 to this
-    position_weight: float = number(1.0)
-    mask_weight: float = number(3.0)
-    pixel_weight: float = number(0.0)  # cross-entropy of pixels, for networks that pool kernels
-    least_share: float = number(0.5, 0.0, 1.0)  # of a cell that a region covers, to be taught there
-    positions: int = number(3, 1)  # best cells of a thing, whose kernels learn its mask
+    clip_length: Annotated[int, Field(ge=1, le=16)] = 3  # frames of a training clip
+    most_gap: Positive = 1  # frames from one to the next: drawn from 1 to this
+    position_weight: Weight = 1.0
+    mask_weight: Weight = 3.0
+    pixel_weight: Weight = 0.0  # cross-entropy of pixels, for networks that pool kernels
+    least_share: Share = 0.5  # of a cell that a region covers, to be taught there
+    positions: Positive = 3  # best cells of a thing, whose kernels learn its mask
 
 
 class Panoptic(Objective):
@@ -40,20 +39,22 @@ class Panoptic(Objective):
     A thing is one and the same in all frames of a clip; frames without labels teach nothing.
     """
 
-    Options: ClassVar[type[Any]] = PanopticOptions
+    Options = PanopticOptions
+    options: PanopticOptions
 
     @classmethod
     def clips(cls, recipe: Recipe, network: VideoNetwork) -> ClipPlan:
         if not network.any_window:
             raise UsageError(
-                f"objective {recipe.objective}: is for networks that answer with kernel maps, "
-                f"{recipe.arch} does not; use arch clip-panofcn"
+                f"objective {recipe.objective.kind}: is for networks that answer with kernel maps, "
+                f"{recipe.network.arch} does not; use arch clip-panofcn"
             )
-        options: PanopticOptions = recipe.options
+        options = recipe.objective
+        assert isinstance(options, PanopticOptions)
         return ClipPlan(
-            Run(options.clip_length, options.most_gap, recipe.reverse),
+            Run(options.clip_length, options.most_gap, recipe.data.reverse),
             views_of(recipe),
-            simulated=recipe.neighbours == "simulated",
+            simulated=recipe.data.neighbours == "simulated",
             with_objects=True,
         )
 
@@ -79,12 +80,12 @@ class Panoptic(Objective):
         frames = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
         pictures = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         frames = pictures.unflatten(0, frames.shape[:2])
-        with autocast(frames.device, self.recipe.precision):
+        with autocast(frames.device, self.precision):
             maps, _ = self.network(frames, ())
         assert isinstance(maps, KernelMaps) and batch.objects is not None  # by the plan
 
         # Every parameter takes part in every step, whatever is in view.
-        zero = sum(one.float().mean() for one in _tensors(maps)) * 0.0
+        zero = torch.stack([one.float().mean() for one in _tensors(maps)]).sum() * 0.0
         terms = dict.fromkeys(ClipLosses._fields, zero)
 
         # Teach each clip by itself: an object of one is nothing to another.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import field_validator
 from torch import Tensor
 
 from vidparse.data import IGNORE
+from vidparse.errors import UsageError, counted
 from vidparse.models.network import Outputs
 from vidparse.training.losses import (
     bootstrapped_cross_entropy,
+    class_weights_from_counts,
     lovasz_softmax,
     union_cross_entropy,
 )
@@ -21,7 +24,27 @@ from vidparse.training.objectives.objective import (
     normalise,
     run_clips,
 )
+from vidparse.training.recipe import LISTED, ObjectiveOptions, Positive, Weight
 from vidparse.training.stream import Batch
+
+
+class SupervisedOptions(ObjectiveOptions):
+    """Fields of a recipe for cross-entropy and what goes with it."""
+
+    auxiliary_weight: Weight = 0.4
+    lovasz_weight: Weight = 0.0
+    own_weight: Weight = 1.0  # of the network's own terms (ssltm: its category centres)
+    class_weights: Annotated[tuple[float, ...], LISTED] = ()  # one per class
+    class_weight_offset: float = 0.0  # > 1: weights are 1 / ln(offset + share of the class)
+    bootstrap_threshold: Weight = 0.0  # > 0: only pixels whose loss is above it (FC-HarDNet: 0.3)
+    bootstrap_least: Positive = 4096  # and at least so many per picture
+
+    @field_validator("class_weight_offset")
+    @classmethod
+    def _has_a_logarithm(cls, value: float) -> float:
+        if value and value <= 1:
+            raise ValueError("must be above 1, or 0 for none")
+        return value
 
 
 class Supervised(Objective):
@@ -31,10 +54,33 @@ class Supervised(Objective):
     the auxiliary scores of all frames); per-frame networks see the target alone.
     """
 
+    Options: ClassVar[type[ObjectiveOptions]] = SupervisedOptions
+    options: SupervisedOptions
+
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self.register_buffer("class_weights", setting.class_weights, persistent=False)
+        weights = self._class_weights(setting)
+        self.register_buffer("class_weights", weights, persistent=False)
         self.register_buffer("unions", setting.unions, persistent=False)
+
+    def _class_weights(self, setting: Setting) -> Tensor | None:
+        """Each class's weight in the cross-entropy, (K,); None for no weights.
+
+        Raises:
+            UsageError: more or fewer are given than there are classes.
+        """
+        given, classes = self.options.class_weights, len(setting.labels)
+        if given and len(given) != classes:
+            raise UsageError(
+                f"class_weights: {len(given)} of them for {counted(classes, 'class')}; "
+                "give one a class"
+            )
+        if given:
+            return torch.tensor(given)
+        if not self.options.class_weight_offset:
+            return None
+        offset = self.options.class_weight_offset
+        return class_weights_from_counts(setting.class_counts(), offset=offset)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         clip = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
@@ -47,13 +93,13 @@ class Supervised(Objective):
         The target comes last.
         """
         target = labels[:, -1]
-        with autocast(clip.device, self.recipe.precision):
+        with autocast(clip.device, self.precision):
             outputs = run_clips(self.network, clip)
         terms = self.terms(outputs, target, labels.flatten(0, 1))
 
         classes = torch.where(target < outputs.logits.shape[1], target, IGNORE)
         for name, term in self.network.own_terms(outputs, classes, ignore=IGNORE).items():
-            terms[name] = self.recipe.own_weight * term
+            terms[name] = self.options.own_weight * term
         return outputs.logits, terms
 
     def terms(
@@ -65,28 +111,28 @@ class Supervised(Objective):
             target: int64 (B, H, W). all_labels: int64 (N, H, W) of the frames that the auxiliary
                 scores are of, where these are not the targets alone.
         """
-        recipe = self.recipe
+        options = self.options
         terms = {"ce": self._cross_entropy(outputs.logits, target)}
-        if recipe.lovasz_weight:
+        if options.lovasz_weight:
             lovasz = lovasz_softmax(outputs.logits, target, ignore=IGNORE)
-            terms["lovasz"] = recipe.lovasz_weight * lovasz
-        if outputs.auxiliary is not None and recipe.auxiliary_weight:
+            terms["lovasz"] = options.lovasz_weight * lovasz
+        if outputs.auxiliary is not None and options.auxiliary_weight:
             labels = target if all_labels is None else all_labels
             heads = len(outputs.auxiliary) // len(labels)
             auxiliary = self._cross_entropy(outputs.auxiliary, labels.repeat(heads, 1, 1))
-            terms["auxiliary"] = recipe.auxiliary_weight * auxiliary
+            terms["auxiliary"] = options.auxiliary_weight * auxiliary
         return terms
 
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
-        recipe = self.recipe
-        if recipe.bootstrap_threshold:
+        options = self.options
+        if options.bootstrap_threshold:
             classes = torch.where(target < logits.shape[1], target, IGNORE)
             return bootstrapped_cross_entropy(
                 logits,
                 classes,
                 ignore=IGNORE,
-                threshold=recipe.bootstrap_threshold,
-                least=recipe.bootstrap_least,
+                threshold=options.bootstrap_threshold,
+                least=options.bootstrap_least,
             )
         weights: Any = self.class_weights
         unions: Any = self.unions
