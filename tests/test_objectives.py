@@ -86,10 +86,10 @@ def test_a_step_moves_every_weight_that_is_used(name: str, camvid: Path, tmp_pat
     changes = {"epochs": 1, "validate_every": 9, **CASES[name]}
     # its teacher is used to larger pictures
     run = trainer(camvid, tmp_path, teacher(96) if name == "etc" else None, **changes)
-    before = {key: value.clone() for key, value in run.objective.named_parameters()}
+    before = {key: value.clone() for key, value in run.learner.objective.named_parameters()}
     losses = run._train_step(run._stream())
     assert TERMS.get(name, {"ce"}) <= losses.keys()
-    after = dict(run.objective.named_parameters())
+    after = dict(run.learner.objective.named_parameters())
     still = [key for key, value in after.items() if torch.equal(before[key], value)]
     assert not [key for key, value in after.items() if value.grad is None]
     # BiSeNetV2 starts with residual branches that weigh nothing
@@ -102,12 +102,12 @@ def batch_of(run) -> Batch:
 
 def test_etc_is_the_sum_of_its_losses(camvid: Path, tmp_path: Path) -> None:
     run = trainer(camvid, tmp_path, teacher(), **ETC, auxiliary_weight=0.0)
-    run.objective.eval()  # no dropout: two passes agree
+    run.learner.objective.eval()  # no dropout: two passes agree
     batch = batch_of(run)
     with torch.no_grad():
-        terms = run.objective(batch)
-        clip = normalise(batch.frames, run.preprocess)
-        logits = [run.network.step(clip[:, i])[0].logits for i in range(3)]
+        terms = run.learner.objective(batch)
+        clip = normalise(batch.frames, run.learner.preprocess)
+        logits = [run.learner.network.step(clip[:, i])[0].logits for i in range(3)]
         ce = union_cross_entropy(
             logits[1], batch.labels[:, 1].long(), torch.zeros(0, 11, dtype=torch.bool), ignore=255
         )
@@ -124,11 +124,11 @@ def test_a_student_that_is_the_teacher_has_nothing_to_learn_of_it(
     changes = ETC | {"frame_weight": 1.0, "config": {**SMALL, "auxiliary": False}}
     no_teacher = {"pair_weight": 0.0, "motion_weight": 0.0, "frame_weight": 0.0}
     run = trainer(camvid, tmp_path, **(changes | no_teacher))
-    twin = copy.deepcopy(run.network).requires_grad_(False).eval()
-    run = trainer(camvid, tmp_path, Teacher(twin, run.preprocess), **changes)
-    run.objective.eval()
+    twin = copy.deepcopy(run.learner.network).requires_grad_(False).eval()
+    run = trainer(camvid, tmp_path, Teacher(twin, run.learner.preprocess), **changes)
+    run.learner.objective.eval()
     with torch.no_grad():
-        terms = run.objective(batch_of(run))
+        terms = run.learner.objective(batch_of(run))
     assert terms["pf"].item() == pytest.approx(0, abs=1e-9)
     assert terms["sf"].item() == pytest.approx(0, abs=1e-6)
 
@@ -162,7 +162,7 @@ def test_the_losses_of_a_pair_are_those_of_its_target_and_the_next(
 ) -> None:
     some = ETC | {"pair_weight": 0.0, "motion_weight": 0.0, "frame_weight": 1.0}
     run = trainer(camvid, tmp_path, teacher(), **some)
-    run.objective.eval()
+    run.learner.objective.eval()
     batch = batch_of(run)
     longer = replace(
         batch,
@@ -171,7 +171,7 @@ def test_the_losses_of_a_pair_are_those_of_its_target_and_the_next(
         inside=torch.cat([torch.ones_like(batch.inside[:, :1]), batch.inside], dim=1),
     )
     with torch.no_grad():
-        pair, triplet = run.objective(batch), run.objective(longer)
+        pair, triplet = run.learner.objective(batch), run.learner.objective(longer)
     for name in ("ce", "tl"):
         assert pair[name].item() == pytest.approx(triplet[name].item(), rel=1e-4)
     lone = trainer(camvid, tmp_path, teacher(), **some, temporal_weight=0.0)
@@ -197,20 +197,22 @@ def test_the_mean_teacher_teaches_what_it_is_sure_of(camvid: Path, tmp_path: Pat
         steps_per_epoch=4,
         scales=[2.0],  # no black border
     )
-    run.objective._frozen = (Constant(None), None)
+    run.learner.objective._frozen = (Constant(None), None)
     batch = batch_of(run)
     labels = batch.labels.clone()
     labels[0] = 255
     batch = replace(batch, labels=labels)
-    pseudo = run.objective._labelled(normalise(batch.frames, run.preprocess))
+    pseudo = run.learner.objective._labelled(normalise(batch.frames, run.learner.preprocess))
     assert (pseudo[:, :, :24] == 4).all() and (pseudo[:, :, 48:] == 255).all()
-    run.objective.eval()
+    run.learner.objective.eval()
     with torch.no_grad():
-        terms = run.objective(batch)
+        terms = run.learner.objective(batch)
     assert terms["pseudo"].item() > 0
     everything = replace(batch, labels=torch.full_like(batch.labels, 3))
     with torch.no_grad():
-        assert run.objective(everything)["pseudo"].item() == 0  # all have labels of their own
+        assert (
+            run.learner.objective(everything)["pseudo"].item() == 0
+        )  # all have labels of their own
 
 
 def test_norms_of_the_mean_teachers_student_remember_the_mild_views_alone(
@@ -228,20 +230,24 @@ def test_norms_of_the_mean_teachers_student_remember_the_mild_views_alone(
     labels = torch.full_like(batch.labels, 3)
     labels[1::2] = 255
     batch = replace(batch, labels=labels)
-    alone = copy.deepcopy(run.network).train()
+    alone = copy.deepcopy(run.learner.network).train()
     with torch.no_grad():
-        alone.step(normalise(batch.frames[::2, -1], run.preprocess))
-    run.objective.train()
-    terms = run.objective(batch)
+        alone.step(normalise(batch.frames[::2, -1], run.learner.preprocess))
+    run.learner.objective.train()
+    terms = run.learner.objective(batch)
     torch.stack(list(terms.values())).sum().backward()
-    for (name, mine), other in zip(run.network.named_buffers(), alone.buffers(), strict=True):
+    for (name, mine), other in zip(
+        run.learner.network.named_buffers(), alone.buffers(), strict=True
+    ):
         if "backbone" in name and "running" in name:  # a norm of two pooled values is not stable
             assert torch.allclose(mine, other, atol=1e-5), name
     assert all(
-        norm.momentum == 0.1 for norm in run.network.modules() if isinstance(norm, nn.BatchNorm2d)
+        norm.momentum == 0.1
+        for norm in run.learner.network.modules()
+        if isinstance(norm, nn.BatchNorm2d)
     )
     labels[1] = 3  # one alone has no statistics: all in one pass
-    assert run.objective(replace(batch, labels=labels)).keys() == terms.keys()
+    assert run.learner.objective(replace(batch, labels=labels)).keys() == terms.keys()
 
 
 def test_features_are_what_the_classifier_sees() -> None:
@@ -266,7 +272,7 @@ def test_teachers_are_checked(camvid: Path, tmp_path: Path) -> None:
     best = str(tmp_path / "best.safetensors")
     loaded = load_teacher(best, run.sources.labels)
     assert not any(p.requires_grad for p in loaded.network.parameters())
-    assert loaded.preprocess == run.preprocess
+    assert loaded.preprocess == run.learner.preprocess
     with pytest.raises(UsageError, match="knows the 11 classes of camvid, not those of voc"):
         load_teacher(best, load_labels("voc"))
 
@@ -282,9 +288,11 @@ def test_netwarp_wants_the_weights_of_its_flow(camvid: Path, tmp_path: Path) -> 
 
 def test_frozen_norms_keep_their_statistics(camvid: Path, tmp_path: Path) -> None:
     run = trainer(camvid, tmp_path, norm="frozen")
-    before = {k: v.clone() for k, v in run.network.named_buffers()}
+    before = {k: v.clone() for k, v in run.learner.network.named_buffers()}
     run._train_step(run._stream())
-    assert all(torch.equal(before[key], value) for key, value in run.network.named_buffers())
+    assert all(
+        torch.equal(before[key], value) for key, value in run.learner.network.named_buffers()
+    )
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def test_no_folder_of_a_run_is_in_the_weights_that_it_writes(
     for path in shared:
         assert SECRET.encode() not in path.read_bytes(), path.name
     for description in (*map(read_description, shared[:2]), read_onnx_description(shared[2])):
-        assert description.training["recipe"]["teacher"] == "wise.safetensors"
+        assert description.training["recipe"]["objective"]["teacher"] == "wise.safetensors"
         assert description.training["teacher_sha256"] == file_sha256(teacher)
         assert description.training["validation"]["vc8"] is None  # two pictures are too few
     # What goes on with the run needs the way to its teacher and data.

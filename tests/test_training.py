@@ -23,16 +23,15 @@ from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.description import RUN
 from vidparse.models.zoo import build, settings_for
 from vidparse.training import SourceRequest, fit, load_recipe, recorded_run
-from vidparse.training.average import Average
 from vidparse.training.logbook import read_log
 from vidparse.training.objectives import OBJECTIVES
 from vidparse.training.objectives.supervised import SupervisedOptions
-from vidparse.training.optimisation import rate_factor
+from vidparse.training.optimisation import Average, rate_factor
 from vidparse.training.recipe import short_name
 from vidparse.training.recipe_file import available_recipes, recipe_from
+from vidparse.training.run_folder import BEST
 from vidparse.training.start import read_start
 from vidparse.training.stream import Batch
-from vidparse.training.trainer import BEST
 
 
 @pytest.fixture(scope="module")
@@ -461,7 +460,7 @@ def test_an_undefined_score_is_beaten_by_any(camvid: Path, tmp_path: Path) -> No
 def test_nan_ends_with_the_names_of_the_samples(camvid: Path, tmp_path: Path) -> None:
     run = trainer(camvid, tmp_path)
     with torch.no_grad():
-        next(iter(run.network.parameters())).fill_(float("nan"))
+        next(iter(run.learner.network.parameters())).fill_(float("nan"))
     with pytest.raises(VidparseError, match=r"became nan at step 0, with .*0001TP_\d+.*; lower"):
         run.fit()
 

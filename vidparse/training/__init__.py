@@ -8,7 +8,6 @@ from pathlib import Path
 
 from vidparse.data import Dataset, labelled_frames
 from vidparse.data.coverage import survey
-from vidparse.errors import UsageError
 from vidparse.training.logbook import Progress
 from vidparse.training.optimisation import warmup_note
 from vidparse.training.processes import Processes, join_processes
@@ -17,9 +16,10 @@ from vidparse.training.recipe_file import available_recipes, changed_recipe, loa
 from vidparse.training.rehearsal import Rehearsal, rehearse
 from vidparse.training.request import TrainingRequest
 from vidparse.training.resume import recorded_run
+from vidparse.training.run_folder import check_folder
 from vidparse.training.sources import SourceRequest, Sources, open_sources, parse_source
 from vidparse.training.start import fitting_recipe, load_teacher, read_start, taught_by
-from vidparse.training.trainer import LAST, Trainer
+from vidparse.training.trainer import Trainer
 
 
 def fit(
@@ -65,16 +65,7 @@ def fit(
 
     from vidparse.inference.devices import check_threads, choose_device, cpu_count
 
-    if resume is not None and resume.resolve().parent != out.resolve():
-        raise UsageError(
-            f"--resume {resume}: a run goes on in its own folder; leave -o out, or copy the folder "
-            "and resume from the copy"
-        )
-    if (out / LAST).exists() and resume is None and not overwrite:
-        raise UsageError(
-            f"{out}: holds a run already; go on with --resume {out / LAST}, choose another -o, or "
-            "begin anew with --overwrite"
-        )
+    check_folder(out, resume=resume, overwrite=overwrite)
     check_threads(threads)
     place = torch.device(str(choose_device(device)))
     recipe = taught_by(recipe, teacher)
@@ -137,8 +128,8 @@ def _run(
     if resume:
         trainer.resume(resume)
         return trainer.fit(on_step, stop=stop)
-    if trainer.taken is not None:
-        on_note(str(trainer.taken))
+    if trainer.learner.taken is not None:
+        on_note(str(trainer.learner.taken))
     warmup = warmup_note(recipe, trainer.steps)
     if warmup is not None:
         on_note(warmup)

@@ -1,13 +1,17 @@
-"""Parameter groups, optimisers and the learning rate's course."""
+"""Parameter groups, optimisers, the learning rate's course, and the average of the weights."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vidparse.errors import counted
+from vidparse.models.network import VideoNetwork
 from vidparse.training.objectives import Objective
 from vidparse.training.recipe import Recipe
 
@@ -63,3 +67,24 @@ def warmup_note(recipe: Recipe, steps: int) -> str | None:
         f"warmup_steps {warmup_steps}: the run has {counted(steps, 'step')}, so its full "
         f"learning rates are never reached; perhaps --set warmup_steps={max(1, steps // 10)}"
     )
+
+
+class Average:
+    """Exponential moving average of parameters and norm statistics; warms up with the steps.
+
+    network: a copy in eval mode that holds the average; it takes no gradient.
+    """
+
+    def __init__(self, network: VideoNetwork, decay: float) -> None:
+        self.decay = decay
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, weights: Mapping[str, Tensor], step: int) -> None:
+        """Move towards the weights (a state dict, in full) after step `step` (from 0)."""
+        mine = self.network.state_dict()
+        fractional = [name for name, tensor in weights.items() if tensor.is_floating_point()]
+        towards = get_ema_multi_avg_fn(min(self.decay, (step + 1) / (step + 11)))
+        towards([mine[name] for name in fractional], [weights[name] for name in fractional], step)
+        for name in weights.keys() - set(fractional):  # counts of batches
+            mine[name].copy_(weights[name])

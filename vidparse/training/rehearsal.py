@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from vidparse.models.description import Preprocess
@@ -75,7 +76,7 @@ def rehearse(
         network,
         network,
         Preprocess(recipe.network.short_side, divisor=network.alignment),
-        lambda: torch.ones(len(sources.labels)),  # to count takes long, and changes no check
+        lambda: np.ones(len(sources.labels)),  # to count takes long, and changes no check
         torch.from_numpy(sources.unions),
         teacher,
     )

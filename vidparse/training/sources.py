@@ -69,17 +69,6 @@ class Source:
         keys = np.array(things, truth.ids.dtype)
         return labels, recode(truth.ids, keys, keys, otherwise=0)
 
-    def class_counts(self) -> np.ndarray:
-        """Pixels of each id over all labelled frames, int64 (256,).
-
-        Raises:
-            InputError: a mask is damaged.
-        """
-        counts = np.zeros(256, np.int64)
-        for frame in self.labelled:
-            counts += np.bincount(self.load_labels(frame).ravel(), minlength=256)
-        return counts
-
     def video_of(self, frame: FrameRecord) -> Video:
         return self._videos[frame.video]
 
@@ -116,6 +105,19 @@ class Sources:
         """Seconds from frame to frame: the longest of the parts' medians, where one is known."""
         known = [frame_interval_s(part.dataset.videos) for part in self.parts]
         return max((one for one in known if one is not None and math.isfinite(one)), default=None)
+
+    def class_counts(self) -> np.ndarray:
+        """Pixels of each class in the labels of the first data set, int64 (K,).
+
+        The others may be many, and labelled by a network.
+
+        Raises:
+            InputError: a mask is damaged.
+        """
+        counts = np.zeros(256, np.int64)
+        for frame in self.first.labelled:
+            counts += np.bincount(self.first.load_labels(frame).ravel(), minlength=256)
+        return counts[: len(self.labels)]
 
     def describe(self) -> list[dict[str, object]]:
         """Plain facts for checkpoints and logs."""

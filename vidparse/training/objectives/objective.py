@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -54,8 +55,8 @@ class Setting:
     """What objectives are made of.
 
     average: the running average of the network, the mean teacher. teacher: of distillation.
-    labels: of the run. class_counts: pixels of each class in the first data set, (K,); it reads
-        all of its masks. unions: bool (G, K), see `Sources`.
+    labels: of the run. class_counts: pixels of each class in the labels, (K,); it reads
+        them all. unions: bool (G, K), see `Sources`.
     """
 
     recipe: Recipe
@@ -63,7 +64,7 @@ class Setting:
     network: VideoNetwork
     average: VideoNetwork
     preprocess: Preprocess
-    class_counts: Callable[[], Tensor]
+    class_counts: Callable[[], np.ndarray]
     unions: Tensor
     teacher: Teacher | None = None
 

@@ -80,7 +80,8 @@ class Supervised(Objective):
         if not self.options.class_weight_offset:
             return None
         offset = self.options.class_weight_offset
-        return class_weights_from_counts(setting.class_counts(), offset=offset)
+        counts = torch.from_numpy(setting.class_counts())
+        return class_weights_from_counts(counts, offset=offset)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         clip = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)

@@ -1,0 +1,172 @@
+"""A network with its objective, optimiser and average of weights, and one step of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from vidparse.errors import VidparseError
+from vidparse.models.description import Preprocess
+from vidparse.models.network import VideoNetwork
+from vidparse.models.zoo import build
+from vidparse.training.clips import check_objects
+from vidparse.training.objectives import OBJECTIVES, Setting, Teacher
+from vidparse.training.optimisation import GROUPS, Average, make_optimizer, rate_factor
+from vidparse.training.processes import Processes, whole
+from vidparse.training.recipe import Recipe
+from vidparse.training.resume import run_tensors
+from vidparse.training.sources import Sources
+from vidparse.training.start import Start, Taken, class_rows, load_flow_weights, load_matching
+from vidparse.training.stream import Batch
+from vidparse.training.validation import check_metrics
+
+_Placed = TypeVar("_Placed", bound=nn.Module)
+
+
+class Learner:
+    """Everything that a step moves.
+
+    Args:
+        recipe: with the settings that follow from the classes.
+        teacher: of a distillation.
+        flow_weights: RAFT's, for NetWarp.
+
+    Attributes:
+        taken: how much of `init` fitted; None without it.
+        plan: of the clips to learn from.
+        average: the network with the average of the weights, in eval mode.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        sources: Sources,
+        *,
+        processes: Processes,
+        init: Start | None = None,
+        teacher: Teacher | None = None,
+        flow_weights: Path | None = None,
+    ) -> None:
+        self.recipe, self.processes, self.device = recipe, processes, processes.device
+        torch.manual_seed(recipe.schedule.seed)
+        self.network, self.taken = _started(recipe, sources, init, flow_weights)
+        self.preprocess = Preprocess(recipe.network.short_side, divisor=self.network.alignment)
+        kind = OBJECTIVES[recipe.objective.kind]
+        self.plan = kind.clips(recipe, self.network)
+        check_objects(self.plan, sources)
+
+        # The optimiser takes parameters as they are once placed and, with FSDP, shared out.
+        self._place(self.network)
+        self._average = Average(self.network, recipe.optimiser.ema_decay)
+        self.average = self._average.network
+        setting = Setting(
+            recipe,
+            sources.labels,
+            self.network,
+            self.average,
+            self.preprocess,
+            sources.class_counts,
+            torch.from_numpy(sources.unions),
+            replace(teacher, network=self._place(teacher.network)) if teacher else None,
+        )
+        self.objective = self._place(kind(setting))
+        self.wrapped = processes.wrapped(self.objective, shard=recipe.optimiser.shard)
+        self.optimizer, self._rates = make_optimizer(self.objective, recipe)
+        half = recipe.optimiser.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+
+    def step(self, parts: Iterable[Batch], step: int, steps: int) -> dict[str, float]:
+        """Move the weights by one step.
+
+        Args:
+            parts: as many equal parts of a batch as the recipe has in `accumulate`.
+            step: steps done before, of `steps` in all.
+
+        Returns:
+            The loss terms, by name.
+
+        Raises:
+            VidparseError: the loss became NaN or infinite; the clips are named.
+        """
+        self.objective.train()
+        # Dropout and sampling must not depend on where a run was interrupted.
+        torch.manual_seed(self.recipe.schedule.seed * 1_000_003 + step)
+        factor = rate_factor(step, steps, self.recipe)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+
+        self.optimizer.zero_grad(set_to_none=True)
+        losses: dict[str, float] = {}
+        accumulate = self.recipe.schedule.accumulate
+        for part in parts:
+            batch = part.to(self.device)
+            terms = self.wrapped(batch)
+            total = torch.stack(list(terms.values())).sum() / accumulate
+            self._check_finite(total.item(), batch, step)
+            self.scaler.scale(total).backward()
+            for name, term in terms.items():
+                losses[name] = losses.get(name, 0.0) + term.item() / accumulate
+
+        largest = self.recipe.optimiser.clip_gradient
+        if largest:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.objective.parameters(), largest)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.objective.after_step()
+        self._average.update(whole(self.network.state_dict()), step)
+        return losses
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The learning rates of the last step, of backbone and head."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        return {GROUPS[0]: rates[0], GROUPS[2]: rates[2]}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the next step depends on, by name; every process has to call it."""
+        return run_tensors(self.objective, self.average, self.optimizer)
+
+    def _place(self, module: _Placed) -> _Placed:
+        if self.recipe.optimiser.shard:  # FSDP takes plainly laid out weights alone
+            return module.to(self.device)
+        return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def _check_finite(self, value: float, batch: Batch, step: int) -> None:
+        if math.isfinite(value):
+            return
+        bad = []
+        if self.processes.count == 1:  # the others would not take part
+            self.objective.eval()
+            with torch.no_grad():
+                bad = [
+                    name
+                    for i, name in enumerate(batch.names)
+                    if not all(term.isfinite() for term in self.objective(batch.only(i)).values())
+                ]
+        raise VidparseError(
+            f"training: the loss became {value} at step {step}, with "
+            f"{', '.join(bad or batch.names)}; lower the learning rates or use precision fp32"
+        )
+
+
+def _started(
+    recipe: Recipe, sources: Sources, init: Start | None, flow_weights: Path | None
+) -> tuple[VideoNetwork, Taken | None]:
+    """The network with its first weights, and how much of `init` fitted."""
+    arch, config, labels = recipe.network.arch, recipe.network.config, sources.labels
+    network = build(arch, dict(config))
+    check_metrics(recipe.validation.metrics, labels, network.task)
+    taken = None
+    if init is not None:
+        taken = load_matching(network, init, labels.classes, class_rows(arch, config, labels))
+    load_flow_weights(network, flow_weights, arch=arch)
+    if recipe.optimiser.norm == "sync":
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # its layers, in place
+    return network, taken
