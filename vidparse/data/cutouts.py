@@ -1,37 +1,25 @@
 """Cut-outs: objects of data sets that tell them apart, to be put into other pictures.
 
-Sources are photographs with polygons (yolo-seg), sequences with one object (davis), and every data
-set with segments. What is only part of an object is left out, as far as its shape tells it.
+Sources are data sets that read objects, as photographs with polygons, and those with segments. What
+is only part of an object is left out, as far as its shape tells it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from vidparse.data.camvid_objects import hull_area
 from vidparse.data.dataset import Dataset, FrameRecord, Video
-from vidparse.data.pictures import image_size
-from vidparse.data.yolo_seg import read_polygons
 from vidparse.errors import InputError, UsageError
 from vidparse.labels import Labels, regrouped
 
 RIDER = "rider"  # a person on a bicycle or motorcycle, both cut out as one
 _CYCLES = ("bicycle", "motorcycle")
 _RIDING = ("person", RIDER)
-# The object of each DAVIS sequence that is one of a street.
-DAVIS_OBJECTS = {
-    "bmx-bumps": RIDER, "bmx-trees": RIDER, "breakdance": "person",
-    "breakdance-flare": "person", "bus": "bus", "car-roundabout": "car", "car-shadow": "car",
-    "car-turn": "car", "dance-jump": "person", "dance-twirl": "person", "drift-chicane": "car",
-    "drift-straight": "car", "drift-turn": "car", "hike": "person", "lucia": "person",
-    "motocross-bumps": RIDER, "motocross-jump": RIDER, "motorbike": RIDER, "parkour": "person",
-    "scooter-black": RIDER, "scooter-gray": RIDER, "train": "train",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +46,7 @@ _WHOLE = {
     "bus": Whole(40, (0.6, 3.5), 0.65, 0.88),
     "train": Whole(60, (0.6, 4.0), 0.65, 0.88),
 }
+_NAMES = frozenset((*_WHOLE, *_CYCLES))  # of all objects that are looked for
 _LIKE = {"pedestrian": "person", "bicyclist": RIDER}  # names that other label sets have
 
 
@@ -100,12 +89,8 @@ def objects_in(dataset: Dataset, frame: FrameRecord) -> Iterator[Found]:
     Raises:
         InputError: a file cannot be used; it is named.
     """
-    if dataset.name == "yolo-seg":
-        yield from _with_riders(_polygons(frame))
-    elif dataset.name == "davis":
-        name, mask = DAVIS_OBJECTS.get(frame.video, ""), dataset.load_mask(frame) == 1
-        if name and mask.any():
-            yield _found(name, 1, mask)
+    if dataset.read_objects is not None:
+        yield from _with_riders(dataset.read_objects(frame, _NAMES))
     else:
         yield from _segments(dataset, frame)
 
@@ -141,7 +126,7 @@ def _inside(box: tuple[int, int, int, int], size_hw: tuple[int, int]) -> bool:
 
 def is_source(dataset: Dataset) -> bool:
     """True for a data set that objects can be cut out of."""
-    return dataset.is_panoptic or dataset.name in ("yolo-seg", "davis")
+    return dataset.is_panoptic or dataset.read_objects is not None
 
 
 def list_cutouts(
@@ -157,8 +142,6 @@ def list_cutouts(
     """
     found: list[Cutout] = []
     for video in videos:
-        if dataset.name == "davis" and not DAVIS_OBJECTS.get(video.name):
-            continue  # decoding all of its masks would find nothing
         runs: dict[tuple[str, int], list[FrameRecord]] = {}
         heights: dict[tuple[str, int], int] = {}
         for frame in video.frames:
@@ -233,24 +216,6 @@ def _longest_run(frames: list[FrameRecord]) -> tuple[FrameRecord, ...]:
     return tuple(best)
 
 
-@lru_cache(maxsize=1)
-def _coco_names() -> tuple[str, ...]:
-    return tuple(regrouped("coco", "voc"))
-
-
-def _polygons(frame: FrameRecord) -> dict[int, tuple[str, np.ndarray]]:
-    """Name and mask bool (H, W) of the objects of a photograph, by their places in its file."""
-    if frame.mask is None or frame.image is None:
-        return {}
-    names, size_hw = _coco_names(), image_size(frame.image)
-    polygons = read_polygons(frame.mask, len(names))
-    return {
-        i: (names[number], _drawn(points, size_hw))
-        for i, (number, points) in enumerate(polygons)
-        if names[number] in _WHOLE or names[number] in _CYCLES
-    }
-
-
 def _with_riders(objects: Mapping[int, tuple[str, np.ndarray]]) -> Iterator[Found]:
     """Objects with their masks bool (H, W), in which a cycle and the one who rides it are one.
 
@@ -280,12 +245,3 @@ def rides(person: np.ndarray, cycle: np.ndarray) -> bool:
         return False
     near = cv2.dilate(person.view(np.uint8), np.ones((5, 5), np.uint8)) > 0
     return bool((near & cycle).any())
-
-
-def _drawn(points: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """bool (H, W) inside a polygon of shares of width and height."""
-    height, width = size_hw
-    mask = np.zeros(size_hw, np.uint8)
-    outline = np.rint(points * (width, height) - 0.5).astype(np.int32)
-    cv2.fillPoly(mask, [outline], 1)
-    return mask > 0

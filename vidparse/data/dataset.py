@@ -7,7 +7,7 @@ read its masks. See :mod:`vidparse.data.format`.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -59,6 +59,9 @@ def image_of_file(frame: FrameRecord) -> np.ndarray:
     return read_rgb(frame.image)
 
 
+ReadObjects = Callable[[FrameRecord, Container[str]], Mapping[int, tuple[str, np.ndarray]]]
+
+
 @dataclass(frozen=True)
 class Dataset:
     """One split of a data set.
@@ -71,6 +74,9 @@ class Dataset:
     read_mask: class ids of a labelled frame, uint8 (H, W): 0..K-1 and IGNORE.
     read_segments: of a data set that tells objects apart: the segments of a labelled frame; an id
         is one object for the whole video.
+    read_objects: of a data set whose files tell objects apart that its masks do not: those of a
+        labelled frame whose class is in `names`, each a class name (of COCO, or "rider") and a mask
+        bool (H, W), by numbers that find them again.
     read_image: RGB uint8 (H, W, 3).
     metrics: that scores on it are usually quoted by, names in METRICS. Where objects are told
         apart and predictions do so, too, these come after VPQ and STQ.
@@ -86,6 +92,7 @@ class Dataset:
     values: MaskValues | None = None
     read_mask: Callable[[FrameRecord], np.ndarray] | None = None
     read_segments: Callable[[FrameRecord], SegmentMap] | None = None
+    read_objects: ReadObjects | None = None
     read_image: Callable[[FrameRecord], np.ndarray] = image_of_file
     metrics: tuple[str, ...] = ("miou",)
     windows: tuple[int, ...] = (1, 2, 4, 6)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from pathlib import Path
 
-from vidparse.data.dataset import Dataset
+import numpy as np
+
+from vidparse.data.dataset import Dataset, FrameRecord
 from vidparse.data.folders import paired_videos, sorted_folders
 from vidparse.data.format import ALL, Format, OnMissing, refuse
 from vidparse.data.values import mask_values
@@ -15,6 +18,15 @@ from vidparse.textfiles import read_text
 
 RATE_HZ = 24
 VALUES = mask_values({raw: int(raw > 0) for raw in range(256)})
+# The object of each sequence that is one of a street.
+OBJECTS = {
+    "bmx-bumps": "rider", "bmx-trees": "rider", "breakdance": "person",
+    "breakdance-flare": "person", "bus": "bus", "car-roundabout": "car", "car-shadow": "car",
+    "car-turn": "car", "dance-jump": "person", "dance-twirl": "person", "drift-chicane": "car",
+    "drift-straight": "car", "drift-turn": "car", "hike": "person", "lucia": "person",
+    "motocross-bumps": "rider", "motocross-jump": "rider", "motorbike": "rider",
+    "parkour": "person", "scooter-black": "rider", "scooter-gray": "rider", "train": "train",
+}  # fmt: skip
 
 
 def open_davis(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
@@ -39,8 +51,17 @@ def open_davis(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dat
             interval_s=1 / RATE_HZ,
         ),
         VALUES,
+        read_objects=read_objects,
         metrics=("jf",),
     )
+
+
+def read_objects(frame: FrameRecord, names: Container[str]) -> Mapping[int, tuple[str, np.ndarray]]:
+    """As `Dataset.read_objects`; masks of other sequences are not decoded."""
+    name = OBJECTS.get(frame.video, "")
+    if name not in names or frame.mask is None:
+        return {}
+    return {1: (name, VALUES.read(frame.mask) == 1)}
 
 
 def _names(root: Path, images: Path, split: str) -> list[str]:

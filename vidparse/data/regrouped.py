@@ -28,7 +28,14 @@ def in_labels(dataset: Dataset, labels: Labels) -> Dataset:
     table = np.full(IGNORE + 1, IGNORE, np.uint8)
     table[: len(class_ids)] = class_ids
     masks = _RegroupedMasks(dataset, table)
-    return replace(dataset, labels=labels, values=None, read_mask=masks, read_segments=None)
+    return replace(
+        dataset,
+        labels=labels,
+        values=None,
+        read_mask=masks,
+        read_segments=None,
+        read_objects=None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

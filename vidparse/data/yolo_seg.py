@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco
 
@@ -16,6 +19,7 @@ from vidparse.data.folders import (
     sorted_folders,
 )
 from vidparse.data.format import ALL, Format, OnMissing, refuse
+from vidparse.data.pictures import image_size
 from vidparse.errors import InputError
 from vidparse.labels import Labels, load_labels, regrouped
 from vidparse.textfiles import read_text
@@ -55,7 +59,10 @@ def open_yolo_seg(root: Path, split: str, *, on_missing: OnMissing = refuse) -> 
         raise InputError(f"{images}: holds no images for {split}; fetch them again")
     videos = tuple(_photograph(path, labels) for path in photographs)
     classes = load_labels("voc")
-    return Dataset("yolo-seg", split, classes, videos, read_mask=_Polygons(classes).read_mask)
+    read_mask = _Polygons(classes).read_mask
+    return Dataset(
+        "yolo-seg", split, classes, videos, read_mask=read_mask, read_objects=read_objects
+    )
 
 
 class _Polygons:
@@ -77,6 +84,33 @@ class _Polygons:
         for i in np.argsort(-areas, kind="stable"):
             ids[coco.decode(shapes[i]) > 0] = self._ids[polygons[i][0]]
         return ids
+
+
+def read_objects(frame: FrameRecord, names: Container[str]) -> Mapping[int, tuple[str, np.ndarray]]:
+    """As `Dataset.read_objects`, by the places of polygons in their file; names are COCO's."""
+    if frame.mask is None or frame.image is None:
+        return {}
+    known, size_hw = _coco_names(), image_size(frame.image)
+    polygons = read_polygons(frame.mask, len(known))
+    return {
+        i: (known[number], _drawn(points, size_hw))
+        for i, (number, points) in enumerate(polygons)
+        if known[number] in names
+    }
+
+
+@lru_cache(maxsize=1)
+def _coco_names() -> tuple[str, ...]:
+    return tuple(regrouped("coco", "voc"))
+
+
+def _drawn(points: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """bool (H, W) inside a polygon of shares of width and height."""
+    height, width = size_hw
+    mask = np.zeros(size_hw, np.uint8)
+    outline = np.rint(points * (width, height) - 0.5).astype(np.int32)
+    cv2.fillPoly(mask, [outline], 1)
+    return mask > 0
 
 
 def image_folders(root: Path) -> list[str]:
