@@ -18,7 +18,16 @@ from vidparse.export.parity import check_parity, windows_of, winners
 from vidparse.inference import load_model
 from vidparse.labels import load_labels
 from vidparse.models.description import StateTensor, metadata_of
-from vidparse.models.network import Answer, KernelMaps, Masks, Outputs, Scores, State, VideoNetwork
+from vidparse.models.network import (
+    Answer,
+    CentreMaps,
+    KernelMaps,
+    Masks,
+    Outputs,
+    Scores,
+    State,
+    VideoNetwork,
+)
 from vidparse.models.zoo import MODELS, build, facts_of, settings_for
 
 SIZE_HW = (64, 96)
@@ -31,6 +40,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "tcb-ocr": {"backbone": "resnet18", "width": 16, "key_width": 8},
     "clip-panofcn": {
         "backbone": "resnet18", "width": 16, "kernel_width": 16, "feature_width": 8,
+    },
+    "vip-deeplab": {
+        "backbone": "resnet18", "pooling_width": 16, "semantic_width": 16, "instance_width": 8,
     },
 }  # fmt: skip
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -74,6 +86,9 @@ def test_answers_fit_the_clip_and_the_state_keeps_its_shapes(network: VideoNetwo
             elif isinstance(answer, KernelMaps):
                 assert all(len(one) == network.window for one in answer.centres)
                 assert answer.features.shape[2:] == (SIZE_HW[0] // 4, SIZE_HW[1] // 4)
+            elif isinstance(answer, CentreMaps):
+                assert answer.classes.shape == (1, 11, SIZE_HW[0] // 4, SIZE_HW[1] // 4)
+                assert answer.earlier_offsets.shape == (1, 2, SIZE_HW[0] // 4, SIZE_HW[1] // 4)
             else:
                 assert isinstance(answer, Masks)
                 assert answer.logits.shape[:2] == (len(answer.scores), network.window)
@@ -98,8 +113,10 @@ def test_several_frames_in_one_call_are_several_calls(network: VideoNetwork) -> 
         together, after = network(clip, state)
         for picture in clip.unbind(1):
             answer, state = network(picture[:, None], state)
-            alone.append(answer.logits)
-    torch.testing.assert_close(torch.cat(alone, dim=1), together.logits)
+            alone.append(list(answer.outputs().values()))
+    for expected, *parts in zip(together.outputs().values(), *alone, strict=True):
+        joined = torch.cat(parts).reshape(expected.shape)
+        torch.testing.assert_close(joined, expected)
     for one, other in zip(state, after, strict=True):
         torch.testing.assert_close(one, other)
 

@@ -271,7 +271,7 @@ def test_pictures_of_any_size(size_hw: tuple[int, int]) -> None:
 def test_it_is_the_linker_of_networks_without_a_better_one() -> None:
     found, _ = seen((CAR, RED, 60, 40), time_s=0)
     assert type(make_linker(None, ClipSegments((found,)))) is TrackLinker
-    for kind in ("queries", "kernels"):
+    for kind in ("queries", "kernels", "centres"):
         assert type(make_linker(None, ClipSegments((found,), key_kind=kind))) is LINKERS[kind]
 
 

@@ -41,6 +41,7 @@ class Candidate:
 BACKENDS = ("torch", "onnx", "openvino")
 _LIGHT = {"backbone": "mobilenetv2", "output_stride": 16}
 _NARROW = {"width": 64, "kernel_width": 64, "feature_width": 48, "norm": "batch"}
+_SLIM = {"pooling_width": 64, "semantic_width": 64, "instance_width": 64}
 _DEEP = {"backbone": "resnet101-deep", "output_stride": 8}
 CANDIDATES: dict[str, Candidate] = {
     "mobilenetv2-psp": Candidate("perframe", _LIGHT),
@@ -67,6 +68,8 @@ CANDIDATES: dict[str, Candidate] = {
     "clip-panofcn-mobilenetv2": Candidate("clip-panofcn", _NARROW | {"backbone": "mobilenetv2"}),
     "clip-panofcn-lite0": Candidate("clip-panofcn", _NARROW | {"backbone": "efficientnet-lite0"}),
     "clip-panofcn-50": Candidate("clip-panofcn", {"deformable": True}),
+    "vip-deeplab-mobilenetv2": Candidate("vip-deeplab", _SLIM | {"backbone": "mobilenetv2"}),
+    "vip-deeplab-50": Candidate("vip-deeplab", {}),
 }
 
 

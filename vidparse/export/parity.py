@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PARITY_FRAMES = 20
 PARITY_MEAN, PARITY_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LOGITS = "logits"  # the output of a semantic network
+CLASSES = "classes"  # of one whose pixels point to centres
 MASK_OUTPUTS = ("masks", "scores", "class_ids", "keys")  # of a panoptic one; keys may be missing
 _LEAST_PROBABILITY = 0.5  # of a pixel in a mask, times the mask's score
 
@@ -30,8 +31,10 @@ class Parity:
     """How far the exported model is from torch on the same input, at feature resolution."""
 
     frames: int
-    max_abs_difference: float  # of logits (of kernel maps, of all maps); NaN where the two find
-    # another number of masks
+    max_abs_difference: (
+        float  # of logits (of kernel or centre maps, of all maps); NaN where the two
+    )
+    # find another number of masks
     argmax_agreement: float  # share of positions with the same winning class
 
 
@@ -100,6 +103,8 @@ def winners(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
         return outputs[LOGITS].argmax(axis=-3).reshape(-1, *outputs[LOGITS].shape[-2:])
     if FEATURES in outputs:
         return kernel_winners(outputs)
+    if CLASSES in outputs:
+        return outputs[CLASSES].argmax(axis=1)
     masks, scores, class_ids = (outputs[name] for name in MASK_OUTPUTS[:3])
     if not len(masks):
         return np.full(masks.shape[1:], -1)
@@ -171,7 +176,7 @@ def parity_record(parity: Parity) -> dict[str, Any]:
 def _difference(expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray]) -> float:
     """Largest difference of logits, or of all kernel maps; NaN where their shapes differ."""
     names = [LOGITS if LOGITS in expected else MASK_OUTPUTS[0]]
-    if FEATURES in expected:
+    if FEATURES in expected or CLASSES in expected:
         names = list(expected)
     if any(expected[name].shape != got[name].shape for name in names):
         return float("nan")

@@ -2,6 +2,7 @@
 
 from vidparse.inference.answer import Answer, ClassIds, Scores
 from vidparse.inference.assembly import decode_clip
+from vidparse.inference.centre_maps import CentreMaps
 from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
 from vidparse.inference.kernel_maps import KernelMaps
 from vidparse.inference.kernels import fuse_kernels
@@ -19,6 +20,7 @@ __all__ = [
     "LINKERS",
     "RUNNERS",
     "Answer",
+    "CentreMaps",
     "ClassIds",
     "ClipSegments",
     "KernelMaps",

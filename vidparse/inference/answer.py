@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from vidparse.errors import counted
+from vidparse.inference.centre_maps import CentreMaps
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.kernel_maps import KernelMaps
 from vidparse.inference.masks import Masks
@@ -68,7 +69,8 @@ def read_outputs(
             "scores" (N,), "class_ids" (N,) and, where a network has them, "keys" (N, D); or the
             same with "query_masks", where a network has them "queries" (N,), and for instances
             "least_instance"; or those of
-            :class:`KernelMaps`: "features", "thing_weight", "centres3" and so on.
+            :class:`KernelMaps`: "features", "thing_weight", "centres3" and so on; or those of
+            :class:`CentreMaps`: "classes", "centres", "offsets" and so on.
         input_hw: height and width of the clip that the network was given.
     """
     if "logits" in outputs:
@@ -85,6 +87,8 @@ def read_outputs(
         )
     if "features" in outputs:
         return KernelMaps.of_outputs(outputs, input_hw)
+    if "earlier_offsets" in outputs:
+        return CentreMaps.of_outputs(outputs, input_hw)
     with np.errstate(over="ignore"):  # exp(large) = inf: a probability of 0
         inside = 1 / (1 + np.exp(-outputs["masks"]))
     return Masks(inside, outputs["scores"], outputs["class_ids"], outputs.get("keys"))

@@ -15,6 +15,7 @@ from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
 
 RULES = ("intended", "official")
+NUMBERS = ("queries", "centres")  # kinds of keys that are numbers, near each other or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class ClipSegments:
     keys: what an object is known again by in other clips, (D,) by its number; {} where there are
         none.
     key_kind: what the keys of this network are, also where the clip has no object: "kernels",
-        "vectors", "queries" (the number of a query that follows the object), or "" for none.
+        "vectors", "queries" (the number of a query that follows the object), "centres" (the number
+        of its centre in the frame before, and in the last), or "" for none.
     hidden: class of each object that has a key and no pixel, by its number.
     """
 

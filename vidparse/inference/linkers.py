@@ -7,6 +7,7 @@ from vidparse.inference.clip_segments import ClipSegments
 from vidparse.inference.following import QueryLinker
 from vidparse.inference.overlap import OverlapLinker
 from vidparse.inference.panoptic import ClipLinker, Linker
+from vidparse.inference.stitching import CentreLinker
 from vidparse.inference.track_linker import TrackLinker
 from vidparse.inference.tracking import KernelLinker
 
@@ -17,6 +18,7 @@ LINKERS: dict[str, type[Linker]] = {
     "tracks": TrackLinker,
     "queries": QueryLinker,
     "kernels": KernelLinker,
+    "centres": CentreLinker,
 }
 
 

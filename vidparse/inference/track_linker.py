@@ -9,9 +9,8 @@ import numpy as np
 
 from vidparse.frame import Frame
 from vidparse.inference.appearance import View, slot_ious
-from vidparse.inference.clip_segments import ClipSegments
+from vidparse.inference.clip_segments import NUMBERS, ClipSegments
 from vidparse.inference.panoptic import Linker, Numbers, renumbered
-from vidparse.inference.query_masks import KEY_KIND
 from vidparse.inference.tracks import Sightings, Tracking, Tracks
 from vidparse.maps import SegmentMap
 
@@ -72,9 +71,7 @@ class TrackLinker(Linker):
 
     def link(self, clip: ClipSegments, frames: Sequence[Frame]) -> list[SegmentMap]:
         known: dict[int, int] = {}  # segments of the clip so far -> their stable ids
-        keys = (
-            {} if clip.key_kind == KEY_KIND else clip.keys
-        )  # numbers of queries look like nothing
+        keys = {} if clip.key_kind in NUMBERS else clip.keys  # numbers look like nothing
         return [
             self._follow(found, frame, known, keys)
             for found, frame in zip(clip.maps, frames, strict=True)

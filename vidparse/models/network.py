@@ -124,7 +124,33 @@ class KernelMaps(NamedTuple):
         return named
 
 
-Answer = Scores | Masks | QueryMasks | KernelMaps
+class CentreMaps(NamedTuple):
+    """The answer of a network whose pixels point to the centre of their object.
+
+    Maps of N = B * T frames at stride 4, the first position of which is that of the picture's first
+    4 x 4 pixels. An offset (rows, columns) leads from a position to a centre, in pixels of the
+    network's input.
+
+    classes: (N, K, h, w), logits of all classes. centres: (N, 1, h, w), near 1 at centres of
+        things and 0 elsewhere. offsets: (N, 2, h, w), to the centre of the thing in this frame.
+    earlier_centres, earlier_offsets: the centres of the frame before, and the offsets from
+        positions of this frame to them.
+    follows: (N,), 1 where there is a frame before, else 0.
+    """
+
+    classes: Tensor
+    centres: Tensor
+    offsets: Tensor
+    earlier_centres: Tensor
+    earlier_offsets: Tensor
+    follows: Tensor
+
+    def outputs(self) -> dict[str, Tensor]:
+        """The tensors by name, as an exported network gives them."""
+        return self._asdict()
+
+
+Answer = Scores | Masks | QueryMasks | KernelMaps | CentreMaps
 
 
 class Outputs(NamedTuple):
@@ -149,8 +175,8 @@ class VideoNetwork(nn.Module):
 
     Attributes:
         config: that it was built from.
-        task: "semantic" answers with :class:`Scores`, "panoptic" with :class:`Masks`
-            or :class:`KernelMaps`.
+        task: "semantic" answers with :class:`Scores`, "panoptic" with another kind.
+        answer_type: the kind that objectives for one kind alone look for.
         window: frames per call; the last call of a shot may bring fewer.
         any_window: its frames are independent, so that any number per call will do.
         alignment: input sides that are multiples of it are covered evenly by the answer.
@@ -164,6 +190,7 @@ class VideoNetwork(nn.Module):
     """
 
     task: str = SEMANTIC
+    answer_type: ClassVar[type[Answer]] = Scores
     window: int = 1
     any_window: bool = False
     alignment: int = 1

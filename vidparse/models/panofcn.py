@@ -54,6 +54,7 @@ class PanoFcn(VideoNetwork):
     """
 
     task = PANOPTIC
+    answer_type = KernelMaps
     alignment = 32
     any_window = True
     backbone_name = "backbone"

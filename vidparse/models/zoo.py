@@ -17,6 +17,7 @@ from vidparse.models.panofcn import PanoFcn, PanoFcnConfig
 from vidparse.models.perframe import PerFrame, PerFrameConfig
 from vidparse.models.ssltm import Ssltm, SsltmConfig
 from vidparse.models.tcb import TcbOcr, TcbOcrConfig, TcbPpm, TcbPpmConfig
+from vidparse.models.vip_deeplab import VipDeepLab, VipDeepLabConfig
 
 # architecture name -> (config record, network)
 MODELS: dict[str, tuple[type[Any], type[VideoNetwork]]] = {
@@ -30,6 +31,7 @@ MODELS: dict[str, tuple[type[Any], type[VideoNetwork]]] = {
     "tcb-ppm": (TcbPpmConfig, TcbPpm),
     "tcb-ocr": (TcbOcrConfig, TcbOcr),
     "clip-panofcn": (PanoFcnConfig, PanoFcn),
+    "vip-deeplab": (VipDeepLabConfig, VipDeepLab),
 }
 # Settings of old checkpoints that networks no longer have, at the only value they ever allowed.
 _RETIRED = {arch: {"auxiliary": False} for arch in ("espnetv2", "hardnet", "hrnet")}

@@ -1,0 +1,212 @@
+"""The answer of a network whose pixels point to the centre of their object, as ViP-DeepLab's do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import cv2
+import numpy as np
+
+from vidparse.inference.centres import find_centres, group_pixels, majority, stitched
+from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
+from vidparse.inference.upsample import upsample_argmax
+from vidparse.labels import Labels
+from vidparse.maps import Segment, SegmentMap, regions_of
+
+KEY_KIND = "centres"  # the number of an object's centre in the frame before, and its own
+NO_CENTRE = -1
+LEAST_STUFF = 2048 / (720 * 1280)  # of a frame, that a class of stuff covers: deeplab2, VIPSeg
+
+
+@dataclass(frozen=True, slots=True)
+class CentreMaps(PanopticAnswer):
+    """The maps of T frames; see `vidparse.models.network.CentreMaps` for their meaning.
+
+    classes: float32 (T, K, h, w). centres, earlier_centres: (T, 1, h, w). offsets,
+    earlier_offsets: (T, 2, h, w), in pixels of the input. follows: (T,). input_hw: of the input.
+    """
+
+    classes: np.ndarray
+    centres: np.ndarray
+    offsets: np.ndarray
+    earlier_centres: np.ndarray
+    earlier_offsets: np.ndarray
+    follows: np.ndarray
+    input_hw: tuple[int, int]
+
+    @classmethod
+    def of_outputs(cls, outputs: Mapping[str, np.ndarray], input_hw: tuple[int, int]) -> Self:
+        """The maps in the outputs of a network, under the names that exports give them."""
+        return cls(
+            outputs["classes"],
+            outputs["centres"],
+            outputs["offsets"],
+            outputs["earlier_centres"],
+            outputs["earlier_offsets"],
+            outputs["follows"],
+            input_hw,
+        )
+
+    def first(self, frames: int) -> Self:
+        return replace(
+            self,
+            classes=self.classes[:frames],
+            centres=self.centres[:frames],
+            offsets=self.offsets[:frames],
+            earlier_centres=self.earlier_centres[:frames],
+            earlier_offsets=self.earlier_offsets[:frames],
+            follows=self.follows[:frames],
+        )
+
+    def misfit(self, labels: Labels) -> str:
+        classes = self.classes.shape[1]
+        return f"finds {classes} classes" if classes != len(labels) else ""
+
+    @property
+    def is_finite(self) -> bool:
+        arrays = (
+            *(self.classes, self.centres, self.offsets),
+            *(self.earlier_centres, self.earlier_offsets, self.follows),
+        )
+        return all(bool(np.isfinite(one).all()) for one in arrays)
+
+    def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
+        """A thing is the same in successive frames where its pixels point back to its centre."""
+        numbers = _Numbers()
+        maps: list[SegmentMap] = []
+        earlier: dict[int, int] = {}  # centre in the frame before the clip, by number
+        last: dict[int, int] = {}  # centre in the last frame
+        wanted: dict[int, int] = {}  # class of each thing
+        for t in range(len(self.classes)):
+            frame = self._frame(t, size_hw, labels)
+            named = numbers.named(frame)
+            whole = self._segment_map(t, frame, named, numbers, labels)
+            maps.append(merging.kept(whole))
+
+            if t == 0:
+                earlier = {named[group]: centre for group, centre in frame.follows.items()}
+            last = {number: group - 1 for group, number in named.items()}
+            wanted |= {
+                one.id: one.class_id
+                for one in whole.segments or ()
+                if one.is_thing and merging.wants(one.class_id, one.score, is_thing=True)
+            }
+
+        keys = {
+            number: np.array([earlier.get(number, NO_CENTRE), last.get(number, NO_CENTRE)])
+            for number in wanted
+        }
+        seen = {one.id for found in maps for one in found.segments or ()}
+        hidden = {number: kind for number, kind in wanted.items() if number not in seen}
+        return ClipSegments(tuple(maps), keys, KEY_KIND, hidden)
+
+    def _frame(self, t: int, size_hw: tuple[int, int], labels: Labels) -> _Frame:
+        kinds = upsample_argmax(self.classes[t], size_hw, dtype=labels.dtype.type)
+        is_thing = np.zeros(len(labels), bool)
+        is_thing[list(labels.things)] = True
+        there = is_thing.take(kinds)
+        places, scores = find_centres(self.centres[t, 0])
+        groups = group_pixels(there, self.offsets[t], places, self.input_hw)
+        things = majority(groups, kinds, len(labels))
+
+        # The same pixels, by the centres of the frame before that they point to.
+        follows: dict[int, int] = {}
+        if self.follows[t] > 0:
+            before, _ = find_centres(self.earlier_centres[t, 0])
+            others = group_pixels(there, self.earlier_offsets[t], before, self.input_hw)
+            pairs = stitched(groups, things, others, majority(others, kinds, len(labels)))
+            follows = {own: other - 1 for own, other in pairs.items()}
+        return _Frame(kinds, groups, things, scores, follows)
+
+    def _segment_map(
+        self,
+        t: int,
+        frame: _Frame,
+        named: Mapping[int, int],
+        numbers: _Numbers,
+        labels: Labels,
+    ) -> SegmentMap:
+        """Things, and the classes of stuff that are large enough, under numbers of the clip."""
+        areas = np.bincount(frame.kinds.ravel(), minlength=len(labels))
+        stuff = {
+            numbers.of_stuff(class_id): class_id
+            for class_id in np.flatnonzero(areas >= LEAST_STUFF * frame.kinds.size).tolist()
+            if class_id not in labels.things
+        }
+        of_group = np.zeros(max(named, default=0) + 1, np.uint16)
+        for group, number in named.items():
+            of_group[group] = number
+        of_class = np.zeros(len(labels), np.uint16)
+        for number, class_id in stuff.items():
+            of_class[class_id] = number
+        ids = of_group.take(frame.groups) + of_class.take(frame.kinds)
+
+        # A thing is as sure as its centre and its classes are, stuff as its classes.
+        regions = regions_of(ids)
+        sums = np.bincount(ids.ravel(), weights=_sureness(self.classes[t], ids.shape).ravel())
+        known = {
+            number: (frame.things[group], True, float(frame.scores[group - 1]))
+            for group, number in named.items()
+        } | {number: (class_id, False, 1.0) for number, class_id in stuff.items()}
+        segments = []
+        for number, (class_id, is_thing, sure) in known.items():
+            area, box = regions[number]
+            score = round(sure * float(sums[number]) / area, 6)
+            segments.append(Segment(number, class_id, is_thing, score, area, box))
+        return SegmentMap(ids, tuple(segments))
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What one frame shows, at its own size.
+
+    kinds: class ids (H, W). groups: uint16 (H, W), number of a centre + 1, 0 for none.
+    things: class of each group that has a pixel. scores: of all centres, by their number.
+    follows: centre of the frame before that a group follows, where there is one.
+    """
+
+    kinds: np.ndarray
+    groups: np.ndarray
+    things: Mapping[int, int]
+    scores: np.ndarray
+    follows: Mapping[int, int]
+
+
+@dataclass(slots=True)
+class _Numbers:
+    """Numbers of a clip's segments, from 1, in order of appearance."""
+
+    next: int = 1
+    stuff: dict[int, int] = field(default_factory=dict)  # by class
+    things: dict[tuple[int, int], int] = field(default_factory=dict)  # by centre and class
+
+    def named(self, frame: _Frame) -> dict[int, int]:
+        """The number of each thing of the next frame, by its group."""
+        named: dict[int, int] = {}
+        for group, class_id in frame.things.items():
+            before = frame.follows.get(group, NO_CENTRE)
+            number = self.things.get((before, class_id))
+            named[group] = self._new() if number is None else number
+        self.things = {
+            (group - 1, class_id): named[group] for group, class_id in frame.things.items()
+        }
+        return named
+
+    def of_stuff(self, class_id: int) -> int:
+        """The one number of a class."""
+        if class_id not in self.stuff:
+            self.stuff[class_id] = self._new()
+        return self.stuff[class_id]
+
+    def _new(self) -> int:
+        self.next += 1
+        return self.next - 1
+
+
+def _sureness(logits: np.ndarray, size_hw: tuple[int, ...]) -> np.ndarray:
+    """Probability float32 (H, W) of the greatest of the classes (K, h, w)."""
+    greatest = logits.max(axis=0)
+    sure = 1 / np.exp(logits - greatest).sum(axis=0)
+    return cv2.resize(sure.astype(np.float32), (size_hw[1], size_hw[0]))
