@@ -23,16 +23,22 @@ def intervals(
     """
     if len(per_video) < 2 or draws < 1:
         return {}
+
     rng = np.random.default_rng(seed)
     even = np.full(len(per_video), 1 / len(per_video))
     names = [name for name in per_video[0] if name != "confusion"]  # scores do without
     stacked = {name: np.stack([counts[name] for counts in per_video]) for name in names}
+
     drawn: dict[str, list[np.ndarray]] = {}
+
+    # Draw in batches: all draws at once would hold as many confusion matrices.
     for first in range(0, draws, _BATCH):
         times = rng.multinomial(len(per_video), even, size=min(_BATCH, draws - first))  # (N, V)
         sums = {name: np.tensordot(times, value, 1) for name, value in stacked.items()}
         for name, values in measure.scores(sums).items():
             drawn.setdefault(name, []).append(np.asarray(values, np.float64))
+
+    # Leave undefined draws out: a draw may miss all videos of a class.
     spread = {}
     for name, parts in drawn.items():
         values = np.concatenate(parts)

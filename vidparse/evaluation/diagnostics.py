@@ -88,6 +88,7 @@ class VideoDiagnostics:
             KeyError: an array is missing.
         """
         video = str(arrays["video"])
+
         worst = None
         if "worst/span" in arrays:
             first, last = arrays["worst/span"].tolist()
@@ -110,6 +111,7 @@ class VideoDiagnostics:
                     for i, stem in enumerate(arrays["worst/stems"].tolist())
                 ),
             )
+
         return cls(
             video=video,
             stems=tuple(arrays["stems"].tolist()),
@@ -212,12 +214,14 @@ class Diagnostics:
         """The diagnostics of the video that ended; the next sample starts another."""
         if len(self._window) < self._clip_length:
             self._judge_window()
+
         curves = np.array(self._curves, np.float32).reshape(-1, 3)  # (T, 3)
         heat = None
         if self._changes is not None:
             share = self._changes / self._pairs
             fits = self._backdrop is not None and self._backdrop.shape[:2] == share.shape
             heat = heat_jpeg(self._backdrop if fits else None, share)
+
         ended = VideoDiagnostics(
             video=self._video,
             stems=tuple(self._stems),

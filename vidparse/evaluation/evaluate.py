@@ -72,8 +72,11 @@ def evaluate(
         )
         for entry in entries
     ]
+
+    # Keep no counts while predictions are saved: a resumed run would lack their files.
     store = default_store(plan.key) if options.resume and saver is None else Store(None)
     done, resumed, start = 0, 0, time.perf_counter()
+
     for video, frames in plan.videos:
         keys = {id(tally): video_key(tally.entry, video, frames) for tally in tallies}
         pending = []
@@ -84,18 +87,22 @@ def evaluate(
             else:
                 tally.take(video.name, record)
                 resumed += 1
+
         steps = _ask(dataset, plan, video, frames, pending, saver, stop)
         for count in steps if pending else ():
             on_frame(done + count, plan.frames)
+
         if stop.is_set():
             hint = "the same command goes on from its last video" if store.folder else "begin anew"
             raise Interrupted(f"eval: stopped after {done} of {plan.frames} frames; {hint}")
         done += len(frames)
         on_frame(done, plan.frames)
+
         for tally in pending:
             record = tally.end_video()
             store.write(keys[id(tally)], record)
             tally.take(video.name, record)
+
     store.clear()
     results = tuple(tally.result(bootstrap=options.bootstrap) for tally in tallies)
     return Evaluation(
@@ -140,16 +147,19 @@ def _ask(
     stop: threading.Event,
 ) -> Iterator[int]:
     """Put one video to every entry; yields the number of frames done, ends early at `stop`."""
+    # Read each frame once for all entries, in a thread beside the networks.
     loading = in_thread(
         _load(dataset, plan, video, frames), name="data", stuck=threading.Event(), halt=stop
     )
     saving = whole = False
+
     try:
         with closing(loading) as stream:
             copies = tee(stream, len(tallies))
             answers = [
                 tally.answers(video, copy) for tally, copy in zip(tallies, copies, strict=True)
             ]
+
             for count, answered in enumerate(zip(*answers, strict=True), start=1):
                 for loaded, prediction in answered if saver is not None else ():
                     assert loaded.image is not None and saver is not None  # the plan asks for it
@@ -160,6 +170,7 @@ def _ask(
                 yield count
                 if stop.is_set():
                     return
+
         whole = not stop.is_set()
     finally:
         if saver is not None and saving:

@@ -70,10 +70,13 @@ def make_plan(
             f"{dataset.name} {dataset.split}: has no masks to score against; "
             "choose another split, or write predictions with --save"
         )
+
     metrics = options.metrics or default_metrics(dataset, entries) if labelled else ()
     measures = make_measures(metrics, dataset.labels, windows=options.windows)
     for name, measure in measures.items():
         _check(name, measure, dataset, videos, entries, options)
+
+    # Read every frame where flow or files need neighbours that have no mask.
     flow = options.flow if any(measure.needs_flow for measure in measures.values()) else None
     every = flow is not None or saving
     plan = Plan(
@@ -87,6 +90,7 @@ def make_plan(
         objects=any(measure.needs_panoptic for measure in measures.values()),
         key=_key(dataset, entries, tuple(metrics), options),
     )
+
     for entry in entries:
         entry.check(dataset, plan.videos)
     return plan
@@ -121,11 +125,13 @@ def _check(
         raise UsageError(
             f"{name}: {dataset.name} does not tell objects apart; choose a panoptic data set"
         )
+
     for entry in entries:
         if measure.needs_panoptic and not entry.is_panoptic:
             raise UsageError(
                 f"{name}: {entry.name} has classes, not objects; give panoptic predictions"
             )
+
     for video in videos if measure.needs_every_mask else ():
         bare = [frame for frame in video.frames if not frame.labelled]
         if bare:

@@ -88,8 +88,10 @@ def run_evaluation(
     dataset = open_dataset(name, request.data, request.split)
     if request.labels is not None:
         dataset = in_labels(dataset, load_labels(request.labels))
+
     if (request.save is None) != (request.out is None):
         raise UsageError("--save and -o: belong together; name a layout and a folder")
+
     options = EvaluationOptions(
         metrics=request.metrics,
         windows=request.windows or dataset.windows,
@@ -104,9 +106,11 @@ def run_evaluation(
         diagnostics=request.diagnostics,
         resume=request.resume,
     )
+
     entries = _entries(request, dataset)
     saver = _saver(request, dataset, entries) if request.save else None
     result = evaluate(dataset, entries, options, saver=saver, on_frame=on_frame, stop=stop)
+
     videos = dataset.videos[: request.max_videos]
     scored = [frame for video in videos for frame in video.frames if frame.labelled]
     warning = survey(dataset, scored)
@@ -132,6 +136,7 @@ def _model_entry(name: str, request: EvaluationRequest, dataset: Dataset) -> Ent
     is_published = request.support == "official"
     if is_published:
         check_published(name, backend=request.backend, stabilize=request.stabilize)
+
     runner = load_model(
         name,
         backend="torch" if is_published else request.backend,
@@ -140,6 +145,7 @@ def _model_entry(name: str, request: EvaluationRequest, dataset: Dataset) -> Ent
         threads=request.threads,
         task=request.task,
     )
+
     short = Path(name).name
     if isinstance(runner, TorchRunner) and is_published:
         return PublishedTcbEntry(short, runner, dataset, size=request.size)

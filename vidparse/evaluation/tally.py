@@ -106,13 +106,16 @@ class Tally:
         per_class: dict[str, np.ndarray] = {}
         spread: dict[str, tuple[float, float]] = {}
         per_video: dict[str, dict[str, float]] = {video: {} for video in self._per_video}
+
         for name, measure in self._measures.items():
             scores |= _floats(measure.scores(self._totals[name]))
             per_class |= measure.per_class(self._totals[name])
             for video, counts in self._per_video.items():
                 per_video[video] |= _floats(measure.scores(counts[name]))
+
             every = [counts[name] for counts in self._per_video.values()]
             spread |= intervals(measure, every, draws=bootstrap)
+
         return EntryResult(
             name=self.entry.name,
             detail=self.entry.detail,
@@ -164,6 +167,7 @@ def _sample(entry: str, loaded: Loaded, prediction: Prediction) -> Sample:
     """Raises: InputError: the prediction has another size than the truth or the image."""
     frame = loaded.frame
     assert prediction.index == frame.index  # predictions come in the order of the frames
+
     truth = None if loaded.truth is None else loaded.truth.ids
     for known, what in ((truth, "the ground truth"), (loaded.flow, "the image")):
         if known is not None and known.shape[-2:] != prediction.ids.shape:
@@ -173,6 +177,7 @@ def _sample(entry: str, loaded: Loaded, prediction: Prediction) -> Sample:
                 f"{entry}: {frame.video}/{frame.stem}: prediction is {width}x{height}, "
                 f"{what} {known.shape[-1]}x{known.shape[-2]}; bring it to that size (nearest)"
             )
+
     return Sample(
         video=frame.video,
         stem=frame.stem,

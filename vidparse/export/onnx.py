@@ -216,7 +216,6 @@ def temporal_nodes(graph: Any, state: Sequence[str]) -> set[str]:
         graph: onnx.GraphProto whose nodes have names. state: names of its state inputs, whose
             outputs are called {name}_next.
     """
-
     readers: dict[str, list[Any]] = {}
     maker: dict[str, Any] = {}
     for node in graph.node:

@@ -76,6 +76,7 @@ def read_outputs(
     if "logits" in outputs:
         logits = outputs["logits"]
         return Scores(logits if logits.ndim == 4 else logits[0])
+
     if "query_masks" in outputs:
         least = outputs.get("least_instance")
         return QueryMasks(
@@ -85,6 +86,7 @@ def read_outputs(
             outputs.get("queries"),
             None if least is None else float(least),
         )
+
     if "features" in outputs:
         return KernelMaps.of_outputs(outputs, input_hw)
     if "earlier_offsets" in outputs:

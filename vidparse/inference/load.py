@@ -56,22 +56,27 @@ def load_model(
     if precision not in PRECISIONS:
         raise UsageError(f"precision '{precision}': unknown; use {', '.join(PRECISIONS)}")
     check_threads(threads)
+
     files = resolve(name)
     place = choose_device(device)
     why = ""
+
     if backend == "auto":
         backend, why = _fastest(files, place, precision)
         log.info("%s: backend %s (%s)", files.name, backend, why)
+
     if backend == "openvino" and place.kind != "cpu":
         if device != "auto":
             raise DeviceError(f"device {device}: OpenVINO runs on the CPU here; use --device cpu")
         place = Device("cpu")
+
     is_folder = files.transformers is not None
     if is_folder and backend == "torch":
         backend = "transformers"
     elif is_folder and task in (INSTANCE, PANOPTIC):
         raise _only_semantic(name, backend, task)  # known before an export that may take a minute
     runner = RUNNERS[backend].load(files, Wishes(name, place, precision, threads, task))
+
     if task not in ("auto", runner.description.task):
         raise _only_semantic(name, backend, task)
     runner.chosen = why

@@ -79,6 +79,7 @@ def spans(size: int, side: int, places: Sequence[tuple[int, int]], count: int) -
     inside = [(centre >= start) & (centre < stop) for start, stop in places]
     times = np.sum(inside, axis=0)
     found = []
+
     for (start, stop), here in zip(places, inside, strict=True):
         position = (centre[here] - start) * (count / (stop - start)) - 0.5
         position = np.clip(position, 0, count - 1)

@@ -73,6 +73,8 @@ class Numbers:
         """
         stable: dict[int, int] = {}
         stuff, next_id = dict(self.stuff), self.next_id
+
+        # Give stuff of one class one id through the video; things take the next.
         for one in segments:
             if one.id in known:
                 stable[one.id] = known[one.id]

@@ -54,6 +54,7 @@ def input_size(
         shape = network_size(size_hw, facts.short_side, sample_aspect_ratio)
     else:
         shape = _bounded_size(size_hw, facts.short_side, facts.long_side, sample_aspect_ratio)
+
     height, width = (-(-side // facts.divisor) * facts.divisor for side in shape)  # rounded up
     return _clamp(height), _clamp(width)
 

@@ -33,12 +33,15 @@ def sample_clips(source: str, facts: Preprocess, count: int) -> list[np.ndarray]
         size_hw = input_size(
             video.info.size_hw, facts, sample_aspect_ratio=video.info.sample_aspect_ratio
         )
+
+        # Thin out as the video goes on: its length is not known before its end.
         for index, frame in enumerate(islice(video, _MOST_READ)):
             if index % step:
                 continue
             clips.append(to_clip(frame.image, size_hw, facts))
             if len(clips) == 2 * count:
                 clips, step = clips[::2], 2 * step
+
     if len(clips) < 2:
         raise InputError(f"{source}: {len(clips)} frame is too few; give a longer clip")
     if len(clips) <= count:

@@ -122,17 +122,21 @@ class Session:
         self._size = size
         self._keep = _keep_table(self.labels, classes)
         self._sample_aspect_ratio = sample_aspect_ratio
+
+        # Look for cuts only where something is remembered across frames.
         remembers = runner.remembers or stabilize or runner.description.task != SEMANTIC
         self._window = runner.clip_length(window)
         has_shots = remembers or self._window > 1
         self._cut = cut if has_shots else None
         self._stabilize = stabilize
         self._least, self._refine = min_confidence, refine
+
         if runner.description.task == SEMANTIC and (linker or merging):
             raise UsageError(
                 f"{'linker' if linker else 'merging'}: the model finds classes and no objects; "
                 "leave it out, or use a panoptic model"
             )
+
         check_linker(linker)
         self._linker_name = linker
         self._merging = replace(merging or Merging(), classes=classes)
@@ -214,6 +218,7 @@ class Session:
         runner = self._runner
         most = self.clip_frames(live=live)
         shape: tuple[int, ...] = ()
+
         for clip in _clips(prepared, most, aligned=not runner.remembers, number=number):
             if clip[0].begins_shot or clip[0].input.shape != shape:
                 runner.reset()
@@ -320,6 +325,8 @@ def _clips(
                 if (count if aligned else len(clip)) % most == 0:
                     yield clip
                     clip = []
+
+        # Hand over what was complete before a fault ends the video.
         except Exception:
             if clip:
                 yield clip

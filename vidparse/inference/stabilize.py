@@ -75,6 +75,8 @@ class Stabilizer:
         """
         small = _small(picture)  # (H', W')
         now = _softmax(scores)
+
+        # Begin anew where the size changed.
         last = self.state
         if (
             last is None
@@ -83,9 +85,11 @@ class Stabilizer:
         ):
             self.state = StabilizerState(small, now)
             return scores
+
         x, y, weight = self._along_flow(small, last.picture, scores.shape[1:])
         blended = _blended(last.probabilities, now, x, y, weight)
         self.state = StabilizerState(small, blended)
+
         steadier = np.maximum(blended, np.float32(_LEAST))
         return np.log(steadier, out=steadier)
 
@@ -104,6 +108,8 @@ class Stabilizer:
         search.setFinestScale(_FINEST_SCALE)
         flow = search.calc(now, before, None)  # type: ignore[call-overload]  # (H', W', 2)
         columns, rows = _grid(now.shape)
+
+        # Trust the flow where it brings the past picture onto this one.
         brought = cv2.remap(
             before,
             columns + flow[..., 0],
@@ -112,11 +118,13 @@ class Stabilizer:
             borderMode=cv2.BORDER_REPLICATE,
         )
         weight = _resized(cv2.LUT(cv2.absdiff(now, brought), self._trust), size_hw)  # (h, w)
+
         flow = _resized(flow, size_hw)  # (h, w, 2)
         height, width = size_hw
         columns, rows = _grid(size_hw)
         x = columns + flow[..., 0] * np.float32(width / now.shape[1])
         y = rows + flow[..., 1] * np.float32(height / now.shape[0])
+
         weight *= (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
         return x, y, weight
 

@@ -66,12 +66,16 @@ def upsample_argmax(
         raise ValueError(f"scores {scores.shape} to {size_hw}: need (C, h, w) and (H, W), all >= 1")
     if dtype.kind != "u" or len(scores) - 1 > np.iinfo(dtype).max:
         raise ValueError(f"{len(scores)} classes do not fit {dtype}: use a wider unsigned type")
+
     classes, in_height, in_width = scores.shape
     scores = np.ascontiguousarray(scores, np.float32)
     if size_hw == (in_height, in_width):
         return _running_argmax(scores, dtype)
+
     planes = scores.reshape(classes, -1)  # (C, h * w)
     y_axis, x_axis = _axis(in_height, size_hw[0]), _axis(in_width, size_hw[1])
+
+    # Work in bands that stay in the cache; one odd band falls back to the plain way.
     ids = np.empty(size_hw, dtype)
     for y_band in _bands(y_axis, max(1, _BAND_SCORES // (classes * in_width))):
         first, last = int(y_band.before[0]), int(y_band.after[-1])

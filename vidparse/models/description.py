@@ -98,7 +98,6 @@ def metadata_of(
     any_window: bool = False,
 ) -> dict[str, str]:
     """The string table that safetensors and ONNX files carry; no folder of a teacher is in it."""
-
     record: dict[str, Any] = {
         "format": FORMAT,
         "arch": arch,

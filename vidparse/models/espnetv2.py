@@ -136,7 +136,6 @@ def conv_act(
     act: bool = True,
 ) -> nn.Sequential:
     """Convolution, batch norm and (with act) PReLU under the encoder's names."""
-
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv=nn.Conv2d(
             channels_in,

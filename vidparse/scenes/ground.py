@@ -172,7 +172,6 @@ def lay_strip(
     texture_m: (width, length) in metres after which the texture repeats; its left edge lies on
     x_left.
     """
-
     # Begin with the far pieces, for quads are painted back to front.
     near = camera_z + cuts_m[-2::-1]
     far = camera_z + cuts_m[:0:-1] * _LENGTHEN

@@ -16,7 +16,6 @@ _HALF = 127  # a surface owns a pixel that it covers by more than half
 
 def paint_ranks(view: View, bank: TextureBank) -> np.ndarray:
     """The rank of the surface in front at each pixel, uint16 (H, W), 0 = none."""
-
     ranks = np.zeros(view.camera.size_hw, np.uint16)
     rows = zip(
         view.variant.tolist(), view.box.tolist(), view.rank.tolist(), view.warp, view.outline,
@@ -44,7 +43,6 @@ def paint_ranks(view: View, bank: TextureBank) -> np.ndarray:
 
 def paint_colours(view: View, bank: TextureBank, ranks: np.ndarray) -> np.ndarray:
     """RGBA uint8 (H, W, 4) of what `ranks` of the same view shows to be in sight."""
-
     canvas = np.zeros((*view.camera.size_hw, 4), np.uint8)
     count = int(view.rank.max(initial=0)) + 1
     owned = cv2.calcHist([ranks], [0], None, [count], [0, count]).ravel()  # pixels of each rank
@@ -125,7 +123,6 @@ def _unrolled(
 
     Far cheaper than to let OpenCV wrap round at each pixel, and often no copy at all.
     """
-
     start = [0, 0]
     for axis in (0, 1):
         size = pixels.shape[1 - axis]

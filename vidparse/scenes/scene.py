@@ -140,7 +140,6 @@ def _rank_motions(now: View, after: View) -> np.ndarray:
 
     Pixels are counted from the picture's middle, which float32 likes better.
     """
-
     first = np.full(int(now.rank.max(initial=0)) + 1, -1)
     solid = np.flatnonzero(now.rank)
     first[now.rank[solid][::-1]] = solid[::-1]  # a surface's first piece speaks for all of it

@@ -54,7 +54,6 @@ def _lit(paint: np.ndarray, factor: float) -> np.ndarray:
 
 def _bodyside(body: Body, paint: np.ndarray) -> np.ndarray:
     """Below the windows, wheels included; seen with the front at the right."""
-
     sheet = Sheet(body.length, body.belt, _TEXELS_PER_M)
     flip = body.belt
     sill, arch = 0.22, 0.33
@@ -315,7 +314,6 @@ def car(
 
     Takes FACES + 1 surface numbers.
     """
-
     body = BODIES[kind]
     textures = add_car(bank, kind, paint)
     names, origin, across, down, order = zip(*_local_faces(body), strict=True)

@@ -257,7 +257,6 @@ def hidden_rows(
 
     An object is a run of quads with one anchor. box: pixel bounds x0, y0, x1, y1, (N, 4).
     """
-
     hidden = np.zeros(len(quads), np.bool_)
     first = int(np.searchsorted(quads.layer, LAYER_PLOTS))
     if first == len(quads):

@@ -284,7 +284,6 @@ class Painter:
         Raises:
             OutputError: a semantic id is neither a class nor void.
         """
-
         slots = self._slots_of(prediction)
         tables = yuv_tables(slots.colours, image.matrix, image.full_range)
 

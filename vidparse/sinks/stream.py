@@ -126,7 +126,6 @@ class EncodedVideo:
         Raises:
             OutputError: the file or the encoder cannot be opened.
         """
-
         where: Path | BinaryIO
         if self._partial is not None:
             if not self._is_made:

@@ -69,7 +69,6 @@ def choose_outputs(
     Raises:
         UsageError: an unknown output, an ending that no output has, or one file for several.
     """
-
     check_names(save or (), table)
     if out is None:
         return tuple(save or DEFAULT_SAVE), None
@@ -140,7 +139,6 @@ def plan_sinks(
         UsageError: unknown sink, or a name that does not fit it.
         OutputError: an output exists, is the input, or cannot be written there.
     """
-
     chosen = list(dict.fromkeys(names))
     check_names(chosen, table)
     streamed = None if out is None else _stream(os.fspath(out), stream)
@@ -206,7 +204,6 @@ def missing_outputs(
     Arguments as of `plan_sinks`. A path that an earlier input of this call has counts as missing;
     so does an empty file or folder, which is no output (they appear whole) and may be replaced.
     """
-
     if out is not None and _stream(os.fspath(out), None) is not None:
         return tuple(names), ()
     missing, there = list[str](), list[str]()

@@ -133,7 +133,6 @@ class VideoWriter:
         Raises:
             OutputError: disk full, device gone. ClosedPipe: nobody reads any more.
         """
-
         # Start the clock with the first frame, so that copied streams keep their distance to it.
         if self._first_pts is None:
             self._first_pts = pts

@@ -26,16 +26,20 @@ def open_predictions(folder: Path, *, name: str | None = None, raw_ids: bool = F
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; point --pred at a folder of predictions")
     table, pictures = folder / "pred.json", folder / "pan_pred"
+
+    # Know VIPSeg's layout by either part, so that a missing one is named.
     if table.is_file() or pictures.is_dir():
         for path in (table, pictures):
             if not path.exists():
                 raise InputError(f"{path}: missing; VIPSeg predictions are pan_pred/ and pred.json")
         return PanopticEntry(pictures, table, name=name)
+
     tables = sorted(folder.glob("*.json"))
     if len(tables) == 1:
         beside = folder / tables[0].stem
         pictures = beside if beside.is_dir() else folder
         return PanopticEntry(pictures, tables[0], name=name, by_number=pictures == folder)
+
     if any(folder.glob("*.panoptic/panoptic.json")):
         return PanopticFolders(folder, name=name)
     if not any(folder.iterdir()):

@@ -74,6 +74,8 @@ class MaskEntry:
         """
         own, ours = self._folder / video.name, self._folder / f"{video.name}.masks"
         places = [folder for folder in (own, ours) if folder.is_dir()]
+
+        # Prefer names of frames; our own folders number them when the frames had no names.
         for folder in [*places, self._folder] if flat else places:
             stems = {path.stem: path for path in folder.glob("*.png")}
             found = {frame.index: stems[frame.stem] for frame in frames if frame.stem in stems} or {
@@ -83,6 +85,7 @@ class MaskEntry:
             }
             if found:
                 return found
+
         for ending in _VIDEO_ENDINGS:
             movie = self._folder / f"{video.name}{ending}"
             if movie.is_file():

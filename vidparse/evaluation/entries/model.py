@@ -55,15 +55,19 @@ class ModelEntry:
         self.name = name
         self._labels = labels or runner.description.labels
         self._table = _table(name, runner, self._labels)
+
         self._runner, self._size = runner, size
         self._session = Session(
             runner, size=size, stabilize=stabilize, window=window, linker=linker, merging=merging
         )
+
+        # Name the settings that differ from the model's own: they are part of the key of results.
         asked = {"window": window, "linker": linker, "merging": merging}
         self._asked = "".join(f" {name} {one}" for name, one in asked.items() if one is not None)
         facts = runner.description
         self.is_panoptic = facts.task != SEMANTIC
         self._looks_back = runner.remembers or stabilize
+
         self.detail = (
             f"model {name}, sha256 {facts.sha256[:12]}, {runner.backend} {runner.precision} "
             f"on {runner.device}{', stabilized' if stabilize else ''}"

@@ -74,6 +74,8 @@ class PanopticEntry:
         }
         if matched:
             return matched, ()
+
+        # Take category ids for class ids where no name is known, and say so.
         notes = [
             f"{self.name}: none of the categories in {self._json.name} ('{name}', ...) is a class "
             f"of {dataset.name}; their ids are taken for class ids 0..{len(classes) - 1}."
@@ -96,6 +98,9 @@ class PanopticEntry:
                 raise InputError(
                     f"{self._json}: video {video.name} is not in it; predict every video"
                 )
+
+            # Compare names one by one: a shifted list would score every frame against its
+            # neighbour.
             rows = listed[video.name]
             stems = [row.stem for row in rows]
             wanted = [frame.stem for frame in frames]
@@ -110,6 +115,7 @@ class PanopticEntry:
                     f"{self._json}: video {video.name}: frame {odd} is '{stems[odd]}', the ground "
                     f"truth has '{wanted[odd]}'; list the frames in order"
                 )
+
             for frame, row in zip(frames, rows, strict=True):
                 self._add(frame, row)
 

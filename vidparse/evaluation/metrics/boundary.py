@@ -64,12 +64,16 @@ class BandCounts:
         void = truth >= self._num_classes
         if ((predicted >= self._num_classes) & (predicted != self._ignore) & ~void).any():
             raise ValueError(f"prediction holds ids beyond {self._num_classes - 1}")
+
+        # Blank void in both maps, so that its border is no boundary of a class.
         if void.any():
             truth, predicted = truth.copy(), predicted.copy()
             truth[void] = predicted[void] = self._num_classes
+
         width = band_width((truth.shape[0], truth.shape[1]))
         true_band, predicted_band = inner_bands(truth, width), inner_bands(predicted, width)
         shared = true_band & predicted_band & (truth == predicted)
+
         for row, ids in enumerate((truth[shared], truth[true_band], predicted[predicted_band])):
             found = np.bincount(ids, minlength=self._num_classes)
             self._sums[row] += found[: self._num_classes]

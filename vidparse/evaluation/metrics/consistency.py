@@ -97,6 +97,8 @@ class VideoConsistency(Measure):
             raise ValueError(f"{self.name} needs ground truth on every frame")
         if truth.shape != predicted.shape:
             raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}")
+
+        # Count since when each pixel has kept its class, instead of keeping the clip's frames.
         if self._last is None or self._ages is None:
             self._ages = np.zeros(truth.shape, np.uint8), np.zeros(truth.shape, np.uint8)
         else:
@@ -104,13 +106,17 @@ class VideoConsistency(Measure):
                 raise ValueError(f"frame is {truth.shape}, the one before {self._last[0].shape}")
             _grow_older(self._ages[0], truth == self._last[0])
             _grow_older(self._ages[1], predicted == self._last[1])
+
         self._last = truth.copy(), predicted.copy()
         self._frames += 1
         self.clip, now = None, None
         if self._frames >= self.clip_length:
             now = self._clip_score(truth, predicted, self._ages)
+
+        # Score a frame late: the published code leaves the last clip of each video out.
         if self.mode == "published":
             now, self._pending = self._pending, now
+
         if now is not None:
             self.clip = now
             if not math.isnan(now):
@@ -239,6 +245,7 @@ def video_consistency(
     measure = VideoConsistency(data, clip_length=clip_length, mode=mode)
     total = measure.end_video()  # of no frame: zeros
     per_clip = []
+
     for truth, predicted in zip(gts, preds, strict=True):
         clips = []
         for sample in samples(truth, predicted):
@@ -247,6 +254,7 @@ def video_consistency(
                 clips.append(measure.clip)
         total = add_counts(total, measure.end_video())
         per_clip.append(np.array(clips, np.float64))
+
     return VideoConsistencyScores(float(measure.scores(total)[measure.name]), tuple(per_clip))
 
 

@@ -146,6 +146,7 @@ def samples(
         raise ValueError(
             f"{len(predicted)} frames need {max(len(predicted) - 1, 0)} flows, got {len(flows)}"
         )
+
     for t, ids in enumerate(predicted):
         yield Sample(
             video="",

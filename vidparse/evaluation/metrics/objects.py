@@ -121,15 +121,19 @@ class ObjectQuality(Measure):
             return
         if truth.shape != predicted.shape:
             raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}")
+
         void = truth == self._ignore
         if void.any():
             truth, predicted = np.where(void, 0, truth), np.where(void, 0, predicted)
+
+        # Score only objects of the first frame where its mask was given to the method.
         present = self._ids(truth)
         if not (self._semi and self._frames):
             self._objects |= present
         counted = present | self._ids(predicted)
         if self._semi:
             counted = counted & self._objects if self._frames else set()
+
         radius = math.ceil(TOLERANCE * math.hypot(*truth.shape))
         self._frames.append({i: _quality(truth == i, predicted == i, radius) for i in counted})
 

@@ -266,10 +266,12 @@ def video_panoptic_quality(
     size = max(things | stuff, default=0) + 1
     measure = VideoPanopticQuality(DataFacts(size, things, stuff, windows=tuple(windows)))
     total = measure.end_video()  # of no frame: zeros
+
     videos = zip(gts, preds, gt_segments, pred_segments, strict=True)
     for counts in counts_per_video(measure, (panoptic_samples(*video) for video in videos)):
         total = add_counts(total, counts)
     scores = measure.scores(total)
+
     return VideoPanopticScores(
         vpq=float(scores["vpq"]),
         things=float(scores["vpq_things"]),

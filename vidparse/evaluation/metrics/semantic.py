@@ -107,10 +107,12 @@ def segmentation_scores(
     measure = Segmentation(DataFacts(num_classes, ignore=ignore))
     total: Counts = measure.end_video()  # of no frame: zeros
     per_video = []
+
     videos = (samples(*video) for video in zip(gts, preds, strict=True))
     for counts in counts_per_video(measure, videos):
         per_video.append(semantic_scores(counts))
         total = add_counts(total, counts)
+
     scores = {name: float(value) for name, value in measure.scores(total).items()}
     return SegmentationScores(
         **scores,

@@ -102,21 +102,27 @@ class SegmentationTrackingQuality(Measure):
             return
         if sample.prediction.segments is None:
             raise ValueError("STQ needs a panoptic prediction of every labelled frame")
+
         known = np.ones(self.num_classes, bool)
         overlaps = frame_overlaps(sample.truth, sample.prediction, known=known)
+
+        # Remember the first segment of the video: the published code loses it.
         if self._first_segment is None and len(overlaps.truth.listed):
             self._first_segment = int(overlaps.truth.listed[0])
             (category,) = overlaps.truth.categories_of(overlaps.truth.listed[:1], void=-1)
             self._lost = int(self.mode == "published" and category in self._things)
+
         true_ids, predicted_ids = split_codes(overlaps.codes)
         true_classes = overlaps.truth.categories_of(true_ids, void=self.num_classes)
         predicted_classes = overlaps.predicted.categories_of(predicted_ids, void=self.num_classes)
+
         inside = true_ids != VOID
         np.add.at(
             self._confusion,
             (true_classes[inside], predicted_classes[inside]),
             overlaps.pixels[inside],
         )
+
         crowd = self._crowd(overlaps)
         for true_class, t, predicted_class, s, pixels in zip(
             true_classes.tolist(), true_ids.tolist(), predicted_classes.tolist(),

@@ -22,12 +22,16 @@ def warp_labels(labels: np.ndarray, flow: np.ndarray, *, outside: int = 0) -> np
     flow = np.asarray(flow, np.float32)
     if flow.shape != (2, height, width):
         raise ValueError(f"flow is {flow.shape}, labels are {labels.shape}")
+
     x = _sampled(np.arange(width, dtype=np.float32)[None] + flow[0], width)
     y = _sampled(np.arange(height, dtype=np.float32)[:, None] + flow[1], height)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)  # False for a flow of NaN
+
+    # Skip the masks where nothing lies outside, which is the common case.
     whole = bool(inside.all())
     if not whole:
         x[~inside] = y[~inside] = 0
+
     pixel = y.astype(np.int32) * np.int32(width) + x.astype(np.int32)
     warped = labels.reshape(-1).take(pixel)
     if not whole:

@@ -79,19 +79,23 @@ class Ensemble(Runner):
         votes: Sequence[float] = (),
     ) -> None:
         self.shares = shares_of(votes, len(runners))
+
         for name, runner in runners:
             if runner.description.task != SEMANTIC:
                 raise UsageError(
                     f"{name}: is panoptic, and probabilities of pixels are needed; "
                     "use --task semantic or another model"
                 )
+
         common = _common_labels(runners) if labels is None else load_labels(labels)
         self._runners = [(one, class_ids_in(one.labels, common)) for _, one in runners]
         self._variants = variants
         self.sample_aspect_ratio = Fraction(1)
+
         self.description = Description(
             Path("ensemble"), "", "ensemble", {}, common, _WHOLE_PICTURE, training={}
         )
+
         self.device = ", ".join(dict.fromkeys(one.device for _, one in runners))
         self.precision = ", ".join(dict.fromkeys(one.precision for _, one in runners))
         self.engine = " + ".join(one.engine for _, one in runners)

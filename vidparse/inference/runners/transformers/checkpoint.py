@@ -54,11 +54,13 @@ def read_checkpoint(folder: Path, *, name: str = "", task: str = "auto") -> Desc
     """
     if task not in TASKS:
         raise UsageError(f"task '{task}': unknown; use {', '.join(TASKS)}")
+
     shown = name or str(folder)
     config = _read_json(folder / "config.json", shown)
     architecture = architecture_of(config, shown)
     weights = _weights_in(folder, shown)
     processor = _read_processor(folder, shown)
+
     try:
         task = _chosen_task(task, architecture, config, shown)
         short_name = shown.rstrip("/").rpartition("/")[2]
@@ -68,6 +70,7 @@ def read_checkpoint(folder: Path, *, name: str = "", task: str = "auto") -> Desc
         preprocess = _preprocess_of(processor, architecture, shown)
     except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
         raise ModelError(f"{shown}: damaged description ({error}); fetch it again") from error
+
     return Description(
         path=weights,
         sha256=_checksum(folder, weights),
@@ -117,14 +120,18 @@ def _preprocess_of(processor: dict[str, Any], architecture: Architecture, name: 
     for option in ("do_center_crop", "pad_size"):
         if processor.get(option):
             raise ModelError(f"{name}: {option} of its processor is not supported; choose another")
+
+    # Fold rescaling into mean and deviation: pictures here are RGB / 255.
     factor = float(processor.get("rescale_factor", 1 / 255))
     unit = 255 * (factor if processor.get("do_rescale", True) else 1.0)  # x / 255 * unit
     mean, std = (0.0,) * 3, (1.0,) * 3
     if processor.get("do_normalize", True):
         mean = tuple(processor.get("image_mean") or _IMAGENET[0])
         std = tuple(processor.get("image_std") or _IMAGENET[1])
+
     red, green, blue = (float(value) / unit for value in mean)
     red_std, green_std, blue_std = (float(value) / unit for value in std)
+
     resample = processor.get("resample")
     sizes: dict[str, Any] = {"short_side": 0}
     if processor.get("do_resize", True):
@@ -146,10 +153,12 @@ def _sizes_of(processor: dict[str, Any], architecture: Architecture, name: str) 
         longest = processor.get("max_size") or architecture.size.get("longest_edge")
         square = {"height": size, "width": size}
         size = {"shortest_edge": size, "longest_edge": longest} if architecture.masks else square
+
     divisor = architecture.divisor
     if divisor > 1:
         divisor = int(processor.get("size_divisor", processor.get("size_divisibility", divisor)))
     divisor = max(1, divisor)
+
     if size.get("shortest_edge"):
         longest = size.get("longest_edge") or processor.get("max_size")
         return {

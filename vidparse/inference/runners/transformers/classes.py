@@ -27,6 +27,8 @@ def labels_of(
     """
     classes = _names(config)
     known = _known_set(classes)
+
+    # Keep the checkpoint's own words where most of them agree with a known set.
     if known is not None and _agreement(known, classes) == 1:
         labels = known
     elif known is not None:
@@ -37,6 +39,7 @@ def labels_of(
         everything = frozenset(range(len(classes))) if panoptic else frozenset()
         things = _coco_things(classes)
         labels = Labels(name, classes, colours, everything if things is None else things)
+
     listed = _listed_things(processor, len(classes))
     return labels if listed is None else replace(labels, things=listed)
 

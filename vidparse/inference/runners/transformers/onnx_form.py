@@ -31,14 +31,18 @@ def exported_checkpoint(folder: Path, cache: Path, *, name: str = "") -> Path:
             f"{name}: {description.arch} runs in PyTorch only, ONNX is for {can}; "
             "use --backend auto"
         )
+
     path = cache / f"{description.sha256}.onnx"
     if path.is_file():
         return path
+
     check_installed(name)
     pretrained = load_pretrained(folder, description.arch, name)
     network = as_network(pretrained, description, folder, name)
     model = to_onnx(network)
     describe_model(model, export_metadata(description, source_sha256=description.sha256))
+
+    # Check before the file is put in place: a later run takes it without a look.
     cache.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
         save_model(model, part)
