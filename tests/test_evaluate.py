@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 from vidparse.data import Dataset, Video, open_dataset
 from vidparse.data.regrouped import in_labels
 from vidparse.errors import InputError, Interrupted, UsageError
-from vidparse.evaluation.entries import Asked, MaskEntry, ModelEntry
+from vidparse.evaluation.entries import InputFrame, MaskEntry, ModelEntry
 from vidparse.evaluation.evaluate import evaluate
 from vidparse.evaluation.plan import EvaluationOptions
 from vidparse.evaluation.result import evaluation_record
@@ -90,7 +90,7 @@ class Stopper:
         self.asked: list[str] = []
         self.check, self.fingerprint = inner.check, inner.fingerprint
 
-    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+    def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
         for said in self._inner.answers(video, frames):
             self.asked.append(video.name)
             if video.name == self._video:
@@ -264,7 +264,7 @@ class LateEntry:
         self._masks = masks
         self.check, self.fingerprint = masks.check, masks.fingerprint
 
-    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+    def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
         said = self._masks.answers(video, frames)
         while held := list(islice(said, 2)):
             yield from held

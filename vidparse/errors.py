@@ -20,7 +20,7 @@ class VidparseError(Exception):
 
 
 class UsageError(VidparseError):
-    """The request makes no sense as asked (unknown class, codec or option value)."""
+    """The request makes no sense as it stands (unknown class, codec or option value)."""
 
     exit_code = 2
 
@@ -42,7 +42,7 @@ class ModelError(VidparseError):
 
 
 class DeviceError(VidparseError):
-    """The device, precision or memory asked for is not there."""
+    """The wanted device, precision or memory is not there."""
 
     exit_code = 5
 
@@ -72,7 +72,7 @@ def counted(number: int, noun: str) -> str:
 def expected(problem: BaseException, name: str = "") -> VidparseError:
     """Any failure as an error of one line.
 
-    What the operating system refuses, and memory that ran out, is told in the user's words;
+    Refusals of the operating system, and memory that ran out, are put into the user's words;
     whatever else is no VidparseError is a fault of our own.
 
     Args:
@@ -118,7 +118,7 @@ def _of_the_system(problem: BaseException, about: str) -> VidparseError | None:
 
 
 def _is_nowhere() -> bool:
-    """Whether the current folder was removed under the process."""
+    """True if the current folder was removed under the process."""
     try:
         os.getcwd()  # noqa: PTH109
     except OSError:

@@ -60,7 +60,7 @@ def shortened(stem: str, ending: str, *, beside: Iterable[str] = ()) -> str:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether two names are one file or folder, through links too."""
+    """True if two names are one file or folder, through links too."""
     with suppress(OSError):
         if one.samefile(other):
             return True
@@ -113,7 +113,7 @@ def home_path(text: str) -> Path:
 
 
 def user_cache() -> Path:
-    """Where a user's programs keep what they can make again: $XDG_CACHE_HOME, else ~/.cache.
+    """The folder for files that programs can make again: $XDG_CACHE_HOME, else ~/.cache.
 
     A user without a home, as in many containers, has it in the folder of temporary files.
     """

@@ -111,7 +111,7 @@ def check_folder(path: Path, folder: Path, *, make: bool) -> None:
 
 
 class _Whole(ABC):
-    """What will be a file or folder, under its temporary name.
+    """A file or folder in the making, under its temporary name.
 
     Use `create`, write to `path` inside `writing()`, then `close`; or :func:`whole_file`.
 
@@ -372,7 +372,7 @@ def _whole(partial: _Whole) -> Iterator[Path]:
 
 
 def _is_at(handle: int, path: Path) -> bool:
-    """Whether an open file or folder is still the one at `path`."""
+    """True if an open file or folder is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(handle), path.lstat())
     except OSError:
@@ -393,7 +393,7 @@ def _locked(handle: int) -> bool | None:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a program is at work on a file or folder."""
+    """True if a program is at work on a file or folder."""
     try:
         handle = os.open(path, os.O_RDONLY | _NO_FOLLOW)
     except OSError:

@@ -30,7 +30,7 @@ _LUMA_WEIGHTS = {
 
 @dataclass(frozen=True, slots=True)
 class ColourTags:
-    """How YUV samples mean colour; H.273 code points (2 = unspecified), copied to outputs as is."""
+    """The meaning of YUV samples; H.273 code points (2 = unspecified), copied to outputs as is."""
 
     matrix: int = UNSPECIFIED
     primaries: int = UNSPECIFIED

@@ -1,4 +1,4 @@
-"""How large a picture may be, checked by every reader before it takes memory."""
+"""The largest picture, checked by every reader before it takes memory."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class SegmentOptions:
-    """Everything `vidparse segment` can be told."""
+    """Every setting of `vidparse segment`."""
 
     # what to write
     # names of sinks; None: overlay and masks (stdout: overlay)
@@ -109,7 +109,7 @@ class SegmentOptions:
 
 
 class Watcher(Protocol):
-    """Who is told how it goes; the command line draws a progress bar.
+    """Receives the progress of a run; the command line draws a bar.
 
     `begin` comes once an input was opened, with the frames to expect (None when nobody knows);
     `end` comes once for every input.
@@ -166,7 +166,9 @@ def segment(
     labels = runner.description.labels
     class_ids = None if options.classes is None else select_classes(labels, options.classes)
     if options.sinks.palette is not None:
-        class_colours(labels, options.sinks.palette)  # said once, not for every input
+        class_colours(
+            labels, options.sinks.palette
+        )  # a fault is reported once, not for every input
 
     header = RunHeader(
         model=os.fspath(options.model),

@@ -1,4 +1,4 @@
-"""What a run of `segment` did: of each input, and of the whole call."""
+"""Results of a `segment` call: for each input, and in all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vidparse.inference import RunReport
 
 @dataclass(frozen=True, slots=True)
 class InputResult:
-    """What became of one input."""
+    """The result for one input."""
 
     name: str
     outputs: tuple[str, ...] = ()
@@ -24,7 +24,7 @@ class InputResult:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a whole call did."""
+    """The result of a whole call."""
 
     model: str
     weights_sha256: str

@@ -1,4 +1,4 @@
-"""How close to the floor a run is: stage times, whole-run speed, and what bounds it.
+"""The distance of a run from its floor: stage times, whole-run speed, and what bounds it.
 
 The floor is the wall time that no overlap can beat: CPU seconds of the network alone plus CPU
 seconds of every other stage alone, divided by the cores.

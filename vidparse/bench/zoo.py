@@ -1,4 +1,4 @@
-"""What the networks of the zoo cost: size, multiplications, state, and time a frame."""
+"""The costs of the zoo's networks: size, multiplications, state, and time per frame."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ Place = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CodeBase:
     """One published code base."""
 
     summary: str
@@ -34,19 +34,19 @@ class Source:
     place: Place = dict  # names of one of several files as they are in the whole network
 
 
-SOURCES: dict[str, Source] = {
-    "edgenets": Source("sacmehta/EdgeNets: ESPNetV2", edgenets.ARCHS, edgenets.convert),
-    "semseg": Source("hszhao/semseg: PSPNet", semseg.ARCHS, semseg.convert),
-    "vspw": Source(
+SOURCES: dict[str, CodeBase] = {
+    "edgenets": CodeBase("sacmehta/EdgeNets: ESPNetV2", edgenets.ARCHS, edgenets.convert),
+    "semseg": CodeBase("hszhao/semseg: PSPNet", semseg.ARCHS, semseg.convert),
+    "vspw": CodeBase(
         "VSPW_baseline: PSPNet, OCRNet, TCB", vspw.ARCHS, vspw.convert, place=vspw.place
     ),
-    "panopticfcn": Source(
+    "panopticfcn": CodeBase(
         "PanopticFCN and Clip-PanoFCN in detectron2", panopticfcn.ARCHS, panopticfcn.convert
     ),
-    "torchvision": Source("torchvision: ImageNet starts", starts.ARCHS, None),
-    "timm": Source("timm: ImageNet starts", starts.ARCHS, None),
-    "deep-stem": Source("ImageNet starts with the deep stem", starts.ARCHS, None),
-    "efficientnet-lite": Source(
+    "torchvision": CodeBase("torchvision: ImageNet starts", starts.ARCHS, None),
+    "timm": CodeBase("timm: ImageNet starts", starts.ARCHS, None),
+    "deep-stem": CodeBase("ImageNet starts with the deep stem", starts.ARCHS, None),
+    "efficientnet-lite": CodeBase(
         "efficientnet_lite_pytorch: ImageNet starts", starts.EFFICIENTNETS, None
     ),
 }
@@ -54,7 +54,7 @@ SOURCES: dict[str, Source] = {
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What became of the files."""
+    """The result of a conversion: the file written, and how names were mapped."""
 
     path: Path
     sha256: str
@@ -133,7 +133,7 @@ def convert(
     )
 
 
-def _chosen(source: str, arch: str) -> Source:
+def _chosen(source: str, arch: str) -> CodeBase:
     if source not in SOURCES:
         raise UsageError(f"--from '{source}': unknown; use {', '.join(SOURCES)}")
     chosen = SOURCES[source]
@@ -142,7 +142,7 @@ def _chosen(source: str, arch: str) -> Source:
     return chosen
 
 
-def _read(files: Sequence[Path], source: Source) -> dict[str, Tensor]:
+def _read(files: Sequence[Path], source: CodeBase) -> dict[str, Tensor]:
     """The tensors of all files together."""
     tensors: dict[str, Tensor] = {}
     for path in files:

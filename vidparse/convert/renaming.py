@@ -72,7 +72,7 @@ def need(tensors: Mapping[str, Tensor], name: str) -> Tensor:
 
 
 def blocks_in(tensors: Mapping[str, Tensor], prefix: str) -> int:
-    """How many numbered blocks (`prefix0.`, `prefix1.`, ...) there are."""
+    """The number of blocks (`prefix0.`, `prefix1.`, ...)."""
     numbers = {name[len(prefix) :].partition(".")[0] for name in tensors if name.startswith(prefix)}
     return len(numbers)
 

@@ -1,4 +1,4 @@
-"""Which ResNet a checkpoint holds."""
+"""The kind of ResNet that a checkpoint holds."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def timm_mobilenetv2() -> dict[str, str]:
 
 
 def is_timm_mobilenetv2(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether these are timm's names of a MobileNetV2."""
+    """True for timm's names of a MobileNetV2."""
     return "conv_stem.weight" in tensors and "blocks.6.0.conv_pwl.weight" in tensors
 
 

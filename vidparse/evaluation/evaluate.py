@@ -21,7 +21,7 @@ from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.evaluation.plan import EvaluationOptions, Plan, make_plan, video_key
 from vidparse.evaluation.result import EntryResult, Evaluation
 from vidparse.evaluation.store import Store, default_store
-from vidparse.evaluation.tally import Loaded, Tally
+from vidparse.evaluation.tally import FrameData, Tally
 from vidparse.flow import FlowSource
 from vidparse.inference.pipeline import in_thread
 from vidparse.maps import Prediction, SegmentMap
@@ -179,22 +179,22 @@ def _ask(
 
 def _load(
     dataset: Dataset, plan: Plan, video: Video, frames: Sequence[FrameRecord]
-) -> Iterator[Loaded]:
+) -> Iterator[FrameData]:
     """Everything about each frame but the answers; runs in a thread of its own."""
-    before: Loaded | None = None
+    before: FrameData | None = None
     for frame in frames:
         image = dataset.load_image(frame) if plan.images else None
         truth = None
         if frame.labelled:  # segments only where they are looked at: classes are read faster
             objects = plan.objects and dataset.is_panoptic
             truth = dataset.load_truth(frame) if objects else SegmentMap(dataset.load_mask(frame))
-        loaded = Loaded(frame, image, truth)
+        loaded = FrameData(frame, image, truth)
         yield replace(loaded, flow=_flow(plan.flow, video, before, loaded))
         before = loaded
 
 
 def _flow(
-    source: FlowSource | None, video: Video, before: Loaded | None, now: Loaded
+    source: FlowSource | None, video: Video, before: FrameData | None, now: FrameData
 ) -> np.ndarray | None:
     """Flow from the frame before; None at the start, and where a frame is missing between."""
     if source is None or before is None or now.frame.index != before.frame.index + 1:

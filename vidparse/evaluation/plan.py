@@ -9,7 +9,7 @@ from vidparse import __version__
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import InputError, UsageError
 from vidparse.evaluation.entries import Entry
-from vidparse.evaluation.entries.entry import Wanted, stamp_of
+from vidparse.evaluation.entries.entry import VideoFrames, stamp_of
 from vidparse.evaluation.metrics.measure import Measure
 from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.flow import FlowSource
@@ -36,7 +36,7 @@ class Plan:
     """The work, settled before the first frame is read."""
 
     metrics: tuple[str, ...]
-    videos: tuple[Wanted, ...]
+    videos: tuple[VideoFrames, ...]
     flow: FlowSource | None  # only if a measure needs it
     images: bool  # whether anyone looks at the pictures
     objects: bool  # whether a measure tells objects apart

@@ -13,7 +13,7 @@ from vidparse.data.pictures import image_size, size_mismatch
 from vidparse.errors import InputError
 from vidparse.evaluation.bootstrap import intervals
 from vidparse.evaluation.diagnostics import Diagnostics, VideoDiagnostics
-from vidparse.evaluation.entries import Asked, Entry
+from vidparse.evaluation.entries import Entry, InputFrame
 from vidparse.evaluation.metrics.measure import Counts, Measure, Sample
 from vidparse.evaluation.offset import OffsetCounts, better_offset
 from vidparse.evaluation.result import EntryResult
@@ -24,7 +24,7 @@ _OFFSET = "offset"  # among the counts of the measures
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class FrameData:
     """One frame's data, read once for all entries."""
 
     frame: FrameRecord
@@ -59,17 +59,17 @@ class Tally:
         self._kept: list[VideoDiagnostics] = []
 
     def answers(
-        self, video: Video, frames: Iterable[Loaded]
-    ) -> Iterator[tuple[Loaded, Prediction]]:
+        self, video: Video, frames: Iterable[FrameData]
+    ) -> Iterator[tuple[FrameData, Prediction]]:
         """The answers to the frames of one video, counted, each with its frame."""
-        waiting: deque[Loaded] = deque()  # asked, not yet answered
+        waiting: deque[FrameData] = deque()  # given to the entry, not yet answered
 
-        def asked() -> Iterator[Asked]:
+        def inputs() -> Iterator[InputFrame]:
             for loaded in frames:
                 waiting.append(loaded)
                 yield loaded.frame, loaded.image
 
-        for prediction in self.entry.answers(video, asked()):
+        for prediction in self.entry.answers(video, inputs()):
             loaded = waiting.popleft()
             sample = _sample(self.entry.name, loaded, prediction)
             for measure in self._measures.values():
@@ -151,7 +151,7 @@ class Tally:
         ]
 
 
-def _check_truth(loaded: Loaded) -> None:
+def _check_truth(loaded: FrameData) -> None:
     """Raises: InputError: the mask has another size than its image, so no prediction can fit."""
     frame, image_hw = loaded.frame, None
     if loaded.image is not None:
@@ -163,7 +163,7 @@ def _check_truth(loaded: Loaded) -> None:
         raise InputError(f"{frame.mask}: {what}; mend the mask, `vidparse data check` finds all")
 
 
-def _sample(entry: str, loaded: Loaded, prediction: Prediction) -> Sample:
+def _sample(entry: str, loaded: FrameData, prediction: Prediction) -> Sample:
     """Raises: InputError: the prediction has another size than the truth or the image."""
     frame = loaded.frame
     assert prediction.index == frame.index  # predictions come in the order of the frames

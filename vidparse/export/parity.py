@@ -1,4 +1,4 @@
-"""How far an exported model is from torch, over consecutive frames with their state."""
+"""The distance of an exported model from torch, over consecutive frames with their state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LEAST_PROBABILITY = 0.5  # of a pixel in a mask, times the mask's score
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far the exported model is from torch on the same input, at feature resolution."""
+    """Differences of an exported model from torch on the same input, at feature resolution."""
 
     frames: int
     max_abs_difference: (

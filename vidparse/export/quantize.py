@@ -54,7 +54,7 @@ class FloatLayer:
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """What became of a network in int8."""
+    """The result of an export to int8."""
 
     parity: Parity  # with torch in float32, on frames that calibration did not see
     calibration_frames: int

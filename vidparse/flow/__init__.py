@@ -1,7 +1,7 @@
 """Optical flow between frames: where every pixel of one picture is in another.
 
 A flow F from a to b is float32 (2, H, W), pixels to the right and down, so that b(x + F(x)) shows
-what a(x) shows. torch is imported only once RAFT is asked for.
+what a(x) shows. torch is imported only for RAFT.
 """
 
 from __future__ import annotations

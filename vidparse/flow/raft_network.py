@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-HIDDEN, CONTEXT = 128, 128  # channels of the recurrent state and of what it is told throughout
+HIDDEN, CONTEXT = 128, 128  # channels of the recurrent state and of its fixed input
 LEVELS, RADIUS = 4, 4  # of the correlation pyramid and of the window looked up in each level
 STRIDE = 8  # pixels a cell of the features stands for
 _FEATURES = 256

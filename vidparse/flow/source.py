@@ -92,7 +92,7 @@ class FlowCache:
     """An estimator that looks first whether the flow of a pair is there already.
 
     A pair's file is FOLDER/METHOD/VIDEO/STEM.flo, METHOD being the estimator's key and STEM that of
-    the pair's first frame. Files are told by these names alone: a folder serves one data set, with
+    the pair's first frame. Nothing but these names is compared: a folder serves one data set, with
     the same next frame to every frame. float32 is kept exactly, so nothing changes in the results.
 
     Args:
@@ -136,7 +136,7 @@ class FlowCache:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether it is; if not, its folder is made, before the work that may take seconds."""
+    """True if the file exists; else makes its folder, before work that may take seconds."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.exists()

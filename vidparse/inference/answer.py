@@ -32,7 +32,7 @@ class Scores:
         return replace(self, values=self.values[:frames])
 
     def misfit(self, labels: Labels) -> str:
-        """What it has that these labels cannot name; "" where they fit."""
+        """The part of the answer that these labels cannot name; "" where they fit."""
         classes = self.values.shape[1]
         return f"scores {counted(classes, 'class')}" if classes != len(labels) else ""
 

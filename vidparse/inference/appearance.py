@@ -1,4 +1,4 @@
-"""What objects look like, so that they are known again, and what the background does.
+"""The looks of objects, to know them again, and the motion of the background.
 
 Frames are looked at as small pictures: colours of an object are the same in them, and they cost
 little.
@@ -54,7 +54,7 @@ class View:
         return table.take(small.view(ids.dtype), mode="clip")
 
     def looks(self, slots: np.ndarray, count: int) -> np.ndarray:
-        """What each of `count` objects looks like: square roots of histograms of L, a and b.
+        """The looks of each of `count` objects: square roots of histograms of L, a and b.
 
         Their scalar product is the mean Bhattacharyya coefficient of the three, which Comaniciu,
         Ramesh and Meer compare objects by ("Kernel-based object tracking", PAMI 2003, section
@@ -79,7 +79,7 @@ class View:
         return np.sqrt(histograms / total).reshape(count, 3 * BINS).astype(np.float32)
 
     def camera_since(self, before: View, slots: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-        """Where points of the background went: turned, scaled and shifted, float64 (2, 3).
+        """The motion of background points: turned, scaled and shifted, float64 (2, 3).
 
         Corners outside objects are followed (Lucas and Kanade's method in pyramids; Bouguet, 2001),
         and most of them agree on the answer. It is "nowhere" where too few can be followed.
@@ -126,7 +126,7 @@ def slot_ious(a: np.ndarray, a_count: int, b: np.ndarray, b_count: int) -> np.nd
 
 @cache
 def _shares(channel: int) -> np.ndarray:
-    """What each of 256 values of a channel counts for each bin: (256, BINS)."""
+    """The weight of each of 256 values of a channel in each bin: (256, BINS)."""
     lowest, extent = _CHANNELS[channel]
     place = np.clip((np.arange(256) - lowest) * (BINS / extent) - 0.5, 0, BINS - 1)
     return np.clip(1 - np.abs(place[:, None] - np.arange(BINS)), 0, 1)

@@ -40,12 +40,12 @@ class ClipSegments:
 
 @dataclass(frozen=True, slots=True)
 class Merging:
-    """How masks become segments that do not overlap.
+    """Rules that make segments of masks, which may overlap.
 
     rule: of networks whose kernels find the masks, one of RULES: "intended" leaves a pixel to the
         better object; "official" is the published code, where a later object is drawn over it.
-    min_area: pixels that a thing must have in a frame, or it is left out there.
-    min_score: that a thing must have.
+    min_area: least pixels of a thing in a frame; smaller ones are left out there.
+    min_score: least score of a thing.
     classes: ids to keep, things and stuff; None keeps all.
     """
 
@@ -94,7 +94,7 @@ class PanopticAnswer(ABC):
 
     @abstractmethod
     def misfit(self, labels: Labels) -> str:
-        """What it has that these labels cannot name: "finds class 12"; "" where they fit."""
+        """The part that these labels cannot name, as "finds class 12"; "" where they fit."""
 
     @property
     @abstractmethod

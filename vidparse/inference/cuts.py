@@ -27,7 +27,7 @@ class CutDetector:
         self._last: np.ndarray | None = None
 
     def is_cut(self, picture: np.ndarray) -> bool:
-        """Whether a new shot begins with this picture, float32 (H, W) with values 0..1."""
+        """True if a new shot begins with this picture, float32 (H, W) with values 0..1."""
         height, width = _THUMBNAIL_HW
         small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
         last, self._last = self._last, small
@@ -39,7 +39,7 @@ class CutDetector:
 
 
 def pair_score(a: np.ndarray, b: np.ndarray) -> float:
-    """How much two pictures look like two shots, 0 (the same) to 2; float32 (H, W), 0..1."""
+    """The difference of two pictures, from 0 (the same) to 2; float32 (H, W), 0..1."""
     difference = float(np.abs(a - b).mean())
     centred_a, centred_b = a - a.mean(), b - b.mean()
     energy = float(np.sqrt((centred_a**2).sum() * (centred_b**2).sum()))

@@ -1,4 +1,4 @@
-"""Which device to run on, found out without importing a framework."""
+"""The device to run on, found without importing a framework."""
 
 from __future__ import annotations
 

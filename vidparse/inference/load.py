@@ -43,7 +43,7 @@ def load_model(
 
     Args:
         name: known name, hf:owner/repo[@revision][/file], .safetensors or .onnx file, or folder.
-        device: auto, cpu, cuda or cuda:N; what is asked for and is not there raises.
+        device: auto, cpu, cuda or cuda:N; one that is not there raises.
         threads: CPU threads of the network; 0 means one a core.
         task: auto, semantic, instance or panoptic, for transformers checkpoints with several.
 

@@ -127,7 +127,7 @@ def _merge_frame(
 
 
 def _count_sure(weighted: np.ndarray, size_hw: tuple[int, int]) -> int:
-    """How many pixels have LEAST_PROBABILITY or more, of one mask (h, w) brought to `size_hw`."""
+    """The number of pixels with LEAST_PROBABILITY or more, of a mask (h, w) at `size_hw`."""
     if weighted.max() < LEAST_PROBABILITY:
         return 0
     bar = np.full_like(weighted, LEAST_PROBABILITY)

@@ -67,7 +67,7 @@ def windows(side: int, length: int) -> list[tuple[int, int]]:
 
 
 def spans(size: int, side: int, places: Sequence[tuple[int, int]], count: int) -> list[Span]:
-    """How windows over a network's input lie on the picture, along one axis.
+    """The spans of a picture that windows over a network's input cover, along one axis.
 
     Args:
         size: of the picture, pixels.

@@ -1,4 +1,4 @@
-"""Where objects will be: boxes that move at a constant rate, with how sure that is."""
+"""Prediction of boxes that move at a constant rate, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Motion:
         )
 
     def distances(self, boxes: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How far a box is from where each object is believed to be.
+        """The distance of a box from the predicted place of each object.
 
         Args:
             boxes: (N, 4) as in `value`; noise: their standard deviations (N, 4).

@@ -67,7 +67,7 @@ class RunReport:
 
 
 class Stages(Protocol):
-    """What the pipeline runs: a `Session`, or what has its stages.
+    """The work that the pipeline runs: a `Session`, or another with its stages.
 
     Each stage is an iterator of what the one before it yields.
     """

@@ -1,4 +1,4 @@
-"""Steadier scores without training: what the past frame said, moved along the flow and blended in.
+"""Steadier scores without training: those of the past frame, moved along the flow and blended in.
 
 The probabilities of the frame before, q, are brought to where things are now by optical flow, and
 mixed with those of the present frame, p, as far as the two pictures agree there:
@@ -100,7 +100,7 @@ class Stabilizer:
     def _along_flow(
         self, now: np.ndarray, before: np.ndarray, size_hw: tuple[int, ...]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where each score was in the frame before, and how much that counts: x, y, weight (h, w).
+        """The place of each score in the frame before, and its weight: x, y, weight (h, w).
 
         now, before: uint8 (H', W').
         """

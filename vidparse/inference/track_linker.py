@@ -19,7 +19,7 @@ _ROUNDING_S = 1e-6  # times of frames are fractions
 
 @dataclass(frozen=True, slots=True)
 class Glimpse:
-    """What is remembered of a frame.
+    """The record of a past frame.
 
     slots: its things, as of :meth:`View.slots_of`. ids: theirs, int64 (M,). size_hw: of the frame.
     """

@@ -220,7 +220,7 @@ class Tracks:
     def scores(
         self, seen: Sightings, overlaps: np.ndarray, area_px: int, how: Tracking
     ) -> np.ndarray:
-        """How much likelier it is that a track and an object are one than that they are two.
+        """The log odds that a track and an object are one and not two.
 
         Args:
             overlaps: IoU (N, M) of the masks, 0 for tracks that are not present.

@@ -117,7 +117,7 @@ def unreadable(path: Path, reason: object, *, what: str = "readable weights") ->
 
 
 def _content_of(path: Path) -> str:
-    """What a file holds that is no model, and what to do about it; "" where that is not known."""
+    """The content of a file that is no model, and what to do about it; "" where unknown."""
     try:
         with path.open("rb") as file:
             start = file.read(512)

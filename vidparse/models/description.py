@@ -31,7 +31,7 @@ _LARGEST_STATE = 2**31  # values of one tensor, without the axes that depend on 
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """How a picture becomes network input; travels with the weights.
+    """The preprocessing of a picture for a network; travels with the weights.
 
     The last four are for networks that were trained elsewhere, which see pictures as they were
     trained to: `vidparse.inference.preprocess.input_size` has the rules.

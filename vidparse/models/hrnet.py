@@ -153,7 +153,7 @@ class Bottleneck(nn.Module):
 
 
 def _path(widths: list[int], source: int, target: int) -> nn.Module:
-    """How one branch reaches another: 1x1 before a resize, or as many 3x3 of stride 2."""
+    """The layers from one branch to another: 1x1 before a resize, or 3x3 of stride 2."""
     if source == target:
         return nn.Identity()
     if source > target:

@@ -285,7 +285,7 @@ class NetWarp(FrameNetwork):
         return self.head.regions(mid) if isinstance(self.head, OcrHead) else None
 
     def _features(self, deep: Tensor, regions: Tensor | None) -> Tensor:
-        """What the second warp blends: (B, 2C, h, w) of PSP, (B, width, h, w) of OCR."""
+        """Features that the second warp blends: (B, 2C, h, w) of PSP, (B, width, h, w) of OCR."""
         if isinstance(self.head, OcrHead):
             assert regions is not None
             pixels = self.head.pixels(deep)

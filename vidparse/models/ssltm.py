@@ -26,7 +26,7 @@ from vidparse.models.description import StateTensor
 from vidparse.models.heads import OcrHead
 from vidparse.models.layers import conv_bn_relu
 from vidparse.models.network import FrameNetwork, Outputs, State
-from vidparse.models.tcb import Past
+from vidparse.models.tcb import Ring
 from vidparse.models.transformer3d import SpatialTemporalBlock
 
 SSLTM_CONTEXTS = ("reference", "query")
@@ -70,7 +70,7 @@ class CategoryBank(nn.Module):
         self.context = conv_bn_relu(key_width, width, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """What each pixel takes from the centres: (B, C, h, w) -> the same shape."""
+        """The context of each pixel, from the centres: (B, C, h, w) -> the same shape."""
         centres = self.centres.detach().flatten(0, 1).T[None, :, :, None]  # (1, C, K * M, 1)
         query = self.query(pixels).flatten(2).transpose(1, 2)  # (B, h*w, D)
         key = self.key(centres).flatten(2)  # (1, D, K * M)
@@ -139,12 +139,12 @@ class Ssltm(FrameNetwork):
         regions = self.head.gather(pixels, self.head.regions(pyramid[2]))  # (B, C, K)
         ring, *rings, seen = state
         stride = self.config.reference_stride
-        short = Past(ring, seen, pixels.detach())
+        short = Ring(ring, seen, pixels.detach())
         neighbours = torch.cat([short.ring, pixels[:, None]], dim=1)  # (B, T, C, h, w)
         after = [short.moved_on()]
         reference = regions
         if rings:
-            far = Past(rings[0], seen, regions.detach())
+            far = Ring(rings[0], seen, regions.detach())
             reference = far.ring[:, 0]
             # the counter is on 0 or the stride when it is this frame's turn to be kept
             due = (torch.remainder(seen, stride) == 0)[:, :, None, None]  # (B, 1, 1, 1)
@@ -233,7 +233,7 @@ def reference_index(frame: int, *, distance: int, stride: int) -> int:
 
 
 def frames_of_clip(frame: int, config: SsltmConfig) -> tuple[int, ...]:
-    """Which frames `forward_clip` needs to say of frame `frame` what streaming says of it."""
+    """The frames that `forward_clip` needs for the same answer as streaming at frame `frame`."""
     near = (max(0, frame - back) for back in range(config.short_term_frames, -1, -1))
     if config.context == "query":
         return tuple(near)

@@ -58,7 +58,7 @@ class TcbOcrConfig:
     auxiliary: bool = True  # OCR's region scores are its auxiliary output, in training
 
 
-class Past:
+class Ring:
     """A ring of what was kept of the frames before, oldest first.
 
     Before the first frame of a video the ring is zero and `seen` says so; the first frame then
@@ -72,7 +72,7 @@ class Past:
         self.now = now
 
     def ago(self, frames: int) -> Tensor:
-        """What was kept `frames` frames ago: (B, *shape)."""
+        """The entry of `frames` frames ago: (B, *shape)."""
         return self.ring[:, self.ring.shape[1] - frames]
 
     def blend(self, dilations: Sequence[int]) -> Tensor:
@@ -151,7 +151,7 @@ class TcbPpm(_Tcb):
         """picture: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""
         pyramid = self.backbone(picture)
         ring, seen = state
-        past = Past(ring, seen, _flat(self.head.pool(pyramid[3])))
+        past = Ring(ring, seen, _flat(self.head.pool(pyramid[3])))
         pooled = _square(past.blend(self.config.dilations))
         return Outputs(self.head.decode(pyramid, pooled)), (past.moved_on(), seen + 1)
 
@@ -225,7 +225,7 @@ class TcbOcr(_Tcb):
         ring, *memory, seen = state
         pixels = self.head.pixels(pyramid[3])  # (B, C, h, w)
         scores = self.head.regions(pyramid[2])  # (B, K, h, w)
-        past = Past(ring, seen, self.head.gather(pixels, scores))  # of (B, C, K)
+        past = Ring(ring, seen, self.head.gather(pixels, scores))  # of (B, C, K)
         regions, memory = self._remember(past.blend(self.config.dilations), memory, seen)
         logits = self.head.classify(pixels, self.head.attend(pixels, regions), pyramid)
         return Outputs(logits), (past.moved_on(), *memory, seen + 1)
@@ -293,7 +293,7 @@ class TcbOcr(_Tcb):
 def support_indices(
     frame: int, frames: int, dilations: Sequence[int], *, support: str = "past"
 ) -> tuple[int, ...]:
-    """Which frames support frame `frame` of a video of `frames` frames.
+    """The frames that support frame `frame` of a video of `frames` frames.
 
     past: `frame` - d, the first frame before the start; what streaming does.
     official: the published test code: `frame` + d where the video is long enough, else

@@ -218,7 +218,7 @@ def lay_kerb(camera_z: float, x: float, *, texture: int, surface: int, layer: in
 def street_ground(
     bank: TextureBank, seed: int, half_road_m: float, walk_m: float, lanes: bool
 ) -> Callable[[float], list[Quads]]:
-    """What lays road, kerbs, pavements and the land behind about a camera at a given z."""
+    """A function that lays road, kerbs, pavements and the land behind, about a camera at z."""
     road = add_road(bank, seed, 2 * half_road_m, lanes)
     walk = add_pavement(bank, seed, walk_m)
     kerb, grass = add_kerb(bank), add_grass(bank, seed)

@@ -54,7 +54,7 @@ class People:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where they are at one instant."""
+    """The places of people at one instant."""
 
     feet: np.ndarray  # (P, 3) on the ground
     heading: np.ndarray  # (P,) radians, 0 = along +z, pi / 2 = along +x

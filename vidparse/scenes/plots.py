@@ -1,4 +1,4 @@
-"""What stands beside the street, CELL_M metres at a time: houses, gardens, a strip of park."""
+"""The plots beside the street, CELL_M metres at a time: houses, gardens, a strip of park."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def _moved(warp: np.ndarray, dx: int, dy: int) -> np.ndarray:
 
 
 def _mask(outline: np.ndarray, x0: int, y0: int, size_hw: tuple[int, int]) -> np.ndarray:
-    """How far a polygon in picture pixels covers each pixel of a box, uint8 (h, w)."""
+    """The cover of each pixel of a box by a polygon in picture pixels, uint8 (h, w)."""
     mask = np.zeros(size_hw, np.uint8)
     points = np.clip((outline - (x0, y0)) * 2**_SUBPIXEL_BITS, -(2**26), 2**26)
     cv2.fillConvexPoly(mask, np.round(points).astype(np.int32), 255, cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -97,7 +97,7 @@ _ROWS_AT_ONCE = 48  # keeps the temporaries in the processor's cache
 
 
 def flow_between(now: View, after: View, ranks: np.ndarray, step: int = 1) -> np.ndarray:
-    """Where surface points are in the next view; displacements in pixels, float32 (2, h, w).
+    """Displacements of surface points to the next view, pixels, float32 (2, h, w).
 
     ranks: of `now`, uint16 (H, W). step: 1, or 2 for every second row and column only.
     """
@@ -199,7 +199,7 @@ class SceneFrame:
 
 
 class Scene:
-    """Renders any frame of a scene; frames may be asked for in any order."""
+    """Renders any frame of a scene, in any order."""
 
     def __init__(self, spec: SceneSpec) -> None:
         self.spec = spec

@@ -1,4 +1,4 @@
-"""What is too far to come nearer: the sky with its clouds, and the skyline at the street's end."""
+"""The far backdrop: the sky with its clouds, and the skyline at the street's end."""
 
 from __future__ import annotations
 

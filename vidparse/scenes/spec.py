@@ -1,4 +1,4 @@
-"""What to render: the `sample://` address and the record it is read into."""
+"""The `sample://` address, and the record it is read into."""
 
 from __future__ import annotations
 

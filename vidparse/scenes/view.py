@@ -26,7 +26,7 @@ NEAR_M = 1.0  # nothing closer than this is drawn
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """Where the camera stands at one instant. rotation: world to camera axes, float64 (3, 3)."""
+    """The camera's place at one instant. rotation: world to camera axes, float64 (3, 3)."""
 
     position: np.ndarray  # float64 (3,), metres
     rotation: np.ndarray
@@ -209,7 +209,7 @@ def _ranks(quads: Quads) -> np.ndarray:
 
 
 def _levels(quads: Quads, corners: np.ndarray, bank: TextureBank) -> np.ndarray:
-    """How often to halve each texture in x and y, int64 (N, 2), so that a texel is a pixel."""
+    """Halvings of each texture in x and y, int64 (N, 2), that bring a texel to a pixel."""
     depth = corners[:, :, 2]
     pixels = corners[:, :, :2] / np.maximum(depth, NEAR_M)[..., None]
     side = np.hypot(*np.moveaxis(np.roll(pixels, -1, axis=1) - pixels, 2, 0))  # (N, 4)

@@ -56,7 +56,7 @@ class Pipe:
             Interrupted: instead of KeyboardInterrupt, which PyAV does not let through.
         """
         if self._interrupted:
-            return b""  # FFmpeg tries again; told once, it must not wait once more
+            return b""  # FFmpeg tries again, but must not wait once more
         try:
             data = self._read(size)
         except KeyboardInterrupt:

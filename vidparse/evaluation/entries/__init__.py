@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vidparse.errors import InputError
-from vidparse.evaluation.entries.entry import Asked, Entry
+from vidparse.evaluation.entries.entry import Entry, InputFrame
 from vidparse.evaluation.entries.masks import MaskEntry
 from vidparse.evaluation.entries.model import ModelEntry
 from vidparse.evaluation.entries.panoptic import PanopticEntry, PanopticFolders
@@ -49,8 +49,8 @@ def open_predictions(folder: Path, *, name: str | None = None, raw_ids: bool = F
 
 __all__ = [
     "SUPPORTS",
-    "Asked",
     "Entry",
+    "InputFrame",
     "MaskEntry",
     "ModelEntry",
     "PanopticEntry",

@@ -11,8 +11,8 @@ import numpy as np
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.maps import Prediction
 
-Wanted = tuple[Video, tuple[FrameRecord, ...]]  # a video, and its frames to answer for
-Asked = tuple[FrameRecord, np.ndarray | None]
+VideoFrames = tuple[Video, tuple[FrameRecord, ...]]  # a video, and its frames to answer for
+InputFrame = tuple[FrameRecord, np.ndarray | None]
 
 
 class Entry(Protocol):
@@ -24,7 +24,7 @@ class Entry(Protocol):
     is_panoptic: bool
     notes: tuple[str, ...]  # what a reader of its scores must know, a sentence each; after `check`
 
-    def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
+    def check(self, dataset: Dataset, videos: Sequence[VideoFrames]) -> None:
         """Refuse what can be refused before the first frame: labels, missing frames.
 
         Args:
@@ -39,7 +39,7 @@ class Entry(Protocol):
     def fingerprint(self, video: Video) -> str:
         """Changes when the answers for this video may change."""
 
-    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+    def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
         """The answers to frames of one video, one per frame, in order.
 
         Args:

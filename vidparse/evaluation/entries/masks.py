@@ -11,7 +11,7 @@ import numpy as np
 from vidparse.data import IGNORE, Dataset, FrameRecord, Video
 from vidparse.data.pictures import read_indices
 from vidparse.errors import InputError, counted
-from vidparse.evaluation.entries.entry import Asked, Wanted, stamp_of
+from vidparse.evaluation.entries.entry import InputFrame, VideoFrames, stamp_of
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.video import read_mask_video
@@ -44,7 +44,7 @@ class MaskEntry:
         self._table: np.ndarray | None = None
         self._where: dict[str, dict[int, Path] | Path] = {}
 
-    def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
+    def check(self, dataset: Dataset, videos: Sequence[VideoFrames]) -> None:
         self._labels, self._table = dataset.labels, _table_of(dataset, raw_ids=self._raw_ids)
         missing: list[Path] = []
         stems = [frame.stem for _, frames in videos for frame in frames]
@@ -97,7 +97,7 @@ class MaskEntry:
         files = [found] if isinstance(found, Path) else list(found.values())
         return f"{self._raw_ids} " + " ".join(stamp_of(path) for path in files)
 
-    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+    def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
         found = self._where[video.name]
         if isinstance(found, Path):
             yield from self._from_movie(found, video, frames)
@@ -107,7 +107,7 @@ class MaskEntry:
             yield self._prediction(frame.index, read_indices(path), str(path))
 
     def _from_movie(
-        self, path: Path, video: Video, frames: Iterable[Asked]
+        self, path: Path, video: Video, frames: Iterable[InputFrame]
     ) -> Iterator[Prediction]:
         """Answers from a mask video, which has one frame for each of the video."""
         expected = f"{video.name} has {len(video.frames)}, give one mask for each"

@@ -11,7 +11,7 @@ import numpy as np
 
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import UsageError
-from vidparse.evaluation.entries.entry import Asked, Wanted
+from vidparse.evaluation.entries.entry import InputFrame, VideoFrames
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Merging, Runner, Session
@@ -62,8 +62,10 @@ class ModelEntry:
         )
 
         # Name the settings that differ from the model's own: they are part of the key of results.
-        asked = {"window": window, "linker": linker, "merging": merging}
-        self._asked = "".join(f" {name} {one}" for name, one in asked.items() if one is not None)
+        settings = {"window": window, "linker": linker, "merging": merging}
+        self._settings = "".join(
+            f" {name} {one}" for name, one in settings.items() if one is not None
+        )
         facts = runner.description
         self.is_panoptic = facts.task != SEMANTIC
         self._looks_back = runner.remembers or stabilize
@@ -74,7 +76,7 @@ class ModelEntry:
             f"{'' if self._table is None else f', as {self._labels.name}'}"
         )
 
-    def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
+    def check(self, dataset: Dataset, videos: Sequence[VideoFrames]) -> None:
         labels = self._labels
         if labels.classes != dataset.labels.classes:
             raise UsageError(
@@ -87,10 +89,10 @@ class ModelEntry:
     def fingerprint(self, video: Video) -> str:
         facts = self._runner.description
         task = "" if facts.task == SEMANTIC else f" {facts.task}"
-        how = f"{self._runner.backend} {self._runner.precision} {self._size}{self._asked}{task}"
+        how = f"{self._runner.backend} {self._runner.precision} {self._size}{self._settings}{task}"
         return f"{facts.sha256} {how}"
 
-    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+    def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
         for prediction in predictions_of(self._session, frames):
             yield prediction if self._table is None else self._regrouped(prediction, self._table)
 
@@ -115,9 +117,9 @@ def _table(name: str, runner: Runner, labels: Labels) -> np.ndarray | None:
     return table
 
 
-def predictions_of(session: Session, frames: Iterable[Asked]) -> Iterator[Prediction]:
+def predictions_of(session: Session, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
     """The predictions of a session for frames of one video that come with their images."""
-    return (prediction for _, prediction in session.run(_frame(*asked) for asked in frames))
+    return (prediction for _, prediction in session.run(_frame(*one) for one in frames))
 
 
 def _frame(record: FrameRecord, image: np.ndarray | None) -> Frame:
@@ -126,7 +128,7 @@ def _frame(record: FrameRecord, image: np.ndarray | None) -> Frame:
 
 
 def _pace_notes(
-    name: str, training: Mapping[str, Any], videos: Sequence[Wanted]
+    name: str, training: Mapping[str, Any], videos: Sequence[VideoFrames]
 ) -> tuple[str, ...]:
     """A note if the frames lie much further apart than those that a memory learnt on."""
     stored = training.get("frame_interval_s")
@@ -145,7 +147,7 @@ def _pace_notes(
     )
 
 
-def _interval_s(videos: Sequence[Wanted]) -> float | None:
+def _interval_s(videos: Sequence[VideoFrames]) -> float | None:
     """Seconds between the frames that are fed, the median over videos; None if unknown."""
     known = []
     for video, frames in videos:

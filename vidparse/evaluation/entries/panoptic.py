@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import InputError, counted
-from vidparse.evaluation.entries.entry import Asked, Wanted, stamp_of
+from vidparse.evaluation.entries.entry import InputFrame, VideoFrames, stamp_of
 from vidparse.labels import Labels
 from vidparse.maps import (
     ListedPicture,
@@ -42,7 +42,7 @@ class PanopticEntry:
         self._listed: dict[tuple[str, str], ListedPicture] = {}
         self._paths: dict[tuple[str, str], Path] = {}
 
-    def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
+    def check(self, dataset: Dataset, videos: Sequence[VideoFrames]) -> None:
         self._labels = dataset.labels
         self._table = read_panoptic_json(self._json)
         self._category, self.notes = self._categories(self._table, dataset)
@@ -90,7 +90,7 @@ class PanopticEntry:
         )
 
     def _index_videos(
-        self, listed: dict[str, tuple[ListedPicture, ...]], videos: Sequence[Wanted]
+        self, listed: dict[str, tuple[ListedPicture, ...]], videos: Sequence[VideoFrames]
     ) -> None:
         """VIPSeg: the same frames in the same order, video by video."""
         for video, frames in videos:
@@ -119,7 +119,9 @@ class PanopticEntry:
             for frame, row in zip(frames, rows, strict=True):
                 self._add(frame, row)
 
-    def _index_images(self, pictures: Sequence[ListedPicture], videos: Sequence[Wanted]) -> None:
+    def _index_images(
+        self, pictures: Sequence[ListedPicture], videos: Sequence[VideoFrames]
+    ) -> None:
         """COCO: a flat list of pictures, found by video/stem or by stem alone."""
         listed: dict[str, ListedPicture] = {}
         for picture in pictures:
@@ -150,7 +152,7 @@ class PanopticEntry:
         files = [path for (name, _), path in self._paths.items() if name == video.name]
         return " ".join([stamp_of(self._json), *(stamp_of(path) for path in files)])
 
-    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+    def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
         for frame, _ in frames:
             yield self._read(frame)
 
@@ -185,7 +187,7 @@ class PanopticFolders:
         self._folder = folder
         self._entries: dict[str, PanopticEntry] = {}
 
-    def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
+    def check(self, dataset: Dataset, videos: Sequence[VideoFrames]) -> None:
         for video, frames in videos:
             own = self._folder / f"{video.name}.panoptic"
             entry = PanopticEntry(own, own / "panoptic.json", name=self.name, by_number=True)
@@ -199,5 +201,5 @@ class PanopticFolders:
     def fingerprint(self, video: Video) -> str:
         return self._entries[video.name].fingerprint(video)
 
-    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
+    def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
         return self._entries[video.name].answers(video, frames)

@@ -13,7 +13,7 @@ import numpy as np
 
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import InputError, UsageError
-from vidparse.evaluation.entries.entry import Asked, Wanted, stamp_of
+from vidparse.evaluation.entries.entry import InputFrame, VideoFrames, stamp_of
 from vidparse.evaluation.entries.model import ModelEntry, predictions_of
 from vidparse.hub import resolve
 from vidparse.image import Rgb
@@ -52,7 +52,7 @@ class PublishedTcb(Runner):
     Args:
         runner: the network.
         frames: of the video, all of them.
-        asked: indices of the frames that clips will be of, in order.
+        wanted: indices of the frames that clips will be of, in order.
         load_input: network input float32 (1, 3, h, w) of the frame with this index.
     """
 
@@ -60,18 +60,18 @@ class PublishedTcb(Runner):
         self,
         runner: TorchRunner,
         frames: Sequence[FrameRecord],
-        asked: Iterator[int],
+        wanted: Iterator[int],
         load_input: Callable[[int], np.ndarray],
     ) -> None:
         self.description, self.engine = runner.description, runner.engine
         self.backend, self.device, self.precision = runner.backend, runner.device, runner.precision
-        self._runner, self._frames, self._asked, self._load = runner, frames, asked, load_input
+        self._runner, self._frames, self._wanted, self._load = runner, frames, wanted, load_input
         self.inputs: dict[int, np.ndarray] = {}  # by index
         self._begun = False
 
     def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores:
-        index = next(self._asked)
-        if not self._begun and index:  # a memory begins with the first frame, asked or not
+        index = next(self._wanted)
+        if not self._begun and index:  # a memory begins with the first frame, wanted or not
             self._scores(0, self._input(0))
         self._begun = True
         return Scores(self._scores(index, clip[0])[None])
@@ -130,7 +130,7 @@ class PublishedTcbEntry:
         self.detail = f"{self._model.detail}, official supports"
         self.official: PublishedTcb | None = None  # the runner of the video under way
 
-    def check(self, dataset: Dataset, videos: Sequence[Wanted]) -> None:
+    def check(self, dataset: Dataset, videos: Sequence[VideoFrames]) -> None:
         self._model.check(dataset, videos)
         self.notes = self._model.notes
 
@@ -138,8 +138,8 @@ class PublishedTcbEntry:
         stamps = [stamp_of(frame.image) for frame in video.frames if frame.image]
         return " ".join([self._model.fingerprint(video), *stamps])
 
-    def answers(self, video: Video, frames: Iterable[Asked]) -> Iterator[Prediction]:
-        asked, again = tee(frames)
+    def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
+        wanted, again = tee(frames)
         indices = (frame.index for frame, _ in again)
         facts = self._runner.description.preprocess
 
@@ -149,7 +149,7 @@ class PublishedTcbEntry:
 
         self.official = PublishedTcb(self._runner, video.frames, indices, load_input)
         session = Session(self.official, size=self._size, cut=None)
-        return predictions_of(session, asked)
+        return predictions_of(session, wanted)
 
     def hint_for_offset(self, offset: int) -> str:
         return self._model.hint_for_offset(offset)

@@ -15,7 +15,7 @@ from vidparse.models.checkpoint import file_sha256, read_description
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How a network is to be run.
+    """The way in which a network is to be run.
 
     name: as the user gave it, for messages. task: auto, semantic, instance or panoptic.
     threads: CPU threads of the network; 0 means one per core.
@@ -98,7 +98,7 @@ def _exported(files: ModelFiles) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where derived files are kept: $VIDPARSE_CACHE, else the user's cache folder."""
+    """The folder of derived files: $VIDPARSE_CACHE, else the user's cache folder."""
     if os.environ.get("VIDPARSE_CACHE"):
         return Path(os.environ["VIDPARSE_CACHE"])
     return user_cache() / "vidparse"

@@ -117,7 +117,7 @@ class OpenVinoRunner(Runner):
         return self._openvino.Tensor(array, shared_memory=True)
 
     def _request(self, shape: tuple[int, ...]) -> Any:
-        """What runs clips of one shape (..., 3, H, W); those used last are kept compiled."""
+        """A compiled request for clips of one shape (..., 3, H, W); those used last are kept."""
         if shape not in self._requests:
             model = self._read()
             shapes = {"clip": list(shape)}
@@ -156,7 +156,7 @@ class OpenVinoRunner(Runner):
 
 
 def has_openvino() -> bool:
-    """Whether OpenVINO is installed, found out without importing it."""
+    """True if OpenVINO is installed, found without importing it."""
     return find_spec("openvino") is not None
 
 
@@ -183,5 +183,5 @@ def import_openvino() -> Any:
 
 
 def has_bf16() -> bool:
-    """Whether this CPU computes in bfloat16, as OpenVINO (which must be installed) sees it."""
+    """True if this CPU computes in bfloat16, as OpenVINO (which must be installed) sees it."""
     return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -31,7 +31,7 @@ class OnnxRunner(Runner):
 
     Raises:
         ModelError: the file is damaged or not made by vidparse.
-        DeviceError: the device or precision asked for is not what the session got.
+        DeviceError: the session got another device or precision than the wanted one.
     """
 
     backend = "onnx"

@@ -225,7 +225,7 @@ class Swin(nn.Module):
 
 
 def windows_along(size: int, window: int) -> int:
-    """How many windows cover `size` tokens."""
+    """The number of windows that cover `size` tokens."""
     return (size + window - 1) // window
 
 

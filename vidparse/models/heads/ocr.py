@@ -83,7 +83,7 @@ class OcrHead(RefinedHead):
         return pixels.flatten(2) @ shares.transpose(1, 2)  # (B, C, h*w) x (B, h*w, K)
 
     def attend(self, pixels: Tensor, regions: Tensor) -> Tensor:
-        """What each pixel takes from the regions: (B, C, h, w), (B, C, K) -> (B, C, h, w)."""
+        """The context of each pixel, from the regions: (B, C, h, w), (B, C, K) -> (B, C, h, w)."""
         regions = regions[..., None]  # (B, C, K, 1)
         query = self.query(pixels).flatten(2).transpose(1, 2)  # (B, h*w, D)
         key = self.key(regions).flatten(2)  # (B, D, K)
@@ -100,7 +100,7 @@ class OcrHead(RefinedHead):
         return self.refined(self.fused(pixels, context), pyramid)
 
     def fused(self, pixels: Tensor, context: Tensor) -> Tensor:
-        """What is refined and classified: (B, C, h, w) twice -> (B, C, h, w)."""
+        """The features to refine and classify: (B, C, h, w) twice -> (B, C, h, w)."""
         return self.dropout(self.fuse(torch.cat([context, pixels], dim=1)))
 
     def scores(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -116,7 +116,7 @@ def splits_pictures(folder: Path, name: str) -> bool:
 
 
 def _preprocess_of(processor: dict[str, Any], architecture: Architecture, name: str) -> Preprocess:
-    """What the image processor does to a picture, as one resize and one affine map a channel."""
+    """The work of the image processor, as one resize and one affine map per channel."""
     for option in ("do_center_crop", "pad_size"):
         if processor.get(option):
             raise ModelError(f"{name}: {option} of its processor is not supported; choose another")

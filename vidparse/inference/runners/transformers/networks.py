@@ -64,16 +64,16 @@ class QueryNetwork(PretrainedNetwork):
         if self.task == SEMANTIC:
             scores, state = self.semantic(pictures, state)
             return Scores(scores.unflatten(0, clip.shape[:2])), state
-        classes, masks, state = self.asked(pictures, state)
+        classes, masks, state = self.query(pictures, state)
         return found_masks(classes[0], masks[0], self._architecture, self.task), state
 
     def semantic(self, pictures: Tensor, state: State) -> tuple[Tensor, State]:
         """Scores (N, K, h, w) of pictures (N, 3, H, W), and the state."""
-        classes, masks, state = self.asked(pictures, state)
+        classes, masks, state = self.query(pictures, state)
         return class_scores(classes, masks), state
 
-    def asked(self, pictures: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """What the queries answer, float32, and the state.
+    def query(self, pictures: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """The answers of the queries, float32, and the state.
 
         Returns:
             logits of the classes (N, Q, K + 1), "no object" last; logits of the masks
@@ -122,11 +122,11 @@ class SquareNetwork(QueryNetwork):
         cuts = crops_of(size_hw, self.side)
         scores = []
         for rows, columns in cuts:
-            classes, masks, state = self.asked(pictures[..., rows, columns], state)
+            classes, masks, state = self.query(pictures[..., rows, columns], state)
             scores.append(class_scores(classes, masks))
         return joined(scores, cuts, size_hw), state
 
-    def asked(self, pictures: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+    def query(self, pictures: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         height, width = pictures.shape[-2:]
         squares = on_square(pictures, self.side, self.get_buffer("fill"))
         outputs = self.network(pixel_values=squares)
@@ -154,11 +154,11 @@ class FollowingNetwork(QueryNetwork):
         """The pictures are frames of one video, in a row."""
         scores = []
         for picture in pictures.split(1):
-            classes, masks, state = self.asked(picture, state)
+            classes, masks, state = self.query(picture, state)
             scores.append(class_scores(classes, masks))
         return torch.cat(scores), state
 
-    def asked(self, pictures: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+    def query(self, pictures: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         network = self.network
         (carried,) = state  # (1, Q, C)
         queries = network.query.weight + carried

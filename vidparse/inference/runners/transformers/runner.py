@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class TransformersRunner(TorchRunner):
     """A checkpoint in the hub's layout, with autocast for the half precisions.
 
-    Only classes of the installed transformers run, and only safetensors are read; the network is
-    not asked.
+    Only classes of the installed transformers run, and only safetensors are read; no internet
+    address is opened.
 
     Args:
         folder: config.json, preprocessor_config.json and model.safetensors (or its parts).
@@ -79,7 +79,7 @@ class TransformersRunner(TorchRunner):
 
     @classmethod
     def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
-        assert files.transformers is not None  # or another runner would be asked
+        assert files.transformers is not None  # or another runner would load it
         return cls(
             files.transformers,
             device=wishes.device,
