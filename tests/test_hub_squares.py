@@ -138,7 +138,7 @@ def test_frame_by_frame_is_one_pass_over_the_clip(checkpoints) -> None:
         clip = torch.from_numpy(clip_of(runner, image))
         state = network.first_state(clip[None]) if state is None else state
         with torch.inference_mode():
-            classes, masks, state = network.asked(clip, state)
+            classes, masks, state = network.query(clip, state)
         assert (classes[0] - outputs.class_queries_logits[t]).abs().max() <= 1e-4
         assert (masks[0] - outputs.masks_queries_logits[t]).abs().max() <= 1e-4
     alone = network_of(folder)(pixel_values_videos=clip[None])  # the state matters

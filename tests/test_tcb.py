@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vidparse.models.network import state_bytes, zero_state
 from vidparse.models.tcb import (
     MEMORIES,
-    Past,
+    Ring,
     TcbOcr,
     TcbOcrConfig,
     TcbPpm,
@@ -140,7 +140,7 @@ def test_supports_before_the_start_are_the_first_frame() -> None:
     for t in range(5):
         now = torch.full((1, 2), float(t + 1))
         ring = torch.zeros(1, 9, 2) if past is None else past.moved_on()
-        past = Past(ring, torch.full((1, 1), float(t)), now)
+        past = Ring(ring, torch.full((1, 1), float(t)), now)
         for dilation in (1, 3, 9):
             assert past.ago(dilation)[0, 0] == max(t - dilation, 0) + 1
 
