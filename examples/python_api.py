@@ -14,7 +14,7 @@ def main(name: str) -> None:
     model = vidparse.load_model()
     with vidparse.open_video(name) as video, model.session(video.info) as session:
         for frame, prediction in session.run(video):
-            sys.stdout.write(f"{frame.time_s:8.3f} s  road {prediction.share('Road'):6.1%}\n")
+            print(f"{frame.time_s:8.3f} s  road {prediction.share('Road'):6.1%}")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
+import pytest
+
+import vidparse
+
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+GUIDES = ROOT / "examples" / "guides"
+TCB = ROOT / "weights" / "street-tcb.onnx"  # remembers
 
 
 def test_python_api_example() -> None:
@@ -33,6 +42,70 @@ def test_the_python_of_the_readme_runs(clip: Callable[..., Path], tmp_path: Path
     assert len(list((tmp_path / "input.masks").iterdir())) == 3
 
 
+@pytest.fixture(scope="module")
+def noise() -> np.ndarray:
+    """Four frames in which a memory matters, uint8 (T, H, W, 3)."""
+    return np.random.default_rng(0).integers(0, 256, (4, 64, 96, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def remembered(noise: np.ndarray) -> bytes:
+    """Class ids of street-tcb for these frames, by the session's own runner."""
+    from vidparse.inference.preprocess import to_clip
+
+    runner = vidparse.load_model("street-tcb", backend="onnx", device="cpu", threads=1)
+    preprocess = runner.description.preprocess
+
+    def ids(frame: np.ndarray) -> bytes:
+        image = vidparse.Frame.from_rgb(frame).image
+        clip = to_clip(image, frame.shape[:2], preprocess)
+        return runner.answer(clip[:, None]).values[0].argmax(0).astype(np.uint8).tobytes()
+
+    found = [ids(frame) for frame in noise]
+    runner.reset()
+    assert ids(noise[-1]) != found[-1]
+    return b"".join(found)
+
+
+def test_the_state_in_python(noise: np.ndarray, remembered: bytes) -> None:
+    script = ROOT / "examples" / "state_in_cpp" / "state.py"
+    words = [sys.executable, str(script), str(TCB), "96x64"]
+    done = subprocess.run(words, input=noise.tobytes(), capture_output=True, check=True)
+    assert_same_ids(done.stdout, remembered)
+
+
+def test_the_state_in_cpp(noise: np.ndarray, remembered: bytes, tmp_path: Path) -> None:
+    """Built against the library of Python's onnxruntime, whose wheel lacks the headers."""
+    compiler = shutil.which("c++")
+    if compiler is None:
+        pytest.skip("no C++ compiler is installed here")
+    probe = [compiler, "-fsyntax-only", "-std=c++17", "-xc++", "-"]
+    header = b"#include <onnxruntime_cxx_api.h>"
+    if subprocess.run(probe, input=header, capture_output=True, check=False).returncode:
+        pytest.skip("the headers of ONNX Runtime are not installed here: see CPLUS_INCLUDE_PATH")
+    libraries = Path(onnxruntime.__file__).parent / "capi"
+    (library,) = libraries.glob("libonnxruntime.so.*")
+    (tmp_path / "libonnxruntime.so.1").symlink_to(library)
+
+    program = tmp_path / "segment"
+    source = ROOT / "examples" / "state_in_cpp" / "segment.cpp"
+    build = [compiler, "-std=c++17", "-O2", "-Wall", "-Wextra", str(source), "-o", str(program)]
+    build += [str(tmp_path / "libonnxruntime.so.1"), f"-Wl,-rpath,{tmp_path}"]
+    built = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+
+    words = [str(program), str(TCB), "96x64"]
+    done = subprocess.run(words, input=noise.tobytes(), capture_output=True, check=True)
+    assert_same_ids(done.stdout, remembered)
+
+
+def assert_same_ids(found: bytes, expected: bytes) -> None:
+    """Equal but for ties, which rounding may break in another way."""
+    assert len(found) == len(expected)
+    pairs = np.frombuffer(found, np.uint8) == np.frombuffer(expected, np.uint8)
+    assert pairs.mean() > 0.999
+
+
 def test_shell_examples_parse() -> None:
     for script in (ROOT / "examples").glob("*.sh"):
         subprocess.run(["bash", "-n", str(script)], check=True)
@@ -45,36 +118,56 @@ def test_public_names_exist() -> None:
         assert getattr(vidparse, name) is not None
 
 
-def test_readme_names_every_exit_code_and_sink() -> None:
-    from vidparse import errors
+def test_readme_names_every_output() -> None:
     from vidparse.sinks import SINKS
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = README.read_text(encoding="utf-8")
+    assert [sink for sink in SINKS if f"| `{sink}` |" not in text] == []
+
+
+def test_the_guide_names_every_exit_code() -> None:
+    from vidparse import errors
+
+    text = (GUIDES / "segment.md").read_text(encoding="utf-8")
     codes = {
         kind.exit_code
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.VidparseError)
     }
-    for code in codes:
-        assert re.search(rf"^\| {code} \|", text, re.M), f"exit code {code}"
-    for sink in SINKS:
-        assert f"| `{sink}` |" in text, sink
+    assert [code for code in codes if not re.search(rf"^\| {code} \|", text, re.M)] == []
 
 
-def test_readme_names_every_data_set() -> None:
+def test_the_guide_names_every_linker() -> None:
+    from vidparse.inference.linkers import LINKERS
+
+    assert list(LINKERS) == _first_column("segment.md", "| `--linker` |")[::-1]
+
+
+def test_the_guide_names_every_code_base() -> None:
+    from vidparse.convert import SOURCES
+
+    assert list(SOURCES) == _first_column("models.md", "| `--from` |")
+
+
+def test_the_guide_names_every_data_set() -> None:
     from vidparse.data import FORMATS, SAMPLES
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in [*FORMATS, *SAMPLES]:
-        assert f"`{name}`" in text, name
+    assert {*FORMATS, *SAMPLES} == {*_first_column("evaluate.md", "| `--dataset` |")}
 
 
-def test_readme_names_every_metric() -> None:
+def test_the_guide_names_every_metric() -> None:
     from vidparse.evaluation.metrics import METRICS
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (GUIDES / "evaluate.md").read_text(encoding="utf-8")
     table = text[text.index("| `--metrics` |") :].split("\n\n")[0]
     assert [name for name in METRICS if f"`{name}`" not in table] == []
+
+
+def _first_column(guide: str, heading: str) -> list[str]:
+    """Names in the first column of the table with that heading."""
+    text = (GUIDES / guide).read_text(encoding="utf-8")
+    rows = text[text.index(heading) :].split("\n\n")[0].splitlines()[2:]
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
 
 
 def test_bundled_weights_are_the_catalogued_ones() -> None:
