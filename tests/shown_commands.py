@@ -1,4 +1,4 @@
-"""Command lines that documents show: found, cut to small data, checked, and what they write."""
+"""Command lines, Python and links that documents show: found, cut to small data, and checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import typer
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
+FENCE = re.compile(r"^ *```(\w+)\n(.*?)^ *```", re.M | re.S)
 
 # Words that stand for something, and what a test puts there.
 WORDS = {
@@ -51,6 +51,11 @@ class Shown:
     promised: tuple[str, ...] = ()
 
 
+def text_of(document: str) -> str:
+    """A document by its path in this repository."""
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
 def commands(text: str) -> Iterator[Shown]:
     """Command lines of a document: its shell blocks, then code spans that are whole commands."""
     for language, block in FENCE.findall(text):
@@ -67,6 +72,23 @@ def commands(text: str) -> Iterator[Shown]:
 def spans(text: str) -> list[str]:
     """Code spans outside blocks, each on one line."""
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", FENCE.sub("", text))]
+
+
+def python_blocks(text: str) -> list[str]:
+    """Blocks of Python, in their order."""
+    return [block for language, block in FENCE.findall(text) if language == "python"]
+
+
+def links(text: str) -> list[str]:
+    """Targets of links and pictures that lie in this repository."""
+    found = re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text))
+    return [target for target in found if "://" not in target]
+
+
+def anchors(text: str) -> set[str]:
+    """Names that links to headings of a document have."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def files_of(text: str) -> dict[str, str]:
@@ -181,10 +203,11 @@ def check_filled(pattern: str, line: str) -> None:
 
 def check_unrun(line: str) -> None:
     """A command that is not run is at least written as its program takes it."""
-    words = [word for word in shlex.split(filled_in(line)) if word != "..."]
-    check = PROGRAMS.get(words[0])
-    assert check is not None, f"{line}: no program that is known here"
-    check(words)
+    for part in filled_in(line).split(" | "):
+        words = [word for word in shlex.split(part) if word != "..."]
+        check = PROGRAMS.get(words[0])
+        assert check is not None, f"{line}: no program that is known here"
+        check(words)
 
 
 class _Parsed(Exception):
@@ -240,4 +263,5 @@ PROGRAMS: dict[str, Callable[[list[str]], object]] = {
     "pip": _taken_by_pip,
     "pytest": _taken_by_pytest,
     **dict.fromkeys(("python3", ".", "ruff", "mypy"), _of_ci),
+    **dict.fromkeys(("ffmpeg", "ffplay"), lambda words: None),  # have no parser to ask
 }

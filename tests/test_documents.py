@@ -1,4 +1,4 @@
-"""Every command line of README and cards runs, on small made data, and writes what it promises."""
+"""Every command line of README, guides and cards runs on small made data, and keeps its promise."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from shown_commands import (
     ROOT,
     SHORT,
     Shown,
+    anchors,
     check_filled,
     check_unrun,
     commands,
@@ -29,17 +30,19 @@ from shown_commands import (
     expanded,
     files_of,
     filled_in,
+    links,
     named_outputs,
     outputs,
+    python_blocks,
     spans,
+    text_of,
 )
 
-# Records of how weights and results were made. One of them begins with files of another.
-RECORDS = sorted(
-    str(path.relative_to(ROOT))
-    for place in ("weights", "examples")
-    for path in (ROOT / place).glob("*.md")
-)
+# README, guides, and records of how weights and results were made. One of them begins with files of
+# another.
+PLACES = ("*.md", "weights/*.md", "examples/**/*.md")
+DOCUMENTS = sorted(str(path.relative_to(ROOT)) for one in PLACES for path in ROOT.glob(one))
+GUIDES = [one for one in DOCUMENTS if one.startswith("examples/guides/")]
 AFTER = {"weights/street-tcb.md": "weights/street-student.md"}
 
 # Commands that are not run: they begin so. The parser of their program takes them.
@@ -54,6 +57,8 @@ NOT_RUN = {
     "vidparse export weights/": "half a minute each: test_export has small ones",
     "python tests/benchmarks/compare_loops.py": "half a minute of a quiet machine, at its least",
     "python tests/benchmarks/bench_stabilize.py": "half a minute of a quiet machine",
+    "vidparse segment rtsp://": "a camera on the network",
+    "ffmpeg -f v4l2": "a camera of this machine",
 }
 
 
@@ -97,7 +102,7 @@ class Terminal:
     def _pipe(self, line: str) -> None:
         """Programs in a row; the last one's file is the promise."""
         if "ffmpeg" in line and shutil.which("ffmpeg") is None:
-            check_unrun(line.split("|")[1])
+            check_unrun(line)
             return
         if found := re.search(r"--size (\d+)x(\d+)", line):
             from conftest import make_clip
@@ -162,21 +167,38 @@ def hub(tmp_path: Path, colour_model: Path, monkeypatch: pytest.MonkeyPatch) -> 
         yield server
 
 
-def test_every_command_of_the_readme_runs(terminal: Terminal, hub: Hub) -> None:
-    for shown in commands(README):
-        terminal.run(shown)
-    assert any("owner/repo" in asked for asked in hub.asked)
-
-
-@pytest.mark.parametrize("document", [one for one in RECORDS if one not in AFTER.values()])
-def test_every_command_of_a_record_runs(document: str, terminal: Terminal) -> None:
-    """In the order of the record, so that each finds what those before it wrote."""
+@pytest.mark.parametrize("document", [one for one in DOCUMENTS if one not in AFTER.values()])
+def test_every_command_of_a_document_runs(document: str, terminal: Terminal, hub: Hub) -> None:
+    """In the order of the document, so that each finds what those before it wrote."""
     for name in filter(None, (AFTER.get(document), document)):
-        text = (ROOT / name).read_text(encoding="utf-8")
+        text = text_of(name)
         for file, lines in files_of(text).items():
             (terminal.place / file).write_text(lines)
         for shown in commands(text):
             terminal.run(shown)
+        assert ("hf:owner/repo" in text) == any("owner/repo" in asked for asked in hub.asked)
+
+
+# CONTRIBUTING's blocks show style, test_examples runs README's.
+@pytest.mark.parametrize("document", [one for one in GUIDES if python_blocks(text_of(one))])
+def test_the_python_of_a_guide_runs(document: str, terminal: Terminal) -> None:
+    """Each block by itself, among the files of the workplace, and it prints its result."""
+    for block in python_blocks(text_of(document)):
+        assert _call([sys.executable, "-c", block], block).strip()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_leads_somewhere(document: str) -> None:
+    for target in links(text_of(document)):
+        name, _, heading = target.partition("#")
+        path = (ROOT / document).parent / name if name else ROOT / document
+        assert path.exists(), f"{document}: {target} is not there"
+        if heading:
+            assert heading in anchors(path.read_text(encoding="utf-8")), f"{document}: {target}"
+
+
+def test_the_readme_leads_to_every_guide() -> None:
+    assert GUIDES and set(GUIDES) <= set(links(README))
 
 
 def test_every_output_is_called_as_the_readme_says(terminal: Terminal) -> None:
@@ -190,11 +212,10 @@ def test_every_output_is_called_as_the_readme_says(terminal: Terminal) -> None:
         check_filled(file, f"--save {kind}")
 
 
-@pytest.mark.parametrize("document", ["README.md", *RECORDS])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_option_that_a_text_names_is_one(document: str) -> None:
     """Also in spans that are parts of commands: `eval --split val`, `--set NAME=2`."""
-    text = (ROOT / document).read_text(encoding="utf-8")
-    for span in spans(text):
+    for span in spans(text_of(document)):
         words = span.removeprefix("vidparse ").split()
         if words[0] not in ("pip", "pytest", "python", "git"):
             known = options_of(words[0])
@@ -281,7 +302,6 @@ def test_example_scripts_run(script: Path, workplace: Path, tmp_path: Path) -> N
 
 def test_reasons_are_still_needed() -> None:
     """A command that is gone from the documents leaves no entry behind."""
-    texts = [README, *((ROOT / name).read_text(encoding="utf-8") for name in RECORDS)]
-    lines = [shown.line for text in texts for shown in commands(text)]
+    lines = [shown.line for name in DOCUMENTS for shown in commands(text_of(name))]
     for start in NOT_RUN:
         assert any(line.startswith(start) for line in lines), start

@@ -1,4 +1,4 @@
-"""Each exit code of the README's table, produced by the command itself."""
+"""Each exit code of the guide's table, produced by the command itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from vidparse.cli.screen import Screen
 
-README = Path(__file__).parents[1] / "README.md"
+GUIDE = Path(__file__).parents[1] / "examples" / "guides" / "segment.md"
 
 
 def interrupt_at_frame_3(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +72,6 @@ def test_a_code_of_the_table(cli, clip, tmp_path, monkeypatch, code, words, line
 
 
 def test_the_cases_are_those_of_the_table():
-    table = README.read_text(encoding="utf-8").partition("## Exit codes")[2].partition("\n## ")[0]
+    table = GUIDE.read_text(encoding="utf-8").partition("## Exit codes")[2].partition("\n## ")[0]
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
     assert listed == {code for code, *_ in CASES}
