@@ -1,40 +1,75 @@
 """A new thing is one class (or record) and one line in its table; nothing else is edited.
 
-Each fixture below is such a line. The commands then know the toy by its name.
+CONTRIBUTING.md names the tables; each gets a toy. The commands then know the toy by its name.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
+from importlib import import_module
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import toys
 from PIL import Image
 
-from vidparse.data import FORMATS
-from vidparse.evaluation.metrics.measures import METRICS
 from vidparse.maps import SegmentMap
 from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import MODELS, build, facts_of, settings_for
-from vidparse.sinks import SINKS
-from vidparse.training.objectives import OBJECTIVES
 
+ROOT = Path(__file__).parents[1]
 SIZE_HW = (48, 64)
 FRAMES = 7  # two windows of three frames, and a short one
 
 
+class Row(NamedTuple):
+    """Where a new thing goes: its base class, its folder, and the table that names it."""
+
+    kind: str
+    base: str
+    folder: str
+    table: str
+
+
+def rows() -> list[Row]:
+    """The rows of "Where a new thing goes" in CONTRIBUTING.md."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| ([\w ]+) \| `(\w+)`.*? \| `(.+?)/` \| `([\w.]+)` \|$", text, re.M)
+    return [Row(*columns) for columns in found]
+
+
+def table_of(row: Row) -> dict[str, Any]:
+    module, _, name = row.table.rpartition(".")
+    return getattr(import_module(module), name)
+
+
 @pytest.fixture(autouse=True)
 def tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "toy", (toys.ToyConfig, toys.ToyNetwork))
-    monkeypatch.setitem(SINKS, "toy", toys.ToySink)
-    monkeypatch.setitem(FORMATS, "toy", "toys")
-    monkeypatch.setitem(METRICS, "toy", toys.ToyMetric)
-    monkeypatch.setitem(OBJECTIVES, "toy", toys.ToyObjective)
+    for row in rows():
+        monkeypatch.setitem(table_of(row), "toy", toys.TOYS[row.kind])
+
+
+def test_contributing_names_every_table():
+    assert [row.kind for row in rows()] == list(toys.TOYS)
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.kind)
+def test_contributing_names_the_class_and_its_folder(row):
+    (toy,) = (toys.TOYS[row.kind],)
+    classes = [one for one in (toy if isinstance(toy, tuple) else (toy,)) if isinstance(one, type)]
+    bases = {base.__name__ for one in classes or [type(toys.FORMAT)] for base in one.__mro__}
+    assert row.base in bases
+    own = [one for one in table_of(row).values() if getattr(one, "__module__", None)]
+    folder = row.folder.replace("/", ".")
+    assert (ROOT / row.folder).is_dir()
+    assert all(one.__module__.startswith((folder, "toys", "functools")) for one in own)
 
 
 @pytest.fixture
@@ -89,7 +124,7 @@ def test_a_file_name_with_its_ending_asks_for_the_output(cli, clip, weights, tmp
 @pytest.mark.parametrize("command", ["segment", "train", "eval"])
 def test_errors_list_it(cli, data, command):
     wrong = {
-        "segment": [["x.mp4", "--save", "tox"]],
+        "segment": [["x.mp4", "--save", "tox"], ["x.mp4", "--backend", "tox"]],
         "train": [["--dataset", "tox"]],
         "eval": [["--dataset", "tox"], ["--dataset", "toy", "--data", data, "--metrics", "tox"]],
     }
@@ -97,6 +132,26 @@ def test_errors_list_it(cli, data, command):
         said = cli(command, *words)
         assert said.code == 2
         assert "toy" in said.err
+
+
+def test_segment_links_by_it(cli, clip, weights, tmp_path):
+    video = clip("in.mp4", frames=FRAMES)
+    out = tmp_path / "x.jsonl"
+    said = cli("segment", video, "-m", weights, "--linker", "toy", "-o", out)
+    assert said.code == 0, said.err
+    frames = [json.loads(line)["segments"] for line in out.read_text().splitlines()[1:]]
+    ids = [{segment["id"] for segment in segments} for segments in frames]
+    assert all(number % 10 == 0 for one in ids for number in one)
+    assert len(ids) == FRAMES and not ids[0] & ids[-1]
+
+
+def test_segment_runs_on_it(cli, clip, colour_model, tmp_path):
+    out = tmp_path / "x.csv"
+    said = cli("segment", clip("in.mp4", frames=2), "--backend", "toy", "-o", out)
+    assert said.code == 0, said.err
+    with out.open() as lines:
+        shares = [float(row[toys.LABELS.classes[3]]) for row in csv.DictReader(lines)]
+    assert shares == [1.0, 1.0]
 
 
 def test_torch_and_onnx_give_the_same_answer(cli, clip, weights, tmp_path):

@@ -6,10 +6,10 @@ tests/test_extending.py puts them into the tables and runs the commands on them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,8 +20,12 @@ from vidparse.data.dataset import Dataset, FrameRecord, Video
 from vidparse.data.format import Format, OnMissing, refuse
 from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
 from vidparse.frame import Frame, VideoInfo
+from vidparse.hub import ModelFiles
+from vidparse.inference import ClipSegments, Linker, Runner, Scores
+from vidparse.inference.runners.form import Wishes, onnx_form
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction, SegmentMap, segments_of_ids
+from vidparse.models.checkpoint import read_onnx_description
 from vidparse.models.description import PANOPTIC, StateTensor
 from vidparse.models.network import Masks, Outputs, State, VideoNetwork
 from vidparse.sinks import Sink
@@ -147,9 +151,61 @@ class ToyMetric(Measure):
         return {"toy": counts["right"] / counts["all"]}
 
 
+class ToyLinker(Linker):
+    """Tens: the segments of every clip have ids of their own, ten apart."""
+
+    def __init__(self) -> None:
+        self.state = 0
+
+    @classmethod
+    def fits(cls, clip: ClipSegments) -> bool:
+        return True
+
+    def link(self, clip: ClipSegments, frames: Sequence[Frame]) -> list[SegmentMap]:
+        first, linked = self.state, []
+        for found in clip.maps:
+            segments = tuple(replace(one, id=(first + one.id) * 10) for one in found.segments or ())
+            self.state = max([self.state, *(one.id // 10 for one in segments)])
+            ids = np.where(found.ids > 0, (found.ids.astype(np.uint16) + first) * 10, 0)
+            linked.append(SegmentMap(ids.astype(np.uint16), segments))
+        return linked
+
+    def cut(self) -> None:
+        return None
+
+
+class ToyRunner(Runner):
+    """Finds class 3 everywhere, whatever the network."""
+
+    backend, device, precision, engine = "toy", "cpu", "fp32", "Toy"
+
+    @classmethod
+    def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
+        runner = cls()
+        runner.description = read_onnx_description(onnx_form(files))
+        return runner
+
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores:
+        values = np.zeros((clip.shape[1], len(self.labels), 2, 2), np.float32)
+        values[:, 3] = 1
+        return Scores(values)
+
+
 class ToyObjective(Objective):
     """Brings the scores of every place to zero."""
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         clip = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
         return {"toy": run_clips(self.network, clip).logits.square().mean()}
+
+
+# As rows of the table in CONTRIBUTING.md are called, and what a line of their table holds.
+TOYS: dict[str, object] = {
+    "network": (ToyConfig, ToyNetwork),
+    "output": ToySink,
+    "data set": "toys",
+    "metric": ToyMetric,
+    "objective": ToyObjective,
+    "linker": ToyLinker,
+    "runner": ToyRunner,
+}

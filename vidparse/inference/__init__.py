@@ -7,7 +7,7 @@ from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnsw
 from vidparse.inference.kernel_maps import KernelMaps
 from vidparse.inference.kernels import fuse_kernels
 from vidparse.inference.linkers import LINKERS
-from vidparse.inference.load import BACKENDS, load_model
+from vidparse.inference.load import load_model
 from vidparse.inference.masks import Masks
 from vidparse.inference.panoptic import Linker
 from vidparse.inference.pipeline import RunReport, Stages, StageTime, run
@@ -16,7 +16,6 @@ from vidparse.inference.session import Session
 from vidparse.inference.tracking import KernelMemory
 
 __all__ = [
-    "BACKENDS",
     "LINKERS",
     "RUNNERS",
     "Answer",

@@ -20,9 +20,12 @@ from vidparse.inference.runners import (
 from vidparse.inference.runners.form import Wishes
 from vidparse.models.description import INSTANCE, PANOPTIC
 
-BACKENDS = ("auto", *(name for name in RUNNERS if name != "transformers"))  # that is torch's, too
-
 log = logging.getLogger(__name__)
+
+
+def backends() -> tuple[str, ...]:
+    """Values of `--backend`. The runner of transformers has none: it is torch's, too."""
+    return ("auto", *(name for name in RUNNERS if name != "transformers"))
 
 
 def load_model(
@@ -36,10 +39,10 @@ def load_model(
 ) -> Runner:
     """A network ready to run.
 
-    `backend="auto"` takes the fastest that keeps the answer (measured: see the README): on the CPU,
-    for a model that comes as ONNX, ONNX Runtime in fp32 (it starts without importing torch), and
-    OpenVINO, where it is installed, in bf16 and for int8 files; torch otherwise. The runner's
-    `engine` says what it is, `chosen` why.
+    `backend="auto"` takes the fastest that keeps the answer (measured: see the guide on models): on
+    the CPU, for a model that comes as ONNX, ONNX Runtime in fp32 (it starts without importing
+    torch), and OpenVINO, where it is installed, in bf16 and for int8 files; torch otherwise. The
+    runner's `engine` says what it is, `chosen` why.
 
     Args:
         name: known name, hf:owner/repo[@revision][/file], .safetensors or .onnx file, or folder.
@@ -51,8 +54,8 @@ def load_model(
         UsageError, ModelError, DeviceError: see each one's message.
     """
     name = os.fspath(name)
-    if backend not in BACKENDS:
-        raise UsageError(f"backend '{backend}': unknown; use {', '.join(BACKENDS)}")
+    if backend not in backends():
+        raise UsageError(f"backend '{backend}': unknown; use {', '.join(backends())}")
     if precision not in PRECISIONS:
         raise UsageError(f"precision '{precision}': unknown; use {', '.join(PRECISIONS)}")
     check_threads(threads)
