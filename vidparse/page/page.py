@@ -71,6 +71,7 @@ def _templates() -> Environment:
         "count": words.count,
         "series": words.series,
         "data_url": words.data_url,
+        "width": lambda share: f"{100 * min(max(share, 0.0), 1.0) if share == share else 0:.2f}%",
         "sort_value": lambda value: "" if math.isnan(value) else f"{value:.6g}",
     }
     templates.globals |= {

@@ -14,37 +14,24 @@ READABLE = 20  # classes up to which the numbers stand in the cells
 LONGEST_NAME = 24  # characters on the axes; hovering shows the rest
 _MOST_MISTAKES = 12
 _SMALLEST_SHARE = 0.002  # of a row, to be drawn
-_SMALLEST_NUMBER = 0.005  # of a row, to be written
-_GAMMA = 0.4  # from share to opacity: rare mistakes must not vanish
-_DARK = 0.8  # opacity of a cell from which on its number is white
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixCell:
-    """Pixels of one true class (row) that were predicted as one class (column)."""
-
-    row: int
-    column: int
-    opacity: float
-    words: str
-    number: str  # per cent of the row; empty where there is no room
-
-    @property
-    def is_dark(self) -> bool:
-        return self.opacity > _DARK
 
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A heat map, each row in shares of its true class; lengths in the units of its SVG."""
+    """A heat map, each row in shares of its true class; lengths in the units of its SVG.
+
+    names: of the S classes shown; none where no pixel is labelled. counts: pixels (S, S), rows
+    ground truth. cells: row, column and share of the row, of each that is large enough to be seen.
+    side: of a cell. margin: for names, left and above.
+    """
 
     entry: str
-    names: tuple[str, ...]  # of the classes shown; none where no pixel is labelled
-    cells: tuple[MatrixCell, ...]
-    cell: int  # side of a cell
+    names: tuple[str, ...]
+    counts: np.ndarray
+    cells: tuple[tuple[int, int, float], ...]
+    side: int
     font: int
-    margin: int  # for names, left and above
-    has_numbers: bool
+    margin: int
 
 
 def matrices(evaluation: Evaluation) -> list[tuple[int, Matrix, Table | None]]:
@@ -72,40 +59,23 @@ def matrices(evaluation: Evaluation) -> list[tuple[int, Matrix, Table | None]]:
 
 
 def _matrix(entry: str, counts: np.ndarray, labels: Labels, used: np.ndarray) -> Matrix:
-    """The matrix of counts, (K, K) pixels with rows of ground truth, for the classes `used`."""
+    """The matrix of counts (K, K) for the classes `used`."""
     names = tuple(labels.classes[i] for i in used)
     size = len(names)
-    cell, font = (40, 13) if size <= READABLE else (16, 11) if size <= 60 else (9, 8)
+    side, font = (40, 13) if size <= READABLE else (16, 11) if size <= 60 else (9, 8)
     longest = max(map(len, names), default=0)
+    shown = counts[np.ix_(used, used)]  # (S, S)
+    shares = shown / np.maximum(shown.sum(axis=1, keepdims=True), 1)
+    cells = np.argwhere((shown > 0) & (shares >= _SMALLEST_SHARE)).tolist()
     return Matrix(
         entry=entry,
         names=names,
-        cells=_cells(counts[np.ix_(used, used)], names, has_numbers=size <= READABLE),
-        cell=cell,
+        counts=shown,
+        cells=tuple((i, j, float(shares[i, j])) for i, j in cells),
+        side=side,
         font=font,
         margin=round(min(longest, LONGEST_NAME) * font * 0.6) + 12,
-        has_numbers=size <= READABLE,
     )
-
-
-def _cells(
-    counts: np.ndarray, names: tuple[str, ...], *, has_numbers: bool
-) -> tuple[MatrixCell, ...]:
-    """The cells of counts (S, S) that are large enough to be seen."""
-    cells = []
-    totals = counts.sum(axis=1)
-    for i, j in np.argwhere(counts > 0).tolist():
-        share = counts[i, j] / totals[i]
-        if share < _SMALLEST_SHARE:
-            continue
-        pixels = f"{counts[i, j]:,} of {totals[i]:,} pixels"
-        if i == j:
-            words = f"{names[i]}: {percent(share)} % found, {pixels}"
-        else:
-            words = f"{names[i]} predicted as {names[j]}: {percent(share)} %, {pixels}"
-        number = f"{100 * share:.0f}" if has_numbers and share >= _SMALLEST_NUMBER else ""
-        cells.append(MatrixCell(i, j, share**_GAMMA, words, number))
-    return tuple(cells)
 
 
 def _mistakes(counts: np.ndarray, labels: Labels) -> Table | None:

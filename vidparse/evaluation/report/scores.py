@@ -17,32 +17,20 @@ _LESS_IS_BETTER = ("j_decay", "f_decay")
 
 
 @dataclass(frozen=True, slots=True)
-class BarValue:
-    """The score of one entry for one class."""
-
-    width: float  # of the bar, per cent of the longest possible
-    words: str
-    difference: str  # to the first entry; empty for it
-
-
-@dataclass(frozen=True, slots=True)
-class ClassBar:
-    """One class: a bar per entry."""
-
-    name: str
-    colour: tuple[int, int, int]
-    share: str  # of the ground truth, per cent; empty where nobody counted
-    values: tuple[BarValue, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ClassBars:
-    """One score, class by class."""
+    """One score, class by class.
+
+    order: what classes are sorted by. class_ids: those that have a score, in that order.
+    share: of each class in the ground truth, (K,); None where nobody counted pixels.
+    values: (K, E), NaN where an entry has none. absent: names of the classes without a score.
+    """
 
     title: str
-    order: str  # what classes are sorted by
-    bars: tuple[ClassBar, ...]
-    absent: tuple[str, ...]  # classes without a score
+    order: str
+    class_ids: tuple[int, ...]
+    share: np.ndarray | None
+    values: np.ndarray
+    absent: tuple[str, ...]
 
 
 def score_table(evaluation: Evaluation) -> Table | None:
@@ -100,40 +88,19 @@ def _truth_share(evaluation: Evaluation) -> np.ndarray | None:
 
 
 def _bars(evaluation: Evaluation, name: str, share: np.ndarray | None) -> ClassBars:
-    labels = evaluation.labels
-    none = np.full(len(labels), np.nan)
-    values = np.stack([entry.per_class.get(name, none) for entry in evaluation.entries])  # (E, K)
-    present = ~np.isnan(values).all(axis=0)  # (K,)
-    rank = np.argsort(-np.nan_to_num(values[0] if share is None else share), kind="stable")
+    none = np.full(len(evaluation.labels), np.nan)
+    values = np.stack([entry.per_class.get(name, none) for entry in evaluation.entries], axis=1)
+    absent = np.isnan(values).all(axis=1)  # (K,)
+    rank = np.argsort(-np.nan_to_num(values[:, 0] if share is None else share), kind="stable")
     heading = "IoU" if name == "miou" else title(name)  # a class has no mean
-    bars = tuple(
-        ClassBar(
-            labels.classes[i],
-            labels.colours[i],
-            "" if share is None else _share_words(float(share[i])),
-            _bar_values(values[:, i].tolist()),
-        )
-        for i in rank.tolist()
-        if present[i]
+    return ClassBars(
+        title=heading,
+        order=heading if share is None else "share of the ground truth (in grey)",
+        class_ids=tuple(i for i in rank.tolist() if not absent[i]),
+        share=share,
+        values=values,
+        absent=tuple(evaluation.labels.classes[i] for i in np.flatnonzero(absent)),
     )
-    absent = tuple(labels.classes[i] for i in np.flatnonzero(~present))
-    order = heading if share is None else "share of the ground truth (in grey)"
-    return ClassBars(heading, order, bars, absent)
-
-
-def _bar_values(values: Sequence[float]) -> tuple[BarValue, ...]:
-    return tuple(
-        BarValue(
-            0.0 if math.isnan(value) else 100 * min(max(value, 0.0), 1.0),
-            percent(value, 1),
-            points(value - values[0], 1) if i else "",
-        )
-        for i, value in enumerate(values)
-    )
-
-
-def _share_words(share: float) -> str:
-    return "<0.1" if 0 < share < 0.0005 else percent(share, 1)
 
 
 def video_table(evaluation: Evaluation) -> Table | None:
