@@ -35,7 +35,7 @@ from vidparse.labels import Labels, load_labels, regrouped, unions
 from vidparse.models.description import Preprocess
 from vidparse.training.autolabel import SCALES, AutolabelRequest, Ensemble, Variants, make_labels
 from vidparse.training.autolabel.choice import Within
-from vidparse.training.autolabel.pictures import InputPictures
+from vidparse.training.autolabel.pictures import pictures_of_inputs
 from vidparse.video import expand_inputs, open_video
 
 SIZE_HW = (64, 96)
@@ -514,4 +514,4 @@ def test_a_sequence_has_one_name_in_messages_and_folders(
         (one,) = expand_inputs([given])
         with open_video(one) as source:
             assert source.info.name == one.folder_name == "shots"
-        assert [picture.video for picture in InputPictures([given])] == ["shots", "shots"]
+        assert [picture.video for picture in pictures_of_inputs([given])] == ["shots", "shots"]

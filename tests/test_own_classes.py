@@ -26,11 +26,7 @@ def ids_of(texts: list[str], probabilities: dict[str, float]) -> int:
     pixel = np.zeros((len(CAMVID), 1, 1), np.float32)
     for name, value in probabilities.items():
         pixel[CAMVID.classes.index(name)] = value
-    return int(
-        own.without_rest(choose(own.sums(pixel), void=255, dtype=np.dtype(np.uint8), least=0.5))[
-            0, 0
-        ]
-    )
+    return int(choose(own.sums(pixel), 0.5, void=255)[0, 0])
 
 
 def test_probabilities_of_members_are_summed() -> None:

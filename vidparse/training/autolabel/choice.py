@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vidparse.data import IGNORE
 from vidparse.errors import UsageError
 from vidparse.labels import Labels, unions_of
 
@@ -30,7 +29,7 @@ class Within:
         """Probabilities (K, n, W) with those outside the unions zero and the rest summing to one.
 
         Args:
-            coarse: uint8 (n, W). Where it is IGNORE the result is NaN.
+            coarse: uint8 (n, W). Where it is 255, ignore, the result is NaN.
         """
         found = probabilities * np.moveaxis(self._allowed[coarse], -1, 0)  # (K, n, W)
         with np.errstate(invalid="ignore"):
@@ -88,18 +87,16 @@ class OwnClasses:
             tuple(labels.colours[group[0]] if group else (0, 0, 0) for group in groups),
             frozenset(i for i, group in enumerate(groups) if group and labels.things >= set(group)),
         )
-        self._left_out = len(groups)
-        self._group = np.full(len(labels), self._left_out)
+        self._group = np.full(len(labels), len(groups))  # the last one is of what no class takes
         for i, group in enumerate(groups):
             self._group[list(group)] = i
 
     def sums(self, probabilities: np.ndarray) -> np.ndarray:
-        """Probabilities (K, n, W) -> (G + 1, n, W), the last one of what no class takes."""
-        sums = np.zeros((self._left_out + 1, *probabilities.shape[1:]), probabilities.dtype)
+        """Probabilities (K, n, W) -> (G, n, W); NaN where what no class takes is likelier."""
+        count = len(self.labels)
+        sums = np.zeros((count + 1, *probabilities.shape[1:]), probabilities.dtype)
         for one, group in zip(probabilities, self._group, strict=True):
             sums[group] += one
-        return sums
-
-    def without_rest(self, ids: np.ndarray) -> np.ndarray:
-        """Ids chosen by these sums, with what no class takes as IGNORE."""
-        return np.where(ids == self._left_out, np.uint8(IGNORE), ids)
+        taken, rest = sums[:count], sums[count]
+        taken[:, rest > taken.max(axis=0)] = np.nan
+        return taken

@@ -116,7 +116,7 @@ class LabelFolder:
             )
 
     def has(self, picture: Picture) -> bool:
-        """Whether a picture is done."""
+        """True for a picture that is done."""
         return self._mask(picture).is_file()
 
     def write(self, picture: Picture, rgb: np.ndarray, ids: np.ndarray) -> None:

@@ -1,20 +1,19 @@
-"""The pictures that are to be labelled: frames of a data set, of videos, or files in folders."""
+"""The pictures to be labelled: frames of a data set, of videos, or files in folders."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from vidparse.data import Dataset, FrameRecord
+from vidparse.data import Dataset
 from vidparse.data.pictures import read_rgb
 from vidparse.errors import InputError, TruncatedError, UsageError
 from vidparse.sinks import is_output
@@ -37,108 +36,53 @@ class Picture:
         return str(self.file) if self.file else f"{self.video} {self.stem}"
 
 
-class Pictures(Protocol):
-    """Pictures in order; one pass."""
-
-    expected: int  # how many there are; of a video so far a guess, until it ends
-    truncated: TruncatedError | None  # the first input that ended early; the others were read
-    notes: list[str]  # one-line warnings for the user; complete after iterating
-
-    def __iter__(self) -> Iterator[Picture]: ...
-
-
-class DatasetPictures:
-    """Frames of a split.
+class Pictures:
+    """Pictures in order, one video after another; one pass.
 
     Args:
-        unlabelled: only those that have no mask.
+        videos: by the name of the folder that their frames go to, pictures or a video to decode.
+        every: take every n-th frame of videos. span_s: range of each, seconds; None: open.
+        notes: for the user, one line each.
+
+    Attributes:
+        expected: how many there are; of a video a guess, until it ends.
+        truncated: the error of the first video that ended early; the others are read.
+        notes: complete after iterating.
 
     Raises:
-        InputError: there are none.
-    """
-
-    truncated: TruncatedError | None = None
-
-    def __init__(self, dataset: Dataset, *, unlabelled: bool = False) -> None:
-        self._dataset = dataset
-        self._frames = [
-            (_file_name(video.name), frame)
-            for video in dataset.videos
-            for frame in video.frames
-            if not (unlabelled and frame.labelled)
-        ]
-        self.expected = len(self._frames)
-        self.notes: list[str] = []
-        _refuse_doubles((video, _file_name(frame.stem)) for video, frame in self._frames)
-        if not self._frames:
-            what = "no frame without a mask" if unlabelled else "no frame"
-            raise InputError(f"{dataset.name} {dataset.split}: has {what}; choose another --split")
-
-    @property
-    def labelled(self) -> int:
-        """Frames that have a mask."""
-        return sum(frame.labelled for _, frame in self._frames)
-
-    def __iter__(self) -> Iterator[Picture]:
-        for video, frame in self._frames:
-            yield self._picture(video, frame)
-
-    def _picture(self, video: str, frame: FrameRecord) -> Picture:
-        return Picture(
-            video,
-            _file_name(frame.stem),
-            partial(self._dataset.load_image, frame),
-            frame.image,
-            partial(self._dataset.load_mask, frame) if frame.labelled else None,
-        )
-
-
-class InputPictures:
-    """Every n-th frame of what people name: videos, and folders, patterns or files of pictures.
-
-    Args:
-        span_s: the range of each video, seconds from its first frame; None where it is open.
-
-    Raises:
-        UsageError: two inputs of one name, or a range of pictures. InputError: one that names
-            nothing.
+        InputError: two pictures would have one mask.
     """
 
     def __init__(
         self,
-        inputs: list[str],
+        videos: Mapping[str, Sequence[Picture] | Input],
         *,
         every: int = 1,
         span_s: tuple[float | None, float | None] = (None, None),
+        notes: Sequence[str] = (),
     ) -> None:
-        self.expected = 0
+        self._videos, self._every, self._span_s = videos, every, span_s
+        self._known = [
+            one for known in videos.values() if not isinstance(known, Input) for one in known
+        ]
+        self.expected = len(self._known)
         self.truncated: TruncatedError | None = None
-        self.notes: list[str] = []
-        self._every, self._span_s = every, span_s
-        self._inputs: dict[str, Input] = {}  # by name
-        for one in expand_inputs(inputs, is_output=is_output):
-            name = _input_name(one)
-            if name in self._inputs:
-                raise UsageError(
-                    f"{one.name}: is called {name}, as is {self._inputs[name].name}; rename one, "
-                    "or label them into folders of their own"
+        self.notes = list(notes)
+        for (video, stem), times in Counter((one.video, one.stem) for one in self._known).items():
+            if times > 1:
+                raise InputError(
+                    f"{video}: {times} pictures are called '{stem}', and a mask goes by that name; "
+                    "rename them"
                 )
-            if span_s != (None, None) and one.sequence():
-                raise UsageError(f"--start, --end: are for videos; {one.name} holds pictures")
-            self._inputs[name] = one
-            self.notes += one.notes
+
+    @property
+    def labelled(self) -> int:
+        """Pictures that have a mask."""
+        return sum(one.load_mask is not None for one in self._known)
 
     def __iter__(self) -> Iterator[Picture]:
-        for name, one in self._inputs.items():
-            files = one.sequence()
-            yield from self._files(name, files) if files else self._frames(name, one)
-
-    def _files(self, name: str, files: Sequence[Path]) -> Iterator[Picture]:
-        paths = files[:: self._every]
-        self.expected += len(paths)
-        _refuse_doubles((name, path.stem) for path in paths)
-        for path in paths:
-            yield Picture(name, path.stem, partial(read_rgb, path), path)
+        for name, one in self._videos.items():
+            yield from self._frames(name, one) if isinstance(one, Input) else one
 
     def _frames(self, name: str, one: Input) -> Iterator[Picture]:
         before, done = self.expected, 0
@@ -161,14 +105,61 @@ class InputPictures:
         self.expected = before + done
 
 
-def _refuse_doubles(names: Iterable[tuple[str, str]]) -> None:
-    """Raises: InputError: two pictures would have one mask."""
-    for (video, stem), times in Counter(names).items():
-        if times > 1:
-            raise InputError(
-                f"{video}: {times} pictures are called '{stem}', and a mask goes by that name; "
-                "rename them"
+def pictures_of_dataset(dataset: Dataset, *, unlabelled: bool = False) -> Pictures:
+    """The frames of a split; with `unlabelled` only those that have no mask.
+
+    Raises:
+        InputError: there are none.
+    """
+    videos: dict[str, list[Picture]] = {}
+    for video in dataset.videos:
+        name = _file_name(video.name)
+        for frame in video.frames:
+            if unlabelled and frame.labelled:
+                continue
+            mask = partial(dataset.load_mask, frame) if frame.labelled else None
+            load = partial(dataset.load_image, frame)
+            picture = Picture(name, _file_name(frame.stem), load, frame.image, mask)
+            videos.setdefault(name, []).append(picture)
+    if not videos:
+        what = "no frame without a mask" if unlabelled else "no frame"
+        raise InputError(f"{dataset.name} {dataset.split}: has {what}; choose another --split")
+    return Pictures(videos)
+
+
+def pictures_of_inputs(
+    inputs: Sequence[str],
+    *,
+    every: int = 1,
+    span_s: tuple[float | None, float | None] = (None, None),
+) -> Pictures:
+    """Every n-th frame of what people name: videos, and folders, patterns or files of pictures.
+
+    Raises:
+        UsageError: two inputs of one name, or a range of pictures.
+        InputError: one that names nothing.
+    """
+    found: dict[str, Input] = {}  # by name
+    for one in expand_inputs(list(inputs), is_output=is_output):
+        name = _input_name(one)
+        if name in found:
+            raise UsageError(
+                f"{one.name}: is called {name}, as is {found[name].name}; rename one, "
+                "or label them into folders of their own"
             )
+        found[name] = one
+
+    videos: dict[str, Sequence[Picture] | Input] = dict(found)
+    for name, one in found.items():
+        files = one.sequence()
+        if files and span_s != (None, None):
+            raise UsageError(f"--start, --end: are for videos; {one.name} holds pictures")
+        if files:
+            videos[name] = [
+                Picture(name, path.stem, partial(read_rgb, path), path) for path in files[::every]
+            ]
+    notes = [note for one in found.values() for note in one.notes]
+    return Pictures(videos, every=every, span_s=span_s, notes=notes)
 
 
 def _input_name(one: Input) -> str:

@@ -1,4 +1,4 @@
-"""Automatic labels as one asks for them, in names and paths; what `vidparse autolabel` calls."""
+"""Automatic labels by names and paths, as `vidparse autolabel` gives them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from vidparse.inference import Runner, Session, load_model
 from vidparse.inference.preprocess import SMALLEST
 from vidparse.inference.runners.ensemble import Ensemble, Variants, shares_of
 from vidparse.training.autolabel.choice import OwnClasses, Within
+from vidparse.training.autolabel.folder import Counts, LabelFolder
 from vidparse.training.autolabel.pictures import (
-    DatasetPictures,
-    InputPictures,
     Picture,
     Pictures,
+    pictures_of_dataset,
+    pictures_of_inputs,
 )
-from vidparse.training.autolabel.target import Counts, LabelFolder
 
 
 @dataclass(frozen=True, slots=True)
 class AutolabelRequest:
-    """Everything `vidparse autolabel` can be told."""
+    """Everything that `vidparse autolabel` takes."""
 
     out: Path
 
@@ -98,20 +98,24 @@ def make_labels(
         TruncatedError: an input ended early; all frames before that, and other inputs, are done.
         Interrupted: `stop` was set.
     """
+    # Check what can be checked before models are fetched and loaded.
     stop = stop or threading.Event()
     pictures, dataset = _pictures(request)
     if not request.models:
         summary = catalogue()[DEFAULT_MODEL].summary
         on_note(f"no model is named with -m, so {DEFAULT_MODEL} labels ({summary})")
-    models = request.models or (DEFAULT_MODEL,)
-    votes = shares_of(request.votes, len(models))  # before models are fetched and loaded
-    runners = [(name, _runner(request, name)) for name in models]
+    names = request.models or (DEFAULT_MODEL,)
+    votes = shares_of(request.votes, len(names))
+
+    # Load, and find the folder as these settings left it, or new.
+    runners = [(name, _runner(request, name)) for name in names]
     ensemble = Ensemble(runners, request.variants, labels=request.labels, votes=votes)
     within = Within(dataset.labels, ensemble.labels) if dataset and request.within else None
     own = OwnClasses(request.classes, ensemble.labels) if request.classes else None
     labels = own.labels if own else ensemble.labels
     settings = _settings(request, runners, ensemble, dataset)
     folder = LabelFolder(request.out, labels, settings, overwrite=request.overwrite)
+
     made = done = 0
     complete = False
     try:
@@ -134,6 +138,7 @@ def make_labels(
         complete = pictures.truncated is None and done != request.max_frames
     finally:
         counts = folder.write_record(complete=complete)
+
     if pictures.truncated is not None:
         raise pictures.truncated
     return AutolabelResult(
@@ -177,14 +182,15 @@ def _pictures(request: AutolabelRequest) -> tuple[Pictures, Dataset | None]:
                 "--data, --within, --unlabelled: belong to a data set; name it with --dataset"
             )
         span = (request.start_s, request.end_s)
-        return InputPictures(list(request.inputs), every=request.every, span_s=span), None
+        return pictures_of_inputs(request.inputs, every=request.every, span_s=span), None
+
     if request.start_s is not None or request.end_s is not None:
         raise UsageError("--start, --end: are for videos; choose a --split of the data set")
     if request.every != 1:
         raise UsageError("--every: is for videos and folders; a data set is labelled whole")
     name = request.dataset or usual_format(request.data)
     dataset = open_dataset(name, request.data, request.split)
-    found = DatasetPictures(dataset, unlabelled=request.unlabelled)
+    found = pictures_of_dataset(dataset, unlabelled=request.unlabelled)
     if request.within and not found.labelled:
         raise UsageError(
             f"--within: no frame of {dataset.name} {dataset.split} has labels; "
@@ -274,4 +280,4 @@ def _labelled(
     size_hw = (rgb.shape[0], rgb.shape[1])
     session = Session(ensemble, size=size_hw, min_confidence=threshold, refine=refined)
     ((_, prediction),) = session.run([Frame.from_rgb(rgb)])
-    return prediction.ids if own is None else own.without_rest(prediction.ids)
+    return prediction.ids
