@@ -1,23 +1,26 @@
 """Losses as pure functions of scores, features and labels."""
 
-from vidparse.training.losses.consistency import confident_labels
 from vidparse.training.losses.contrastive import contrastive_loss
 from vidparse.training.losses.cross_entropy import (
     bootstrapped_cross_entropy,
     class_weights_from_counts,
     cross_entropy,
+    lovasz_softmax,
     union_cross_entropy,
 )
-from vidparse.training.losses.lovasz import lovasz_softmax
-from vidparse.training.losses.multi_frame import MotionEncoder, multi_frame_loss
-from vidparse.training.losses.pairwise import pairwise_frame_loss
+from vidparse.training.losses.distillation import (
+    MotionEncoder,
+    confident_labels,
+    multi_frame_loss,
+    pairwise_frame_loss,
+    single_frame_loss,
+)
 from vidparse.training.losses.panoptic import (
     ClipLosses,
     clip_losses,
     position_loss,
     weighted_dice_loss,
 )
-from vidparse.training.losses.single_frame import single_frame_loss
 from vidparse.training.losses.temporal import temporal_loss, visibility, warp
 
 __all__ = [
