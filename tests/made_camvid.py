@@ -13,8 +13,8 @@ from PIL import Image as Pillow
 from vidparse.data import open_dataset
 from vidparse.training.processes import Processes
 from vidparse.training.recipe_file import recipe_from
-from vidparse.training.sources import SourceRequest, open_sources
 from vidparse.training.trainer import Trainer
+from vidparse.training.training_sets import SourceRequest, open_training_sets
 
 TINY: dict[str, Any] = {
     "arch": "perframe",
@@ -59,7 +59,7 @@ def make_camvid(root: Path) -> Path:
 def trainer(camvid: Path, out: Path, teacher: Any = None, **changes: Any) -> Trainer:
     """A trainer of TINY with some fields changed."""
     recipe = recipe_from({**TINY, **changes}, "tiny")
-    sources = open_sources(
+    sources = open_training_sets(
         [SourceRequest("camvid", camvid)], label_fraction=recipe.data.label_fraction
     )
     validation = open_dataset("camvid", camvid, "val")

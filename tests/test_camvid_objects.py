@@ -17,7 +17,7 @@ from vidparse.data.camvid_objects import separate
 from vidparse.data.check import check_dataset
 from vidparse.labels import load_labels
 from vidparse.training.clips import ClipPlan, Run, load_clip
-from vidparse.training.sources import SourceRequest, open_sources
+from vidparse.training.training_sets import SourceRequest, open_training_sets
 
 CAMVID = load_labels("camvid")
 ROAD, CAR, PEDESTRIAN, BICYCLIST = 3, 8, 9, 10
@@ -134,7 +134,7 @@ def test_clips_of_single_pictures_move(tmp_path: Path) -> None:
         tmp_path, "train", "0001TP_006690",
         street((BICYCLIST, 200, 150, 40, 60), (CAR, 250, 200, 200, 50)),
     )  # fmt: skip
-    source = open_sources([SourceRequest("camvid-objects", tmp_path)]).first
+    source = open_training_sets([SourceRequest("camvid-objects", tmp_path)]).first
     (frame,) = source.labelled
     views = Augmentation((360, 480), scale_range=(1.0, 1.0), flip=False)
     plan = ClipPlan(Run(3), views, with_objects=True)

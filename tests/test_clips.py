@@ -18,8 +18,8 @@ from vidparse.models.zoo import build
 from vidparse.training.clips import ClipPlan, Companions, load_clip
 from vidparse.training.objectives import OBJECTIVES
 from vidparse.training.recipe_file import recipe_from
-from vidparse.training.sources import SourceRequest, open_sources, parse_source
 from vidparse.training.stream import Schedule, batches
+from vidparse.training.training_sets import SourceRequest, open_training_sets, parse_source
 
 PLAIN = Augmentation((64, 96), brightness=0, contrast=0, saturation=0, blur=0)
 
@@ -31,7 +31,7 @@ def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sources(camvid: Path):
-    return open_sources([SourceRequest("camvid", camvid)])
+    return open_training_sets([SourceRequest("camvid", camvid)])
 
 
 def squares() -> tuple[np.ndarray, np.ndarray]:
@@ -243,7 +243,7 @@ class TestSchedule:
         assert schedule.keys(4) == Schedule(sources, batch_size=2).keys(4)
 
     def test_weights_are_shares(self, camvid: Path) -> None:
-        both = open_sources(
+        both = open_training_sets(
             [SourceRequest("camvid", camvid), SourceRequest("camvid", camvid, "val", 0.5)]
         )
         schedule = Schedule(both, batch_size=2, steps_per_epoch=30)
@@ -251,14 +251,16 @@ class TestSchedule:
         assert sum(key.source == 1 for key in keys) == 20
 
     def test_the_mean_teacher_gets_frames_without_labels(self, camvid: Path) -> None:
-        part = open_sources([SourceRequest("camvid", camvid)], label_fraction=1 / 3)
+        part = open_training_sets([SourceRequest("camvid", camvid)], label_fraction=1 / 3)
         assert len(part.first.labelled) == 2 and len(part.first.unlabelled) == 4
         schedule = Schedule(part, batch_size=2, steps_per_epoch=8, unlabelled_share=0.5)
         keys = [key for step in range(8) for key in schedule.keys(step)]
         assert sum(key.labelled for key in keys) == 8
         with pytest.raises(InputError, match="no frame is without labels"):
             Schedule(
-                open_sources([SourceRequest("camvid", camvid)]), batch_size=2, unlabelled_share=0.5
+                open_training_sets([SourceRequest("camvid", camvid)]),
+                batch_size=2,
+                unlabelled_share=0.5,
             )
 
     def test_too_few_frames(self, sources) -> None:
@@ -302,7 +304,9 @@ class TestSources:
             ids = np.array([[0, 1, 2, 3], [4, 5, 6, 255]], np.uint8).repeat(20, 0).repeat(20, 1)
             picture = np.dstack([ids] * 3) if name.endswith("jpg") else ids
             cv2.imwrite(str(tmp_path / kind / "train" / "a" / name), picture)
-        both = open_sources([SourceRequest("camvid", camvid), SourceRequest("idd-lite", tmp_path)])
+        both = open_training_sets(
+            [SourceRequest("camvid", camvid), SourceRequest("idd-lite", tmp_path)]
+        )
         part = both.parts[1]
         found = part.load_labels(part.labelled[0])[::20, ::20].ravel().tolist()
         names = both.labels.classes
@@ -322,4 +326,4 @@ class TestSources:
         with pytest.raises(
             UsageError, match=r"neither camvid's \(class 0 is 'x', not 'Sky'\) nor known"
         ):
-            open_sources([SourceRequest("camvid", camvid), SourceRequest("folder", tmp_path)])
+            open_training_sets([SourceRequest("camvid", camvid), SourceRequest("folder", tmp_path)])

@@ -15,7 +15,7 @@ from vidparse.models.layers import pool_to
 from vidparse.models.zoo import build, config_of, settings_for
 from vidparse.training.losses import cross_entropy
 from vidparse.training.recipe_file import available_recipes, load_recipe
-from vidparse.training.start import Start, load_matching
+from vidparse.training.weights import Start, load_matching
 
 
 def parameters(network: torch.nn.Module) -> int:

@@ -33,8 +33,8 @@ from vidparse.training.objectives.objective import (
 from vidparse.training.objectives.supervised import Supervised, SupervisedOptions
 from vidparse.training.recipe import Recipe
 from vidparse.training.recipe_file import changed_recipe
-from vidparse.training.start import load_flow_weights, load_teacher, taught_by
 from vidparse.training.stream import Batch
+from vidparse.training.weights import load_flow_weights, load_teacher, taught_by
 
 SMALL = {"output_stride": 16, "width": 16}
 VIDEO = {"backbone": "mobilenetv2", "key_width": 8, **SMALL}
@@ -270,7 +270,7 @@ def test_teachers_are_checked(camvid: Path, tmp_path: Path) -> None:
     run = trainer(camvid, tmp_path, epochs=1)
     run.fit()
     best = str(tmp_path / "best.safetensors")
-    loaded = load_teacher(best, run.sources.labels)
+    loaded = load_teacher(best, run.sets.labels)
     assert not any(p.requires_grad for p in loaded.network.parameters())
     assert loaded.preprocess == run.learner.preprocess
     with pytest.raises(UsageError, match="knows the 11 classes of camvid, not those of voc"):

@@ -13,8 +13,8 @@ from vidparse.models.zoo import build, settings_for
 from vidparse.training.clips import load_clip
 from vidparse.training.objectives import OBJECTIVES, Setting
 from vidparse.training.recipe_file import recipe_from
-from vidparse.training.sources import Source, Sources
 from vidparse.training.stream import collate
+from vidparse.training.training_sets import TrainingSet, TrainingSets
 from vidparse.training.validation import validate
 
 SKY, CAR, ROAD, PERSON = range(4)
@@ -66,9 +66,9 @@ def test_a_clip_is_learnt_by_heart() -> None:
     dataset = made()
     table = np.full(256, 255, np.uint8)
     table[: len(LABELS)] = range(len(LABELS))
-    source = Source(dataset, table, dataset.videos[0].frames, ())
+    source = TrainingSet(dataset, table, dataset.videos[0].frames, ())
     unions = np.zeros((0, len(LABELS)), bool)
-    sources = Sources(LABELS, (source,), unions)
+    sources = TrainingSets(LABELS, (source,), unions)
     recipe = recipe_from(
         {
             "arch": "clip-panofcn",

@@ -21,8 +21,8 @@ from vidparse.models.zoo import build, settings_for
 from vidparse.training.clips import Run, load_clip
 from vidparse.training.objectives import OBJECTIVES, Setting
 from vidparse.training.recipe_file import recipe_from
-from vidparse.training.sources import SourceRequest, Sources, open_sources
 from vidparse.training.stream import Batch, collate
+from vidparse.training.training_sets import SourceRequest, TrainingSets, open_training_sets
 
 SCENE = "sample://street?frames=6&size=192x128&videos=1&least=0"
 SETTINGS = {
@@ -46,8 +46,8 @@ def recipe(**fields):
 
 
 @pytest.fixture(scope="module")
-def sources() -> Sources:
-    return open_sources([SourceRequest(SCENE, None)])
+def sources() -> TrainingSets:
+    return open_training_sets([SourceRequest(SCENE, None)])
 
 
 def network(labels: Labels, **config):
@@ -69,7 +69,7 @@ def objective(labels: Labels, **fields):
     return OBJECTIVES["panoptic"](setting)
 
 
-def clip_of(sources: Sources, *, frame: int = 3, seed: int = 0, **fields):
+def clip_of(sources: TrainingSets, *, frame: int = 3, seed: int = 0, **fields):
     wanted = recipe(**fields)
     plan = OBJECTIVES["panoptic"].clips(wanted, network(sources.labels))
     part = sources.first
@@ -143,7 +143,7 @@ class TestClips:
             return SegmentMap(ids, segments_of_ids(ids, kinds, things=sources.labels.things))
 
         dataset = replace(part.dataset, read_segments=wide, read_mask=None)
-        changed = Sources(sources.labels, (replace(part, dataset=dataset),), sources.unions)
+        changed = TrainingSets(sources.labels, (replace(part, dataset=dataset),), sources.unions)
         clip = clip_of(changed, crop_hw=[128, 192], scale_range=[1, 1])
         assert np.unique(clip.objects).tolist() == [0, 1, 2]
 

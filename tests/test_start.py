@@ -11,7 +11,7 @@ from made_camvid import make_camvid, trainer
 from vidparse.errors import UsageError
 from vidparse.labels import Labels
 from vidparse.models.zoo import build
-from vidparse.training.start import Start, class_rows, load_matching
+from vidparse.training.weights import Start, class_rows, load_matching
 
 
 def labels_of(classes: tuple[str, ...]) -> Labels:

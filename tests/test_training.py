@@ -30,8 +30,8 @@ from vidparse.training.optimisation import Average, rate_factor
 from vidparse.training.recipe import short_name
 from vidparse.training.recipe_file import available_recipes, recipe_from
 from vidparse.training.run_folder import BEST
-from vidparse.training.start import read_start
 from vidparse.training.stream import Batch
+from vidparse.training.weights import read_start
 
 
 @pytest.fixture(scope="module")
@@ -431,7 +431,7 @@ def test_a_run_goes_on_where_a_picture_was_damaged(
 
 def test_nothing_to_learn_is_said(camvid: Path, tmp_path: Path) -> None:
     run = trainer(camvid, tmp_path, epochs=1)
-    run.sources.first.table[:] = 255
+    run.sets.first.table[:] = 255
     with pytest.raises(InputError, match="without a pixel of a known class"):
         run.fit()
     run = trainer(camvid, tmp_path / "one", epochs=1, batch_size=1)

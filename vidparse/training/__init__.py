@@ -17,9 +17,14 @@ from vidparse.training.rehearsal import Rehearsal, rehearse
 from vidparse.training.request import TrainingRequest
 from vidparse.training.resume import recorded_run
 from vidparse.training.run_folder import check_folder
-from vidparse.training.sources import SourceRequest, Sources, open_sources, parse_source
-from vidparse.training.start import fitting_recipe, load_teacher, read_start, taught_by
 from vidparse.training.trainer import Trainer
+from vidparse.training.training_sets import (
+    SourceRequest,
+    TrainingSets,
+    open_training_sets,
+    parse_source,
+)
+from vidparse.training.weights import fitting_recipe, load_teacher, read_start, taught_by
 
 
 def fit(
@@ -101,7 +106,7 @@ def _run(
     stop: threading.Event | None,
 ) -> float | None:
     """A run among the processes that were joined: open the data, build, notes, train."""
-    opened = open_sources(request.sources, label_fraction=recipe.data.label_fraction)
+    opened = open_training_sets(request.sources, label_fraction=recipe.data.label_fraction)
     scored = request.open_validation()
     if scored is not None and _learnt_from(scored, opened):
         on_note(
@@ -136,7 +141,7 @@ def _run(
     return trainer.fit(on_step, stop=stop)
 
 
-def _learnt_from(validation: Dataset, sources: Sources) -> bool:
+def _learnt_from(validation: Dataset, sources: TrainingSets) -> bool:
     """Whether a picture of the validation is one whose labels are taught."""
     taught = {frame.image for part in sources.parts for frame in part.labelled}
     return any(frame.image in taught for frame in labelled_frames(validation) if frame.image)

@@ -25,10 +25,10 @@ from vidparse.flow import DisFlow
 from vidparse.maps import count_codes, recode
 from vidparse.models.network import VideoNetwork
 from vidparse.training.recipe import Recipe
-from vidparse.training.sources import Source, Sources
+from vidparse.training.training_sets import TrainingSet, TrainingSets
 
 
-class Sample(NamedTuple):
+class TrainingClip(NamedTuple):
     """One training clip as it comes out of a worker.
 
     frames: uint8 (T, h, w, 3). labels: uint8 (T, h, w), IGNORE where nothing is known.
@@ -112,9 +112,9 @@ class ClipPlan:
         return len(self.neighbours.draw(np.random.default_rng(0)))
 
 
-def check_objects(plan: ClipPlan, sources: Sources) -> None:
+def check_objects(plan: ClipPlan, sets: TrainingSets) -> None:
     """Raises: UsageError: the plan asks for objects that a data set does not tell apart."""
-    for part in sources.parts:
+    for part in sets.parts:
         if plan.with_objects and not part.dataset.is_panoptic:
             raise UsageError(
                 f"data set {part.dataset.name}: tells no objects apart, which this objective "
@@ -123,7 +123,7 @@ def check_objects(plan: ClipPlan, sources: Sources) -> None:
 
 
 def views_of(recipe: Recipe) -> Augmentation:
-    """How the pictures of a run are seen."""
+    """The views of a run's pictures."""
     views = recipe.views
     return Augmentation(
         views.crop_hw,
@@ -141,30 +141,30 @@ def views_of(recipe: Recipe) -> Augmentation:
 
 
 def load_clip(
-    source: Source,
+    part: TrainingSet,
     frame: FrameRecord,
     plan: ClipPlan,
     rng: np.random.Generator,
     *,
     labelled: bool,
-) -> Sample:
+) -> TrainingClip:
     """One clip around a frame, every frame of it in the same view.
 
     Frames before the start or after the end of a video are its first or last.
 
     Args:
-        labelled: whether the target's labels may be looked at.
+        labelled: True if the target's labels may be used.
 
     Raises:
         InputError: a file cannot be used; it is named.
     """
     offsets = plan.neighbours.draw(rng)
     # Objects are learnt by how they move, so a camera moves over pictures that are no video.
-    still = plan.with_objects and source.video_of(frame).interval_s == math.inf
+    still = plan.with_objects and part.video_of(frame).interval_s == math.inf
     if len(offsets) == 1 or plan.simulated or still:
-        clip = _from_still(source, frame, plan, offsets, rng, labelled=labelled)
+        clip = _from_still(part, frame, plan, offsets, rng, labelled=labelled)
     else:
-        clip = _from_video(source, frame, plan, offsets, rng, labelled=labelled)
+        clip = _from_video(part, frame, plan, offsets, rng, labelled=labelled)
     if not plan.with_strong:
         return clip
     wild = Augmentation(plan.augmentation.crop_hw, brightness=0.6, contrast=0.6, saturation=1.0)
@@ -178,16 +178,16 @@ def load_clip(
 
 
 def _from_still(
-    source: Source,
+    part: TrainingSet,
     frame: FrameRecord,
     plan: ClipPlan,
     offsets: tuple[int, ...],
     rng: np.random.Generator,
     *,
     labelled: bool,
-) -> Sample:
+) -> TrainingClip:
     """A made-up camera motion over one frame; its labels and its flow are exact."""
-    seen = _load(source, frame, labelled=labelled, with_objects=plan.with_objects)
+    seen = _load(part, frame, labelled=labelled, with_objects=plan.with_objects)
     numbers = _numbered([seen.objects])[0] if seen.objects is not None else None
     size_hw = (seen.rgb.shape[0], seen.rgb.shape[1])
     view = draw_view(size_hw, plan.augmentation, rng)
@@ -200,7 +200,7 @@ def _from_still(
         frames = [one.bordered(rgb, size_hw) for one, rgb in zip(views, noisy, strict=True)]
         at = offsets.index(0)
         flow = views[at].flow_to(views[at + 1]) if plan.with_flow else None
-    return Sample(
+    return TrainingClip(
         np.stack(frames),
         np.stack([one.mask(seen.labels) for one in views]),
         np.stack([one.inside(size_hw) for one in views]),
@@ -212,21 +212,21 @@ def _from_still(
 
 
 def _from_video(
-    source: Source,
+    part: TrainingSet,
     frame: FrameRecord,
     plan: ClipPlan,
     offsets: tuple[int, ...],
     rng: np.random.Generator,
     *,
     labelled: bool,
-) -> Sample:
+) -> TrainingClip:
     """Real neighbours; those whose labels are hidden or missing have none."""
-    frames = source.video_of(frame).frames
+    frames = part.video_of(frame).frames
     loaded: dict[int, _Seen] = {}  # by offset
     for offset in sorted(set(offsets), key=abs):  # the target first: its errors come first
         other = frames[min(max(frame.index + offset, 0), len(frames) - 1)]
-        known = labelled if offset == 0 else source.may_see(other)
-        loaded[offset] = _load(source, other, labelled=known, with_objects=plan.with_objects)
+        known = labelled if offset == 0 else part.may_see(other)
+        loaded[offset] = _load(part, other, labelled=known, with_objects=plan.with_objects)
     size_hw = (loaded[0].rgb.shape[0], loaded[0].rgb.shape[1])
     view = draw_view(size_hw, plan.augmentation, rng)
 
@@ -247,7 +247,7 @@ def _from_video(
     if plan.with_flow:
         at = offsets.index(0)
         flow = DisFlow("fast").between(clip[at], clip[at + 1])
-    return Sample(clip, targets, within, flow, None, str(frame), objects)
+    return TrainingClip(clip, targets, within, flow, None, str(frame), objects)
 
 
 class _Seen(NamedTuple):
@@ -261,16 +261,16 @@ class _Seen(NamedTuple):
     objects: np.ndarray | None
 
 
-def _load(source: Source, frame: FrameRecord, *, labelled: bool, with_objects: bool) -> _Seen:
-    rgb = source.dataset.load_image(frame)
+def _load(part: TrainingSet, frame: FrameRecord, *, labelled: bool, with_objects: bool) -> _Seen:
+    rgb = part.dataset.load_image(frame)
     if not labelled:
         nothing = np.zeros(rgb.shape[:2], np.uint16) if with_objects else None
         return _Seen(rgb, np.full(rgb.shape[:2], IGNORE, np.uint8), nothing)
     objects = None
     if with_objects:
-        ids, objects = source.load_objects(frame)
+        ids, objects = part.load_objects(frame)
     else:
-        ids = source.load_labels(frame)
+        ids = part.load_labels(frame)
     if rgb.shape[:2] != ids.shape:
         what = size_mismatch(
             frame.image, (ids.shape[0], ids.shape[1]), (rgb.shape[0], rgb.shape[1])

@@ -1,4 +1,4 @@
-"""What a run will take, before it starts."""
+"""The steps and memory of a run, before it starts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import build, settings_for
 from vidparse.training.objectives import OBJECTIVES, Objective
 from vidparse.training.recipe import Recipe
-from vidparse.training.sources import Sources
 from vidparse.training.stream import Schedule
+from vidparse.training.training_sets import TrainingSets
 
 _MIB = 2**20
 _COPIES = {"adamw": 2, "sgd": 1}  # moments of the optimiser
@@ -31,7 +31,7 @@ class Estimate:
     activations_mib: float  # what a step keeps for its backward pass; losses come on top
 
 
-def estimate(recipe: Recipe, sources: Sources, *, processes: int = 1) -> Estimate:
+def estimate(recipe: Recipe, sets: TrainingSets, *, processes: int = 1) -> Estimate:
     """Steps of a run and the memory of one, without running it.
 
     A step is traced with tensors that have shapes and no content; what autograd would keep is
@@ -39,11 +39,11 @@ def estimate(recipe: Recipe, sources: Sources, *, processes: int = 1) -> Estimat
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    recipe = recipe.with_config(**settings_for(recipe.network.arch, sources.labels))
+    recipe = recipe.with_config(**settings_for(recipe.network.arch, sets.labels))
     kind = OBJECTIVES[recipe.objective.kind]
     table = recipe.schedule
     schedule = Schedule(
-        sources,
+        sets,
         batch_size=table.batch_size,
         steps_per_epoch=table.steps_per_epoch,
         unlabelled_share=kind.unlabelled_share(recipe),

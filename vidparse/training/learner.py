@@ -21,10 +21,10 @@ from vidparse.training.optimisation import GROUPS, Average, make_optimizer, rate
 from vidparse.training.processes import Processes, whole
 from vidparse.training.recipe import Recipe
 from vidparse.training.resume import run_tensors
-from vidparse.training.sources import Sources
-from vidparse.training.start import Start, Taken, class_rows, load_flow_weights, load_matching
 from vidparse.training.stream import Batch
+from vidparse.training.training_sets import TrainingSets
 from vidparse.training.validation import check_metrics
+from vidparse.training.weights import Start, Taken, class_rows, load_flow_weights, load_matching
 
 _Placed = TypeVar("_Placed", bound=nn.Module)
 
@@ -46,7 +46,7 @@ class Learner:
     def __init__(
         self,
         recipe: Recipe,
-        sources: Sources,
+        sets: TrainingSets,
         *,
         processes: Processes,
         init: Start | None = None,
@@ -55,11 +55,11 @@ class Learner:
     ) -> None:
         self.recipe, self.processes, self.device = recipe, processes, processes.device
         torch.manual_seed(recipe.schedule.seed)
-        self.network, self.taken = _started(recipe, sources, init, flow_weights)
+        self.network, self.taken = _started(recipe, sets, init, flow_weights)
         self.preprocess = Preprocess(recipe.network.short_side, divisor=self.network.alignment)
         kind = OBJECTIVES[recipe.objective.kind]
         self.plan = kind.clips(recipe, self.network)
-        check_objects(self.plan, sources)
+        check_objects(self.plan, sets)
 
         # The optimiser takes parameters as they are once placed and, with FSDP, shared out.
         self._place(self.network)
@@ -67,12 +67,12 @@ class Learner:
         self.average = self._average.network
         setting = Setting(
             recipe,
-            sources.labels,
+            sets.labels,
             self.network,
             self.average,
             self.preprocess,
-            sources.class_counts,
-            torch.from_numpy(sources.unions),
+            sets.class_counts,
+            torch.from_numpy(sets.unions),
             replace(teacher, network=self._place(teacher.network)) if teacher else None,
         )
         self.objective = self._place(kind(setting))
@@ -157,10 +157,10 @@ class Learner:
 
 
 def _started(
-    recipe: Recipe, sources: Sources, init: Start | None, flow_weights: Path | None
+    recipe: Recipe, sets: TrainingSets, init: Start | None, flow_weights: Path | None
 ) -> tuple[VideoNetwork, Taken | None]:
     """The network with its first weights, and how much of `init` fitted."""
-    arch, config, labels = recipe.network.arch, recipe.network.config, sources.labels
+    arch, config, labels = recipe.network.arch, recipe.network.config, sets.labels
     network = build(arch, dict(config))
     check_metrics(recipe.validation.metrics, labels, network.task)
     taken = None

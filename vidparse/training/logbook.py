@@ -63,7 +63,7 @@ class Progress:
 
 
 class Logbook:
-    """Writes log.jsonl, and TensorBoard's event file beside it when asked to."""
+    """Writes log.jsonl and, if wanted, TensorBoard's event file beside it."""
 
     def __init__(
         self, folder: Path, *, every: int = 10, start: int = 0, tensorboard: bool = False
@@ -277,7 +277,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold, numbers to six digits."""
+    """A value as JSON can hold it, numbers to six digits."""
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     number = float(value)  # of NumPy and torch, too

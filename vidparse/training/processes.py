@@ -67,7 +67,7 @@ class Processes:
         return dict(zip(values, (gathered / self.count).tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is up in one process at least."""
+        """True if the flag is up in one process at least."""
         return self.mean({"flag": float(flag)})["flag"] > 0
 
     def wait(self) -> None:

@@ -30,7 +30,7 @@ from vidparse.training.recipe import (
 
 _Table = TypeVar("_Table", bound=Table)
 
-# What pydantic calls a value of another type, and the type in a user's words.
+# Faults of a value by pydantic's names, and in words.
 _TYPES = {
     "int_type": "should be int",
     "float_type": "should be float",
@@ -301,12 +301,12 @@ def _built(kind: type[_Table], fields: Mapping[str, Any], name: str, table: str)
     except ValidationError as error:
         problem = error.errors()[0]
     key = str(problem["loc"][0])
-    told = _problem(problem, short_name(table, key), kind.model_fields[key])
-    raise UsageError(f"recipe '{name}': {told}")
+    reason = _problem(problem, short_name(table, key), kind.model_fields[key])
+    raise UsageError(f"recipe '{name}': {reason}")
 
 
 def _problem(problem: ErrorDetails, key: str, field: FieldInfo) -> str:
-    """What pydantic found wrong with a field, in words."""
+    """The fault that pydantic found in a field, in words."""
     kind, value = problem["type"], problem["input"]
     if kind == "missing":
         return f"field {key} is missing; name a network"

@@ -17,20 +17,20 @@ from vidparse.training.optimisation import warmup_note
 from vidparse.training.processes import check_shares
 from vidparse.training.recipe import Recipe
 from vidparse.training.request import TrainingRequest
-from vidparse.training.sources import open_sources
-from vidparse.training.start import (
+from vidparse.training.training_sets import open_training_sets
+from vidparse.training.validation import check_metrics, check_validation
+from vidparse.training.weights import (
     class_rows,
     load_flow_weights,
     load_matching,
     load_teacher,
     read_start,
 )
-from vidparse.training.validation import check_metrics, check_validation
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What a run would learn from and take. notes: what a user should know before it."""
+    """The data, steps and memory of a run. notes: for the user to read before it."""
 
     data: list[dict[str, object]]
     estimate: Estimate
@@ -47,42 +47,42 @@ def rehearse(
     Raises:
         VidparseError: as `fit`.
     """
-    sources = open_sources(request.sources, label_fraction=recipe.data.label_fraction)
+    sets = open_training_sets(request.sources, label_fraction=recipe.data.label_fraction)
     validation = request.open_validation()
     if validation is not None:
-        check_validation(validation, sources.labels)
+        check_validation(validation, sets.labels)
     check_shares(recipe, processes)
-    recipe = recipe.with_config(**settings_for(recipe.network.arch, sources.labels))
+    recipe = recipe.with_config(**settings_for(recipe.network.arch, sets.labels))
     arch, config = recipe.network.arch, recipe.network.config
 
     with torch.device("meta"):  # shapes alone
         network = build(arch, dict(config))
-    check_metrics(recipe.validation.metrics, sources.labels, network.task)
+    check_metrics(recipe.validation.metrics, sets.labels, network.task)
     notes: list[str] = []
     with warnings.catch_warnings():  # that weights go nowhere is what is wanted
         warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
         if init is not None:
-            rows = class_rows(arch, config, sources.labels)
-            taken = load_matching(network, read_start(init), sources.labels.classes, rows)
+            rows = class_rows(arch, config, sets.labels)
+            taken = load_matching(network, read_start(init), sets.labels.classes, rows)
             notes.append(str(taken))
         load_flow_weights(network, request.flow_weights, arch=arch)
     kind = OBJECTIVES[recipe.objective.kind]
-    check_objects(kind.clips(recipe, network), sources)
+    check_objects(kind.clips(recipe, network), sets)
     named = recipe.objective.teacher
-    teacher = load_teacher(named, sources.labels) if named else None
+    teacher = load_teacher(named, sets.labels) if named else None
     setting = Setting(
         recipe,
-        sources.labels,
+        sets.labels,
         network,
         network,
         Preprocess(recipe.network.short_side, divisor=network.alignment),
-        lambda: np.ones(len(sources.labels)),  # to count takes long, and changes no check
-        torch.from_numpy(sources.unions),
+        lambda: np.ones(len(sets.labels)),  # to count takes long, and changes no check
+        torch.from_numpy(sets.unions),
         teacher,
     )
     with torch.device("meta"):
         kind(setting)
 
-    took = estimate(recipe, sources, processes=processes)
+    took = estimate(recipe, sets, processes=processes)
     warmup = warmup_note(recipe, took.steps)
-    return Rehearsal(sources.describe(), took, (*notes, *([warmup] if warmup else [])))
+    return Rehearsal(sets.describe(), took, (*notes, *([warmup] if warmup else [])))

@@ -1,4 +1,4 @@
-"""What a run is asked for besides its recipe, and the same from a run that goes on."""
+"""The data and weights of a run, and the same from the state of one that goes on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vidparse.data import Dataset
-from vidparse.training.sources import SourceRequest
+from vidparse.training.training_sets import SourceRequest
 
 
 @dataclass(frozen=True, slots=True)

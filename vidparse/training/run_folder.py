@@ -25,7 +25,7 @@ from vidparse.training.recipe import Recipe, difference
 from vidparse.training.recipe_file import recipe_from
 from vidparse.training.request import TrainingRequest, request_record
 from vidparse.training.resume import read_resume, write_resume
-from vidparse.training.sources import Sources
+from vidparse.training.training_sets import TrainingSets
 from vidparse.training.validation import Scores
 
 BEST = TRAINED  # which `-m FOLDER` picks
@@ -34,14 +34,14 @@ LAST, RECIPE, CURVES = "last.safetensors", "recipe.json", "curves.html"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the weights of a run come from; it does not change from the first step to the last.
+    """The origin of a run's weights, the same from the first step to the last.
 
     recipe: with the settings that follow from the classes. request: kept so that the run can go on
     from its state alone. teacher_sha256: of the teacher's weights, "" for none.
     """
 
     recipe: Recipe
-    sources: Sources
+    sets: TrainingSets
     request: TrainingRequest | None = None
     teacher_sha256: str = ""
 
@@ -93,7 +93,7 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
 
         origin = self._origin
-        record = origin.recipe.record() | {"data_sets": origin.sources.describe()}
+        record = origin.recipe.record() | {"data_sets": origin.sets.describe()}
         with whole_file(self.path / RECIPE) as part:
             part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
@@ -143,7 +143,7 @@ class RunFolder:
             return
         origin = self._origin
         simulated = origin.recipe.data.neighbours == "simulated"
-        interval_s = None if simulated else origin.sources.frame_interval_s
+        interval_s = None if simulated else origin.sets.frame_interval_s
         known = {  # readers of weights take no NaN: a score that is undefined counts as none
             name: round(value, 6) if math.isfinite(value) else None
             for name, value in scores.values.items()
@@ -153,12 +153,12 @@ class RunFolder:
         metadata = metadata_of(
             arch=origin.recipe.network.arch,
             **facts_of(network),
-            labels=origin.sources.labels,
+            labels=origin.sets.labels,
             preprocess=preprocess,
             training={
                 "recipe": origin.recipe.record(),
                 **sha256,
-                "data": origin.sources.describe(),
+                "data": origin.sets.describe(),
                 "epoch": epoch,
                 "steps": step,
                 **({} if interval_s is None else {"frame_interval_s": round(interval_s, 4)}),
@@ -182,8 +182,8 @@ class RunFolder:
         request = request_record(origin.request) if origin.request is not None else None
         identity = {
             "recipe": origin.recipe.record(),
-            "data": origin.sources.describe(),
-            "classes": list(origin.sources.labels.classes),
+            "data": origin.sets.describe(),
+            "classes": list(origin.sets.labels.classes),
             "request": request,
         }
         write_resume(self.last, tensors, {**facts, **identity})
@@ -209,7 +209,7 @@ class RunFolder:
                 f"{path}: made by another recipe ({difference(theirs, mine)}); resume "
                 "with the same settings"
             )
-        if facts["data"] != self._origin.sources.describe():
+        if facts["data"] != self._origin.sets.describe():
             raise UsageError(f"{path}: learnt from other data; resume with the same --also")
         return facts
 

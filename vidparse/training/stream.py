@@ -15,8 +15,8 @@ from torch.utils.data import Dataset as TorchDataset
 
 from vidparse.data import FrameRecord
 from vidparse.errors import InputError, VidparseError
-from vidparse.training.clips import ClipPlan, Sample, load_clip
-from vidparse.training.sources import Sources
+from vidparse.training.clips import ClipPlan, TrainingClip, load_clip
+from vidparse.training.training_sets import TrainingSets
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Batch:
         return self._each(lambda tensor: tensor.pin_memory(), self.names)
 
     def only(self, i: int) -> Batch:
-        """Sample `i` alone."""
+        """Clip `i` alone."""
         return self._each(lambda tensor: tensor[i : i + 1], self.names[i : i + 1])
 
     def _each(self, act: Callable[[Tensor], Tensor], names: tuple[str, ...]) -> Batch:
@@ -63,7 +63,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One sample of a run."""
+    """One clip of a run."""
 
     epoch: int
     place: int  # in the epoch
@@ -74,7 +74,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Frames that samples are drawn from, and their part of all samples."""
+    """Frames that clips are drawn around, and their part of all clips."""
 
     source: int
     frames: tuple[FrameRecord, ...]
@@ -83,10 +83,10 @@ class Pool:
 
 
 class Schedule:
-    """Which samples each step of a run takes.
+    """The clips that each step of a run takes.
 
     Args:
-        unlabelled_share: part of the samples whose target has no labels; 0 for none.
+        unlabelled_share: part of the clips whose target has no labels; 0 for none.
         steps_per_epoch: 0: one pass over the labelled frames of the first data set.
 
     Raises:
@@ -95,7 +95,7 @@ class Schedule:
 
     def __init__(
         self,
-        sources: Sources,
+        sets: TrainingSets,
         *,
         batch_size: int,
         steps_per_epoch: int = 0,
@@ -103,20 +103,20 @@ class Schedule:
         seed: int = 0,
     ) -> None:
         self.seed, self.batch_size = seed, batch_size
-        self.pools = _pools(sources, unlabelled_share)
-        count = len(sources.first.labelled)
+        self.pools = _pools(sets, unlabelled_share)
+        count = len(sets.first.labelled)
         if not steps_per_epoch and count < batch_size:
-            dataset = sources.first.dataset
+            dataset = sets.first.dataset
             raise InputError(
                 f"{dataset.name} {dataset.split}: {count} labelled frames are fewer than a batch "
                 f"of {batch_size}; set steps_per_epoch (pictures then come again within a batch)"
                 + (" or lower batch_size" if count > 1 else "")
             )
         self.steps_per_epoch = steps_per_epoch or count // batch_size
-        self._drawn: tuple[int, list[Key]] = (-1, [])  # of the epoch asked about last
+        self._drawn: tuple[int, list[Key]] = (-1, [])  # of the epoch that was drawn last
 
     def keys(self, step: int) -> list[Key]:
-        """The samples of a step."""
+        """The clips of a step."""
         epoch, within = divmod(step, self.steps_per_epoch)
         if self._drawn[0] != epoch:
             self._drawn = (epoch, self._epoch(epoch))
@@ -138,8 +138,8 @@ class Schedule:
         ]
 
 
-def _pools(sources: Sources, unlabelled_share: float) -> list[Pool]:
-    parts = list(enumerate(sources.parts))
+def _pools(sets: TrainingSets, unlabelled_share: float) -> list[Pool]:
+    parts = list(enumerate(sets.parts))
     with_labels = [(i, part.labelled, part.weight) for i, part in parts if part.labelled]
     pools = _shared_out(with_labels, 1 - unlabelled_share, labelled=True)
     if unlabelled_share:
@@ -180,11 +180,11 @@ def _whole_counts(shares: Sequence[float], total: int) -> list[int]:
 class _Clips(TorchDataset):
     """Key -> clip. Errors are returned, not raised: workers mangle them."""
 
-    def __init__(self, sources: Sources, schedule: Schedule, plan: ClipPlan) -> None:
-        self.sources, self.plan, self.seed = sources, plan, schedule.seed
+    def __init__(self, sets: TrainingSets, schedule: Schedule, plan: ClipPlan) -> None:
+        self.sets, self.plan, self.seed = sets, plan, schedule.seed
 
-    def __getitem__(self, key: Key) -> Sample | str:
-        source = self.sources.parts[key.source]
+    def __getitem__(self, key: Key) -> TrainingClip | str:
+        source = self.sets.parts[key.source]
         frames = source.labelled if key.labelled else source.unlabelled
         rng = np.random.default_rng([self.seed, key.epoch, key.place])
         try:
@@ -193,13 +193,13 @@ class _Clips(TorchDataset):
             return str(error)
 
 
-def collate(samples: Sequence[Sample | str]) -> Batch | str:
-    """Samples of one step, or what is wrong with one of them."""
-    clips: list[Sample] = []
-    for sample in samples:
-        if isinstance(sample, str):
-            return sample
-        clips.append(sample)
+def collate(loaded: Sequence[TrainingClip | str]) -> Batch | str:
+    """Clips of one step, or the error of one of them."""
+    clips: list[TrainingClip] = []
+    for clip in loaded:
+        if isinstance(clip, str):
+            return clip
+        clips.append(clip)
 
     def stacked(pieces: Sequence[np.ndarray | None]) -> Tensor | None:
         known = [piece for piece in pieces if piece is not None]
@@ -223,7 +223,7 @@ def _start_worker(_: int) -> None:
 
 
 def batches(
-    sources: Sources,
+    sets: TrainingSets,
     schedule: Schedule,
     plan: ClipPlan,
     *,
@@ -254,7 +254,7 @@ def batches(
                 yield keys[first : first + each]
 
     loader = DataLoader(
-        _Clips(sources, schedule, plan),
+        _Clips(sets, schedule, plan),
         batch_sampler=_Listed(wanted),
         num_workers=workers,
         collate_fn=collate,
@@ -269,7 +269,7 @@ def batches(
 
 
 class _Listed:
-    """A batch sampler of what a generator says."""
+    """A batch sampler of the keys that a generator gives."""
 
     def __init__(self, wanted: object) -> None:
         self._wanted = wanted

@@ -22,10 +22,10 @@ from vidparse.training.processes import Processes, check_parts
 from vidparse.training.recipe import Recipe
 from vidparse.training.request import TrainingRequest
 from vidparse.training.run_folder import Origin, RunFolder
-from vidparse.training.sources import Sources
-from vidparse.training.start import Start
 from vidparse.training.stream import Batch, Schedule, batches
+from vidparse.training.training_sets import TrainingSets
 from vidparse.training.validation import Scores, check_validation, validate
+from vidparse.training.weights import Start
 
 _SILENT_STEPS = 50  # in a row without a loss: too many to be chance
 
@@ -39,13 +39,13 @@ class Trainer:
         teacher: of a distillation.
         flow_weights: RAFT's, for NetWarp.
         processes: this process among those of torchrun.
-        request: what the run was asked for, kept so that it can go on from its state alone.
+        request: kept so that the run can go on from its state alone.
     """
 
     def __init__(
         self,
         recipe: Recipe,
-        sources: Sources,
+        sets: TrainingSets,
         validation: Dataset | None,
         out: Path,
         *,
@@ -57,12 +57,12 @@ class Trainer:
         request: TrainingRequest | None = None,
     ) -> None:
         if validation is not None:
-            check_validation(validation, sources.labels)
-        recipe = recipe.with_config(**settings_for(recipe.network.arch, sources.labels))
-        self.recipe, self.sources, self.validation = recipe, sources, validation
+            check_validation(validation, sets.labels)
+        recipe = recipe.with_config(**settings_for(recipe.network.arch, sets.labels))
+        self.recipe, self.sets, self.validation = recipe, sets, validation
         self.processes = processes or Processes()
         self.schedule = Schedule(
-            sources,
+            sets,
             batch_size=recipe.schedule.batch_size,
             steps_per_epoch=recipe.schedule.steps_per_epoch,
             unlabelled_share=OBJECTIVES[recipe.objective.kind].unlabelled_share(recipe),
@@ -73,7 +73,7 @@ class Trainer:
 
         self.learner = Learner(
             recipe,
-            sources,
+            sets,
             processes=self.processes,
             init=init,
             teacher=teacher,
@@ -81,7 +81,7 @@ class Trainer:
         )
         self.folder = RunFolder(
             out,
-            Origin(recipe, sources, request, teacher.sha256 if teacher else ""),
+            Origin(recipe, sets, request, teacher.sha256 if teacher else ""),
             writes=self.processes.is_first,
             tensorboard=tensorboard,
         )
@@ -148,7 +148,7 @@ class Trainer:
 
     def _stream(self) -> Generator[Batch]:
         return batches(
-            self.sources,
+            self.sets,
             self.schedule,
             self.learner.plan,
             steps=self.steps,

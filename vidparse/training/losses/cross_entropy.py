@@ -1,4 +1,4 @@
-"""Scores against labels: cross-entropy, of partial labels and hard pixels too, and Lovász-softmax."""
+"""Losses of scores against labels: cross-entropy in three forms, and Lovász-softmax."""
 
 from __future__ import annotations
 

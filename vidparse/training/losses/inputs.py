@@ -1,4 +1,4 @@
-"""What losses do to their inputs: precision that holds up, unit length, labels at their size."""
+"""Inputs of losses: precision that holds up, unit length, labels at their size."""
 
 from __future__ import annotations
 

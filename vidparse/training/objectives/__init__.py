@@ -1,4 +1,4 @@
-"""What a training step minimises. A new objective is one class and one line in OBJECTIVES."""
+"""Objectives: a step minimises one. A new objective is one class and one line in OBJECTIVES."""
 
 from __future__ import annotations
 

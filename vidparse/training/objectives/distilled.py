@@ -1,7 +1,7 @@
 """ETC: a per-frame student that is accurate and steady (Liu et al., ECCV 2020 and its journal).
 
 loss = CE + 0.1 * (TL + PF + MF), on triplets (a frame before, the labelled frame, the next); the
-frame before is left out where neither PF nor MF asks for it, the next where TL does not either.
+frame before is left out where neither PF nor MF has a weight, the next where TL has none either.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Around:
 
 
 class Distilled(Supervised):
-    """TL between the target and the next frame; PF, MF and, if asked for, SF against a teacher.
+    """TL between the target and the next frame; PF, MF and, by its weight, SF against a teacher.
 
     Without a teacher TL alone remains: this is how ETC trains the teacher itself.
     """

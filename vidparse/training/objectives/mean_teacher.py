@@ -78,7 +78,7 @@ class MeanTeacher(Supervised):
 
     @torch.no_grad()
     def _labelled(self, clip: Tensor) -> Tensor:
-        """What the average is sure of in the target: int64 (B, H, W)."""
+        """The labels of the target that the average is sure of: int64 (B, H, W)."""
         with autocast(clip.device, self.precision):
             logits = run_clips(self._frozen[0], clip).logits
         full = F.interpolate(

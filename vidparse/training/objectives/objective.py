@@ -52,11 +52,11 @@ class Teacher:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What objectives are made of.
+    """The parts of an objective.
 
     average: the running average of the network, the mean teacher. teacher: of distillation.
     labels: of the run. class_counts: pixels of each class in the labels, (K,); it reads
-        them all. unions: bool (G, K), see `Sources`.
+        them all. unions: bool (G, K), see `TrainingSets`.
     """
 
     recipe: Recipe
@@ -119,7 +119,7 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def after_step(self) -> None:
-        """What an objective does once the optimiser has moved the weights."""
+        """Called once the optimiser has moved the weights."""
 
     def train(self, mode: bool = True) -> Objective:
         """As usual; with norm = "frozen" batch norms keep their statistics."""

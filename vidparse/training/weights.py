@@ -1,4 +1,4 @@
-"""Where a run starts: its weights, and how its network sees pictures."""
+"""The weights that a run starts from, and those of its teacher."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """How much of a network began with given weights.
+    """The part of a network that began with given weights.
 
     carried, fresh: classes of the run whose scores did, and did not; both empty where the weights
         are of the same classes, or of classes that are not known.

@@ -1,4 +1,4 @@
-"""What a run learns from: one data set or several, brought to the labels of the first."""
+"""The data that a run learns from: one set or several, brought to the labels of the first."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vidparse.maps import recode
 
 @dataclass(frozen=True, slots=True)
 class SourceRequest:
-    """A data set as it is asked for: NAME=FOLDER[:SPLIT][@WEIGHT]."""
+    """A data set by its name and place: NAME=FOLDER[:SPLIT][@WEIGHT]."""
 
     dataset: str
     root: Path | None
     split: str = "train"
-    weight: float | None = None  # its share of the samples; None: by its number of frames
+    weight: float | None = None  # its share of the clips; None: by its number of frames
 
     def open(self) -> Dataset:
         """Raises: UsageError, InputError: as `open_dataset`."""
@@ -32,7 +32,7 @@ class SourceRequest:
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainingSet:
     """A data set in use.
 
     table: uint8 (256,), its training ids -> ids of the run: classes of the first data set, and from
@@ -46,7 +46,7 @@ class Source:
     weight: float | None = None
 
     def load_labels(self, frame: FrameRecord) -> np.ndarray:
-        """uint8 (H, W), ids of the run; a source's hidden labels stay hidden (see `video_of`)."""
+        """uint8 (H, W), ids of the run."""
         return cv2.LUT(self.dataset.load_mask(frame), self.table)
 
     def load_objects(self, frame: FrameRecord) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +73,7 @@ class Source:
         return self._videos[frame.video]
 
     def may_see(self, frame: FrameRecord) -> bool:
-        """Whether the labels of a frame are learnt from, or missing or hidden."""
+        """True if the labels of a frame may be used."""
         return (frame.video, frame.index) in self._seen
 
     @cached_property
@@ -86,18 +86,18 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class TrainingSets:
     """All data sets of a run.
 
     unions: bool (G, K), which classes each partial label may be; id K + g in a target.
     """
 
     labels: Labels
-    parts: tuple[Source, ...]
+    parts: tuple[TrainingSet, ...]
     unions: np.ndarray
 
     @property
-    def first(self) -> Source:
+    def first(self) -> TrainingSet:
         return self.parts[0]
 
     @property
@@ -161,11 +161,13 @@ def parse_source(text: str) -> SourceRequest:
     return SourceRequest(name, Path(root), split, share)
 
 
-def open_sources(requests: Sequence[SourceRequest], *, label_fraction: float = 1.0) -> Sources:
+def open_training_sets(
+    requests: Sequence[SourceRequest], *, label_fraction: float = 1.0
+) -> TrainingSets:
     """Open every data set and bring it to the labels of the first.
 
-    A data set of other classes will do where each of its classes is known to be a union of classes
-    of the first (IDD-Lite's 7 of CamVid's 11: `vidparse.labels.unions`); a pixel is then taught the
+    A data set with coarser classes can be mixed in if each of them is a known union of classes of
+    the first (IDD-Lite's 7 of CamVid's 11: `vidparse.labels.unions`); a pixel then teaches the
     probability of the union.
 
     Args:
@@ -175,7 +177,7 @@ def open_sources(requests: Sequence[SourceRequest], *, label_fraction: float = 1
     Raises:
         UsageError: classes that do not fit. InputError: no labelled frame in the first.
     """
-    parts: list[Source] = []
+    parts: list[TrainingSet] = []
     members: list[np.ndarray] = []  # (K,) bool each
     labels: Labels | None = None
     for place, request in enumerate(requests):
@@ -193,10 +195,10 @@ def open_sources(requests: Sequence[SourceRequest], *, label_fraction: float = 1
             keeps = _evenly(keeps, label_fraction)
         kept = {id(frame) for frame in keeps}
         rest = tuple(frame for frame in frames if id(frame) not in kept)
-        parts.append(Source(dataset, table, tuple(keeps), rest, request.weight))
+        parts.append(TrainingSet(dataset, table, tuple(keeps), rest, request.weight))
     assert labels is not None  # a run has a first data set
     groups = np.stack(members) if members else np.zeros((0, len(labels)), bool)
-    return Sources(labels, tuple(parts), groups)
+    return TrainingSets(labels, tuple(parts), groups)
 
 
 def _table(dataset: Dataset, labels: Labels, members: list[np.ndarray]) -> np.ndarray:
