@@ -16,7 +16,7 @@ import pytest
 from PIL import Image as Pillow
 
 from vidparse.data import Dataset, Video, open_dataset
-from vidparse.data.regrouped import in_labels
+from vidparse.data.dataset import in_labels
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.evaluation.entries import InputFrame, MaskEntry, ModelEntry
 from vidparse.evaluation.evaluate import evaluate

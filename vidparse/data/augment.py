@@ -120,6 +120,7 @@ def draw_view(
         scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     if augmentation.short_side:
         scale *= augmentation.short_side / min(frame_hw)
+
     height, width = augmentation.crop_hw
     spare_y, spare_x = frame_hw[0] * scale - height, frame_hw[1] * scale - width
     top, left = (float(rng.uniform(min(spare, 0), max(spare, 0))) for spare in (spare_y, spare_x))
@@ -130,11 +131,13 @@ def draw_view(
             [0, 0, 1],
         ]
     )
+
     if augmentation.flip and rng.random() < 0.5:
         matrix = matrix @ np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
     if augmentation.rotation:
         degrees = float(rng.uniform(-augmentation.rotation, augmentation.rotation))
         matrix = matrix @ _about_centre(augmentation.crop_hw, 1.0, degrees)
+
     colour = draw_colour(augmentation, rng)
     blurred = rng.random() < augmentation.blur
     sigma = float(rng.uniform(0.3, 1.2)) if blurred else 0.0

@@ -119,12 +119,14 @@ def released_videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Vide
     check_split("camvid", split, (*SPLITS, ALL))
     images, masks = root / IMAGES, root / MASKS
     known = {path.stem.removesuffix("_L"): path for path in sorted_files(masks, (".png",))}
+
     recordings: dict[str, list[Path]] = {}
     for path in sorted_files(images, (".png", ".jpg")):
         if split in (ALL, split_of(path.stem)):
             recordings.setdefault(path.stem.split("_")[0], []).append(path)
     if not recordings:
         raise InputError(f"{images}: no images of split {split}; point --data at CamVid")
+
     return tuple(
         Video(
             name,
@@ -168,6 +170,7 @@ def _videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Video, ...]:
             raise InputError(
                 f"{folder}: no such folder; CamVid needs {split}/ and {split}annot/ in {root}"
             )
+
     by_stem = {path.stem: path for path in sorted_files(images, PICTURES)}
     recordings: dict[str, list[str]] = {}
     for stem in _listed_stems(root / f"{split}.txt") or by_stem:
@@ -178,6 +181,7 @@ def _videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Video, ...]:
             on_missing(InputError(error))
     if not recordings:
         raise InputError(f"{images}: holds no images; check the data folder")
+
     return tuple(
         Video(
             name,

@@ -1,4 +1,4 @@
-"""CamVid with made objects: connected parts of its thing classes, where those can be told apart.
+"""CamVid with made objects: connected parts of its thing classes, where those are clearly apart.
 
 CamVid has no instance ids. A connected part of Car, Pedestrian or Bicyclist is taken for one
 object if it has the shape of one and no other part of its class is near; all else of the class is
@@ -146,7 +146,7 @@ def _is_one(piece: np.ndarray, shape: Shape) -> bool:
 
 
 def _slant(piece: np.ndarray) -> float:
-    """How far the feet of the two sides of a part are apart in height, of its own height."""
+    """Difference in height of the feet of the two sides of a part, as a share of its own."""
     height, width = piece.shape
     below = np.argmax(piece[::-1], axis=0)  # (w,), rows between the box's lowest and the foot
     first, last = int(0.04 * width), max(int(0.16 * width), int(0.04 * width) + 1)
@@ -254,6 +254,6 @@ def _named_only(root: Path) -> bool:
 FORMAT = replace(
     CAMVID,
     open=open_camvid_objects,
-    sign="CamVid's folders, where this is asked for by name",
+    sign="CamVid's folders, by name alone",
     matches=_named_only,
 )

@@ -91,13 +91,17 @@ def check_dataset(
     name = recognise(root) if name is None else name
     layout = format_of(name)
     stop, findings = stop or threading.Event(), _Findings()
+
     datasets = _open(root, name, split, findings)
     total = sum(len(video.frames) for dataset in datasets for video in dataset.videos)
     reports, done = [], 0
+
     for dataset in datasets:
         tally = _Tally(dataset)
         for problem in _pairing(root, layout, dataset):
             findings.add(problem)
+
+        # Read the frames, which takes nearly all of the time.
         for facts in _in_order(_jobs(dataset, quick), stop):
             tally.add(facts)
             for problem in facts.problems:
@@ -106,11 +110,13 @@ def check_dataset(
             on_frame(done, total)
         if stop.is_set():
             raise Interrupted(f"check: stopped after {done} of {total} frames")
+
         report = tally.report()
         warning = void_warning(dataset.labels, np.array(report.pixels), report.void)
         if warning is not None:
             findings.add(Problem(str(root), f"split {report.split}: {warning}", warning=True))
         reports.append(report)
+
     return CheckReport(
         str(root),
         name,

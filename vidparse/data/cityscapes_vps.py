@@ -105,8 +105,11 @@ def _videos(base: Path, masks: dict[str, Path], on_missing: OnMissing) -> tuple[
         known = {_scene(key): path for key, path in masks.items()}
     else:
         raise InputError(f"{base / 'img'}: no images; point --data at Cityscapes-VPS")
+
     listed = sorted(by_video.items(), key=lambda item: natural_key(item[0]))
     videos = tuple(_video(name, paths, known) for name, paths in listed)
+
+    # A mask without an image would go unscored.
     used = {frame.mask for video in videos for frame in video.frames}
     for path in sorted(set(masks.values()) - used):
         on_missing(InputError(f"{path}: no image goes with it; fetch the images again"))

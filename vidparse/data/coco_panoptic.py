@@ -109,6 +109,7 @@ def labels_of(table: PanopticJson) -> Labels:
             f"{table.path}: {len(names)} categories of {len(set(names))} names; up to {IGNORE} "
             "are read, each of a name of its own"
         )
+
     looks = [table.looks[number] for number in table.categories]
     things = frozenset(i for i, (thing, _) in enumerate(looks) if thing)
     return Labels("coco-panoptic", names, tuple(colour for _, colour in looks), things)

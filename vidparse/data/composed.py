@@ -132,6 +132,7 @@ class Composer:
         self._plan, self._labels, self._split = plan, labels, list(SPLITS).index(split)
         self._places = {name: i for i, name in enumerate(names)}
         self._sources, self._cutouts = tuple(sources), tuple(cutouts)
+
         self._pictures = [
             (dataset, frame)
             for dataset in backgrounds
@@ -141,8 +142,11 @@ class Composer:
         ]
         if not self._pictures:
             raise InputError(f"{FILE}: no labelled picture in its backgrounds; add sources")
+
         rng = np.random.Generator(np.random.PCG64([plan.seed, self._split]))
         self._order = rng.permutation(len(self._pictures))
+
+        # Keep what was made last, for workers that read a clip frame by frame.
         self._frames: OrderedDict[tuple[str, int], Composed] = OrderedDict()
         self._sceneries: OrderedDict[int, Scenery] = OrderedDict()
         self._sprites: OrderedDict[int, Sprite] = OrderedDict()
@@ -233,6 +237,7 @@ class Composer:
                 x, y, width, height = one.box
                 box = slice(y, y + height), slice(x, x + width)
                 numbers[box][truth.ids[box] == one.id] = number
+
         if self._plan.size_hw is not None:
             size = self._plan.size_hw[::-1]
             rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
@@ -242,6 +247,7 @@ class Composer:
             rgb, classes, numbers = (
                 np.ascontiguousarray(one[:, ::-1]) for one in (rgb, classes, numbers)
             )
+
         return scenery_of(rgb, classes, numbers, self._labels)
 
     def _sprite(self, number: int) -> Sprite:

@@ -20,11 +20,11 @@ _EXAMPLE = '{"backgrounds": ["camvid-objects=CamVid"], "cutouts": ["yolo-seg=coc
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The clips that are asked for.
+    """The clips to make.
 
     backgrounds, cutouts: name of the format and folder of each source. videos: of each split.
     rate_hz: frames per second. size_hw: of the frames; None: as the background. objects: least and
-    most of a video. least: pixels below which what is seen of a thing is void.
+    most of a video. least: pixels below which the visible part of a thing is void.
     """
 
     backgrounds: tuple[tuple[str, Path], ...]
@@ -46,6 +46,7 @@ def read_plan(path: Path) -> Plan:
     strange = sorted(record.keys() - _READERS.keys())
     if strange:
         raise InputError(f"{path}: unknown key '{strange[0]}'; use {', '.join(_READERS)}")
+
     values: dict[str, Any] = {}
     for key, (field, read) in _READERS.items():
         if key not in record:
@@ -54,6 +55,7 @@ def read_plan(path: Path) -> Plan:
             values[field] = read(record[key])
         except (TypeError, ValueError) as error:
             raise InputError(f"{path}: {key}: {error}; write it as in {_EXAMPLE}") from error
+
     for key in ("backgrounds", "cutouts"):
         if key not in values:
             raise InputError(f"{path}: names no {key}; write {_EXAMPLE}")

@@ -54,7 +54,7 @@ _LIKE = {"pedestrian": "person", "bicyclist": RIDER}  # names that other label s
 class Cutout:
     """An object as it is seen in one frame, or in several that follow each other.
 
-    source: the number of its data set. class_id: of the labels that it was asked for. frames: where
+    source: the number of its data set. class_id: of the labels of the clip. frames: where
     it is seen. key: which object of the frame it is. height_px: the greatest. rate_hz: frames per
     second; 0 of a single picture.
     """
@@ -150,6 +150,7 @@ def list_cutouts(
                     seen = one.name, one.key
                     runs.setdefault(seen, []).append(frame)
                     heights[seen] = max(heights.get(seen, 0), one.box[3])
+
         rate_hz = 1 / video.interval_s if video.interval_s else 0.0
         for (name, key), frames in runs.items():
             class_id = class_for(name, labels)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from vidparse.data.pictures import read_rgb
-from vidparse.data.values import MaskValues
-from vidparse.errors import InputError
-from vidparse.labels import Labels
+from vidparse.data.values import IGNORE, MaskValues
+from vidparse.errors import InputError, UsageError
+from vidparse.labels import Labels, class_ids_in
 from vidparse.maps import SegmentMap
 
 
@@ -141,6 +141,44 @@ class Dataset:
                 "segments here; list them in the map, or let it give read_mask"
             )
         return truth
+
+
+def in_labels(dataset: Dataset, labels: Labels) -> Dataset:
+    """A data set whose masks hold the classes of `labels`; objects are one segment per class.
+
+    Raises:
+        UsageError: its classes are not known as parts of those, or are more than 8 bits hold.
+    """
+    class_ids = class_ids_in(dataset.labels, labels)
+    if class_ids is None:
+        return dataset
+    if len(labels) > IGNORE:
+        raise UsageError(
+            f"labels '{labels.name}': {len(labels)} classes; masks hold {IGNORE} at most"
+        )
+
+    table = np.full(IGNORE + 1, IGNORE, np.uint8)
+    table[: len(class_ids)] = class_ids
+    masks = _RegroupedMasks(dataset, table)
+    return replace(
+        dataset,
+        labels=labels,
+        values=None,
+        read_mask=masks,
+        read_segments=None,
+        read_objects=None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _RegroupedMasks:
+    """Masks of a data set with every id replaced by its entry in a table, uint8 (256,)."""
+
+    dataset: Dataset
+    table: np.ndarray
+
+    def __call__(self, frame: FrameRecord) -> np.ndarray:
+        return self.table[self.dataset.load_mask(frame)]
 
 
 def labelled_frames(dataset: Dataset) -> list[FrameRecord]:

@@ -40,6 +40,7 @@ def open_davis(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dat
     images, masks = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
     if not images.is_dir():
         raise InputError(f"{images}: no such folder; point --data at DAVIS")
+
     return Dataset(
         "davis",
         split,

@@ -78,6 +78,7 @@ def paired_frames(video: str, images: Path, masks: Path) -> tuple[FrameRecord, .
     others = [] if known else sorted_files(masks, PICTURES)
     if others:
         raise InputError(f"{masks}: {not_png(others)}")
+
     pictures = sorted_files(images, PICTURES)
     seen: dict[str, Path] = {}
     for path in pictures:

@@ -45,8 +45,10 @@ def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFa
         facts.size_hw = _size(dataset, frame, quick)
     except InputError as error:
         facts.problems.append(Problem(str(frame.image), _what(error, frame.image)))
+
     if not frame.labelled or frame.mask is None:
         return facts
+
     values = dataset.values
     try:
         if quick and frame.mask.suffix != ".txt":  # text has no head
@@ -62,6 +64,7 @@ def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFa
     except InputError as error:
         facts.problems.append(Problem(str(frame.mask), _what(error, frame.mask)))
         return facts
+
     if facts.size_hw is not None and size_hw != facts.size_hw:
         what = size_mismatch(frame.image, size_hw, facts.size_hw)
         facts.problems.append(Problem(str(frame.mask), what))

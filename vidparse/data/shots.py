@@ -172,10 +172,13 @@ def draw_actors(
     roads = class_ids(labels, "road")
     actors = []
     kinds = sorted(cutouts)
+
     for _ in range(count):
         choice = cutouts[kinds[int(rng.integers(len(kinds)))]]
         number, cutout = choice[int(rng.integers(len(choice)))]
         fit = {*roads, *(paved if cutout.name in _WALKERS else ())}
+
+        # Draw its way until one instant of it stands on ground that fits.
         for _ in range(_TRIES):
             actor, (column, row) = _draw_actor(number, cutout, scenery.ground, duration_s, rng)
             height, width = scenery.size_hw

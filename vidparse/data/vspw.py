@@ -28,6 +28,7 @@ def open_vspw(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
     data = root / "data"
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; VSPW keeps its videos there")
+
     return Dataset(
         "vspw",
         split,

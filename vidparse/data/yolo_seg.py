@@ -52,11 +52,13 @@ def open_yolo_seg(root: Path, split: str, *, on_missing: OnMissing = refuse) -> 
         raise InputError(f"{root / 'images'}: holds no folder; point --data at its parent")
     several = len(folders) > 1
     check_split("yolo-seg", split, folders if several else PARTS)
+
     folder = split if several else folders[0]
     images, labels = root / "images" / folder, root / "labels" / folder
     photographs = sorted_files(images, PICTURES)[PARTS[ALL if several else split]]
     if not photographs:
         raise InputError(f"{images}: holds no images for {split}; fetch them again")
+
     videos = tuple(_photograph(path, labels) for path in photographs)
     classes = load_labels("voc")
     read_mask = _Polygons(classes).read_mask

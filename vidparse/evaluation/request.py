@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidparse.data import Dataset, open_dataset, usual_format
 from vidparse.data.coverage import survey
-from vidparse.data.regrouped import in_labels
+from vidparse.data.dataset import in_labels
 from vidparse.errors import UsageError
 from vidparse.evaluation.entries import (
     SUPPORTS,

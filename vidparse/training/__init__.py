@@ -58,7 +58,7 @@ def fit(
         teacher: model to distil, in place of the recipe's.
         flow_weights: RAFT's, which NetWarp starts from.
         resume: last.safetensors of a run to continue; gives the weights of an unbroken run.
-        on_note: told what a user should know and need not stop the run.
+        on_note: gets lines that a user should know and that need not stop the run.
         overwrite: begin anew in a folder that holds a run.
         stop: set it to end after the step under way, with a checkpoint to resume from.
 
@@ -142,7 +142,7 @@ def _run(
 
 
 def _learnt_from(validation: Dataset, sources: TrainingSets) -> bool:
-    """Whether a picture of the validation is one whose labels are taught."""
+    """True if a picture of the validation is one whose labels teach."""
     taught = {frame.image for part in sources.parts for frame in part.labelled}
     return any(frame.image in taught for frame in labelled_frames(validation) if frame.image)
 

@@ -190,6 +190,7 @@ def _from_still(
     seen = _load(part, frame, labelled=labelled, with_objects=plan.with_objects)
     numbers = _numbered([seen.objects])[0] if seen.objects is not None else None
     size_hw = (seen.rgb.shape[0], seen.rgb.shape[1])
+
     view = draw_view(size_hw, plan.augmentation, rng)
     if len(offsets) == 1:
         views, frames, flow = [view], [view.image(seen.rgb)], None
@@ -200,6 +201,7 @@ def _from_still(
         frames = [one.bordered(rgb, size_hw) for one, rgb in zip(views, noisy, strict=True)]
         at = offsets.index(0)
         flow = views[at].flow_to(views[at + 1]) if plan.with_flow else None
+
     return TrainingClip(
         np.stack(frames),
         np.stack([one.mask(seen.labels) for one in views]),

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from vidparse.errors import VidparseError
 from vidparse.models.description import Preprocess
-from vidparse.models.network import VideoNetwork
-from vidparse.models.zoo import build
 from vidparse.training.clips import check_objects
 from vidparse.training.objectives import OBJECTIVES, Setting, Teacher
 from vidparse.training.optimisation import GROUPS, Average, make_optimizer, rate_factor
@@ -23,8 +21,7 @@ from vidparse.training.recipe import Recipe
 from vidparse.training.resume import run_tensors
 from vidparse.training.stream import Batch
 from vidparse.training.training_sets import TrainingSets
-from vidparse.training.validation import check_metrics
-from vidparse.training.weights import Start, Taken, class_rows, load_flow_weights, load_matching
+from vidparse.training.weights import Start, first_network
 
 _Placed = TypeVar("_Placed", bound=nn.Module)
 
@@ -55,7 +52,7 @@ class Learner:
     ) -> None:
         self.recipe, self.processes, self.device = recipe, processes, processes.device
         torch.manual_seed(recipe.schedule.seed)
-        self.network, self.taken = _started(recipe, sets, init, flow_weights)
+        self.network, self.taken = first_network(recipe, sets.labels, init, flow_weights)
         self.preprocess = Preprocess(recipe.network.short_side, divisor=self.network.alignment)
         kind = OBJECTIVES[recipe.objective.kind]
         self.plan = kind.clips(recipe, self.network)
@@ -154,19 +151,3 @@ class Learner:
             f"training: the loss became {value} at step {step}, with "
             f"{', '.join(bad or batch.names)}; lower the learning rates or use precision fp32"
         )
-
-
-def _started(
-    recipe: Recipe, sets: TrainingSets, init: Start | None, flow_weights: Path | None
-) -> tuple[VideoNetwork, Taken | None]:
-    """The network with its first weights, and how much of `init` fitted."""
-    arch, config, labels = recipe.network.arch, recipe.network.config, sets.labels
-    network = build(arch, dict(config))
-    check_metrics(recipe.validation.metrics, labels, network.task)
-    taken = None
-    if init is not None:
-        taken = load_matching(network, init, labels.classes, class_rows(arch, config, labels))
-    load_flow_weights(network, flow_weights, arch=arch)
-    if recipe.optimiser.norm == "sync":
-        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # its layers, in place
-    return network, taken

@@ -84,9 +84,12 @@ class Logbook:
         self._losses: dict[str, list[float]] = {}
         self._seconds: list[float] = []
         self._last: tuple[int, int, dict[str, float]] | None = None  # step, epoch, rates
+
         writer = _summary_writer() if tensorboard else None
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
+
+        # Drop what a resumed run does again, in the log and in TensorBoard's file.
         _keep_until(self.path, start)
         self._board: Any = None
         if writer is not None:
@@ -197,6 +200,7 @@ def read_log(path: Path) -> tuple[Steps, Validations]:
     for _, record in _records(path):
         if record is not None:
             found[record["kind"]].append(record)
+
     steps, validations = found["step"], found["validation"]
     return (
         Steps(

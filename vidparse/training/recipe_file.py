@@ -119,6 +119,8 @@ def upgrade(values: Mapping[str, Any], name: str) -> dict[str, Any]:
         for key, value in values.items()
         if key not in older
     }
+
+    # Move each older field into its table, unless that has it already.
     given: dict[str, str] = {}
     for key, place in older.items():
         table, _, field = place.partition(".")

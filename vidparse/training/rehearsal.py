@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from vidparse.models.description import Preprocess
-from vidparse.models.zoo import build, settings_for
+from vidparse.models.zoo import settings_for
 from vidparse.training.clips import check_objects
 from vidparse.training.estimate import Estimate, estimate
 from vidparse.training.objectives import OBJECTIVES, Setting
@@ -18,14 +17,8 @@ from vidparse.training.processes import check_shares
 from vidparse.training.recipe import Recipe
 from vidparse.training.request import TrainingRequest
 from vidparse.training.training_sets import open_training_sets
-from vidparse.training.validation import check_metrics, check_validation
-from vidparse.training.weights import (
-    class_rows,
-    load_flow_weights,
-    load_matching,
-    load_teacher,
-    read_start,
-)
+from vidparse.training.validation import check_validation
+from vidparse.training.weights import first_network, load_teacher, read_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +46,12 @@ def rehearse(
         check_validation(validation, sets.labels)
     check_shares(recipe, processes)
     recipe = recipe.with_config(**settings_for(recipe.network.arch, sets.labels))
-    arch, config = recipe.network.arch, recipe.network.config
+    start = read_start(init) if init is not None else None
+    network, taken = first_network(
+        recipe, sets.labels, start, request.flow_weights, shapes_only=True
+    )
+    notes = [] if taken is None else [str(taken)]
 
-    with torch.device("meta"):  # shapes alone
-        network = build(arch, dict(config))
-    check_metrics(recipe.validation.metrics, sets.labels, network.task)
-    notes: list[str] = []
-    with warnings.catch_warnings():  # that weights go nowhere is what is wanted
-        warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
-        if init is not None:
-            rows = class_rows(arch, config, sets.labels)
-            taken = load_matching(network, read_start(init), sets.labels.classes, rows)
-            notes.append(str(taken))
-        load_flow_weights(network, request.flow_weights, arch=arch)
     kind = OBJECTIVES[recipe.objective.kind]
     check_objects(kind.clips(recipe, network), sets)
     named = recipe.objective.teacher

@@ -126,6 +126,7 @@ class Trainer:
             VidparseError: the loss became NaN or infinite; the samples are named.
         """
         self.folder.begin(self.step)
+
         clock, stream = _Clock(self.step), self._stream()
         try:
             with self._explained():

@@ -150,6 +150,7 @@ def parse_source(text: str) -> SourceRequest:
         ) from error
     if share is not None and not 0 < share < math.inf:
         raise UsageError(f"data set '{text}': a weight is a number above 0")
+
     if body.startswith("sample://"):
         return SourceRequest(body, None, weight=share)
     name, found, place = body.partition("=")
@@ -185,6 +186,8 @@ def open_training_sets(
         labels = labels or dataset.labels
         table = _table(dataset, labels, members)
         frames = [frame for video in dataset.videos for frame in video.frames]
+
+        # Hide the labels of the first that the fraction leaves out.
         keeps = [frame for frame in frames if frame.labelled]
         if place == 0:
             if not keeps:
@@ -193,9 +196,11 @@ def open_training_sets(
                     "or make some with `vidparse autolabel`"
                 )
             keeps = _evenly(keeps, label_fraction)
+
         kept = {id(frame) for frame in keeps}
         rest = tuple(frame for frame in frames if id(frame) not in kept)
         parts.append(TrainingSet(dataset, table, tuple(keeps), rest, request.weight))
+
     assert labels is not None  # a run has a first data set
     groups = np.stack(members) if members else np.zeros((0, len(labels)), bool)
     return TrainingSets(labels, tuple(parts), groups)
@@ -208,6 +213,7 @@ def _table(dataset: Dataset, labels: Labels, members: list[np.ndarray]) -> np.nd
     if dataset.labels.classes == labels.classes:
         table[:count] = np.arange(count)
         return table
+
     try:
         groups = unions_of(dataset.labels, labels)
     except UsageError as error:
@@ -216,6 +222,7 @@ def _table(dataset: Dataset, labels: Labels, members: list[np.ndarray]) -> np.nd
             f"{labels.name}'s ({dataset.labels.difference(labels)}) nor known unions of them; "
             "leave it out"
         ) from error
+
     for coarse, name in enumerate(dataset.labels.classes):
         fine = [labels.classes.index(one) for one in groups[name]]
         if len(fine) == 1:

@@ -58,6 +58,7 @@ def validate(
         training={},
         **facts_of(network),
     )
+
     threads = torch.get_num_threads()
     runner = TorchRunner(
         description, device=device, precision="fp32", threads=threads, network=network
@@ -67,6 +68,7 @@ def validate(
     )
     entry = ModelEntry("network", runner)
     result = evaluate(dataset, [entry], options).entries[0]
+
     iou = result.per_class.get("miou")
     named = {} if iou is None else dict(zip(dataset.labels.classes, iou.tolist(), strict=True))
     return Scores(result.scores, named)

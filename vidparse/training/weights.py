@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidparse.errors import ModelError, UsageError
 from vidparse.hub import resolve
@@ -21,6 +23,7 @@ from vidparse.training.objectives import OBJECTIVES, Teacher
 from vidparse.training.recipe import Recipe
 from vidparse.training.recipe_file import load_recipe
 from vidparse.training.resume import below, classes_of_run
+from vidparse.training.validation import check_metrics
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")  # endings of files that hold tensors
 DISTILLED, PLAIN = "street-student", "street-plain"  # recipes of one network
@@ -132,6 +135,40 @@ def read_start(init: str) -> Start:
     origin = _description_of(path)
     classes = origin.labels.classes if origin is not None else classes_of_run(path)
     return Start(init, by_our_names(average or tensors), classes)
+
+
+def first_network(
+    recipe: Recipe,
+    labels: Labels,
+    init: Start | None,
+    flow_weights: Path | None,
+    *,
+    shapes_only: bool = False,
+) -> tuple[VideoNetwork, Taken | None]:
+    """The network of a run with its first weights, and how much of `init` fitted.
+
+    Args:
+        recipe: with the settings that follow from the classes.
+        shapes_only: make all checks, and no weights.
+
+    Raises:
+        UsageError: the metrics are not for it, or weights do not fit. ModelError: damaged weights.
+    """
+    arch, config = recipe.network.arch, recipe.network.config
+    with torch.device("meta") if shapes_only else contextlib.nullcontext():
+        network = build(arch, dict(config))
+    check_metrics(recipe.validation.metrics, labels, network.task)
+
+    taken = None
+    with warnings.catch_warnings():
+        if shapes_only:  # that weights go nowhere is what is wanted
+            warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
+        if init is not None:
+            taken = load_matching(network, init, labels.classes, class_rows(arch, config, labels))
+        load_flow_weights(network, flow_weights, arch=arch)
+    if recipe.optimiser.norm == "sync":
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # its layers, in place
+    return network, taken
 
 
 def load_matching(

@@ -50,6 +50,7 @@ def contrastive_loss(
     """
     anchor_ids = resize_labels(anchor_labels, anchors_features)  # (B, h, w)
     reference_ids = resize_labels(reference_labels, reference_features)  # (B, h', w')
+
     losses = []
     with without_autocast(anchors_features):
         for anchor, anchor_id, other, other_id in zip(
@@ -58,6 +59,7 @@ def contrastive_loss(
             anchors = _pixels(anchor, anchor_id, ignore, per_class, generator)
             others = _pixels(other, other_id, ignore, per_class, generator)
             losses.append(_anchor_losses(*anchors, *others, temperature))
+
     if not any(map(len, losses)):
         nothing = full_precision(anchors_features).sum() + full_precision(reference_features).sum()
         return nothing * 0.0

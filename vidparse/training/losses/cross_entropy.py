@@ -58,20 +58,25 @@ def union_cross_entropy(
     classes = unions.shape[1]
     if 0 <= ignore < classes + len(unions):
         raise ValueError(f"ignore {ignore} is also the id of a class or union")
+
     partial = (target >= classes) & (target != ignore)  # (B, H, W)
     if not partial.any():
         return cross_entropy(logits, target, ignore=ignore, class_weights=class_weights)
     if not unions.any(dim=1).all():
         raise ValueError("a union has no member: no class would be right")
+
+    # Pixels of one class cost as usual; gather those of a union, and add what they cost.
     scores = _at_label_size(logits, target)  # (B, K, H, W)
     weights = scores.new_ones(classes) if class_weights is None else class_weights.to(scores)
     exact = target.masked_fill(partial, ignore)
     total = F.cross_entropy(scores, exact, weights, ignore_index=ignore, reduction="sum")
+
     row = target[partial] - classes  # (N,)
     shares = scores.movedim(1, 3)[partial].log_softmax(dim=1)  # (N, K)
     losses = -shares.masked_fill(~unions[row], -torch.inf).logsumexp(dim=1)  # (N,)
     members = unions.to(scores)  # (G, K)
     partial_weights = ((members @ weights) / members.sum(dim=1))[row]  # (N,)
+
     total = total + (partial_weights * losses).sum()
     return total / (weights[exact[exact != ignore]].sum() + partial_weights.sum())
 
@@ -148,11 +153,13 @@ def lovasz_softmax(logits: Tensor, target: Tensor, *, ignore: int) -> Tensor:
     labels = resize_labels(target, logits).flatten()  # (B*h*w,)
     counted = (labels != ignore) & (labels < logits.shape[1])
     probabilities, labels = probabilities[:, counted], labels[counted]  # (K, N), (N,)
+
     losses = []
     for class_id in labels.unique().tolist():
         truth = (labels == class_id).to(scores.dtype)
         errors, order = (truth - probabilities[class_id]).abs().sort(descending=True)
         losses.append(torch.dot(errors, _jaccard_steps(truth[order])))
+
     if not losses:
         return logits.sum() * 0.0
     return torch.stack(losses).mean()

@@ -118,6 +118,7 @@ class Distilled(Supervised):
             outputs = run_frames(self.network, frames)
         logits = outputs.logits.float().unflatten(0, size)  # (B, T, K, h, w)
         terms = self.terms(_of_frame(at, outputs, size), batch.labels[:, at].long())
+
         if options.temporal_weight:
             assert batch.flow is not None  # the plan asks for it
             visible = visibility(
@@ -128,6 +129,7 @@ class Distilled(Supervised):
                 logits[:, at], logits[:, at + 1], visible, batch.flow, kind=options.temporal_kind
             )
             terms["tl"] = options.temporal_weight * temporal
+
         teacher = self._frozen[1]
         if teacher is not None:
             terms |= self._taught_by(teacher, batch, outputs.logits, tap.take())
@@ -147,6 +149,7 @@ class Distilled(Supervised):
             FeatureTap(self._teachers_features[0]) as tap,
         ):
             says = run_frames(teacher.network, pictures).logits.float()
+
         terms: dict[str, Tensor] = {}
         mine, theirs = logits.float().unflatten(0, size), says.unflatten(0, size)
         if options.pair_weight:
@@ -161,6 +164,7 @@ class Distilled(Supervised):
                 for other in (0, 2)
             ]
             terms["pf"] = options.pair_weight * torch.stack(pairs).sum()
+
         if self.motion is not None:
             motion, helper = multi_frame_loss(
                 self.motion,
@@ -169,6 +173,7 @@ class Distilled(Supervised):
                 cell=options.motion_cell,
             )
             terms["mf"] = options.motion_weight * (motion + HELPER_WEIGHT * helper)
+
         if options.frame_weight:
             weights: Any = self.class_weights
             within = batch.inside.flatten(0, 1)  # (B * T, H, W)

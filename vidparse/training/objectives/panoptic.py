@@ -125,6 +125,7 @@ class Panoptic(Objective):
             num_stuff=self.counts[1],
             least_share=self.options.least_share,
         )
+
         return clip_losses(
             centres,
             [level[frames] for level in maps.regions],
