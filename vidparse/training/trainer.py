@@ -61,16 +61,7 @@ class Trainer:
         recipe = recipe.with_config(**settings_for(recipe.network.arch, sets.labels))
         self.recipe, self.sets, self.validation = recipe, sets, validation
         self.processes = processes or Processes()
-        self.schedule = Schedule(
-            sets,
-            batch_size=recipe.schedule.batch_size,
-            steps_per_epoch=recipe.schedule.steps_per_epoch,
-            unlabelled_share=OBJECTIVES[recipe.objective.kind].unlabelled_share(recipe),
-            seed=recipe.schedule.seed,
-        )
-        self.steps = recipe.schedule.epochs * self.schedule.steps_per_epoch
         check_parts(recipe, self.processes)
-
         self.learner = Learner(
             recipe,
             sets,
@@ -79,6 +70,15 @@ class Trainer:
             teacher=teacher,
             flow_weights=flow_weights,
         )
+        self.schedule = Schedule(
+            sets,
+            batch_size=recipe.schedule.batch_size,
+            steps_per_epoch=recipe.schedule.steps_per_epoch,
+            unlabelled_share=OBJECTIVES[recipe.objective.kind].unlabelled_share(recipe),
+            seed=recipe.schedule.seed,
+        )
+        self.steps = recipe.schedule.epochs * self.schedule.steps_per_epoch
+
         self.folder = RunFolder(
             out,
             Origin(recipe, sets, request, teacher.sha256 if teacher else ""),
