@@ -25,7 +25,8 @@ from kernel_toy import (
 from vidparse.evaluation.entries import ModelEntry
 from vidparse.frame import Frame
 from vidparse.image import Rgb
-from vidparse.inference import Merging, decode_clip, kernel_maps, load_model
+from vidparse.inference import Merging, kernel_maps, load_model
+from vidparse.inference.assembly import merge_clip
 from vidparse.models.zoo import MODELS
 
 FIRST, SECOND = sorted(LABELS.things)[:2]
@@ -127,10 +128,16 @@ def test_two_sizes_in_one_stream(model: Path) -> None:
             assert red.id == 1 and abs(red.area - SIDE**2) < SIDE**2 / 3
 
 
-def test_nothing_found_is_an_answer(found) -> None:
+def test_nothing_found_is_an_answer(found, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither things nor stuff: all of it is in the dark, and too small for stuff."""
-    frames = found([picture(ground=(0, 0, 0), size_hw=(32, 32))] * 4)
+    monkeypatch.setattr(kernel_maps, "LEAST_STUFF_AREA", 2 * 1280 * 720)
+    frames = found([picture(ground=(0, 0, 0), size_hw=(32, 32))] * 4, "--window", 1)
     assert frames == [[]] * 4
+
+
+def test_stuff_of_a_small_picture_needs_fewer_pixels(found) -> None:
+    (sky,) = found([picture(ground=(0, 0, 0), size_hw=(32, 32))], "--window", 1)[0]
+    assert sky["area"] == 32 * 32 < 4096
 
 
 def test_small_and_unsure_objects_can_be_left_out(found) -> None:
@@ -152,11 +159,11 @@ def test_small_and_unsure_objects_can_be_left_out(found) -> None:
 def test_the_rule_is_that_of_the_decoder(found, monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
     asked = []
 
-    def decode(*maps: Any, **options: Any) -> Any:
+    def merge(*kernels: Any, **options: Any) -> Any:
         asked.append(options["rule"])
-        return decode_clip(*maps, **options)
+        return merge_clip(*kernels, **options)
 
-    monkeypatch.setattr(kernel_maps, "decode_clip", decode)
+    monkeypatch.setattr(kernel_maps, "merge_clip", merge)
     assert things(found(moving(4), "--merging", rule)) == [{FIRST: 1, SECOND: 2}] * 4
     found(moving(4))
     assert asked == [rule] * 2 + ["intended"] * 2

@@ -24,14 +24,14 @@ def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_start_weights_match_by_name(camvid: Path, tmp_path: Path) -> None:
-    run = trainer(camvid, tmp_path)
+    network = trainer(camvid, tmp_path).learner.network
     name = "features.0.0.weight"
-    wanted = torch.full_like(run.network.state_dict()[f"backbone.{name}"], 0.25)
+    wanted = torch.full_like(network.state_dict()[f"backbone.{name}"], 0.25)
     start = Start("given", {name: wanted, "classifier.1.bias": torch.ones(1000)})
-    assert load_matching(run.network, start).tensors == 1
-    assert torch.equal(run.network.state_dict()[f"backbone.{name}"], wanted)
+    assert load_matching(network, start).tensors == 1
+    assert torch.equal(network.state_dict()[f"backbone.{name}"], wanted)
     with pytest.raises(UsageError, match="no tensor"):
-        load_matching(run.network, Start("given", {"nothing": wanted}))
+        load_matching(network, Start("given", {"nothing": wanted}))
 
 
 @pytest.mark.parametrize(
