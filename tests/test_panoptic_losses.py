@@ -220,6 +220,25 @@ class TestClip:
         assert pooled.grad is not None and pooled.grad[..., :5].all()
         assert not pooled.grad[..., 5:].any()
 
+    def test_pixels_weigh_as_their_regions_do(self) -> None:
+        clip, weights = scene(0), torch.tensor([1.0, 0.0, 3.0])
+        pooled = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(9))
+        found = clip_losses(**vars(clip), pooled=pooled, region_weights=weights)
+        plain = clip_losses(**vars(clip), pooled=pooled)
+        assert found[:4] == plain[:4]
+
+        weight, bias = clip.stuff_embedding
+        logits = torch.stack(
+            [
+                torch.einsum("kd,dhw->khw", pooled[t] @ weight.T + bias, clip.features[t])
+                for t in range(2)
+            ]
+        )
+        mass = clip.targets.region_masks * weights[:, None, None]
+        expected = -(mass * logits.log_softmax(dim=1)).sum() / mass.sum()
+        assert found.pixel_stuff.item() == pytest.approx(expected.item(), rel=1e-5)
+        assert found.pixel_stuff.item() != pytest.approx(plain.pixel_stuff.item(), rel=1e-4)
+
     def test_one_frame_in_half_precision(self) -> None:
         clip = scene(3, frames=1)
         exact = clip_losses(**vars(clip))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -44,12 +45,19 @@ def _pair(hint: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _has_a_logarithm(value: float) -> float:
+    if value and value <= 1:
+        raise ValueError("must be above 1, or 0 for none")
+    return value
+
+
 LISTED = BeforeValidator(_listed)
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 AboveZero = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
+Offset = Annotated[float, AfterValidator(_has_a_logarithm)]  # see class_weights_from_counts
 
 
 class Table(BaseModel):

@@ -109,6 +109,7 @@ def clip_losses(
     stuff_embedding: Embedding,
     positions: int = 3,
     pooled: Tensor | None = None,
+    region_weights: Tensor | None = None,
 ) -> ClipLosses:
     """The losses of one clip of T frames.
 
@@ -122,6 +123,7 @@ def clip_losses(
         positions: the best cells of an object, whose kernels are taught its mask.
         pooled: (T, Ks + 1, C) or more channels, the kernels of the regions where the network pools
             them; the regions of the levels then give no masks.
+        region_weights: (Ks + 1,), of the pixels of each region in their cross-entropy; None for 1.
     """
     zero = features.float().mean() * 0.0  # a clip without objects has gradients, too
     position_things, position_stuff = zero, zero
@@ -170,7 +172,9 @@ def clip_losses(
     mask_stuff = mask_stuff / max(1, pairs)
     pixel_stuff = zero
     if pooled is not None:
-        mask_stuff, pixel_stuff = _pooled_losses(pooled, features, targets, stuff_embedding)
+        mask_stuff, pixel_stuff = _pooled_losses(
+            pooled, features, targets, stuff_embedding, region_weights
+        )
     return ClipLosses(
         position_things / max(1, things),
         position_stuff / len(features),
@@ -181,11 +185,16 @@ def clip_losses(
 
 
 def _pooled_losses(
-    pooled: Tensor, features: Tensor, targets: Targets, embedding: Embedding
+    pooled: Tensor,
+    features: Tensor,
+    targets: Targets,
+    embedding: Embedding,
+    weights: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Dice loss of the regions in view, their mean, and cross-entropy of pixels over all regions.
 
-    A region that is not in view has a kernel, too, which learns to win no pixel.
+    A region that is not in view has a kernel, too, which learns to win no pixel. The mean over
+    pixels is weighted (PyTorch's definition), where there are weights (Ks + 1,).
     """
     width = embedding[0].shape[1]
     logits = _masks(pooled[..., :width], features, embedding)  # (T, Ks + 1, H / 4, W / 4)
@@ -195,7 +204,9 @@ def _pooled_losses(
     dice = weighted_dice_loss(
         chosen, wanted[frames, classes], torch.ones_like(chosen[:, :, 0, 0])
     ) / max(1, len(frames))
-    pixels = -(wanted * logits.log_softmax(dim=1)).sum() / wanted.sum().clamp(min=1.0)
+
+    mass = wanted if weights is None else wanted * weights[:, None, None]
+    pixels = -(mass * logits.log_softmax(dim=1)).sum() / mass.sum().clamp(min=_TINY)
     return dice, pixels
 
 

@@ -12,10 +12,10 @@ from vidparse.data import IGNORE
 from vidparse.errors import UsageError
 from vidparse.models.network import KernelMaps, VideoNetwork
 from vidparse.training.clips import ClipPlan, Run, views_of
-from vidparse.training.losses import clip_losses
+from vidparse.training.losses import class_weights_from_counts, clip_losses
 from vidparse.training.losses.panoptic import ClipLosses
 from vidparse.training.objectives.objective import Objective, Setting, autocast, normalise
-from vidparse.training.recipe import ObjectiveOptions, Positive, Recipe, Share, Weight
+from vidparse.training.recipe import ObjectiveOptions, Offset, Positive, Recipe, Share, Weight
 from vidparse.training.stream import Batch
 from vidparse.training.targets import VOID, clip_targets
 
@@ -28,6 +28,7 @@ class PanopticOptions(ObjectiveOptions):
     position_weight: Weight = 1.0
     mask_weight: Weight = 3.0
     pixel_weight: Weight = 0.0  # cross-entropy of pixels, for networks that pool kernels
+    class_weight_offset: Offset = 0.0  # > 1: pixels weigh 1 / ln(offset + share of their region)
     least_share: Share = 0.5  # of a cell that a region covers, to be taught there
     positions: Positive = 3  # best cells of a thing, whose kernels learn its mask
 
@@ -75,6 +76,16 @@ class Panoptic(Objective):
         self.register_buffer("regions", table, persistent=False)
         self.register_buffer("things", things, persistent=False)
         self.counts = len(labels.things), len(labels) - len(labels.things)
+        self.register_buffer("region_weights", self._region_weights(setting), persistent=False)
+
+    def _region_weights(self, setting: Setting) -> Tensor | None:
+        """Weight of a pixel of each region (Ks + 1,), region 0 any thing; None for no weights."""
+        if not self.options.class_weight_offset:
+            return None
+        pixels = torch.from_numpy(setting.class_counts()).double()
+        regions = self.regions[: len(setting.labels)]  # type: ignore[index]
+        counts = torch.zeros(self.counts[1] + 1).double().index_add_(0, regions, pixels)
+        return class_weights_from_counts(counts, offset=self.options.class_weight_offset)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         frames = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
@@ -137,6 +148,7 @@ class Panoptic(Objective):
             stuff_embedding=maps.stuff_embedding,
             positions=self.options.positions,
             pooled=None if maps.pooled is None else maps.pooled[frames],
+            region_weights=self.region_weights,  # type: ignore[arg-type]
         )
 
     def _objects(self, ids: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import field_validator
 from torch import Tensor
 
 from vidparse.data import IGNORE
@@ -24,7 +23,7 @@ from vidparse.training.objectives.objective import (
     normalise,
     run_clips,
 )
-from vidparse.training.recipe import LISTED, ObjectiveOptions, Positive, Weight
+from vidparse.training.recipe import LISTED, ObjectiveOptions, Offset, Positive, Weight
 from vidparse.training.stream import Batch
 
 
@@ -35,16 +34,9 @@ class SupervisedOptions(ObjectiveOptions):
     lovasz_weight: Weight = 0.0
     own_weight: Weight = 1.0  # of the network's own terms (ssltm: its category centres)
     class_weights: Annotated[tuple[float, ...], LISTED] = ()  # one per class
-    class_weight_offset: float = 0.0  # > 1: weights are 1 / ln(offset + share of the class)
+    class_weight_offset: Offset = 0.0  # > 1: weights are 1 / ln(offset + share of the class)
     bootstrap_threshold: Weight = 0.0  # > 0: only pixels whose loss is above it (FC-HarDNet: 0.3)
     bootstrap_least: Positive = 4096  # and at least so many per picture
-
-    @field_validator("class_weight_offset")
-    @classmethod
-    def _has_a_logarithm(cls, value: float) -> float:
-        if value and value <= 1:
-            raise ValueError("must be above 1, or 0 for none")
-        return value
 
 
 class Supervised(Objective):
