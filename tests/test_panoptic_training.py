@@ -21,6 +21,7 @@ from vidparse.models.zoo import build, settings_for
 from vidparse.training.clips import Run, load_clip
 from vidparse.training.losses import ClipLosses
 from vidparse.training.objectives import OBJECTIVES, Setting
+from vidparse.training.objectives.objective import autocast
 from vidparse.training.recipe_file import recipe_from
 from vidparse.training.stream import Batch, collate
 from vidparse.training.training_sets import SourceRequest, TrainingSets, open_training_sets
@@ -76,6 +77,48 @@ def clip_of(sources: TrainingSets, *, frame: int = 3, seed: int = 0, **fields):
     part = sources.first
     rng = np.random.default_rng(seed)
     return load_clip(part, part.labelled[frame], plan, rng, labelled=True)
+
+
+class TestRegionWeights:
+    def test_a_rare_region_weighs_more_and_things_are_one(self, sources) -> None:
+        labels = sources.labels
+        counts = np.zeros(len(labels), np.int64)
+        stuff = sorted(set(range(len(labels))) - set(labels.things))
+        counts[stuff[0]], counts[stuff[1]], counts[list(labels.things)] = 9000, 100, 450
+        wanted = recipe(class_weight_offset=1.1, config={**SETTINGS["config"], "pooled": True})
+        net = network(labels, pooled=True)
+        setting = Setting(
+            wanted,
+            labels,
+            net,
+            net,
+            Preprocess(128, divisor=32),
+            lambda: counts,
+            torch.zeros(0, len(labels)),
+        )
+        weights = OBJECTIVES["panoptic"](setting).region_weights
+        total = counts.sum()
+        things = counts[list(labels.things)].sum()
+        expected = 1 / np.log(1.1 + np.array([things, *counts[stuff]]) / total)
+        assert weights.numpy() == pytest.approx(expected / expected.mean(), rel=1e-5)
+        assert objective(labels).region_weights is None
+
+    @pytest.mark.parametrize("offset", [1.0, -2.0])
+    def test_an_offset_without_a_logarithm_is_refused(self, offset: float) -> None:
+        with pytest.raises(UsageError, match=r"class_weight_offset.*above 1, or 0 for none"):
+            recipe(class_weight_offset=offset)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "is_half"), [("AVX2", False), ("DEFAULT", False), ("AVX512", True)]
+)
+def test_bf16_is_left_to_processors_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, cpu: str, is_half: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: cpu)
+    layer, pictures = torch.nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 2, 2)
+    with autocast(torch.device("cpu"), "bf16"):
+        assert (layer(pictures).dtype == torch.bfloat16) == is_half
 
 
 class TestRun:
