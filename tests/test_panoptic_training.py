@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from made_camvid import make_camvid
+from safetensors.torch import load_file
 
 from vidparse.data import IGNORE, open_dataset
 from vidparse.data.dataset import FrameRecord
-from vidparse.errors import UsageError
+from vidparse.errors import Interrupted, UsageError
 from vidparse.labels import Labels
 from vidparse.maps import SegmentMap, segments_of_ids
 from vidparse.models.description import Preprocess
@@ -22,8 +24,10 @@ from vidparse.training.clips import Run, load_clip
 from vidparse.training.losses import ClipLosses
 from vidparse.training.objectives import OBJECTIVES, Setting
 from vidparse.training.objectives.objective import autocast
+from vidparse.training.processes import Processes
 from vidparse.training.recipe_file import recipe_from
 from vidparse.training.stream import Batch, collate
+from vidparse.training.trainer import Trainer
 from vidparse.training.training_sets import SourceRequest, TrainingSets, open_training_sets
 
 SCENE = "sample://street?frames=6&size=192x128&videos=1&least=0"
@@ -315,6 +319,25 @@ def test_a_run_of_two_steps_and_its_dry_run(cli, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     losses = [line["losses"] for line in lines if "losses" in line]
     assert losses and all(one["mask_things"] > 0 for one in losses)
+
+
+def test_a_resumed_run_equals_an_unbroken_one(sources: TrainingSets, tmp_path: Path) -> None:
+    def run(folder: str) -> Trainer:
+        wanted = recipe(epochs=2, steps_per_epoch=1, validate_every=1, ema_decay=0.5)
+        processes = Processes(device=torch.device("cpu"))
+        return Trainer(wanted, sources, None, tmp_path / folder, processes=processes)
+
+    run("whole").fit()
+    broken, stop = run("broken"), threading.Event()
+    with pytest.raises(Interrupted):
+        broken.fit(lambda progress: stop.set(), stop=stop)
+    resumed = run("broken")
+    resumed.resume(tmp_path / "broken" / "last.safetensors")
+    assert resumed.step == 1
+    resumed.fit()
+    whole, again = (load_file(tmp_path / one / "last.safetensors") for one in ("whole", "broken"))
+    assert whole.keys() == again.keys()
+    assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
 
 
 def test_the_data_set_tells_objects_apart() -> None:
