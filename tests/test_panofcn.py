@@ -59,8 +59,11 @@ def test_outputs_have_the_names_of_an_export() -> None:
 
 
 def test_pooled_kernels_are_means_by_probability() -> None:
-    """Of the cells that lie in the frame, whatever was padded."""
-    maps = maps_of(small(pooled=True), torch.randn(1, 2, 3, 100, 130))
+    """Of the cells that lie in the frame, whatever was padded; each region's own one is added."""
+    network = small(pooled=True)
+    with torch.no_grad():
+        own = network.region_kernels.normal_()
+    maps = maps_of(network, torch.randn(1, 2, 3, 100, 130))
     assert maps.pooled is not None and maps.pooled.shape == (2, 9, 24 + 2)
     sides = [(13, 17), (7, 9), (4, 5), (2, 3), (1, 2)]
     for t in range(2):
@@ -74,7 +77,7 @@ def test_pooled_kernels_are_means_by_probability() -> None:
                         chance = float(logits[t, region, row, column].sigmoid())
                         total, squares = total + chance, squares + chance**2
                         vector += chance * kernels[t, :, row, column]
-            wanted = torch.cat([vector / total, torch.tensor([total, squares])])
+            wanted = torch.cat([vector / total + own[region], torch.tensor([total, squares])])
             torch.testing.assert_close(maps.pooled[t, region], wanted, rtol=1e-4, atol=1e-5)
 
 

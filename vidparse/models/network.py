@@ -94,9 +94,9 @@ class KernelMaps(NamedTuple):
     kernels: (N, C, h, w). features: (N, D, H/4, W/4).
     thing_embedding, stuff_embedding: weight (D, C) and bias (D,) by which a kernel becomes one
         over the features.
-    pooled: (N, Ks + 1, C + 2) of each region: the mean kernel of all cells by the region's
-        probability there, the sum of these probabilities, and the sum of their squares. None where
-        the cells that a region wins give its kernel, as published.
+    pooled: (N, Ks + 1, C + 2) of each region: its kernel, made of the mean of all cells by the
+        region's probability there, the sum of these probabilities, and the sum of their squares.
+        None where the cells that a region wins give its kernel, as published.
     """
 
     centres: tuple[Tensor, ...]

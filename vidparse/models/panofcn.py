@@ -30,8 +30,9 @@ class PanoFcnConfig:
 
     norm: of the semantic FPN and the heads: "group" as published, or "batch", one per level.
     pooled: the kernel of a region is the mean of all cells by its probability there, so that it has
-        the same scale for thin classes as for wide ones; False takes the cells that it wins, and
-        divides by the cells of the whole map, as published.
+        the same scale for thin classes as for wide ones, and a learnt kernel of its own is added,
+        since neighbours like a pole and the wall behind it share their cells; False takes the cells
+        that it wins, and divides by the cells of the whole map, as published.
     """
 
     things: int  # classes
@@ -86,6 +87,8 @@ class PanoFcn(VideoNetwork):
 
         self.thing_embedding = _embedding(kernel_width, config.feature_width)
         self.stuff_embedding = _embedding(kernel_width, config.feature_width)
+        own = torch.zeros(config.stuff + 1, kernel_width)
+        self.region_kernels = nn.Parameter(own) if config.pooled else None
 
     @classmethod
     def settings_for(cls, labels: Labels) -> dict[str, Any]:
@@ -113,6 +116,9 @@ class PanoFcn(VideoNetwork):
         found = [self.positions(one, level) for level, one in enumerate(levels[1:])]
         regions = tuple(regions for _, regions in found)
         kernels = tuple(self.kernels(one, level) for level, one in enumerate(levels[1:]))
+        pooled = None
+        if self.region_kernels is not None:
+            pooled = _pooled(regions, kernels, self.region_kernels, (height, width))
         maps = KernelMaps(
             centres=tuple(centres for centres, _ in found),
             regions=regions,
@@ -120,7 +126,7 @@ class PanoFcn(VideoNetwork):
             features=features,
             thing_embedding=_weights_of(self.thing_embedding),
             stuff_embedding=_weights_of(self.stuff_embedding),
-            pooled=_pooled(regions, kernels, (height, width)) if self.config.pooled else None,
+            pooled=pooled,
         )
         return maps, ()
 
@@ -129,9 +135,16 @@ class PanoFcn(VideoNetwork):
 
 
 def _pooled(
-    regions: tuple[Tensor, ...], kernels: tuple[Tensor, ...], size_hw: tuple[int, int]
+    regions: tuple[Tensor, ...],
+    kernels: tuple[Tensor, ...],
+    own: Tensor,
+    size_hw: tuple[int, int],
 ) -> Tensor:
-    """(N, Ks + 1, C + 2), see :class:`KernelMaps`; of frames that are `size_hw` without padding."""
+    """(N, Ks + 1, C + 2), see :class:`KernelMaps`; of frames that are `size_hw` without padding.
+
+    Args:
+        own: the learnt kernels (Ks + 1, C).
+    """
     strides = [2**level for level in range(3, 3 + LEVELS)]
     chances, vectors = (
         torch.cat(
@@ -145,7 +158,7 @@ def _pooled(
     )
     chances = chances.sigmoid()  # (N, Ks + 1, cells)
     total = chances.sum(dim=2, keepdim=True).clamp(min=1e-4)
-    mean = (chances / total) @ vectors.transpose(1, 2)
+    mean = (chances / total) @ vectors.transpose(1, 2) + own
     return torch.cat([mean, total, chances.square().sum(dim=2, keepdim=True)], dim=2)
 
 
