@@ -2,6 +2,7 @@
 
 Every text file and every JSON or TOML value that the project reads passes here, so that a byte
 order mark, another encoding, an infinite number or a nesting without end is one line for the user.
+Readers ask for the kind of each value by `as_table`, `as_list`, ...
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import math
 import tomllib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, TypeAlias
 
 from vidparse.errors import InputError, VidparseError
 
@@ -23,6 +24,10 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+# A parsed value, and a parsed object or table of such.
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+JsonTable: TypeAlias = dict[str, Json]
+
 _LARGEST_INTEGER = 1 << 63  # what NumPy and torch can hold
 
 
@@ -45,7 +50,7 @@ def read_text(path: Path, *, failure: type[VidparseError] = InputError) -> str:
         raise failure(f"{path}: {error}; save it as UTF-8") from error
 
 
-def read_json(path: Path, *, failure: type[VidparseError] = InputError) -> Any:
+def read_json(path: Path, *, failure: type[VidparseError] = InputError) -> Json:
     """Parsed JSON of a file; see :func:`parse_json`.
 
     Raises:
@@ -78,7 +83,7 @@ def decode_text(data: bytes) -> str:
         raise ValueError(f"line {line} is not {name}{other} (byte 0x{byte:02x})") from error
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes) -> Json:
     """A JSON value whose numbers are finite and whose integers fit 64 bits.
 
     Raises:
@@ -87,12 +92,13 @@ def parse_json(text: str | bytes) -> Any:
     if isinstance(text, bytes):
         text = decode_text(text)
     try:
-        return _DECODER.decode(text)
+        value: Json = _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("lists or tables are nested too deeply") from error
+    return value
 
 
-def parse_toml(text: str | bytes) -> dict[str, Any]:
+def parse_toml(text: str | bytes) -> JsonTable:
     """A TOML table whose numbers are finite and whose integers fit 64 bits.
 
     Raises:
@@ -110,6 +116,59 @@ def parse_toml(text: str | bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError("lists or tables are nested too deeply") from error
     return table
+
+
+def as_table(value: Json, what: str) -> JsonTable:
+    """The value, if it is an object or table. Raises: TypeError: it is none; `what` names it."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{what} is to be a table")
+    return value
+
+
+def as_list(value: Json, what: str) -> list[Json]:
+    """The value, if it is a list. Raises: TypeError: it is none; `what` names it."""
+    if not isinstance(value, list):
+        raise TypeError(f"{what} is to be a list")
+    return value
+
+
+def as_tables(value: Json, what: str) -> list[JsonTable]:
+    """The value, if it is a list of tables. Raises: TypeError: it is none; `what` names it."""
+    return [as_table(one, f"each of {what}") for one in as_list(value, what)]
+
+
+def as_word(value: Json, what: str) -> str:
+    """The value, if it is text. Raises: TypeError: it is none; `what` names it."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is to be a word")
+    return value
+
+
+def as_flag(value: Json, what: str) -> bool:
+    """The value, if it is true or false. Raises: TypeError: it is neither; `what` names it."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{what} is to be true or false")
+    return value
+
+
+def as_number(value: Json, what: str) -> float:
+    """The value, if it is a number. Raises: TypeError: it is none; `what` names it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{what} is to be a number")
+    return value
+
+
+def as_whole(value: Json, what: str, least: int = 0, most: int = 1 << 31) -> int:
+    """The value, if it is a whole number of that range.
+
+    Raises:
+        TypeError, ValueError: it is none, or out of range; `what` names it.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} is to be a whole number, {least} to {most}")
+    if not least <= value <= most:
+        raise ValueError(f"{what} is to be a whole number, {least} to {most}")
+    return value
 
 
 def _read_bytes(path: Path, failure: type[VidparseError]) -> bytes:
@@ -149,7 +208,7 @@ def _shortened(digits: str) -> str:
     return digits if len(digits) <= 24 else f"{digits[:12]}... ({len(digits)} digits)"
 
 
-def _check_integers(value: Any) -> None:
+def _check_integers(value: object) -> None:
     if isinstance(value, dict):
         for inner in value.values():
             _check_integers(inner)

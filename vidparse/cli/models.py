@@ -211,13 +211,13 @@ def _content(files: ModelFiles) -> dict[str, Any]:
     """Facts about the network, from its files."""
     from dataclasses import asdict
 
-    from vidparse.textfiles import parse_json
+    from vidparse.textfiles import as_list, as_table, parse_json
 
     if files.transformers is not None:
-        config = parse_json((files.transformers / "config.json").read_bytes())
+        config = as_table(parse_json((files.transformers / "config.json").read_bytes()), "config")
         return {
-            "architecture": config["architectures"][0],
-            "classes": list((config.get("id2label") or {}).values()),
+            "architecture": as_list(config["architectures"], "architectures")[0],
+            "classes": list(as_table(config.get("id2label") or {}, "id2label").values()),
         }
     description = _description(files)
     return {

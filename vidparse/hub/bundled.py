@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from vidparse.errors import ModelError, UsageError
 from vidparse.hub.published import published_models
 from vidparse.labels import Labels, available_labels, classes_like, load_labels
-from vidparse.textfiles import parse_json
+from vidparse.textfiles import JsonTable, as_number, as_table, as_word, parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +48,28 @@ def catalogue() -> dict[str, CatalogueEntry]:
     """
     path = weights_folder() / "catalogue.json"
     try:
-        records: dict[str, Any] = parse_json(path.read_bytes())
-        return {name: CatalogueEntry(name=name, **fields) for name, fields in records.items()}
-    except (ValueError, TypeError, AttributeError) as error:
+        records = as_table(parse_json(path.read_bytes()), "the catalogue")
+        return {name: _entry(name, as_table(one, name)) for name, one in records.items()}
+    except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path}: damaged ({error}); reinstall vidparse") from error
+
+
+def _entry(name: str, fields: JsonTable) -> CatalogueEntry:
+    """Raises: KeyError, TypeError: a field is missing, or of another type."""
+    scores = as_table(fields["scores"], "scores")
+    return CatalogueEntry(
+        name=name,
+        weights=as_word(fields["weights"], "weights"),
+        sha256=as_word(fields["sha256"], "sha256"),
+        onnx=as_word(fields["onnx"], "onnx"),
+        onnx_sha256=as_word(fields["onnx_sha256"], "onnx_sha256"),
+        labels=as_word(fields["labels"], "labels"),
+        summary=as_word(fields["summary"], "summary"),
+        licence=as_word(fields["licence"], "licence"),
+        scores={metric: as_number(score, metric) for metric, score in scores.items()},
+        repo=as_word(fields.get("repo", ""), "repo"),
+        revision=as_word(fields.get("revision", ""), "revision"),
+    )
 
 
 def select_classes(labels: Labels, names: Sequence[str]) -> tuple[int, ...]:

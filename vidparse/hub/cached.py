@@ -15,7 +15,7 @@ from vidparse.errors import ModelError
 from vidparse.filenames import home_path, user_cache
 from vidparse.hub.address import DEFAULT_REVISION, HubAddress
 from vidparse.hub.files import CONFIG, ModelFiles, files_in, read_table
-from vidparse.textfiles import parse_json
+from vidparse.textfiles import as_list, as_table, parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +112,14 @@ def _described(files: ModelFiles) -> tuple[str, int] | None:
     """Label set and number of classes; None for what is no segmentation network."""
     try:
         if files.transformers:
-            record = parse_json((files.transformers / CONFIG).read_bytes())
-            architecture = str(record["architectures"][0])
-            classes = len(record.get("id2label") or ())
+            config = as_table(parse_json((files.transformers / CONFIG).read_bytes()), CONFIG)
+            architecture = str(as_list(config["architectures"], "architectures")[0])
+            classes = len(as_table(config.get("id2label") or {}, "id2label"))
             return (architecture, classes) if "Segmentation" in architecture else None
         if files.weights:
-            labels = parse_json(read_table(files.weights)["vidparse"])["labels"]
-            return str(labels["name"]), len(labels["classes"])
+            record = as_table(parse_json(read_table(files.weights)["vidparse"]), "the record")
+            labels = as_table(record["labels"], "labels")
+            return str(labels["name"]), len(as_list(labels["classes"], "classes"))
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         pass  # not ours
     return None

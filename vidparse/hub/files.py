@@ -6,11 +6,10 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vidparse.errors import ModelError
 from vidparse.hub.bundled import CatalogueEntry
-from vidparse.textfiles import parse_json
+from vidparse.textfiles import JsonTable, as_table, as_word, parse_json
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS = "model.safetensors"
@@ -114,9 +113,10 @@ def read_table(path: Path) -> dict[str, str]:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _LONGEST_HEADER:
                 return {}
-            header = parse_json(file.read(length))
-        return dict(header.get("__metadata__") or {})
-    except (OSError, struct.error, ValueError, TypeError, AttributeError):
+            header = as_table(parse_json(file.read(length)), "the header")
+        table = as_table(header.get("__metadata__") or {}, "the metadata")
+        return {key: as_word(value, key) for key, value in table.items()}
+    except (OSError, struct.error, ValueError, TypeError):
         return {}  # whoever loads the file says what is wrong with it
 
 
@@ -126,15 +126,14 @@ def _names_in(folder: Path) -> list[str]:
 
 def _shards(folder: Path) -> set[str]:
     weight_map = _read_json(folder / SHARDS).get("weight_map")
-    return set(weight_map.values()) if isinstance(weight_map, dict) else set()
+    return {str(part) for part in weight_map.values()} if isinstance(weight_map, dict) else set()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> JsonTable:
     try:
-        record = parse_json(path.read_bytes())
-    except (OSError, ValueError):
+        return as_table(parse_json(path.read_bytes()), path.name)
+    except (OSError, TypeError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _listed(names: Sequence[str]) -> str:

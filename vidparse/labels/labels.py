@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
 from vidparse.errors import UsageError
-from vidparse.textfiles import parse_json
+from vidparse.textfiles import Json, JsonTable, as_table, parse_json
 
 MOST_CLASSES = 65535  # whose ids and void fit 16 bits
 LABEL_FORM = (
@@ -102,7 +102,7 @@ def load_labels(name: str) -> Labels:
 
 
 @lru_cache(maxsize=16)
-def label_record(name: str) -> dict[str, Any]:
+def label_record(name: str) -> JsonTable:
     """The json of a label set that ships with vidparse.
 
     Raises:
@@ -110,31 +110,25 @@ def label_record(name: str) -> dict[str, Any]:
     """
     if name not in available_labels():
         raise UsageError(f"label set '{name}': unknown; try {', '.join(available_labels())}")
-    return parse_json((files("vidparse.labels") / f"{name}.json").read_bytes())
+    text = (files("vidparse.labels") / f"{name}.json").read_bytes()
+    return as_table(parse_json(text), "the label set")
 
 
-def labels_from_json(record: Any) -> Labels:
+def labels_from_json(record: Json) -> Labels:
     """The inverse of :func:`labels_to_json`; this is also the form label files are written in.
 
     Raises:
         ValueError: of another form; the message says where.
     """
-    if not isinstance(record, dict) or not _is_name(record.get("name")):
+    table = record if isinstance(record, dict) else {}
+    name, listed = table.get("name"), table.get("classes")
+    if not _is_name(name):
         raise ValueError("no name of the label set")
-    classes = record.get("classes")
-    if not isinstance(classes, list) or not classes:
+    if not isinstance(listed, list) or not listed:
         raise ValueError("no list of classes")
 
-    for place, entry in enumerate(classes):
-        if not isinstance(entry, dict) or not _is_name(entry.get("name")):
-            raise ValueError(f"class {place} has no name")
-        for key, fits, form in _FIELDS:
-            if key not in entry:
-                raise ValueError(f"class {place} has no {key}, which is to be {form}")
-            if not fits(entry[key]):
-                raise ValueError(f"class {place}: {key} is to be {form}")
-
-    names = [entry["name"] for entry in classes]
+    classes = [_class(place, entry) for place, entry in enumerate(listed)]
+    names = [one.name for one in classes]
     if len(names) > MOST_CLASSES:
         raise ValueError(f"{len(names)} classes are more than {MOST_CLASSES}")
     if len(set(names)) < len(names):
@@ -142,21 +136,48 @@ def labels_from_json(record: Any) -> Labels:
         raise ValueError(f"two classes are called '{twice}'")
 
     return Labels(
-        name=record["name"],
+        name=name,
         classes=tuple(names),
-        colours=tuple(tuple(entry["colour"]) for entry in classes),
-        things=frozenset(i for i, entry in enumerate(classes) if entry["thing"]),
+        colours=tuple(one.colour for one in classes),
+        things=frozenset(i for i, one in enumerate(classes) if one.thing),
     )
 
 
-def _is_name(value: Any) -> bool:
+class _Class(NamedTuple):
+    name: str
+    thing: bool
+    colour: tuple[int, int, int]
+
+
+def _class(place: int, entry: Json) -> _Class:
+    """The entry of a class. Raises: ValueError: a field is missing, or of another form."""
+    fields = entry if isinstance(entry, dict) else {}
+    name, thing, colour = fields.get("name"), fields.get("thing"), fields.get("colour")
+    if not _is_name(name):
+        raise ValueError(f"class {place} has no name")
+    for key, form in _FORMS.items():
+        if key not in fields:
+            raise ValueError(f"class {place} has no {key}, which is to be {form}")
+
+    if not isinstance(thing, bool):
+        raise ValueError(f"class {place}: thing is to be {_FORMS['thing']}")
+    if not _is_colour(colour):
+        raise ValueError(f"class {place}: colour is to be {_FORMS['colour']}")
+    red, green, blue = colour
+    return _Class(name, thing, (red, green, blue))
+
+
+_FORMS = {"thing": "true or false", "colour": "[red, green, blue], each 0 to 255"}
+
+
+def _is_name(value: Json) -> TypeGuard[str]:
     """True for text that can be shown and written: not blank, without half a surrogate pair."""
     if not isinstance(value, str) or not value.strip():
         return False
     return value.encode("utf-8", "replace").decode() == value
 
 
-def _is_colour(value: Any) -> bool:
+def _is_colour(value: Json) -> TypeGuard[list[int]]:
     return (
         isinstance(value, list)
         and len(value) == 3
@@ -164,14 +185,7 @@ def _is_colour(value: Any) -> bool:
     )
 
 
-# of each class beside its name: field, check, form
-_FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("thing", lambda value: isinstance(value, bool), "true or false"),
-    ("colour", _is_colour, "[red, green, blue], each 0 to 255"),
-)
-
-
-def labels_to_json(labels: Labels) -> dict:
+def labels_to_json(labels: Labels) -> dict[str, object]:
     """Plain JSON values that travel inside checkpoints and exported models."""
     return {
         "name": labels.name,

@@ -8,10 +8,10 @@ set, the one coarse class that each fine class is part of.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
 from vidparse.errors import UsageError
 from vidparse.labels.labels import Labels, available_labels, label_record
+from vidparse.textfiles import JsonTable, as_list, as_table, as_word
 
 
 def unions(coarse: str, fine: str) -> MappingProxyType[str, tuple[str, ...]]:
@@ -25,7 +25,12 @@ def unions(coarse: str, fine: str) -> MappingProxyType[str, tuple[str, ...]]:
         raise UsageError(
             f"labels '{coarse}': not known as unions of '{fine}'; known are {_known('unions')}"
         )
-    return MappingProxyType({name: tuple(members) for name, members in table.items()})
+    return MappingProxyType(
+        {
+            name: tuple(as_word(one, name) for one in as_list(members, name))
+            for name, members in table.items()
+        }
+    )
 
 
 def regrouped(labels_from: str, labels_to: str) -> MappingProxyType[str, str]:
@@ -40,7 +45,7 @@ def regrouped(labels_from: str, labels_to: str) -> MappingProxyType[str, str]:
             f"labels '{labels_from}': cannot be regrouped to '{labels_to}'; "
             f"known are {_known('parts')}"
         )
-    return MappingProxyType(table)
+    return MappingProxyType({name: as_word(whole, name) for name, whole in table.items()})
 
 
 def unions_of(coarse: Labels, fine: Labels) -> dict[str, tuple[str, ...]]:
@@ -91,10 +96,15 @@ def class_ids_in(labels: Labels, target: Labels) -> tuple[int, ...] | None:
     return tuple(target.classes.index(table[name]) for name in labels.classes)
 
 
-def _table(coarse: str, fine: str, kind: str) -> dict[str, Any] | None:
-    if coarse not in available_labels():
+def _table(coarse: str, fine: str, kind: str) -> JsonTable | None:
+    if coarse not in available_labels() or fine not in _tables(coarse, kind):
         return None
-    return label_record(coarse).get(kind, {}).get(fine)
+    return as_table(_tables(coarse, kind)[fine], kind)
+
+
+def _tables(coarse: str, kind: str) -> JsonTable:
+    """The tables of a kind that a label set has, by the finer set."""
+    return as_table(label_record(coarse).get(kind, {}), kind)
 
 
 def _known(kind: str) -> str:
@@ -102,6 +112,6 @@ def _known(kind: str) -> str:
     pairs = [
         (coarse, fine) if kind == "unions" else (fine, coarse)
         for coarse in available_labels()
-        for fine in label_record(coarse).get(kind, {})
+        for fine in _tables(coarse, kind)
     ]
     return ", ".join(f"{one} to {other}" for one, other in sorted(pairs))

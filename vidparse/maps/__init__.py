@@ -8,6 +8,7 @@ from vidparse.maps.json_reader import (
     read_segment_map,
 )
 from vidparse.maps.json_writer import (
+    Category,
     PanopticRecord,
     VideoLines,
     annotation_line,
@@ -16,7 +17,15 @@ from vidparse.maps.json_writer import (
     read_record,
     write_record,
 )
-from vidparse.maps.runs import PixelRuns, bands, count_codes, find_runs, recode, regions_of
+from vidparse.maps.runs import (
+    PixelRuns,
+    RunLengths,
+    bands,
+    count_codes,
+    find_runs,
+    recode,
+    regions_of,
+)
 from vidparse.maps.segment_map import (
     VOID,
     Prediction,
@@ -31,11 +40,13 @@ from vidparse.maps.segment_map import (
 __all__ = [
     "MAX_ID",
     "VOID",
+    "Category",
     "ListedPicture",
     "PanopticJson",
     "PanopticRecord",
     "PixelRuns",
     "Prediction",
+    "RunLengths",
     "Segment",
     "SegmentIds",
     "SegmentMap",

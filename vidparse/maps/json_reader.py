@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from vidparse.errors import InputError
 from vidparse.filenames import name_below
@@ -16,7 +15,7 @@ from vidparse.labels import Labels
 from vidparse.maps.ids import MAX_ID, read_panoptic_png
 from vidparse.maps.runs import regions_of
 from vidparse.maps.segment_map import NOWHERE, VOID, Segment, SegmentMap
-from vidparse.textfiles import read_json
+from vidparse.textfiles import Json, JsonTable, as_list, as_table, as_tables, read_json
 
 NOT_CLAIMED = -1  # area of a listed segment of which the json has none
 _LARGEST_SIDE = 1 << 20  # pixels
@@ -65,25 +64,29 @@ def read_panoptic_json(path: Path) -> PanopticJson:
         InputError: missing, not json, without the fields that the format has, with values of the
             wrong kind in them, or with names that lead out of a folder; the file is named.
     """
-    record = read_json(path)
     try:
+        record = as_table(read_json(path), "the record")
+        listed = as_tables(record.get("categories") or [], "categories")
         categories = {
             _whole(entry["id"], "category id", _LARGEST_CATEGORY): str(entry["name"])
-            for entry in record.get("categories") or ()
+            for entry in listed
         }
         looks = {
-            int(entry["id"]): (bool(entry["isthing"]), _colour(entry["color"]))
-            for entry in record.get("categories") or ()
+            _whole(entry["id"], "category id", _LARGEST_CATEGORY): (
+                bool(entry["isthing"]),
+                _colour(entry["color"]),
+            )
+            for entry in listed
             if "isthing" in entry and "color" in entry
         }
 
         # Tell the two layouts apart by the first entry: videos number their annotations.
-        annotations = list(record["annotations"])
-        sizes = record.get("videos") or (), record.get("images") or ()
+        annotations = as_tables(record["annotations"], "annotations")
+        videos, images = record.get("videos") or [], record.get("images") or []
         if annotations and "video_id" in annotations[0]:
-            videos = _by_video(path, annotations, sizes[0])
-            return PanopticJson(path, categories, videos, (), looks)
-        pictures = _pictures(path, annotations, _sizes(sizes[1]))
+            grouped = _by_video(path, annotations, as_tables(videos, "videos"))
+            return PanopticJson(path, categories, grouped, (), looks)
+        pictures = _pictures(path, annotations, _sizes(images))
         return PanopticJson(path, categories, None, pictures, looks)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
@@ -167,32 +170,33 @@ def _reason(error: Exception) -> str:
 
 
 def _by_video(
-    path: Path, annotations: list[Any], videos: Any
+    path: Path, annotations: list[JsonTable], videos: list[JsonTable]
 ) -> dict[str, tuple[ListedPicture, ...]]:
-    sizes = {str(video.get("video_id")): _sizes(video.get("images") or ()) for video in videos}
+    sizes = {str(video.get("video_id")): _sizes(video.get("images") or []) for video in videos}
     found: dict[str, tuple[ListedPicture, ...]] = {}
     for video in annotations:
         name = str(video["video_id"])
         if name in found:
             raise ValueError(f"lists video {name} twice")
-        found[name] = _pictures(path, video["annotations"], sizes.get(name, {}))
+        listed = as_tables(video["annotations"], "annotations")
+        found[name] = _pictures(path, listed, sizes.get(name, {}))
     return found
 
 
-def _sizes(images: Any) -> dict[str, tuple[int, int]]:
+def _sizes(images: Json) -> dict[str, tuple[int, int]]:
     """Height and width by picture id, where the json has them."""
     return {
         str(image["id"]): (
             _whole(image["height"], "height", _LARGEST_SIDE),
             _whole(image["width"], "width", _LARGEST_SIDE),
         )
-        for image in images
+        for image in as_tables(images, "images")
         if "height" in image and "width" in image
     }
 
 
 def _pictures(
-    path: Path, records: Any, sizes: dict[str, tuple[int, int]]
+    path: Path, records: list[JsonTable], sizes: dict[str, tuple[int, int]]
 ) -> tuple[ListedPicture, ...]:
     pictures: dict[str, ListedPicture] = {}
     for record in records:
@@ -203,9 +207,7 @@ def _pictures(
     return tuple(pictures.values())
 
 
-def _picture(
-    path: Path, record: dict[str, Any], sizes: dict[str, tuple[int, int]]
-) -> ListedPicture:
+def _picture(path: Path, record: JsonTable, sizes: dict[str, tuple[int, int]]) -> ListedPicture:
     segments = tuple(
         Segment(
             id=_whole(row["id"], "segment id", MAX_ID),
@@ -216,30 +218,30 @@ def _picture(
             box=NOWHERE[1],
             is_crowd=bool(_whole(row.get("iscrowd", 0), "iscrowd", 1)),
         )
-        for row in record["segments_info"]
+        for row in as_tables(record["segments_info"], "segments_info")
     )
     name = name_below(str(record.get("file_name") or record["image_id"]), path)
     key = str(record.get("image_id", PurePosixPath(name).stem))
     return ListedPicture(name, segments, sizes.get(key))
 
 
-def _colour(value: Any) -> tuple[int, int, int]:
+def _colour(value: Json) -> tuple[int, int, int]:
     """Raises: TypeError, ValueError: it is no triple of 0..255."""
-    red, green, blue = (_whole(part, "color", 255) for part in value)
+    red, green, blue = (_whole(part, "color", 255) for part in as_list(value, "color"))
     return red, green, blue
 
 
-def _whole(value: Any, name: str, largest: int) -> int:
+def _whole(value: Json, name: str, largest: int) -> int:
     """A number of 0..largest; tools also write whole numbers as text or with a point.
 
     Raises:
         TypeError, ValueError: it is none.
     """
-    if type(value) is not int:
-        number = int(value)
-        if isinstance(value, float) and number != value and name != "area":
-            raise ValueError(f"{name} {value} is no whole number")
-        value = number
-    if not 0 <= value <= largest:
-        raise ValueError(f"{name} {value} is not in 0..{largest}")
-    return value
+    if not isinstance(value, int | float | str):
+        raise TypeError(f"{name} is to be a whole number")
+    number = int(value)
+    if isinstance(value, float) and number != value and name != "area":
+        raise ValueError(f"{name} {value} is no whole number")
+    if not 0 <= number <= largest:
+        raise ValueError(f"{name} {number} is not in 0..{largest}")
+    return number

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypedDict
 
 from vidparse.labels import Labels
 from vidparse.maps.segment_map import Segment
-from vidparse.textfiles import parse_json
+from vidparse.textfiles import JsonTable, as_table, as_tables, parse_json
 
 _SECTIONS = {"videos": "images", "annotations": "annotations"}  # list of videos -> list in each
 _BORDERS = (b"],\n", b'"annotations": [\n', b"]\n", b"}\n")
@@ -35,11 +35,20 @@ class VideoLines:
 class PanopticRecord:
     """A json: its videos by name, and the rest as `head` ("categories", "info", ...)."""
 
-    head: dict[str, Any]
+    head: JsonTable
     videos: dict[str, VideoLines]
 
 
-def categories_of(labels: Labels) -> list[dict[str, Any]]:
+class Category(TypedDict):
+    """One entry of "categories"; `isthing` is 0 or 1."""
+
+    id: int
+    name: str
+    isthing: int
+    color: list[int]
+
+
+def categories_of(labels: Labels) -> list[Category]:
     """The "categories" of a label set; ids are class ids, from 0."""
     return [
         {"id": i, "name": name, "isthing": int(i in labels.things), "color": list(colour)}
@@ -64,7 +73,7 @@ def annotation_line(stem: str, segments: Iterable[Segment]) -> bytes:
 
 def image_line(annotation: bytes, size_hw: tuple[int, int]) -> bytes:
     """The entry in "videos" of the picture that `annotation` is about."""
-    name = parse_json(annotation)["image_id"]
+    name = as_table(parse_json(annotation), "the annotation")["image_id"]
     height, width = size_hw
     return _line({"id": name, "width": width, "height": height, "file_name": f"{name}.png"})
 
@@ -80,10 +89,12 @@ def read_record(path: Path) -> PanopticRecord:
         first = file.readline()
         if file.readline() == b'"videos": [\n':
             return _scanned(path, first, file)
-    return _parsed(parse_json(path.read_bytes()))
+    return _parsed(path.read_bytes())
 
 
-def write_record(file: BinaryIO, head: Mapping[str, Any], videos: Mapping[str, VideoLines]) -> None:
+def write_record(
+    file: BinaryIO, head: Mapping[str, object], videos: Mapping[str, VideoLines]
+) -> None:
     """The whole json, videos in order of name; `head` is not empty."""
     file.write(_line(dict(head))[:-1] + b",\n")
     for section, inner in _SECTIONS.items():
@@ -102,7 +113,7 @@ def write_record(file: BinaryIO, head: Mapping[str, Any], videos: Mapping[str, V
     file.write(b"}\n")
 
 
-def _line(record: dict[str, Any]) -> bytes:
+def _line(record: Mapping[str, object]) -> bytes:
     return json.dumps(record).encode("ascii")
 
 
@@ -132,8 +143,8 @@ def _scanned(path: Path, first: bytes, file: BinaryIO) -> PanopticRecord:
         raise ValueError(f"damaged: it ends early, in line {number}")
 
     try:
-        head = parse_json(first[:-2] + b"}")
-    except ValueError as error:
+        head = as_table(parse_json(first[:-2] + b"}"), "the head")
+    except (TypeError, ValueError) as error:
         raise ValueError(f"damaged in line 1 ({error})") from error
     images, annotations = spans["videos"], spans["annotations"]
     return PanopticRecord(
@@ -144,7 +155,7 @@ def _scanned(path: Path, first: bytes, file: BinaryIO) -> PanopticRecord:
 def _checked(line: bytes, number: int, field: str) -> str:
     """A field of the table that a line holds. Raises: ValueError: it holds none."""
     try:
-        return str(parse_json(line)[field])
+        return str(as_table(parse_json(line), "the line")[field])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"damaged in line {number} ({error})") from error
 
@@ -156,13 +167,20 @@ def _between(path: Path, start: int, end: int) -> Iterator[bytes]:
             yield file.readline().rstrip(b",\n")
 
 
-def _parsed(record: Any) -> PanopticRecord:
+def _parsed(text: bytes) -> PanopticRecord:
     """A json from elsewhere, held whole."""
     try:
+        record = as_table(parse_json(text), "the record")
         head = {key: value for key, value in record.items() if key not in _SECTIONS}
-        images = {str(v["video_id"]): list(v["images"]) for v in record.get("videos") or ()}
-        annotations = {str(v["video_id"]): list(v["annotations"]) for v in record["annotations"]}
-    except (KeyError, TypeError, AttributeError) as error:
+        images = {
+            str(video["video_id"]): as_tables(video["images"], "images")
+            for video in as_tables(record.get("videos") or [], "videos")
+        }
+        annotations = {
+            str(video["video_id"]): as_tables(video["annotations"], "annotations")
+            for video in as_tables(record["annotations"], "annotations")
+        }
+    except (KeyError, TypeError) as error:
         raise ValueError("not a json of videos with annotations") from error
     return PanopticRecord(
         head,
@@ -173,5 +191,5 @@ def _parsed(record: Any) -> PanopticRecord:
     )
 
 
-def _lines(records: list[dict[str, Any]]) -> Lines:
+def _lines(records: list[JsonTable]) -> Lines:
     return lambda: map(_line, records)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import cv2
 import numpy as np
 
 _BAND_PX = 1 << 22  # pixels whose runs are held at once
+
+
+class RunLengths(TypedDict):
+    """COCO's compressed run lengths of a mask: its height and width, and the runs."""
+
+    size: list[int]
+    counts: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +62,8 @@ class PixelRuns:
         for number, area, box in zip(present.tolist(), areas.tolist(), boxes.tolist(), strict=True):
             yield number, area, (box[0], box[1], box[2], box[3])
 
-    def run_lengths(self, value: int) -> dict[str, Any]:
-        """COCO run lengths of one value, {"size": [h, w], "counts": str}, for pycocotools.
+    def run_lengths(self, value: int) -> RunLengths:
+        """COCO run lengths of one value, for pycocotools.
 
         The runs must go down the columns.
         """

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidparse.errors import OutputError
 from vidparse.labels import Labels
@@ -129,7 +130,7 @@ class Prediction:
         """Segments of a panoptic map, None of a semantic one."""
         return self.map.segments
 
-    def mask(self, name: str | int) -> np.ndarray:
+    def mask(self, name: str | int) -> NDArray[np.bool_]:
         """Pixels of a class, bool (H, W); of a panoptic map those of all its objects.
 
         Args:
@@ -139,7 +140,8 @@ class Prediction:
             UsageError: no class has this name; the message has the nearest names.
         """
         (class_id,) = self.labels.select([str(name)])
-        return self.map.classes(self.labels.void) == class_id
+        pixels: NDArray[np.bool_] = self.map.classes(self.labels.void) == class_id
+        return pixels
 
     def share(self, name: str | int) -> float:
         """Fraction of all pixels that :meth:`mask` covers; 0 for a picture without pixels.

@@ -11,11 +11,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PureWindowsPath
-from typing import Any
 
 from vidparse.errors import ModelError
 from vidparse.labels import Labels, labels_from_json, labels_to_json
-from vidparse.textfiles import parse_json
+from vidparse.textfiles import (
+    Json,
+    JsonTable,
+    as_flag,
+    as_list,
+    as_table,
+    as_whole,
+    as_word,
+    parse_json,
+)
 
 FORMAT = 2  # 1 had no task, window and alignment
 RUN = "vidparse-run"  # key of a training run's state, which is no model
@@ -73,10 +81,10 @@ class Description:
     path: Path
     sha256: str
     arch: str
-    config: dict[str, Any]
+    config: Mapping[str, object]
     labels: Labels
     preprocess: Preprocess
-    training: dict[str, Any]  # recipe, data, scores: for people
+    training: JsonTable  # recipe, data, scores: for people
     state: tuple[StateTensor, ...] = ()  # in ONNX files, whose graph has it as inputs and outputs
     task: str = SEMANTIC  # or INSTANCE or PANOPTIC: what the network answers with
     window: int = 1  # frames per call
@@ -87,10 +95,10 @@ class Description:
 def metadata_of(
     *,
     arch: str,
-    config: Mapping[str, Any],
+    config: Mapping[str, object],
     labels: Labels,
     preprocess: Preprocess,
-    training: Mapping[str, Any],
+    training: Mapping[str, object],
     state: Sequence[StateTensor] = (),
     task: str = SEMANTIC,
     window: int = 1,
@@ -98,7 +106,7 @@ def metadata_of(
     any_window: bool = False,
 ) -> dict[str, str]:
     """The string table that safetensors and ONNX files carry; no folder of a teacher is in it."""
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "format": FORMAT,
         "arch": arch,
         "config": dict(config),
@@ -117,26 +125,28 @@ def metadata_of(
     return {"vidparse": json.dumps(record, sort_keys=True)}
 
 
-def _without_folders(training: Mapping[str, Any]) -> dict[str, Any]:
+def _without_folders(training: Mapping[str, object]) -> dict[str, object]:
     """The training record, its teacher by name: files travel, and folders name their user."""
-    if not teacher_of(training):
+    teacher, recipe = teacher_of(training), _inner(training, "recipe")
+    if not teacher:
         return dict(training)
-    recipe = training["recipe"]
-    short = {"teacher": name_to_share(teacher_of(training))}
+    short = {"teacher": name_to_share(teacher)}
     if "teacher" in recipe:  # as former versions have it
-        return {**training, "recipe": recipe | short}
-    return {**training, "recipe": recipe | {"objective": recipe["objective"] | short}}
+        return {**training, "recipe": {**recipe, **short}}
+    return {**training, "recipe": {**recipe, "objective": {**_inner(recipe, "objective"), **short}}}
 
 
-def teacher_of(training: Mapping[str, Any]) -> str:
+def teacher_of(training: Mapping[str, object]) -> str:
     """The teacher in a training record of any version, "" for none."""
-    recipe = training.get("recipe")
-    if not isinstance(recipe, Mapping):
-        return ""
-    objective = recipe.get("objective")
-    table = objective if isinstance(objective, Mapping) else recipe
-    teacher = table.get("teacher")
+    recipe = _inner(training, "recipe")
+    teacher = (_inner(recipe, "objective") or recipe).get("teacher")
     return teacher if isinstance(teacher, str) else ""
+
+
+def _inner(table: Mapping[str, object], key: str) -> Mapping[str, object]:
+    """The table under a key, an empty one where there is none."""
+    inner = table.get(key)
+    return inner if isinstance(inner, Mapping) else {}
 
 
 def name_to_share(model: str) -> str:
@@ -161,37 +171,38 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
         )
 
     try:
-        record = _table(parse_json(metadata["vidparse"]), "the record")
-        version = _whole(record["format"], "format", 1)
+        record = as_table(parse_json(metadata["vidparse"]), "the record")
+        version = as_whole(record["format"], "format", 1)
         if version > FORMAT:
             raise ModelError(f"{path}: format {version} is newer; update vidparse")
         return Description(
             path=path,
             sha256=sha256,
-            arch=_word(record["arch"], "arch"),
-            config=_table(record["config"], "config"),
+            arch=as_word(record["arch"], "arch"),
+            config=as_table(record["config"], "config"),
             labels=labels_from_json(record["labels"]),
-            preprocess=preprocess_from(_table(record["preprocess"], "preprocess")),
-            training=_table(record["training"], "training"),
+            preprocess=preprocess_from(as_table(record["preprocess"], "preprocess")),
+            training=as_table(record["training"], "training"),
             state=_state_of(record.get("state", [])),
             task=_one_of(record.get("task", SEMANTIC), "task", TASKS),
-            window=_whole(record.get("window", 1), "window", 1, _LONGEST_WINDOW),
-            alignment=_whole(record.get("alignment", 1), "alignment", 1, LARGEST),
-            any_window=_flag(record.get("any_window", False), "any_window"),
+            window=as_whole(record.get("window", 1), "window", 1, _LONGEST_WINDOW),
+            alignment=as_whole(record.get("alignment", 1), "alignment", 1, LARGEST),
+            any_window=as_flag(record.get("any_window", False), "any_window"),
         )
     except KeyError as error:
         raise ModelError(f"{path}: damaged description (no {error}); fetch it again") from error
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: damaged description ({error}); fetch it again") from error
 
 
-def preprocess_from(facts: Mapping[str, Any]) -> Preprocess:
+def preprocess_from(facts: Mapping[str, Json]) -> Preprocess:
     """The inverse of `asdict`, for JSON values; fields with a default may be missing.
 
     Raises:
-        ValueError: a value is of another type, or out of range. KeyError: a field is missing.
+        TypeError, ValueError: a value is of another type, or out of range.
+        KeyError: a field is missing.
     """
-    short_side = _whole(facts["short_side"], "short_side", 0, LARGEST)
+    short_side = as_whole(facts["short_side"], "short_side", 0, LARGEST)
     long_side, size_hw = facts.get("long_side"), facts.get("size_hw")
     red, green, blue = _three(facts["mean"], "mean")
     red_std, green_std, blue_std = _three(facts["std"], "std", above=0.0)
@@ -200,76 +211,49 @@ def preprocess_from(facts: Mapping[str, Any]) -> Preprocess:
     if size_hw is not None:
         if not isinstance(size_hw, list) or len(size_hw) != 2:
             raise ValueError("size_hw is to be two sides")
-        height, width = (_whole(side, "size_hw", 1, LARGEST) for side in size_hw)
+        height, width = (as_whole(side, "size_hw", 1, LARGEST) for side in size_hw)
         exact = (height, width)
 
     return Preprocess(
         short_side,
         (red, green, blue),
         (red_std, green_std, blue_std),
-        long_side=None if long_side is None else _whole(long_side, "long_side", 1, 2 * LARGEST),
+        long_side=None if long_side is None else as_whole(long_side, "long_side", 1, 2 * LARGEST),
         size_hw=exact,
-        divisor=_whole(facts.get("divisor", 1), "divisor", 1, LARGEST),
+        divisor=as_whole(facts.get("divisor", 1), "divisor", 1, LARGEST),
         resample=_one_of(facts.get("resample", AREA), "resample", RESAMPLES),
     )
 
 
-def _state_of(tensors: Any) -> tuple[StateTensor, ...]:
-    if not isinstance(tensors, list):
-        raise ValueError("state is to be a list")
+def _state_of(tensors: Json) -> tuple[StateTensor, ...]:
     found: dict[str, StateTensor] = {}
-    for entry in tensors:
-        facts = _table(entry, "state")
-        name = _word(facts["name"], "name of a state")
+    for entry in as_list(tensors, "state"):
+        facts = as_table(entry, "state")
+        name = as_word(facts["name"], "name of a state")
         if name in found:
             raise ValueError(f"two states are called '{name}'")
-        if not isinstance(facts["shape"], list):
-            raise ValueError(f"state {name}: shape is to be a list")
-        shape = tuple(_whole(side, f"shape of {name}", 1, LARGEST**2) for side in facts["shape"])
+        sides = as_list(facts["shape"], f"state {name}: shape")
+        shape = tuple(as_whole(side, f"shape of {name}", 1, LARGEST**2) for side in sides)
         if math.prod(shape) > _LARGEST_STATE:
             raise ValueError(f"state {name} is too large")
-        found[name] = StateTensor(name, shape, _whole(facts["stride"], "stride", 0, LARGEST))
+        found[name] = StateTensor(name, shape, as_whole(facts["stride"], "stride", 0, LARGEST))
     return tuple(found.values())
 
 
-def _table(value: Any, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{what} is to be a table")
-    return value
-
-
-def _word(value: Any, what: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{what} is to be a word")
-    return value
-
-
-def _flag(value: Any, what: str) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{what} is to be true or false")
-    return value
-
-
-def _one_of(value: Any, what: str, known: Sequence[str]) -> str:
-    if value not in known:
+def _one_of(value: Json, what: str, known: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"{what} is to be one of {', '.join(known)}")
     return value
 
 
-def _whole(value: Any, what: str, least: int, most: int = 2**31) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{what} is to be a whole number, {least} to {most}")
-    return value
-
-
-def _three(values: Any, what: str, *, above: float = -math.inf) -> list[float]:
+def _three(values: Json, what: str, *, above: float = -math.inf) -> list[float]:
     """One finite number for each of red, green and blue."""
-    right = isinstance(values, list) and len(values) == 3
-    if not right or not all(_is_number(value) and value > above for value in values):
+    listed = values if isinstance(values, list) else []
+    numbers = [
+        float(one) for one in listed if isinstance(one, int | float) and not isinstance(one, bool)
+    ]
+    in_range = all(abs(one) < 1e30 and one > above for one in numbers)
+    if not in_range or not len(listed) == len(numbers) == 3:
         positive = "" if above < 0 else " above 0"
         raise ValueError(f"{what} is to be three numbers{positive}")
-    return [float(value) for value in values]
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < 1e30
+    return numbers

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +18,7 @@ from vidparse.errors import OutputError, UsageError, counted
 from vidparse.files import whole_file, write_error
 from vidparse.labels import Labels, labels_to_json
 from vidparse.sinks.pictures import palette_png
-from vidparse.textfiles import parse_json
+from vidparse.textfiles import JsonTable, as_number, as_table, as_tables, as_word, parse_json
 from vidparse.training.autolabel.pictures import Picture
 
 RECORD = "autolabel.json"
@@ -52,7 +51,7 @@ class LabelFolder:
     """
 
     def __init__(
-        self, root: Path, labels: Labels, settings: Mapping[str, Any], *, overwrite: bool
+        self, root: Path, labels: Labels, settings: Mapping[str, object], *, overwrite: bool
     ) -> None:
         if len(labels) > IGNORE:
             raise UsageError(
@@ -61,7 +60,7 @@ class LabelFolder:
             )
         self.root = root
         self._labels = labels
-        self._settings = json.loads(json.dumps(settings))
+        self._settings: JsonTable = json.loads(json.dumps(settings))
         self._palette = labels.palette()
         self._palette[IGNORE] = _VOID_COLOUR  # black is often a class: VOC's background
         self._frames = 0
@@ -101,7 +100,8 @@ class LabelFolder:
                 f"{self.root}: is not empty and has no {RECORD}; choose another folder with -o"
             )
         try:
-            before = parse_json(path.read_bytes())["settings"]
+            record = as_table(parse_json(path.read_bytes()), "the record")
+            before = as_table(record["settings"], "settings")
             changed = [
                 key
                 for key in self._settings | before
@@ -179,16 +179,20 @@ class LabelFolder:
     def _mask(self, picture: Picture) -> Path:
         return self.root / "masks" / picture.video / f"{picture.stem}.png"
 
-    def _write_json(self, name: str, record: Mapping[str, Any]) -> None:
+    def _write_json(self, name: str, record: Mapping[str, object]) -> None:
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         _write(self.root / name, text.encode("utf-8", "backslashreplace"))
 
 
-def _compared(settings: dict[str, Any], key: str) -> Any:
+def _compared(settings: JsonTable, key: str) -> object:
     """A setting as it decides the result: models by their content, in any order."""
     if key == "models":
-        models = settings[key]
-        return sorted((m["sha256"], round(m.get("share", 1 / len(models)), 6)) for m in models)
+        models = as_tables(settings[key], key)
+        even = 1 / max(1, len(models))
+        return sorted(
+            (as_word(one["sha256"], "sha256"), round(as_number(one.get("share", even), "share"), 6))
+            for one in models
+        )
     return settings.get(key)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from vidparse.errors import ModelError
+from vidparse.textfiles import JsonTable
 
 _SQUARE = {"height": 512, "width": 512}
 _BOUNDED = {"shortest_edge": 800, "longest_edge": 1333}
@@ -35,7 +36,7 @@ class Architecture:
     follows: bool = False  # its queries follow objects from frame to frame
 
 
-_SQUARES: dict[str, Any] = {"size": {}, "masks": True, "least_score": 0.8, "square": True}
+_takes_squares = partial(Architecture, size={}, masks=True, least_score=0.8, square=True)
 _ALL = (
     Architecture("SegformerForSemanticSegmentation", _SQUARE, exports=True),
     Architecture("UperNetForSemanticSegmentation", _SQUARE),
@@ -44,14 +45,14 @@ _ALL = (
         "Mask2FormerForUniversalSegmentation", _BOUNDED, 32, masks=True, mask_hw=(384, 384)
     ),
     Architecture("OneFormerForUniversalSegmentation", _BOUNDED, masks=True, reads_task=True),
-    Architecture("EomtForUniversalSegmentation", **_SQUARES, least_instance=0.8),
-    Architecture("EomtDinov3ForUniversalSegmentation", **_SQUARES, least_instance=0.8),
-    Architecture("VideomtForUniversalSegmentation", **_SQUARES, follows=True),
+    _takes_squares("EomtForUniversalSegmentation", least_instance=0.8),
+    _takes_squares("EomtDinov3ForUniversalSegmentation", least_instance=0.8),
+    _takes_squares("VideomtForUniversalSegmentation", follows=True),
 )
 ARCHITECTURES = {architecture.name: architecture for architecture in _ALL}
 
 
-def architecture_of(config: dict[str, Any], name: str) -> Architecture:
+def architecture_of(config: JsonTable, name: str) -> Architecture:
     """The one that config.json names.
 
     Raises:

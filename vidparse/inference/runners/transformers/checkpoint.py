@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 from vidparse.errors import ModelError, UsageError
 from vidparse.filenames import name_below
@@ -22,7 +21,15 @@ from vidparse.models.description import (
     Preprocess,
     preprocess_from,
 )
-from vidparse.textfiles import parse_json
+from vidparse.textfiles import (
+    JsonTable,
+    as_list,
+    as_number,
+    as_table,
+    as_whole,
+    as_word,
+    parse_json,
+)
 
 TASKS = ("auto", SEMANTIC, INSTANCE, PANOPTIC)
 _NAMED_TASKS = (  # parts of names that say what a checkpoint was trained for
@@ -34,7 +41,7 @@ _WEIGHTS, _SHARDS = "model.safetensors", "model.safetensors.index.json"
 _PROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json")
 _FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Pillow's numbers
 _USUAL_SQUARE = 640
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 
 def read_checkpoint(folder: Path, *, name: str = "", task: str = "auto") -> Description:
@@ -83,7 +90,7 @@ def read_checkpoint(folder: Path, *, name: str = "", task: str = "auto") -> Desc
     )
 
 
-def _chosen_task(wanted: str, architecture: Architecture, config: dict[str, Any], name: str) -> str:
+def _chosen_task(wanted: str, architecture: Architecture, config: JsonTable, name: str) -> str:
     if wanted not in ("auto", SEMANTIC) and not architecture.masks:
         raise UsageError(f"{name}: {architecture.name} is semantic only; use task semantic")
     if wanted == INSTANCE and not architecture.square:
@@ -94,19 +101,19 @@ def _chosen_task(wanted: str, architecture: Architecture, config: dict[str, Any]
     for task, words in _NAMED_TASKS:
         if any(word in hints for word in words):
             return PANOPTIC if task == INSTANCE and not architecture.square else task
-    coco = len(config.get("id2label") or ()) == 133
+    coco = len(as_table(config.get("id2label") or {}, "id2label")) == 133
     return PANOPTIC if architecture.reads_task or architecture.follows or coco else SEMANTIC
 
 
 def _square_sizes(
-    config: dict[str, Any], processor: dict[str, Any], architecture: Architecture, task: str
-) -> dict[str, Any]:
+    config: JsonTable, processor: JsonTable, architecture: Architecture, task: str
+) -> JsonTable:
     """The size to say to a processor of squares: that of the network, whatever it says itself."""
-    side = int(config.get("image_size", _USUAL_SQUARE))
+    side = as_whole(config.get("image_size", _USUAL_SQUARE), "image_size")
     if architecture.follows:
         return {"do_resize": True, "size": {"height": side, "width": side}}
     whole = task != SEMANTIC or not processor.get("do_split_image")
-    edges = {"shortest_edge": side, "longest_edge": side if whole else None}
+    edges: JsonTable = {"shortest_edge": side, "longest_edge": side if whole else None}
     return {"do_resize": True, "size": edges, "max_size": None}
 
 
@@ -115,64 +122,69 @@ def splits_pictures(folder: Path, name: str) -> bool:
     return bool(_read_processor(folder, name).get("do_split_image"))
 
 
-def _preprocess_of(processor: dict[str, Any], architecture: Architecture, name: str) -> Preprocess:
+def _preprocess_of(processor: JsonTable, architecture: Architecture, name: str) -> Preprocess:
     """The work of the image processor, as one resize and one affine map per channel."""
     for option in ("do_center_crop", "pad_size"):
         if processor.get(option):
             raise ModelError(f"{name}: {option} of its processor is not supported; choose another")
 
     # Fold rescaling into mean and deviation: pictures here are RGB / 255.
-    factor = float(processor.get("rescale_factor", 1 / 255))
+    factor = as_number(processor.get("rescale_factor", 1 / 255), "rescale_factor")
     unit = 255 * (factor if processor.get("do_rescale", True) else 1.0)  # x / 255 * unit
-    mean, std = (0.0,) * 3, (1.0,) * 3
+    mean, std = [0.0] * 3, [1.0] * 3
     if processor.get("do_normalize", True):
-        mean = tuple(processor.get("image_mean") or _IMAGENET[0])
-        std = tuple(processor.get("image_std") or _IMAGENET[1])
-
-    red, green, blue = (float(value) / unit for value in mean)
-    red_std, green_std, blue_std = (float(value) / unit for value in std)
+        mean = _numbers(processor, "image_mean") or _IMAGENET[0]
+        std = _numbers(processor, "image_std") or _IMAGENET[1]
 
     resample = processor.get("resample")
-    sizes: dict[str, Any] = {"short_side": 0}
+    sizes: JsonTable = {"short_side": 0}
     if processor.get("do_resize", True):
         sizes = _sizes_of(processor, architecture, name)
     return preprocess_from(
         {
-            "mean": [red, green, blue],
-            "std": [red_std, green_std, blue_std],
-            "resample": _FILTERS[2 if resample is None else int(resample)],
+            "mean": [value / unit for value in mean],
+            "std": [value / unit for value in std],
+            "resample": _FILTERS[2 if resample is None else as_whole(resample, "resample")],
             **sizes,
         }
     )
 
 
-def _sizes_of(processor: dict[str, Any], architecture: Architecture, name: str) -> dict[str, Any]:
+def _numbers(processor: JsonTable, key: str) -> list[float]:
+    """A list of numbers, empty where the processor has none."""
+    return [as_number(one, key) for one in as_list(processor.get(key) or [], key)]
+
+
+def _sizes_of(processor: JsonTable, architecture: Architecture, name: str) -> JsonTable:
     """The size fields of Preprocess."""
-    size = processor.get("size") or architecture.size
+    usual: JsonTable = dict(architecture.size)
+    size = processor.get("size") or usual
     if isinstance(size, int):  # as older processors wrote it
-        longest = processor.get("max_size") or architecture.size.get("longest_edge")
-        square = {"height": size, "width": size}
+        longest = processor.get("max_size") or usual.get("longest_edge")
+        square: JsonTable = {"height": size, "width": size}
         size = {"shortest_edge": size, "longest_edge": longest} if architecture.masks else square
+    size = as_table(size, "size")
 
     divisor = architecture.divisor
     if divisor > 1:
-        divisor = int(processor.get("size_divisor", processor.get("size_divisibility", divisor)))
+        wanted = processor.get("size_divisor", processor.get("size_divisibility", divisor))
+        divisor = as_whole(wanted, "size_divisor")
     divisor = max(1, divisor)
 
     if size.get("shortest_edge"):
         longest = size.get("longest_edge") or processor.get("max_size")
         return {
-            "short_side": int(size["shortest_edge"]),
-            "long_side": int(longest) if longest else None,
+            "short_side": as_whole(size["shortest_edge"], "shortest_edge"),
+            "long_side": as_whole(longest, "longest_edge") if longest else None,
             "divisor": divisor,
         }
     if size.get("height") and size.get("width"):
-        size_hw = int(size["height"]), int(size["width"])
-        return {"short_side": min(size_hw), "size_hw": list(size_hw), "divisor": divisor}
+        height, width = (as_whole(size[side], side) for side in ("height", "width"))
+        return {"short_side": min(height, width), "size_hw": [height, width], "divisor": divisor}
     raise ModelError(f"{name}: size {size} of its processor is not supported; choose another")
 
 
-def _read_processor(folder: Path, name: str) -> dict[str, Any]:
+def _read_processor(folder: Path, name: str) -> JsonTable:
     """The processor's json, which newer checkpoints keep inside processor_config.json."""
     for file in _PROCESSORS:
         if (folder / file).is_file():
@@ -182,23 +194,22 @@ def _read_processor(folder: Path, name: str) -> dict[str, Any]:
         return _read_json(folder / _PROCESSORS[0], name)
     parts = _read_json(within, name)
     for part in ("image_processor", "video_processor"):
-        if isinstance(parts.get(part), dict):
-            return dict(parts[part])
+        if isinstance(found := parts.get(part), dict):
+            return found
     raise ModelError(f"{name}: {within.name} describes no image processor; choose another")
 
 
-def _read_json(path: Path, name: str) -> dict[str, Any]:
+def _read_json(path: Path, name: str) -> JsonTable:
     try:
-        record = parse_json(path.read_bytes())
+        return as_table(parse_json(path.read_bytes()), "it")
     except OSError as error:
         raise ModelError(
             f"{name}: {path.name} cannot be read ({error.strerror}); fetch it again"
         ) from error
+    except TypeError as error:
+        raise ModelError(f"{name}: {path.name} is damaged (no table); fetch it again") from error
     except ValueError as error:
         raise ModelError(f"{name}: {path.name} is damaged ({error}); fetch it again") from error
-    if not isinstance(record, dict):
-        raise ModelError(f"{name}: {path.name} is damaged (no table); fetch it again")
-    return record
 
 
 def _weights_in(folder: Path, name: str) -> Path:
@@ -219,9 +230,11 @@ def _checksum(folder: Path, weights: Path) -> str:
     if weights.name == _WEIGHTS:
         return file_sha256(weights)
     try:
-        parts = sorted(set(parse_json(weights.read_bytes())["weight_map"].values()))
-        parts = [name_below(part, weights, failure=ModelError) for part in parts]
+        index = as_table(parse_json(weights.read_bytes()), "the index")
+        files = as_table(index["weight_map"], "weight_map").values()
+        listed = sorted({as_word(one, "weight_map") for one in files})
+        parts = [name_below(part, weights, failure=ModelError) for part in listed]
         lines = [f"{file_sha256(folder / part)}  {part}\n" for part in parts]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{weights}: damaged, or a part is missing; fetch it again") from error
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from vidparse.labels import Labels, available_labels, load_labels
 from vidparse.labels.colours import hue_wheel
+from vidparse.textfiles import JsonTable, as_list, as_table, as_whole
 
 _LARGE, _ALIKE = 100, 0.8  # large sets are known by most names: synonyms are many
 _COCO_THINGS, _COCO_PANOPTIC = 80, 133
 
 
-def labels_of(
-    config: dict[str, Any], processor: dict[str, Any], *, name: str, panoptic: bool
-) -> Labels:
+def labels_of(config: JsonTable, processor: JsonTable, *, name: str, panoptic: bool) -> Labels:
     """Names come from id2label. One of vidparse's own sets lends its colours when names agree.
 
     Things are those that the processor lists; else those of the known set; else, for COCO's names,
@@ -23,7 +21,7 @@ def labels_of(
     transformers without `label_ids_to_fuse`.
 
     Raises:
-        ValueError, TypeError, AttributeError: damaged config.
+        ValueError, TypeError: damaged config.
     """
     classes = _names(config)
     known = _known_set(classes)
@@ -44,9 +42,10 @@ def labels_of(
     return labels if listed is None else replace(labels, things=listed)
 
 
-def _names(config: dict[str, Any]) -> tuple[str, ...]:
-    by_id = {int(key): str(value).strip() for key, value in (config.get("id2label") or {}).items()}
-    count = max(by_id, default=int(config.get("num_labels", 2)) - 1) + 1
+def _names(config: JsonTable) -> tuple[str, ...]:
+    listed = as_table(config.get("id2label") or {}, "id2label")
+    by_id = {int(key): str(value).strip() for key, value in listed.items()}
+    count = max(by_id, default=as_whole(config.get("num_labels", 2), "num_labels") - 1) + 1
     if min(by_id, default=0) < 0 or not 1 <= count <= 65535:
         raise ValueError(f"id2label has ids {min(by_id, default=0)} to {count - 1}")
     return tuple(by_id.get(i, f"LABEL_{i}") for i in range(count))
@@ -81,13 +80,12 @@ def _coco_things(classes: Sequence[str]) -> frozenset[int] | None:
     return frozenset(range(_COCO_THINGS))
 
 
-def _listed_things(processor: dict[str, Any], count: int) -> frozenset[int] | None:
+def _listed_things(processor: JsonTable, count: int) -> frozenset[int] | None:
     """OneFormer's processors carry them."""
-    metadata = processor.get("metadata")
-    listed: Collection[Any] | None = (metadata or {}).get("thing_ids")
+    listed = as_table(processor.get("metadata") or {}, "metadata").get("thing_ids")
     if listed is None:
         return None
-    things = frozenset(int(one) for one in listed)
+    things = frozenset(as_whole(one, "thing_ids") for one in as_list(listed, "thing_ids"))
     if not all(0 <= one < count for one in things):
         raise ValueError(f"thing_ids go to {max(things)}, classes to {count - 1}")
     return things
