@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from vidparse.image import ColourTags, Image
 
 
 NOMINAL_RATE = Fraction(25)  # frames per second where nothing tells one
+# Of a copied stream, as PyAV has it: frames and outputs carry it, only `vidparse.video` opens it.
+Packet: TypeAlias = object
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class VideoInfo:
     codec: str = ""  # "h264", "rawvideo", "png", ...
     pixel_format: str = ""  # of the stored stream
     metadata: tuple[tuple[str, str], ...] = ()
-    copied: tuple[Any, ...] = ()  # audio and subtitle streams whose packets travel in frames
+    copied: tuple[object, ...] = ()  # audio and subtitle streams whose packets travel in frames
 
     @property
     def nominal_rate(self) -> Fraction:
@@ -81,7 +84,7 @@ class Frame:
     pts: int
     image: Image
     name: str | None = None  # file stem when the input is a folder of images
-    packets: tuple[Any, ...] = ()  # of copied streams, up to the end of this frame
+    packets: tuple[Packet, ...] = ()  # of copied streams, up to the end of this frame
     duration: int | None = None  # how long it is shown, in the units of `pts`; None: unknown
     time_base: Fraction = 1 / NOMINAL_RATE  # seconds per pts unit
 
@@ -91,7 +94,9 @@ class Frame:
         return float(self.pts * self.time_base)
 
     @classmethod
-    def from_rgb(cls, pixels: np.ndarray, *, index: int = 0, time_s: float | None = None) -> Frame:
+    def from_rgb(
+        cls, pixels: NDArray[np.uint8], *, index: int = 0, time_s: float | None = None
+    ) -> Frame:
         """A frame of a picture in memory, as a `Session` takes it.
 
         Args:

@@ -6,12 +6,12 @@ import struct
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 
 from vidparse.errors import OutputError
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import MAX_ID, Prediction, ids_to_rgb, object_map
 from vidparse.sinks.listing import Rows
@@ -85,7 +85,7 @@ class Ids(_Ids):
         png = gray16_png(ids) if ids.dtype == np.uint16 else rgb_png(ids_to_rgb(ids))
         self._pictures.write(frame, png)
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         return self._pictures.close(keep=keep, complete=complete)
 
 
@@ -143,7 +143,7 @@ class IdVideo(_Ids):
                     self._put(ids, pts, None if lasts < 0 else lasts)
         self._times.close()
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         self._times.close()
         try:
             return self._video.close(keep=keep, complete=complete)

@@ -7,14 +7,14 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from vidparse.errors import OutputError
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
-from vidparse.maps import Prediction, Segment, categories_of, find_runs, object_map
+from vidparse.maps import Prediction, RunLengths, Segment, categories_of, find_runs, object_map
 from vidparse.sinks.listing import JsonLists, Rows, dumped, encoded
-from vidparse.sinks.panoptic import image_record, semantic_note
+from vidparse.sinks.panoptic import ImageRecord, image_record, semantic_note
 from vidparse.sinks.sink import Sink
 from vidparse.sinks.stream import ByteStream
 
@@ -60,13 +60,11 @@ class _Instances(Sink):
         image = image_record(frame, found, time_s=float(frame.pts * self._time_base))
         self._add_things(image, [(one, runs.run_lengths(one.id)) for one in things])
 
-    def _add_things(
-        self, image: dict[str, Any], things: Sequence[tuple[Segment, dict[str, Any]]]
-    ) -> None:
+    def _add_things(self, image: ImageRecord, things: Sequence[tuple[Segment, RunLengths]]) -> None:
         """Add a frame and its things, each with its mask as COCO run lengths."""
         raise NotImplementedError
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         lists, self._lists = self._lists, None
         try:
             if lists is not None and keep:
@@ -101,14 +99,12 @@ class Coco(_Instances):
         super().begin(info, labels)
         self._count = 0
 
-    def _add_things(
-        self, image: dict[str, Any], things: Sequence[tuple[Segment, dict[str, Any]]]
-    ) -> None:
+    def _add_things(self, image: ImageRecord, things: Sequence[tuple[Segment, RunLengths]]) -> None:
         assert self._lists is not None
         self._lists.add("images", image)
         for segment, mask in things:
             self._count += 1  # COCO's evaluator takes number 0 for no match
-            row = {
+            row: dict[str, object] = {
                 "id": self._count,
                 "image_id": image["id"],
                 "category_id": segment.class_id,
@@ -165,9 +161,7 @@ class YouTubeVis(_Instances):
         self._masks, self._names = Rows(self.target.name), Rows(self.target.name)
         super().begin(info, labels)
 
-    def _add_things(
-        self, image: dict[str, Any], things: Sequence[tuple[Segment, dict[str, Any]]]
-    ) -> None:
+    def _add_things(self, image: ImageRecord, things: Sequence[tuple[Segment, RunLengths]]) -> None:
         if (image["height"], image["width"]) != self._size_hw:
             height, width = self._size_hw
             raise OutputError(
@@ -206,7 +200,7 @@ class YouTubeVis(_Instances):
     def _annotation(self, number: int, life: _Life, places: array[int]) -> Iterator[str]:
         """The JSON of a thing, in parts of which none is large."""
         (height, width), length = self._size_hw, self._done[0]
-        head: dict[str, Any] = {
+        head: dict[str, object] = {
             "id": number,
             "video_id": _VIDEO,
             "category_id": min(life.votes, key=lambda one: (-life.votes[one], one)),
@@ -257,7 +251,7 @@ class YouTubeVis(_Instances):
     def _mask_at(self, place: int, entry: _Entry) -> str:
         return self._masks.read(place + _HEAD.size, entry.mask_bytes).decode()
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         try:
             return super().end(keep=keep, complete=complete, packets=packets)
         finally:

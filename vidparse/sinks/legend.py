@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vidparse.image import Rgb, Yuv420
 
@@ -90,12 +91,12 @@ def put(
     alpha[part] = np.maximum(alpha[part], np.rint(mask * 255))
 
 
-def rounded(size_hw: tuple[int, int], radius: int) -> np.ndarray:
+def rounded(size_hw: tuple[int, int], radius: int) -> NDArray[np.float64]:
     """A rectangle with rounded corners, float 0..1, smooth at the edges."""
     height, width = size_hw
     y = np.abs(np.arange(height) + 0.5 - height / 2)[:, None] - (height / 2 - radius)
     x = np.abs(np.arange(width) + 0.5 - width / 2)[None, :] - (width / 2 - radius)
-    outside = np.hypot(np.maximum(x, 0), np.maximum(y, 0)) - radius
+    outside: NDArray[np.float64] = np.hypot(np.maximum(x, 0), np.maximum(y, 0)) - radius
     return np.clip(0.5 - outside, 0.0, 1.0)
 
 
@@ -169,7 +170,7 @@ class Legend:
         self._pixel_aspect = min(max(pixel_aspect, _NARROWEST), 1 / _NARROWEST)
         self._last_seen: dict[int, int] = {}  # class id -> frame count
         self._frame = 0
-        self._key: tuple | None = None
+        self._key: tuple[tuple[int, ...], tuple[int, int], int, bool] | None = None
         self._tile: Tile | None = None
 
     def draw(self, image: Yuv420, slots: np.ndarray, class_ids: np.ndarray) -> None:

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from vidparse.files import write_error
 
@@ -80,7 +80,7 @@ class JsonLists:
         self,
         name: str,
         write: Callable[[bytes], object],
-        head: Mapping[str, Any],
+        head: Mapping[str, object],
         *,
         straight: str,
         waiting: Iterable[str] = (),
@@ -91,7 +91,7 @@ class JsonLists:
         fields = [f"{json.dumps(key)}: {dumped(value)},\n" for key, value in head.items()]
         write(encoded(f'{{{"".join(fields)}"{straight}": ['))
 
-    def add(self, key: str, row: Mapping[str, Any]) -> None:
+    def add(self, key: str, row: Mapping[str, object]) -> None:
         """One more row of a list.
 
         Raises:
@@ -132,7 +132,7 @@ class JsonLists:
             rows.close()
 
 
-def dumped(value: Any) -> str:
+def dumped(value: object) -> str:
     """Compact JSON of a value that holds no NaN."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from vidparse.errors import OutputError
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import Prediction
 from vidparse.sinks.palette import class_colours
@@ -71,7 +71,7 @@ class Masks(Sink):
     def _png(self, ids: np.ndarray) -> bytes:
         return palette_png(ids, self._palette) if ids.dtype == np.uint8 else gray_png(ids)
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         if self._pictures is not None:
             return self._pictures.close(keep=keep, complete=complete)
         assert self._video is not None
@@ -108,7 +108,7 @@ class MaskVideo(Sink):
         ids = prediction.map.class_map(self._labels)
         self._video.write(ids, frame.pts, duration=frame.duration)
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         try:
             return self._video.close(keep=keep, complete=complete)
         finally:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vidparse.errors import OutputError
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.image import FULL_RANGE, Yuv420, effective_matrix, rgb_to_yuv_matrix
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, check_ids, recode
@@ -231,7 +232,7 @@ class Overlay(Sink):
         shown = painted.rgb() if rgb else painted
         self._video.write(shown, frame.pts, packets, frame.duration)
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         if self._pictures is not None:
             return self._pictures.close(keep=keep, complete=complete)
         copied = packets if self.options.audio else ()
@@ -319,14 +320,17 @@ class Painter:
 def yuv_tables(colours: np.ndarray, matrix: int, full_range: bool) -> np.ndarray:
     """RGB uint8 (S, 3) to one look-up table per plane, uint8 (3, S)."""
     affine = rgb_to_yuv_matrix(matrix, full_range)  # (3, 4)
-    yuv = affine[:, :3] @ colours.T.astype(np.float64) + affine[:, 3:]  # (3, S)
+    yuv: NDArray[np.float64] = (
+        affine[:, :3] @ colours.T.astype(np.float64) + affine[:, 3:]
+    )  # (3, S)
     return np.clip(np.rint(yuv), 0, 255).astype(np.uint8)
 
 
 def vivid(colours: np.ndarray) -> np.ndarray:
     """RGB uint8 (N, 3) at full brightness, same hue: a thin line shows on any picture."""
     peak = colours.max(axis=1, keepdims=True).astype(np.float64)  # (N, 1)
-    return np.rint(colours * (255.0 / np.maximum(peak, 1.0))).astype(np.uint8)
+    bright: NDArray[np.float64] = colours * (255.0 / np.maximum(peak, 1.0))
+    return np.rint(bright).astype(np.uint8)
 
 
 def draw_contours(

@@ -10,7 +10,7 @@ import numpy as np
 from vidparse.errors import UsageError, counted
 from vidparse.labels import Labels, available_labels, load_labels
 from vidparse.labels.colours import distinct_colours, far_apart, hue_wheel
-from vidparse.textfiles import decode_text, parse_json
+from vidparse.textfiles import Json, JsonTable, decode_text, parse_json
 
 PUBLISHED, DISTINCT = "published", "distinct"
 _HUE_RANGE = 0.16  # of the wheel: objects stay recognisable as of their class
@@ -130,7 +130,7 @@ def _from_file(path: Path, labels: Labels, own: np.ndarray) -> np.ndarray:
     return rows[: len(labels)]
 
 
-def _by_name(path: Path, record: dict, labels: Labels, own: np.ndarray) -> np.ndarray:
+def _by_name(path: Path, record: JsonTable, labels: Labels, own: np.ndarray) -> np.ndarray:
     colours = own.copy()
     for name, colour in record.items():
         (class_id,) = labels.select([name])
@@ -138,7 +138,7 @@ def _by_name(path: Path, record: dict, labels: Labels, own: np.ndarray) -> np.nd
     return colours
 
 
-def _rows(values: list) -> np.ndarray:
+def _rows(values: Json) -> np.ndarray:
     rows = np.array(values)
     if rows.ndim != 2 or rows.shape[1] != 3 or rows.dtype.kind not in "iu":
         raise ValueError("rows of three whole numbers expected")

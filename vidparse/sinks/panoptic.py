@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar, TypedDict
 
 import numpy as np
 
 from vidparse.errors import OutputError, UsageError
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import (
     MAX_ID,
@@ -91,7 +91,7 @@ class Panoptic(Sink):
             path.unlink(missing_ok=True)
             raise
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         lists, self._lists = self._lists, None
         keep = keep and lists is not None and not self._pictures.partial.broken
         try:
@@ -139,7 +139,17 @@ def semantic_note(name: str) -> str:
     )
 
 
-def image_record(frame: Frame, found: SegmentMap, *, time_s: float) -> dict[str, Any]:
+class ImageRecord(TypedDict):
+    """The entry of a frame in "images" of COCO's formats; `time` in seconds."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+    time: float
+
+
+def image_record(frame: Frame, found: SegmentMap, *, time_s: float) -> ImageRecord:
     """The entry of a frame in "images" of COCO's formats; its id is the frame's number."""
     height, width = found.size_hw
     stem = f"{frame.index:0{_DIGITS}d}" if frame.name is None else Path(frame.name).name
@@ -152,7 +162,7 @@ def image_record(frame: Frame, found: SegmentMap, *, time_s: float) -> dict[str,
     }
 
 
-def _info(segment: Segment) -> dict[str, Any]:
+def _info(segment: Segment) -> dict[str, object]:
     score = {} if segment.score is None else {"score": round(segment.score, 4)}
     return {
         "id": segment.id,

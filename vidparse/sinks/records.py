@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels, labels_to_json
 from vidparse.maps import PixelRuns, Prediction, Segment, class_segments, find_runs
 from vidparse.sinks.sink import Sink, SinkOptions
@@ -54,15 +54,15 @@ class Jsonl(Sink):
             }
         )
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         return self._stream.close(keep=keep, complete=complete)
 
-    def _line(self, record: dict) -> None:
+    def _line(self, record: Mapping[str, object]) -> None:
         text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         self._stream.write(text.encode("utf-8", "surrogateescape") + b"\n", flush=True)
 
 
-def header_record(info: VideoInfo, labels: Labels, options: SinkOptions) -> dict:
+def header_record(info: VideoInfo, labels: Labels, options: SinkOptions) -> dict[str, object]:
     """The first line of a jsonl file: what was run, on what, and what the ids mean."""
     run = options.header
 
@@ -93,9 +93,9 @@ def header_record(info: VideoInfo, labels: Labels, options: SinkOptions) -> dict
     }
 
 
-def segment_record(segment: Segment, labels: Labels, runs: PixelRuns | None) -> dict:
+def segment_record(segment: Segment, labels: Labels, runs: PixelRuns | None) -> dict[str, object]:
     """One entry of "segments"; with COCO run lengths when `runs` are given."""
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "id": segment.id,
         "class": labels.classes[segment.class_id],
         "class_id": segment.class_id,
@@ -132,10 +132,10 @@ class Csv(Sink):
         shares = share_texts(np.append(shown, areas.sum() - shown.sum()))
         self._row([frame.index, frame.pts, float(frame.pts * self._time_base), *shares])
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         return self._stream.close(keep=keep, complete=complete)
 
-    def _row(self, values: list) -> None:
+    def _row(self, values: Sequence[object]) -> None:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(values)
         self._stream.write(text.getvalue().encode("utf-8"), flush=True)

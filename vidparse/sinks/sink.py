@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import BinaryIO, ClassVar, Self
 
 from vidparse.errors import ClosedPipe, Interrupted, OutputError, TruncatedError, UsageError
 from vidparse.files import kind_of, write_error
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import Prediction
 
@@ -197,7 +197,7 @@ class Sink(ABC):
         """
 
     @abstractmethod
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         """Finalise and put in place (keep), or remove what was written.
 
         Safe after a failed `begin` or `add`; an output whose writing failed is removed even when
@@ -219,7 +219,7 @@ class Sink(ABC):
             raise ValueError("write before open")
         self.add(frame, prediction)
 
-    def close(self, *, keep: bool, complete: bool = True, packets: Sequence[Any] = ()) -> None:
+    def close(self, *, keep: bool, complete: bool = True, packets: Sequence[Packet] = ()) -> None:
         """End; as `end`. Harmless when nothing was opened."""
         if not complete and not self.keeps_parts and keep and self._begun:
             self.notes.append(f"{self.target.name}: interrupted, so nothing of it is kept")

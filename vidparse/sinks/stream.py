@@ -8,13 +8,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from vidparse.errors import OutputError
 from vidparse.files import WholeFile
-from vidparse.frame import VideoInfo
+from vidparse.frame import Packet, VideoInfo
 from vidparse.image import FULL_RANGE, LIMITED_RANGE, Yuv420
 from vidparse.sinks.sink import STDOUT, Target, stream_errors
 from vidparse.video import VideoWriter
@@ -154,7 +154,7 @@ class EncodedVideo:
         self,
         image: Yuv420 | np.ndarray,
         pts: int,
-        packets: Sequence[Any] = (),
+        packets: Sequence[Packet] = (),
         duration: int | None = None,
     ) -> None:
         """Encode one picture and mux the copied packets that came with it; see `VideoWriter`."""
@@ -175,7 +175,7 @@ class EncodedVideo:
             shutil.copyfile(self._partial.path, path)
 
     def close(
-        self, *, keep: bool, complete: bool = True, packets: Sequence[Any] = ()
+        self, *, keep: bool, complete: bool = True, packets: Sequence[Packet] = ()
     ) -> Path | None:
         """Finish and put in place, or abort and remove; see :class:`WholeFile`."""
         writer, self._writer = self._writer, None
@@ -241,7 +241,7 @@ class Y4mWriter:
         self,
         image: Yuv420 | np.ndarray,
         pts: int,
-        packets: Sequence[Any] = (),
+        packets: Sequence[Packet] = (),
         duration: int | None = None,
     ) -> None:
         """Add a frame; `pts`, `packets` and `duration` have no place in y4m.
@@ -254,7 +254,7 @@ class Y4mWriter:
         parts = (np.ascontiguousarray(plane).data for plane in planes)
         self._stream.write(b"FRAME\n", *parts, flush=True)
 
-    def finish(self, packets: Sequence[Any] = ()) -> None:
+    def finish(self, packets: Sequence[Packet] = ()) -> None:
         """Nothing: every frame is flushed as it is written."""
 
     def abort(self) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 
 from vidparse.errors import OutputError, UsageError
 from vidparse.files import write_error
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction
 from vidparse.sinks.palette import class_colours
@@ -90,7 +90,7 @@ class Submission(Sink):
         """
         return is_made(self.folder, is_folder=True)
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         try:
             return self._pictures.close(keep=keep, complete=complete)
         finally:

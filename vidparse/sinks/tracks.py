@@ -7,9 +7,9 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict
 
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, Segment, object_map
 from vidparse.sinks.listing import dumped, encoded
@@ -81,7 +81,7 @@ class _Tracks(Sink):
             track.see(segment, at, found.size_hw)
         self._frames += 1
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         try:
             if keep:
                 self._write_all()
@@ -116,10 +116,13 @@ class Tracks(_Tracks):
         rows.writerow(_COLUMNS)
         for number, track in self._rows():
             record = _record(number, track, self._labels)
-            record["votes"] = ";".join(f"{name}:{n}" for name, n in record["votes"].items())
-            record["best_box"] = " ".join(map(str, record["best_box"]))
-            record["isthing"] = int(record["isthing"])
-            rows.writerow([record[column] for column in _COLUMNS])
+            cells: dict[str, object] = {
+                **record,
+                "votes": ";".join(f"{name}:{n}" for name, n in record["votes"].items()),
+                "best_box": " ".join(map(str, record["best_box"])),
+                "isthing": int(record["isthing"]),
+            }
+            rows.writerow([cells[column] for column in _COLUMNS])
         self._stream.write(encoded(text.getvalue()), flush=True)
 
 
@@ -139,27 +142,31 @@ class TracksJson(_Tracks):
         self._stream.write(b"\n]}\n", flush=True)
 
 
-_COLUMNS = (
-    "id",
-    "class",
-    "class_id",
-    "isthing",
-    "first_frame",
-    "last_frame",
-    "first_time",
-    "last_time",
-    "length",
-    "mean_area",
-    "mean_score",
-    "votes",
-    "best_frame",
-    "best_time",
-    "best_box",
+# A row: times in seconds, areas in pixels. "class" is no name that a class body could have.
+_Row = TypedDict(
+    "_Row",
+    {
+        "id": int,
+        "class": str,
+        "class_id": int,
+        "isthing": bool,
+        "first_frame": int,
+        "last_frame": int,
+        "first_time": float,
+        "last_time": float,
+        "length": int,
+        "mean_area": float,
+        "mean_score": float | None,
+        "votes": dict[str, int],
+        "best_frame": int,
+        "best_time": float,
+        "best_box": list[int],
+    },
 )
+_COLUMNS = tuple(_Row.__annotations__)
 
 
-def _record(number: int, track: Track, labels: Labels) -> dict[str, Any]:
-    """A row under the names of `_COLUMNS`; times in seconds, areas in pixels."""
+def _record(number: int, track: Track, labels: Labels) -> _Row:
     class_id = track.class_id
     votes = sorted(track.votes.items(), key=lambda item: (-item[1], item[0]))
 

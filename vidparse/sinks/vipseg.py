@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidparse.errors import OutputError
 from vidparse.filenames import shortened
 from vidparse.files import WholeFile, write_error
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import (
     VOID,
@@ -38,6 +39,7 @@ from vidparse.maps import (
 from vidparse.sinks.pictures import rgb_png
 from vidparse.sinks.sink import SinkOptions, Target
 from vidparse.sinks.submission import Submission
+from vidparse.textfiles import Json, as_tables, as_whole
 
 try:
     import fcntl
@@ -132,7 +134,7 @@ class VipSegFolder(Submission):
         is_thing = category in self._labels.things
         return Segment(number, category, is_thing, score=None, area=area, box=box)
 
-    def _segment_ids(self, prediction: Prediction) -> np.ndarray:
+    def _segment_ids(self, prediction: Prediction) -> NDArray[np.int32]:
         """The ids that are written, int32 (H, W)."""
         segments = prediction.segments
         if segments is None:
@@ -143,17 +145,17 @@ class VipSegFolder(Submission):
                     self._class_table[category] = self._id_of(category, 0)
             return self._class_table.take(prediction.ids)
         highest = max((segment.id for segment in segments), default=0)
-        table = np.full(highest + 2, VOID, np.int32)
+        table: NDArray[np.int32] = np.full(highest + 2, VOID, np.int32)
         for segment in segments:
             table[segment.id] = self._id_of(segment.class_id, segment.id)
-        return table.take(np.minimum(prediction.ids, highest + 1))
+        return table.take(prediction.ids, mode="clip")
 
     def _id_of(self, category: int, instance: int) -> int:
         number = self._ids(category, instance)
         self._category[number] = category
         return number
 
-    def end(self, *, keep: bool, complete: bool, packets: Sequence[Any]) -> Path | None:
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         frames, self._frames = self._frames, None
         keep = keep and frames is not None and not self._pictures.partial.broken
         try:
@@ -219,8 +221,11 @@ def _check_categories(record: PanopticRecord, labels: Labels, path: Path) -> Non
     listed = record.head.get("categories")
     if not listed:
         return
+    named: dict[int, Json] = {}
     try:
-        named = {int(entry["id"]): entry["name"] for entry in listed}
+        named = {
+            as_whole(entry["id"], "id"): entry["name"] for entry in as_tables(listed, "categories")
+        }
     except (KeyError, TypeError, ValueError):
         named = {}
     if named != dict(enumerate(labels.classes)):

@@ -360,7 +360,7 @@ class ContainerSource(Source):
 
     def trailing_packets(self) -> list[Any]:
         """Packets of the copied streams behind the last frame; call once, after iterating."""
-        waiting = {s.index for s in self.info.copied if s.kind == "audio"}
+        waiting = {stream.index for stream in self._copied if stream.type == "audio"}
         end_s = self._selection.end_s
         if end_s is not None and waiting and not self._closed:
             for packet in self._demuxer:

@@ -18,6 +18,7 @@ from typing import Any
 import av
 
 from vidparse.errors import InputError
+from vidparse.frame import VideoInfo
 from vidparse.video.access import is_address, is_list, local_path, open_limited
 from vidparse.video.damage import (
     HEAD_BYTES,
@@ -264,6 +265,11 @@ class CopiedStream:
     disposition: int
     metadata: tuple[tuple[str, str], ...]
     template: Any  # a PyAV stream
+
+
+def copied_streams(info: VideoInfo) -> list[CopiedStream]:
+    """The copied streams of a video."""
+    return [stream for stream in info.copied if isinstance(stream, CopiedStream)]
 
 
 def copied_stream(stream: Any) -> CopiedStream:

@@ -14,8 +14,8 @@ from typing import Any
 import av
 import numpy as np
 
-from vidparse.frame import VideoInfo
-from vidparse.video.demux import CopiedStream
+from vidparse.frame import Packet, VideoInfo
+from vidparse.video.demux import CopiedStream, copied_streams
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Remuxer:
         self._dropped = 0
         self._changes: dict[int, AacHeads | Alac] = {}  # input stream index -> what it needs
 
-        for stream in info.copied if info is not None else ():
+        for stream in copied_streams(info) if info is not None else ():
             output = self._added(container, stream)
             if output is None:
                 continue
@@ -108,10 +108,13 @@ class Remuxer:
         for change in self._changes.values():
             change.header_is_written = True
 
-    def times(self, packets: Sequence[Any]) -> list[Fraction]:
+    def times(self, packets: Sequence[Packet]) -> list[Fraction]:
         """When those packets that will be written begin, in seconds of the input."""
-        known = [p for p in packets if p.stream_index in self._outputs and p.pts is not None]
-        return [packet.pts * packet.time_base for packet in known]
+        return [
+            packet.pts * packet.time_base
+            for packet in _of_pyav(packets)
+            if packet.stream_index in self._outputs and packet.pts is not None
+        ]
 
     def fill(self, start: Any) -> None:
         """Put an empty text at `start` (pts, time base) into mp4 subtitles that begin later.
@@ -128,12 +131,12 @@ class Remuxer:
                 self._mux(packet)
                 self.silent.discard(index)
 
-    def write(self, packets: Sequence[Any]) -> None:
+    def write(self, packets: Sequence[Packet]) -> None:
         """Mux packets of the copied streams; others are passed over.
 
         The packets stay as they are, so that several outputs can copy the same ones.
         """
-        for packet in packets:
+        for packet in _of_pyav(packets):
             output = self._outputs.get(packet.stream_index)
             if output is None:
                 continue
@@ -199,6 +202,11 @@ def _problem(container_name: str, stream: CopiedStream) -> str | None:
         except av.error.FFmpegError as error:
             log.debug("trial of %s: %s", container_name, error)
     return None
+
+
+def _of_pyav(packets: Sequence[Packet]) -> list[av.Packet]:
+    """The packets that frames carry, as what they are."""
+    return [packet for packet in packets if isinstance(packet, av.Packet)]
 
 
 def _is_pcm(codec: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vidparse.errors import counted
 from vidparse.frame import VideoInfo
-from vidparse.video.demux import CopiedStream
+from vidparse.video.demux import CopiedStream, copied_streams
 from vidparse.video.inputs import Input, open_video
 
 
@@ -49,7 +49,7 @@ def report_media(source: str | Path | Input, *, track: int | None = None) -> Med
     """
     opened = open_video(source, track=track)
     try:
-        streams = tuple(_describe(stream) for stream in opened.info.copied)
+        streams = tuple(_describe(stream) for stream in copied_streams(opened.info))
         video = replace(opened.info, copied=())
         return MediaReport(video, streams, tuple(opened.notes))
     finally:

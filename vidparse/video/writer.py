@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from vidparse.errors import ClosedPipe, OutputError
-from vidparse.frame import VideoInfo
+from vidparse.frame import Packet, VideoInfo
 from vidparse.image import Yuv420
 from vidparse.video.outfile import OutFile, advice
 from vidparse.video.remux import Remuxer
@@ -119,7 +119,7 @@ class VideoWriter:
         self,
         image: Yuv420 | np.ndarray,
         pts: int,
-        packets: Sequence[Any] = (),
+        packets: Sequence[Packet] = (),
         duration: int | None = None,
     ) -> None:
         """Encode one picture, and copy the packets that came with it.
@@ -152,7 +152,7 @@ class VideoWriter:
         if self._held is not None:
             self._begin_in_time(pts)
 
-    def finish(self, packets: Sequence[Any] = ()) -> None:
+    def finish(self, packets: Sequence[Packet] = ()) -> None:
         """Write what the encoder still holds, the last copied packets and the end of the file.
 
         Raises:
@@ -181,7 +181,7 @@ class VideoWriter:
             except _FAILURES as error:
                 log.debug("%s: %s", self._name, error)
 
-    def _origin(self, pts: int, packets: Sequence[Any]) -> Fraction:
+    def _origin(self, pts: int, packets: Sequence[Packet]) -> Fraction:
         """Seconds of the input that are 0 in the output; whole units of the video's time base."""
         if self._container.format.name not in _BEGIN_AT_ZERO:
             return Fraction(0)
@@ -308,7 +308,7 @@ class VideoWriter:
                 lines[rows.shape[0] :] = lines[rows.shape[0] - 1]  # chroma has no odd edge
         return frame
 
-    def _mux(self, encode: Any, frame: av.VideoFrame | None, packets: Sequence[Any]) -> None:
+    def _mux(self, encode: Any, frame: av.VideoFrame | None, packets: Sequence[Packet]) -> None:
         try:
             for packet in encode(frame):
                 self._put_picture(packet)
