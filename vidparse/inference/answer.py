@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidparse.errors import counted
 from vidparse.inference.centre_maps import CentreMaps
@@ -25,7 +26,7 @@ class Scores:
     values: float32 (T, K, h, w) at feature resolution; the greatest wins.
     """
 
-    values: np.ndarray
+    values: NDArray[np.float32]
 
     def first(self, frames: int) -> Self:
         """The answer to the first frames of the clip."""

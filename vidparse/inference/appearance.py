@@ -12,6 +12,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vidparse.image import Image
 
@@ -76,7 +77,8 @@ class View:
             counts = np.bincount(code, minlength=count * 256).reshape(count, 256)
             histograms[:, channel] = counts @ _shares(channel)
         total = np.maximum(histograms.sum((1, 2), keepdims=True), 1)
-        return np.sqrt(histograms / total).reshape(count, 3 * BINS).astype(np.float32)
+        looks: NDArray[np.float32] = np.sqrt(histograms / total).astype(np.float32)
+        return looks.reshape(count, 3 * BINS)
 
     def camera_since(self, before: View, slots: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
         """The motion of background points: turned, scaled and shifted, float64 (2, 3).
@@ -114,19 +116,21 @@ class View:
         return camera
 
 
-def slot_ious(a: np.ndarray, a_count: int, b: np.ndarray, b_count: int) -> np.ndarray:
+def slot_ious(a: np.ndarray, a_count: int, b: np.ndarray, b_count: int) -> NDArray[np.float64]:
     """IoU float64 (N, M) of the objects of two maps of slots (h, w)."""
     columns = b_count + 1
     codes = a.astype(np.int32) * np.int32(columns) + b
     shared = np.bincount(codes.ravel(), minlength=(a_count + 1) * columns)
     shared = shared.reshape(a_count + 1, columns)
     union = shared.sum(1, keepdims=True) + shared.sum(0, keepdims=True) - shared
-    return (shared / np.maximum(union, 1))[1:, 1:]
+    iou: NDArray[np.float64] = shared / np.maximum(union, 1)
+    return iou[1:, 1:]
 
 
 @cache
-def _shares(channel: int) -> np.ndarray:
+def _shares(channel: int) -> NDArray[np.float64]:
     """The weight of each of 256 values of a channel in each bin: (256, BINS)."""
     lowest, extent = _CHANNELS[channel]
     place = np.clip((np.arange(256) - lowest) * (BINS / extent) - 0.5, 0, BINS - 1)
-    return np.clip(1 - np.abs(place[:, None] - np.arange(BINS)), 0, 1)
+    share: NDArray[np.float64] = 1 - np.abs(place[:, None] - np.arange(BINS))
+    return np.clip(share, 0, 1)

@@ -8,6 +8,7 @@ from typing import Self
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vidparse.inference.centres import find_centres, group_pixels, majority, stitched
 from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
@@ -208,5 +209,5 @@ class _Numbers:
 def _sureness(logits: np.ndarray, size_hw: tuple[int, ...]) -> np.ndarray:
     """Probability float32 (H, W) of the greatest of the classes (K, h, w)."""
     greatest = logits.max(axis=0)
-    sure = 1 / np.exp(logits - greatest).sum(axis=0)
+    sure: NDArray[np.float32] = 1 / np.exp(logits - greatest).sum(axis=0)
     return cv2.resize(sure.astype(np.float32), (size_hw[1], size_hw[0]))

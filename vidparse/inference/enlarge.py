@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 STRIDE = 4  # pixels of the input per node
 _TAPS = 3
@@ -103,9 +104,9 @@ class Grid:
         return len(self.rows.cell), len(self.columns.cell)
 
     @cached_property
-    def area(self) -> np.ndarray:
+    def area(self) -> NDArray[np.int64]:
         """Pixels of each cell, int64 (K,)."""
-        return np.multiply.outer(self.rows.count, self.columns.count).reshape(-1)
+        return np.outer(self.rows.count, self.columns.count).reshape(-1)
 
     @cached_property
     def whole(self) -> np.ndarray:
@@ -115,7 +116,7 @@ class Grid:
         inside = down[:, None, :, None] & across[:, None]  # (Ky, Kx, Py, Px)
         return _packed(inside.reshape(len(self.area), -1))
 
-    def split(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def split(self, cells: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Row and column of cells (n,)."""
         row = cells // self.shape[1]
         return row, cells - row * self.shape[1]
@@ -147,11 +148,12 @@ class Grid:
         """Nodes of a cell, as :meth:`tally` counts them."""
         return len(self.rows.taps) * len(self.columns.taps)
 
-    def nodes_of(self, cells: np.ndarray) -> np.ndarray:
+    def nodes_of(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
         """Place in h * w of the nodes of n cells, int64 (S, S', n)."""
         row, column = self.split(cells)
         down = self.rows.node[:, row] * self.nodes_hw[1]
-        return down[:, None] + self.columns.node[:, column]
+        place: NDArray[np.int64] = down[:, None] + self.columns.node[:, column]
+        return place
 
     def blocks(self, count: int) -> Iterator[slice]:
         """Runs of `count` cells that are interpolated at a time."""
@@ -173,10 +175,11 @@ class Grid:
             pixels += lines[tap] * down[tap]
         return pixels
 
-    def pixels(self, inside: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    def pixels(self, inside: NDArray[np.bool_], cells: NDArray[np.int64]) -> NDArray[np.uint64]:
         """The pixels (n, B) of cells that are true in bool (Py, Px, n)."""
         flat = inside.reshape(-1, inside.shape[-1])
-        return _packed(np.ascontiguousarray(flat.T)) & self.whole[cells]
+        packed: NDArray[np.uint64] = _packed(np.ascontiguousarray(flat.T)) & self.whole[cells]
+        return packed
 
     def unpacked(self, pixels: np.ndarray) -> np.ndarray:
         """The pixels (n, B) of cells as bool (n, Py * Px)."""
@@ -184,13 +187,14 @@ class Grid:
         bits = np.unpackbits(pixels.view(np.uint8), axis=1, count=count, bitorder="little")
         return bits.view(bool)
 
-    def places(self, cells: np.ndarray) -> np.ndarray:
+    def places(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
         """Place in H * W of the pixels of n cells, int64 (n, Py * Px); beyond a cell's own: any."""
         row, column = self.split(cells)
         width = self.size_hw[1]
         first = self.rows.start[row] * width + self.columns.start[column]
-        place = np.arange(self.rows.places)[:, None] * width + np.arange(self.columns.places)
-        return first[:, None] + place.reshape(-1)
+        inside = np.arange(self.rows.places)[:, None] * width + np.arange(self.columns.places)
+        place: NDArray[np.int64] = first[:, None] + inside.reshape(-1)
+        return place
 
     def filled(self, values: np.ndarray) -> np.ndarray:
         """A frame (H, W) whose cells have the values (K,)."""
@@ -205,7 +209,7 @@ def grid_of(nodes_hw: tuple[int, int], input_hw: tuple[int, int], size_hw: tuple
     return Grid(nodes_hw, rows, columns)
 
 
-def _packed(inside: np.ndarray) -> np.ndarray:
+def _packed(inside: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Bool (n, P) as uint64 (n, B)."""
     count, places = inside.shape
     packed = np.zeros((count, -(-places // _WORD_BITS) * (_WORD_BITS // 8)), np.uint8)
@@ -213,7 +217,7 @@ def _packed(inside: np.ndarray) -> np.ndarray:
     return packed.view(np.uint64)
 
 
-def count_pixels(pixels: np.ndarray) -> np.ndarray:
+def count_pixels(pixels: NDArray[np.uint64]) -> NDArray[np.int64]:
     """The number of pixels, int64 (n,), in each of n cells (n, B)."""
     # Neighbouring sums of 1, 2 and 4 bits, then those of 8 added by one multiplication.
     sums = pixels - ((pixels >> np.uint64(1)) & np.uint64(0x5555555555555555))
@@ -221,5 +225,5 @@ def count_pixels(pixels: np.ndarray) -> np.ndarray:
     sums = (sums & pairs) + ((sums >> np.uint64(2)) & pairs)
     sums = (sums + (sums >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     counts = (sums * np.uint64(0x0101010101010101)) >> np.uint64(56)
-    total: np.ndarray = counts.sum(axis=1).view(np.int64)
+    total: NDArray[np.int64] = counts.sum(axis=1).view(np.int64)
     return total

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 Refine = Callable[[slice, np.ndarray], np.ndarray]  # rows, their probabilities (K, n, W)
 
@@ -28,10 +28,10 @@ class Span:
     """
 
     first: int
-    before: np.ndarray
-    after: np.ndarray
-    weight: np.ndarray
-    share: np.ndarray
+    before: NDArray[np.intp]
+    after: NDArray[np.intp]
+    weight: NDArray[np.float32]
+    share: NDArray[np.float32]
 
     @property
     def stop(self) -> int:
@@ -47,7 +47,7 @@ class Patch:
     vote: how much it counts beside patches of other networks, 1 on the mean.
     """
 
-    scores: np.ndarray
+    scores: NDArray[np.float32]
     rows: Span
     columns: Span
     class_ids: tuple[int, ...] | None = None
@@ -167,7 +167,7 @@ def choose(
     Args:
         probabilities: float32 (K, n, W).
     """
-    ids = probabilities.argmax(axis=0).astype(dtype)
+    ids: np.ndarray = probabilities.argmax(axis=0).astype(dtype)
     with np.errstate(invalid="ignore"):
         ids[~(probabilities.max(axis=0) >= least)] = void
     return ids
@@ -190,12 +190,12 @@ def _add(patch: Patch, rows: slice, total: np.ndarray) -> None:
         part[class_id] += plane
 
 
-def _interpolated(patch: Patch, here: slice) -> np.ndarray:
+def _interpolated(patch: Patch, here: slice) -> NDArray[np.float32]:
     """Scores of some rows of a patch at the picture's size, float32 (K, n, N)."""
     rows, columns = patch.rows, patch.columns
     before, after, weight = rows.before[here], rows.after[here], rows.weight[here]
     low, high = int(before[0]), int(after[-1]) + 1
-    few = np.maximum(patch.scores[:, low:high], _LEAST_SCORE)  # (K, h', w)
+    few: NDArray[np.float32] = np.maximum(patch.scores[:, low:high], _LEAST_SCORE)  # (K, h', w)
     wide = few.take(columns.before, axis=-1)  # (K, h', N)
     wide += (few.take(columns.after, axis=-1) - wide) * columns.weight
     full = wide[:, before - low]  # (K, n, N)
@@ -203,7 +203,7 @@ def _interpolated(patch: Patch, here: slice) -> np.ndarray:
     return full
 
 
-def _softmax(scores: np.ndarray) -> np.ndarray:
+def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities over the first axis, in place."""
     with np.errstate(invalid="ignore"):  # inf - inf
         scores -= scores.max(axis=0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidparse.frame import Frame
 from vidparse.inference.clip_segments import ClipSegments
@@ -103,14 +104,15 @@ class OverlapLinker(Linker):
 
 def mask_ious(
     a: np.ndarray, a_ids: Sequence[int], b: np.ndarray, b_ids: Sequence[int]
-) -> np.ndarray:
+) -> NDArray[np.float64]:
     """IoU float64 (N, M) of the regions `a_ids` of map `a` with `b_ids` of `b`, both (H, W)."""
     a_slots, b_slots = _slots(a, a_ids), _slots(b, b_ids)  # 0 is everything else
     rows, columns = len(a_ids) + 1, len(b_ids) + 1
     pairs = a_slots.astype(np.int64).ravel() * columns + b_slots.ravel()
     shared = np.bincount(pairs, minlength=rows * columns).reshape(rows, columns)
     union = shared.sum(1, keepdims=True) + shared.sum(0, keepdims=True) - shared
-    return (shared / np.maximum(union, 1))[1:, 1:]
+    iou: NDArray[np.float64] = shared / np.maximum(union, 1)
+    return iou[1:, 1:]
 
 
 def _slots(ids: np.ndarray, listed: Sequence[int]) -> np.ndarray:

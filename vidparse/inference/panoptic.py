@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ class Linker(ABC):
         state: all that is remembered of the video, immutable; may be stored, and set to go on.
     """
 
-    state: Any
+    state: object
 
     @classmethod
     @abstractmethod

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vidparse.errors import UsageError
 from vidparse.image import Image
@@ -113,8 +114,8 @@ def _resized(image: Image, size_hw: tuple[int, int], resample: str) -> np.ndarra
 
 
 @lru_cache(maxsize=8)
-def _tables(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+def _tables(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
     """float32 (3, 256): the normalised value of each 8-bit sample."""
     samples = np.arange(256, dtype=np.float64) / 255.0
-    table = (samples[None] - np.array(mean)[:, None]) / np.array(std)[:, None]
+    table: NDArray[np.float64] = (samples[None] - np.array(mean)[:, None]) / np.array(std)[:, None]
     return table.astype(np.float32)

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Self, TypeVar
+from typing import Self, TypedDict, TypeVar
 
 import numpy as np
 
@@ -72,6 +72,21 @@ class Segmented:
     frames: tuple[Frame, ...]
     clip: ClipSegments
     begins_shot: bool = False
+
+
+class SessionOptions(TypedDict, total=False):
+    """Keyword arguments of a :class:`Session`."""
+
+    size: int | tuple[int, int] | None
+    classes: tuple[int, ...] | None
+    sample_aspect_ratio: Fraction
+    cut: float | None
+    stabilize: bool
+    min_confidence: float | None
+    refine: Refine | None
+    linker: str | None
+    merging: Merging | None
+    window: int | None
 
 
 FramePredictions = Generator[tuple[Frame, Prediction]]

@@ -20,6 +20,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 DEFAULT_STRENGTH = 0.8
 DEFAULT_TOLERANCE = 0.1
@@ -90,8 +91,9 @@ class Stabilizer:
         blended = _blended(last.probabilities, now, x, y, weight)
         self.state = StabilizerState(small, blended)
 
-        steadier = np.maximum(blended, np.float32(_LEAST))
-        return np.log(steadier, out=steadier)
+        steadier: NDArray[np.float32] = np.maximum(blended, np.float32(_LEAST))
+        np.log(steadier, out=steadier)
+        return steadier
 
     def reset(self) -> None:
         """A new video or shot: forget the past."""
@@ -155,7 +157,7 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
     """Probabilities (K, h, w) of logits; even ones where the logits say nothing."""
     scores = np.ascontiguousarray(scores, np.float32)
     with np.errstate(invalid="ignore"):  # inf - inf
-        shares = scores - scores.max(axis=0)
+        shares: NDArray[np.float32] = scores - scores.max(axis=0)
     rows = shares.reshape(len(shares), -1)  # (K, h * w)
     cv2.exp(rows, dst=rows)
     total = shares.sum(axis=0)  # (h, w), 1..K

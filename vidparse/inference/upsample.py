@@ -31,7 +31,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 _BAND_SCORES = 1 << 21  # scores transposed at a time (8 MB), which bounds memory for large inputs
 _BLOCK_VALUES = 1 << 16  # scores or pixels computed at a time, so that they stay in the cache
@@ -195,7 +195,8 @@ def _sweep(
 def _node_winners(planes: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     """Argmax over classes (n,), lowest id on ties, of the same scores as (C, n) and as (n, C)."""
     if len(planes) > _FEW_CLASSES:
-        return nodes.argmax(axis=1)
+        winner: NDArray[np.intp] = nodes.argmax(axis=1)
+        return winner
     return _running_argmax(planes, np.dtype(np.uint8))
 
 
@@ -293,7 +294,7 @@ def _resolve_two(
     lead -= flat.take(corner + low)
     top, bottom = _edges(lead, tx)
     high_wins = (bottom - top) * ty > -top  # (Py, Px, k)
-    ids = high_wins.view(np.uint8) * (low ^ high).astype(dtype)
+    ids: np.ndarray = high_wins.view(np.uint8) * (low ^ high).astype(dtype)
     ids ^= low.astype(dtype)
     return ids
 
@@ -322,6 +323,6 @@ def _resolve_many(
 def _edges(corner_score: np.ndarray, tx: np.ndarray) -> np.ndarray:
     """Scores (2, Px, k) along the top and bottom edges of cells, from those (4, k) at corners."""
     left, right = corner_score[::2, None], corner_score[1::2, None]  # (2, 1, k)
-    edges = (right - left) * tx
+    edges: np.ndarray = (right - left) * tx
     edges += left
     return edges

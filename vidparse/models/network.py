@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from vidparse.labels import Labels
 from vidparse.models.description import SEMANTIC, StateTensor
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 State = tuple[Tensor, ...]
 
@@ -200,12 +203,12 @@ class VideoNetwork(nn.Module):
     flow_weights: str = ""
     has_published_form: ClassVar[bool] = False
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: DataclassInstance) -> None:
         super().__init__()
         self.config = config
 
     @classmethod
-    def settings_for(cls, labels: Labels) -> dict[str, Any]:
+    def settings_for(cls, labels: Labels) -> dict[str, int]:
         """Fields of the config that follow from the classes."""
         return {"classes": len(labels)}
 

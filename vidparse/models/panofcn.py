@@ -7,7 +7,6 @@ kernels of one object in several frames become one, which finds its mask in all 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +90,7 @@ class PanoFcn(VideoNetwork):
         self.region_kernels = nn.Parameter(own) if config.pooled else None
 
     @classmethod
-    def settings_for(cls, labels: Labels) -> dict[str, Any]:
+    def settings_for(cls, labels: Labels) -> dict[str, int]:
         things = len(labels.things)
         if not things:
             raise UsageError(

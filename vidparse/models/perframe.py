@@ -6,7 +6,6 @@ With them come the students and the teacher of ETC (table V) and the image model
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -95,7 +94,7 @@ class PerFrame(FrameNetwork):
         return self.head.tapped()
 
 
-def _head_options(config: PerFrameConfig) -> dict[str, Any]:
+def _head_options(config: PerFrameConfig) -> dict[str, object]:
     """The settings that go to the head; those of other heads must be left alone."""
     if config.head not in HEADS:
         raise ValueError(f"no head '{config.head}'; known are {', '.join(HEADS)}")

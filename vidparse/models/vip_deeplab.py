@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +82,7 @@ class VipDeepLab(VideoNetwork):
         self.earlier = _head(config.instance_width, narrow, 2)
 
     @classmethod
-    def settings_for(cls, labels: Labels) -> dict[str, Any]:
+    def settings_for(cls, labels: Labels) -> dict[str, int]:
         if not labels.things:
             raise UsageError(
                 f"vip-deeplab: the classes ({labels.name}) have no things to tell apart; mark "

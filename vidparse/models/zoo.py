@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, TypedDict, get_args, get_type_hints
 
 from vidparse.errors import ModelError
 from vidparse.labels import Labels
@@ -19,8 +20,11 @@ from vidparse.models.ssltm import Ssltm, SsltmConfig
 from vidparse.models.tcb import TcbOcr, TcbOcrConfig, TcbPpm, TcbPpmConfig
 from vidparse.models.vip_deeplab import VipDeepLab, VipDeepLabConfig
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 # architecture name -> (config record, network)
-MODELS: dict[str, tuple[type[Any], type[VideoNetwork]]] = {
+MODELS: dict[str, tuple[type[DataclassInstance], type[VideoNetwork]]] = {
     "perframe": (PerFrameConfig, PerFrame),
     "bisenetv2": (BiSeNetV2Config, BiSeNetV2),
     "espnetv2": (EspNetV2Config, EspNetV2),
@@ -38,7 +42,7 @@ _RETIRED = {arch: {"auxiliary": False} for arch in ("espnetv2", "hardnet", "hrne
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 
-def build(arch: str, config: dict[str, Any], *, training: bool = True) -> VideoNetwork:
+def build(arch: str, config: Mapping[str, object], *, training: bool = True) -> VideoNetwork:
     """A network of the zoo with fresh weights.
 
     Args:
@@ -71,7 +75,7 @@ def build(arch: str, config: dict[str, Any], *, training: bool = True) -> VideoN
     return network
 
 
-def settings_for(arch: str, labels: Labels) -> dict[str, Any]:
+def settings_for(arch: str, labels: Labels) -> dict[str, int]:
     """Settings of an architecture that follow from the classes.
 
     Raises:
@@ -80,14 +84,14 @@ def settings_for(arch: str, labels: Labels) -> dict[str, Any]:
     return _model(arch)[1].settings_for(labels)
 
 
-def _model(arch: str) -> tuple[type[Any], type[VideoNetwork]]:
+def _model(arch: str) -> tuple[type[DataclassInstance], type[VideoNetwork]]:
     """Raises: ModelError: unknown architecture."""
     if arch not in MODELS:
         raise ModelError(f"architecture '{arch}': unknown; known are {', '.join(sorted(MODELS))}")
     return MODELS[arch]
 
 
-def _check_values(arch: str, record: type[Any], values: dict[str, Any]) -> None:
+def _check_values(arch: str, record: type[DataclassInstance], values: Mapping[str, object]) -> None:
     """Raises: ModelError: a setting is of another type, or a count that is too small."""
     hints = get_type_hints(record)
     for field in fields(record):
@@ -107,18 +111,28 @@ def _check_values(arch: str, record: type[Any], values: dict[str, Any]) -> None:
             )
 
 
-def _is_a(kind: type, value: Any) -> bool:
+def _is_a(kind: type, value: object) -> bool:
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     return type(value) is kind
 
 
-def config_of(network: VideoNetwork) -> dict[str, Any]:
+def config_of(network: VideoNetwork) -> dict[str, object]:
     """The config a network was built from, as plain values that go into its checkpoint."""
     return asdict(network.config)
 
 
-def facts_of(network: VideoNetwork) -> dict[str, Any]:
+class NetworkFacts(TypedDict):
+    """The arguments of `metadata_of` that follow from a network."""
+
+    config: dict[str, object]
+    task: str
+    window: int
+    alignment: int
+    any_window: bool
+
+
+def facts_of(network: VideoNetwork) -> NetworkFacts:
     """The fields of a description that follow from the network: its config, and how it is run."""
     return {
         "config": config_of(network),

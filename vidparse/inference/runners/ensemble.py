@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidparse.errors import UsageError, counted
 from vidparse.image import Rgb
@@ -164,7 +165,7 @@ def _scores(runner: Runner, clip: np.ndarray, *, mirrored: bool) -> np.ndarray:
     mine = np.ascontiguousarray(clip[..., ::-1] if mirrored else clip)
     answer = runner.checked(runner.answer(mine[None]))
     assert isinstance(answer, Scores)  # the task is semantic
-    scores = answer.values[0]
+    scores: NDArray[np.float32] = answer.values[0]
     return scores[..., ::-1] if mirrored else scores
 
 

@@ -6,7 +6,8 @@ import sys
 from collections import OrderedDict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from types import ModuleType
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from vidparse.inference.runners.runner import (
 )
 from vidparse.models.checkpoint import read_onnx_description
 from vidparse.models.description import SEMANTIC
+
+if TYPE_CHECKING:
+    import openvino
 
 _SIZES_KEPT = 3  # compiled forms, one an input size; each holds the weights
 
@@ -43,10 +47,9 @@ class OpenVinoRunner(Runner):
     device = "cpu"
 
     def __init__(self, path: Path, *, precision: str, threads: int = 0) -> None:
-        openvino = import_openvino()
-        self._openvino = openvino
+        self._openvino = import_openvino()
         self.description = read_onnx_description(path)
-        self._core = openvino.Core()
+        self._core = self._openvino.Core()
         self.precision = self._precision(path, precision)
         threads = threads or cpu_count()
         self.engine = engine_text("OpenVINO", Device("cpu"), self.precision, threads)
@@ -62,7 +65,7 @@ class OpenVinoRunner(Runner):
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
         }
         self._path = path
-        self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._requests: OrderedDict[tuple[int, ...], openvino.InferRequest] = OrderedDict()
         self._state: list[np.ndarray] = []
         self._read()  # a damaged file is known before the first frame
 
@@ -112,11 +115,11 @@ class OpenVinoRunner(Runner):
         self._state = after
         return outputs
 
-    def _shared(self, array: np.ndarray) -> Any:
+    def _shared(self, array: np.ndarray) -> openvino.Tensor:
         """A tensor that is this very memory."""
         return self._openvino.Tensor(array, shared_memory=True)
 
-    def _request(self, shape: tuple[int, ...]) -> Any:
+    def _request(self, shape: tuple[int, ...]) -> openvino.InferRequest:
         """A compiled request for clips of one shape (..., 3, H, W); those used last are kept."""
         if shape not in self._requests:
             model = self._read()
@@ -131,7 +134,7 @@ class OpenVinoRunner(Runner):
             self._requests.popitem(last=False)
         return self._requests[shape]
 
-    def _read(self) -> Any:
+    def _read(self) -> openvino.Model:
         try:
             return self._core.read_model(str(self._path))
         except RuntimeError as error:
@@ -160,7 +163,7 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
-def import_openvino() -> Any:
+def import_openvino() -> ModuleType:
     """The package, without its reports to its makers: files in the home folder, and the network.
 
     Raises:
@@ -179,7 +182,8 @@ def import_openvino() -> Any:
     finally:
         if is_ours:
             del sys.modules[reports]
-    return openvino
+    package: ModuleType = openvino
+    return package
 
 
 def has_bf16() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class OnnxRunner(Runner):
         # Spinning threads would steal the cores from decoding, drawing and encoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
-        providers: list[Any] = ["CPUExecutionProvider"]
+        providers: list[str | tuple[str, dict[str, int]]] = ["CPUExecutionProvider"]
         if device.kind == "cuda":
             _preload_cuda_libraries()
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index}))
@@ -78,7 +78,7 @@ class OnnxRunner(Runner):
         outputs = [output.name for output in self._session.get_outputs()]
         self._answers = [name for name in outputs if name not in states]
         self._place = (device.kind, device.index)
-        self._state: list[Any] = []  # OrtValues; they stay on the device from frame to frame
+        self._state: list[ort.OrtValue] = []  # they stay on the device from frame to frame
         self._ort = ort
 
     @classmethod
@@ -105,7 +105,8 @@ class OnnxRunner(Runner):
 
     def _plain(self, clip: np.ndarray) -> list[np.ndarray]:
         """The outputs that hold the answer."""
-        return self._session.run(self._answers, {"clip": clip})
+        outputs: list[np.ndarray] = self._session.run(self._answers, {"clip": clip})
+        return outputs
 
     def _with_state(self, clip: np.ndarray) -> list[np.ndarray]:
         """As `_plain`; the state moves on."""

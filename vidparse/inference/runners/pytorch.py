@@ -55,7 +55,6 @@ class TorchRunner(Runner):
         from vidparse.models.checkpoint import load_network
 
         self.description = description
-        self._torch = torch
         self._device = torch_device(device)
         self.device = str(device)
         self.precision = torch_precision(precision, device)
@@ -105,6 +104,7 @@ class TorchRunner(Runner):
         if self._state is None:
             self._state = self._network.first_state(clips)
         with self._autocasting():
+            answer: network.Answer
             answer, self._state = self._network(clips, self._state)
         return answer
 
@@ -125,13 +125,14 @@ class TorchRunner(Runner):
             return outputs.logits[0].float().contiguous().cpu().numpy()
 
     def _autocasting(self) -> torch.autocast:
-        return self._torch.autocast(
-            self._device.type, self._autocast, enabled=self._autocast is not None
-        )
+        import torch
+
+        return torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None)
 
     def _to_device(self, clip: np.ndarray) -> torch.Tensor:
         """A copy on the device, in the layout; to a GPU by way of page-locked memory."""
-        torch = self._torch
+        import torch
+
         tensor = torch.from_numpy(clip)
         if self._device.type == "cuda":
             if self._locked is None or self._locked.shape != tensor.shape:
@@ -142,17 +143,20 @@ class TorchRunner(Runner):
 
     def _placed(self, network: VideoNetwork) -> VideoNetwork:
         """On the device, in the layout."""
-        return network.to(self._device, memory_format=self._layout)  # type: ignore[call-overload]
+        network.to(self._device, memory_format=self._layout)  # type: ignore[call-overload]
+        return network
 
     @property
     def _layout(self) -> torch.memory_format:
-        torch = self._torch
+        import torch
+
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     @contextmanager
     def _guarded(self, clip: np.ndarray) -> Iterator[None]:
         """Inference mode, in which running out of memory is an error of one line."""
-        torch = self._torch
+        import torch
+
         with torch.inference_mode():
             try:
                 yield

@@ -6,7 +6,7 @@ A runner owns what the network remembers of one video; nothing above it knows wh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from vidparse.labels import Labels
 from vidparse.models.description import Description
 
 if TYPE_CHECKING:
-    from vidparse.inference.session import Session
+    from vidparse.inference.session import Session, SessionOptions
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 LONGEST_WINDOW = 8  # frames, where a person chooses
@@ -140,7 +140,7 @@ class Runner(ABC):
         """The classes that the network tells apart."""
         return self.description.labels
 
-    def session(self, info: VideoInfo | None = None, **options: Any) -> Session:
+    def session(self, info: VideoInfo | None = None, **options: Unpack[SessionOptions]) -> Session:
         """A session with this network.
 
         Args:

@@ -1,5 +1,7 @@
 """Heads: a pyramid of feature maps in, class scores out."""
 
+from collections.abc import Callable
+
 from vidparse.models.heads.deeplab import DeepLabHead
 from vidparse.models.heads.ocr import OcrHead
 from vidparse.models.heads.psp import AuxiliaryHead, PspHead
@@ -9,7 +11,7 @@ from vidparse.models.heads.upernet import UperNetHead
 Head = DeepLabHead | OcrHead | PspHead | UperNetHead
 
 # Each is built from (channels of the pyramid, classes, keyword options of its own).
-HEADS: dict[str, type[Head]] = {
+HEADS: dict[str, Callable[..., Head]] = {
     "psp": PspHead,
     "ocr": OcrHead,
     "upernet": UperNetHead,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,11 +15,14 @@ from vidparse.inference.runners.transformers.squares import crops_of, joined, on
 from vidparse.models.description import SEMANTIC, StateTensor
 from vidparse.models.network import Answer, Scores, State, VideoNetwork
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class PretrainedNetwork(VideoNetwork):
     """A network of transformers."""
 
-    def __init__(self, pretrained: Any) -> None:
+    def __init__(self, pretrained: PreTrainedModel) -> None:
         super().__init__(pretrained.config)
         self.network = pretrained
 
@@ -47,7 +50,7 @@ class QueryNetwork(PretrainedNetwork):
 
     def __init__(
         self,
-        pretrained: Any,
+        pretrained: PreTrainedModel,
         architecture: Architecture,
         task: str,
         inputs: Mapping[str, Tensor] | None = None,
@@ -63,7 +66,8 @@ class QueryNetwork(PretrainedNetwork):
         pictures = clip.flatten(0, 1)  # (B * T, 3, H, W)
         if self.task == SEMANTIC:
             scores, state = self.semantic(pictures, state)
-            return Scores(scores.unflatten(0, clip.shape[:2])), state
+            batch, length = clip.shape[:2]
+            return Scores(scores.view(batch, length, *scores.shape[1:])), state
         classes, masks, state = self.query(pictures, state)
         return found_masks(classes[0], masks[0], self._architecture, self.task), state
 
@@ -100,7 +104,7 @@ class SquareNetwork(QueryNetwork):
 
     def __init__(
         self,
-        pretrained: Any,
+        pretrained: PreTrainedModel,
         architecture: Architecture,
         task: str,
         *,
@@ -141,7 +145,7 @@ class FollowingNetwork(QueryNetwork):
     frame before ended with. That map of them is the state, zero before the first frame.
     """
 
-    def __init__(self, pretrained: Any, architecture: Architecture, task: str) -> None:
+    def __init__(self, pretrained: PreTrainedModel, architecture: Architecture, task: str) -> None:
         super().__init__(pretrained, architecture, task)
         self.side = int(pretrained.config.image_size)
         shape = (int(pretrained.config.num_queries), int(pretrained.config.hidden_size))
@@ -153,7 +157,7 @@ class FollowingNetwork(QueryNetwork):
     def semantic(self, pictures: Tensor, state: State) -> tuple[Tensor, State]:
         """The pictures are frames of one video, in a row."""
         scores = []
-        for picture in pictures.split(1):
+        for picture in torch.split(pictures, 1):
             classes, masks, state = self.query(picture, state)
             scores.append(class_scores(classes, masks))
         return torch.cat(scores), state

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from types import ModuleType
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from vidparse.models.description import SEMANTIC, Description
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from vidparse.inference.runners.transformers.networks import PretrainedNetwork
 
@@ -100,7 +102,7 @@ class TransformersRunner(TorchRunner):
 
 
 def as_network(
-    pretrained: Any, description: Description, folder: Path, name: str
+    pretrained: PreTrainedModel, description: Description, folder: Path, name: str
 ) -> PretrainedNetwork:
     """A network of transformers, under the contract of vidparse's own, in eval mode."""
     import torch
@@ -126,7 +128,7 @@ def as_network(
     return network.eval()
 
 
-def load_pretrained(folder: Path, architecture: str, name: str) -> Any:
+def load_pretrained(folder: Path, architecture: str, name: str) -> PreTrainedModel:
     """The network in float32 and eval mode, every tensor of it from the file.
 
     Raises:
@@ -170,7 +172,7 @@ def load_pretrained(folder: Path, architecture: str, name: str) -> Any:
     return network.eval()
 
 
-def _task_tokens(folder: Path, task: str, config: Any, name: str) -> torch.Tensor:
+def _task_tokens(folder: Path, task: str, config: PreTrainedConfig, name: str) -> torch.Tensor:
     """OneFormer's task as it was trained to read it: token ids (1, length), 0 where none is."""
     import torch
     import transformers
@@ -198,7 +200,7 @@ def _task_tokens(folder: Path, task: str, config: Any, name: str) -> torch.Tenso
 
 
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def _quiet(transformers: ModuleType) -> Iterator[None]:
     """No progress bar and no warnings of the library's; what matters is checked here."""
     logging = transformers.utils.logging
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
