@@ -158,10 +158,6 @@ class TextureBank:
             self.sizes = np.vstack([self.sizes, np.array(texels_wh, np.float64)])
         return self._names[name]
 
-    @property
-    def cached_bytes(self) -> int:
-        return self._drawn.nbytes + self._variants.nbytes
-
     def is_tiled(self, number: int) -> bool:
         return self._tiled[number]
 
