@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,9 +15,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import picture
+from PIL import Image as Pillow
 
 from vidparse.data import IGNORE, open_dataset
-from vidparse.data.pictures import read_indices
+from vidparse.data.pictures import read_indices, read_rgb
 from vidparse.errors import (
     InputError,
     Interrupted,
@@ -25,8 +27,8 @@ from vidparse.errors import (
     TruncatedError,
     UsageError,
 )
-from vidparse.frame import Frame
-from vidparse.image import Rgb
+from vidparse.frame import Frame, VideoInfo
+from vidparse.image import ColourTags, Rgb
 from vidparse.inference import Runner, Scores, load_model
 from vidparse.inference.mixture import Mixture, choose, windows
 from vidparse.inference.preprocess import to_clip
@@ -35,7 +37,7 @@ from vidparse.labels import Labels, load_labels, regrouped, unions
 from vidparse.models.description import Preprocess
 from vidparse.training.autolabel import SCALES, AutolabelRequest, Ensemble, Variants, make_labels
 from vidparse.training.autolabel.choice import Within
-from vidparse.training.autolabel.pictures import pictures_of_inputs
+from vidparse.training.autolabel.pictures import recordings_of_inputs
 from vidparse.video import expand_inputs, open_video
 
 SIZE_HW = (64, 96)
@@ -478,6 +480,47 @@ class TestInputs:
                        for path in result.out.glob("masks/*/*"))  # fmt: skip
         assert names == ["a/a.png", "sample_street_size_96x64_frames_1/000000.png"]
 
+    def test_pictures_are_seen_as_training_reads_them(
+        self, request_of, tmp_path: Path, monkeypatch
+    ) -> None:
+        """Not as FFmpeg decodes them, whose chroma is coarser."""
+        (tmp_path / "shots").mkdir()
+        path = tmp_path / "shots" / "sharp.jpg"
+        Pillow.fromarray(picture(3, (20, 40))).save(path, quality=90, subsampling=0)
+        seen, answer = [], Ensemble.answer
+        monkeypatch.setattr(
+            Ensemble, "answer", lambda own, clip, *size: seen.append(clip) or answer(own, clip)
+        )
+        result = make_labels(request_of(inputs=(str(tmp_path / "shots"),)))
+        np.testing.assert_array_equal(seen[0][0, 0].transpose(1, 2, 0), read_rgb(path))
+        with open_video(str(path)) as source:
+            assert (next(iter(source)).image.rgb() != read_rgb(path)).any()
+        (mask,) = result.out.glob("masks/*/*.png")
+        assert read_indices(mask).shape == (20, 40)  # smaller than any network's input
+
+    def test_a_damaged_picture_takes_nothing_away(self, request_of, tmp_path: Path) -> None:
+        shots = tmp_path / "shots"
+        shots.mkdir()
+        for i in range(3):
+            cv2.imwrite(str(shots / f"{i}.png"), picture(i, (32, 48)))
+        whole = (shots / "2.png").read_bytes()
+        (shots / "2.png").write_bytes(whole[:100])
+        request = request_of(inputs=(str(shots),))
+        with pytest.raises(InputError, match=r"2.png: damaged image"):
+            make_labels(request)
+        record = json.loads((request.out / "autolabel.json").read_text())
+        assert (record["frames"], record["complete"]) == (2, False)
+        (shots / "2.png").write_bytes(whole)
+        result = make_labels(request)
+        assert (result.made, result.skipped) == (1, 2)
+
+    def test_wide_pixels_are_seen_as_people_see_them(self) -> None:
+        model = ColourRunner(CAMVID, 1)
+        info = VideoInfo("v", SIZE_HW, Fraction(1, 25), None, 1, None, Fraction(2), ColourTags())
+        session = ensemble(model, scales=(1.0,), flip=False).session(info)
+        list(session.run([Frame.from_rgb(picture(3, SIZE_HW))]))
+        assert model.runs == [(1, 3, 64, 192)]
+
     def test_names_that_would_clash(self, request_of, clip, tmp_path: Path) -> None:
         (tmp_path / "b").mkdir()
         inputs = (str(clip("x.mp4", frames=1)), str(clip("b/x.mp4", frames=1)))
@@ -514,4 +557,5 @@ def test_a_sequence_has_one_name_in_messages_and_folders(
         (one,) = expand_inputs([given])
         with open_video(one) as source:
             assert source.info.name == one.folder_name == "shots"
-        assert [picture.video for picture in pictures_of_inputs([given])] == ["shots", "shots"]
+        (found,) = recordings_of_inputs([given])
+        assert found.name == "shots" and len(found.pictures) == 2

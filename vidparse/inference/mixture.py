@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-Refine = Callable[[slice, np.ndarray], np.ndarray]  # rows, their probabilities (K, n, W)
+RefineRows = Callable[[slice, np.ndarray], np.ndarray]  # rows, their probabilities (K, n, W)
 
 _BAND_VALUES = 1 << 17  # probabilities computed at a time
 _LEAST_SCORE = np.float32(-1e30)  # stands for -inf, which cannot be interpolated
@@ -143,7 +143,7 @@ class Mixture:
         void: int,
         dtype: DTypeLike,
         least: float = 0.0,
-        refine: Refine | None = None,
+        refine: RefineRows | None = None,
     ) -> np.ndarray:
         """The likeliest class of each pixel (H, W); `void` below `least`, and at NaN.
 

@@ -14,7 +14,8 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Self, TypedDict, TypeVar
+from functools import partial
+from typing import Protocol, Self, TypedDict, TypeVar
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from vidparse.inference.answer import Answer, ClassIds, Scores
 from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
 from vidparse.inference.cuts import DEFAULT_THRESHOLD, CutDetector
 from vidparse.inference.linkers import check_linker, make_linker
-from vidparse.inference.mixture import Mixture, Refine
+from vidparse.inference.mixture import Mixture
 from vidparse.inference.panoptic import Linker
 from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.runners.runner import Runner
@@ -39,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A frame with its network input, float32 (1, 3, h, w)."""
+    """A frame with its network input, float32 (1, 3, h, w), or its pixels, uint8 (1, 3, H, W)."""
 
     frame: Frame
     input: np.ndarray
@@ -92,6 +93,17 @@ class SessionOptions(TypedDict, total=False):
 FramePredictions = Generator[tuple[Frame, Prediction]]
 
 
+class Refine(Protocol):
+    """Changes the probabilities of rows of a frame, (K, n, W), before classes are chosen by them.
+
+    labels: the classes of its answer (G, n, W), which may be others.
+    """
+
+    labels: Labels
+
+    def __call__(self, frame: Frame, rows: slice, probabilities: np.ndarray) -> np.ndarray: ...
+
+
 class Session:
     """Semantic or panoptic segmentation of one video after another.
 
@@ -106,8 +118,7 @@ class Session:
             motion (see :class:`Stabilizer`).
         min_confidence: probability below which a pixel of a semantic network becomes void; None:
             the greatest score wins, however small.
-        refine: changes the probabilities of rows of a frame before classes are chosen by them; with
-            `min_confidence` only.
+        refine: see :class:`Refine`; with `min_confidence` only.
         linker: name of the linker of panoptic networks; None: the one that fits their answers.
         merging: how panoptic networks make segments of their masks.
         window: frames of a clip, of networks that take any number; None: the usual one.
@@ -132,7 +143,7 @@ class Session:
         merging: Merging | None = None,
         window: int | None = None,
     ) -> None:
-        self.labels: Labels = runner.labels
+        self.labels: Labels = runner.labels if refine is None else refine.labels
         self._runner = runner
         self._size = size
         self._keep = _keep_table(self.labels, classes)
@@ -210,6 +221,9 @@ class Session:
                 if frame.image.size_hw != size_hw:  # once, but in a folder of many sizes
                     size_hw = frame.image.size_hw
                     input_hw = self.input_size(size_hw)
+                if self._runner.takes_pixels:
+                    yield Prepared(frame, frame.image.rgb().transpose(2, 0, 1)[None])
+                    continue
                 picture = to_clip(frame.image, input_hw, facts)
                 if cuts is None and not self._stabilize:
                     yield Prepared(frame, picture)
@@ -297,26 +311,28 @@ class Session:
             if isinstance(answer, ClassIds):
                 ids = answer.ids[t]
             elif isinstance(answer, Mixture):
-                ids = self._confident_ids(answer)
+                ids = self._confident_ids(answer, frame)
             else:
                 scores = answer.values[t]
                 if stabilizer is not None:
                     assert green is not None  # made where scores are stabilized
                     scores = stabilizer.step(scores, green)
-                ids = self._ids(scores, frame.image.size_hw)
+                ids = self._ids(scores, frame)
             if self._keep is not None:
                 ids = self._keep[ids]
             yield SegmentMap(ids)
 
-    def _ids(self, scores: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    def _ids(self, scores: np.ndarray, frame: Frame) -> np.ndarray:
         """Class ids (H, W) of scores (K, h, w)."""
+        size_hw = frame.image.size_hw
         if self._least is None:
             return upsample_argmax(scores, size_hw, dtype=self.labels.dtype.type)
-        return self._confident_ids(Mixture.of_scores(scores, size_hw))
+        return self._confident_ids(Mixture.of_scores(scores, size_hw), frame)
 
-    def _confident_ids(self, mixture: Mixture) -> np.ndarray:
+    def _confident_ids(self, mixture: Mixture, frame: Frame) -> np.ndarray:
         labels, least = self.labels, self._least or 0.0
-        return mixture.ids(void=labels.void, dtype=labels.dtype, least=least, refine=self._refine)
+        refine = None if self._refine is None else partial(self._refine, frame)
+        return mixture.ids(void=labels.void, dtype=labels.dtype, least=least, refine=refine)
 
 
 def _clips(

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidparse.errors import UsageError, counted
+from vidparse.frame import VideoInfo
 from vidparse.image import Rgb
 from vidparse.inference.answer import Scores
 from vidparse.inference.mixture import Mixture, Patch, spans, windows
@@ -24,8 +26,10 @@ from vidparse.inference.runners.runner import Runner
 from vidparse.labels import Labels, class_ids_in, load_labels
 from vidparse.models.description import LARGEST, SEMANTIC, SMALLEST, Description, Preprocess
 
+if TYPE_CHECKING:
+    from vidparse.inference.session import Session, SessionOptions
+
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-_WHOLE_PICTURE = Preprocess(short_side=0, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,14 @@ class Variants:
 class Ensemble(Runner):
     """Several networks as one, whose answer is the mean of their probabilities.
 
-    Every frame is taken by itself: networks that remember begin anew with each. Its own input is
-    the whole picture with values 0..255, of which it makes the inputs of its networks.
+    Every frame is taken by itself: networks that remember begin anew with each. It takes the pixels
+    of frames, of which it makes the inputs of its networks. Made of runners that are loaded, it has
+    no line in RUNNERS.
 
     Args:
         runners: by the names that people gave them.
         labels: the label set of the answer; without it all models must have the same classes.
         votes: how much each model counts beside the others; none: all alike.
-
-    Attributes:
-        sample_aspect_ratio: of the video under way, so that networks see undistorted pictures.
 
     Raises:
         UsageError: label sets that differ and are not known to fit, a panoptic model, or votes that
@@ -70,6 +72,7 @@ class Ensemble(Runner):
     """
 
     backend = "ensemble"
+    takes_pixels = True
 
     def __init__(
         self,
@@ -91,26 +94,31 @@ class Ensemble(Runner):
         common = _common_labels(runners) if labels is None else load_labels(labels)
         self._runners = [(one, class_ids_in(one.labels, common)) for _, one in runners]
         self._variants = variants
-        self.sample_aspect_ratio = Fraction(1)
+        self._sample_aspect_ratio = Fraction(1)
 
         self.description = Description(
-            Path("ensemble"), "", "ensemble", {}, common, _WHOLE_PICTURE, training={}
+            Path("ensemble"), "", "ensemble", {}, common, Preprocess(short_side=0), training={}
         )
 
         self.device = ", ".join(dict.fromkeys(one.device for _, one in runners))
         self.precision = ", ".join(dict.fromkeys(one.precision for _, one in runners))
         self.engine = " + ".join(one.engine for _, one in runners)
 
+    def session(self, info: VideoInfo | None = None, **options: Unpack[SessionOptions]) -> Session:
+        """A session for one video, whose pixels may be wide or narrow; see :class:`Runner`."""
+        self._sample_aspect_ratio = Fraction(1) if info is None else info.sample_aspect_ratio
+        return super().session(info, **options)
+
     def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Mixture:
-        """See :class:`Runner`; clips are of one frame, and `size_hw` is the size of the answer."""
+        """See :class:`Runner`; clips are of one frame, and the answer has its size."""
         ((planes,),) = clip  # (3, H, W)
-        image = Rgb(np.ascontiguousarray(planes.transpose(1, 2, 0).round().astype(np.uint8)))
-        size_hw = size_hw or image.size_hw
+        image = Rgb(np.ascontiguousarray(planes.transpose(1, 2, 0)))
+        size_hw = image.size_hw
         patches: list[Patch] = []
         for (runner, class_ids), share in zip(self._runners, self.shares, strict=True):
             vote = share * len(self.shares)
             facts = runner.description.preprocess
-            full_hw = input_size(size_hw, facts, sample_aspect_ratio=self.sample_aspect_ratio)
+            full_hw = input_size(size_hw, facts, sample_aspect_ratio=self._sample_aspect_ratio)
             for scale in self._variants.scales:
                 seen = to_clip(image, _scaled(full_hw, scale, facts.divisor), facts)
                 patches += self._patches(runner, class_ids, vote, seen, size_hw)

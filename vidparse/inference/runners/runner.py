@@ -43,6 +43,7 @@ class Runner(ABC):
         any_window: True where clips of any length will do, and `window` is only the usual one.
         batch: frames that are best put into one call where nobody waits for them; above 1 only
             for networks of window 1 that remember nothing.
+        takes_pixels: True where clips are the frames' own pixels, RGB uint8 (1, T, 3, H, W).
     """
 
     description: Description
@@ -56,6 +57,7 @@ class Runner(ABC):
     fixed_window: bool = False
     any_window: bool = False
     batch: int = 1
+    takes_pixels: bool = False
 
     @classmethod
     def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
@@ -73,7 +75,8 @@ class Runner(ABC):
         """Run the network on one clip and keep what it remembers.
 
         Args:
-            clip: float32 (1, T, 3, H, W), C-contiguous, T at most the window, or the batch.
+            clip: float32 (1, T, 3, H, W), C-contiguous, T at most the window, or the batch. See
+                also `takes_pixels`.
             size_hw: size of the frames, where class ids will do: a runner whose device is the
                 quicker one at it may then answer with them. None: scores or masks are needed.
 

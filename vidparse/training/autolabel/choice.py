@@ -2,12 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from vidparse.errors import UsageError
+from vidparse.data.dataset import FrameRecord
+from vidparse.errors import InputError, UsageError
+from vidparse.frame import Frame
 from vidparse.labels import Labels, unions_of
+from vidparse.training.autolabel.pictures import Picture
+
+
+class Choice:
+    """What a session chooses labels from: its probabilities, less those that must not be.
+
+    Args:
+        labels: of the network.
+        within: coarser labels of pictures to agree with; None: none.
+        own: classes of a user's own, made of `labels`; None: those stay.
+        read_mask: class ids uint8 (H, W) of a picture that has coarser labels.
+
+    Attributes:
+        labels: that are chosen from.
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        within: Within | None = None,
+        own: OwnClasses | None = None,
+        read_mask: Callable[[FrameRecord], np.ndarray] | None = None,
+    ) -> None:
+        self.labels = labels if own is None else own.labels
+        self._within, self._own, self._read_mask = within, own, read_mask
+        self._frame: Frame | None = None
+        self._coarse: np.ndarray | None = None  # of this frame
+
+    def __call__(self, frame: Frame, rows: slice, probabilities: np.ndarray) -> np.ndarray:
+        """Probabilities (K, n, W) of rows of a frame -> (G, n, W).
+
+        Raises:
+            InputError: a mask that cannot be read, or of another size than its picture.
+        """
+        if self._within is not None:
+            if frame is not self._frame:
+                self._frame, self._coarse = frame, self._coarse_of(frame)
+            if self._coarse is not None:
+                probabilities = self._within.constrained(probabilities, self._coarse[rows])
+        return probabilities if self._own is None else self._own.sums(probabilities)
+
+    def _coarse_of(self, frame: Frame) -> np.ndarray | None:
+        """Coarser labels, uint8 (H, W), of a frame that has them."""
+        record = frame.record if isinstance(frame, Picture) else None
+        if record is None or not record.labelled or self._read_mask is None:
+            return None
+
+        mask = self._read_mask(record)
+        if mask.shape != frame.image.size_hw:
+            (h, w), (height, width) = mask.shape, frame.image.size_hw
+            raise InputError(
+                f"{record}: its mask is {w}x{h}, the image {width}x{height}; make them the same "
+                "size"
+            )
+        return mask
 
 
 class Within:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
 
 from vidparse.data import IGNORE
-from vidparse.data.folders import PICTURES
 from vidparse.data.pictures import read_indices
 from vidparse.errors import OutputError, UsageError, counted
 from vidparse.files import whole_file, write_error
+from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels, labels_to_json
+from vidparse.maps import Prediction
+from vidparse.sinks import Sink, SinkOptions
 from vidparse.sinks.pictures import palette_png
 from vidparse.textfiles import JsonTable, as_number, as_table, as_tables, as_word, parse_json
-from vidparse.training.autolabel.pictures import Picture
+from vidparse.training.autolabel.pictures import Picture, mask_name
 
 RECORD = "autolabel.json"
 _VOID_COLOUR = (224, 224, 192)  # as in the masks of VOC
@@ -115,32 +118,25 @@ class LabelFolder:
                 "choose another folder with -o, or begin anew with --overwrite"
             )
 
-    def has(self, picture: Picture) -> bool:
-        """True for a picture that is done."""
-        return self._mask(picture).is_file()
+    def has(self, video: str, name: str) -> bool:
+        """True where a frame of a video is done."""
+        return self.mask_path(video, name).is_file()
 
-    def write(self, picture: Picture, rgb: np.ndarray, ids: np.ndarray) -> None:
-        """Add a picture and its mask.
+    def mask_path(self, video: str, name: str) -> Path:
+        return self.root / "masks" / video / f"{name}.png"
+
+    def write_mask(self, video: str, name: str, ids: np.ndarray) -> None:
+        """Add a mask, behind its picture.
 
         Args:
-            rgb: uint8 (H, W, 3), written as JPEG where it is no file that can be copied as it is.
             ids: uint8 (H, W), IGNORE where there is no label.
 
         Raises:
-            OutputError: disk full and the like.
+            OSError: disk full and the like.
         """
-        images, mask = self.root / "images" / picture.video, self._mask(picture)
-        try:
-            images.mkdir(parents=True, exist_ok=True)
-            mask.parent.mkdir(parents=True, exist_ok=True)
-            if picture.file is not None and picture.file.suffix.lower() in PICTURES:
-                data = picture.file.read_bytes()
-                _write(images / f"{picture.stem}{picture.file.suffix}", data)
-            else:
-                _write(images / f"{picture.stem}.jpg", _jpeg(rgb))
-            _write(mask, palette_png(np.ascontiguousarray(ids), self._palette))
-        except OSError as error:
-            raise write_error(self.root, error) from error
+        path = self.mask_path(video, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, palette_png(np.ascontiguousarray(ids), self._palette))
         self._count(ids)
 
     def write_record(self, *, complete: bool) -> Counts:
@@ -176,12 +172,50 @@ class LabelFolder:
         self._frames += 1
         self._pixels += np.bincount(ids.ravel(), minlength=IGNORE + 1)
 
-    def _mask(self, picture: Picture) -> Path:
-        return self.root / "masks" / picture.video / f"{picture.stem}.png"
-
     def _write_json(self, name: str, record: Mapping[str, object]) -> None:
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         _write(self.root / name, text.encode("utf-8", "backslashreplace"))
+
+
+class LabelSink(Sink):
+    """The pictures and masks of one recording in a label folder.
+
+    A frame is done when it is there: an error later takes nothing away, so that the next run goes
+    on behind it. It is no output of `segment`, since its folder keeps count over runs.
+
+    Args:
+        folder: that all recordings share.
+        video: name of this one.
+    """
+
+    suffix: ClassVar[str] = ".labels"
+    is_folder: ClassVar[bool] = True
+
+    def __init__(self, folder: LabelFolder, video: str) -> None:
+        super().__init__(folder.root, SinkOptions())
+        self._folder, self._video = folder, video
+        self._images = folder.root / "images" / video
+
+    def begin(self, info: VideoInfo, labels: Labels) -> None:
+        try:
+            self._images.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(self._folder.root, error) from error
+
+    def add(self, frame: Frame, prediction: Prediction) -> None:
+        """Write picture, then mask; the picture as JPEG where no file can be copied as it is."""
+        name, file = mask_name(frame), frame.file if isinstance(frame, Picture) else None
+        try:
+            if file is None:
+                _write(self._images / f"{name}.jpg", _jpeg(frame.image.rgb()))
+            else:
+                _write(self._images / f"{name}{file.suffix}", file.read_bytes())
+            self._folder.write_mask(self._video, name, prediction.ids)
+        except OSError as error:
+            raise write_error(self._folder.root, error) from error
+
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> None:
+        """See the class: whole frames stay."""
 
 
 def _compared(settings: JsonTable, key: str) -> object:

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from vidparse.data import Dataset, open_dataset, usual_format
-from vidparse.errors import InputError, Interrupted, UsageError, counted
-from vidparse.frame import Frame
+from vidparse.data.dataset import labelled_frames
+from vidparse.errors import Interrupted, TruncatedError, UsageError, counted
 from vidparse.hub import DEFAULT_MODEL, catalogue
-from vidparse.inference import Runner, Session, load_model
+from vidparse.inference import Runner, load_model, run
 from vidparse.inference.preprocess import SMALLEST
 from vidparse.inference.runners.ensemble import Ensemble, Variants, shares_of
-from vidparse.training.autolabel.choice import OwnClasses, Within
-from vidparse.training.autolabel.folder import Counts, LabelFolder
+from vidparse.labels import Labels
+from vidparse.training.autolabel.choice import Choice, OwnClasses, Within
+from vidparse.training.autolabel.folder import Counts, LabelFolder, LabelSink
 from vidparse.training.autolabel.pictures import (
-    Picture,
-    Pictures,
-    pictures_of_dataset,
-    pictures_of_inputs,
+    Progress,
+    Reading,
+    Recording,
+    Rest,
+    recordings_of_dataset,
+    recordings_of_inputs,
 )
 
 
@@ -86,10 +86,12 @@ def make_labels(
 ) -> AutolabelResult:
     """Label frames with the mean answer of several models; the folder is a `folder` data set.
 
-    One frame is held at a time. The same request goes on where it was interrupted.
+    Frames take the path of `segment`: sources, a session, a sink. The same request goes on where
+    it was interrupted.
 
     Args:
-        on_frame: gets the number of frames done, and of all (a guess while videos are read).
+        on_frame: gets the number of frames done, and of all (a guess while videos are read). The
+            thread that decodes calls it, too, for frames that were done before.
         on_note: gets what a user should know before the work.
         stop: set it to end after the frame under way.
 
@@ -100,7 +102,7 @@ def make_labels(
     """
     # Check what can be checked before models are fetched and loaded.
     stop = stop or threading.Event()
-    pictures, dataset = _pictures(request)
+    recordings, dataset = _recordings(request)
     if not request.models:
         summary = catalogue()[DEFAULT_MODEL].summary
         on_note(f"no model is named with -m, so {DEFAULT_MODEL} labels ({summary})")
@@ -110,45 +112,95 @@ def make_labels(
     # Load, and find the folder as these settings left it, or new.
     runners = [(name, _runner(request, name)) for name in names]
     ensemble = Ensemble(runners, request.variants, labels=request.labels, votes=votes)
-    within = Within(dataset.labels, ensemble.labels) if dataset and request.within else None
-    own = OwnClasses(request.classes, ensemble.labels) if request.classes else None
-    labels = own.labels if own else ensemble.labels
+    choice = _choice(request, ensemble.labels, dataset)
     settings = _settings(request, runners, ensemble, dataset)
-    folder = LabelFolder(request.out, labels, settings, overwrite=request.overwrite)
+    folder = LabelFolder(request.out, choice.labels, settings, overwrite=request.overwrite)
 
-    made = done = 0
+    expected = sum(len(one.pictures) for one in recordings)
+    progress = Progress(expected, request.max_frames, on_frame, stop)
+    work = _Work(request, ensemble, choice, folder, progress)
+    notes = [note for one in recordings for note in one.notes]
     complete = False
     try:
-        for picture in islice(pictures, request.max_frames):
-            if stop.is_set():
-                raise Interrupted(
-                    f"autolabel: stopped after {counted(done, 'frame')}; the same command goes on "
-                    "from there"
-                )
-            if not folder.has(picture):
-                rgb = picture.load()
-                if request.shrink is not None and min(rgb.shape[:2]) > request.shrink:
-                    rgb, picture = _shrunk(rgb, request.shrink), replace(picture, file=None)
-                ids = _labelled(picture, rgb, ensemble, request.threshold, within, own)
-                folder.write(picture, rgb, ids)
-                made += 1
-            done += 1
-            total = max(done, min(pictures.expected, request.max_frames or pictures.expected))
-            on_frame(done, total)
-        complete = pictures.truncated is None and done != request.max_frames
+        for one in recordings:
+            if progress.room == 0:
+                break
+            work.label(one)
+        complete = work.truncated is None and progress.done != request.max_frames
+    except Interrupted as error:
+        raise Interrupted(
+            f"autolabel: stopped after {counted(progress.done, 'frame')}; the same command goes on "
+            "from there"
+        ) from error
     finally:
         counts = folder.write_record(complete=complete)
 
-    if pictures.truncated is not None:
-        raise pictures.truncated
+    if work.truncated is not None:
+        raise work.truncated
     return AutolabelResult(
         out=request.out,
-        classes=labels.classes,
-        made=made,
-        skipped=done - made,
+        classes=choice.labels.classes,
+        made=progress.made,
+        skipped=progress.passed,
         counts=counts,
-        notes=tuple(pictures.notes),
+        notes=(*notes, *work.notes),
     )
+
+
+class _Work:
+    """The path that recordings take: that of `segment`, with an ensemble and a label folder.
+
+    Attributes:
+        truncated: the error of the first video that ended early; the others are labelled.
+        notes: of videos, for the user, one line each.
+    """
+
+    def __init__(
+        self,
+        request: AutolabelRequest,
+        ensemble: Ensemble,
+        choice: Choice,
+        folder: LabelFolder,
+        progress: Progress,
+    ) -> None:
+        self._threshold, self._ensemble, self._choice = request.threshold, ensemble, choice
+        self._folder, self._progress = folder, progress
+        self._reading = Reading(request.every, request.start_s, request.end_s, request.shrink)
+        self.truncated: TruncatedError | None = None
+        self.notes: list[str] = []
+
+    def label(self, recording: Recording) -> None:
+        """Label the frames of a recording that have no label yet.
+
+        Raises:
+            Interrupted: at the user's wish; frames that are done stay.
+            InputError, OutputError, ModelError, DeviceError: see each one's message.
+        """
+        progress, before = self._progress, self._progress.done
+        others = progress.expected
+        is_done = partial(self._folder.has, recording.name)
+        try:
+            rest = Rest(recording, self._reading, is_done, progress)
+            if not rest.is_empty:
+                self._run(rest, recording.name)
+            self.notes += [f"{recording.name}: {note}" for note in rest.notes]
+        except TruncatedError as error:
+            self.truncated = self.truncated or error
+
+        if recording.video is not None:  # how long it is was a guess
+            progress.expected = others + progress.done - before
+
+    def _run(self, rest: Rest, name: str) -> None:
+        session = self._ensemble.session(
+            rest.info, min_confidence=self._threshold, refine=self._choice
+        )
+        run(
+            rest,
+            session,
+            [LabelSink(self._folder, name)],
+            on_frame=self._progress.count_made,
+            stop=self._progress.stop,
+        )
 
 
 def autolabel_record(result: AutolabelResult) -> dict[str, Any]:
@@ -166,7 +218,7 @@ def autolabel_record(result: AutolabelResult) -> dict[str, Any]:
     }
 
 
-def _pictures(request: AutolabelRequest) -> tuple[Pictures, Dataset | None]:
+def _recordings(request: AutolabelRequest) -> tuple[list[Recording], Dataset | None]:
     of_dataset = request.dataset is not None or (request.data is not None and not request.inputs)
     if of_dataset == bool(request.inputs):
         raise UsageError("inputs: name either a data set with --dataset, or videos and folders")
@@ -181,8 +233,9 @@ def _pictures(request: AutolabelRequest) -> tuple[Pictures, Dataset | None]:
             raise UsageError(
                 "--data, --within, --unlabelled: belong to a data set; name it with --dataset"
             )
-        span = (request.start_s, request.end_s)
-        return pictures_of_inputs(request.inputs, every=request.every, span_s=span), None
+        whole = request.start_s is None and request.end_s is None
+        found = recordings_of_inputs(request.inputs, every=request.every, may_have_pictures=whole)
+        return found, None
 
     if request.start_s is not None or request.end_s is not None:
         raise UsageError("--start, --end: are for videos; choose a --split of the data set")
@@ -190,8 +243,8 @@ def _pictures(request: AutolabelRequest) -> tuple[Pictures, Dataset | None]:
         raise UsageError("--every: is for videos and folders; a data set is labelled whole")
     name = request.dataset or usual_format(request.data)
     dataset = open_dataset(name, request.data, request.split)
-    found = pictures_of_dataset(dataset, unlabelled=request.unlabelled)
-    if request.within and not found.labelled:
+    found = recordings_of_dataset(dataset, unlabelled=request.unlabelled)
+    if request.within and not labelled_frames(dataset):
         raise UsageError(
             f"--within: no frame of {dataset.name} {dataset.split} has labels; "
             "drop it or choose another --split"
@@ -208,6 +261,13 @@ def _runner(request: AutolabelRequest, name: str) -> Runner:
         threads=request.threads,
         task=request.task,
     )
+
+
+def _choice(request: AutolabelRequest, labels: Labels, dataset: Dataset | None) -> Choice:
+    """Raises: UsageError: see `Within` and `OwnClasses`."""
+    within = Within(dataset.labels, labels) if dataset and request.within else None
+    own = OwnClasses(request.classes, labels) if request.classes else None
+    return Choice(labels, within, own, dataset.load_mask if dataset else None)
 
 
 def _settings(
@@ -247,37 +307,3 @@ def _settings(
         "classes": list(request.classes or ensemble.labels.classes),
         "within": dataset.labels.name if dataset and request.within else None,
     }
-
-
-def _shrunk(rgb: np.ndarray, size: int) -> np.ndarray:
-    """A picture brought to this shorter side."""
-    height, width = (round(side * size / min(rgb.shape[:2])) for side in rgb.shape[:2])
-    return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _labelled(
-    picture: Picture,
-    rgb: np.ndarray,
-    ensemble: Ensemble,
-    threshold: float,
-    within: Within | None,
-    own: OwnClasses | None,
-) -> np.ndarray:
-    """Class ids uint8 (H, W) of a picture, IGNORE where nothing is sure."""
-    coarse = picture.load_mask() if within and picture.load_mask else None
-    if coarse is not None and coarse.shape != rgb.shape[:2]:
-        raise InputError(
-            f"{picture}: its mask is {coarse.shape[1]}x{coarse.shape[0]}, the image "
-            f"{rgb.shape[1]}x{rgb.shape[0]}; make them the same size"
-        )
-
-    def refined(rows: slice, probabilities: np.ndarray) -> np.ndarray:
-        if within is not None and coarse is not None:
-            probabilities = within.constrained(probabilities, coarse[rows])
-        return probabilities if own is None else own.sums(probabilities)
-
-    ensemble.sample_aspect_ratio = picture.sample_aspect_ratio
-    size_hw = (rgb.shape[0], rgb.shape[1])
-    session = Session(ensemble, size=size_hw, min_confidence=threshold, refine=refined)
-    ((_, prediction),) = session.run([Frame.from_rgb(rgb)])
-    return prediction.ids
