@@ -11,10 +11,11 @@ import torch
 from PIL import Image as Pillow
 
 from vidparse.data import open_dataset
+from vidparse.requests.training import SourceRequest
 from vidparse.training.processes import Processes
 from vidparse.training.recipe_file import recipe_from
 from vidparse.training.trainer import Trainer
-from vidparse.training.training_sets import SourceRequest, open_training_sets
+from vidparse.training.training_sets import open_training_sets
 
 TINY: dict[str, Any] = {
     "arch": "perframe",

@@ -16,8 +16,9 @@ from vidparse.data.augment import Augmentation
 from vidparse.data.camvid_objects import separate
 from vidparse.data.check import check_dataset
 from vidparse.labels import load_labels
+from vidparse.requests.training import SourceRequest
 from vidparse.training.clips import ClipPlan, Run, load_clip
-from vidparse.training.training_sets import SourceRequest, open_training_sets
+from vidparse.training.training_sets import open_training_sets
 
 CAMVID = load_labels("camvid")
 ROAD, CAR, PEDESTRIAN, BICYCLIST = 3, 8, 9, 10

@@ -23,7 +23,8 @@ from vidparse.labels import labels_to_json, load_labels
 from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.zoo import build, config_of
-from vidparse.training import available_recipes, load_recipe
+from vidparse.requests.training import available_recipes
+from vidparse.training import load_recipe
 
 # Few and small steps of any recipe.
 SHORT = (

@@ -15,11 +15,12 @@ from vidparse.data.augment import Augmentation, draw_motion, draw_view, sensor_n
 from vidparse.errors import InputError, UsageError
 from vidparse.flow import warp_image
 from vidparse.models.zoo import build
+from vidparse.requests.training import SourceRequest, parse_source
 from vidparse.training.clips import ClipPlan, Companions, load_clip
 from vidparse.training.objectives import OBJECTIVES
 from vidparse.training.recipe_file import recipe_from
 from vidparse.training.stream import Schedule, batches
-from vidparse.training.training_sets import SourceRequest, open_training_sets, parse_source
+from vidparse.training.training_sets import open_training_sets
 
 PLAIN = Augmentation((64, 96), brightness=0, contrast=0, saturation=0, blur=0)
 

@@ -13,8 +13,9 @@ from vidparse.models.backbones import BACKBONES
 from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.layers import pool_to
 from vidparse.models.zoo import build, config_of, settings_for
+from vidparse.requests.training import available_recipes
 from vidparse.training.losses import cross_entropy
-from vidparse.training.recipe_file import available_recipes, load_recipe
+from vidparse.training.recipe_file import load_recipe
 from vidparse.training.weights import Start, load_matching
 
 

@@ -20,6 +20,7 @@ from vidparse.labels import Labels
 from vidparse.maps import SegmentMap, segments_of_ids
 from vidparse.models.description import Preprocess
 from vidparse.models.zoo import build, settings_for
+from vidparse.requests.training import SourceRequest
 from vidparse.training.clips import Run, load_clip
 from vidparse.training.losses import ClipLosses
 from vidparse.training.objectives import OBJECTIVES, Setting
@@ -28,7 +29,7 @@ from vidparse.training.processes import Processes
 from vidparse.training.recipe_file import recipe_from
 from vidparse.training.stream import Batch, collate
 from vidparse.training.trainer import Trainer
-from vidparse.training.training_sets import SourceRequest, TrainingSets, open_training_sets
+from vidparse.training.training_sets import TrainingSets, open_training_sets
 
 SCENE = "sample://street?frames=6&size=192x128&videos=1&least=0"
 SETTINGS = {

@@ -9,8 +9,9 @@ import pytest
 
 from vidparse.errors import UsageError
 from vidparse.image import Rgb
-from vidparse.inference.preprocess import network_size, parse_size, to_clip
+from vidparse.inference.preprocess import network_size, to_clip
 from vidparse.models.description import Preprocess
+from vidparse.requests.parsing import input_size
 
 
 @pytest.mark.parametrize(
@@ -44,10 +45,10 @@ def test_normalisation_is_the_published_one() -> None:
     ("text", "value"), [("360", 360), ("640x360", (360, 640)), ("640X360", (360, 640))]
 )
 def test_sizes_as_people_write_them(text: str, value) -> None:
-    assert parse_size(text) == value
+    assert input_size(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "x", "640x", "640x360x3", "-5", "1.5", "4", "9000", "640x9"])
 def test_bad_sizes_are_usage_errors(text: str) -> None:
     with pytest.raises(UsageError, match="size"):
-        parse_size(text)
+        input_size(text)

@@ -12,10 +12,11 @@ from vidparse.export import check_parity, export_onnx, rendered_clips
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Runner, Scores, Session, load_model
-from vidparse.inference.cuts import CutDetector, parse_cut
+from vidparse.inference.cuts import CutDetector
 from vidparse.labels import load_labels
 from vidparse.models.checkpoint import load_network, read_description, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
+from vidparse.requests.parsing import cut_threshold
 
 SIZE = 64
 CONFIGS = {
@@ -117,7 +118,7 @@ def test_reset_forgets(onnx: Path) -> None:
     ("text", "threshold"), [("auto", 0.08), ("off", None), ("0.3", 0.3), ("0", 0.0), ("2", 2.0)]
 )
 def test_cut_option(text: str, threshold: float | None) -> None:
-    assert parse_cut(text) == threshold
+    assert cut_threshold(text) == threshold
 
 
 def test_a_threshold_of_0_sees_a_cut_at_every_frame() -> None:
@@ -130,7 +131,7 @@ def test_a_threshold_of_0_sees_a_cut_at_every_frame() -> None:
 @pytest.mark.parametrize("text", ["", "often", "-0.1", "2.1", "inf", "nan"])
 def test_cut_option_refuses(text: str) -> None:
     with pytest.raises(UsageError, match="--cut"):
-        parse_cut(text)
+        cut_threshold(text)
 
 
 def test_segment_takes_both_options(cli, clip, tmp_path: Path) -> None:

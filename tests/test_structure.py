@@ -19,6 +19,7 @@ ORDER = [
     {"textfiles"},
     {"filenames"},
     {"files"},
+    {"requests"},
     {"page"},
     {"image"},
     {"frame"},

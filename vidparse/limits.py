@@ -6,6 +6,7 @@ from vidparse.errors import InputError, UsageError
 
 MAX_SIDE = 16384  # H.264 and most players end here; also keeps lying headers from eating memory
 MAX_PIXELS = 2**27  # 134 million: four times 8K, or the sensor of a 108-megapixel camera
+SMALLEST, LARGEST = 32, 8192  # sides of a network input, pixels
 
 _max_pixels = MAX_PIXELS
 _decoder_threads = 0

@@ -7,8 +7,7 @@ import os
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -27,10 +26,8 @@ from vidparse.errors import (
 )
 from vidparse.filenames import PathText, one_or_several
 from vidparse.frame import Frame, VideoInfo
-from vidparse.hub import DEFAULT_MODEL
 from vidparse.hub.bundled import select_classes
 from vidparse.inference import (
-    Merging,
     Runner,
     RunReport,
     Session,
@@ -38,13 +35,12 @@ from vidparse.inference import (
     load_model,
     run,
 )
-from vidparse.inference.cuts import DEFAULT_THRESHOLD
+from vidparse.requests.outputs import RunHeader
+from vidparse.requests.segment import SegmentOptions
 from vidparse.sinks import (
     SINKS,
     Protected,
-    RunHeader,
     Sink,
-    SinkOptions,
     is_output,
     make_sinks,
 )
@@ -52,7 +48,7 @@ from vidparse.sinks.palette import class_colours
 from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs, missing_outputs
 from vidparse.summary import InputResult, Summary
-from vidparse.video import Input, RawPipe, expand_inputs, open_video
+from vidparse.video import Input, expand_inputs, open_video
 from vidparse.video.source import Source, select
 from vidparse.workers import (
     NOT_CUT,
@@ -68,44 +64,6 @@ from vidparse.workers import (
 log = logging.getLogger(__name__)
 
 STDIN = "-"
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentOptions:
-    """Every setting of `vidparse segment`."""
-
-    # what to write
-    # names of sinks; None: overlay and masks (stdout: overlay)
-    save: str | tuple[str, ...] | None = None
-    out: PathText | None = None  # directory, file name, or "-" for stdout; None: beside the input
-    sinks: SinkOptions = field(default_factory=SinkOptions)
-    classes: str | tuple[str, ...] | None = None  # keep only these
-
-    # what to read
-    start_s: float | None = None
-    end_s: float | None = None
-    stride: int = 1
-    raw: RawPipe | None = None  # stdin holds raw frames like this
-    image_rate: Fraction | None = None  # images per second of folders and patterns; None: 25
-    track: int | None = None  # which of several video tracks, from 1; None: the best
-
-    # what to run
-    model: PathText = DEFAULT_MODEL
-    backend: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    size: int | tuple[int, int] | None = None  # network input: short side or (h, w)
-    cut: float | None = DEFAULT_THRESHOLD  # networks with a memory forget at hard cuts; None: never
-    threads: int = 0
-    stabilize: bool = False  # blend scores along the motion, against flicker
-    window: int | None = None  # frames of a clip, of networks that take any number
-    linker: str | None = None  # of LINKERS: how ids of objects go from clip to clip
-    merging: Merging | None = None  # how panoptic networks make segments of masks
-    task: str = "auto"  # "semantic", "instance" or "panoptic", for checkpoints that do several
-    overlap: bool = True
-    workers: int = 0  # processes that share a video; 0 or 1: this one alone
-    cluster: str | None = None  # address of a Ray cluster that has the workers, or "auto"
-    argv: tuple[str, ...] = ()
 
 
 class Watcher(Protocol):

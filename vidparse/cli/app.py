@@ -24,29 +24,30 @@ from vidparse.cli import (
     segment,
     train,
 )
+from vidparse.cli.command import Commands, add_command
 from vidparse.cli.failure import exit_code_of, flush_stdout, log_to_stderr, open_missing_streams
 from vidparse.cli.limits import check_memory_limit
-from vidparse.cli.options import ListingCommand
 from vidparse.cli.signals import ignore_signals, interrupts
 from vidparse.cli.terminal import show
 from vidparse.errors import UsageError
 
 app = typer.Typer(
     name="vidparse",
+    cls=Commands,
     help="Video segmentation: masks, overlays and records, with exact time.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("segment", cls=ListingCommand)(segment.segment)
-app.command("info")(info.info)
-app.command("bench", cls=ListingCommand)(bench.bench)
-app.command("train")(train.train)
-app.command("curves")(curves.curves)
-app.command("autolabel")(autolabel.autolabel)
-app.command("eval", cls=ListingCommand)(evaluate.evaluate)
-app.command("export")(export.export)
-app.command("convert")(convert.convert)
+add_command(app, "segment", segment.segment)
+add_command(app, "info", info.info)
+add_command(app, "bench", bench.bench)
+add_command(app, "train", train.train)
+add_command(app, "curves", curves.curves)
+add_command(app, "autolabel", autolabel.autolabel)
+add_command(app, "eval", evaluate.evaluate)
+add_command(app, "export", export.export)
+add_command(app, "convert", convert.convert)
 app.add_typer(models.commands, name="models")
 app.add_typer(data.commands, name="data")
 

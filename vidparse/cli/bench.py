@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from vidparse import DEFAULT_MODEL
 from vidparse.cli import options as shared
 from vidparse.errors import counted
+from vidparse.requests.bench import BenchRequest
 
 if TYPE_CHECKING:
     from vidparse.bench import BenchReport
@@ -16,74 +14,26 @@ if TYPE_CHECKING:
 
 
 def bench(
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="INPUT", help="A video, folder or sample.", show_default=False),
-    ] = None,
-    save: Annotated[str, typer.Option(help="Outputs to include, as in segment.")] = "overlay",
-    repeats: Annotated[int, typer.Option(min=1, help="Interleaved repeats of every arm.")] = 5,
-    end: Annotated[
-        str | None,
-        typer.Option(
-            help="Stop here: seconds or MM:SS. By default where the network has worked for 10 s."
-        ),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Network input: 360 (short side) or 640x360.")
-    ] = None,
-    model: shared.Model = DEFAULT_MODEL,
-    backend: shared.Backend = "auto",
-    device: shared.Device = "auto",
-    precision: shared.Precision = "auto",
-    threads: shared.Threads = 0,
-    window: shared.Window = None,
-    linker: shared.Linker = None,
-    serial: Annotated[bool, typer.Option("--serial", help="No overlap of stages.")] = False,
-    zoo: Annotated[
-        str | None,
-        typer.Option(
-            help="Instead, networks of the zoo with random weights beside each other: all, or "
-            "names separated by commas."
-        ),
-    ] = None,
-    backends: Annotated[
-        str, typer.Option(help="Of --zoo: torch,onnx,openvino. Exports take minutes.")
-    ] = "torch,onnx,openvino",
+    request: BenchRequest,
     max_pixels: shared.MaxPixels = None,
     json: shared.Json = False,
 ) -> None:
     """Time every stage, the network alone and the whole run, and compare with the floor."""
-    if zoo is not None:
-        _bench_zoo(zoo, size, repeats=repeats, threads=threads, backends=backends, json=json)
+    if request.zoo is not None:
+        _bench_zoo(request, request.zoo, json=json)
         return
     from vidparse.bench import bench as measure
     from vidparse.bench import bench_record
-    from vidparse.cli.parsing import comma_list, parse_time
     from vidparse.cli.terminal import print_json, say
     from vidparse.errors import UsageError
-    from vidparse.inference.preprocess import parse_size
-    from vidparse.run import SegmentOptions
 
-    if source is None:
+    if request.source is None:
         raise UsageError("bench: name an input, or --zoo all")
-    options = SegmentOptions(
-        save=comma_list(save, "--save"),
-        end_s=parse_time(end, "--end"),
-        size=None if size is None else parse_size(size),
-        model=model,
-        backend=backend,
-        device=device,
-        precision=precision,
-        threads=threads,
-        window=window,
-        linker=linker,
-        overlap=not serial,
-    )
     report = measure(
-        source,
-        options,
-        repeats=repeats,
-        on_repeat=lambda done: say(f"repeat {done} of {repeats}"),
+        request.source,
+        request.segment_options(),
+        repeats=request.repeats,
+        on_repeat=lambda done: say(f"repeat {done} of {request.repeats}"),
     )
     if json:
         print_json(bench_record(report))
@@ -91,25 +41,21 @@ def bench(
         _print(report)
 
 
-def _bench_zoo(
-    names: str, size: str | None, *, repeats: int, threads: int, backends: str, json: bool
-) -> None:
+def _bench_zoo(request: BenchRequest, names: tuple[str, ...], *, json: bool) -> None:
     from vidparse.bench.zoo import bench_zoo, zoo_names, zoo_record
-    from vidparse.cli.parsing import comma_list
     from vidparse.cli.terminal import print_json, say
     from vidparse.errors import UsageError
-    from vidparse.inference.preprocess import parse_size
 
-    size_hw = (480, 853) if size is None else parse_size(size)
+    size_hw = request.size or (480, 853)
     if not isinstance(size_hw, tuple):
-        raise UsageError(f"--size {size}: the zoo needs both sides; write 853x480")
-    chosen = zoo_names() if names == "all" else list(comma_list(names, "--zoo") or ())
+        raise UsageError(f"--size {size_hw}: the zoo needs both sides; write 853x480")
+
     rows = bench_zoo(
-        chosen,
+        zoo_names() if names == ("all",) else names,
         size_hw=size_hw,
-        repeats=repeats,
-        threads=threads,
-        backends=comma_list(backends, "--backends") or (),
+        repeats=request.repeats,
+        threads=request.threads,
+        backends=request.backends,
         on_row=lambda row: say(f"{row.name} {row.times_ms['torch fp32']:.0f} ms"),
     )
     if json:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from vidparse.cli import options as shared
 from vidparse.errors import counted
+from vidparse.requests.option import Argument, Option
 
 
 def curves(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of training runs.", metavar="RUN")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML page.")] = Path("curves.html"),
+    runs: Annotated[tuple[Path, ...], Argument("Folders of training runs.", metavar="RUN")],
+    out: Annotated[Path, Option("The HTML page.", flag="--out", short="-o")] = Path("curves.html"),
     quiet: shared.Quiet = False,
 ) -> None:
     """Show training runs as a page: losses, scores, classes, and how their recipes differ."""

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidparse.cli import options as shared
+from vidparse.cli.command import Commands, add_command
 from vidparse.errors import InputError, counted
+from vidparse.requests.option import Argument, Option
 
 if TYPE_CHECKING:
     from vidparse.data.check import CheckReport, SplitReport
 
-commands = typer.Typer(help="Look after labelled data sets.", no_args_is_help=True)
+commands = typer.Typer(help="Look after labelled data sets.", no_args_is_help=True, cls=Commands)
 
 
 @commands.callback()
@@ -21,19 +23,16 @@ def callback() -> None:
     """Look after labelled data sets."""
 
 
-@commands.command("check")
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set.")],
+    folder: Annotated[Path, Argument("Folder of the data set.", metavar="DIR")],
     dataset: Annotated[
         str | None,
-        typer.Option(help="Its kind, as for eval. [default: that of its layout]"),
+        Option("Its kind, as for eval. [default: that of its layout]", choices="datasets"),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Only this split; all that there are if not given.")
+        str | None, Option("Only this split; all that there are if not given.")
     ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Read the heads of the files, not their pixels.")
-    ] = False,
+    quick: Annotated[bool, Option("Read the heads of the files, not their pixels.")] = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
 ) -> None:
@@ -53,6 +52,9 @@ def check(
         _print(report, quiet=quiet)
     if report.errors:
         raise typer.Exit(InputError.exit_code)
+
+
+add_command(commands, "check", check)
 
 
 def _print(report: CheckReport, *, quiet: bool) -> None:

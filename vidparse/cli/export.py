@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from vidparse.cli import options as shared
+from vidparse.requests.export import ExportRequest
 
 if TYPE_CHECKING:
     from vidparse.export import Quantized
@@ -16,49 +14,29 @@ if TYPE_CHECKING:
 _SHOWN = ("path", "frames", "max_abs_difference", "argmax_agreement", "bytes", "sha256")
 
 
-def export(
-    model: Annotated[str, typer.Argument(help="Known name or .safetensors file.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="A .onnx or .safetensors (float16) file.")
-    ],
-    int8: Annotated[
-        bool, typer.Option("--int8", help="ONNX that computes in int8, where the answer stays.")
-    ] = False,
-    calibrate: Annotated[
-        str | None,
-        typer.Option(
-            help="Video, folder or pattern to calibrate --int8 on; for models of streets the "
-            "default is a rendered street."
-        ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
-    json: shared.Json = False,
-) -> None:
+def export(request: ExportRequest, json: shared.Json = False) -> None:
     """Write a model as ONNX (checked against torch), or as float16 weights for distribution."""
     from vidparse.cli.terminal import print_json, say
-    from vidparse.errors import ModelError, UsageError
+    from vidparse.errors import ModelError
     from vidparse.export import export_onnx, export_weights, parity_record
     from vidparse.hub import resolve
     from vidparse.models.checkpoint import file_sha256, read_description
 
-    if out.suffix not in (".onnx", ".safetensors"):
-        raise UsageError(f"-o {out}: end the name in .onnx or .safetensors")
-    if int8 and out.suffix != ".onnx":
-        raise UsageError(f"-o {out}: int8 is for ONNX; end the name in .onnx")
-    if calibrate and not int8:
-        raise UsageError("--calibrate: only int8 is calibrated; add --int8")
+    model, out, overwrite = request.model, request.out, request.overwrite
     files = resolve(model)
     if files.weights is None:
         raise ModelError(f"{model}: has no .safetensors weights to export; give one that has")
     description = read_description(files.weights)
+
     record: dict[str, object] = {"path": str(out)}
-    if int8:
-        record |= _export_int8(description, out, calibrate, overwrite=overwrite, quiet=json)
+    if request.int8:
+        record |= _export_int8(description, request, quiet=json)
     elif out.suffix == ".onnx":
         record |= parity_record(export_onnx(description, out, overwrite=overwrite))
     else:
         export_weights(description, out, overwrite=overwrite)
     record |= {"bytes": out.stat().st_size, "sha256": file_sha256(out)}
+
     if json:
         print_json(record)
     else:
@@ -67,7 +45,7 @@ def export(
 
 
 def _export_int8(
-    description: Description, out: Path, calibrate: str | None, *, overwrite: bool, quiet: bool
+    description: Description, request: ExportRequest, *, quiet: bool
 ) -> dict[str, object]:
     from vidparse.cli.screen import FrameBar
     from vidparse.cli.terminal import say
@@ -80,12 +58,14 @@ def _export_int8(
     )
     from vidparse.inference.samples import sample_clips
 
+    out, calibrate, overwrite = request.out, request.calibrate, request.overwrite
     check_target(out, source=description.path, overwrite=overwrite)
     clips = None
     if calibrate:
         clips = sample_clips(calibrate, description.preprocess, CALIBRATION_FRAMES)
     else:
         check_rendered(description.labels)
+
     say(f"int8: calibrating on {calibrate or 'a rendered street'}, which takes minutes")
     with FrameBar("int8", quiet=quiet) as bar:
         quantized = export_int8(

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidparse.cli import options as shared
+from vidparse.requests.option import Argument
+from vidparse.requests.segment import Track
 
 if TYPE_CHECKING:
     from vidparse.video import MediaReport
 
 
 def info(
-    inputs: Annotated[list[str], typer.Argument(help="Videos, folders, patterns or samples.")],
-    track: shared.Track = None,
+    inputs: Annotated[tuple[str, ...], Argument("Videos, folders, patterns or samples.")],
+    track: Track = None,
     max_pixels: shared.MaxPixels = None,
     json: shared.Json = False,
 ) -> None:

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidparse.cli import options as shared
+from vidparse.cli.command import Commands, add_command, with_options
 from vidparse.errors import counted
+from vidparse.requests.option import Argument, Option
 
 if TYPE_CHECKING:
     from vidparse.hub import ModelFiles
     from vidparse.models.description import Description
 
-commands = typer.Typer(help="List, fetch, look at and publish models.")
+commands = typer.Typer(help="List, fetch, look at and publish models.", cls=Commands)
 Name = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Known name, hf:owner/repo[@revision], or path.")
+    str,
+    Argument("Known name, hf:owner/repo[@revision], or path.", metavar="MODEL", choices="models"),
 ]
 
 
 @commands.callback(invoke_without_command=True)
+@with_options
 def models(context: typer.Context, json: shared.Json = False) -> None:
     """List the models that are bundled, cached or known, with classes, scores and licence.
 
@@ -56,7 +60,6 @@ def models(context: typer.Context, json: shared.Json = False) -> None:
     _show_published(published)
 
 
-@commands.command("pull")
 def pull(name: Name, json: shared.Json = False, quiet: shared.Quiet = False) -> None:
     """Fetch a model from the hub into its cache, or bring a cached one up to date."""
     from vidparse.cli.terminal import print_json, say
@@ -74,7 +77,6 @@ def pull(name: Name, json: shared.Json = False, quiet: shared.Quiet = False) -> 
             say(f"{name}: {path}")
 
 
-@commands.command("show")
 def show(name: Name, json: shared.Json = False) -> None:
     """Print what a model's files say of it: network, classes, input, training."""
     from dataclasses import asdict
@@ -94,13 +96,10 @@ def show(name: Name, json: shared.Json = False) -> None:
         show(f"{key}: {_one_line(value)}")
 
 
-@commands.command("push")
 def push(
-    file: Annotated[Path, typer.Argument(help="A .safetensors file of vidparse.")],
-    address: Annotated[str, typer.Argument(metavar="hf:OWNER/REPO", help="Where to.")],
-    private: Annotated[
-        bool, typer.Option("--private", help="Let nobody else see a new repository.")
-    ] = False,
+    file: Annotated[Path, Argument("A .safetensors file of vidparse.")],
+    address: Annotated[str, Argument("Where to.", metavar="hf:OWNER/REPO")],
+    private: Annotated[bool, Option("Let nobody else see a new repository.")] = False,
     json: shared.Json = False,
 ) -> None:
     """Publish a model; FILE's .onnx and .md (its card) go with it. Needs a token (HF_TOKEN)."""
@@ -113,6 +112,11 @@ def push(
         print_json({"address": str(pushed.address), "commit": pushed.commit, "files": pushed.files})
     else:
         say(f"{pushed.address}: {', '.join(pushed.files)} ({pushed.commit})")
+
+
+add_command(commands, "pull", pull)
+add_command(commands, "show", show)
+add_command(commands, "push", push)
 
 
 def _known_records() -> list[dict[str, Any]]:

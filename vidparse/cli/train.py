@@ -6,174 +6,111 @@ import math
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from vidparse.cli import options as shared
+from vidparse.requests.training import TrainOptions
 
 if TYPE_CHECKING:
     from vidparse.training import Progress, Recipe, TrainingRequest
 
 
 def train(
-    dataset: shared.DatasetName = None,
-    data: shared.DataRoot = None,
-    also: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="More data, of the same classes or of unions of them: NAME=FOLDER:SPLIT@WEIGHT; "
-            "split and weight may be left out (repeatable)."
-        ),
-    ] = None,
-    validation: Annotated[
-        str | None,
-        typer.Option(
-            "--val", help="What is scored: NAME=FOLDER:SPLIT, or none; else the split val."
-        ),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of a recipe, or a .toml file; by default street-plain, with a --teacher "
-            "street-student, and the network of --init where that is a model of vidparse."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder of checkpoints and log; by default runs/train, or that of --resume.",
-        ),
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(help="Weights to start from: a model, .safetensors, or .pth (ImageNet)."),
-    ] = None,
-    teacher: Annotated[
-        str | None, typer.Option(help="Model to distil, for recipes with objective etc.")
-    ] = None,
-    flow_weights: Annotated[Path | None, typer.Option(help="raft-things.pth, for NetWarp.")] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(help="last.safetensors of the run to continue, with its recipe and data."),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew in a folder that holds a run.")
-    ] = False,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override a recipe field: --set epochs=10 (repeatable)."),
-    ] = None,
-    device: shared.Device = "auto",
-    threads: shared.Threads = 0,
+    options: TrainOptions,
     max_pixels: shared.MaxPixels = None,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write for TensorBoard as well.")
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Check all of it; print recipe, steps and memory."),
-    ] = False,
     quiet: shared.Quiet = False,
 ) -> None:
     """Train a network; best.safetensors in the run's folder is ready for `segment -m`.
 
     With several GPUs or machines: torchrun --nproc-per-node N -m vidparse train ...
     """
-    from vidparse.cli.parsing import assignments
     from vidparse.cli.signals import stop_on_signals
-    from vidparse.cli.terminal import say
-    from vidparse.training import (
-        changed_recipe,
-        fit,
-        fitting_recipe,
-        load_recipe,
-        recorded_run,
-        taught_by,
-    )
+    from vidparse.training import fit, recorded_run
 
-    changes = assignments(set_)
-    recorded, kept = recorded_run(resume) if resume is not None else (None, None)
-    notes: list[str] = []
-    if recipe is not None:
-        resolved = load_recipe(recipe, changes, on_note=notes.append)
-    elif recorded is not None:
-        resolved = changed_recipe(recorded, changes)
-    else:
-        resolved, chosen = fitting_recipe(init, teacher, changes)
-        notes.append(chosen)
-    resolved = taught_by(resolved, teacher)
-    request = _request(dataset, data, also, validation, flow_weights, kept)
-    folder = out or (resume.parent if resume else Path("runs/train"))
+    recorded = recorded_run(options.resume) if options.resume is not None else (None, None)
+    recipe, notes = _recipe(options, recorded[0])
+    request = _request(options, recorded[1])
 
     with _Steps(quiet=quiet) as shown, stop_on_signals() as stop:
         for note in notes:
             shown.note(note)
-        if dry_run:
-            _show_plan(resolved, request, init, shown)
+        if options.dry_run:
+            _show_plan(recipe, request, options.init, shown)
             return
         shown.announce(stop)
         best = fit(
-            resolved,
+            recipe,
             request.sources,
             validation=request.validation,
             validates=request.validates,
-            out=folder,
-            init=init,
+            out=options.folder,
+            init=options.init,
             flow_weights=request.flow_weights,
-            resume=resume,
-            overwrite=overwrite,
-            device=device,
-            threads=threads,
-            tensorboard=tensorboard,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            device=options.device,
+            threads=options.threads,
+            tensorboard=options.tensorboard,
             on_step=shown.step,
             on_note=shown.note,
             stop=stop,
         )
     if not quiet and shown.is_first:
-        score = (
-            f"best validation {resolved.validation.metrics[0]} {best:.4f}"
-            if best is not None
-            else "done"
-        )
-        if best is not None and math.isnan(best):
-            score = "done; the validation has no pixel of a known class, so nothing was scored"
-        say(f"{score} -> {folder / 'best.safetensors'}")
+        _say_best(best, recipe, options.folder)
 
 
-def _request(
-    dataset: str | None,
-    data: Path | None,
-    also: list[str] | None,
-    validation: str | None,
-    flow_weights: Path | None,
-    kept: TrainingRequest | None,
-) -> TrainingRequest:
-    """The data of the options; of those that are not given, that of the run that goes on.
+def _recipe(options: TrainOptions, recorded: Recipe | None) -> tuple[Recipe, list[str]]:
+    """The recipe that is named, else that of the run that goes on, else one that fits; and notes.
 
     Raises:
-        UsageError: a text that names no data set, or a weight for what is scored.
+        UsageError: as of `load_recipe`.
     """
-    from vidparse.data import usual_format
-    from vidparse.errors import UsageError
-    from vidparse.training import SourceRequest, TrainingRequest, parse_source
+    from vidparse.training import changed_recipe, fitting_recipe, load_recipe, taught_by
 
-    to_score = parse_source(validation) if validation and validation != "none" else None
-    if to_score is not None and to_score.weight is not None:
-        raise UsageError(f"--val {validation}: what is scored has no weight; leave it out")
+    notes: list[str] = []
+    changes = dict(options.changes)
+    if options.recipe is not None:
+        recipe = load_recipe(options.recipe, changes, on_note=notes.append)
+    elif recorded is not None:
+        recipe = changed_recipe(recorded, changes)
+    else:
+        recipe, chosen = fitting_recipe(options.init, options.teacher, changes)
+        notes.append(chosen)
+    return taught_by(recipe, options.teacher), notes
+
+
+def _request(options: TrainOptions, kept: TrainingRequest | None) -> TrainingRequest:
+    """The data of the options; of those that are not given, that of the run that goes on."""
+    from vidparse.data import usual_format
+    from vidparse.requests.training import SourceRequest
+    from vidparse.training import TrainingRequest
+
+    scored, dataset, data = options.validation, options.dataset, options.data
+    validation = scored.source if scored is not None else None
+    validates = scored is None or scored.source is not None
 
     rendered = dataset is not None and "://" in dataset
-    if kept is not None and data is None and not also and not rendered:
-        request = replace(kept, flow_weights=flow_weights or kept.flow_weights)
-        if validation is None:
+    if kept is not None and data is None and not options.also and not rendered:
+        request = replace(kept, flow_weights=options.flow_weights or kept.flow_weights)
+        if scored is None:
             return request
-        return replace(request, validation=to_score, validates=validation != "none")
+        return replace(request, validation=validation, validates=validates)
     if dataset is None:  # without a folder there is nothing to recognise, nor to learn from
         dataset = "camvid" if data is None else usual_format(data)
-    sources = (SourceRequest(dataset, data), *map(parse_source, also or ()))
-    return TrainingRequest(sources, to_score, validation != "none", flow_weights)
+    sources = (SourceRequest(dataset, data), *options.also)
+    return TrainingRequest(sources, validation, validates, options.flow_weights)
+
+
+def _say_best(best: float | None, recipe: Recipe, folder: Path) -> None:
+    """The last line of a run."""
+    from vidparse.cli.terminal import say
+
+    score = "done"
+    if best is not None and math.isnan(best):
+        score = "done; the validation has no pixel of a known class, so nothing was scored"
+    elif best is not None:
+        score = f"best validation {recipe.validation.metrics[0]} {best:.4f}"
+    say(f"{score} -> {folder / 'best.safetensors'}")
 
 
 def _show_plan(recipe: Recipe, request: TrainingRequest, init: str | None, shown: _Steps) -> None:

@@ -41,6 +41,12 @@ FORMATS = {
 }
 SAMPLES = ("sample://street", "sample://crowd")  # rendered, without a folder
 
+
+def dataset_names() -> list[str]:
+    """Values of `--dataset`."""
+    return [*sorted(FORMATS), *SAMPLES]
+
+
 # public name -> module; imported on first use
 _PUBLIC = {
     "IGNORE": "values",
@@ -63,6 +69,7 @@ __all__ = [
     "Format",
     "FrameRecord",
     "Video",
+    "dataset_names",
     "format_of",
     "frame_interval_s",
     "labelled_frames",

@@ -1,10 +1,10 @@
-"""An evaluation as one asks for it, in names and paths; what `vidparse eval` calls."""
+"""An evaluation from its request; what `vidparse eval` calls."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from vidparse.data import Dataset, open_dataset, usual_format
@@ -25,56 +25,12 @@ from vidparse.evaluation.result import Evaluation
 from vidparse.evaluation.saver import SUBMISSIONS, SubmissionSaver
 from vidparse.flow import open_flow
 from vidparse.hub import DEFAULT_MODEL
-from vidparse.inference import Merging, load_model
+from vidparse.inference import load_model
 from vidparse.inference.devices import choose_device
 from vidparse.inference.runners import TorchRunner
 from vidparse.labels import load_labels
-from vidparse.sinks import SinkOptions
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationRequest:
-    """The options of `vidparse eval`."""
-
-    # on what
-    dataset: str | None = None  # a format; None: that of the folder
-    data: Path | None = None
-    split: str = "val"
-    labels: str | None = None  # label set to score in, where the data's or a model's is finer
-    max_videos: int | None = None
-
-    # what is scored; neither: the default model
-    models: tuple[str, ...] = ()
-    predictions: tuple[Path, ...] = ()
-    raw_ids: bool = False  # masks read and saved hold raw VSPW ids
-
-    # by what
-    metrics: tuple[str, ...] | None = None
-    windows: tuple[int, ...] | None = None
-    flow: str = "dis"
-    flow_weights: Path | None = None
-    flow_cache: Path | None = None
-    bootstrap: int = 0
-
-    # how models run
-    size: int | tuple[int, int] | None = None
-    backend: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int = 0
-    task: str = "auto"  # for checkpoints that can do both
-    stabilize: bool = False
-    window: int | None = None  # frames of a clip, of networks that take any number
-    linker: str | None = None  # of LINKERS: how ids of objects go from clip to clip
-    merging: Merging | None = None  # how panoptic networks make segments of masks
-    support: str = "past"  # one of SUPPORTS: which frames TCB blends with
-
-    # what is kept
-    save: str | None = None  # one of SUBMISSIONS
-    out: Path | None = None  # its folder
-    overwrite: bool = False
-    diagnostics: bool = False
-    resume: bool = True
+from vidparse.requests.evaluation import EvaluationRequest
+from vidparse.requests.outputs import SinkOptions
 
 
 def run_evaluation(
@@ -103,7 +59,7 @@ def run_evaluation(
         ),
         max_videos=request.max_videos,
         bootstrap=request.bootstrap,
-        diagnostics=request.diagnostics,
+        diagnostics=request.report is not None,
         resume=request.resume,
     )
 

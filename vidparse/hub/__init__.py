@@ -11,6 +11,13 @@ from vidparse.hub.files import ModelFiles
 from vidparse.hub.lookup import locate, resolve
 from vidparse.hub.published import PublishedModel, published_models
 
+
+def model_names() -> list[str]:
+    """The models that are bundled, cached or known, as `-m` takes them."""
+    cached = (str(model.address) for model in cached_models())
+    return list(dict.fromkeys([*catalogue(), *cached, *published_models()]))
+
+
 __all__ = [
     "DEFAULT_MODEL",
     "CachedModel",
@@ -21,6 +28,7 @@ __all__ = [
     "cached_models",
     "catalogue",
     "locate",
+    "model_names",
     "parse_address",
     "published_models",
     "resolve",

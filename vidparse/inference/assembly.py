@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidparse.errors import UsageError
-from vidparse.inference.clip_segments import RULES
 from vidparse.inference.enlarge import Grid, grid_of
 from vidparse.inference.kernels import (
     Embedding,
@@ -30,6 +29,7 @@ from vidparse.inference.merging import (
     masks_above,
     painted,
 )
+from vidparse.requests.model import RULES
 
 LEAST_PROBABILITY = 0.4  # of a pixel of a thing, which must be above it
 MOST_THINGS = 100  # of a clip

@@ -10,11 +10,10 @@ from typing import Self
 
 import numpy as np
 
-from vidparse.errors import UsageError
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
+from vidparse.requests.model import Merging
 
-RULES = ("intended", "official")
 NUMBERS = ("queries", "centres")  # kinds of keys that are numbers, near each other or not
 
 
@@ -38,51 +37,21 @@ class ClipSegments:
     hidden: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(frozen=True, slots=True)
-class Merging:
-    """Rules that make segments of masks, which may overlap.
+def kept(found: SegmentMap, merging: Merging) -> SegmentMap:
+    """The same map, with nothing where a segment is not wanted."""
+    segments = found.segments or ()
+    wanted = tuple(one for one in segments if _is_kept(one, merging))
+    if len(wanted) == len(segments):
+        return found
+    table = np.zeros(max(one.id for one in segments) + 1, found.ids.dtype)
+    for one in wanted:
+        table[one.id] = one.id
+    return SegmentMap(table.take(found.ids, mode="clip"), wanted)
 
-    rule: of networks whose kernels find the masks, one of RULES: "intended" leaves a pixel to the
-        better object; "official" is the published code, where a later object is drawn over it.
-    min_area: least pixels of a thing in a frame; smaller ones are left out there.
-    min_score: least score of a thing.
-    classes: ids to keep, things and stuff; None keeps all.
-    """
 
-    rule: str = "intended"
-    min_area: int = 0
-    min_score: float = 0.0
-    classes: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        """Raises: UsageError: a rule that is unknown, or a bound that cannot be."""
-        if self.rule not in RULES:
-            raise UsageError(f"merging '{self.rule}': unknown; use {' or '.join(RULES)}")
-        if self.min_area < 0:
-            raise UsageError(f"min-area {self.min_area}: must be 0 pixels or more")
-        if not 0 <= self.min_score <= 1:
-            raise UsageError(f"min-score {self.min_score:g}: must lie in 0..1")
-
-    def kept(self, found: SegmentMap) -> SegmentMap:
-        """The same map, with nothing where a segment is not wanted."""
-        segments = found.segments or ()
-        wanted = tuple(one for one in segments if self._keeps(one))
-        if len(wanted) == len(segments):
-            return found
-        table = np.zeros(max(one.id for one in segments) + 1, found.ids.dtype)
-        for one in wanted:
-            table[one.id] = one.id
-        return SegmentMap(table.take(found.ids, mode="clip"), wanted)
-
-    def wants(self, class_id: int, score: float | None, *, is_thing: bool) -> bool:
-        """True for a segment of a class and with a score that may be kept."""
-        if self.classes is not None and class_id not in self.classes:
-            return False
-        return not is_thing or score is None or score >= self.min_score
-
-    def _keeps(self, one: Segment) -> bool:
-        is_large = not one.is_thing or one.area >= self.min_area
-        return is_large and self.wants(one.class_id, one.score, is_thing=one.is_thing)
+def _is_kept(one: Segment, merging: Merging) -> bool:
+    is_large = not one.is_thing or one.area >= merging.min_area
+    return is_large and merging.wants(one.class_id, one.score, is_thing=one.is_thing)
 
 
 class PanopticAnswer(ABC):

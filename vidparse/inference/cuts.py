@@ -5,9 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vidparse.errors import UsageError
+from vidparse.requests.parsing import DEFAULT_CUT
 
-DEFAULT_THRESHOLD = 0.08
 _THUMBNAIL_HW = (36, 64)
 
 
@@ -22,7 +21,7 @@ class CutDetector:
         threshold: least score at which a cut is seen, 0 (at every picture) to 2.
     """
 
-    def __init__(self, threshold: float = DEFAULT_THRESHOLD) -> None:
+    def __init__(self, threshold: float = DEFAULT_CUT) -> None:
         self._threshold = threshold
         self._last: np.ndarray | None = None
 
@@ -46,22 +45,3 @@ def pair_score(a: np.ndarray, b: np.ndarray) -> float:
     if energy < 1e-6:  # a uniform picture has no structure: go by the values
         return 2 * difference
     return max(0.0, difference * (1 - float((centred_a * centred_b).sum()) / energy))
-
-
-def parse_cut(text: str) -> float | None:
-    """`auto`, `off` or a threshold; None means off.
-
-    Raises:
-        UsageError: none of these.
-    """
-    if text == "auto":
-        return DEFAULT_THRESHOLD
-    if text == "off":
-        return None
-    try:
-        threshold = float(text)
-    except ValueError:
-        threshold = -1.0
-    if not 0 <= threshold <= 2:
-        raise UsageError(f"--cut '{text}': write auto, off or a threshold from 0 to 2, such as 0.1")
-    return threshold

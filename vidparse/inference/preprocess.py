@@ -9,12 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidparse.errors import UsageError
 from vidparse.image import Image
+from vidparse.limits import LARGEST, SMALLEST
 from vidparse.models.description import Preprocess
 
 AREA = "area"  # the filter of vidparse's own networks
-SMALLEST, LARGEST = 32, 8192  # sides of a network input, pixels
 
 
 def network_size(
@@ -76,21 +75,6 @@ def _bounded_size(
 
 def _clamp(side: int) -> int:
     return min(max(side, SMALLEST), LARGEST)
-
-
-def parse_size(text: str) -> int | tuple[int, int]:
-    """`360` (short side) or `640x360` (width x height, returned as (h, w)).
-
-    Raises:
-        UsageError: neither, or a side outside 32..8192.
-    """
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
-        raise UsageError(f"size '{text}': not a size; write 360 (short side) or 640x360")
-    sides = [int(part) for part in parts]
-    if not all(SMALLEST <= side <= LARGEST for side in sides):
-        raise UsageError(f"size '{text}': sides must lie in {SMALLEST}..{LARGEST} pixels")
-    return sides[0] if len(sides) == 1 else (sides[1], sides[0])
 
 
 def to_clip(image: Image, size_hw: tuple[int, int], preprocess: Preprocess) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
+from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer, kept
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
 
@@ -56,7 +56,7 @@ class QueryMasks(PanopticAnswer):
         merge = self._merged if self.least_instance is None else self._painted
         numbers: Numbering = {}
         maps = [
-            merging.kept(merge(t, size_hw, labels, numbers)) for t in range(self.logits.shape[1])
+            kept(merge(t, size_hw, labels, numbers), merging) for t in range(self.logits.shape[1])
         ]
         if self.queries is None:
             return ClipSegments(tuple(maps))

@@ -23,7 +23,7 @@ from vidparse.errors import UsageError
 from vidparse.frame import Frame
 from vidparse.inference.answer import Answer, ClassIds, Scores
 from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
-from vidparse.inference.cuts import DEFAULT_THRESHOLD, CutDetector
+from vidparse.inference.cuts import CutDetector
 from vidparse.inference.linkers import check_linker, make_linker
 from vidparse.inference.mixture import Mixture
 from vidparse.inference.panoptic import Linker
@@ -34,6 +34,7 @@ from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.models.description import SEMANTIC
+from vidparse.requests.parsing import DEFAULT_CUT
 
 T = TypeVar("T")
 
@@ -135,7 +136,7 @@ class Session:
         size: int | tuple[int, int] | None = None,
         classes: tuple[int, ...] | None = None,
         sample_aspect_ratio: Fraction = Fraction(1),
-        cut: float | None = DEFAULT_THRESHOLD,
+        cut: float | None = DEFAULT_CUT,
         stabilize: bool = False,
         min_confidence: float | None = None,
         refine: Refine | None = None,

@@ -14,6 +14,7 @@ from pathlib import Path, PureWindowsPath
 
 from vidparse.errors import ModelError
 from vidparse.labels import Labels, labels_from_json, labels_to_json
+from vidparse.limits import LARGEST
 from vidparse.textfiles import (
     Json,
     JsonTable,
@@ -31,7 +32,6 @@ SEMANTIC, INSTANCE, PANOPTIC = "semantic", "instance", "panoptic"
 TASKS = (SEMANTIC, PANOPTIC)  # of vidparse's own networks
 AREA = "area"  # the resize of vidparse's own networks; the others are Pillow's
 RESAMPLES = (AREA, "nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
-SMALLEST, LARGEST = 32, 8192  # pixels, sides of a network input
 
 _LONGEST_WINDOW = 256  # frames
 _LARGEST_STATE = 2**31  # values of one tensor, without the axes that depend on the input's size

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from vidparse.requests.outputs import RunHeader, SinkOptions
 from vidparse.sinks.ids import Ids, IdVideo
 from vidparse.sinks.instances import Coco, YouTubeVis
 from vidparse.sinks.masks import GrayMasks, Masks, MaskVideo
@@ -14,7 +15,7 @@ from vidparse.sinks.names import is_output_name
 from vidparse.sinks.overlay import Overlay
 from vidparse.sinks.panoptic import Panoptic
 from vidparse.sinks.records import Csv, Jsonl
-from vidparse.sinks.sink import RunHeader, Sink, SinkOptions
+from vidparse.sinks.sink import Sink
 from vidparse.sinks.submission import Submission, VspwFolder
 from vidparse.sinks.targets import Protected, plan_sinks
 from vidparse.sinks.tracks import Tracks, TracksJson

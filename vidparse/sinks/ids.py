@@ -14,11 +14,12 @@ from vidparse.errors import OutputError
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import MAX_ID, Prediction, ids_to_rgb, object_map
+from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks.listing import Rows
 from vidparse.sinks.masks import FFV1_CONTAINERS, ffv1_options
 from vidparse.sinks.panoptic import folder_of, semantic_note
 from vidparse.sinks.pictures import gray16_png, pictures_at, rgb_png
-from vidparse.sinks.sink import Sink, SinkOptions, Target
+from vidparse.sinks.sink import Sink, Target
 from vidparse.sinks.stream import EncodedVideo, Encoding
 from vidparse.video import read_id_video
 

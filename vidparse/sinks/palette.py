@@ -19,6 +19,11 @@ _COLOUR_STEPS = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
 _UNCOLOURED = "background"  # of VOC and DAVIS: everything that is no class, and black
 
 
+def palettes() -> list[str]:
+    """Values of `--palette`, apart from files."""
+    return [PUBLISHED, DISTINCT, *available_labels()]
+
+
 def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
     """RGB uint8 (C, 3), one row per class, as files of class ids hold them.
 
@@ -40,7 +45,7 @@ def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
     if path.suffix.lower() in (".json", ".txt"):
         return _from_file(path, labels, own)
     if palette not in available_labels():
-        known = ", ".join([PUBLISHED, DISTINCT, *available_labels()])
+        known = ", ".join(palettes())
         raise UsageError(f"palette '{palette}': unknown; try {known}, or a .json or .txt file")
     return _from_labels(load_labels(palette), labels)
 

@@ -21,9 +21,10 @@ from vidparse.maps import (
     ids_to_rgb,
     object_map,
 )
+from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks.listing import JsonLists
 from vidparse.sinks.pictures import PictureFolder, rgb_png
-from vidparse.sinks.sink import Sink, SinkOptions, Target
+from vidparse.sinks.sink import Sink, Target
 
 TABLE = "panoptic.json"
 _DIGITS = 6  # of picture names, as those of masks

@@ -14,7 +14,8 @@ import numpy as np
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels, labels_to_json
 from vidparse.maps import PixelRuns, Prediction, Segment, class_segments, find_runs
-from vidparse.sinks.sink import Sink, SinkOptions
+from vidparse.requests.outputs import SinkOptions
+from vidparse.sinks.sink import Sink
 from vidparse.sinks.stream import ByteStream
 
 SCHEMA = "vidparse/1"

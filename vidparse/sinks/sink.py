@@ -8,80 +8,21 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Self
 
-from vidparse.errors import ClosedPipe, Interrupted, OutputError, TruncatedError, UsageError
+from vidparse.errors import ClosedPipe, Interrupted, OutputError, TruncatedError
 from vidparse.files import kind_of, write_error
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import Prediction
+from vidparse.requests.outputs import SinkOptions
 
 STDOUT = "-"
 _STREAMS = ("a named pipe", "a character device")
 _DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|/(?:dev|proc/self)/fd/(\d+)")
 _NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
-PIPE_FORMATS = ("y4m", "raw", "matroska", "nut")
-X264_PRESETS = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-    "placebo",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class RunHeader:
-    """The origin of a result; written into records so that it can be made again."""
-
-    model: str = ""
-    weights_sha256: str | None = None
-    argv: tuple[str, ...] = ()
-    version: str = ""
-    backend: str = ""
-    device: str = ""
-    precision: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SinkOptions:
-    """Options of outputs. Each sink reads the fields that concern it."""
-
-    opacity: float = 0.5  # of the class colours over the picture, 0..1
-    contours: bool = False  # draw the borders between regions
-    legend: bool = False  # draw the names of the classes in view
-    labels: bool = False  # write class and id on things
-    palette: str | None = None  # label set name, "published", "distinct", or a file
-    classes: tuple[int, ...] | None = None  # class ids to keep; the rest is void already
-    audio: bool = True  # copy audio and subtitles where the container can hold them
-    overwrite: bool = False
-    skip_existing: bool = False  # what is there is left as it is, and an interrupt leaves nothing
-    rle: bool = False  # add COCO run lengths to jsonl
-    crf: int | None = None  # x264 quality of the overlay, 0 (lossless) to 51
-    preset: str | None = None  # x264 speed of the overlay
-    pipe_format: str | None = None  # on stdout: "y4m", "raw", "matroska" or "nut"
-    raw_ids: bool = False  # vspw: class ids as VSPW's own masks have them, 1..K with 0 for void
-    header: RunHeader = field(default_factory=RunHeader)
-
-    def __post_init__(self) -> None:
-        """Raises UsageError when a value is out of its range."""
-        if not 0.0 <= self.opacity <= 1.0:
-            raise UsageError(f"opacity {self.opacity}: out of range; give 0 (none) to 1 (solid)")
-        if self.crf is not None and not 0 <= self.crf <= 51:
-            raise UsageError(f"crf {self.crf}: out of range; give 0 (lossless) to 51 (worst)")
-        if self.preset is not None and self.preset not in X264_PRESETS:
-            raise UsageError(f"preset '{self.preset}': unknown; try {', '.join(X264_PRESETS)}")
-        if self.overwrite and self.skip_existing:
-            raise UsageError("--overwrite and --skip-existing: give one of them")
-        if self.pipe_format is not None and self.pipe_format not in PIPE_FORMATS:
-            raise UsageError(f"pipe '{self.pipe_format}': unknown; try {', '.join(PIPE_FORMATS)}")
 
 
 @dataclass(slots=True)

@@ -14,9 +14,10 @@ from vidparse.files import write_error
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction
+from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks.palette import class_colours
 from vidparse.sinks.pictures import PictureFolder, check_target, is_empty, is_made, palette_png
-from vidparse.sinks.sink import Sink, SinkOptions, Target
+from vidparse.sinks.sink import Sink, Target
 
 _VOID = 255  # of VSPW
 _DIGITS = 8  # of VSPW's and VIPSeg's picture names

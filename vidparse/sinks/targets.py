@@ -12,6 +12,7 @@ from typing import BinaryIO, ParamSpec, TypeVar
 from vidparse.errors import OutputError, UsageError
 from vidparse.filenames import home_path, real_path
 from vidparse.files import WholeFile, WholeFolder, write_error
+from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks.names import (
     check_names,
     check_out,
@@ -28,7 +29,7 @@ from vidparse.sinks.pictures import (
     is_numbered,
     numbered_files,
 )
-from vidparse.sinks.sink import STDOUT, Sink, SinkOptions, Target, is_stdout, stdout, stream_at
+from vidparse.sinks.sink import STDOUT, Sink, Target, is_stdout, stdout, stream_at
 from vidparse.sinks.submission import Submission
 from vidparse.video.inputs import Input
 

@@ -36,8 +36,9 @@ from vidparse.maps import (
     regions_of,
     write_record,
 )
+from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks.pictures import rgb_png
-from vidparse.sinks.sink import SinkOptions, Target
+from vidparse.sinks.sink import Target
 from vidparse.sinks.submission import Submission
 from vidparse.textfiles import Json, as_tables, as_whole
 

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from vidparse.errors import UsageError
+from vidparse.requests.training import available_recipes
 from vidparse.textfiles import OutOfRange, parse_toml
 from vidparse.training.objectives import OBJECTIVES
 from vidparse.training.recipe import (
@@ -40,12 +41,6 @@ _TYPES = {
     "dict_type": "should be a table",
     "finite_number": "write a finite number",
 }
-
-
-def available_recipes() -> list[str]:
-    """Names of the recipes that ship with vidparse."""
-    folder = files("vidparse.training") / "recipes"
-    return sorted(e.name.removesuffix(".toml") for e in folder.iterdir() if e.name[-5:] == ".toml")
 
 
 def load_recipe(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vidparse.data import Dataset
-from vidparse.training.training_sets import SourceRequest
+from vidparse.requests.training import SourceRequest
+from vidparse.training.training_sets import open_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class TrainingRequest:
         """
         if not self.validates:
             return None
-        return (self.validation or replace(self.sources[0], split="val")).open()
+        return open_source(self.validation or replace(self.sources[0], split="val"))
 
 
 def request_record(request: TrainingRequest) -> dict[str, Any]:

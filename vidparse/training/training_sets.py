@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,20 +14,7 @@ from vidparse.data import IGNORE, Dataset, FrameRecord, Video, frame_interval_s,
 from vidparse.errors import InputError, UsageError
 from vidparse.labels import Labels, unions_of
 from vidparse.maps import recode
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRequest:
-    """A data set by its name and place: NAME=FOLDER[:SPLIT][@WEIGHT]."""
-
-    dataset: str
-    root: Path | None
-    split: str = "train"
-    weight: float | None = None  # its share of the clips; None: by its number of frames
-
-    def open(self) -> Dataset:
-        """Raises: UsageError, InputError: as `open_dataset`."""
-        return open_dataset(self.dataset, self.root, self.split)
+from vidparse.requests.training import SourceRequest
 
 
 @dataclass(frozen=True)
@@ -133,33 +119,9 @@ class TrainingSets:
         ]
 
 
-def parse_source(text: str) -> SourceRequest:
-    """`idd-lite=IDD`, `folder=pseudo:train@0.5` or `sample://street@0.2`.
-
-    Raises:
-        UsageError: not such a text.
-    """
-    body, at, weight = text.rpartition("@")
-    if not at or "/" in weight:  # a folder may well have one in its name
-        body, weight = text, ""
-    try:
-        share = float(weight) if weight else None
-    except ValueError as error:
-        raise UsageError(
-            f"data set '{text}': '{weight}' is no weight; write NAME=FOLDER@0.5"
-        ) from error
-    if share is not None and not 0 < share < math.inf:
-        raise UsageError(f"data set '{text}': a weight is a number above 0")
-
-    if body.startswith("sample://"):
-        return SourceRequest(body, None, weight=share)
-    name, found, place = body.partition("=")
-    if not found or not place:
-        raise UsageError(f"data set '{text}': write NAME=FOLDER, NAME=FOLDER:SPLIT or with @WEIGHT")
-    root, colon, split = place.rpartition(":")
-    if not colon or "/" in split:
-        root, split = place, "train"
-    return SourceRequest(name, Path(root), split, share)
+def open_source(request: SourceRequest) -> Dataset:
+    """Raises: UsageError, InputError: as `open_dataset`."""
+    return open_dataset(request.dataset, request.root, request.split)
 
 
 def open_training_sets(
@@ -182,7 +144,7 @@ def open_training_sets(
     members: list[np.ndarray] = []  # (K,) bool each
     labels: Labels | None = None
     for place, request in enumerate(requests):
-        dataset = request.open()
+        dataset = open_source(request)
         labels = labels or dataset.labels
         table = _table(dataset, labels, members)
         frames = [frame for video in dataset.videos for frame in video.frames]

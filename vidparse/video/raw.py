@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -16,6 +15,7 @@ from vidparse.errors import InputError, Interrupted, TruncatedError, UsageError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import FULL_RANGE, ColourTags, Image, Rgb, Yuv420, effective_matrix
 from vidparse.limits import check_size
+from vidparse.requests.segment import RawPipe
 from vidparse.video.damage import HEAD_BYTES, TAIL_BYTES, Walker, walker_for
 from vidparse.video.source import Selection, Source
 
@@ -106,15 +106,6 @@ class Pipe:
 
     def readable(self) -> bool:
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class RawPipe:
-    """The layout of the bytes of a raw pipe."""
-
-    size_hw: tuple[int, int]
-    rate: Fraction
-    pixel_format: str = "rgb24"
 
 
 class RawSource(Source):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -24,34 +23,12 @@ from vidparse.inference.mixture import Mixture, Patch, spans, windows
 from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.runners.runner import Runner
 from vidparse.labels import Labels, class_ids_in, load_labels
-from vidparse.models.description import LARGEST, SEMANTIC, SMALLEST, Description, Preprocess
+from vidparse.limits import LARGEST, SMALLEST
+from vidparse.models.description import SEMANTIC, Description, Preprocess
+from vidparse.requests.autolabel import Variants
 
 if TYPE_CHECKING:
     from vidparse.inference.session import Session, SessionOptions
-
-SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-
-
-@dataclass(frozen=True, slots=True)
-class Variants:
-    """In which forms each network sees a picture.
-
-    scales: of the network's own input size. flip: mirrored, too. window: side of the windows that
-    slide over the input, pixels; 0: none. Where the input is smaller, so is the window.
-    """
-
-    scales: tuple[float, ...] = SCALES
-    flip: bool = True
-    window: int = 0
-
-    def __post_init__(self) -> None:
-        """Raises: UsageError: nothing to see, or sizes that cannot be."""
-        if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
-            raise UsageError("scales: must be above 0 and at most 8; give 0.5,1,1.5")
-        if self.window and not SMALLEST <= self.window <= LARGEST:
-            raise UsageError(
-                f"window {self.window}: must lie in {SMALLEST}..{LARGEST} pixels; 0 turns it off"
-            )
 
 
 class Ensemble(Runner):

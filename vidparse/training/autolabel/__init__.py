@@ -1,8 +1,8 @@
 """Labels for frames that have none, or coarse ones, from the mean answer of several models."""
 
-from vidparse.inference.runners.ensemble import SCALES, Ensemble, Variants
+from vidparse.inference.runners.ensemble import Ensemble
+from vidparse.requests.autolabel import SCALES, AutolabelRequest, Variants
 from vidparse.training.autolabel.request import (
-    AutolabelRequest,
     AutolabelResult,
     autolabel_record,
     make_labels,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from vidparse.data.dataset import labelled_frames
 from vidparse.errors import Interrupted, TruncatedError, UsageError, counted
 from vidparse.hub import DEFAULT_MODEL, catalogue
 from vidparse.inference import Runner, load_model, run
-from vidparse.inference.preprocess import SMALLEST
-from vidparse.inference.runners.ensemble import Ensemble, Variants, shares_of
+from vidparse.inference.runners.ensemble import Ensemble, shares_of
 from vidparse.labels import Labels
+from vidparse.limits import SMALLEST
+from vidparse.requests.autolabel import AutolabelRequest
 from vidparse.training.autolabel.choice import Choice, OwnClasses, Within
 from vidparse.training.autolabel.folder import Counts, LabelFolder, LabelSink
 from vidparse.training.autolabel.pictures import (
@@ -27,42 +28,6 @@ from vidparse.training.autolabel.pictures import (
     recordings_of_dataset,
     recordings_of_inputs,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AutolabelRequest:
-    """Everything that `vidparse autolabel` takes."""
-
-    out: Path
-
-    # by whom; none: the default model
-    models: tuple[str, ...] = ()
-    votes: tuple[float, ...] = ()  # how much each counts; none: all alike
-    labels: str | None = None  # label set of the answer, where models differ
-    classes: tuple[str, ...] = ()  # own classes made of those, see `OwnClasses`; none: all of them
-    variants: Variants = field(default_factory=Variants)
-    backend: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int = 0
-    task: str = "auto"
-
-    # what: either a split, or videos and folders of pictures
-    dataset: str | None = None
-    data: Path | None = None
-    split: str = "train"
-    unlabelled: bool = False  # only frames without a mask
-    inputs: tuple[str, ...] = ()
-    every: int = 1
-    start_s: float | None = None  # range of each video
-    end_s: float | None = None
-    max_frames: int | None = None
-    shrink: int | None = None  # larger pictures are brought to this shorter side first
-
-    # which labels are kept
-    threshold: float = 0.5
-    within: bool = False  # agree with the data set's coarser labels
-    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +72,7 @@ def make_labels(
         summary = catalogue()[DEFAULT_MODEL].summary
         on_note(f"no model is named with -m, so {DEFAULT_MODEL} labels ({summary})")
     names = request.models or (DEFAULT_MODEL,)
-    votes = shares_of(request.votes, len(names))
+    votes = shares_of(request.votes or (), len(names))
 
     # Load, and find the folder as these settings left it, or new.
     runners = [(name, _runner(request, name)) for name in names]

@@ -1,0 +1,171 @@
+"""Automatic labels as one asks for them, in names and paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from vidparse.errors import UsageError
+from vidparse.limits import LARGEST, SMALLEST
+from vidparse.requests.model import PANEL, Backend, Device, Precision, Task, Threads
+from vidparse.requests.option import Argument, Option
+from vidparse.requests.parsing import comma_list, scales, seconds, votes
+
+LABELLED, LABELS = "What is labelled", "Labels"  # panels
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+
+
+@dataclass(frozen=True, slots=True)
+class Variants:
+    """The forms in which each network sees a picture.
+
+    scales: of the network's own input size. flip: mirrored, too. window: side of the windows that
+    slide over the input, pixels; 0: none. Where the input is smaller, so is the window.
+    """
+
+    scales: Annotated[
+        tuple[float, ...],
+        Option(
+            "Sizes at which each model looks, times its own input size: up to 8.",
+            panel=LABELS,
+            parse=scales,
+            text="0.5,0.75,1,1.25,1.5,1.75",
+        ),
+    ] = SCALES
+    flip: Annotated[bool, Option("Look at the mirrored picture, too.", panel=LABELS)] = True
+    window: Annotated[
+        int,
+        Option(
+            "Slide a window of this side (32 to 8192) over the network's input, 2/3 of it at a "
+            "time; 0: the whole input at once.",
+            panel=LABELS,
+            least=0,
+        ),
+    ] = 0
+
+    def __post_init__(self) -> None:
+        """Raises: UsageError: nothing to see, or sizes that cannot be."""
+        if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
+            raise UsageError("scales: must be above 0 and at most 8; give 0.5,1,1.5")
+        if self.window and not SMALLEST <= self.window <= LARGEST:
+            raise UsageError(
+                f"window {self.window}: must lie in {SMALLEST}..{LARGEST} pixels; 0 turns it off"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AutolabelRequest:
+    """Everything that `vidparse autolabel` takes.
+
+    inputs, or dataset and data: what is labelled.
+    models: none: the default model. votes: how much each counts; none: all alike.
+    classes: own ones made of the models', see `OwnClasses`; none: all of them.
+    """
+
+    inputs: Annotated[
+        tuple[str, ...], Argument("Videos, or folders or patterns of images.", metavar="INPUT")
+    ] = ()
+    out: Annotated[
+        Path,
+        Option(
+            "Folder of images, masks and labels.json: a data set of the kind `folder`.",
+            flag="--out",
+            short="-o",
+        ),
+    ] = Path("pseudo")
+    models: Annotated[
+        tuple[str, ...],
+        Option(
+            "Name, hf:owner/repo, or a .safetensors or .onnx file; several are averaged.",
+            flag="--model",
+            short="-m",
+            panel=PANEL,
+            choices="models",
+        ),
+    ] = ()
+    votes: Annotated[
+        tuple[float, ...] | None,
+        Option(
+            "How much each model counts, in their order: 0.7,0.3. [default: all alike]",
+            panel=PANEL,
+            parse=votes,
+        ),
+    ] = None
+
+    dataset: Annotated[
+        str | None,
+        Option(
+            "Label a split of this data set; kinds as for eval.", panel=LABELLED, choices="datasets"
+        ),
+    ] = None
+    data: Annotated[Path | None, Option("Folder of the data set.", panel=LABELLED)] = None
+    split: Annotated[str, Option("train, val, test, or what the data has.", panel=LABELLED)] = (
+        "train"
+    )
+    unlabelled: Annotated[
+        bool, Option("Only frames of the data set that have no mask.", panel=LABELLED)
+    ] = False
+    every: Annotated[
+        int, Option("Every n-th frame of videos and folders.", panel=LABELLED, least=1)
+    ] = 1
+    start_s: Annotated[
+        float | None,
+        Option(
+            "Where to begin in each video: seconds or [HH:]MM:SS[.mmm].",
+            flag="--start",
+            panel=LABELLED,
+            parse=seconds,
+        ),
+    ] = None
+    end_s: Annotated[
+        float | None,
+        Option("Where to stop, like --start.", flag="--end", panel=LABELLED, parse=seconds),
+    ] = None
+    max_frames: Annotated[
+        int | None, Option("Only the first frames.", panel=LABELLED, least=1, most=10**9)
+    ] = None
+    shrink: Annotated[
+        int | None,
+        Option(
+            "Bring larger pictures to this shorter side, and keep them so.",
+            panel=LABELLED,
+            least=SMALLEST,
+        ),
+    ] = None
+
+    variants: Variants = field(default_factory=Variants)
+    threshold: Annotated[
+        float,
+        Option(
+            "Least probability of a label; below it 255, ignore.", panel=LABELS, least=0, most=1
+        ),
+    ] = 0.5
+    within: Annotated[
+        bool,
+        Option("Labels must agree with the coarser ones that the data set has.", panel=LABELS),
+    ] = False
+    labels: Annotated[
+        str | None,
+        Option(
+            "Label set to bring models to that have different ones: camvid.",
+            panel=LABELS,
+            choices="labels",
+        ),
+    ] = None
+    classes: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "Own classes, made of the models': vehicle=car+bus,person,other=*. Pixels of no class "
+            "are void. [default: the models' classes]",
+            panel=LABELS,
+            parse=comma_list,
+        ),
+    ] = None
+
+    overwrite: Annotated[bool, Option("Begin anew, without the labels made before.")] = False
+    backend: Backend = "auto"
+    device: Device = "auto"
+    precision: Precision = "auto"
+    threads: Threads = 0
+    task: Task = "auto"

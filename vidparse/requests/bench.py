@@ -1,0 +1,84 @@
+"""A measurement, of one input or of the zoo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from vidparse import DEFAULT_MODEL
+from vidparse.requests.model import Backend, Device, Linker, Model, Precision, Threads, Window
+from vidparse.requests.option import Argument, Option
+from vidparse.requests.parsing import comma_list, input_size, seconds
+from vidparse.requests.segment import SegmentOptions
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRequest:
+    """Every setting of `vidparse bench`."""
+
+    source: Annotated[
+        str | None,
+        Argument("A video, folder or sample.", metavar="INPUT", show_default=False),
+    ] = None
+    save: Annotated[
+        tuple[str, ...],
+        Option(
+            "Outputs to include, as in segment.",
+            choices="outputs",
+            parse=comma_list,
+            text="overlay",
+        ),
+    ] = ("overlay",)
+    repeats: Annotated[int, Option("Interleaved repeats of every arm.", least=1)] = 5
+    end_s: Annotated[
+        float | None,
+        Option(
+            "Stop here: seconds or MM:SS. By default where the network has worked for 10 s.",
+            flag="--end",
+            parse=seconds,
+        ),
+    ] = None
+    size: Annotated[
+        int | tuple[int, int] | None,
+        Option("Network input: 360 (short side) or 640x360.", parse=input_size),
+    ] = None
+    model: Model = DEFAULT_MODEL
+    backend: Backend = "auto"
+    device: Device = "auto"
+    precision: Precision = "auto"
+    threads: Threads = 0
+    window: Window = None
+    linker: Linker = None
+    overlap: Annotated[bool, Option("No overlap of stages.", flag="--serial", negates=True)] = True
+    zoo: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "Instead, networks of the zoo with random weights beside each other: all, or names "
+            "separated by commas.",
+            parse=comma_list,
+        ),
+    ] = None
+    backends: Annotated[
+        tuple[str, ...],
+        Option(
+            "Of --zoo: torch,onnx,openvino. Exports take minutes.",
+            parse=comma_list,
+            text="torch,onnx,openvino",
+        ),
+    ] = ("torch", "onnx", "openvino")
+
+    def segment_options(self) -> SegmentOptions:
+        """The settings that `segment` has, too."""
+        return SegmentOptions(
+            save=self.save,
+            end_s=self.end_s,
+            size=self.size,
+            model=self.model,
+            backend=self.backend,
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+            window=self.window,
+            linker=self.linker,
+            overlap=self.overlap,
+        )

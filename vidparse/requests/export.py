@@ -1,0 +1,90 @@
+"""An export, and a conversion of somebody else's checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from json import loads
+from pathlib import Path
+from typing import Annotated, Any
+
+from vidparse.errors import UsageError
+from vidparse.requests.option import Argument, Option
+from vidparse.requests.parsing import assignment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """Every setting of `vidparse export`."""
+
+    model: Annotated[str, Argument("Known name or .safetensors file.", choices="models")]
+    out: Annotated[
+        Path, Option("A .onnx or .safetensors (float16) file.", flag="--out", short="-o")
+    ]
+    int8: Annotated[bool, Option("ONNX that computes in int8, where the answer stays.")] = False
+    calibrate: Annotated[
+        str | None,
+        Option(
+            "Video, folder or pattern to calibrate --int8 on; for models of streets the default "
+            "is a rendered street."
+        ),
+    ] = None
+    overwrite: Annotated[bool, Option("Replace the output.")] = False
+
+    def __post_init__(self) -> None:
+        """Raises: UsageError: the settings do not fit together."""
+        if self.out.suffix not in (".onnx", ".safetensors"):
+            raise UsageError(f"-o {self.out}: end the name in .onnx or .safetensors")
+        if self.int8 and self.out.suffix != ".onnx":
+            raise UsageError(f"-o {self.out}: int8 is for ONNX; end the name in .onnx")
+        if self.calibrate and not self.int8:
+            raise UsageError("--calibrate: only int8 is calibrated; add --int8")
+
+
+def network_setting(text: str, flag: str) -> tuple[str, Any]:
+    """`field=value` -> both, the value as JSON reads it, else as a text."""
+    field, value = assignment(text, flag)
+    try:
+        return field, loads(value)
+    except ValueError:
+        return field, value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertRequest:
+    """Every setting of `vidparse convert`."""
+
+    files: Annotated[
+        tuple[Path, ...],
+        Argument("A .pth or .safetensors; or encoder and decoder.", metavar="FILE..."),
+    ]
+    source: Annotated[
+        str,
+        Option(
+            "Whose: edgenets, semseg, vspw, panopticfcn; or, for backbones, torchvision, timm, "
+            "deep-stem, efficientnet-lite.",
+            flag="--from",
+        ),
+    ]
+    arch: Annotated[
+        str,
+        Option(
+            "Our network: espnetv2, perframe, tcb-ppm, tcb-ocr, clip-panofcn; or a backbone.",
+            flag="--arch",
+        ),
+    ]
+    out: Annotated[Path, Option("A .safetensors file.", flag="--out", short="-o")]
+    labels: Annotated[
+        str | None,
+        Option("Label set of its classes: cityscapes, voc, vspw, camvid, ...", choices="labels"),
+    ] = None
+    short_side: Annotated[
+        int | None, Option("Pixels of the network's input; as published.", least=32)
+    ] = None
+    settings: Annotated[
+        tuple[tuple[str, Any], ...],
+        Option(
+            "A field of the network: --set output_stride=16 (repeatable).",
+            flag="--set",
+            each=network_setting,
+        ),
+    ] = ()

@@ -1,0 +1,103 @@
+"""Options about models that several requests share: same flag, same help, everywhere."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Annotated
+
+from vidparse.errors import UsageError
+from vidparse.requests.option import Option
+from vidparse.requests.parsing import input_size, word
+
+PANEL = "Model"
+RULES = ("intended", "official")  # of merging
+
+Model = Annotated[
+    str | os.PathLike[str],
+    Option(
+        "Name, hf:owner/repo, or a .safetensors or .onnx file.",
+        flag="--model",
+        short="-m",
+        panel=PANEL,
+        choices="models",
+        parse=word,
+    ),
+]
+Backend = Annotated[str, Option("{choice}.", panel=PANEL, choices="backends")]
+Device = Annotated[str, Option("auto, cpu, cuda or cuda:N.", panel=PANEL)]
+Precision = Annotated[str, Option("{choice}.", panel=PANEL, choices="precisions")]
+Threads = Annotated[
+    int, Option("CPU threads of the network; 0: one per core.", panel=PANEL, least=0)
+]
+Task = Annotated[
+    str,
+    Option("{choice}, for transformers checkpoints with several.", panel=PANEL, choices="tasks"),
+]
+Size = Annotated[
+    int | tuple[int, int] | None,
+    Option("Network input: 360 (short side) or 640x360.", panel=PANEL, parse=input_size),
+]
+Stabilize = Annotated[
+    bool,
+    Option("Less flicker: scores are blended with those before, along the motion.", panel=PANEL),
+]
+Window = Annotated[
+    int | None,
+    Option(
+        "Frames that a panoptic network takes at once, 1 to 8, where it takes any number. "
+        "[default: as it was trained]",
+        panel=PANEL,
+    ),
+]
+Linker = Annotated[
+    str | None,
+    Option(
+        "How objects are known again: {choices}. [default: the one that fits the model]",
+        panel=PANEL,
+        choices="linkers",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """Rules that make segments of masks, which may overlap.
+
+    rule: of networks whose kernels find the masks, one of RULES: "intended" leaves a pixel to the
+        better object; "official" is the published code, where a later object is drawn over it.
+    min_area: least pixels of a thing in a frame; smaller ones are left out there.
+    min_score: least score of a thing.
+    classes: ids to keep, things and stuff; None keeps all.
+    """
+
+    rule: Annotated[
+        str,
+        Option(
+            "Of models with kernels: intended (a pixel stays with the better object), or official "
+            "(the published code: a later object is drawn over it).",
+            flag="--merging",
+            panel=PANEL,
+            choices="rules",
+        ),
+    ] = "intended"
+    min_area: Annotated[int, Option("Pixels that an object must have in a frame.", panel=PANEL)] = 0
+    min_score: Annotated[float, Option("Score, 0 to 1, that an object must have.", panel=PANEL)] = (
+        0.0
+    )
+    classes: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises: UsageError: a rule that is unknown, or a bound that cannot be."""
+        if self.rule not in RULES:
+            raise UsageError(f"merging '{self.rule}': unknown; use {' or '.join(RULES)}")
+        if self.min_area < 0:
+            raise UsageError(f"min-area {self.min_area}: must be 0 pixels or more")
+        if not 0 <= self.min_score <= 1:
+            raise UsageError(f"min-score {self.min_score:g}: must lie in 0..1")
+
+    def wants(self, class_id: int, score: float | None, *, is_thing: bool) -> bool:
+        """True for a segment of a class and with a score that may be kept."""
+        if self.classes is not None and class_id not in self.classes:
+            return False
+        return not is_thing or score is None or score >= self.min_score

@@ -1,0 +1,205 @@
+"""The settings of `vidparse segment`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Annotated
+
+from vidparse import DEFAULT_MODEL
+from vidparse.errors import UsageError
+from vidparse.requests.model import (
+    PANEL,
+    Backend,
+    Device,
+    Linker,
+    Merging,
+    Model,
+    Precision,
+    Stabilize,
+    Task,
+    Threads,
+    Window,
+)
+from vidparse.requests.option import Option
+from vidparse.requests.outputs import OUTPUT, SinkOptions
+from vidparse.requests.parsing import (
+    DEFAULT_CUT,
+    comma_list,
+    cut_threshold,
+    frame_rate,
+    input_size,
+    pipe_format,
+    seconds,
+    word,
+)
+
+INPUT = "Input"  # a panel
+
+End = Annotated[
+    float | None, Option("Where to stop, like --start.", flag="--end", panel=INPUT, parse=seconds)
+]
+Track = Annotated[
+    int | None, Option("Which of several video tracks, counted from 1.", panel=INPUT, least=1)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RawPipe:
+    """The layout of the bytes of a raw pipe."""
+
+    size_hw: tuple[int, int]
+    rate: Fraction
+    pixel_format: str = "rgb24"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOptions:
+    """Every setting of `vidparse segment`.
+
+    raw: stdin holds raw frames like this.
+    image_rate: images per second of folders and patterns; None: 25.
+    workers: processes that share a video; 0 or 1: this one alone.
+    """
+
+    # directory, file name, or "-" for stdout; None: beside the input
+    out: Annotated[
+        str | os.PathLike[str] | None,
+        Option(
+            "Directory, file (x.mp4, x.csv, m_%04d.png, ... says what to save), pipe, or - for "
+            "stdout. Default: beside the input.",
+            flag="--out",
+            short="-o",
+            panel=OUTPUT,
+            parse=word,
+        ),
+    ] = None
+    save: Annotated[
+        str | tuple[str, ...] | None,
+        Option(
+            "Comma-separated: {choices}. Default: overlay,masks (stdout: overlay).",
+            panel=OUTPUT,
+            choices="outputs",
+            parse=comma_list,
+        ),
+    ] = None
+    classes: Annotated[
+        str | tuple[str, ...] | None,
+        Option("Keep only these classes: Car,Pedestrian.", panel=OUTPUT, parse=comma_list),
+    ] = None
+    sinks: SinkOptions = field(default_factory=SinkOptions)
+
+    start_s: Annotated[
+        float | None,
+        Option("Seconds or [HH:]MM:SS[.mmm].", flag="--start", panel=INPUT, parse=seconds),
+    ] = None
+    end_s: End = None
+    stride: Annotated[int, Option("Take every n-th frame.", panel=INPUT, least=1)] = 1
+    track: Track = None
+    raw: RawPipe | None = None
+    image_rate: Fraction | None = None
+
+    size: int | tuple[int, int] | None = None  # network input: short side or (h, w)
+    model: Model = DEFAULT_MODEL
+    backend: Backend = "auto"
+    device: Device = "auto"
+    precision: Precision = "auto"
+    threads: Threads = 0
+    # networks with a memory forget at hard cuts; None: never
+    cut: Annotated[
+        float | None,
+        Option(
+            "Where a model with a memory forgets: auto (hard cuts), off, or a threshold from 0 "
+            "(every frame) to 2.",
+            panel=PANEL,
+            parse=cut_threshold,
+            text="auto",
+        ),
+    ] = DEFAULT_CUT
+    task: Task = "auto"
+    stabilize: Stabilize = False
+    window: Window = None
+    linker: Linker = None
+    merging: Merging | None = None
+    overlap: Annotated[
+        bool, Option("No overlap of stages.", flag="--serial", panel=PANEL, negates=True)
+    ] = True
+    workers: Annotated[
+        int,
+        Option(
+            "Processes that segment parts of a video at the same time, with a network each.",
+            panel=PANEL,
+            least=0,
+        ),
+    ] = 0
+    cluster: Annotated[
+        str | None,
+        Option(
+            "Workers on a Ray cluster: its address, or auto for the one that runs here.",
+            panel=PANEL,
+        ),
+    ] = None
+    argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PipeOptions:
+    """Settings of pipes, whose --size and --rate mean other things where there is none."""
+
+    pipe: Annotated[
+        str | None,
+        Option(
+            "Form of stdin and stdout: {choice} (raw needs --size and --rate).",
+            panel=INPUT,
+            choices="pipes",
+            parse=pipe_format,
+        ),
+    ] = None
+    pixel_format: Annotated[str, Option("Of raw frames on stdin.", panel=INPUT)] = "rgb24"
+    rate: Annotated[
+        Fraction | None,
+        Option(
+            "Frames per second of image folders and raw pipes: 25, 30000/1001.",
+            panel=INPUT,
+            parse=frame_rate,
+        ),
+    ] = None
+    size: Annotated[
+        str | None,
+        Option(
+            "Network input: 360 (short side) or 640x360. With --pipe raw: size of the frames on "
+            "stdin.",
+            panel=PANEL,
+        ),
+    ] = None
+    network_size: Annotated[
+        int | tuple[int, int] | None,
+        Option("Network input, where --size says something else.", panel=PANEL, parse=input_size),
+    ] = None
+
+    def applied(self, options: SegmentOptions) -> SegmentOptions:
+        """The settings with those of the pipe.
+
+        Raises:
+            UsageError: --pipe raw without --size WxH or --rate, or a --size that is none.
+        """
+        size = self.network_size
+        raw = self._raw() if self.pipe == "raw" else None
+        if raw is None and size is None and self.size is not None:
+            size = input_size(self.size, "--size")
+        return replace(
+            options,
+            sinks=replace(options.sinks, pipe_format=self.pipe),
+            raw=raw,
+            image_rate=self.rate,
+            size=size,
+        )
+
+    def _raw(self) -> RawPipe:
+        sides = (self.size or "").lower().split("x")
+        if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+            raise UsageError("--pipe raw: needs the size of the frames; add --size 1280x720")
+        if self.rate is None:
+            raise UsageError("--pipe raw: needs the frame rate; add --rate 25 or --rate 30000/1001")
+        return RawPipe((int(sides[1]), int(sides[0])), self.rate, self.pixel_format)
