@@ -19,17 +19,14 @@ def autolabel(
     quiet: shared.Quiet = False,
 ) -> None:
     """Label frames with the mean answer of several models, to train on; goes on if interrupted."""
-    from vidparse.cli.screen import FrameBar
+    from vidparse.cli.reporter import Reporter
     from vidparse.cli.signals import stop_on_signals
-    from vidparse.cli.terminal import print_json, say
+    from vidparse.cli.terminal import print_json
     from vidparse.training.autolabel import autolabel_record, make_labels
 
-    def note(text: str) -> None:
-        if not quiet:
-            say(f"note: {text}")
-
-    with stop_on_signals() as stop, FrameBar(f"autolabel {request.out.name}", quiet=quiet) as bar:
-        result = make_labels(request, on_frame=bar.update, on_note=note, stop=stop)
+    title = f"autolabel {request.out.name}"
+    with stop_on_signals() as stop, Reporter(title, quiet=quiet) as reporter:
+        result = make_labels(request, on_frame=reporter.update, on_note=reporter.note, stop=stop)
     if json:
         print_json(autolabel_record(result))
     elif not quiet:

@@ -24,17 +24,19 @@ def bench(
         return
     from vidparse.bench import bench as measure
     from vidparse.bench import bench_record
-    from vidparse.cli.terminal import print_json, say
+    from vidparse.cli.reporter import Reporter
+    from vidparse.cli.terminal import print_json
     from vidparse.errors import UsageError
 
     if request.source is None:
         raise UsageError("bench: name an input, or --zoo all")
-    report = measure(
-        request.source,
-        request.segment_options(),
-        repeats=request.repeats,
-        on_repeat=lambda done: say(f"repeat {done} of {request.repeats}"),
-    )
+    with Reporter() as reporter:
+        report = measure(
+            request.source,
+            request.segment_options(),
+            repeats=request.repeats,
+            on_repeat=lambda done: reporter.line(f"repeat {done} of {request.repeats}"),
+        )
     if json:
         print_json(bench_record(report))
     else:
@@ -43,21 +45,23 @@ def bench(
 
 def _bench_zoo(request: BenchRequest, names: tuple[str, ...], *, json: bool) -> None:
     from vidparse.bench.zoo import bench_zoo, zoo_names, zoo_record
-    from vidparse.cli.terminal import print_json, say
+    from vidparse.cli.reporter import Reporter
+    from vidparse.cli.terminal import print_json
     from vidparse.errors import UsageError
 
     size_hw = request.size or (480, 853)
     if not isinstance(size_hw, tuple):
         raise UsageError(f"--size {size_hw}: the zoo needs both sides; write 853x480")
 
-    rows = bench_zoo(
-        zoo_names() if names == ("all",) else names,
-        size_hw=size_hw,
-        repeats=request.repeats,
-        threads=request.threads,
-        backends=request.backends,
-        on_row=lambda row: say(f"{row.name} {row.times_ms['torch fp32']:.0f} ms"),
-    )
+    with Reporter() as reporter:
+        rows = bench_zoo(
+            zoo_names() if names == ("all",) else names,
+            size_hw=size_hw,
+            repeats=request.repeats,
+            threads=request.threads,
+            backends=request.backends,
+            on_row=lambda row: reporter.line(f"{row.name} {row.times_ms['torch fp32']:.0f} ms"),
+        )
     if json:
         print_json([zoo_record(row) for row in rows])
     else:

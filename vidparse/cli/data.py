@@ -37,14 +37,15 @@ def check(
     quiet: shared.Quiet = False,
 ) -> None:
     """Count what a data set holds, and name every bad file; exit code 3 when there are any."""
-    from vidparse.cli.screen import FrameBar
+    from vidparse.cli.reporter import Reporter
     from vidparse.cli.signals import stop_on_signals
     from vidparse.cli.terminal import print_json
     from vidparse.data.check import check_dataset
 
-    with stop_on_signals() as stop, FrameBar(f"check {folder.name}", quiet=quiet) as bar:
+    title = f"check {folder.name}"
+    with stop_on_signals() as stop, Reporter(title, quiet=quiet) as reporter:
         report = check_dataset(
-            folder, dataset, split=split, quick=quick, on_frame=bar.update, stop=stop
+            folder, dataset, split=split, quick=quick, on_frame=reporter.update, stop=stop
         )
     if json:
         print_json(_record(report))

@@ -17,8 +17,8 @@ def evaluate(
     quiet: shared.Quiet = False,
 ) -> None:
     """Score models, or predictions made by any tool, on a labelled data set."""
+    from vidparse.cli.reporter import Reporter
     from vidparse.cli.scores import print_scores
-    from vidparse.cli.screen import FrameBar
     from vidparse.cli.signals import stop_on_signals
     from vidparse.cli.terminal import print_json
     from vidparse.evaluation.report import write_report
@@ -30,8 +30,9 @@ def evaluate(
         check_page(request.report)
 
     name = request.dataset or (request.data.name if request.data else "")
-    with stop_on_signals() as stop, FrameBar(f"{name} {request.split}", quiet=quiet) as bar:
-        result = run_evaluation(request, on_frame=bar.update, stop=stop)
+    title = f"{name} {request.split}"
+    with stop_on_signals() as stop, Reporter(title, quiet=quiet) as reporter:
+        result = run_evaluation(request, on_frame=reporter.update, stop=stop)
 
     if request.report is not None:
         command = shlex.join(["vidparse", *sys.argv[1:]])

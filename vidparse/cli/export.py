@@ -47,7 +47,7 @@ def export(request: ExportRequest, json: shared.Json = False) -> None:
 def _export_int8(
     description: Description, request: ExportRequest, *, quiet: bool
 ) -> dict[str, object]:
-    from vidparse.cli.screen import FrameBar
+    from vidparse.cli.reporter import Reporter
     from vidparse.cli.terminal import say
     from vidparse.export import (
         CALIBRATION_FRAMES,
@@ -67,14 +67,14 @@ def _export_int8(
         check_rendered(description.labels)
 
     say(f"int8: calibrating on {calibrate or 'a rendered street'}, which takes minutes")
-    with FrameBar("int8", quiet=quiet) as bar:
+    with Reporter("int8", quiet=quiet) as reporter:
         quantized = export_int8(
             description,
             out,
             clips=clips,
             overwrite=overwrite,
-            on_step=bar.update,
-            on_note=bar.note,
+            on_step=reporter.update,
+            on_note=reporter.line,
         )
     for line in _lines(quantized, calibrate):
         say(line)

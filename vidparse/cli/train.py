@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from vidparse.cli import options as shared
 from vidparse.requests.training import TrainOptions
 
 if TYPE_CHECKING:
+    from vidparse.cli.reporter import Reporter
     from vidparse.training import Progress, Recipe, TrainingRequest
 
 
@@ -24,6 +26,7 @@ def train(
 
     With several GPUs or machines: torchrun --nproc-per-node N -m vidparse train ...
     """
+    from vidparse.cli.reporter import Reporter
     from vidparse.cli.signals import stop_on_signals
     from vidparse.training import fit, recorded_run
 
@@ -31,13 +34,15 @@ def train(
     recipe, notes = _recipe(options, recorded[0])
     request = _request(options, recorded[1])
 
-    with _Steps(quiet=quiet) as shown, stop_on_signals() as stop:
+    quiet = quiet or os.environ.get("RANK", "0") != "0"  # the first process alone speaks
+    reporter = Reporter(quiet=quiet, every=50, is_long=True)
+    with reporter, stop_on_signals() as stop:
         for note in notes:
-            shown.note(note)
+            reporter.note(note)
         if options.dry_run:
-            _show_plan(recipe, request, options.init, shown)
+            _show_plan(recipe, request, options.init, reporter)
             return
-        shown.announce(stop)
+        _announce(stop, reporter)
         best = fit(
             recipe,
             request.sources,
@@ -51,11 +56,11 @@ def train(
             device=options.device,
             threads=options.threads,
             tensorboard=options.tensorboard,
-            on_step=shown.step,
-            on_note=shown.note,
+            on_step=lambda progress: _show_step(progress, reporter),
+            on_note=reporter.note,
             stop=stop,
         )
-    if not quiet and shown.is_first:
+    if not quiet:
         _say_best(best, recipe, options.folder)
 
 
@@ -113,9 +118,10 @@ def _say_best(best: float | None, recipe: Recipe, folder: Path) -> None:
     say(f"{score} -> {folder / 'best.safetensors'}")
 
 
-def _show_plan(recipe: Recipe, request: TrainingRequest, init: str | None, shown: _Steps) -> None:
+def _show_plan(
+    recipe: Recipe, request: TrainingRequest, init: str | None, reporter: Reporter
+) -> None:
     """Print the resolved recipe and what it will take, after every check that needs no step."""
-    import os
     from dataclasses import asdict
 
     from vidparse.cli.terminal import print_json
@@ -129,7 +135,7 @@ def _show_plan(recipe: Recipe, request: TrainingRequest, init: str | None, shown
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     rehearsal = rehearse(recipe, request, init=init, processes=processes)
     for note in rehearsal.notes:
-        shown.note(note)
+        reporter.note(note)
     plan["data"] = rehearsal.data
     plan["estimate"] = {
         name: round(value, 1) if isinstance(value, float) else value
@@ -138,80 +144,23 @@ def _show_plan(recipe: Recipe, request: TrainingRequest, init: str | None, shown
     print_json(plan)
 
 
-class _Steps:
-    """A progress bar on a terminal, else a line every 50 steps; the first process alone speaks."""
+def _announce(stop: threading.Event, reporter: Reporter) -> None:
+    """Say at once that a signal was heard: the step or validation under way may take minutes.
 
-    def __init__(self, *, quiet: bool) -> None:
-        import os
+    In a thread of its own, since a handler of signals may interrupt another line.
+    """
 
-        from vidparse.cli.terminal import is_terminal
+    def wait() -> None:
+        if stop.wait():
+            reporter.note(
+                "stopping after the step or validation under way, with a state to resume "
+                "from; a second signal stops at once, with that of the last epoch"
+            )
 
-        self.is_first = os.environ.get("RANK", "0") == "0"
-        self._quiet = quiet or not self.is_first
-        self._bar = _step_bar() if not self._quiet and is_terminal(err=True) else None
-        self._task: Any = None
-
-    def __enter__(self) -> _Steps:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def note(self, text: str) -> None:
-        from vidparse.cli.screen import above
-
-        if not self._quiet:
-            above(self._bar, f"note: {text}")
-
-    def announce(self, stop: threading.Event) -> None:
-        """Say at once that a signal was heard: the step or validation under way may take minutes.
-
-        In a thread of its own, since a handler of signals may interrupt another line.
-        """
-
-        def wait() -> None:
-            if stop.wait():
-                self.note(
-                    "stopping after the step or validation under way, with a state to resume "
-                    "from; a second signal stops at once, with that of the last epoch"
-                )
-
-        threading.Thread(target=wait, daemon=True).start()
-
-    def step(self, progress: Progress) -> None:
-        from vidparse.cli.screen import above
-
-        score = f", val {progress.score:.4f}" if progress.score is not None else ""
-        text = f"epoch {progress.epoch + 1}, loss {progress.loss:.3f}{score}"
-        if self._bar is not None:
-            if self._task is None:
-                self._task = self._bar.add_task(text, total=progress.steps)
-            self._bar.update(self._task, completed=progress.step, description=text)
-        elif not self._quiet and (progress.step % 50 == 0 or progress.step == progress.steps):
-            left = f"{progress.eta_s / 60:.0f} min left"
-            above(None, f"step {progress.step}/{progress.steps}, {text}, {left}")
+    threading.Thread(target=wait, daemon=True).start()
 
 
-def _step_bar() -> Any:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from vidparse.cli.terminal import console
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console(err=True),
-    )
+def _show_step(progress: Progress, reporter: Reporter) -> None:
+    score = f", val {progress.score:.4f}" if progress.score is not None else ""
+    what = f"epoch {progress.epoch + 1}, loss {progress.loss:.3f}{score}"
+    reporter.step(progress.step, progress.steps, what, progress.eta_s)
