@@ -3,7 +3,7 @@
 from vidparse.inference.answer import Answer, ClassIds, Scores
 from vidparse.inference.assembly import decode_clip
 from vidparse.inference.centre_maps import CentreMaps
-from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
+from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer
 from vidparse.inference.kernel_maps import KernelMaps
 from vidparse.inference.kernels import fuse_kernels
 from vidparse.inference.linkers import LINKERS
@@ -14,6 +14,7 @@ from vidparse.inference.pipeline import RunReport, Stages, StageTime, run
 from vidparse.inference.runners import RUNNERS, Runner, engine_and_reason
 from vidparse.inference.session import Session
 from vidparse.inference.tracking import KernelMemory
+from vidparse.requests.model import Merging
 
 __all__ = [
     "LINKERS",

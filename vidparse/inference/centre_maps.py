@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidparse.inference.centres import find_centres, group_pixels, majority, stitched
-from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer, kept
+from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, kept
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap, regions_of
+from vidparse.requests.model import Merging
 
 KEY_KIND = "centres"  # the number of an object's centre in the frame before, and its own
 NO_CENTRE = -1

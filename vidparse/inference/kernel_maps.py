@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from vidparse.inference.assembly import KernelSegment, merge_clip
-from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer, kept
+from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, kept
 from vidparse.inference.kernels import (
     Embedding,
     pooled_kernels,
@@ -20,6 +20,7 @@ from vidparse.inference.kernels import (
 from vidparse.inference.merging import LEAST_STUFF_AREA
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
+from vidparse.requests.model import Merging
 
 LEVELS = range(3, 8)  # P3 .. P7
 _PUBLISHED_AREA = 1280 * 720  # of the pictures for which LEAST_STUFF_AREA was chosen

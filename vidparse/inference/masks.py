@@ -13,10 +13,11 @@ from typing import Self
 import cv2
 import numpy as np
 
-from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer, kept
+from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, kept
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
+from vidparse.requests.model import Merging
 
 LEAST_PROBABILITY = 0.5  # of a pixel in its mask, times the mask's score
 LEAST_SHARE = 0.8  # of those pixels that no other mask may have won

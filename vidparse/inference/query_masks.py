@@ -13,9 +13,10 @@ from typing import Self
 import cv2
 import numpy as np
 
-from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer, kept
+from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, kept
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
+from vidparse.requests.model import Merging
 
 LEAST_SHARE = 0.8  # of a mask's own pixels, above which it is kept
 KEY_KIND = "queries"  # the number of the query, which follows one object

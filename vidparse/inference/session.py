@@ -22,7 +22,7 @@ import numpy as np
 from vidparse.errors import UsageError
 from vidparse.frame import Frame
 from vidparse.inference.answer import Answer, ClassIds, Scores
-from vidparse.inference.clip_segments import ClipSegments, Merging, PanopticAnswer
+from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer
 from vidparse.inference.cuts import CutDetector
 from vidparse.inference.linkers import check_linker, make_linker
 from vidparse.inference.mixture import Mixture
@@ -34,6 +34,7 @@ from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.models.description import SEMANTIC
+from vidparse.requests.model import Merging
 from vidparse.requests.parsing import DEFAULT_CUT
 
 T = TypeVar("T")
