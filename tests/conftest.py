@@ -8,111 +8,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import pytest
+
+from support.clips import make_clip
+from support.colour_model import save_colour_model
+from support.commands import Finished
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell starts background jobs so, and programs that are told to ignore Ctrl-C do ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def picture(index: int, size_hw: tuple[int, int] = (48, 64)) -> np.ndarray:
-    """RGB uint8 (H, W, 3): a ramp, a square that moves, and a patch whose grey tells the index."""
-    height, width = size_hw
-    rows, columns = np.mgrid[:height, :width]
-    image = np.stack([columns * 255 // width, rows * 255 // height, rows * 0 + 90], -1)
-    image = image.astype(np.uint8)
-    x, y = (index * 3) % max(1, width - 8), (index * 2) % max(1, height - 8)
-    image[y : y + 8, x : x + 8] = (230, 40, 40)
-    image[:8, :8] = 40 + index * 5 % 180
-    return image
-
-
-def _add_audio(container: Any, seconds: float, codec: str) -> Any:
-    stream = container.add_stream(codec, rate=48000, options={"strict": "-2"})
-    stream.codec_context.layout = "stereo" if codec == "vorbis" else "mono"
-
-    def frames():
-        for start in range(0, int(seconds * 48000), 1024):
-            tone = np.sin(np.arange(start, start + 1024) * 0.05).astype(np.float32)[None]
-            frame = av.AudioFrame.from_ndarray(tone * 0.3, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 48000, start
-            frame.time_base = Fraction(1, 48000)
-            yield frame
-
-    return stream, frames
-
-
-def make_clip(
-    path: Path,
-    *,
-    frames: int = 25,
-    size_hw: tuple[int, int] = (48, 64),
-    rate: Fraction | int = 25,
-    pts: Sequence[int] | None = None,
-    time_base: Fraction | None = None,
-    codec: str = "libx264",
-    pixel_format: str = "yuv420p",
-    container: str | None = None,
-    options: dict[str, str] | None = None,
-    movflags: str | None = None,
-    colour: tuple[int, int, int, int] | None = None,
-    aspect: Fraction | None = None,
-    audio: bool | str = False,
-    turn: int = 0,
-    metadata: dict[str, str] | None = None,
-) -> Path:
-    """Write a small clip of `picture`s.
-
-    Args:
-        pts: one a frame, in `time_base`; even steps at `rate` unless given.
-        audio: a tone as long as the video, in AAC or the codec that is named.
-        colour: H.273 matrix, primaries, transfer, and range (1 limited, 2 full).
-        turn: degrees counter-clockwise for the display matrix.
-    """
-    rate = Fraction(rate)
-    if time_base is None:
-        time_base = 1 / rate if pts is None else Fraction(1, 90000)
-    stamps = list(pts) if pts is not None else [int(i / rate / time_base) for i in range(frames)]
-    flags = {} if movflags is None else {"movflags": movflags}
-    with av.open(str(path), "w", format=container, container_options=flags) as output:
-        output.metadata.update(metadata or {})
-        preset = {"preset": "ultrafast", "qp": "0"} if codec == "libx264" else {}
-        stream = output.add_stream(codec, rate=rate, options={**preset, **(options or {})})
-        context: Any = stream.codec_context
-        context.height, context.width = size_hw
-        context.pix_fmt = pixel_format
-        context.time_base = stream.time_base = time_base
-        context.thread_count = 3  # the same bytes on every machine
-        if aspect is not None:
-            context.sample_aspect_ratio = aspect
-        if colour is not None:
-            context.colorspace, context.color_primaries = colour[0], colour[1]
-            context.color_trc, context.color_range = colour[2], colour[3]
-        if turn:
-            stream.set_display_rotation(turn)
-        sound, sounds = None, None
-        if audio:
-            wanted = audio if isinstance(audio, str) else "aac"
-            sound, sounds = _add_audio(output, float(stamps[-1] * time_base), wanted)
-        for index, stamp in enumerate(stamps):
-            frame = av.VideoFrame.from_ndarray(picture(index, size_hw), format="rgb24")
-            spread = None if colour is None else colour[3]
-            frame = frame.reformat(format=pixel_format, dst_color_range=spread)
-            frame.pts, frame.time_base = stamp, time_base
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-        if sounds is not None:
-            for frame in sounds():
-                output.mux(sound.encode(frame))
-            output.mux(sound.encode(None))
-    return path
 
 
 @pytest.fixture
@@ -170,45 +77,6 @@ def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_colour_model(tmp_path_factory.mktemp("model") / "colours.onnx", "camvid")
 
 
-def save_colour_model(path: Path, names: str) -> Path:
-    """An ONNX model that any machine runs in no time: a pixel's class depends on its colour.
-
-    Blocks of 8x8 pixels are averaged and each class scored by a linear function.
-    """
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    from vidparse.labels import load_labels
-    from vidparse.models.description import Preprocess, metadata_of
-
-    labels = load_labels(names)
-    scores = [1, len(labels), "rows", "columns"]
-    weights = np.random.default_rng(5).standard_normal((len(labels), 3, 1, 1)).astype(np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node(
-                "AveragePool", ["clip"], ["pooled"], kernel_shape=[8, 8], strides=[8, 8]
-            ),
-            helper.make_node("Conv", ["pooled", "weights"], ["logits"]),
-        ],
-        "colours",
-        [helper.make_tensor_value_info("clip", TensorProto.FLOAT, [1, 3, "height", "width"])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, scores)],
-        [numpy_helper.from_array(weights, "weights")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    metadata = metadata_of(
-        arch="colours",
-        config={},
-        labels=labels,
-        preprocess=Preprocess(short_side=96),
-        training={},
-    )
-    helper.set_model_props(model, metadata)
-    onnx.save(model, path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """torch on one thread, for the many small networks of a module."""
@@ -223,7 +91,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """`checkpoints("mask2former")`: a folder with a small untrained network, made once."""
-    from tiny_transformers import MAKERS
+    from support.tiny_transformers import MAKERS
 
     made: dict[str, Path] = {}
 
@@ -270,29 +138,16 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a command ended with."""
-
-    code: int
-    out: bytes
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        return self.err.splitlines()
-
-
 @pytest.fixture
 def cli(
     monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], colour_model: Path
-) -> Callable[..., Said]:
+) -> Callable[..., Finished]:
     """`cli("segment", clip, "-o", folder)`: the command line inside this process.
 
     `segment` runs the model of `colour_model`; `stdin` is a file, or bytes.
     """
 
-    def run(*arguments: Any, stdin: Path | bytes | None = None) -> Said:
+    def run(*arguments: Any, stdin: Path | bytes | None = None) -> Finished:
         from vidparse.cli.app import app
         from vidparse.cli.failure import exit_code_of, log_to_stderr
 
@@ -306,7 +161,7 @@ def cli(
         capfdbinary.readouterr()
         code = exit_code_of(app, debug=False)
         out, err = capfdbinary.readouterr()
-        return Said(code, out, err.decode())
+        return Finished(code, out, err.decode())
 
     return run
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 import typer
-from fake_hub import Hub, serving, small_weights
-from made_workplace import make_workplace
-from shown_commands import (
+
+from support.fake_hub import Hub, serving, small_weights
+from support.made_workplace import make_workplace
+from support.shown_commands import (
     README,
     ROOT,
     SHORT,
@@ -105,7 +106,7 @@ class Terminal:
             check_unrun(line)
             return
         if found := re.search(r"--size (\d+)x(\d+)", line):
-            from conftest import make_clip
+            from support.clips import make_clip
 
             size_hw = (int(found[2]), int(found[1]))
             make_clip(Path("in.mp4"), frames=2, size_hw=size_hw, rate=30)

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import toys
 from PIL import Image
 
+from support import toys
 from vidparse.maps import SegmentMap
 from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
@@ -69,7 +69,7 @@ def test_contributing_names_the_class_and_its_folder(row):
     own = [one for one in table_of(row).values() if getattr(one, "__module__", None)]
     folder = row.folder.replace("/", ".")
     assert (ROOT / row.folder).is_dir()
-    assert all(one.__module__.startswith((folder, "toys", "functools")) for one in own)
+    assert all(one.__module__.startswith((folder, "support.toys", "functools")) for one in own)
 
 
 @pytest.fixture
@@ -202,7 +202,8 @@ def test_train_two_steps(cli, data, tmp_path, objective):
 
 def test_bench_measures_it(cli, clip, weights, tmp_path, monkeypatch):
     # whole runs are timed in processes of their own, which must know the toys, too
-    lines = "import vidparse.sinks, vidparse.models.zoo as zoo, toys\n"
+    lines = "import vidparse.sinks, vidparse.models.zoo as zoo\n"
+    lines += "from support import toys\n"
     lines += "vidparse.sinks.SINKS['toy'] = toys.ToySink\n"
     lines += "zoo.MODELS['toy'] = (toys.ToyConfig, toys.ToyNetwork)\n"
     (tmp_path / "sitecustomize.py").write_text(lines)

@@ -12,8 +12,8 @@ from pathlib import Path
 import av
 import cv2
 import pytest
-from conftest import picture
 
+from support.clips import picture
 from vidparse import limits
 from vidparse.data.pictures import read_rgb
 from vidparse.errors import InputError, UsageError

@@ -10,11 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
-from no_internet import can_watch
 
+from support.no_internet import can_watch
 from vidparse.inference.runners import has_openvino
 
-WATCHED = [sys.executable, str(Path(__file__).parent / "no_internet.py"), sys.executable]
+WATCHED = [
+    sys.executable,
+    str(Path(__file__).parent / "support" / "no_internet.py"),
+    sys.executable,
+]
 BEGINS_TO_SEND_S = 12  # ONNX Runtime asks for its maker's address some 9 s after it is imported
 
 needs_filter = pytest.mark.skipif(not can_watch(), reason="needs seccomp of Linux, x86-64 or ARM64")

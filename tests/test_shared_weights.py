@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_camvid import make_camvid
 from safetensors.torch import load_file, save_file
 
+from support.made_camvid import make_camvid
 from vidparse.hub import catalogue, weights_folder
 from vidparse.labels import load_labels
 from vidparse.models.checkpoint import (

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import pages_of, walls
+
+from support.pages import pages_of, walls
 
 ROOT = Path(__file__).parent.parent / "vidparse"
 # A module imports only from earlier entries. Entries on one line may not import each other.

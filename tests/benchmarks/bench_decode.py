@@ -17,10 +17,10 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import cv2  # noqa: E402  (threads are counted on import)
-from made_kernel_maps import made_maps  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
+from support.made_kernel_maps import made_maps  # noqa: E402
 from vidparse.inference import decode_clip  # noqa: E402
 
 SIZE_HW = (720, 1280)

@@ -4,7 +4,7 @@
 
 Each linker gets the same segments of every frame, without ids: the true ones, and those that a weak
 network would find (missed, split, merged and shifted masks, wrong classes). Switches are those of
-`tests/id_switches.py`; STQ and VPQ are the metrics of `eval`.
+`tests/support/id_switches.py`; STQ and VPQ are the metrics of `eval`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from id_switches import Faults, IdSwitches, WeakNetwork
-
+from support.id_switches import Faults, IdSwitches, WeakNetwork
 from vidparse.data.rendered import open_rendered
 from vidparse.evaluation.metrics.measure import Sample, add_counts
 from vidparse.evaluation.metrics.measures import make_measures

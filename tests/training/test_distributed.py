@@ -1,0 +1,215 @@
+"""Two processes by torchrun learn what one does, and one that dies takes the other along."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import distributed
+
+from support.made_camvid import make_camvid
+from vidparse.training.logbook import read_log
+from vidparse.training.processes import join_processes
+
+# Nothing here depends on which process a sample is in: norms frozen, no dropout, no void.
+SETTINGS = (
+    "epochs=2",
+    "steps_per_epoch=3",
+    "batch_size=4",
+    "precision=fp32",
+    "crop_hw=[48,64]",
+    "scale_range=[1.0,1.0]",
+    "auxiliary_weight=0.0",
+    "class_weight_offset=0.0",
+    "lovasz_weight=0.0",
+    "norm=frozen",
+    "workers=0",
+    "warmup_steps=1",
+    "short_side=60",
+    "validate_every=2",
+    "config.head=upernet",
+    "config.width=16",
+    "config.skip_channels=0",
+    "config.auxiliary=false",
+)
+
+PATIENCE_S = 1800  # a bound for what hangs; a loaded machine may take minutes to import torch
+
+
+def command(camvid: Path, out: Path, *more: str) -> list[str]:
+    sets = [part for one in (*SETTINGS, *more) for part in ("--set", one)]
+    return [
+        *("-m", "vidparse", "train", "--recipe", "street-mnv2", "--data", str(camvid)),
+        *("--threads", "1", "--device", "cpu", "-o", str(out), *sets),
+    ]
+
+
+# The command line, which tells what wrapped networks are alive when the processes part.
+PARTING = """
+import gc
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+from vidparse.__main__ import main
+
+part = distributed.destroy_process_group
+
+def look_and_part():
+    kinds = [type(one) for one in gc.get_objects()]
+    print("wrapped networks left:", kinds.count(DistributedDataParallel), flush=True)
+    part()
+
+distributed.destroy_process_group = look_and_part
+main()
+"""
+
+
+def torchrun(*arguments: str) -> subprocess.Popen[str]:
+    start = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    return subprocess.Popen(
+        [sys.executable, *start, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONFAULTHANDLER": "1",
+        },  # a crash shows where
+    )
+
+
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_camvid(tmp_path_factory.mktemp("camvid"))
+
+
+@pytest.fixture(scope="module")
+def alone(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a single process."""
+    out = tmp_path_factory.mktemp("alone")
+    subprocess.run([sys.executable, *command(camvid, out)], check=True, capture_output=True)
+    return out
+
+
+def curve(folder: Path) -> np.ndarray:
+    return read_log(folder / "log.jsonl")[0].losses["total"]
+
+
+@pytest.mark.parametrize("shard", ["false", "true"])
+def test_two_processes_have_the_loss_curve_of_one(
+    shard: str, camvid: Path, alone: Path, tmp_path: Path
+) -> None:
+    run = torchrun(*command(camvid, tmp_path, f"shard={shard}"))
+    _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0, said
+    assert said.count("best validation miou") == 1  # the first process alone speaks
+    assert len(curve(alone)) > 0 and curve(tmp_path) == pytest.approx(curve(alone), rel=1e-4)
+    names = [sorted(path.name for path in folder.iterdir()) for folder in (tmp_path, alone)]
+    assert names[0] == names[1]
+
+
+def test_a_sharded_run_goes_on_where_it_was_stopped(camvid: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for out, more in ((whole, ()), (broken, ()), (broken, ("--resume",))):
+        arguments = command(camvid, out, "shard=true", "validate_every=1")
+        if more:
+            arguments += ["--resume", str(out / "half.safetensors")]
+        run = torchrun(*arguments)
+        if out == broken and not more:  # what the first epoch left is kept under another name
+            keep_first(out / "last.safetensors", out / "half.safetensors", run)
+        _, said = run.communicate(timeout=PATIENCE_S)
+        assert run.returncode == 0, said
+    expected, got = (load_file(folder / "last.safetensors") for folder in (whole, broken))
+    for name, tensor in expected.items():
+        assert torch.allclose(got[name], tensor, rtol=1e-5, atol=1e-6), name
+
+
+def keep_first(written: Path, kept: Path, run: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not written.exists():
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.01)
+    kept.write_bytes(written.read_bytes())
+
+
+def test_a_killed_process_ends_the_others_with_a_message(camvid: Path, tmp_path: Path) -> None:
+    run = torchrun(*command(camvid, tmp_path, "epochs=4000", "validate_every=4000"))
+    deadline = time.monotonic() + PATIENCE_S
+    while not (tmp_path / "last.safetensors").exists():
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.2)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    os.kill(int(children[1]), signal.SIGKILL)
+    _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode != 0
+    assert "lost another one" in said or "stopped at step" in said
+    assert (tmp_path / "last.safetensors").exists()
+
+
+def test_a_batch_that_can_not_be_shared_out_is_refused(camvid: Path, tmp_path: Path) -> None:
+    run = torchrun(*command(camvid, tmp_path, "batch_size=3"))
+    _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode != 0
+    assert "batch_size 3: cannot be shared out evenly over 2 processes" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "words"),
+    [((), 0, "best validation miou"), (("lr_head=1e30",), 1, "the loss became")],
+    ids=["to the end", "failing"],
+)
+def test_no_wrapped_network_outlives_its_group(
+    settings: tuple[str, ...], code: int, words: str, camvid: Path, tmp_path: Path
+) -> None:
+    """One that does waits for the group that is gone, now and then for ever."""
+    script = tmp_path / "parting.py"
+    script.write_text(PARTING)
+    arguments = command(camvid, tmp_path / "run", *settings)[2:]
+    run = torchrun(str(script), *arguments)
+    out, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == code, said
+    assert words in said
+    assert out.count("wrapped networks left: 0") == 2, out
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_cycles_and_frames_are_let_go_before_the_group(
+    fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    watched: list[weakref.ref[torch.nn.Module]] = []
+    alive: list[bool] = []
+    monkeypatch.setattr(distributed, "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr(
+        distributed, "destroy_process_group", lambda: alive.append(watched[0]() is not None)
+    )
+
+    def run() -> None:
+        module = torch.nn.Linear(1, 1)
+        module.__dict__["myself"] = module
+        watched.append(weakref.ref(module))
+        if fails:
+            raise RuntimeError("of its own")
+
+    gc.disable()
+    try:
+        with (
+            pytest.raises(RuntimeError, match="of its own") if fails else nullcontext(),
+            join_processes(torch.device("cpu")),
+        ):
+            run()
+    finally:
+        gc.enable()
+    assert alive == [False]
