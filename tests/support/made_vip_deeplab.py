@@ -12,6 +12,7 @@ from vidparse.labels import load_labels
 from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.network import VideoNetwork
+from vidparse.models.vip_deeplab import OFFSET_UNIT
 from vidparse.models.zoo import build, facts_of
 
 CONFIG = {
@@ -28,7 +29,8 @@ def made(**settings) -> VideoNetwork:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None
         if name.endswith(".1") and isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.normal_(module.weight, std=0.5)
+            unit = OFFSET_UNIT if name.startswith(("offsets", "earlier")) else 1.0
+            torch.nn.init.normal_(module.weight, std=0.5 / unit)
     clips = torch.from_numpy(np.concatenate(rendered_clips(6, (128, 160)))).unflatten(0, (2, 3))
     with torch.no_grad():
         network.train()(clips, network.first_state(clips))

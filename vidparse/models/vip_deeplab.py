@@ -26,6 +26,7 @@ from vidparse.models.network import CentreMaps, State, VideoNetwork
 STRIDE = 4  # of all maps of the answer
 MIDDLE_STRIDE = 8  # of the map that the decoders join first
 SPREAD = 0.01  # standard deviation of the first weights of the last convolutions
+OFFSET_UNIT = 16.0  # pixels; offsets are some of these, so they are learnt as fast as scores are
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class VipDeepLab(VideoNetwork):
         levels = (pyramid[0], pyramid[1], pyramid[3])
         classes = self.classes(self.semantic(levels))
         found = self.instance(levels)
-        centres, offsets = self.centres(found), self.offsets(found)
+        centres, offsets = self.centres(found), self.offsets(found) * OFFSET_UNIT
 
         # Put the maps of the frame before beside those of each frame.
         *kept, seen = state
@@ -132,7 +133,7 @@ class VipDeepLab(VideoNetwork):
         """
         if not length:
             return torch.zeros_like(like)
-        found = self.earlier(self.following(pairs))
+        found = self.earlier(self.following(pairs)) * OFFSET_UNIT
         if batch * length == len(like):
             return found
         found = found.unflatten(0, (batch, length))
