@@ -8,6 +8,7 @@ from vidparse.training.losses.cross_entropy import (
     lovasz_softmax,
     union_cross_entropy,
 )
+from vidparse.training.losses.deeplab import hard_cross_entropy, heat_loss, offset_loss
 from vidparse.training.losses.distillation import (
     MotionEncoder,
     confident_labels,
@@ -32,8 +33,11 @@ __all__ = [
     "confident_labels",
     "contrastive_loss",
     "cross_entropy",
+    "hard_cross_entropy",
+    "heat_loss",
     "lovasz_softmax",
     "multi_frame_loss",
+    "offset_loss",
     "pairwise_frame_loss",
     "position_loss",
     "single_frame_loss",
