@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vidparse.training.objectives.contrastive import Contrastive
+from vidparse.training.objectives.deeplab import DeepLab
 from vidparse.training.objectives.distilled import Distilled
 from vidparse.training.objectives.mean_teacher import MeanTeacher
 from vidparse.training.objectives.objective import Objective, Setting, Teacher
@@ -15,6 +16,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "stcl": Contrastive,
     "mean-teacher": MeanTeacher,
     "panoptic": Panoptic,
+    "deeplab": DeepLab,
 }
 
 __all__ = ["OBJECTIVES", "Objective", "Setting", "Teacher"]
