@@ -26,7 +26,7 @@ from vidparse.errors import (
 )
 from vidparse.filenames import PathText, one_or_several
 from vidparse.frame import Frame, VideoInfo
-from vidparse.hub.bundled import select_classes
+from vidparse.hub.known import select_classes
 from vidparse.inference import (
     Runner,
     RunReport,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vidparse.errors import ModelError
-from vidparse.hub import DEFAULT_MODEL, bundled, catalogue, resolve, weights_folder
+from vidparse.hub import DEFAULT_MODEL, catalogue, known, resolve, weights_folder
 from vidparse.inference import load_model
 from vidparse.models.checkpoint import file_sha256, read_description
 from vidparse.models.description import FORMAT
@@ -21,7 +21,7 @@ def own_weights(tmp_path, monkeypatch):
     """A copy of the bundled weights that a test may spoil."""
     folder = tmp_path / "weights"
     shutil.copytree(weights_folder(), folder)
-    monkeypatch.setattr(bundled, "weights_folder", lambda: folder)
+    monkeypatch.setattr(known, "weights_folder", lambda: folder)
     catalogue.cache_clear()
     yield folder
     catalogue.cache_clear()
@@ -82,7 +82,7 @@ class TestBundled:
             resolve(DEFAULT_MODEL)
 
     def test_no_weights_at_all(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(bundled, "__file__", str(tmp_path / "vidparse" / "hub" / "bundled.py"))
+        monkeypatch.setattr(known, "__file__", str(tmp_path / "vidparse" / "hub" / "known.py"))
         with pytest.raises(ModelError, match="bundled weights are missing; reinstall"):
             weights_folder()
 

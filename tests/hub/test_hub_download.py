@@ -11,7 +11,7 @@ import pytest
 
 from support.fake_hub import serving, small_weights
 from vidparse.errors import ModelError
-from vidparse.hub import bundled, cached_models, catalogue, parse_address, resolve
+from vidparse.hub import cached_models, catalogue, known, parse_address, resolve
 from vidparse.hub.address import HubAddress
 from vidparse.models.checkpoint import file_sha256
 
@@ -176,7 +176,7 @@ class TestKnown:
             folder.mkdir(exist_ok=True)
             record = {"far": entry | changes}
             (folder / "catalogue.json").write_text(json.dumps(record))
-            monkeypatch.setattr(bundled, "weights_folder", lambda: folder)
+            monkeypatch.setattr(known, "weights_folder", lambda: folder)
             catalogue.cache_clear()
 
         yield write

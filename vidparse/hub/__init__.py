@@ -5,11 +5,16 @@ A name or address goes in, files on this machine come out; nothing is loaded her
 
 from vidparse import DEFAULT_MODEL
 from vidparse.hub.address import HubAddress, parse_address
-from vidparse.hub.bundled import CatalogueEntry, catalogue, weights_folder
 from vidparse.hub.cached import CachedModel, cached_models
 from vidparse.hub.files import ModelFiles
+from vidparse.hub.known import (
+    CatalogueEntry,
+    PublishedModel,
+    catalogue,
+    published_models,
+    weights_folder,
+)
 from vidparse.hub.lookup import locate, resolve
-from vidparse.hub.published import PublishedModel, published_models
 
 
 def model_names() -> list[str]:

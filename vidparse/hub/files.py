@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidparse.errors import ModelError
-from vidparse.hub.bundled import CatalogueEntry
+from vidparse.hub.known import CatalogueEntry
 from vidparse.textfiles import JsonTable, as_table, as_word, parse_json
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"

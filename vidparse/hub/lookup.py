@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from vidparse.errors import ModelError
-from vidparse.hub import bundled
+from vidparse.hub import known
 from vidparse.hub.address import SCHEME, HubAddress, parse_address
-from vidparse.hub.bundled import CatalogueEntry, catalogue
 from vidparse.hub.cached import cache_root, is_offline, snapshot
 from vidparse.hub.files import WEIGHTS, ModelFiles, files_in
+from vidparse.hub.known import CatalogueEntry, catalogue
 
 # Answers of the system that concern one path, not the machine.
 _NOT_THERE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EIO, errno.ESTALE)
@@ -65,7 +65,7 @@ def _found(name: str, *, refresh: bool) -> ModelFiles:
 
 def locate(entry: CatalogueEntry) -> ModelFiles | None:
     """The files of a known model as far as they are on this machine; None when they are not."""
-    folder = bundled.weights_folder()
+    folder = known.weights_folder()
     if not entry.repo or (folder / entry.weights).is_file():
         onnx = folder / entry.onnx if entry.onnx else None
         return ModelFiles(entry.name, folder / entry.weights, onnx, entry)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from vidparse.data import Dataset, open_dataset, usual_format
 from vidparse.data.dataset import labelled_frames
@@ -168,7 +167,7 @@ class _Work:
         )
 
 
-def autolabel_record(result: AutolabelResult) -> dict[str, Any]:
+def autolabel_record(result: AutolabelResult) -> dict[str, object]:
     """Plain JSON values."""
     counts = result.counts
     return {
@@ -240,9 +239,9 @@ def _settings(
     runners: list[tuple[str, Runner]],
     ensemble: Ensemble,
     dataset: Dataset | None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """All that decides what a mask says, as plain JSON values."""
-    source: dict[str, Any] = {"inputs": list(request.inputs), "every": request.every}
+    source: dict[str, object] = {"inputs": list(request.inputs), "every": request.every}
     for name, edge in (("start_s", request.start_s), ("end_s", request.end_s)):
         source |= {} if edge is None else {name: edge}
     if dataset is not None:
