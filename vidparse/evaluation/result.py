@@ -1,86 +1,100 @@
-"""The result of an evaluation, entry by entry, and its plain form for `--json`."""
+"""The counts of finished videos, kept while an evaluation is incomplete."""
 
 from __future__ import annotations
 
-import math
+import hashlib
+import logging
+import shutil
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
-from vidparse.evaluation.diagnostics import VideoDiagnostics
-from vidparse.labels import Labels
+from vidparse.errors import OutputError
+from vidparse.evaluation.metrics.measure import Counts
+from vidparse.filenames import user_cache
+from vidparse.files import whole_file
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class EntryResult:
-    """Scores of one model or one folder of predictions; fractions, NaN where undefined."""
+class VideoRecord:
+    """Results of one entry on one video, as they are kept on disk."""
 
-    name: str
-    detail: str
-    scores: dict[str, float]
-    intervals: dict[str, tuple[float, float]]  # 95 %, by bootstrap over videos; may be empty
-    per_class: dict[str, np.ndarray]  # score -> (K,), NaN where the class is absent
-    confusion: np.ndarray | None  # int64 (K, K) pixels, rows ground truth; of semantic scores
-    per_video: dict[str, dict[str, float]]  # video -> score -> value
-    videos: tuple[VideoDiagnostics, ...]  # what the report shows of each; may be empty
-    silent: float = 0.0  # share of the labelled pixels that were given no class
-    notes: tuple[str, ...] = ()  # about this entry alone, a sentence each
+    counts: dict[str, Counts]  # by measure
+    diagnostics: dict[str, np.ndarray] | None  # VideoDiagnostics.to_arrays()
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Every entry on the same frames of one split."""
+class Store:
+    """A folder with one file a video and entry, gone once the evaluation is complete.
 
-    dataset: str
-    split: str
-    labels: Labels
-    metrics: tuple[str, ...]
-    frames: int  # scored, of each entry
-    videos: int
-    resumed: int  # videos whose counts came from an interrupted run, over all entries
-    seconds: float
-    flow: str | None
-    entries: tuple[EntryResult, ...]  # at least one; the others are compared with the first
-    command: str = ""  # that made it
-    notes: tuple[str, ...] = ()  # what people should know about the scores
+    Args:
+        folder: of this evaluation; None keeps nothing.
+    """
 
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
 
-def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
-    """Plain values for `--json`; NaN becomes null."""
-    return {
-        "schema": "vidparse-evaluation/1",
-        "dataset": evaluation.dataset,
-        "split": evaluation.split,
-        "metrics": list(evaluation.metrics),
-        "frames": evaluation.frames,
-        "videos": evaluation.videos,
-        "resumed_videos": evaluation.resumed,
-        "seconds": round(evaluation.seconds, 2),
-        "flow": evaluation.flow,
-        "notes": list(evaluation.notes),
-        "entries": [_entry(entry, evaluation.labels) for entry in evaluation.entries],
-    }
+    def read(self, key: str) -> VideoRecord | None:
+        """The record under `key`; None if there is none, or none that can be read."""
+        path = self._path(key)
+        if path is None or not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                return _unpacked({name: kept[name] for name in kept.files})
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            log.warning("%s: %s; scoring that video again", path, error)
+            return None
 
+    def write(self, key: str, record: VideoRecord) -> None:
+        """Keep a record. A disk that is full or read-only costs the resume, not the evaluation."""
+        path = self._path(key)
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as part, part.open("wb") as file:
+                np.savez_compressed(file, **_packed(record))  # type: ignore[arg-type]
+        except (OSError, OutputError) as error:
+            log.warning("%s; this evaluation cannot be resumed", error)
+            self.folder = None
 
-def _entry(entry: EntryResult, labels: Labels) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "detail": entry.detail,
-        "scores": {name: _plain(value) for name, value in entry.scores.items()},
-        "intervals_95": {
-            name: [_plain(low), _plain(high)] for name, (low, high) in entry.intervals.items()
-        },
-        "per_class": {
-            name: dict(zip(labels.classes, map(_plain, values), strict=True))
-            for name, values in entry.per_class.items()
-        },
-        "per_video": {
-            video: {name: _plain(value) for name, value in scores.items()}
-            for video, scores in entry.per_video.items()
-        },
-    }
+    def clear(self) -> None:
+        """The evaluation is complete: nothing is left to resume."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, key: str) -> Path | None:
+        if self.folder is None:
+            return None
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
 
 
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+def default_store(key: str) -> Store:
+    """The place of an evaluation in the user's cache, by everything that decides its result."""
+    return Store(user_cache() / "vidparse" / "eval" / hashlib.sha256(key.encode()).hexdigest()[:24])
+
+
+def _packed(record: VideoRecord) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for measure, counts in record.counts.items():
+        arrays |= {f"counts/{measure}/{name}": value for name, value in counts.items()}
+    for name, value in (record.diagnostics or {}).items():
+        arrays[f"diagnostics/{name}"] = value
+    return arrays
+
+
+def _unpacked(arrays: dict[str, np.ndarray]) -> VideoRecord:
+    counts: dict[str, Counts] = {}
+    diagnostics: dict[str, np.ndarray] = {}
+    for name, value in arrays.items():
+        kind, _, rest = name.partition("/")
+        if kind == "counts":
+            measure, _, field = rest.partition("/")
+            counts.setdefault(measure, {})[field] = value
+        elif kind == "diagnostics":
+            diagnostics[rest] = value
+    return VideoRecord(counts, diagnostics or None)

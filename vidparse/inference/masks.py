@@ -51,16 +51,16 @@ class Masks(PanopticAnswer):
     def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
         numbers: Numbering = {}
         maps = merge_masks(self, size_hw, things=labels.things, numbers=numbers)
-        kept = tuple(kept(one, merging) for one in maps)
+        shown = tuple(kept(one, merging) for one in maps)
         if self.keys is None:
-            return ClipSegments(kept)
-        seen = {one.id for found in kept for one in found.segments or ()}
+            return ClipSegments(shown)
+        seen = {one.id for found in shown for one in found.segments or ()}
         keys = {
             number: self.keys[mask]
             for (_, mask), number in numbers.items()
             if mask >= 0 and number in seen
         }
-        return ClipSegments(kept, keys, "vectors")
+        return ClipSegments(shown, keys, "vectors")
 
 
 Numbering = dict[tuple[int, int], int]  # (class, mask or -1 for stuff) -> segment
