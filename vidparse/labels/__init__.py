@@ -4,12 +4,15 @@ from vidparse.labels.labels import (
     LABEL_FORM,
     Labels,
     available_labels,
+    class_ids_in,
     classes_like,
     labels_from_json,
     labels_to_json,
     load_labels,
+    regrouped,
+    unions,
+    unions_of,
 )
-from vidparse.labels.unions import class_ids_in, regrouped, unions, unions_of
 
 __all__ = [
     "LABEL_FORM",

@@ -130,7 +130,7 @@ def open_training_sets(
     """Open every data set and bring it to the labels of the first.
 
     A data set with coarser classes can be mixed in if each of them is a known union of classes of
-    the first (IDD-Lite's 7 of CamVid's 11: `vidparse.labels.unions`); a pixel then teaches the
+    the first (IDD-Lite's 7 of CamVid's 11: `vidparse.labels`); a pixel then teaches the
     probability of the union.
 
     Args:
