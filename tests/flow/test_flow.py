@@ -75,7 +75,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that fit RAFT and know nothing."""
     import torch
 
-    from vidparse.flow.raft_network import Raft
+    from vidparse.flow.raft import Raft
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("raft") / "untrained.pth"
@@ -165,7 +165,7 @@ def test_pictures_that_make_no_pair_are_refused() -> None:
 def test_the_window_of_the_correlation_is_what_the_weights_expect() -> None:
     import torch
 
-    from vidparse.flow.raft_network import CorrelationPyramid
+    from vidparse.flow.raft import CorrelationPyramid
 
     now, then = torch.randn(2, 1, 16, 10, 11, generator=torch.Generator().manual_seed(2))
     position = torch.zeros(1, 2, 10, 11)
@@ -190,7 +190,7 @@ def test_the_window_of_the_correlation_is_what_the_weights_expect() -> None:
 def test_upsampling_picks_neighbours_by_their_weight() -> None:
     import torch
 
-    from vidparse.flow.raft_network import upsample_convex
+    from vidparse.flow.raft import upsample_convex
 
     flow = torch.randn(1, 2, 5, 6, generator=torch.Generator().manual_seed(4))
     mask = torch.zeros(1, 9, 8, 8, 5, 6)
@@ -235,7 +235,7 @@ def test_raft_reads_weights_with_and_without_module_prefix(untrained, tmp_path) 
 def test_keys_tell_settings_and_weights_apart(untrained, tmp_path) -> None:
     import torch
 
-    from vidparse.flow.raft_network import Raft
+    from vidparse.flow.raft import Raft
 
     copy = tmp_path / untrained.name
     copy.write_bytes(untrained.read_bytes())

@@ -16,7 +16,7 @@ from support import streams
 from support.streams import stream
 from vidparse.errors import ModelError
 from vidparse.flow import RaftFlow
-from vidparse.flow.raft_network import Raft
+from vidparse.flow.raft import Raft
 from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.netwarp import (
     FlowCnn,

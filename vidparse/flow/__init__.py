@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vidparse.flow.flo import read_flo, write_flo
 from vidparse.flow.source import (
     FLOW_NAMES,
     DisFlow,
@@ -16,8 +15,10 @@ from vidparse.flow.source import (
     FlowEstimator,
     FlowSource,
     open_flow,
+    read_flo,
+    warp_image,
+    write_flo,
 )
-from vidparse.flow.warp import warp_image
 
 if TYPE_CHECKING:
     from vidparse.flow.raft import RaftFlow

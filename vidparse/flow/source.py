@@ -1,7 +1,12 @@
-"""Optical flow by name: the methods, and the folder that keeps their results between runs."""
+"""Optical flow by name: the methods, the files and the folder that keep their results, and warping.
+
+Files are Middlebury's .flo: a tag, the size, and pairs (right, down) row by row, little endian.
+"""
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +15,12 @@ import numpy as np
 
 from vidparse.errors import InputError, OutputError, UsageError
 from vidparse.filenames import name_below
-from vidparse.flow.flo import read_flo, write_flo
+from vidparse.files import whole_file
+
+_TAG = b"PIEH"  # 202021.25 as float32
+_HEADER = struct.Struct("<4sii")  # tag, width, height
+_LONGEST_SIDE = 99_999  # as in Middlebury's own reader
+_BORDERS = {"replicate": cv2.BORDER_REPLICATE, "constant": cv2.BORDER_CONSTANT}
 
 
 class FlowEstimator(Protocol):
@@ -212,3 +222,78 @@ def _estimator(name: str, weights: Path | None, device: str) -> FlowEstimator:
     from vidparse.flow.raft import RaftFlow
 
     return RaftFlow(weights, device=device)
+
+
+def read_flo(path: Path) -> np.ndarray:
+    """Flow float32 (2, H, W), bit for bit what the file holds.
+
+    Raises:
+        InputError: missing, damaged, or another format; the file is named.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER.size)
+            held = os.fstat(file.fileno()).st_size - _HEADER.size
+
+            # Compare the size with the header before any memory is taken.
+            width, height = _size(path, header)
+            if held != width * height * 8:
+                raise InputError(
+                    f"{path}: {held} bytes of flow where {width}x{height} needs "
+                    f"{width * height * 8}; delete it and make it again"
+                )
+            data = file.read()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; check the path") from error
+
+    pairs = np.frombuffer(data, "<f4").reshape(height, width, 2)
+    return np.ascontiguousarray(pairs.transpose(2, 0, 1), np.float32)  # (2, H, W)
+
+
+def _size(path: Path, header: bytes) -> tuple[int, int]:
+    """Width and height; the header alone decides, so that no size is trusted with memory."""
+    if len(header) < _HEADER.size or not header.startswith(_TAG):
+        raise InputError(f"{path}: not a .flo file (no PIEH tag); delete it and make it again")
+    _, width, height = _HEADER.unpack(header)
+    if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
+        raise InputError(f"{path}: says {width}x{height} pixels; delete it and make it again")
+    return width, height
+
+
+def write_flo(path: Path, flow: np.ndarray) -> None:
+    """Write flow float32 (2, H, W) atomically: a reader sees all of it or the file before.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    if flow.dtype != np.float32 or flow.ndim != 3 or flow.shape[0] != 2:
+        raise ValueError(f"flow is {flow.dtype} {flow.shape}: use float32 (2, H, W)")
+    height, width = flow.shape[1:]
+    if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
+        raise ValueError(f"flow is {flow.shape}: sides must be 1 to {_LONGEST_SIDE}")
+    pairs = np.ascontiguousarray(flow.transpose(1, 2, 0), "<f4")  # (H, W, 2)
+    with whole_file(path) as part, part.open("wb") as file:
+        file.write(_HEADER.pack(_TAG, width, height))
+        file.write(pairs.data)
+
+
+def warp_image(image: np.ndarray, flow: np.ndarray, *, border: str = "replicate") -> np.ndarray:
+    """Backward warp: out(x) = image(x + flow(x)), bilinear.
+
+    Args:
+        image: (H, W) or (H, W, C), uint8 or float32.
+        flow: (2, H, W), pixels right and down, from the wanted picture to `image`.
+        border: what lies outside the picture: its edge pixels ("replicate") or 0 ("constant").
+
+    Returns:
+        Shape and type of `image`.
+    """
+    if border not in _BORDERS:
+        raise ValueError(f"border '{border}': use {' or '.join(_BORDERS)}")
+    height, width = image.shape[:2]
+    if flow.shape != (2, height, width):
+        raise ValueError(f"flow is {flow.shape}, image is {image.shape}")
+    x = np.arange(width, dtype=np.float32)[None] + flow[0].astype(np.float32, copy=False)
+    y = np.arange(height, dtype=np.float32)[:, None] + flow[1].astype(np.float32, copy=False)
+    warped = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=_BORDERS[border])
+    return warped.reshape(image.shape)  # OpenCV drops a last axis of 1

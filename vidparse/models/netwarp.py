@@ -18,8 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidparse.flow.raft import load_raft
-from vidparse.flow.raft_network import STRIDE, Raft, ResidualBlock
+from vidparse.flow.raft import STRIDE, Raft, ResidualBlock, load_raft
 from vidparse.models.backbones import backbone
 from vidparse.models.description import StateTensor
 from vidparse.models.heads import AuxiliaryHead, OcrHead, PspHead
