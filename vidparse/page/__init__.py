@@ -1,8 +1,19 @@
 """HTML pages on one set of templates: whole by themselves, and readable without scripts."""
 
-from vidparse.page.page import check_page, render, write_page
+from vidparse.page.page import (
+    DASH,
+    Cell,
+    Table,
+    check_page,
+    count,
+    key,
+    named_swatch,
+    percent,
+    points,
+    render,
+    write_page,
+)
 from vidparse.page.plot import Chart, Line, Scale, draw
-from vidparse.page.words import DASH, Cell, Table, count, key, named_swatch, percent, points
 
 __all__ = [
     "DASH",
