@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from vidparse.export import export_onnx, rendered_clips
-from vidparse.export.kernel_maps import kernel_winners
-from vidparse.export.parity import cpu_session, windows_of
+from vidparse.export.parity import cpu_session, kernel_winners, windows_of
 from vidparse.export.quantize import _Quantizer
 from vidparse.inference import load_model
 from vidparse.inference.clip_segments import Merging

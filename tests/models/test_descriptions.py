@@ -208,8 +208,8 @@ class TestValuesThatAreNotFinite:
 
     def test_answers_are_never_shown(self, tiny_weights: Path, tmp_path: Path, cli) -> None:
         from vidparse.export import check_parity
+        from vidparse.export.onnx import export_metadata
         from vidparse.export.parity import check_finite
-        from vidparse.export.weights import export_metadata
 
         network = load_network(read_description(tiny_weights))
         with pytest.raises(ModelError, match="infinite logits"):
@@ -257,7 +257,7 @@ class TestValuesThatAreNotFinite:
     def test_weights_are_not_converted(self, tmp_path: Path) -> None:
         import torch
 
-        from vidparse.convert.conversion import convert
+        from vidparse.convert import convert
 
         path = tmp_path / "start.pth"
         torch.save({"features.0.0.weight": torch.full((32, 3, 3, 3), float("inf"))}, path)

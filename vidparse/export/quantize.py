@@ -17,7 +17,14 @@ from typing import Any
 import numpy as np
 
 from vidparse.errors import ModelError, UsageError
-from vidparse.export.onnx import describe_model, save_model, temporal_nodes, to_onnx
+from vidparse.export.onnx import (
+    check_target,
+    describe_model,
+    export_metadata,
+    save_model,
+    temporal_nodes,
+    to_onnx,
+)
 from vidparse.export.parity import (
     Parity,
     check_parity,
@@ -27,7 +34,6 @@ from vidparse.export.parity import (
     windows_of,
     winners,
 )
-from vidparse.export.weights import check_target, export_metadata
 from vidparse.files import whole_file
 from vidparse.labels import Labels, load_labels
 from vidparse.models.checkpoint import load_network

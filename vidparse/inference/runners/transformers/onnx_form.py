@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from vidparse.errors import ModelError, UsageError
-from vidparse.export.onnx import LEAST_AGREEMENT, describe_model, save_model, to_onnx
+from vidparse.export.onnx import (
+    LEAST_AGREEMENT,
+    describe_model,
+    export_metadata,
+    save_model,
+    to_onnx,
+)
 from vidparse.export.parity import check_parity
-from vidparse.export.weights import export_metadata
 from vidparse.files import whole_file
 from vidparse.hub.failure import check_installed
 from vidparse.inference.runners.transformers.architecture import ARCHITECTURES
