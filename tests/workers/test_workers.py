@@ -21,10 +21,9 @@ from vidparse.labels import load_labels
 from vidparse.models.description import Description, Preprocess
 from vidparse.video import Input, Source, Stamps, open_video
 from vidparse.workers.crew import Crew, Returned
-from vidparse.workers.job import Job, Worker
+from vidparse.workers.job import Cutting, Job, Range, Worker
 from vidparse.workers.join import SharedSession
-from vidparse.workers.line import Begun, Line
-from vidparse.workers.ranges import Cutting, Range
+from vidparse.workers.sharing import Begun, Line
 
 FRAMES = 60
 MANY = settings(

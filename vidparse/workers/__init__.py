@@ -2,8 +2,7 @@
 
 from vidparse.workers.crew import Crew
 from vidparse.workers.join import SharedSession
-from vidparse.workers.line import Begun, Line
-from vidparse.workers.sharing import NOT_CUT, Sharing, check_memory, shared_session
+from vidparse.workers.sharing import NOT_CUT, Begun, Line, Sharing, check_memory, shared_session
 
 __all__ = [
     "NOT_CUT",

@@ -9,8 +9,7 @@ from typing import Any
 
 from vidparse.errors import DeviceError, UsageError, VidparseError, expected
 from vidparse.workers.crew import Crew, Outcome, Returned
-from vidparse.workers.job import Job, Setup, Worker
-from vidparse.workers.ranges import Range
+from vidparse.workers.job import Job, Range, Setup, Worker
 
 log = logging.getLogger(__name__)
 

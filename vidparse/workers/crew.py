@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from vidparse.errors import DeviceError, VidparseError
-from vidparse.workers.job import Job, PackedClip
-from vidparse.workers.ranges import Range
+from vidparse.workers.job import Job, PackedClip, Range
 
 log = logging.getLogger(__name__)
 

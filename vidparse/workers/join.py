@@ -19,8 +19,7 @@ from vidparse.inference.session import FramePredictions, Segmented, Session
 from vidparse.labels import Labels
 from vidparse.video import Stamps
 from vidparse.workers.crew import Crew
-from vidparse.workers.job import Job, PackedClip
-from vidparse.workers.ranges import Cutting, Range
+from vidparse.workers.job import Cutting, Job, PackedClip, Range
 
 
 class SharedSession:

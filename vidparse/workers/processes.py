@@ -19,8 +19,7 @@ from typing import Any
 from vidparse.errors import DeviceError, VidparseError, expected
 from vidparse.inference.devices import cuda_device_count
 from vidparse.workers.crew import Crew, Outcome, Returned
-from vidparse.workers.job import Job, Setup, Worker
-from vidparse.workers.ranges import Range
+from vidparse.workers.job import Job, Range, Setup, Worker
 
 log = logging.getLogger(__name__)
 
