@@ -23,13 +23,13 @@ from vidparse.video.access import is_address, is_list, local_path, open_limited
 from vidparse.video.damage import (
     HEAD_BYTES,
     TAIL_BYTES,
+    ends_whole,
     ends_with_flv_tag,
     is_cut_nut,
     walker_for,
 )
 from vidparse.video.raw import Pipe
 from vidparse.video.source import Selection
-from vidparse.video.transport import ends_whole
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,14 @@ from vidparse.errors import InputError, UsageError
 from vidparse.filenames import natural_key
 from vidparse.frame import NOMINAL_RATE
 from vidparse.video.access import is_address, local_path
-from vidparse.video.animation import WebpSource, is_moving_container, is_moving_webp, pages_of
 from vidparse.video.container import ContainerSource
-from vidparse.video.folder import FolderSource
+from vidparse.video.folder import (
+    FolderSource,
+    WebpSource,
+    is_moving_container,
+    is_moving_webp,
+    pages_of,
+)
 from vidparse.video.raw import Pipe, RawPipe, RawSource
 from vidparse.video.source import Seconds, Selection, Source, select
 
