@@ -81,7 +81,7 @@ def test_a_clip_is_measured_whole_or_as_far_as_is_enough(
     assert said.code == 0, said.err
     whole = json.loads(said.out)
     assert whole["frames"] == 40 and whole["network_ms"] > 0
-    monkeypatch.setattr("vidparse.bench.clip._ENOUGH_S", 0.0)
+    monkeypatch.setattr("vidparse.bench._ENOUGH_S", 0.0)
     part = json.loads(cli("bench", path, "--repeats", "1", "--size", "64", "--json").out)
     assert part["frames"] == 30
     longer = cli("bench", path, "--repeats", "1", "--size", "64", "--json", "--end", "1.4")

@@ -234,3 +234,6 @@ def _report(
 def bench_record(report: BenchReport) -> dict[str, Any]:
     """Plain values for `--json`."""
     return asdict(report)
+
+
+__all__ = ["BenchReport", "bench", "bench_record"]

@@ -1,4 +1,8 @@
-"""One conversion: read the files, rename, load strictly into our network, write."""
+"""Checkpoints of other people's code in, checkpoints of ours out.
+
+One conversion reads the tensors, renames them, loads them strictly into our network, and writes it.
+Nothing but tensors is ever unpickled.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,25 @@ from torch import Tensor
 
 from vidparse.convert import edgenets, panopticfcn, semseg, starts, vspw
 from vidparse.convert.renaming import Renamed
-from vidparse.convert.tensors import read_tensors
+from vidparse.convert.starts import by_our_names
 from vidparse.errors import ModelError, OutputError, UsageError
 from vidparse.labels import Labels, load_labels
 from vidparse.models.backbones import BACKBONES
-from vidparse.models.checkpoint import check_finite_weights, file_sha256, save_checkpoint
+from vidparse.models.checkpoint import (
+    check_finite_weights,
+    file_sha256,
+    save_checkpoint,
+    unreadable,
+)
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import build, config_of, facts_of, settings_for
 
 Place = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+# What published training code calls the entry that holds the weights.
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module")
+# What wrappers of torch put before every name: DataParallel, torch.compile.
+PREFIXES = ("module.", "_orig_mod.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,3 +226,65 @@ def _save(out: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) ->
         save_checkpoint(out, tensors, metadata)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{out}: cannot be written ({error}); choose another place") from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Named tensors of a .safetensors file, or of a .pth read with weights_only=True.
+
+    `{"state_dict": {...}}` and the like are opened, and prefixes that training wrappers put before
+    all names taken off.
+
+    Raises:
+        ModelError: missing, damaged, holding more than tensors, or holding none.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; check the path")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
+        raise unreadable(path, str(error).partition("\n")[0]) from error
+    except Exception as error:  # pickle's refusals have many types
+        if not _is_archive(path):
+            raise unreadable(path, str(error).partition("\n")[0]) from error
+        raise ModelError(f"{path}: holds more than tensors; convert it to safetensors") from error
+    tensors = _tensors_of(content)
+    if not tensors:
+        held = ", ".join(map(str, list(content)[:6])) if isinstance(content, Mapping) else ""
+        raise ModelError(
+            f"{path}: holds no named tensors{f' but {held}' if held else ''}; give a state_dict"
+        )
+    return _without_prefixes(tensors)
+
+
+def _is_archive(path: Path) -> bool:
+    """True for what torch writes: a zip archive, or a bare pickle of before."""
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def _tensors_of(content: Any) -> dict[str, Tensor]:
+    """The tensors of a state dict, wherever it lies; {} when there is none."""
+    if not isinstance(content, Mapping):
+        return {}
+    for wrapper in WRAPPERS:
+        if isinstance(content.get(wrapper), Mapping):
+            inner = _tensors_of(content[wrapper])
+            if inner:
+                return inner
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in PREFIXES * 2:  # either may be outside the other
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
+__all__ = ["SOURCES", "CodeBase", "Conversion", "by_our_names", "convert", "read_tensors"]

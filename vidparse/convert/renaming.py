@@ -11,6 +11,11 @@ from torch import Tensor
 from vidparse.errors import ModelError
 from vidparse.models.description import Preprocess
 
+# blocks of layer3, bottlenecks or not -> layers
+DEPTHS = {(2, False): 18, (6, True): 50, (23, True): 101}
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+DEEP_STEM = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3")
+
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
@@ -80,3 +85,17 @@ def blocks_in(tensors: Mapping[str, Tensor], prefix: str) -> int:
 def _longest(name: str, prefixes: Sequence[str]) -> str | None:
     fitting = [p for p in prefixes if name == p or name.startswith(f"{p}.")]
     return max(fitting, key=len, default=None)
+
+
+def resnet_of(tensors: Mapping[str, Tensor], *, deep: bool) -> str:
+    """Key of BACKBONES, from our names with `backbone.` before them.
+
+    Raises:
+        ModelError: a depth that we do not have.
+    """
+    need(tensors, "backbone.layer3.0.conv1.weight")
+    count = blocks_in(tensors, "backbone.layer3.")
+    bottleneck = "backbone.layer3.0.conv3.weight" in tensors
+    if (count, bottleneck) not in DEPTHS:
+        raise ModelError(f"a ResNet with {count} blocks in layer3: unknown; use 18, 50 or 101")
+    return f"resnet{DEPTHS[count, bottleneck]}{'-deep' if deep else ''}"

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from vidparse.convert.renaming import Renamed, need, rename
-from vidparse.convert.resnets import DEEP_STEM, LAYERS, resnet_of
+from vidparse.convert.renaming import DEEP_STEM, LAYERS, Renamed, need, rename, resnet_of
 from vidparse.labels import Labels
 
 ARCHS = ("perframe",)

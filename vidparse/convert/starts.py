@@ -11,8 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from vidparse.convert.renaming import Renamed, rename
-from vidparse.convert.resnets import DEEP_STEM, LAYERS
+from vidparse.convert.renaming import DEEP_STEM, LAYERS, Renamed, rename
 from vidparse.errors import ModelError
 from vidparse.models.backbones import BACKBONES
 from vidparse.models.backbones.mobilenetv2 import STAGES
