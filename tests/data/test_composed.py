@@ -31,8 +31,7 @@ from support.made_composed import (
 )
 from vidparse.data import IGNORE, Dataset, open_dataset
 from vidparse.data.check import check_dataset
-from vidparse.data.composed import part_of
-from vidparse.data.composed_plan import read_plan
+from vidparse.data.composed import part_of, read_plan
 from vidparse.data.cutouts import class_for, cut, is_whole, list_cutouts, objects_in
 from vidparse.data.shots import Actor, Camera, Ground
 from vidparse.errors import InputError, UsageError

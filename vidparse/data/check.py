@@ -1,27 +1,33 @@
-"""A data set held against its format: what it holds, and every bad file by name."""
+"""A data set held against its format: what it holds, and every bad file by name.
+
+The classes that its masks hold may show that void stands for a class that never occurs.
+"""
 
 from __future__ import annotations
 
 import glob
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.coverage import void_warning
-from vidparse.data.dataset import Dataset, FrameRecord, Video
-from vidparse.data.folders import PICTURES, not_png
-from vidparse.data.format import Format, format_of, recognise
+from vidparse.data.dataset import Dataset, FrameRecord, Video, labelled_frames
+from vidparse.data.format import PICTURES, Format, format_of, not_png, recognise
 from vidparse.data.frame_check import FrameFacts, Problem, check_frame
 from vidparse.data.values import IGNORE
 from vidparse.errors import InputError, Interrupted, counted
+from vidparse.labels import Labels, available_labels, load_labels
 
 MOST_PROBLEMS = 1000  # kept; further ones are counted
 _THREADS = 4  # decoding lets go of the interpreter, the rest does not
+_MOST_MASKS = 300  # read before training and scoring; a set with all classes needs a few
+_LEAST_VOID = 0.01  # share of the pixels; boundaries and doubtful spots are often less
+_NAMED = 3  # classes that the warning names
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,3 +273,67 @@ def _in_order(
         while waiting and not stop.is_set():
             yield waiting.popleft().result()
         pool.shutdown(cancel_futures=True)
+
+
+def void_warning(labels: Labels, pixels: np.ndarray, void: int) -> str | None:
+    """A sentence if void may be a class in truth: some never occurs, and void covers pixels.
+
+    Masks of 0 and 255 are the usual case, where 255 was meant as the object. Label sets that ship
+    with vidparse often lack classes in a small split, so of those it takes masks of one class.
+
+    Args:
+        pixels: int64 (K,), of each class. void: pixels of none.
+    """
+    total = int(pixels.sum()) + void
+    unseen = [name for i, name in enumerate(labels.classes) if not pixels[i]]
+    if not void or not unseen or _is_usual(labels, pixels):
+        return None
+    if np.count_nonzero(pixels) > 1 and void < _LEAST_VOID * total:
+        return None
+
+    names = ", ".join(f"'{name}'" for name in unseen[:_NAMED])
+    more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
+    plural = len(unseen) > 1
+    first = labels.classes.index(unseen[0])
+    return (
+        f"void covers {void / total:.1%} of the labelled pixels, and class{'es' * plural} {names}"
+        f"{more} never occur{'s' * (not plural)}; if {IGNORE} stands for '{unseen[0]}', store "
+        f"{first} in its place"
+    )
+
+
+def survey(dataset: Dataset, frames: Sequence[FrameRecord] | None = None) -> str | None:
+    """`void_warning` of a data set's masks: of all, or of some hundred evenly spread ones.
+
+    Reading ends with the first mask after which it cannot be one.
+
+    Args:
+        frames: labelled ones; all of the split if not given.
+
+    Raises:
+        InputError: a mask cannot be read, or holds values that it must not.
+    """
+    frames = labelled_frames(dataset) if frames is None else frames
+    frames = [frame for frame in frames if frame.mask is not None]  # rendered masks are whole
+    step = max(1, -(-len(frames) // _MOST_MASKS))
+    looked_at = frames[::step]
+    counts = np.zeros(IGNORE + 1, np.int64)
+    for frame in looked_at:
+        counts += np.bincount(dataset.load_mask(frame).ravel(), minlength=IGNORE + 1)
+        if _is_usual(dataset.labels, counts[: len(dataset.labels)]):
+            return None
+
+    warning = void_warning(dataset.labels, counts[: len(dataset.labels)], int(counts[IGNORE]))
+    part = f" (in {len(looked_at)} of {len(frames)} masks)" if step > 1 else ""
+    return f"{dataset.name} {dataset.split}{part}: {warning}" if warning else None
+
+
+def _is_usual(labels: Labels, pixels: np.ndarray) -> bool:
+    """True if masks with these pixels per class can be no sign of a class taken for void."""
+    seen = np.count_nonzero(pixels)
+    return bool(seen == len(labels) or (seen > 1 and labels.classes in _shipped_classes()))
+
+
+@lru_cache(maxsize=1)
+def _shipped_classes() -> frozenset[tuple[str, ...]]:
+    return frozenset(load_labels(name).classes for name in available_labels())

@@ -12,9 +12,8 @@ from urllib.parse import parse_qsl, urlencode
 import numpy as np
 
 from vidparse.data.dataset import Dataset, FrameRecord, Video
-from vidparse.data.folders import check_split
-from vidparse.data.numbered import numbered_segments
-from vidparse.data.values import IGNORE
+from vidparse.data.format import check_split
+from vidparse.data.values import IGNORE, numbered_segments
 from vidparse.errors import UsageError
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import SegmentMap, count_codes

@@ -1,9 +1,9 @@
-"""The meaning of the numbers that masks store."""
+"""The meaning of the numbers that masks store, as classes and as segments of numbered objects."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -11,9 +11,12 @@ import numpy as np
 
 from vidparse.data.pictures import read_indices
 from vidparse.errors import InputError
+from vidparse.labels import Labels
+from vidparse.maps import VOID, SegmentMap, count_codes, segments_of_ids
 
 IGNORE = 255  # training id of pixels that count for nothing
 _MOST = 65535  # greatest value that is told apart; no format has a class there
+_CLASSES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +88,22 @@ def mask_values(
     table[list(training_ids)] = list(training_ids.values())
     known[[*training_ids, *void]] = True
     return MaskValues(table, known, rule)
+
+
+def numbered_segments(classes: np.ndarray, numbers: np.ndarray, labels: Labels) -> SegmentMap:
+    """One segment per object, per stuff class, and per crowd: things without a number.
+
+    Args:
+        classes: training ids uint8 (H, W), IGNORE where nothing is known.
+        numbers: of objects, integers (H, W), 0 for none; one number has one class.
+
+    Returns:
+        A map whose ids are number * 256 + class + 1.
+    """
+    ids = numbers.astype(np.uint32) * _CLASSES + classes + 1
+    ids[classes == IGNORE] = VOID
+    class_of = {one: one % _CLASSES - 1 for one in count_codes(ids)[0].tolist() if one != VOID}
+    listed = segments_of_ids(ids, class_of, things=labels.things)
+    return SegmentMap(
+        ids, tuple(replace(one, is_crowd=one.is_thing and one.id <= _CLASSES) for one in listed)
+    )
