@@ -21,8 +21,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.id_switches import Faults, IdSwitches, WeakNetwork
 from vidparse.data.rendered import open_rendered
+from vidparse.evaluation.metrics import make_measures
 from vidparse.evaluation.metrics.measure import Sample, add_counts
-from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.frame import Frame
 from vidparse.inference import LINKERS, ClipSegments
 from vidparse.labels import load_labels

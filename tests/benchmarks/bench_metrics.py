@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
+from vidparse.evaluation.metrics import make_measures
 from vidparse.evaluation.metrics.measure import Measure, Sample
-from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.labels import load_labels
 from vidparse.maps import SegmentMap, segments_of_ids
 

@@ -18,8 +18,8 @@ from itertools import islice
 import cv2
 import numpy as np
 
+from vidparse.evaluation.metrics import make_measures
 from vidparse.evaluation.metrics.measure import Sample
-from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.flow import DisFlow
 from vidparse.inference import Session, load_model, stabilize
 from vidparse.inference.stabilize import Stabilizer

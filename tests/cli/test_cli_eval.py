@@ -13,7 +13,7 @@ import pytest
 
 from support.commands import Finished
 from support.made_folder import make_folder
-from vidparse.evaluation.metrics.measures import definition, title
+from vidparse.evaluation.metrics import definition, title
 
 Run = Callable[..., str]
 

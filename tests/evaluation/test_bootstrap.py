@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from support.random_videos import semantic
-from vidparse.evaluation.bootstrap import intervals
+from vidparse.evaluation.metrics import make_measures
 from vidparse.evaluation.metrics.measure import Counts
-from vidparse.evaluation.metrics.measures import make_measures
+from vidparse.evaluation.tally import intervals
 from vidparse.labels import Labels
 
 LABELS = Labels("made", ("a", "b", "c"), ((1, 1, 1),) * 3, frozenset())

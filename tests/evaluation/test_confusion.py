@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from vidparse.evaluation import segmentation_scores
-from vidparse.evaluation.metrics.confusion import ConfusionMatrix
+from vidparse.evaluation.metrics.semantic import ConfusionMatrix
 
 
 def test_published_worked_example() -> None:

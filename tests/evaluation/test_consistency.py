@@ -11,9 +11,9 @@ from vidparse.evaluation.metrics.consistency import (
     VideoConsistency,
     temporal_consistency,
     video_consistency,
+    warp_labels,
 )
 from vidparse.evaluation.metrics.measure import DataFacts
-from vidparse.evaluation.metrics.warping import warp_labels
 
 
 def clip(*rows: list[int]) -> np.ndarray:

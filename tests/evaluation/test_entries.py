@@ -15,8 +15,7 @@ from PIL import Image as Pillow
 from vidparse.data import Dataset, open_dataset
 from vidparse.errors import InputError
 from vidparse.evaluation.entries import MaskEntry, PanopticEntry, open_predictions
-from vidparse.evaluation.evaluate import evaluate
-from vidparse.evaluation.plan import EvaluationOptions
+from vidparse.evaluation.evaluate import EvaluationOptions, evaluate
 from vidparse.maps import SegmentIds, ids_to_rgb
 
 SIZE_HW = (12, 16)

@@ -20,8 +20,7 @@ from vidparse.data import Dataset, Video, open_dataset
 from vidparse.data.dataset import in_labels
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.evaluation.entries import InputFrame, MaskEntry, ModelEntry
-from vidparse.evaluation.evaluate import evaluate
-from vidparse.evaluation.plan import EvaluationOptions
+from vidparse.evaluation.evaluate import EvaluationOptions, evaluate
 from vidparse.evaluation.result import evaluation_record
 from vidparse.flow import open_flow
 from vidparse.inference import Runner, Scores

@@ -17,6 +17,7 @@ import pytest
 
 from support.random_videos import LABELS, random_video, semantic
 from vidparse.errors import UsageError
+from vidparse.evaluation.metrics import METRICS, definition, make_measures, title
 from vidparse.evaluation.metrics.measure import (
     Counts,
     DataFacts,
@@ -25,7 +26,6 @@ from vidparse.evaluation.metrics.measure import (
     add_counts,
     counts_per_video,
 )
-from vidparse.evaluation.metrics.measures import METRICS, definition, make_measures, title
 from vidparse.maps import SegmentMap
 
 NAMES = (*METRICS, "vc2", "vc3-strict")
@@ -204,9 +204,7 @@ def test_many_classes_take_wide_ids() -> None:
 
 
 def test_metrics_do_without_torch() -> None:
-    code = (
-        "import sys, vidparse.evaluation, vidparse.evaluation.metrics.measures; print(*sys.modules)"
-    )
+    code = "import sys, vidparse.evaluation, vidparse.evaluation.metrics; print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "onnxruntime", "av"} & set(out.stdout.split())
 

@@ -20,8 +20,8 @@ from support.random_videos import (
     sample,
     semantic,
 )
+from vidparse.evaluation.metrics import make_measures
 from vidparse.evaluation.metrics.measure import Sample, counts_per_video
-from vidparse.evaluation.metrics.measures import make_measures
 
 AGAINST_TRUTH = (
     "miou",

@@ -15,8 +15,7 @@ from support.made_composed import make_people, make_streets, write_plan
 from support.made_drive import make_drive
 from vidparse.data import Dataset, open_dataset
 from vidparse.evaluation.entries import open_predictions
-from vidparse.evaluation.evaluate import evaluate
-from vidparse.evaluation.plan import EvaluationOptions
+from vidparse.evaluation.evaluate import EvaluationOptions, evaluate
 from vidparse.maps import VOID, ids_to_rgb
 
 

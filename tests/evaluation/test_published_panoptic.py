@@ -17,8 +17,7 @@ from support.made_drive import make_drive
 from support.published_panoptic import Frame, Videos, published_stq, published_vpq
 from vidparse.data import Dataset, open_dataset
 from vidparse.evaluation.entries import open_predictions
-from vidparse.evaluation.evaluate import evaluate
-from vidparse.evaluation.plan import EvaluationOptions
+from vidparse.evaluation.evaluate import EvaluationOptions, evaluate
 from vidparse.maps import ids_to_rgb
 
 SIZE_HW = (14, 18)

@@ -12,8 +12,8 @@ import pytest
 from support.html_reader import Reader, read_whole
 from vidparse.errors import OutputError
 from vidparse.evaluation.diagnostics import Diagnostics, VideoDiagnostics
-from vidparse.evaluation.metrics.confusion import ConfusionMatrix
 from vidparse.evaluation.metrics.measure import Sample
+from vidparse.evaluation.metrics.semantic import ConfusionMatrix
 from vidparse.evaluation.report import html_page, write_report
 from vidparse.evaluation.result import EntryResult, Evaluation
 from vidparse.labels import Labels, load_labels

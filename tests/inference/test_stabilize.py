@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from vidparse.evaluation.metrics import make_measures
 from vidparse.evaluation.metrics.measure import Sample
-from vidparse.evaluation.metrics.measures import make_measures
 from vidparse.inference.stabilize import Stabilizer
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import load_labels

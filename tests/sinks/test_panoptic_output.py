@@ -13,8 +13,7 @@ from support.object_outputs import TOY, coco_panoptic, crowd, info_of, objects, 
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import Interrupted, OutputError, UsageError
 from vidparse.evaluation.entries import open_predictions
-from vidparse.evaluation.evaluate import evaluate
-from vidparse.evaluation.plan import EvaluationOptions
+from vidparse.evaluation.evaluate import EvaluationOptions, evaluate
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.maps import Prediction, SegmentMap

@@ -20,7 +20,7 @@ import pytest
 from vidparse.data.pictures import read_indices
 from vidparse.errors import Interrupted, OutputError, UsageError
 from vidparse.evaluation import video_panoptic_quality
-from vidparse.evaluation.metrics.confusion import ConfusionMatrix
+from vidparse.evaluation.metrics.semantic import ConfusionMatrix
 from vidparse.evaluation.metrics.tracking import segmentation_tracking_quality
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb

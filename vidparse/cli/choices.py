@@ -19,7 +19,7 @@ CHOICES = {
     "precisions": "vidparse.inference.runners:PRECISIONS",
     "recipes": "vidparse.requests.training:available_recipes",
     "rules": "vidparse.requests.model:RULES",
-    "submissions": "vidparse.evaluation.saver:SUBMISSIONS",
+    "submissions": "vidparse.evaluation.request:SUBMISSIONS",
     "supports": "vidparse.evaluation.entries:SUPPORTS",
     "tasks": "vidparse.inference.runners.transformers:TASKS",
 }

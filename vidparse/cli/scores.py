@@ -17,7 +17,7 @@ _Interval = tuple[float, float] | None
 
 def print_scores(evaluation: Evaluation) -> None:
     """Head lines, the scores in per cent, and what exists for each class."""
-    from vidparse.evaluation.metrics.measures import title
+    from vidparse.evaluation.metrics import title
 
     facts = [
         f"{counted(evaluation.frames, 'frame')} in {counted(evaluation.videos, 'video')}",
@@ -43,7 +43,7 @@ def print_scores(evaluation: Evaluation) -> None:
 
 def _print_classes(evaluation: Evaluation) -> None:
     """One table with a column a score, or with several entries a table a score."""
-    from vidparse.evaluation.metrics.measures import title
+    from vidparse.evaluation.metrics import title
 
     entries, classes = evaluation.entries, evaluation.labels.classes
     heads = {

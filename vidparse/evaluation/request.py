@@ -1,16 +1,19 @@
-"""An evaluation from its request; what `vidparse eval` calls."""
+"""An evaluation as one asks for it, in names and paths; what `vidparse eval` calls."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
-from vidparse.data import Dataset, open_dataset, usual_format
-from vidparse.data.coverage import survey
+import numpy as np
+
+from vidparse.data import Dataset, FrameRecord, Video, open_dataset, usual_format
+from vidparse.data.check import survey
 from vidparse.data.dataset import in_labels
-from vidparse.errors import UsageError
+from vidparse.errors import OutputError, UsageError
 from vidparse.evaluation.entries import (
     SUPPORTS,
     Entry,
@@ -19,18 +22,23 @@ from vidparse.evaluation.entries import (
     check_published,
     open_predictions,
 )
-from vidparse.evaluation.evaluate import evaluate
-from vidparse.evaluation.plan import EvaluationOptions
+from vidparse.evaluation.evaluate import EvaluationOptions, evaluate
 from vidparse.evaluation.result import Evaluation
-from vidparse.evaluation.saver import SUBMISSIONS, SubmissionSaver
 from vidparse.flow import open_flow
+from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import DEFAULT_MODEL
+from vidparse.image import ColourTags, Rgb
 from vidparse.inference import load_model
 from vidparse.inference.devices import choose_device
 from vidparse.inference.runners import TorchRunner
-from vidparse.labels import load_labels
+from vidparse.labels import Labels, load_labels
+from vidparse.maps import Prediction
 from vidparse.requests.evaluation import EvaluationRequest
 from vidparse.requests.outputs import SinkOptions
+from vidparse.sinks import Sink, make_sinks
+from vidparse.video.inputs import Input
+
+SUBMISSIONS = ("vspw", "vipseg")
 
 
 def run_evaluation(
@@ -126,3 +134,53 @@ def _saver(request: EvaluationRequest, dataset: Dataset, entries: list[Entry]) -
     assert request.out is not None  # they come together
     sink_options = SinkOptions(raw_ids=request.raw_ids, overwrite=request.overwrite)
     return SubmissionSaver(request.save, request.out, dataset.labels, sink_options)
+
+
+class SubmissionSaver:
+    """A folder that every video of a split adds to.
+
+    Args:
+        layout: one of SUBMISSIONS.
+        out: the folder; made when it is not there.
+        labels: what the class ids mean.
+
+    Raises:
+        OutputError: the folder is not empty, and `options` do not say to replace what it holds.
+    """
+
+    def __init__(self, layout: str, out: Path, labels: Labels, options: SinkOptions) -> None:
+        if not options.overwrite and out.is_dir() and any(out.iterdir()):
+            raise OutputError(f"{out}: is not empty; give --overwrite or another folder")
+        self._layout, self._out, self._labels, self._options = layout, out, labels, options
+        self._sink: Sink | None = None
+
+    def begin(self, video: Video, size_hw: tuple[int, int]) -> None:
+        first = video.frames[0].image
+        (self._sink,) = make_sinks(
+            [self._layout],
+            source=Input(str(first.parent), first.parent) if first else Input(video.name),
+            out=f"{self._out}/",
+            options=self._options,
+            video=video.name,
+        )
+        info = VideoInfo(
+            name=video.name,
+            size_hw=size_hw,
+            time_base=Fraction(1, 25),
+            rate=None,
+            frames=len(video.frames),
+            duration_s=None,
+            sample_aspect_ratio=Fraction(1),
+            colour=ColourTags(),
+        )
+        self._sink.open(info, self._labels)
+
+    def write(self, frame: FrameRecord, image: np.ndarray, prediction: Prediction) -> None:
+        assert self._sink is not None
+        picture = Frame(frame.index, frame.index, Rgb(image), name=frame.stem)
+        self._sink.write(picture, prediction)
+
+    def end(self, *, keep: bool) -> None:
+        assert self._sink is not None
+        sink, self._sink = self._sink, None
+        sink.close(keep=keep)

@@ -1,9 +1,13 @@
-"""One entry under way: its answers meet the truth, and counts add up video by video."""
+"""One entry under way: its answers meet the truth, and counts add up video by video.
+
+The spread of its scores comes from drawing the videos again (Efron's bootstrap). Class ids that are
+off by one, the commonest mistake in files of predictions, are found and named.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,16 +15,19 @@ import numpy as np
 from vidparse.data import FrameRecord, Video
 from vidparse.data.pictures import image_size, size_mismatch
 from vidparse.errors import InputError
-from vidparse.evaluation.bootstrap import intervals
 from vidparse.evaluation.diagnostics import Diagnostics, VideoDiagnostics
 from vidparse.evaluation.entries import Entry, InputFrame
 from vidparse.evaluation.metrics.measure import Counts, Measure, Sample
-from vidparse.evaluation.offset import OffsetCounts, better_offset
-from vidparse.evaluation.result import EntryResult
-from vidparse.evaluation.store import VideoRecord
+from vidparse.evaluation.result import EntryResult, VideoRecord
 from vidparse.maps import Prediction, SegmentMap
 
 _OFFSET = "offset"  # among the counts of the measures
+_BATCH = 256  # draws at once
+OFFSETS = (0, -1, 1)  # added to the ids of a prediction
+_SAMPLES = 100  # rows and columns of a frame that are looked at, about
+# An offset is named where it brings at least this share of the pixels right, and so many times
+# the share of the ids as they are.
+_LEAST_SHARE, _TIMES = 0.3, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +205,92 @@ def _silent(counts: Counts | None) -> float:
 
 def _floats(scores: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: float(value) for name, value in scores.items()}
+
+
+def intervals(
+    measure: Measure, per_video: Sequence[Counts], *, draws: int, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """95 % percentile intervals of every score of a measure, over videos drawn with replacement.
+
+    Args:
+        per_video: counts of each video; at least two, else nothing is known of the spread.
+        draws: how many times a set of as many videos is drawn.
+        seed: the same seed draws the same videos, for every measure and entry.
+    """
+    if len(per_video) < 2 or draws < 1:
+        return {}
+
+    rng = np.random.default_rng(seed)
+    even = np.full(len(per_video), 1 / len(per_video))
+    names = [name for name in per_video[0] if name != "confusion"]  # scores do without
+    stacked = {name: np.stack([counts[name] for counts in per_video]) for name in names}
+
+    drawn: dict[str, list[np.ndarray]] = {}
+
+    # Draw in batches: all draws at once would hold as many confusion matrices.
+    for first in range(0, draws, _BATCH):
+        times = rng.multinomial(len(per_video), even, size=min(_BATCH, draws - first))  # (N, V)
+        sums = {name: np.tensordot(times, value, 1) for name, value in stacked.items()}
+        for name, values in measure.scores(sums).items():
+            drawn.setdefault(name, []).append(np.asarray(values, np.float64))
+
+    # Leave undefined draws out: a draw may miss all videos of a class.
+    spread = {}
+    for name, parts in drawn.items():
+        values = np.concatenate(parts)
+        values = values[~np.isnan(values)]
+        if len(values):
+            low, high = np.percentile(values, [2.5, 97.5])
+            spread[name] = (float(low), float(high))
+    return spread
+
+
+class OffsetCounts:
+    """Agreement with the truth of class ids as they are, one lower and one higher.
+
+    A grid of pixels per frame is enough: an offset of all ids shows in any sample.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._classes = num_classes
+        self._start_video()
+
+    def _start_video(self) -> None:
+        self._truth = np.zeros(self._classes, np.int64)
+        self._right = np.zeros((len(OFFSETS), self._classes), np.int64)
+
+    def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
+        """Add a frame: class ids (H, W) each; ids of `truth` that are no class do not count."""
+        step = max(1, min(truth.shape) // _SAMPLES)
+        wanted = truth[::step, ::step].astype(np.int64)
+        given = prediction[::step, ::step].astype(np.int64)
+        labelled = (wanted >= 0) & (wanted < self._classes)
+        wanted, given = wanted[labelled], given[labelled]
+
+        self._truth += np.bincount(wanted, minlength=self._classes)
+        for row, offset in zip(self._right, OFFSETS, strict=True):
+            row += np.bincount(wanted[given + offset == wanted], minlength=self._classes)
+
+    def end_video(self) -> Counts:
+        """Sampled pixels of each class "truth" (K,), and those "right" by offset (3, K)."""
+        counts = {"truth": self._truth, "right": self._right}
+        self._start_video()
+        return counts
+
+
+def better_offset(counts: Counts) -> tuple[int, float, float] | None:
+    """An offset that fits far better than none: it, its share of right pixels, and that of none.
+
+    None where the ids fit best as they are, or no offset fits well. More than one class must gain:
+    a network that takes one class for its neighbour has another fault.
+    """
+    total = counts["truth"].sum()
+    if not total:
+        return None
+    shares = counts["right"].sum(axis=1) / total  # (3,)
+    best = int(shares.argmax())
+    clear = shares[best] >= _LEAST_SHARE and shares[best] > _TIMES * shares[0]
+    gained = (counts["right"][best] > counts["truth"] / 2).sum()
+    if not clear or gained < 2:
+        return None
+    return OFFSETS[best], float(shares[best]), float(shares[0])

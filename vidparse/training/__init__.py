@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vidparse.data import Dataset, labelled_frames
-from vidparse.data.coverage import survey
+from vidparse.data.check import survey
 from vidparse.requests.training import SourceRequest, available_recipes, parse_source
 from vidparse.training.logbook import Progress
 from vidparse.training.optimisation import warmup_note

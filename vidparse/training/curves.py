@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from vidparse.errors import UsageError
-from vidparse.evaluation.metrics.measures import definition, title
+from vidparse.evaluation.metrics import definition, title
 from vidparse.page import (
     DASH,
     Cell,

@@ -11,9 +11,8 @@ import torch
 from vidparse.data import Dataset, labelled_frames
 from vidparse.errors import InputError, UsageError
 from vidparse.evaluation.entries import ModelEntry
-from vidparse.evaluation.evaluate import evaluate
-from vidparse.evaluation.metrics.measures import make_measures
-from vidparse.evaluation.plan import EvaluationOptions
+from vidparse.evaluation.evaluate import EvaluationOptions, evaluate
+from vidparse.evaluation.metrics import make_measures
 from vidparse.flow import open_flow
 from vidparse.inference.devices import Device
 from vidparse.inference.runners import TorchRunner

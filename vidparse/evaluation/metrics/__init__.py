@@ -1,4 +1,7 @@
-"""The metrics by name. A new one is a class and a line in METRICS."""
+"""The field's metrics by name: each streams over frames, and its counts add up over videos.
+
+A new one is a class and a line in METRICS.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from functools import partial
 from vidparse.errors import UsageError
 from vidparse.evaluation.metrics.boundary import BoundaryConsistency, BoundaryIoU
 from vidparse.evaluation.metrics.consistency import MAX_CLIP, TemporalConsistency, VideoConsistency
-from vidparse.evaluation.metrics.measure import DataFacts, Measure
+from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
 from vidparse.evaluation.metrics.objects import ObjectQuality
 from vidparse.evaluation.metrics.panoptic import VideoPanopticQuality
 from vidparse.evaluation.metrics.semantic import Segmentation
@@ -93,3 +96,15 @@ def _words(score: str) -> tuple[str, str]:
         if words is not None:
             return words
     return score, ""
+
+
+__all__ = [
+    "METRICS",
+    "Counts",
+    "DataFacts",
+    "Measure",
+    "Sample",
+    "definition",
+    "make_measures",
+    "title",
+]

@@ -9,6 +9,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
+from vidparse.evaluation.metrics.consistency import warp_labels
 from vidparse.evaluation.metrics.measure import (
     Counts,
     DataFacts,
@@ -17,7 +18,6 @@ from vidparse.evaluation.metrics.measure import (
     mean_of_defined,
     ratio,
 )
-from vidparse.evaluation.metrics.warping import warp_labels
 
 WIDTH = 0.02  # of the band, as a share of the image diagonal
 

@@ -1,14 +1,17 @@
-"""An evaluation as one HTML page. The templates and their look are those of `vidparse.page`."""
+"""The report of an evaluation: one HTML page that needs nothing but itself.
+
+The templates and their look are those of `vidparse.page`.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from vidparse.errors import counted
-from vidparse.evaluation.metrics.measures import definition, title
-from vidparse.evaluation.report import confusion, scores, videos
+from vidparse.evaluation.diagnostics import HOTTEST, heat_colours
+from vidparse.evaluation.metrics import definition, title
+from vidparse.evaluation.report import scores, videos
 from vidparse.evaluation.result import Evaluation
-from vidparse.evaluation.thumbnails import HOTTEST, heat_colours
 from vidparse.page import count, render, write_page
 
 _FEW_CLASSES = 30  # up to here their colours fit a line, and bars are set large
@@ -58,7 +61,7 @@ def html_page(evaluation: Evaluation) -> str:
     sections = {
         "scores": scores.score_table(evaluation),
         "classes": scores.class_bars(evaluation),
-        "confusion": confusion.matrices(evaluation),
+        "confusion": scores.matrices(evaluation),
         "charts": videos.charts(evaluation, timed),
         "videos": scores.video_table(evaluation),
         "clips": videos.worst_clips(evaluation),
@@ -84,8 +87,8 @@ def html_page(evaluation: Evaluation) -> str:
         timed_videos=len(timed),
         few_classes=_FEW_CLASSES,
         most_pictures=_MOST_PICTURES,
-        readable=confusion.READABLE,
-        longest_name=confusion.LONGEST_NAME,
+        readable=scores.READABLE,
+        longest_name=scores.LONGEST_NAME,
         heat=heat_colours(9),
         hottest=HOTTEST,
         **sections,
