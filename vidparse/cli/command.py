@@ -68,7 +68,7 @@ def add_command(app: typer.Typer, name: str, function: Callable[..., None]) -> N
     app.command(name)(listed)
 
 
-def members_of(function: Callable[..., Any]) -> dict[str, Given | Part | None]:
+def members_of(function: Callable[..., object]) -> dict[str, Given | Part | None]:
     """The records and single options that a function takes, by the names of its parameters."""
     hints = get_type_hints(function, include_extras=True)
     found = {}
@@ -78,7 +78,7 @@ def members_of(function: Callable[..., Any]) -> dict[str, Given | Part | None]:
     return found
 
 
-def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_options(function: Callable[..., object]) -> Callable[..., object]:
     """A function of options, as Typer reads it, that calls `function` with their values.
 
     A parameter that is neither a record nor an option is left to Typer.
@@ -88,7 +88,7 @@ def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
     hints = get_type_hints(function, include_extras=True)
 
     @wraps(function)
-    def run(**words: Any) -> Any:
+    def run(**words: object) -> object:
         values = {
             name: words[name] if member is None else member_value(member, words)
             for name, member in members.items()
@@ -123,7 +123,9 @@ def _parameter(given: Given) -> Parameter:
     elif default is None:
         may_be_none = True
 
-    wanted: Any = inner | None if may_be_none else inner
+    wanted: Any = inner  # `Annotated` takes no type that a checker cannot know
+    if may_be_none:
+        wanted = wanted | None
     return Parameter(
         given.name,
         Parameter.KEYWORD_ONLY,
@@ -132,7 +134,7 @@ def _parameter(given: Given) -> Parameter:
     )
 
 
-def _typer_info(given: Given, kind: Any) -> Any:
+def _typer_info(given: Given, kind: object) -> object:
     option = given.option
     facts: dict[str, Any] = {
         "help": option.help.replace("{choices}", f"{{{option.choices}}}").replace(
@@ -164,8 +166,8 @@ def _completer(option: Option) -> Callable[[str], list[str]]:
     return complete
 
 
-def _watcher(sees: Callable[[Any], object]) -> Callable[[Any], Any]:
-    def watch(value: Any) -> Any:
+def _watcher(sees: Callable[..., object]) -> Callable[[object], object]:
+    def watch(value: object) -> object:
         sees(value)
         return value
 

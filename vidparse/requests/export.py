@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from json import loads
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from vidparse.errors import UsageError
 from vidparse.requests.option import Argument, Option
@@ -40,7 +40,7 @@ class ExportRequest:
             raise UsageError("--calibrate: only int8 is calibrated; add --int8")
 
 
-def network_setting(text: str, flag: str) -> tuple[str, Any]:
+def network_setting(text: str, flag: str) -> tuple[str, object]:
     """`field=value` -> both, the value as JSON reads it, else as a text."""
     field, value = assignment(text, flag)
     try:
@@ -81,7 +81,7 @@ class ConvertRequest:
         int | None, Option("Pixels of the network's input; as published.", least=32)
     ] = None
     settings: Annotated[
-        tuple[tuple[str, Any], ...],
+        tuple[tuple[str, object], ...],
         Option(
             "A field of the network: --set output_stride=16 (repeatable).",
             flag="--set",

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Union, get_args, get_origin, get_type_hints
 
-Parse = Callable[[str, str], Any]  # text and flag -> value, or UsageError
+Parse = Callable[[str, str], object]  # text and flag -> value, or UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Option:
     each: Parse | None = None
     text: str | None = None
     negates: bool = False
-    sees: Callable[[Any], object] | None = None
+    sees: Callable[..., object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ class Given:
     """
 
     name: str
-    kind: Any
+    kind: object
     option: Option
-    default: Any
+    default: object
 
     @property
     def flag(self) -> str:
@@ -78,7 +78,7 @@ class Given:
         """True if it may be given several times."""
         return self.option.parse is None and get_origin(self.kind) is tuple
 
-    def value(self, word: Any) -> Any:
+    def value(self, word: object) -> object:
         """The field's value for what the command line found: a bool, number, path, text or list.
 
         Raises:
@@ -86,9 +86,9 @@ class Given:
         """
         option = self.option
         if self.is_repeated:
-            each = option.each
-            return tuple(one if each is None else each(one, self.flag) for one in word or ())
-        if option.parse is not None and word is not None:
+            words, each = word if isinstance(word, list) else [], option.each
+            return tuple(one if each is None else each(one, self.flag) for one in words)
+        if option.parse is not None and isinstance(word, str):
             return option.parse(word, self.flag)
         return not word if option.negates else word
 
@@ -106,7 +106,7 @@ class Part:
     members: tuple[Given | Part, ...]
     is_optional: bool = False
 
-    def value(self, words: Mapping[str, Any]) -> Any:
+    def value(self, words: Mapping[str, object]) -> object:
         """The record, or None. Raises: UsageError: as of `Given.value`, or as the record does."""
         values = {member.name: member_value(member, words) for member in self.members}
         if self.is_optional:
@@ -116,9 +116,11 @@ class Part:
         return self.record(**values)
 
 
-def member_value(member: Given | Part, words: Mapping[str, Any]) -> Any:
+def member_value(member: Given | Part, words: Mapping[str, object]) -> object:
     """The value of a field, by what the command line found under the names of all options."""
-    return member.value(words if isinstance(member, Part) else words[member.name])
+    if isinstance(member, Part):
+        return member.value(words)
+    return member.value(words[member.name])
 
 
 def options_of(members: tuple[Given | Part, ...]) -> Iterator[Given]:
@@ -141,7 +143,7 @@ def part_of(name: str, record: type, *, is_optional: bool = False) -> Part:
     return Part(name, record, tuple(members), is_optional)
 
 
-def member_of(name: str, hint: Any, default: Any = MISSING) -> Given | Part | None:
+def member_of(name: str, hint: object, default: object = MISSING) -> Given | Part | None:
     """The option or record that an annotation asks for; None for what is no option."""
     if get_origin(hint) is Annotated:
         kind, *extras = get_args(hint)
@@ -155,7 +157,7 @@ def member_of(name: str, hint: Any, default: Any = MISSING) -> Given | Part | No
     return None
 
 
-def without_none(kind: Any) -> tuple[Any, bool]:
+def without_none(kind: object) -> tuple[object, bool]:
     """`X | None` -> X and True; any other type as it is, and False."""
     kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     left = tuple(one for one in kinds if one is not NoneType)
