@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidparse.inference.centres import find_centres, group_pixels, majority, stitched
-from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, kept
+from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, keep_wanted
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap, regions_of
@@ -85,7 +85,7 @@ class CentreMaps(PanopticAnswer):
             frame = self._frame(t, size_hw, labels)
             named = numbers.named(frame)
             whole = self._segment_map(t, frame, named, numbers, labels)
-            maps.append(kept(whole, merging))
+            maps.append(keep_wanted(whole, merging))
 
             if t == 0:
                 earlier = {named[group]: centre for group, centre in frame.follows.items()}

@@ -37,7 +37,7 @@ class ClipSegments:
     hidden: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def kept(found: SegmentMap, merging: Merging) -> SegmentMap:
+def keep_wanted(found: SegmentMap, merging: Merging) -> SegmentMap:
     """The same map, with nothing where a segment is not wanted."""
     segments = found.segments or ()
     wanted = tuple(one for one in segments if _is_kept(one, merging))

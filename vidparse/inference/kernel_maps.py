@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from vidparse.inference.assembly import KernelSegment, merge_clip
-from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, kept
+from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, keep_wanted
 from vidparse.inference.kernels import (
     Embedding,
     pooled_kernels,
@@ -106,7 +106,7 @@ class KernelMaps(PanopticAnswer):
             one.id: things[one.class_id] if one.is_thing else stuff[one.class_id - 1]
             for one in found
         }
-        maps = tuple(kept(_segment_map(frame, found, classes), merging) for frame in ids)
+        maps = tuple(keep_wanted(_segment_map(frame, found, classes), merging) for frame in ids)
 
         # An object that is too small here, or hidden wholly, is remembered all the same.
         keys = {

@@ -13,7 +13,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, kept
+from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, keep_wanted
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
@@ -51,7 +51,7 @@ class Masks(PanopticAnswer):
     def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
         numbers: Numbering = {}
         maps = merge_masks(self, size_hw, things=labels.things, numbers=numbers)
-        shown = tuple(kept(one, merging) for one in maps)
+        shown = tuple(keep_wanted(one, merging) for one in maps)
         if self.keys is None:
             return ClipSegments(shown)
         seen = {one.id for found in shown for one in found.segments or ()}

@@ -13,7 +13,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, kept
+from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, keep_wanted
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
 from vidparse.requests.model import Merging
@@ -57,7 +57,8 @@ class QueryMasks(PanopticAnswer):
         merge = self._merged if self.least_instance is None else self._painted
         numbers: Numbering = {}
         maps = [
-            kept(merge(t, size_hw, labels, numbers), merging) for t in range(self.logits.shape[1])
+            keep_wanted(merge(t, size_hw, labels, numbers), merging)
+            for t in range(self.logits.shape[1])
         ]
         if self.queries is None:
             return ClipSegments(tuple(maps))
