@@ -10,22 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_camvid import make_camvid
 from safetensors.torch import load_file
 
+from support.made_camvid import make_camvid
 from vidparse.data import IGNORE
 from vidparse.errors import Interrupted, UsageError
 from vidparse.labels import Labels
 from vidparse.models.description import Preprocess
 from vidparse.models.network import CentreMaps, VideoNetwork
 from vidparse.models.zoo import build, settings_for
+from vidparse.requests.training import SourceRequest
 from vidparse.training.clips import load_clip
 from vidparse.training.objectives import OBJECTIVES, Objective, Setting
 from vidparse.training.processes import Processes
 from vidparse.training.recipe_file import recipe_from
 from vidparse.training.stream import Batch, collate
 from vidparse.training.trainer import Trainer
-from vidparse.training.training_sets import SourceRequest, TrainingSets, open_training_sets
+from vidparse.training.training_sets import TrainingSets, open_training_sets
 
 SCENE = "sample://street?frames=6&size=192x128&videos=1&least=0"
 TERMS = {"semantic", "centres", "offsets", "earlier_offsets"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from learnt_clip import FRAMES, scores_by_heart
+from support.learnt_clip import FRAMES, scores_by_heart
 
 
 def test_a_clip_is_learnt_by_heart() -> None:
