@@ -17,15 +17,8 @@ import pytest
 from vidparse.data import FORMATS, SAMPLES, format_of, open_dataset, recognise, usual_format
 from vidparse.data.check import check_dataset
 from vidparse.data.dataset import Dataset, FrameRecord, Video
-from vidparse.data.format import (
-    ALL,
-    Format,
-    OnMissing,
-    has_match,
-    paired_videos,
-    refuse,
-    sorted_folders,
-)
+from vidparse.data.folders import has_match, paired_videos, sorted_folders
+from vidparse.data.format import ALL, Format, OnMissing, refuse
 from vidparse.data.values import mask_values
 from vidparse.errors import UsageError
 from vidparse.evaluation.evaluate import default_metrics

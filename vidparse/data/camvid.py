@@ -13,16 +13,8 @@ import cv2
 import numpy as np
 
 from vidparse.data.dataset import Dataset, FrameRecord, Video, counted_interval_s
-from vidparse.data.format import (
-    ALL,
-    PICTURES,
-    SPLITS,
-    Format,
-    OnMissing,
-    check_split,
-    refuse,
-    sorted_files,
-)
+from vidparse.data.folders import PICTURES, check_split, sorted_files
+from vidparse.data.format import ALL, SPLITS, Format, OnMissing, refuse
 from vidparse.data.pictures import read_rgb
 from vidparse.data.values import IGNORE, mask_values
 from vidparse.errors import InputError

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import Dataset, FrameRecord, Video, labelled_frames
-from vidparse.data.format import PICTURES, Format, format_of, not_png, recognise
+from vidparse.data.folders import PICTURES, not_png
+from vidparse.data.format import Format, format_of, recognise
 from vidparse.data.frame_check import FrameFacts, Problem, check_frame
 from vidparse.data.values import IGNORE
 from vidparse.errors import InputError, Interrupted, counted

@@ -6,16 +6,8 @@ import re
 from pathlib import Path
 
 from vidparse.data.dataset import Dataset, FrameRecord, Video, counted_interval_s
-from vidparse.data.format import (
-    SPLITS,
-    Format,
-    OnMissing,
-    check_split,
-    has_match,
-    refuse,
-    sorted_files,
-    sorted_folders,
-)
+from vidparse.data.folders import check_split, has_match, sorted_files, sorted_folders
+from vidparse.data.format import SPLITS, Format, OnMissing, refuse
 from vidparse.data.values import mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels

@@ -7,15 +7,8 @@ from pathlib import Path
 
 from vidparse.data.cityscapes import RATE_HZ, snippets
 from vidparse.data.dataset import Dataset, FrameRecord, Video, counted_interval_s
-from vidparse.data.format import (
-    SPLITS,
-    Format,
-    OnMissing,
-    check_split,
-    has_match,
-    refuse,
-    sorted_files,
-)
+from vidparse.data.folders import check_split, has_match, sorted_files
+from vidparse.data.format import SPLITS, Format, OnMissing, refuse
 from vidparse.errors import InputError
 from vidparse.filenames import natural_key
 from vidparse.labels import Labels, load_labels

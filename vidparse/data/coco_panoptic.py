@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vidparse.data.dataset import Dataset, FrameRecord, Video
-from vidparse.data.format import PICTURES, Format, OnMissing, check_split, refuse, sorted_files
+from vidparse.data.folders import PICTURES, check_split, sorted_files
+from vidparse.data.format import Format, OnMissing, refuse
 from vidparse.data.values import IGNORE
 from vidparse.errors import InputError
 from vidparse.labels import Labels

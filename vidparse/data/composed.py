@@ -17,7 +17,8 @@ import numpy as np
 from vidparse.data.composing import Composed, Sprite, compose, sprite_of
 from vidparse.data.cutouts import Cutout, cut, is_source, list_cutouts
 from vidparse.data.dataset import Dataset, FrameRecord, Video
-from vidparse.data.format import ALL, SPLITS, Format, OnMissing, check_split, format_of, refuse
+from vidparse.data.folders import check_split
+from vidparse.data.format import ALL, SPLITS, Format, OnMissing, format_of, refuse
 from vidparse.data.rendered import LEAST_AREA
 from vidparse.data.shots import Scenery, Shot, draw_actors, draw_camera, scenery_of
 from vidparse.data.values import IGNORE, numbered_segments

@@ -5,18 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from vidparse.data.dataset import Dataset, Video
-from vidparse.data.format import (
-    ALL,
-    PICTURES,
-    SPLITS,
-    Format,
-    OnMissing,
-    has_match,
-    paired_frames,
-    refuse,
-    sorted_files,
-    sorted_folders,
-)
+from vidparse.data.folders import PICTURES, has_match, paired_frames, sorted_files, sorted_folders
+from vidparse.data.format import ALL, SPLITS, Format, OnMissing, refuse
 from vidparse.data.values import IGNORE, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import LABEL_FORM, Labels, labels_from_json

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 import numpy as np
 
 from vidparse.data.dataset import Dataset, FrameRecord, Video
-from vidparse.data.format import check_split
+from vidparse.data.folders import check_split
 from vidparse.data.values import IGNORE, numbered_segments
 from vidparse.errors import UsageError
 from vidparse.labels import Labels, load_labels

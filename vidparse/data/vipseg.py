@@ -9,16 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import Dataset, FrameRecord, Video
-from vidparse.data.format import (
-    SPLITS,
-    Format,
-    OnMissing,
-    check_split,
-    listed_splits,
-    paired_videos,
-    read_split,
-    refuse,
-)
+from vidparse.data.folders import check_split, listed_splits, paired_videos, read_split
+from vidparse.data.format import SPLITS, Format, OnMissing, refuse
 from vidparse.data.pictures import read_indices
 from vidparse.data.values import IGNORE, MaskValues
 from vidparse.errors import InputError

@@ -11,17 +11,8 @@ import numpy as np
 from pycocotools import mask as coco
 
 from vidparse.data.dataset import Dataset, FrameRecord, Video, image_of_file
-from vidparse.data.format import (
-    ALL,
-    PICTURES,
-    Format,
-    OnMissing,
-    check_split,
-    has_match,
-    refuse,
-    sorted_files,
-    sorted_folders,
-)
+from vidparse.data.folders import PICTURES, check_split, has_match, sorted_files, sorted_folders
+from vidparse.data.format import ALL, Format, OnMissing, refuse
 from vidparse.data.pictures import image_size
 from vidparse.errors import InputError
 from vidparse.labels import Labels, load_labels, regrouped

@@ -17,7 +17,7 @@ import numpy as np
 
 from vidparse.data import Dataset
 from vidparse.data.dataset import FrameRecord, image_of_file
-from vidparse.data.format import PICTURES
+from vidparse.data.folders import PICTURES
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
