@@ -18,7 +18,7 @@ from vidparse.inference.clip_segments import ClipSegments, Merging
 from vidparse.inference.overlap import OverlapLinker
 from vidparse.inference.panoptic import renumbered
 from vidparse.inference.pipeline import in_thread
-from vidparse.labels import load_labels
+from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.models.description import Description, Preprocess
 
@@ -214,14 +214,34 @@ class TestConfidence:
         assert classes_of(session.run([frame_of(0, 3)])) == [expected]
 
     def test_probabilities_can_be_refined_before(self) -> None:
-        def without_three(rows: slice, probabilities: np.ndarray) -> np.ndarray:
-            assert probabilities.shape == (11, rows.stop - rows.start, SIZE_HW[1])
-            return probabilities * (np.arange(11) != 3)[:, None, None]
+        class WithoutThree:
+            labels = Clips().labels
 
-        session = Session(Clips(), min_confidence=0.05, refine=without_three)
-        assert classes_of(session.run([frame_of(0, 3)])) == [0]
-        strict = Session(Clips(), min_confidence=0.1, refine=without_three, classes=(3,))
-        assert classes_of(strict.run([frame_of(0, 3)])) == [255]
+            def __call__(self, of: Frame, rows: slice, probabilities: np.ndarray) -> np.ndarray:
+                assert of is frame and probabilities.shape == (
+                    11,
+                    rows.stop - rows.start,
+                    SIZE_HW[1],
+                )
+                return probabilities * (np.arange(11) != 3)[:, None, None]
+
+        frame, refine = frame_of(0, 3), WithoutThree()
+        session = Session(Clips(), min_confidence=0.05, refine=refine)
+        assert classes_of(session.run([frame])) == [0]
+        strict = Session(Clips(), min_confidence=0.1, refine=refine, classes=(3,))
+        assert classes_of(strict.run([frame])) == [255]
+
+    def test_a_refinement_may_have_classes_of_its_own(self) -> None:
+        class OddOrEven:
+            labels = Labels("parity", ("even", "odd"), ((0, 0, 0), (9, 9, 9)), frozenset())
+
+            def __call__(self, _: Frame, rows: slice, probabilities: np.ndarray) -> np.ndarray:
+                return np.stack([probabilities[::2].sum(0), probabilities[1::2].sum(0)])
+
+        session = Session(Clips(), min_confidence=0.1, refine=OddOrEven())
+        ((_, prediction),) = session.run([frame_of(0, 3)])
+        assert prediction.labels is session.labels is OddOrEven.labels
+        assert set(np.unique(prediction.ids)) == {1}
 
     def test_a_device_that_gives_ids_is_asked_for_scores(self) -> None:
         class Eager(Clips):
