@@ -239,6 +239,15 @@ class TestClip:
         assert found.pixel_stuff.item() == pytest.approx(expected.item(), rel=1e-5)
         assert found.pixel_stuff.item() != pytest.approx(plain.pixel_stuff.item(), rel=1e-4)
 
+    def test_centres_of_things_may_weigh_more(self) -> None:
+        clip = scene(0)
+        found, plain = clip_losses(**vars(clip), centre_alpha=0.75), clip_losses(**vars(clip))
+        things = int(sum(one.sum() for one in clip.targets.members))
+        by_level = zip(clip.centres, clip.targets.centres, strict=True)
+        wanted = sum(position_loss(*one, kind="thing", alpha=0.75).item() for one in by_level)
+        assert found.position_things.item() == pytest.approx(wanted / things, rel=1e-4)
+        assert found[1:] == plain[1:]
+
     def test_one_frame_in_half_precision(self) -> None:
         clip = scene(3, frames=1)
         exact = clip_losses(**vars(clip))

@@ -110,6 +110,7 @@ def clip_losses(
     positions: int = 3,
     pooled: Tensor | None = None,
     region_weights: Tensor | None = None,
+    centre_alpha: float = 0.25,
 ) -> ClipLosses:
     """The losses of one clip of T frames.
 
@@ -124,6 +125,7 @@ def clip_losses(
         pooled: (T, Ks + 1, C) or more channels, the kernels of the regions where the network pools
             them; the regions of the levels then give no masks.
         region_weights: (Ks + 1,), of the pixels of each region in their cross-entropy; None for 1.
+        centre_alpha: of the focal loss of things, the weight of their centres against the rest.
     """
     zero = features.float().mean() * 0.0  # a clip without objects has gradients, too
     position_things, position_stuff = zero, zero
@@ -131,7 +133,7 @@ def clip_losses(
     things, pairs = 0, 0
     for level, kernel_map in enumerate(kernels):
         position_things = position_things + position_loss(
-            centres[level], targets.centres[level], kind="thing"
+            centres[level], targets.centres[level], kind="thing", alpha=centre_alpha
         )
         position_stuff = position_stuff + position_loss(
             regions[level], targets.regions[level], kind="stuff"

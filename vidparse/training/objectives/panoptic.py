@@ -26,6 +26,7 @@ class PanopticOptions(ObjectiveOptions):
     clip_length: Annotated[int, Field(ge=1, le=16)] = 3  # frames of a training clip
     most_gap: Positive = 1  # frames from one to the next: drawn from 1 to this
     position_weight: Weight = 1.0
+    centre_alpha: Share = 0.25  # focal weight of the centres of things against the rest
     mask_weight: Weight = 3.0
     pixel_weight: Weight = 0.0  # cross-entropy of pixels, for networks that pool kernels
     class_weight_offset: Offset = 0.0  # > 1: pixels weigh 1 / ln(offset + share of their region)
@@ -149,6 +150,7 @@ class Panoptic(Objective):
             positions=self.options.positions,
             pooled=None if maps.pooled is None else maps.pooled[frames],
             region_weights=self.region_weights,  # type: ignore[arg-type]
+            centre_alpha=self.options.centre_alpha,
         )
 
     def _objects(self, ids: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
