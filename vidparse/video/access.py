@@ -11,14 +11,18 @@ from __future__ import annotations
 import io
 import logging
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypedDict, Unpack
 
 import av
+from av.container import InputContainer
 
 from vidparse.errors import InputError
 from vidparse.limits import decoder_limit
+
+if TYPE_CHECKING:
+    from vidparse.video.raw import Pipe
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +54,21 @@ def is_address(target: str) -> bool:
     return "://" in target and not target.startswith(_FILE_SCHEME)
 
 
+class Wishes(TypedDict, total=False):
+    """Arguments of `av.open` that are the caller's to choose."""
+
+    format: str
+    timeout: tuple[float, float] | None
+    metadata_errors: str
+
+
 def open_limited(
-    target: Any,
+    target: str | BinaryIO | Pipe,
     name: str,
     *,
     missing: list[str] | None = None,
-    **wishes: Any,
-) -> Any:
+    **wishes: Unpack[Wishes],
+) -> InputContainer:
     """`av.open` for reading, limited to what this target may open.
 
     Args:
@@ -70,7 +82,7 @@ def open_limited(
         FFmpegError, OSError: as `av.open`.
     """
     formats, protocols, opener = _own_formats(), "none", None
-    address: Any = target
+    address = target
 
     if isinstance(target, str) and is_address(target):
         _check_scheme(target, name)
@@ -88,22 +100,19 @@ def open_limited(
 
     limits = {"format_whitelist": formats, "protocol_whitelist": protocols}
     most = {"max_pixels": decoder_limit()}  # also for what is decoded to find the streams
-    wishes |= {
-        "mode": "r",
-        "options": most,
-        "container_options": limits,
-        "io_open": opener,
-    }
+    opened = partial(
+        av.open, mode="r", options=most, container_options=limits, io_open=opener, **wishes
+    )
 
     try:
-        return av.open(address, **wishes)
+        return opened(address)
     except av.error.ArgumentError:
         if not isinstance(target, str) or opener or not Path(local_path(target)).is_file():
             raise
     # FFmpeg took the name for a pattern, or the content for a list (which is refused once more). A
     # file that is opened by its number has no name.
     number = os.open(local_path(target), os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    return av.open(os.fdopen(number, "rb"), **wishes)
+    return opened(os.fdopen(number, "rb"))
 
 
 def is_list(head: bytes) -> bool:
@@ -129,8 +138,7 @@ def _own_formats() -> str:
             known = av.ContainerFormat(name, "r")
         except ValueError:
             continue  # a muxer only
-        stands_for_a_device: Any = known.flags & _NO_FILE
-        if not stands_for_a_device and not _FOLLOWING & set(name.split(",")):
+        if not known.no_file and not _FOLLOWING & set(name.split(",")):
             names.append(name)
     return ",".join(names)
 
@@ -171,5 +179,4 @@ class _Neighbours:
         return io.BytesIO()
 
 
-_NO_FILE: Any = av.format.Flags.no_file.value
 _WRITE = 2  # AVIO_FLAG_WRITE

@@ -7,12 +7,12 @@ import math
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import av
 
 from vidparse.errors import InputError, TruncatedError, counted
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.limits import check_size
 from vidparse.video.access import is_address, local_path
 from vidparse.video.decode import Clock, Decoder, frames_between
@@ -74,7 +74,7 @@ class ContainerSource(Source):
         self._container = open_container(target, name, self._missing)
         try:
             self._begin()
-            self._first = self._first_frame()
+            self._first: av.VideoFrame | None = self._first_frame()
             check_size(name, (self._first.height, self._first.width))
             self._converter = Converter(self._first)
             self.info = self._describe(self._first)
@@ -129,6 +129,7 @@ class ContainerSource(Source):
         self._decoder = Decoder(self._stream, self._name)
         copied = [s for s in streams if s.type in ("audio", "subtitle") and s.codec_context]
         self._copied = copied if self._copy_streams else []
+        assert self._stream.time_base is not None  # of a stream that is read
         self._time_base = _fraction(self._stream.time_base)
         guessed = self._stream.guessed_rate
         self._clock = Clock(self._time_base, self._rate() or (guessed and _fraction(guessed)))
@@ -137,7 +138,7 @@ class ContainerSource(Source):
         self._first_pts = 0  # not known before the first frame
         self._decoded = self._decode()
 
-    def _first_frame(self) -> Any:
+    def _first_frame(self) -> av.VideoFrame:
         frame = next(self._decoded, None)
         if frame is None:
             why = "not one frame can be decoded; it is damaged or cut off, get another copy"
@@ -150,7 +151,7 @@ class ContainerSource(Source):
         self._packets.place(self._first_pts * self._time_base)
         return frame
 
-    def _describe(self, first: Any) -> VideoInfo:
+    def _describe(self, first: av.VideoFrame) -> VideoInfo:
         stream, base = self._stream, self._time_base
         duration_s = None
         if stream.duration:
@@ -166,8 +167,11 @@ class ContainerSource(Source):
             self._ends = math.floor(Fraction(ends_us, av.time_base) / base)
 
         aspect = _fraction(stream.sample_aspect_ratio or Fraction(1))
-        metadata = self._container.metadata.items()
-        metadata = tuple((key, text) for key, text in metadata if key.lower() not in _FILE_KEYS)
+        metadata = tuple(
+            (key, text)
+            for key, text in self._container.metadata.items()
+            if key.lower() not in _FILE_KEYS
+        )
 
         return VideoInfo(
             name=Path(self._name).name or self._name,
@@ -194,7 +198,7 @@ class ContainerSource(Source):
         even = abs(average / base - 1) < Fraction(1, 200) or base == 2 * average  # fields
         return (base if base != 2 * average else average) if even else None
 
-    def _decode(self) -> Generator[Any, None, None]:
+    def _decode(self) -> Generator[av.VideoFrame, None, None]:
         """Frames in presentation order; packets of copied streams gather on the way."""
         for packet in self._demuxer:
             if packet.stream_index != self._stream.index:
@@ -241,7 +245,7 @@ class ContainerSource(Source):
         if index == 0:
             raise self._selection.nothing(self._name, self.info.duration_s)
 
-    def _duration(self, frame: Any, before: int) -> int:
+    def _duration(self, frame: av.VideoFrame, before: int) -> int:
         """Duration of a frame: its own, else by the rate, else that of the one before."""
         if frame.duration or not self.info.rate:
             return frame.duration or before
@@ -286,7 +290,7 @@ class ContainerSource(Source):
                 "a part of the file may be damaged"
             )
 
-    def _from(self, start: int | None) -> Iterator[tuple[int, int, Any]]:
+    def _from(self, start: int | None) -> Iterator[tuple[int, int, av.VideoFrame]]:
         """(number in the file, pts, frame) from the first frame at or after `start`."""
         number, pts, frame = 0, self._first_pts, self._first
         self._first = None
@@ -329,7 +333,9 @@ class ContainerSource(Source):
                 log.debug("%s: frames not counted: %s", self._name, error)
                 return guess
 
-    def _seek(self, start: int, pts: int, frame: Any) -> tuple[int, Any]:
+    def _seek(
+        self, start: int, pts: int, frame: av.VideoFrame | None
+    ) -> tuple[int, av.VideoFrame | None]:
         """Stand at a frame not after `start`; (pts, frame) there."""
         for margin_s in _SEEK_MARGINS_S:
             aim = start - round(margin_s / self._time_base)
@@ -358,7 +364,7 @@ class ContainerSource(Source):
         self._decoded.close()
         self._decoded = self._decode()
 
-    def trailing_packets(self) -> list[Any]:
+    def trailing_packets(self) -> list[Packet]:
         """Packets of the copied streams behind the last frame; call once, after iterating."""
         waiting = {stream.index for stream in self._copied if stream.type == "audio"}
         end_s = self._selection.end_s
@@ -394,6 +400,13 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _fraction(ratio: Any) -> Fraction:
+class _Ratio(Protocol):
+    @property
+    def numerator(self) -> int: ...
+    @property
+    def denominator(self) -> int: ...
+
+
+def _fraction(ratio: _Ratio) -> Fraction:
     """From PyAV 19 on its ratios are of a type of its own."""
     return Fraction(ratio.numerator, ratio.denominator)

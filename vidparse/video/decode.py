@@ -9,7 +9,7 @@ import logging
 import zlib
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 import av
 
@@ -37,7 +37,7 @@ class Decoder:
         damage: what went wrong so far.
     """
 
-    def __init__(self, stream: Any, name: str) -> None:
+    def __init__(self, stream: av.VideoStream, name: str) -> None:
         """Get ready to decode.
 
         Args:
@@ -59,7 +59,7 @@ class Decoder:
         self.codec: str = context.codec.canonical_name
         self.damage = DecodeLog(self.codec)
 
-    def pictures(self, packet: Any) -> list[Any]:
+    def pictures(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         """Those that a packet completes, none of a damaged one; at the end, for None, the rest."""
         if packet is not None:
             self.damage.packet(packet)
@@ -81,7 +81,7 @@ class Decoder:
         return self.damage.ends_badly(self._context.has_b_frames)
 
 
-def decoder_options(decoder: Any) -> dict[str, str]:
+def decoder_options(decoder: av.VideoCodecContext) -> dict[str, str]:
     """No picture above the limit; of MJPEG no half picture, which it would hand out as whole."""
     strict = {"err_detect": "explode"} if decoder.codec.canonical_name == "mjpeg" else {}
     return {"max_pixels": decoder_limit(), **strict}
@@ -101,7 +101,7 @@ class DecodeLog:
         self._first: int | None = None  # pts of the first picture
         self._last: int | None = None  # pts of the last packet
 
-    def packet(self, packet: Any) -> None:
+    def packet(self, packet: av.Packet) -> None:
         """Call for every packet before it is decoded."""
         if self._silent:
             self._owed.append(packet.pts)
@@ -118,7 +118,7 @@ class DecodeLog:
         if self._slices is not None and self.filled:
             self.filled -= 1  # seen in its checksums already
 
-    def decoded(self, frame: Any) -> None:
+    def decoded(self, frame: av.VideoFrame) -> None:
         """Call for every picture that comes out of the decoder."""
         if frame.pts in self._owed:
             self._owed.remove(frame.pts)
@@ -129,12 +129,12 @@ class DecodeLog:
         elif self._good_in_a_row is not None:
             self._good_in_a_row += 1
 
-    def delivered(self, frame: Any, pts: int) -> None:
+    def delivered(self, frame: av.VideoFrame, pts: int) -> None:
         """Call for every picture of the range that is wanted."""
         if frame.is_corrupt:
             self._fill(pts)
 
-    def _fill(self, pts: int) -> None:
+    def _fill(self, pts: int | None) -> None:
         self.filled += 1
         if self.first_filled is None:
             self.first_filled = pts
@@ -216,9 +216,10 @@ class Clock:
         """After a seek the next frame may be earlier than the last one."""
         self._last: int | None = None
         self._shift = 0  # added after the file's clock was set back
-        self._seen = {"pts": (None, 0), "dts": (None, 0)}  # last value, times it ran backwards
+        # By kind of stamp: the last value, and how often it ran backwards.
+        self._seen: dict[str, tuple[int | None, int]] = {"pts": (None, 0), "dts": (None, 0)}
 
-    def pts(self, frame: Any) -> int:
+    def pts(self, frame: av.VideoFrame) -> int:
         """Strictly increasing, in time base units; call once a frame, in presentation order."""
         last = self._last
         step = frame.duration or self._step
@@ -234,7 +235,7 @@ class Clock:
         self._last = pts
         return pts
 
-    def _believed(self, frame: Any) -> int | None:
+    def _believed(self, frame: av.VideoFrame) -> int | None:
         for kind, stamp in (("pts", frame.pts), ("dts", frame.dts)):
             before, faults = self._seen[kind]
             if stamp is not None:
@@ -245,7 +246,9 @@ class Clock:
         return frame.dts if frame.pts is None else frame.pts
 
 
-def frames_between(packets: Iterable[Any], first: int, pts: int, step: Fraction | None) -> int:
+def frames_between(
+    packets: Iterable[av.Packet], first: int, pts: int, step: Fraction | None
+) -> int:
     """Frames shown from `first` on and before `pts`; nothing is decoded.
 
     Args:

@@ -13,13 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
+from av.container import InputContainer
+from av.container.streams import StreamContainer
+from av.stream import Disposition, Stream
 
 from vidparse.errors import InputError
 from vidparse.frame import VideoInfo
-from vidparse.video.access import is_address, is_list, local_path, open_limited
+from vidparse.video.access import Wishes, is_address, is_list, local_path, open_limited
 from vidparse.video.damage import (
     HEAD_BYTES,
     TAIL_BYTES,
@@ -43,16 +45,16 @@ MP4_IN_A_PIPE = (
     "or fragmented mp4 (-movflags frag_keyframe+empty_moov), or name the file"
 )
 _A_LIST = "a list of other files, which is not followed; give these files themselves"
-_GENERATE_PTS = av.container.core.Flags.gen_pts.value
+_GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS
 _ATTACHED_PICTURE = av.stream.Disposition.attached_pic
 # Titles and the like need not be UTF-8. From PyAV 19 on their bytes come through as surrogates and
 # are written as they were; before, an error has to be ruled out.
-_TEXTS: dict[str, Any] = (
-    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-)
+_TEXTS: Wishes = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
-def open_container(target: str | Pipe, name: str, missing: list[str] | None = None) -> Any:
+def open_container(
+    target: str | Pipe, name: str, missing: list[str] | None = None
+) -> InputContainer:
     """A PyAV input container.
 
     Args:
@@ -63,15 +65,15 @@ def open_container(target: str | Pipe, name: str, missing: list[str] | None = No
     Raises:
         InputError: it cannot be opened or is no media file.
     """
-    timeout = None
+    wishes = _TEXTS.copy()
     try:
         if isinstance(target, str) and is_address(target):
-            timeout = _URL_TIMEOUTS_S
+            wishes["timeout"] = _URL_TIMEOUTS_S
         elif isinstance(target, str):
             path = Path(local_path(target))
             if path.is_file() and path.stat().st_size == 0:
                 raise InputError(f"{name}: the file is empty; copy or record it again")
-        container: Any = open_limited(target, name, missing=missing, timeout=timeout, **_TEXTS)
+        container = open_limited(target, name, missing=missing, **wishes)
         # Without this, times are made up for formats that have none, and wrongly when frames are
         # reordered (h264 in AVI); see `Clock` for what is done instead.
         container.flags &= ~_GENERATE_PTS
@@ -125,7 +127,9 @@ def _why_invalid(path: Path) -> str:
     return "not a video or image that can be read; give a video file"
 
 
-def choose_track(streams: Any, name: str, wanted: int | None) -> tuple[Any, int, int]:
+def choose_track(
+    streams: StreamContainer, name: str, wanted: int | None
+) -> tuple[av.VideoStream, int, int]:
     """The video stream to read, its number from 1, and how many there are to choose from.
 
     Args:
@@ -140,7 +144,7 @@ def choose_track(streams: Any, name: str, wanted: int | None) -> tuple[Any, int,
     moving = [s for s in moving if s.frames != 1] or moving  # beside a still of an animation
 
     if not moving:
-        kinds = sorted({s.type for s in streams if s.type != "video"})
+        kinds = sorted({str(s.type) for s in streams if s.type != "video"})
         if streams.video:
             kinds.append("a cover picture")
         held = " and ".join(kinds) or "nothing"
@@ -153,14 +157,17 @@ def choose_track(streams: Any, name: str, wanted: int | None) -> tuple[Any, int,
     # Leave the choice to FFmpeg: it knows default flags, sizes and lengths.
     if wanted is None:
         best = streams.best("video")
-        wanted = moving.index(best) + 1 if best in moving else 1
+        known = [number for number, stream in enumerate(moving, start=1) if stream == best]
+        wanted = known[0] if known else 1
     return moving[wanted - 1], wanted, len(moving)
 
 
 class Demuxer:
     """Packets of some streams of a container."""
 
-    def __init__(self, container: Any, streams: list[Any], target: str | Pipe) -> None:
+    def __init__(
+        self, container: InputContainer, streams: Sequence[Stream], target: str | Pipe
+    ) -> None:
         self._container, self._streams, self._target = container, streams, target
         self._failures = 0  # in a row, up to now
         self._since_failure = 0  # packets that came after the last failure
@@ -168,7 +175,7 @@ class Demuxer:
         self._largest = 0  # packet, in bytes
         self.damaged = 0  # failed reads with good packets after them
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[av.Packet]:
         """Whole packets. Start again after a seek; the failures of the old place are forgotten."""
         self._failures = 0
         # These mark all pictures of a damaged piece, also the good ones beside it.
@@ -262,9 +269,9 @@ class CopiedStream:
     codec: str  # FFmpeg's name: "aac", "subrip", ...
     language: str | None
     duration_s: float | None
-    disposition: int
+    disposition: Disposition
     metadata: tuple[tuple[str, str], ...]
-    template: Any  # a PyAV stream
+    template: Stream
 
 
 def copied_streams(info: VideoInfo) -> list[CopiedStream]:
@@ -272,16 +279,16 @@ def copied_streams(info: VideoInfo) -> list[CopiedStream]:
     return [stream for stream in info.copied if isinstance(stream, CopiedStream)]
 
 
-def copied_stream(stream: Any) -> CopiedStream:
+def copied_stream(stream: Stream) -> CopiedStream:
     """The record of a PyAV input stream that has a codec."""
-    holder = av.open(io.BytesIO(), mode="w", format="null")
+    holder, base = av.open(io.BytesIO(), mode="w", format="null"), stream.time_base
     return CopiedStream(
         index=stream.index,
         kind=stream.type,
         codec=stream.codec_context.codec.canonical_name,
         language=stream.language,
-        duration_s=float(stream.duration * stream.time_base) if stream.duration else None,
-        disposition=int(stream.disposition),
+        duration_s=float(stream.duration * base) if stream.duration and base else None,
+        disposition=stream.disposition,
         metadata=tuple(stream.metadata.items()),
         template=holder.add_stream_from_template(stream),
     )
@@ -296,7 +303,7 @@ class CopiedPackets:
 
     def __init__(self, indices: Sequence[int], selection: Selection) -> None:
         self._start_s, self._end_s = selection.start_s, selection.end_s
-        self._waiting: dict[int, deque[Any]] = {index: deque() for index in indices}
+        self._waiting: dict[int, deque[av.Packet]] = {index: deque() for index in indices}
         self._origin_s: Fraction | None = None
 
     def place(self, origin_s: Fraction) -> None:
@@ -305,14 +312,14 @@ class CopiedPackets:
         for index, packets in self._waiting.items():
             self._waiting[index] = deque(packet for packet in packets if self._wanted(packet))
 
-    def time_s(self, packet: Any) -> Fraction | None:
+    def time_s(self, packet: av.Packet) -> Fraction | None:
         """Seconds from the first frame of the video."""
         stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is None or self._origin_s is None:
             return None
         return stamp * packet.time_base - self._origin_s
 
-    def _wanted(self, packet: Any) -> bool:
+    def _wanted(self, packet: av.Packet) -> bool:
         start_s, end_s = self._start_s, self._end_s
         if start_s is None and end_s is None:
             return True
@@ -323,14 +330,14 @@ class CopiedPackets:
             and (end_s is None or now_s < end_s)
         )
 
-    def add(self, packet: Any) -> None:
+    def add(self, packet: av.Packet) -> None:
         """Keep a packet that lies in the range, or any until it is known where that begins."""
         if packet.stream_index in self._waiting and (
             self._origin_s is None or self._wanted(packet)
         ):
             self._waiting[packet.stream_index].append(packet)
 
-    def taken(self, before_s: Fraction | None = None) -> tuple[Any, ...]:
+    def taken(self, before_s: Fraction | None = None) -> tuple[av.Packet, ...]:
         """Remove and return packets that begin before a time; all without one."""
         taken = []
         for packets in self._waiting.values():

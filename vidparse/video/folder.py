@@ -12,10 +12,11 @@ import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import av
 import numpy as np
+from av.container import InputContainer
 from PIL import Image as Pillow
 
 from vidparse.errors import InputError, TruncatedError, counted
@@ -229,7 +230,7 @@ def _picture_of(path: Path, data: bytes, page: int) -> tuple[str, av.VideoFrame]
         return decoder.name, picture
 
 
-def _opened(path: Path, data: bytes) -> Any:
+def _opened(path: Path, data: bytes) -> InputContainer:
     """From memory: FFmpeg would take a '%' or ':' in the name for a pattern or protocol."""
     try:
         return open_limited(io.BytesIO(data), str(path))
@@ -315,11 +316,10 @@ class WebpSource(Source):
         self._name, self._selection = name, selection
 
         try:
-            picture: Any = Pillow.open(path)
-            self._picture = picture
+            self._picture = Pillow.open(path)
             size_hw = self._picture.height, self._picture.width
             check_size(name, size_hw)
-            frames = int(self._picture.n_frames)
+            frames = int(getattr(self._picture, "n_frames", 1))
             self._picture.load()  # the duration of a picture is known with its pixels
         except (*_DAMAGED, Pillow.DecompressionBombError) as error:
             raise InputError(f"{name}: damaged ({error}); get another copy") from error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
+from av.container import InputContainer
 
 from vidparse.errors import InputError, TruncatedError, counted
 from vidparse.image import FULL_RANGE
@@ -15,6 +15,8 @@ from vidparse.limits import check_size
 from vidparse.video.decode import SliceCheck
 from vidparse.video.demux import Demuxer, open_container
 from vidparse.video.picture import is_rgb, plane_of, turn_of
+
+Samples = Callable[[av.VideoFrame, str], np.ndarray]  # of a frame, with its name for messages
 
 _RGB_IDS = "bgr0"  # FFmpeg's name for the RGB that FFV1 keeps
 _NO_COLOUR = 128  # chroma of grey pixels
@@ -48,7 +50,7 @@ def read_id_video(path: str | Path) -> Iterator[np.ndarray]:
     return _read(str(path), _wide_samples)
 
 
-def _read(name: str, samples: Callable[[Any, str], np.ndarray]) -> Iterator[np.ndarray]:
+def _read(name: str, samples: Samples) -> Iterator[np.ndarray]:
     container = open_container(name, name)
     try:
         yield from _masks(container, name, samples)
@@ -56,9 +58,7 @@ def _read(name: str, samples: Callable[[Any, str], np.ndarray]) -> Iterator[np.n
         container.close()
 
 
-def _masks(
-    container: Any, name: str, samples: Callable[[Any, str], np.ndarray]
-) -> Iterator[np.ndarray]:
+def _masks(container: InputContainer, name: str, samples: Samples) -> Iterator[np.ndarray]:
     stream = _mask_stream(container, name)
     demuxer = Demuxer(container, [stream], name)
     count = 0
@@ -77,7 +77,7 @@ def _masks(
         raise InputError(f"{name}: holds no frame; {_WRITE_AGAIN}")
 
 
-def _mask_stream(container: Any, name: str) -> Any:
+def _mask_stream(container: InputContainer, name: str) -> av.VideoStream:
     """The video stream, when its codec and pixel format keep ids."""
     if not container.streams.video:
         raise InputError(f"{name}: holds no video; {_WRITE_AGAIN}")
@@ -99,7 +99,7 @@ def _mask_stream(container: Any, name: str) -> Any:
     return stream
 
 
-def _frames(demuxer: Demuxer, decoder: Any, name: str) -> Iterator[Any]:
+def _frames(demuxer: Demuxer, decoder: av.VideoCodecContext, name: str) -> Iterator[av.VideoFrame]:
     """Decoded frames, none of them made up for damaged ones and none left out in the middle."""
     count = 0
     packets = iter(demuxer)
@@ -139,7 +139,7 @@ def _cut(name: str, count: int) -> TruncatedError:
     )
 
 
-def _wide_samples(frame: Any, name: str) -> np.ndarray:
+def _wide_samples(frame: av.VideoFrame, name: str) -> np.ndarray:
     """Ids of a frame, whose colours are ids where it has any."""
     if frame.format.name != _RGB_IDS:
         return _samples(frame, name)
@@ -147,7 +147,7 @@ def _wide_samples(frame: Any, name: str) -> np.ndarray:
     return (bgr0.view(">u4")[..., 0] >> 8).astype(np.uint32)
 
 
-def _samples(frame: Any, name: str) -> np.ndarray:
+def _samples(frame: av.VideoFrame, name: str) -> np.ndarray:
     """The one plane that holds the ids: uint8 or uint16 (H, W), maybe a view of the frame."""
     kind = frame.format.name
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from vidparse.errors import OutputError
 
@@ -17,7 +18,7 @@ class OutFile:
         self._owned = isinstance(target, Path | str)
         self.error: OSError | None = None
         self.closed = False
-        self._stream: Any
+        self._stream: BinaryIO | FileIO
         if isinstance(target, Path | str):
             self.name = str(target)
             try:

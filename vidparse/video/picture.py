@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import BinaryIO
 
 import av
 import cv2
 import numpy as np
+from av.buffer import Buffer
 from av.video.reformatter import VideoReformatter
 
 from vidparse.errors import InputError
@@ -59,7 +61,7 @@ class Turn:
 _TURNS = {90: Turn(True, False, True), 180: Turn(False, True, True), 270: Turn(True, True, False)}
 
 
-def check_announced(name: str, file: Any) -> None:
+def check_announced(name: str, file: str | Path | BinaryIO) -> None:
     """The size in the head of a picture that FFmpeg did not decode; unknown kinds pass.
 
     Args:
@@ -86,13 +88,13 @@ def check_announced(name: str, file: Any) -> None:
 def turn_of(frame: av.VideoFrame) -> Turn:
     """The turn by the display matrix of a frame (right angles and mirrors only)."""
     try:
-        data: Any = frame.side_data.get("DISPLAYMATRIX")
+        data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV 18 does not know EXIF side data, which JPEG files bring along
         return _TURNS.get(round(frame.rotation / 90) * 90 % 360, Turn())
-    if data is None:
+    if not isinstance(data, Buffer):
         return Turn()
     # x' = a x + c y, y' = b x + d y, in 16.16 fixed point (ISO/IEC 14496-12, 6.2.2)
-    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(memoryview(data), np.int32)[:5].tolist()
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return Turn(False, a < 0, d < 0)
     return Turn(True, c < 0, b < 0)
@@ -201,8 +203,8 @@ class Converter:
 
 def plane_of(frame: av.VideoFrame, index: int, channels: int = 1) -> np.ndarray:
     """A view of one 8-bit plane, uint8 (h, w) or (h, w, channels); lines may be padded."""
-    plane: Any = frame.planes[index]
-    lines = np.frombuffer(plane, np.uint8).reshape(-1, abs(plane.line_size))
+    plane = frame.planes[index]
+    lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, abs(plane.line_size))
     if plane.line_size < 0:  # stored bottom-up
         lines = lines[::-1]
     lines = lines[: plane.height, : plane.width * channels]

@@ -9,10 +9,11 @@ import io
 import logging
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any
 
 import av
 import numpy as np
+from av.container import OutputContainer
+from av.stream import Stream
 
 from vidparse.frame import Packet, VideoInfo
 from vidparse.video.demux import CopiedStream, copied_streams
@@ -38,7 +39,11 @@ class Remuxer:
     """The copied streams of one output container."""
 
     def __init__(
-        self, container: Any, info: VideoInfo | None, notes: list[str], mux: Callable[[Any], None]
+        self,
+        container: OutputContainer,
+        info: VideoInfo | None,
+        notes: list[str],
+        mux: Callable[[av.Packet], None],
     ) -> None:
         """Add a stream for each of `info.copied` that the container can hold; a note for others.
 
@@ -47,7 +52,7 @@ class Remuxer:
         """
         self._notes, self._mux = notes, mux
         self.silent: set[int] = set()  # input streams of which no packet has come yet
-        self._outputs: dict[int, Any] = {}  # input stream index -> output stream
+        self._outputs: dict[int, Stream] = {}  # input stream index -> output stream
         self._last_dts: dict[int, int] = {}
         self.origin = Fraction(0)  # seconds of the input that are 0 in the output
         self._dropped = 0
@@ -66,16 +71,18 @@ class Remuxer:
             self._outputs[stream.index] = output
             self.silent.add(stream.index)
 
-    def _added(self, container: Any, stream: CopiedStream) -> Any:
+    def _added(self, container: OutputContainer, stream: CopiedStream) -> Stream | None:
         """The new stream of the container; None, and a note, when there is no way to hold it."""
         name = container.format.name
         problem = _problem(name, stream)
         called = f"{stream.kind} stream {stream.index} ({stream.codec})"
 
         # Write PCM as ALAC where players do not read it.
-        if _is_pcm(stream.codec) and name in _ALAC and (problem or name == "mp4"):
+        template = stream.template
+        unread = name in _ALAC and (problem is not None or name == "mp4")
+        if unread and isinstance(template, av.AudioStream) and _is_pcm(stream.codec):
             try:
-                alac = Alac(container, stream.template)
+                alac = Alac(container, template)
             except (av.error.FFmpegError, ValueError, LookupError) as error:
                 log.debug("%s as ALAC: %s", called, error)
                 problem = f"{name} players do not read it, and it does not fit in ALAC"
@@ -100,8 +107,8 @@ class Remuxer:
     @property
     def rates(self) -> list[int]:
         """Sample rates of the copied audio: their times count in these."""
-        audio = [output for output in self._outputs.values() if output.type == "audio"]
-        return [output.codec_context.sample_rate for output in audio]
+        outputs = self._outputs.values()
+        return [one.codec_context.sample_rate for one in outputs if isinstance(one, av.AudioStream)]
 
     def begin(self) -> None:
         """Call when the header of the container is written."""
@@ -116,7 +123,7 @@ class Remuxer:
             if packet.stream_index in self._outputs and packet.pts is not None
         ]
 
-    def fill(self, start: Any) -> None:
+    def fill(self, start: tuple[int, Fraction]) -> None:
         """Put an empty text at `start` (pts, time base) into mp4 subtitles that begin later.
 
         Subtitles may begin minutes into the film, and an mp4 in fragments cannot begin before each
@@ -156,7 +163,7 @@ class Remuxer:
             for packet in change.flush():
                 self._write(index, packet)
 
-    def _write(self, index: int, packet: Any) -> None:
+    def _write(self, index: int, packet: av.Packet) -> None:
         """A packet of our own, for the stream that takes the place of input stream `index`."""
         if self.origin:
             shift = round(self.origin / packet.time_base)
@@ -171,7 +178,7 @@ class Remuxer:
         self.silent.discard(index)
         self.put(packet)
 
-    def put(self, packet: Any) -> None:
+    def put(self, packet: av.Packet) -> None:
         """Mux a packet of a copied stream; one that FFmpeg refuses is damaged and left out."""
         try:
             self._mux(packet)
@@ -214,9 +221,9 @@ def _is_pcm(codec: str) -> bool:
     return codec.startswith("pcm_")
 
 
-def _copied(packet: Any, *, without: str | None = None) -> Any:
+def _copied(packet: av.Packet, *, without: str | None = None) -> av.Packet:
     """The same bytes (shared) and times, in a packet of our own; `without` one side data."""
-    copy = av.Packet(packet)
+    copy = av.Packet(packet)  # type: ignore[arg-type]  # any buffer will do, and is shared
     copy.time_base = packet.time_base
     copy.pts, copy.dts = packet.pts, packet.dts if packet.dts is not None else packet.pts
     copy.duration = packet.duration
@@ -233,13 +240,13 @@ class AacHeads:
     It wants one description ahead of all packets ("extradata").
     """
 
-    def __init__(self, template: Any, output: Any) -> None:
+    def __init__(self, template: Stream, output: Stream) -> None:
         self._filter = av.bitstream.BitStreamFilterContext("aac_adtstoasc", template)
         self._output = output
         self._described = False
         self.header_is_written = False  # too late for a description; the packet carries it then
 
-    def change(self, packet: Any) -> list[Any]:
+    def change(self, packet: av.Packet) -> list[av.Packet]:
         """The packet without its head. Raises: FFmpegError: there is none, it is damaged."""
         packets = self._filter.filter(packet)
         if self._described or not packets:
@@ -252,14 +259,14 @@ class AacHeads:
                 break
         return packets
 
-    def flush(self) -> list[Any]:
+    def flush(self) -> list[av.Packet]:
         return []
 
 
 class Alac:
     """Decodes PCM and encodes it without loss: 16 bits, or 24 from more bits and from floats."""
 
-    def __init__(self, container: Any, template: Any) -> None:
+    def __init__(self, container: OutputContainer, template: av.AudioStream) -> None:
         """Adds `output` to the container.
 
         Raises:
@@ -281,7 +288,7 @@ class Alac:
         self._prepare(av.CodecContext.create("alac", "w"))
         self.output = container.add_stream("alac", rate=self._rate)
         self._prepare(self.output.codec_context)
-        self._encoder: Any = self.output.codec_context
+        self._encoder = self.output.codec_context
         self._resampler = av.AudioResampler(self._form, self._layout, self._rate)
 
         self._held: list[np.ndarray] = []  # (channels, samples) not encoded yet
@@ -289,16 +296,19 @@ class Alac:
         self._begun = False
         self.header_is_written = False
 
-    def _prepare(self, encoder: Any) -> None:
+    def _prepare(self, encoder: av.AudioCodecContext) -> None:
         encoder.layout, encoder.format, encoder.sample_rate = self._layout, self._form, self._rate
         encoder.time_base = self._tick
         encoder.open()
 
-    def change(self, packet: Any) -> list[Any]:
+    def change(self, packet: av.Packet) -> list[av.Packet]:
         """Encoded packets that are complete now. Raises: FFmpegError: damaged."""
-        done = []
+        done: list[av.Packet] = []
         for frame in self._decoder.decode(packet):
-            begins = round(frame.pts * frame.time_base / self._tick)
+            if frame.pts is None or frame.time_base is None:
+                begins = self._next + sum(part.shape[1] for part in self._held)
+            else:
+                begins = round(frame.pts * frame.time_base / self._tick)
             held = sum(part.shape[1] for part in self._held)
             if abs(begins - self._next - held) > _TOLERANCE_S * self._rate:
                 done += self._restart(begins)  # silence, or a piece that is missing
@@ -307,10 +317,10 @@ class Alac:
             done += self._encode(last=False)
         return done
 
-    def flush(self) -> list[Any]:
+    def flush(self) -> list[av.Packet]:
         return self._encode(last=True)
 
-    def _restart(self, begins: int) -> list[Any]:
+    def _restart(self, begins: int) -> list[av.Packet]:
         done = self._encode(last=True)
         if self._begun:
             self._encoder = av.CodecContext.create("alac", "w")
@@ -318,10 +328,11 @@ class Alac:
         self._next, self._begun = begins, False
         return done
 
-    def _encode(self, *, last: bool) -> list[Any]:
+    def _encode(self, *, last: bool) -> list[av.Packet]:
         """Frames of the encoder's size; what is left over too at the end."""
         samples = np.concatenate(self._held, axis=1) if self._held else None
-        size, done = self._encoder.frame_size, []
+        size = self._encoder.frame_size
+        done: list[av.Packet] = []
         while samples is not None and samples.shape[1] >= (1 if last else size):
             part, samples = samples[:, :size], samples[:, size:]
             frame = av.AudioFrame.from_ndarray(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import av
+
 from vidparse.errors import counted
 from vidparse.frame import VideoInfo
 from vidparse.video.demux import CopiedStream, copied_streams
@@ -58,7 +60,7 @@ def report_media(source: str | Path | Input, *, track: int | None = None) -> Med
 
 def _describe(stream: CopiedStream) -> StreamReport:
     detail = ""
-    if stream.kind == "audio":
+    if isinstance(stream.template, av.AudioStream):
         context = stream.template.codec_context
         layout = getattr(context.layout, "name", "") or counted(context.channels, "channel")
         detail = f"{context.sample_rate} Hz, {layout}"

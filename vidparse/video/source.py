@@ -7,10 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Self
+from typing import Self
+
+import av
 
 from vidparse.errors import InputError, UsageError
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import Frame, Packet, VideoInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Stamps:
 
 
 def packet_stamps(
-    packets: Iterable[Any], first: int, start: int | None, end: int | None
+    packets: Iterable[av.Packet], first: int, start: int | None, end: int | None
 ) -> Stamps | None:
     """Stamps by the packets of a video stream; None where a packet has no time of its own.
 
@@ -89,7 +91,7 @@ class Source(ABC):
         """
         return None
 
-    def trailing_packets(self) -> list[Any]:
+    def trailing_packets(self) -> list[Packet]:
         """After iterating: packets of `info.copied` streams behind the last frame."""
         return []
 

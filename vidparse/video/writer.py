@@ -7,10 +7,11 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import av
 import numpy as np
+from av.container import OutputContainer
 
 from vidparse.errors import ClosedPipe, OutputError
 from vidparse.frame import Packet, VideoInfo
@@ -90,8 +91,8 @@ class VideoWriter:
         self._count = 0
         self._first_pts: int | None = None
         self._lasts: int | None = None  # duration of the frame before
-        self._waiting: Any = None  # packet of a picture whose duration is not known yet
-        self._held: list[Any] | None = []  # packets until the header is written
+        self._waiting: av.Packet | None = None  # a picture whose duration is not known yet
+        self._held: list[av.Packet] | None = []  # packets until the header is written
 
         self._file = OutFile(target)
         self._name = self._file.name
@@ -148,7 +149,7 @@ class VideoWriter:
 
         self._count += 1
         self._lasts = duration
-        self._mux(self._stream.encode, frame, packets)
+        self._mux(frame, packets)
         if self._held is not None:
             self._begin_in_time(pts)
 
@@ -158,7 +159,7 @@ class VideoWriter:
         Raises:
             OutputError: as for `write`; the file is then not complete.
         """
-        self._mux(self._stream.encode, None, packets)
+        self._mux(None, packets)
         try:
             self._end_picture()
             self._remuxer.finish()
@@ -189,7 +190,7 @@ class VideoWriter:
         starts = [pts * base, *self._remuxer.times(packets)]
         return max(0, math.floor(min(starts) / base)) * base
 
-    def _open_container(self, container: str) -> Any:
+    def _open_container(self, container: str) -> OutputContainer:
         options = {"flush_packets": "1", "max_interleave_delta": str(_FRAGMENT_US)}
         return av.open(
             self._file,
@@ -247,7 +248,7 @@ class VideoWriter:
             options["frag_duration"] = str(_FRAGMENT_US)
         return options
 
-    def _add_video(self, codec: str, options: dict[str, str]) -> Any:
+    def _add_video(self, codec: str, options: dict[str, str]) -> av.VideoStream:
         info = self._info
         rate = info.nominal_rate
         if info.rate is None and self._container.format.name in _NO_CLOCK:
@@ -266,6 +267,8 @@ class VideoWriter:
             options = {**defaults, **options}
 
         stream = self._container.add_stream(codec, rate=rate, options=options)
+        if not isinstance(stream, av.VideoStream):
+            raise OutputError(f"codec '{codec}': encodes no video; use libx264")
 
         # Round odd sizes up for encoders with halved chroma.
         height, width = self.size_hw
@@ -300,31 +303,34 @@ class VideoWriter:
         planes = (image.y, image.u, image.v) if isinstance(image, Yuv420) else (image,)
         for index, picture in enumerate(planes):
             rows = picture.reshape(picture.shape[0], -1).view(np.uint8)  # (h, bytes of a row)
-            plane: Any = frame.planes[index]
-            lines = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+            plane = frame.planes[index]
+            lines = np.frombuffer(memoryview(plane), np.uint8).reshape(
+                plane.height, plane.line_size
+            )
             lines[: rows.shape[0], : rows.shape[1]] = rows
             if index == 0 and self._coded_hw != self.size_hw:
                 lines[: rows.shape[0], rows.shape[1] : width] = rows[:, -1:]
                 lines[rows.shape[0] :] = lines[rows.shape[0] - 1]  # chroma has no odd edge
         return frame
 
-    def _mux(self, encode: Any, frame: av.VideoFrame | None, packets: Sequence[Packet]) -> None:
+    def _mux(self, frame: av.VideoFrame | None, packets: Sequence[Packet]) -> None:
         try:
-            for packet in encode(frame):
+            for packet in self._stream.encode(frame):
                 self._put_picture(packet)
             self._remuxer.write(packets)
             self._file.check()
         except _FAILURES as error:
             raise self._failure(error) from error
 
-    def _put_picture(self, packet: Any) -> None:
+    def _put_picture(self, packet: av.Packet) -> None:
         """Mux the picture before, which lasts until this one (in the order of decoding)."""
         if self._container.format.name not in _BEGIN_AT_ZERO:
             self._put(packet)
             return
         waiting, self._waiting = self._waiting, packet
         if waiting is not None:
-            waiting.duration = packet.dts - waiting.dts
+            if packet.dts is not None and waiting.dts is not None:
+                waiting.duration = packet.dts - waiting.dts
             self._put(waiting)
 
     def _end_picture(self) -> None:
@@ -336,7 +342,7 @@ class VideoWriter:
             packet.duration = round(self._lasts * self._info.time_base / packet.time_base)
         self._put(packet)
 
-    def _put(self, packet: Any) -> None:
+    def _put(self, packet: av.Packet) -> None:
         if self._held is None:
             self._container.mux(packet)
         else:
@@ -358,5 +364,5 @@ class VideoWriter:
         return OutputError(f"{self._name}: {reason}; {advice(cause)}")
 
 
-_FRAME_DURATION: Final[Any] = av.codec.context.Flags.frame_duration.value
+_FRAME_DURATION: Final[int] = av.codec.context.Flags.frame_duration.value
 _FAILURES: Final = (av.error.FFmpegError, OSError, ValueError, LookupError)
