@@ -22,6 +22,7 @@ from vidparse.video.demux import (
     Demuxer,
     choose_track,
     copied_stream,
+    copied_streams,
     open_container,
 )
 from vidparse.video.picture import Converter, check_announced, hdr_note
@@ -366,7 +367,7 @@ class ContainerSource(Source):
 
     def trailing_packets(self) -> list[Packet]:
         """Packets of the copied streams behind the last frame; call once, after iterating."""
-        waiting = {stream.index for stream in self._copied if stream.type == "audio"}
+        waiting = {one.index for one in copied_streams(self.info) if one.kind == "audio"}
         end_s = self._selection.end_s
         if end_s is not None and waiting and not self._closed:
             for packet in self._demuxer:
