@@ -8,8 +8,6 @@ import os
 # is there an interrupt ends in a traceback.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from vidparse.frame import Frame, VideoInfo
     from vidparse.inference import Session, load_model
     from vidparse.maps import Prediction, Segment, SegmentMap
@@ -51,7 +49,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     from importlib import import_module
 
     if name not in _PUBLIC:

@@ -70,7 +70,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def expected(problem: BaseException, name: str = "") -> VidparseError:
-    """Any failure as an error of one line.
+    """A failure as an error of one line.
 
     Refusals of the operating system, and memory that ran out, are put into the user's words;
     whatever else is no VidparseError is a fault of our own.

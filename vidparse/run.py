@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import cv2
 
@@ -28,9 +28,11 @@ from vidparse.filenames import PathText, one_or_several
 from vidparse.frame import Frame, VideoInfo
 from vidparse.hub.known import select_classes
 from vidparse.inference import (
+    ModelOptions,
     Runner,
     RunReport,
     Session,
+    SessionOptions,
     engine_and_reason,
     load_model,
     run,
@@ -48,7 +50,7 @@ from vidparse.sinks.palette import class_colours
 from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs, missing_outputs
 from vidparse.summary import InputResult, Summary
-from vidparse.video import Input, expand_inputs, open_video
+from vidparse.video import Input, ReadingOptions, expand_inputs, open_video
 from vidparse.video.source import Source, select
 from vidparse.workers import (
     NOT_CUT,
@@ -173,7 +175,7 @@ def load_runner(options: SegmentOptions) -> Runner:
     return load_model(**_model_settings(options))
 
 
-def _model_settings(options: SegmentOptions) -> dict[str, Any]:
+def _model_settings(options: SegmentOptions) -> ModelOptions:
     """Arguments of `load_model`."""
     return {
         "name": os.fspath(options.model),
@@ -185,7 +187,7 @@ def _model_settings(options: SegmentOptions) -> dict[str, Any]:
     }
 
 
-def clip_options(options: SegmentOptions) -> dict[str, Any]:
+def clip_options(options: SegmentOptions) -> SessionOptions:
     """The options of a session about clips and their segments."""
     return {"window": options.window, "linker": options.linker, "merging": options.merging}
 
@@ -242,7 +244,7 @@ class _Batch:
             self.line = Line(
                 crew, inputs, wanted=lambda one: bool(self.missing(one)[0]), opened=self._begun
             )
-        self._reading: dict[str, Any] = {"image_rate": options.image_rate, "track": options.track}
+        self._reading: ReadingOptions = {"image_rate": options.image_rate, "track": options.track}
 
     def __enter__(self) -> Self:
         return self
@@ -287,7 +289,7 @@ class _Batch:
     def session(self, one: Input, source: Source) -> Session | SharedSession:
         """Raises: UsageError: as `Session`."""
         options = self.options
-        settings: dict[str, Any] = {
+        settings: SessionOptions = {
             "size": options.size,
             "classes": options.sinks.classes,
             "sample_aspect_ratio": source.info.sample_aspect_ratio,
@@ -422,7 +424,7 @@ class _Turn:
 def _expected_error(
     problem: BaseException, name: str, frames: int, *, stopped: bool
 ) -> VidparseError:
-    """Any failure as one line, so that the other inputs of a batch still have their turn."""
+    """A failure as one line, so that the other inputs of a batch still have their turn."""
     # The signal broke a read or an opening, or an import, which may end in any error.
     if stopped and (isinstance(problem, InputError) or not isinstance(problem, VidparseError)):
         when = f"after {counted(frames, 'frame')}" if frames else "before any frame"

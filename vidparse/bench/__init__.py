@@ -175,8 +175,10 @@ def _open(name: str, options: SegmentOptions) -> Source:
 
 
 def _session(runner: Runner, source: Source, options: SegmentOptions) -> Session:
-    aspect = source.info.sample_aspect_ratio
-    return Session(runner, size=options.size, sample_aspect_ratio=aspect, **clip_options(options))
+    chosen = clip_options(options)
+    chosen["size"] = options.size
+    chosen["sample_aspect_ratio"] = source.info.sample_aspect_ratio
+    return Session(runner, **chosen)
 
 
 def _report(
@@ -231,7 +233,7 @@ def _report(
     )
 
 
-def bench_record(report: BenchReport) -> dict[str, Any]:
+def bench_record(report: BenchReport) -> dict[str, object]:
     """Plain values for `--json`."""
     return asdict(report)
 

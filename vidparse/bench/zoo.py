@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +33,7 @@ class Candidate:
     """A network with its settings, and the per-frame network that it is compared with."""
 
     arch: str
-    config: dict[str, Any]
+    config: dict[str, object]
     twin: str | None = None
 
 
@@ -142,7 +141,7 @@ def bench_zoo(
     return rows
 
 
-def zoo_record(row: ZooRow) -> dict[str, Any]:
+def zoo_record(row: ZooRow) -> dict[str, object]:
     """Plain values for `--json`; NaN becomes null."""
     return {
         key: None if isinstance(value, float) and math.isnan(value) else value

@@ -72,7 +72,7 @@ class Conversion:
     path: Path
     sha256: str
     arch: str
-    config: dict[str, Any]  # {} for a start
+    config: Mapping[str, object]  # {} for a start
     labels: str  # "" for a start
     tensors: int
     rules: dict[str, int]  # "theirs -> ours" -> how many tensors went that way
@@ -87,7 +87,7 @@ def convert(
     arch: str,
     labels: str | None = None,
     short_side: int | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> Conversion:
     """Write a foreign checkpoint as ours, or ImageNet weights as a start for `vidparse train`.
 
@@ -167,7 +167,7 @@ def _read(files: Sequence[Path], source: CodeBase) -> dict[str, Tensor]:
     return tensors
 
 
-def _load(renamed: Renamed, arch: str, config: dict[str, Any], labels: Labels) -> VideoNetwork:
+def _load(renamed: Renamed, arch: str, config: dict[str, object], labels: Labels) -> VideoNetwork:
     """Our network with the tensors, every one of them."""
     for name, count in settings_for(arch, labels).items():
         if config[name] != count:
@@ -268,7 +268,7 @@ def _is_archive(path: Path) -> bool:
         return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
-def _tensors_of(content: Any) -> dict[str, Tensor]:
+def _tensors_of(content: object) -> dict[str, Tensor]:
     """The tensors of a state dict, wherever it lies; {} when there is none."""
     if not isinstance(content, Mapping):
         return {}

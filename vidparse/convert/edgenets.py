@@ -47,7 +47,7 @@ def convert(tensors: Mapping[str, Tensor], arch: str, labels: Labels) -> Renamed
         own |= {name: need(own, name)[:-1] for name in CLASSIFIER}
         outputs -= 1
 
-    config = {
+    config: dict[str, object] = {
         "classes": outputs,
         "width": widths[deepest],
         "decoder_width": len(need(own, "bu_br_l2.0.weight")) // 4,

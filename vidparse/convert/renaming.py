@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
@@ -24,7 +23,7 @@ class Renamed:
     tensors: dict[str, Tensor]
     rules: dict[str, int]  # "theirs -> ours" -> how many tensors went that way
     dropped: tuple[str, ...] = ()  # theirs that have no use here
-    config: dict[str, Any] = field(default_factory=dict)  # what the tensors say of the network
+    config: dict[str, object] = field(default_factory=dict)  # what the tensors say of the network
     short_side: int = 480  # pixels, of the pictures that it was tested on
     std: tuple[float, float, float] = Preprocess(0).std  # of its pictures, of RGB / 255
 

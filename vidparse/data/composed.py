@@ -25,13 +25,14 @@ from vidparse.data.values import IGNORE, numbered_segments
 from vidparse.errors import InputError
 from vidparse.labels import Labels
 from vidparse.maps import SegmentMap, count_codes
-from vidparse.textfiles import read_json
+from vidparse.textfiles import Json, read_json
 
 FILE = "composed.json"
 VIDEOS = {"train": 200, "val": 20, "test": 20}
 _EXAMPLE = '{"backgrounds": ["camvid-objects=CamVid"], "cutouts": ["yolo-seg=coco128"]}'
 _MOST_PICTURES = 24  # of a cut-out
 _KEPT_FRAMES, _KEPT_SCENERIES, _KEPT_SPRITES, _KEPT_SHOTS = 8, 16, 400, 64
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -80,24 +81,24 @@ def read_plan(path: Path) -> Plan:
     return Plan(**({"videos": VIDEOS} | values))
 
 
-def _sources(value: Any) -> list[tuple[str, str]]:
-    texts = value if isinstance(value, list) else [value]
+def _sources(value: Json) -> list[tuple[str, str]]:
+    texts: list[Json] = value if isinstance(value, list) else [value]
     pairs = [str(text).partition("=") for text in texts]
     if not pairs or any(not name or not folder for name, _, folder in pairs):
         raise ValueError('not a list of "FORMAT=FOLDER"')
     return [(name, folder) for name, _, folder in pairs]
 
 
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if type(value) is not int or not low <= value <= high:
+def _whole(low: int, high: int) -> Callable[[Json], int]:
+    def read(value: Json) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"not a whole number from {low} to {high}")
         return value
 
     return read
 
 
-def _videos(value: Any) -> dict[str, int]:
+def _videos(value: Json) -> dict[str, int]:
     count = _whole(1, 1_000_000)
     if not isinstance(value, dict):
         return dict.fromkeys(SPLITS, count(value))
@@ -106,28 +107,29 @@ def _videos(value: Any) -> dict[str, int]:
     return VIDEOS | {split: count(number) for split, number in value.items()}
 
 
-def _rate_hz(value: Any) -> float:
+def _rate_hz(value: Json) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.1 <= value <= 1000:
         raise ValueError("not a rate from 0.1 to 1000 frames per second")
     return float(value)
 
 
-def _size_hw(value: Any) -> tuple[int, int]:
+def _size_hw(value: Json) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,4})x(\d{1,4})", str(value))
     if match is None or not all(64 <= int(side) <= 4096 for side in match.groups()):
         raise ValueError("not WIDTHxHEIGHT of 64 to 4096 pixels")
     return int(match[2]), int(match[1])
 
 
-def _objects(value: Any) -> tuple[int, int]:
+def _objects(value: Json) -> tuple[int, int]:
     count = _whole(0, 1000)
     if not isinstance(value, list) or len(value) != 2 or count(value[0]) > count(value[1]):
         raise ValueError("not [LEAST, MOST]")
-    return value[0], value[1]
+    least, most = (count(one) for one in value)
+    return least, most
 
 
 # key of composed.json -> field of Plan, and its reader
-_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+_READERS: dict[str, tuple[str, Callable[[Json], object]]] = {
     "backgrounds": ("backgrounds", _sources),
     "cutouts": ("cutouts", _sources),
     "videos": ("videos", _videos),
@@ -369,7 +371,7 @@ class Composer:
         return sprite_of(cuts, one.rate_hz)
 
 
-def _kept(store: OrderedDict[Any, T], key: object, most: int, make: Callable[[], T]) -> T:
+def _kept(store: OrderedDict[K, T], key: K, most: int, make: Callable[[], T]) -> T:
     """A value from a store of the ones used last."""
     if key not in store:
         store[key] = make()

@@ -11,7 +11,6 @@ import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -60,7 +59,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()  # what people should know about the scores
 
 
-def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
+def evaluation_record(evaluation: Evaluation) -> dict[str, object]:
     """Plain values for `--json`; NaN becomes null."""
     return {
         "schema": "vidparse-evaluation/1",
@@ -77,7 +76,7 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _entry(entry: EntryResult, labels: Labels) -> dict[str, Any]:
+def _entry(entry: EntryResult, labels: Labels) -> dict[str, object]:
     return {
         "name": entry.name,
         "detail": entry.detail,

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from vidparse.models.description import Description, StateTensor, metadata_of
 
 if TYPE_CHECKING:
     import torch
+    from onnx import GraphProto, ModelProto, NodeProto
 
     from vidparse.models.network import VideoNetwork
 
@@ -75,21 +76,21 @@ def export_onnx(
     return parity
 
 
-def describe_model(model: Any, metadata: Mapping[str, str]) -> None:
+def describe_model(model: ModelProto, metadata: Mapping[str, str]) -> None:
     """Put the string table into the file's metadata."""
     for key, value in metadata.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
 
 
-def save_model(model: Any, path: Path) -> None:
+def save_model(model: ModelProto, path: Path) -> None:
     """Write an onnx.ModelProto."""
     import onnx
 
     onnx.save(model, str(path))
 
 
-def to_onnx(network: VideoNetwork) -> Any:
+def to_onnx(network: VideoNetwork) -> ModelProto:
     """torch -> onnx.ModelProto, batch 1, any height and width from 32 to 8192.
 
     Its input `clip` is (1, 3, H, W) for networks of window 1, else (1, T, 3, H, W) with T the
@@ -170,7 +171,7 @@ def _silent_exporter() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _forget_origin(model: Any) -> None:
+def _forget_origin(model: ModelProto) -> None:
     """Drop the exporter's stack traces: they hold paths of the machine it ran on."""
     graphs = [model.graph, *model.functions]
     for graph in graphs:
@@ -184,7 +185,7 @@ def _forget_origin(model: Any) -> None:
         part.doc_string = ""
 
 
-def _store_as_half(model: Any) -> None:
+def _store_as_half(model: ModelProto) -> None:
     """Keep large float32 initialisers as float16 behind a Cast node, folded when loaded."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -210,15 +211,15 @@ def _store_as_half(model: Any) -> None:
 _ACTIVATIONS = ("Relu", "Clip")
 
 
-def temporal_nodes(graph: Any, state: Sequence[str]) -> set[str]:
+def temporal_nodes(graph: GraphProto, state: Sequence[str]) -> set[str]:
     """Names of the operations between the state and the nearest convolutions, either way.
 
     Args:
         graph: onnx.GraphProto whose nodes have names. state: names of its state inputs, whose
             outputs are called {name}_next.
     """
-    readers: dict[str, list[Any]] = {}
-    maker: dict[str, Any] = {}
+    readers: dict[str, list[NodeProto]] = {}
+    maker: dict[str, NodeProto] = {}
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
@@ -246,7 +247,7 @@ def temporal_nodes(graph: Any, state: Sequence[str]) -> set[str]:
     return found | seen
 
 
-def _is_convolution(node: Any, maker: dict[str, Any]) -> bool:
+def _is_convolution(node: NodeProto, maker: dict[str, NodeProto]) -> bool:
     """A convolution, or the activation right behind one."""
     if node.op_type in _ACTIVATIONS:
         before = maker.get(node.input[0])
@@ -296,7 +297,7 @@ def export_weights(description: Description, path: Path, *, overwrite: bool = Fa
 
 
 def export_metadata(
-    description: Description, *, state: Sequence[StateTensor] = (), **more: Any
+    description: Description, *, state: Sequence[StateTensor] = (), **more: object
 ) -> dict[str, str]:
     """The string table of an export: its source's, with `more` added to the training record."""
     return metadata_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from vidparse.errors import ModelError
 from vidparse.models.description import StateTensor
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
     from torch import Tensor
 
     from vidparse.models.network import VideoNetwork
@@ -127,7 +128,7 @@ def check_finite(outputs: Mapping[str, np.ndarray], who: str) -> None:
             )
 
 
-def cpu_session(model: Path | bytes) -> Any:
+def cpu_session(model: Path | bytes) -> InferenceSession:
     """An ONNX Runtime session on the CPU, from a file or a serialised model."""
     import onnxruntime as ort
 
@@ -138,7 +139,7 @@ def cpu_session(model: Path | bytes) -> Any:
 
 
 def replay(
-    session: Any, inputs: Sequence[np.ndarray], tensors: Sequence[StateTensor]
+    session: InferenceSession, inputs: Sequence[np.ndarray], tensors: Sequence[StateTensor]
 ) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
     """The inputs at each clip of a video (clip and state), and the answer, both by name.
 
@@ -172,7 +173,7 @@ def rendered_clips(
     return [np.ascontiguousarray(picture.transpose(2, 0, 1)[None]) for picture in pictures]
 
 
-def parity_record(parity: Parity) -> dict[str, Any]:
+def parity_record(parity: Parity) -> dict[str, object]:
     """Plain values for --json."""
     return asdict(parity)
 

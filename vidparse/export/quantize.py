@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -46,6 +46,11 @@ _HARM_FRAMES = 2  # that the harm of single layers is measured on
 _WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _JOINS = ("Add", "Concat", "Resize", "MaxPool", "AveragePool")
 _ACTIVATIONS = ("Relu", "Clip")  # become part of the layer before them
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+    from onnxruntime import InferenceSession
+    from onnxruntime.quantization.calibrate import TensorsData
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +187,7 @@ class _Watched:
 
 def _search(
     work: _Quantizer, least_agreement: float, watched: _Watched | None = None
-) -> tuple[Any, int, tuple[FloatLayer, ...]]:
+) -> tuple[ModelProto, int, tuple[FloatLayer, ...]]:
     """The model with the fewest float layers (in steps of two) that agrees well enough.
 
     Returns:
@@ -241,7 +246,7 @@ class _Quantizer:
 
     def __init__(
         self,
-        model: Any,
+        model: ModelProto,
         tensors: Sequence[StateTensor],
         known: Sequence[np.ndarray],
         unseen: Sequence[np.ndarray],
@@ -273,7 +278,7 @@ class _Quantizer:
 
     def build(
         self, weight_bits: int, *, leave: Collection[str] = (), only: str | None = None
-    ) -> Any:
+    ) -> ModelProto:
         """The model in int8 but for the nodes called so, or with a single node in int8."""
         from onnx import ModelProto
         from onnxruntime.quantization import QuantType
@@ -302,16 +307,16 @@ class _Quantizer:
             quantizer.quantize_model()
         return quantizer.model.model
 
-    def agreement(self, model: Any) -> float:
+    def agreement(self, model: ModelProto) -> float:
         """Share of positions of the unseen clips with float32's winning class."""
         return self._agreement(model, self._unseen, self._expected)
 
-    def harm(self, node: Any, weight_bits: int) -> float:
+    def harm(self, node: NodeProto, weight_bits: int) -> float:
         """Share of positions of some known clips that change when this node alone is int8."""
         model = self.build(weight_bits, only=node.name)
         return 1 - self._agreement(model, self._known[:_HARM_FRAMES], self._expected_known)
 
-    def title(self, node: Any) -> str:
+    def title(self, node: NodeProto) -> str:
         """A layer by the name of its weights, as in the checkpoint."""
         weights = [name for name in node.input if name in self._weights and "." in name]
         if not weights:
@@ -319,26 +324,29 @@ class _Quantizer:
         return weights[0].removeprefix("network.").removesuffix(".weight")
 
     def _agreement(
-        self, model: Any, clips: Sequence[np.ndarray], expected: Sequence[np.ndarray]
+        self, model: ModelProto, clips: Sequence[np.ndarray], expected: Sequence[np.ndarray]
     ) -> float:
         found = _winners(cpu_session(model.SerializeToString()), clips, self._tensors)
         same = [(one == other).mean() for one, other in zip(expected, found, strict=True)]
         return float(np.mean(same))
 
-    def _has_weights(self, node: Any) -> bool:
+    def _has_weights(self, node: NodeProto) -> bool:
         return node.op_type in _WITH_WEIGHTS and node.input[1] in self._weights
 
 
 def _winners(
-    session: Any, clips: Sequence[np.ndarray], tensors: Sequence[StateTensor]
+    session: InferenceSession, clips: Sequence[np.ndarray], tensors: Sequence[StateTensor]
 ) -> list[np.ndarray]:
     """Winning classes (T, h, w) of each clip."""
     return [winners(answer) for _, answer in replay(session, clips, tensors)]
 
 
 def _ranges(
-    path: Path, session: Any, clips: Sequence[np.ndarray], tensors: Sequence[StateTensor]
-) -> Any:
+    path: Path,
+    session: InferenceSession,
+    clips: Sequence[np.ndarray],
+    tensors: Sequence[StateTensor],
+) -> TensorsData:
     """Smallest and largest value of every activation, over all clips."""
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
@@ -347,7 +355,7 @@ def _ranges(
         def __init__(self) -> None:
             self._replayed = replay(session, clips, tensors)
 
-        def get_next(self) -> Any:
+        def get_next(self) -> dict[str, np.ndarray] | None:
             feeds, _ = next(self._replayed, (None, None))
             return feeds
 
@@ -374,7 +382,7 @@ def _quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-def quantized_record(quantized: Quantized) -> dict[str, Any]:
+def quantized_record(quantized: Quantized) -> dict[str, object]:
     """Plain values for --json, parity first."""
     record = asdict(quantized)
     return {**record.pop("parity"), "precision": "int8", **record}

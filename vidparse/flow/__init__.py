@@ -6,7 +6,7 @@ what a(x) shows. torch is imported only for RAFT.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vidparse.flow.source import (
     FLOW_NAMES,
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name != "RaftFlow":
         raise AttributeError(f"module 'vidparse.flow' has no attribute '{name}'")
     from vidparse.flow.raft import RaftFlow

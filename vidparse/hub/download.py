@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vidparse.errors import ModelError
 from vidparse.files import whole_file
@@ -21,6 +21,9 @@ from vidparse.hub.files import CONFIG, PREPROCESSOR, choose, is_transformers
 from vidparse.models.checkpoint import file_sha256
 
 TIMEOUT_S = 10  # for the hub to begin an answer
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PROCESSOR_PARTS = (  # of transformers checkpoints for video, or whose network reads a task
     "video_preprocessor_config.json",
@@ -33,7 +36,7 @@ _PROCESSOR_PARTS = (  # of transformers checkpoints for video, or whose network 
 )
 
 
-def hub_api() -> Any:
+def hub_api() -> HfApi:
     """The hub's client, at $HF_ENDPOINT."""
     from huggingface_hub import HfApi
 
@@ -77,7 +80,7 @@ def fetch(address: HubAddress, wanted: Sequence[str] = ()) -> Path:
             check_installed(str(address))  # before the weights, which are large
     if folder is None:
         raise ModelError(f"{address}: names no file; check the catalogue")
-    _remember(address, info.sha)
+    _remember(address, info.sha or address.revision)
     return folder
 
 

@@ -7,12 +7,12 @@ from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer
 from vidparse.inference.kernel_maps import KernelMaps
 from vidparse.inference.kernels import fuse_kernels
 from vidparse.inference.linkers import LINKERS
-from vidparse.inference.load import load_model
+from vidparse.inference.load import ModelOptions, load_model
 from vidparse.inference.masks import Masks
 from vidparse.inference.panoptic import Linker
 from vidparse.inference.pipeline import RunReport, Stages, StageTime, run
 from vidparse.inference.runners import RUNNERS, Runner, engine_and_reason
-from vidparse.inference.session import Session
+from vidparse.inference.session import Session, SessionOptions
 from vidparse.inference.tracking import KernelMemory
 from vidparse.requests.model import Merging
 
@@ -28,11 +28,13 @@ __all__ = [
     "Linker",
     "Masks",
     "Merging",
+    "ModelOptions",
     "PanopticAnswer",
     "RunReport",
     "Runner",
     "Scores",
     "Session",
+    "SessionOptions",
     "StageTime",
     "Stages",
     "decode_clip",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import TypedDict
 
 from vidparse.errors import DeviceError, ModelError, UsageError
 from vidparse.hub import DEFAULT_MODEL, ModelFiles, resolve
@@ -26,6 +27,17 @@ log = logging.getLogger(__name__)
 def backends() -> tuple[str, ...]:
     """Values of `--backend`. The runner of transformers has none: it is torch's, too."""
     return ("auto", *(name for name in RUNNERS if name != "transformers"))
+
+
+class ModelOptions(TypedDict):
+    """Arguments of :func:`load_model` that travel to workers."""
+
+    name: str
+    backend: str
+    device: str
+    precision: str
+    threads: int
+    task: str
 
 
 def load_model(

@@ -99,7 +99,7 @@ def _choose(
 ) -> list[int] | None:
     """Row of `seen` (3, M, 3) for each of its first N; None when the colours run out.
 
-    Any two are at least `share` of the distance `apart` (N, N) from each other for eyes with all
+    Each two are at least `share` of the distance `apart` (N, N) from each other for eyes with all
     cones, and `share` of _FAR for others.
     """
     free = usable.copy()

@@ -19,6 +19,7 @@ from vidparse.models.perframe import PerFrame, PerFrameConfig
 from vidparse.models.ssltm import Ssltm, SsltmConfig
 from vidparse.models.tcb import TcbOcr, TcbOcrConfig, TcbPpm, TcbPpmConfig
 from vidparse.models.vip_deeplab import VipDeepLab, VipDeepLabConfig
+from vidparse.textfiles import JsonTable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -117,7 +118,7 @@ def _is_a(kind: type, value: object) -> bool:
     return type(value) is kind
 
 
-def config_of(network: VideoNetwork) -> dict[str, object]:
+def config_of(network: VideoNetwork) -> JsonTable:
     """The config a network was built from, as plain values that go into its checkpoint."""
     return asdict(network.config)
 
@@ -125,7 +126,7 @@ def config_of(network: VideoNetwork) -> dict[str, object]:
 class NetworkFacts(TypedDict):
     """The arguments of `metadata_of` that follow from a network."""
 
-    config: dict[str, object]
+    config: JsonTable
     task: str
     window: int
     alignment: int

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -21,7 +20,7 @@ DASH = "\N{EN DASH}"
 _SERIES = 8  # colours of page.css
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, **values: object) -> str:
     """The page of a template of this folder. Whatever `values` hold is escaped."""
     return _templates().get_template(template).render(**values)
 

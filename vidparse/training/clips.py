@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -26,6 +26,9 @@ from vidparse.maps import count_codes, recode
 from vidparse.models.network import VideoNetwork
 from vidparse.training.recipe import Recipe
 from vidparse.training.training_sets import TrainingSet, TrainingSets
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class TrainingClip(NamedTuple):
@@ -60,7 +63,7 @@ class Companions:
     """The frames that a network takes beside a target, some of the time backwards in time."""
 
     network: type[VideoNetwork]
-    config: Any  # that it was built from
+    config: DataclassInstance  # that it was built from
     reverse: float = 0.0  # how often
 
     def draw(self, rng: np.random.Generator) -> tuple[int, ...]:

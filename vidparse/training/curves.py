@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -101,7 +101,7 @@ def _flat_recipe(path: Path) -> dict[str, str] | None:
     return dict(_flat(short_names(record), "")) if isinstance(record, dict) else None
 
 
-def _flat(record: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
+def _flat(record: Mapping[str, object], prefix: str) -> list[tuple[str, str]]:
     found = []
     for name, value in record.items():
         if isinstance(value, dict):
@@ -252,7 +252,12 @@ def _last_step(runs: Sequence[_Run]) -> int:
     return max([1, *ends])
 
 
-def _over(runs: Sequence[_Run]) -> dict[str, Any]:
+class _Axis(TypedDict):
+    end: int
+    over: str
+
+
+def _over(runs: Sequence[_Run]) -> _Axis:
     """The horizontal axis that all charts share."""
     last = _last_step(runs)
     return {"end": last, "over": count(last, "step")}

@@ -14,13 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, SupportsFloat
 
 import numpy as np
 
 from vidparse.errors import InputError, UsageError
 from vidparse.files import whole_file, write_error
-from vidparse.textfiles import parse_json
+from vidparse.textfiles import Json, JsonTable, as_whole, parse_json
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 LOG_NAME = "log.jsonl"
 
@@ -91,7 +94,7 @@ class Logbook:
 
         # Drop what a resumed run does again, in the log and in TensorBoard's file.
         _keep_until(self.path, start)
-        self._board: Any = None
+        self._board: SummaryWriter | None = None
         if writer is not None:
             with _writing(folder):
                 self._board = writer(str(folder), purge_step=start + 1)
@@ -174,9 +177,9 @@ class Logbook:
                 with _writing(self.path.parent):
                     board.close()
 
-    def _write(self, kind: str, step: int, epoch: int, values: Mapping[str, Any]) -> None:
+    def _write(self, kind: str, step: int, epoch: int, values: Mapping[str, object]) -> None:
         line = {"kind": kind, "time": round(time.time(), 1), "step": step, "epoch": epoch}
-        text = json.dumps({**line, **_plain(values)}, allow_nan=False)
+        text = json.dumps({**line, **_plain_table(values)}, allow_nan=False)
         # Opened anew for each line: one that stays open would not notice its folder vanish.
         with _writing(self.path), self.path.open("a", encoding="utf-8") as log:
             log.write(text + "\n")
@@ -196,10 +199,10 @@ def read_log(path: Path) -> tuple[Steps, Validations]:
     Raises:
         InputError: there is no such file, or it cannot be read.
     """
-    found: dict[str, list[dict[str, Any]]] = {"step": [], "validation": []}
+    found: dict[str, list[JsonTable]] = {"step": [], "validation": []}
     for _, record in _records(path):
         if record is not None:
-            found[record["kind"]].append(record)
+            found[str(record["kind"])].append(record)
 
     steps, validations = found["step"], found["validation"]
     return (
@@ -217,7 +220,7 @@ def read_log(path: Path) -> tuple[Steps, Validations]:
     )
 
 
-def _records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
+def _records(path: Path) -> Iterator[tuple[str, JsonTable | None]]:
     """Every line, and the record it holds if it is a whole one."""
     try:
         with path.open(encoding="utf-8", errors="replace") as log:
@@ -230,7 +233,7 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
         raise InputError(f"{path}: cannot be read ({reason}); check the run's folder") from error
 
 
-def _record(line: str) -> dict[str, Any] | None:
+def _record(line: str) -> JsonTable | None:
     try:
         record = parse_json(line)
     except ValueError:
@@ -240,29 +243,34 @@ def _record(line: str) -> dict[str, Any] | None:
     return record if isinstance(record.get("step"), int) else None
 
 
+def _step(record: JsonTable) -> int:
+    """The number of steps that a record has, which `_record` made sure of."""
+    return as_whole(record["step"], "step", -(1 << 63), 1 << 63)
+
+
 def _keep_until(path: Path, step: int) -> None:
     """Rewrite the log without what is beyond `step` or torn; it changes at once or not at all."""
     if not path.exists():
         return
     lines = list(_records(path))
-    kept = [line for line, record in lines if record is not None and record["step"] <= step]
+    kept = [line for line, record in lines if record is not None and _step(record) <= step]
     if len(kept) == len(lines) and kept[-1:] and kept[-1].endswith("\n"):
         return
     with whole_file(path) as part:
         part.write_text("".join(line.rstrip("\n") + "\n" for line in kept), encoding="utf-8")
 
 
-def _places(records: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _places(records: Sequence[JsonTable]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Steps, epochs and times."""
     epochs = [record.get("epoch") for record in records]
     return (
-        np.array([record["step"] for record in records], np.int64),
+        np.array([_step(record) for record in records], np.int64),
         np.array([epoch if isinstance(epoch, int) else 0 for epoch in epochs], np.int64),
         _floats([record.get("time") for record in records]),
     )
 
 
-def _columns(records: Sequence[Mapping[str, Any]], field: str) -> dict[str, np.ndarray]:
+def _columns(records: Sequence[JsonTable], field: str) -> dict[str, np.ndarray]:
     """{"a": 1} and {"a": 2, "b": 3} -> a: [1, 2], b: [NaN, 3]."""
     rows = [record.get(field) for record in records]
     whole = [row if isinstance(row, dict) else {} for row in rows]
@@ -270,7 +278,7 @@ def _columns(records: Sequence[Mapping[str, Any]], field: str) -> dict[str, np.n
     return {name: _floats([row.get(name) for row in whole]) for name in names}
 
 
-def _floats(values: Sequence[Any]) -> np.ndarray:
+def _floats(values: Sequence[object]) -> np.ndarray:
     """float64 (N,); NaN for what is no number."""
     numbers = [value if isinstance(value, int | float) else math.nan for value in values]
     return np.array(numbers, np.float64)
@@ -280,15 +288,21 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
 
 
-def _plain(value: Any) -> Any:
+def _plain_table(values: Mapping[str, object]) -> JsonTable:
+    """The values as JSON can hold them."""
+    return {str(name): _plain(value) for name, value in values.items()}
+
+
+def _plain(value: object) -> Json:
     """A value as JSON can hold it, numbers to six digits."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    number = float(value)  # of NumPy and torch, too
+        return _plain_table(value)
+    assert isinstance(value, SupportsFloat)  # of NumPy and torch, too
+    number = float(value)
     return float(f"{number:.6g}") if math.isfinite(number) else None
 
 
-def _summary_writer() -> Any:
+def _summary_writer() -> type[SummaryWriter]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +32,8 @@ def make_optimizer(
         return parameter.ndim > 1 or (table.decay_norms and not name.endswith("bias"))
 
     backbone = {id(parameter) for parameter in objective.network.groups()[0]}
-    groups: list[dict[str, Any]] = []
+    groups: list[dict[str, object]] = []
+    rates: list[float] = []
     for in_backbone, rate in ((True, table.lr_backbone), (False, table.lr_head)):
         for decays in (True, False):
             chosen = [
@@ -45,11 +45,12 @@ def make_optimizer(
             ]
             decay = table.weight_decay if decays else 0.0
             groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+            rates.append(rate)
     if table.kind == "sgd":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, momentum=0.9)
     else:
         optimizer = torch.optim.AdamW(groups)
-    return optimizer, [group["lr"] for group in groups]
+    return optimizer, rates
 
 
 def rate_factor(step: int, steps: int, recipe: Recipe) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,8 @@ from pydantic import (
     field_validator,
 )
 
+from vidparse.textfiles import JsonTable
+
 # Older and shorter names of fields whose table has another word for them.
 SHORT_NAMES = {
     "objective": "objective.kind",
@@ -29,7 +31,7 @@ SHORT_NAMES = {
 OLDER_NAMES = {"bank_weight": "objective.own_weight"}
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> object:
     """Lists, which TOML and JSON have, as tuples, which do not change."""
     return tuple(value) if isinstance(value, list) else value
 
@@ -37,7 +39,7 @@ def _listed(value: Any) -> Any:
 def _pair(hint: str) -> BeforeValidator:
     """A list of two values; `hint` says which."""
 
-    def check(value: Any) -> Any:
+    def check(value: object) -> object:
         if isinstance(value, list | tuple) and len(value) != 2:
             raise ValueError(hint)
         return _listed(value)
@@ -73,7 +75,7 @@ class NetworkTable(Table):
     short_side: Annotated[int, Field(ge=16, le=16384)] = (
         360  # input in use; goes into the checkpoint
     )
-    config: dict[str, Any] = {}  # the network's own settings
+    config: dict[str, object] = {}  # the network's own settings
 
 
 class DataTable(Table):
@@ -166,7 +168,7 @@ class Recipe(Table):
     objective: SerializeAsAny[ObjectiveOptions] = ObjectiveOptions()
     validation: ValidationTable = ValidationTable()
 
-    def with_config(self, **settings: Any) -> Self:
+    def with_config(self, **settings: object) -> Self:
         """The recipe with more settings of its network (the number of classes, for one)."""
         config = {**self.network.config, **settings}
         return self._with("network", config=config)
@@ -175,11 +177,11 @@ class Recipe(Table):
         """The recipe with another teacher."""
         return self._with("objective", teacher=teacher)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonTable:
         """Plain values for logs and checkpoints, by table."""
         return self.model_dump(mode="json")
 
-    def _with(self, table: str, **fields: Any) -> Self:
+    def _with(self, table: str, **fields: object) -> Self:
         changed = getattr(self, table).model_copy(update=fields)
         return self.model_copy(update={table: changed})
 
@@ -201,12 +203,12 @@ def short_name(table: str, field: str) -> str:
     return short.get(f"{table}.{field}", field)
 
 
-def short_names(record: Mapping[str, Any]) -> dict[str, Any]:
+def short_names(record: Mapping[str, object]) -> dict[str, object]:
     """The values of a recipe's record by their short names; settings as "config.NAME".
 
     What is in no table stays as it is: records of older versions have none.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for table, fields in record.items():
         if table not in TABLES or not isinstance(fields, Mapping):
             found[table] = fields
@@ -219,7 +221,7 @@ def short_names(record: Mapping[str, Any]) -> dict[str, Any]:
     return found | {f"config.{name}": value for name, value in settings.items()}
 
 
-def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def difference(before: Mapping[str, object], now: Mapping[str, object]) -> str:
     """The first field of two records that is not the same, in words."""
     one, other = short_names(before), short_names(now)
     for name in sorted(one.keys() | other.keys()):

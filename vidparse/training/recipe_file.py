@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from vidparse.errors import UsageError
 from vidparse.requests.training import available_recipes
-from vidparse.textfiles import OutOfRange, parse_toml
+from vidparse.textfiles import Json, JsonTable, OutOfRange, parse_toml
 from vidparse.training.objectives import OBJECTIVES
 from vidparse.training.recipe import (
     OLDER_NAMES,
@@ -47,7 +47,7 @@ def load_recipe(
     name: str,
     overrides: Mapping[str, str] | None = None,
     *,
-    network: Mapping[str, Any] | None = None,
+    network: Mapping[str, Json] | None = None,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Recipe:
     """A recipe by name or by path to a TOML file.
@@ -63,7 +63,7 @@ def load_recipe(
         UsageError: unknown recipe or field, or a value of the wrong type.
     """
     tables = _read(name, on_note)
-    tables["network"] = {**tables.get("network", {}), **(network or {})}
+    tables["network"] = {**_fields_of(tables, "network", name), **(network or {})}
     return _overridden(tables, overrides or {}, name)
 
 
@@ -72,7 +72,7 @@ def changed_recipe(recipe: Recipe, overrides: Mapping[str, str]) -> Recipe:
     return _overridden(recipe.record(), overrides, "of the run")
 
 
-def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
+def recipe_from(values: Mapping[str, Json], name: str) -> Recipe:
     """Check names, types and bounds of all fields and build the record.
 
     Args:
@@ -83,9 +83,9 @@ def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
     """
     tables = upgrade(values, name)
     _check_names(tables, name)
-    objective = _objective(tables.get("objective", {}), name)
+    objective = _objective(_fields_of(tables, "objective", name), name)
     built = {
-        table: _built(kind, tables.get(table, {}), name, table)
+        table: _built(kind, _fields_of(tables, table, name), name, table)
         for table, kind in TABLES.items()
         if table != "objective"
     }
@@ -100,7 +100,7 @@ def recipe_from(values: Mapping[str, Any], name: str) -> Recipe:
     return recipe
 
 
-def upgrade(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+def upgrade(values: Mapping[str, Json], name: str) -> JsonTable:
     """The tables of a recipe of any version; what no version knows stays as it is.
 
     In former versions fields stand outside of tables, some by other names.
@@ -109,8 +109,8 @@ def upgrade(values: Mapping[str, Any], name: str) -> dict[str, Any]:
         UsageError: one field has a value by both of its names.
     """
     older = _outside(values)
-    tables = {
-        key: dict(value) if isinstance(value, Mapping) else value
+    tables: JsonTable = {
+        key: dict(value) if isinstance(value, dict) else value
         for key, value in values.items()
         if key not in older
     }
@@ -119,8 +119,8 @@ def upgrade(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     given: dict[str, str] = {}
     for key, place in older.items():
         table, _, field = place.partition(".")
-        fields = tables.setdefault(table, {})
-        _check_table(table, fields, name)
+        tables.setdefault(table, {})
+        fields = _fields_of(tables, table, name)
         if field in fields:
             raise UsageError(
                 f"recipe '{name}': {key} is the older name of {given.get(place, place)}; "
@@ -130,25 +130,27 @@ def upgrade(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     return tables
 
 
-def _outside(values: Mapping[str, Any]) -> dict[str, str]:
+def _outside(values: Mapping[str, Json]) -> dict[str, str]:
     """The fields that stand outside of tables, and their places in them."""
     places = _places()
     return {
         key: places[key]
         for key in sorted(values, key=lambda key: key in OLDER_NAMES)
-        if key in places and not (key in TABLES and isinstance(values[key], Mapping))
+        if key in places and not (key in TABLES and isinstance(values[key], dict))
     }
 
 
 def _places() -> dict[str, str]:
     """The table and field, "optimiser.lr_head", of every short and older name."""
     places = {
-        short_name(table, field): f"{table}.{field}" for table in TABLES for field in _fields(table)
+        short_name(table, field): f"{table}.{field}"
+        for table in TABLES
+        for field in _known_fields(table)
     }
     return places | OLDER_NAMES
 
 
-def _fields(table: str) -> dict[str, FieldInfo]:
+def _known_fields(table: str) -> dict[str, FieldInfo]:
     """The fields of a table; of [objective] those of every objective."""
     found = dict(TABLES[table].model_fields)
     if table == "objective":
@@ -157,7 +159,7 @@ def _fields(table: str) -> dict[str, FieldInfo]:
     return found
 
 
-def _read(name: str, on_note: Callable[[str], None], above: tuple[str, ...] = ()) -> dict[str, Any]:
+def _read(name: str, on_note: Callable[[str], None], above: tuple[str, ...] = ()) -> JsonTable:
     """Tables of a recipe and of those it is based on, its own fields first.
 
     Raises:
@@ -185,8 +187,8 @@ def _read(name: str, on_note: Callable[[str], None], above: tuple[str, ...] = ()
             f"write {key} below [{table}], and so on as in vidparse/training/recipes"
         )
     for table in tables.keys() & TABLES.keys():
-        _check_table(table, tables[table], name)
-    _check_table("config", tables.get("network", {}).get("config", {}), name)
+        _fields_of(tables, table, name)
+    _fields_of(_fields_of(tables, "network", name), "config", name)
     if base is None:
         return tables
 
@@ -196,46 +198,48 @@ def _read(name: str, on_note: Callable[[str], None], above: tuple[str, ...] = ()
         base = str(path.parent / base)  # beside the file that names it
     if base in (name, *above):
         raise UsageError(f"recipe '{name}': is based on itself; take its line `base` out")
-    return _joined(_read(base, on_note, (name, *above)), tables)
+    return _joined(_read(base, on_note, (name, *above)), tables, name)
 
 
-def _joined(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _joined(below: JsonTable, above: JsonTable, name: str) -> JsonTable:
     """Checked tables with the fields of those above in place of those below."""
-    joined = {
-        table: {**below.get(table, {}), **above.get(table, {})}
+    joined: JsonTable = {
+        table: {**_fields_of(below, table, name), **_fields_of(above, table, name)}
         if table in TABLES
         else above.get(table, below.get(table))
         for table in {**below, **above}
     }
-    old, new = below.get("network", {}), above.get("network", {})
+    old, new = _fields_of(below, "network", name), _fields_of(above, "network", name)
     same = new.get("arch", old.get("arch")) == old.get("arch")  # else settings of another network
-    settings = {**(old.get("config", {}) if same else {}), **new.get("config", {})}
-    return joined | {"network": joined.get("network", {}) | {"config": settings}}
+    inherited = _fields_of(old, "config", name) if same else {}
+    settings: JsonTable = {**inherited, **_fields_of(new, "config", name)}
+    return joined | {"network": _fields_of(joined, "network", name) | {"config": settings}}
 
 
-def _overridden(tables: dict[str, Any], overrides: Mapping[str, str], name: str) -> Recipe:
+def _overridden(tables: JsonTable, overrides: Mapping[str, str], name: str) -> Recipe:
     """The recipe of checked tables with values in TOML syntax in them."""
     places = _places()
-    changes: dict[str, Any] = {}
+    changes: JsonTable = {}
     for key, text in overrides.items():
         place = f"network.{key}" if key.startswith("config.") else places.get(key, key)
         if place in changes:
             raise UsageError(f"--set {key}={text}: {place} has a value already; leave one out")
         changes[place] = _parse(key, text)
 
-    if changes.get("network.arch", tables["network"].get("arch")) != tables["network"].get("arch"):
-        tables["network"].pop("config", None)  # settings of another network
+    network = _fields_of(tables, "network", name)
+    if changes.get("network.arch", network.get("arch")) != network.get("arch"):
+        network.pop("config", None)  # settings of another network
     for place, value in changes.items():
         *path, field = place.split(".", 2) if place.partition(".")[0] in TABLES else [place]
         fields = tables
         for table in path:
-            fields = fields.setdefault(table, {})
-            _check_table(table, fields, name)
+            fields.setdefault(table, {})
+            fields = _fields_of(fields, table, name)
         fields[field] = value
     return recipe_from(tables, name)
 
 
-def _parse(key: str, text: str) -> Any:
+def _parse(key: str, text: str) -> Json:
     """A TOML value; bare words are strings.
 
     Raises:
@@ -249,17 +253,20 @@ def _parse(key: str, text: str) -> Any:
         return text
 
 
-def _check_table(table: str, fields: Any, name: str) -> None:
-    if not isinstance(fields, Mapping):
+def _fields_of(tables: JsonTable, table: str, name: str) -> JsonTable:
+    """A table by its name, empty where there is none. Raises: UsageError: it is no table."""
+    fields = tables.get(table, {})
+    if not isinstance(fields, dict):
         raise UsageError(f"recipe '{name}': {table} = {fields!r} should be a table")
+    return fields
 
 
-def _check_names(tables: Mapping[str, Any], name: str) -> None:
+def _check_names(tables: JsonTable, name: str) -> None:
     """Raises: UsageError: a name that is no field, or a table that is none."""
     unknown = sorted(key for key in tables if key not in TABLES)
     for table in tables.keys() & TABLES.keys():
-        _check_table(table, tables[table], name)
-        unknown += sorted(f"{table}.{key}" for key in tables[table] if key not in _fields(table))
+        fields = _fields_of(tables, table, name)
+        unknown += sorted(f"{table}.{key}" for key in fields if key not in _known_fields(table))
     if not unknown:
         return
     known = _places().keys() - OLDER_NAMES.keys()
@@ -270,7 +277,7 @@ def _check_names(tables: Mapping[str, Any], name: str) -> None:
     )
 
 
-def _objective(fields: Mapping[str, Any], name: str) -> ObjectiveOptions:
+def _objective(fields: JsonTable, name: str) -> ObjectiveOptions:
     """The table of the objective that it names; fields of others are checked alone."""
     built = {
         kind: _built(
@@ -287,7 +294,7 @@ def _objective(fields: Mapping[str, Any], name: str) -> ObjectiveOptions:
     return built[chosen]
 
 
-def _built(kind: type[_Table], fields: Mapping[str, Any], name: str, table: str) -> _Table:
+def _built(kind: type[_Table], fields: Mapping[str, object], name: str, table: str) -> _Table:
     """A table of checked names.
 
     Raises:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from vidparse.data import Dataset
 from vidparse.requests.training import SourceRequest
+from vidparse.textfiles import JsonTable, as_number, as_table, as_tables, as_word
 from vidparse.training.training_sets import open_source
 
 
@@ -36,7 +35,7 @@ class TrainingRequest:
         return open_source(self.validation or replace(self.sources[0], split="val"))
 
 
-def request_record(request: TrainingRequest) -> dict[str, Any]:
+def request_record(request: TrainingRequest) -> dict[str, object]:
     """Plain values for the state of a run; paths are absolute."""
     return {
         "sources": [_source_record(source) for source in request.sources],
@@ -46,7 +45,7 @@ def request_record(request: TrainingRequest) -> dict[str, Any]:
     }
 
 
-def request_from(record: Mapping[str, Any]) -> TrainingRequest:
+def request_from(record: JsonTable) -> TrainingRequest:
     """The request of :func:`request_record`.
 
     Raises:
@@ -54,14 +53,14 @@ def request_from(record: Mapping[str, Any]) -> TrainingRequest:
     """
     validation, flow_weights = record["validation"], record["flow_weights"]
     return TrainingRequest(
-        tuple(_source_from(source) for source in record["sources"]),
-        _source_from(validation) if validation else None,
+        tuple(_source_from(source) for source in as_tables(record["sources"], "sources")),
+        _source_from(as_table(validation, "validation")) if validation else None,
         bool(record["validates"]),
-        Path(flow_weights) if flow_weights else None,
+        Path(as_word(flow_weights, "flow_weights")) if flow_weights else None,
     )
 
 
-def _source_record(source: SourceRequest) -> dict[str, Any]:
+def _source_record(source: SourceRequest) -> dict[str, object]:
     root = str(source.root.absolute()) if source.root is not None else None
     return {
         "dataset": source.dataset,
@@ -71,11 +70,11 @@ def _source_record(source: SourceRequest) -> dict[str, Any]:
     }
 
 
-def _source_from(record: Mapping[str, Any]) -> SourceRequest:
+def _source_from(record: JsonTable) -> SourceRequest:
     root, weight = record["root"], record["weight"]
     return SourceRequest(
         str(record["dataset"]),
-        Path(root) if root is not None else None,
+        Path(as_word(root, "root")) if root is not None else None,
         str(record["split"]),
-        float(weight) if weight is not None else None,
+        float(as_number(weight, "weight")) if weight is not None else None,
     )

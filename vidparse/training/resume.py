@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vidparse.errors import ModelError, UsageError
 from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import RUN
-from vidparse.textfiles import parse_json
+from vidparse.textfiles import JsonTable, as_list, as_table, parse_json
 from vidparse.training.processes import placed_like, whole
 from vidparse.training.recipe import Recipe
 from vidparse.training.recipe_file import recipe_from
@@ -33,7 +33,7 @@ def run_tensors(
     return whole(tensors)
 
 
-def write_resume(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def write_resume(path: Path, tensors: dict[str, Tensor], facts: Mapping[str, object]) -> None:
     """`run_tensors` and plain facts, written atomically; a score that is NaN counts as none."""
     plain = {
         name: None if isinstance(fact, float) and math.isnan(fact) else fact
@@ -47,7 +47,7 @@ def read_resume(
     objective: nn.Module,
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
-) -> dict[str, Any]:
+) -> JsonTable:
     """Put everything back in place and return the facts.
 
     Raises:
@@ -73,9 +73,11 @@ def recorded_run(path: Path) -> tuple[Recipe, TrainingRequest | None]:
     """
     facts, _ = _read(path, with_tensors=False)
     try:
-        recipe = recipe_from(facts["recipe"], str(path))
+        recipe = recipe_from(as_table(facts["recipe"], "recipe"), str(path))
         request = facts.get("request")
-        return recipe, request_from(request) if request is not None else None
+        if request is None:
+            return recipe, None
+        return recipe, request_from(as_table(request, "request"))
     except (UsageError, KeyError, TypeError, ValueError) as error:
         message = f"{path}: damaged, or of another version ({error}); resume from another file"
         raise ModelError(message) from error
@@ -85,12 +87,12 @@ def classes_of_run(path: Path) -> tuple[str, ...] | None:
     """Names of a run's classes; None where the file is no state of a run, or an older one's."""
     try:
         facts, _ = _read(path, with_tensors=False)
-        return tuple(map(str, facts["classes"]))
+        return tuple(map(str, as_list(facts["classes"], "classes")))
     except (ModelError, KeyError, TypeError):
         return None
 
 
-def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path, *, with_tensors: bool) -> tuple[JsonTable, dict[str, Tensor]]:
     """Facts of a run and, where they are wanted, its tensors."""
     from safetensors import SafetensorError, safe_open
 

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import facts_of
+from vidparse.textfiles import JsonTable, as_table
 from vidparse.training.curves import write_curves
 from vidparse.training.logbook import Logbook
 from vidparse.training.recipe import Recipe, difference
@@ -167,7 +167,7 @@ class RunFolder:
         )
         save_checkpoint(self.best, network.state_dict(), metadata)
 
-    def save_last(self, tensors: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
+    def save_last(self, tensors: dict[str, Tensor], facts: Mapping[str, object]) -> None:
         """Write the state that the run goes on from.
 
         Args:
@@ -194,7 +194,7 @@ class RunFolder:
         objective: nn.Module,
         average: nn.Module,
         optimizer: torch.optim.Optimizer,
-    ) -> dict[str, Any]:
+    ) -> JsonTable:
         """Put the state of a run in place and return its facts.
 
         Raises:
@@ -203,7 +203,7 @@ class RunFolder:
         """
         facts = read_resume(path, objective, average, optimizer)
         mine = json.loads(json.dumps(self._origin.recipe.record()))
-        theirs = recipe_from(facts["recipe"], str(path)).record()
+        theirs = recipe_from(as_table(facts["recipe"], "recipe"), str(path)).record()
         if theirs != mine:
             raise UsageError(
                 f"{path}: made by another recipe ({difference(theirs, mine)}); resume "

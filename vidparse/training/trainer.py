@@ -15,6 +15,7 @@ import torch
 from vidparse.data import Dataset
 from vidparse.errors import DeviceError, InputError, Interrupted, UsageError
 from vidparse.models.zoo import settings_for
+from vidparse.textfiles import JsonTable, as_flag, as_number, as_table, as_whole
 from vidparse.training.learner import Learner
 from vidparse.training.logbook import Progress
 from vidparse.training.objectives import OBJECTIVES, Teacher
@@ -99,13 +100,14 @@ class Trainer:
         """
         folder, learner = self.folder, self.learner
         facts = folder.read_last(path, learner.objective, learner.average, learner.optimizer)
-        self.step, self.score, self.best = facts["step"], facts["score"], facts["best"]
-        self.owes_validation = facts.get("owes_validation", False)
+        self.step = as_whole(facts["step"], "step")
+        self.score, self.best = _score_in(facts, "score"), _score_in(facts, "best")
+        self.owes_validation = as_flag(facts.get("owes_validation", False), "owes_validation")
         if not folder.best.exists():  # lost, or never written
             self.best = None
             self.owes_validation |= self.step == self.steps
         if facts["scaler"]:
-            learner.scaler.load_state_dict(facts["scaler"])
+            learner.scaler.load_state_dict(as_table(facts["scaler"], "scaler"))
 
     def fit(
         self,
@@ -269,6 +271,11 @@ class Trainer:
                 f"training: out of memory on {self.learner.device}; use --set accumulate=2, "
                 "a smaller crop_hw, or precision bf16"
             ) from error
+
+
+def _score_in(facts: JsonTable, key: str) -> float | None:
+    """A score of a run's state, None where there is none yet."""
+    return None if facts[key] is None else as_number(facts[key], key)
 
 
 class _Clock:

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from vidparse.models.checkpoint import is_model, load_network, read_description
 from vidparse.models.description import Description
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import build, config_of, settings_for
+from vidparse.textfiles import JsonTable
 from vidparse.training.objectives import OBJECTIVES, Teacher
 from vidparse.training.recipe import Recipe
 from vidparse.training.recipe_file import load_recipe
@@ -49,7 +49,7 @@ def fitting_recipe(
         settings = config_of(build(origin.arch, origin.config))
     of_classes = settings_for(origin.arch, origin.labels)
     config = {name: value for name, value in settings.items() if name not in of_classes}
-    network: dict[str, Any] = {"arch": origin.arch, "config": config}
+    network: JsonTable = {"arch": origin.arch, "config": config}
     if origin.preprocess.short_side:
         network["short_side"] = origin.preprocess.short_side
     recipe = load_recipe(name, overrides, network=network)
@@ -238,7 +238,7 @@ def _rows_by_name(
     return mixed.flatten(0, 1)
 
 
-def class_rows(arch: str, config: Mapping[str, Any], labels: Labels) -> dict[str, int]:
+def class_rows(arch: str, config: Mapping[str, object], labels: Labels) -> dict[str, int]:
     """Tensors of a network whose first axis counts classes, and their rows per class.
 
     They are the ones that grow when the network is built for one class more than `labels` has.

@@ -1,6 +1,6 @@
 """Video in and out: the only place that touches PyAV."""
 
-from vidparse.video.inputs import Input, expand_inputs, open_video
+from vidparse.video.inputs import Input, ReadingOptions, expand_inputs, open_video
 from vidparse.video.maskvideo import read_id_video, read_mask_video
 from vidparse.video.raw import RawPipe
 from vidparse.video.report import MediaReport, StreamReport, probe, report_media
@@ -11,6 +11,7 @@ __all__ = [
     "Input",
     "MediaReport",
     "RawPipe",
+    "ReadingOptions",
     "Source",
     "Stamps",
     "StreamReport",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict
 
 from vidparse.errors import InputError, UsageError
 from vidparse.filenames import natural_key
@@ -281,6 +281,13 @@ def _from_folder(folder: Input, is_output: IsOutput) -> list[Input]:
     if not inputs:
         raise InputError(f"{folder.name}: holds neither images nor videos; name another folder")
     return [replace(inputs[0], notes=kinds.notes(folder.name)), *inputs[1:]]
+
+
+class ReadingOptions(TypedDict, total=False):
+    """Arguments of :func:`open_video` that have a say in what is decoded."""
+
+    image_rate: Fraction | None
+    track: int | None
 
 
 def open_video(

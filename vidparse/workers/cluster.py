@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from vidparse.errors import DeviceError, UsageError, VidparseError, expected
 from vidparse.workers.crew import Crew, Outcome, Returned
 from vidparse.workers.job import Job, Range, Setup, Worker
+
+if TYPE_CHECKING:
+    import ray
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +45,11 @@ class ClusterCrew(Crew):
             num_cpus=cpus, num_gpus=1 if on_gpu else 0, scheduling_strategy="SPREAD"
         )(ClusterWorker)
         self._setup = setup
-        self._actors: dict[int, Any] = {}
-        self._sent: dict[Any, tuple[int, int]] = {}  # worker and ticket by the promise of an answer
-        self._jobs: list[tuple[Job, Any]] = []  # the last one, and where the cluster keeps it
+        self._actors: dict[int, ray.actor.ActorHandle] = {}
+        # Worker and ticket by the promise of an answer.
+        self._sent: dict[ray.ObjectRef, tuple[int, int]] = {}
+        # The last job, and where the cluster keeps it.
+        self._jobs: list[tuple[Job, ray.ObjectRef]] = []
 
     def start(self, worker: int) -> None:
         self._actors[worker] = self._kind.remote(self._setup)
@@ -94,7 +100,7 @@ class ClusterWorker:
             return type(failure)(str(failure))
 
 
-def _connected(address: str) -> Any:
+def _connected(address: str) -> ModuleType:
     """Ray, as a client of the cluster."""
     try:
         import ray
@@ -111,4 +117,5 @@ def _connected(address: str) -> Any:
             f"--cluster {address}: no Ray cluster answers; start one with 'ray start --head', or "
             "give the address of one"
         ) from error
-    return ray
+    package: ModuleType = ray
+    return package

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Self
+from typing import Self
 
 import cv2
 import numpy as np
 
 from vidparse.errors import InputError
 from vidparse.frame import Frame
-from vidparse.inference import ClipSegments, Runner, Session, load_model
+from vidparse.inference import (
+    ClipSegments,
+    ModelOptions,
+    Runner,
+    Session,
+    SessionOptions,
+    load_model,
+)
 from vidparse.limits import allow_decoder_threads, allow_pixels
 from vidparse.maps import Segment, SegmentMap
-from vidparse.video import Input, Stamps, open_video
+from vidparse.video import Input, ReadingOptions, Source, Stamps, open_video
 
 _SHORTEST, _LONGEST = 16, 240  # frames of a range, about
 _RANGES_EACH = 4  # at least, so that no worker waits long for the last one
@@ -113,7 +120,7 @@ class Setup:
     max_pixels: the largest picture that is taken on.
     """
 
-    model: Mapping[str, Any]
+    model: ModelOptions
     max_pixels: int
 
 
@@ -131,8 +138,8 @@ class Job:
     time_base: Fraction
     stride: int = 1
     live: bool = False
-    reading: Mapping[str, Any] = field(default_factory=dict)
-    session: Mapping[str, Any] = field(default_factory=dict)
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
+    session: SessionOptions = field(default_factory=SessionOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +233,7 @@ class Worker:
         return tuple(packed)
 
 
-def _good_frames(source: Any, start: int) -> Iterator[Frame]:
+def _good_frames(source: Source, start: int) -> Iterator[Frame]:
     """Frames up to the first damage; none where they do not begin at `start`.
 
     Who joins the clips decodes the frames, too, and says what is wrong with them.
@@ -241,4 +248,5 @@ def _good_frames(source: Any, start: int) -> Iterator[Frame]:
     except (InputError, StopIteration):
         return
     finally:
-        frames.close()
+        if isinstance(frames, Generator):
+            frames.close()

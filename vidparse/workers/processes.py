@@ -14,7 +14,6 @@ from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess, parent_process
-from typing import Any
 
 from vidparse.errors import DeviceError, VidparseError, expected
 from vidparse.inference.devices import cuda_device_count
@@ -120,7 +119,7 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def serve(pipe: Any, setup: Setup) -> None:
+def serve(pipe: Connection, setup: Setup) -> None:
     """Answer to ranges until the pipe ends; the main function of a worker's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from vidparse.errors import UsageError
-from vidparse.inference import Runner, Session
+from vidparse.inference import ModelOptions, Runner, Session, SessionOptions
 from vidparse.inference.devices import cpu_count
 from vidparse.limits import max_pixels
-from vidparse.video import Input, Source
+from vidparse.video import Input, ReadingOptions, Source
 from vidparse.workers.cluster import ClusterCrew
 from vidparse.workers.crew import Crew
 from vidparse.workers.job import Job, Setup
@@ -56,7 +55,7 @@ class Sharing:
             return wanted
         return 1 if self.cluster is not None else max(1, cpu_count() // self.workers)
 
-    def crew(self, model: Mapping[str, Any], stop: threading.Event) -> Crew:
+    def crew(self, model: ModelOptions, stop: threading.Event) -> Crew:
         """The workers, none of which has been started.
 
         Args:
@@ -65,9 +64,8 @@ class Sharing:
         Raises:
             UsageError, DeviceError: as `ClusterCrew`.
         """
-        name = str(model["name"])
-        if Path(name).exists():  # a worker may be in another folder
-            model = {**model, "name": str(Path(name).absolute())}
+        if Path(model["name"]).exists():  # a worker may be in another folder
+            model = {**model, "name": str(Path(model["name"]).absolute())}
         setup = Setup(model, max_pixels())
         if self.cluster is not None:
             return ClusterCrew(self.cluster, self.workers, setup, stop)
@@ -95,8 +93,8 @@ def shared_session(
     one: Input,
     *,
     stride: int,
-    reading: Mapping[str, Any],
-    settings: Mapping[str, Any],
+    reading: ReadingOptions,
+    settings: SessionOptions,
     on_room: Callable[[], None] = lambda: None,
 ) -> SharedSession | None:
     """The session with the network in the workers; None for a video that cannot be cut.

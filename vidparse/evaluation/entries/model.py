@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import tee
-from typing import Any
 
 import numpy as np
 
@@ -139,7 +138,7 @@ def _frame(record: FrameRecord, image: np.ndarray | None) -> Frame:
 
 
 def _pace_notes(
-    name: str, training: Mapping[str, Any], videos: Sequence[VideoFrames]
+    name: str, training: Mapping[str, object], videos: Sequence[VideoFrames]
 ) -> tuple[str, ...]:
     """A note if the frames lie much further apart than those that a memory learnt on."""
     stored = training.get("frame_interval_s")

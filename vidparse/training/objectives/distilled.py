@@ -7,7 +7,6 @@ frame before is left out where neither PF nor MF has a weight, the next where TL
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -175,9 +174,8 @@ class Distilled(Supervised):
             terms["mf"] = options.motion_weight * (motion + HELPER_WEIGHT * helper)
 
         if options.frame_weight:
-            weights: Any = self.class_weights
             within = batch.inside.flatten(0, 1)  # (B * T, H, W)
-            single = single_frame_loss(logits, says, within, class_weights=weights)
+            single = single_frame_loss(logits, says, within, class_weights=self.class_weights)
             terms["sf"] = options.frame_weight * single
         return terms
 

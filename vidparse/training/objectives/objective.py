@@ -160,7 +160,7 @@ def normalise(rgb: Tensor, preprocess: Preprocess) -> Tensor:
     return ((rgb.float() / 255.0 - mean) / std).movedim(-1, -3)
 
 
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
     """bf16 or fp16 forward passes; nothing for fp32, nor for bf16 on a CPU that emulates it."""
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in _SLOW_IN_BF16:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,6 +48,8 @@ class Supervised(Objective):
 
     Options: ClassVar[type[ObjectiveOptions]] = SupervisedOptions
     options: SupervisedOptions
+    class_weights: Tensor | None
+    unions: Tensor
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
@@ -127,6 +129,6 @@ class Supervised(Objective):
                 threshold=options.bootstrap_threshold,
                 least=options.bootstrap_least,
             )
-        weights: Any = self.class_weights
-        unions: Any = self.unions
-        return union_cross_entropy(logits, target, unions, ignore=IGNORE, class_weights=weights)
+        return union_cross_entropy(
+            logits, target, self.unions, ignore=IGNORE, class_weights=self.class_weights
+        )
