@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -97,7 +97,7 @@ def _sizes(split: SplitReport) -> str:
     return "\n".join([*shown, f"{more} more"] if more else shown) or "-"
 
 
-def _record(report: CheckReport) -> dict[str, Any]:
+def _record(report: CheckReport) -> dict[str, object]:
     return {
         "root": report.root,
         "dataset": report.name,

@@ -10,7 +10,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any
 
 import typer
 
@@ -18,12 +17,12 @@ from vidparse.cli.terminal import plain, say
 from vidparse.errors import Interrupted, OutputError, UsageError, VidparseError, expected
 
 # What all complaints of the option parser share; which module it lives in depends on Typer's age.
-_ParserError: Any = typer.BadParameter.__mro__[2]
+_ParserError = typer.BadParameter.__mro__[2]
 _STDOUT_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def exit_code_of(
-    app: Callable[..., Any], *, debug: bool, interrupted: threading.Event | None = None
+    app: Callable[..., object], *, debug: bool, interrupted: threading.Event | None = None
 ) -> int:
     """Run the application; errors go to stderr, with their traceback when `debug`.
 
@@ -39,9 +38,10 @@ def exit_code_of(
     return code
 
 
-def _run(app: Callable[..., Any], debug: bool, interrupted: threading.Event) -> int:
+def _run(app: Callable[..., object], debug: bool, interrupted: threading.Event) -> int:
     try:
-        return app(standalone_mode=False) or 0
+        code = app(standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except SystemExit as leaving:
         if isinstance(leaving.__context__, BrokenPipeError):
             return 0  # whoever read our output has seen enough
@@ -59,7 +59,7 @@ def _run(app: Callable[..., Any], debug: bool, interrupted: threading.Event) -> 
 
 
 def _expected(error: Exception) -> VidparseError:
-    """Any failure as an error of one line; its text is empty when the help was printed."""
+    """A failure as an error of one line; its text is empty when the help was printed."""
     if isinstance(error, _ParserError):
         return UsageError(_usage_line(error))
     if isinstance(error, OSError) and error.errno in _STDOUT_FULL and error.filename is None:
@@ -67,12 +67,13 @@ def _expected(error: Exception) -> VidparseError:
     return expected(error)
 
 
-def _usage_line(error: Any) -> str:
+def _usage_line(error: Exception) -> str:
     """The complaint of the option parser, in one line."""
     if type(error).__name__ == "NoArgsIsHelpError":
         return ""  # the help was printed instead
-    text = " ".join(str(error.format_message()).split()).rstrip(".")
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "vidparse"
+    message = getattr(error, "format_message", lambda: error)()
+    text = " ".join(str(message).split()).rstrip(".")
+    command = getattr(getattr(error, "ctx", None), "command_path", "vidparse")
     return f"{text[:1].lower()}{text[1:]}; see {command} --help"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -43,7 +43,7 @@ def info(
         raise typer.Exit(1)
 
 
-def _print(records: list[dict[str, Any]]) -> None:
+def _print(records: list[dict[str, object]]) -> None:
     from vidparse.cli.terminal import show
 
     for i, record in enumerate(records):
@@ -55,7 +55,7 @@ def _print(records: list[dict[str, Any]]) -> None:
             show(f"{key:<{width}}  {shown if shown not in (None, '') else '-'}")
 
 
-def _record(report: MediaReport) -> dict[str, Any]:
+def _record(report: MediaReport) -> dict[str, object]:
     video = report.video
     height, width = video.size_hw
     colour = video.colour

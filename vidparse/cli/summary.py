@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vidparse import __version__
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from vidparse.summary import InputResult, Summary
 
 
-def summary_record(summary: Summary) -> dict[str, Any]:
+def summary_record(summary: Summary) -> dict[str, object]:
     """Plain values for `--json`."""
 
-    def one(result: InputResult) -> dict[str, Any]:
+    def one(result: InputResult) -> dict[str, object]:
         report = result.report
-        record: dict[str, Any] = {
+        record: dict[str, object] = {
             "input": result.name,
             "outputs": list(result.outputs),
             "frames": result.frames,

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -40,7 +40,7 @@ def show(text: str = "") -> None:
     typer.echo(plain(text))
 
 
-def print_json(record: Any) -> None:
+def print_json(record: object) -> None:
     """One JSON document on stdout, in ASCII."""
     typer.echo(json.dumps(record, indent=2).replace("\x7f", "\\u007f"))
 

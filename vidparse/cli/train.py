@@ -7,7 +7,7 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vidparse.cli import options as shared
 from vidparse.requests.training import TrainOptions
@@ -127,7 +127,7 @@ def _show_plan(
     from vidparse.cli.terminal import print_json
     from vidparse.training import rehearse
 
-    plan: dict[str, Any] = {"recipe": recipe.record()}
+    plan: dict[str, object] = {"recipe": recipe.record()}
     first = request.sources[0]
     if first.root is None and "://" not in first.dataset:
         print_json(plan)  # without data there is nothing to count

@@ -48,7 +48,7 @@ def as_model_errors(address: HubAddress) -> Iterator[None]:
         raise _meaning(error, address) from error
 
 
-def _meaning(error: Any, address: HubAddress) -> ModelError:
+def _meaning(error: Exception, address: HubAddress) -> ModelError:
     """The error of huggingface_hub, of the network or of the disk in one line."""
     from huggingface_hub import errors
 
