@@ -26,7 +26,7 @@ from vidparse.evaluation.entries import ModelEntry
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Merging, kernel_maps, load_model
-from vidparse.inference.assembly import merge_clip
+from vidparse.inference.kernel_maps import merge_clip
 from vidparse.models.zoo import MODELS
 
 FIRST, SECOND = sorted(LABELS.things)[:2]

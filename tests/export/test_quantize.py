@@ -18,7 +18,7 @@ from vidparse.export.onnx import temporal_nodes
 from vidparse.export.quantize import _Quantizer, _search, _Watched
 from vidparse.hub import DEFAULT_MODEL, resolve
 from vidparse.inference import load_model
-from vidparse.inference.samples import sample_clips
+from vidparse.inference.preprocess import sample_clips
 from vidparse.labels import load_labels
 from vidparse.models.checkpoint import read_description
 from vidparse.models.description import Preprocess

@@ -12,8 +12,8 @@ from support.made_kernel_maps import made_maps
 from support.plain_panofcn import plain_decode
 from vidparse.errors import UsageError
 from vidparse.inference import KernelMaps, Merging, decode_clip
-from vidparse.inference.assembly import merge_clip
 from vidparse.inference.enlarge import Grid, count_pixels, grid_of
+from vidparse.inference.kernel_maps import merge_clip
 from vidparse.inference.kernels import stuff_kernels, thing_kernels
 from vidparse.inference.merging import (
     Canvas,

@@ -11,9 +11,8 @@ import pytest
 from vidparse.frame import Frame
 from vidparse.inference import CentreMaps, ClipSegments, Merging
 from vidparse.inference.answer import read_outputs
-from vidparse.inference.centres import find_centres, group_pixels, majority, stitched
-from vidparse.inference.linkers import make_linker
-from vidparse.inference.stitching import CentreLinker
+from vidparse.inference.centre_maps import find_centres, group_pixels, majority, stitched
+from vidparse.inference.linkers import CentreLinker, make_linker
 from vidparse.labels import Labels
 from vidparse.maps import SegmentMap
 

@@ -20,9 +20,9 @@ from vidparse.image import Rgb
 from vidparse.inference import Session, load_model
 from vidparse.inference.clip_segments import Merging
 from vidparse.inference.devices import Device
-from vidparse.inference.following import QueryLinker
+from vidparse.inference.linkers import QueryLinker
+from vidparse.inference.masks import QueryMasks
 from vidparse.inference.preprocess import input_size, to_clip
-from vidparse.inference.query_masks import QueryMasks
 from vidparse.inference.runners.transformers import TransformersRunner, read_checkpoint
 from vidparse.inference.runners.transformers.architecture import ARCHITECTURES
 from vidparse.labels import load_labels

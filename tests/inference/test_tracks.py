@@ -12,9 +12,9 @@ from vidparse.data.rendered import open_rendered
 from vidparse.frame import Frame
 from vidparse.inference import LINKERS, ClipSegments, Linker
 from vidparse.inference.linkers import make_linker
-from vidparse.inference.motion import Motion
 from vidparse.inference.overlap import OverlapLinker
 from vidparse.inference.track_linker import TrackLinker
+from vidparse.inference.tracks import Motion
 from vidparse.maps import SegmentMap, segments_of_ids
 
 CAR, PERSON, SKY = 0, 1, 2

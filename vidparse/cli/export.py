@@ -56,7 +56,7 @@ def _export_int8(
         export_int8,
         quantized_record,
     )
-    from vidparse.inference.samples import sample_clips
+    from vidparse.inference.preprocess import sample_clips
 
     out, calibrate, overwrite = request.out, request.calibrate, request.overwrite
     check_target(out, source=description.path, overwrite=overwrite)

@@ -1,10 +1,9 @@
 """Inference: preprocess, network, postprocess, and the threads they run in."""
 
 from vidparse.inference.answer import Answer, ClassIds, Scores
-from vidparse.inference.assembly import decode_clip
 from vidparse.inference.centre_maps import CentreMaps
 from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer
-from vidparse.inference.kernel_maps import KernelMaps
+from vidparse.inference.kernel_maps import KernelMaps, decode_clip
 from vidparse.inference.kernels import fuse_kernels
 from vidparse.inference.linkers import LINKERS
 from vidparse.inference.load import ModelOptions, load_model

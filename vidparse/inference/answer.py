@@ -13,9 +13,8 @@ from vidparse.errors import counted
 from vidparse.inference.centre_maps import CentreMaps
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.kernel_maps import KernelMaps
-from vidparse.inference.masks import Masks
+from vidparse.inference.masks import Masks, QueryMasks
 from vidparse.inference.mixture import Mixture
-from vidparse.inference.query_masks import QueryMasks
 from vidparse.labels import Labels
 
 

@@ -1,12 +1,14 @@
-"""Answers of masks with a score each, merged by the rule of MaskFormer.
+"""Answers of masks with a score each, merged where networks give them, or at the size of frames.
 
-Cheng et al., "Per-Pixel Classification is Not All You Need for Semantic Segmentation", NeurIPS
-2021, section 3.4, as transformers has it.
+The first is the rule of MaskFormer (Cheng et al., "Per-Pixel Classification is Not All You Need for
+Semantic Segmentation", NeurIPS 2021, section 3.4), the second those of EoMT (Kerssies et al., "Your
+ViT is secretly an image segmentation model", CVPR 2025) and of VidEoMT after it; both are as
+transformers has them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -21,6 +23,8 @@ from vidparse.requests.model import Merging
 
 LEAST_PROBABILITY = 0.5  # of a pixel in its mask, times the mask's score
 LEAST_SHARE = 0.8  # of those pixels that no other mask may have won
+LEAST_QUERY_SHARE = 0.8  # of the own pixels of a query's mask, above which it is kept
+QUERY_KEYS = "queries"  # the number of the query, which follows one object
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +151,135 @@ def _segment(ids: np.ndarray, number: int, class_id: int, is_thing: bool, score:
         area=cv2.countNonZero(mask),
         box=(x, y, width, height),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class QueryMasks(PanopticAnswer):
+    """N masks, each of one object or stuff class, which is the same one in all T frames.
+
+    logits: float32 (N, T, h, w); a pixel is in a mask where they are 0 or more.
+    scores: float32 (N,), of the class. class_ids: int64 (N,).
+    queries: int64 (N,), numbers that objects are known again by in later clips; None where a
+        network has none. N may be 0.
+    least_instance: None for panoptic masks. Else they are instances of things, which count from
+        this score times mean probability on, and later ones lie on earlier ones.
+    """
+
+    logits: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+    queries: np.ndarray | None = None
+    least_instance: float | None = None
+
+    def first(self, frames: int) -> Self:
+        return replace(self, logits=self.logits[:, :frames])
+
+    def misfit(self, labels: Labels) -> str:
+        wrong = self.class_ids[(self.class_ids < 0) | (self.class_ids >= len(labels))]
+        return f"finds class {int(wrong.max())}" if len(wrong) else ""
+
+    @property
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.logits).all() and np.isfinite(self.scores).all())
+
+    def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
+        merge = self._merged if self.least_instance is None else self._painted
+        numbers: Numbering = {}
+        maps = [
+            keep_wanted(merge(t, size_hw, labels, numbers), merging)
+            for t in range(self.logits.shape[1])
+        ]
+        if self.queries is None:
+            return ClipSegments(tuple(maps))
+        seen = {one.id for found in maps for one in found.segments or ()}
+        keys = {
+            number: self.queries[mask : mask + 1]
+            for (_, mask), number in numbers.items()
+            if mask >= 0 and number in seen
+        }
+        return ClipSegments(tuple(maps), keys, QUERY_KEYS)
+
+    def _merged(
+        self, t: int, size_hw: tuple[int, int], labels: Labels, numbers: Numbering
+    ) -> SegmentMap:
+        """Panoptic segments of one frame: a pixel goes to the greatest score times probability.
+
+        It stays there if it is in that mask. A mask that wins LEAST_QUERY_SHARE of its pixels, or
+        less, is dropped. Masks of one stuff class are one segment, with the greatest of their
+        scores.
+        """
+        best = np.full(size_hw, -1, np.float32)
+        winner = np.zeros(size_hw, np.uint16)  # mask + 1
+        scores = np.concatenate([[0], self.scores]).astype(np.float32)
+        own = np.zeros(len(scores), np.int64)  # pixels in each mask + 1
+        for mask, full in enumerate(self._full(t, size_hw), start=1):
+            weighted = scores[mask] * _probability(full)
+            better = weighted > best
+            np.copyto(best, weighted, where=better)
+            np.copyto(winner, np.uint16(mask), where=better)
+            own[mask] = np.count_nonzero(full >= 0)
+        won = np.bincount(winner.ravel(), minlength=len(own))
+        inside = best >= 0.5 * scores.take(winner)  # the pixel is in the mask that has it
+        taken = np.where(inside, winner, np.uint16(0))
+
+        table = np.zeros(len(won), np.uint16)  # mask + 1 -> segment
+        kept: dict[int, tuple[int, float]] = {}  # segment -> class, score
+        for mask in np.flatnonzero(np.bincount(taken.ravel())).tolist():
+            if not mask or won[mask] / own[mask] <= LEAST_QUERY_SHARE:
+                continue
+            class_id, score = int(self.class_ids[mask - 1]), float(self.scores[mask - 1])
+            key = (class_id, mask - 1 if class_id in labels.things else -1)
+            number = table[mask] = numbers.setdefault(key, len(numbers) + 1)
+            kept[number] = class_id, max(kept.get(number, (class_id, 0.0))[1], score)
+        return _segment_map(table.take(taken), kept, labels)
+
+    def _painted(
+        self, t: int, size_hw: tuple[int, int], labels: Labels, numbers: Numbering
+    ) -> SegmentMap:
+        """Instances of things of one frame, in the order of the masks."""
+        ids = np.zeros(size_hw, np.uint16)
+        kept: dict[int, tuple[int, float]] = {}
+        for mask, full in enumerate(self._full(t, size_hw)):
+            inside = full > 0
+            area = np.count_nonzero(inside)
+            class_id = int(self.class_ids[mask])
+            if not area or class_id not in labels.things:
+                continue
+            sure = float(_probability(full)[inside].sum(dtype=np.float64) / (area + 1e-6))
+            score = float(self.scores[mask]) * sure
+            if score < (self.least_instance or 0.0):
+                continue
+            number = numbers.setdefault((class_id, mask), len(numbers) + 1)
+            ids[inside] = number
+            kept[number] = class_id, score
+        return _segment_map(ids, kept, labels)
+
+    def _full(self, t: int, size_hw: tuple[int, int]) -> Iterator[np.ndarray]:
+        """The logits (H, W) of each mask, one at a time."""
+        for logits in self.logits[:, t]:
+            yield cv2.resize(logits, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _probability(logits: np.ndarray) -> np.ndarray:
+    return np.reciprocal(1 + cv2.exp(-logits))
+
+
+def _segment_map(ids: np.ndarray, kept: dict[int, tuple[int, float]], labels: Labels) -> SegmentMap:
+    """The segments that have a pixel."""
+    segments = []
+    for number, (class_id, score) in kept.items():
+        mask = (ids == number).view(np.uint8)
+        area = cv2.countNonZero(mask)
+        if area:
+            x, y, width, height = cv2.boundingRect(mask)
+            segments.append(
+                Segment(
+                    id=number,
+                    class_id=class_id,
+                    is_thing=class_id in labels.things,
+                    score=round(score, 6),
+                    area=area,
+                    box=(x, y, width, height),
+                )
+            )
+    return SegmentMap(ids, tuple(segments))

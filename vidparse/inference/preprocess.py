@@ -1,19 +1,24 @@
-"""From a picture to network input: one resize, one table look-up a channel."""
+"""From pictures to network input: one resize, one table look-up per channel; samples of videos."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from fractions import Fraction
 from functools import lru_cache
+from itertools import islice
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidparse.errors import InputError
 from vidparse.image import Image
 from vidparse.limits import LARGEST, SMALLEST
 from vidparse.models.description import Preprocess
+from vidparse.video import open_video
 
 AREA = "area"  # the filter of vidparse's own networks
+_MOST_READ = 6000  # frames
 
 
 def network_size(
@@ -103,3 +108,37 @@ def _tables(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float
     samples = np.arange(256, dtype=np.float64) / 255.0
     table: NDArray[np.float64] = (samples[None] - np.array(mean)[:, None]) / np.array(std)[:, None]
     return table.astype(np.float32)
+
+
+def sample_clips(source: str, facts: Preprocess, count: int) -> list[np.ndarray]:
+    """Up to `count` network inputs, float32 (1, 3, h, w), spread evenly over a video.
+
+    The video is read once and its length need not be known: whenever twice as many are held as are
+    wanted, every other one is dropped, and from then on half as many frames are taken.
+
+    Args:
+        source: what `open_video` takes; the first 6000 frames count.
+
+    Raises:
+        InputError: it cannot be read, or holds fewer than two frames.
+    """
+    clips: list[np.ndarray] = []
+    step = 1
+    with closing(open_video(source, copy_streams=False)) as video:
+        size_hw = input_size(
+            video.info.size_hw, facts, sample_aspect_ratio=video.info.sample_aspect_ratio
+        )
+
+        # Thin out as the video goes on: its length is not known before its end.
+        for index, frame in enumerate(islice(video, _MOST_READ)):
+            if index % step:
+                continue
+            clips.append(to_clip(frame.image, size_hw, facts))
+            if len(clips) == 2 * count:
+                clips, step = clips[::2], 2 * step
+
+    if len(clips) < 2:
+        raise InputError(f"{source}: {len(clips)} frame is too few; give a longer clip")
+    if len(clips) <= count:
+        return clips
+    return [clips[i] for i in np.linspace(0, len(clips) - 1, count).round().astype(int)]
