@@ -17,7 +17,7 @@ from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.maps import Prediction, SegmentMap, read_panoptic_png
 from vidparse.sinks import SinkOptions, is_output, make_sinks
-from vidparse.sinks.ids import Ids, IdVideo
+from vidparse.sinks.masks import Ids, IdVideo
 from vidparse.video import read_id_video, read_mask_video
 
 NARROW = [crowd(300, first) for first in (1, 40, 65_236)]

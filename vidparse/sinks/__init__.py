@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vidparse.requests.outputs import RunHeader, SinkOptions
-from vidparse.sinks.ids import Ids, IdVideo
 from vidparse.sinks.instances import Coco, YouTubeVis
-from vidparse.sinks.masks import GrayMasks, Masks, MaskVideo
+from vidparse.sinks.masks import GrayMasks, Ids, IdVideo, Masks, MaskVideo
 from vidparse.sinks.names import is_output_name
 from vidparse.sinks.overlay import Overlay
 from vidparse.sinks.panoptic import Panoptic

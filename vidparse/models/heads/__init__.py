@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 from vidparse.models.heads.deeplab import DeepLabHead
 from vidparse.models.heads.ocr import OcrHead
-from vidparse.models.heads.psp import AuxiliaryHead, PspHead
+from vidparse.models.heads.psp import AuxiliaryHead, PspHead, UperNetHead
 from vidparse.models.heads.refine import score_alignment
-from vidparse.models.heads.upernet import UperNetHead
 
 Head = DeepLabHead | OcrHead | PspHead | UperNetHead
 
