@@ -16,7 +16,6 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from typing import Any
 
 from vidparse.errors import InputError, VidparseError
 from vidparse.inference import Runner, RunReport, Session, StageTime, engine_and_reason, run
@@ -96,6 +95,7 @@ def bench(
     runner = load_runner(options)
     frames, end_s, input_hw = _length(name, options, runner)
     options = replace(options, end_s=end_s)
+
     done = []
     for i in range(repeats):
         alone = _run(name, options, runner, overlap=False)

@@ -64,6 +64,7 @@ def fetch(address: HubAddress, wanted: Sequence[str] = ()) -> Path:
     with as_model_errors(address):
         info = api.model_info(address.repo, revision=address.revision, timeout=TIMEOUT_S)
     names = [file.rfilename for file in info.siblings or ()]
+
     folder = None
     for name in wanted or _wanted(names, address):
         if name not in names:
@@ -78,6 +79,7 @@ def fetch(address: HubAddress, wanted: Sequence[str] = ()) -> Path:
         folder = path.parents[name.count("/")]
         if name == CONFIG and is_transformers(folder):
             check_installed(str(address))  # before the weights, which are large
+
     if folder is None:
         raise ModelError(f"{address}: names no file; check the catalogue")
     _remember(address, info.sha or address.revision)

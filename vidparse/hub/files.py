@@ -56,6 +56,7 @@ def choose(names: Sequence[str], file: str, place: str) -> Choice:
         if not file.endswith((".safetensors", ".onnx")):
             raise ModelError(f"{place}: '{file}' is no .safetensors or .onnx file; name one")
         return Choice(None, file) if file.endswith(".onnx") else Choice(file, None)
+
     top = [name for name in names if "/" not in name]
     if SHARDS in top:
         shards = tuple(n for n in top if n.startswith("model-") and n.endswith(".safetensors"))
@@ -65,6 +66,7 @@ def choose(names: Sequence[str], file: str, place: str) -> Choice:
         if usual in weights:
             weights = [usual]
             break
+
     onnx = [name for name in top if name.endswith(".onnx")]
     if len(weights) == 1:
         twin = f"{weights[0].removesuffix('.safetensors')}.onnx"

@@ -40,6 +40,7 @@ def push(weights: Path, address: HubAddress, *, private: bool = False) -> Pushed
     named = address.file or WEIGHTS
     if not named.endswith(".safetensors"):
         raise ModelError(f"{address}: end the name of the file in .safetensors")
+
     files = {named: weights}
     onnx, card = weights.with_suffix(".onnx"), weights.with_suffix(".md")
     if onnx.is_file():

@@ -316,6 +316,8 @@ def stitched(
     iou = mask_ious(ids, rows, earlier, columns)  # (N, M)
     same = np.array(list(things.values()))[:, None] == np.array(list(earlier_things.values()))
     iou[~same] = 0
+
+    # Take the best pair that is left, until pairs share nothing.
     matched: dict[int, int] = {}
     for place in np.argsort(-iou, axis=None, kind="stable").tolist():
         row, column = divmod(place, len(columns))

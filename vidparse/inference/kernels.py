@@ -109,6 +109,8 @@ def thing_kernels(
         np.concatenate([one.scores for one in found]),
         np.concatenate([one.class_ids for one in found]),
     )
+
+    # Fuse what finds the same object; the best candidate of each comes first.
     falling = np.argsort(-together.scores, kind="stable")
     embedded = together.rows(falling).embedded(embedding)
     kept, fused = fuse_kernels(
@@ -134,6 +136,7 @@ def level_candidates(centres: np.ndarray, kernels: np.ndarray, window: int) -> K
         score = np.concatenate([values for _, _, values in peaks] or [np.zeros(0, np.float32)])
         best = np.argsort(-score, kind="stable")[:most]
         class_id = np.repeat(np.arange(len(peaks)), [len(values) for _, _, values in peaks])
+
         rows, columns = (
             np.concatenate([one[axis] for one in peaks] or [np.zeros(0, np.int64)])[best]
             for axis in (0, 1)

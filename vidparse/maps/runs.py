@@ -134,6 +134,8 @@ def recode(
     for rows in bands(codes):
         runs = find_runs(codes[rows])
         at = np.minimum(np.searchsorted(keys, runs.values), max(len(keys) - 1, 0))
+
+        # No key at all is a case of its own: there is nothing to index.
         wrong = runs.values != keys[at] if len(keys) else np.ones(len(runs.values), bool)
         if wrong.any() and otherwise is None:
             raise KeyError(int(runs.values[wrong][0]))

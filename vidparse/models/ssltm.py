@@ -215,9 +215,11 @@ def bank_loss(centres: Tensor, features: Tensor, labels: Tensor, *, ignore: int)
     flat = small[:, 0].long().flatten(1)  # (B, h*w)
     counted = torch.where(flat == ignore, classes, flat)  # ignored pixels are a class of their own
     member = F.one_hot(counted, classes + 1)[..., :classes].float()  # (B, h*w, K)
+
     pixels = member.sum(dim=1)  # (B, K)
     sums = features.detach().float().flatten(2) @ member  # (B, C, K)
     means = (sums / pixels.clamp(min=1)[:, None]).transpose(1, 2)  # (B, K, C)
+
     errors = (centres.float() - means[:, :, None]).square().mean(dim=3)  # (B, K, M)
     present = (pixels > 0).float()
     nearest = errors.amin(dim=2)  # (B, K)

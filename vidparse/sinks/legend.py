@@ -73,6 +73,8 @@ def tile_of(
         flat = max(2, round(rgb.shape[1] / pixel_aspect / 2) * 2), rgb.shape[0]
         rgb = cv2.resize(rgb, flat, interpolation=cv2.INTER_AREA)
         alpha = cv2.resize(alpha, flat, interpolation=cv2.INTER_AREA)
+
+    # Mix the opacity into the planes once, so that a picture takes one product and one sum.
     yuv = Rgb(rgb).yuv420(matrix, full_range)
     small = cv2.resize(alpha, yuv.u.shape[::-1], interpolation=cv2.INTER_AREA)
     planes = tuple(

@@ -240,6 +240,7 @@ def check_target(
             raise OutputError(f"{final}: such files exist; use --overwrite or -o")
         check_folder(final, final.parent, make=True)
         return
+
     check_place(final, is_folder=is_folder)
     if final.exists() or final.is_symlink():
         if not overwrite:

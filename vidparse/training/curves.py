@@ -123,6 +123,7 @@ def _page(runs: Sequence[_Run], command: str) -> str:
         "classes": _classes(runs),
         "recipe": recipe,
     }
+
     ends = {f"{int(run.validations.steps[-1]):,}" for run in runs if len(run.validations.steps)}
     return render(
         "curves.html",

@@ -122,6 +122,7 @@ class Logbook:
             self._losses.setdefault(name, []).append(value)
         self._seconds.append(seconds)
         self._last = (step, epoch, dict(rates))
+
         if step % self._every == 0:
             self.flush()
 

@@ -102,6 +102,7 @@ def bootstrapped_cross_entropy(
     """
     scores = _at_label_size(logits, target)
     pixels = F.cross_entropy(scores, target, ignore_index=ignore, reduction="none")  # (B, H, W)
+
     means = []
     for losses, labels in zip(pixels, target, strict=True):
         counted = losses[labels != ignore]  # (N,)

@@ -118,6 +118,7 @@ def multi_frame_loss(
         wanted = resize_like(teacher.flatten(0, 1), found)  # (B*T, C', h, w)
         wanted_maps = _self_similarity(wanted, cell).unflatten(0, (batch, -1))
     found_maps = _self_similarity(found, cell).unflatten(0, (batch, -1))  # (B, T, n, n)
+
     with without_autocast(student):
         found_cell, found_hidden = encoder(found_maps)
         wanted_cell, wanted_hidden = encoder(wanted_maps.to(found_maps.dtype))
@@ -157,6 +158,7 @@ def single_frame_loss(
         weight = F.interpolate(counted[:, None].to(scores), size, mode="nearest-exact")[:, 0]
         if class_weights is not None:
             weight = weight * torch.einsum("nkhw,k->nhw", wanted.exp(), class_weights.to(wanted))
+
     loss = F.kl_div(scores.log_softmax(dim=1), wanted, log_target=True, reduction="none").sum(1)
     return (weight * loss).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
 
