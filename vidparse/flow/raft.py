@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.errors import DeviceError, ModelError
-from vidparse.flow.source import check_pair
+from vidparse.flow import check_pair
 
 HIDDEN, CONTEXT = 128, 128  # channels of the recurrent state and of its fixed input
 LEVELS, RADIUS = 4, 4  # of the correlation pyramid and of the window looked up in each level
