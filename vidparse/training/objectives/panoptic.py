@@ -83,9 +83,9 @@ class Panoptic(Objective):
         """Weight of a pixel of each region (Ks + 1,), region 0 any thing; None for no weights."""
         if not self.options.class_weight_offset:
             return None
-        pixels = torch.from_numpy(setting.class_counts()).double()
-        regions = self.regions[: len(setting.labels)]  # type: ignore[index]
-        counts = torch.zeros(self.counts[1] + 1).double().index_add_(0, regions, pixels)
+        things, pixels = set(setting.labels.things), setting.class_counts()
+        each = [int(pixels[i]) for i in range(len(pixels)) if i not in things]
+        counts = torch.tensor([int(pixels.sum()) - sum(each), *each])
         return class_weights_from_counts(counts, offset=self.options.class_weight_offset)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
