@@ -58,6 +58,10 @@ NOT_RUN = {
     "vidparse export weights/": "half a minute each: test_export has small ones",
     "python tests/benchmarks/compare_loops.py": "half a minute of a quiet machine, at its least",
     "python tests/benchmarks/bench_stabilize.py": "half a minute of a quiet machine",
+    "vidparse train --dataset camvid-objects": "objects to cut out; tests/training has made ones",
+    "vidparse export runs/fourth": "the run above",
+    "vidparse eval --dataset composed": "objects to cut out; tests/data has made ones",
+    "vidparse eval -m street-panoptic --dataset camvid-objects": "objects of a real size",
     "vidparse segment rtsp://": "a camera on the network",
     "ffmpeg -f v4l2": "a camera of this machine",
 }
