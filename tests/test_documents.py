@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -228,13 +228,21 @@ def test_every_option_that_a_text_names_is_one(document: str) -> None:
                 assert option in known, f"{document}: `{span}`: {option} is no option"
 
 
+def _resolved(group: Any, names: Iterable[str]) -> list[Any]:
+    """Commands of a group with their options, which are made when a command is called."""
+    context = typer.Context(group, info_name="vidparse")
+    return [group.resolve_command(context, [name])[1] for name in names]
+
+
 def options_of(name: str) -> set[str]:
     """Options of a command; of all of them where the name is none."""
     from vidparse.cli.app import app
 
     group: Any = typer.main.get_command(app)
-    chosen = [group.commands[name]] if name in group.commands else list(group.commands.values())
-    inner = [one for command in chosen for one in getattr(command, "commands", {}).values()]
+    chosen = _resolved(group, [name] if name in group.commands else [*group.commands])
+    inner = [
+        one for command in chosen for one in _resolved(command, getattr(command, "commands", ()))
+    ]
     parameters = [one for command in (group, *chosen, *inner) for one in command.params]
     return {word for one in parameters for word in (*one.opts, *one.secondary_opts)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,9 @@ def test_winners_are_masks_of_stuff_and_centres_of_things() -> None:
     assert found[1, 64:].tolist() == [-1, -1, 1, *[-1] * 6]
 
 
-def test_pooled_kernels_are_exported_in_place_of_the_regions(tmp_path: Path) -> None:
+def test_pooled_kernels_are_exported_in_place_of_the_regions(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     torch.manual_seed(4)
     network = build("clip-panofcn", {**CONFIG, "pooled": True}).eval()
     metadata = metadata_of(
@@ -174,6 +177,8 @@ def test_pooled_kernels_are_exported_in_place_of_the_regions(tmp_path: Path) -> 
     weights, path = tmp_path / "pooled.safetensors", tmp_path / "pooled.onnx"
     save_checkpoint(weights, network.state_dict(), metadata)
     export_onnx(read_description(weights), path, half_storage=False)
+    warned = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert warned == [], "the exporter keeps its notes to itself"
     session = cpu_session(path)
     names = [one.name for one in session.get_outputs()]
     assert "pooled" in names and not [one for one in names if one.startswith("regions")]

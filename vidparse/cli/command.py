@@ -40,7 +40,7 @@ class Command(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """A group whose commands get their options when one of them is asked for.
+    """A group whose commands get their options once one of them is called.
 
     To make the options of all would take longer than to import this whole package.
     """

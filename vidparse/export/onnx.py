@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OPSET = 18
 _EXAMPLE_HW = (352, 640)  # that the graph is traced with
-_TALKATIVE = ("torch.onnx", "torch.fx.experimental.symbolic_shapes", "torch.export")
+_TALKATIVE = ("onnx_ir", "torch.onnx", "torch.fx.experimental.symbolic_shapes", "torch.export")
 LEAST_AGREEMENT = 0.999  # with torch; below it an export in float32 is wrong, not rounded
 LARGEST_HALF = 65504  # the largest finite value of float16
 

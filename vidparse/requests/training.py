@@ -61,7 +61,7 @@ def parse_source(text: str, flag: str = "") -> SourceRequest:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What is scored in a run; no source: nothing."""
+    """The data that a run is scored on; without a source, none."""
 
     source: SourceRequest | None
 

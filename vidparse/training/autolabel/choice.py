@@ -14,7 +14,7 @@ from vidparse.training.autolabel.pictures import Picture
 
 
 class Choice:
-    """What a session chooses labels from: its probabilities, less those that must not be.
+    """The scores that labels are chosen from: probabilities, less those that must not be.
 
     Args:
         labels: of the network.
