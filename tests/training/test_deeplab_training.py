@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from support.made_camvid import make_camvid
+from support.resumed import check_resumes
 from vidparse.data import IGNORE
-from vidparse.errors import Interrupted, UsageError
+from vidparse.errors import UsageError
 from vidparse.labels import Labels
 from vidparse.models.description import Preprocess
 from vidparse.models.network import CentreMaps, VideoNetwork
@@ -327,19 +326,10 @@ def test_a_run_of_two_steps_and_its_dry_run(cli, tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_equals_an_unbroken_one(sources: TrainingSets, tmp_path: Path) -> None:
-    def run(folder: str) -> Trainer:
+    def run(folder: Path) -> Trainer:
         wanted = recipe(epochs=2, steps_per_epoch=1, validate_every=1, ema_decay=0.5)
-        processes = Processes(device=torch.device("cpu"))
-        return Trainer(wanted, sources, None, tmp_path / folder, processes=processes)
+        return Trainer(
+            wanted, sources, None, folder, processes=Processes(device=torch.device("cpu"))
+        )
 
-    run("whole").fit()
-    broken, stop = run("broken"), threading.Event()
-    with pytest.raises(Interrupted):
-        broken.fit(lambda progress: stop.set(), stop=stop)
-    resumed = run("broken")
-    resumed.resume(tmp_path / "broken" / "last.safetensors")
-    assert resumed.step == 1
-    resumed.fit()
-    whole, again = (load_file(tmp_path / one / "last.safetensors") for one in ("whole", "broken"))
-    assert whole.keys() == again.keys()
-    assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
+    check_resumes(run, tmp_path)

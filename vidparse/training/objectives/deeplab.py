@@ -12,9 +12,16 @@ from vidparse.data import IGNORE
 from vidparse.errors import UsageError
 from vidparse.models.network import CentreMaps, VideoNetwork
 from vidparse.training.centre_targets import centre_targets
-from vidparse.training.clips import ClipPlan, Run, views_of
+from vidparse.training.clips import ClipPlan
 from vidparse.training.losses import hard_cross_entropy, heat_loss, offset_loss
-from vidparse.training.objectives.objective import Objective, Setting, autocast, normalise
+from vidparse.training.objectives.objective import (
+    Objective,
+    Setting,
+    autocast,
+    channels_last,
+    normalise,
+    object_clips,
+)
 from vidparse.training.recipe import AboveZero, Count, ObjectiveOptions, Positive, Recipe, Weight
 from vidparse.training.stream import Batch
 
@@ -61,12 +68,7 @@ class DeepLab(Objective):
                 f"clip_length {options.clip_length}: objective {options.kind} learns from frames "
                 "and those before them; use 2 or more"
             )
-        return ClipPlan(
-            Run(options.clip_length, options.most_gap, recipe.data.reverse),
-            views_of(recipe),
-            simulated=recipe.data.neighbours == "simulated",
-            with_objects=True,
-        )
+        return object_clips(recipe, options.clip_length, options.most_gap)
 
     @classmethod
     def training_pass(cls, network: VideoNetwork, clips: Tensor) -> Any:
@@ -80,9 +82,7 @@ class DeepLab(Objective):
         self.register_buffer("is_thing", is_thing, persistent=False)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        frames = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
-        pictures = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        frames = pictures.unflatten(0, frames.shape[:2])
+        frames = channels_last(normalise(batch.frames, self.preprocess))  # (B, T, 3, H, W)
         with autocast(frames.device, self.precision):
             maps, _ = self.training_pass(self.network, frames)
         assert isinstance(maps, CentreMaps) and batch.objects is not None  # by the plan

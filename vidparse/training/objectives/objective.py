@@ -16,7 +16,7 @@ from vidparse.errors import UsageError
 from vidparse.labels import Labels
 from vidparse.models.description import Preprocess
 from vidparse.models.network import Outputs, VideoNetwork
-from vidparse.training.clips import ClipPlan, Companions, views_of
+from vidparse.training.clips import ClipPlan, Companions, Run, views_of
 from vidparse.training.recipe import ObjectiveOptions, Recipe
 from vidparse.training.stream import Batch
 
@@ -133,6 +133,16 @@ class Objective(nn.Module):
         return self
 
 
+def object_clips(recipe: Recipe, length: int, most_gap: int) -> ClipPlan:
+    """Clips of `length` frames with the numbers of objects, each 1 to `most_gap` after the last."""
+    return ClipPlan(
+        Run(length, most_gap, recipe.data.reverse),
+        views_of(recipe),
+        simulated=recipe.data.neighbours == "simulated",
+        with_objects=True,
+    )
+
+
 def check_scores(recipe: Recipe, network: VideoNetwork) -> None:
     """Raises: UsageError: the network gives no scores of classes to learn by."""
     if not network.has_training_pass:
@@ -166,6 +176,12 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in _SLOW_IN_BF16:
         kind = None
     return torch.autocast(device.type, kind) if kind else contextlib.nullcontext()
+
+
+def channels_last(clips: Tensor) -> Tensor:
+    """Clips (B, T, 3, H, W) whose pictures lie in memory as convolutions are quickest with."""
+    pictures = clips.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return pictures.unflatten(0, clips.shape[:2])
 
 
 def run_frames(network: VideoNetwork, frames: Tensor) -> Outputs:

@@ -11,10 +11,17 @@ from torch import Tensor
 from vidparse.data import IGNORE
 from vidparse.errors import UsageError
 from vidparse.models.network import KernelMaps, VideoNetwork
-from vidparse.training.clips import ClipPlan, Run, views_of
+from vidparse.training.clips import ClipPlan
 from vidparse.training.losses import class_weights_from_counts, clip_losses
 from vidparse.training.losses.panoptic import ClipLosses
-from vidparse.training.objectives.objective import Objective, Setting, autocast, normalise
+from vidparse.training.objectives.objective import (
+    Objective,
+    Setting,
+    autocast,
+    channels_last,
+    normalise,
+    object_clips,
+)
 from vidparse.training.recipe import ObjectiveOptions, Offset, Positive, Recipe, Share, Weight
 from vidparse.training.stream import Batch
 from vidparse.training.targets import VOID, clip_targets
@@ -53,12 +60,7 @@ class Panoptic(Objective):
             )
         options = recipe.objective
         assert isinstance(options, PanopticOptions)
-        return ClipPlan(
-            Run(options.clip_length, options.most_gap, recipe.data.reverse),
-            views_of(recipe),
-            simulated=recipe.data.neighbours == "simulated",
-            with_objects=True,
-        )
+        return object_clips(recipe, options.clip_length, options.most_gap)
 
     @classmethod
     def training_pass(cls, network: VideoNetwork, clips: Tensor) -> Any:
@@ -89,9 +91,7 @@ class Panoptic(Objective):
         return class_weights_from_counts(counts, offset=self.options.class_weight_offset)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        frames = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
-        pictures = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        frames = pictures.unflatten(0, frames.shape[:2])
+        frames = channels_last(normalise(batch.frames, self.preprocess))  # (B, T, 3, H, W)
         with autocast(frames.device, self.precision):
             maps, _ = self.network(frames, ())
         assert isinstance(maps, KernelMaps) and batch.objects is not None  # by the plan
