@@ -16,10 +16,9 @@ import pytest
 
 from vidparse.data import FORMATS, SAMPLES, format_of, open_dataset, recognise, usual_format
 from vidparse.data.check import check_dataset
-from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.dataset import ALL, Dataset, Format, FrameRecord, OnMissing, Video, refuse
 from vidparse.data.folders import has_match, paired_videos, sorted_folders
-from vidparse.data.format import ALL, Format, OnMissing, refuse
-from vidparse.data.values import mask_values
+from vidparse.data.pictures import mask_values
 from vidparse.errors import UsageError
 from vidparse.evaluation.evaluate import default_metrics
 from vidparse.labels import load_labels

@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vidparse.data.dataset import Dataset, FrameRecord, Video
-from vidparse.data.format import Format, OnMissing, refuse
+from vidparse.data.dataset import Dataset, Format, FrameRecord, OnMissing, Video, refuse
 from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
 from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import ModelFiles

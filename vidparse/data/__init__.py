@@ -6,19 +6,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from vidparse.data.dataset import (
         Dataset,
+        Format,
         FrameRecord,
         Video,
+        format_of,
         frame_interval_s,
         labelled_frames,
-    )
-    from vidparse.data.format import (
-        Format,
-        format_of,
         open_dataset,
         recognise,
         usual_format,
     )
-    from vidparse.data.values import IGNORE
+    from vidparse.data.pictures import IGNORE
 
 # name -> the module of its Format, and the Format's name there unless it is FORMAT. Text, so that
 # the command line can list the names without loading numpy.
@@ -27,7 +25,7 @@ FORMATS = {
     "camvid-32": "vidparse.data.camvid:FORMAT_32",
     "camvid-objects": "vidparse.data.camvid_objects",
     "cityscapes": "vidparse.data.cityscapes",
-    "cityscapes-vps": "vidparse.data.cityscapes_vps",
+    "cityscapes-vps": "vidparse.data.cityscapes:FORMAT_VPS",
     "coco-panoptic": "vidparse.data.coco_panoptic",
     "composed": "vidparse.data.composed",
     "davis": "vidparse.data.davis",
@@ -47,17 +45,17 @@ def dataset_names() -> list[str]:
 
 # public name -> module; imported on first use
 _PUBLIC = {
-    "IGNORE": "values",
+    "IGNORE": "pictures",
     "Dataset": "dataset",
-    "Format": "format",
+    "Format": "dataset",
     "FrameRecord": "dataset",
     "Video": "dataset",
-    "format_of": "format",
+    "format_of": "dataset",
     "frame_interval_s": "dataset",
     "labelled_frames": "dataset",
-    "open_dataset": "format",
-    "recognise": "format",
-    "usual_format": "format",
+    "open_dataset": "dataset",
+    "recognise": "dataset",
+    "usual_format": "dataset",
 }
 __all__ = [
     "FORMATS",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from vidparse.data.values import IGNORE
+from vidparse.data.pictures import IGNORE
 
 _IDENTITY = np.eye(3)
 _FOUR_BYTES_MEAN = 4 * 127.5

@@ -12,11 +12,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vidparse.data.dataset import Dataset, FrameRecord, Video, counted_interval_s
-from vidparse.data.folders import PICTURES, check_split, sorted_files
-from vidparse.data.format import ALL, SPLITS, Format, OnMissing, refuse
-from vidparse.data.pictures import read_rgb
-from vidparse.data.values import IGNORE, mask_values
+from vidparse.data.dataset import (
+    ALL,
+    SPLITS,
+    Dataset,
+    Format,
+    FrameRecord,
+    OnMissing,
+    Video,
+    refuse,
+)
+from vidparse.data.folders import PICTURES, check_split, counted_interval_s, sorted_files
+from vidparse.data.pictures import IGNORE, mask_values, read_rgb
 from vidparse.errors import InputError
 from vidparse.filenames import natural_key
 from vidparse.labels import Labels, load_labels, regrouped

@@ -16,9 +16,8 @@ import numpy as np
 
 from vidparse.data.camvid import FORMAT as CAMVID
 from vidparse.data.camvid import open_camvid
-from vidparse.data.dataset import Dataset, FrameRecord, Video
-from vidparse.data.format import OnMissing, refuse
-from vidparse.data.values import numbered_segments
+from vidparse.data.dataset import Dataset, FrameRecord, OnMissing, Video, refuse
+from vidparse.data.pictures import numbered_segments
 from vidparse.flow import DisFlow
 from vidparse.labels import Labels
 from vidparse.maps import SegmentMap, count_codes

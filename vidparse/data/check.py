@@ -10,19 +10,33 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import Dataset, FrameRecord, Video, labelled_frames
+from vidparse.data.dataset import (
+    Dataset,
+    Format,
+    FrameRecord,
+    Video,
+    format_of,
+    labelled_frames,
+    recognise,
+)
 from vidparse.data.folders import PICTURES, not_png
-from vidparse.data.format import Format, format_of, recognise
-from vidparse.data.frame_check import FrameFacts, Problem, check_frame
-from vidparse.data.values import IGNORE
+from vidparse.data.pictures import (
+    IGNORE,
+    MaskValues,
+    image_size,
+    mask_size,
+    read_indices,
+    size_mismatch,
+)
 from vidparse.errors import InputError, Interrupted, counted
 from vidparse.labels import Labels, available_labels, load_labels
+from vidparse.maps import VOID, SegmentMap, count_codes
 
 MOST_PROBLEMS = 1000  # kept; further ones are counted
 _THREADS = 4  # decoding lets go of the interpreter, the rest does not
@@ -338,3 +352,121 @@ def _is_usual(labels: Labels, pixels: np.ndarray) -> bool:
 @lru_cache(maxsize=1)
 def _shipped_classes() -> frozenset[tuple[str, ...]]:
     return frozenset(load_labels(name).classes for name in available_labels())
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a file; a warning where reading it goes on regardless."""
+
+    path: str
+    what: str
+    warning: bool = False
+
+
+@dataclass(slots=True)
+class FrameFacts:
+    """Size, pixels per class and problems of a frame."""
+
+    size_hw: tuple[int, int] | None = None
+    pixels: np.ndarray | None = None  # int64 (256,): of each training id and of IGNORE
+    problems: list[Problem] = field(default_factory=list)
+
+
+def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFacts:
+    """Read a frame's files; problems end up in the facts.
+
+    Args:
+        quick: read the heads of the files only.
+    """
+    facts = FrameFacts()
+    if frame.image is None:
+        return _made(dataset, frame, facts, quick)
+    try:
+        facts.size_hw = _size(dataset, frame, quick)
+    except InputError as error:
+        facts.problems.append(Problem(str(frame.image), _what(error, frame.image)))
+
+    if not frame.labelled or frame.mask is None:
+        return facts
+
+    values = dataset.values
+    try:
+        if quick and frame.mask.suffix != ".txt":  # text has no head
+            size_hw = mask_size(frame.mask, of_indices=values is not None)
+        elif values is not None:
+            size_hw = _check_indices(frame.mask, values, facts)
+        elif dataset.is_panoptic:
+            size_hw = _check_segments(frame.mask, dataset.load_truth(frame), facts)
+        else:
+            mask = dataset.load_mask(frame)
+            size_hw = (mask.shape[0], mask.shape[1])
+            facts.pixels = np.bincount(mask.ravel(), minlength=256)
+    except InputError as error:
+        facts.problems.append(Problem(str(frame.mask), _what(error, frame.mask)))
+        return facts
+
+    if facts.size_hw is not None and size_hw != facts.size_hw:
+        what = size_mismatch(frame.image, size_hw, facts.size_hw)
+        facts.problems.append(Problem(str(frame.mask), what))
+    return facts
+
+
+def _made(dataset: Dataset, frame: FrameRecord, facts: FrameFacts, quick: bool) -> FrameFacts:
+    """A frame that is made when it is read; a bad file that it is made of is a problem."""
+    if quick:
+        return facts
+    try:
+        mask = dataset.load_mask(frame)
+    except InputError as error:
+        path, _, what = str(error).partition(": ")
+        facts.problems.append(Problem(path, what))
+        return facts
+    facts.size_hw = mask.shape[0], mask.shape[1]
+    facts.pixels = np.bincount(mask.ravel(), minlength=256)
+    return facts
+
+
+def _what(error: InputError, path: Path) -> str:
+    """The error without the path that it begins with."""
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _size(dataset: Dataset, frame: FrameRecord, quick: bool) -> tuple[int, int]:
+    """Height and width of a frame's image. Raises: InputError: damaged; the file is named."""
+    assert frame.image is not None
+    if quick:
+        return image_size(frame.image)
+    height, width = dataset.load_image(frame).shape[:2]
+    return height, width
+
+
+def _check_indices(path: Path, values: MaskValues, facts: FrameFacts) -> tuple[int, int]:
+    raw = read_indices(path)
+    counts = values.counts(raw)
+    facts.pixels = values.per_class(counts)
+    strays = values.strays(counts)
+    if strays:
+        listed = ", ".join(f"{value} ({pixels} px)" for value, pixels in strays.items())
+        what = f"holds values that are no class: {listed}"
+        what += "" if values.rule else "; taken as void"
+        facts.problems.append(Problem(str(path), what, warning=not values.rule))
+    return raw.shape[0], raw.shape[1]
+
+
+def _check_segments(path: Path, objects: SegmentMap, facts: FrameFacts) -> tuple[int, int]:
+    """Pixels of each class, and the areas that the json claims against those of the picture."""
+    ids, pixels = count_codes(objects.ids)
+    counted = dict(zip(ids.tolist(), pixels.tolist(), strict=True))
+    facts.pixels = np.zeros(256, np.int64)
+    facts.pixels[IGNORE] = counted.get(VOID, 0)
+    for segment in objects.segments or ():
+        found = counted.get(segment.id, 0)
+        facts.pixels[segment.class_id] += found
+        if not found:
+            what = f"id {segment.id} is listed but has no pixel"
+        elif segment.area != found:
+            what = f"id {segment.id} has {found} pixels, its json says {segment.area}"
+        else:
+            continue
+        facts.problems.append(Problem(str(path), what, warning=True))
+    return objects.ids.shape[0], objects.ids.shape[1]

@@ -1,16 +1,33 @@
-"""Cityscapes: 19 classes, one labelled frame in every 30-frame snippet (the 20th)."""
+"""Cityscapes: 19 classes, one labelled frame in every 30-frame snippet (the 20th).
+
+Cityscapes-VPS, too: six labelled frames of each snippet, objects numbered through it.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from vidparse.data.dataset import Dataset, FrameRecord, Video, counted_interval_s
-from vidparse.data.folders import check_split, has_match, sorted_files, sorted_folders
-from vidparse.data.format import SPLITS, Format, OnMissing, refuse
-from vidparse.data.values import mask_values
+from vidparse.data.dataset import SPLITS, Dataset, Format, FrameRecord, OnMissing, Video, refuse
+from vidparse.data.folders import (
+    check_split,
+    counted_interval_s,
+    has_match,
+    sorted_files,
+    sorted_folders,
+)
+from vidparse.data.pictures import mask_values
 from vidparse.errors import InputError
-from vidparse.labels import load_labels
+from vidparse.filenames import natural_key
+from vidparse.labels import Labels, load_labels
+from vidparse.maps import (
+    ListedPicture,
+    PanopticJson,
+    SegmentMap,
+    read_panoptic_json,
+    read_segment_map,
+)
 
 RATE_HZ = 17
 _IMAGES = ("leftImg8bit_sequence", "leftImg8bit")  # the first that is there
@@ -22,6 +39,10 @@ TRAIN_IDS = {
 # Ids run from 0 to 33; license plates are -1, which an 8-bit PNG stores as 255.
 VALUES = mask_values(TRAIN_IDS, void=(*range(34), 255))
 _FRAME = re.compile(r"(?P<city>[a-z-]+)_(?P<sequence>\d{6})_(?P<frame>\d{6})_leftImg8bit")
+_VPS_ENDINGS = ("_newImg8bit", "_leftImg8bit", "_final_mask", "_gtFine_color")
+_VPS_PREFIX = (
+    2  # parts of a name that Cityscapes does not have: number of the video, number of the frame
+)
 
 
 def open_cityscapes(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
@@ -87,5 +108,138 @@ FORMAT = Format(
     matches=lambda root: has_match(root, "leftImg8bit*/*/*/*_leftImg8bit.png"),
     splits=city_splits,
     masks=("gtFine/{split}/*/*_gtFine_labelIds.png",),
+    every_frame=False,
+)
+
+
+def open_cityscapes_vps(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
+    """One split (Kim et al., CVPR 2020), as its authors' scripts lay it out.
+
+    {split}/img/0001_0001_frankfurt_000000_000294_newImg8bit.png, RGB ids in
+    {split}/panoptic_video/..._final_mask.png, and panoptic_gt_{split}_city_vps.json. The frames
+    that Cityscapes labelled itself keep its endings, _leftImg8bit and _gtFine_color. The number in
+    front names the video. Without img/, all 30 frames of each snippet are taken from img_all/.
+    Categories are Cityscapes' 19 training ids. A split without json is unlabelled.
+
+    Raises:
+        InputError: the folder is not laid out like this, or json and folders differ in the frames.
+    """
+    check_split("cityscapes-vps", split, SPLITS)
+    record = root / f"panoptic_gt_{split}_city_vps.json"
+    folder = root / split / "panoptic_video"
+    if folder.is_dir() and not record.is_file():
+        raise InputError(f"{record}: no such file; it says what {folder} holds")
+    table = read_panoptic_json(record) if record.is_file() else None
+    listed = {frame_id(row.stem): row for row in (table.pictures if table else ())}
+    masks = {frame_id(path.stem): path for path in sorted_files(folder, (".png",))}
+
+    for key in sorted(listed.keys() - masks.keys()):
+        on_missing(InputError(f"{record}: lists {key}, which {folder} lacks; make both again"))
+    for key in sorted(masks.keys() - listed.keys()):
+        on_missing(InputError(f"{masks[key]}: {record.name} does not list it; make both again"))
+
+    labelled = {key: masks[key] for key in masks.keys() & listed.keys()}
+    videos = _vps_videos(root / split, labelled, on_missing)
+    labels = load_labels("cityscapes")
+    return Dataset(
+        "cityscapes-vps",
+        split,
+        labels,
+        videos,
+        read_segments=_VpsSegments(table, listed, labels),
+        windows=(1, 2, 3, 4),
+    )
+
+
+class _VpsSegments:
+    """Segments of labelled frames, in the order of the json."""
+
+    def __init__(
+        self, table: PanopticJson | None, listed: Mapping[str, ListedPicture], labels: Labels
+    ) -> None:
+        self._table, self._listed, self._labels = table, listed, labels
+
+    def __call__(self, frame: FrameRecord) -> SegmentMap:
+        assert frame.mask is not None and self._table is not None
+        listed = self._listed[frame_id(frame.mask.stem)]
+        return read_segment_map(frame.mask, listed, self._table, self._labels, is_truth=True)
+
+
+def frame_id(stem: str) -> str:
+    """A picture's name without what says which kind of picture it is."""
+    for ending in _VPS_ENDINGS:
+        stem = stem.removesuffix(ending)
+    return stem
+
+
+def _vps_videos(base: Path, masks: dict[str, Path], on_missing: OnMissing) -> tuple[Video, ...]:
+    """Videos by number; `masks` by the whole name of their frame."""
+    frames = sorted_files(base / "img", (".png", ".jpg"))
+    if frames:
+        by_video: dict[str, list[Path]] = {}
+        for path in frames:
+            by_video.setdefault(path.name.split("_")[0], []).append(path)
+        known = masks
+    elif (base / "img_all").is_dir():
+        number_of = {_scene(key): key.split("_")[0] for key in masks}
+        by_video = {}
+        for run in snippets(base / "img_all"):
+            paths = [path for _, path in run]
+            keys = [frame_id(path.stem) for path in paths]
+            numbers = [number_of[key] for key in keys if key in number_of]
+            by_video[numbers[0] if numbers else keys[0]] = paths
+        known = {_scene(key): path for key, path in masks.items()}
+    else:
+        raise InputError(f"{base / 'img'}: no images; point --data at Cityscapes-VPS")
+
+    listed = sorted(by_video.items(), key=lambda item: natural_key(item[0]))
+    videos = tuple(_vps_video(name, paths, known) for name, paths in listed)
+
+    # A mask without an image would go unscored.
+    used = {frame.mask for video in videos for frame in video.frames}
+    for path in sorted(set(masks.values()) - used):
+        on_missing(InputError(f"{path}: no image goes with it; fetch the images again"))
+    return videos
+
+
+def _scene(key: str) -> str:
+    """The name that Cityscapes itself gives to a frame."""
+    return "_".join(key.split("_")[_VPS_PREFIX:])
+
+
+def _vps_video(name: str, paths: list[Path], masks: dict[str, Path]) -> Video:
+    stems = [frame_id(path.stem) for path in paths]
+    return Video(
+        name,
+        tuple(
+            FrameRecord(name, stem, i, path, masks.get(stem), stem in masks)
+            for i, (stem, path) in enumerate(zip(stems, paths, strict=True))
+        ),
+        counted_interval_s(_vps_numbers(stems), RATE_HZ),
+    )
+
+
+def _vps_numbers(stems: list[str]) -> list[int]:
+    """Numbers of the frames in their recording, which end their names; none if one has none."""
+    numbers = [stem.rpartition("_")[2] for stem in stems]
+    return [int(number) for number in numbers] if all(map(str.isdecimal, numbers)) else []
+
+
+def _vps_splits(root: Path) -> tuple[str, ...]:
+    return tuple(
+        split
+        for split in SPLITS
+        if (root / split / "img").is_dir() or (root / split / "img_all").is_dir()
+    )
+
+
+FORMAT_VPS = Format(
+    open=open_cityscapes_vps,
+    sign="panoptic_gt_{split}_city_vps.json or {split}/panoptic_video/",
+    matches=lambda root: (
+        has_match(root, "panoptic_*_city_vps.json") or has_match(root, "*/panoptic_video")
+    ),
+    splits=_vps_splits,
+    masks=(),  # opening it compares all three of images, masks and json
     every_frame=False,
 )

@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.dataset import Dataset, Format, FrameRecord, OnMissing, Video, refuse
 from vidparse.data.folders import PICTURES, check_split, sorted_files
-from vidparse.data.format import Format, OnMissing, refuse
-from vidparse.data.values import IGNORE
+from vidparse.data.pictures import IGNORE
 from vidparse.errors import InputError
 from vidparse.labels import Labels
 from vidparse.maps import (

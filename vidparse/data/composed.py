@@ -14,14 +14,32 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from vidparse.data.composing import Composed, Sprite, compose, sprite_of
 from vidparse.data.cutouts import Cutout, cut, is_source, list_cutouts
-from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.dataset import (
+    ALL,
+    SPLITS,
+    Dataset,
+    Format,
+    FrameRecord,
+    OnMissing,
+    Video,
+    format_of,
+    refuse,
+)
 from vidparse.data.folders import check_split
-from vidparse.data.format import ALL, SPLITS, Format, OnMissing, format_of, refuse
+from vidparse.data.pictures import IGNORE, numbered_segments
 from vidparse.data.rendered import LEAST_AREA
-from vidparse.data.shots import Scenery, Shot, draw_actors, draw_camera, scenery_of
-from vidparse.data.values import IGNORE, numbered_segments
+from vidparse.data.shots import (
+    Composed,
+    Scenery,
+    Shot,
+    Sprite,
+    compose,
+    draw_actors,
+    draw_camera,
+    scenery_of,
+    sprite_of,
+)
 from vidparse.errors import InputError
 from vidparse.labels import Labels
 from vidparse.maps import SegmentMap, count_codes

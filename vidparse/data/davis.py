@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import Dataset, FrameRecord
+from vidparse.data.dataset import ALL, Dataset, Format, FrameRecord, OnMissing, refuse
 from vidparse.data.folders import paired_videos, sorted_folders
-from vidparse.data.format import ALL, Format, OnMissing, refuse
-from vidparse.data.values import mask_values
+from vidparse.data.pictures import mask_values
 from vidparse.errors import InputError
 from vidparse.filenames import name_below
 from vidparse.labels import load_labels

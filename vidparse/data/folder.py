@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vidparse.data.dataset import Dataset, Video
+from vidparse.data.dataset import ALL, SPLITS, Dataset, Format, OnMissing, Video, refuse
 from vidparse.data.folders import PICTURES, has_match, paired_frames, sorted_files, sorted_folders
-from vidparse.data.format import ALL, SPLITS, Format, OnMissing, refuse
-from vidparse.data.values import IGNORE, mask_values
+from vidparse.data.pictures import IGNORE, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import LABEL_FORM, Labels, labels_from_json
 from vidparse.textfiles import parse_json

@@ -1,12 +1,13 @@
-"""Lists of splits and folders of frames as they are found in the wild."""
+"""Lists of splits, folders of frames and their intervals, as they are found in the wild."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
-from vidparse.data.dataset import FrameRecord, Video
-from vidparse.data.format import SPLITS, OnMissing
+from vidparse.data.dataset import SPLITS, FrameRecord, OnMissing, Video
 from vidparse.errors import InputError
 from vidparse.filenames import name_below, natural_key
 from vidparse.textfiles import read_text
@@ -134,3 +135,13 @@ def paired_videos(
         except InputError as error:
             on_missing(error)
     return tuple(videos)
+
+
+def counted_interval_s(numbers: Sequence[int], rate_hz: float) -> float | None:
+    """Seconds between frames, the median, from their numbers in the recording.
+
+    Args:
+        numbers: of the frames, ascending. rate_hz: frames per second of the recording.
+    """
+    steps = [after - before for before, after in pairwise(numbers)]
+    return statistics.median(steps) / rate_hz if steps else None

@@ -6,10 +6,9 @@ import math
 from pathlib import Path
 
 from vidparse.data.cityscapes import city_splits
-from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.dataset import SPLITS, Dataset, Format, FrameRecord, OnMissing, Video, refuse
 from vidparse.data.folders import check_split, has_match, sorted_files, sorted_folders
-from vidparse.data.format import SPLITS, Format, OnMissing, refuse
-from vidparse.data.values import IGNORE, mask_values
+from vidparse.data.pictures import IGNORE, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from vidparse.data.dataset import Dataset, FrameRecord, Video
 from vidparse.data.folders import check_split
-from vidparse.data.values import IGNORE, numbered_segments
+from vidparse.data.pictures import IGNORE, numbered_segments
 from vidparse.errors import UsageError
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import SegmentMap, count_codes

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.dataset import SPLITS, Dataset, Format, FrameRecord, OnMissing, Video, refuse
 from vidparse.data.folders import check_split, listed_splits, paired_videos, read_split
-from vidparse.data.format import SPLITS, Format, OnMissing, refuse
-from vidparse.data.pictures import read_indices
-from vidparse.data.values import IGNORE, MaskValues
+from vidparse.data.pictures import IGNORE, MaskValues, read_indices
 from vidparse.errors import InputError
 from vidparse.filenames import name_below
 from vidparse.labels import Labels, load_labels

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vidparse.data.dataset import Dataset
+from vidparse.data.dataset import Dataset, Format, OnMissing, refuse
 from vidparse.data.folders import has_match, listed_splits, paired_videos, read_split
-from vidparse.data.format import Format, OnMissing, refuse
-from vidparse.data.values import mask_values
+from vidparse.data.pictures import mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 

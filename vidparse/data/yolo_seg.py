@@ -10,9 +10,17 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco
 
-from vidparse.data.dataset import Dataset, FrameRecord, Video, image_of_file
+from vidparse.data.dataset import (
+    ALL,
+    Dataset,
+    Format,
+    FrameRecord,
+    OnMissing,
+    Video,
+    image_of_file,
+    refuse,
+)
 from vidparse.data.folders import PICTURES, check_split, has_match, sorted_files, sorted_folders
-from vidparse.data.format import ALL, Format, OnMissing, refuse
 from vidparse.data.pictures import image_size
 from vidparse.errors import InputError
 from vidparse.labels import Labels, load_labels, regrouped
