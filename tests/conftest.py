@@ -149,7 +149,7 @@ def cli(
 
     def run(*arguments: Any, stdin: Path | bytes | None = None) -> Finished:
         from vidparse.cli.app import app
-        from vidparse.cli.failure import exit_code_of, log_to_stderr
+        from vidparse.cli.process import exit_code_of, log_to_stderr
 
         words = [str(argument) for argument in arguments]
         if words[0] == "segment" and not {"-m", "--model"} & set(words):

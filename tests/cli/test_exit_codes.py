@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vidparse.cli.screen import Screen
+from vidparse.cli.segment import Screen
 
 GUIDE = Path(__file__).parents[2] / "examples" / "guides" / "segment.md"
 

@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 
-from vidparse.cli.screen import Screen
+from vidparse.cli.segment import Screen
 from vidparse.errors import ModelError
 from vidparse.inference.runners import OnnxRunner
 from vidparse.sinks.overlay import Overlay
@@ -388,7 +388,7 @@ class TestInterrupts:
         assert not list(tmp_path.rglob("*.part*"))
 
     def test_a_later_press_while_finishing_hangs(self, cli, clip, tmp_path, at_frame, monkeypatch):
-        monkeypatch.setattr("vidparse.cli.signals._SAME_PRESS_S", 0)
+        monkeypatch.setattr("vidparse.cli.process._SAME_PRESS_S", 0)
         path = clip("x.mp4", frames=60)
         close = Overlay.close
 

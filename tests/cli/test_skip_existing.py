@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vidparse.cli.screen import Screen
+from vidparse.cli.segment import Screen
 
 
 def content(folder: Path) -> dict[str, tuple[int, bytes]]:

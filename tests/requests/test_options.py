@@ -15,21 +15,9 @@ import pytest
 import typer
 
 import vidparse
-from vidparse.cli import (
-    autolabel,
-    bench,
-    convert,
-    curves,
-    data,
-    evaluate,
-    export,
-    info,
-    models,
-    segment,
-    train,
-)
-from vidparse.cli.choices import CHOICES, completions, names_of
+from vidparse.cli import bench, data, evaluate, export, info, models, segment, train
 from vidparse.cli.command import Command, Commands, add_command, members_of, with_options
+from vidparse.cli.options import CHOICES, completions, names_of
 from vidparse.errors import UsageError
 from vidparse.requests.autolabel import AutolabelRequest
 from vidparse.requests.bench import BenchRequest
@@ -46,11 +34,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "info": info.info,
     "bench": bench.bench,
     "train": train.train,
-    "curves": curves.curves,
-    "autolabel": autolabel.autolabel,
+    "curves": train.curves,
+    "autolabel": data.autolabel,
     "eval": evaluate.evaluate,
     "export": export.export,
-    "convert": convert.convert,
+    "convert": export.convert,
     "models pull": models.pull,
     "models show": models.show,
     "models push": models.push,

@@ -11,23 +11,17 @@ from typing import Annotated
 import typer
 
 from vidparse import __version__
-from vidparse.cli import (
-    autolabel,
-    bench,
-    convert,
-    curves,
-    data,
-    evaluate,
-    export,
-    info,
-    models,
-    segment,
-    train,
-)
+from vidparse.cli import bench, data, evaluate, export, info, models, segment, train
 from vidparse.cli.command import Commands, add_command
-from vidparse.cli.failure import exit_code_of, flush_stdout, log_to_stderr, open_missing_streams
-from vidparse.cli.limits import check_memory_limit
-from vidparse.cli.signals import ignore_signals, interrupts
+from vidparse.cli.process import (
+    check_memory_limit,
+    exit_code_of,
+    flush_stdout,
+    ignore_signals,
+    interrupts,
+    log_to_stderr,
+    open_missing_streams,
+)
 from vidparse.cli.terminal import show
 from vidparse.errors import UsageError
 
@@ -43,11 +37,11 @@ add_command(app, "segment", segment.segment)
 add_command(app, "info", info.info)
 add_command(app, "bench", bench.bench)
 add_command(app, "train", train.train)
-add_command(app, "curves", curves.curves)
-add_command(app, "autolabel", autolabel.autolabel)
+add_command(app, "curves", train.curves)
+add_command(app, "autolabel", data.autolabel)
 add_command(app, "eval", evaluate.evaluate)
 add_command(app, "export", export.export)
-add_command(app, "convert", convert.convert)
+add_command(app, "convert", export.convert)
 app.add_typer(models.commands, name="models")
 app.add_typer(data.commands, name="data")
 

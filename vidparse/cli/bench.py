@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from vidparse.cli import options as shared
-from vidparse.errors import counted
+from vidparse.cli.terminal import Reporter, cell, console, print_json, show
+from vidparse.errors import UsageError, counted
 from vidparse.requests.bench import BenchRequest
 
 if TYPE_CHECKING:
@@ -24,9 +26,6 @@ def bench(
         return
     from vidparse.bench import bench as measure
     from vidparse.bench import bench_record
-    from vidparse.cli.reporter import Reporter
-    from vidparse.cli.terminal import print_json
-    from vidparse.errors import UsageError
 
     if request.source is None:
         raise UsageError("bench: name an input, or --zoo all")
@@ -45,9 +44,6 @@ def bench(
 
 def _bench_zoo(request: BenchRequest, names: tuple[str, ...], *, json: bool) -> None:
     from vidparse.bench.zoo import bench_zoo, zoo_names, zoo_record
-    from vidparse.cli.reporter import Reporter
-    from vidparse.cli.terminal import print_json
-    from vidparse.errors import UsageError
 
     size_hw = request.size or (480, 853)
     if not isinstance(size_hw, tuple):
@@ -69,11 +65,7 @@ def _bench_zoo(request: BenchRequest, names: tuple[str, ...], *, json: bool) -> 
 
 
 def _print_zoo(rows: list[ZooRow], size_hw: tuple[int, int]) -> None:
-    import math
-
     from rich.table import Table
-
-    from vidparse.cli.terminal import cell, console
 
     def shown(value: float, form: str) -> str:
         return "-" if math.isnan(value) else format(value, form)
@@ -98,8 +90,6 @@ def _print_zoo(rows: list[ZooRow], size_hw: tuple[int, int]) -> None:
 
 def _print(report: BenchReport) -> None:
     from rich.table import Table
-
-    from vidparse.cli.terminal import cell, console, show
 
     height, width = report.network_input_hw
     show(

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from vidparse.cli.choices import completions, names_of
+from vidparse.cli.options import completions, names_of
 from vidparse.requests.option import (
     Argument,
     Given,

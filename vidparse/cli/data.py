@@ -1,4 +1,4 @@
-"""`vidparse data`."""
+"""`vidparse data` checks labelled data, and `vidparse autolabel` makes it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import typer
 
 from vidparse.cli import options as shared
 from vidparse.cli.command import Commands, add_command
+from vidparse.cli.process import stop_on_signals
+from vidparse.cli.terminal import Reporter, cell, console, print_json, say, show
 from vidparse.errors import InputError, counted
+from vidparse.requests.autolabel import AutolabelRequest
 from vidparse.requests.option import Argument, Option
 
 if TYPE_CHECKING:
     from vidparse.data.check import CheckReport, SplitReport
+    from vidparse.training.autolabel import AutolabelResult
 
 commands = typer.Typer(help="Look after labelled data sets.", no_args_is_help=True, cls=Commands)
 
@@ -37,9 +41,6 @@ def check(
     quiet: shared.Quiet = False,
 ) -> None:
     """Count what a data set holds, and name every bad file; exit code 3 when there are any."""
-    from vidparse.cli.reporter import Reporter
-    from vidparse.cli.signals import stop_on_signals
-    from vidparse.cli.terminal import print_json
     from vidparse.data.check import check_dataset
 
     title = f"check {folder.name}"
@@ -48,9 +49,9 @@ def check(
             folder, dataset, split=split, quick=quick, on_frame=reporter.update, stop=stop
         )
     if json:
-        print_json(_record(report))
+        print_json(_report_record(report))
     else:
-        _print(report, quiet=quiet)
+        _print_report(report, quiet=quiet)
     if report.errors:
         raise typer.Exit(InputError.exit_code)
 
@@ -58,10 +59,8 @@ def check(
 add_command(commands, "check", check)
 
 
-def _print(report: CheckReport, *, quiet: bool) -> None:
+def _print_report(report: CheckReport, *, quiet: bool) -> None:
     from rich.table import Table
-
-    from vidparse.cli.terminal import cell, console, show
 
     if not quiet:
         table = Table(title=cell(f"{report.name} in {report.root}"))
@@ -97,7 +96,7 @@ def _sizes(split: SplitReport) -> str:
     return "\n".join([*shown, f"{more} more"] if more else shown) or "-"
 
 
-def _record(report: CheckReport) -> dict[str, object]:
+def _report_record(report: CheckReport) -> dict[str, object]:
     return {
         "root": report.root,
         "dataset": report.name,
@@ -126,3 +125,35 @@ def _record(report: CheckReport) -> dict[str, object]:
             for problem in report.problems
         ],
     }
+
+
+def autolabel(
+    request: AutolabelRequest,
+    max_pixels: shared.MaxPixels = None,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Label frames with the mean answer of several models, to train on; goes on if interrupted."""
+    from vidparse.training.autolabel import autolabel_record, make_labels
+
+    title = f"autolabel {request.out.name}"
+    with stop_on_signals() as stop, Reporter(title, quiet=quiet) as reporter:
+        result = make_labels(request, on_frame=reporter.update, on_note=reporter.note, stop=stop)
+    if json:
+        print_json(autolabel_record(result))
+    elif not quiet:
+        _print_counts(result)
+
+
+def _print_counts(result: AutolabelResult) -> None:
+    counts = result.counts
+    before = f" ({result.skipped} done before)" if result.skipped else ""
+    frames = result.made + result.skipped
+    lines = [
+        *(f"note: {note}" for note in result.notes),
+        *(["note: no pixel was sure enough; lower --threshold"] if not counts.kept_share else []),
+        f"{counted(frames, 'frame')}{before}, "
+        f"{counts.kept_share:.1%} of the pixels labelled -> {result.out}",
+    ]
+    for line in lines:
+        say(line)

@@ -1,11 +1,14 @@
-"""`vidparse export`."""
+"""`vidparse export` and `vidparse convert`: models from one form into another."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from vidparse.cli import options as shared
-from vidparse.requests.export import ExportRequest
+from vidparse.cli.terminal import Reporter, print_json, say
+from vidparse.errors import ModelError, counted
+from vidparse.requests.export import ConvertRequest, ExportRequest
 
 if TYPE_CHECKING:
     from vidparse.export import Quantized
@@ -16,8 +19,6 @@ _SHOWN = ("path", "frames", "max_abs_difference", "argmax_agreement", "bytes", "
 
 def export(request: ExportRequest, json: shared.Json = False) -> None:
     """Write a model as ONNX (checked against torch), or as float16 weights for distribution."""
-    from vidparse.cli.terminal import print_json, say
-    from vidparse.errors import ModelError
     from vidparse.export import export_onnx, export_weights, parity_record
     from vidparse.hub import resolve
     from vidparse.models.checkpoint import file_sha256, read_description
@@ -47,8 +48,6 @@ def export(request: ExportRequest, json: shared.Json = False) -> None:
 def _export_int8(
     description: Description, request: ExportRequest, *, quiet: bool
 ) -> dict[str, object]:
-    from vidparse.cli.reporter import Reporter
-    from vidparse.cli.terminal import say
     from vidparse.export import (
         CALIBRATION_FRAMES,
         check_rendered,
@@ -103,3 +102,29 @@ def _lines(quantized: Quantized, calibrate: str | None) -> list[str]:
             "that blend it (rounding would add up from frame to frame)"
         )
     return lines
+
+
+def convert(
+    request: ConvertRequest, json: shared.Json = False, quiet: shared.Quiet = False
+) -> None:
+    """Turn a checkpoint of published code into ours, or ImageNet weights into a start for train."""
+    from vidparse.convert import convert
+
+    done = convert(
+        request.files,
+        request.out,
+        source=request.source,
+        arch=request.arch,
+        labels=request.labels,
+        short_side=request.short_side,
+        settings=dict(request.settings),
+    )
+    if json:
+        print_json(asdict(done) | {"path": str(done.path)})
+    elif not quiet:
+        for rule, count in done.rules.items():
+            say(f"{rule} ({counted(count, 'tensor')})")
+        if done.dropped:
+            say(f"left out: {', '.join(done.dropped)}")
+        kind = f", {done.labels}" if done.labels else ", a start for `vidparse train --init`"
+        say(f"{done.path}: {done.arch}{kind}, {counted(done.tensors, 'tensor')}")

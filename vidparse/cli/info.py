@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidparse.cli import options as shared
+from vidparse.cli.terminal import print_json, say, show
+from vidparse.errors import VidparseError
 from vidparse.requests.option import Argument
 from vidparse.requests.segment import Track
 
@@ -21,8 +23,6 @@ def info(
     json: shared.Json = False,
 ) -> None:
     """Show what an input is: size, rate, time base, rotation, colour, audio."""
-    from vidparse.cli.terminal import print_json, say
-    from vidparse.errors import VidparseError
     from vidparse.sinks import is_output
     from vidparse.video import expand_inputs, report_media
 
@@ -44,8 +44,6 @@ def info(
 
 
 def _print(records: list[dict[str, object]]) -> None:
-    from vidparse.cli.terminal import show
-
     for i, record in enumerate(records):
         if i:
             show()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vidparse.cli import options as shared
+from vidparse.cli import terminal
 from vidparse.cli.command import Commands, add_command, with_options
 from vidparse.errors import counted
 from vidparse.requests.option import Argument, Option
@@ -32,37 +34,37 @@ def models(context: typer.Context, json: shared.Json = False) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from vidparse.cli.terminal import cell, console, is_terminal, print_json
     from vidparse.hub import DEFAULT_MODEL
 
     records, published = [*_known_records(), *_cached_records()], _published_records()
     if json:
-        print_json([*records, *published])
+        terminal.print_json([*records, *published])
         return
+
     from rich.table import Table
 
     table = Table(title="Models")
     for heading in ("name", "where", "labels", "score", "size", "what it is", "licence"):
         justify: Any = "right" if heading == "size" else "left"
         table.add_column(heading, justify=justify, no_wrap=heading == "name")
+
     for record in records:
         name, scores = record["name"], record["scores"]
         table.add_row(
-            cell(f"{name} (default)" if name == DEFAULT_MODEL else name),
-            cell(record["where"]),
-            cell(f"{record['labels']}, {counted(record['classes'], 'class')}"),
+            terminal.cell(f"{name} (default)" if name == DEFAULT_MODEL else name),
+            terminal.cell(record["where"]),
+            terminal.cell(f"{record['labels']}, {counted(record['classes'], 'class')}"),
             "\n".join(f"{score:.3f} {metric}" for metric, score in scores.items()),
             f"{record['bytes'] / 2**20:.1f} MiB" if record["bytes"] else "",
-            cell(record["summary"]),
-            cell(record["licence"]),
+            terminal.cell(record["summary"]),
+            terminal.cell(record["licence"]),
         )
-    console(width=None if is_terminal() else 160).print(table)
+    terminal.console(width=None if terminal.is_terminal() else 160).print(table)
     _show_published(published)
 
 
 def pull(name: Name, json: shared.Json = False, quiet: shared.Quiet = False) -> None:
     """Fetch a model from the hub into its cache, or bring a cached one up to date."""
-    from vidparse.cli.terminal import print_json, say
     from vidparse.hub import resolve
 
     if quiet:
@@ -71,17 +73,14 @@ def pull(name: Name, json: shared.Json = False, quiet: shared.Quiet = False) -> 
         disable_progress_bars()
     record = _files_record(resolve(name, refresh=True))
     if json:
-        print_json(record)
+        terminal.print_json(record)
     elif not quiet:
         for path in record["files"]:
-            say(f"{name}: {path}")
+            terminal.say(f"{name}: {path}")
 
 
 def show(name: Name, json: shared.Json = False) -> None:
     """Print what a model's files say of it: network, classes, input, training."""
-    from dataclasses import asdict
-
-    from vidparse.cli.terminal import print_json, show
     from vidparse.hub import resolve
 
     files = resolve(name)
@@ -90,10 +89,10 @@ def show(name: Name, json: shared.Json = False) -> None:
         record["known"] = asdict(files.entry)
     record |= _content(files)
     if json:
-        print_json(record)
+        terminal.print_json(record)
         return
     for key, value in record.items():
-        show(f"{key}: {_one_line(value)}")
+        terminal.show(f"{key}: {_one_line(value)}")
 
 
 def push(
@@ -103,15 +102,16 @@ def push(
     json: shared.Json = False,
 ) -> None:
     """Publish a model; FILE's .onnx and .md (its card) go with it. Needs a token (HF_TOKEN)."""
-    from vidparse.cli.terminal import print_json, say
     from vidparse.hub import parse_address
     from vidparse.hub.upload import push
 
     pushed = push(file, parse_address(address), private=private)
     if json:
-        print_json({"address": str(pushed.address), "commit": pushed.commit, "files": pushed.files})
+        terminal.print_json(
+            {"address": str(pushed.address), "commit": pushed.commit, "files": pushed.files}
+        )
     else:
-        say(f"{pushed.address}: {', '.join(pushed.files)} ({pushed.commit})")
+        terminal.say(f"{pushed.address}: {', '.join(pushed.files)} ({pushed.commit})")
 
 
 add_command(commands, "pull", pull)
@@ -121,8 +121,6 @@ add_command(commands, "push", push)
 
 def _known_records() -> list[dict[str, Any]]:
     """The catalogue, and where each model of it is."""
-    from dataclasses import asdict
-
     from vidparse.hub import DEFAULT_MODEL, catalogue, locate
     from vidparse.labels import load_labels
 
@@ -145,8 +143,6 @@ def _known_records() -> list[dict[str, Any]]:
 
 def _published_records() -> list[dict[str, Any]]:
     """Checkpoints of others that run as they are, whether they are here or not."""
-    from dataclasses import asdict
-
     from vidparse.hub import cached_models, published_models
 
     here = {str(model.address): model for model in cached_models()}
@@ -167,17 +163,15 @@ def _published_records() -> list[dict[str, Any]]:
 
 def _show_published(records: list[dict[str, Any]]) -> None:
     """Three lines for each: their names are too long for a table."""
-    from vidparse.cli.terminal import show
-
-    show()
-    show("On the hub; they run as they are: vidparse segment input.mp4 -m NAME")
+    terminal.show()
+    terminal.show("On the hub; they run as they are: vidparse segment input.mp4 -m NAME")
     for record in records:
         scores = ", ".join(f"{score:.3f} {metric}" for metric, score in record["scores"].items())
         where = "cached" if record["where"] == "cached" else f"{record['mib']} MiB to fetch"
         labels = f"{record['labels']}, {counted(record['classes'], 'class')}"
-        show(record["name"])
-        show(f"    {record['task']}: {labels}; {scores}; {where}")
-        show(f"    {record['summary']}; licence: {record['licence']}")
+        terminal.show(record["name"])
+        terminal.show(f"    {record['task']}: {labels}; {scores}; {where}")
+        terminal.show(f"    {record['summary']}; licence: {record['licence']}")
 
 
 def _cached_records() -> list[dict[str, Any]]:
@@ -213,8 +207,6 @@ def _files_record(files: ModelFiles) -> dict[str, Any]:
 
 def _content(files: ModelFiles) -> dict[str, Any]:
     """Facts about the network, from its files."""
-    from dataclasses import asdict
-
     from vidparse.textfiles import as_list, as_table, parse_json
 
     if files.transformers is not None:

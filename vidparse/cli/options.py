@@ -1,7 +1,8 @@
-"""Options of commands that are no part of a request: same flag, same help, everywhere."""
+"""Options that commands share, and the tables whose names options take."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated
 
 from vidparse.limits import MAX_PIXELS, allow_pixels
@@ -18,3 +19,45 @@ MaxPixels = Annotated[
 ]
 Json = Annotated[bool, Option("Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, Option("No progress, no summary.", flag="--quiet", short="-q")]
+
+
+# Name -> the module of a table, and its name there; or of a function that gives the names.
+CHOICES = {
+    "backends": "vidparse.inference.load:backends",
+    "datasets": "vidparse.data:dataset_names",
+    "flows": "vidparse.flow:FLOW_NAMES",
+    "labels": "vidparse.labels:available_labels",
+    "linkers": "vidparse.inference:LINKERS",
+    "metrics": "vidparse.evaluation.metrics:METRICS",
+    "models": "vidparse.hub:model_names",
+    "outputs": "vidparse.sinks:SINKS",
+    "palettes": "vidparse.sinks.palette:palettes",
+    "pipes": "vidparse.requests.parsing:PIPE_FORMATS",
+    "precisions": "vidparse.inference.runners:PRECISIONS",
+    "recipes": "vidparse.requests.training:available_recipes",
+    "rules": "vidparse.requests.model:RULES",
+    "submissions": "vidparse.evaluation.request:SUBMISSIONS",
+    "supports": "vidparse.evaluation.entries:SUPPORTS",
+    "tasks": "vidparse.inference.runners.transformers:TASKS",
+}
+
+
+def names_of(choices: str) -> list[str]:
+    """The names in a table of CHOICES."""
+    module, _, name = CHOICES[choices].partition(":")
+    table = getattr(import_module(module), name)
+    return list(table() if callable(table) else table)
+
+
+def completions(choices: str, incomplete: str, *, several: bool = False) -> list[str]:
+    """Names that begin like `incomplete`, for a shell; of several by commas, those of the last.
+
+    Nothing on a failure: a shell has no place for an error.
+    """
+    before, comma, begun = incomplete.rpartition(",") if several else ("", "", incomplete)
+    try:
+        names = names_of(choices)
+    except Exception:
+        return []
+    taken = before.split(",")
+    return [before + comma + name for name in names if name.startswith(begun) and name not in taken]

@@ -1,4 +1,4 @@
-"""The one way of text to the user's terminal: names and facts from outside cannot steer it."""
+"""The one way of text and progress to the user's terminal, which no name from outside can steer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import contextlib
 import json
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
     from rich.text import Text
 
 # Controls (C0, DEL, C1), what breaks lines, what turns the direction of writing, what has no
@@ -27,7 +28,7 @@ def plain(text: object) -> str:
 
 
 def say(text: str) -> None:
-    """A line on stderr, where errors, notes and summaries go.
+    """Print a line on stderr, where errors, notes and summaries go.
 
     A stderr that is full or closed changes nothing: the result of a run does not depend on it.
     """
@@ -36,17 +37,17 @@ def say(text: str) -> None:
 
 
 def show(text: str = "") -> None:
-    """A line on stdout, for people; data goes there by itself."""
+    """Print a line for people on stdout; data is written there without this."""
     typer.echo(plain(text))
 
 
 def print_json(record: object) -> None:
-    """One JSON document on stdout, in ASCII."""
+    """Print one JSON document on stdout, in ASCII."""
     typer.echo(json.dumps(record, indent=2).replace("\x7f", "\\u007f"))
 
 
 def console(*, err: bool = False, width: int | None = None) -> Console:
-    """For tables and bars: strings are what they are, not markup, emoji codes or numbers."""
+    """A console for tables and bars, which takes no string for markup, emoji or a number."""
     from rich.console import Console
 
     return Console(stderr=err, width=width, markup=False, emoji=False, highlight=False)
@@ -63,3 +64,108 @@ def is_terminal(*, err: bool = False) -> bool:
     """True if a person looks at stdout or, with `err`, at stderr."""
     stream = sys.stderr if err else sys.stdout
     return stream is not None and not stream.closed and stream.isatty()
+
+
+class Reporter:
+    """The one way of progress, notes and lines to the user while a command works.
+
+    A context manager: a bar is drawn inside of the block only.
+
+    Args:
+        title: of the first bar; if empty, `begin` names the first task.
+        quiet: no bar, no notes and no steps; only lines.
+        every: steps between two lines where stderr is no terminal; 0: no lines.
+        is_long: the work takes hours: the bar shows the time that has passed, and stays.
+    """
+
+    def __init__(
+        self, title: str = "", *, quiet: bool = False, every: int = 0, is_long: bool = False
+    ) -> None:
+        self._quiet, self._every = quiet, every
+        self._bar = _bar(is_long=is_long) if not quiet and is_terminal(err=True) else None
+        self._task: TaskID | None = None
+        if title:
+            self.begin(title)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, title: str, total: int | None = None) -> None:
+        """Show a bar for the next task; `total` None: its number of steps is unknown."""
+        if self._bar is not None:
+            self._task = self._bar.add_task(plain(title), total=total, fps="")
+
+    def end(self) -> None:
+        """Take the bar of the task away."""
+        if self._bar is not None and self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+
+    def advance(self) -> None:
+        """Count one more step of the task that has begun."""
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task)
+            self._bar.update(self._task, fps=self._fps())
+
+    def update(self, done: int, total: int) -> None:
+        """Show that `done` of `total` steps are done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total, fps=self._fps())
+
+    def step(self, done: int, total: int, what: str, left_s: float) -> None:
+        """Show a step in words: as the title of the bar, or without a bar as a line now and then.
+
+        left_s: seconds that the other steps will take.
+        """
+        if self._bar is not None:
+            if self._task is None:
+                self.begin(what, total)
+            assert self._task is not None
+            self._bar.update(self._task, completed=done, description=plain(what))
+        elif not self._quiet and self._every and (done % self._every == 0 or done == total):
+            self.line(f"step {done}/{total}, {what}, {left_s / 60:.0f} min left")
+
+    def note(self, text: str) -> None:
+        """Print a note for the user."""
+        if not self._quiet:
+            self.line(f"note: {text}")
+
+    def line(self, text: str) -> None:
+        """Print a line; above the bar if one is drawn."""
+        if self._bar is not None:
+            self._bar.console.print(cell(text), soft_wrap=True)
+        else:
+            say(text)
+
+    def _fps(self) -> str:
+        assert self._bar is not None
+        speed = self._bar.tasks[-1].speed
+        return f"{speed:.1f} fps" if speed else ""
+
+
+def _bar(*, is_long: bool) -> Progress:
+    """A bar that counts steps and guesses the time left."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),  # a file may be called [red].mp4
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn() if is_long else TextColumn("{task.fields[fps]}"),
+        TimeRemainingColumn(),
+        console=console(err=True),
+        transient=not is_long,
+    )

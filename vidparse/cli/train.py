@@ -1,19 +1,22 @@
-"""`vidparse train`."""
+"""`vidparse train`, and `vidparse curves` of its runs."""
 
 from __future__ import annotations
 
 import math
 import os
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from vidparse.cli import options as shared
+from vidparse.cli.process import stop_on_signals
+from vidparse.cli.terminal import Reporter, print_json, say
+from vidparse.errors import counted
+from vidparse.requests.option import Argument, Option
 from vidparse.requests.training import TrainOptions
 
 if TYPE_CHECKING:
-    from vidparse.cli.reporter import Reporter
     from vidparse.training import Progress, Recipe, TrainingRequest
 
 
@@ -26,8 +29,6 @@ def train(
 
     With several GPUs or machines: torchrun --nproc-per-node N -m vidparse train ...
     """
-    from vidparse.cli.reporter import Reporter
-    from vidparse.cli.signals import stop_on_signals
     from vidparse.training import fit, recorded_run
 
     recorded = recorded_run(options.resume) if options.resume is not None else (None, None)
@@ -108,8 +109,6 @@ def _request(options: TrainOptions, kept: TrainingRequest | None) -> TrainingReq
 
 def _say_best(best: float | None, recipe: Recipe, folder: Path) -> None:
     """The last line of a run."""
-    from vidparse.cli.terminal import say
-
     score = "done"
     if best is not None and math.isnan(best):
         score = "done; the validation has no pixel of a known class, so nothing was scored"
@@ -122,9 +121,6 @@ def _show_plan(
     recipe: Recipe, request: TrainingRequest, init: str | None, reporter: Reporter
 ) -> None:
     """Print the resolved recipe and what it will take, after every check that needs no step."""
-    from dataclasses import asdict
-
-    from vidparse.cli.terminal import print_json
     from vidparse.training import rehearse
 
     plan: dict[str, object] = {"recipe": recipe.record()}
@@ -164,3 +160,16 @@ def _show_step(progress: Progress, reporter: Reporter) -> None:
     score = f", val {progress.score:.4f}" if progress.score is not None else ""
     what = f"epoch {progress.epoch + 1}, loss {progress.loss:.3f}{score}"
     reporter.step(progress.step, progress.steps, what, progress.eta_s)
+
+
+def curves(
+    runs: Annotated[tuple[Path, ...], Argument("Folders of training runs.", metavar="RUN")],
+    out: Annotated[Path, Option("The HTML page.", flag="--out", short="-o")] = Path("curves.html"),
+    quiet: shared.Quiet = False,
+) -> None:
+    """Show training runs as a page: losses, scores, classes, and how their recipes differ."""
+    from vidparse.training.curves import write_curves
+
+    write_curves(runs, out)
+    if not quiet:
+        say(f"{counted(len(runs), 'run')} -> {out}")

@@ -27,7 +27,7 @@ class Option:
     flag, short: with their dashes; without a flag it is the name of the field.
     panel: the part of the help page that lists it.
     least, most: bounds of a number.
-    choices: the table whose names it takes, one of `vidparse.cli.choices.CHOICES`.
+    choices: the table whose names it takes, one of `vidparse.cli.options.CHOICES`.
     parse: makes the value of a text; without it the field's type says how.
     each: the same for every text of a field that holds several, and may be given several times.
     text: the default as a user would write it, where the field's own is no text.

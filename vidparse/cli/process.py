@@ -1,4 +1,4 @@
-"""The one place where failures become one line on stderr and an exit code."""
+"""The process: its exit codes, its streams, signals that end it, and the limits of its shell."""
 
 from __future__ import annotations
 
@@ -6,19 +6,39 @@ import errno
 import io
 import logging
 import os
+import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
 from vidparse.cli.terminal import plain, say
-from vidparse.errors import Interrupted, OutputError, UsageError, VidparseError, expected
+from vidparse.errors import (
+    DeviceError,
+    Interrupted,
+    OutputError,
+    UsageError,
+    VidparseError,
+    expected,
+)
 
 # What all complaints of the option parser share; which module it lives in depends on Typer's age.
 _ParserError = typer.BadParameter.__mro__[2]
 _STDOUT_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_SAME_PRESS_S = 2.0  # signals this close together are one wish: a double press, or a whole group's
+
+# An interrupt during the imports: what they run may swallow the exception, and the wish remains.
+_early = threading.Event()
+# command -> bytes that its libraries map before any picture is there
+_LEAST_ADDRESSES = {
+    **dict.fromkeys(("segment", "bench", "eval"), 1_200_000_000),
+    **dict.fromkeys(("train", "autolabel", "export", "convert"), 2_000_000_000),  # with PyTorch
+}
 
 
 def exit_code_of(
@@ -127,3 +147,104 @@ class _PlainFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(map(plain, super().format(record).splitlines()))
+
+
+@contextmanager
+def stop_on_signals(is_writing: Callable[[], bool] = lambda: True) -> Iterator[threading.Event]:
+    """An event that the first signal sets, for the program to finish its outputs and end.
+
+    With nothing to finish (`is_writing` says so) the first signal raises KeyboardInterrupt; so does
+    a later one, when finishing takes too long. One after that ends the process on the spot.
+
+    Raises:
+        Interrupted: a KeyboardInterrupt left the block, or an error that it turned into on its
+            way: an import that is interrupted may end in any.
+    """
+    stop = threading.Event()
+    pressed_s: list[float] = []
+    why = ""  # once the handler has raised
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal why
+        now_s = time.monotonic()
+        if pressed_s and now_s - pressed_s[-1] < _SAME_PRESS_S:
+            return
+        pressed_s.append(now_s)
+        stop.set()
+
+        if len(pressed_s) > 2:
+            os._exit(Interrupted.exit_code)
+        if len(pressed_s) == 2 or not is_writing():
+            first = len(pressed_s) == 1
+            why = "interrupted before anything was written" if first else "interrupted"
+            raise KeyboardInterrupt
+
+    with _handling(handle):
+        if _early.is_set():
+            raise KeyboardInterrupt
+        try:
+            yield stop
+        except (Exception, KeyboardInterrupt) as error:
+            if not why or isinstance(error, Interrupted):
+                raise
+            raise Interrupted(why) from error
+
+
+@contextmanager
+def interrupts() -> Iterator[threading.Event]:
+    """Every signal raises KeyboardInterrupt and sets the event: for when nothing is written yet."""
+    _early.clear()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        _early.set()
+        raise KeyboardInterrupt
+
+    with _handling(handle):
+        yield _early
+
+
+def ignore_signals() -> None:
+    """The result is decided; let nothing disturb the interpreter on its way out."""
+    for number in _numbers():
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _handling(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handle) for number in _numbers()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _numbers() -> list[int]:
+    """The signals to handle: not those that the caller has set to be ignored (nohup, `&`)."""
+    if threading.current_thread() is not threading.main_thread():
+        return []
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+
+
+def check_memory_limit(command: str | None) -> None:
+    """Refuse to load libraries that do not fit in what the process may address.
+
+    Raises:
+        DeviceError: `ulimit -v` is too low for `command`.
+    """
+    least = _LEAST_ADDRESSES.get(command or "")
+    if least is None or {"-h", "--help"} & set(sys.argv):
+        return
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < least:
+        raise DeviceError(
+            f"memory: this shell lets a process address {limit / 1e9:.1f} GB, and the libraries of "
+            f"{command} take {least / 1e9:.1f} GB; raise the limit (ulimit -v)"
+        )
