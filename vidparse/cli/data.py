@@ -97,33 +97,36 @@ def _sizes(split: SplitReport) -> str:
 
 
 def _report_record(report: CheckReport) -> dict[str, object]:
+    """Plain values for `--json`."""
+    problems = [
+        {"path": problem.path, "what": problem.what, "warning": problem.warning}
+        for problem in report.problems
+    ]
     return {
         "root": report.root,
         "dataset": report.name,
         "quick": report.quick,
         "errors": report.errors,
         "warnings": report.warnings,
-        "splits": [
-            {
-                "split": one.split,
-                "videos": one.videos,
-                "frames": one.frames,
-                "labelled": one.labelled,
-                "sizes": [
-                    {"width": width, "height": height, "frames": count}
-                    for height, width, count in one.sizes
-                ],
-                "pixels": (
-                    None if report.quick else dict(zip(report.classes, one.pixels, strict=True))
-                ),
-                "void_pixels": None if report.quick else one.void,
-            }
-            for one in report.splits
-        ],
-        "problems": [
-            {"path": problem.path, "what": problem.what, "warning": problem.warning}
-            for problem in report.problems
-        ],
+        "splits": [_split_record(report, split) for split in report.splits],
+        "problems": problems,
+    }
+
+
+def _split_record(report: CheckReport, split: SplitReport) -> dict[str, object]:
+    sizes = [
+        {"width": width, "height": height, "frames": count} for height, width, count in split.sizes
+    ]
+    # A quick check reads no pixels, and no count at all is other than a count of 0.
+    pixels = None if report.quick else dict(zip(report.classes, split.pixels, strict=True))
+    return {
+        "split": split.split,
+        "videos": split.videos,
+        "frames": split.frames,
+        "labelled": split.labelled,
+        "sizes": sizes,
+        "pixels": pixels,
+        "void_pixels": None if report.quick else split.void,
     }
 
 

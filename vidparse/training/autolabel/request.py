@@ -240,30 +240,38 @@ def _settings(
     ensemble: Ensemble,
     dataset: Dataset | None,
 ) -> dict[str, object]:
-    """All that decides what a mask says, as plain JSON values."""
-    source: dict[str, object] = {"inputs": list(request.inputs), "every": request.every}
-    for name, edge in (("start_s", request.start_s), ("end_s", request.end_s)):
-        source |= {} if edge is None else {name: edge}
-    if dataset is not None:
-        root = str(request.data.resolve()) if request.data else None
+    """All that decides what a mask says, as plain JSON values.
+
+    A folder goes on only with the settings that it was begun with. An edge that nobody asked for
+    has no key, as in the folders of versions that knew no edges.
+    """
+    if dataset is None:
+        source: dict[str, object] = {"inputs": list(request.inputs), "every": request.every}
+        edges = {"start_s": request.start_s, "end_s": request.end_s}
+        source |= {name: edge for name, edge in edges.items() if edge is not None}
+    else:
         source = {
             "dataset": request.dataset or usual_format(request.data),
-            "data": root,
+            "data": str(request.data.resolve()) if request.data else None,
             "split": request.split,
             "unlabelled": request.unlabelled,
         }
+
+    # Name a model by its weights too: what a name stands for may change.
+    models = [
+        {
+            "name": name,
+            "sha256": runner.description.sha256,
+            "backend": runner.backend,
+            "precision": runner.precision,
+            "share": share,
+        }
+        for (name, runner), share in zip(runners, ensemble.shares, strict=True)
+    ]
+
     return {
         "source": source,
-        "models": [
-            {
-                "name": name,
-                "sha256": runner.description.sha256,
-                "backend": runner.backend,
-                "precision": runner.precision,
-                "share": share,
-            }
-            for (name, runner), share in zip(runners, ensemble.shares, strict=True)
-        ],
+        "models": models,
         **asdict(request.variants),
         "shrink": request.shrink,
         "threshold": request.threshold,
