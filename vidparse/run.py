@@ -28,13 +28,12 @@ from vidparse.filenames import PathText, one_or_several
 from vidparse.frame import Frame, VideoInfo
 from vidparse.hub.known import select_classes
 from vidparse.inference import (
-    ModelOptions,
     Runner,
     RunReport,
     Session,
     SessionOptions,
     engine_and_reason,
-    load_model,
+    load_chosen,
     run,
 )
 from vidparse.requests.outputs import RunHeader
@@ -146,7 +145,7 @@ def segment(
     with ExitStack() as closing:
         crew = None
         if sharing:
-            crew = closing.enter_context(sharing.crew(_model_settings(options), stop))
+            crew = closing.enter_context(sharing.crew(options.choice, stop))
         batch = closing.enter_context(_Batch(found, options, runner, watcher, stop, crew))
         for place, one in enumerate(found):
             if stop.is_set():
@@ -172,19 +171,7 @@ def segment(
 def load_runner(options: SegmentOptions) -> Runner:
     """The network that the options ask for, in a process set up to run it."""
     cv2.setNumThreads(1)  # the stages are the parallelism; a pool inside each would fight for cores
-    return load_model(**_model_settings(options))
-
-
-def _model_settings(options: SegmentOptions) -> ModelOptions:
-    """Arguments of `load_model`."""
-    return {
-        "name": os.fspath(options.model),
-        "backend": options.backend,
-        "device": options.device,
-        "precision": options.precision,
-        "threads": options.threads,
-        "task": options.task,
-    }
+    return load_chosen(options.choice)
 
 
 def clip_options(options: SegmentOptions) -> SessionOptions:

@@ -49,6 +49,7 @@ NO_OPTIONS = {
     "SegmentOptions": {"raw", "image_rate", "size", "argv"},
     "SinkOptions": {"classes", "preset", "pipe_format", "header"},
     "Merging": {"classes"},
+    "ModelChoice": {"name"},
 }
 
 

@@ -20,8 +20,9 @@ from vidparse.data.dataset import Dataset, Format, FrameRecord, OnMissing, Video
 from vidparse.evaluation.metrics.measure import Counts, DataFacts, Measure, Sample
 from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import ModelFiles
-from vidparse.inference import ClipSegments, Linker, Runner, Scores
-from vidparse.inference.runners.form import Wishes, onnx_form
+from vidparse.inference import ClipSegments, Linker, ModelChoice, Runner, Scores
+from vidparse.inference.devices import Device
+from vidparse.inference.runners.form import onnx_form
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction, SegmentMap, segments_of_ids
 from vidparse.models.checkpoint import read_onnx_description
@@ -179,7 +180,7 @@ class ToyRunner(Runner):
     backend, device, precision, engine = "toy", "cpu", "fp32", "Toy"
 
     @classmethod
-    def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
+    def load(cls, files: ModelFiles, choice: ModelChoice, device: Device) -> Self:
         runner = cls()
         runner.description = read_onnx_description(onnx_form(files))
         return runner

@@ -29,7 +29,7 @@ from vidparse.errors import (
 )
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
-from vidparse.inference import Runner, Scores, load_model
+from vidparse.inference import ModelChoice, Runner, Scores, load_model
 from vidparse.inference.mixture import Mixture, choose, windows
 from vidparse.inference.preprocess import to_clip
 from vidparse.inference.session import Answered, Session
@@ -316,8 +316,13 @@ def request_of(idd: Path, colour_model: Path, tmp_path: Path) -> Callable[..., A
 
     def make(**wishes: object) -> AutolabelRequest:
         source = {} if "inputs" in wishes else {"dataset": "idd-lite", "data": idd, "split": "val"}
-        usual = {"out": tmp_path / "out", "models": (str(colour_model),), "device": "cpu",
-                 "threads": 1, "variants": Variants((0.5, 1.0)), "threshold": 0.2}  # fmt: skip
+        usual = {
+            "out": tmp_path / "out",
+            "models": (str(colour_model),),
+            "choice": ModelChoice(device="cpu", threads=1),
+            "variants": Variants((0.5, 1.0)),
+            "threshold": 0.2,
+        }
         return AutolabelRequest(**(usual | source | wishes))
 
     return make

@@ -28,7 +28,7 @@ from vidparse.flow import open_flow
 from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import DEFAULT_MODEL
 from vidparse.image import ColourTags, Rgb
-from vidparse.inference import load_model
+from vidparse.inference import load_chosen
 from vidparse.inference.devices import choose_device
 from vidparse.inference.runners import TorchRunner
 from vidparse.labels import Labels, load_labels
@@ -62,7 +62,7 @@ def run_evaluation(
         flow=open_flow(
             request.flow,
             weights=request.flow_weights,
-            device=str(choose_device(request.device)),
+            device=str(choose_device(request.choice.device)),
             cache=request.flow_cache,
         ),
         max_videos=request.max_videos,
@@ -99,16 +99,10 @@ def _entries(request: EvaluationRequest, dataset: Dataset) -> list[Entry]:
 def _model_entry(name: str, request: EvaluationRequest, dataset: Dataset) -> Entry:
     is_published = request.support == "official"
     if is_published:
-        check_published(name, backend=request.backend, stabilize=request.stabilize)
+        check_published(name, backend=request.choice.backend, stabilize=request.stabilize)
 
-    runner = load_model(
-        name,
-        backend="torch" if is_published else request.backend,
-        device=request.device,
-        precision=request.precision,
-        threads=request.threads,
-        task=request.task,
-    )
+    choice = request.choice.of(name)
+    runner = load_chosen(replace(choice, backend="torch") if is_published else choice)
 
     short = Path(name).name
     if isinstance(runner, TorchRunner) and is_published:

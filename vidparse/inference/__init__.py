@@ -6,14 +6,14 @@ from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer
 from vidparse.inference.kernel_maps import KernelMaps, decode_clip
 from vidparse.inference.kernels import fuse_kernels
 from vidparse.inference.linkers import LINKERS
-from vidparse.inference.load import ModelOptions, load_model
+from vidparse.inference.load import load_chosen, load_model
 from vidparse.inference.masks import Masks
 from vidparse.inference.panoptic import Linker
 from vidparse.inference.pipeline import RunReport, Stages, StageTime, run
 from vidparse.inference.runners import RUNNERS, Runner, engine_and_reason
 from vidparse.inference.session import Session, SessionOptions
 from vidparse.inference.tracking import KernelMemory
-from vidparse.requests.model import Merging
+from vidparse.requests.model import Merging, ModelChoice
 
 __all__ = [
     "LINKERS",
@@ -27,7 +27,7 @@ __all__ = [
     "Linker",
     "Masks",
     "Merging",
-    "ModelOptions",
+    "ModelChoice",
     "PanopticAnswer",
     "RunReport",
     "Runner",
@@ -39,6 +39,7 @@ __all__ = [
     "decode_clip",
     "engine_and_reason",
     "fuse_kernels",
+    "load_chosen",
     "load_model",
     "run",
 ]

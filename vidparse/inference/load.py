@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import TypedDict
 
 from vidparse.errors import DeviceError, ModelError, UsageError
 from vidparse.hub import DEFAULT_MODEL, ModelFiles, resolve
@@ -18,8 +17,8 @@ from vidparse.inference.runners import (
     has_openvino,
     stored_precision,
 )
-from vidparse.inference.runners.form import Wishes
 from vidparse.models.description import INSTANCE, PANOPTIC
+from vidparse.requests.model import ModelChoice
 
 log = logging.getLogger(__name__)
 
@@ -27,17 +26,6 @@ log = logging.getLogger(__name__)
 def backends() -> tuple[str, ...]:
     """Values of `--backend`. The runner of transformers has none: it is torch's, too."""
     return ("auto", *(name for name in RUNNERS if name != "transformers"))
-
-
-class ModelOptions(TypedDict):
-    """Arguments of :func:`load_model` that travel to workers."""
-
-    name: str
-    backend: str
-    device: str
-    precision: str
-    threads: int
-    task: str
 
 
 def load_model(
@@ -56,24 +44,25 @@ def load_model(
     torch), and OpenVINO, where it is installed, in bf16 and for int8 files; torch otherwise. The
     runner's `engine` says what it is, `chosen` why.
 
-    Args:
-        name: known name, hf:owner/repo[@revision][/file], .safetensors or .onnx file, or folder.
-        device: auto, cpu, cuda or cuda:N; one that is not there raises.
-        threads: CPU threads of the network; 0 means one a core.
-        task: auto, semantic, instance or panoptic, for transformers checkpoints with several.
+    Args: those of :class:`ModelChoice`.
 
     Raises:
         UsageError, ModelError, DeviceError: see each one's message.
     """
-    name = os.fspath(name)
+    return load_chosen(ModelChoice(os.fspath(name), backend, device, precision, threads, task))
+
+
+def load_chosen(choice: ModelChoice) -> Runner:
+    """The network of a choice: see :func:`load_model`, which makes one of its arguments."""
+    backend, precision, task = choice.backend, choice.precision, choice.task
     if backend not in backends():
         raise UsageError(f"backend '{backend}': unknown; use {', '.join(backends())}")
     if precision not in PRECISIONS:
         raise UsageError(f"precision '{precision}': unknown; use {', '.join(PRECISIONS)}")
-    check_threads(threads)
+    check_threads(choice.threads)
 
-    files = resolve(name)
-    place = choose_device(device)
+    files = resolve(choice.name)
+    place = choose_device(choice.device)
     why = ""
 
     if backend == "auto":
@@ -81,25 +70,29 @@ def load_model(
         log.info("%s: backend %s (%s)", files.name, backend, why)
 
     if backend == "openvino" and place.kind != "cpu":
-        if device != "auto":
-            raise DeviceError(f"device {device}: OpenVINO runs on the CPU here; use --device cpu")
+        if choice.device != "auto":
+            raise DeviceError(
+                f"device {choice.device}: OpenVINO runs on the CPU here; use --device cpu"
+            )
         place = Device("cpu")
 
     is_folder = files.transformers is not None
     if is_folder and backend == "torch":
         backend = "transformers"
     elif is_folder and task in (INSTANCE, PANOPTIC):
-        raise _only_semantic(name, backend, task)  # known before an export that may take a minute
-    runner = RUNNERS[backend].load(files, Wishes(name, place, precision, threads, task))
+        raise _only_semantic(choice, backend)  # known before an export that may take a minute
+    runner = RUNNERS[backend].load(files, choice, place)
 
     if task not in ("auto", runner.description.task):
-        raise _only_semantic(name, backend, task)
+        raise _only_semantic(choice, backend)
     runner.chosen = why
     return runner
 
 
-def _only_semantic(name: str, backend: str, task: str) -> UsageError:
-    return UsageError(f"task '{task}': {name} is semantic with backend {backend}; use auto")
+def _only_semantic(choice: ModelChoice, backend: str) -> UsageError:
+    return UsageError(
+        f"task '{choice.task}': {choice.name} is semantic with backend {backend}; use auto"
+    )
 
 
 def _fastest(files: ModelFiles, place: Device, precision: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from vidparse.errors import UsageError
 from vidparse.limits import LARGEST, SMALLEST
-from vidparse.requests.model import PANEL, Backend, Device, Precision, Task, Threads
+from vidparse.requests.model import PANEL, ModelChoice
 from vidparse.requests.option import Argument, Option
 from vidparse.requests.parsing import comma_list, scales, seconds, votes
 
@@ -59,7 +59,8 @@ class AutolabelRequest:
     """Everything that `vidparse autolabel` takes.
 
     inputs, or dataset and data: what is labelled.
-    models: none: the default model. votes: how much each counts; none: all alike.
+    models: none: the default model. choice: how each is run.
+    votes: how much each counts; none: all alike.
     classes: own ones made of the models', see `OwnClasses`; none: all of them.
     """
 
@@ -164,8 +165,4 @@ class AutolabelRequest:
     ] = None
 
     overwrite: Annotated[bool, Option("Begin anew, without the labels made before.")] = False
-    backend: Backend = "auto"
-    device: Device = "auto"
-    precision: Precision = "auto"
-    threads: Threads = 0
-    task: Task = "auto"
+    choice: ModelChoice = field(default_factory=ModelChoice)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 from vidparse import DEFAULT_MODEL
@@ -69,16 +69,6 @@ class BenchRequest:
 
     def segment_options(self) -> SegmentOptions:
         """The settings that `segment` has, too."""
-        return SegmentOptions(
-            save=self.save,
-            end_s=self.end_s,
-            size=self.size,
-            model=self.model,
-            backend=self.backend,
-            device=self.device,
-            precision=self.precision,
-            threads=self.threads,
-            window=self.window,
-            linker=self.linker,
-            overlap=self.overlap,
-        )
+        shared = {field.name for field in fields(SegmentOptions)}
+        mine = {field.name: getattr(self, field.name) for field in fields(self)}
+        return SegmentOptions(**{name: mine[name] for name in mine.keys() & shared})

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from vidparse.requests.data import DataRoot, DatasetName
 from vidparse.requests.model import (
     PANEL,
-    Backend,
-    Device,
     Linker,
     Merging,
-    Precision,
+    ModelChoice,
     Size,
     Stabilize,
-    Task,
-    Threads,
     Window,
 )
 from vidparse.requests.option import Option
@@ -30,7 +26,7 @@ SCORED, METRICS, OUTPUTS = "What is scored", "Metrics", "Outputs"  # panels
 class EvaluationRequest:
     """Every setting of `vidparse eval`.
 
-    models, predictions: what is scored; neither: the default model.
+    models, predictions: what is scored; neither: the default model. choice: how each model is run.
     """
 
     dataset: DatasetName = None
@@ -114,11 +110,7 @@ class EvaluationRequest:
     ] = 0
 
     size: Size = None
-    backend: Backend = "auto"
-    device: Device = "auto"
-    precision: Precision = "auto"
-    threads: Threads = 0
-    task: Task = "auto"
+    choice: ModelChoice = field(default_factory=ModelChoice)
     stabilize: Stabilize = False
     window: Window = None
     linker: Linker = None

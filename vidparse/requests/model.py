@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
+from vidparse import DEFAULT_MODEL
 from vidparse.errors import UsageError
 from vidparse.requests.option import Option
 from vidparse.requests.parsing import input_size, word
@@ -58,6 +59,30 @@ Linker = Annotated[
         choices="linkers",
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model and how it is run: whatever it takes to load it, here or in another process.
+
+    name: known name, hf:owner/repo[@revision][/file], .safetensors or .onnx file, or folder; in
+        requests for several models, which name them apart, it is not read.
+    backend: "auto" takes the fastest that keeps the answer, see the guide on models.
+    device: auto, cpu, cuda or cuda:N; one that is not there raises.
+    threads: CPU threads of the network; 0 means one per core.
+    task: auto, semantic, instance or panoptic, for transformers checkpoints with several.
+    """
+
+    name: str = DEFAULT_MODEL
+    backend: Backend = "auto"
+    device: Device = "auto"
+    precision: Precision = "auto"
+    threads: Threads = 0
+    task: Task = "auto"
+
+    def of(self, name: str | os.PathLike[str]) -> ModelChoice:
+        """Another model, run in the same way."""
+        return replace(self, name=os.fspath(name))
 
 
 @dataclass(frozen=True, slots=True)

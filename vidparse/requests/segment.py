@@ -16,6 +16,7 @@ from vidparse.requests.model import (
     Linker,
     Merging,
     Model,
+    ModelChoice,
     Precision,
     Stabilize,
     Task,
@@ -141,6 +142,18 @@ class SegmentOptions:
         ),
     ] = None
     argv: tuple[str, ...] = ()
+
+    @property
+    def choice(self) -> ModelChoice:
+        """The model, as `vidparse.inference.load_chosen` takes it."""
+        return ModelChoice(
+            os.fspath(self.model),
+            self.backend,
+            self.device,
+            self.precision,
+            self.threads,
+            self.task,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,11 +35,11 @@ class ClusterCrew(Crew):
 
     def __init__(self, address: str, count: int, setup: Setup, stop: threading.Event) -> None:
         self._ray = _connected(address)
-        cpus = max(1, int(setup.model.get("threads", 1)))
+        cpus = max(1, setup.choice.threads)
         has = int(self._ray.cluster_resources().get("CPU", 1))
         super().__init__(count or max(1, has // cpus), stop)
 
-        on_gpu = str(setup.model.get("device")).startswith("cuda")
+        on_gpu = setup.choice.device.startswith("cuda")
         # An actor that is lost is started anew by this side, which knows what it had to do.
         self._kind = self._ray.remote(
             num_cpus=cpus, num_gpus=1 if on_gpu else 0, scheduling_strategy="SPREAD"

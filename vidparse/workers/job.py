@@ -15,11 +15,11 @@ from vidparse.errors import InputError
 from vidparse.frame import Frame
 from vidparse.inference import (
     ClipSegments,
-    ModelOptions,
+    ModelChoice,
     Runner,
     Session,
     SessionOptions,
-    load_model,
+    load_chosen,
 )
 from vidparse.limits import allow_decoder_threads, allow_pixels
 from vidparse.maps import Segment, SegmentMap
@@ -116,11 +116,10 @@ def _since_key(keys: tuple[bool, ...]) -> list[int]:
 class Setup:
     """What a worker needs once.
 
-    model: arguments of `load_model`.
     max_pixels: the largest picture that is taken on.
     """
 
-    model: ModelOptions
+    choice: ModelChoice
     max_pixels: int
 
 
@@ -186,12 +185,12 @@ class Worker:
         """A worker in a process of its own.
 
         Raises:
-            ModelError, DeviceError, UsageError: as `load_model`.
+            ModelError, DeviceError, UsageError: as `load_chosen`.
         """
         cv2.setNumThreads(1)
         allow_pixels(setup.max_pixels)
-        allow_decoder_threads(setup.model.get("threads", 0))
-        return cls(load_model(**setup.model))
+        allow_decoder_threads(setup.choice.threads)
+        return cls(load_chosen(setup.choice))
 
     def clips(self, job: Job, wanted: Range) -> tuple[PackedClip, ...]:
         """The clips of a range, as far as it can be decoded.

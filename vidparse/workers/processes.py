@@ -99,10 +99,10 @@ class ProcessCrew(Crew):
 
 def _on_device(setup: Setup, worker: int) -> Setup:
     """The same, on one of the CUDA devices where any may be taken."""
-    devices = cuda_device_count() if setup.model.get("device") in ("auto", "cuda") else 0
+    devices = cuda_device_count() if setup.choice.device in ("auto", "cuda") else 0
     if not devices:
         return setup
-    return replace(setup, model={**setup.model, "device": f"cuda:{worker % devices}"})
+    return replace(setup, choice=replace(setup.choice, device=f"cuda:{worker % devices}"))
 
 
 @contextmanager

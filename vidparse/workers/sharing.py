@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidparse.errors import UsageError
-from vidparse.inference import ModelOptions, Runner, Session, SessionOptions
+from vidparse.inference import ModelChoice, Runner, Session, SessionOptions
 from vidparse.inference.devices import cpu_count
 from vidparse.limits import max_pixels
 from vidparse.video import Input, ReadingOptions, Source
@@ -55,18 +55,15 @@ class Sharing:
             return wanted
         return 1 if self.cluster is not None else max(1, cpu_count() // self.workers)
 
-    def crew(self, model: ModelOptions, stop: threading.Event) -> Crew:
+    def crew(self, choice: ModelChoice, stop: threading.Event) -> Crew:
         """The workers, none of which has been started.
-
-        Args:
-            model: arguments of `load_model`.
 
         Raises:
             UsageError, DeviceError: as `ClusterCrew`.
         """
-        if Path(model["name"]).exists():  # a worker may be in another folder
-            model = {**model, "name": str(Path(model["name"]).absolute())}
-        setup = Setup(model, max_pixels())
+        if Path(choice.name).exists():  # a worker may be in another folder
+            choice = choice.of(Path(choice.name).absolute())
+        setup = Setup(choice, max_pixels())
         if self.cluster is not None:
             return ClusterCrew(self.cluster, self.workers, setup, stop)
         return ProcessCrew(self.workers, setup, stop)

@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from vidparse.errors import ModelError, OutputError
 from vidparse.filenames import user_cache
 from vidparse.hub import ModelFiles
-from vidparse.inference.devices import Device
 from vidparse.models.checkpoint import file_sha256, read_description
+from vidparse.requests.model import ModelChoice
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """The way in which a network is to be run.
-
-    name: as the user gave it, for messages. task: auto, semantic, instance or panoptic.
-    threads: CPU threads of the network; 0 means one per core.
-    """
-
-    name: str
-    device: Device
-    precision: str = "auto"
-    threads: int = 0
-    task: str = "auto"
-
-
-def weights_form(files: ModelFiles, wishes: Wishes) -> Path:
+def weights_form(files: ModelFiles, choice: ModelChoice) -> Path:
     """The .safetensors file, as it was published.
 
     Raises:
         ModelError: there is none, or it is another.
     """
     if files.weights is None:
-        in_half = wishes.precision in ("bf16", "fp16")
-        why = f"precision {wishes.precision} needs" if in_half else "torch needs"
+        in_half = choice.precision in ("bf16", "fp16")
+        why = f"precision {choice.precision} needs" if in_half else "torch needs"
         raise ModelError(
-            f"{wishes.name}: {why} the .safetensors weights; "
+            f"{choice.name}: {why} the .safetensors weights; "
             "give these, or use --backend onnx in fp32"
         )
     _check_sum(files.weights, files.entry.sha256 if files.entry else None)

@@ -16,7 +16,7 @@ from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Scores, read_outputs
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.form import Wishes, onnx_form
+from vidparse.inference.runners.form import onnx_form
 from vidparse.inference.runners.runner import (
     Runner,
     engine_text,
@@ -25,6 +25,7 @@ from vidparse.inference.runners.runner import (
 )
 from vidparse.models.checkpoint import read_onnx_description
 from vidparse.models.description import SEMANTIC
+from vidparse.requests.model import ModelChoice
 
 if TYPE_CHECKING:
     import openvino
@@ -70,9 +71,9 @@ class OpenVinoRunner(Runner):
         self._read()  # a damaged file is known before the first frame
 
     @classmethod
-    def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
+    def load(cls, files: ModelFiles, choice: ModelChoice, device: Device) -> Self:
         import_openvino()  # fails before an export that may take a minute
-        return cls(onnx_form(files), precision=wishes.precision, threads=wishes.threads)
+        return cls(onnx_form(files), precision=choice.precision, threads=choice.threads)
 
     def answer(
         self, clip: np.ndarray, size_hw: tuple[int, int] | None = None

@@ -13,7 +13,7 @@ from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Scores, read_outputs
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.form import Wishes, onnx_form
+from vidparse.inference.runners.form import onnx_form
 from vidparse.inference.runners.runner import (
     Runner,
     engine_text,
@@ -22,6 +22,7 @@ from vidparse.inference.runners.runner import (
 )
 from vidparse.models.checkpoint import file_sha256, unreadable
 from vidparse.models.description import describe
+from vidparse.requests.model import ModelChoice
 
 log = logging.getLogger(__name__)
 
@@ -82,12 +83,12 @@ class OnnxRunner(Runner):
         self._ort = ort
 
     @classmethod
-    def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
+    def load(cls, files: ModelFiles, choice: ModelChoice, device: Device) -> Self:
         return cls(
             onnx_form(files),
-            device=wishes.device,
-            precision=wishes.precision,
-            threads=wishes.threads,
+            device=device,
+            precision=choice.precision,
+            threads=choice.threads,
         )
 
     def answer(

@@ -13,10 +13,11 @@ from vidparse.errors import DeviceError, UsageError
 from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Answer, ClassIds, read_outputs
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.form import Wishes, weights_form
+from vidparse.inference.runners.form import weights_form
 from vidparse.inference.runners.runner import PRECISIONS, Runner, engine_text, out_of_memory
 from vidparse.models.checkpoint import read_description
 from vidparse.models.description import SEMANTIC, Description
+from vidparse.requests.model import ModelChoice
 
 if TYPE_CHECKING:
     import torch
@@ -75,12 +76,12 @@ class TorchRunner(Runner):
         self._state: State | None = None
 
     @classmethod
-    def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
+    def load(cls, files: ModelFiles, choice: ModelChoice, device: Device) -> Self:
         return cls(
-            read_description(weights_form(files, wishes)),
-            device=wishes.device,
-            precision=wishes.precision,
-            threads=wishes.threads,
+            read_description(weights_form(files, choice)),
+            device=device,
+            precision=choice.precision,
+            threads=choice.threads,
         )
 
     def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Answer:

@@ -16,9 +16,9 @@ from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Answer, Scores
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device
-from vidparse.inference.runners.form import Wishes
 from vidparse.labels import Labels
 from vidparse.models.description import Description
+from vidparse.requests.model import ModelChoice
 
 if TYPE_CHECKING:
     from vidparse.inference.session import Session, SessionOptions
@@ -60,8 +60,11 @@ class Runner(ABC):
     takes_pixels: bool = False
 
     @classmethod
-    def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
+    def load(cls, files: ModelFiles, choice: ModelChoice, device: Device) -> Self:
         """The network of these files; a runner of RUNNERS has it.
+
+        Args:
+            device: the one that the choice's `device` stands for here.
 
         Raises:
             ModelError: the files are damaged, or not of the form that it reads.

@@ -12,7 +12,7 @@ from vidparse.data import Dataset, open_dataset, usual_format
 from vidparse.data.dataset import labelled_frames
 from vidparse.errors import Interrupted, TruncatedError, UsageError, counted
 from vidparse.hub import DEFAULT_MODEL, catalogue
-from vidparse.inference import Runner, load_model, run
+from vidparse.inference import Runner, load_chosen, run
 from vidparse.inference.runners.ensemble import Ensemble, shares_of
 from vidparse.labels import Labels
 from vidparse.limits import SMALLEST
@@ -74,7 +74,7 @@ def make_labels(
     votes = shares_of(request.votes or (), len(names))
 
     # Load, and find the folder as these settings left it, or new.
-    runners = [(name, _runner(request, name)) for name in names]
+    runners = [(name, load_chosen(request.choice.of(name))) for name in names]
     ensemble = Ensemble(runners, request.variants, labels=request.labels, votes=votes)
     choice = _choice(request, ensemble.labels, dataset)
     settings = _settings(request, runners, ensemble, dataset)
@@ -214,17 +214,6 @@ def _recordings(request: AutolabelRequest) -> tuple[list[Recording], Dataset | N
             "drop it or choose another --split"
         )
     return found, dataset
-
-
-def _runner(request: AutolabelRequest, name: str) -> Runner:
-    return load_model(
-        name,
-        backend=request.backend,
-        device=request.device,
-        precision=request.precision,
-        threads=request.threads,
-        task=request.task,
-    )
 
 
 def _choice(request: AutolabelRequest, labels: Labels, dataset: Dataset | None) -> Choice:

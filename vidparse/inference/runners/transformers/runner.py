@@ -15,12 +15,12 @@ from vidparse.hub import ModelFiles
 from vidparse.hub.failure import check_installed
 from vidparse.inference.answer import Answer
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.form import Wishes
 from vidparse.inference.runners.pytorch import TorchRunner, torch_device, torch_precision
 from vidparse.inference.runners.runner import engine_text
 from vidparse.inference.runners.transformers.architecture import ARCHITECTURES
 from vidparse.inference.runners.transformers.checkpoint import read_checkpoint, splits_pictures
 from vidparse.models.description import SEMANTIC, Description
+from vidparse.requests.model import ModelChoice
 
 if TYPE_CHECKING:
     import torch
@@ -80,15 +80,15 @@ class TransformersRunner(TorchRunner):
         self._name, self._pretrained = name, network
 
     @classmethod
-    def load(cls, files: ModelFiles, wishes: Wishes) -> Self:
+    def load(cls, files: ModelFiles, choice: ModelChoice, device: Device) -> Self:
         assert files.transformers is not None  # or another runner would load it
         return cls(
             files.transformers,
-            device=wishes.device,
-            precision=wishes.precision,
-            threads=wishes.threads,
-            name=wishes.name,
-            task=wishes.task,
+            device=device,
+            precision=choice.precision,
+            threads=choice.threads,
+            name=choice.name,
+            task=choice.task,
         )
 
     def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Answer:
