@@ -1,11 +1,7 @@
-"""VIPSeg's submission: segment ids as RGB PNGs, pan_pred/<video>/<frame>.png, and pred.json.
-
-The folder itself is locked, not a file in it as filelock does: a submission holds nothing else.
-"""
+"""VIPSeg's submission: segment ids as RGB PNGs, pan_pred/<video>/<frame>.png, and pred.json."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -41,11 +37,6 @@ from vidparse.sinks.pictures import rgb_png
 from vidparse.sinks.sink import Target
 from vidparse.sinks.submission import Submission
 from vidparse.textfiles import Json, as_tables, as_whole
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 _CLASSES = 124  # of VIPSeg
 
@@ -238,13 +229,15 @@ def _check_categories(record: PanopticRecord, labels: Labels, path: Path) -> Non
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Let no other process that writes here merge its video at the same time."""
-    if fcntl is None:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
+    from filelock import FileLock  # here, as no other output needs it
+
+    lock = FileLock(folder / ".pred.json.lock")
+    with suppress(OSError):  # a file system without locks
+        lock.acquire()
     try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(handle)
+        if lock.is_locked:
+            with suppress(OSError):  # Windows removes no open file; filelock does it there
+                Path(lock.lock_file).unlink()  # a submission holds nothing else
+            lock.release()
