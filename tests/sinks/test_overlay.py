@@ -270,7 +270,7 @@ class TestLegend:
         assert rgb.shape[0] <= 200 and rgb.shape[1] <= 400
         assert rgb.shape[:2] == alpha.shape and rgb.shape[0] % 2 == 0 and rgb.shape[1] % 2 == 0
 
-    def test_stroke_font_stands_in_where_there_is_no_truetype(self, monkeypatch):
+    def test_pillows_font_stands_in_where_opencv_has_none(self, monkeypatch):
         monkeypatch.delattr(cv2, "FontFace", raising=False)
         entries = [("Pedestrian", np.array([255, 0, 0]))]
         rgb, alpha = render_legend(entries, 20, max_height=200, max_width=400)

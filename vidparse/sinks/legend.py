@@ -1,16 +1,19 @@
 """The legend of an overlay: names and swatches of the classes seen in the last frames.
 
 Tiles of text are rendered once, on dark panels, and laid over the planes of each frame. Letters are
-OpenCV's, of any script; the font that Pillow brings has those of English alone.
+those of OpenCV 5, of any script; before it, those of Pillow, whose font has English ones alone and
+draws a box for every other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from vidparse.image import Rgb, Yuv420
 
@@ -102,7 +105,7 @@ def rounded(size_hw: tuple[int, int], radius: int) -> NDArray[np.float64]:
     return np.clip(0.5 - outside, 0.0, 1.0)
 
 
-_OVERSAMPLE = 4  # stroke fonts are drawn this many times too large and averaged down
+_font = cache(ImageFont.load_default)  # by the height of its em
 
 
 def text_width(text: str, text_px: int) -> int:
@@ -110,33 +113,23 @@ def text_width(text: str, text_px: int) -> int:
     if hasattr(cv2, "FontFace"):
         face = cv2.FontFace("sans")
         return cv2.getTextSize((9999, 9999), text, (0, 0), face, text_px, 500)[2] + 2
-    scale = _stroke_scale(text_px)
-    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, _OVERSAMPLE)
-    return width // _OVERSAMPLE + 2
+    return round(_font(text_px).getlength(text)) + 2
 
 
 def text_mask(text: str, text_px: int, row_px: int, width_px: int) -> np.ndarray:
     """Ink of one line of text, float 0..1 (row_px, width_px); too long a text is cut."""
-    baseline = round(row_px / 2 + text_px * 0.34)
+    left_bottom = 0, round(row_px / 2 + text_px * 0.34)  # of the letters, on their baseline
     width_px = max(width_px, 0)
     if width_px == 0:
         return np.zeros((row_px, 0))
-    if hasattr(cv2, "FontFace"):  # OpenCV 5: TrueType
+    if hasattr(cv2, "FontFace"):
         canvas = np.zeros((row_px, width_px, 3), np.uint8)
-        cv2.putText(
-            canvas, text, (0, baseline), (255, 255, 255), cv2.FontFace("sans"), text_px, 500
-        )
+        face = cv2.FontFace("sans")
+        cv2.putText(canvas, text, left_bottom, (255, 255, 255), face, text_px, 500)
         return canvas[..., 0] / 255.0
-    large = np.zeros((row_px * _OVERSAMPLE, width_px * _OVERSAMPLE), np.uint8)
-    origin = (0, baseline * _OVERSAMPLE)
-    scale = _stroke_scale(text_px)
-    cv2.putText(large, text, origin, cv2.FONT_HERSHEY_DUPLEX, scale, 255, _OVERSAMPLE, cv2.LINE_AA)
-    return cv2.resize(large, (width_px, row_px), interpolation=cv2.INTER_AREA) / 255.0
-
-
-def _stroke_scale(text_px: int) -> float:
-    """Size factor at which a stroke font's capitals are as tall as the TrueType font's."""
-    return text_px * _OVERSAMPLE * 0.7 / 21
+    image = Image.new("L", (width_px, row_px))
+    ImageDraw.Draw(image).text(left_bottom, text, 255, _font(text_px), anchor="ls")
+    return np.asarray(image) / 255.0
 
 
 _SMALLEST_TEXT_PX = 11  # pleasant to read
