@@ -113,7 +113,7 @@ def scene(seed: int, objects: int = 3, frames: int = 2) -> SimpleNamespace:
     )
 
 
-def slowly(clip: SimpleNamespace, positions: int) -> list[float]:
+def slowly(clip: SimpleNamespace, positions: int, *, whole_clip: bool = False) -> list[float]:
     """The four losses, one object, frame and level after another."""
     targets = clip.targets
     place_things = place_stuff = mask_things = mask_stuff = 0.0
@@ -138,9 +138,11 @@ def slowly(clip: SimpleNamespace, positions: int) -> list[float]:
                 best = guide.argsort(descending=True, stable=True)[:positions]
                 weight, bias = clip.thing_embedding
                 total, loss = guide[best].sum().clamp(min=1e-8), 0.0
+                seen = slice(None) if whole_clip else slice(t, t + 1)
+                mask = targets.masks[n, seen]
                 for cell in best:
                     kernel = weight @ kernels[t].flatten(1)[:, cell] + bias
-                    p = torch.einsum("d,dhw->hw", kernel, clip.features[t]).sigmoid()
+                    p = torch.einsum("d,tdhw->thw", kernel, clip.features[seen]).sigmoid()
                     dice = 1 - 2 * (p * mask).sum() / ((p**2).sum() + (mask**2).sum())
                     loss += (dice * guide[cell] / total).item()
                 mask_things += loss
@@ -173,6 +175,24 @@ class TestClip:
         clip = scene(seed)
         found = clip_losses(**vars(clip), positions=positions)
         assert [one.item() for one in found] == pytest.approx(slowly(clip, positions), rel=1e-4)
+
+    @pytest.mark.parametrize("positions", [1, 3])
+    def test_masks_of_whole_clips_equal_their_slow_form(self, positions: int) -> None:
+        clip = scene(0)
+        found = clip_losses(**vars(clip), positions=positions, whole_clip=True)
+        slow = slowly(clip, positions, whole_clip=True)
+        assert [one.item() for one in found] == pytest.approx(slow, rel=1e-4)
+        assert found.mask_things.item() != pytest.approx(slowly(clip, positions)[2], rel=1e-3)
+
+    def test_cells_whose_centres_are_unknown_teach_none(self) -> None:
+        clip = scene(0)
+        known = [torch.ones_like(one) for one in clip.centres]
+        everywhere = clip_losses(**vars(clip), known_centres=known)
+        assert everywhere == clip_losses(**vars(clip))
+        known[0][1, 0, 2:5] = 0
+        clip_losses(**vars(clip), known_centres=known).position_things.backward()
+        assert not clip.centres[0].grad[1, 0, 2:5].any()
+        assert clip.centres[0].grad[1, 1, 2:5].all() and clip.centres[0].grad[0, 0, 2:5].all()
 
     def test_nothing_at_all(self) -> None:
         clip = scene(0, objects=0)

@@ -7,7 +7,14 @@ import math
 import pytest
 import torch
 
-from vidparse.training.targets import MOST_OBJECTS, VOID, ClipTargets, clip_targets, gaussian_radius
+from vidparse.training.targets import (
+    MOST_OBJECTS,
+    VOID,
+    ClipTargets,
+    clip_targets,
+    gaussian_radius,
+    known_centres,
+)
 
 SIZES = [(16, 16), (8, 8), (4, 4), (2, 2), (1, 1)]
 
@@ -186,3 +193,12 @@ def test_scales_of_height_and_width_are_their_own() -> None:
     )
     peaks = [(level[0, 0] == 1).nonzero().tolist() for level in found.centres[:2]]
     assert peaks == [[[4, 6]], [[2, 3]]]
+
+
+def test_centres_are_unknown_in_cells_that_a_crowd_of_their_class_reaches() -> None:
+    crowds = torch.zeros(2, 3, 32, 64, dtype=torch.bool)
+    crowds[1, 2, 7:9, 40] = True  # the last row of one cell at stride 8, the first of the next
+    fine, coarse = known_centres(crowds, [(4, 8), (1, 2)])
+    assert fine.shape == (2, 3, 4, 8) and coarse.shape == (2, 3, 1, 2)
+    assert (fine == 0).nonzero().tolist() == [[1, 2, 0, 5], [1, 2, 1, 5]]
+    assert (coarse == 0).nonzero().tolist() == [[1, 2, 0, 1]]

@@ -164,7 +164,7 @@ class TestClips:
         assert not clip.objects[~clip.inside].any()
         assert (clip.labels[~clip.inside] == IGNORE).all()
 
-    def test_a_crowd_is_neither_a_thing_nor_a_class(self, sources) -> None:
+    def test_a_crowd_has_a_class_and_no_number(self, sources) -> None:
         part = sources.first
 
         def crowded(frame: FrameRecord) -> SegmentMap:
@@ -177,8 +177,7 @@ class TestClips:
         labels, objects = changed.load_objects(part.labelled[0])
         before, things = part.load_objects(part.labelled[0])
         assert things.any() and not objects.any()
-        assert (labels[things > 0] == IGNORE).all()
-        assert np.array_equal(labels[things == 0], before[things == 0])
+        assert np.array_equal(labels, before)
 
     def test_ids_beyond_16_bits_are_numbered(self, sources) -> None:
         part = sources.first
@@ -241,6 +240,19 @@ class TestObjective:
         masks, kinds = taught._objects(ids, objects)
         assert kinds.tolist() == [2, 1]
         assert masks.sum(dim=(1, 2, 3)).tolist() == [6, 6]
+
+    def test_a_crowd_teaches_its_region_and_no_centre_in_it(self, sources) -> None:
+        taught, batch = objective(sources.labels).eval(), collate([clip_of(sources)])
+        things = torch.tensor(sorted(sources.labels.things))
+        crowd = replace(batch, objects=torch.zeros_like(batch.objects))
+        void = replace(
+            crowd, labels=crowd.labels.masked_fill(torch.isin(crowd.labels, things), IGNORE)
+        )
+        known, unknown, empty = taught(batch), taught(crowd), taught(void)
+        assert known["mask_things"] > 0 and unknown["mask_things"] == 0
+        assert unknown["position_stuff"].item() == pytest.approx(known["position_stuff"].item())
+        assert unknown["mask_stuff"].item() == pytest.approx(known["mask_stuff"].item())
+        assert 0 < unknown["position_things"] < empty["position_things"]
 
     def test_nothing_in_view(self, sources) -> None:
         """Still every parameter takes part, for distributed training."""

@@ -98,6 +98,23 @@ def clip_targets(
     return ClipTargets(members, centres, regions, fine, region_masks)
 
 
+def known_centres(crowds: Tensor, level_sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """Where the centres of things are known: everywhere but in crowds of their class.
+
+    Args:
+        crowds: bool (T, Kt, H, W), the pixels of crowds of each class of things.
+        level_sizes: (h, w) of P3 .. P7.
+
+    Returns:
+        over the levels, float32 (T, Kt, h, w): 0 for a cell that a crowd reaches into, else 1.
+    """
+    known = []
+    for size_hw in level_sizes:
+        reached = F.adaptive_max_pool2d(crowds.float(), size_hw)
+        known.append(1.0 - reached)
+    return known
+
+
 def gaussian_radius(height: float, width: float) -> int:
     """Radius in cells of the Gaussian around the centre of a box, measured in cells.
 

@@ -39,7 +39,7 @@ class TrainingSet:
         """Labels uint8 (H, W) as of :meth:`load_labels`, and which thing is where.
 
         The second is unsigned (H, W): 0 for none, else a number that is one thing in its whole
-        video. Of a crowd no pixel is known: it is IGNORE, and no thing.
+        video. A crowd has its class and no number: where one of its things ends is unknown.
 
         Raises:
             InputError: as of `Dataset.load_truth`.
@@ -47,11 +47,7 @@ class TrainingSet:
         truth = self.dataset.load_truth(frame)
         labels = cv2.LUT(truth.classes(IGNORE), self.table)
         segments = truth.segments or ()
-        crowds = sorted(one.id for one in segments if one.is_crowd)
         things = sorted(one.id for one in segments if one.is_thing and not one.is_crowd)
-        if crowds:
-            inside = np.ones(len(crowds), bool)
-            labels[recode(truth.ids, np.array(crowds), inside, otherwise=0)] = IGNORE
         keys = np.array(things, truth.ids.dtype)
         return labels, recode(truth.ids, keys, keys, otherwise=0)
 

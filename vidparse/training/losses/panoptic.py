@@ -54,6 +54,7 @@ def position_loss(
     kind: Literal["thing", "stuff"],
     alpha: float = 0.25,
     gamma: float = 2.0,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Focal loss with soft targets, of one level: a_t (1 - p_t)^gamma BCE, with no count divided.
 
@@ -62,6 +63,7 @@ def position_loss(
     Args:
         logits, targets: (T, K, h, w); targets from 0 to 1.
         kind: "thing" adds everything up, "stuff" takes the mean of each map first.
+        weights: (T, K, h, w), of each cell, 0 where its target is unknown; None for 1.
 
     Raises:
         ValueError: another kind.
@@ -74,6 +76,8 @@ def position_loss(
     a_t = alpha * targets + (1 - alpha) * (1 - targets)
     each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     each = a_t * (1 - p_t) ** gamma * each
+    if weights is not None:
+        each = each * weights
     return each.sum() if kind == "thing" else each.mean(dim=(2, 3)).sum()
 
 
@@ -111,6 +115,8 @@ def clip_losses(
     pooled: Tensor | None = None,
     region_weights: Tensor | None = None,
     centre_alpha: float = 0.25,
+    known_centres: Sequence[Tensor] | None = None,
+    whole_clip: bool = False,
 ) -> ClipLosses:
     """The losses of one clip of T frames.
 
@@ -126,6 +132,9 @@ def clip_losses(
             them; the regions of the levels then give no masks.
         region_weights: (Ks + 1,), of the pixels of each region in their cross-entropy; None for 1.
         centre_alpha: of the focal loss of things, the weight of their centres against the rest.
+        known_centres: over levels, (T, Kt, h, w), 0 where a centre is unknown; None for 1.
+        whole_clip: a kernel is taught its object's mask in all frames of the clip at once, as it is
+            used once it is fused; by default in the frame that it comes from, as published.
     """
     zero = features.float().mean() * 0.0  # a clip without objects has gradients, too
     position_things, position_stuff = zero, zero
@@ -133,7 +142,11 @@ def clip_losses(
     things, pairs = 0, 0
     for level, kernel_map in enumerate(kernels):
         position_things = position_things + position_loss(
-            centres[level], targets.centres[level], kind="thing", alpha=centre_alpha
+            centres[level],
+            targets.centres[level],
+            kind="thing",
+            alpha=centre_alpha,
+            weights=None if known_centres is None else known_centres[level],
         )
         position_stuff = position_stuff + position_loss(
             regions[level], targets.regions[level], kind="stuff"
@@ -143,17 +156,19 @@ def clip_losses(
         objects, frames = targets.members[level].nonzero(as_tuple=True)
         things += len(objects)
         if len(objects):
-            logits, weights = _thing_masks(
+            masks = targets.masks[objects, frames]
+            chosen, weights = _best_kernels(
                 _rows(centres[level], frames, class_ids[objects]),
                 kernel_map.index_select(0, frames),
-                features.index_select(0, frames),
-                targets.masks[objects, frames],
-                thing_embedding,
+                masks,
                 positions,
             )
-            mask_things = mask_things + weighted_dice_loss(
-                logits, targets.masks[objects, frames], weights
-            )
+            if whole_clip:
+                logits = _clip_masks(chosen, features, thing_embedding)
+                masks = targets.masks[objects].flatten(1, 2)
+            else:
+                logits = _masks(chosen, features.index_select(0, frames), thing_embedding)
+            mask_things = mask_things + weighted_dice_loss(logits, masks, weights)
 
         # Each region teaches the kernel that is the average over its cells.
         if pooled is not None:
@@ -217,19 +232,14 @@ def _rows(maps: Tensor, frames: Tensor, channels: Tensor) -> Tensor:
     return maps.flatten(0, 1).index_select(0, frames * maps.shape[1] + channels)
 
 
-def _thing_masks(
-    scores: Tensor,
-    kernels: Tensor,
-    features: Tensor,
-    masks: Tensor,
-    embedding: Embedding,
-    positions: int,
+def _best_kernels(
+    scores: Tensor, kernels: Tensor, masks: Tensor, positions: int
 ) -> tuple[Tensor, Tensor]:
-    """Mask logits (M, k, H / 4, W / 4) of the k best cells of M objects, and the scores (M, k).
+    """Kernels (M, k, C) of the k best cells of M objects, and their scores (M, k).
 
     Args:
         scores: logits (M, h, w) of the objects' classes in their frames.
-        kernels: (M, C, h, w). features: (M, D, H / 4, W / 4). masks: (M, H / 4, W / 4).
+        kernels: (M, C, h, w). masks: (M, H / 4, W / 4).
     """
     inside = F.interpolate(
         masks[:, None].float(), scores.shape[-2:], mode="bilinear", align_corners=False
@@ -237,7 +247,7 @@ def _thing_masks(
     guide = torch.where(inside[:, 0] > _LEAST_INSIDE, scores.float().sigmoid(), 0.0).flatten(1)
     weights, cells = guide.topk(min(positions, guide.shape[1]), dim=1)  # (M, k)
     chosen = kernels.flatten(2).gather(2, cells[:, None].expand(-1, kernels.shape[1], -1))
-    return _masks(chosen.transpose(1, 2), features, embedding), weights
+    return chosen.transpose(1, 2), weights
 
 
 def _region_masks(cells: Tensor, kernels: Tensor, features: Tensor, embedding: Embedding) -> Tensor:
@@ -247,6 +257,13 @@ def _region_masks(cells: Tensor, kernels: Tensor, features: Tensor, embedding: E
     """
     mean = (kernels.float() * cells[:, None]).mean(dim=(2, 3))  # (M, C)
     return _masks(mean[:, None], features, embedding)
+
+
+def _clip_masks(kernels: Tensor, features: Tensor, embedding: Embedding) -> Tensor:
+    """Kernels (M, k, C), embedded, times features (T, D, h, w) of one clip -> (M, k, T * h, w)."""
+    everywhere = features.transpose(0, 1).flatten(1, 2)[None]  # (1, D, T * h, w)
+    joined = _masks(kernels.flatten(0, 1)[None], everywhere, embedding)
+    return joined.unflatten(1, kernels.shape[:2])[0]
 
 
 def _masks(kernels: Tensor, features: Tensor, embedding: Embedding) -> Tensor:

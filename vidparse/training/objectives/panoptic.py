@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -24,7 +24,7 @@ from vidparse.training.objectives.objective import (
 )
 from vidparse.training.recipe import ObjectiveOptions, Offset, Positive, Recipe, Share, Weight
 from vidparse.training.stream import Batch
-from vidparse.training.targets import VOID, clip_targets
+from vidparse.training.targets import VOID, clip_targets, known_centres
 
 
 class PanopticOptions(ObjectiveOptions):
@@ -39,13 +39,15 @@ class PanopticOptions(ObjectiveOptions):
     class_weight_offset: Offset = 0.0  # > 1: pixels weigh 1 / ln(offset + share of their region)
     least_share: Share = 0.5  # of a cell that a region covers, to be taught there
     positions: Positive = 3  # best cells of a thing, whose kernels learn its mask
+    mask_frames: Literal["own", "clip"] = "own"  # in which a kernel is taught its thing's mask
 
 
 class Panoptic(Objective):
     """Position and mask losses of whole clips (Miao et al., CVPR 2022, section 4).
 
     It is for networks that answer with kernel maps, and for data sets that tell objects apart.
-    A thing is one and the same in all frames of a clip; frames without labels teach nothing.
+    A thing is one and the same in all frames of a clip; frames without labels teach nothing. Of a
+    crowd the pixels are known to be things, but not how many, nor where their centres are.
     """
 
     Options = PanopticOptions
@@ -128,11 +130,12 @@ class Panoptic(Objective):
         """
         masks, class_ids = self._objects(labels, objects)
         centres = [level[frames] for level in maps.centres]
+        level_sizes = [(level.shape[-2], level.shape[-1]) for level in centres]
         targets = clip_targets(
             masks,
             class_ids,
             self.regions[labels],  # type: ignore[index]
-            level_sizes=[(level.shape[-2], level.shape[-1]) for level in centres],
+            level_sizes=level_sizes,
             num_things=self.counts[0],
             num_stuff=self.counts[1],
             least_share=self.options.least_share,
@@ -151,7 +154,14 @@ class Panoptic(Objective):
             pooled=None if maps.pooled is None else maps.pooled[frames],
             region_weights=self.region_weights,  # type: ignore[arg-type]
             centre_alpha=self.options.centre_alpha,
+            known_centres=known_centres(self._crowds(labels, objects), level_sizes),
+            whole_clip=self.options.mask_frames == "clip",
         )
+
+    def _crowds(self, labels: Tensor, objects: Tensor) -> Tensor:
+        """bool (T, Kt, H, W): pixels of a class of things that belong to no object."""
+        kinds = self.things[labels].masked_fill(objects > 0, -1)  # type: ignore[index]
+        return kinds[:, None] == torch.arange(self.counts[0], device=kinds.device)[:, None, None]
 
     def _objects(self, ids: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
         """Masks bool (N, T, H, W) of the things in view, and their numbers among the things (N,).
