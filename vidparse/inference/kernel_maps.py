@@ -294,7 +294,7 @@ def _scored_masks(
             logits = np.matmul(block, frame.reshape(width, -1), out=room[: len(block)])
             logits = logits.reshape(-1, *size)
             begin = max(count - first, 0)
-            values[t, first : first + begin] = sigmoid(logits[:begin])
+            sigmoid(logits[:begin], out=values[t, first : first + begin])
             logits = logits[begin:]
             if not len(logits):
                 continue

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vidparse.inference.upsample import upsample_argmax
+
 SIMILARITY = 0.9  # cosine, from which on two kernels of one class are of one object
 LEAST_SCORE = 0.05  # of a candidate or a region, which must be above it
 MOST_CANDIDATES = 50  # of a level in a frame
@@ -129,34 +131,47 @@ def level_candidates(centres: np.ndarray, kernels: np.ndarray, window: int) -> K
         centres: logits (T, Kt, h, w). kernels: (T, C, h, w).
         window: side of the window of the mean, cells; cells outside of the map count as 0.
     """
-    most = min(MOST_CANDIDATES, centres.shape[2] * centres.shape[3])
-    vectors, scores, class_ids = [], [], []
-    for logits, maps in zip(centres, kernels, strict=True):
-        peaks = [_peaks(plane, window) for plane in np.asarray(logits, np.float32)]
-        score = np.concatenate([values for _, _, values in peaks] or [np.zeros(0, np.float32)])
-        best = np.argsort(-score, kind="stable")[:most]
-        class_id = np.repeat(np.arange(len(peaks)), [len(values) for _, _, values in peaks])
+    frames, classes, height, width = centres.shape
+    planes = np.asarray(centres, np.float32).reshape(frames * classes, height, width)
+    plane, rows, columns, scores = _peaks(planes, window)
+    frame, class_ids = plane // max(classes, 1), plane % max(classes, 1)
 
-        rows, columns = (
-            np.concatenate([one[axis] for one in peaks] or [np.zeros(0, np.int64)])[best]
-            for axis in (0, 1)
-        )
-        scores.append(score[best])
-        class_ids.append(class_id[best].astype(np.int64))
-        vectors.append(maps[:, rows, columns].T.astype(np.float32))
-    return Kernels(np.concatenate(vectors), np.concatenate(scores), np.concatenate(class_ids))
+    # Of each frame the best ones; where scores are equal the first.
+    falling = np.lexsort((-scores, frame))
+    rank = np.arange(len(falling)) - np.searchsorted(frame, frame)  # frames rise in both orders
+    best = falling[rank < min(MOST_CANDIDATES, height * width)]
+    vectors = kernels[frame[best], :, rows[best], columns[best]].astype(np.float32)
+    return Kernels(vectors, scores[best], class_ids[best])
 
 
-def _peaks(logits: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and scores of the peaks of one class in one frame (h, w), row by row."""
-    if logits.max() < np.log(LEAST_SCORE / (1 - LEAST_SCORE)) - 1e-3:
-        nothing = np.zeros(0, np.int64)  # no mean is above the greatest of its values
-        return nothing, nothing, np.zeros(0, np.float32)
-    score = sigmoid(logits)
-    score = (score + _windowed_mean(score, window)) / 2
+def _peaks(
+    logits: np.ndarray, window: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The peaks of planes (N, h, w), plane by plane and row by row.
+
+    Returns:
+        of each peak its plane, row and column, int64, and its score, float32.
+    """
+    # Leave out planes without one: no mean is above the greatest of its values.
+    least = np.log(LEAST_SCORE / (1 - LEAST_SCORE)) - 1e-3
+    busy = np.flatnonzero(logits.max(axis=(1, 2)) >= least)
+
+    # Lay the others out one below the other, as one plane, with zeros between.
+    height, width = logits.shape[1:]
+    sheet = np.zeros((len(busy), height + window // 2, width), np.float32)
+    sheet[:, :height] = sigmoid(logits[busy])
+    score = sheet.reshape(-1, width)
+    if not len(score):
+        nothing = np.zeros(0, np.int64)
+        return nothing, nothing, nothing, np.zeros(0, np.float32)
+    score += _windowed_mean(score, window)
+    score /= 2
+    sheet[:, height:] = 0
+
     highest = cv2.dilate(score, np.ones((3, 3), np.uint8))
     rows, columns = np.nonzero((score == highest) & (score > LEAST_SCORE))
-    return rows, columns, score[rows, columns]
+    place, row = np.divmod(rows, sheet.shape[1])
+    return busy[place], row, columns, score[rows, columns]
 
 
 def _windowed_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -230,7 +245,7 @@ def level_regions(regions: np.ndarray, kernels: np.ndarray) -> Kernels:
     totals, counts = np.zeros(channels), np.zeros(channels, np.int64)
     for logits, maps in zip(regions, kernels, strict=True):
         scores = sigmoid(np.asarray(logits, np.float32)).reshape(channels, -1)
-        winner = scores.argmax(axis=0)
+        winner = upsample_argmax(scores[:, None], (1, height * width), dtype=np.uint16)[0]
         totals += np.bincount(winner, weights=scores.max(axis=0), minlength=channels)
         won = np.bincount(winner, minlength=channels)
         counts += won
@@ -245,8 +260,11 @@ def level_regions(regions: np.ndarray, kernels: np.ndarray) -> Kernels:
     return Kernels(vectors.astype(np.float32), means[kept].astype(np.float32), kept)
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of float32 logits."""
+def sigmoid(logits: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Probabilities of float32 logits, in `out` where it is given."""
+    values: np.ndarray = np.negative(logits, out=out)
     with np.errstate(over="ignore"):  # exp(large) = inf: a probability of 0
-        probabilities: np.ndarray = 1 / (1 + np.exp(-logits))
-    return probabilities
+        np.exp(values, out=values)
+    values += 1
+    np.divide(1, values, out=values)
+    return values
