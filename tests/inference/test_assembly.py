@@ -12,7 +12,7 @@ from support.made_kernel_maps import made_maps
 from support.plain_panofcn import plain_decode
 from vidparse.errors import UsageError
 from vidparse.inference import KernelMaps, Merging, decode_clip
-from vidparse.inference.enlarge import Grid, count_pixels, grid_of
+from vidparse.inference.enlarge import Grid, count_pixels, grid_of, interpolated
 from vidparse.inference.kernel_maps import merge_clip
 from vidparse.inference.kernels import stuff_kernels, thing_kernels
 from vidparse.inference.merging import (
@@ -53,18 +53,22 @@ MERGED = {
 
 
 def inside_cells(grid: Grid, frame: np.ndarray) -> np.ndarray:
-    """The values (K, P) of a frame (H, W) in the cells of a grid."""
-    every = np.arange(len(grid.area))
-    return frame.reshape(-1).take(grid.places(every), mode="clip")
+    """The values (Py, Px, K) of a frame (H, W) in the cells of a grid."""
+    return frame.reshape(-1)[grid.places(np.arange(len(grid.area)))]
+
+
+def filled(grid: Grid, values: np.ndarray) -> np.ndarray:
+    """A frame (H, W) whose cells have the values (K,)."""
+    frame = np.empty(grid.size_hw, values.dtype)
+    grid.fill(frame, values)
+    return frame
 
 
 def mask_of(grid: Grid, frames: Any) -> Mask:
     """A mask that is true in bool (T, H, W)."""
     parts = []
     for t, frame in enumerate(frames):
-        places = (*(axis.places for axis in (grid.rows, grid.columns)), len(grid.area))
-        values = inside_cells(grid, frame).T.reshape(places)
-        pixels = grid.pixels(values, np.arange(len(grid.area)))
+        pixels = grid.pixels(inside_cells(grid, frame), np.arange(len(grid.area)))
         cells = np.flatnonzero(pixels.any(axis=1))
         parts.append(Mask(cells + t * len(grid.area), pixels[cells], count_pixels(pixels[cells])))
     return Mask.joined(parts)
@@ -78,9 +82,10 @@ def test_the_worked_merge(rule: str) -> None:
         assert canvas.draw(mask_of(grid, [rows(mask) == "#" for mask in masks]))
     winners = []
     for t, text in enumerate(("111122 111111", "011122 011111")):
-        free, every = canvas.free(t), np.arange(len(grid.area))
-        winner = inside_cells(grid, rows(text).astype(np.uint8))
-        winners.append(Winners(winner[:, 0], every, grid.unpacked(free), winner))
+        free, winner = canvas.free(t), inside_cells(grid, rows(text).astype(np.uint8))
+        mixed = np.flatnonzero(free.any(axis=1))
+        inside = grid.unpacked(free[mixed])
+        winners.append(Winners(winner[0, 0], mixed, inside, winner[..., mixed]))
     drawn = fill_stuff(canvas, winners, np.array([0, 1, 2]), least_area=4)
     assert drawn == ([1, 2] if rule == "intended" else [2])
     table = np.zeros(3, np.uint16)
@@ -123,11 +128,9 @@ def test_every_pixel_is_in_one_cell(size_hw: tuple[int, int]) -> None:
     grid = grid_of((24, 40), (90, 150), size_hw)
     every = np.arange(len(grid.area))
     assert (count_pixels(grid.whole) == grid.area).all() and grid.area.min() > 0
-    inside = grid.unpacked(grid.whole)
-    places = grid.places(every)[inside]
+    places, owner = grid.places_of(grid.whole, every)
     assert np.array_equal(np.sort(places), np.arange(size_hw[0] * size_hw[1]))
-    owner = np.repeat(every, grid.area)
-    np.testing.assert_array_equal(grid.filled(every).reshape(-1)[places], owner)
+    np.testing.assert_array_equal(filled(grid, every).reshape(-1)[places], owner)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -299,14 +302,14 @@ def test_enlarging_is_two_steps_of_torch(
     full = interpolate(cut, size_hw, mode="bilinear", align_corners=False)[0].numpy()
     grid = grid_of(nodes, input_hw, size_hw)
     won = greatest(grid, values, grid.whole)
-    ids = grid.filled(won.whole)
+    ids = filled(grid, won.whole)
     ids.reshape(-1)[grid.places(won.mixed)[won.inside]] = won.winner[won.inside]
     assert (ids != full.argmax(0)).mean() < 1e-3
     logits = np.log(values / (1 - values))
     masks = masks_above(grid, logits, values > 0.8, 0.8, 0)
     for mask, wide in zip(masks, full, strict=True):
         inside = np.zeros(size_hw, bool)
-        inside.reshape(-1)[grid.places(mask.cells)[grid.unpacked(mask.pixels)]] = True
+        inside.reshape(-1)[grid.places_of(mask.pixels, mask.cells)[0]] = True
         assert (inside != (wide > 0.8)).mean() < 1e-3
         assert mask.counts.sum() == inside.sum()
 
@@ -394,3 +397,16 @@ def test_the_first_frames_of_an_answer_are_an_answer() -> None:
     answer = camvid_answer(frames=3).first(2)
     assert len(answer.segments((90, 150), load_labels("camvid"), Merging()).maps) == 2
     assert all(len(one) == 2 for one in (*answer.centres, *answer.regions, *answer.kernels))
+
+
+@pytest.mark.parametrize("size_hw", [(96, 160), (192, 320), (131, 222), (61, 97), (700, 900)])
+def test_pixels_lie_in_the_hull_of_their_cell(size_hw: tuple[int, int]) -> None:
+    grid = grid_of((24, 40), (90, 150), size_hw)
+    cells = np.arange(len(grid.area))
+    values = np.random.default_rng(0).uniform(0, 1, (24 * 40)).astype(np.float32)
+    nodes = values.take(grid.nodes_of(cells))
+    inside = interpolated(nodes, *grid.weights_of(cells)).reshape(-1, len(cells))
+    hull = interpolated(nodes, *grid.weights_of(cells, hull=True)).reshape(-1, len(cells))
+    assert (inside.max(axis=0) <= hull.max(axis=0) + 1e-6).all()
+    assert (inside.min(axis=0) >= hull.min(axis=0) - 1e-6).all()
+    assert np.ptp(hull, axis=0).mean() < 0.95 * np.ptp(nodes.reshape(hull.shape), axis=0).mean()

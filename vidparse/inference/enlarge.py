@@ -3,9 +3,10 @@
 First to the padded input (four times the nodes), which is cut to the input; then to the frame. Both
 steps are linear along each axis, so that a pixel is a mean of at most 3 x 3 nodes, whose weights
 are worked out once per size. The pixels that lie between the same nodes are a *cell*. Where its
-nodes agree all its pixels do, as nearly everywhere; only the others are interpolated. Pixels of a
-cell are bits of a few integers, by which masks are counted and merged. Positions are those of
-torch's ``interpolate(mode="bilinear", align_corners=False)``.
+nodes agree all its pixels do, as nearly everywhere; only the others are interpolated. All weights
+of a cell are means of the few of its *hull*, by which most of the others are known to agree, too.
+Pixels of a cell are bits of a few integers, by which masks are counted and merged. Positions are
+those of torch's ``interpolate(mode="bilinear", align_corners=False)``.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 STRIDE = 4  # pixels of the input per node
 _TAPS = 3
 _WORD_BITS = 64
-_BLOCK_VALUES = 1 << 16  # pixels interpolated at a time, so that they stay in the cache
+# Pixels interpolated at a time, so that they stay in the cache. A power of two would put all pixels
+# of a cell a multiple of 4096 bytes apart, where writes hold up reads: five times as slow.
+_BLOCK_VALUES = 60_000
+
+Taps = tuple[np.ndarray, ...]  # one array for each of the S nodes of a cell along an axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +34,24 @@ class Axis:
     """One axis of a frame: N positions in K cells.
 
     node: the nodes of each cell, int64 (S, K), S 2 or 3. taps: the same in nodes that have margins
-    (see :meth:`Grid.with_margins`), each an index of K of them. start, count: first position of
-    each cell, and how many it holds (K,). weight: of each node at each position of a cell, float32
-    (S, P, K); a cell of fewer positions repeats its last one. cell: of each position (N,).
+    (see :meth:`Grid.with_margins`), each an index of K of them. count: how many positions each cell
+    holds (K,). place: which they are, int64 (P, K); a cell of fewer repeats its last one. weights:
+    of each node at the last of them, float32 (P' <= P, K); before these it has none. hull: likewise
+    at S points (S, K), whose means all others are. cell: of each position (N,).
     """
 
     node: np.ndarray
     taps: tuple[slice | np.ndarray, ...]
-    start: np.ndarray
     count: np.ndarray
-    weight: np.ndarray
+    place: np.ndarray
+    weights: Taps
+    hull: Taps
     cell: np.ndarray
 
     @property
     def places(self) -> int:
         """P, the most positions that a cell holds."""
-        return int(self.weight.shape[1])
+        return len(self.place)
 
 
 @lru_cache(maxsize=32)
@@ -64,13 +72,25 @@ def axis_of(nodes: int, cut: int, size: int) -> Axis:
         np.add.at(weight, (beyond + 1, np.arange(size)), part * share[pixel])
     weight = weight[: 2 if not weight[2:].any() else _TAPS].astype(np.float32)
 
+    # Most positions have no part in the last of three nodes.
+    place = start + np.minimum(np.arange(count.max())[:, None], count - 1)  # (P, K)
+    inside = weight.take(place, axis=1)  # (S, P, K)
+    begin = [0, *(inside[1:] > 0).any(axis=2).argmax(axis=1)]
+    weights = tuple(one[at:].copy() for one, at in zip(inside, begin, strict=True))
+
+    # Over a cell they change evenly, but for a turn at the last pixel before its middle node.
+    ends = [inside[:, 0], inside[:, -1]]
+    if len(weight) == _TAPS:
+        turn = np.array([[1 / 8], [7 / 8], [0]], np.float32)
+        ends.append(np.broadcast_to(turn, ends[0].shape))
+    hull = tuple(np.stack(ends, axis=1))
+
     tap = np.arange(len(weight))[:, None]
     is_run = cells[-1] - cells[0] == len(cells) - 1
     taps = [slice(row[0], row[-1] + 1) if is_run else row for row in cells + 1 + tap]
-    place = start + np.minimum(np.arange(count.max())[:, None], count - 1)  # (P, K)
     node = np.clip(cells + tap, 0, nodes - 1)
     cell = np.repeat(np.arange(len(cells)), count)
-    return Axis(node, tuple(taps), start, count, weight[:, place], cell)
+    return Axis(node, tuple(taps), count, place, weights, hull, cell)
 
 
 def _steps(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -96,7 +116,7 @@ class Grid:
     @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of cells."""
-        return len(self.rows.start), len(self.columns.start)
+        return len(self.rows.count), len(self.columns.count)
 
     @cached_property
     def size_hw(self) -> tuple[int, int]:
@@ -114,7 +134,7 @@ class Grid:
         down = np.arange(self.rows.places) < self.rows.count[:, None]  # (Ky, Py)
         across = np.arange(self.columns.places) < self.columns.count[:, None]
         inside = down[:, None, :, None] & across[:, None]  # (Ky, Kx, Py, Px)
-        return _packed(inside.reshape(len(self.area), -1))
+        return _packed(inside.reshape(len(self.area), -1).T)
 
     def split(self, cells: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Row and column of cells (n,)."""
@@ -151,8 +171,8 @@ class Grid:
     def nodes_of(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
         """Place in h * w of the nodes of n cells, int64 (S, S', n)."""
         row, column = self.split(cells)
-        down = self.rows.node[:, row] * self.nodes_hw[1]
-        place: NDArray[np.int64] = down[:, None] + self.columns.node[:, column]
+        down = self.rows.node.take(row, axis=1) * self.nodes_hw[1]
+        place: NDArray[np.int64] = down[:, None] + self.columns.node.take(column, axis=1)
         return place
 
     def blocks(self, count: int) -> Iterator[slice]:
@@ -161,45 +181,49 @@ class Grid:
         for first in range(0, count, size):
             yield slice(first, min(first + size, count))
 
-    def interpolated(self, values: np.ndarray, cells: np.ndarray) -> np.ndarray:
-        """Pixels float32 (Py, Px, n) of cells with values (S, S', n) at their nodes."""
+    def weights_of(self, cells: NDArray[np.int64], *, hull: bool = False) -> tuple[Taps, Taps]:
+        """The weights down and across for :func:`interpolated` of n cells, or of their hulls."""
+        down, across = (one.hull if hull else one.weights for one in (self.rows, self.columns))
         row, column = self.split(cells)
-        across = self.columns.weight[:, :, column]  # (S', Px, n)
-        lines = values[:, 0, None] * across[0]  # (S, Px, n)
-        for tap in range(1, len(across)):
-            lines += values[:, tap, None] * across[tap]
-
-        down = self.rows.weight[:, :, None, row]  # (S, Py, 1, n)
-        pixels: np.ndarray = lines[0] * down[0]
-        for tap in range(1, len(down)):
-            pixels += lines[tap] * down[tap]
-        return pixels
+        return _taken(down, row), _taken(across, column)
 
     def pixels(self, inside: NDArray[np.bool_], cells: NDArray[np.int64]) -> NDArray[np.uint64]:
         """The pixels (n, B) of cells that are true in bool (Py, Px, n)."""
-        flat = inside.reshape(-1, inside.shape[-1])
-        packed: NDArray[np.uint64] = _packed(np.ascontiguousarray(flat.T)) & self.whole[cells]
+        packed: NDArray[np.uint64] = _packed(inside.reshape(-1, inside.shape[-1]))
+        packed &= self.whole[cells]
         return packed
 
     def unpacked(self, pixels: np.ndarray) -> np.ndarray:
-        """The pixels (n, B) of cells as bool (n, Py * Px)."""
+        """The pixels (n, B) of cells as bool (Py, Px, n)."""
         count = self.rows.places * self.columns.places
-        bits = np.unpackbits(pixels.view(np.uint8), axis=1, count=count, bitorder="little")
-        return bits.view(bool)
+        bits = _turned(_unpacked(pixels)[:, :count])
+        return bits.reshape(self.rows.places, self.columns.places, len(pixels)).view(bool)
 
     def places(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Place in H * W of the pixels of n cells, int64 (n, Py * Px); beyond a cell's own: any."""
+        """Place in H * W of the pixels of n cells, int64 (Py, Px, n)."""
         row, column = self.split(cells)
-        width = self.size_hw[1]
-        first = self.rows.start[row] * width + self.columns.start[column]
-        inside = np.arange(self.rows.places)[:, None] * width + np.arange(self.columns.places)
-        place: NDArray[np.int64] = first[:, None] + inside.reshape(-1)
+        down = self.rows.place.take(row, axis=1) * self.size_hw[1]
+        place: NDArray[np.int64] = down[:, None] + self.columns.place.take(column, axis=1)
         return place
 
-    def filled(self, values: np.ndarray) -> np.ndarray:
-        """A frame (H, W) whose cells have the values (K,)."""
-        lines = values.reshape(self.shape).take(self.columns.cell, axis=1)
-        return lines.take(self.rows.cell, axis=0)
+    def places_of(
+        self, pixels: NDArray[np.uint64], cells: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Place in H * W of each of the pixels (n, B) of cells, and the row of its cell in them."""
+        bits = _unpacked(pixels)
+        bit = np.flatnonzero(bits.view(bool))
+        owner = bit // bits.shape[1]
+        row, column = self.split(cells)
+        width = self.size_hw[1]
+        first = self.rows.place[0].take(row) * width + self.columns.place[0].take(column)
+        inside = np.arange(self.rows.places)[:, None] * width + np.arange(self.columns.places)
+        place: NDArray[np.int64] = first.take(owner) + inside.take(bit - owner * bits.shape[1])
+        return place, owner
+
+    def fill(self, frame: np.ndarray, values: np.ndarray) -> None:
+        """Give the cells of a frame (H, W) the values (K,)."""
+        lines = values.reshape(self.shape).repeat(self.columns.count, axis=1)
+        lines.take(self.rows.cell, axis=0, out=frame, mode="clip")
 
 
 @lru_cache(maxsize=8)
@@ -209,12 +233,43 @@ def grid_of(nodes_hw: tuple[int, int], input_hw: tuple[int, int], size_hw: tuple
     return Grid(nodes_hw, rows, columns)
 
 
-def _packed(inside: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """Bool (n, P) as uint64 (n, B)."""
-    count, places = inside.shape
-    packed = np.zeros((count, -(-places // _WORD_BITS) * (_WORD_BITS // 8)), np.uint8)
-    packed[:, : -(-places // 8)] = np.packbits(inside, axis=1, bitorder="little")
-    return packed.view(np.uint64)
+def interpolated(values: np.ndarray, down: Taps, across: Taps) -> np.ndarray:
+    """Pixels float32 (..., Py, Px, n) of n cells with values (..., S, S', n) at their nodes."""
+    lines = values[..., 0, None, :] * across[0]  # (..., S, Px, n)
+    for tap, weight in enumerate(across[1:], 1):
+        part = values[..., tap, None, :] * weight
+        lines[..., len(across[0]) - len(weight) :, :] += part
+    pixels: np.ndarray = lines[..., 0, None, :, :] * down[0][:, None]
+    for tap, weight in enumerate(down[1:], 1):
+        part = lines[..., tap, None, :, :] * weight[:, None]
+        pixels[..., len(down[0]) - len(weight) :, :, :] += part
+    return pixels
+
+
+def _taken(taps: Taps, places: NDArray[np.int64]) -> Taps:
+    # One cell beside the next: rows of a few pixels each would take five times as long.
+    return tuple(one.take(places, axis=1) for one in taps)
+
+
+def _packed(inside: np.ndarray) -> NDArray[np.uint64]:
+    """Bool (P, n) as uint64 (n, B)."""
+    places, count = inside.shape
+    words = -(-places // _WORD_BITS)
+    bits = np.zeros((words * _WORD_BITS, count), np.uint8)
+    bits[:places] = inside
+    packed: NDArray[np.uint64] = np.packbits(_turned(bits), bitorder="little").view(np.uint64)
+    return packed.reshape(count, words)
+
+
+def _unpacked(pixels: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """The bits of uint64 (n, B), 0 or 1, uint8 (n, B * 64)."""
+    bits = np.unpackbits(pixels.reshape(-1).view(np.uint8), bitorder="little")
+    return bits.reshape(len(pixels), pixels.shape[1] * _WORD_BITS)
+
+
+def _turned(bits: np.ndarray) -> np.ndarray:
+    """Rows as columns, several times as quick as a copy by numpy."""
+    return cv2.transpose(bits) if bits.size else bits.T
 
 
 def count_pixels(pixels: NDArray[np.uint64]) -> NDArray[np.int64]:

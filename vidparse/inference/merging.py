@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from vidparse.inference.enlarge import Grid, count_pixels
+from vidparse.inference.enlarge import Grid, count_pixels, interpolated
 from vidparse.inference.kernels import sigmoid
 from vidparse.inference.upsample import upsample_argmax
 
@@ -60,7 +60,7 @@ def masks_above(
     """
     tally = grid.tally(high)  # (M, K)
     count, cells = tally.shape
-    touched = np.flatnonzero(tally)
+    touched = np.flatnonzero(tally > 0)
     ends = np.searchsorted(touched, np.arange(count + 1) * cells)
     owner = np.repeat(np.arange(count), np.diff(ends))
     cell = touched - owner * cells
@@ -72,7 +72,7 @@ def masks_above(
     for block in grid.blocks(len(mixed)):
         rows = mixed[block]
         values = sigmoid(flat.take(grid.nodes_of(cell[rows]) + owner[rows] * nodes))
-        inside = grid.interpolated(values, cell[rows]) > least
+        inside = interpolated(values, *grid.weights_of(cell[rows])) > least
         pixels[rows] = grid.pixels(inside, cell[rows])
     counts[mixed] = count_pixels(pixels[mixed])
 
@@ -147,9 +147,9 @@ def _sums(counts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 class Winners:
     """The greatest of some values at the pixels of a frame, by its place among them.
 
-    whole: at the first node of each cell (K,), which is right for those that are not mixed.
-    mixed: cells where it is not the same everywhere (m,). inside: the pixels of these that are
-    wanted, bool (m, P). winner: at the pixels of these (m, P).
+    whole: the only one of each cell (K,) that is not mixed. mixed: cells with wanted pixels where
+    more than one may be the greatest (m,). inside: the pixels of these that are wanted, bool
+    (Py, Px, m). winner: at the pixels of these (Py, Px, m).
     """
 
     whole: np.ndarray
@@ -161,54 +161,80 @@ class Winners:
 def greatest(grid: Grid, values: np.ndarray, wanted: np.ndarray) -> Winners:
     """The greatest of C values at the pixels of a frame, the first one where some are equal.
 
-    Inside a cell a value stays between its least and its greatest node. One whose greatest is below
-    the least of another cannot win; few are left at most places.
+    The pixels of a cell are means of the points of its hull. A value that is less than another one
+    at all of these cannot win; one or two are left at most places.
 
     Args:
         values: float32 (C, h, w), C at least 1, of the nodes.
         wanted: the pixels to look at, uint64 (K, B).
     """
-    dtype = np.dtype(np.uint8 if len(values) <= 256 else np.uint16)
+    dtype = np.dtype(np.uint8 if len(values) < 256 else np.uint16)
     wide = grid.with_margins(upsample_argmax(values, values.shape[1:], dtype=dtype))
+
+    # Where the nodes of a cell agree nothing else can win.
     corners = [wide[down][:, across] for down in grid.rows.taps for across in grid.columns.taps]
     differs = np.zeros(grid.shape, bool)
     for corner in corners[1:]:
         differs |= corner != corners[0]
     differs &= wanted.any(axis=1).reshape(grid.shape)
 
-    mixed = np.flatnonzero(differs)
-    winner = np.empty((len(mixed), grid.rows.places * grid.columns.places), dtype)
+    cells = np.flatnonzero(differs)
+
+    # Bring cells with as many candidates together; those with one are not mixed.
     nodes = np.ascontiguousarray(values.reshape(len(values), -1))
-    for block in grid.blocks(len(mixed)):
-        winner[block] = _winners_inside(grid, nodes, mixed[block]).T
-    return Winners(corners[0].reshape(-1), mixed, grid.unpacked(wanted[mixed]), winner)
-
-
-def _winners_inside(grid: Grid, nodes: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """The greatest of C values of the nodes (C, h * w) at the pixels of n cells, (P, n)."""
-    corner = nodes.take(grid.nodes_of(cells), axis=1)  # (C, S, S', n)
-    bound = corner.min(axis=(1, 2)).max(axis=0)
-    possible = corner.max(axis=(1, 2)) >= bound  # (C, n)
-
-    # Take each cell's first candidate, then the second of those that have two, and so on.
+    possible = _possible(grid, nodes, cells)
+    whole = corners[0].reshape(-1).copy()
+    whole[cells] = possible.argmax(axis=0)
     count = np.count_nonzero(possible, axis=0)
-    order = np.argsort(-count, kind="stable")
-    count = count[order]
-    candidate = np.flatnonzero(possible.T[order]) % len(nodes)  # (all,), those of a cell rising
-    begin = np.cumsum(count) - count
-    best = np.full((grid.rows.places, grid.columns.places, len(cells)), -np.inf, np.float32)
-    winner = np.zeros(best.shape, np.min_scalar_type(len(nodes)))
-    for rank in range(count[0]):
-        few = int(np.searchsorted(-count, -rank))  # the first so many have more than `rank`
-        number, cell = candidate[begin[:few] + rank], order[:few]
-        mine = np.moveaxis(corner[number, :, :, cell], 0, -1)
-        value = grid.interpolated(mine, cells[cell])
-        np.copyto(winner[..., :few], number, where=value > best[..., :few], casting="unsafe")
-        np.maximum(best[..., :few], value, out=best[..., :few])
+    order = np.argsort(count, kind="stable")[np.count_nonzero(count == 1) :][::-1]
+    mixed = cells[order]
+    winner = _winners_inside(grid, nodes, mixed, possible[:, order].T, dtype)
+    return Winners(whole, mixed, grid.unpacked(wanted[mixed]), winner)
 
-    found = np.empty((winner[..., 0].size, len(cells)), winner.dtype)
-    found[:, order] = winner.reshape(found.shape)
-    return found
+
+def _possible(grid: Grid, nodes: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Which of C values of nodes (C, h * w) may be the greatest within n cells, bool (C, n)."""
+    possible = np.empty((len(nodes), len(cells)), bool)
+    for block in grid.blocks(len(cells)):
+        corner = nodes.take(grid.nodes_of(cells[block]), axis=1)
+        ends = interpolated(corner, *grid.weights_of(cells[block], hull=True))
+        ends = ends.reshape(len(nodes), -1, ends.shape[-1])  # (C, points, n)
+        safest = ends.min(axis=1).argmax(axis=0)
+        least = np.take_along_axis(ends, safest[None, None], axis=0)
+        possible[:, block] = (ends >= least).any(axis=1)
+    return possible
+
+
+def _winners_inside(
+    grid: Grid, nodes: np.ndarray, cells: np.ndarray, possible: np.ndarray, dtype: np.dtype
+) -> np.ndarray:
+    """The greatest of the possible values (n, C) at the pixels of n cells, (Py, Px, n).
+
+    Args:
+        nodes: (C, h * w). cells: those with the most possible values come first.
+    """
+    cell, candidate = np.nonzero(possible)  # those of a cell rising
+    count = np.bincount(cell, minlength=len(cells))
+    begin = np.cumsum(count) - count
+
+    # Take each cell's first candidate, then the second, and so on.
+    winner = np.empty((grid.rows.places, grid.columns.places, len(cells)), dtype)
+    flat = nodes.reshape(-1)
+    for block in grid.blocks(len(cells)):
+        node, weights = grid.nodes_of(cells[block]), grid.weights_of(cells[block])
+        won = winner[..., block]
+        for rank in range(count[block.start]):
+            few = int(np.searchsorted(-count[block], -rank))  # the first so many have more
+            number = candidate[begin[block][:few] + rank]
+            part = (tuple(one[:, :few] for one in taps) for taps in weights)
+            value = interpolated(flat.take(node[..., :few] + number * len(nodes[0])), *part)
+            if rank == 0:
+                won[:], best = number, value
+                continue
+            wins = (value > best[..., :few]).view(np.uint8) * number.astype(dtype)
+            np.maximum(won[..., :few], wins, out=won[..., :few])  # later candidates are greater
+            np.maximum(best[..., :few], value, out=best[..., :few])
+    return winner
 
 
 def fill_stuff(
@@ -230,7 +256,8 @@ def fill_stuff(
         left = count_pixels(canvas.free(t))
         left[won.mixed] = 0
         areas += np.bincount(won.whole, left, len(class_ids))
-        areas += np.bincount(won.winner[won.inside], minlength=len(class_ids))
+        inside = np.where(won.inside, won.winner, len(class_ids))
+        areas += np.bincount(inside.reshape(-1), minlength=len(class_ids) + 1)[:-1]
     return [i for i, area in enumerate(areas) if class_ids[i] > 0 and area >= max(least_area, 1)]
 
 
@@ -250,18 +277,18 @@ def painted(canvas: Canvas, winners: Sequence[Winners], table: np.ndarray) -> np
     # Fill cells that are alike everywhere.
     sheets = np.zeros((canvas.frames, cells), np.uint16)
     for sheet, won in zip(sheets, winners, strict=False):
-        table.take(won.whole, out=sheet, mode="clip")
+        sheet[:] = table.take(won.whole)
     is_whole = (mask.pixels == grid.whole[mask.cells % cells]).all(axis=1)
     sheets.reshape(-1)[mask.cells[is_whole]] = numbers[is_whole]
-    ids = np.stack([grid.filled(sheet) for sheet in sheets])
+    ids = np.empty((canvas.frames, *grid.size_hw), np.uint16)
+    for frame, sheet in zip(ids, sheets, strict=True):
+        grid.fill(frame, sheet)
 
-    # Set the pixels of the others.
+    # Set the pixels of the others, those of things over stuff.
     for frame, won in zip(ids, winners, strict=False):
-        place = grid.places(won.mixed)[won.inside]
-        frame.reshape(-1)[place] = table.take(won.winner[won.inside])
+        frame.reshape(-1)[grid.places(won.mixed)] = table.take(won.winner)
     part = np.flatnonzero(~is_whole)
-    number, cell = np.divmod(mask.cells[part], cells)
-    inside = grid.unpacked(mask.pixels[part])
-    place = grid.places(cell) + (number * ids[0].size)[:, None]
-    ids.reshape(-1)[place[inside]] = np.repeat(numbers[part], np.count_nonzero(inside, axis=1))
+    frame_of, cell = np.divmod(mask.cells[part], cells)
+    place, owner = grid.places_of(mask.pixels[part], cell)
+    ids.reshape(-1)[place + frame_of[owner] * ids[0].size] = numbers[part][owner]
     return ids
