@@ -6,62 +6,23 @@ Nothing but tensors is ever unpickled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-from vidparse.convert import edgenets, panopticfcn, semseg, starts, vspw
-from vidparse.convert.renaming import Renamed
-from vidparse.convert.starts import by_our_names
+from vidparse.convert.codebases import SOURCES, CodeBase, by_our_names, start_of
+from vidparse.convert.tensors import Renamed, read_tensors
 from vidparse.errors import ModelError, OutputError, UsageError
 from vidparse.labels import Labels, load_labels
 from vidparse.models.backbones import BACKBONES
-from vidparse.models.checkpoint import (
-    check_finite_weights,
-    file_sha256,
-    save_checkpoint,
-    unreadable,
-)
+from vidparse.models.checkpoint import check_finite_weights, file_sha256, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import build, config_of, facts_of, settings_for
-
-Place = Callable[[dict[str, Tensor]], dict[str, Tensor]]
-# What published training code calls the entry that holds the weights.
-WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module")
-# What wrappers of torch put before every name: DataParallel, torch.compile.
-PREFIXES = ("module.", "_orig_mod.")
-
-
-@dataclass(frozen=True, slots=True)
-class CodeBase:
-    """One published code base."""
-
-    summary: str
-    archs: tuple[str, ...]  # ours that its checkpoints become
-    convert: Callable[[Mapping[str, Tensor], str, Labels], Renamed] | None  # None: a start
-    place: Place = dict  # names of one of several files as they are in the whole network
-
-
-SOURCES: dict[str, CodeBase] = {
-    "edgenets": CodeBase("sacmehta/EdgeNets: ESPNetV2", edgenets.ARCHS, edgenets.convert),
-    "semseg": CodeBase("hszhao/semseg: PSPNet", semseg.ARCHS, semseg.convert),
-    "vspw": CodeBase(
-        "VSPW_baseline: PSPNet, OCRNet, TCB", vspw.ARCHS, vspw.convert, place=vspw.place
-    ),
-    "panopticfcn": CodeBase(
-        "PanopticFCN and Clip-PanoFCN in detectron2", panopticfcn.ARCHS, panopticfcn.convert
-    ),
-    "torchvision": CodeBase("torchvision: ImageNet starts", starts.ARCHS, None),
-    "timm": CodeBase("timm: ImageNet starts", starts.ARCHS, None),
-    "deep-stem": CodeBase("ImageNet starts with the deep stem", starts.ARCHS, None),
-    "efficientnet-lite": CodeBase(
-        "efficientnet_lite_pytorch: ImageNet starts", starts.EFFICIENTNETS, None
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +163,7 @@ def _fitted(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[st
 
 def _write_start(tensors: Mapping[str, Tensor], out: Path, arch: str) -> Conversion:
     """The tensors of a backbone, for `vidparse train --init`."""
-    renamed = starts.convert(tensors, arch)
+    renamed = start_of(tensors, arch)
     fitted = _fitted(renamed.tensors, BACKBONES[arch]().state_dict())
     _save(out, fitted, {"format": "pt"})
     return Conversion(
@@ -218,72 +179,11 @@ def _write_start(tensors: Mapping[str, Tensor], out: Path, arch: str) -> Convers
 
 
 def _save(out: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    from safetensors import SafetensorError
-
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(out, tensors, metadata)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{out}: cannot be written ({error}); choose another place") from error
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a .safetensors file, or of a .pth read with weights_only=True.
-
-    `{"state_dict": {...}}` and the like are opened, and prefixes that training wrappers put before
-    all names taken off.
-
-    Raises:
-        ModelError: missing, damaged, holding more than tensors, or holding none.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; check the path")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
-        raise unreadable(path, str(error).partition("\n")[0]) from error
-    except Exception as error:  # pickle's refusals have many types
-        if not _is_archive(path):
-            raise unreadable(path, str(error).partition("\n")[0]) from error
-        raise ModelError(f"{path}: holds more than tensors; convert it to safetensors") from error
-    tensors = _tensors_of(content)
-    if not tensors:
-        held = ", ".join(map(str, list(content)[:6])) if isinstance(content, Mapping) else ""
-        raise ModelError(
-            f"{path}: holds no named tensors{f' but {held}' if held else ''}; give a state_dict"
-        )
-    return _without_prefixes(tensors)
-
-
-def _is_archive(path: Path) -> bool:
-    """True for what torch writes: a zip archive, or a bare pickle of before."""
-    with path.open("rb") as file:
-        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-
-
-def _tensors_of(content: object) -> dict[str, Tensor]:
-    """The tensors of a state dict, wherever it lies; {} when there is none."""
-    if not isinstance(content, Mapping):
-        return {}
-    for wrapper in WRAPPERS:
-        if isinstance(content.get(wrapper), Mapping):
-            inner = _tensors_of(content[wrapper])
-            if inner:
-                return inner
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-
-
-def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in PREFIXES * 2:  # either may be outside the other
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors
 
 
 __all__ = ["SOURCES", "CodeBase", "Conversion", "by_our_names", "convert", "read_tensors"]
