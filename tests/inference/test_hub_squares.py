@@ -24,7 +24,7 @@ from vidparse.inference.linkers import QueryLinker
 from vidparse.inference.masks import QueryMasks
 from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.runners.transformers import TransformersRunner, read_checkpoint
-from vidparse.inference.runners.transformers.architecture import ARCHITECTURES
+from vidparse.inference.runners.transformers.checkpoint import ARCHITECTURES
 from vidparse.labels import load_labels
 from vidparse.maps import SegmentMap
 

@@ -63,7 +63,7 @@ def merged(masks: Masks, size_hw: tuple[int, int], *, things: Collection[int]) -
 def test_segments_are_those_of_transformers(name: str) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     torch = pytest.importorskip("torch")
-    from vidparse.inference.runners.transformers.queries import scored_masks
+    from vidparse.inference.runners.transformers.networks import scored_masks
 
     classes, masks = (torch.from_numpy(array) for array in answer())
     outputs = SimpleNamespace(class_queries_logits=classes[None], masks_queries_logits=masks[None])

@@ -22,7 +22,7 @@ from vidparse.frame import Frame, VideoInfo
 from vidparse.hub import ModelFiles
 from vidparse.inference import ClipSegments, Linker, ModelChoice, Runner, Scores
 from vidparse.inference.devices import Device
-from vidparse.inference.runners.form import onnx_form
+from vidparse.inference.runners.runner import onnx_form
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction, SegmentMap, segments_of_ids
 from vidparse.models.checkpoint import read_onnx_description

@@ -16,10 +16,10 @@ from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Scores, read_outputs
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.form import onnx_form
 from vidparse.inference.runners.runner import (
     Runner,
     engine_text,
+    onnx_form,
     out_of_memory,
     stored_precision,
 )

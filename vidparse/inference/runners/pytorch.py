@@ -13,8 +13,13 @@ from vidparse.errors import DeviceError, UsageError
 from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Answer, ClassIds, read_outputs
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.form import weights_form
-from vidparse.inference.runners.runner import PRECISIONS, Runner, engine_text, out_of_memory
+from vidparse.inference.runners.runner import (
+    PRECISIONS,
+    Runner,
+    engine_text,
+    out_of_memory,
+    weights_form,
+)
 from vidparse.models.checkpoint import read_description
 from vidparse.models.description import SEMANTIC, Description
 from vidparse.requests.model import ModelChoice

@@ -6,12 +6,15 @@ Nothing here needs transformers; nothing is unpickled, no code of a checkpoint i
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from vidparse.errors import ModelError, UsageError
 from vidparse.filenames import name_below
-from vidparse.inference.runners.transformers.architecture import Architecture, architecture_of
-from vidparse.inference.runners.transformers.classes import labels_of
+from vidparse.labels import Labels, available_labels, load_labels
+from vidparse.labels.colours import hue_wheel
 from vidparse.models.checkpoint import file_sha256
 from vidparse.models.description import (
     INSTANCE,
@@ -42,6 +45,65 @@ _PROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json")
 _FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Pillow's numbers
 _USUAL_SQUARE = 640
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+_LARGE, _ALIKE = 100, 0.8  # large sets are known by most names: synonyms are many
+_COCO_THINGS, _COCO_PANOPTIC = 80, 133
+_SQUARE = {"height": 512, "width": 512}
+_BOUNDED = {"shortest_edge": 800, "longest_edge": 1333}
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One class of transformers.
+
+    size, divisor: what its processor does where a checkpoint says nothing.
+    masks: it answers with scored masks rather than with scores of classes.
+    mask_hw: size that transformers brings the masks to before it reads them; None: as they are.
+    least_score, least_instance: of a query, above which its mask counts: its class's, and for
+        instances its class's times its mask's.
+    """
+
+    name: str
+    size: dict[str, int]
+    divisor: int = 1
+    masks: bool = False
+    mask_hw: tuple[int, int] | None = None
+    least_score: float = 0.5
+    least_instance: float = 0.5
+    reads_task: bool = False  # the task is an input of the network
+    exports: bool = False  # it has an ONNX form
+    square: bool = False  # it takes squares of config.image_size, and reads masks at full size
+    follows: bool = False  # its queries follow objects from frame to frame
+
+
+_takes_squares = partial(Architecture, size={}, masks=True, least_score=0.8, square=True)
+_ALL = (
+    Architecture("SegformerForSemanticSegmentation", _SQUARE, exports=True),
+    Architecture("UperNetForSemanticSegmentation", _SQUARE),
+    Architecture("MaskFormerForInstanceSegmentation", _BOUNDED, 32, masks=True),
+    Architecture(
+        "Mask2FormerForUniversalSegmentation", _BOUNDED, 32, masks=True, mask_hw=(384, 384)
+    ),
+    Architecture("OneFormerForUniversalSegmentation", _BOUNDED, masks=True, reads_task=True),
+    _takes_squares("EomtForUniversalSegmentation", least_instance=0.8),
+    _takes_squares("EomtDinov3ForUniversalSegmentation", least_instance=0.8),
+    _takes_squares("VideomtForUniversalSegmentation", follows=True),
+)
+ARCHITECTURES = {architecture.name: architecture for architecture in _ALL}
+
+
+def architecture_of(config: JsonTable, name: str) -> Architecture:
+    """The one that config.json names.
+
+    Raises:
+        ModelError: none, or one that is not supported. Code that a checkpoint brings is never run.
+    """
+    named = config.get("architectures")
+    listed = [str(one) for one in named] if isinstance(named, list) else []
+    for one in listed:
+        if one in ARCHITECTURES:
+            return ARCHITECTURES[one]
+    what = f"architecture {listed[0]} is not supported" if listed else "names no architecture"
+    raise ModelError(f"{name}: {what}; choose a checkpoint of {', '.join(ARCHITECTURES)}")
 
 
 def read_checkpoint(folder: Path, *, name: str = "", task: str = "auto") -> Description:
@@ -238,3 +300,81 @@ def _checksum(folder: Path, weights: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{weights}: damaged, or a part is missing; fetch it again") from error
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def labels_of(config: JsonTable, processor: JsonTable, *, name: str, panoptic: bool) -> Labels:
+    """Names come from id2label. One of vidparse's own sets lends its colours when names agree.
+
+    Things are those that the processor lists; else those of the known set; else, for COCO's names,
+    its 80 things. Nothing known: each mask of a panoptic network is a thing of its own, as in
+    transformers without `label_ids_to_fuse`.
+
+    Raises:
+        ValueError, TypeError: damaged config.
+    """
+    classes = _names(config)
+    known = _known_set(classes)
+
+    # Keep the checkpoint's own words where most of them agree with a known set.
+    if known is not None and _agreement(known, classes) == 1:
+        labels = known
+    elif known is not None:
+        labels = Labels(known.name, classes, known.colours, known.things)
+    else:
+        rows = hue_wheel(len(classes)).tolist()
+        colours = tuple((red, green, blue) for red, green, blue in rows)
+        everything = frozenset(range(len(classes))) if panoptic else frozenset()
+        things = _coco_things(classes)
+        labels = Labels(name, classes, colours, everything if things is None else things)
+
+    listed = _listed_things(processor, len(classes))
+    return labels if listed is None else replace(labels, things=listed)
+
+
+def _names(config: JsonTable) -> tuple[str, ...]:
+    listed = as_table(config.get("id2label") or {}, "id2label")
+    by_id = {int(key): str(value).strip() for key, value in listed.items()}
+    count = max(by_id, default=as_whole(config.get("num_labels", 2), "num_labels") - 1) + 1
+    if min(by_id, default=0) < 0 or not 1 <= count <= 65535:
+        raise ValueError(f"id2label has ids {min(by_id, default=0)} to {count - 1}")
+    return tuple(by_id.get(i, f"LABEL_{i}") for i in range(count))
+
+
+def _known_set(classes: Sequence[str]) -> Labels | None:
+    for name in available_labels():
+        labels = load_labels(name)
+        if len(labels) == len(classes):
+            enough = _ALIKE if len(classes) >= _LARGE else 1.0
+            if _agreement(labels, classes) >= enough:
+                return labels
+    return None
+
+
+def _agreement(labels: Labels, classes: Sequence[str]) -> float:
+    """Share of ids whose first synonym is the same."""
+    pairs = zip(labels.classes, classes, strict=True)
+    return sum(_first(ours) == _first(theirs) for ours, theirs in pairs) / len(classes)
+
+
+def _first(name: str) -> str:
+    return name.split(",")[0].split(";")[0].strip().casefold()
+
+
+def _coco_things(classes: Sequence[str]) -> frozenset[int] | None:
+    last = _COCO_THINGS - 1
+    if len(classes) not in (_COCO_THINGS, _COCO_PANOPTIC):
+        return None
+    if (classes[0], classes[last]) != ("person", "toothbrush"):
+        return None
+    return frozenset(range(_COCO_THINGS))
+
+
+def _listed_things(processor: JsonTable, count: int) -> frozenset[int] | None:
+    """OneFormer's processors carry them."""
+    listed = as_table(processor.get("metadata") or {}, "metadata").get("thing_ids")
+    if listed is None:
+        return None
+    things = frozenset(as_whole(one, "thing_ids") for one in as_list(listed, "thing_ids"))
+    if not all(0 <= one < count for one in things):
+        raise ValueError(f"thing_ids go to {max(things)}, classes to {count - 1}")
+    return things

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from vidparse.inference.runners.transformers.architecture import Architecture
-from vidparse.inference.runners.transformers.queries import class_scores, found_masks
-from vidparse.inference.runners.transformers.squares import crops_of, joined, on_square
-from vidparse.models.description import SEMANTIC, StateTensor
-from vidparse.models.network import Answer, Scores, State, VideoNetwork
+from vidparse.inference.runners.transformers.checkpoint import Architecture
+from vidparse.models.description import INSTANCE, SEMANTIC, StateTensor
+from vidparse.models.network import Answer, Masks, QueryMasks, Scores, State, VideoNetwork
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+Crop = tuple[slice, slice]  # rows, columns
 
 
 class PretrainedNetwork(VideoNetwork):
@@ -92,7 +93,7 @@ class QueryNetwork(PretrainedNetwork):
 
 
 class SquareNetwork(QueryNetwork):
-    """One that takes squares of one size (EoMT).
+    """One that takes squares of one size (EoMT, Kerssies et al., CVPR 2025, section 4).
 
     Where `splits`, pictures whose short side fills the square are cut along the long one, and what
     is in several cuts is averaged, for scores of classes; else pictures lie in the square's upper
@@ -182,3 +183,69 @@ class FollowingNetwork(QueryNetwork):
 
 def _resized(masks: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return interpolate(masks, size_hw, mode="bilinear", align_corners=False)
+
+
+def class_scores(classes: Tensor, masks: Tensor) -> Tensor:
+    """Semantic inference of MaskFormer (Cheng et al., NeurIPS 2021, section 3.4).
+
+    Args:
+        classes: logits (N, Q, K + 1), "no object" last. masks: logits (N, Q, h, w).
+
+    Returns:
+        (N, K, h, w) sums over queries of class times mask probability.
+    """
+    probability = classes.softmax(-1)[..., :-1]  # (N, Q, K)
+    return torch.einsum("nqc,nqhw->nchw", probability, masks.sigmoid())
+
+
+def found_masks(
+    classes: Tensor, masks: Tensor, architecture: Architecture, task: str
+) -> Masks | QueryMasks:
+    """The queries that found something in one picture, in their order.
+
+    Args:
+        classes: logits (Q, K + 1), "no object" last. masks: logits (Q, h, w).
+    """
+    probability = classes.softmax(-1)
+    if task == INSTANCE:  # the best class counts, however sure "no object" is
+        scores, class_ids = probability[:, :-1].max(-1)  # (Q,)
+        found = scores >= architecture.least_instance
+    else:
+        scores, class_ids = probability.max(-1)
+        found = (class_ids != classes.shape[-1] - 1) & (scores > architecture.least_score)
+    answer = (masks[found][:, None], scores[found], class_ids[found])
+    if not architecture.square:
+        return Masks(*answer)
+    queries = found.nonzero()[:, 0] if architecture.follows else None
+    return QueryMasks(*answer, queries, architecture.least_instance if task == INSTANCE else None)
+
+
+def on_square(pictures: Tensor, side: int, fill: Tensor) -> Tensor:
+    """Pictures (N, 3, h, w) in the upper left of squares (N, 3, side, side) of `fill` (3, 1, 1)."""
+    height, width = pictures.shape[-2:]
+    if (height, width) == (side, side):
+        return pictures
+    squares = fill.to(pictures.dtype).expand(len(pictures), -1, side, side).clone()
+    squares[..., :height, :width] = pictures
+    return squares
+
+
+def crops_of(size_hw: tuple[int, int], side: int) -> list[Crop]:
+    """The fewest windows of `side` along the longer side of a picture, evenly spread."""
+    longer = max(size_hw)
+    count = math.ceil(longer / side)
+    step = side - (count * side - longer) / (count - 1) if count > 1 else 0.0
+    spans = [slice(start, start + side) for start in (int(i * step) for i in range(count))]
+    whole = slice(None)
+    along_height = size_hw[0] > size_hw[1]
+    return [(span, whole) if along_height else (whole, span) for span in spans]
+
+
+def joined(parts: Sequence[Tensor], crops: Sequence[Crop], size_hw: tuple[int, int]) -> Tensor:
+    """The mean (N, K, H, W) of parts (N, K, h, w), each at its place in the picture."""
+    total = parts[0].new_zeros((*parts[0].shape[:2], *size_hw))
+    times = parts[0].new_zeros(size_hw)
+    for part, (rows, columns) in zip(parts, crops, strict=True):
+        total[..., rows, columns] += part
+        times[rows, columns] += 1
+    return total / torch.clamp(times, min=1)
