@@ -11,7 +11,7 @@ from vidparse.errors import UsageError
 from vidparse.image import Rgb
 from vidparse.inference.preprocess import network_size, to_clip
 from vidparse.models.description import Preprocess
-from vidparse.requests.parsing import input_size
+from vidparse.requests.option import input_size
 
 
 @pytest.mark.parametrize(

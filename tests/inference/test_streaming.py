@@ -16,7 +16,7 @@ from vidparse.inference.cuts import CutDetector
 from vidparse.labels import load_labels
 from vidparse.models.checkpoint import load_network, read_description, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
-from vidparse.requests.parsing import cut_threshold
+from vidparse.requests.option import cut_threshold
 
 SIZE = 64
 CONFIGS = {

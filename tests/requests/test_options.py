@@ -23,9 +23,8 @@ from vidparse.requests.autolabel import AutolabelRequest
 from vidparse.requests.bench import BenchRequest
 from vidparse.requests.evaluation import EvaluationRequest
 from vidparse.requests.model import Merging
-from vidparse.requests.option import Argument, Given, Option, Part, options_of
+from vidparse.requests.option import Argument, Given, Option, Part, comma_list, options_of
 from vidparse.requests.outputs import SinkOptions
-from vidparse.requests.parsing import comma_list
 from vidparse.requests.segment import PipeOptions, SegmentOptions
 from vidparse.requests.training import SourceRequest, TrainOptions
 

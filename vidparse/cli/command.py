@@ -18,12 +18,12 @@ from vidparse.requests.option import (
     Given,
     Option,
     Part,
+    comma_list,
     member_of,
     member_value,
     options_of,
     without_none,
 )
-from vidparse.requests.parsing import comma_list
 
 _CHOICES = re.compile(r"\{(\w+)( or)?\}")  # in a help text: the names of a table
 

@@ -32,7 +32,7 @@ CHOICES = {
     "models": "vidparse.hub:model_names",
     "outputs": "vidparse.sinks:SINKS",
     "palettes": "vidparse.sinks.palette:palettes",
-    "pipes": "vidparse.requests.parsing:PIPE_FORMATS",
+    "pipes": "vidparse.requests.option:PIPE_FORMATS",
     "precisions": "vidparse.inference.runners:PRECISIONS",
     "recipes": "vidparse.requests.training:available_recipes",
     "rules": "vidparse.requests.model:RULES",

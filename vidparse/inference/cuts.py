@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vidparse.requests.parsing import DEFAULT_CUT
+from vidparse.requests.option import DEFAULT_CUT
 
 _THUMBNAIL_HW = (36, 64)
 

@@ -35,7 +35,7 @@ from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.models.description import SEMANTIC
 from vidparse.requests.model import Merging
-from vidparse.requests.parsing import DEFAULT_CUT
+from vidparse.requests.option import DEFAULT_CUT
 
 T = TypeVar("T")
 

@@ -9,8 +9,7 @@ from typing import Annotated
 from vidparse.errors import UsageError
 from vidparse.limits import LARGEST, SMALLEST
 from vidparse.requests.model import PANEL, ModelChoice
-from vidparse.requests.option import Argument, Option
-from vidparse.requests.parsing import comma_list, scales, seconds, votes
+from vidparse.requests.option import Argument, Option, comma_list, scales, seconds, votes
 
 LABELLED, LABELS = "What is labelled", "Labels"  # panels
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)

@@ -7,8 +7,7 @@ from typing import Annotated
 
 from vidparse import DEFAULT_MODEL
 from vidparse.requests.model import Backend, Device, Linker, Model, Precision, Threads, Window
-from vidparse.requests.option import Argument, Option
-from vidparse.requests.parsing import comma_list, input_size, seconds
+from vidparse.requests.option import Argument, Option, comma_list, input_size, seconds
 from vidparse.requests.segment import SegmentOptions
 
 

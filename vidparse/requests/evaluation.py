@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from vidparse.requests.data import DataRoot, DatasetName
 from vidparse.requests.model import (
     PANEL,
     Linker,
@@ -16,8 +15,8 @@ from vidparse.requests.model import (
     Stabilize,
     Window,
 )
-from vidparse.requests.option import Option
-from vidparse.requests.parsing import comma_list, window_lengths
+from vidparse.requests.option import Option, comma_list, window_lengths
+from vidparse.requests.training import DataRoot, DatasetName
 
 SCORED, METRICS, OUTPUTS = "What is scored", "Metrics", "Outputs"  # panels
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from vidparse.errors import UsageError
-from vidparse.requests.option import Argument, Option
-from vidparse.requests.parsing import assignment
+from vidparse.requests.option import Argument, Option, assignment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

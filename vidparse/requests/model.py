@@ -8,8 +8,7 @@ from typing import Annotated
 
 from vidparse import DEFAULT_MODEL
 from vidparse.errors import UsageError
-from vidparse.requests.option import Option
-from vidparse.requests.parsing import input_size, word
+from vidparse.requests.option import Option, input_size, word
 
 PANEL = "Model"
 RULES = ("intended", "official")  # of merging

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from vidparse.errors import UsageError
-from vidparse.requests.option import Option
-from vidparse.requests.parsing import PIPE_FORMATS
+from vidparse.requests.option import PIPE_FORMATS, Option
 
 OUTPUT, LOOK = "Output", "Look"  # panels
 X264_PRESETS = (

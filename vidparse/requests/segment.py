@@ -23,10 +23,9 @@ from vidparse.requests.model import (
     Threads,
     Window,
 )
-from vidparse.requests.option import Option
-from vidparse.requests.outputs import OUTPUT, SinkOptions
-from vidparse.requests.parsing import (
+from vidparse.requests.option import (
     DEFAULT_CUT,
+    Option,
     comma_list,
     cut_threshold,
     frame_rate,
@@ -35,6 +34,7 @@ from vidparse.requests.parsing import (
     seconds,
     word,
 )
+from vidparse.requests.outputs import OUTPUT, SinkOptions
 
 INPUT = "Input"  # a panel
 

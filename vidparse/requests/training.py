@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 from vidparse.errors import UsageError
-from vidparse.requests.data import DataRoot, DatasetName
 from vidparse.requests.model import Device, Threads
-from vidparse.requests.option import Option
-from vidparse.requests.parsing import assignment
+from vidparse.requests.option import Option, assignment
+
+DatasetName = Annotated[
+    str | None,
+    Option("{choice}. [default: that of the folder]", flag="--dataset", choices="datasets"),
+]
+DataRoot = Annotated[Path | None, Option("Folder of the data set.", flag="--data")]
 
 
 @dataclass(frozen=True, slots=True)
