@@ -6,14 +6,13 @@ from pathlib import Path
 
 from vidparse.errors import InputError
 from vidparse.evaluation.entries.entry import Entry, InputFrame
-from vidparse.evaluation.entries.masks import MaskEntry
+from vidparse.evaluation.entries.folders import MaskEntry, PanopticEntry, PanopticFolders
 from vidparse.evaluation.entries.model import (
     SUPPORTS,
     ModelEntry,
     PublishedTcbEntry,
     check_published,
 )
-from vidparse.evaluation.entries.panoptic import PanopticEntry, PanopticFolders
 
 
 def open_predictions(folder: Path, *, name: str | None = None, raw_ids: bool = False) -> Entry:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidparse.evaluation.metrics import title
-from vidparse.evaluation.report.videos import worst_first
 from vidparse.evaluation.result import Evaluation
 from vidparse.labels import Labels
 from vidparse.page import DASH, Cell, Table, key, named_swatch, percent, points
@@ -234,3 +233,25 @@ def _mistakes(counts: np.ndarray, labels: Labels) -> Table | None:
         rows.append((named_swatch(labels.colours[i], labels.classes[i]), cells))
     heads = ("Ground truth", "Prediction", "% of class", "% of mistakes")
     return Table("The largest mistakes", [(head, ()) for head in heads], rows)
+
+
+def worst_first(evaluation: Evaluation) -> list[str]:
+    """Videos in the order in which they deserve a look: by the first entry's leading score.
+
+    The leading score is the first that is defined for any video; without one, pixel accuracy.
+    Videos where it is undefined come last.
+    """
+    entry = evaluation.entries[0]
+    values = {video.video: mean(video.accuracy) for video in entry.videos if video.stems}
+    for name in entry.scores:
+        scores = {video: own.get(name, math.nan) for video, own in entry.per_video.items()}
+        if not all(math.isnan(value) for value in scores.values()):
+            values |= scores
+            break
+    return sorted(values, key=lambda video: (math.isnan(values[video]), values[video]))
+
+
+def mean(curve: np.ndarray) -> float:
+    """Mean of what is not NaN in a curve (N,); NaN if nothing is."""
+    defined = curve[~np.isnan(curve)]
+    return float(defined.mean()) if len(defined) else math.nan
