@@ -17,7 +17,7 @@ from vidparse.models.backbones import BACKBONES
 from vidparse.models.checkpoint import read_description, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.heads import HEADS, AuxiliaryHead, DeepLabHead, OcrHead, PspHead, UperNetHead
-from vidparse.models.heads.psp import POOL_BINS
+from vidparse.models.heads.pooling import POOL_BINS
 from vidparse.models.zoo import build, config_of
 
 RESNET101 = (256, 512, 1024, 2048)

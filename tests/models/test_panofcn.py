@@ -10,15 +10,16 @@ from torch.nn import functional as F
 from vidparse.errors import ModelError
 from vidparse.labels import load_labels
 from vidparse.models.fpn import Fpn, SemanticFpn
-from vidparse.models.heads.positions import (
+from vidparse.models.network import KernelMaps, VideoNetwork
+from vidparse.models.panofcn import (
     RARE,
     DeformableConv,
+    PanoFcn,
+    PanoFcnConfig,
     Tower,
     deform_conv,
     with_coordinates,
 )
-from vidparse.models.network import KernelMaps, VideoNetwork
-from vidparse.models.panofcn import PanoFcn, PanoFcnConfig
 from vidparse.models.zoo import build, config_of, settings_for
 
 SMALL = {"backbone": "mobilenetv2", "width": 16, "kernel_width": 24, "feature_width": 8}

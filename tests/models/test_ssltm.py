@@ -13,17 +13,15 @@ from support import streams
 from support.streams import stream
 from vidparse.models.network import state_bytes, zero_state
 from vidparse.models.ssltm import (
-    Ssltm,
-    SsltmConfig,
-    bank_loss,
-    frames_of_clip,
-    reference_index,
-)
-from vidparse.models.transformer3d import (
     MixFfn,
     SpatialTemporalBlock,
+    Ssltm,
+    SsltmConfig,
     WindowAttention3d,
+    bank_loss,
+    frames_of_clip,
     from_windows_3d,
+    reference_index,
     to_windows_3d,
 )
 from vidparse.training.losses import cross_entropy

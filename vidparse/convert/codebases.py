@@ -11,7 +11,7 @@ from vidparse.convert.tensors import DEEP_STEM, LAYERS, Renamed, blocks_in, need
 from vidparse.errors import ModelError
 from vidparse.labels import Labels
 from vidparse.models.backbones import BACKBONES
-from vidparse.models.backbones.mobilenetv2 import STAGES
+from vidparse.models.backbones.mobile import MOBILENETV2_STAGES
 from vidparse.models.espnetv2 import CHANNELS
 
 BINS = range(4)  # places of the pooled maps of a PSPNet
@@ -321,7 +321,7 @@ def timm_mobilenetv2() -> dict[str, str]:
     """timm's names of mobilenetv2_100 -> torchvision's."""
     table = {"conv_stem": "features.0.0", "bn1": "features.0.1"}
     place = 1
-    for stage, (_, _, repeats, _) in enumerate(STAGES):
+    for stage, (_, _, repeats, _) in enumerate(MOBILENETV2_STAGES):
         for block in range(repeats):
             parts = TIMM_FIRST_BLOCK if stage == 0 else TIMM_BLOCK
             for theirs, ours in parts.items():

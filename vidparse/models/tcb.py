@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vidparse.models.backbones import backbone
 from vidparse.models.description import StateTensor
 from vidparse.models.heads import AuxiliaryHead, OcrHead, PspHead, score_alignment
-from vidparse.models.heads.psp import POOL_BINS
+from vidparse.models.heads.pooling import POOL_BINS
 from vidparse.models.network import FrameNetwork, Outputs, State
 
 MEMORIES = ("none", "first_clip", "fifo", "ema")

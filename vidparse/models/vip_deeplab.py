@@ -19,7 +19,7 @@ from vidparse.errors import UsageError
 from vidparse.labels import Labels
 from vidparse.models.backbones import backbone
 from vidparse.models.description import PANOPTIC, StateTensor
-from vidparse.models.heads.deeplab import Aspp
+from vidparse.models.heads.pooling import Aspp
 from vidparse.models.layers import conv_bn_relu, enlarged
 from vidparse.models.network import CentreMaps, State, VideoNetwork
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from vidparse.models.backbones.efficientnet_lite import EfficientNetLite
-from vidparse.models.backbones.mobilenetv2 import MobileNetV2
+from vidparse.models.backbones.mobile import EfficientNetLite, MobileNetV2
 from vidparse.models.backbones.resnet import BasicBlock, Bottleneck, FirstStrided, ResNet
 from vidparse.models.backbones.swin import Swin
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from vidparse.models.heads.deeplab import DeepLabHead
 from vidparse.models.heads.ocr import OcrHead
-from vidparse.models.heads.psp import AuxiliaryHead, PspHead, UperNetHead
+from vidparse.models.heads.pooling import AuxiliaryHead, DeepLabHead, PspHead, UperNetHead
 from vidparse.models.heads.refine import score_alignment
 
 Head = DeepLabHead | OcrHead | PspHead | UperNetHead

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite (Google, 2020): EfficientNet (Tan and Le, ICML 2019) with ReLU6 and no gates.
+"""Backbones of inverted residuals: MobileNetV2 (Sandler et al., CVPR 2018) and EfficientNet-Lite.
 
-Parameter names are those of the public PyTorch port (`_conv_stem`, `_blocks.N._expand_conv`, ...),
-so its ImageNet weights load by name.
+Names of parameters are torchvision's (`features.N...`), and those of the public PyTorch port of
+EfficientNet-Lite (`_conv_stem`, `_blocks.N._expand_conv`, ...), so ImageNet weights load by name.
 """
 
 from __future__ import annotations
@@ -11,8 +11,18 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# expansion, channels, repeats, stride: table 2 of the paper of MobileNetV2.
+MOBILENETV2_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 # kernel, expansion, channels, repeats, stride: table 1 of the EfficientNet paper.
-STAGES = (
+EFFICIENTNET_STAGES = (
     (3, 1, 16, 1, 1),
     (3, 6, 24, 2, 2),
     (5, 6, 40, 2, 2),
@@ -25,7 +35,99 @@ STEM = 32  # channels
 _TAPS = (1, 2, 4, 6)  # stages whose ends are the maps of the pyramid
 
 
-class MobileBlock(nn.Module):
+def _conv_bn(
+    channels_in: int,
+    channels_out: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> nn.Sequential:
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel, stride, padding, dilation, groups, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU6(inplace=True),
+    )
+
+
+class InvertedResidual(nn.Module):
+    """Expand 1x1, depthwise 3x3, project 1x1; identity shortcut where the shape allows."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, *, stride: int, dilation: int, expansion: int
+    ) -> None:
+        super().__init__()
+        hidden = channels_in * expansion
+        self.shortcut = stride == 1 and channels_in == channels_out
+        expand = [_conv_bn(channels_in, hidden, 1)] if expansion != 1 else []
+        depthwise = _conv_bn(hidden, hidden, 3, stride=stride, dilation=dilation, groups=hidden)
+        project = [nn.Conv2d(hidden, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out)]
+        self.conv = nn.Sequential(*expand, depthwise, *project)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C', h / stride, w / stride)."""
+        return x + self.conv(x) if self.shortcut else self.conv(x)
+
+
+class MobileNetV2(nn.Module):
+    """Feature pyramid (stride 4: 24, stride 8: 32, mid: 96, deep: 320 channels; stride 2: 16).
+
+    Args:
+        output_stride: 8, 16 or 32. A stage whose stride is dropped is dilated instead; the block
+            that carried the stride keeps the dilation before it (SPEC: half of the new one).
+        finest: 2: the pyramid ends with a fifth map, of stride 2.
+    """
+
+    # last block of strides 4 and 8, of the 96- and the 320-channel stages, and of stride 2
+    _taps = (3, 6, 13, 17, 1)
+
+    def __init__(self, *, output_stride: int = 16, finest: int = 4) -> None:
+        super().__init__()
+        if finest not in (2, 4):
+            raise ValueError(f"finest must be 2 or 4, not {finest}")
+        self.channels = (24, 32, 96, 320, 16)[: 5 if finest == 2 else 4]
+        if output_stride not in (8, 16, 32):
+            raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
+
+        blocks: list[nn.Module] = [_conv_bn(3, 32, 3, stride=2)]
+        channels_in, reached, dilation = 32, 2, 1
+
+        # Trade stride for dilation once the wanted stride is reached.
+        for expansion, channels_out, repeats, stage_stride in MOBILENETV2_STAGES:
+            stride = stage_stride if reached * stage_stride <= output_stride else 1
+            reached *= stride
+            first_dilation = dilation
+            dilation *= stage_stride // stride
+            for i in range(repeats):
+                blocks.append(
+                    InvertedResidual(
+                        channels_in,
+                        channels_out,
+                        stride=stride if i == 0 else 1,
+                        dilation=first_dilation if i == 0 else dilation,
+                        expansion=expansion,
+                    )
+                )
+                channels_in = channels_out
+
+        self.features = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) -> features (24, H/4), (32, H/8), (96, H/16), (320, H/output_stride).
+
+        With finest 2 and (16, H/2).
+        """
+        taps, found = self._taps[: len(self.channels)], {}
+        for i, block in enumerate(self.features):
+            x = block(x)
+            if i in taps:
+                found[i] = x
+        return tuple(found[i] for i in taps)
+
+
+class EfficientBlock(nn.Module):
     """Expand 1x1, depthwise, project 1x1; identity shortcut where the shape allows."""
 
     def __init__(
@@ -103,9 +205,10 @@ class SameConv(nn.Conv2d):
 
 
 class EfficientNetLite(nn.Module):
-    """Feature pyramid of strides 4, 8, 16 and 32 (or `output_stride`).
+    """EfficientNet (Tan and Le, ICML 2019) with ReLU6 and without gates, by Google, 2020.
 
-    Lite0 has 24, 40, 112 and 320 channels, Lite2 24, 48, 120 and 352.
+    A feature pyramid of strides 4, 8, 16 and 32 (or `output_stride`). Lite0 has 24, 40, 112 and 320
+    channels, Lite2 24, 48, 120 and 352.
 
     Args:
         width, depth: factors of the channels and repeats of Lite0; the first and the last stage
@@ -124,18 +227,20 @@ class EfficientNetLite(nn.Module):
         self._conv_stem = SameConv(3, STEM, 3, stride=2)
         self._bn0 = _norm(STEM)
 
-        blocks: list[MobileBlock] = []
+        blocks: list[EfficientBlock] = []
         ends: list[tuple[int, int]] = []  # of each stage: its last block, and its channels
         channels_in, reached, dilation = STEM, 2, 1
-        for i, (kernel, expansion, channels, repeats, stage_stride) in enumerate(STAGES):
+        for i, (kernel, expansion, channels, repeats, stage_stride) in enumerate(
+            EFFICIENTNET_STAGES
+        ):
             stride = stage_stride if reached * stage_stride <= output_stride else 1
             reached *= stride
             first_dilation = dilation
             dilation *= stage_stride // stride
             channels_out = scaled_channels(channels, width)
-            fixed = i in (0, len(STAGES) - 1)
+            fixed = i in (0, len(EFFICIENTNET_STAGES) - 1)
             for j in range(repeats if fixed else math.ceil(repeats * depth)):
-                block = MobileBlock(
+                block = EfficientBlock(
                     channels_in,
                     channels_out,
                     kernel,
