@@ -1,8 +1,10 @@
 """The cache of the Hugging Face hub on this machine, read without its library or the network.
 
 Layout (documented by huggingface_hub): models--OWNER--REPO/refs/REVISION names a commit, whose
-files are in snapshots/COMMIT. Read by hand: huggingface_hub takes a quarter of a second to import,
-leaves out a whole repository for one damaged file, and follows a reference out of the cache.
+files are in snapshots/COMMIT. Read by hand: huggingface_hub takes a quarter of a second to import;
+`scan_cache_dir` leaves out a whole repository for one damaged file, and fails for all where a
+reference is no text; `snapshot_download(local_files_only=True)` follows a reference that says
+"../.." out of the cache.
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ class CachedModel:
 
 
 def cache_root() -> Path:
-    """$HF_HUB_CACHE, else hub/ in $HF_HOME or in the user's cache folder."""
+    """$HF_HUB_CACHE, else hub/ in $HF_HOME or in the user's cache folder, as of now.
+
+    huggingface_hub's own constants, this one and that of :func:`is_offline`, are of its import.
+    """
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
             return home_path(os.environ[variable])

@@ -1,8 +1,9 @@
 """From the hub into its cache on this machine.
 
 File by file with huggingface_hub, not a whole snapshot at once: it would note the commit of a
-branch before its files are here, and fetch the weights before anything is known to run them. Sums
-are compared by hand: huggingface_hub compares sizes alone.
+branch before its files are here, so that an older model of that branch is lost where a download
+ends early, and fetch the weights before anything is known to run them. Sums are compared by hand:
+huggingface_hub compares sizes alone.
 """
 
 from __future__ import annotations

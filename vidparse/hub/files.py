@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from vidparse.errors import ModelError
 from vidparse.hub.known import CatalogueEntry
-from vidparse.textfiles import JsonTable, as_table, as_word, parse_json
+from vidparse.textfiles import JsonTable, as_table, parse_json
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS = "model.safetensors"
 TRAINED = "best.safetensors"  # of the folder of a training run
 SHARDS = "model.safetensors.index.json"  # lists the parts of weights that come in several files
-_LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +106,11 @@ def is_described(path: Path) -> bool:
 
 
 def read_table(path: Path) -> dict[str, str]:
-    """The string table of a .safetensors file, without its tensors; {} when it has none.
-
-    Eight bytes little-endian hold the length of a JSON header, whose `__metadata__` it is.
-    """
+    """The string table of a .safetensors file, without its tensors; {} when it has none."""
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > _LONGEST_HEADER:
-                return {}
-            header = as_table(parse_json(file.read(length)), "the header")
-        table = as_table(header.get("__metadata__") or {}, "the metadata")
-        return {key: as_word(value, key) for key, value in table.items()}
-    except (OSError, struct.error, ValueError, TypeError):
+        with safe_open(path, framework="np") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError):
         return {}  # whoever loads the file says what is wrong with it
 
 
