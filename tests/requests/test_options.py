@@ -259,6 +259,9 @@ def complete(words: Sequence[str]) -> tuple[list[str], bool]:
         ("eval --dataset vs", "vspw"),
         ("train --recipe street-pl", "street-plain"),
         ("models show street-st", "street-student"),
+        ("convert --from edge", "edgenets"),
+        ("convert --arch tcb", "tcb-ocr"),
+        ("bench --backends onnx,to", "onnx,torch"),
     ],
 )
 def test_a_shell_is_offered_names(line: str, offered: str) -> None:

@@ -26,6 +26,7 @@ from vidparse.models.checkpoint import read_description, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.network import Answer, VideoNetwork, state_bytes
 from vidparse.models.zoo import MODELS, build, facts_of, settings_for
+from vidparse.requests.bench import ARMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,6 @@ class Candidate:
     twin: str | None = None
 
 
-BACKENDS = ("torch", "onnx", "openvino")
 _LIGHT = {"backbone": "mobilenetv2", "output_stride": 16}
 _NARROW = {"width": 64, "kernel_width": 64, "feature_width": 48, "norm": "batch"}
 _SLIM = {"pooling_width": 64, "semantic_width": 64, "instance_width": 64}
@@ -104,7 +104,7 @@ def bench_zoo(
     classes: int = 124,
     repeats: int = 5,
     threads: int = 0,
-    backends: Sequence[str] = BACKENDS,
+    backends: Sequence[str] = ARMS,
     on_row: Callable[[ZooRow], None] = lambda row: None,
 ) -> list[ZooRow]:
     """Measure networks with random weights on the CPU, one after another.
@@ -112,7 +112,7 @@ def bench_zoo(
     All forms of a network and its twin run in turn, frame by frame, so that drift hits all alike.
 
     Args:
-        backends: of BACKENDS; onnx and openvino need an export, which takes seconds to minutes.
+        backends: of ARMS; onnx and openvino need an export, which takes seconds to minutes.
 
     Raises:
         UsageError: a name is not one of `zoo_names()`, or a backend is unknown.
@@ -121,9 +121,9 @@ def bench_zoo(
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"zoo '{unknown[0]}': unknown; use {', '.join(known)}")
-    strange = [name for name in backends if name not in BACKENDS]
+    strange = [name for name in backends if name not in ARMS]
     if strange:
-        raise UsageError(f"backend '{strange[0]}': unknown; use {', '.join(BACKENDS)}")
+        raise UsageError(f"backend '{strange[0]}': unknown; use {', '.join(ARMS)}")
     check_threads(threads)
     torch.set_num_threads(threads or cpu_count())
 

@@ -23,7 +23,9 @@ Quiet = Annotated[bool, Option("No progress, no summary.", flag="--quiet", short
 
 # Name -> the module of a table, and its name there; or of a function that gives the names.
 CHOICES = {
+    "arms": "vidparse.requests.bench:ARMS",
     "backends": "vidparse.inference.load:backends",
+    "converted": "vidparse.convert:converted_networks",
     "datasets": "vidparse.data:dataset_names",
     "flows": "vidparse.flow:FLOW_NAMES",
     "labels": "vidparse.labels:available_labels",
@@ -36,6 +38,7 @@ CHOICES = {
     "precisions": "vidparse.inference.runners:PRECISIONS",
     "recipes": "vidparse.requests.training:available_recipes",
     "rules": "vidparse.requests.model:RULES",
+    "sources": "vidparse.convert:SOURCES",
     "submissions": "vidparse.evaluation.request:SUBMISSIONS",
     "supports": "vidparse.evaluation.entries:SUPPORTS",
     "tasks": "vidparse.inference.runners.transformers:TASKS",

@@ -9,20 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError
-from torch import Tensor
 
-from vidparse.convert.codebases import SOURCES, CodeBase, by_our_names, start_of
+from vidparse.convert.codebases import (
+    SOURCES,
+    CodeBase,
+    by_our_names,
+    converted_networks,
+    start_of,
+)
 from vidparse.convert.tensors import Renamed, read_tensors
 from vidparse.errors import ModelError, OutputError, UsageError
 from vidparse.labels import Labels, load_labels
-from vidparse.models.backbones import BACKBONES
 from vidparse.models.checkpoint import check_finite_weights, file_sha256, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
-from vidparse.models.network import VideoNetwork
-from vidparse.models.zoo import build, config_of, facts_of, settings_for
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vidparse.models.network import VideoNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,8 @@ def convert(
     Raises:
         UsageError, ModelError, OutputError: see each one's message.
     """
+    from vidparse.models.zoo import config_of, facts_of
+
     chosen = _chosen(source, arch)
     if out.suffix != ".safetensors":
         raise UsageError(f"-o {out}: end the name in .safetensors")
@@ -110,8 +119,8 @@ def _chosen(source: str, arch: str) -> CodeBase:
     if source not in SOURCES:
         raise UsageError(f"--from '{source}': unknown; use {', '.join(SOURCES)}")
     chosen = SOURCES[source]
-    if arch not in chosen.archs:
-        raise UsageError(f"--arch '{arch}': not of {source}; use {', '.join(chosen.archs)}")
+    if arch not in chosen.names():
+        raise UsageError(f"--arch '{arch}': not of {source}; use {', '.join(chosen.names())}")
     return chosen
 
 
@@ -129,6 +138,8 @@ def _read(files: Sequence[Path], source: CodeBase) -> dict[str, Tensor]:
 
 def _load(renamed: Renamed, arch: str, config: dict[str, object], labels: Labels) -> VideoNetwork:
     """Our network with the tensors, every one of them."""
+    from vidparse.models.zoo import build, settings_for
+
     for name, count in settings_for(arch, labels).items():
         if config[name] != count:
             raise ModelError(
@@ -157,12 +168,14 @@ def _fitted(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[st
                 f"tensor '{name}' is {tuple(tensor.shape)}, not {tuple(own[name].shape)}; "
                 "check --arch and --set"
             )
-    fresh = {name: torch.zeros_like(own[name]) for name in counters - tensors.keys()}
+    fresh = {name: own[name].new_zeros(own[name].shape) for name in counters - tensors.keys()}
     return {name: tensor.to(own[name].dtype) for name, tensor in {**tensors, **fresh}.items()}
 
 
 def _write_start(tensors: Mapping[str, Tensor], out: Path, arch: str) -> Conversion:
     """The tensors of a backbone, for `vidparse train --init`."""
+    from vidparse.models.backbones import BACKBONES
+
     renamed = start_of(tensors, arch)
     fitted = _fitted(renamed.tensors, BACKBONES[arch]().state_dict())
     _save(out, fitted, {"format": "pt"})
@@ -186,4 +199,12 @@ def _save(out: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) ->
         raise OutputError(f"{out}: cannot be written ({error}); choose another place") from error
 
 
-__all__ = ["SOURCES", "CodeBase", "Conversion", "by_our_names", "convert", "read_tensors"]
+__all__ = [
+    "SOURCES",
+    "CodeBase",
+    "Conversion",
+    "by_our_names",
+    "convert",
+    "converted_networks",
+    "read_tensors",
+]

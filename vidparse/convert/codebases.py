@@ -1,18 +1,20 @@
-"""Published code bases: how the tensors of each become those of our networks."""
+"""Published code bases: how the tensors of each become those of our networks.
+
+Help lists them, so that torch is imported in the functions that need it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from vidparse.convert.tensors import DEEP_STEM, LAYERS, Renamed, blocks_in, need, rename, resnet_of
 from vidparse.errors import ModelError
 from vidparse.labels import Labels
-from vidparse.models.backbones import BACKBONES
-from vidparse.models.backbones.mobile import MOBILENETV2_STAGES
-from vidparse.models.espnetv2 import CHANNELS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BINS = range(4)  # places of the pooled maps of a PSPNet
 
@@ -36,6 +38,8 @@ def from_edgenets(tensors: Mapping[str, Tensor], arch: str, labels: Labels) -> R
     Raises:
         ModelError: the tensors are not of this network.
     """
+    from vidparse.models.espnetv2 import CHANNELS
+
     found = rename(tensors, {part: part for part in EDGENETS_PARTS})
     own = found.tensors
 
@@ -313,12 +317,12 @@ TIMM_BLOCK = {
     "conv_pwl": "2",
     "bn3": "3",
 }
-START_ARCHS = tuple(name for name in BACKBONES if name.startswith(("mobilenetv2", "resnet")))
-EFFICIENTNETS = tuple(name for name in BACKBONES if name.startswith("efficientnet-lite"))
 
 
 def timm_mobilenetv2() -> dict[str, str]:
     """timm's names of mobilenetv2_100 -> torchvision's."""
+    from vidparse.models.backbones.mobile import MOBILENETV2_STAGES
+
     table = {"conv_stem": "features.0.0", "bn1": "features.0.1"}
     place = 1
     for stage, (_, _, repeats, _) in enumerate(MOBILENETV2_STAGES):
@@ -365,31 +369,41 @@ def start_of(tensors: Mapping[str, Tensor], arch: str) -> Renamed:
 
 @dataclass(frozen=True, slots=True)
 class CodeBase:
-    """One published code base."""
+    """One published code base.
 
-    summary: str
-    archs: tuple[str, ...]  # ours that its checkpoints become
-    convert: Callable[[Mapping[str, Tensor], str, Labels], Renamed] | None  # None: a start
-    # Names of one of several files -> those of the whole network.
+    archs: ours that its checkpoints become; of a start, the families of backbones.
+    convert: tensors, arch and labels to tensors under our names; None for a start.
+    place: names of one of several files to those of the whole network.
+    """
+
+    archs: tuple[str, ...]
+    convert: Callable[[Mapping[str, Tensor], str, Labels], Renamed] | None = None
     place: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+
+    def names(self) -> tuple[str, ...]:
+        """Networks of ours, or backbones, that it can become."""
+        if self.convert is not None:
+            return self.archs
+        from vidparse.models.backbones import BACKBONES
+
+        return tuple(name for name in BACKBONES if name.startswith(self.archs))
 
 
 SOURCES: dict[str, CodeBase] = {
-    "edgenets": CodeBase("sacmehta/EdgeNets: ESPNetV2", ("espnetv2",), from_edgenets),
-    "semseg": CodeBase("hszhao/semseg: PSPNet", ("perframe",), from_semseg),
-    "vspw": CodeBase(
-        "VSPW_baseline: PSPNet, OCRNet, TCB",
-        ("perframe", "tcb-ppm", "tcb-ocr"),
-        from_vspw,
-        place=placed_of_vspw,
+    "edgenets": CodeBase(("espnetv2",), from_edgenets),  # sacmehta/EdgeNets
+    "semseg": CodeBase(("perframe",), from_semseg),  # hszhao/semseg: PSPNet
+    "vspw": CodeBase(  # VSPW_baseline: PSPNet, OCRNet, TCB
+        ("perframe", "tcb-ppm", "tcb-ocr"), from_vspw, placed_of_vspw
     ),
-    "panopticfcn": CodeBase(
-        "PanopticFCN and Clip-PanoFCN in detectron2", ("clip-panofcn",), from_panopticfcn
-    ),
-    "torchvision": CodeBase("torchvision: ImageNet starts", START_ARCHS, None),
-    "timm": CodeBase("timm: ImageNet starts", START_ARCHS, None),
-    "deep-stem": CodeBase("ImageNet starts with the deep stem", START_ARCHS, None),
-    "efficientnet-lite": CodeBase(
-        "efficientnet_lite_pytorch: ImageNet starts", EFFICIENTNETS, None
-    ),
+    "panopticfcn": CodeBase(("clip-panofcn",), from_panopticfcn),  # in detectron2
+    "torchvision": CodeBase(("mobilenetv2", "resnet")),
+    "timm": CodeBase(("mobilenetv2", "resnet")),
+    "deep-stem": CodeBase(("mobilenetv2", "resnet")),
+    "efficientnet-lite": CodeBase(("efficientnet-lite",)),  # efficientnet_lite_pytorch
 }
+
+
+def converted_networks() -> list[str]:
+    """Our networks that checkpoints of these code bases become, without backbones."""
+    archs = (arch for base in SOURCES.values() if base.convert for arch in base.archs)
+    return list(dict.fromkeys(archs))

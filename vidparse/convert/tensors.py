@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from vidparse.errors import ModelError
 from vidparse.models.checkpoint import unreadable
 from vidparse.models.description import Preprocess
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # blocks of layer3, bottlenecks or not -> layers
 DEPTHS = {(2, False): 18, (6, True): 50, (23, True): 101}
@@ -118,6 +119,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: missing, damaged, holding more than tensors, or holding none.
     """
+    import torch
+    from safetensors.torch import load_file
+
     if not path.is_file():
         raise ModelError(f"{path}: no such file; check the path")
 
@@ -149,6 +153,8 @@ def _is_archive(path: Path) -> bool:
 
 def _tensors_of(content: object) -> dict[str, Tensor]:
     """The tensors of a state dict, wherever it lies; {} when there is none."""
+    from torch import Tensor
+
     if not isinstance(content, Mapping):
         return {}
     for wrapper in WRAPPERS:

@@ -10,6 +10,8 @@ from vidparse.requests.model import Backend, Device, Linker, Model, Precision, T
 from vidparse.requests.option import Argument, Option, comma_list, input_size, seconds
 from vidparse.requests.segment import SegmentOptions
 
+ARMS = ("torch", "onnx", "openvino")  # backends that networks of the zoo are timed with
+
 
 @dataclass(frozen=True, slots=True)
 class BenchRequest:
@@ -60,11 +62,12 @@ class BenchRequest:
     backends: Annotated[
         tuple[str, ...],
         Option(
-            "Of --zoo: torch,onnx,openvino. Exports take minutes.",
+            "Of --zoo: {choices}. Exports take minutes.",
+            choices="arms",
             parse=comma_list,
-            text="torch,onnx,openvino",
+            text=",".join(ARMS),
         ),
-    ] = ("torch", "onnx", "openvino")
+    ] = ARMS
 
     def segment_options(self) -> SegmentOptions:
         """The settings that `segment` has, too."""

@@ -59,22 +59,23 @@ class ConvertRequest:
     source: Annotated[
         str,
         Option(
-            "Whose: edgenets, semseg, vspw, panopticfcn; or, for backbones, torchvision, timm, "
-            "deep-stem, efficientnet-lite.",
+            "Whose: {choices}.",
             flag="--from",
+            choices="sources",
         ),
     ]
     arch: Annotated[
         str,
         Option(
-            "Our network: espnetv2, perframe, tcb-ppm, tcb-ocr, clip-panofcn; or a backbone.",
+            "Our network: {choices}; or a backbone.",
             flag="--arch",
+            choices="converted",
         ),
     ]
     out: Annotated[Path, Option("A .safetensors file.", flag="--out", short="-o")]
     labels: Annotated[
         str | None,
-        Option("Label set of its classes: cityscapes, voc, vspw, camvid, ...", choices="labels"),
+        Option("Label set of its classes: {choices}.", choices="labels"),
     ] = None
     short_side: Annotated[
         int | None, Option("Pixels of the network's input; as published.", least=32)
