@@ -3,7 +3,8 @@
 Every writer of the project goes through here, so that all keep the same promises: nobody sees half
 a file under its name, two programs never write into one file, no link or pipe that lies at a
 temporary name is written through, and nothing but a file ever takes the place of what is there.
-Locks are the system's, by hand: filelock locks a file beside, which it leaves in the user's folder.
+Locks are the system's, by hand: the temporary file or folder is locked itself, so that what a
+killed program leaves looks dead at once. filelock locks another file beside, and no folder.
 """
 
 from __future__ import annotations
