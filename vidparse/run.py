@@ -36,16 +36,10 @@ from vidparse.inference import (
     load_chosen,
     run,
 )
+from vidparse.labels.colours import class_colours
 from vidparse.requests.outputs import RunHeader
 from vidparse.requests.segment import SegmentOptions
-from vidparse.sinks import (
-    SINKS,
-    Protected,
-    Sink,
-    is_output,
-    make_sinks,
-)
-from vidparse.sinks.palette import class_colours
+from vidparse.sinks import SINKS, Protected, Sink, is_output, make_sinks
 from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs, missing_outputs
 from vidparse.summary import InputResult, Summary

@@ -7,11 +7,16 @@ import pytest
 
 from vidparse.image import BT709, Rgb
 from vidparse.labels import Labels, available_labels, load_labels
-from vidparse.labels.colours import distinct_colours, hue_wheel
+from vidparse.labels.colours import (
+    class_colours,
+    distinct_colours,
+    drawn_colours,
+    hue_wheel,
+    uncoloured,
+)
 from vidparse.maps import Prediction, Segment, SegmentMap
 from vidparse.sinks.legend import Legend
 from vidparse.sinks.overlay import VOID_SLOT, Painter, SlotMaker
-from vidparse.sinks.palette import class_colours, drawn_colours, uncoloured
 
 # Least distances in CIE Lab: for eyes with all cones, without green ones, without red ones.
 LEAST = {

@@ -20,7 +20,7 @@ from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.sinks import SinkOptions
-from vidparse.sinks.instances import Coco, YouTubeVis
+from vidparse.sinks.coco import Coco, YouTubeVis
 
 
 def scored(found: SegmentMap, score: float = 0.75) -> SegmentMap:

@@ -17,11 +17,11 @@ from vidparse.errors import OutputError, UsageError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import BT601_525, BT709, ColourTags, Rgb, Yuv420, rgb_to_yuv_matrix
 from vidparse.labels import Labels, load_labels
+from vidparse.labels.colours import class_colours, distinct_colours, drawn_colours
 from vidparse.maps import Prediction, Segment, SegmentMap
 from vidparse.sinks import SinkOptions
 from vidparse.sinks.legend import Legend, render_legend
 from vidparse.sinks.overlay import Overlay, Painter, region_edges
-from vidparse.sinks.palette import class_colours, distinct_colours, drawn_colours
 from vidparse.video import open_video
 
 CAMVID = load_labels("camvid")

@@ -18,7 +18,7 @@ from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.sinks import SinkOptions, make_sinks
-from vidparse.sinks.panoptic import Panoptic
+from vidparse.sinks.coco import Panoptic
 
 
 def test_rendered_scenes_score_all_against_themselves(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_picture_without_its_record_is_taken_back(tmp_path: Path, monkeypatch)
         sink.open(info_of(found.size_hw), TOY)
         for i in range(3):
             if i == 2:
-                monkeypatch.setattr("vidparse.sinks.panoptic.image_record", stop)
+                monkeypatch.setattr("vidparse.sinks.coco.image_record", stop)
             picture = Rgb(np.zeros((*found.size_hw, 3), np.uint8))
             sink.write(Frame(i, i, picture), Prediction(i, found, TOY))
     assert len(list(coco_panoptic(tmp_path / "x"))) == 2

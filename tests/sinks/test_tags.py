@@ -12,10 +12,10 @@ from PIL import Image as Pillow
 
 from support.object_outputs import TOY, crowd, objects, scenes, write
 from vidparse.image import BT709, Rgb, Yuv420
+from vidparse.labels.colours import drawn_colours, instance_colour
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.sinks.legend import Tile
 from vidparse.sinks.overlay import Painter
-from vidparse.sinks.palette import drawn_colours, instance_colour
 from vidparse.sinks.tags import Tags
 
 COLOURS = drawn_colours(TOY, None)

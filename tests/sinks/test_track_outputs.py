@@ -18,7 +18,7 @@ from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.sinks import SinkOptions
-from vidparse.sinks.tracks import Tracks, TracksJson
+from vidparse.sinks.records import Tracks, TracksJson
 
 STEP = 2 / 25  # seconds from frame to frame of `write`
 

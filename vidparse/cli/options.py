@@ -33,7 +33,7 @@ CHOICES = {
     "metrics": "vidparse.evaluation.metrics:METRICS",
     "models": "vidparse.hub:model_names",
     "outputs": "vidparse.sinks:SINKS",
-    "palettes": "vidparse.sinks.palette:palettes",
+    "palettes": "vidparse.labels.colours:palettes",
     "pipes": "vidparse.requests.option:PIPE_FORMATS",
     "precisions": "vidparse.inference.runners:PRECISIONS",
     "recipes": "vidparse.requests.training:available_recipes",

@@ -1,12 +1,25 @@
-"""Colours of classes that everybody can tell apart, people who confuse red and green included."""
+"""Colours of classes: published ones, ones that everybody can tell apart, or a file's.
+
+Everybody includes people who confuse red and green.
+"""
 
 from __future__ import annotations
 
 import colorsys
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
+from vidparse.errors import UsageError, counted
+from vidparse.labels import Labels, available_labels, load_labels
+from vidparse.textfiles import Json, JsonTable, decode_text, parse_json
+
+PUBLISHED, DISTINCT = "published", "distinct"
+_HUE_RANGE = 0.16  # of the wheel: objects stay recognisable as of their class
+# Powers of the inverse plastic number in three dimensions: places that fill a cube evenly.
+_COLOUR_STEPS = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
+_UNCOLOURED = "background"  # of VOC and DAVIS: everything that is no class, and black
 GOLDEN_RATIO = 0.6180339887498949  # successive multiples spread evenly round the hue circle
 _FAR = 20.0  # distance in Lab beyond which colours need not move further from what was wished
 _WIDE = 45.0  # distance in Lab of which more makes no difference
@@ -33,6 +46,139 @@ _TO_XYZ = np.array(  # linear sRGB to CIE XYZ, white D65
         (0.0193339, 0.1191920, 0.9503041),
     ]
 )
+
+
+def palettes() -> list[str]:
+    """Values of `--palette`, apart from files."""
+    return [PUBLISHED, DISTINCT, *available_labels()]
+
+
+def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
+    """RGB uint8 (C, 3), one row per class, as files of class ids hold them.
+
+    Args:
+        labels: the label set of the ids; its own colours are used when `palette` is None or
+            "published".
+        palette: a label set's name (by class name where both have it, else by id), "distinct",
+            or a file: .json (a list of [r, g, b], or {class name: [r, g, b]}) or .txt (r g b).
+
+    Raises:
+        UsageError: no such palette, or a file that does not hold colours.
+    """
+    own = np.array(labels.colours, np.uint8).reshape(-1, 3)
+    if palette is None or palette == PUBLISHED:
+        return own
+    if palette == DISTINCT:
+        return distinct_colours(len(labels))
+    path = Path(palette)
+    if path.suffix.lower() in (".json", ".txt"):
+        return _from_file(path, labels, own)
+    if palette not in available_labels():
+        known = ", ".join(palettes())
+        raise UsageError(f"palette '{palette}': unknown; try {known}, or a .json or .txt file")
+    return _from_labels(load_labels(palette), labels)
+
+
+def drawn_colours(labels: Labels, palette: str | None) -> np.ndarray:
+    """The same for drawing on pictures.
+
+    Published colours are moved apart, where no palette is chosen, so that people who confuse
+    red and green can tell classes apart; colours that somebody gave a label set of his own stay.
+
+    Raises:
+        UsageError: as `class_colours`.
+    """
+    colours = class_colours(labels, palette)
+    if palette is None and not _are_chosen(labels):
+        coloured = [i for i in range(len(labels)) if i not in uncoloured(labels)]
+        colours[coloured] = far_apart(colours[coloured])
+    return colours
+
+
+def uncoloured(labels: Labels) -> frozenset[int]:
+    """Ids of classes that overlays leave as the picture is: they say that nothing is there."""
+    names = enumerate(labels.classes)
+    return frozenset(i for i, name in names if name.casefold() == _UNCOLOURED)
+
+
+def _are_chosen(labels: Labels) -> bool:
+    """True if the colours are neither a published label set's nor made up by vidparse."""
+    if labels.colours == tuple(map(tuple, hue_wheel(len(labels)).tolist())):
+        return False
+    known = labels.name in available_labels()
+    return not known or load_labels(labels.name).colours != labels.colours
+
+
+def instance_colour(colour: tuple[int, int, int], instance: int) -> tuple[int, int, int]:
+    """The class colour varied in hue, saturation and brightness, the same for an id in every frame.
+
+    Ids of one class that follow each other are far apart, and thousands of them have a colour each.
+    """
+    hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in colour))
+    turns = [instance * step % 1.0 for step in _COLOUR_STEPS]
+    hue = (hue + (turns[0] - 0.5) * _HUE_RANGE) % 1.0
+    most = min(max(saturation, 0.45) + 0.15, 1.0)
+    saturation = most * (0.55 + 0.45 * turns[1])
+    most = min(max(value, 0.4) * 1.25, 1.0)
+    value = most * (0.6 + 0.4 * turns[2])
+    red, green, blue = (
+        round(channel * 255) for channel in colorsys.hsv_to_rgb(hue, saturation, value)
+    )
+    return red, green, blue
+
+
+def _from_labels(other: Labels, labels: Labels) -> np.ndarray:
+    by_name = {
+        name.casefold(): colour for name, colour in zip(other.classes, other.colours, strict=True)
+    }
+    rows = [
+        by_name.get(name.casefold(), other.colours[i % len(other)])
+        for i, name in enumerate(labels.classes)
+    ]
+    return np.array(rows, np.uint8).reshape(-1, 3)
+
+
+def _from_file(path: Path, labels: Labels, own: np.ndarray) -> np.ndarray:
+    try:
+        text = decode_text(path.read_bytes())
+        if path.suffix.lower() == ".txt":
+            lines = [line.split("#")[0].replace(",", " ").split() for line in text.splitlines()]
+            rows = _rows([[int(value) for value in line[:3]] for line in lines if line])
+        else:
+            record = parse_json(text)
+            if isinstance(record, dict):
+                return _by_name(path, record, labels, own)
+            rows = _rows(record)
+    except OSError as error:
+        raise UsageError(f"palette {path}: {error.strerror}; check the path") from error
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"palette {path}: not a list of colours ({error}); write one 'r g b' line a class"
+        ) from error
+
+    if len(rows) < len(labels):
+        raise UsageError(
+            f"palette {path}: {counted(len(rows), 'colour')} for {counted(len(labels), 'class')} "
+            f"of '{labels.name}'; add the missing ones"
+        )
+    return rows[: len(labels)]
+
+
+def _by_name(path: Path, record: JsonTable, labels: Labels, own: np.ndarray) -> np.ndarray:
+    colours = own.copy()
+    for name, colour in record.items():
+        (class_id,) = labels.select([name])
+        colours[class_id] = _rows([colour])[0]
+    return colours
+
+
+def _rows(values: Json) -> np.ndarray:
+    rows = np.array(values)
+    if rows.ndim != 2 or rows.shape[1] != 3 or rows.dtype.kind not in "iu":
+        raise ValueError("rows of three whole numbers expected")
+    if rows.min() < 0 or rows.max() > 255:
+        raise ValueError("values must be 0 to 255")
+    return rows.astype(np.uint8)
 
 
 def hue_wheel(count: int) -> np.ndarray:

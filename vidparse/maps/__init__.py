@@ -1,20 +1,18 @@
 """Maps: the segment of every pixel, runs of equal pixels, and the files that maps are kept in."""
 
 from vidparse.maps.ids import MAX_ID, SegmentIds, ids_to_rgb, read_panoptic_png, rgb_to_ids
-from vidparse.maps.json_reader import (
+from vidparse.maps.panoptic_json import (
+    Category,
     ListedPicture,
     PanopticJson,
-    read_panoptic_json,
-    read_segment_map,
-)
-from vidparse.maps.json_writer import (
-    Category,
     PanopticRecord,
     VideoLines,
     annotation_line,
     categories_of,
     image_line,
+    read_panoptic_json,
     read_record,
+    read_segment_map,
     write_record,
 )
 from vidparse.maps.runs import (

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vidparse.requests.outputs import RunHeader, SinkOptions
-from vidparse.sinks.instances import Coco, YouTubeVis
+from vidparse.sinks.coco import Coco, Panoptic, YouTubeVis
 from vidparse.sinks.masks import GrayMasks, Ids, IdVideo, Masks, MaskVideo
 from vidparse.sinks.names import is_output_name
 from vidparse.sinks.overlay import Overlay
-from vidparse.sinks.panoptic import Panoptic
-from vidparse.sinks.records import Csv, Jsonl
+from vidparse.sinks.records import Csv, Jsonl, Tracks, TracksJson
 from vidparse.sinks.sink import Sink
 from vidparse.sinks.submission import Submission, VspwFolder
 from vidparse.sinks.targets import Protected, plan_sinks
-from vidparse.sinks.tracks import Tracks, TracksJson
 from vidparse.sinks.vipseg import VipSegFolder
 from vidparse.video.inputs import Input
 

@@ -13,11 +13,9 @@ import numpy as np
 from vidparse.errors import OutputError
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
+from vidparse.labels.colours import class_colours
 from vidparse.maps import MAX_ID, Prediction, ids_to_rgb, object_map
 from vidparse.requests.outputs import SinkOptions
-from vidparse.sinks.listing import Rows
-from vidparse.sinks.palette import class_colours
-from vidparse.sinks.panoptic import folder_of, semantic_note
 from vidparse.sinks.pictures import (
     Pictures,
     gray16_png,
@@ -27,7 +25,7 @@ from vidparse.sinks.pictures import (
     rgb_png,
 )
 from vidparse.sinks.sink import Sink, Target
-from vidparse.sinks.stream import EncodedVideo, Encoding
+from vidparse.sinks.stream import EncodedVideo, Encoding, Rows
 from vidparse.video import read_id_video
 
 FFV1_CONTAINERS = {".mkv": "matroska", ".nut": "nut"}
@@ -152,7 +150,6 @@ class _Ids(Sink):
 
     _noun: ClassVar[str]
     _labels: Labels
-    _warned: bool
 
     def _ids(self, prediction: Prediction) -> np.ndarray:
         """uint16 (H, W), or uint32 where that is too narrow.
@@ -160,9 +157,7 @@ class _Ids(Sink):
         Raises:
             OutputError: an id needs more than 24 bits.
         """
-        if prediction.segments is None and not self._warned:
-            self.notes.append(semantic_note(self._noun))
-            self._warned = True
+        self.note_if_semantic(prediction, self._noun)
         ids = object_map(prediction.map, self._labels).ids
         highest = int(ids.max(initial=0))
         if highest > MAX_ID:
@@ -173,7 +168,7 @@ class _Ids(Sink):
         return ids.astype(np.uint16 if highest <= _WIDEST_SHORT_ID else np.uint32, copy=False)
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:
-        self._labels, self._warned = labels, False
+        self._labels = labels
 
 
 class Ids(_Ids):
@@ -192,7 +187,7 @@ class Ids(_Ids):
 
     def __init__(self, where: Target | Path | BinaryIO, options: SinkOptions) -> None:
         super().__init__(where, options)
-        place = folder_of(self.target, "ids")
+        place = self.target.folder("ids")
         replace = self.target.replace
         self._pictures = pictures_at(place, digits=6, replace=replace, endings=self.picture_endings)
 

@@ -19,10 +19,10 @@ from vidparse.errors import OutputError
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.image import FULL_RANGE, Yuv420, effective_matrix, rgb_to_yuv_matrix
 from vidparse.labels import Labels
+from vidparse.labels.colours import drawn_colours, instance_colour, uncoloured
 from vidparse.maps import Prediction, check_ids, recode
 from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks.legend import Legend
-from vidparse.sinks.palette import drawn_colours, instance_colour, uncoloured
 from vidparse.sinks.pictures import Pictures, pictures_at
 from vidparse.sinks.sink import Sink, Target
 from vidparse.sinks.stream import EncodedVideo, Encoding

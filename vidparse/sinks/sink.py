@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Self
 
-from vidparse.errors import ClosedPipe, Interrupted, OutputError, TruncatedError
+from vidparse.errors import ClosedPipe, Interrupted, OutputError, TruncatedError, UsageError
 from vidparse.files import kind_of, write_error
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
@@ -55,6 +55,19 @@ class Target:
     def ending(self) -> str:
         """Of the name, in small letters: ".mp4"; nothing for stdout."""
         return Path(self.name).suffix.lower()
+
+    def folder(self, output: str) -> Path:
+        """The path of an output that is a folder of pictures; `output` is its name.
+
+        Raises:
+            UsageError: it is a stream.
+        """
+        if self.path is None:
+            raise UsageError(
+                f"-o {self.name}: {output} is a folder of pictures, which a stream cannot carry; "
+                "use -o DIR/"
+            )
+        return self.path
 
     def open(self) -> None:
         """Open a pipe or device, unless it is open; a pipe waits for its reader.
@@ -119,6 +132,15 @@ class Sink(ABC):
         With --skip-existing the next run would pass over a part as if it were the whole.
         """
         return not self.options.skip_existing
+
+    def note_if_semantic(self, prediction: Prediction, output: str) -> None:
+        """Say once that the model tells no objects apart, in an `output` of objects."""
+        note = (
+            f"{output}: the model is semantic, so all pixels of a class are one segment, whatever "
+            "objects they belong to; a panoptic model tells them apart"
+        )
+        if prediction.segments is None and note not in self.notes:
+            self.notes.append(note)
 
     @abstractmethod
     def begin(self, info: VideoInfo, labels: Labels) -> None:

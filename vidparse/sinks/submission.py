@@ -9,13 +9,13 @@ from typing import BinaryIO, ClassVar
 
 import numpy as np
 
-from vidparse.errors import OutputError, UsageError
+from vidparse.errors import OutputError
 from vidparse.files import write_error
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels, load_labels
+from vidparse.labels.colours import class_colours
 from vidparse.maps import Prediction
 from vidparse.requests.outputs import SinkOptions
-from vidparse.sinks.palette import class_colours
 from vidparse.sinks.pictures import PictureFolder, check_target, is_empty, is_made, palette_png
 from vidparse.sinks.sink import Sink, Target
 
@@ -46,12 +46,7 @@ class Submission(Sink):
         video: str | None = None,
     ) -> None:
         super().__init__(where, options)
-        root = self.target.path
-        if root is None:
-            raise UsageError(
-                f"-o {self.target.name}: {self.suffix[1:]} is a folder of pictures, which a stream "
-                "cannot carry; use -o DIR/"
-            )
+        root = self.target.folder(self.suffix[1:])
 
         # Refuse names that would leave the folder.
         self.video = root.stem if video is None else video

@@ -1,26 +1,178 @@
-"""Things alone, as COCO's and YouTube-VIS's instance formats have them."""
+"""Objects in COCO's formats: panoptic, RGB pictures of ids beside one json, and instances.
+
+Instances are things alone, one by one frame for COCO and one by one thing for YouTube-VIS.
+"""
 
 from __future__ import annotations
 
 import struct
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar, TypedDict
+
+import numpy as np
 
 from vidparse.errors import OutputError
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
-from vidparse.maps import Prediction, RunLengths, Segment, categories_of, find_runs, object_map
-from vidparse.sinks.listing import JsonLists, Rows, dumped, encoded
-from vidparse.sinks.panoptic import ImageRecord, image_record, semantic_note
-from vidparse.sinks.sink import Sink
-from vidparse.sinks.stream import ByteStream
+from vidparse.maps import (
+    MAX_ID,
+    Prediction,
+    RunLengths,
+    Segment,
+    SegmentMap,
+    categories_of,
+    find_runs,
+    ids_to_rgb,
+    object_map,
+)
+from vidparse.requests.outputs import SinkOptions
+from vidparse.sinks.pictures import PictureFolder, rgb_png
+from vidparse.sinks.sink import Sink, Target
+from vidparse.sinks.stream import ByteStream, JsonLists, Rows, dumped, encoded
 
+TABLE = "panoptic.json"
+_DIGITS = 6  # of picture names, as those of masks
 _VIDEO = 1  # the id of the one video
 _HEAD = struct.Struct("<8q")  # the fields of an entry
 _NOTHING_BEFORE = -1
+
+
+class Panoptic(Sink):
+    """One RGB PNG per frame and `panoptic.json`, in one folder.
+
+    A pixel's id is R + 256 G + 65536 B: the id that every other output and the tracks have, 0 for
+    nothing. The json has "images", "annotations" with "segments_info" of every picture, and
+    "categories" whose ids are class ids from 0. Of a semantic prediction each class is a segment.
+
+    Raises:
+        UsageError: `where` is a stream.
+    """
+
+    suffix: ClassVar[str] = ".panoptic"
+    is_folder: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = (TABLE,)
+
+    def __init__(self, where: Target | Path | BinaryIO, options: SinkOptions) -> None:
+        super().__init__(where, options)
+        self._place = self.target.folder("panoptic")
+        self._lists: JsonLists | None = None
+        self._file: BinaryIO | None = None
+
+    def begin(self, info: VideoInfo, labels: Labels) -> None:
+        self._labels, self._time_base = labels, info.time_base
+        self._pictures = PictureFolder(self._place, digits=_DIGITS, replace=self.target.replace)
+        self._pictures.create()
+        with self._pictures.partial.writing():
+            self._file = (self._pictures.partial.path / TABLE).open("xb")
+        head = {"info": {"description": info.name}, "categories": categories_of(labels)}
+        self._lists = JsonLists(
+            self.target.name, self._put, head, straight="annotations", waiting=["images"]
+        )
+
+    def _put(self, data: bytes) -> None:
+        assert self._file is not None
+        with self._pictures.partial.writing():
+            self._file.write(data)
+
+    def add(self, frame: Frame, prediction: Prediction) -> None:
+        assert self._lists is not None
+        self.note_if_semantic(prediction, "panoptic")
+        found = object_map(prediction.map, self._labels)
+        path = self._pictures.write(frame, rgb_png(_rgb(found, self.target.name)))
+
+        # A picture without its records would be refused by every reader.
+        try:
+            image = image_record(frame, found, time_s=float(frame.pts * self._time_base))
+            self._lists.add("images", image)
+            self._lists.add(
+                "annotations",
+                {
+                    "image_id": image["id"],
+                    "file_name": image["file_name"],
+                    "segments_info": [_info(one) for one in found.segments or ()],
+                },
+            )
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
+        lists, self._lists = self._lists, None
+        keep = keep and lists is not None and not self._pictures.partial.broken
+        try:
+            if lists is not None and keep:
+                lists.finish()
+        except BaseException:
+            keep = False
+            raise
+        finally:
+            if lists is not None:
+                lists.close()
+            keep = self._close_file(keep=keep)
+            left = self._pictures.close(keep=keep, complete=complete)
+        return left
+
+    def _close_file(self, *, keep: bool) -> bool:
+        """True if all of the json is on the disk, and it is to be kept."""
+        file, self._file = self._file, None
+        if file is None:
+            return False
+        if not keep:
+            with suppress(OSError):
+                file.close()
+            return False
+        with self._pictures.partial.writing():
+            file.close()  # flushes: the disk may be full only now
+        return True
+
+
+class ImageRecord(TypedDict):
+    """The entry of a frame in "images" of COCO's formats; `time` in seconds."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+    time: float
+
+
+def image_record(frame: Frame, found: SegmentMap, *, time_s: float) -> ImageRecord:
+    """The entry of a frame in "images" of COCO's formats; its id is the frame's number."""
+    height, width = found.size_hw
+    stem = f"{frame.index:0{_DIGITS}d}" if frame.name is None else Path(frame.name).name
+    return {
+        "id": frame.index,
+        "file_name": f"{stem}.png",
+        "width": width,
+        "height": height,
+        "time": time_s,
+    }
+
+
+def _info(segment: Segment) -> dict[str, object]:
+    score = {} if segment.score is None else {"score": round(segment.score, 4)}
+    return {
+        "id": segment.id,
+        "category_id": segment.class_id,
+        "iscrowd": int(segment.is_crowd),
+        "area": segment.area,
+        "bbox": list(segment.box),
+        **score,
+    }
+
+
+def _rgb(found: SegmentMap, name: str) -> np.ndarray:
+    try:
+        return ids_to_rgb(found.ids)
+    except ValueError as error:
+        raise OutputError(
+            f"{name}: ids above {MAX_ID} do not fit a panoptic picture; "
+            "segment the video in parts with --start and --end"
+        ) from error
 
 
 class _Instances(Sink):
@@ -37,7 +189,6 @@ class _Instances(Sink):
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._labels, self._time_base = labels, info.time_base
-        self._warned = False
         self._stream = ByteStream(self.target)
         self._stream.open()
         categories = [one for one in categories_of(labels) if one["isthing"]]
@@ -51,9 +202,7 @@ class _Instances(Sink):
         )
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
-        if prediction.segments is None and not self._warned:
-            self._warned = True
-            self.notes.append(semantic_note(self._noun))
+        self.note_if_semantic(prediction, self._noun)
         found = object_map(prediction.map, self._labels)
         runs = find_runs(found.ids, down_columns=True)
         things = [one for one in found.segments or () if one.is_thing]
