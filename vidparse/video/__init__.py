@@ -1,9 +1,17 @@
 """Video in and out: the only place that touches PyAV."""
 
-from vidparse.video.inputs import Input, ReadingOptions, expand_inputs, open_video
+from vidparse.video.inputs import (
+    Input,
+    MediaReport,
+    ReadingOptions,
+    StreamReport,
+    expand_inputs,
+    open_video,
+    probe,
+    report_media,
+)
 from vidparse.video.maskvideo import read_id_video, read_mask_video
 from vidparse.video.raw import RawPipe
-from vidparse.video.report import MediaReport, StreamReport, probe, report_media
 from vidparse.video.source import Source, Stamps
 from vidparse.video.writer import VideoWriter
 

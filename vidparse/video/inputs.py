@@ -1,4 +1,7 @@
-"""The inputs that a user names (files, folders, patterns), and opening one as frames."""
+"""The inputs that a user names: files, folders, patterns; opening one as frames, and its facts.
+
+For its facts (`vidparse info`) headers and one frame are read, no more.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
-from vidparse.errors import InputError, UsageError
+import av
+
+from vidparse.errors import InputError, UsageError, counted
 from vidparse.filenames import natural_key
-from vidparse.frame import NOMINAL_RATE
+from vidparse.frame import NOMINAL_RATE, VideoInfo
 from vidparse.video.access import is_address, local_path
 from vidparse.video.container import ContainerSource
+from vidparse.video.demux import CopiedStream, copied_streams
 from vidparse.video.folder import (
     FolderSource,
     WebpSource,
@@ -36,7 +42,6 @@ VIDEO_SUFFIXES = {
     *(".y4m", ".gif", ".h264", ".264", ".hevc", ".h265", ".265", ".ivf", ".dv", ".rm", ".rmvb"),
     *(".apng", ".mjpg", ".mjpeg", ".divx", ".m1v"),
 }
-
 _GLOB = re.compile(r"[*?\[]")
 _NUMBERED = re.compile(r"%0?\d*d")
 _UNFINISHED = re.compile(r"\.part(\.\w+)?$")  # what a killed program left
@@ -372,3 +377,69 @@ def _one_picture(name: str, path: Path, selection: Selection, rate: Fraction) ->
         return ContainerSource(str(path), str(path), selection, copy_streams=False)
     pages = pages_of(data)
     return FolderSource(name, [path], selection, rate, pages=pages if pages > 1 else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """One audio or subtitle stream, in words."""
+
+    index: int
+    kind: str  # "audio" or "subtitle"
+    codec: str
+    language: str | None
+    detail: str  # "48000 Hz, stereo"; empty for subtitles
+    duration_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaReport:
+    """The video as `segment` would see it, the streams beside it, and the warnings so far."""
+
+    video: VideoInfo
+    streams: tuple[StreamReport, ...]
+    notes: tuple[str, ...]
+
+
+def probe(source: str | Path | Input) -> VideoInfo:
+    """Facts of a source before its first frame. `copied` is empty: nothing stays open.
+
+    Raises:
+        InputError: the source cannot be read.
+    """
+    return report_media(source).video
+
+
+def report_media(source: str | Path | Input, *, track: int | None = None) -> MediaReport:
+    """Everything `vidparse info` shows of one input.
+
+    Raises:
+        InputError: the source cannot be read.
+    """
+    opened = open_video(source, track=track)
+    try:
+        streams = tuple(_describe(stream) for stream in copied_streams(opened.info))
+        video = replace(opened.info, copied=())
+        return MediaReport(video, streams, tuple(opened.notes))
+    finally:
+        opened.close()
+
+
+def _describe(stream: CopiedStream) -> StreamReport:
+    detail = ""
+    if isinstance(stream.template, av.AudioStream):
+        context = stream.template.codec_context
+        layout = getattr(context.layout, "name", "") or counted(context.channels, "channel")
+        detail = f"{context.sample_rate} Hz, {layout}"
+    return StreamReport(
+        index=stream.index,
+        kind=stream.kind,
+        codec=stream.codec,
+        language=stream.language and _printable(stream.language),
+        detail=detail,
+        duration_s=stream.duration_s,
+    )
+
+
+def _printable(words: str) -> str:
+    """Bytes that are no UTF-8, which PyAV 19 has as surrogates, as U+FFFD."""
+    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
