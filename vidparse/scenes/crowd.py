@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from vidparse.scenes.foliage import tree
-from vidparse.scenes.furniture import bollards, lamp_post, sign_post
 from vidparse.scenes.ground import KERB_M, street_ground
 from vidparse.scenes.outfits import OUTFITS, wardrobe
 from vidparse.scenes.people import SURFACES, People, Places, pose_people
 from vidparse.scenes.plots import CELL_M, Cell, add_plots
 from vidparse.scenes.quads import Quads, join
+from vidparse.scenes.roadside import bollards, lamp_post, sign_post, tree
 from vidparse.scenes.sky import add_backdrop
 from vidparse.scenes.spec import SceneSpec
 from vidparse.scenes.textures import TextureBank

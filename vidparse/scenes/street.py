@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidparse.scenes.foliage import tree
-from vidparse.scenes.furniture import (
+from vidparse.scenes.ground import KERB_M, street_ground
+from vidparse.scenes.outfits import OUTFITS, wardrobe
+from vidparse.scenes.people import SURFACES, People, Places, pose_people
+from vidparse.scenes.plots import CELL_M, Cell, add_plots
+from vidparse.scenes.quads import LAYER_SHADOW, Quads, join, make_quads
+from vidparse.scenes.roadside import (
     SIGN_KINDS,
     add_railing,
     bollards,
@@ -16,12 +20,8 @@ from vidparse.scenes.furniture import (
     lamp_post,
     sign_post,
     traffic_light,
+    tree,
 )
-from vidparse.scenes.ground import KERB_M, street_ground
-from vidparse.scenes.outfits import OUTFITS, wardrobe
-from vidparse.scenes.people import SURFACES, People, Places, pose_people
-from vidparse.scenes.plots import CELL_M, Cell, add_plots
-from vidparse.scenes.quads import LAYER_SHADOW, Quads, join, make_quads
 from vidparse.scenes.sky import add_backdrop
 from vidparse.scenes.spec import SceneSpec
 from vidparse.scenes.textures import TextureBank
