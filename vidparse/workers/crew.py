@@ -1,17 +1,33 @@
-"""Workers that share ranges: who has which, what came back, and what happens when one is killed."""
+"""Workers that share ranges, as processes of this machine or on the machines of a Ray cluster.
+
+A crew knows who has which range, what came back, and what to do when a worker is killed.
+"""
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
+import signal
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess, parent_process
+from types import ModuleType
+from typing import TYPE_CHECKING, Self
 
-from vidparse.errors import DeviceError, VidparseError
-from vidparse.workers.job import Job, PackedClip, Range
+from vidparse.errors import DeviceError, UsageError, VidparseError, expected
+from vidparse.inference.devices import cuda_device_count
+from vidparse.workers.job import Job, PackedClip, Range, Setup, Worker
+
+if TYPE_CHECKING:
+    import ray
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +35,7 @@ _WAIT_S = 0.1  # how soon a wish to stop is noticed
 _EACH = 2  # ranges that a worker has: the one it works at, and the next
 _AHEAD = 3  # ranges per worker that are under way or wait to be joined
 _TRIES = 3  # of a range whose worker is killed
+_PATIENCE_S = 2.0  # with a process that was ended
 
 Outcome = tuple[PackedClip, ...] | VidparseError
 
@@ -161,3 +178,232 @@ class Crew(ABC):
                         "or by hand; where memory runs out, use fewer --workers or a lower --size"
                     )
         self._waiting.extendleft(reversed(tickets))
+
+
+class AnsweringWorker:
+    """A worker whose errors are answers, so that none is taken for a fault of what carries them."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._worker: Worker | None = None
+
+    def clips(self, job: Job, wanted: Range) -> Outcome:
+        """The clips of a range, or the error without its causes, which may not travel."""
+        try:
+            self._worker = self._worker or Worker.of(self._setup)
+            return self._worker.clips(job, wanted)
+        except Exception as error:
+            log.debug("%s", job.input.name, exc_info=error)
+            failure: VidparseError = expected(error, job.input.name)
+            return type(failure)(str(failure))
+
+
+class ProcessCrew(Crew):
+    """Processes, spread over the CUDA devices where these are used.
+
+    Args:
+        setup: of each worker.
+    """
+
+    def __init__(self, count: int, setup: Setup, stop: threading.Event) -> None:
+        super().__init__(count, stop)
+        self._setup = setup
+        self._processes: dict[int, BaseProcess] = {}
+        self._pipes: dict[int, Connection] = {}
+        self._jobs: dict[int, Job] = {}  # the last one that each worker has heard of
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes that run."""
+        return [one.pid for one in self._processes.values() if one.pid is not None]
+
+    def start(self, worker: int) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork copies locks that are held
+        mine, its = context.Pipe()
+        process = context.Process(
+            target=serve,
+            args=(its, _on_device(self._setup, worker)),
+            name=f"vidparse-worker-{worker}",
+            daemon=True,
+        )
+        try:
+            with _deaf():
+                process.start()
+        except OSError as error:
+            raise DeviceError(
+                f"worker {worker}: cannot be started ({error.strerror}); use fewer --workers"
+            ) from error
+        its.close()  # so that the end of the process ends the pipe
+        self._processes[worker], self._pipes[worker] = process, mine
+
+    def send(self, worker: int, ticket: int, job: Job, wanted: Range) -> None:
+        known = self._jobs.get(worker) is job
+        self._jobs[worker] = job
+        try:
+            self._pipes[worker].send((ticket, None if known else job, wanted))
+        except OSError as error:
+            log.debug("worker %d: %s", worker, error)
+
+    def news(self, wait_s: float) -> Iterable[Returned]:
+        by_pipe = {pipe: worker for worker, pipe in self._pipes.items()}
+        if not by_pipe:
+            return
+        for pipe in wait(list(by_pipe), wait_s):
+            worker = by_pipe[pipe]  # type: ignore[index]
+            try:
+                ticket, outcome = self._pipes[worker].recv()
+            except (EOFError, OSError):
+                self._forget(worker)
+                yield Returned(worker)
+            else:
+                yield Returned(worker, ticket, outcome)
+
+    def _forget(self, worker: int) -> None:
+        self._pipes.pop(worker).close()
+        self._processes.pop(worker).join(_PATIENCE_S)
+        self._jobs.pop(worker, None)
+
+    def end(self) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for worker in list(self._processes):
+            self._forget(worker)
+
+
+def _on_device(setup: Setup, worker: int) -> Setup:
+    """The same, on one of the CUDA devices where any may be taken."""
+    devices = cuda_device_count() if setup.choice.device in ("auto", "cuda") else 0
+    if not devices:
+        return setup
+    return replace(setup, choice=replace(setup.choice, device=f"cuda:{worker % devices}"))
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes begin deaf to Ctrl-C, which a terminal sends to all, until they can ignore it."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # starting it would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def serve(pipe: Connection, setup: Setup) -> None:
+    """Answer to ranges until the pipe ends; the main function of a worker's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    worker = AnsweringWorker(setup)
+    job: Job | None = None
+
+    while True:
+        try:
+            ticket, new, wanted = pipe.recv()
+        except (EOFError, OSError):
+            return
+        job = new or job
+        assert job is not None  # it came with the first range
+
+        outcome = worker.clips(job, wanted)
+        try:
+            pipe.send((ticket, outcome))
+        except OSError:
+            return
+
+
+def _end_with_parent() -> None:
+    """Leave when the process that wants the answers is gone, however it ended."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+class ClusterCrew(Crew):
+    """Actors of Ray, each with as many CPUs as its network has threads.
+
+    The videos must have the same path on all machines.
+
+    Args:
+        address: of a cluster, host:port or ray://host:port; "auto": the one that runs here.
+        count: of workers; 0: as many as the CPUs of the cluster allow.
+        setup: of each worker.
+
+    Raises:
+        UsageError: Ray is not installed.
+        DeviceError: no cluster answers at the address.
+    """
+
+    def __init__(self, address: str, count: int, setup: Setup, stop: threading.Event) -> None:
+        self._ray = _connected(address)
+        cpus = max(1, setup.choice.threads)
+        has = int(self._ray.cluster_resources().get("CPU", 1))
+        super().__init__(count or max(1, has // cpus), stop)
+
+        on_gpu = setup.choice.device.startswith("cuda")
+        # An actor that is lost is started anew by this side, which knows what it had to do.
+        self._kind = self._ray.remote(
+            num_cpus=cpus, num_gpus=1 if on_gpu else 0, scheduling_strategy="SPREAD"
+        )(AnsweringWorker)
+        self._setup = setup
+        self._actors: dict[int, ray.actor.ActorHandle] = {}
+        # Worker and ticket by the promise of an answer.
+        self._sent: dict[ray.ObjectRef, tuple[int, int]] = {}
+        # The last job, and where the cluster keeps it.
+        self._jobs: list[tuple[Job, ray.ObjectRef]] = []
+
+    def start(self, worker: int) -> None:
+        self._actors[worker] = self._kind.remote(self._setup)
+
+    def send(self, worker: int, ticket: int, job: Job, wanted: Range) -> None:
+        if not self._jobs or self._jobs[0][0] is not job:
+            self._jobs = [(job, self._ray.put(job))]
+        promise = self._actors[worker].clips.remote(self._jobs[0][1], wanted)
+        self._sent[promise] = worker, ticket
+
+    def news(self, wait_s: float) -> Iterable[Returned]:
+        if not self._sent:
+            return
+        ready, _ = self._ray.wait(list(self._sent), num_returns=1, timeout=wait_s)
+        for promise in ready:
+            worker, ticket = self._sent.pop(promise)
+            try:
+                yield Returned(worker, ticket, self._ray.get(promise))
+            except self._ray.exceptions.RayTaskError as error:
+                yield Returned(worker, ticket, expected(error))
+            except self._ray.exceptions.RayError as error:
+                log.debug("worker %d: %s", worker, error)
+                self._sent = {one: to for one, to in self._sent.items() if to[0] != worker}
+                del self._actors[worker]
+                yield Returned(worker)
+
+    def end(self) -> None:
+        for actor in self._actors.values():
+            self._ray.kill(actor)
+        self._actors.clear()
+        self._sent.clear()
+        self._ray.shutdown()
+
+
+def _connected(address: str) -> ModuleType:
+    """Ray, as a client of the cluster."""
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise UsageError(
+            "--cluster: Ray is not installed; pip install 'vidparse[cluster]'"
+        ) from error
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        log.debug("%s", address, exc_info=error)
+        raise DeviceError(
+            f"--cluster {address}: no Ray cluster answers; start one with 'ray start --head', or "
+            "give the address of one"
+        ) from error
+    package: ModuleType = ray
+    return package

@@ -17,11 +17,9 @@ from vidparse.inference import ModelChoice, Runner, Session, SessionOptions
 from vidparse.inference.devices import cpu_count
 from vidparse.limits import max_pixels
 from vidparse.video import Input, ReadingOptions, Source
-from vidparse.workers.cluster import ClusterCrew
-from vidparse.workers.crew import Crew
+from vidparse.workers.crew import ClusterCrew, Crew, ProcessCrew
 from vidparse.workers.job import Job, Setup
 from vidparse.workers.join import SharedSession
-from vidparse.workers.processes import ProcessCrew
 
 NOT_CUT = "without reading it all nobody knows when its frames come, so one process segments it"
 
