@@ -37,7 +37,6 @@ ORDER = [
     {"evaluation"},
     {"training"},
     {"workers"},
-    {"summary"},
     {"run"},
     {"bench"},
     {"cli"},

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -42,7 +42,6 @@ from vidparse.requests.segment import SegmentOptions
 from vidparse.sinks import SINKS, Protected, Sink, is_output, make_sinks
 from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs, missing_outputs
-from vidparse.summary import InputResult, Summary
 from vidparse.video import Input, ReadingOptions, expand_inputs, open_video
 from vidparse.video.source import Source, select
 from vidparse.workers import (
@@ -59,6 +58,44 @@ from vidparse.workers import (
 log = logging.getLogger(__name__)
 
 STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class InputResult:
+    """The result for one input."""
+
+    name: str
+    outputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    frames: int = 0  # that went into the outputs
+    skipped: int = 0  # damaged packets or images passed over
+    report: RunReport | None = None
+    error: VidparseError | None = None
+    engine: str = ""  # what the network ran in, and why
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The result of a whole call."""
+
+    model: str
+    weights_sha256: str
+    backend: str
+    device: str
+    precision: str
+    engine: str  # all three for people
+    chosen: str  # why, where `auto` chose the backend; else ""
+    inputs: tuple[InputResult, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0, the error's own code when there was one input, else 1 when some failed."""
+        failed = [result.error for result in self.inputs if result.error is not None]
+        if not failed:
+            return 0
+        if any(isinstance(error, Interrupted) for error in failed):
+            return Interrupted.exit_code
+        return failed[0].exit_code if len(self.inputs) == 1 else 1
 
 
 class Watcher(Protocol):
@@ -119,9 +156,7 @@ def segment(
     labels = runner.description.labels
     class_ids = None if options.classes is None else select_classes(labels, options.classes)
     if options.sinks.palette is not None:
-        class_colours(
-            labels, options.sinks.palette
-        )  # a fault is reported once, not for every input
+        class_colours(labels, options.sinks.palette)  # a fault is reported once for all inputs
 
     header = RunHeader(
         model=os.fspath(options.model),

@@ -19,7 +19,7 @@ from vidparse.requests.segment import PipeOptions, SegmentOptions
 
 if TYPE_CHECKING:
     from vidparse.frame import Frame, VideoInfo
-    from vidparse.summary import InputResult, Summary
+    from vidparse.run import InputResult, Summary
 
 Inputs = Annotated[
     tuple[str, ...],
