@@ -44,16 +44,7 @@ from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs, missing_outputs
 from vidparse.video import Input, ReadingOptions, expand_inputs, open_video
 from vidparse.video.source import Source, select
-from vidparse.workers import (
-    NOT_CUT,
-    Begun,
-    Crew,
-    Line,
-    SharedSession,
-    Sharing,
-    check_memory,
-    shared_session,
-)
+from vidparse.workers import NOT_CUT, Begun, Crew, Line, SharedSession, Sharing, shared_session
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +142,7 @@ def segment(
     options = replace(options, threads=sharing.threads(options.threads))
     runner = load_runner(options)
     runner.session(**clip_options(options))  # refuses what it cannot do, before anything is opened
-    if sharing:
-        check_memory(runner, stabilize=options.stabilize)
+    sharing.check_memory(runner, stabilize=options.stabilize)
     labels = runner.description.labels
     class_ids = None if options.classes is None else select_classes(labels, options.classes)
     if options.sinks.palette is not None:

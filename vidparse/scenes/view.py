@@ -13,13 +13,7 @@ import cv2
 import numpy as np
 
 from vidparse.scenes.quads import LAYER_PLOTS, LAYER_SKYLINE, Quads
-from vidparse.scenes.textures import (
-    HAZE_LENGTH_M,
-    HAZE_STEPS,
-    LIGHT_STEPS,
-    MAX_LEVEL,
-    TextureBank,
-)
+from vidparse.scenes.textures import HAZE_LENGTH_M, HAZE_STEPS, LIGHT_STEPS, MAX_LEVEL, TextureBank
 
 NEAR_M = 1.0  # nothing closer than this is drawn
 

@@ -2,7 +2,7 @@
 
 from vidparse.workers.crew import Crew
 from vidparse.workers.join import SharedSession
-from vidparse.workers.sharing import NOT_CUT, Begun, Line, Sharing, check_memory, shared_session
+from vidparse.workers.sharing import NOT_CUT, Begun, Line, Sharing, shared_session
 
 __all__ = [
     "NOT_CUT",
@@ -11,6 +11,5 @@ __all__ = [
     "Line",
     "SharedSession",
     "Sharing",
-    "check_memory",
     "shared_session",
 ]

@@ -47,6 +47,21 @@ class Sharing:
                 f"{most}, or leave --workers out"
             )
 
+    def check_memory(self, runner: Runner, *, stabilize: bool) -> None:
+        """Raises: UsageError: each answer depends on those before, so no part can run apart."""
+        if not self:
+            return
+        if runner.remembers:
+            raise UsageError(
+                f"--workers: {os.fspath(runner.description.path)} remembers the frames before, so "
+                "that a video cannot be cut into parts; leave --workers and --cluster out"
+            )
+        if stabilize:
+            raise UsageError(
+                "--workers: --stabilize blends each frame with those before, so that a video "
+                "cannot be cut into parts; leave one of them out"
+            )
+
     def threads(self, wanted: int) -> int:
         """CPU threads of each network, where a person wants `wanted`; 0: shared out."""
         if not self or wanted:
@@ -65,20 +80,6 @@ class Sharing:
         if self.cluster is not None:
             return ClusterCrew(self.cluster, self.workers, setup, stop)
         return ProcessCrew(self.workers, setup, stop)
-
-
-def check_memory(runner: Runner, *, stabilize: bool) -> None:
-    """Raises: UsageError: each answer depends on those before, so that no part can run apart."""
-    if runner.remembers:
-        raise UsageError(
-            f"--workers: {os.fspath(runner.description.path)} remembers the frames before, so "
-            "that a video cannot be cut into parts; leave --workers and --cluster out"
-        )
-    if stabilize:
-        raise UsageError(
-            "--workers: --stabilize blends each frame with those before, so that a video cannot "
-            "be cut into parts; leave one of them out"
-        )
 
 
 def shared_session(
