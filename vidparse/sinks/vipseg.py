@@ -97,12 +97,7 @@ class VipSegFolder(Submission):
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
         assert self._frames is not None
-        if self._count == 0 and prediction.segments is None:
-            self.notes.append(
-                "vipseg: the model is semantic, so all pixels of a class are one segment, "
-                "whatever objects they belong to; a panoptic model tells them apart"
-            )
-
+        self.note_if_semantic(prediction, "vipseg")
         ids = self._segment_ids(prediction)
         segments = [
             self._segment(number, area, box)
