@@ -20,12 +20,11 @@ from vidparse.cli.command import Command, Commands, add_command, members_of, wit
 from vidparse.cli.options import CHOICES, completions, names_of
 from vidparse.errors import UsageError
 from vidparse.requests.autolabel import AutolabelRequest
-from vidparse.requests.bench import BenchRequest
 from vidparse.requests.evaluation import EvaluationRequest
 from vidparse.requests.model import Merging
 from vidparse.requests.option import Argument, Given, Option, Part, comma_list, options_of
 from vidparse.requests.outputs import SinkOptions
-from vidparse.requests.segment import PipeOptions, SegmentOptions
+from vidparse.requests.segment import BenchRequest, PipeOptions, SegmentOptions
 from vidparse.requests.training import SourceRequest, TrainOptions
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -26,7 +26,7 @@ from vidparse.models.checkpoint import read_description, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.network import Answer, VideoNetwork, state_bytes
 from vidparse.models.zoo import MODELS, build, facts_of, settings_for
-from vidparse.requests.bench import ARMS
+from vidparse.requests.segment import ARMS
 
 
 @dataclass(frozen=True, slots=True)

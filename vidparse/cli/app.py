@@ -11,17 +11,8 @@ from typing import Annotated
 import typer
 
 from vidparse import __version__
-from vidparse.cli import bench, data, evaluate, export, info, models, segment, train
+from vidparse.cli import bench, data, evaluate, export, info, models, process, segment, train
 from vidparse.cli.command import Commands, add_command
-from vidparse.cli.process import (
-    check_memory_limit,
-    exit_code_of,
-    flush_stdout,
-    ignore_signals,
-    interrupts,
-    log_to_stderr,
-    open_missing_streams,
-)
 from vidparse.cli.terminal import show
 from vidparse.errors import UsageError
 
@@ -85,22 +76,22 @@ def callback(
 ) -> None:
     """Video segmentation: masks, overlays and records, with exact time."""
     _refuse_empty_arguments(sys.argv[1:])
-    check_memory_limit(context.invoked_subcommand)
+    process.check_memory_limit(context.invoked_subcommand)
 
 
 def main() -> None:
     """Run the command line; expected errors are one line on stderr and their own exit code."""
     # Idle compute threads must sleep, not spin: other stages need the cores. Read once by OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    open_missing_streams()
+    process.open_missing_streams()
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     debug = "--debug" in sys.argv[:end] or bool(os.environ.get("VIDPARSE_DEBUG"))
     sys.argv[:end] = [argument for argument in sys.argv[:end] if argument != "--debug"]
-    log_to_stderr(debug=debug)
-    with interrupts() as interrupted:
-        code = exit_code_of(app, debug=debug, interrupted=interrupted)
-        code = code or flush_stdout()
-    ignore_signals()
+    process.log_to_stderr(debug=debug)
+    with process.interrupts() as interrupted:
+        code = process.exit_code_of(app, debug=debug, interrupted=interrupted)
+        code = code or process.flush_stdout()
+    process.ignore_signals()
     if interrupted.is_set() or _thread_is_left():
         # Python ends as if killed by SIGINT when an interrupt came while it ran some exec("..."),
         # and aborts when it ends under a stage's thread that is deep in native code.

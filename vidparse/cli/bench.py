@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vidparse.cli import options as shared
 from vidparse.cli.terminal import Reporter, cell, console, print_json, show
 from vidparse.errors import UsageError, counted
-from vidparse.requests.bench import BenchRequest
+from vidparse.requests.segment import BenchRequest
 
 if TYPE_CHECKING:
     from vidparse.bench import BenchReport

@@ -19,7 +19,7 @@ _SHOWN = ("path", "frames", "max_abs_difference", "argmax_agreement", "bytes", "
 
 def export(request: ExportRequest, json: shared.Json = False) -> None:
     """Write a model as ONNX (checked against torch), or as float16 weights for distribution."""
-    from vidparse.export import export_onnx, export_weights, parity_record
+    from vidparse import export as exporter
     from vidparse.hub import resolve
     from vidparse.models.checkpoint import file_sha256, read_description
 
@@ -33,9 +33,11 @@ def export(request: ExportRequest, json: shared.Json = False) -> None:
     if request.int8:
         record |= _export_int8(description, request, quiet=json)
     elif out.suffix == ".onnx":
-        record |= parity_record(export_onnx(description, out, overwrite=overwrite))
+        record |= exporter.parity_record(
+            exporter.export_onnx(description, out, overwrite=overwrite)
+        )
     else:
-        export_weights(description, out, overwrite=overwrite)
+        exporter.export_weights(description, out, overwrite=overwrite)
     record |= {"bytes": out.stat().st_size, "sha256": file_sha256(out)}
 
     if json:
@@ -48,26 +50,20 @@ def export(request: ExportRequest, json: shared.Json = False) -> None:
 def _export_int8(
     description: Description, request: ExportRequest, *, quiet: bool
 ) -> dict[str, object]:
-    from vidparse.export import (
-        CALIBRATION_FRAMES,
-        check_rendered,
-        check_target,
-        export_int8,
-        quantized_record,
-    )
+    from vidparse import export as exporter
     from vidparse.inference.preprocess import sample_clips
 
     out, calibrate, overwrite = request.out, request.calibrate, request.overwrite
-    check_target(out, source=description.path, overwrite=overwrite)
+    exporter.check_target(out, source=description.path, overwrite=overwrite)
     clips = None
     if calibrate:
-        clips = sample_clips(calibrate, description.preprocess, CALIBRATION_FRAMES)
+        clips = sample_clips(calibrate, description.preprocess, exporter.CALIBRATION_FRAMES)
     else:
-        check_rendered(description.labels)
+        exporter.check_rendered(description.labels)
 
     say(f"int8: calibrating on {calibrate or 'a rendered street'}, which takes minutes")
     with Reporter("int8", quiet=quiet) as reporter:
-        quantized = export_int8(
+        quantized = exporter.export_int8(
             description,
             out,
             clips=clips,
@@ -77,13 +73,14 @@ def _export_int8(
         )
     for line in _lines(quantized, calibrate):
         say(line)
-    return quantized_record(quantized)
+    return exporter.quantized_record(quantized)
 
 
 def _lines(quantized: Quantized, calibrate: str | None) -> list[str]:
     """Facts about an int8 model, one line each."""
     parity = quantized.parity
     frames = "rendered frames" if quantized.rendered else f"frames of {calibrate}"
+
     lines = [
         f"int8: calibrated on {quantized.calibration_frames} {frames}; on {parity.frames} others "
         f"the class is float32's at {parity.argmax_agreement:.2%} of positions (feature resolution)"
@@ -92,6 +89,7 @@ def _lines(quantized: Quantized, calibrate: str | None) -> list[str]:
         lines.append("note: rendered frames are not your videos; --calibrate CLIP is surer")
     if quantized.weight_bits != 8:
         lines.append("note: weights have 7 bits; 8 agreed less (CPUs without VNNI overflow)")
+
     lines += [
         f"stays float: {layer.name} (it alone in int8 changes {layer.harm:.2%} of positions)"
         for layer in quantized.float_layers

@@ -57,6 +57,7 @@ def _record(report: MediaReport) -> dict[str, object]:
     video = report.video
     height, width = video.size_hw
     colour = video.colour
+
     return {
         "name": video.name,
         "width": width,

@@ -23,7 +23,7 @@ Quiet = Annotated[bool, Option("No progress, no summary.", flag="--quiet", short
 
 # Name -> the module of a table, and its name there; or of a function that gives the names.
 CHOICES = {
-    "arms": "vidparse.requests.bench:ARMS",
+    "arms": "vidparse.requests.segment:ARMS",
     "backends": "vidparse.inference.load:backends",
     "converted": "vidparse.convert:converted_networks",
     "datasets": "vidparse.data:dataset_names",

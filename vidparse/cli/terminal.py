@@ -151,21 +151,14 @@ class Reporter:
 
 def _bar(*, is_long: bool) -> Progress:
     """A bar that counts steps and guesses the time left."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress
 
-    return Progress(
-        TextColumn("{task.description}", markup=False),  # a file may be called [red].mp4
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn() if is_long else TextColumn("{task.fields[fps]}"),
-        TimeRemainingColumn(),
+    return progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),  # a file may be called [red].mp4
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn() if is_long else progress.TextColumn("{task.fields[fps]}"),
+        progress.TimeRemainingColumn(),
         console=console(err=True),
         transient=not is_long,
     )

@@ -164,7 +164,9 @@ class Diagnostics:
         self._video = ""
         self._stems: list[str] = []
         self._curves: list[tuple[float, float, float]] = []  # accuracy, mIoU, flicker
-        self._before: tuple[int, np.ndarray | None, np.ndarray] | None = None  # index, truth, said
+        self._before: tuple[int, np.ndarray | None, np.ndarray] | None = (
+            None  # index, truth, prediction
+        )
         self._backdrop: np.ndarray | None = None
         self._changes: np.ndarray | None = None  # float32 (h, w), frame pairs with a change
         self._pairs = 0

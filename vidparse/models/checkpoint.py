@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING
 
 from vidparse.errors import ModelError, OutputError
 from vidparse.files import whole_file
-from vidparse.models.description import (
-    Description,
-    describe,
-)
+from vidparse.models.description import Description, describe
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -158,6 +158,8 @@ def _pooled(
         )
         for maps in (regions, kernels)
     )
+
+    # Weigh every cell by its probability, so that thin and wide classes have one scale.
     chances = chances.sigmoid()  # (N, Ks + 1, cells)
     total = chances.sum(dim=2, keepdim=True).clamp(min=1e-4)
     mean = (chances / total) @ vectors.transpose(1, 2) + own

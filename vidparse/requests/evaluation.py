@@ -6,15 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from vidparse.requests.model import (
-    PANEL,
-    Linker,
-    Merging,
-    ModelChoice,
-    Size,
-    Stabilize,
-    Window,
-)
+from vidparse.requests.model import PANEL, Linker, Merging, ModelChoice, Size, Stabilize, Window
 from vidparse.requests.option import Option, comma_list, window_lengths
 from vidparse.requests.training import DataRoot, DatasetName
 

@@ -32,7 +32,7 @@ _SLOWEST, _FASTEST = Fraction(1, 100_000), 1000  # pictures per second; about on
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """How a field is given on the command line.
+    """The form in which a field is given on the command line.
 
     help: a line for `--help`. In it "{choices}" stands for the names of `choices` ("a, b, c"), and
         "{choice}" for the same with a last "or".

@@ -1,9 +1,9 @@
-"""The settings of `vidparse segment`."""
+"""The settings of `vidparse segment`, and of `vidparse bench`, which times it."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Annotated
 
@@ -25,6 +25,7 @@ from vidparse.requests.model import (
 )
 from vidparse.requests.option import (
     DEFAULT_CUT,
+    Argument,
     Option,
     comma_list,
     cut_threshold,
@@ -37,6 +38,7 @@ from vidparse.requests.option import (
 from vidparse.requests.outputs import OUTPUT, SinkOptions
 
 INPUT = "Input"  # a panel
+ARMS = ("torch", "onnx", "openvino")  # backends that networks of the zoo are timed with
 
 End = Annotated[
     float | None, Option("Where to stop, like --start.", flag="--end", panel=INPUT, parse=seconds)
@@ -216,3 +218,66 @@ class PipeOptions:
         if self.rate is None:
             raise UsageError("--pipe raw: needs the frame rate; add --rate 25 or --rate 30000/1001")
         return RawPipe((int(sides[1]), int(sides[0])), self.rate, self.pixel_format)
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRequest:
+    """Every setting of `vidparse bench`."""
+
+    source: Annotated[
+        str | None,
+        Argument("A video, folder or sample.", metavar="INPUT", show_default=False),
+    ] = None
+    save: Annotated[
+        tuple[str, ...],
+        Option(
+            "Outputs to include, as in segment.",
+            choices="outputs",
+            parse=comma_list,
+            text="overlay",
+        ),
+    ] = ("overlay",)
+    repeats: Annotated[int, Option("Interleaved repeats of every arm.", least=1)] = 5
+    end_s: Annotated[
+        float | None,
+        Option(
+            "Stop here: seconds or MM:SS. By default where the network has worked for 10 s.",
+            flag="--end",
+            parse=seconds,
+        ),
+    ] = None
+    size: Annotated[
+        int | tuple[int, int] | None,
+        Option("Network input: 360 (short side) or 640x360.", parse=input_size),
+    ] = None
+    model: Model = DEFAULT_MODEL
+    backend: Backend = "auto"
+    device: Device = "auto"
+    precision: Precision = "auto"
+    threads: Threads = 0
+    window: Window = None
+    linker: Linker = None
+    overlap: Annotated[bool, Option("No overlap of stages.", flag="--serial", negates=True)] = True
+    zoo: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "Instead, networks of the zoo with random weights beside each other: all, or names "
+            "separated by commas.",
+            parse=comma_list,
+        ),
+    ] = None
+    backends: Annotated[
+        tuple[str, ...],
+        Option(
+            "Of --zoo: {choices}. Exports take minutes.",
+            choices="arms",
+            parse=comma_list,
+            text=",".join(ARMS),
+        ),
+    ] = ARMS
+
+    def segment_options(self) -> SegmentOptions:
+        """The settings that `segment` has, too."""
+        shared = {field.name for field in fields(SegmentOptions)}
+        mine = {field.name: getattr(self, field.name) for field in fields(self)}
+        return SegmentOptions(**{name: mine[name] for name in mine.keys() & shared})

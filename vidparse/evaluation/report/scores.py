@@ -179,6 +179,7 @@ def matrices(evaluation: Evaluation) -> list[tuple[int, Matrix, Table | None]]:
     }
     if not counts:
         return []
+
     total = np.sum(list(counts.values()), axis=0)  # (K, K)
     used = np.flatnonzero(total.sum(axis=0) + total.sum(axis=1))
     return [

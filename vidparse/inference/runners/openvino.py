@@ -174,6 +174,7 @@ def import_openvino() -> ModuleType:
     is_ours = reports not in sys.modules
     if is_ours:
         sys.modules[reports] = None  # type: ignore[assignment]  # the package does without it
+
     try:
         import openvino
     except ImportError as error:
@@ -183,6 +184,7 @@ def import_openvino() -> ModuleType:
     finally:
         if is_ours:
             del sys.modules[reports]
+
     package: ModuleType = openvino
     return package
 
