@@ -15,7 +15,7 @@ import pytest
 import typer
 
 import vidparse
-from vidparse.cli import bench, data, evaluate, export, info, models, segment, train
+from vidparse.cli import bench, data, evaluate, export, models, segment, train
 from vidparse.cli.command import Command, Commands, add_command, members_of, with_options
 from vidparse.cli.options import CHOICES, completions, names_of
 from vidparse.errors import UsageError
@@ -29,7 +29,7 @@ from vidparse.requests.training import SourceRequest, TrainOptions
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "segment": segment.segment,
-    "info": info.info,
+    "info": segment.info,
     "bench": bench.bench,
     "train": train.train,
     "curves": train.curves,

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from vidparse import __version__
-from vidparse.cli import bench, data, evaluate, export, info, models, process, segment, train
+from vidparse.cli import bench, data, evaluate, export, models, process, segment, train
 from vidparse.cli.command import Commands, add_command
 from vidparse.cli.terminal import show
 from vidparse.errors import UsageError
@@ -25,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 add_command(app, "segment", segment.segment)
-add_command(app, "info", info.info)
+add_command(app, "info", segment.info)
 add_command(app, "bench", bench.bench)
 add_command(app, "train", train.train)
 add_command(app, "curves", train.curves)

@@ -1,4 +1,4 @@
-"""`vidparse segment`, its lines on the screen, and its summary."""
+"""`vidparse segment`, its lines on the screen and its summary; `vidparse info` on its inputs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import typer
 from vidparse import __version__
 from vidparse.cli import options as shared
 from vidparse.cli.process import stop_on_signals
-from vidparse.cli.terminal import Reporter, cell, console, print_json
-from vidparse.errors import UsageError, counted
+from vidparse.cli.terminal import Reporter, cell, console, print_json, say, show
+from vidparse.errors import UsageError, VidparseError, counted
 from vidparse.requests.option import Argument
-from vidparse.requests.segment import PipeOptions, SegmentOptions
+from vidparse.requests.segment import PipeOptions, SegmentOptions, Track
 
 if TYPE_CHECKING:
     from vidparse.frame import Frame, VideoInfo
     from vidparse.run import InputResult, Summary
+    from vidparse.video import MediaReport
 
 Inputs = Annotated[
     tuple[str, ...],
@@ -89,20 +90,20 @@ class Screen:
     def end(self, result: InputResult) -> None:
         self.is_writing = False
         self._reporter.end()
-        say = self._reporter.line
+        line = self._reporter.line
 
         if not self._quiet:
             for note in result.notes:
-                say(f"{_shown(result)}: note: {note}")
+                line(f"{_shown(result)}: note: {note}")
             if self._summary and result.report is not None:
                 new = result.engine != self._engine
-                say(_done(result, result.engine if new else ""))
+                line(_done(result, result.engine if new else ""))
                 self._engine = result.engine
 
         if result.error is not None:
-            say(f"vidparse: {result.error}")
+            line(f"vidparse: {result.error}")
             if result.outputs and not self._quiet:
-                say(f"{_shown(result)}: kept {_outputs(result)}")
+                line(f"{_shown(result)}: kept {_outputs(result)}")
 
     def finish(self, summary: Summary) -> None:
         """A table of the inputs that failed, when there were several."""
@@ -180,4 +181,67 @@ def summary_record(summary: Summary) -> dict[str, object]:
         "chosen": summary.chosen or None,
         "exit_code": summary.exit_code,
         "inputs": [one(result) for result in summary.inputs],
+    }
+
+
+def info(
+    inputs: Annotated[tuple[str, ...], Argument("Videos, folders, patterns or samples.")],
+    track: Track = None,
+    max_pixels: shared.MaxPixels = None,
+    json: shared.Json = False,
+) -> None:
+    """Show what an input is: size, rate, time base, rotation, colour, audio."""
+    from vidparse.sinks import is_output
+    from vidparse.video import expand_inputs, report_media
+
+    found, records, failures = expand_inputs(inputs, is_output=is_output), [], []
+    for one in found:
+        try:
+            records.append(_media_record(report_media(one, track=track)))
+        except VidparseError as error:
+            if len(found) == 1:
+                raise
+            failures.append(one.name)
+            say(f"vidparse: {error}")
+    if json:
+        print_json(records if len(found) > 1 else records[0])
+    else:
+        _print_media(records)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _print_media(records: list[dict[str, object]]) -> None:
+    for i, record in enumerate(records):
+        if i:
+            show()
+        width = max(len(key) for key in record)
+        for key, value in record.items():
+            shown = "; ".join(value) if isinstance(value, list) else value
+            show(f"{key:<{width}}  {shown if shown not in (None, '') else '-'}")
+
+
+def _media_record(report: MediaReport) -> dict[str, object]:
+    video = report.video
+    height, width = video.size_hw
+    colour = video.colour
+
+    return {
+        "name": video.name,
+        "width": width,
+        "height": height,
+        "codec": video.codec,
+        "pixel_format": video.pixel_format,
+        "rate": str(video.rate) if video.rate else "variable",
+        "time_base": str(video.time_base),
+        "duration_s": None if video.duration_s is None else round(video.duration_s, 3),
+        "frames_claimed": video.frames,
+        "rotation": video.rotation,
+        "sample_aspect_ratio": str(video.sample_aspect_ratio),
+        "colour": f"matrix {colour.matrix}, primaries {colour.primaries}, "
+        f"transfer {colour.transfer}, range {colour.range}",
+        "streams": [
+            " ".join(filter(None, (s.kind, s.codec, s.language, s.detail))) for s in report.streams
+        ],
+        "notes": list(report.notes),
     }

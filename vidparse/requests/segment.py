@@ -9,20 +9,7 @@ from typing import Annotated
 
 from vidparse import DEFAULT_MODEL
 from vidparse.errors import UsageError
-from vidparse.requests.model import (
-    PANEL,
-    Backend,
-    Device,
-    Linker,
-    Merging,
-    Model,
-    ModelChoice,
-    Precision,
-    Stabilize,
-    Task,
-    Threads,
-    Window,
-)
+from vidparse.requests import model as shared
 from vidparse.requests.option import (
     DEFAULT_CUT,
     Argument,
@@ -104,35 +91,35 @@ class SegmentOptions:
     image_rate: Fraction | None = None
 
     size: int | tuple[int, int] | None = None  # network input: short side or (h, w)
-    model: Model = DEFAULT_MODEL
-    backend: Backend = "auto"
-    device: Device = "auto"
-    precision: Precision = "auto"
-    threads: Threads = 0
+    model: shared.Model = DEFAULT_MODEL
+    backend: shared.Backend = "auto"
+    device: shared.Device = "auto"
+    precision: shared.Precision = "auto"
+    threads: shared.Threads = 0
     # networks with a memory forget at hard cuts; None: never
     cut: Annotated[
         float | None,
         Option(
             "Where a model with a memory forgets: auto (hard cuts), off, or a threshold from 0 "
             "(every frame) to 2.",
-            panel=PANEL,
+            panel=shared.PANEL,
             parse=cut_threshold,
             text="auto",
         ),
     ] = DEFAULT_CUT
-    task: Task = "auto"
-    stabilize: Stabilize = False
-    window: Window = None
-    linker: Linker = None
-    merging: Merging | None = None
+    task: shared.Task = "auto"
+    stabilize: shared.Stabilize = False
+    window: shared.Window = None
+    linker: shared.Linker = None
+    merging: shared.Merging | None = None
     overlap: Annotated[
-        bool, Option("No overlap of stages.", flag="--serial", panel=PANEL, negates=True)
+        bool, Option("No overlap of stages.", flag="--serial", panel=shared.PANEL, negates=True)
     ] = True
     workers: Annotated[
         int,
         Option(
             "Processes that segment parts of a video at the same time, with a network each.",
-            panel=PANEL,
+            panel=shared.PANEL,
             least=0,
         ),
     ] = 0
@@ -140,15 +127,15 @@ class SegmentOptions:
         str | None,
         Option(
             "Workers on a Ray cluster: its address, or auto for the one that runs here.",
-            panel=PANEL,
+            panel=shared.PANEL,
         ),
     ] = None
     argv: tuple[str, ...] = ()
 
     @property
-    def choice(self) -> ModelChoice:
+    def choice(self) -> shared.ModelChoice:
         """The model, as `vidparse.inference.load_chosen` takes it."""
-        return ModelChoice(
+        return shared.ModelChoice(
             os.fspath(self.model),
             self.backend,
             self.device,
@@ -185,12 +172,14 @@ class PipeOptions:
         Option(
             "Network input: 360 (short side) or 640x360. With --pipe raw: size of the frames on "
             "stdin.",
-            panel=PANEL,
+            panel=shared.PANEL,
         ),
     ] = None
     network_size: Annotated[
         int | tuple[int, int] | None,
-        Option("Network input, where --size says something else.", panel=PANEL, parse=input_size),
+        Option(
+            "Network input, where --size says something else.", panel=shared.PANEL, parse=input_size
+        ),
     ] = None
 
     def applied(self, options: SegmentOptions) -> SegmentOptions:
@@ -250,13 +239,13 @@ class BenchRequest:
         int | tuple[int, int] | None,
         Option("Network input: 360 (short side) or 640x360.", parse=input_size),
     ] = None
-    model: Model = DEFAULT_MODEL
-    backend: Backend = "auto"
-    device: Device = "auto"
-    precision: Precision = "auto"
-    threads: Threads = 0
-    window: Window = None
-    linker: Linker = None
+    model: shared.Model = DEFAULT_MODEL
+    backend: shared.Backend = "auto"
+    device: shared.Device = "auto"
+    precision: shared.Precision = "auto"
+    threads: shared.Threads = 0
+    window: shared.Window = None
+    linker: shared.Linker = None
     overlap: Annotated[bool, Option("No overlap of stages.", flag="--serial", negates=True)] = True
     zoo: Annotated[
         tuple[str, ...] | None,
@@ -278,6 +267,6 @@ class BenchRequest:
 
     def segment_options(self) -> SegmentOptions:
         """The settings that `segment` has, too."""
-        shared = {field.name for field in fields(SegmentOptions)}
+        same = {field.name for field in fields(SegmentOptions)}
         mine = {field.name: getattr(self, field.name) for field in fields(self)}
-        return SegmentOptions(**{name: mine[name] for name in mine.keys() & shared})
+        return SegmentOptions(**{name: mine[name] for name in mine.keys() & same})

@@ -8,7 +8,6 @@ from vidparse.training.losses.cross_entropy import (
     lovasz_softmax,
     union_cross_entropy,
 )
-from vidparse.training.losses.deeplab import hard_cross_entropy, heat_loss, offset_loss
 from vidparse.training.losses.distillation import (
     MotionEncoder,
     confident_labels,
@@ -19,6 +18,9 @@ from vidparse.training.losses.distillation import (
 from vidparse.training.losses.panoptic import (
     ClipLosses,
     clip_losses,
+    hard_cross_entropy,
+    heat_loss,
+    offset_loss,
     position_loss,
     weighted_dice_loss,
 )
