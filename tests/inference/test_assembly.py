@@ -88,7 +88,7 @@ def test_the_worked_merge(rule: str) -> None:
         winners.append(Winners(winner[0, 0], mixed, inside, winner[..., mixed]))
     drawn = fill_stuff(canvas, winners, np.array([0, 1, 2]), least_area=4)
     assert drawn == ([1, 2] if rule == "intended" else [2])
-    table = np.zeros(3, np.uint16)
+    table = np.zeros(3, np.int32)
     table[drawn] = 4 + np.arange(len(drawn))
     names = np.array(["-", "A", "B", "C", *(str(place) for place in drawn)])
     for frame, expected in zip(painted(canvas, winners, table), MERGED[rule], strict=True):
@@ -102,12 +102,12 @@ def test_a_thing_that_is_left_out_of_all_frames_draws_nothing(rule: str) -> None
     first = np.ones((2, 3, 3), bool)
     first[:, 0] = False
     assert canvas.draw(mask_of(grid, first))
-    before = painted(canvas, (), np.zeros(0, np.uint16))
+    before = painted(canvas, (), np.zeros(0, np.int32))
     hidden = np.zeros((2, 3, 3), bool)
     hidden[0, 1:] = True
     assert not canvas.draw(mask_of(grid, hidden))
     assert not canvas.draw(mask_of(grid, np.zeros((2, 3, 3), bool)))
-    np.testing.assert_array_equal(painted(canvas, (), np.zeros(0, np.uint16)), before)
+    np.testing.assert_array_equal(painted(canvas, (), np.zeros(0, np.int32)), before)
     np.testing.assert_array_equal(before, first)
 
 
@@ -118,7 +118,7 @@ def test_half_of_a_thing_may_be_taken(rule: str) -> None:
     assert canvas.draw(mask_of(grid, [rows("##  ..") == "#"]))
     assert canvas.draw(mask_of(grid, [rows("#.  #.") == "#"]))
     assert not canvas.draw(mask_of(grid, [rows("##  #.") == "#"]))
-    assert painted(canvas, (), np.zeros(0, np.uint16)).tolist() == (
+    assert painted(canvas, (), np.zeros(0, np.int32)).tolist() == (
         [[[1, 1], [2, 0]]] if rule == "intended" else [[[2, 1], [2, 0]]]
     )
 

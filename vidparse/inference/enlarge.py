@@ -72,25 +72,26 @@ def axis_of(nodes: int, cut: int, size: int) -> Axis:
         np.add.at(weight, (beyond + 1, np.arange(size)), part * share[pixel])
     weight = weight[: 2 if not weight[2:].any() else _TAPS].astype(np.float32)
 
-    # Most positions have no part in the last of three nodes.
+    # Over a cell they change evenly, but for a turn at the last pixel before its middle node.
     place = start + np.minimum(np.arange(count.max())[:, None], count - 1)  # (P, K)
     inside = weight.take(place, axis=1)  # (S, P, K)
-    begin = [0, *(inside[1:] > 0).any(axis=2).argmax(axis=1)]
-    weights = tuple(one[at:].copy() for one, at in zip(inside, begin, strict=True))
-
-    # Over a cell they change evenly, but for a turn at the last pixel before its middle node.
-    ends = [inside[:, 0], inside[:, -1]]
+    hull = inside[:, [0, -1]]
     if len(weight) == _TAPS:
-        turn = np.array([[1 / 8], [7 / 8], [0]], np.float32)
-        ends.append(np.broadcast_to(turn, ends[0].shape))
-    hull = tuple(np.stack(ends, axis=1))
+        turn = np.array([1 / 8, 7 / 8, 0], np.float32)
+        hull = np.insert(hull, 1, turn[:, None], axis=1)
 
     tap = np.arange(len(weight))[:, None]
     is_run = cells[-1] - cells[0] == len(cells) - 1
     taps = [slice(row[0], row[-1] + 1) if is_run else row for row in cells + 1 + tap]
     node = np.clip(cells + tap, 0, nodes - 1)
     cell = np.repeat(np.arange(len(cells)), count)
-    return Axis(node, tuple(taps), count, place, weights, hull, cell)
+    return Axis(node, tuple(taps), count, place, _taps(inside), _taps(hull), cell)
+
+
+def _taps(weight: np.ndarray) -> Taps:
+    """Weights (S, P, K) of each node without those of the first positions, where they are 0."""
+    begin = [0, *(weight[1:] > 0).any(axis=2).argmax(axis=1)]
+    return tuple(one[first:].copy() for one, first in zip(weight, begin, strict=True))
 
 
 def _steps(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -261,14 +261,14 @@ def merge_clip(
             segments.append(KernelSegment(number, class_id, True, score, found.vectors[i]))
 
     # Fill the rest with stuff.
-    table, winners = np.zeros(len(stuff.class_ids), np.uint16), []
+    table, winners = np.zeros(len(stuff.class_ids), np.int32), []
     if len(table):
         winners = [greatest(grid, one, canvas.free(t)) for t, one in enumerate(values)]
         for i in fill_stuff(canvas, winners, stuff.class_ids, least_area=least_stuff_area):
             table[i] = number = len(segments) + 1
             class_id, score = int(stuff.class_ids[i]), float(stuff.scores[i])
             segments.append(KernelSegment(number, class_id, False, score, None))
-    return painted(canvas, winners, table).astype(np.int32), segments
+    return painted(canvas, winners, table), segments
 
 
 def _scored_masks(

@@ -262,25 +262,25 @@ def fill_stuff(
 
 
 def painted(canvas: Canvas, winners: Sequence[Winners], table: np.ndarray) -> np.ndarray:
-    """The map of a clip, uint16 (T, H, W): things under their numbers, stuff under the table's.
+    """The map of a clip, int32 (T, H, W): things under their numbers, stuff under the table's.
 
     Args:
         winners: of each frame; () where there is no stuff.
-        table: the number of each of their classes, 0 for one that stays free, uint16.
+        table: the number of each of their classes, 0 for one that stays free, int32.
     """
     grid, things = canvas.grid, canvas.visible()
     cells = len(grid.area)
     mask = Mask.joined([Mask.none(grid), *things])
-    numbers = np.arange(1, len(things) + 1, dtype=np.uint16)
+    numbers = np.arange(1, len(things) + 1, dtype=np.int32)
     numbers = np.repeat(numbers, [len(one.cells) for one in things])
 
     # Fill cells that are alike everywhere.
-    sheets = np.zeros((canvas.frames, cells), np.uint16)
+    sheets = np.zeros((canvas.frames, cells), np.int32)
     for sheet, won in zip(sheets, winners, strict=False):
         sheet[:] = table.take(won.whole)
     is_whole = (mask.pixels == grid.whole[mask.cells % cells]).all(axis=1)
     sheets.reshape(-1)[mask.cells[is_whole]] = numbers[is_whole]
-    ids = np.empty((canvas.frames, *grid.size_hw), np.uint16)
+    ids = np.empty((canvas.frames, *grid.size_hw), np.int32)
     for frame, sheet in zip(ids, sheets, strict=True):
         grid.fill(frame, sheet)
 
