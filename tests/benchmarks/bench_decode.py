@@ -3,6 +3,10 @@
 A clip of three frames at 1280x720 with twenty objects and stuff of seven classes, from an input of
 the same size and of half of it. CPU time of one thread, the least of many turns, which is the least
 disturbed one. The limit is 15 ms per frame.
+
+How the made maps compare with those of street-panoptic on seven clips (DAVIS, CamVid and others),
+at 720p: 18 % and 6 % of the cells lie on borders of stuff that shows (real: 9 to 20 %), 29 % and
+12 % on borders of things (real: 2 to 11 %, of 1 to 11 things), so that real clips take less time.
 """
 
 from __future__ import annotations
