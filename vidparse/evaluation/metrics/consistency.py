@@ -19,7 +19,7 @@ from vidparse.evaluation.metrics.measure import (
     Measure,
     Sample,
     add_counts,
-    counts_per_video,
+    count_videos,
     ratio,
     samples,
 )
@@ -270,15 +270,14 @@ def temporal_consistency(
     """
     if mode not in TC_MODES:
         raise ValueError(f"mode '{mode}': use {' or '.join(TC_MODES)}")
+
     measure = TemporalConsistency(DataFacts(num_classes, ignore=None))
-    total = measure.end_video()  # of no frame: zeros
-    per_video = []
     videos = (samples(None, *video) for video in zip(preds, flows, strict=True))
-    for counts in counts_per_video(measure, videos):
-        per_video.append(float(overlap_scores(counts)["miou"]))
-        total = add_counts(total, counts)
+    total, each = count_videos(measure, videos)
+
     score = measure.scores(total)["tc" if mode == "published" else "tc_per_video"]
-    return TemporalConsistencyScores(float(score), total["confusion"], tuple(per_video))
+    per_video = tuple(float(overlap_scores(counts)["miou"]) for counts in each)
+    return TemporalConsistencyScores(float(score), total["confusion"], per_video)
 
 
 def warp_labels(labels: np.ndarray, flow: np.ndarray, *, outside: int = 0) -> np.ndarray:

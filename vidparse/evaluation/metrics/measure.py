@@ -166,6 +166,17 @@ def counts_per_video(measure: Measure, videos: Iterable[Iterable[Sample]]) -> It
         yield measure.end_video()
 
 
+def count_videos(
+    measure: Measure, videos: Iterable[Iterable[Sample]]
+) -> tuple[Counts, list[Counts]]:
+    """Feed videos to a fresh measure; the counts of all together, and those of each."""
+    total = measure.end_video()  # of no frame: zeros
+    each = list(counts_per_video(measure, videos))
+    for counts in each:
+        total = add_counts(total, counts)
+    return total, each
+
+
 def add_counts(total: Counts, counts: Counts) -> Counts:
     """The sum of two counts; an empty total takes the other's fields."""
     if not total:

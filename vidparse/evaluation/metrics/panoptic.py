@@ -18,8 +18,7 @@ from vidparse.evaluation.metrics.measure import (
     DataFacts,
     Measure,
     Sample,
-    add_counts,
-    counts_per_video,
+    count_videos,
     mean_of_defined,
     ratio,
 )
@@ -265,11 +264,9 @@ def video_panoptic_quality(
     things, stuff = frozenset(thing_ids), frozenset(stuff_ids)
     size = max(things | stuff, default=0) + 1
     measure = VideoPanopticQuality(DataFacts(size, things, stuff, windows=tuple(windows)))
-    total = measure.end_video()  # of no frame: zeros
 
     videos = zip(gts, preds, gt_segments, pred_segments, strict=True)
-    for counts in counts_per_video(measure, (panoptic_samples(*video) for video in videos)):
-        total = add_counts(total, counts)
+    total, _ = count_videos(measure, (panoptic_samples(*video) for video in videos))
     scores = measure.scores(total)
 
     return VideoPanopticScores(

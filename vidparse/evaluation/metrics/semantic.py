@@ -14,8 +14,7 @@ from vidparse.evaluation.metrics.measure import (
     DataFacts,
     Measure,
     Sample,
-    add_counts,
-    counts_per_video,
+    count_videos,
     mean_of_defined,
     ratio,
     samples,
@@ -234,18 +233,13 @@ def segmentation_scores(
 ) -> SegmentationScores:
     """Scores over videos given as (T, H, W) arrays of ids 0..K-1 and `ignore`."""
     measure = Segmentation(DataFacts(num_classes, ignore=ignore))
-    total: Counts = measure.end_video()  # of no frame: zeros
-    per_video = []
-
     videos = (samples(*video) for video in zip(gts, preds, strict=True))
-    for counts in counts_per_video(measure, videos):
-        per_video.append(semantic_scores(counts))
-        total = add_counts(total, counts)
+    total, each = count_videos(measure, videos)
 
     scores = {name: float(value) for name, value in measure.scores(total).items()}
     return SegmentationScores(
         **scores,
         per_class=class_iou(total),
         confusion=total["confusion"],
-        per_video=tuple(per_video),
+        per_video=tuple(map(semantic_scores, each)),
     )

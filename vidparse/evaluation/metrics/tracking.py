@@ -16,8 +16,7 @@ from vidparse.evaluation.metrics.measure import (
     DataFacts,
     Measure,
     Sample,
-    add_counts,
-    counts_per_video,
+    count_videos,
     mean_of_defined,
     ratio,
     variant_words,
@@ -206,11 +205,9 @@ def segmentation_tracking_quality(
 ) -> SegmentationTrackingScores:
     """STQ over videos; arguments as :func:`video_panoptic_quality`."""
     measure = SegmentationTrackingQuality(DataFacts(num_classes, frozenset(thing_ids)), mode=mode)
-    total = measure.end_video()  # of no frame: zeros
-    per_video = []
     videos = zip(gts, preds, gt_segments, pred_segments, strict=True)
-    for counts in counts_per_video(measure, (panoptic_samples(*video) for video in videos)):
-        per_video.append(measure.quality(counts))
-        total = add_counts(total, counts)
+    total, each = count_videos(measure, (panoptic_samples(*video) for video in videos))
+
     whole = measure.quality(total)
-    return SegmentationTrackingScores(whole.stq, whole.aq, whole.sq, tuple(per_video))
+    per_video = tuple(measure.quality(counts) for counts in each)
+    return SegmentationTrackingScores(whole.stq, whole.aq, whole.sq, per_video)
