@@ -356,7 +356,7 @@ def test_an_interrupted_video_keeps_its_frames(tmp_path, monkeypatch):
     def interrupted(*_: object) -> bytes:
         raise Interrupted("stopped")
 
-    monkeypatch.setattr("vidparse.sinks.vipseg.annotation_line", interrupted)
+    monkeypatch.setattr("vidparse.sinks.submission.annotation_line", interrupted)
     with pytest.raises(Interrupted):
         sink.write(Frame(2, 2, Rgb(np.zeros((*SIZE_HW, 3), np.uint8))), panoptic(3)[2])
     sink.close(keep=True)

@@ -15,8 +15,8 @@ import pytest
 
 from support.html_reader import Reader, read_whole
 from vidparse.errors import InputError, OutputError, UsageError
-from vidparse.page import DASH, Line, draw
-from vidparse.page.plot import running_mean
+from vidparse.page import DASH
+from vidparse.page.plot import Line, draw, running_mean
 from vidparse.training.curves import write_curves
 from vidparse.training.logbook import LOG_NAME, Logbook
 

@@ -22,8 +22,7 @@ from vidparse.models.description import Description, Preprocess
 from vidparse.video import Input, Source, Stamps, open_video
 from vidparse.workers.crew import Crew, Returned
 from vidparse.workers.job import Cutting, Job, Range, Worker
-from vidparse.workers.join import SharedSession
-from vidparse.workers.sharing import Begun, Line
+from vidparse.workers.sharing import Begun, Line, SharedSession
 
 FRAMES = 60
 MANY = settings(

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from vidparse.page.page import DASH
+from vidparse.page import DASH
 
 WIDTH, HEIGHT = 600, 200  # in the units of the SVG; the page stretches it
 _MOST_POINTS = 600  # longer curves keep the lowest and highest of each stretch

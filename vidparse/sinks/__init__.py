@@ -14,9 +14,8 @@ from vidparse.sinks.names import is_output_name
 from vidparse.sinks.overlay import Overlay
 from vidparse.sinks.records import Csv, Jsonl, Tracks, TracksJson
 from vidparse.sinks.sink import Sink
-from vidparse.sinks.submission import Submission, VspwFolder
+from vidparse.sinks.submission import Submission, VipSegFolder, VspwFolder
 from vidparse.sinks.targets import Protected, plan_sinks
-from vidparse.sinks.vipseg import VipSegFolder
 from vidparse.video.inputs import Input
 
 SINKS: dict[str, type[Sink]] = {

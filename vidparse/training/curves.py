@@ -21,18 +21,16 @@ from vidparse.evaluation.metrics import definition, title
 from vidparse.page import (
     DASH,
     Cell,
-    Chart,
-    Line,
     Table,
     check_page,
     count,
-    draw,
     key,
     percent,
     points,
     render,
     write_page,
 )
+from vidparse.page.plot import Chart, Line, draw
 from vidparse.textfiles import parse_json
 from vidparse.training.logbook import LOG_NAME, Steps, Validations, read_log
 from vidparse.training.recipe import short_names

@@ -1,8 +1,7 @@
 """Workers: the clips of videos segmented by several processes, on one machine or many."""
 
 from vidparse.workers.crew import Crew
-from vidparse.workers.join import SharedSession
-from vidparse.workers.sharing import NOT_CUT, Begun, Line, Sharing, shared_session
+from vidparse.workers.sharing import NOT_CUT, Begun, Line, SharedSession, Sharing, shared_session
 
 __all__ = [
     "NOT_CUT",

@@ -16,7 +16,8 @@ from vidparse.evaluation.diagnostics import HOTTEST, Clip, VideoDiagnostics, hea
 from vidparse.evaluation.metrics import definition, title
 from vidparse.evaluation.report import scores
 from vidparse.evaluation.result import Evaluation
-from vidparse.page import Chart, Line, Scale, count, draw, render, write_page
+from vidparse.page import count, render, write_page
+from vidparse.page.plot import Chart, Line, Scale, draw
 
 _FEW_CLASSES = 30  # up to here their colours fit a line, and bars are set large
 _MOST_PICTURES = 12  # clips per entry, and videos with flicker maps: these make the page heavy
