@@ -350,6 +350,7 @@ class _Turn:
         batch, name = self._batch, self._one.name
         error: VidparseError | None = None
         report: RunReport | None = None
+
         try:
             save, there = batch.missing(self._one)
             batch.written.update((path, name) for path in there)

@@ -417,6 +417,8 @@ def _parsed(text: bytes) -> PanopticRecord:
         }
     except (KeyError, TypeError) as error:
         raise ValueError("not a json of videos with annotations") from error
+
+    # Sizes are left out by some tools.
     return PanopticRecord(
         head,
         {

@@ -73,6 +73,8 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+    # Words and numbers of a page are made in one place, for its tables and its text.
     templates.filters |= {
         "percent": percent,
         "points": points,

@@ -36,7 +36,7 @@ _UP = np.array([0.0, 1.0, 0.0])
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Who they are; (P,) columns."""
+    """Everybody in a scene, one row each; columns (P,)."""
 
     height: np.ndarray  # metres
     outfit: np.ndarray  # int64 (P, parts, views): textures, see `wardrobe`

@@ -181,6 +181,7 @@ def _park(cell: Cell, side: int, z: float, outer_m: float) -> None:
                  surface=cell.surfaces(4), size=rng.uniform(0.9, 1.3), layer=LAYER_PLOTS,
                  bare=bool(rng.random() < 0.3))
         )  # fmt: skip
+
     far = add_hedge(bank, int(rng.integers(3)))
     for i in range(2):
         cell.parts.append(

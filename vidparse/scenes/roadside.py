@@ -32,9 +32,12 @@ def _crown(kind: int, layer: int) -> np.ndarray:
     angle, distance = rng.uniform(0, 2 * np.pi, count), np.sqrt(rng.random(count)) * reach
     clump = np.stack([2.5 + distance * np.cos(angle), 2.55 + 1.05 * distance * np.sin(angle)], 1)
     radius = rng.uniform(0.4, 0.72, count)[:, None]
+
+    # Spread the leaves of each clump evenly over its disc.
     turn = rng.uniform(0, 2 * np.pi, (count, _LEAVES))
     out = np.sqrt(rng.random((count, _LEAVES))) * radius
     leaf = clump[:, None] + np.stack([out * np.cos(turn), out * np.sin(turn)], 2)  # (C, L, 2)
+
     offset = (leaf - clump[:, None]) / radius[..., None]
     lit = 0.84 - 0.46 * offset[..., 1] + 0.1 * offset[..., 0]  # lit from above
     lit += 0.14 * (2.5 - leaf[..., 1]) / 2.5 + rng.normal(0, 0.12, lit.shape)

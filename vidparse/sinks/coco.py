@@ -382,7 +382,7 @@ class YouTubeVis(_Instances):
         yield "}"
 
     def _places(self, life: _Life) -> array[int]:
-        """Of the entries of a thing, in the order of frames; none of a frame that was cut off."""
+        """Places of the entries of a thing, in the order of frames; none of a frame cut off."""
         places = array("q")
         place = life.last
         while place != _NOTHING_BEFORE:

@@ -208,6 +208,7 @@ def _tile(entries: list[tuple[str, np.ndarray]], image: Yuv420, pixel_aspect: fl
     room = round(width * pixel_aspect) - 2 * (text_px // 2)  # as players show it
     while text_px > _LEAST_TEXT_PX and _panel_width([n for n, _ in entries], text_px) > room:
         text_px -= 1
+
     rgb, alpha = render_legend(entries, text_px, max_height=height - text_px, max_width=room)
     if rgb.size == 0:
         return None

@@ -99,7 +99,7 @@ def saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) -> 
 
 
 def _endings(kind: type[Sink]) -> tuple[str, ...]:
-    """Of files that hold this output, where they alone say so."""
+    """Endings of files that hold this output, where they alone say so."""
     if not kind.by_ending:
         return ()
     return kind.endings or (() if kind.is_folder else (Path(f"x{kind.suffix}").suffix,))
@@ -200,6 +200,8 @@ def _check_ending(name: str, kind: type[Sink], path: Path, *, is_picture: bool) 
             f"-o {path}: the input is no single picture; number its pictures, as in "
             f"{path.stem}_%04d{ending}, or end it in / for a directory"
         )
+
+    # A folder takes no ending but that of a version; a file one that its output has.
     if kind.is_folder:
         if ending and not _VERSION.fullmatch(ending):
             raise UsageError(

@@ -221,16 +221,17 @@ class Overlay(Sink):
                 "--labels: the model is semantic, so there are no objects to write on; "
                 "--legend names the classes"
             )
+
         image = frame.image
         if not isinstance(image, Yuv420):
             image = image.yuv420(self._matrix, self._full_range)
         painted = self._painter.paint(image, prediction)
-        packets = frame.packets if self.options.audio else ()
-        rgb = self._encoding.pixel_format == "rgb24"
+
         if self._pictures is not None:
             self._pictures.write(frame, _encoded(painted.rgb(), self.target.ending))
             return
-        shown = painted.rgb() if rgb else painted
+        packets = frame.packets if self.options.audio else ()
+        shown = painted.rgb() if self._encoding.pixel_format == "rgb24" else painted
         self._video.write(shown, frame.pts, packets, frame.duration)
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
@@ -361,6 +362,8 @@ def region_edges(ids: np.ndarray, width: int, void: int = VOID_SLOT) -> np.ndarr
     edges: np.ndarray = np.zeros(ids.shape, np.uint8)
     if min(ids.shape) < 2:  # OpenCV takes no empty arrays
         return edges
+
+    # Mark both pixels of each two neighbours that differ.
     across = cv2.compare(ids[:, 1:], ids[:, :-1], cv2.CMP_NE)
     down = cv2.compare(ids[1:], ids[:-1], cv2.CMP_NE)
     for part, differs in (
@@ -370,6 +373,7 @@ def region_edges(ids: np.ndarray, width: int, void: int = VOID_SLOT) -> np.ndarr
         (edges[:-1], down),
     ):
         cv2.bitwise_or(part, differs, dst=part)
+
     if width > 1:
         cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
         edges = cv2.dilate(edges, cross, iterations=width - 1)

@@ -47,6 +47,7 @@ class Jsonl(Sink):
         if segments is None:
             assert runs is not None
             segments = class_segments(runs, self._labels)
+
         self._line(
             {
                 "frame": frame.index,

@@ -53,7 +53,7 @@ class Target:
 
     @property
     def ending(self) -> str:
-        """Of the name, in small letters: ".mp4"; nothing for stdout."""
+        """The ending of the name, in small letters: ".mp4"; nothing for stdout."""
         return Path(self.name).suffix.lower()
 
     def folder(self, output: str) -> Path:

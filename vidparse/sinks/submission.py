@@ -228,12 +228,16 @@ class VipSegFolder(Submission):
         if len(labels) != _VIPSEG_CLASSES:
             self.notes.append(
                 f"vipseg: the categories are the {len(labels)} classes of '{labels.name}', not "
-                f"VIPSeg's {_VIPSEG_CLASSES}; VIPSeg's scorer needs a model with VIPSeg's own classes"
+                f"VIPSeg's {_VIPSEG_CLASSES}; VIPSeg's scorer needs a model with VIPSeg's own "
+                "classes"
             )
+
         self._ids = SegmentIds(labels, self.video)
         self._category: dict[int, int] = {}
         self._class_table: np.ndarray | None = None
         self._create()
+
+        # Records wait beside the temporary folder, out of the submission.
         pictures = self._pictures.partial
         self._frames_path = pictures.path.with_name(shortened(pictures.path.name, ".jsonl"))
         with pictures.writing():

@@ -170,6 +170,8 @@ class _Neighbours:
                 f"{self._name}: names '{named}', which does not lie in the playlist's own folder; "
                 "copy the segments there, or give them one by one"
             )
+
+        # A segment that is missing is empty: the rest of the list still plays.
         try:
             if path.is_file():
                 return path.open("rb")

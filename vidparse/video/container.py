@@ -128,12 +128,14 @@ class ContainerSource(Source):
             streams, self._name, self._wanted_track
         )
         self._decoder = Decoder(self._stream, self._name)
+
         copied = [s for s in streams if s.type in ("audio", "subtitle") and s.codec_context]
         self._copied = copied if self._copy_streams else []
         assert self._stream.time_base is not None  # of a stream that is read
         self._time_base = _fraction(self._stream.time_base)
         guessed = self._stream.guessed_rate
         self._clock = Clock(self._time_base, self._rate() or (guessed and _fraction(guessed)))
+
         self._demuxer = Demuxer(self._container, [self._stream, *self._copied], self._target)
         self._packets = CopiedPackets([s.index for s in self._copied], self._selection)
         self._first_pts = 0  # not known before the first frame

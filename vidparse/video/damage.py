@@ -227,6 +227,7 @@ class Walker:
         size = file.seek(0, os.SEEK_END)
         position = file.seek(0)
         while self._walk is not None:
+            # Less than 0: so many bytes are passed over.
             if self._wanted < 0:
                 position -= self._wanted
                 if position > size:
@@ -235,6 +236,7 @@ class Walker:
                 file.seek(position)
                 self._advance(b"")
                 continue
+
             data = file.read(self._wanted)
             position += len(data)
             if len(data) < self._wanted:

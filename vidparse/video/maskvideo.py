@@ -85,6 +85,7 @@ def _mask_stream(container: InputContainer, name: str) -> av.VideoStream:
     decoder = stream.codec_context
     if decoder is None:
         raise InputError(f"{name}: no decoder for its video; {_WRITE_AGAIN}")
+
     codec = decoder.codec
     if codec.lossy or not codec.lossless:
         called = _CODEC_NAMES.get(codec.canonical_name, codec.canonical_name)
@@ -92,6 +93,7 @@ def _mask_stream(container: InputContainer, name: str) -> av.VideoStream:
         raise InputError(
             f"{name}: {called} {verb} lossy: ids between classes would be made up; {_WRITE_AGAIN}"
         )
+
     if decoder.width and decoder.height:  # before FFmpeg allocates any picture
         check_size(name, (decoder.height, decoder.width))
     decoder.thread_type = "AUTO"

@@ -185,12 +185,14 @@ class RawSource(Source):
         luma = data[: height * width].reshape(height, width)
         half = -(-height // 2), -(-width // 2)
         full = self.info.colour.range == FULL_RANGE
+
         if name == "gray":
             grey = np.full(half, 128, np.uint8)
             return Yuv420(luma, grey, grey, self._matrix, full)
         if name in _BYTES_PER_PIXEL:
             packed = data.reshape(height, width, -1)
             return Rgb(packed if name == "rgb24" else cv2.cvtColor(packed, _TO_RGB[name]))
+
         chroma = data[height * width :]
         if name == "nv12":
             u, v = cv2.split(chroma.reshape(*half, 2))

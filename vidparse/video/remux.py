@@ -342,6 +342,7 @@ class Alac:
             self._next += part.shape[1]
             self._begun = True
             done += self._encoder.encode(frame)
+
         self._held = [] if samples is None or not samples.shape[1] else [samples]
         if last and self._begun:
             done += self._encoder.encode(None)

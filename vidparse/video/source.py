@@ -30,7 +30,7 @@ class Stamps:
 
     @classmethod
     def even(cls, start: int, end: int) -> Stamps:
-        """Of a source that counts its frames and can begin anywhere."""
+        """Stamps of a source that counts its frames and can begin anywhere."""
         pts = tuple(range(start, end))
         return cls(pts, (True,) * len(pts), 0)
 

@@ -83,7 +83,7 @@ class Crew(ABC):
 
     @abstractmethod
     def news(self, wait_s: float) -> Iterable[Returned]:
-        """What has come back; waits for the first of it, but no longer than `wait_s`."""
+        """News of the workers; waits for the first, but no longer than `wait_s`."""
 
     @abstractmethod
     def end(self) -> None:
@@ -214,7 +214,7 @@ class ProcessCrew(Crew):
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that run."""
+        """Ids of the processes that run."""
         return [one.pid for one in self._processes.values() if one.pid is not None]
 
     def start(self, worker: int) -> None:
@@ -226,6 +226,7 @@ class ProcessCrew(Crew):
             name=f"vidparse-worker-{worker}",
             daemon=True,
         )
+
         try:
             with _deaf():
                 process.start()
@@ -397,6 +398,7 @@ def _connected(address: str) -> ModuleType:
         raise UsageError(
             "--cluster: Ray is not installed; pip install 'vidparse[cluster]'"
         ) from error
+
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:

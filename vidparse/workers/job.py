@@ -46,7 +46,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """How a video is cut.
+    """The rule that cuts a video into ranges.
 
     stride: each `stride`-th frame is taken.
     unit: ranges begin where it divides the number of the frame, as clips do.
@@ -89,10 +89,12 @@ class Cutting:
     def _border(
         self, places: range, since_key: list[int], number: int, first: int, usual: int
     ) -> int:
-        """Where the range ends that begins with the `first` of `places`."""
+        """The end of the range that begins with the `first` of `places`."""
         lowest, highest = first + max(1, usual // 2), first + usual + usual // 2
         if highest >= len(places):
             return len(places)
+
+        # Among ends where a clip ends, too, prefer those after which little is decoded twice.
         lowest += -(number + lowest) % self.unit
         asks = 1 if self.sees_cuts else 0  # a range is decoded from the frame before it on
         candidates = range(lowest, max(highest, lowest + 1), self.unit)
@@ -114,7 +116,7 @@ def _since_key(keys: tuple[bool, ...]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a worker needs once.
+    """The needs of a worker before its first range.
 
     max_pixels: the largest picture that is taken on.
     """
