@@ -6,11 +6,11 @@ Cityscapes-VPS, too: six labelled frames of each snippet, objects numbered throu
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from vidparse.data.dataset import SPLITS, Dataset, Format, FrameRecord, OnMissing, Video, refuse
 from vidparse.data.folders import (
+    ListedSegments,
     check_split,
     counted_interval_s,
     has_match,
@@ -20,14 +20,8 @@ from vidparse.data.folders import (
 from vidparse.data.pictures import mask_values
 from vidparse.errors import InputError
 from vidparse.filenames import natural_key
-from vidparse.labels import Labels, load_labels
-from vidparse.maps import (
-    ListedPicture,
-    PanopticJson,
-    SegmentMap,
-    read_panoptic_json,
-    read_segment_map,
-)
+from vidparse.labels import load_labels
+from vidparse.maps import read_panoptic_json
 
 RATE_HZ = 17
 _IMAGES = ("leftImg8bit_sequence", "leftImg8bit")  # the first that is there
@@ -146,23 +140,11 @@ def open_cityscapes_vps(root: Path, split: str, *, on_missing: OnMissing = refus
         split,
         labels,
         videos,
-        read_segments=_VpsSegments(table, listed, labels),
+        read_segments=ListedSegments(
+            table, {mask: listed[key] for key, mask in labelled.items()}, labels
+        ),
         windows=(1, 2, 3, 4),
     )
-
-
-class _VpsSegments:
-    """Segments of labelled frames, in the order of the json."""
-
-    def __init__(
-        self, table: PanopticJson | None, listed: Mapping[str, ListedPicture], labels: Labels
-    ) -> None:
-        self._table, self._listed, self._labels = table, listed, labels
-
-    def __call__(self, frame: FrameRecord) -> SegmentMap:
-        assert frame.mask is not None and self._table is not None
-        listed = self._listed[frame_id(frame.mask.stem)]
-        return read_segment_map(frame.mask, listed, self._table, self._labels, is_truth=True)
 
 
 def frame_id(stem: str) -> str:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 from vidparse.data.dataset import Dataset, Format, FrameRecord, OnMissing, Video, refuse
-from vidparse.data.folders import PICTURES, check_split, sorted_files
+from vidparse.data.folders import PICTURES, ListedSegments, check_split, sorted_files
 from vidparse.data.pictures import IGNORE
 from vidparse.errors import InputError
 from vidparse.labels import Labels
-from vidparse.maps import (
-    ListedPicture,
-    PanopticJson,
-    SegmentMap,
-    read_panoptic_json,
-    read_segment_map,
-)
+from vidparse.maps import ListedPicture, PanopticJson, read_panoptic_json
 
 _PREFIX = "panoptic_"
 _YEAR = "2017"  # that COCO's own names end in
@@ -64,29 +57,10 @@ def open_coco_panoptic(root: Path, split: str, *, on_missing: OnMissing = refuse
     )
     if not videos:
         raise InputError(f"{record}: lists no photograph that is there; fetch the data again")
-    segments = _Segments(table, listed, labels)
+    rows = {masks[stem]: row for stem, row in listed.items()}
+    class_ids = {number: i for i, number in enumerate(table.categories)}
+    segments = ListedSegments(table, rows, labels, class_ids)
     return Dataset("coco-panoptic", split, labels, videos, read_segments=segments)
-
-
-class _Segments:
-    """Segments of a photograph, in the order of the json."""
-
-    def __init__(
-        self, table: PanopticJson, listed: Mapping[str, ListedPicture], labels: Labels
-    ) -> None:
-        self._table, self._listed, self._labels = table, listed, labels
-        self._ids = {number: i for i, number in enumerate(table.categories)}
-
-    def __call__(self, frame: FrameRecord) -> SegmentMap:
-        assert frame.mask is not None
-        return read_segment_map(
-            frame.mask,
-            self._listed[frame.stem],
-            self._table,
-            self._labels,
-            categories=self._ids,
-            is_truth=True,
-        )
 
 
 def labels_of(table: PanopticJson) -> Labels:

@@ -1,15 +1,18 @@
-"""Lists of splits, folders of frames and their intervals, as they are found in the wild."""
+"""Lists of splits, of frames and of segments, as they are found in the wild."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from vidparse.data.dataset import SPLITS, FrameRecord, OnMissing, Video
 from vidparse.errors import InputError
 from vidparse.filenames import name_below, natural_key
+from vidparse.labels import Labels
+from vidparse.maps import ListedPicture, PanopticJson, SegmentMap, read_segment_map
 from vidparse.textfiles import read_text
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -145,3 +148,30 @@ def counted_interval_s(numbers: Sequence[int], rate_hz: float) -> float | None:
     """
     steps = [after - before for before, after in pairwise(numbers)]
     return statistics.median(steps) / rate_hz if steps else None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSegments:
+    """The `read_segments` of masks whose colours are ids, in the order of a panoptic json.
+
+    table: the json; None where no frame is labelled.
+    rows: its entries, by mask.
+    categories: class id by category of the json; None: they are class ids.
+    """
+
+    table: PanopticJson | None
+    rows: Mapping[Path, ListedPicture]
+    labels: Labels
+    categories: Mapping[int, int] | None = None
+
+    def __call__(self, frame: FrameRecord) -> SegmentMap:
+        """Raises: InputError: as `read_segment_map`, or the json does not list the mask."""
+        assert frame.mask is not None and self.table is not None
+        listed = self.rows.get(frame.mask)
+        if listed is None:
+            name = self.table.path.name
+            raise InputError(f"{frame.mask}: {name} does not list it; make the json again")
+
+        return read_segment_map(
+            frame.mask, listed, self.table, self.labels, categories=self.categories, is_truth=True
+        )

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from vidparse.data.dataset import SPLITS, Dataset, Format, FrameRecord, OnMissing, Video, refuse
-from vidparse.data.folders import check_split, listed_splits, paired_videos, read_split
+from vidparse.data.folders import (
+    ListedSegments,
+    check_split,
+    listed_splits,
+    paired_videos,
+    read_split,
+)
 from vidparse.data.pictures import IGNORE, MaskValues, read_indices
 from vidparse.errors import InputError
 from vidparse.filenames import name_below
 from vidparse.labels import Labels, load_labels
-from vidparse.maps import (
-    ListedPicture,
-    PanopticJson,
-    SegmentMap,
-    read_panoptic_json,
-    read_segment_map,
-    segments_of_ids,
-)
+from vidparse.maps import ListedPicture, SegmentMap, read_panoptic_json, segments_of_ids
 
 log = logging.getLogger(__name__)
 RATE_HZ = 5
@@ -79,22 +77,26 @@ def open_vipseg(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Da
         return Dataset(
             "vipseg", split, labels, videos, values, read_segments=_Panomasks(values, labels)
         )
-    rows: dict[tuple[str, str], ListedPicture] = {}
+    rows: dict[Path, ListedPicture] = {}
     for video in videos:
         rows |= _held_against(listed.get(video.name, ()), video, record, on_missing)
-    return Dataset("vipseg", split, labels, videos, read_segments=_Coloured(table, rows, labels))
+    return Dataset(
+        "vipseg", split, labels, videos, read_segments=ListedSegments(table, rows, labels)
+    )
 
 
 def _held_against(
     listed: tuple[ListedPicture, ...], video: Video, record: Path, on_missing: OnMissing
-) -> dict[tuple[str, str], ListedPicture]:
-    """The rows of a video in the json, which must be about the frames that have masks."""
-    rows, found = {row.stem: row for row in listed}, {}
+) -> dict[Path, ListedPicture]:
+    """The rows of a video in the json by mask; they must be about the frames that have masks."""
+    rows, found = {row.stem: row for row in listed}, dict[Path, ListedPicture]()
     for frame in video.frames:
         if frame.stem in rows:
-            if not frame.labelled:
+            row = rows.pop(frame.stem)
+            if frame.mask is None:
                 on_missing(InputError(f"{frame}: {record.name} lists it, but it has no mask"))
-            found[video.name, frame.stem] = rows.pop(frame.stem)
+            else:
+                found[frame.mask] = row
         elif frame.labelled:
             what = f"{record.name} does not list it; make the json again"
             on_missing(InputError(f"{frame.mask}: {what}"))
@@ -102,26 +104,6 @@ def _held_against(
         what = f"lists frame {stem} of {video.name}, which has no image; fetch it again"
         on_missing(InputError(f"{record}: {what}"))
     return found
-
-
-class _Coloured:
-    """Segments of the 720p conversion, in the order of its json."""
-
-    def __init__(
-        self,
-        table: PanopticJson,
-        rows: Mapping[tuple[str, str], ListedPicture],
-        labels: Labels,
-    ) -> None:
-        self._table, self._rows, self._labels = table, rows, labels
-
-    def __call__(self, frame: FrameRecord) -> SegmentMap:
-        assert frame.mask is not None
-        listed = self._rows.get((frame.video, frame.stem))
-        if listed is None:
-            name = self._table.path.name
-            raise InputError(f"{frame.mask}: {name} does not list it; make the json again")
-        return read_segment_map(frame.mask, listed, self._table, self._labels, is_truth=True)
 
 
 class _Panomasks:
