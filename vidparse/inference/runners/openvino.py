@@ -16,13 +16,7 @@ from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Scores, read_outputs
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.runner import (
-    Runner,
-    engine_text,
-    onnx_form,
-    out_of_memory,
-    stored_precision,
-)
+from vidparse.inference.runners.runner import Runner, engine_text, onnx_form, stored_precision
 from vidparse.models.checkpoint import read_onnx_description
 from vidparse.models.description import SEMANTIC
 from vidparse.requests.model import ModelChoice
@@ -82,7 +76,7 @@ class OpenVinoRunner(Runner):
             outputs = self._outputs(clip[0] if self.window == 1 or self.any_window else clip)
         except RuntimeError as error:  # OpenVINO has no class of its own for this
             if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
-                raise out_of_memory(self.device, clip) from error
+                raise self.out_of_memory(clip) from error
             raise
         return read_outputs(outputs, (clip.shape[-2], clip.shape[-1]))
 

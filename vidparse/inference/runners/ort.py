@@ -13,13 +13,7 @@ from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Scores, read_outputs
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.runner import (
-    Runner,
-    engine_text,
-    onnx_form,
-    out_of_memory,
-    stored_precision,
-)
+from vidparse.inference.runners.runner import Runner, engine_text, onnx_form, stored_precision
 from vidparse.models.checkpoint import file_sha256, unreadable
 from vidparse.models.description import describe
 from vidparse.requests.model import ModelChoice
@@ -99,7 +93,7 @@ class OnnxRunner(Runner):
             outputs = self._with_state(feed) if self.remembers else self._plain(feed)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
-                raise out_of_memory(self.device, clip) from error
+                raise self.out_of_memory(clip) from error
             raise
         named = dict(zip(self._answers, outputs, strict=True))
         return read_outputs(named, (clip.shape[-2], clip.shape[-1]))

@@ -13,14 +13,8 @@ from vidparse.errors import DeviceError, UsageError
 from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Answer, ClassIds, read_outputs
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.runner import (
-    PRECISIONS,
-    Runner,
-    engine_text,
-    out_of_memory,
-    weights_form,
-)
-from vidparse.models.checkpoint import read_description
+from vidparse.inference.runners.runner import PRECISIONS, Runner, engine_text, weights_form
+from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.description import SEMANTIC, Description
 from vidparse.requests.model import ModelChoice
 
@@ -57,8 +51,6 @@ class TorchRunner(Runner):
         network: VideoNetwork | None = None,
     ) -> None:
         import torch
-
-        from vidparse.models.checkpoint import load_network
 
         self.description = description
         self._device = torch_device(device)
@@ -168,7 +160,7 @@ class TorchRunner(Runner):
                 yield
             except RuntimeError as error:  # on the CPU there is no class of its own for this
                 if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
-                    raise out_of_memory(self.device, clip) from error
+                    raise self.out_of_memory(clip) from error
                 raise
 
     def reset(self) -> None:

@@ -195,6 +195,14 @@ class Runner(ABC):
             f"are no prediction; {way_out}use an earlier checkpoint, or fetch it again"
         )
 
+    def out_of_memory(self, clip: np.ndarray) -> DeviceError:
+        """The error for a clip (..., H, W) that does not fit on the device."""
+        height, width = clip.shape[-2:]
+        return DeviceError(
+            f"device {self.device}: out of memory at {width}x{height}; lower --size"
+            + (" or use --device cpu" if self.device != "cpu" else "")
+        )
+
     def _other_labels(self, found: str) -> ModelError:
         return ModelError(
             f"{self.description.path}: {found}, its description has "
@@ -257,12 +265,3 @@ def engine_and_reason(runner: Runner) -> str:
 def stored_precision(description: Description) -> str:
     """The format that an ONNX file computes in: "int8" after `export --int8`, else "fp32"."""
     return "int8" if "int8" in description.training else "fp32"
-
-
-def out_of_memory(device: str, clip: np.ndarray) -> DeviceError:
-    """The error for a clip (..., H, W) that does not fit."""
-    height, width = clip.shape[-2:]
-    return DeviceError(
-        f"device {device}: out of memory at {width}x{height}; lower --size"
-        + (" or use --device cpu" if device != "cpu" else "")
-    )
