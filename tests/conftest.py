@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,10 @@ import pytest
 from support.clips import make_clip
 from support.colour_model import save_colour_model
 from support.commands import Finished
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several test processes share the machine; each, and what it starts, computes in one thread.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell starts background jobs so, and programs that are told to ignore Ctrl-C do ignore it.
