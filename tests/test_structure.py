@@ -134,16 +134,20 @@ def test_command_line_imports_nothing_heavy() -> None:
 
 
 def test_help_is_quick() -> None:
-    """In CPU time, which other work on the machine does not lengthen."""
-    times = []
-    for _ in range(5):
+    """In CPU time, measured against typer's own imports in turn: a busy machine slows both."""
+
+    def seconds(*words: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, "-m", "vidparse", "--help"], capture_output=True, check=True
-        )
+        subprocess.run([sys.executable, *words], capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(times) < 0.5
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    turns = [
+        (seconds("-m", "vidparse", "--help"), seconds("-c", "import typer.rich_utils"))
+        for _ in range(5)
+    ]
+    ours, typers = (min(times) for times in zip(*turns, strict=True))
+    assert ours < 2 * typers  # 1.5 to 1.6 as measured
 
 
 def test_segmenting_with_onnx_does_not_import_torch() -> None:

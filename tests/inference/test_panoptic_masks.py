@@ -15,7 +15,7 @@ from vidparse.image import Rgb
 from vidparse.inference import Masks, Runner, Session
 from vidparse.inference.masks import merge_masks
 from vidparse.labels import load_labels
-from vidparse.models.description import Description, Preprocess
+from vidparse.models.description import PANOPTIC, Description, Preprocess
 
 SIZE_HW = (150, 210)
 
@@ -63,7 +63,8 @@ def merged(masks: Masks, size_hw: tuple[int, int], *, things: Collection[int]) -
 def test_segments_are_those_of_transformers(name: str) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     torch = pytest.importorskip("torch")
-    from vidparse.inference.runners.transformers.networks import scored_masks
+    from vidparse.inference.runners.transformers.checkpoint import Architecture
+    from vidparse.inference.runners.transformers.networks import found_masks
 
     classes, masks = (torch.from_numpy(array) for array in answer())
     outputs = SimpleNamespace(class_queries_logits=classes[None], masks_queries_logits=masks[None])
@@ -71,8 +72,14 @@ def test_segments_are_those_of_transformers(name: str) -> None:
     (expected,) = getattr(transformers, name)().post_process_panoptic_segmentation(
         outputs, label_ids_to_fuse=set(), target_sizes=[SIZE_HW]
     )
-    mask_hw = (384, 384) if "2" in name else None
-    found = scored_masks(classes, masks, mask_hw)
+    if "2" in name:  # it brings the masks to this size before it reads them
+        masks = torch.nn.functional.interpolate(
+            masks[None], (384, 384), mode="bilinear", align_corners=False
+        )[0]
+    answer_of = found_masks(classes, masks, Architecture(name, {}, masks=True), PANOPTIC)
+    found = Masks(
+        answer_of.logits.sigmoid().numpy(), answer_of.scores.numpy(), answer_of.class_ids.numpy()
+    )
     ids, segments = merged(found, SIZE_HW, things=range(6))
     theirs = [(row["id"], row["label_id"], row["score"]) for row in expected["segments_info"]]
     assert [(s.id, s.class_id) for s in segments] == [row[:2] for row in theirs]
