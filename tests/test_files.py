@@ -17,7 +17,6 @@ from vidparse.filenames import same_file
 from vidparse.files import (
     WholeFile,
     WholeFolder,
-    check_writable,
     kind_of,
     whole_file,
     whole_folder,
@@ -209,10 +208,6 @@ class TestWhatIsThere:
             whole.fill(part, "new")
         assert kind_of(final) == before
         assert listing(tmp_path) == ["x.csv"]
-        if whole.raw is WholeFile:
-            with pytest.raises(OutputError, match=f"is {before}, not a file") as caught:
-                check_writable(final, overwrite=True)
-            assert "--overwrite" not in str(caught.value)
 
     def test_a_link_stays_and_what_it_points_to_is_replaced(self, whole, tmp_path):
         (tmp_path / "there").mkdir()

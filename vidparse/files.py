@@ -70,22 +70,6 @@ def check_place(path: Path, *, is_folder: bool = False) -> None:
         raise OutputError(f"{path}: is {kind}, not {wanted}; choose another name with -o")
 
 
-def check_writable(path: Path, *, overwrite: bool, make_folder: bool = False) -> None:
-    """Refuse, before the work, a file that cannot be written.
-
-    Args:
-        overwrite: whether an older file may be replaced.
-        make_folder: whether the folder is made that the file lies in; else it must be there.
-
-    Raises:
-        OutputError: `path` exists, is no file, or lies where nothing can be written.
-    """
-    check_place(path)
-    if not overwrite and (path.exists() or path.is_symlink()):
-        raise OutputError(f"{path}: exists; use --overwrite or -o")
-    check_folder(path, path.parent, make=make_folder)
-
-
 def check_folder(path: Path, folder: Path, *, make: bool) -> None:
     """Refuse `path` when nothing can be made in `folder`, which is made first if `make`.
 

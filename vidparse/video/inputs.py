@@ -175,7 +175,8 @@ class _Sorted:
         notes = []
         if self.images and self.videos:
             notes.append(
-                f"{name}: {_count(self.images, 'picture')} and {_count(self.videos, 'video')}; "
+                f"{name}: {counted(len(self.images), 'picture')} and "
+                f"{counted(len(self.videos), 'video')}; "
                 "the pictures are one sequence, and each video is an input of its own"
             )
         for paths, word in ((self.folders, "folder"), (self.rest, "other file")):
@@ -183,13 +184,9 @@ class _Sorted:
                 names = [path.name for path in paths[:3]]
                 more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
                 notes.append(
-                    f"{name}: passed over {_count(paths, word)} ({', '.join(names)}{more})"
+                    f"{name}: passed over {counted(len(paths), word)} ({', '.join(names)}{more})"
                 )
         return tuple(notes)
-
-
-def _count(paths: Sequence[Path], word: str) -> str:
-    return f"{len(paths)} {word}{'s' if len(paths) > 1 else ''}"
 
 
 def _numbered(folder: Path, pattern: str) -> list[Path]:
@@ -319,7 +316,7 @@ def open_video(
         pipe: how to read standard input that is raw frames.
         copy_streams: let audio and subtitle packets travel in the frames.
         stdin: what to read instead of `sys.stdin.buffer`.
-        image_rate: images a second; 25 unless given.
+        image_rate: images per second; 25 unless given.
         track: which of several video tracks, from 1; None: the one that FFmpeg thinks best.
         numbered: frames have their number in the file; False: they count from the start of the
             range, which spares reading a file up to there.

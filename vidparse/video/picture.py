@@ -29,7 +29,6 @@ from vidparse.limits import check_size, max_pixels
 
 _ANNOUNCING = ("PNG", "GIF", "WEBP", "JPEG", "BMP")  # heads that Pillow reads without a word
 _PLANAR_420 = ("yuv420p", "yuvj420p")
-_RGB_MATRIX = 0  # H.273: the samples are R, G and B
 _PQ, _HLG, _BT2020_PRIMARIES = 16, 18, 9  # H.273
 
 

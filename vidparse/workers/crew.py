@@ -212,11 +212,6 @@ class ProcessCrew(Crew):
         self._pipes: dict[int, Connection] = {}
         self._jobs: dict[int, Job] = {}  # the last one that each worker has heard of
 
-    @property
-    def pids(self) -> list[int]:
-        """Ids of the processes that run."""
-        return [one.pid for one in self._processes.values() if one.pid is not None]
-
     def start(self, worker: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork copies locks that are held
         mine, its = context.Pipe()
