@@ -34,6 +34,8 @@ _BEGIN_AT_ZERO: Final = ("mp4", "mov")
 _NO_CLOCK: Final = ("yuv4mpegpipe", "rawvideo")
 # bf=0: an mp4 cut inside a group of pictures then ends with whole frames, in order.
 _X264_DEFAULTS: Final = {"preset": "superfast", "crf": "20", "bf": "0"}
+_FRAME_DURATION: Final[int] = av.codec.context.Flags.frame_duration.value
+_FAILURES: Final = (av.error.FFmpegError, OSError, ValueError, LookupError)
 
 
 class VideoWriter:
@@ -364,12 +366,6 @@ class VideoWriter:
             )
         reason = getattr(cause, "strerror", None) or str(cause)
         return OutputError(f"{self._name}: {reason}; {advice(cause)}")
-
-
-_FRAME_DURATION: Final[int] = av.codec.context.Flags.frame_duration.value
-
-
-_FAILURES: Final = (av.error.FFmpegError, OSError, ValueError, LookupError)
 
 
 class OutFile:
