@@ -51,7 +51,7 @@ class View:
 
     @property
     def zoom(self) -> float:
-        """View pixels a frame pixel; below 1 where the frame is shrunk."""
+        """View pixels per frame pixel; below 1 where the frame is shrunk."""
         return float(abs(np.linalg.det(self.matrix[:2, :2])) ** -0.5)
 
     def image(self, rgb: np.ndarray) -> np.ndarray:
@@ -180,7 +180,7 @@ class CameraMotion:
 def draw_motion(size_hw: tuple[int, int], longest: int, rng: np.random.Generator) -> CameraMotion:
     """A motion that over `longest` frames keeps most of the view in sight.
 
-    At most 1.5 % of the view's width and 1.5 % zoom a frame, less where `longest` is more than 6.
+    At most 1.5 % of the view's width and 1.5 % zoom per frame, less where `longest` is more than 6.
     """
     most = 0.015 * min(1.0, 6 / max(1, longest))
     x, y = rng.uniform(-most, most, 2) * size_hw[1]

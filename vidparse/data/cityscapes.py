@@ -148,7 +148,7 @@ def open_cityscapes_vps(root: Path, split: str, *, on_missing: OnMissing = refus
 
 
 def frame_id(stem: str) -> str:
-    """A picture's name without what says which kind of picture it is."""
+    """The name of a frame: a picture's without the ending that stands for its kind."""
     for ending in _VPS_ENDINGS:
         stem = stem.removesuffix(ending)
     return stem

@@ -1,4 +1,4 @@
-"""A plain folder: images/ and masks/ side by side, one subfolder a video or none at all."""
+"""A plain folder: images/ and masks/ side by side, one subfolder per video or none at all."""
 
 from __future__ import annotations
 

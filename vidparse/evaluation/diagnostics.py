@@ -145,7 +145,7 @@ class Diagnostics:
     not void) but whose prediction is not; where either frame has no ground truth, of all pixels.
     It is undefined unless the frame before is the one with the index before, at the same size.
 
-    Memory is a few small pictures and three numbers a frame, whatever the size of the video.
+    Memory is a few small pictures and three numbers per frame, whatever the size of the video.
 
     Args:
         labels: the classes; ids that are none of them are void.

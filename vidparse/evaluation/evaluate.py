@@ -186,8 +186,8 @@ def evaluate(
 ) -> Evaluation:
     """Scores of every entry over the labelled frames of a split.
 
-    Images, masks and flow are read or made once a frame, however many entries there are; nothing is
-    held but the current frame, and counts. An interrupted evaluation goes on from its last complete
+    Images, masks and flow are read or made once per frame, however many entries there are; only the
+    current frame and counts are held. An interrupted evaluation goes on from its last complete
     video when it is started again, unless `options.resume` is off.
 
     Args:

@@ -108,7 +108,7 @@ class VideoRecord:
 
 
 class Store:
-    """A folder with one file a video and entry, gone once the evaluation is complete.
+    """A folder with one file per video and entry, gone once the evaluation is complete.
 
     Args:
         folder: of this evaluation; None keeps nothing.

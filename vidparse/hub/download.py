@@ -121,6 +121,8 @@ def check_published(path: Path, published: str, name: str) -> None:
     expected = published or (blob.name if _SHA256.fullmatch(blob.name) else "")
     if not expected:
         return
+
+    # Delete the wrong file, so that the next call fetches it again.
     found = file_sha256(path)
     if found != expected:
         blob.unlink(missing_ok=True)

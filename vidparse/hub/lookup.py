@@ -42,15 +42,19 @@ def resolve(name: str, *, refresh: bool = False) -> ModelFiles:
 def _found(name: str, *, refresh: bool) -> ModelFiles:
     if name.startswith(SCHEME):
         return _from_hub(parse_address(name), name, refresh=refresh)
+
     path = Path(name)
     if path.suffix in (".safetensors", ".onnx"):
         if not path.is_file():
             raise ModelError(f"{name}: no such file; check the path, or see `vidparse models`")
         is_onnx = path.suffix == ".onnx"
         return ModelFiles(path.stem, None if is_onnx else path, path if is_onnx else None)
+
     entries = catalogue()
     if name in entries:
         return _known(entries[name], refresh=refresh)
+
+    # A known name comes before a folder of that name, which may lie here by chance.
     if name and path.is_dir():
         return files_in(path, "", name)
     if name and path.is_file():

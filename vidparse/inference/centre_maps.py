@@ -171,7 +171,7 @@ class CentreMaps(PanopticAnswer):
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """What one frame shows, at its own size.
+    """The classes, things and scores of one frame, at its own size.
 
     kinds: class ids (H, W). groups: uint16 (H, W), number of a centre + 1, 0 for none.
     things: class of each group that has a pixel. scores: of all centres, by their number.

@@ -207,6 +207,8 @@ def stuff_kernels(
     vectors = np.concatenate([one.vectors for one in found])
     scores = np.concatenate([one.scores for one in found])
     class_ids = np.concatenate([one.class_ids for one in found])
+
+    # Average per class by one product: a level without the class has no row of it.
     classes = np.unique(class_ids)
     share = (class_ids == classes[:, None]).astype(np.float32)  # (M, all)
     share /= share.sum(axis=1, keepdims=True)

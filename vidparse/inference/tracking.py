@@ -50,12 +50,14 @@ class KernelMemory:
         rows, classes = np.asarray(kernels, np.float64), np.asarray(class_ids)
         tracks = np.zeros(len(rows), np.int64)
         state = dict(self.state)
+
         for class_id in np.unique(classes).tolist():
             (chosen,) = np.nonzero(classes == class_id)
             units = _units(rows[chosen])
             memory = state.get(class_id, units[:0])
             tracks[chosen], state[class_id] = self._matched(units, memory)
             state[class_id].flags.writeable = False
+
         self.state = MappingProxyType(state)
         return tracks
 

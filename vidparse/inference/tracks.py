@@ -116,6 +116,8 @@ class Sightings:
         boxes = np.stack([x + width / 2, y + height / 2, *sides], axis=1)
         if not keys:
             return cls(classes, boxes, view.looks(slots, len(things)))
+
+        # A thing without a key has a look of zeros, which resembles nothing.
         looks = np.zeros((len(things), len(next(iter(keys.values())))), np.float32)
         for place, one in enumerate(things):
             key = keys.get(one.id, looks[place])

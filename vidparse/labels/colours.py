@@ -70,6 +70,7 @@ def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
         return own
     if palette == DISTINCT:
         return distinct_colours(len(labels))
+
     path = Path(palette)
     if path.suffix.lower() in (".json", ".txt"):
         return _from_file(path, labels, own)

@@ -1,7 +1,7 @@
-"""Temporal Context Blending (Miao et al., VSPW, CVPR 2021), computed once a frame.
+"""Temporal Context Blending (Miao et al., VSPW, CVPR 2021), computed once per frame.
 
 The published code runs the backbone on the target and on N support frames for every target. What
-blending needs of a support frame is small (pooled maps for st-ppm, one vector a class for st-ocr),
+blending needs of a support frame is small (pooled maps for st-ppm, a vector per class for st-ocr),
 so it is kept as state and every frame goes through the backbone once.
 """
 

@@ -58,7 +58,7 @@ class Places:
 
     feet: np.ndarray  # (P, 3) on the ground
     heading: np.ndarray  # (P,) radians, 0 = along +z, pi / 2 = along +x
-    speed: np.ndarray  # (P,) metres a second
+    speed: np.ndarray  # (P,) metres per second
     travelled: np.ndarray  # (P,) metres since time 0
 
 

@@ -28,7 +28,7 @@ _SHARE_DIGITS = 8  # tells single pixels apart up to 8K frames
 
 
 class Jsonl(Sink):
-    """A header line, then one line a frame, each flushed as it is written."""
+    """A header line, then one line per frame, each flushed as it is written."""
 
     suffix: ClassVar[str] = ".jsonl"
     is_text: ClassVar[bool] = True
@@ -118,7 +118,7 @@ def segment_record(segment: Segment, labels: Labels, runs: PixelRuns | None) -> 
 
 
 class Csv(Sink):
-    """One row a frame: the share of the picture that each class covers, and void; adds up to 1."""
+    """One row per frame: the share of the picture that each class and void cover, 1 in all."""
 
     suffix: ClassVar[str] = ".csv"
     is_text: ClassVar[bool] = True

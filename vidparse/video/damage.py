@@ -345,6 +345,7 @@ def ends_whole(tail: bytes) -> bool | None:
     behind = _PACKET if length == _PACKET + _TIMES else length
     if (len(tail) - first - behind) % length:
         return False
+
     verdicts = [unit.whole for unit in _last_units(tail, range(first, len(tail), length))]
     if False in verdicts:
         return False

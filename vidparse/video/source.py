@@ -47,6 +47,7 @@ def packet_stamps(
     """
     begin = first if start is None else start
     found: dict[int, bool] = {}
+
     for packet in packets:
         if packet.size == 0:
             continue  # PyAV's sign to flush
@@ -54,6 +55,8 @@ def packet_stamps(
             return None
         if packet.pts >= begin and (end is None or packet.pts < end):
             found[packet.pts] = packet.is_keyframe
+
+    # Packets come in the order of decoding, frames by their times.
     pts = tuple(sorted(found))
     return Stamps(pts, tuple(found[stamp] for stamp in pts), first)
 

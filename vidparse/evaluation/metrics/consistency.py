@@ -32,14 +32,14 @@ MAX_CLIP = 256  # frames; a pixel's age is a byte
 
 @dataclass(frozen=True, slots=True)
 class VideoConsistencyScores:
-    """score: mean over all clips of all videos. per_clip: an array a video, NaN if undefined."""
+    """score: mean over all clips of all videos. per_clip: an array per video, NaN if undefined."""
 
     score: float
     per_clip: tuple[np.ndarray, ...]
 
 
 class VideoConsistency(Measure):
-    """VC_C, frame by frame; memory is one map of ages a sequence, whatever its length.
+    """VC_C, frame by frame; memory is one map of ages per sequence, whatever its length.
 
     For every clip of C consecutive frames: of the pixels whose ground truth stays the same through
     the clip, the share whose prediction stays the same, too.

@@ -78,7 +78,7 @@ class ObjectQuality(Measure):
     Ids from 1 on are objects, 0 is background; predicted ids are taken as they are, not matched.
     An object that is neither there nor predicted in a frame scores 1 there. Void in the ground
     truth is background in both maps; predicted void is background, so it can help where the
-    prediction is wrong. Holds two numbers a frame and object until the video ends.
+    prediction is wrong. Holds two numbers per frame and object until the video ends.
 
     Args:
         semi: the semi-supervised protocol of DAVIS: only objects of the first labelled frame, and

@@ -119,6 +119,7 @@ class Ensemble(Runner):
             for i, (top, bottom) in enumerate(rows)
             for j, (left, right) in enumerate(columns)
         ]
+
         height, width = found[0][2].shape[1:]  # windows are of one size
         down = spans(size_hw[0], clip.shape[2], rows, height)
         across = spans(size_hw[1], clip.shape[3], columns, width)
