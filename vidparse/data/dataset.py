@@ -83,8 +83,8 @@ class Dataset:
         labelled frame whose class is in `names`, each a class name (of COCO, or "rider") and a mask
         bool (H, W), by numbers that find them again.
     read_image: RGB uint8 (H, W, 3).
-    metrics: that scores on it are usually quoted by, names in METRICS. Where objects are told
-        apart and predictions do so, too, these come after VPQ and STQ.
+    metrics: that scores on it are usually quoted by, names in METRICS. With objects in both
+        data and predictions, these come after VPQ and STQ.
     windows: of VPQ, in frames.
     recipe: of frames that are made when they are read: all that they depend on, so that results on
         others are not taken for results on these. "" where files have all of it.
@@ -130,7 +130,7 @@ class Dataset:
         return self.load_truth(frame).classes()
 
     def load_truth(self, frame: FrameRecord) -> SegmentMap:
-        """The map of a labelled frame: of segments where objects are told apart, else of classes.
+        """The map of a labelled frame: of segments where it has objects, else of classes.
 
         Raises:
             InputError: as of :meth:`load_mask`, the picture disagrees with its json, or a data set

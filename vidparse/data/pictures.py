@@ -26,7 +26,7 @@ _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its value
 # What Pillow raises when a file is damaged, or claims to be enormous.
 _DAMAGED = (OSError, SyntaxError, ValueError, struct.error, Pillow.DecompressionBombError)
 IGNORE = 255  # training id of pixels that count for nothing
-_MOST = 65535  # greatest value that is told apart; no format has a class there
+_MOST = 65535  # greatest value that counts by itself; no format has a class above
 _CLASSES = 256
 
 

@@ -56,8 +56,8 @@ def _meaning(error: Exception, address: HubAddress) -> ModelError:
         return _unreachable(address)
     for name, words in _MEANINGS.items():
         if isinstance(error, getattr(errors, name)):
-            said = words.format(hub=endpoint(), repo=address.repo, revision=address.revision)
-            return ModelError(f"{address}: {said}")
+            reason = words.format(hub=endpoint(), repo=address.repo, revision=address.revision)
+            return ModelError(f"{address}: {reason}")
 
     # What the server refuses without a reason that huggingface_hub knows.
     if isinstance(error, errors.HfHubHTTPError):

@@ -193,7 +193,7 @@ def greatest(grid: Grid, values: np.ndarray, wanted: np.ndarray) -> Winners:
 
 
 def _possible(grid: Grid, nodes: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Which of C values of nodes (C, h * w) may be the greatest within n cells, bool (C, n)."""
+    """bool (C, n): those of C values of nodes (C, h * w) that may be the greatest in n cells."""
     possible = np.empty((len(nodes), len(cells)), bool)
     for block in grid.blocks(len(cells)):
         corner = nodes.take(grid.nodes_of(cells[block]), axis=1)

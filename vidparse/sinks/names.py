@@ -86,12 +86,12 @@ def saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) -> 
             f"-o {out}: the input is no single picture; number its pictures, as in "
             f"{path.stem}_%04d{path.suffix}, or end it in / for a directory"
         )
-    said = {
+    endings_of = {
         name: _endings(kind) if kind.by_ending else (kind.suffix,)
         for name, kind in table.items()
         if not kind.is_folder
     }
-    known = "; ".join(f"{', '.join(endings)} ({name})" for name, endings in said.items())
+    known = "; ".join(f"{', '.join(endings)} ({name})" for name, endings in endings_of.items())
     raise UsageError(
         f"-o {out}: no output is written as '{path.suffix}'; end it in {known}, "
         "or in / for a directory"

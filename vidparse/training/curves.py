@@ -140,7 +140,7 @@ def _page(runs: Sequence[_Run], command: str) -> str:
 
 
 def _facts(runs: Sequence[_Run]) -> str:
-    """How many, and how fresh."""
+    """The number of runs, and the time of the latest value."""
     times = np.concatenate([one.times for run in runs for one in (run.steps, run.validations)])
     known = times[(times >= 0) & (times < _LATEST)]  # NaN, and what no clock shows, is left out
     if not len(known):
@@ -241,7 +241,7 @@ def _lines(
 
 
 def _last_step(runs: Sequence[_Run]) -> int:
-    """Where every horizontal axis ends."""
+    """The step at which every horizontal axis ends."""
     ends = [
         int(steps[-1])
         for run in runs

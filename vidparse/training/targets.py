@@ -99,7 +99,7 @@ def clip_targets(
 
 
 def known_centres(crowds: Tensor, level_sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """Where the centres of things are known: everywhere but in crowds of their class.
+    """Weights of cells: 0 where the centres of a class are unknown, in its crowds; else 1.
 
     Args:
         crowds: bool (T, Kt, H, W), the pixels of crowds of each class of things.

@@ -31,7 +31,7 @@ _OURS = ("images", "masks", "labels.json", RECORD, "autolabel.part.json", "label
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the masks of a folder hold."""
+    """Sums over the masks of a folder."""
 
     frames: int
     pixels: int
@@ -102,6 +102,8 @@ class LabelFolder:
             raise OutputError(
                 f"{self.root}: is not empty and has no {RECORD}; choose another folder with -o"
             )
+
+        # Compare with the settings that the folder was begun with.
         try:
             record = as_table(parse_json(path.read_bytes()), "the record")
             before = as_table(record["settings"], "settings")
@@ -112,6 +114,7 @@ class LabelFolder:
             ]
         except (ValueError, KeyError, TypeError) as error:
             raise OutputError(f"{path}: damaged ({error}); begin anew with --overwrite") from error
+
         if changed:
             raise OutputError(
                 f"{self.root}: was made with other settings ({', '.join(changed)}); "
@@ -155,6 +158,7 @@ class LabelFolder:
             "kept_share": counts.kept_share,
             "class_shares_of_kept": shares,
         }
+
         try:
             self._write_json(RECORD, record)
         except OSError as error:

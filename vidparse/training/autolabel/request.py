@@ -31,7 +31,7 @@ from vidparse.training.autolabel.pictures import (
 
 @dataclass(frozen=True, slots=True)
 class AutolabelResult:
-    """What was done, and what the folder holds now."""
+    """The work done by a call, and the state of the folder after it."""
 
     out: Path
     classes: tuple[str, ...]
@@ -231,8 +231,8 @@ def _settings(
 ) -> dict[str, object]:
     """All that decides what a mask says, as plain JSON values.
 
-    A folder goes on only with the settings that it was begun with. An edge that nobody asked for
-    has no key, as in the folders of versions that knew no edges.
+    A folder goes on only with the settings that it was begun with. An edge that nobody set has
+    no key, as in the folders of versions that knew no edges.
     """
     if dataset is None:
         source: dict[str, object] = {"inputs": list(request.inputs), "every": request.every}
