@@ -193,7 +193,9 @@ def test_what_cannot_be_is_one_line(cli, model: Path, tmp_path: Path, words, tol
     [
         (("--window", 2), "window 2: this network takes 1 frame at a time; leave --window out"),
         (("--linker", "overlap"), "linker: the model finds classes and no objects"),
-        (("--min-area", 5), "merging: the model finds classes and no objects"),
+        (("--min-area", 5), "min-area: the model finds classes and no objects"),
+        (("--min-score", 0.5), "min-score: the model finds classes and no objects"),
+        (("--merging", "official"), "merging: the model finds classes and no objects"),
     ],
 )
 def test_a_semantic_model_has_no_use_for_them(cli, clip, tmp_path: Path, words, told) -> None:

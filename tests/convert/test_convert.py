@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -226,6 +227,20 @@ class TestRefusals:
     def test_usage(self, pspnet, wishes, told):
         with pytest.raises(UsageError, match=told):
             pspnet(**wishes)
+
+    @pytest.mark.parametrize("content", [b"text", b"\0\0\0 ftypisom" + bytes(99)])
+    def test_advice_of_torch_to_read_unsafely_is_kept_back(self, tmp_path, content):
+        (tmp_path / "x.pth").write_bytes(content)
+        with pytest.raises(ModelError) as refusal:
+            read_tensors(tmp_path / "x.pth")
+        assert "weights_only" not in str(refusal.value)
+        assert "not readable weights (torch.save has not written it)" in str(refusal.value)
+
+    def test_old_pickles_are_refused_without_a_warning(self, tmp_path, recwarn):
+        (tmp_path / "x.pth").write_bytes(pickle.dumps({"x": Path}, protocol=4))
+        with pytest.raises(ModelError, match="holds more than tensors"):
+            read_tensors(tmp_path / "x.pth")
+        assert not recwarn.list
 
     def test_a_pickle_is_never_run(self, tmp_path):
         class Trap:

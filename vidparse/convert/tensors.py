@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,12 +129,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of protocols of pickles
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
         raise unreadable(path, str(error).partition("\n")[0]) from error
     except Exception as error:  # pickle's refusals have many types
-        if not _is_archive(path):
-            raise unreadable(path, str(error).partition("\n")[0]) from error
+        if not _is_archive(path):  # its words are about pickles, and advise to load them unsafely
+            raise unreadable(path, "torch.save has not written it") from error
         raise ModelError(f"{path}: holds more than tensors; convert it to safetensors") from error
 
     tensors = _tensors_of(content)

@@ -160,9 +160,10 @@ class Session:
         self._least, self._refine = min_confidence, refine
 
         if runner.description.task == SEMANTIC and (linker or merging):
+            option = merging.first_set if merging and not linker else "linker"
             raise UsageError(
-                f"{'linker' if linker else 'merging'}: the model finds classes and no objects; "
-                "leave it out, or use a panoptic model"
+                f"{option}: the model finds classes and no objects; leave it out, or use a "
+                "panoptic model"
             )
 
         check_linker(linker)

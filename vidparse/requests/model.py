@@ -111,6 +111,16 @@ class Merging:
     )
     classes: tuple[int, ...] | None = None
 
+    @property
+    def first_set(self) -> str:
+        """The first option that was set, by its name; "merging" where none was."""
+        default = Merging()
+        if self.rule != default.rule:
+            return "merging"
+        if self.min_area != default.min_area:
+            return "min-area"
+        return "min-score" if self.min_score != default.min_score else "merging"
+
     def __post_init__(self) -> None:
         """Raises: UsageError: a rule that is unknown, or a bound that cannot be."""
         if self.rule not in RULES:
