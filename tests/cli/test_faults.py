@@ -414,7 +414,7 @@ class TestInterrupts:
             except KeyboardInterrupt:
                 raise becomes("initialization failed") from None
 
-        monkeypatch.setattr("vidparse.run.load_model", load)
+        monkeypatch.setattr("vidparse.run.load_chosen", load)
         start = time.monotonic()
         said = cli("segment", path)
         assert time.monotonic() - start < 4

@@ -242,6 +242,8 @@ def _taken_by_pytest(words: list[str]) -> None:
     match words[1:]:
         case []:
             pass
+        case ["-n", count, "--dist", way]:
+            assert count.isdecimal() and way in ("load", "loadfile", "loadscope", "worksteal")
         case ["-m", mark]:
             assert mark in marks, f"{mark}: no marker of pyproject.toml"
         case [path]:
