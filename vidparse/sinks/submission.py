@@ -187,7 +187,7 @@ class VspwFolder(Submission):
 
 
 class VipSegFolder(Submission):
-    """RGB PNGs of segment ids that last through the video, with one pred.json for all videos.
+    """RGB PNGs of stable segment ids, with one pred.json for all videos.
 
     Of a semantic prediction each class is a segment; of a panoptic one each object (its class and
     its id), and all stuff of a class is one. Ids are colours, see :class:`SegmentIds`; they depend

@@ -27,6 +27,16 @@ _STRAY = 65534  # table entry of values that mean nothing
 _VIDEO_ENDINGS = (".mkv", ".nut", ".masks.mkv", ".masks.nut", ".avi", ".mov", ".y4m")
 
 
+def _refuse_missing(missing: Sequence[Path], count: int, dataset: Dataset) -> None:
+    """Raises: InputError: some of the `count` predictions for a data set are not there."""
+    if missing:
+        rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(
+            f"{missing[0]}{rest}: missing, of {count} predictions that "
+            f"{dataset.name} {dataset.split} asks for; predict every frame"
+        )
+
+
 class MaskEntry:
     """One mask per frame, class ids 0..K-1 with 255 (or the labels' void) for nothing.
 
@@ -65,12 +75,7 @@ class MaskEntry:
                     for frame in frames
                     if frame.index not in found
                 ]
-        if missing:
-            rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise InputError(
-                f"{missing[0]}{rest}: missing, of {count} predictions that "
-                f"{dataset.name} {dataset.split} asks for; predict every frame"
-            )
+        _refuse_missing(missing, count, dataset)
 
     def _find(
         self, video: Video, frames: Sequence[FrameRecord], *, flat: bool
@@ -219,12 +224,7 @@ class PanopticEntry:
         else:
             self._index_images(self._table.pictures, videos)
         missing = [path for path in self._paths.values() if not path.is_file()]
-        if missing:
-            rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise InputError(
-                f"{missing[0]}{rest}: missing, of {len(self._paths)} predictions that "
-                f"{dataset.name} {dataset.split} asks for; predict every frame"
-            )
+        _refuse_missing(missing, len(self._paths), dataset)
 
     def _categories(
         self, table: PanopticJson, dataset: Dataset
