@@ -26,7 +26,8 @@ from vidparse.inference.merging import (
 )
 from vidparse.labels import load_labels
 
-RULES = ("intended", "official")
+RULES = ("intended", "official", "filled")
+DRAWING = RULES[:2]  # "filled" draws as "intended" does
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def mask_of(grid: Grid, frames: Any) -> Mask:
     return Mask.joined(parts)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", DRAWING)
 def test_the_worked_merge(rule: str) -> None:
     grid = grid_of((1, 2), (2, 6), (2, 6))
     canvas = Canvas(grid, 2, rule=rule)
@@ -95,7 +96,7 @@ def test_the_worked_merge(rule: str) -> None:
         assert names[frame].tolist() == rows(expected).tolist()
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", DRAWING)
 def test_a_thing_that_is_left_out_of_all_frames_draws_nothing(rule: str) -> None:
     grid = grid_of((1, 1), (3, 3), (3, 3))
     canvas = Canvas(grid, 2, rule=rule)
@@ -111,7 +112,7 @@ def test_a_thing_that_is_left_out_of_all_frames_draws_nothing(rule: str) -> None
     np.testing.assert_array_equal(before, first)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", DRAWING)
 def test_half_of_a_thing_may_be_taken(rule: str) -> None:
     grid = grid_of((1, 1), (2, 2), (2, 2))
     canvas = Canvas(grid, 1, rule=rule)
@@ -272,8 +273,39 @@ def test_a_thing_hidden_wholly_stays_listed_by_the_official_rule_only() -> None:
     assert [one.class_id for one in official.maps[0].segments or ()] == [second]
 
 
+def test_gaps_go_to_the_likeliest_thing_by_filled_only() -> None:
+    """Of two things in bands of 16 rows, each is sure of one; it is likelier in a second, too."""
+    left, right = (0.9, 0.05, 0.3, 0.2, 0.05), (0.05, 0.9, 0.15, 0.35, 0.05)
+    probability = np.repeat([left, right], 4, axis=1).astype(np.float32)  # (2, 20)
+    features = np.empty((1, 2, 20, 16), np.float32)
+    features[0] = np.log(probability / (1 - probability))[..., None]
+    centres = np.full((1, 2, 10, 8), -9, np.float32)
+    kernels = np.zeros((1, 2, 10, 8), np.float32)
+    centres[0, 0, 1, 1], kernels[0, :, 1, 1] = 5, (1, 0)
+    centres[0, 1, 3, 5], kernels[0, :, 3, 5] = 4, (0, 1)
+    no_region = np.full((1, 1, 10, 8), -9, np.float32)
+    identity = (np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
+    answer = KernelMaps(
+        (centres,), (no_region,), (kernels,), features, identity, identity, (80, 64)
+    )
+    labels = load_labels("camvid")
+
+    intended = answer.segments((80, 64), labels, Merging()).maps[0].ids
+    assert [intended[row].tolist() for row in (8, 24, 40, 56, 72)] == [
+        [number] * 64 for number in (1, 2, 0, 0, 0)
+    ]
+
+    found = answer.segments((80, 64), labels, Merging("filled")).maps[0]
+    assert [found.ids[row].tolist() for row in (8, 24, 40, 56, 72)] == [
+        [number] * 64 for number in (1, 2, 1, 2, 0)
+    ]
+    np.testing.assert_array_equal(found.ids[intended > 0], intended[intended > 0])
+    areas = [one.area for one in found.segments or ()]
+    assert areas == [int((found.ids == number).sum()) for number in (1, 2)]
+
+
 def test_an_unknown_rule_is_refused() -> None:
-    with pytest.raises(UsageError, match="merging 'best': unknown; use intended or official"):
+    with pytest.raises(UsageError, match="merging 'best': unknown; use intended, official, filled"):
         decode_clip(**made_maps(), size_hw=(9, 9), rule="best")
 
 

@@ -77,6 +77,16 @@ def plain_decode(
                 number = len(segments) + 1
                 ids[own] = number
                 segments.append({"id": number, "class_id": kind, "is_thing": False, "score": score})
+
+    for one in segments if rule == "filled" else ():
+        if one["is_thing"]:
+            mask = torch.einsum("d,tdhw->thw", one["kernel"], maps).sigmoid()
+            one["full"] = _full(mask, input_hw, size_hw).numpy()
+    gaps, best = ids == 0, np.full(ids.shape, 0.1, np.float32)
+    for one in segments:
+        if "full" in one:
+            better = gaps & (one["full"] > best)
+            ids[better], best[better] = one["id"], one["full"][better]
     return ids, segments
 
 

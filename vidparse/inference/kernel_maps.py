@@ -28,6 +28,7 @@ from vidparse.inference.merging import (
     LEAST_STUFF_AREA,
     Canvas,
     Mask,
+    fill_gaps,
     fill_stuff,
     greatest,
     masks_above,
@@ -193,7 +194,9 @@ def decode_clip(
     Things fill their pixels in falling order of score. By the rule "intended" a thing is left out
     of the frames where better ones took more than half of it, and fills what is free in the others.
     By "official", the published code's, a thing that is not left out of all frames is drawn whole
-    over the others in all of them. Stuff fills what no thing took.
+    over the others in all of them. Stuff fills what no thing took. By "filled", an addition to the
+    paper, what is still free after "intended" goes to the thing that is likeliest there, where its
+    probability is above LEAST_FILLING.
 
     Args:
         centres: logits (T, Kt, h, w) of the levels P3, P4, ... of the padded input.
@@ -203,7 +206,7 @@ def decode_clip(
         thing_embedding, stuff_embedding: weight (D, C) and bias (D,).
         size_hw: of the result.
         input_hw: of the input before it was padded below and on the right.
-        rule: "intended" or "official".
+        rule: "intended", "official" or "filled".
 
     Returns:
         ids int32 (T, H, W), 0 for nothing, and the segments: things in falling order of score, then
@@ -241,7 +244,7 @@ def merge_clip(
         least_stuff_area: free pixels in all frames that a class of stuff needs.
     """
     if rule not in RULES:
-        raise UsageError(f"merging '{rule}': unknown; use {' or '.join(RULES)}")
+        raise UsageError(f"merging '{rule}': unknown; use {', '.join(RULES)}")
     features = np.asarray(features, np.float32)
     size = (features.shape[2], features.shape[3])
     grid = grid_of(size, (input_hw[0], input_hw[1]), (size_hw[0], size_hw[1]))
@@ -268,7 +271,13 @@ def merge_clip(
             table[i] = number = len(segments) + 1
             class_id, score = int(stuff.class_ids[i]), float(stuff.scores[i])
             segments.append(KernelSegment(number, class_id, False, score, None))
-    return painted(canvas, winners, table), segments
+
+    ids = painted(canvas, winners, table)
+    if rule == "filled":
+        drawn = np.array([one.kernel for one in segments if one.kernel is not None], np.float32)
+        for frame, maps in zip(ids, features, strict=True):
+            fill_gaps(grid, frame, maps, drawn)
+    return ids, segments
 
 
 def _scored_masks(

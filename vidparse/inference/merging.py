@@ -14,6 +14,7 @@ from vidparse.inference.upsample import upsample_argmax
 
 MOST_OVERLAP = 0.5  # share of a thing's pixels that better ones may have taken in a frame
 LEAST_STUFF_AREA = 4096  # pixels of a class in a clip
+LEAST_FILLING = 0.1  # probability of a thing at a gap, which must be above it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Canvas:
     """The things of a clip, drawn one after the other, the better ones first.
 
     Args:
-        rule: see :func:`vidparse.inference.decode_clip`.
+        rule: see :func:`vidparse.inference.decode_clip`; "filled" draws as "intended" does.
     """
 
     def __init__(self, grid: Grid, frames: int, *, rule: str) -> None:
@@ -292,3 +293,36 @@ def painted(canvas: Canvas, winners: Sequence[Winners], table: np.ndarray) -> np
     place, owner = grid.places_of(mask.pixels[part], cell)
     ids.reshape(-1)[place + frame_of[owner] * ids[0].size] = numbers[part][owner]
     return ids
+
+
+def fill_gaps(grid: Grid, ids: np.ndarray, features: np.ndarray, kernels: np.ndarray) -> None:
+    """Give each pixel that nothing took to the thing that is likeliest there, by "filled".
+
+    Most gaps are parts of things whose mask is unsure: windows of cars, people who overlap.
+
+    Args:
+        ids: of a frame, int32 (H, W), 0 for nothing; changed.
+        features: of the frame, float32 (D, h, w), at the grid's nodes.
+        kernels: of the things 1..N, float32 (N, D).
+    """
+    is_gap = ids == 0
+    if not len(kernels) or not is_gap.any():
+        return
+
+    # Let "nothing" stand before the things, with the probability that they must beat.
+    logits = (kernels @ features.reshape(len(features), -1)).reshape(-1, *grid.nodes_hw)
+    values = np.empty((len(kernels) + 1, *grid.nodes_hw), np.float32)
+    values[0] = LEAST_FILLING
+    sigmoid(logits, out=values[1:])
+
+    # Look at the cells with gaps only.
+    rows, columns = np.nonzero(is_gap)
+    cells = np.unique(grid.rows.cell[rows] * grid.shape[1] + grid.columns.cell[columns])
+    wanted = np.zeros_like(grid.whole)
+    wanted[cells] = grid.pixels(is_gap.reshape(-1)[grid.places(cells)], cells)
+    won = greatest(grid, values, wanted)
+
+    likeliest = np.empty_like(ids)
+    grid.fill(likeliest, won.whole.astype(ids.dtype))
+    likeliest.reshape(-1)[grid.places(won.mixed)] = won.winner
+    ids[is_gap] = likeliest[is_gap]

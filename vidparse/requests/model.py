@@ -11,7 +11,7 @@ from vidparse.errors import UsageError
 from vidparse.requests.option import Option, input_size, word
 
 PANEL = "Model"
-RULES = ("intended", "official")  # of merging
+RULES = ("intended", "official", "filled")  # of merging
 
 Model = Annotated[
     str | os.PathLike[str],
@@ -89,7 +89,8 @@ class Merging:
     """Rules that make segments of masks, which may overlap.
 
     rule: of networks whose kernels find the masks, one of RULES: "intended" leaves a pixel to the
-        better object; "official" is the published code, where a later object is drawn over it.
+        better object; "official" is the published code, where a later object is drawn over it;
+        "filled" is as "intended", and gives gaps to the likeliest object.
     min_area: least pixels of a thing in a frame; smaller ones are left out there.
     min_score: least score of a thing.
     classes: ids to keep, things and stuff; None keeps all.
@@ -98,8 +99,9 @@ class Merging:
     rule: Annotated[
         str,
         Option(
-            "Of models with kernels: intended (a pixel stays with the better object), or official "
-            "(the published code: a later object is drawn over it).",
+            "Of models with kernels: intended (a pixel stays with the better object), official "
+            "(the published code: a later object is drawn over it), or filled (as intended, and "
+            "gaps go to the likeliest object).",
             flag="--merging",
             panel=PANEL,
             choices="rules",
@@ -124,7 +126,7 @@ class Merging:
     def __post_init__(self) -> None:
         """Raises: UsageError: a rule that is unknown, or a bound that cannot be."""
         if self.rule not in RULES:
-            raise UsageError(f"merging '{self.rule}': unknown; use {' or '.join(RULES)}")
+            raise UsageError(f"merging '{self.rule}': unknown; use {', '.join(RULES)}")
         if self.min_area < 0:
             raise UsageError(f"min-area {self.min_area}: must be 0 pixels or more")
         if not 0 <= self.min_score <= 1:
