@@ -8,23 +8,32 @@ import socket
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from vidparse.errors import Interrupted, OutputError
 from vidparse.filenames import same_file
-from vidparse.files import (
-    WholeFile,
-    WholeFolder,
-    kind_of,
-    whole_file,
-    whole_folder,
-)
+from vidparse.files import WholeFile, WholeFolder, kind_of, whole_file
 
 
 def listing(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+@contextmanager
+def whole_folder(final: Path, **options: bool) -> Iterator[Path]:
+    """As `whole_file`, by the steps that outputs take."""
+    folder, done = WholeFolder(final, **options), False
+    try:
+        folder.create()
+        with folder.writing():
+            yield folder.path
+        done = True
+    finally:
+        folder.close(keep=done)
 
 
 @pytest.fixture(params=["file", "folder"])
@@ -33,7 +42,7 @@ def whole(request, tmp_path):
     is_file = request.param == "file"
 
     class Kind:
-        make = staticmethod(lambda name, **o: (whole_file if is_file else whole_folder)(name, **o))
+        make = staticmethod(whole_file if is_file else whole_folder)
         raw = WholeFile if is_file else WholeFolder
         part = "x.part.csv" if is_file else "x.csv.part"
 

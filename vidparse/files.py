@@ -333,20 +333,7 @@ def whole_file(final: Path, *, replace: bool = True) -> Iterator[Path]:
     Raises:
         OutputError: disk full and the like; nothing is left of the new file, the old one stays.
     """
-    with _whole(WholeFile(final, replace=replace)) as path:
-        yield path
-
-
-@contextmanager
-def whole_folder(final: Path, *, replace: bool = True) -> Iterator[Path]:
-    """As :func:`whole_file`: an empty folder that becomes `final`."""
-    with _whole(WholeFolder(final, replace=replace)) as path:
-        yield path
-
-
-@contextmanager
-def _whole(partial: _Whole) -> Iterator[Path]:
-    done = False
+    partial, done = WholeFile(final, replace=replace), False
     try:
         partial.create()
         with partial.writing():

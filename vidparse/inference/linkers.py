@@ -7,7 +7,7 @@ the frame before.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from vidparse.errors import UsageError
@@ -37,7 +37,27 @@ class Followed:
     numbers: Numbers = field(default_factory=Numbers)
 
 
-class QueryLinker(Linker):
+@dataclass(frozen=True, slots=True)
+class Centred:
+    """The memory from clip to clip.
+
+    things: id of each thing of the last frame, by the number of its centre and its class.
+    """
+
+    things: Mapping[tuple[int, int], int] = field(default_factory=lambda: MappingProxyType({}))
+    numbers: Numbers = field(default_factory=Numbers)
+
+
+class _ThingLinker(Linker):
+    """Follows things alone, so that a cut makes it forget them and nothing else."""
+
+    state: Followed | Centred
+
+    def cut(self) -> None:
+        self.state = type(self.state)(numbers=self.state.numbers)
+
+
+class QueryLinker(_ThingLinker):
     """A thing keeps its id as long as one query finds it, and calls it the same.
 
     A query that finds nothing for longer than MEMORY_S, or calls what it finds by another class,
@@ -73,22 +93,8 @@ class QueryLinker(Linker):
         self.state = Followed(MappingProxyType(things), numbers)
         return linked
 
-    def cut(self) -> None:
-        self.state = replace(self.state, things=MappingProxyType({}))
 
-
-@dataclass(frozen=True, slots=True)
-class Centred:
-    """The memory from clip to clip.
-
-    things: id of each thing of the last frame, by the number of its centre and its class.
-    """
-
-    things: Mapping[tuple[int, int], int] = field(default_factory=lambda: MappingProxyType({}))
-    numbers: Numbers = field(default_factory=Numbers)
-
-
-class CentreLinker(Linker):
+class CentreLinker(_ThingLinker):
     """A thing has the id of the thing of its class whose centre in the frame before it follows.
 
     ViP-DeepLab (Qiao et al., CVPR 2021, section 3.3): one that is away for a frame is new when it
@@ -128,9 +134,6 @@ class CentreLinker(Linker):
         }
         self.state = Centred(MappingProxyType(things), numbers)
         return linked
-
-    def cut(self) -> None:
-        self.state = replace(self.state, things=MappingProxyType({}))
 
 
 # Without a name the last that fits is taken.

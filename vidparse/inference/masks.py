@@ -27,8 +27,18 @@ LEAST_QUERY_SHARE = 0.8  # of the own pixels of a query's mask, above which it i
 QUERY_KEYS = "queries"  # the number of the query, which follows one object
 
 
+class _NamedMasks(PanopticAnswer):
+    """Masks with a class each, `class_ids` (N,)."""
+
+    class_ids: np.ndarray
+
+    def misfit(self, labels: Labels) -> str:
+        wrong = self.class_ids[(self.class_ids < 0) | (self.class_ids >= len(labels))]
+        return f"finds class {int(wrong.max())}" if len(wrong) else ""
+
+
 @dataclass(frozen=True, slots=True)
-class Masks(PanopticAnswer):
+class Masks(_NamedMasks):
     """N masks, each of one object or stuff class, which is the same one in all T frames.
 
     inside: float32 (N, T, h, w), probability of each pixel. scores: float32 (N,), of the class.
@@ -43,10 +53,6 @@ class Masks(PanopticAnswer):
 
     def first(self, frames: int) -> Self:
         return replace(self, inside=self.inside[:, :frames])
-
-    def misfit(self, labels: Labels) -> str:
-        wrong = self.class_ids[(self.class_ids < 0) | (self.class_ids >= len(labels))]
-        return f"finds class {int(wrong.max())}" if len(wrong) else ""
 
     @property
     def is_finite(self) -> bool:
@@ -154,7 +160,7 @@ def _segment(ids: np.ndarray, number: int, class_id: int, is_thing: bool, score:
 
 
 @dataclass(frozen=True, slots=True)
-class QueryMasks(PanopticAnswer):
+class QueryMasks(_NamedMasks):
     """N masks, each of one object or stuff class, which is the same one in all T frames.
 
     logits: float32 (N, T, h, w); a pixel is in a mask where they are 0 or more.
@@ -173,10 +179,6 @@ class QueryMasks(PanopticAnswer):
 
     def first(self, frames: int) -> Self:
         return replace(self, logits=self.logits[:, :frames])
-
-    def misfit(self, labels: Labels) -> str:
-        wrong = self.class_ids[(self.class_ids < 0) | (self.class_ids >= len(labels))]
-        return f"finds class {int(wrong.max())}" if len(wrong) else ""
 
     @property
     def is_finite(self) -> bool:
