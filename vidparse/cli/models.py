@@ -103,7 +103,7 @@ def push(
 ) -> None:
     """Publish a model; FILE's .onnx and .md (its card) go with it. Needs a token (HF_TOKEN)."""
     from vidparse.hub import parse_address
-    from vidparse.hub.upload import push
+    from vidparse.hub.client import push
 
     pushed = push(file, parse_address(address), private=private)
     if json:

@@ -85,7 +85,7 @@ def _known(entry: CatalogueEntry, *, refresh: bool) -> ModelFiles:
     if files is not None and not (refresh and entry.repo):
         return files
     _refuse_offline(entry.name)
-    from vidparse.hub.download import check_published, fetch
+    from vidparse.hub.client import check_published, fetch
 
     wanted = tuple(name for name in (entry.onnx, entry.weights) if name)
     folder = fetch(_address_of(entry), wanted)
@@ -107,8 +107,7 @@ def _from_hub(address: HubAddress, name: str, *, refresh: bool) -> ModelFiles:
     if cached and (sure or is_offline()):
         return cached
     _refuse_offline(name)
-    from vidparse.hub.download import fetch
-    from vidparse.hub.failure import UnreachableError
+    from vidparse.hub.client import UnreachableError, fetch
 
     try:
         folder = fetch(address)

@@ -13,7 +13,7 @@ import numpy as np
 from vidparse.errors import ModelError, UsageError
 from vidparse.files import whole_file
 from vidparse.hub import ModelFiles
-from vidparse.hub.failure import check_installed
+from vidparse.hub.client import check_installed
 from vidparse.inference.answer import Answer
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.runners.pytorch import TorchRunner, torch_device, torch_precision

@@ -126,7 +126,7 @@ class TestPull:
         assert half - 1000 < int(asked.removeprefix("bytes=").rstrip("-")) <= half
 
     def test_a_transformers_checkpoint_is_a_folder(self, hub, monkeypatch):
-        monkeypatch.setattr("vidparse.hub.failure._is_installed", lambda: True)  # all is installed
+        monkeypatch.setattr("vidparse.hub.client._is_installed", lambda: True)  # all is installed
         from numpy import zeros
         from safetensors.numpy import save
 
@@ -239,7 +239,7 @@ class TestFailures:
             monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
             with pytest.raises(ModelError, match="cannot be reached; check the network") as known:
                 resolve("hf:me/street")
-            monkeypatch.setattr("vidparse.hub.failure.find_spec", lambda name: None)
+            monkeypatch.setattr("vidparse.hub.client.find_spec", lambda name: None)
             with pytest.raises(ModelError, match=r"pip install 'vidparse\[transformers\]' as well"):
                 resolve("hf:me/street")
         assert "pip install" not in str(known.value) or find_spec("transformers") is None
@@ -247,7 +247,7 @@ class TestFailures:
     def test_transformers_is_missed_before_its_weights_are_fetched(self, hub, monkeypatch):
         config = json.dumps({"architectures": ["SegformerForSemanticSegmentation"]}).encode()
         hub.add("me/segformer", {"config.json": config, "model.safetensors": bytes(100)})
-        monkeypatch.setattr("vidparse.hub.failure.find_spec", lambda name: None)
+        monkeypatch.setattr("vidparse.hub.client.find_spec", lambda name: None)
         with pytest.raises(ModelError, match=r"hf:me/segformer: needs transformers, which is not"):
             resolve("hf:me/segformer")
         assert not [path for path in hub.asked if path.endswith("model.safetensors")]
