@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidparse.training.centre_targets import CentreTargets, centre_targets
+from vidparse.training.objectives.deeplab import CentreTargets, centre_targets
 
 
 def plain(objects: np.ndarray, sigma: float) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from vidparse.training.losses import clip_losses, position_loss, weighted_dice_loss
-from vidparse.training.targets import VOID, clip_targets
+from vidparse.training.objectives.panoptic import VOID, clip_targets
 
 LOGITS = torch.tensor([[2.0, -1.0], [0.0, -3.0]])[None, None]
 TARGETS = torch.tensor([[1.0, 0.5], [0.0, 0.0]])[None, None]

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from vidparse.training.targets import (
+from vidparse.training.objectives.panoptic import (
     MOST_OBJECTS,
     VOID,
     ClipTargets,

@@ -23,10 +23,10 @@ from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.description import RUN
 from vidparse.models.zoo import build, settings_for
 from vidparse.training import SourceRequest, fit, load_recipe, recorded_run
+from vidparse.training.learner import Average, rate_factor
 from vidparse.training.logbook import read_log
 from vidparse.training.objectives import OBJECTIVES
 from vidparse.training.objectives.supervised import SupervisedOptions
-from vidparse.training.optimisation import Average, rate_factor
 from vidparse.training.recipe import short_name
 from vidparse.training.recipe_file import available_recipes, recipe_from
 from vidparse.training.run_folder import BEST

@@ -9,17 +9,16 @@ from pathlib import Path
 from vidparse.data import Dataset, labelled_frames
 from vidparse.data.check import survey
 from vidparse.requests.training import SourceRequest, available_recipes, parse_source
+from vidparse.training.learner import warmup_note
 from vidparse.training.logbook import Progress
-from vidparse.training.optimisation import warmup_note
 from vidparse.training.processes import Processes, join_processes
 from vidparse.training.recipe import Recipe
 from vidparse.training.recipe_file import changed_recipe, load_recipe
 from vidparse.training.rehearsal import Rehearsal, rehearse
-from vidparse.training.request import TrainingRequest
 from vidparse.training.resume import recorded_run
 from vidparse.training.run_folder import check_folder
 from vidparse.training.trainer import Trainer
-from vidparse.training.training_sets import TrainingSets, open_training_sets
+from vidparse.training.training_sets import TrainingRequest, TrainingSets, open_training_sets
 from vidparse.training.weights import fitting_recipe, load_teacher, read_start, taught_by
 
 

@@ -6,19 +6,36 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vidparse.models.description import Preprocess
-from vidparse.models.zoo import settings_for
+from vidparse.models.network import VideoNetwork
+from vidparse.models.zoo import build, settings_for
 from vidparse.training.clips import check_objects
-from vidparse.training.estimate import Estimate, estimate
-from vidparse.training.objectives import OBJECTIVES, Setting
-from vidparse.training.optimisation import warmup_note
+from vidparse.training.learner import warmup_note
+from vidparse.training.objectives import OBJECTIVES, Objective, Setting
 from vidparse.training.processes import check_shares
 from vidparse.training.recipe import Recipe
-from vidparse.training.request import TrainingRequest
-from vidparse.training.training_sets import open_training_sets
+from vidparse.training.stream import Schedule
+from vidparse.training.training_sets import TrainingRequest, TrainingSets, open_training_sets
 from vidparse.training.validation import check_validation
 from vidparse.training.weights import first_network, load_teacher, read_start
+
+_MIB = 2**20
+_COPIES = {"adamw": 2, "sgd": 1}  # moments of the optimiser
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A run in numbers. Memory is of one process, in MiB."""
+
+    steps: int
+    steps_per_epoch: int
+    clip_frames: int
+    samples: int  # clips over the whole run
+    parameters: int
+    weights_mib: float  # weights, gradients, moments of the optimiser, average
+    activations_mib: float  # what a step keeps for its backward pass; losses come on top
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +89,67 @@ def rehearse(
     took = estimate(recipe, sets, processes=processes)
     warmup = warmup_note(recipe, took.steps)
     return Rehearsal(sets.describe(), took, (*notes, *([warmup] if warmup else [])))
+
+
+def estimate(recipe: Recipe, sets: TrainingSets, *, processes: int = 1) -> Estimate:
+    """Steps of a run and the memory of one, without running it.
+
+    A step is traced with tensors that have shapes and no content; what autograd would keep is
+    added up.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    recipe = recipe.with_config(**settings_for(recipe.network.arch, sets.labels))
+    kind = OBJECTIVES[recipe.objective.kind]
+    table = recipe.schedule
+    schedule = Schedule(
+        sets,
+        batch_size=table.batch_size,
+        steps_per_epoch=table.steps_per_epoch,
+        unlabelled_share=kind.unlabelled_share(recipe),
+    )
+    steps = table.epochs * schedule.steps_per_epoch
+    with torch.device("meta"):  # some initial weights are drawn in ways that fake tensors lack
+        network = build(recipe.network.arch, dict(recipe.network.config)).train()
+    with FakeTensorMode():
+        network._apply(lambda one: torch.empty(one.shape, dtype=one.dtype))
+        plan = kind.clips(recipe, network)
+        each = table.batch_size // table.accumulate // processes
+        kept = _kept_bytes(network, kind, max(2, each), plan.length, recipe)
+        kept = kept * each // max(2, each)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+    copies = 3 + _COPIES[recipe.optimiser.kind]
+    return Estimate(
+        steps,
+        schedule.steps_per_epoch,
+        plan.length,
+        steps * table.batch_size,
+        parameters,
+        copies * 4 * parameters / _MIB,
+        kept / _MIB,
+    )
+
+
+def _kept_bytes(
+    network: VideoNetwork, kind: type[Objective], batch: int, frames: int, recipe: Recipe
+) -> int:
+    """Bytes that autograd keeps of one pass, each storage once."""
+    seen: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        seen[storage._cdata] = storage.nbytes()
+        return tensor
+
+    height, width = recipe.views.crop_hw
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.optimiser.precision)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast("cpu", half or torch.bfloat16, enabled=half is not None),
+    ):
+        clips = torch.empty(batch, frames, 3, height, width)
+        if network.is_per_frame:  # each frame is a clip of its own
+            clips = clips.flatten(0, 1)[:, None]
+        kind.training_pass(network, clips)
+    own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+    return sum(size for storage, size in seen.items() if storage not in own)

@@ -17,7 +17,7 @@ from vidparse.textfiles import JsonTable, as_list, as_table, parse_json
 from vidparse.training.processes import placed_like, whole
 from vidparse.training.recipe import Recipe
 from vidparse.training.recipe_file import recipe_from
-from vidparse.training.request import TrainingRequest, request_from
+from vidparse.training.training_sets import TrainingRequest, request_from
 
 _FACTS = {"step", "score", "best", "scaler", "recipe", "data"}  # that every run has
 

@@ -23,9 +23,8 @@ from vidparse.training.curves import write_curves
 from vidparse.training.logbook import Logbook
 from vidparse.training.recipe import Recipe, difference
 from vidparse.training.recipe_file import recipe_from
-from vidparse.training.request import TrainingRequest, request_record
 from vidparse.training.resume import read_resume, write_resume
-from vidparse.training.training_sets import TrainingSets
+from vidparse.training.training_sets import TrainingRequest, TrainingSets, request_record
 from vidparse.training.validation import Scores
 
 BEST = TRAINED  # which `-m FOLDER` picks

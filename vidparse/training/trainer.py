@@ -21,10 +21,9 @@ from vidparse.training.logbook import Progress
 from vidparse.training.objectives import OBJECTIVES, Teacher
 from vidparse.training.processes import Processes, check_parts
 from vidparse.training.recipe import Recipe
-from vidparse.training.request import TrainingRequest
 from vidparse.training.run_folder import Origin, RunFolder
 from vidparse.training.stream import Batch, Schedule, batches
-from vidparse.training.training_sets import TrainingSets
+from vidparse.training.training_sets import TrainingRequest, TrainingSets
 from vidparse.training.validation import Scores, check_validation, validate
 from vidparse.training.weights import Start
 

@@ -1,11 +1,12 @@
-"""The data that a run learns from: one set or several, brought to the labels of the first."""
+"""The data of a run: its names, and the sets to learn from, brought to the labels of the first."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,6 +16,31 @@ from vidparse.errors import InputError, UsageError
 from vidparse.labels import Labels, unions_of
 from vidparse.maps import recode
 from vidparse.requests.training import SourceRequest
+from vidparse.textfiles import JsonTable, as_number, as_table, as_tables, as_word
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """Data and weights of a run.
+
+    sources: the first decides the classes. validation: what is scored; None: the split "val" of
+    the first source. validates: False: nothing is. flow_weights: RAFT's, which NetWarp starts from.
+    """
+
+    sources: tuple[SourceRequest, ...]
+    validation: SourceRequest | None = None
+    validates: bool = True
+    flow_weights: Path | None = None
+
+    def open_validation(self) -> Dataset | None:
+        """The data set that is scored; None for none.
+
+        Raises:
+            UsageError, InputError: as `open_dataset`.
+        """
+        if not self.validates:
+            return None
+        return open_source(self.validation or replace(self.sources[0], split="val"))
 
 
 @dataclass(frozen=True)
@@ -200,3 +226,48 @@ def _evenly(frames: list[FrameRecord], fraction: float) -> list[FrameRecord]:
     count = max(1, round(len(frames) * fraction))
     picked = np.floor((np.arange(count) + 0.5) * len(frames) / count).astype(int)
     return [frames[i] for i in picked]
+
+
+def request_record(request: TrainingRequest) -> dict[str, object]:
+    """Plain values for the state of a run; paths are absolute."""
+    return {
+        "sources": [_source_record(source) for source in request.sources],
+        "validation": _source_record(request.validation) if request.validation else None,
+        "validates": request.validates,
+        "flow_weights": str(request.flow_weights.absolute()) if request.flow_weights else None,
+    }
+
+
+def request_from(record: JsonTable) -> TrainingRequest:
+    """The request of :func:`request_record`.
+
+    Raises:
+        KeyError, TypeError, ValueError: not such a record.
+    """
+    validation, flow_weights = record["validation"], record["flow_weights"]
+    return TrainingRequest(
+        tuple(_source_from(source) for source in as_tables(record["sources"], "sources")),
+        _source_from(as_table(validation, "validation")) if validation else None,
+        bool(record["validates"]),
+        Path(as_word(flow_weights, "flow_weights")) if flow_weights else None,
+    )
+
+
+def _source_record(source: SourceRequest) -> dict[str, object]:
+    root = str(source.root.absolute()) if source.root is not None else None
+    return {
+        "dataset": source.dataset,
+        "root": root,
+        "split": source.split,
+        "weight": source.weight,
+    }
+
+
+def _source_from(record: JsonTable) -> SourceRequest:
+    root, weight = record["root"], record["weight"]
+    return SourceRequest(
+        str(record["dataset"]),
+        Path(as_word(root, "root")) if root is not None else None,
+        str(record["split"]),
+        float(as_number(weight, "weight")) if weight is not None else None,
+    )
