@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from vidparse import DEFAULT_MODEL
-from vidparse.video import probe
+from vidparse.video import report_media
 
 
 def listing(folder: Path) -> list[str]:
@@ -360,7 +360,7 @@ def test_names_with_marks_that_terminals_and_parsers_read(cli, clip, tmp_path):
 
 
 def test_frames_to_expect_follow_the_range(clip):
-    info = probe(clip("a.mkv", frames=50))
+    info = report_media(clip("a.mkv", frames=50)).video
     assert info.frames_between(None, None) == 50, "matroska counts no frames, its duration does"
     assert info.frames_between(0.4, 1.2, 5) == 4
     assert info.frames_between(1.0, None) == 25

@@ -14,7 +14,7 @@ import pytest
 from support.clips import picture
 from vidparse.errors import InputError, UsageError
 from vidparse.image import Rgb, Yuv420
-from vidparse.video import open_video, probe, report_media
+from vidparse.video import open_video, report_media
 
 
 def read(source, **options):
@@ -70,7 +70,7 @@ def test_planes_can_not_be_written_into(clip):
 def test_rotated_clips_stand_upright(clip, ffmpeg, turn, size_hw):
     chroma = {"codec": "ffv1"} if size_hw[0] % 2 else {}
     path = clip("r.mov" if not chroma else "r.mkv", frames=3, size_hw=size_hw, turn=turn, **chroma)
-    info = probe(path)
+    info = report_media(path).video
     assert info.rotation == -turn % 360
     assert info.size_hw == (size_hw if turn == 180 else size_hw[::-1])
     assert same_as_ffmpeg(path, ffmpeg)
@@ -79,14 +79,15 @@ def test_rotated_clips_stand_upright(clip, ffmpeg, turn, size_hw):
 def test_a_turned_clip_that_ffmpeg_made(clip, ffmpeg, tmp_path):
     ffmpeg("-i", clip("a.mp4", frames=3), "-c", "copy", "-metadata:s:v", "rotate=90",
            tmp_path / "r.mp4")  # fmt: skip
-    assert probe(tmp_path / "r.mp4").size_hw == (64, 48)
-    assert probe(tmp_path / "r.mp4").rotation in (90, 270)
+    assert report_media(tmp_path / "r.mp4").video.size_hw == (64, 48)
+    assert report_media(tmp_path / "r.mp4").video.rotation in (90, 270)
     assert same_as_ffmpeg(tmp_path / "r.mp4", ffmpeg)
 
 
 def test_sample_aspect_ratio_is_kept_and_turns_with_the_picture(clip):
-    assert probe(clip("a.mp4", aspect=Fraction(4, 3))).sample_aspect_ratio == Fraction(4, 3)
-    turned = probe(clip("b.mov", aspect=Fraction(4, 3), turn=90))
+    upright = report_media(clip("a.mp4", aspect=Fraction(4, 3))).video
+    assert upright.sample_aspect_ratio == Fraction(4, 3)
+    turned = report_media(clip("b.mov", aspect=Fraction(4, 3), turn=90)).video
     assert turned.sample_aspect_ratio == Fraction(3, 4)
 
 
@@ -307,7 +308,7 @@ def test_track_on_the_command_line(tmp_path, clip, ffmpeg, cli):
     for track, height in ((1, 48), (2, 96)):
         said = cli("segment", path, "--track", track, "-o", tmp_path / f"o{track}.mp4")
         assert said.code == 0
-        assert probe(tmp_path / f"o{track}.mp4").size_hw[0] == height
+        assert report_media(tmp_path / f"o{track}.mp4").video.size_hw[0] == height
     said = cli("segment", path, "-o", tmp_path / "o.mp4")
     assert "note: it has 2 video tracks" in said.err
     said = cli("segment", path, "--track", "3", "-o", tmp_path / "o3.mp4")

@@ -36,7 +36,7 @@ from vidparse.maps import Prediction
 from vidparse.requests.evaluation import EvaluationRequest
 from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks import Sink, make_sinks
-from vidparse.video.inputs import Input
+from vidparse.video import Input
 
 SUBMISSIONS = ("vspw", "vipseg")
 

@@ -16,7 +16,7 @@ from vidparse.sinks.records import Csv, Jsonl, Tracks, TracksJson
 from vidparse.sinks.sink import Sink
 from vidparse.sinks.submission import Submission, VipSegFolder, VspwFolder
 from vidparse.sinks.targets import Protected, plan_sinks
-from vidparse.video.inputs import Input
+from vidparse.video import Input
 
 SINKS: dict[str, type[Sink]] = {
     "overlay": Overlay,

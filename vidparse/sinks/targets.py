@@ -25,7 +25,7 @@ from vidparse.sinks.names import (
 from vidparse.sinks.pictures import check_target, is_empty, is_made, is_numbered, numbered_files
 from vidparse.sinks.sink import STDOUT, Sink, Target, is_stdout, stdout, stream_at
 from vidparse.sinks.submission import Submission
-from vidparse.video.inputs import Input
+from vidparse.video import Input
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,17 +1,15 @@
 """Video in and out: the only place that touches PyAV."""
 
-from vidparse.video.inputs import (
-    Input,
+from vidparse.video.inputs import Input, expand_inputs
+from vidparse.video.maskvideo import read_id_video, read_mask_video
+from vidparse.video.raw import RawPipe
+from vidparse.video.reading import (
     MediaReport,
     ReadingOptions,
     StreamReport,
-    expand_inputs,
     open_video,
-    probe,
     report_media,
 )
-from vidparse.video.maskvideo import read_id_video, read_mask_video
-from vidparse.video.raw import RawPipe
 from vidparse.video.source import Source, Stamps
 from vidparse.video.writer import VideoWriter
 
@@ -26,7 +24,6 @@ __all__ = [
     "VideoWriter",
     "expand_inputs",
     "open_video",
-    "probe",
     "read_id_video",
     "read_mask_video",
     "report_media",

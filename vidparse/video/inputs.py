@@ -1,7 +1,4 @@
-"""The inputs that a user names: files, folders, patterns; opening one as frames, and its facts.
-
-For its facts (`vidparse info`) headers and one frame are read, no more.
-"""
+"""The inputs that a user names: files, folders and patterns, each looked up once."""
 
 from __future__ import annotations
 
@@ -9,27 +6,11 @@ import glob
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, TypedDict
 
-import av
-
-from vidparse.errors import InputError, UsageError, counted
+from vidparse.errors import InputError, counted
 from vidparse.filenames import natural_key
-from vidparse.frame import NOMINAL_RATE, VideoInfo
 from vidparse.video.access import is_address, local_path
-from vidparse.video.container import ContainerSource
-from vidparse.video.demux import CopiedStream, copied_streams
-from vidparse.video.folder import (
-    FolderSource,
-    WebpSource,
-    is_moving_container,
-    is_moving_webp,
-    pages_of,
-)
-from vidparse.video.raw import Pipe, RawPipe, RawSource
-from vidparse.video.source import Seconds, Selection, Source, select
 
 IMAGE_SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".tga"),
@@ -283,160 +264,3 @@ def _from_folder(folder: Input, is_output: IsOutput) -> list[Input]:
     if not inputs:
         raise InputError(f"{folder.name}: holds neither images nor videos; name another folder")
     return [replace(inputs[0], notes=kinds.notes(folder.name)), *inputs[1:]]
-
-
-class ReadingOptions(TypedDict, total=False):
-    """Arguments of :func:`open_video` that have a say in what is decoded."""
-
-    image_rate: Fraction | None
-    track: int | None
-
-
-def open_video(
-    source: str | Path | Input,
-    *,
-    start_s: Seconds = None,
-    end_s: Seconds = None,
-    stride: int = 1,
-    pipe: RawPipe | None = None,
-    copy_streams: bool = True,
-    stdin: BinaryIO | None = None,
-    image_rate: Fraction | None = None,
-    track: int | None = None,
-    numbered: bool = True,
-) -> Source:
-    """Open anything that has frames.
-
-    Args:
-        source: a video file or address; a folder, glob pattern or file of images; "-" for standard
-            input (y4m, matroska, nut, ...); "sample://street" or "sample://crowd".
-        start_s: first moment wanted, in seconds from the first frame.
-        end_s: first moment not wanted.
-        stride: deliver every n-th frame of that range.
-        pipe: how to read standard input that is raw frames.
-        copy_streams: let audio and subtitle packets travel in the frames.
-        stdin: what to read instead of `sys.stdin.buffer`.
-        image_rate: images per second; 25 unless given.
-        track: which of several video tracks, from 1; None: the one that FFmpeg thinks best.
-        numbered: frames have their number in the file; False: they count from the start of the
-            range, which spares reading a file up to there.
-
-    Raises:
-        UsageError: the options contradict each other.
-        InputError: the source cannot be read.
-    """
-    selection = select(start_s, end_s, stride, numbered=numbered)
-    if track is not None and track < 1:
-        raise UsageError(f"track {track}: tracks count from 1")
-    given = source if isinstance(source, Input) else Input.named(str(source))
-    text = given.name
-    if pipe is not None and text != "-":
-        raise UsageError(f"{text}: a raw pipe is read from standard input; use - as the input")
-    if text == "-":
-        if pipe is not None:
-            _refuse_tracks("stdin", track)
-            return RawSource(Pipe(stdin), pipe, selection)
-        return ContainerSource(Pipe(stdin), "stdin", selection, copy_streams, track)
-    if text.startswith("sample://"):
-        from vidparse.video.rendered import SceneSource
-
-        _refuse_tracks(text, track)
-        return SceneSource(text, selection)
-    rate = image_rate or NOMINAL_RATE
-    if rate <= 0:
-        raise UsageError(f"image rate {rate}: must be above zero")
-    images = given.sequence()
-    if images is None:
-        return ContainerSource(text, text, selection, copy_streams, track)
-    assert given.path is not None
-    _refuse_tracks(text, track)
-    name = given.path.name if given.path.is_file() else given.folder_name
-    if len(images) == 1 and given.path.is_file():
-        return _one_picture(name, images[0], selection, Fraction(rate))
-    return FolderSource(name, list(images), selection, Fraction(rate))
-
-
-def _refuse_tracks(name: str, wanted: int | None) -> None:
-    """Raises: InputError: a track beyond the only one of what is no video file."""
-    if wanted is not None and wanted > 1:
-        raise InputError(f"{name}: --track {wanted}: it has 1 video track; give one of these")
-
-
-def _one_picture(name: str, path: Path, selection: Selection, rate: Fraction) -> Source:
-    """A file that was named: with all its pictures, where it holds several."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        data = b""  # the source says it in its own words
-    if is_moving_webp(data):
-        return WebpSource(str(path), path, selection)
-    if is_moving_container(data):
-        return ContainerSource(str(path), str(path), selection, copy_streams=False)
-    pages = pages_of(data)
-    return FolderSource(name, [path], selection, rate, pages=pages if pages > 1 else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class StreamReport:
-    """One audio or subtitle stream, in words."""
-
-    index: int
-    kind: str  # "audio" or "subtitle"
-    codec: str
-    language: str | None
-    detail: str  # "48000 Hz, stereo"; empty for subtitles
-    duration_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class MediaReport:
-    """The video as `segment` would see it, the streams beside it, and the warnings so far."""
-
-    video: VideoInfo
-    streams: tuple[StreamReport, ...]
-    notes: tuple[str, ...]
-
-
-def probe(source: str | Path | Input) -> VideoInfo:
-    """Facts of a source before its first frame. `copied` is empty: nothing stays open.
-
-    Raises:
-        InputError: the source cannot be read.
-    """
-    return report_media(source).video
-
-
-def report_media(source: str | Path | Input, *, track: int | None = None) -> MediaReport:
-    """Everything `vidparse info` shows of one input.
-
-    Raises:
-        InputError: the source cannot be read.
-    """
-    opened = open_video(source, track=track)
-    try:
-        streams = tuple(_describe(stream) for stream in copied_streams(opened.info))
-        video = replace(opened.info, copied=())
-        return MediaReport(video, streams, tuple(opened.notes))
-    finally:
-        opened.close()
-
-
-def _describe(stream: CopiedStream) -> StreamReport:
-    detail = ""
-    if isinstance(stream.template, av.AudioStream):
-        context = stream.template.codec_context
-        layout = getattr(context.layout, "name", "") or counted(context.channels, "channel")
-        detail = f"{context.sample_rate} Hz, {layout}"
-    return StreamReport(
-        index=stream.index,
-        kind=stream.kind,
-        codec=stream.codec,
-        language=stream.language and _printable(stream.language),
-        detail=detail,
-        duration_s=stream.duration_s,
-    )
-
-
-def _printable(words: str) -> str:
-    """Bytes that are no UTF-8, which PyAV 19 has as surrogates, as U+FFFD."""
-    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

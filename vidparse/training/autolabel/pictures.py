@@ -22,9 +22,7 @@ from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.sinks import is_output
-from vidparse.video import expand_inputs, open_video
-from vidparse.video.inputs import Input
-from vidparse.video.source import Source
+from vidparse.video import Input, Source, expand_inputs, open_video
 
 
 @dataclass(frozen=True, slots=True)
