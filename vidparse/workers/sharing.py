@@ -1,7 +1,8 @@
-"""Sharing: among whom the clips of a run are shared out, which videos can be cut, and their turns.
+"""The sharing of a run among workers: which workers, the joining of a video, and the next videos.
 
-One video after another is joined and written. Near its end, or where it is short, it leaves the
-workers without ranges: then they begin with the videos that follow.
+A video is cut into ranges of frames. Workers segment the ranges; this process joins their results
+in order and writes them, one video at a time. When the current video has no ranges left to hand
+out, the workers begin with the next videos.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ NOT_CUT = "without reading it all nobody knows when its frames come, so one proc
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """The wish of a person.
+    """The workers that a user wants; true if there are any beside this process.
 
-    workers: processes with a network each; 0 or 1: this process alone, or all of a cluster.
-    cluster: address of a Ray cluster, or "auto"; None: the workers run on this machine.
+    workers: processes, each with its own network. 0 or 1 means no other process or, with a
+        cluster, all that the cluster has room for.
+    cluster: address of a Ray cluster, or "auto"; None for workers on this machine.
     """
 
     workers: int = 0
@@ -44,7 +46,7 @@ class Sharing:
         return self.workers > 1 or self.cluster is not None
 
     def check(self) -> None:
-        """Raises: UsageError: a number of workers that would only take memory."""
+        """Raises: UsageError: the number is negative, or far above the number of CPUs."""
         most = max(64, 4 * cpu_count())
         if self.workers < 0 or (self.cluster is None and self.workers > most):
             raise UsageError(
@@ -53,7 +55,11 @@ class Sharing:
             )
 
     def check_memory(self, runner: Runner, *, stabilize: bool) -> None:
-        """Raises: UsageError: each answer depends on those before, so no part can run apart."""
+        """Check that the ranges of a video can be segmented independently.
+
+        Raises:
+            UsageError: the network or the stabiliser needs the frames before each frame.
+        """
         if not self:
             return
         if runner.remembers:
@@ -68,13 +74,16 @@ class Sharing:
             )
 
     def threads(self, wanted: int) -> int:
-        """CPU threads of each network, where a person wants `wanted`; 0: shared out."""
+        """CPU threads per network: `wanted` or, where it is 0, an equal share of the CPUs."""
         if not self or wanted:
             return wanted
         return 1 if self.cluster is not None else max(1, cpu_count() // self.workers)
 
     def crew(self, choice: ModelChoice, stop: threading.Event) -> Crew:
-        """The workers, none of which has been started.
+        """The workers, not started yet.
+
+        Args:
+            stop: set it to end the wait for results.
 
         Raises:
             UsageError, DeviceError: as `ClusterCrew`.
@@ -98,12 +107,14 @@ def shared_session(
     settings: SessionOptions,
     on_room: Callable[[], None] = lambda: None,
 ) -> SharedSession | None:
-    """The session with the network in the workers; None for a video that cannot be cut.
+    """A session whose network runs in the workers; None if the times of the frames are unknown.
 
     Args:
-        source: the opened `one`.
-        reading: arguments of `open_video` that have a say in what is decoded.
-        settings: arguments of `session`.
+        session: the session of this process.
+        source: the open video. one: the input that it was opened from; workers open it again.
+        stride: every n-th frame is segmented.
+        reading: the arguments of `open_video` that change the decoded frames.
+        settings: the arguments that `session` was made with.
         on_room: as for `SharedSession`.
     """
     stamps = source.stamps()
@@ -123,7 +134,7 @@ def shared_session(
 
 
 def _absolute(one: Input) -> Input:
-    """The same input, for a process in another folder."""
+    """The same input with absolute paths, for a process in another folder."""
     if one.path is None:
         return one
     path = one.path.absolute()
@@ -133,7 +144,7 @@ def _absolute(one: Input) -> Input:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An open video of which the workers have the first ranges, before its turn has come."""
+    """A video that waits for its turn, while the workers segment its first ranges."""
 
     source: Source
     session: SharedSession
@@ -144,13 +155,13 @@ class Begun:
 
 
 class Line:
-    """Inputs in the order of their turns.
+    """The inputs of a run in order, and those that the workers began before their turn.
 
     Args:
-        crew: the workers, whose room bounds how many inputs are begun.
-        inputs: of the run.
-        wanted: False for an input of which nothing is to be done.
-        opened: opens an input and makes its session; None where that has to wait for its turn.
+        crew: the workers. An input is begun early only while they have room for more ranges.
+        inputs: all inputs of the run.
+        wanted: False for an input that the run passes over.
+        opened: opens an input and makes its session; None for one that must wait for its turn.
     """
 
     def __init__(
@@ -163,26 +174,27 @@ class Line:
     ) -> None:
         self._crew, self._inputs = crew, inputs
         self._wanted, self._opened = wanted, opened
-        self._next = 0  # place of the first input that nobody has looked at
+        self._next = 0  # place of the first input that was not considered yet
         self._begun: dict[int, Begun] = {}  # by place
-        self._lock = threading.Lock()  # a thread that a run had to leave behind may still open one
+        self._lock = threading.Lock()  # a thread that outlives its run may still open an input
 
     def close(self) -> None:
-        """Close what had no turn. Idempotent."""
+        """Close the videos that had no turn. Idempotent."""
         self._next = len(self._inputs)
         while self._begun:
             self._begun.popitem()[1].close()
 
     def begun(self, place: int) -> Begun | None:
-        """The input whose turn has come, where the workers have begun with it."""
+        """The input at a place, whose turn it is now; None if it was not begun early."""
         with self._lock:
             self._next = max(self._next, place + 1)
             return self._begun.pop(place, None)
 
     def begin_next(self) -> None:
-        """Begin with the inputs to come while the workers have room.
+        """Begin the next inputs while the workers have room.
 
-        An input that has to wait for its turn ends one call, so that no call opens many in vain.
+        A call ends at the first input that must wait for its turn: opening it was in vain, and one
+        such input per call is enough.
         """
         with self._lock:
             while self._crew.has_room and self._next < len(self._inputs):
@@ -198,19 +210,21 @@ class Line:
 
 
 class SharedSession:
-    """The stages of a `Session`, as the pipeline runs them, with the network elsewhere.
+    """A `Session` for the pipeline, whose network runs in the workers. Its results are the same.
 
-    What it gives equals the serial result exactly. The frames of the outputs are decoded here, in
-    order. A clip of a worker counts where the times of its frames are those that came here;
-    elsewhere (a damaged file, times that its packets do not have) the session segments the frames
-    itself.
+    This process decodes every frame, too, since outputs need the pictures. It takes a clip from a
+    worker only if the times of the clip's frames equal those that it decoded itself. Where they
+    differ (a damaged file, or packets without the right times) it segments the frames alone.
 
     Args:
-        session: with the network of this process, which fills in; it must not remember.
+        session: of this process, for frames that no worker has; its network has no memory.
         crew: the workers.
-        job: the video as they see it.
-        stamps: its frames.
-        on_room: called when all ranges are handed out and the workers have room for others.
+        job: the video, as workers open it.
+        stamps: times of the video's frames, by its packets.
+        on_room: called when all ranges are handed out and the workers have room for more.
+
+    Attributes:
+        alone: frames that this process segmented.
     """
 
     def __init__(
@@ -222,42 +236,42 @@ class SharedSession:
         on_room: Callable[[], None] = lambda: None,
     ) -> None:
         self.labels: Labels = session.labels
-        self.alone = 0  # frames that were segmented here
+        self.alone = 0
         self._session, self._crew, self._job, self._stamps = session, crew, job, stamps
         self._on_room = on_room
         self._cutting = Cutting(
             job.stride, session.clip_frames(live=job.live), crew.count, session.sees_cuts
         )
         self._planned: Iterator[Range] | None = None
-        self._under_way: deque[tuple[int, Range]] = deque()  # tickets
+        self._under_way: deque[tuple[int, Range]] = deque()  # the crew's ticket of each range
         self._halted = threading.Event()
-        self._number = 0  # of frames so far
+        self._number = 0  # of the next frame
         self._last: Frame | None = None
 
     @property
     def notes(self) -> list[str]:
-        """For the user, one line each."""
+        """Lines for the user."""
         if not self.alone:
             return []
         frames = counted(self.alone, "frame")
         return [f"{frames} segmented without the workers, at damage or uneven times in the file"]
 
     def begin(self) -> None:
-        """Hand out the first ranges, as far as there is room, before any frame is read."""
+        """Hand out the first ranges, as many as there is room for. No frame is read yet."""
         self._plan(0)
         self._submit()
 
     def let_go(self) -> None:
-        """Nobody wants the ranges that are under way any more. Idempotent."""
+        """Cancel all ranges that are under way. Idempotent."""
         self._crew.cancel(ticket for ticket, _ in self._under_way)
         self._under_way.clear()
 
     def prepared(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """First stage: none; workers prepare their frames themselves."""
+        """First stage: the frames as they are; workers prepare their own."""
         yield from frames
 
     def answered(self, frames: Iterable[Frame], *, live: bool = False) -> Iterator[Segmented]:
-        """Second stage: the clips of the workers in order, each with its frames."""
+        """Second stage: segmented clips in order, from the workers where these have them."""
         ahead = _Ahead(iter(frames))
         try:
             if self._planned is None:
@@ -275,7 +289,7 @@ class SharedSession:
                     yield from self._alone(ahead, wanted.end)
                     continue
 
-                # Segment here up to the next frame that the packets promise, and begin there anew.
+                # Segment here up to the next frame that the packets list, then plan anew from it.
                 place = bisect_left(self._stamps.pts, frame.pts)
                 promised = self._stamps.pts[place : place + 1]
                 if promised != (frame.pts,):
@@ -288,17 +302,17 @@ class SharedSession:
             ahead.close()
 
     def finished(self, segmented: Iterable[Segmented]) -> FramePredictions:
-        """Third stage: ids that are stable through the video."""
+        """Third stage: give objects ids that are stable through the video."""
         results = self._session.linked(segmented)
         try:
             while (one := next(results, None)) is not None:  # `yield from` would close them first
                 yield one
         finally:
-            self._halted.set()  # a thread may wait for an outcome that nobody wants any more
+            self._halted.set()  # a thread may still wait for the outcome of a range
             results.close()
 
     def _plan(self, place: int) -> None:
-        """Ranges from a place in the stamps on, in stead of all that were planned."""
+        """Plan ranges from a place in the stamps to the end; drop all earlier plans."""
         self.let_go()
         before = None if self._last is None else self._last.pts
         self._planned = self._cutting.ranges(
@@ -306,7 +320,7 @@ class SharedSession:
         )
 
     def _submit(self) -> bool:
-        """Hand out ranges while there is room, one at least; False once there are no more."""
+        """Hand out at least one range, and more while there is room; False if none is left."""
         assert self._planned is not None
         while self._crew.has_room or not self._under_way:
             wanted = next(self._planned, None)
@@ -316,11 +330,12 @@ class SharedSession:
         return True
 
     def _refill(self) -> None:
+        """Keep the workers busy, with other videos once this one has no ranges left."""
         if not self._submit() and not self._halted.is_set():
             self._on_room()
 
     def _follows(self, frame: Frame) -> bool:
-        """True if the next range begins with this frame, and its clips where they should."""
+        """True if the oldest range under way begins at this frame, and its clips fit in there."""
         if not self._under_way:
             return False
         wanted = self._under_way[0][1]
@@ -329,13 +344,13 @@ class SharedSession:
         return wanted.start == frame.pts and wanted.before == before and not off
 
     def _matched(self, clips: tuple[PackedClip, ...], ahead: _Ahead) -> Iterator[Segmented]:
-        """Clips with their frames, up to the first whose frames are others."""
+        """A worker's clips with the frames decoded here, up to the first clip that differs."""
         for one in clips:
             frames = ahead.take(one.pts)
             if frames is None:
                 return
 
-            # The last clip of a range that lacks a promised frame would go on in the whole video.
+            # A range that lacks a frame ends in a short clip, which a serial run would have filled.
             after = self._number + len(frames)
             if one is clips[-1] and after % self._cutting.unit and not ahead.is_over():
                 ahead.give_back(frames)
@@ -346,7 +361,7 @@ class SharedSession:
             yield Segmented(frames, one.clip(), one.begins_shot)
 
     def _alone(self, ahead: _Ahead, end: int | None) -> Iterator[Segmented]:
-        """The frames up to a pts, and of the clip that it falls into, segmented in this process."""
+        """Segment frames in this process: those before a pts, and to the end of its clip."""
         if not ahead.comes_before(end):
             return
         session = self._session
@@ -361,6 +376,7 @@ class SharedSession:
             yield one
 
     def _until(self, ahead: _Ahead, end: int | None) -> Iterator[Frame]:
+        """The frames before a pts, and those that fill the last clip."""
         number = self._number
         while ahead.comes_before(end) or (number % self._cutting.unit and ahead.peek()):
             yield ahead.taken()
@@ -372,7 +388,7 @@ class SharedSession:
 
 
 class _Ahead:
-    """Frames that can be looked at before they are taken."""
+    """A stream of frames whose next ones can be looked at before they are taken."""
 
     def __init__(self, frames: Iterator[Frame]) -> None:
         self._frames = frames
@@ -380,10 +396,10 @@ class _Ahead:
         self._error: Exception | None = None
 
     def peek(self) -> Frame | None:
-        """The next frame; None at the end.
+        """The next frame, which stays; None at the end.
 
         Raises:
-            whatever the frames raise, after the last one was taken.
+            what the stream raises, but only after all frames before the error were taken.
         """
         if not self._seen and self._error is None:
             try:
@@ -400,23 +416,23 @@ class _Ahead:
         raise self._error
 
     def comes_before(self, end: int | None) -> bool:
-        """True if there is a next frame, and it comes before a pts."""
+        """True if there is a next frame and it is before a pts."""
         frame = self.peek()
         return frame is not None and (end is None or frame.pts < end)
 
     def is_over(self) -> bool:
-        """True if no frame follows, be it for an error."""
+        """True at the end, and at an error."""
         try:
             return self.peek() is None
         except Exception:
-            return True  # raised once more by the next look
+            return True  # the next `peek` raises it again
 
     def taken(self) -> Frame:
-        """The frame that was looked at."""
+        """The next frame, after `peek` returned it."""
         return self._seen.popleft()
 
     def take(self, stamps: tuple[int, ...]) -> tuple[Frame, ...] | None:
-        """The next frames, if these are their times; else None, and they stay."""
+        """The next frames if their pts are `stamps`; else None, and all stay."""
         taken: list[Frame] = []
         for stamp in stamps:
             if self.is_over() or self._seen[0].pts != stamp:
@@ -426,6 +442,7 @@ class _Ahead:
         return tuple(taken)
 
     def give_back(self, frames: Sequence[Frame]) -> None:
+        """Put frames back in front; they come next."""
         self._seen.extendleft(reversed(frames))
 
     def close(self) -> None:
