@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from vidparse.convert.codebases import (
-    SOURCES,
-    CodeBase,
-    by_our_names,
-    converted_networks,
-    start_of,
-)
+from vidparse.convert.codebases import SOURCES, CodeBase, by_our_names, converted_networks, start_of
 from vidparse.convert.tensors import Renamed, read_tensors
 from vidparse.errors import ModelError, OutputError, UsageError
 from vidparse.labels import Labels, load_labels

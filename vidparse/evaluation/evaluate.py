@@ -19,8 +19,7 @@ from vidparse.errors import InputError, Interrupted, UsageError, counted
 from vidparse.evaluation.diagnostics import Diagnostics
 from vidparse.evaluation.entries import Entry
 from vidparse.evaluation.entries.entry import VideoFrames, stamp_of
-from vidparse.evaluation.metrics import make_measures
-from vidparse.evaluation.metrics.measure import Measure
+from vidparse.evaluation.metrics import Measure, make_measures
 from vidparse.evaluation.result import EntryResult, Evaluation, Store, default_store
 from vidparse.evaluation.tally import FrameData, Tally
 from vidparse.flow import FlowSource

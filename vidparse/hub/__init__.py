@@ -4,16 +4,10 @@ A name or address goes in, files on this machine come out; nothing is loaded her
 """
 
 from vidparse import DEFAULT_MODEL
-from vidparse.hub.address import HubAddress, parse_address
-from vidparse.hub.cached import CachedModel, cached_models
+from vidparse.hub.address import parse_address
+from vidparse.hub.cached import cached_models
 from vidparse.hub.files import ModelFiles
-from vidparse.hub.known import (
-    CatalogueEntry,
-    PublishedModel,
-    catalogue,
-    published_models,
-    weights_folder,
-)
+from vidparse.hub.known import catalogue, published_models, weights_folder
 from vidparse.hub.lookup import locate, resolve
 
 
@@ -25,11 +19,7 @@ def model_names() -> list[str]:
 
 __all__ = [
     "DEFAULT_MODEL",
-    "CachedModel",
-    "CatalogueEntry",
-    "HubAddress",
     "ModelFiles",
-    "PublishedModel",
     "cached_models",
     "catalogue",
     "locate",

@@ -2,7 +2,6 @@
 
 from vidparse.maps.ids import MAX_ID, SegmentIds, ids_to_rgb, read_panoptic_png, rgb_to_ids
 from vidparse.maps.panoptic_json import (
-    Category,
     ListedPicture,
     PanopticJson,
     PanopticRecord,
@@ -38,7 +37,6 @@ from vidparse.maps.segment_map import (
 __all__ = [
     "MAX_ID",
     "VOID",
-    "Category",
     "ListedPicture",
     "PanopticJson",
     "PanopticRecord",

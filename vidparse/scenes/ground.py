@@ -10,17 +10,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from vidparse.scenes.quads import (
-    LAYER_KERB,
-    LAYER_PAVEMENT,
-    LAYER_ROAD,
-    LAYER_VERGE,
-    PAVEMENT,
-    ROAD,
-    TREE,
-    Quads,
-    make_quads,
-)
+from vidparse.scenes.quads import PAVEMENT, ROAD, TREE, Layer, Quads, make_quads
 from vidparse.scenes.textures import Sheet, TextureBank, soft_noise
 from vidparse.scenes.view import NEAR_M
 
@@ -227,7 +217,7 @@ def street_ground(
     def lay(camera_z: float) -> list[Quads]:
         parts = [
             lay_strip(
-                camera_z, -half_road_m, half_road_m, 0.0, texture=road, layer=LAYER_ROAD,
+                camera_z, -half_road_m, half_road_m, 0.0, texture=road, layer=Layer.ROAD,
                 texture_m=(2 * half_road_m, PERIOD_M), surface=10, class_id=ROAD,
                 cuts_m=_ROAD_CUTS_M,
             )
@@ -237,14 +227,14 @@ def street_ground(
             parts.append(
                 lay_kerb(
                     camera_z, side * half_road_m, texture=kerb, surface=12 + i,
-                    layer=LAYER_KERB + i,
+                    layer=Layer.KERB + i,
                 )
             )  # fmt: skip
 
             inner_x, outer_x = sorted((side * half_road_m, side * outer))
             parts.append(
                 lay_strip(
-                    camera_z, inner_x, outer_x, KERB_M, texture=walk, layer=LAYER_PAVEMENT + i,
+                    camera_z, inner_x, outer_x, KERB_M, texture=walk, layer=Layer.PAVEMENT + i,
                     texture_m=(walk_m, PERIOD_M / 3), surface=14 + i, class_id=PAVEMENT,
                 )
             )  # fmt: skip
@@ -253,7 +243,7 @@ def street_ground(
             parts.append(
                 lay_strip(
                     camera_z, inner_x, outer_x, KERB_M, texture=grass, texture_m=(12.0, 12.0),
-                    surface=16 + i, class_id=TREE, layer=LAYER_VERGE + i,
+                    surface=16 + i, class_id=TREE, layer=Layer.VERGE + i,
                 )
             )  # fmt: skip
         return parts

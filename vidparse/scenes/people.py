@@ -10,15 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from vidparse.scenes.outfits import PARTS, add_bicycle
-from vidparse.scenes.quads import (
-    BICYCLIST,
-    LAYER_SHADOW,
-    LAYER_THINGS,
-    PEDESTRIAN,
-    Quads,
-    join,
-    make_quads,
-)
+from vidparse.scenes.quads import BICYCLIST, PEDESTRIAN, Layer, Quads, join, make_quads
 from vidparse.scenes.textures import TextureBank
 from vidparse.scenes.vehicles import add_soft_shadow
 from vidparse.scenes.view import Camera
@@ -241,7 +233,7 @@ def _strips(
     quads = make_quads(
         origin, across, down, texture=columns[3].ravel(), surface=columns[4].ravel(),
         class_id=BICYCLIST if cycling else PEDESTRIAN, instance=np.tile(people.instance, count),
-        layer=LAYER_THINGS, anchor=np.tile(places.feet, (count, 1)), order=columns[5].ravel(),
+        layer=Layer.THINGS, anchor=np.tile(places.feet, (count, 1)), order=columns[5].ravel(),
         moving=True,
     )  # fmt: skip
     return quads.take(np.flatnonzero(kept.ravel()))
@@ -282,7 +274,7 @@ def _bicycles(
     origin, across, down = (column.reshape(-1, 3) for column in columns[:3])
     return make_quads(
         origin, across, down, texture=columns[3].ravel(), surface=columns[4].ravel(),
-        class_id=BICYCLIST, instance=np.tile(people.instance, len(rows)), layer=LAYER_THINGS,
+        class_id=BICYCLIST, instance=np.tile(people.instance, len(rows)), layer=Layer.THINGS,
         anchor=np.tile(places.feet, (len(rows), 1)), order=columns[5].ravel(), moving=True,
     )  # fmt: skip
 
@@ -294,5 +286,5 @@ def _shadows(bank: TextureBank, people: People, places: Places, cycling: bool) -
     return make_quads(
         centre - ahead * long / 2 - right * wide / 2, right * wide, ahead * long,
         texture=add_soft_shadow(bank), surface=people.surface + SURFACES - 1, class_id=0,
-        layer=LAYER_SHADOW, shadow=True, moving=True,
+        layer=Layer.SHADOW, shadow=True, moving=True,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from vidparse.scenes.ground import KERB_M
-from vidparse.scenes.quads import BUILDING, LAYER_PLOTS, LAYER_SHADOW, TREE, Quads, make_quads
+from vidparse.scenes.quads import BUILDING, TREE, Layer, Quads, make_quads
 from vidparse.scenes.roadside import add_boards, add_hedge, add_railing, fence_along, tree
 from vidparse.scenes.textures import Sheet, TextureBank, soft_noise
 
@@ -120,7 +120,7 @@ def _add_rows(cell: Cell, rows: list[tuple], anchor: np.ndarray) -> None:
     cell.parts.append(
         make_quads(
             np.array(origin), np.array(across), np.array(down), texture=texture,
-            surface=cell.surfaces(count) + np.arange(count), class_id=BUILDING, layer=LAYER_PLOTS,
+            surface=cell.surfaces(count) + np.arange(count), class_id=BUILDING, layer=Layer.PLOTS,
             anchor=anchor, order=np.arange(count) * 1.0, light=np.array(light), facing=facing,
             solid=np.array(solid, np.float64),
         )
@@ -135,7 +135,7 @@ def _cast_shadow(cell: Cell, x: float, z: float, width: float, height: float) ->
         make_quads(
             np.array([[x - reach, KERB_M * 0.6, z + width + 0.35 * height]]),
             np.array([[reach, 0.0, 0.0]]), np.array([[0.0, 0.0, -width]]), texture=texture,
-            surface=cell.surfaces(1), class_id=0, layer=LAYER_SHADOW, shadow=True, facing=1,
+            surface=cell.surfaces(1), class_id=0, layer=Layer.SHADOW, shadow=True, facing=1,
         )
     )  # fmt: skip
 
@@ -155,20 +155,20 @@ def _garden(cell: Cell, side: int, z: float, width: float, outer_m: float) -> No
         hedge = add_hedge(bank, int(rng.integers(3)))
         cell.parts.append(
             fence_along(bank, hedge, x, z + 0.2, width - 0.6, rng.uniform(1.1, 1.7),
-                        cell.surfaces(1), LAYER_PLOTS, TREE, solid_top=0.3)
+                        cell.surfaces(1), Layer.PLOTS, TREE, solid_top=0.3)
         )  # fmt: skip
     else:
         boards = add_boards(bank, int(rng.integers(3)))
         cell.parts.append(
             fence_along(
-                bank, boards, x, z, width, 1.5, cell.surfaces(1), LAYER_PLOTS, solid_top=0.1
+                bank, boards, x, z, width, 1.5, cell.surfaces(1), Layer.PLOTS, solid_top=0.1
             )
         )
 
     if rng.random() < 0.6:
         cell.parts.append(
             tree(bank, int(rng.integers(4)), x + side * 2.0, z + width / 2,
-                 surface=cell.surfaces(4), size=rng.uniform(0.7, 0.95), layer=LAYER_PLOTS)
+                 surface=cell.surfaces(4), size=rng.uniform(0.7, 0.95), layer=Layer.PLOTS)
         )  # fmt: skip
 
 
@@ -178,7 +178,7 @@ def _park(cell: Cell, side: int, z: float, outer_m: float) -> None:
     for depth, ahead in ((9.0, 8.0), (6.0, 3.0), (2.5, 6.0)):
         cell.parts.append(
             tree(bank, int(rng.integers(4)), x + side * (depth + rng.uniform(-1, 1)), z + ahead,
-                 surface=cell.surfaces(4), size=rng.uniform(0.9, 1.3), layer=LAYER_PLOTS,
+                 surface=cell.surfaces(4), size=rng.uniform(0.9, 1.3), layer=Layer.PLOTS,
                  bare=bool(rng.random() < 0.3))
         )  # fmt: skip
 
@@ -186,12 +186,12 @@ def _park(cell: Cell, side: int, z: float, outer_m: float) -> None:
     for i in range(2):
         cell.parts.append(
             fence_along(bank, far, x + side * 12, z + 6 * i, 6.2, 2.6, cell.surfaces(1),
-                        LAYER_PLOTS, TREE, solid_top=0.3)
+                        Layer.PLOTS, TREE, solid_top=0.3)
         )  # fmt: skip
     railing = add_railing(bank, 1)
     for i in range(4):
         cell.parts.append(
-            fence_along(bank, railing, x, z + 3 * i, 3.0, 1.2, cell.surfaces(1), LAYER_PLOTS)
+            fence_along(bank, railing, x, z + 3 * i, 3.0, 1.2, cell.surfaces(1), Layer.PLOTS)
         )
 
 

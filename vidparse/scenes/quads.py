@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from enum import IntEnum
 
 import numpy as np
 
 # CamVid-11 ids (vidparse.labels "camvid").
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
 
-# Painting order, back to front. A ground surface has a layer to itself (left and right count as
-# two), so that its pieces follow each other and count as one surface.
-LAYER_SKY, LAYER_SKYLINE, LAYER_VERGE, LAYER_ROAD = 0, 1, 2, 4
-LAYER_KERB, LAYER_PAVEMENT, LAYER_SHADOW, LAYER_PLOTS, LAYER_THINGS = 5, 7, 9, 10, 11
+
+class Layer(IntEnum):
+    """Painting order, back to front.
+
+    A ground surface has a layer to itself (left and right count as two), so that its pieces follow
+    each other and count as one surface.
+    """
+
+    SKY = 0
+    SKYLINE = 1
+    VERGE = 2
+    ROAD = 4
+    KERB = 5
+    PAVEMENT = 7
+    SHADOW = 9
+    PLOTS = 10
+    THINGS = 11
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vidparse.scenes.quads import FENCE, LAYER_THINGS, POLE, SIGN, TREE, Quads, join, make_quads
+from vidparse.scenes.quads import FENCE, POLE, SIGN, TREE, Layer, Quads, join, make_quads
 from vidparse.scenes.textures import Sheet, TextureBank, soft_noise
 
 _CROWN_M = 5.0
@@ -116,7 +116,7 @@ def tree(
     *,
     surface: int,
     size: float = 1.0,
-    layer: int = LAYER_THINGS,
+    layer: int = Layer.THINGS,
     bare: bool = False,
 ) -> Quads:
     """A tree on the pavement; `size` 1 is about 6.5 m high. Takes four surface numbers."""
@@ -285,7 +285,7 @@ def _upright(
         np.stack([x.ravel() - width.ravel() / 2, top.ravel(), z.ravel()], 1),
         np.stack([width.ravel(), zero, zero], 1),
         np.stack([zero, -height.ravel(), zero], 1),
-        layer=LAYER_THINGS,
+        layer=Layer.THINGS,
         **columns,
     )
 
@@ -302,7 +302,7 @@ def lamp_post(bank: TextureBank, kind: int, x: float, z: float, surface: int) ->
         np.array([[x - inward * 0.05, 8.35, z]]),
         np.array([[inward * 1.6, 0.0, 0.0]]),
         np.array([[0.0, -0.5, 0.0]]),
-        texture=add_lamp_head(bank), surface=surface + 2, class_id=POLE, layer=LAYER_THINGS,
+        texture=add_lamp_head(bank), surface=surface + 2, class_id=POLE, layer=Layer.THINGS,
         anchor=at, order=1.0,
     )  # fmt: skip
     return join([posts, head])
@@ -347,7 +347,7 @@ def bollards(bank: TextureBank, x: float, z: np.ndarray, surface: int) -> Quads:
 
 def fence_along(
     bank: TextureBank, texture: int, x: float, z: float, length: float, height: float,
-    surface: int, layer: int = LAYER_THINGS, class_id: int = FENCE, foot: float = 0.1,
+    surface: int, layer: int = Layer.THINGS, class_id: int = FENCE, foot: float = 0.1,
     solid_top: float = 1.0,
 ) -> Quads:  # fmt: skip
     """A fence that runs along the street from z to z + length. One surface number.

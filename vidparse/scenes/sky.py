@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vidparse.scenes.quads import (
-    BUILDING,
-    LAYER_SKY,
-    LAYER_SKYLINE,
-    SKY,
-    TREE,
-    Quads,
-    join,
-    make_quads,
-)
+from vidparse.scenes.quads import BUILDING, SKY, TREE, Layer, Quads, join, make_quads
 from vidparse.scenes.textures import HAZE_RGB, Sheet, TextureBank, soft_noise
 
 _SKY_M = (2800.0, 1000.0)
@@ -86,7 +77,7 @@ def add_backdrop(bank: TextureBank, seed: int) -> Quads:
                 texture=textures[number],
                 surface=1 + number,
                 class_id=(SKY, BUILDING, TREE)[number],
-                layer=LAYER_SKY if number == 0 else LAYER_SKYLINE,
+                layer=Layer.SKY if number == 0 else Layer.SKYLINE,
                 moving=True,
             )
         )

@@ -11,7 +11,7 @@ from vidparse.scenes.ground import KERB_M, street_ground
 from vidparse.scenes.outfits import OUTFITS, wardrobe
 from vidparse.scenes.people import SURFACES, People, Places, pose_people
 from vidparse.scenes.plots import CELL_M, Cell, add_plots
-from vidparse.scenes.quads import LAYER_SHADOW, Quads, join, make_quads
+from vidparse.scenes.quads import Layer, Quads, join, make_quads
 from vidparse.scenes.roadside import (
     SIGN_KINDS,
     add_railing,
@@ -241,7 +241,7 @@ def _furnish(cell: Cell, side: int, z: float, number: int, half_road_m: float) -
             make_quads(
                 np.array([[x - 2.6, 0.02, at + 3.4]]), np.array([[4.4, 0.0, 0.0]]),
                 np.array([[0.0, 0.0, -4.4]]), texture=add_soft_shadow(bank),
-                surface=cell.surfaces(1), class_id=0, layer=LAYER_SHADOW, shadow=True, facing=1,
+                surface=cell.surfaces(1), class_id=0, layer=Layer.SHADOW, shadow=True, facing=1,
             )
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidparse.scenes.quads import CAR, LAYER_SHADOW, LAYER_THINGS, Quads, join, make_quads
+from vidparse.scenes.quads import CAR, Layer, Quads, join, make_quads
 from vidparse.scenes.textures import Sheet, TextureBank
 
 PAINTS = (
@@ -328,7 +328,7 @@ def car(
 
     faces = make_quads(
         origin, across, down, texture=[textures[name] for name in names],
-        surface=surface + np.arange(FACES), class_id=CAR, instance=instance, layer=LAYER_THINGS,
+        surface=surface + np.arange(FACES), class_id=CAR, instance=instance, layer=Layer.THINGS,
         anchor=np.array([x, 0.0, z - body.length / 2]), order=np.array(order), light=light,
         facing=_FACING, moving=moving, solid=[_SOLID.get(name, (0, 0, 0, 0)) for name in names],
     )  # fmt: skip
@@ -336,7 +336,7 @@ def car(
     shadow = make_quads(
         np.array([[x - body.width * 0.68 + 0.15, 0.01, z + body.length * 0.56]]),
         np.array([[body.width * 1.36, 0, 0]]), np.array([[0, 0, -body.length * 1.12]]),
-        texture=add_soft_shadow(bank), surface=surface + FACES, class_id=0, layer=LAYER_SHADOW,
+        texture=add_soft_shadow(bank), surface=surface + FACES, class_id=0, layer=Layer.SHADOW,
         shadow=True, moving=moving,
     )  # fmt: skip
     return join([faces, shadow])

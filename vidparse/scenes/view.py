@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidparse.scenes.quads import LAYER_PLOTS, LAYER_SKYLINE, Quads
+from vidparse.scenes.quads import Layer, Quads
 from vidparse.scenes.textures import HAZE_LENGTH_M, HAZE_STEPS, LIGHT_STEPS, MAX_LEVEL, TextureBank
 
 NEAR_M = 1.0  # nothing closer than this is drawn
@@ -123,7 +123,7 @@ def see(quads: Quads, camera: Camera, bank: TextureBank) -> View:
     levels = _levels(visible, corners, bank)
     middle = homographies[:, 2, 2] + (homographies[:, 2, 0] + homographies[:, 2, 1]) / 2
     haze = 1 - np.exp(-np.maximum(middle, 0) / HAZE_LENGTH_M)
-    haze[(visible.layer <= LAYER_SKYLINE) | visible.shadow] = 0
+    haze[(visible.layer <= Layer.SKYLINE) | visible.shadow] = 0
     variant = np.stack(
         [
             visible.texture,
@@ -252,7 +252,7 @@ def hidden_rows(
     An object is a run of quads with one anchor. box: pixel bounds x0, y0, x1, y1, (N, 4).
     """
     hidden = np.zeros(len(quads), np.bool_)
-    first = int(np.searchsorted(quads.layer, LAYER_PLOTS))
+    first = int(np.searchsorted(quads.layer, Layer.PLOTS))
     if first == len(quads):
         return hidden
 

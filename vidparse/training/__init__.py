@@ -8,13 +8,13 @@ from pathlib import Path
 
 from vidparse.data import Dataset, labelled_frames
 from vidparse.data.check import survey
-from vidparse.requests.training import SourceRequest, available_recipes, parse_source
+from vidparse.requests.training import SourceRequest, available_recipes
 from vidparse.training.learner import warmup_note
 from vidparse.training.logbook import Progress
 from vidparse.training.processes import Processes, join_processes
 from vidparse.training.recipe import Recipe
 from vidparse.training.recipe_file import changed_recipe, load_recipe
-from vidparse.training.rehearsal import Rehearsal, rehearse
+from vidparse.training.rehearsal import rehearse
 from vidparse.training.resume import recorded_run
 from vidparse.training.run_folder import check_folder
 from vidparse.training.trainer import Trainer
@@ -145,7 +145,6 @@ def _learnt_from(validation: Dataset, sources: TrainingSets) -> bool:
 __all__ = [
     "Progress",
     "Recipe",
-    "Rehearsal",
     "SourceRequest",
     "TrainingRequest",
     "available_recipes",
@@ -153,7 +152,6 @@ __all__ = [
     "fit",
     "fitting_recipe",
     "load_recipe",
-    "parse_source",
     "read_start",
     "recorded_run",
     "rehearse",

@@ -3,13 +3,7 @@
 from vidparse.video.inputs import Input, expand_inputs
 from vidparse.video.maskvideo import read_id_video, read_mask_video
 from vidparse.video.raw import RawPipe
-from vidparse.video.reading import (
-    MediaReport,
-    ReadingOptions,
-    StreamReport,
-    open_video,
-    report_media,
-)
+from vidparse.video.reading import MediaReport, ReadingOptions, open_video, report_media
 from vidparse.video.source import Source, Stamps
 from vidparse.video.writer import VideoWriter
 
@@ -20,7 +14,6 @@ __all__ = [
     "ReadingOptions",
     "Source",
     "Stamps",
-    "StreamReport",
     "VideoWriter",
     "expand_inputs",
     "open_video",

@@ -2,11 +2,7 @@
 
 from vidparse.inference.runners.ensemble import Ensemble
 from vidparse.requests.autolabel import SCALES, AutolabelRequest, Variants
-from vidparse.training.autolabel.request import (
-    AutolabelResult,
-    autolabel_record,
-    make_labels,
-)
+from vidparse.training.autolabel.request import AutolabelResult, autolabel_record, make_labels
 
 __all__ = [
     "SCALES",
