@@ -30,7 +30,7 @@ from vidparse.models.description import PANOPTIC, StateTensor
 from vidparse.models.network import Masks, Outputs, State, VideoNetwork
 from vidparse.sinks import Sink
 from vidparse.training.objectives import Objective
-from vidparse.training.objectives.objective import normalise, run_clips
+from vidparse.training.objectives.objective import run_clips
 from vidparse.training.stream import Batch
 
 LABELS = load_labels("camvid")
@@ -195,7 +195,7 @@ class ToyObjective(Objective):
     """Brings the scores of every place to zero."""
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        clip = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
+        clip = self.normalised(batch.frames)  # (B, T, 3, H, W)
         return {"toy": run_clips(self.network, clip).logits.square().mean()}
 
 

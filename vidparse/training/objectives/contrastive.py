@@ -17,14 +17,7 @@ from vidparse.data import IGNORE
 from vidparse.models.network import VideoNetwork
 from vidparse.training.clips import ClipPlan, views_of
 from vidparse.training.losses import contrastive_loss
-from vidparse.training.objectives.objective import (
-    FeatureTap,
-    Setting,
-    autocast,
-    check_per_frame,
-    normalise,
-    run_frames,
-)
+from vidparse.training.objectives.objective import FeatureTap, Setting, check_per_frame, run_frames
 from vidparse.training.objectives.supervised import Supervised, SupervisedOptions
 from vidparse.training.recipe import Positive, Recipe, Weight
 from vidparse.training.stream import Batch
@@ -80,9 +73,9 @@ class Contrastive(Supervised):
         )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        clip = normalise(batch.frames, self.preprocess)  # (B, 2, 3, H, W)
+        clip = self.normalised(batch.frames)  # (B, 2, 3, H, W)
         labels, options = batch.labels.long(), self.options
-        with autocast(clip.device, self.precision), FeatureTap(self._features[0]) as tap:
+        with self.autocast(clip.device), FeatureTap(self._features[0]) as tap:
             outputs = run_frames(self.network, clip.flatten(0, 1))
             projected = self.projection(tap.take()).unflatten(0, clip.shape[:2])
         terms = self.terms(outputs, labels.flatten(0, 1))

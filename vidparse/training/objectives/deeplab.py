@@ -19,14 +19,7 @@ from vidparse.errors import UsageError
 from vidparse.models.network import CentreMaps, VideoNetwork
 from vidparse.training.clips import ClipPlan
 from vidparse.training.losses import hard_cross_entropy, heat_loss, offset_loss
-from vidparse.training.objectives.objective import (
-    Objective,
-    Setting,
-    autocast,
-    channels_last,
-    normalise,
-    object_clips,
-)
+from vidparse.training.objectives.objective import Objective, Setting, channels_last, object_clips
 from vidparse.training.recipe import AboveZero, Count, ObjectiveOptions, Positive, Recipe, Weight
 from vidparse.training.stream import Batch
 
@@ -89,8 +82,8 @@ class DeepLab(Objective):
         self.register_buffer("is_thing", is_thing, persistent=False)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        frames = channels_last(normalise(batch.frames, self.preprocess))  # (B, T, 3, H, W)
-        with autocast(frames.device, self.precision):
+        frames = channels_last(self.normalised(batch.frames))  # (B, T, 3, H, W)
+        with self.autocast(frames.device):
             maps, _ = self.training_pass(self.network, frames)
         assert isinstance(maps, CentreMaps) and batch.objects is not None  # by the plan
 

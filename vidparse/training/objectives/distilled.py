@@ -28,9 +28,7 @@ from vidparse.training.objectives.objective import (
     FeatureTap,
     Setting,
     Teacher,
-    autocast,
     check_per_frame,
-    normalise,
     run_frames,
 )
 from vidparse.training.objectives.supervised import Supervised, SupervisedOptions
@@ -109,11 +107,11 @@ class Distilled(Supervised):
         self.motion = MotionEncoder() if options.motion_weight else None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        clip = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
+        clip = self.normalised(batch.frames)  # (B, T, 3, H, W)
         size = clip.shape[:2]
         at = 1 if size[1] == 3 else 0  # the target: the middle of a triplet, else the first
         frames, options = clip.flatten(0, 1), self.options
-        with autocast(clip.device, self.precision), FeatureTap(self._features[0]) as tap:
+        with self.autocast(clip.device), FeatureTap(self._features[0]) as tap:
             outputs = run_frames(self.network, frames)
         logits = outputs.logits.float().unflatten(0, size)  # (B, T, K, h, w)
         terms = self.terms(_of_frame(at, outputs, size), batch.labels[:, at].long())
@@ -144,7 +142,7 @@ class Distilled(Supervised):
         )  # (B * T, 3, H', W')
         with (
             torch.no_grad(),
-            autocast(pictures.device, self.precision),
+            self.autocast(pictures.device),
             FeatureTap(self._teachers_features[0]) as tap,
         ):
             says = run_frames(teacher.network, pictures).logits.float()

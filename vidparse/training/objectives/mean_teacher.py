@@ -16,7 +16,7 @@ from vidparse.data import IGNORE
 from vidparse.models.network import VideoNetwork
 from vidparse.training.clips import ClipPlan
 from vidparse.training.losses import confident_labels
-from vidparse.training.objectives.objective import autocast, normalise, run_clips
+from vidparse.training.objectives.objective import run_clips
 from vidparse.training.objectives.supervised import Supervised, SupervisedOptions
 from vidparse.training.recipe import Recipe, Share, Weight
 from vidparse.training.stream import Batch
@@ -51,8 +51,8 @@ class MeanTeacher(Supervised):
         labels = batch.labels.long()  # (B, T, H, W)
         known = (labels[:, -1] != IGNORE).flatten(1).any(dim=1)  # (B,)
         assert batch.strong is not None  # the plan asks for it
-        mild = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
-        strong = normalise(batch.strong, self.preprocess)
+        mild = self.normalised(batch.frames)  # (B, T, 3, H, W)
+        strong = self.normalised(batch.strong)
         unseen = ~batch.inside[:, -1]  # (B, H, W)
         apart = 1 < int(known.sum()) < len(known) - 1  # a batch norm can do nothing with one
         if not apart:
@@ -79,7 +79,7 @@ class MeanTeacher(Supervised):
     @torch.no_grad()
     def _labelled(self, clip: Tensor) -> Tensor:
         """The labels of the target that the average is sure of: int64 (B, H, W)."""
-        with autocast(clip.device, self.precision):
+        with self.autocast(clip.device):
             logits = run_clips(self._frozen[0], clip).logits
         full = F.interpolate(
             logits.float(), clip.shape[-2:], mode="bilinear", align_corners=False

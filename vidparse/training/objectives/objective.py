@@ -120,6 +120,14 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         raise NotImplementedError
 
+    def normalised(self, rgb: Tensor) -> Tensor:
+        """Pictures as the network sees them: uint8 (..., H, W, 3) -> float32 (..., 3, H, W)."""
+        return normalise(rgb, self.preprocess)
+
+    def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
+        """The precision of the recipe for passes on a device."""
+        return autocast(device, self.precision)
+
     def after_step(self) -> None:
         """Called once the optimiser has moved the weights."""
 

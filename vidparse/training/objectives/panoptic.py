@@ -22,14 +22,7 @@ from vidparse.errors import UsageError
 from vidparse.models.network import KernelMaps, VideoNetwork
 from vidparse.training.clips import ClipPlan
 from vidparse.training.losses import ClipLosses, class_weights_from_counts, clip_losses
-from vidparse.training.objectives.objective import (
-    Objective,
-    Setting,
-    autocast,
-    channels_last,
-    normalise,
-    object_clips,
-)
+from vidparse.training.objectives.objective import Objective, Setting, channels_last, object_clips
 from vidparse.training.recipe import ObjectiveOptions, Offset, Positive, Recipe, Share, Weight
 from vidparse.training.stream import Batch
 
@@ -106,8 +99,8 @@ class Panoptic(Objective):
         return class_weights_from_counts(counts, offset=self.options.class_weight_offset)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        frames = channels_last(normalise(batch.frames, self.preprocess))  # (B, T, 3, H, W)
-        with autocast(frames.device, self.precision):
+        frames = channels_last(self.normalised(batch.frames))  # (B, T, 3, H, W)
+        with self.autocast(frames.device):
             maps, _ = self.network(frames, ())
         assert isinstance(maps, KernelMaps) and batch.objects is not None  # by the plan
 

@@ -16,13 +16,7 @@ from vidparse.training.losses import (
     lovasz_softmax,
     union_cross_entropy,
 )
-from vidparse.training.objectives.objective import (
-    Objective,
-    Setting,
-    autocast,
-    normalise,
-    run_clips,
-)
+from vidparse.training.objectives.objective import Objective, Setting, run_clips
 from vidparse.training.recipe import LISTED, ObjectiveOptions, Offset, Positive, Weight
 from vidparse.training.stream import Batch
 
@@ -78,7 +72,7 @@ class Supervised(Objective):
         return class_weights_from_counts(counts, offset=offset)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        clip = normalise(batch.frames, self.preprocess)  # (B, T, 3, H, W)
+        clip = self.normalised(batch.frames)  # (B, T, 3, H, W)
         labels = batch.labels.long()  # (B, T, H, W)
         return self.taught(clip, labels)[1]
 
@@ -88,7 +82,7 @@ class Supervised(Objective):
         The target comes last.
         """
         target = labels[:, -1]
-        with autocast(clip.device, self.precision):
+        with self.autocast(clip.device):
             outputs = run_clips(self.network, clip)
         terms = self.terms(outputs, target, labels.flatten(0, 1))
 
