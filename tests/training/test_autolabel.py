@@ -32,10 +32,12 @@ from vidparse.image import ColourTags, Rgb
 from vidparse.inference import ModelChoice, Runner, Scores, load_model
 from vidparse.inference.mixture import Mixture, choose, windows
 from vidparse.inference.preprocess import to_clip
+from vidparse.inference.runners.ensemble import Ensemble
 from vidparse.inference.session import Answered, Session
 from vidparse.labels import Labels, load_labels, regrouped, unions
 from vidparse.models.description import Preprocess
-from vidparse.training.autolabel import SCALES, AutolabelRequest, Ensemble, Variants, make_labels
+from vidparse.requests.autolabel import SCALES, AutolabelRequest, Variants
+from vidparse.training.autolabel import make_labels
 from vidparse.training.autolabel.choice import Within
 from vidparse.training.autolabel.pictures import recordings_of_inputs
 from vidparse.video import expand_inputs, open_video

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from vidparse.data.dataset import FrameRecord
+from vidparse.data import FrameRecord
 from vidparse.errors import InputError, UsageError
 from vidparse.frame import Frame
 from vidparse.labels import Labels, unions_of

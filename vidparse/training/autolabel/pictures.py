@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vidparse.data import Dataset
-from vidparse.data.dataset import FrameRecord, image_of_file
+from vidparse.data import Dataset, FrameRecord
+from vidparse.data.dataset import image_of_file
 from vidparse.data.folders import PICTURES
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
