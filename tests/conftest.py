@@ -18,9 +18,24 @@ from support.clips import make_clip
 from support.colour_model import save_colour_model
 from support.commands import Finished
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Several test processes share the machine; each, and what it starts, computes in one thread.
+
+def _keep_to_share(number: int, count: int) -> None:
+    """Leave this process, and what it starts, its part of the CPUs of `count` test processes.
+
+    The program takes a thread per CPU that it may use; threads of several processes on one CPU
+    spend most of its time on waiting for each other.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if hasattr(os, "sched_setaffinity"):
+        cpus = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cpus[number % len(cpus) :: count])
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    _keep_to_share(
+        int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")),
+        int(os.environ["PYTEST_XDIST_WORKER_COUNT"]),
+    )
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell starts background jobs so, and programs that are told to ignore Ctrl-C do ignore it.
