@@ -59,7 +59,7 @@ NOT_RUN = {
     "python tests/benchmarks/compare_loops.py": "half a minute of a quiet machine, at its least",
     "python tests/benchmarks/bench_stabilize.py": "half a minute of a quiet machine",
     "vidparse train --dataset camvid-objects": "objects to cut out; tests/training has made ones",
-    "vidparse export runs/clips": "the run above",
+    "vidparse export runs/longer": "the run above",
     "vidparse eval --dataset composed": "objects to cut out; tests/data has made ones",
     "vidparse eval -m street-panoptic --dataset camvid-objects": "objects of a real size",
     "vidparse segment rtsp://": "a camera on the network",
