@@ -82,6 +82,11 @@ class Rgb:
     def size_hw(self) -> tuple[int, int]:
         return self.pixels.shape[0], self.pixels.shape[1]
 
+    @property
+    def planes(self) -> tuple[np.ndarray, ...]:
+        """The arrays that hold its samples, each with rows first."""
+        return (self.pixels,)
+
     def rgb(self, size_hw: tuple[int, int] | None = None) -> np.ndarray:
         """RGB uint8 (h, w, 3), resized to `size_hw` when given."""
         return self.pixels if size_hw is None else _resize(self.pixels, size_hw)
@@ -133,6 +138,11 @@ class Yuv420:
     @property
     def size_hw(self) -> tuple[int, int]:
         return self.y.shape[0], self.y.shape[1]
+
+    @property
+    def planes(self) -> tuple[np.ndarray, ...]:
+        """The arrays that hold its samples, each with rows first."""
+        return self.y, self.u, self.v
 
     def rgb(self, size_hw: tuple[int, int] | None = None) -> np.ndarray:
         """RGB uint8 (h, w, 3); planes are brought to `size_hw` first, which is far cheaper."""

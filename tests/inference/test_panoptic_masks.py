@@ -139,6 +139,8 @@ class Drive(Runner):
         Path("none"), "", "drive", {}, load_labels("camvid"), Preprocess(32), {}, task="panoptic"
     )
 
+    remembers = True  # how far it has gone
+
     def __init__(self) -> None:
         self.time = 0
 

@@ -359,6 +359,7 @@ class Drawn(Runner):
 
     backend, device, precision, engine = "test", "cpu", "fp32", "test"
     description = Clips(task="panoptic").description
+    remembers = True  # which answers it has given
 
     def __init__(self, answers: list[Masks]) -> None:
         self.window = max(one.inside.shape[1] for one in answers)

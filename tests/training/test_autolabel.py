@@ -30,10 +30,11 @@ from vidparse.errors import (
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.inference import ModelChoice, Runner, Scores, load_model
+from vidparse.inference.clips import Answered
 from vidparse.inference.mixture import Mixture, choose, windows
 from vidparse.inference.preprocess import to_clip
 from vidparse.inference.runners.ensemble import Ensemble
-from vidparse.inference.session import Answered, Session
+from vidparse.inference.session import Session
 from vidparse.labels import Labels, load_labels, regrouped, unions
 from vidparse.models.description import Preprocess
 from vidparse.requests.autolabel import SCALES, AutolabelRequest, Variants

@@ -130,9 +130,10 @@ def _done(result: InputResult, engine: str) -> str:
     report = result.report
     assert report is not None
     skipped = f", {result.skipped} damaged skipped" if result.skipped else ""
+    repeated = f", {report.repeated} repeated" if report.repeated else ""
     frames = counted(report.frames, "frame")
     return (
-        f"{_shown(result)}: {frames}{skipped} in {report.wall_s:.1f} s "
+        f"{_shown(result)}: {frames}{repeated}{skipped} in {report.wall_s:.1f} s "
         f"({report.fps:.1f} fps, bound by {report.bottleneck})"
         f"{' with ' if engine else ''}{engine} -> {_outputs(result)}"
     )
@@ -164,6 +165,7 @@ def summary_record(summary: Summary) -> dict[str, object]:
             record["wall_s"] = round(report.wall_s, 4)
             record["fps"] = round(report.fps, 3)
             record["bottleneck"] = report.bottleneck
+            record["repeated"] = report.repeated
             record["stages_ms_per_frame"] = {
                 stage.name: round(stage.ms_per_item, 3) for stage in report.stages
             }

@@ -31,6 +31,10 @@ class Scores:
         """The answer to the first frames of the clip."""
         return replace(self, values=self.values[:frames])
 
+    def taken(self, places: NDArray[np.intp]) -> Self:
+        """The answers to the frames at these places (T',), each as often as it is named."""
+        return replace(self, values=self.values[places])
+
     def misfit(self, labels: Labels) -> str:
         """The part of the answer that these labels cannot name; "" where they fit."""
         classes = self.values.shape[1]
@@ -54,6 +58,10 @@ class ClassIds:
     def first(self, frames: int) -> Self:
         """The answer to the first frames of the clip."""
         return replace(self, ids=self.ids[:frames])
+
+    def taken(self, places: NDArray[np.intp]) -> Self:
+        """The answers to the frames at these places (T',), each as often as it is named."""
+        return replace(self, ids=self.ids[places])
 
 
 Answer = Scores | PanopticAnswer | ClassIds | Mixture

@@ -50,11 +50,15 @@ class StageTime:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """Frames, time and stages of a run."""
+    """Frames, time and stages of a run.
+
+    repeated: frames whose network input was that of the frame before, so that it was not run.
+    """
 
     frames: int
     wall_s: float
     stages: tuple[StageTime, ...]
+    repeated: int = 0
 
     @property
     def fps(self) -> float:
@@ -73,6 +77,11 @@ class Stages(Protocol):
     """
 
     labels: Labels
+
+    @property
+    def repeated(self) -> int:
+        """Frames so far, of all videos, that the network was spared."""
+        ...
 
     def prepared(self, frames: Iterable[Frame]) -> Iterator[Any]: ...
     def answered(self, prepared: Any, *, live: bool) -> Iterator[Any]: ...
@@ -106,7 +115,7 @@ def run(
     """
     clocks = [StageClock(name) for name in ("decode", "prepare", "network", "upsample", "sinks")]
     start = time.perf_counter()
-    frames = 0
+    frames, repeated_before = 0, session.repeated
     stuck = threading.Event()
     stop = stop or threading.Event()
     try:
@@ -143,7 +152,8 @@ def run(
         if not stuck.is_set():
             source.close()
     times = tuple(StageTime(c.name, c.wall_s, c.cpu_s, frames) for c in clocks)
-    return RunReport(frames, time.perf_counter() - start, times)
+    repeated = session.repeated - repeated_before
+    return RunReport(frames, time.perf_counter() - start, times, repeated)
 
 
 def _predictions(

@@ -11,11 +11,10 @@ it when it is closed.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from typing import Protocol, Self, TypedDict, TypeVar
+from typing import Protocol, Self, TypedDict
 
 import numpy as np
 
@@ -23,11 +22,13 @@ from vidparse.errors import UsageError
 from vidparse.frame import Frame
 from vidparse.inference.answer import Answer, ClassIds, Scores
 from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer
+from vidparse.inference.clips import Answered, Prepared, Segmented, clips_of, closed
 from vidparse.inference.cuts import CutDetector
 from vidparse.inference.linkers import check_linker, make_linker
 from vidparse.inference.mixture import Mixture
 from vidparse.inference.panoptic import Linker
 from vidparse.inference.preprocess import input_size, to_clip
+from vidparse.inference.repeats import LastPicture, Repeats, copied, same_bytes
 from vidparse.inference.runners.runner import Runner
 from vidparse.inference.stabilize import Stabilizer
 from vidparse.inference.upsample import upsample_argmax
@@ -36,45 +37,6 @@ from vidparse.maps import Prediction, SegmentMap
 from vidparse.models.description import SEMANTIC
 from vidparse.requests.model import Merging
 from vidparse.requests.option import DEFAULT_CUT
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A frame with its network input, float32 (1, 3, h, w), or its pixels, uint8 (1, 3, H, W)."""
-
-    frame: Frame
-    input: np.ndarray
-    begins_shot: bool = False  # the network must forget what came before
-    green: np.ndarray | None = None  # float32 (h, w), 0..1: what cuts and motion are seen in
-
-    @property
-    def sizes(self) -> tuple[object, ...]:
-        """Equal for frames that fit in one clip."""
-        return self.input.shape, self.frame.image.size_hw
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """T frames of one size and one shot with the network's answer to them."""
-
-    frames: tuple[Frame, ...]
-    answer: Answer
-    begins_shot: bool = False  # at the first of them
-    greens: tuple[np.ndarray | None, ...] = ()  # as in Prepared, one per frame
-
-
-@dataclass(frozen=True, slots=True)
-class Segmented:
-    """T frames of one size and one shot with their segments, not linked to clips before.
-
-    clip: of semantic networks its maps are semantic, too.
-    """
-
-    frames: tuple[Frame, ...]
-    clip: ClipSegments
-    begins_shot: bool = False
 
 
 class SessionOptions(TypedDict, total=False):
@@ -170,6 +132,7 @@ class Session:
         self._linker_name = linker
         self._merging = replace(merging or Merging(), classes=classes)
         self.linker: Linker | None = None  # of the video under way, from its first clip on
+        self.repeated = 0  # frames so far, of all videos, that the network was spared
 
     def __enter__(self) -> Self:
         return self
@@ -216,23 +179,41 @@ class Session:
 
     def prepared(self, frames: Iterable[Frame]) -> Iterator[Prepared]:
         """First stage: frames as network inputs, with the cuts between shots."""
-        facts = self._runner.description.preprocess
         cuts = CutDetector(self._cut) if self._cut is not None else None
-        size_hw, input_hw = (0, 0), (0, 0)
-        with _closed(frames) as source:
+        picture = LastPicture() if not self._runner.remembers else None
+        last: Prepared | None = None
+        with closed(frames) as source:
             for frame in source:
-                if frame.image.size_hw != size_hw:  # once, but in a folder of many sizes
-                    size_hw = frame.image.size_hw
-                    input_hw = self.input_size(size_hw)
-                if self._runner.takes_pixels:
-                    yield Prepared(frame, frame.image.rgb().transpose(2, 0, 1)[None])
-                    continue
-                picture = to_clip(frame.image, input_hw, facts)
-                if cuts is None and not self._stabilize:
-                    yield Prepared(frame, picture)
-                    continue
-                green = picture[0, 1] * facts.std[1] + facts.mean[1]
-                yield Prepared(frame, picture, cuts is not None and cuts.is_cut(green), green)
+                is_still = picture is not None and picture.repeats(frame.image)
+                now = self._prepared(frame, last, is_still=is_still)
+                if cuts is not None and now.green is not None:
+                    now = replace(now, begins_shot=cuts.is_cut(now.green))
+                yield now
+                last = now
+
+    def _prepared(self, frame: Frame, last: Prepared | None, *, is_still: bool) -> Prepared:
+        """A frame with its network input, which repeats that of the last frame or does not.
+
+        is_still: its picture equals the last one.
+        """
+        if self._runner.takes_pixels:
+            return Prepared(frame, frame.image.rgb().transpose(2, 0, 1)[None], repeats=is_still)
+        if last is not None and is_still:
+            return replace(last, frame=frame, repeats=True)
+
+        facts = self._runner.description.preprocess
+        size_hw = frame.image.size_hw
+        if last is not None and last.frame.image.size_hw == size_hw:
+            input_hw = last.input.shape[2:]
+        else:
+            input_hw = self.input_size(size_hw)
+        picture = to_clip(frame.image, input_hw, facts)
+        now = Prepared(frame, picture)
+        if last is not None and not self._runner.remembers and last.sizes == now.sizes:
+            now = replace(now, repeats=same_bytes(picture, last.input))
+        if self._cut is None and not self._stabilize:
+            return now
+        return replace(now, green=picture[0, 1] * facts.std[1] + facts.mean[1])
 
     def answered(
         self, prepared: Iterable[Prepared], *, live: bool = True, number: int = 0
@@ -250,16 +231,20 @@ class Session:
         runner = self._runner
         most = self.clip_frames(live=live)
         shape: tuple[int, ...] = ()
+        repeats = Repeats(self._answer, alone=self._window == 1)  # with a memory nothing repeats
 
-        for clip in _clips(prepared, most, aligned=not runner.remembers, number=number):
+        for clip in clips_of(prepared, most, aligned=not runner.remembers, number=number):
             if clip[0].begins_shot or clip[0].input.shape != shape:
                 runner.reset()
             shape = clip[0].input.shape
+            answer, repeated = repeats.answer(clip)
+            self.repeated += repeated
             yield Answered(
                 tuple(one.frame for one in clip),
-                self._answer(clip),
+                answer,
                 clip[0].begins_shot,
                 tuple(one.green for one in clip),
+                repeated,
             )
 
     def finished(self, answered: Iterable[Answered]) -> FramePredictions:
@@ -269,19 +254,26 @@ class Session:
     def segmented(self, answered: Iterable[Answered]) -> Iterator[Segmented]:
         """The segments of each clip at the size of its frames."""
         stabilizer = Stabilizer() if self._stabilize else None
-        with _closed(answered) as source:
+        last: tuple[Answer, ClipSegments] | None = None
+        with closed(answered) as source:
             for one in source:
-                if isinstance(one.answer, PanopticAnswer):
-                    size_hw = one.frames[0].image.size_hw
+                size_hw = one.frames[0].image.size_hw
+                if last is not None and one.answer is last[0]:
+                    clip = copied(last[1])
+                elif isinstance(one.answer, PanopticAnswer):
                     clip = one.answer.segments(size_hw, self.labels, self._merging)
                 else:
                     clip = ClipSegments(tuple(self._labelled(one, one.answer, stabilizer)))
-                yield Segmented(one.frames, clip, one.begins_shot)
+
+                # Where nothing else has a say, equal answers have equal segments.
+                if not (self._runner.remembers or self._stabilize or self._refine):
+                    last = one.answer, copied(clip)
+                yield Segmented(one.frames, clip, one.begins_shot, one.repeated)
 
     def linked(self, segmented: Iterable[Segmented]) -> FramePredictions:
         """Predictions of successive clips; ids of panoptic ones are stable through the video."""
         self.linker = None
-        with _closed(segmented) as source:
+        with closed(segmented) as source:
             for one in source:
                 maps: Sequence[SegmentMap] = one.clip.maps
                 if maps[0].segments is not None:
@@ -336,49 +328,6 @@ class Session:
         labels, least = self.labels, self._least or 0.0
         refine = None if self._refine is None else partial(self._refine, frame)
         return mixture.ids(void=labels.void, dtype=labels.dtype, least=least, refine=refine)
-
-
-def _clips(
-    prepared: Iterable[Prepared], most: int, *, aligned: bool, number: int
-) -> Iterator[list[Prepared]]:
-    """Runs of at most `most` frames of one size and one shot.
-
-    aligned: they end where `most` divides the number of frames so far, of which `number` came
-        before these.
-
-    An error of `prepared` is raised after the frames before it were given.
-    """
-    clip: list[Prepared] = []
-    with _closed(prepared) as source:
-        try:
-            for count, one in enumerate(source, start=number + 1):
-                if clip and (one.begins_shot or one.sizes != clip[0].sizes):
-                    yield clip
-                    clip = []
-                clip.append(one)
-                if (count if aligned else len(clip)) % most == 0:
-                    yield clip
-                    clip = []
-
-        # Hand over what was complete before a fault ends the video.
-        except Exception:
-            if clip:
-                yield clip
-            raise
-        if clip:
-            yield clip
-
-
-@contextmanager
-def _closed(items: Iterable[T]) -> Iterator[Iterator[T]]:
-    """The items as an iterator that is closed with the stage that reads it."""
-    iterator = iter(items)
-    try:
-        yield iterator
-    finally:
-        close = getattr(iterator, "close", None)  # generators have one, other iterators need none
-        if close is not None:
-            close()
 
 
 def _keep_table(labels: Labels, classes: tuple[int, ...] | None) -> np.ndarray | None:

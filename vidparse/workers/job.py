@@ -164,13 +164,17 @@ class PackedMap:
 
 @dataclass(frozen=True, slots=True)
 class PackedClip:
-    """The segments of one clip, and the pts of its frames."""
+    """The segments of one clip, and the pts of its frames.
+
+    repeated: frames that the network was spared.
+    """
 
     pts: tuple[int, ...]
     begins_shot: bool
     maps: tuple[PackedMap, ...]
     keys: Mapping[int, np.ndarray]
     key_kind: str
+    repeated: int = 0
 
     def clip(self) -> ClipSegments:
         return ClipSegments(tuple(one.map() for one in self.maps), self.keys, self.key_kind)
@@ -229,6 +233,7 @@ class Worker:
                         tuple(PackedMap.of(found) for found in one.clip.maps),
                         dict(one.clip.keys),
                         one.clip.key_kind,
+                        one.repeated,
                     )
                 )
         return tuple(packed)

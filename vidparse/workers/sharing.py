@@ -19,8 +19,9 @@ from pathlib import Path
 from vidparse.errors import UsageError, counted
 from vidparse.frame import Frame
 from vidparse.inference import ModelChoice, Runner, SessionOptions
+from vidparse.inference.clips import Segmented
 from vidparse.inference.devices import cpu_count
-from vidparse.inference.session import FramePredictions, Segmented, Session
+from vidparse.inference.session import FramePredictions, Session
 from vidparse.labels import Labels
 from vidparse.limits import max_pixels
 from vidparse.video import Input, ReadingOptions, Source, Stamps
@@ -237,6 +238,8 @@ class SharedSession:
     ) -> None:
         self.labels: Labels = session.labels
         self.alone = 0
+        self._repeated = 0  # frames that the workers' networks were spared
+
         self._session, self._crew, self._job, self._stamps = session, crew, job, stamps
         self._on_room = on_room
         self._cutting = Cutting(
@@ -255,6 +258,11 @@ class SharedSession:
             return []
         frames = counted(self.alone, "frame")
         return [f"{frames} segmented without the workers, at damage or uneven times in the file"]
+
+    @property
+    def repeated(self) -> int:
+        """Frames so far that the networks were spared; each range is begun by one that is not."""
+        return self._repeated + self._session.repeated
 
     def begin(self) -> None:
         """Hand out the first ranges, as many as there is room for. No frame is read yet."""
@@ -357,8 +365,9 @@ class SharedSession:
                 return
 
             self._count(frames)
+            self._repeated += one.repeated
             self._crew.attend()
-            yield Segmented(frames, one.clip(), one.begins_shot)
+            yield Segmented(frames, one.clip(), one.begins_shot, one.repeated)
 
     def _alone(self, ahead: _Ahead, end: int | None) -> Iterator[Segmented]:
         """Segment frames in this process: those before a pts, and to the end of its clip."""

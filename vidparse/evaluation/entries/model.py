@@ -197,6 +197,8 @@ class PublishedTcb(Runner):
         load_input: network input float32 (1, 3, h, w) of the frame with this index.
     """
 
+    remembers = True
+
     def __init__(
         self,
         runner: TorchRunner,
