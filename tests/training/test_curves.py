@@ -16,7 +16,7 @@ import pytest
 from support.html_reader import Reader, read_whole
 from vidparse.errors import InputError, OutputError, UsageError
 from vidparse.page import DASH
-from vidparse.page.plot import Line, draw, running_mean
+from vidparse.page.plot import Curve, draw, running_mean
 from vidparse.training.curves import write_curves
 from vidparse.training.logbook import LOG_NAME, Logbook
 
@@ -195,8 +195,8 @@ def test_errors(tmp_path: Path) -> None:
     ],
 )
 def test_scales(values: list[float], said: str) -> None:
-    line = Line("run", 0, np.arange(1, len(values) + 1), np.array(values))
-    chart = draw("x", [line], end=len(values), over="steps", smooth=True)
+    curve = Curve("run", 0, np.arange(1, len(values) + 1), np.array(values))
+    chart = draw("x", [curve], end=len(values), over="steps", smooth=True)
     assert chart.summary.startswith(said)
     paths = "".join(path.data for path in chart.drawn)
     assert "nan" not in paths and "inf" not in paths

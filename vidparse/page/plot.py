@@ -26,7 +26,7 @@ _FIGURES = {"last": "at the end", "highest": "at most", "mean": "mean"}
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Curve:
     """One curve. Where a value is NaN the line is broken."""
 
     name: str
@@ -78,7 +78,7 @@ class Chart:
     title: str
     aside: str  # what follows the title: ", %", ", log"
     summary: str  # for those who hear the page
-    figures: tuple[tuple[int, str], ...]  # index of a line, its figure
+    figures: tuple[tuple[int, str], ...]  # index of a curve, its figure
     drawn: tuple[Drawn, ...]
     down: tuple[tuple[float, str], ...]  # ticks: share of the height from the top, words
     along: tuple[tuple[float, str], ...]  # ticks: share of the width, words; or `ends`
@@ -93,7 +93,7 @@ class Chart:
 
 def draw(
     title: str,
-    lines: Sequence[Line],
+    curves: Sequence[Curve],
     *,
     end: int,
     over: str,
@@ -108,37 +108,37 @@ def draw(
     """A chart of one quantity.
 
     Args:
-        lines: one at least; without `scale`, one value at least that is not NaN.
+        curves: one at least; without `scale`, one value at least that is not NaN.
         end: where the horizontal axis ends; of 0, points stand in the middle.
         over: what the horizontal axis is, in words.
         percent: values are shares of 1.
         smooth: draw the running mean over the faint curve itself; no value is NaN.
         dots: mark the points.
-        figure: the value of each line that stands beside the title.
+        figure: the value of each curve that stands beside the title.
         scale: of the shown values, per cent where they are; None: one that fits them.
         ends: words under both ends of the horizontal axis, in place of ticks.
-        marks: bars under the chart: index of a line, first place, last place.
+        marks: bars under the chart: index of a curve, first place, last place.
     """
     # Bring values to short numbers before anything is placed or written.
-    factor, unit = _unit(lines, percent)
-    curves = [line.values * factor for line in lines]
-    means = [running_mean(curve) if smooth else curve for curve in curves]
-    scale = scale or _fitting(np.concatenate(curves), np.concatenate(means), may_be_log=smooth)
+    factor, unit = _unit(curves, percent)
+    scaled = [curve.values * factor for curve in curves]
+    means = [running_mean(values) if smooth else values for values in scaled]
+    scale = scale or _fitting(np.concatenate(scaled), np.concatenate(means), may_be_log=smooth)
 
-    # Draw what is faint first, so that no line hides behind the noise of another.
+    # Draw what is faint first, so that no curve hides behind the noise of another.
     faint, strong, figures = [], [], []
-    for line, curve, mean in zip(lines, curves, means, strict=True):
-        figures.append((line.index, _number(_figure(curve, mean, figure), percent)))
-        if mean is not curve:
-            faint += _path(line, curve, scale, end, "line faint")
-        strong += _path(line, mean, scale, end, "line")
-        if dots and len(curve) <= _MOST_DOTS:
-            strong += _dots(line, curve, scale, end, percent)
+    for curve, values, mean in zip(curves, scaled, means, strict=True):
+        figures.append((curve.index, _number(_figure(values, mean, figure), percent)))
+        if mean is not values:
+            faint += _path(curve, values, scale, end, "line faint")
+        strong += _path(curve, mean, scale, end, "line")
+        if dots and len(values) <= _MOST_DOTS:
+            strong += _dots(curve, values, scale, end, percent)
 
     notes = [unit, "log" if scale.log else "", "cut off" if scale.cut else ""]
     aside = "".join(f", {note}" for note in notes if note)
     listed = ", ".join(
-        f"{line.name} {words}" for line, (_, words) in zip(lines, figures, strict=True)
+        f"{curve.name} {words}" for curve, (_, words) in zip(curves, figures, strict=True)
     )
     along = [] if ends else [(step / end, f"{step:,.0f}") for step in _round_steps(0, end)]
     return Chart(
@@ -177,11 +177,11 @@ def _figure(curve: np.ndarray, mean: np.ndarray, figure: str) -> float:
     return float(defined.max() if figure == "highest" else defined.mean())
 
 
-def _unit(lines: Sequence[Line], percent: bool) -> tuple[float, str]:
+def _unit(curves: Sequence[Curve], percent: bool) -> tuple[float, str]:
     """The factor that makes ticks short, and the words that name it."""
     if percent:
         return 100.0, "%"
-    highest = max(float(np.abs(line.values).max()) for line in lines)
+    highest = max(float(np.abs(curve.values).max()) for curve in curves)
     if highest == 0 or 0.01 <= highest < 100_000:
         return 1.0, ""
     power = math.floor(math.log10(highest))
@@ -232,10 +232,10 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in ticks if low <= tick <= high]
 
 
-def _path(line: Line, values: np.ndarray, scale: Scale, end: int, kind: str) -> list[Drawn]:
-    """The path of a line, in a list; an empty one where it is defined nowhere."""
+def _path(curve: Curve, values: np.ndarray, scale: Scale, end: int, kind: str) -> list[Drawn]:
+    """The path of a curve, in a list; an empty one where it is defined nowhere."""
     places = _thinned(values)
-    xs, ys = _xs(line.places[places], end), scale.place(values[places]) * HEIGHT
+    xs, ys = _xs(curve.places[places], end), scale.place(values[places]) * HEIGHT
 
     # A point without neighbours is a line of no length, which round ends turn into a dot.
     parts, pen = [], "M"
@@ -245,19 +245,19 @@ def _path(line: Line, values: np.ndarray, scale: Scale, end: int, kind: str) -> 
             continue
         parts.append(f"{pen}{x:.1f} {y:.1f}" + ("h0" if pen == "M" else ""))
         pen = "L"
-    return [Drawn(kind, line.index, "".join(parts), line.name)] if parts else []
+    return [Drawn(kind, curve.index, "".join(parts), curve.name)] if parts else []
 
 
-def _dots(line: Line, values: np.ndarray, scale: Scale, end: int, percent: bool) -> list[Drawn]:
+def _dots(curve: Curve, values: np.ndarray, scale: Scale, end: int, percent: bool) -> list[Drawn]:
     """A dot per point; pointing at it shows its value."""
-    xs, ys = _xs(line.places, end), scale.place(values) * HEIGHT
-    rows = zip(xs.tolist(), ys.tolist(), line.places.tolist(), values.tolist(), strict=True)
+    xs, ys = _xs(curve.places, end), scale.place(values) * HEIGHT
+    rows = zip(xs.tolist(), ys.tolist(), curve.places.tolist(), values.tolist(), strict=True)
     return [
         Drawn(
             "dot",
-            line.index,
+            curve.index,
             f"M{x:.1f} {y:.1f}h0",
-            f"{line.name}, step {place:,}: {_number(value, percent)}",
+            f"{curve.name}, step {place:,}: {_number(value, percent)}",
         )
         for x, y, place, value in rows
     ]

@@ -30,7 +30,7 @@ from vidparse.page import (
     render,
     write_page,
 )
-from vidparse.page.plot import Chart, Line, draw
+from vidparse.page.plot import Chart, Curve, draw
 from vidparse.textfiles import parse_json
 from vidparse.training.logbook import LOG_NAME, Steps, Validations, read_log
 from vidparse.training.recipe import short_names
@@ -225,18 +225,18 @@ def _last(values: np.ndarray | None) -> float:
     return float(defined[-1]) if len(defined) else math.nan
 
 
-def _lines(
+def _curves(
     runs: Sequence[_Run], of: Callable[[_Run], tuple[np.ndarray, Mapping[str, np.ndarray]]]
-) -> dict[str, list[Line]]:
-    """The lines of every name that is defined anywhere, in the order they are met."""
-    found: dict[str, list[Line]] = {}
+) -> dict[str, list[Curve]]:
+    """The curves of every name that is defined anywhere, in the order they are met."""
+    found: dict[str, list[Curve]] = {}
     for run in runs:
         steps, columns = of(run)
         for name, values in columns.items():
             defined = ~np.isnan(values)
             if defined.any():
-                line = Line(run.name, run.index, steps[defined], values[defined])
-                found.setdefault(name, []).append(line)
+                curve = Curve(run.name, run.index, steps[defined], values[defined])
+                found.setdefault(name, []).append(curve)
     return found
 
 
@@ -263,32 +263,32 @@ def _over(runs: Sequence[_Run]) -> _Axis:
 
 
 def _validation(runs: Sequence[_Run]) -> list[Chart]:
-    lines = _lines(runs, lambda run: (run.validations.steps, run.validations.scores))
+    curves = _curves(runs, lambda run: (run.validations.steps, run.validations.scores))
     return [
         draw(title(name), found, **_over(runs), percent=_is_share(name), dots=True)
-        for name, found in lines.items()
+        for name, found in curves.items()
     ]
 
 
 def _losses(runs: Sequence[_Run]) -> list[Chart]:
-    lines = _lines(runs, lambda run: (run.steps.steps, run.steps.losses))
+    curves = _curves(runs, lambda run: (run.steps.steps, run.steps.losses))
     return [
         draw(name.replace("_", " "), found, **_over(runs), smooth=True)
-        for name, found in lines.items()
+        for name, found in curves.items()
     ]
 
 
 def _rates(runs: Sequence[_Run]) -> tuple[list[Chart], int]:
     """Charts of learning rates, equal ones as one, and of the time of steps; groups of rates."""
-    same: dict[tuple[tuple[int, bytes, bytes], ...], tuple[list[str], list[Line]]] = {}
-    for name, found in _lines(runs, lambda run: (run.steps.steps, run.steps.rates)).items():
+    same: dict[tuple[tuple[int, bytes, bytes], ...], tuple[list[str], list[Curve]]] = {}
+    for name, found in _curves(runs, lambda run: (run.steps.steps, run.steps.rates)).items():
         mark = tuple((one.index, one.places.tobytes(), one.values.tobytes()) for one in found)
         same.setdefault(mark, ([], found))[0].append(name)
     charts = [
         draw(", ".join(names).replace("_", " "), found, **_over(runs), figure="highest")
         for names, found in list(same.values())[:_MOST_RATES]
     ]
-    time = _lines(runs, lambda run: (run.steps.steps, {"seconds per step": run.steps.seconds}))
+    time = _curves(runs, lambda run: (run.steps.steps, {"seconds per step": run.steps.seconds}))
     charts += [draw(name, found, **_over(runs), smooth=True) for name, found in time.items()]
     return charts, len(same)
 

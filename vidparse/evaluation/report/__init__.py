@@ -17,7 +17,7 @@ from vidparse.evaluation.metrics import definition, title
 from vidparse.evaluation.report import scores
 from vidparse.evaluation.result import Evaluation
 from vidparse.page import count, render, write_page
-from vidparse.page.plot import Chart, Line, Scale, draw
+from vidparse.page.plot import Chart, Curve, Scale, draw
 
 _FEW_CLASSES = 30  # up to here their colours fit a line, and bars are set large
 _MOST_PICTURES = 12  # clips per entry, and videos with flicker maps: these make the page heavy
@@ -185,7 +185,7 @@ def _chart(
     lines, marks = [], []
     for i, found in curves.items():
         values = getattr(found, kind)
-        lines.append(Line(evaluation.entries[i].name, i, np.arange(len(values)), values))
+        lines.append(Curve(evaluation.entries[i].name, i, np.arange(len(values)), values))
         if kind != "flicker" and len(found.stems) > 1 and found.worst is not None:
             place = found.stems.index
             marks.append((i, place(found.worst.first_stem), place(found.worst.last_stem)))
