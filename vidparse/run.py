@@ -44,7 +44,15 @@ from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs, missing_outputs
 from vidparse.video import Input, ReadingOptions, expand_inputs, open_video
 from vidparse.video.source import Source, select
-from vidparse.workers import NOT_CUT, Begun, Crew, Line, SharedSession, Sharing, shared_session
+from vidparse.workers import (
+    NOT_CUT,
+    Begun,
+    Crew,
+    InputQueue,
+    SharedSession,
+    Sharing,
+    shared_session,
+)
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +237,7 @@ class _Batch:
     Attributes:
         written: outputs of the inputs so far, each with the input it is of.
         protected: the inputs, of which no output may take the place.
-        line: what the workers have begun with; None where this process segments alone.
+        queue: what the workers have begun with; None where this process segments alone.
     """
 
     def __init__(
@@ -245,9 +253,9 @@ class _Batch:
         self.watcher, self.stop, self.crew = watcher, stop, crew
         self.written: dict[str, str] = {}
         self.protected = Protected(inputs)
-        self.line = None
+        self.queue = None
         if crew is not None:
-            self.line = Line(
+            self.queue = InputQueue(
                 crew, inputs, wanted=lambda one: bool(self.missing(one)[0]), opened=self._begun
             )
         self._reading: ReadingOptions = {"image_rate": options.image_rate, "track": options.track}
@@ -256,8 +264,8 @@ class _Batch:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self.line is not None:
-            self.line.close()
+        if self.queue is not None:
+            self.queue.close()
 
     def missing(self, one: Input) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Names of the outputs to be made of an input, and paths of those that are there."""
@@ -304,7 +312,7 @@ class _Batch:
             **clip_options(options),
         }
         session = Session(self.runner, **settings)
-        if self.crew is None or self.line is None:
+        if self.crew is None or self.queue is None:
             return session
 
         shared = shared_session(
@@ -315,7 +323,7 @@ class _Batch:
             stride=options.stride,
             reading=self._reading,
             settings=settings,
-            on_room=self.line.begin_next,
+            on_room=self.queue.begin_next,
         )
         return shared or session
 
@@ -371,7 +379,7 @@ class _Turn:
 
         # What was begun or opened is closed here until the pipeline closes it.
         with ExitStack() as closing:
-            begun = batch.line.begun(self._place) if batch.line is not None else None
+            begun = batch.queue.begun(self._place) if batch.queue is not None else None
             self._source = source = begun.source if begun is not None else batch.open(one)
             closing.callback(source.close)
             if begun is not None:

@@ -18,7 +18,7 @@ from vidparse.errors import DeviceError, UsageError
 from vidparse.frame import Frame
 from vidparse.run import SegmentOptions, Silent, segment
 from vidparse.sinks import SinkOptions
-from vidparse.workers import Begun, Line
+from vidparse.workers import Begun, InputQueue
 
 SMALL: dict[str, Any] = {"size": (48, 64), "threads": 1}
 
@@ -216,14 +216,14 @@ def test_many_short_videos_are_shared_like_one(
     }  # fmt: skip
 
     begun_early: list[bool] = []
-    begun = Line.begun
+    begun = InputQueue.begun
 
-    def watched(line: Line, place: int) -> Begun | None:
-        found = begun(line, place)
+    def watched(queue: InputQueue, place: int) -> Begun | None:
+        found = begun(queue, place)
         begun_early.append(found is not None)
         return found
 
-    monkeypatch.setattr(Line, "begun", watched)
+    monkeypatch.setattr(InputQueue, "begun", watched)
     written: list[dict[str, bytes]] = []
     for workers in (0, 2):
         out = tmp_path / f"out{workers}"

@@ -22,7 +22,7 @@ from vidparse.models.description import Description, Preprocess
 from vidparse.video import Input, Source, Stamps, open_video
 from vidparse.workers.crew import Crew, Returned
 from vidparse.workers.job import Cutting, Job, Range, Worker
-from vidparse.workers.sharing import Begun, Line, SharedSession
+from vidparse.workers.sharing import Begun, InputQueue, SharedSession
 
 FRAMES = 60
 MANY = settings(
@@ -323,7 +323,7 @@ class InLine:
         self._crew, self._inputs = crew, [Input.named(str(path)) for path in paths]
         self._uncut, self._open = uncut, 0
         self.most_open = 0
-        self.line = Line(
+        self.queue = InputQueue(
             crew, self._inputs, wanted=lambda one: one.folder_name != done, opened=self._opened
         )
 
@@ -339,12 +339,12 @@ class InLine:
         stamps = source.stamps()
         assert stamps is not None
         job = Job(one, stamps.first, source.info.time_base)
-        on_room = self.line.begin_next
+        on_room = self.queue.begin_next
         return SharedSession(Session(Blocks()), self._crew, job, stamps, on_room)
 
     def found(self, place: int) -> list[Any]:
         """All that the turn of a video gives, as `found`."""
-        begun = self.line.begun(place)
+        begun = self.queue.begun(place)
         if begun is None:
             source = open_video(self._inputs[place])
             begun = Begun(source, self._session(source, self._inputs[place]))
@@ -401,20 +401,20 @@ def test_what_had_no_turn_is_closed_and_leaves_the_room(shorts: list[Path]) -> N
     crew = Inline(Blocks(), 2)
     videos = InLine(crew, shorts)
     for place in range(len(shorts)):
-        begun = videos.line.begun(place)
+        begun = videos.queue.begun(place)
         if begun is None:
             videos.found(place)
         else:
             begun.close()  # its outputs cannot be made, say
     assert crew.has_room and not crew._wanted
-    videos.line.begin_next()
+    videos.queue.begin_next()
     assert crew.has_room and not crew._wanted, "all had their turn"
     again = InLine(crew, shorts)
-    again.line.begin_next()
+    again.queue.begin_next()
     assert crew._wanted
-    again.line.close()
+    again.queue.close()
     assert not crew._wanted
-    again.line.begin_next()
+    again.queue.begin_next()
     assert not crew._wanted
 
 

@@ -1,13 +1,20 @@
 """Workers: the clips of videos segmented by several processes, on one machine or many."""
 
 from vidparse.workers.crew import Crew
-from vidparse.workers.sharing import NOT_CUT, Begun, Line, SharedSession, Sharing, shared_session
+from vidparse.workers.sharing import (
+    NOT_CUT,
+    Begun,
+    InputQueue,
+    SharedSession,
+    Sharing,
+    shared_session,
+)
 
 __all__ = [
     "NOT_CUT",
     "Begun",
     "Crew",
-    "Line",
+    "InputQueue",
     "SharedSession",
     "Sharing",
     "shared_session",

@@ -155,7 +155,7 @@ class Begun:
         self.source.close()
 
 
-class Line:
+class InputQueue:
     """The inputs of a run in order, and those that the workers began before their turn.
 
     Args:
