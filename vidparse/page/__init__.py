@@ -93,7 +93,7 @@ def _templates() -> Environment:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """A table cell: its words, and the number it is sorted by where the words are no order."""
 
     words: str
@@ -115,7 +115,7 @@ class Table:
 
     caption: str
     groups: Sequence[tuple[str, Sequence[str]]]
-    rows: Sequence[tuple[str, Sequence[Cell]]]
+    rows: Sequence[tuple[str, Sequence[TableCell]]]
     is_sortable: bool = False
 
 

@@ -20,8 +20,8 @@ from vidparse.errors import UsageError
 from vidparse.evaluation.metrics import definition, title
 from vidparse.page import (
     DASH,
-    Cell,
     Table,
+    TableCell,
     check_page,
     count,
     key,
@@ -184,11 +184,11 @@ def _scores(runs: Sequence[_Run]) -> Table | None:
         top = (min if _less_is_better(name) else max)(values) if len(values) > 1 else math.nan
         cells = []
         for run, (value, step) in zip(runs, bests, strict=True):
-            cells.append(Cell(_number(name, value), is_best=value == top))
+            cells.append(TableCell(_number(name, value), is_best=value == top))
             if run.index > 0:
-                cells.append(Cell(_number(name, value - bests[0][0], sign=True)))
-            cells.append(Cell(f"{step:,}" if step else DASH))
-            cells.append(Cell(_number(name, _last(run.validations.scores.get(name)))))
+                cells.append(TableCell(_number(name, value - bests[0][0], sign=True)))
+            cells.append(TableCell(f"{step:,}" if step else DASH))
+            cells.append(TableCell(_number(name, _last(run.validations.scores.get(name)))))
         rows.append((title(name), cells))
     return Table("Scores", groups, rows)
 
@@ -312,13 +312,13 @@ def _classes(runs: Sequence[_Run]) -> Table | None:
         values = [math.nan if one is None or not len(one) else float(one[-1]) for one in columns]
         cells = []
         for i, value in enumerate(values):
-            cells.append(Cell(percent(value), value))
+            cells.append(TableCell(percent(value), value))
             if i > 0:
-                cells.append(Cell(points(value - values[0]), value - values[0]))
+                cells.append(TableCell(points(value - values[0]), value - values[0]))
         if not several:
             own = columns[0]
             best = math.nan if own is None or np.isnan(own).all() else float(np.nanmax(own))
-            cells.append(Cell(percent(best), best))
+            cells.append(TableCell(percent(best), best))
         rows.append((name, cells))
     return Table("Classes", groups, rows, is_sortable=True)
 
@@ -336,5 +336,7 @@ def _recipes(runs: Sequence[_Run]) -> tuple[Table | None, int]:
     ]
     groups: list[tuple[str, Sequence[str]]] = [("Field", ())]
     groups += [(key(runs[i].name, i) if len(runs) > 1 else "Value", ()) for i in recipes]
-    rows = [(name, [Cell(recipe.get(name, DASH)) for recipe in recipes.values()]) for name in shown]
+    rows = [
+        (name, [TableCell(recipe.get(name, DASH)) for recipe in recipes.values()]) for name in shown
+    ]
     return Table("Recipe", groups, rows), len(fields) - len(shown)

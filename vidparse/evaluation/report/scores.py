@@ -11,7 +11,7 @@ import numpy as np
 from vidparse.evaluation.metrics import title
 from vidparse.evaluation.result import Evaluation
 from vidparse.labels import Labels
-from vidparse.page import DASH, Cell, Table, key, named_swatch, percent, points
+from vidparse.page import DASH, Table, TableCell, key, named_swatch, percent, points
 
 _LESS_IS_BETTER = ("j_decay", "f_decay")
 READABLE = 20  # classes up to which the numbers stand in the cells
@@ -55,11 +55,11 @@ def score_table(evaluation: Evaluation) -> Table | None:
         best = _best(name, values)
         cells = []
         for i, entry in enumerate(entries):
-            cells.append(Cell(percent(values[i]), is_best=values[i] == best))
+            cells.append(TableCell(percent(values[i]), is_best=values[i] == best))
             if i > 0:
-                cells.append(Cell(points(values[i] - values[0])))
+                cells.append(TableCell(points(values[i] - values[0])))
             if spread:
-                cells.append(Cell(_interval(entry.intervals.get(name)), is_small=True))
+                cells.append(TableCell(_interval(entry.intervals.get(name)), is_small=True))
         rows.append((title(name), cells))
     return Table("Scores", groups, rows)
 
@@ -122,10 +122,10 @@ def video_table(evaluation: Evaluation) -> Table | None:
     rows = []
     for video in videos:
         long = frames.get(video, 0)
-        cells = [Cell(f"{long:,}", long)] if frames else []
+        cells = [TableCell(f"{long:,}", long)] if frames else []
         for name in names:
             values = [entry.per_video.get(video, {}).get(name, math.nan) for entry in entries]
-            cells += [Cell(percent(value), value) for value in values]
+            cells += [TableCell(percent(value), value) for value in values]
         rows.append((video, cells))
     return Table("Videos", groups, rows, is_sortable=True)
 
@@ -227,9 +227,9 @@ def _mistakes(counts: np.ndarray, labels: Labels) -> Table | None:
         if not pixels:
             break
         cells = [
-            Cell(named_swatch(labels.colours[j], labels.classes[j])),
-            Cell(percent(pixels / counts[i].sum(), 1)),
-            Cell(percent(pixels / total, 1)),
+            TableCell(named_swatch(labels.colours[j], labels.classes[j])),
+            TableCell(percent(pixels / counts[i].sum(), 1)),
+            TableCell(percent(pixels / total, 1)),
         ]
         rows.append((named_swatch(labels.colours[i], labels.classes[i]), cells))
     heads = ("Ground truth", "Prediction", "% of class", "% of mistakes")
