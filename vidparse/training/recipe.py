@@ -62,13 +62,13 @@ Weight = Annotated[float, Field(ge=0)]
 Offset = Annotated[float, AfterValidator(_has_a_logarithm)]  # see class_weights_from_counts
 
 
-class Table(BaseModel):
+class RecipeTable(BaseModel):
     """A table of a recipe: every field of its own type, numbers finite, nothing unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class NetworkTable(Table):
+class NetworkTable(RecipeTable):
     """[network]: what is trained."""
 
     arch: str  # key of models.zoo.MODELS
@@ -78,7 +78,7 @@ class NetworkTable(Table):
     config: dict[str, object] = {}  # the network's own settings
 
 
-class DataTable(Table):
+class DataTable(RecipeTable):
     """[data]: which frames are learnt from, and what stands beside them."""
 
     label_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the first data set's labels
@@ -87,7 +87,7 @@ class DataTable(Table):
     workers: Count = 1  # processes that load
 
 
-class ViewsTable(Table):
+class ViewsTable(RecipeTable):
     """[views]: how pictures are seen."""
 
     crop_hw: Annotated[tuple[Positive, Positive], _pair("write [height, width]")] = (360, 480)
@@ -109,7 +109,7 @@ class ViewsTable(Table):
         return value
 
 
-class ScheduleTable(Table):
+class ScheduleTable(RecipeTable):
     """[schedule]: how long a run is, and how much a step takes."""
 
     epochs: Positive = 60
@@ -119,7 +119,7 @@ class ScheduleTable(Table):
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
 
 
-class OptimiserTable(Table):
+class OptimiserTable(RecipeTable):
     """[optimiser]: how weights move."""
 
     kind: Literal["adamw", "sgd"] = "adamw"  # sgd with momentum 0.9
@@ -136,14 +136,14 @@ class OptimiserTable(Table):
     shard: bool = False  # spread weights and moments over processes (FSDP), for large networks
 
 
-class ObjectiveOptions(Table):
+class ObjectiveOptions(RecipeTable):
     """[objective]: what a step minimises. An objective with more fields derives its table."""
 
     kind: str = "supervised"  # a name of OBJECTIVES
     teacher: str = ""  # name or path of a model to distil, for objectives that take one
 
 
-class ValidationTable(Table):
+class ValidationTable(RecipeTable):
     """[validation]: when the average of the weights is scored, and by what."""
 
     every: Positive = 5  # epochs
@@ -157,7 +157,7 @@ class ValidationTable(Table):
         return value
 
 
-class Recipe(Table):
+class Recipe(RecipeTable):
     """Everything that decides what comes out of a run."""
 
     network: NetworkTable
@@ -186,7 +186,7 @@ class Recipe(Table):
         return self.model_copy(update={table: changed})
 
 
-TABLES: dict[str, type[Table]] = {
+TABLES: dict[str, type[RecipeTable]] = {
     "network": NetworkTable,
     "data": DataTable,
     "views": ViewsTable,

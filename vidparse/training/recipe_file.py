@@ -25,11 +25,11 @@ from vidparse.training.recipe import (
     TABLES,
     ObjectiveOptions,
     Recipe,
-    Table,
+    RecipeTable,
     short_name,
 )
 
-_Table = TypeVar("_Table", bound=Table)
+_Table = TypeVar("_Table", bound=RecipeTable)
 
 # Faults of a value by pydantic's names, and in words.
 _TYPES = {
