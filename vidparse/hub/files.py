@@ -30,7 +30,7 @@ class ModelFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ModelFileNames:
     """Names of the files that make up a model."""
 
     weights: str | None
@@ -38,7 +38,7 @@ class Choice:
     shards: tuple[str, ...] = ()  # transformers weights in several files
 
 
-def choose(names: Sequence[str], file: str, place: str) -> Choice:
+def choose(names: Sequence[str], file: str, place: str) -> ModelFileNames:
     """The model among the files of a repository or folder.
 
     Args:
@@ -55,12 +55,12 @@ def choose(names: Sequence[str], file: str, place: str) -> Choice:
             raise ModelError(f"{place}: no file '{file}'; it holds {_listed(names)}")
         if not file.endswith((".safetensors", ".onnx")):
             raise ModelError(f"{place}: '{file}' is no .safetensors or .onnx file; name one")
-        return Choice(None, file) if file.endswith(".onnx") else Choice(file, None)
+        return ModelFileNames(None, file) if file.endswith(".onnx") else ModelFileNames(file, None)
 
     top = [name for name in names if "/" not in name]
     if SHARDS in top:
         shards = tuple(n for n in top if n.startswith("model-") and n.endswith(".safetensors"))
-        return Choice(SHARDS, None, shards)
+        return ModelFileNames(SHARDS, None, shards)
     weights = [n for n in top if n.endswith(".safetensors")]
     for usual in (WEIGHTS, TRAINED):
         if usual in weights:
@@ -70,12 +70,12 @@ def choose(names: Sequence[str], file: str, place: str) -> Choice:
     onnx = [name for name in top if name.endswith(".onnx")]
     if len(weights) == 1:
         twin = f"{weights[0].removesuffix('.safetensors')}.onnx"
-        return Choice(weights[0], twin if twin in onnx else None)
+        return ModelFileNames(weights[0], twin if twin in onnx else None)
     if len(weights) > 1 or len(onnx) > 1:
         raise ModelError(f"{place}: holds several models; name one of {_listed(weights or onnx)}")
     if not onnx:
         raise ModelError(f"{place}: holds no .safetensors or .onnx file, but {_listed(names)}")
-    return Choice(None, onnx[0])
+    return ModelFileNames(None, onnx[0])
 
 
 def files_in(folder: Path, file: str, name: str) -> ModelFiles:
