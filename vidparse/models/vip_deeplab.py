@@ -69,9 +69,9 @@ class VipDeepLab(VideoNetwork):
             StateTensor("past", (1,)),  # 1 where there was a frame before
         )
 
-        def decoder(width: int, frames: int = 1) -> Decoder:
+        def decoder(width: int, frames: int = 1) -> DeepLabDecoder:
             channels = (frames * fine, frames * middle, frames * deep)
-            return Decoder(channels, width, config.pooling_width, config.output_stride)
+            return DeepLabDecoder(channels, width, config.pooling_width, config.output_stride)
 
         self.semantic = decoder(config.semantic_width)
         self.instance = decoder(config.instance_width)
@@ -144,7 +144,7 @@ class VipDeepLab(VideoNetwork):
         return last
 
 
-class Decoder(nn.Module):
+class DeepLabDecoder(nn.Module):
     """Dilated convolutions side by side, then the maps of strides 8 and 4.
 
     Args:
