@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vidparse.training.losses import (
-    MotionEncoder,
+    ConvLSTM,
     multi_frame_loss,
     pairwise_frame_loss,
     single_frame_loss,
@@ -96,7 +96,7 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-def encode(encoder: MotionEncoder, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+def encode(encoder: ConvLSTM, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
     """The ConvLSTM written out: cell and hidden state (4, n, n) after a list of (n, n)."""
     weight, bias = encoder.gates.weight, encoder.gates.bias
     n = maps[0].shape[0]
@@ -127,7 +127,7 @@ def self_similarity(features: Tensor, side: int) -> Tensor:
 @torch.no_grad()
 def test_multi_frame_by_hand() -> None:
     torch.manual_seed(4)
-    encoder = MotionEncoder()
+    encoder = ConvLSTM()
     student, teacher = torch.randn(1, 2, 3, 2, 5), torch.randn(1, 2, 4, 2, 5)
     ours = encode(encoder, [self_similarity(x, 2) for x in student[0]])
     theirs = encode(encoder, [self_similarity(x, 2) for x in teacher[0]])
@@ -139,7 +139,7 @@ def test_multi_frame_by_hand() -> None:
 
 def test_cells_of_a_published_crop_and_of_a_tiny_one() -> None:
     seen = []
-    encoder = MotionEncoder()
+    encoder = ConvLSTM()
     encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
     for size in (97, 16, 5):
         features = torch.randn(1, 1, 2, size, size)
@@ -149,7 +149,7 @@ def test_cells_of_a_published_crop_and_of_a_tiny_one() -> None:
 
 def test_multi_frame_is_zero_for_equals_and_samples_do_not_mix() -> None:
     torch.manual_seed(5)
-    encoder = MotionEncoder()
+    encoder = ConvLSTM()
     student, teacher = torch.randn(2, 3, 3, 4, 4), torch.randn(2, 3, 5, 4, 4)
     assert multi_frame_loss(encoder, student, student, cell=2)[0].item() == 0
     both, _ = multi_frame_loss(encoder, student, teacher, cell=2)
@@ -161,7 +161,7 @@ def test_multi_frame_is_zero_for_equals_and_samples_do_not_mix() -> None:
 
 def test_multi_frame_gradients() -> None:
     torch.manual_seed(6)
-    encoder = MotionEncoder().double()
+    encoder = ConvLSTM().double()
     student = torch.randn(1, 2, 2, 2, 2, dtype=torch.float64, requires_grad=True)
     teacher = torch.randn(1, 2, 2, 2, 2, dtype=torch.float64, requires_grad=True)
     loss, helper = multi_frame_loss(encoder, student, teacher, cell=1)
@@ -176,7 +176,7 @@ def test_multi_frame_gradients() -> None:
 
 
 def test_weights_are_clipped() -> None:
-    encoder = MotionEncoder()
+    encoder = ConvLSTM()
     encoder.clip_weights()
     assert all((weight.abs() <= 0.1 + 1e-6).all() for weight in encoder.parameters())
     before = encoder.gates.weight.clone()
@@ -187,7 +187,7 @@ def test_weights_are_clipped() -> None:
 
 def test_distillation_keeps_its_precision_under_autocast() -> None:
     torch.manual_seed(7)
-    encoder = MotionEncoder()
+    encoder = ConvLSTM()
     student, teacher = torch.randn(1, 2, 3, 4, 4), torch.randn(1, 2, 5, 4, 4)
     frames = student[:, 0], student[:, 1], teacher[:, 0], teacher[:, 1]
     expected = multi_frame_loss(encoder, student, teacher, cell=2)[0], pairwise_frame_loss(*frames)

@@ -9,7 +9,7 @@ from vidparse.training.losses.cross_entropy import (
     union_cross_entropy,
 )
 from vidparse.training.losses.distillation import (
-    MotionEncoder,
+    ConvLSTM,
     confident_labels,
     multi_frame_loss,
     pairwise_frame_loss,
@@ -28,7 +28,7 @@ from vidparse.training.losses.temporal import temporal_loss, visibility, warp
 
 __all__ = [
     "ClipLosses",
-    "MotionEncoder",
+    "ConvLSTM",
     "bootstrapped_cross_entropy",
     "class_weights_from_counts",
     "clip_losses",

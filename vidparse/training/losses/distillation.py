@@ -63,7 +63,7 @@ def _pooled(x: Tensor, pool: int) -> Tensor:
     return F.avg_pool2d(full_precision(x), pool, ceil_mode=True) if pool > 1 else x
 
 
-class MotionEncoder(nn.Module):
+class ConvLSTM(nn.Module):
     """The ConvLSTM of ETC's multi-frame loss: one channel in, 4 hidden, kernel 3, zero states.
 
     One convolution makes the gates, in the order input, forget, output, candidate. Student and
@@ -93,7 +93,7 @@ class MotionEncoder(nn.Module):
 
 
 def multi_frame_loss(
-    encoder: MotionEncoder, student: Tensor, teacher: Tensor, *, cell: int = 16
+    encoder: ConvLSTM, student: Tensor, teacher: Tensor, *, cell: int = 16
 ) -> tuple[Tensor, Tensor]:
     """MF of ETC (Liu et al., Efficient Video Segmentation Models with Per-frame Inference).
 

@@ -16,7 +16,7 @@ from vidparse.errors import UsageError
 from vidparse.models.network import Outputs, VideoNetwork
 from vidparse.training.clips import ClipPlan, views_of
 from vidparse.training.losses import (
-    MotionEncoder,
+    ConvLSTM,
     multi_frame_loss,
     pairwise_frame_loss,
     single_frame_loss,
@@ -104,7 +104,7 @@ class Distilled(Supervised):
         self._features = (self.network.tapped(),)
         if setting.teacher is not None:
             self._teachers_features = (setting.teacher.network.tapped(),)
-        self.motion = MotionEncoder() if options.motion_weight else None
+        self.motion = ConvLSTM() if options.motion_weight else None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         clip = self.normalised(batch.frames)  # (B, T, 3, H, W)
