@@ -18,7 +18,7 @@ from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.sinks import SinkOptions, make_sinks
-from vidparse.sinks.coco import Panoptic
+from vidparse.sinks.coco import CocoPanoptic
 
 
 def test_rendered_scenes_score_all_against_themselves(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_picture_without_its_record_is_taken_back(tmp_path: Path, monkeypatch)
         raise Interrupted("stopped")
 
     found = crowd(4)
-    with pytest.raises(Interrupted), Panoptic(tmp_path / "x", SinkOptions()) as sink:
+    with pytest.raises(Interrupted), CocoPanoptic(tmp_path / "x", SinkOptions()) as sink:
         sink.open(info_of(found.size_hw), TOY)
         for i in range(3):
             if i == 2:
@@ -135,4 +135,4 @@ def test_overwriting_knows_its_json(tmp_path: Path) -> None:
 
 def test_no_stream_carries_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="panoptic is a folder of pictures"):
-        Panoptic(io.BytesIO(), SinkOptions())
+        CocoPanoptic(io.BytesIO(), SinkOptions())

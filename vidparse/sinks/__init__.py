@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vidparse.requests.outputs import RunHeader, SinkOptions
-from vidparse.sinks.coco import Coco, Panoptic, YouTubeVis
+from vidparse.sinks.coco import Coco, CocoPanoptic, YouTubeVis
 from vidparse.sinks.masks import GrayMasks, Ids, IdVideo, Masks, MaskVideo
 from vidparse.sinks.names import is_output_name
 from vidparse.sinks.overlay import Overlay
@@ -25,7 +25,7 @@ SINKS: dict[str, type[Sink]] = {
     "mask-video": MaskVideo,
     "jsonl": Jsonl,
     "csv": Csv,
-    "panoptic": Panoptic,
+    "panoptic": CocoPanoptic,
     "ids": Ids,
     "id-video": IdVideo,
     "tracks": Tracks,

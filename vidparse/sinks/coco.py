@@ -41,7 +41,7 @@ _HEAD = struct.Struct("<8q")  # the fields of an entry
 _NOTHING_BEFORE = -1
 
 
-class Panoptic(Sink):
+class CocoPanoptic(Sink):
     """One RGB PNG per frame and `panoptic.json`, in one folder.
 
     A pixel's id is R + 256 G + 65536 B: the id that every other output and the tracks have, 0 for
