@@ -55,7 +55,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Composition:
     """The clips to make.
 
     backgrounds, cutouts: name of the format and folder of each source. videos: of each split.
@@ -74,7 +74,7 @@ class Plan:
     seed: int = 0
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path) -> Composition:
     """composed.json. Raises: InputError: missing, or not of its form; the key is named."""
     record = read_json(path)
     if not isinstance(record, dict):
@@ -96,7 +96,7 @@ def read_plan(path: Path) -> Plan:
         if key not in values:
             raise InputError(f"{path}: names no {key}; write {_EXAMPLE}")
         values[key] = tuple((name, path.parent / folder) for name, folder in values[key])
-    return Plan(**({"videos": VIDEOS} | values))
+    return Composition(**({"videos": VIDEOS} | values))
 
 
 def _sources(value: Json) -> list[tuple[str, str]]:
@@ -146,7 +146,7 @@ def _objects(value: Json) -> tuple[int, int]:
     return least, most
 
 
-# key of composed.json -> field of Plan, and its reader
+# key of composed.json -> field of Composition, and its reader
 _READERS: dict[str, tuple[str, Callable[[Json], object]]] = {
     "backgrounds": ("backgrounds", _sources),
     "cutouts": ("cutouts", _sources),
@@ -220,7 +220,7 @@ def open_composed(root: Path, split: str, *, on_missing: OnMissing = refuse) -> 
     )
 
 
-def _recipe(plan: Plan, backgrounds: Sequence[Dataset], cutouts: Sequence[Cutout]) -> str:
+def _recipe(plan: Composition, backgrounds: Sequence[Dataset], cutouts: Sequence[Cutout]) -> str:
     """The plan, and a digest of the files that clips are made of, by name, size and time."""
     frames = [frame for one in backgrounds for video in one.videos for frame in video.frames]
     frames += [frame for one in cutouts for frame in one.frames]
@@ -255,7 +255,7 @@ class Composer:
     """
 
     def __init__(
-        self, plan: Plan, labels: Labels, split: str, names: Sequence[str],
+        self, plan: Composition, labels: Labels, split: str, names: Sequence[str],
         backgrounds: Sequence[Dataset], sources: Sequence[Dataset], cutouts: Sequence[Cutout],
     ) -> None:  # fmt: skip
         self._plan, self._labels, self._split = plan, labels, list(SPLITS).index(split)
