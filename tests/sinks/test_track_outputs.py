@@ -18,7 +18,7 @@ from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.sinks import SinkOptions
-from vidparse.sinks.records import Tracks, TracksJson
+from vidparse.sinks.records import TracksCsv, TracksJson
 
 STEP = 2 / 25  # seconds from frame to frame of `write`
 
@@ -122,7 +122,7 @@ def test_semantic_and_empty(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "y").read_text())["tracks"] == []
 
 
-@pytest.mark.parametrize("kind", [Tracks, TracksJson])
+@pytest.mark.parametrize("kind", [TracksCsv, TracksJson])
 def test_an_interrupt_keeps_what_was_seen_and_an_error_nothing(tmp_path: Path, kind: type) -> None:
     for error, kept in ((Interrupted("x"), True), (ValueError("x"), False)):
         path = tmp_path / str(kept)
@@ -147,7 +147,7 @@ def test_a_stream_gets_it_at_the_end() -> None:
     assert len(json.loads(out.getvalue())["tracks"]) == 2
 
 
-@pytest.mark.parametrize("kind", [Tracks, TracksJson])
+@pytest.mark.parametrize("kind", [TracksCsv, TracksJson])
 def test_memory_does_not_grow_with_frames(kind: type) -> None:
     sink = kind(io.BytesIO(), SinkOptions())
     sink.open(info_of((12, 16)), TOY)

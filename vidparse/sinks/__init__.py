@@ -12,7 +12,7 @@ from vidparse.sinks.coco import Coco, CocoPanoptic, YouTubeVis
 from vidparse.sinks.masks import GrayMasks, Ids, IdVideo, Masks, MaskVideo
 from vidparse.sinks.names import is_output_name
 from vidparse.sinks.overlay import Overlay
-from vidparse.sinks.records import Csv, Jsonl, Tracks, TracksJson
+from vidparse.sinks.records import Csv, Jsonl, TracksCsv, TracksJson
 from vidparse.sinks.sink import Sink
 from vidparse.sinks.submission import Submission, VipSegFolder, VspwFolder
 from vidparse.sinks.targets import Protected, plan_sinks
@@ -28,7 +28,7 @@ SINKS: dict[str, type[Sink]] = {
     "panoptic": CocoPanoptic,
     "ids": Ids,
     "id-video": IdVideo,
-    "tracks": Tracks,
+    "tracks": TracksCsv,
     "tracks-json": TracksJson,
     "coco": Coco,
     "ytvis": YouTubeVis,

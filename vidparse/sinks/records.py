@@ -250,7 +250,7 @@ class _Tracks(Sink):
         return sorted(self._tracks.items(), key=lambda item: (item[1].first[0], item[0]))
 
 
-class Tracks(_Tracks):
+class TracksCsv(_Tracks):
     """CSV: one row per id, in the order in which they appear.
 
     `length` is the number of frames in which it has pixels, `votes` frames by class, and
