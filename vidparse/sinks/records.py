@@ -171,7 +171,7 @@ def _decimal(value: int) -> str:
 
 
 @dataclass(slots=True)
-class Track:
+class TrackRecord:
     """The record of an id: of the same size however long it is seen.
 
     first, last: number and time, in seconds, of the frames. frames: in how many it has pixels.
@@ -217,7 +217,7 @@ class _Tracks(Sink):
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._info, self._labels = info, labels
-        self._tracks: dict[int, Track] = {}
+        self._tracks: dict[int, TrackRecord] = {}
         self._frames = 0
         self._stream = ByteStream(self.target)
         self._stream.open()
@@ -227,7 +227,7 @@ class _Tracks(Sink):
         found = object_map(prediction.map, self._labels)
         at = frame.index, float(frame.pts * self._info.time_base)
         for segment in found.segments or ():
-            track = self._tracks.setdefault(segment.id, Track(at, at))
+            track = self._tracks.setdefault(segment.id, TrackRecord(at, at))
             track.see(segment, at, found.size_hw)
         self._frames += 1
 
@@ -245,7 +245,7 @@ class _Tracks(Sink):
     def _write_all(self) -> None:
         raise NotImplementedError
 
-    def _rows(self) -> list[tuple[int, Track]]:
+    def _rows(self) -> list[tuple[int, TrackRecord]]:
         """By first appearance."""
         return sorted(self._tracks.items(), key=lambda item: (item[1].first[0], item[0]))
 
@@ -318,7 +318,7 @@ _Row = TypedDict(
 _COLUMNS = tuple(_Row.__annotations__)
 
 
-def _record(number: int, track: Track, labels: Labels) -> _Row:
+def _record(number: int, track: TrackRecord, labels: Labels) -> _Row:
     class_id = track.class_id
     votes = sorted(track.votes.items(), key=lambda item: (-item[1], item[0]))
 
