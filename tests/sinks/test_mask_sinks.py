@@ -21,7 +21,7 @@ from vidparse.image import ColourTags, Rgb
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction, Segment, SegmentMap
 from vidparse.sinks import SinkOptions
-from vidparse.sinks.masks import GrayMasks, Masks, MaskVideo
+from vidparse.sinks.masks import ClassMasks, GrayMasks, MaskVideo
 from vidparse.sinks.pictures import gray16_png, palette_png
 
 CAMVID = load_labels("camvid")
@@ -122,7 +122,7 @@ def test_raw_pipe_and_mask_video_keep_every_id(data, count, as_video):
         run(MaskVideo(stdout, SinkOptions()), labels, [ids, ids[::-1].copy()])
         first, second = decode(io.BytesIO(stdout.getvalue()), "matroska")
     else:
-        run(Masks(stdout, SinkOptions(pipe_format="raw")), labels, [ids, ids[::-1].copy()])
+        run(ClassMasks(stdout, SinkOptions(pipe_format="raw")), labels, [ids, ids[::-1].copy()])
         dtype = "u1" if count <= 255 else "<u2"
         first, second = np.frombuffer(stdout.getvalue(), dtype).reshape(2, *ids.shape)
     np.testing.assert_array_equal(first, ids)
@@ -133,7 +133,7 @@ def test_raw_pipe_and_mask_video_keep_every_id(data, count, as_video):
 @given(id_maps(255, 255))
 def test_y4m_pipe_keeps_every_id(ids):
     stdout = io.BytesIO()
-    run(Masks(stdout, SinkOptions()), labels_of(255), [ids])
+    run(ClassMasks(stdout, SinkOptions()), labels_of(255), [ids])
     (decoded,) = decode(io.BytesIO(stdout.getvalue()), "yuv4mpegpipe")
     np.testing.assert_array_equal(decoded, ids)
 
@@ -144,12 +144,12 @@ def test_ffmpeg_reads_the_same_ids(tmp_path, kind):
     ids = np.random.default_rng(5).choice([0, 1, 10, 127, 254, 255], (35, 47)).astype(np.uint8)
     labels = labels_of(255)
     if kind == "png":
-        run(Masks(tmp_path / "m", SinkOptions()), labels, [ids])
+        run(ClassMasks(tmp_path / "m", SinkOptions()), labels, [ids])
         given_input, data = ["-i", str(tmp_path / "m" / "000000.png")], b""
         pixel_format = "pal8"
     else:
         stdout = io.BytesIO()
-        run((Masks if kind == "y4m" else MaskVideo)(stdout, SinkOptions()), labels, [ids])
+        run((ClassMasks if kind == "y4m" else MaskVideo)(stdout, SinkOptions()), labels, [ids])
         given_input, data = ["-i", "-"], stdout.getvalue()
         pixel_format = "gray"
     command = ["ffmpeg", "-v", "error", *given_input, "-f", "rawvideo", "-pix_fmt", pixel_format]
@@ -161,7 +161,7 @@ def test_ffmpeg_reads_the_same_ids(tmp_path, kind):
 def test_folder_has_one_palette_png_a_frame(tmp_path):
     random = np.random.default_rng(0)
     maps = [random.choice([0, 3, 8, 10, 255], (9, 14)).astype(np.uint8) for _ in range(3)]
-    run(Masks(tmp_path / "clip.masks", SinkOptions()), CAMVID, maps)
+    run(ClassMasks(tmp_path / "clip.masks", SinkOptions()), CAMVID, maps)
     files = sorted((tmp_path / "clip.masks").iterdir())
     assert [file.name for file in files] == ["000000.png", "000001.png", "000002.png"]
     for file, ids in zip(files, maps, strict=True):
@@ -174,17 +174,17 @@ def test_folder_has_one_palette_png_a_frame(tmp_path):
 def test_folder_of_a_large_label_set_is_16_bit(tmp_path):
     labels = labels_of(300)
     ids = np.array([[0, 255, 256], [299, 44, 65535]], np.uint16)
-    run(Masks(tmp_path / "m", SinkOptions()), labels, [ids])
+    run(ClassMasks(tmp_path / "m", SinkOptions()), labels, [ids])
     stored = cv2.imread(str(tmp_path / "m" / "000000.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(stored, ids)
 
 
 def test_pictures_of_a_folder_lend_their_names(tmp_path):
     ids = np.zeros((2, 2), np.uint8)
-    run(Masks(tmp_path / "m", SinkOptions()), CAMVID, [ids, ids], names=["b_007", "a"])
+    run(ClassMasks(tmp_path / "m", SinkOptions()), CAMVID, [ids, ids], names=["b_007", "a"])
     assert sorted(file.name for file in (tmp_path / "m").iterdir()) == ["a.png", "b_007.png"]
     with pytest.raises(OutputError, match="two pictures are called 'a'"):
-        run(Masks(tmp_path / "n", SinkOptions()), CAMVID, [ids, ids], names=["a", "a"])
+        run(ClassMasks(tmp_path / "n", SinkOptions()), CAMVID, [ids, ids], names=["a", "a"])
 
 
 def test_mask_video_keeps_times(tmp_path):
@@ -212,7 +212,7 @@ def test_mask_video_is_exact_in_every_container(tmp_path, ending, count):
 
 
 def test_y4m_refuses_more_classes_than_a_byte_holds():
-    sink = Masks(io.BytesIO(), SinkOptions())
+    sink = ClassMasks(io.BytesIO(), SinkOptions())
     with pytest.raises(OutputError, match="--pipe raw"):
         sink.open(video_info((4, 4)), labels_of(256))
     sink.close(keep=False)
@@ -223,7 +223,7 @@ def test_y4m_refuses_more_classes_than_a_byte_holds():
 def test_ids_outside_the_label_set_are_refused_not_wrapped(tmp_path, dtype, wrong):
     ids = np.zeros((4, 4), dtype)
     ids[2, 3] = wrong
-    sink = Masks(tmp_path / "m", SinkOptions())
+    sink = ClassMasks(tmp_path / "m", SinkOptions())
     with pytest.raises(OutputError, match=f"id {wrong}"):
         run(sink, CAMVID, [ids])
     sink.close(keep=True)
@@ -248,7 +248,10 @@ def test_gray_masks_are_ids_for_every_reader(tmp_path, classes, dtype) -> None:
     ids = (np.arange(48 * 64).reshape(48, 64) % classes).astype(dtype)
     ids[0] = labels.void
     frame = Frame(7, 7, Rgb(np.zeros((48, 64, 3), np.uint8)))
-    for sink in (GrayMasks(tmp_path / "gray", SinkOptions()), Masks(tmp_path / "m", SinkOptions())):
+    for sink in (
+        GrayMasks(tmp_path / "gray", SinkOptions()),
+        ClassMasks(tmp_path / "m", SinkOptions()),
+    ):
         sink.open(video_info((48, 64)), labels)
         sink.write(frame, Prediction(7, SegmentMap(ids), labels))
         sink.close(keep=True)

@@ -17,7 +17,7 @@ from vidparse.image import ColourTags, Rgb
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.sinks import SinkOptions
-from vidparse.sinks.masks import Masks, MaskVideo
+from vidparse.sinks.masks import ClassMasks, MaskVideo
 from vidparse.video import read_mask_video
 
 
@@ -112,7 +112,7 @@ def test_y4m_of_the_masks_output_comes_back_exactly(tmp_path):
     maps = blocks(124, frames=3)
     path = tmp_path / "m.y4m"
     with path.open("wb") as file:
-        write(Masks(file, SinkOptions()), labels_of(124), maps)
+        write(ClassMasks(file, SinkOptions()), labels_of(124), maps)
     assert_equal(list(read_mask_video(path)), maps)
 
 

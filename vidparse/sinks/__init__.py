@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from vidparse.requests.outputs import RunHeader, SinkOptions
 from vidparse.sinks.coco import Coco, CocoPanoptic, YouTubeVis
-from vidparse.sinks.masks import GrayMasks, Ids, IdVideo, Masks, MaskVideo
+from vidparse.sinks.masks import ClassMasks, GrayMasks, Ids, IdVideo, MaskVideo
 from vidparse.sinks.names import is_output_name
 from vidparse.sinks.overlay import Overlay
 from vidparse.sinks.records import Csv, Jsonl, TracksCsv, TracksJson
@@ -20,7 +20,7 @@ from vidparse.video import Input
 
 SINKS: dict[str, type[Sink]] = {
     "overlay": Overlay,
-    "masks": Masks,
+    "masks": ClassMasks,
     "masks-gray": GrayMasks,
     "mask-video": MaskVideo,
     "jsonl": Jsonl,

@@ -34,7 +34,7 @@ _WIDEST_SHORT_ID = 65535
 _TIME = struct.Struct("<qq")  # pts, and duration or -1
 
 
-class Masks(Sink):
+class ClassMasks(Sink):
     """A folder with one PNG per frame, numbered PNGs (x_%04d.png), one PNG, or ids on a stream.
 
     PNGs are 8-bit palette indices, or 16-bit gray for more than 255 classes, called by frame index
@@ -93,7 +93,7 @@ class Masks(Sink):
         return None
 
 
-class GrayMasks(Masks):
+class GrayMasks(ClassMasks):
     """The same as plain gray PNGs, 8 or 16 bits: for readers that turn palettes into colours."""
 
     suffix: ClassVar[str] = ".masks-gray"
