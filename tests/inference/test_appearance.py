@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vidparse.image import Rgb, Yuv420
-from vidparse.inference.appearance import View, slot_ious
+from vidparse.inference.appearance import Thumbnail, slot_ious
 from vidparse.inference.overlap import mask_ious
 
 STREET = cv2.GaussianBlur(
@@ -21,7 +21,7 @@ def test_looks_know_a_colour_again_in_other_light_and_tell_it_from_another() -> 
     for place, colour in enumerate([(200, 30, 30), (190, 36, 34), (30, 40, 200), (200, 30, 30)]):
         picture[10:40, 30 * place : 30 * place + 20] = colour
         ids[10:40, 30 * place : 30 * place + 20] = 7 + place
-    view = View.of(Rgb(picture))
+    view = Thumbnail.of(Rgb(picture))
     looks = view.looks(view.slots_of(ids, [7, 8, 9, 10, 99]), 5)
     alike = looks @ looks.T
     assert np.diag(alike)[:4] == pytest.approx(1, abs=1e-6)
@@ -36,7 +36,11 @@ def test_looks_are_the_same_of_rgb_and_yuv_and_of_any_size() -> None:
     picture = STREET.copy()
     picture[100:260, 100:300, 0] //= 4
     large = Rgb(cv2.resize(picture, None, fx=3, fy=3))
-    views = [View.of(Rgb(picture)), View.of(Rgb(picture).yuv420(1, True)), View.of(large)]
+    views = [
+        Thumbnail.of(Rgb(picture)),
+        Thumbnail.of(Rgb(picture).yuv420(1, True)),
+        Thumbnail.of(large),
+    ]
     assert isinstance(Rgb(picture).yuv420(1, True), Yuv420)
     maps = [ids, ids, cv2.resize(ids, None, fx=3, fy=3, interpolation=cv2.INTER_NEAREST)]
     looks = [
@@ -55,8 +59,8 @@ def test_the_camera_is_found_behind_things_that_move(matrix: list[list[float]]) 
     before[120:300, 200:420], after[120:300, 300:520] = STREET[:180, :220], STREET[:180, :220]
     ids = np.zeros((400, 700), np.uint16)
     ids[120:300, 300:520] = 1
-    view = View.of(Rgb(after))
-    found = view.camera_since(View.of(Rgb(before)), view.slots_of(ids, [1]), (400, 700))
+    view = Thumbnail.of(Rgb(after))
+    found = view.camera_since(Thumbnail.of(Rgb(before)), view.slots_of(ids, [1]), (400, 700))
     corners = np.array([[0, 0, 1], [699, 0, 1], [0, 399, 1], [699, 399, 1]]).T
     assert np.abs((found - camera) @ corners).max() < 1.5  # pixels
 
@@ -66,14 +70,14 @@ def test_slots_are_places_in_the_list(dtype: type[np.unsignedinteger]) -> None:
     ids = np.zeros((800, 1280), dtype)
     ids[400:500, 10:400] = 7
     ids[100:300, 200:600] = min(int(np.iinfo(dtype).max), 70_000)
-    slots = View.of(Rgb(np.zeros((800, 1280, 3), np.uint8))).slots_of(ids, [7, int(ids.max())])
+    slots = Thumbnail.of(Rgb(np.zeros((800, 1280, 3), np.uint8))).slots_of(ids, [7, int(ids.max())])
     assert slots.shape == (400, 640) and slots.dtype == np.uint16
     assert np.array_equal(slots == 1, ids[::2, ::2] == 7)
     assert np.array_equal(slots == 2, ids[::2, ::2] == ids.max())
 
 
 def test_a_picture_without_corners_says_nothing_about_the_camera() -> None:
-    view = View.of(Rgb(np.full((90, 120, 3), 128, np.uint8)))
+    view = Thumbnail.of(Rgb(np.full((90, 120, 3), 128, np.uint8)))
     slots = view.slots_of(np.zeros((90, 120), np.uint16), [])
     assert np.array_equal(view.camera_since(view, slots, (90, 120)), np.eye(2, 3))
 

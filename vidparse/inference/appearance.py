@@ -25,14 +25,14 @@ _GREY_SHRINK = 2  # from the small picture to the one that motion is seen in
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Thumbnail:
     """A frame made small: its colours, Lab in 8 bits (h, w, 3), and its light, uint8 (h/2, w/2)."""
 
     lab: np.ndarray
     grey: np.ndarray
 
     @classmethod
-    def of(cls, image: Image) -> View:
+    def of(cls, image: Image) -> Thumbnail:
         height, width = image.size_hw
         scale = min(1.0, LONGEST_PX / max(height, width))
         rgb = image.rgb((max(1, round(height * scale)), max(1, round(width * scale))))
@@ -80,7 +80,9 @@ class View:
         looks: NDArray[np.float32] = np.sqrt(histograms / total).astype(np.float32)
         return looks.reshape(count, 3 * BINS)
 
-    def camera_since(self, before: View, slots: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    def camera_since(
+        self, before: Thumbnail, slots: np.ndarray, size_hw: tuple[int, int]
+    ) -> np.ndarray:
         """The motion of background points: turned, scaled and shifted, float64 (2, 3).
 
         Corners outside objects are followed (Lucas and Kanade's method in pyramids; Bouguet, 2001),

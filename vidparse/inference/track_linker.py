@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vidparse.frame import Frame
-from vidparse.inference.appearance import View, slot_ious
+from vidparse.inference.appearance import Thumbnail, slot_ious
 from vidparse.inference.clip_segments import NUMBERS, ClipSegments
 from vidparse.inference.panoptic import Linker, Numbers, renumbered
 from vidparse.inference.tracks import Sightings, Tracking, Tracks
@@ -21,10 +21,11 @@ _ROUNDING_S = 1e-6  # times of frames are fractions
 class Glimpse:
     """The record of a past frame.
 
-    slots: its things, as of :meth:`View.slots_of`. ids: theirs, int64 (M,). size_hw: of the frame.
+    slots: its things, as of :meth:`Thumbnail.slots_of`. ids: theirs, int64 (M,).
+    size_hw: of the frame.
     """
 
-    view: View
+    view: Thumbnail
     slots: np.ndarray
     ids: np.ndarray
     size_hw: tuple[int, int]
@@ -90,7 +91,7 @@ class TrackLinker(Linker):
         """One frame under stable ids; `known` grows by its segments."""
         segments = found.segments or ()
         things = [one for one in segments if one.is_thing]
-        view = View.of(frame.image)
+        view = Thumbnail.of(frame.image)
         slots = view.slots_of(found.ids, [one.id for one in things])
         seen = Sightings.of(things, view, slots, keys)
         tracks = self._expected(view, slots, found.size_hw, frame.time_s)
@@ -113,7 +114,7 @@ class TrackLinker(Linker):
         return linked
 
     def _expected(
-        self, view: View, slots: np.ndarray, size_hw: tuple[int, int], time_s: float
+        self, view: Thumbnail, slots: np.ndarray, size_hw: tuple[int, int], time_s: float
     ) -> Tracks:
         """The tracks that have not ended, where they should be at `time_s`."""
         last, how = self.state.last, self._tracking

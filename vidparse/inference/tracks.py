@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vidparse.inference.appearance import View
+from vidparse.inference.appearance import Thumbnail
 from vidparse.maps import Segment
 
 _LEAST_VARIANCE = 1e-9
@@ -100,7 +100,7 @@ class Sightings:
     def of(
         cls,
         things: Sequence[Segment],
-        view: View,
+        view: Thumbnail,
         slots: np.ndarray,
         keys: Mapping[int, np.ndarray],
     ) -> Sightings:
