@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from vidparse.scenes.textures import TextureBank
-from vidparse.scenes.view import View
+from vidparse.scenes.view import VisibleQuads
 
 _SUBPIXEL_BITS = 4
 _WORTH_TRIMMING_PX2 = 12000
@@ -14,7 +14,7 @@ _EDGE_PX = 2  # soft edges reach this far beyond the pixels that a surface owns
 _HALF = 127  # a surface owns a pixel that it covers by more than half
 
 
-def paint_ranks(view: View, bank: TextureBank) -> np.ndarray:
+def paint_ranks(view: VisibleQuads, bank: TextureBank) -> np.ndarray:
     """The rank of the surface in front at each pixel, uint16 (H, W), 0 = none."""
     ranks = np.zeros(view.camera.size_hw, np.uint16)
     rows = zip(
@@ -41,7 +41,7 @@ def paint_ranks(view: View, bank: TextureBank) -> np.ndarray:
     return ranks
 
 
-def paint_colours(view: View, bank: TextureBank, ranks: np.ndarray) -> np.ndarray:
+def paint_colours(view: VisibleQuads, bank: TextureBank, ranks: np.ndarray) -> np.ndarray:
     """RGBA uint8 (H, W, 4) of what `ranks` of the same view shows to be in sight."""
     canvas = np.zeros((*view.camera.size_hw, 4), np.uint8)
     count = int(view.rank.max(initial=0)) + 1

@@ -16,7 +16,7 @@ from vidparse.scenes.crowd import Crowd
 from vidparse.scenes.raster import paint_colours, paint_ranks
 from vidparse.scenes.spec import SceneSpec
 from vidparse.scenes.street import Street
-from vidparse.scenes.view import View, see
+from vidparse.scenes.view import VisibleQuads, see
 
 SHUTTER = 0.2  # open for this share of the frame interval, about its middle
 BLUR_STEP = 2  # motion blur takes the flow of every second pixel
@@ -96,7 +96,9 @@ class Lens:
 _ROWS_AT_ONCE = 48  # keeps the temporaries in the processor's cache
 
 
-def flow_between(now: View, after: View, ranks: np.ndarray, step: int = 1) -> np.ndarray:
+def flow_between(
+    now: VisibleQuads, after: VisibleQuads, ranks: np.ndarray, step: int = 1
+) -> np.ndarray:
     """Displacements of surface points to the next view, pixels, float32 (2, h, w).
 
     ranks: of `now`, uint16 (H, W). step: 1, or 2 for every second row and column only.
@@ -106,6 +108,8 @@ def flow_between(now: View, after: View, ranks: np.ndarray, step: int = 1) -> np
     table = _rank_motions(now, after)  # (9, R)
     x = (np.arange(0, width, step, dtype=np.float32) - np.float32((width - 1) / 2))[None]
     y = (np.arange(0, height, step, dtype=np.float32) - np.float32((height - 1) / 2))[:, None]
+
+    # Take some rows at a time, so that nine numbers per pixel stay small.
     flow = np.empty((2, *ranks.shape), np.float32)
     for top in range(0, len(ranks), _ROWS_AT_ONCE):
         rows = slice(top, top + _ROWS_AT_ONCE)
@@ -118,7 +122,11 @@ def flow_between(now: View, after: View, ranks: np.ndarray, step: int = 1) -> np
 
 
 def flow_is_valid(
-    now: View, after: View, ranks: np.ndarray, ranks_after: np.ndarray, flow: np.ndarray
+    now: VisibleQuads,
+    after: VisibleQuads,
+    ranks: np.ndarray,
+    ranks_after: np.ndarray,
+    flow: np.ndarray,
 ) -> np.ndarray:
     """False where the surface point is hidden or out of the picture in the next view; (H, W)."""
     height, width = ranks.shape
@@ -135,7 +143,7 @@ def flow_is_valid(
     return inside & (ranks_after[y, x] <= np.take(later, ranks))
 
 
-def _rank_motions(now: View, after: View) -> np.ndarray:
+def _rank_motions(now: VisibleQuads, after: VisibleQuads) -> np.ndarray:
     """Homographies between the two pictures by rank, row-major, float32 (9, R).
 
     Pixels are counted from the picture's middle, which float32 likes better.
@@ -205,7 +213,7 @@ class Scene:
         self.spec = spec
         self._world = _WORLDS[spec.name](spec)
         self._lens = Lens(spec.size_hw, spec.seed)
-        self._views: OrderedDict[int, View] = OrderedDict()
+        self._views: OrderedDict[int, VisibleQuads] = OrderedDict()
         self._ranks: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def __len__(self) -> int:
@@ -238,7 +246,9 @@ class Scene:
         now, after, ranks = self._view(index), self._view(index + 1), self._ranks_of(index)
         return self._expose(index, now, ranks, flow_between(now, after, ranks, BLUR_STEP))
 
-    def _expose(self, index: int, view: View, ranks: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    def _expose(
+        self, index: int, view: VisibleQuads, ranks: np.ndarray, flow: np.ndarray
+    ) -> np.ndarray:
         canvas = paint_colours(view, self._world.bank, ranks)
         return self._lens.expose(motion_blur(canvas, flow), index)
 
@@ -246,7 +256,7 @@ class Scene:
         if not 0 <= index < self.spec.frames:
             raise IndexError(f"frame {index} of {self.spec}: it has {self.spec.frames} frames")
 
-    def _view(self, index: int) -> View:
+    def _view(self, index: int) -> VisibleQuads:
         if index not in self._views:
             time_s = float(index / self.spec.rate)
             camera = self._world.camera(time_s)

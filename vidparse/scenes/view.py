@@ -74,7 +74,7 @@ _SMALLEST_SHADOW_PX2 = 80.0
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class VisibleQuads:
     """The visible quads in painting order, (N,) rows each; `everything` is before culling."""
 
     camera: Camera
@@ -88,8 +88,8 @@ class View:
     outline: tuple[np.ndarray | None, ...]  # (K, 2) pixels where the texture's edge is not it
 
 
-def see(quads: Quads, camera: Camera, bank: TextureBank) -> View:
-    """Project, cull, sort; see `View`."""
+def see(quads: Quads, camera: Camera, bank: TextureBank) -> VisibleQuads:
+    """Project, cull, sort; see `VisibleQuads`."""
     homographies = camera.homographies(quads.origin, quads.across, quads.down)
     rows, corners = _in_front(quads, homographies)
     visible = quads.take(rows)
@@ -134,7 +134,7 @@ def see(quads: Quads, camera: Camera, bank: TextureBank) -> View:
         ],
         axis=1,
     )
-    return View(
+    return VisibleQuads(
         camera=camera,
         everything=quads,
         quads=visible,
