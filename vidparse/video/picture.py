@@ -33,7 +33,7 @@ _PQ, _HLG, _BT2020_PRIMARIES = 16, 18, 9  # H.273
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Orientation:
     """The turn that stands a stored picture upright: transpose first, then mirror."""
 
     transpose: bool = False
@@ -57,7 +57,11 @@ class Turn:
 
 
 # By the counter-clockwise angle of the display matrix.
-_TURNS = {90: Turn(True, False, True), 180: Turn(False, True, True), 270: Turn(True, True, False)}
+_TURNS = {
+    90: Orientation(True, False, True),
+    180: Orientation(False, True, True),
+    270: Orientation(True, True, False),
+}
 
 
 def check_announced(name: str, file: str | Path | BinaryIO) -> None:
@@ -84,19 +88,19 @@ def check_announced(name: str, file: str | Path | BinaryIO) -> None:
     check_size(name, size_hw)
 
 
-def turn_of(frame: av.VideoFrame) -> Turn:
+def turn_of(frame: av.VideoFrame) -> Orientation:
     """The turn by the display matrix of a frame (right angles and mirrors only)."""
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV 18 does not know EXIF side data, which JPEG files bring along
-        return _TURNS.get(round(frame.rotation / 90) * 90 % 360, Turn())
+        return _TURNS.get(round(frame.rotation / 90) * 90 % 360, Orientation())
     if not isinstance(data, Buffer):
-        return Turn()
+        return Orientation()
     # x' = a x + c y, y' = b x + d y, in 16.16 fixed point (ISO/IEC 14496-12, 6.2.2)
     a, b, _, c, d = np.frombuffer(memoryview(data), np.int32)[:5].tolist()
     if abs(a) + abs(d) >= abs(b) + abs(c):
-        return Turn(False, a < 0, d < 0)
-    return Turn(True, c < 0, b < 0)
+        return Orientation(False, a < 0, d < 0)
+    return Orientation(True, c < 0, b < 0)
 
 
 @lru_cache(maxsize=32)
