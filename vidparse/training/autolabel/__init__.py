@@ -19,7 +19,7 @@ from vidparse.requests.autolabel import AutolabelRequest
 from vidparse.training.autolabel.choice import Choice, OwnClasses, Within
 from vidparse.training.autolabel.folder import Counts, LabelFolder, LabelSink
 from vidparse.training.autolabel.pictures import (
-    Progress,
+    FrameCount,
     Reading,
     Recording,
     Rest,
@@ -80,7 +80,7 @@ def make_labels(
     folder = LabelFolder(request.out, choice.labels, settings, overwrite=request.overwrite)
 
     expected = sum(len(one.pictures) for one in recordings)
-    progress = Progress(expected, request.max_frames, on_frame, stop)
+    progress = FrameCount(expected, request.max_frames, on_frame, stop)
     work = _Work(request, ensemble, choice, folder, progress)
     notes = [note for one in recordings for note in one.notes]
     complete = False
@@ -124,7 +124,7 @@ class _Work:
         ensemble: Ensemble,
         choice: Choice,
         folder: LabelFolder,
-        progress: Progress,
+        progress: FrameCount,
     ) -> None:
         self._threshold, self._ensemble, self._choice = request.threshold, ensemble, choice
         self._folder, self._progress = folder, progress

@@ -70,7 +70,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class Progress:
+class FrameCount:
     """Frames that are done, and all that there are.
 
     expected: of all; of a video a guess, until it ends.
@@ -133,7 +133,7 @@ class Rest(Source):
         recording: Recording,
         reading: Reading,
         is_done: Callable[[str], bool],
-        progress: Progress,
+        progress: FrameCount,
     ) -> None:
         self._name, self._reading = recording.name, reading
         self._is_done, self._progress = is_done, progress
