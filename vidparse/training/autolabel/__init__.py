@@ -17,7 +17,7 @@ from vidparse.labels import Labels
 from vidparse.limits import SMALLEST
 from vidparse.requests.autolabel import AutolabelRequest
 from vidparse.training.autolabel.choice import Choice, OwnClasses, Within
-from vidparse.training.autolabel.folder import Counts, LabelFolder, LabelSink
+from vidparse.training.autolabel.folder import FolderCounts, LabelFolder, LabelSink
 from vidparse.training.autolabel.pictures import (
     FrameCount,
     Reading,
@@ -36,7 +36,7 @@ class AutolabelResult:
     classes: tuple[str, ...]
     made: int  # frames labelled now
     skipped: int  # that were done before
-    counts: Counts
+    counts: FolderCounts
     notes: tuple[str, ...]
 
 

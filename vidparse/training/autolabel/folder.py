@@ -30,7 +30,7 @@ _OURS = ("images", "masks", "labels.json", RECORD, "autolabel.part.json", "label
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class FolderCounts:
     """Sums over the masks of a folder."""
 
     frames: int
@@ -142,7 +142,7 @@ class LabelFolder:
         _write(path, palette_png(np.ascontiguousarray(ids), self._palette))
         self._count(ids)
 
-    def write_record(self, *, complete: bool) -> Counts:
+    def write_record(self, *, complete: bool) -> FolderCounts:
         """Bring autolabel.json up to date.
 
         Raises:
@@ -165,12 +165,12 @@ class LabelFolder:
             raise write_error(self.root / RECORD, error) from error
         return counts
 
-    def counts(self) -> Counts:
+    def counts(self) -> FolderCounts:
         """Of all masks in the folder, those of earlier runs too."""
         of_class = self._pixels[: len(self._labels)]
         pixels, kept = int(self._pixels.sum()), int(of_class.sum())
         shares = tuple((of_class / max(kept, 1)).tolist())
-        return Counts(self._frames, pixels, kept / max(pixels, 1), shares)
+        return FolderCounts(self._frames, pixels, kept / max(pixels, 1), shares)
 
     def _count(self, ids: np.ndarray) -> None:
         self._frames += 1
