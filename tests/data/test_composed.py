@@ -33,7 +33,7 @@ from vidparse.data import IGNORE, Dataset, open_dataset
 from vidparse.data.check import check_dataset
 from vidparse.data.composed import part_of, read_plan
 from vidparse.data.cutouts import class_for, cut, is_whole, list_cutouts, objects_in
-from vidparse.data.shots import Actor, CameraMotion, Ground
+from vidparse.data.shots import Actor, CameraPath, Ground
 from vidparse.errors import InputError, UsageError
 from vidparse.labels import load_labels
 from vidparse.maps import ids_to_rgb
@@ -319,9 +319,9 @@ def test_paths_and_camera() -> None:
     ground = Ground(horizon=50.0, focal_px=100.0, centre=80.0)
     assert ground.place(0, 1.4) == (80.0, 150.0)
     assert ground.place(2, 10) == (100.0, 64.0)  # farther: nearer to the horizon
-    still = CameraMotion(1.0, 0.0, (0.0, 0.0), 1.0, 0.0, 0.0)
+    still = CameraPath(1.0, 0.0, (0.0, 0.0), 1.0, 0.0, 0.0)
     assert np.allclose(still.at(3.0, ground), np.eye(3))
-    forward = CameraMotion(1.0, 0.1, (0.0, 0.0), 1.0, 0.0, 0.0)
+    forward = CameraPath(1.0, 0.1, (0.0, 0.0), 1.0, 0.0, 0.0)
     ahead = forward.at(2.0, ground) @ (80.0, 50.0, 1.0)
     assert np.allclose(ahead[:2], (80.0, 50.0))  # the vanishing point stays
     beside = forward.at(2.0, ground) @ (90.0, 60.0, 1.0)

@@ -112,7 +112,7 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
-class CameraMotion:
+class CameraPath:
     """A camera that drives, turns and rolls a little, as a map of the picture.
 
     zoom: growth per second, below 0 backwards. turn_px: amplitude in x and y. pace: radians per
@@ -144,13 +144,13 @@ class Shot:
 
     scenery: int
     mirrored: bool
-    camera: CameraMotion
+    camera: CameraPath
     actors: tuple[Actor, ...]
 
 
 def draw_camera(
     size_hw: tuple[int, int], duration_s: float, rng: np.random.Generator
-) -> CameraMotion:
+) -> CameraPath:
     """A camera whose frames show nothing but the picture, or nearly."""
     height, width = size_hw
     zoom = float(rng.uniform(-0.02, 0.07))
@@ -158,7 +158,7 @@ def draw_camera(
     reach = (_MARGIN - 1) / 2 * 0.8
     turn = (float(rng.uniform(0, reach) * width), float(rng.uniform(0, reach / 3) * height))
     pace, phase = float(rng.uniform(0.5, 2.5)), float(rng.uniform(0, 2 * np.pi))
-    return CameraMotion(start, zoom, turn, pace, phase, float(rng.uniform(0, 0.5)))
+    return CameraPath(start, zoom, turn, pace, phase, float(rng.uniform(0, 0.5)))
 
 
 def draw_actors(
@@ -271,7 +271,7 @@ class Composed:
 
 def compose(
     scenery: Scenery,
-    camera: CameraMotion,
+    camera: CameraPath,
     actors: tuple[tuple[Actor, Sprite, int], ...],
     time_s: float,
 ) -> Composed:
