@@ -25,7 +25,7 @@ from vidparse.training.recipe import Recipe, difference
 from vidparse.training.recipe_file import recipe_from
 from vidparse.training.resume import read_resume, write_resume
 from vidparse.training.training_sets import TrainingRequest, TrainingSets, request_record
-from vidparse.training.validation import Scores
+from vidparse.training.validation import ValidationScores
 
 BEST = TRAINED  # which `-m FOLDER` picks
 LAST, RECIPE, CURVES = "last.safetensors", "recipe.json", "curves.html"
@@ -108,7 +108,7 @@ class RunFolder:
         if self._log is not None:
             self._log.step(step, epoch, losses, rates, seconds)
 
-    def note_scores(self, step: int, epoch: int, scores: Scores) -> None:
+    def note_scores(self, step: int, epoch: int, scores: ValidationScores) -> None:
         """Log the scores of a validation, if it has any, and draw the curves up to here.
 
         Raises:
@@ -125,7 +125,7 @@ class RunFolder:
         self,
         network: VideoNetwork,
         preprocess: Preprocess,
-        scores: Scores,
+        scores: ValidationScores,
         *,
         step: int,
         epoch: int,

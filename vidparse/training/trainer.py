@@ -24,7 +24,7 @@ from vidparse.training.recipe import Recipe
 from vidparse.training.run_folder import Origin, RunFolder
 from vidparse.training.stream import Batch, Schedule, batches
 from vidparse.training.training_sets import TrainingRequest, TrainingSets
-from vidparse.training.validation import Scores, check_validation, validate
+from vidparse.training.validation import ValidationScores, check_validation, validate
 from vidparse.training.weights import Start
 
 _SILENT_STEPS = 50  # in a row without a loss: too many to be chance
@@ -205,7 +205,7 @@ class Trainer:
         """Score the averaged weights after `epoch` epochs; keep them when they are the best."""
         network, preprocess = self.learner.average, self.learner.preprocess
         metrics = self.recipe.validation.metrics
-        scores = Scores({}, {})
+        scores = ValidationScores({}, {})
         if self.validation is not None:
             arch = self.recipe.network.arch
             scores = validate(network, self.validation, preprocess, arch=arch, metrics=metrics)

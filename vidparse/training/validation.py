@@ -23,7 +23,7 @@ from vidparse.models.zoo import facts_of
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class ValidationScores:
     """Of one validation, fractions; NaN where undefined.
 
     values: by name of the metric ("miou", "vc8", ...). classes: IoU of each.
@@ -40,7 +40,7 @@ def validate(
     *,
     arch: str,
     metrics: Sequence[str] = ("miou",),
-) -> Scores:
+) -> ValidationScores:
     """Every video of a split through the network, frame by frame, memory and all.
 
     Args:
@@ -70,7 +70,7 @@ def validate(
 
     iou = result.per_class.get("miou")
     named = {} if iou is None else dict(zip(dataset.labels.classes, iou.tolist(), strict=True))
-    return Scores(result.scores, named)
+    return ValidationScores(result.scores, named)
 
 
 def check_validation(dataset: Dataset, labels: Labels) -> None:
