@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidparse.models.backbones.resnet import BasicBlock, Bottleneck
 from vidparse.models.layers import resize_to
 from vidparse.models.network import FrameNetwork, Outputs, State
 
@@ -46,8 +47,11 @@ class HrNet(FrameNetwork):
 
         wide = STEM_WIDTH * Bottleneck.expansion
         self.layer1 = nn.Sequential(
-            Bottleneck(STEM_WIDTH, STEM_WIDTH),
-            *(Bottleneck(wide, STEM_WIDTH) for _ in range(BOTTLENECKS - 1)),
+            Bottleneck(STEM_WIDTH, STEM_WIDTH, stride=1, dilations=(1,)),
+            *(
+                Bottleneck(wide, STEM_WIDTH, stride=1, dilations=(1,))
+                for _ in range(BOTTLENECKS - 1)
+            ),
         )
 
         self.transition1 = nn.ModuleList(
@@ -91,7 +95,10 @@ class Module(nn.Module):
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Sequential(*(BasicBlock(width) for _ in range(BLOCKS))) for width in widths
+            nn.Sequential(
+                *(BasicBlock(width, width, stride=1, dilations=(1, 1)) for _ in range(BLOCKS))
+            )
+            for width in widths
         )
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(_path(widths, source, target) for source in range(len(widths)))
@@ -109,47 +116,6 @@ class Module(nn.Module):
             parts[coarser:] = [resize_to(part, target) for part in parts[coarser:]]
             fused.append(F.relu(sum(parts[1:], start=parts[0])))
         return fused
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1 = _conv3x3(width, width)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv3x3(width, width)
-        self.bn2 = nn.BatchNorm2d(width)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, width, h, w) -> the same shape."""
-        out = F.relu(self.bn1(self.conv1(features)))
-        return F.relu(self.bn2(self.conv2(out)) + features)
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 to four times the width, and a shortcut."""
-
-    expansion = 4
-
-    def __init__(self, channels_in: int, width: int) -> None:
-        super().__init__()
-        channels_out = width * self.expansion
-        self.conv1 = nn.Conv2d(channels_in, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv3x3(width, width)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, channels_out, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(channels_out)
-        self.downsample: nn.Module = nn.Identity()
-        if channels_in != channels_out:
-            self.downsample = _projection(channels_in, channels_out)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, 4 * width, h, w)."""
-        out = F.relu(self.bn1(self.conv1(features)))
-        out = F.relu(self.bn2(self.conv2(out)))
-        return F.relu(self.bn3(self.conv3(out)) + self.downsample(features))
 
 
 def _path(widths: list[int], source: int, target: int) -> nn.Module:
