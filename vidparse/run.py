@@ -68,6 +68,7 @@ class InputResult:
     notes: tuple[str, ...] = ()
     frames: int = 0  # that went into the outputs
     skipped: int = 0  # damaged packets or images passed over
+    redone: int = 0  # ranges done again, after a worker was killed
     report: RunReport | None = None
     error: VidparseError | None = None
     engine: str = ""  # what the network ran in, and why
@@ -430,6 +431,7 @@ class _Turn:
             tuple(notes),
             self._frames,
             source.skipped if source is not None else 0,
+            session.redone if isinstance(session, SharedSession) else 0,
             report,
             error,
             engine,

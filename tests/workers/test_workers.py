@@ -15,10 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vidparse.cli.segment import _done, summary_record
 from vidparse.errors import DeviceError, InputError, ModelError, TruncatedError
-from vidparse.inference import Masks, Runner, Session
+from vidparse.inference import Masks, Runner, RunReport, Session
 from vidparse.labels import load_labels
 from vidparse.models.description import Description, Preprocess
+from vidparse.run import InputResult, Summary
 from vidparse.video import Input, Source, Stamps, open_video
 from vidparse.workers.crew import Crew, Returned
 from vidparse.workers.job import Cutting, Job, Range, Worker
@@ -176,8 +178,26 @@ def test_killed_workers_and_wrong_stamps_change_nothing(
 def test_a_killed_worker_costs_its_ranges_only(folder: Path) -> None:
     runner = Blocks()
     crew = Inline(runner, 2, [False, True])
-    found(shared_by(crew, runner, folder), folder)
+    sessions = []
+    make = shared_by(crew, runner, folder)
+
+    def kept(source: Source) -> SharedSession:
+        sessions.append(make(source))
+        return sessions[-1]
+
+    found(kept, folder)
     assert len(crew.done) == len(set(crew.done)) and crew.starts == 3
+    assert sessions[0].redone in (1, 2)  # the range under way, and the one that waited behind it
+
+
+def test_the_summary_counts_redone_ranges() -> None:
+    report = RunReport(70, 2.0, ())
+    for redone, words in ((0, "70 frames in"), (1, "70 frames, 1 range redone in")):
+        result = InputResult("a.mp4", frames=70, redone=redone, report=report)
+        assert words in _done(result, "")
+        summary = Summary("m", "", "onnx", "cpu", "fp32", "", "", (result,))
+        (record,) = summary_record(summary)["inputs"]
+        assert record["redone"] == redone
 
 
 def test_a_range_that_kills_every_worker_ends_the_run(folder: Path) -> None:

@@ -129,11 +129,12 @@ def _done(result: InputResult, engine: str) -> str:
     """The one summary line of an input; `engine` stands in the first one only."""
     report = result.report
     assert report is not None
+    redone = f", {counted(result.redone, 'range')} redone" if result.redone else ""
     skipped = f", {result.skipped} damaged skipped" if result.skipped else ""
     repeated = f", {report.repeated} repeated" if report.repeated else ""
     frames = counted(report.frames, "frame")
     return (
-        f"{_shown(result)}: {frames}{repeated}{skipped} in {report.wall_s:.1f} s "
+        f"{_shown(result)}: {frames}{repeated}{skipped}{redone} in {report.wall_s:.1f} s "
         f"({report.fps:.1f} fps, bound by {report.bottleneck})"
         f"{' with ' if engine else ''}{engine} -> {_outputs(result)}"
     )
@@ -157,10 +158,13 @@ def summary_record(summary: Summary) -> dict[str, object]:
             "outputs": list(result.outputs),
             "frames": result.frames,
             "skipped": result.skipped,
+            "redone": result.redone,
             "notes": list(result.notes),
             "error": str(result.error) if result.error else None,
             "exit_code": result.error.exit_code if result.error else 0,
         }
+
+        # An input that failed or was passed over has no times.
         if report:
             record["wall_s"] = round(report.wall_s, 4)
             record["fps"] = round(report.fps, 3)

@@ -68,6 +68,7 @@ class Crew(ABC):
         self._held: dict[int, list[int]] = {}  # tickets of each worker, the first is under way
         self._outcomes: dict[int, Outcome] = {}
         self._killed: Counter[int] = Counter()  # times by ticket
+        self._redone: set[int] = set()  # tickets whose worker was lost
 
     @abstractmethod
     def start(self, worker: int) -> None:
@@ -106,6 +107,10 @@ class Crew(ABC):
         self._wanted[self._tickets] = job, wanted
         self._waiting.append(self._tickets)
         return self._tickets
+
+    def was_redone(self, ticket: int) -> bool:
+        """True if a worker was lost while it had this range."""
+        return ticket in self._redone
 
     def cancel(self, tickets: Iterable[int]) -> None:
         """Nobody wants these outcomes any more."""
@@ -177,6 +182,7 @@ class Crew(ABC):
                         f"workers: {_TRIES} were killed at one part of the video, by the system "
                         "or by hand; where memory runs out, use fewer --workers or a lower --size"
                     )
+        self._redone.update(tickets)
         self._waiting.extendleft(reversed(tickets))
 
 

@@ -238,6 +238,7 @@ class SharedSession:
     ) -> None:
         self.labels: Labels = session.labels
         self.alone = 0
+        self.redone = 0  # ranges of a killed worker that others did again
         self._repeated = 0  # frames that the workers' networks were spared
 
         self._session, self._crew, self._job, self._stamps = session, crew, job, stamps
@@ -292,6 +293,7 @@ class SharedSession:
                     if clips is None:
                         return  # stopped
                     self._under_way.popleft()
+                    self.redone += self._crew.was_redone(ticket)
                     self._refill()
                     yield from self._matched(clips, ahead)
                     yield from self._alone(ahead, wanted.end)
