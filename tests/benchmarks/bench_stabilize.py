@@ -21,7 +21,7 @@ import numpy as np
 from vidparse.evaluation.metrics import make_measures
 from vidparse.evaluation.metrics.measure import Sample
 from vidparse.flow import DisFlow
-from vidparse.inference import Session, load_model, stabilize
+from vidparse.inference import Session, load_model, motion, stabilize
 from vidparse.inference.stabilize import Stabilizer
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.maps import SegmentMap
@@ -56,11 +56,11 @@ def cost(num_classes: int) -> None:
         stabilizer.state = before
         return stabilizer.step(scores, pictures[1])
 
-    small = stabilize._small(pictures[1])
+    small = motion.small_picture(pictures[1])
     along = stabilizer._along_flow(small, before.picture, size_hw)  # x, y, weight
     now = stabilize._softmax(scores)
     parts = {
-        "small picture": lambda: stabilize._small(pictures[1]),
+        "small picture": lambda: motion.small_picture(pictures[1]),
         "flow and weight": lambda: stabilizer._along_flow(small, before.picture, size_hw),
         "softmax": lambda: stabilize._softmax(scores),
         "warp and blend": lambda: stabilize._blended(before.probabilities, now, *along),

@@ -16,18 +16,23 @@ Pictures are compared at half the size of the network's input, in one channel.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidparse.inference.motion import (
+    CHANNELS,
+    carried,
+    difference,
+    flow_of,
+    places,
+    resized,
+    small_picture,
+)
+
 DEFAULT_STRENGTH = 0.8
 DEFAULT_TOLERANCE = 0.1
-_SHRINK = 2  # network input to the picture that is compared
-_SMALLEST_SIDE = 64  # below it OpenCV's DIS reads past its buffers
-_FINEST_SCALE = 1  # flow at 1/2 of the small picture, 1/4 of the input: as fine as the scores
-_CHANNELS = 32  # blended at a time, so that they stay in the cache; OpenCV 5 allows 128
 _LEAST = 1e-30  # probability; its logarithm stays finite
 
 
@@ -74,7 +79,7 @@ class Stabilizer:
             probabilities, all finite. On the first frame, and where the size of scores or picture
             changed, `scores` themselves.
         """
-        small = _small(picture)  # (H', W')
+        small = small_picture(picture)  # (H', W')
         now = _softmax(scores)
 
         # Begin anew where the size changed.
@@ -106,51 +111,14 @@ class Stabilizer:
 
         now, before: uint8 (H', W').
         """
-        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        search.setFinestScale(_FINEST_SCALE)
-        flow = search.calc(now, before, None)  # type: ignore[call-overload]  # (H', W', 2)
-        columns, rows = _grid(now.shape)
+        flow = flow_of(now, before)  # (H', W', 2)
 
         # Trust the flow where it brings the past picture onto this one.
-        brought = cv2.remap(
-            before,
-            columns + flow[..., 0],
-            rows + flow[..., 1],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        weight = _resized(cv2.LUT(cv2.absdiff(now, brought), self._trust), size_hw)  # (h, w)
+        weight = resized(cv2.LUT(difference(now, before, flow), self._trust), size_hw)  # (h, w)
 
-        flow = _resized(flow, size_hw)  # (h, w, 2)
-        height, width = size_hw
-        columns, rows = _grid(size_hw)
-        x = columns + flow[..., 0] * np.float32(width / now.shape[1])
-        y = rows + flow[..., 1] * np.float32(height / now.shape[0])
-
-        weight *= (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+        x, y, inside = places(flow, size_hw)
+        weight *= inside
         return x, y, weight
-
-
-def _small(picture: np.ndarray) -> np.ndarray:
-    """uint8 (H', W') of float32 (H, W) with values 0..1."""
-    height, width = (max(side // _SHRINK, _SMALLEST_SIDE) for side in picture.shape)
-    return cv2.convertScaleAbs(_resized(picture, (height, width)), alpha=255)
-
-
-def _resized(array: np.ndarray, size_hw: tuple[int, ...]) -> np.ndarray:
-    """Area average when shrinking, bilinear otherwise."""
-    height, width = size_hw
-    shrinking = height <= array.shape[0] and width <= array.shape[1]
-    return cv2.resize(
-        array, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    )
-
-
-@lru_cache(maxsize=8)
-def _grid(size_hw: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Column and row numbers, float32 (1, W) and (H, 1)."""
-    height, width = size_hw
-    return np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
@@ -177,14 +145,9 @@ def _blended(
     past, now: float32 (K, h, w). x, y, weight: float32 (h, w).
     """
     blended = np.empty_like(now)
-    height, width = weight.shape
-    for first in range(0, len(now), _CHANNELS):
-        group = slice(first, first + _CHANNELS)
-        # With the channels side by side every position is looked up once and not K times.
-        nodes = cv2.transpose(past[group].reshape(-1, height * width))  # (h * w, k)
-        nodes = nodes.reshape(height, width, -1)
-        nodes = cv2.remap(nodes, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        planes = cv2.transpose(nodes.reshape(height * width, -1)).reshape(-1, height, width)
+    for first in range(0, len(now), CHANNELS):
+        group = slice(first, first + CHANNELS)
+        planes = carried(past[group], x, y)
         planes -= now[group]
         planes *= weight
         np.add(planes, now[group], out=blended[group])
