@@ -58,6 +58,8 @@ NOT_RUN = {
     "vidparse export weights/": "half a minute each: test_export has small ones",
     "python tests/benchmarks/compare_loops.py": "half a minute of a quiet machine, at its least",
     "python tests/benchmarks/bench_stabilize.py": "half a minute of a quiet machine",
+    "python tests/benchmarks/bench_slides.py": "half a minute of a quiet machine",
+    "python tests/benchmarks/bench_keyframes.py": "clips of one's own, a minute each",
     "vidparse train --dataset camvid-objects": "objects to cut out; tests/training has made ones",
     "vidparse export runs/longer": "the run above",
     "vidparse eval --dataset composed": "objects to cut out; tests/data has made ones",

@@ -151,7 +151,8 @@ def segment(
     options = replace(options, threads=sharing.threads(options.threads))
     runner = load_runner(options)
     runner.session(**clip_options(options))  # refuses what it cannot do, before anything is opened
-    sharing.check_memory(runner, stabilize=options.stabilize)
+    keyframes = options.keyframes is not None
+    sharing.check_memory(runner, stabilize=options.stabilize, keyframes=keyframes)
     labels = runner.description.labels
     class_ids = None if options.classes is None else select_classes(labels, options.classes)
     if options.sinks.palette is not None:
@@ -203,8 +204,14 @@ def load_runner(options: SegmentOptions) -> Runner:
 
 
 def clip_options(options: SegmentOptions) -> SessionOptions:
-    """The options of a session about clips and their segments."""
-    return {"window": options.window, "linker": options.linker, "merging": options.merging}
+    """The options of a session about its network, apart from the size of its input."""
+    return {
+        "stabilize": options.stabilize,
+        "keyframes": options.keyframes,
+        "window": options.window,
+        "linker": options.linker,
+        "merging": options.merging,
+    }
 
 
 def _expanded(inputs: Sequence[str]) -> tuple[list[Input], list[InputResult]]:
@@ -309,7 +316,6 @@ class _Batch:
             "classes": options.sinks.classes,
             "sample_aspect_ratio": source.info.sample_aspect_ratio,
             "cut": options.cut,
-            "stabilize": options.stabilize,
             **clip_options(options),
         }
         session = Session(self.runner, **settings)

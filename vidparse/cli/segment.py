@@ -19,6 +19,7 @@ from vidparse.requests.segment import PipeOptions, SegmentOptions, Track
 
 if TYPE_CHECKING:
     from vidparse.frame import Frame, VideoInfo
+    from vidparse.inference.keyframes import KeyFrameReport
     from vidparse.run import InputResult, Summary
     from vidparse.video import MediaReport
 
@@ -136,7 +137,18 @@ def _done(result: InputResult, engine: str) -> str:
     return (
         f"{_shown(result)}: {frames}{repeated}{skipped}{redone} in {report.wall_s:.1f} s "
         f"({report.fps:.1f} fps, bound by {report.bottleneck})"
+        f"{_keys(report.key_frames)}"
         f"{' with ' if engine else ''}{engine} -> {_outputs(result)}"
+    )
+
+
+def _keys(found: KeyFrameReport | None) -> str:
+    """The share of key frames, and the spread of the times to scores."""
+    if found is None:
+        return ""
+    return (
+        f", {found.share:.0%} key frames (scores in {1000 * found.median_s:.0f} ms, 95 % in "
+        f"{1000 * found.p95_s:.0f} ms, all in {1000 * found.most_s:.0f} ms)"
     )
 
 
@@ -170,6 +182,7 @@ def summary_record(summary: Summary) -> dict[str, object]:
             record["fps"] = round(report.fps, 3)
             record["bottleneck"] = report.bottleneck
             record["repeated"] = report.repeated
+            record["key_frames"] = _key_record(report.key_frames)
             record["stages_ms_per_frame"] = {
                 stage.name: round(stage.ms_per_item, 3) for stage in report.stages
             }
@@ -187,6 +200,17 @@ def summary_record(summary: Summary) -> dict[str, object]:
         "chosen": summary.chosen or None,
         "exit_code": summary.exit_code,
         "inputs": [one(result) for result in summary.inputs],
+    }
+
+
+def _key_record(found: KeyFrameReport | None) -> dict[str, object] | None:
+    if found is None:
+        return None
+    times = {"median": found.median_s, "p95": found.p95_s, "max": found.most_s}
+    return {
+        "keys": found.keys,
+        "share": round(found.share, 4),
+        "scores_ms": {name: round(1000 * time_s, 3) for name, time_s in times.items()},
     }
 
 

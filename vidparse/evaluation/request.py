@@ -99,7 +99,11 @@ def _entries(request: EvaluationRequest, dataset: Dataset) -> list[Entry]:
 def _model_entry(name: str, request: EvaluationRequest, dataset: Dataset) -> Entry:
     is_published = request.support == "official"
     if is_published:
-        check_published(name, backend=request.choice.backend, stabilize=request.stabilize)
+        smoother = "--stabilize" if request.stabilize else "--keyframes"
+        changes = request.stabilize or request.keyframes is not None
+        check_published(
+            name, backend=request.choice.backend, changed_by=smoother if changes else ""
+        )
 
     choice = request.choice.of(name)
     runner = load_chosen(replace(choice, backend="torch") if is_published else choice)
@@ -113,6 +117,7 @@ def _model_entry(name: str, request: EvaluationRequest, dataset: Dataset) -> Ent
         runner,
         size=request.size,
         stabilize=request.stabilize,
+        keyframes=request.keyframes,
         window=request.window,
         linker=request.linker,
         merging=request.merging,

@@ -19,6 +19,7 @@ from vidparse.frame import Frame
 from vidparse.maps import Prediction
 
 if TYPE_CHECKING:
+    from vidparse.inference.keyframes import KeyFrameReport
     from vidparse.labels import Labels
     from vidparse.sinks import Sink
     from vidparse.video import Source
@@ -53,12 +54,14 @@ class RunReport:
     """Frames, time and stages of a run.
 
     repeated: frames whose network input was that of the frame before, so that it was not run.
+    key_frames: None where the network runs at every frame.
     """
 
     frames: int
     wall_s: float
     stages: tuple[StageTime, ...]
     repeated: int = 0
+    key_frames: KeyFrameReport | None = None
 
     @property
     def fps(self) -> float:
@@ -81,6 +84,11 @@ class Stages(Protocol):
     @property
     def repeated(self) -> int:
         """Frames so far, of all videos, that the network was spared."""
+        ...
+
+    @property
+    def key_frames(self) -> KeyFrameReport | None:
+        """Key frames so far, of all videos; None where the network runs at every frame."""
         ...
 
     def prepared(self, frames: Iterable[Frame]) -> Iterator[Any]: ...
@@ -153,7 +161,8 @@ def run(
             source.close()
     times = tuple(StageTime(c.name, c.wall_s, c.cpu_s, frames) for c in clocks)
     repeated = session.repeated - repeated_before
-    return RunReport(frames, time.perf_counter() - start, times, repeated)
+    wall_s = time.perf_counter() - start
+    return RunReport(frames, wall_s, times, repeated, session.key_frames)
 
 
 def _predictions(

@@ -10,6 +10,7 @@ it when it is closed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -24,6 +25,7 @@ from vidparse.inference.answer import Answer, ClassIds, Scores
 from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer
 from vidparse.inference.clips import Answered, Prepared, Segmented, clips_of, closed
 from vidparse.inference.cuts import CutDetector
+from vidparse.inference.keyframes import KeyFrameReport, KeyFrames, check_key_frames
 from vidparse.inference.linkers import check_linker, make_linker
 from vidparse.inference.mixture import Mixture
 from vidparse.inference.panoptic import Linker
@@ -36,7 +38,7 @@ from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.models.description import SEMANTIC
 from vidparse.requests.model import Merging
-from vidparse.requests.option import DEFAULT_CUT
+from vidparse.requests.option import DEFAULT_CUT, key_frames
 
 
 class SessionOptions(TypedDict, total=False):
@@ -47,6 +49,7 @@ class SessionOptions(TypedDict, total=False):
     sample_aspect_ratio: Fraction
     cut: float | None
     stabilize: bool
+    keyframes: int | str | None
     min_confidence: float | None
     refine: Refine | None
     linker: str | None
@@ -80,6 +83,8 @@ class Session:
             cuts, and ids of things end there; None: nothing is forgotten within a video.
         stabilize: blend the scores of semantic networks with those of the frames before, along the
             motion (see :class:`Stabilizer`).
+        keyframes: run a semantic network that looks at each frame alone at key frames only: every
+            so many frames, or "auto" (see :class:`KeyFrames`); None: at every frame.
         min_confidence: probability below which a pixel of a semantic network becomes void; None:
             the greatest score wins, however small.
         refine: see :class:`Refine`; with `min_confidence` only.
@@ -88,8 +93,8 @@ class Session:
         window: frames of a clip, of networks that take any number; None: the usual one.
 
     Raises:
-        UsageError: no linker has this name, the network takes no such clips, or it finds no
-            objects to be linked or merged.
+        UsageError: no linker has this name, the network takes no such clips, it finds no objects
+            to be linked or merged, or its scores cannot be carried from key frames.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class Session:
         sample_aspect_ratio: Fraction = Fraction(1),
         cut: float | None = DEFAULT_CUT,
         stabilize: bool = False,
+        keyframes: int | str | None = None,
         min_confidence: float | None = None,
         refine: Refine | None = None,
         linker: str | None = None,
@@ -113,12 +119,18 @@ class Session:
         self._keep = _keep_table(self.labels, classes)
         self._sample_aspect_ratio = sample_aspect_ratio
 
+        self._key_frames: KeyFrames | None = None
+        if keyframes is not None:
+            check_key_frames(runner, stabilize=stabilize)
+            self._key_frames = KeyFrames(self._network_answer, key_frames(keyframes))
+        follows = stabilize or keyframes is not None  # the motion from frame to frame
+
         # Look for cuts only where something is remembered across frames.
-        remembers = runner.remembers or stabilize or runner.description.task != SEMANTIC
+        remembers = runner.remembers or follows or runner.description.task != SEMANTIC
         self._window = runner.clip_length(window)
         has_shots = remembers or self._window > 1
         self._cut = cut if has_shots else None
-        self._stabilize = stabilize
+        self._stabilize, self._follows = stabilize, follows
         self._least, self._refine = min_confidence, refine
 
         if runner.description.task == SEMANTIC and (linker or merging):
@@ -171,9 +183,14 @@ class Session:
         """True where each frame is compared with the one before it."""
         return self._cut is not None
 
+    @property
+    def key_frames(self) -> KeyFrameReport | None:
+        """Key frames so far, of all videos; None where the network runs at every frame."""
+        return None if self._key_frames is None else self._key_frames.report()
+
     def clip_frames(self, *, live: bool) -> int:
         """Frames of a clip, where no cut ends it before."""
-        if live or self._stabilize:
+        if live or self._follows:
             return self._window
         return max(self._window, self._runner.batch)
 
@@ -211,7 +228,7 @@ class Session:
         now = Prepared(frame, picture)
         if last is not None and not self._runner.remembers and last.sizes == now.sizes:
             now = replace(now, repeats=same_bytes(picture, last.input))
-        if self._cut is None and not self._stabilize:
+        if self._cut is None and not self._follows:
             return now
         return replace(now, green=picture[0, 1] * facts.std[1] + facts.mean[1])
 
@@ -231,14 +248,21 @@ class Session:
         runner = self._runner
         most = self.clip_frames(live=live)
         shape: tuple[int, ...] = ()
-        repeats = Repeats(self._answer, alone=self._window == 1)  # with a memory nothing repeats
+        keys = self._key_frames
+        if keys is not None:
+            keys.reset()
+        ask = self._network_answer if keys is None else keys.answer
+        repeats = Repeats(ask, alone=self._window == 1)  # with a memory nothing repeats
 
         for clip in clips_of(prepared, most, aligned=not runner.remembers, number=number):
             if clip[0].begins_shot or clip[0].input.shape != shape:
                 runner.reset()
             shape = clip[0].input.shape
+            begun_s = time.perf_counter()
             answer, repeated = repeats.answer(clip)
             self.repeated += repeated
+            if keys is not None:
+                keys.count(time.perf_counter() - begun_s)
             yield Answered(
                 tuple(one.frame for one in clip),
                 answer,
@@ -285,13 +309,13 @@ class Session:
                 for frame, found in zip(one.frames, maps, strict=True):
                     yield frame, Prediction(frame.index, found, self.labels)
 
-    def _answer(self, clip: Sequence[Prepared]) -> Answer:
+    def _network_answer(self, clip: Sequence[Prepared]) -> Answer:
         """The network's answer to T frames; a fixed window is filled up with the last of them."""
         inputs = [one.input for one in clip]
         if self._runner.fixed_window:
             inputs += inputs[-1:] * (self._window - len(inputs))
         frames = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)  # (T, 3, h, w)
-        scores_wanted = self._stabilize or self._least is not None
+        scores_wanted = self._follows or self._least is not None
         size_hw = None if scores_wanted else clip[0].frame.image.size_hw
         answer = self._runner.checked(self._runner.answer(frames[None], size_hw))
         return answer if len(inputs) == len(clip) else answer.first(len(clip))

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from vidparse.requests.model import PANEL, Linker, Merging, ModelChoice, Size, Stabilize, Window
+from vidparse.requests.model import (
+    PANEL,
+    KeyFrames,
+    Linker,
+    Merging,
+    ModelChoice,
+    Size,
+    Stabilize,
+    Window,
+)
 from vidparse.requests.option import Option, comma_list, window_lengths
 from vidparse.requests.training import DataRoot, DatasetName
 
@@ -103,6 +112,7 @@ class EvaluationRequest:
     size: Size = None
     choice: ModelChoice = field(default_factory=ModelChoice)
     stabilize: Stabilize = False
+    keyframes: KeyFrames = None
     window: Window = None
     linker: Linker = None
     merging: Merging | None = None

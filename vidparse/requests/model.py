@@ -8,7 +8,7 @@ from typing import Annotated
 
 from vidparse import DEFAULT_MODEL
 from vidparse.errors import UsageError
-from vidparse.requests.option import Option, input_size, word
+from vidparse.requests.option import Option, input_size, key_frames, word
 
 PANEL = "Model"
 RULES = ("intended", "official", "filled")  # of merging
@@ -41,6 +41,16 @@ Size = Annotated[
 Stabilize = Annotated[
     bool,
     Option("Less flicker: scores are blended with those before, along the motion.", panel=PANEL),
+]
+KeyFrames = Annotated[
+    int | str | None,
+    Option(
+        "Faster: the network runs at key frames, and its scores move along the motion to the "
+        "frames between. N: every N-th frame; auto: where the pictures change.",
+        flag="--keyframes",
+        panel=PANEL,
+        parse=key_frames,
+    ),
 ]
 Window = Annotated[
     int | None,

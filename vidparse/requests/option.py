@@ -25,6 +25,8 @@ from vidparse.limits import LARGEST, SMALLEST
 
 Parse = Callable[[str, str], object]  # text and flag -> value, or UsageError
 DEFAULT_CUT = 0.08  # threshold of `vidparse.inference.cuts`
+AUTO = "auto"  # key frames where the pictures change
+_FURTHEST_KEYS = 1000  # frames from one to the next
 PIPE_FORMATS = ("y4m", "matroska", "nut", "raw")
 _RATE = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9}|/[0-9]{1,9})?")
 _SLOWEST, _FASTEST = Fraction(1, 100_000), 1000  # pictures per second; about one per day
@@ -275,6 +277,23 @@ def cut_threshold(text: str, flag: str = "--cut") -> float | None:
             f"{flag} '{text}': write auto, off or a threshold from 0 to 2, such as 0.1"
         )
     return threshold
+
+
+def key_frames(text: str | int, flag: str = "keyframes") -> str | int:
+    """`auto`, or the number of frames from one key frame to the next.
+
+    Raises:
+        UsageError: neither.
+    """
+    if text == AUTO:
+        return AUTO
+    word = str(text)
+    if not word.isdecimal() or not 1 <= int(word) <= _FURTHEST_KEYS:
+        raise UsageError(
+            f"{flag} '{text}': write auto, or every how many frames the network runs, "
+            f"1 to {_FURTHEST_KEYS}"
+        )
+    return int(word)
 
 
 def assignment(text: str, flag: str) -> tuple[str, str]:

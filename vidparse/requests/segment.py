@@ -109,6 +109,7 @@ class SegmentOptions:
     ] = DEFAULT_CUT
     task: shared.Task = "auto"
     stabilize: shared.Stabilize = False
+    keyframes: shared.KeyFrames = None
     window: shared.Window = None
     linker: shared.Linker = None
     merging: shared.Merging | None = None

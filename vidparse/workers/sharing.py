@@ -55,11 +55,11 @@ class Sharing:
                 f"{most}, or leave --workers out"
             )
 
-    def check_memory(self, runner: Runner, *, stabilize: bool) -> None:
+    def check_memory(self, runner: Runner, *, stabilize: bool, keyframes: bool) -> None:
         """Check that the ranges of a video can be segmented independently.
 
         Raises:
-            UsageError: the network or the stabiliser needs the frames before each frame.
+            UsageError: the network, the stabiliser or key frames need the frames before each frame.
         """
         if not self:
             return
@@ -68,10 +68,17 @@ class Sharing:
                 f"--workers: {os.fspath(runner.description.path)} remembers the frames before, so "
                 "that a video cannot be cut into parts; leave --workers and --cluster out"
             )
-        if stabilize:
+
+        # Refuse the options that join each frame to those before.
+        option, does = (
+            ("--stabilize", "blends each frame with those before")
+            if stabilize
+            else ("--keyframes", "carries scores from frame to frame")
+        )
+        if stabilize or keyframes:
             raise UsageError(
-                "--workers: --stabilize blends each frame with those before, so that a video "
-                "cannot be cut into parts; leave one of them out"
+                f"--workers: {option} {does}, so that a video cannot be cut into parts; leave one "
+                "of them out"
             )
 
     def threads(self, wanted: int) -> int:
@@ -264,6 +271,11 @@ class SharedSession:
     def repeated(self) -> int:
         """Frames so far that the networks were spared; each range is begun by one that is not."""
         return self._repeated + self._session.repeated
+
+    @property
+    def key_frames(self) -> None:
+        """None: a video with key frames cannot be cut."""
+        return None
 
     def begin(self) -> None:
         """Hand out the first ranges, as many as there is room for. No frame is read yet."""

@@ -15,7 +15,7 @@ from itertools import tee
 import numpy as np
 
 from vidparse.data import Dataset, FrameRecord, Video
-from vidparse.errors import InputError, UsageError
+from vidparse.errors import InputError, UsageError, counted
 from vidparse.evaluation.entries.entry import InputFrame, VideoFrames, stamp_of
 from vidparse.frame import Frame
 from vidparse.hub import resolve
@@ -39,7 +39,7 @@ class ModelEntry:
     Args:
         name: for table heads.
         runner: the network on its device.
-        size, stabilize, window, linker, merging: as for :class:`Session`.
+        size, stabilize, keyframes, window, linker, merging: as for :class:`Session`.
         labels: the label set of the answers, whose classes those of the network are parts of; its
             own if not given.
 
@@ -49,6 +49,7 @@ class ModelEntry:
 
     needs_images = True
     notes: tuple[str, ...] = ()
+    _pace: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class ModelEntry:
         *,
         size: int | tuple[int, int] | None = None,
         stabilize: bool = False,
+        keyframes: int | str | None = None,
         window: int | None = None,
         linker: str | None = None,
         merging: Merging | None = None,
@@ -68,11 +70,22 @@ class ModelEntry:
 
         self._runner, self._size = runner, size
         self._session = Session(
-            runner, size=size, stabilize=stabilize, window=window, linker=linker, merging=merging
+            runner,
+            size=size,
+            stabilize=stabilize,
+            keyframes=keyframes,
+            window=window,
+            linker=linker,
+            merging=merging,
         )
 
         # Name the settings that differ from the model's own: they are part of the key of results.
-        settings = {"window": window, "linker": linker, "merging": merging}
+        settings = {
+            "key frames": keyframes,
+            "window": window,
+            "linker": linker,
+            "merging": merging,
+        }
         self._settings = "".join(
             f" {name} {one}" for name, one in settings.items() if one is not None
         )
@@ -83,6 +96,7 @@ class ModelEntry:
         self.detail = (
             f"model {name}, sha256 {facts.sha256[:12]}, {runner.backend} {runner.precision} "
             f"on {runner.device}{', stabilized' if stabilize else ''}"
+            f"{'' if keyframes is None else f', key frames {keyframes}'}"
             f"{'' if self._table is None else f', as {self._labels.name}'}"
         )
 
@@ -94,7 +108,8 @@ class ModelEntry:
                 f"({labels.difference(dataset.labels)}); choose a model trained for it"
             )
         if self._looks_back:
-            self.notes = _pace_notes(self.name, self._runner.description.training, videos)
+            self._pace = _pace_notes(self.name, self._runner.description.training, videos)
+            self.notes = self._pace
 
     def fingerprint(self, video: Video) -> str:
         facts = self._runner.description
@@ -105,6 +120,10 @@ class ModelEntry:
     def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
         for prediction in predictions_of(self._session, frames):
             yield prediction if self._table is None else self._regrouped(prediction, self._table)
+        keys = self._session.key_frames
+        if keys is not None:
+            done = f"{self.name}: {keys.keys} of {counted(keys.frames, 'frame')} were key frames."
+            self.notes = (*self._pace, done)
 
     def _regrouped(self, prediction: Prediction, table: np.ndarray) -> Prediction:
         ids = np.take(table, prediction.ids)
@@ -167,12 +186,19 @@ def _interval_s(videos: Sequence[VideoFrames]) -> float | None:
     return float(np.median(known)) if known else None
 
 
-def check_published(name: str, *, backend: str, stabilize: bool) -> None:
-    """Raises: UsageError: this cannot be run as the published code of TCB does."""
+def check_published(name: str, *, backend: str, changed_by: str) -> None:
+    """Refuse what cannot be run as the published code of TCB does.
+
+    Args:
+        changed_by: the option that changes scores, if one is given.
+
+    Raises:
+        UsageError: it cannot.
+    """
     if backend not in ("auto", "torch"):
         raise UsageError(f"--support official: runs in PyTorch; leave out --backend {backend}")
-    if stabilize:
-        raise UsageError("--support official: the published code has no --stabilize; drop one")
+    if changed_by:
+        raise UsageError(f"--support official: the published code has no {changed_by}; drop one")
     weights = resolve(name).weights
     if weights is None:
         raise UsageError(f"--support official: {name} has no .safetensors weights; give a TCB's")
