@@ -15,32 +15,29 @@ import pytest
 import typer
 
 import vidparse
-from vidparse.cli import bench, data, evaluate, export, models, segment, train
-from vidparse.cli.command import Command, Commands, add_command, members_of, with_options
+from vidparse.cli import commands
+from vidparse.cli.command import Command, Commands, add_command, with_options
+from vidparse.cli.commands import loaded
 from vidparse.cli.options import CHOICES, completions, names_of
 from vidparse.errors import UsageError
 from vidparse.requests.autolabel import AutolabelRequest
 from vidparse.requests.evaluation import EvaluationRequest
 from vidparse.requests.model import Merging
-from vidparse.requests.option import Argument, Given, Option, Part, comma_list, options_of
+from vidparse.requests.option import (
+    Argument,
+    Given,
+    Option,
+    Part,
+    comma_list,
+    members_of,
+    options_of,
+)
 from vidparse.requests.outputs import SinkOptions
 from vidparse.requests.segment import BenchRequest, PipeOptions, SegmentOptions
 from vidparse.requests.training import SourceRequest, TrainOptions
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "segment": segment.segment,
-    "info": segment.info,
-    "bench": bench.bench,
-    "train": train.train,
-    "curves": train.curves,
-    "autolabel": data.autolabel,
-    "eval": evaluate.evaluate,
-    "export": export.export,
-    "convert": export.convert,
-    "models pull": models.pull,
-    "models show": models.show,
-    "models push": models.push,
-    "data check": data.check,
+    name: loaded(name) for name in commands.COMMANDS if not commands.listed(name)
 }
 # Fields for Python alone, or that other options make.
 NO_OPTIONS = {

@@ -22,9 +22,9 @@ def main() -> None:
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _leave)
 
-    from vidparse.cli.app import main as command_line
+    from vidparse.cli.entry import main as enter
 
-    command_line()
+    enter()
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

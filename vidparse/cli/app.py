@@ -11,30 +11,20 @@ from typing import Annotated
 import typer
 
 from vidparse import __version__
-from vidparse.cli import bench, data, evaluate, export, models, process, segment, train
-from vidparse.cli.command import Commands, add_command
+from vidparse.cli import process
+from vidparse.cli.command import Commands, add_commands
+from vidparse.cli.commands import OPTIONS, SUMMARY
 from vidparse.cli.terminal import show
 from vidparse.errors import UsageError
 
 app = typer.Typer(
     name="vidparse",
     cls=Commands,
-    help="Video segmentation: masks, overlays and records, with exact time.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-add_command(app, "segment", segment.segment)
-add_command(app, "info", segment.info)
-add_command(app, "bench", bench.bench)
-add_command(app, "train", train.train)
-add_command(app, "curves", train.curves)
-add_command(app, "autolabel", data.autolabel)
-add_command(app, "eval", evaluate.evaluate)
-add_command(app, "export", export.export)
-add_command(app, "convert", export.convert)
-app.add_typer(models.commands, name="models")
-app.add_typer(data.commands, name="data")
+add_commands(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -61,20 +51,17 @@ def _refuse_empty_arguments(words: Sequence[str]) -> None:
             raise UsageError(f"{name}: is empty; give a value, or leave it out")
 
 
-@app.callback()
+@app.callback(help=SUMMARY)
 def callback(
     context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
+            "--version", callback=_print_version, is_eager=True, help=OPTIONS["--version"]
         ),
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks; works after any command, too.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help=OPTIONS["--debug"])] = False,
 ) -> None:
-    """Video segmentation: masks, overlays and records, with exact time."""
     _refuse_empty_arguments(sys.argv[1:])
     process.check_memory_limit(context.invoked_subcommand)
 

@@ -2,80 +2,102 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import MISSING
-from functools import wraps
-from inspect import Parameter, Signature, signature
-from typing import Annotated, Any, get_args, get_type_hints
+from functools import partial, wraps
+from inspect import Parameter, Signature, getdoc, signature, unwrap
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from vidparse.cli.options import completions, names_of
+from vidparse.cli.commands import listed, loaded
+from vidparse.cli.help import command_page, program_page
+from vidparse.cli.options import completions
+from vidparse.cli.terminal import show_page
 from vidparse.requests.option import (
     Argument,
     Given,
     Option,
-    Part,
     comma_list,
-    member_of,
     member_value,
+    members_of,
     options_of,
     without_none,
 )
 
-_CHOICES = re.compile(r"\{(\w+)( or)?\}")  # in a help text: the names of a table
+Loaded = typer.Typer | Callable[..., object]  # a group, or the function of a command
 
 
 class Command(TyperCommand):
-    """A command whose help lists the names in tables, which are loaded when help is shown."""
+    """A command of a function whose parameters are requests."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        for parameter in self.params:
-            text = getattr(parameter, "help", None)
-            if text:
-                parameter.help = _CHOICES.sub(_listed, text)  # type: ignore[attr-defined]
-        super().format_help(ctx, formatter)
+        show_page(command_page(_name_of(ctx) or str(self.name), _function_of(self)))
 
 
 class Commands(TyperGroup):
-    """A group whose commands get their options once one of them is called.
+    """A group whose commands are loaded, and get their options, once one of them is called.
 
     To make the options of all would take longer than to import this whole package.
     """
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        function = getattr(getattr(command, "callback", None), "takes_requests", None)
-        if function is not None:
-            app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            app.command(name, cls=Command)(with_options(function))
-            command = typer.main.get_command(app)
+        load = getattr(getattr(command, "callback", None), "load", None)
+        if load is not None:
+            command = _command_of(str(name), load())
         return name, command, rest
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        name = _name_of(ctx)
+        show_page(command_page(name, _function_of(self)) if name else program_page())
 
 
 def add_command(app: typer.Typer, name: str, function: Callable[..., None]) -> None:
     """Add a command to an application of :class:`Commands`; its options are made later."""
+    _add_later(app, name, getdoc(function) or "", lambda: function)
 
-    @wraps(function)
-    def listed() -> None:
+
+def add_commands(app: typer.Typer, group: str = "") -> None:
+    """Add the commands of a group, by the table of commands; their modules are loaded later."""
+    for name, summary in listed(group).items():
+        _add_later(app, name, summary, partial(loaded, f"{group} {name}".strip()))
+
+
+def _add_later(app: typer.Typer, name: str, summary: str, load: Callable[[], Loaded]) -> None:
+    def stub() -> None:
         raise AssertionError("only the list of commands is made of this")
 
-    del listed.__wrapped__  # type: ignore[attr-defined]  # or its parameters were taken for options
-    listed.__annotations__ = {}
-    listed.takes_requests = function  # type: ignore[attr-defined]
-    app.command(name)(listed)
+    stub.__doc__ = summary
+    stub.load = load  # type: ignore[attr-defined]
+    app.command(name)(stub)
 
 
-def members_of(function: Callable[..., object]) -> dict[str, Given | Part | None]:
-    """The records and single options that a function takes, by the names of its parameters."""
-    hints = get_type_hints(function, include_extras=True)
-    found = {}
-    for name, parameter in signature(function).parameters.items():
-        default = MISSING if parameter.default is Parameter.empty else parameter.default
-        found[name] = member_of(name, hints[name], default)
-    return found
+def _command_of(name: str, found: Loaded) -> Any:
+    """The parser of a group, which is an application of its own, or of a command's function."""
+    if isinstance(found, typer.Typer):
+        app = found
+    else:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(name, cls=Command)(with_options(found))
+    command = typer.main.get_command(app)
+    command.name = name
+    return command
+
+
+def _function_of(command: Any) -> Callable[..., object]:
+    """The function that a command or group was made of."""
+    return unwrap(command.callback)
+
+
+def _name_of(context: Any) -> str:
+    """The name of a command as the table has it; "" for the program itself."""
+    names: list[str] = []
+    while context.parent is not None:
+        names.insert(0, context.info_name)
+        context = context.parent
+    return " ".join(names)
 
 
 def with_options(function: Callable[..., object]) -> Callable[..., object]:
@@ -108,39 +130,32 @@ def with_options(function: Callable[..., object]) -> Callable[..., object]:
 
 def _parameter(given: Given) -> Parameter:
     """A parameter that Typer makes an option or argument of."""
-    option, kind, default = given.option, given.kind, given.default
-
-    # A text stands for every value that is made of one.
-    inner, may_be_none = without_none(kind)
+    option, default = given.option, given.default
+    inner: Any = given.word_type  # `Annotated` takes no type that a checker cannot know
+    _, may_be_none = without_none(given.kind)
     if given.is_repeated:
-        inner = list[str if option.each else get_args(inner)[0]]  # type: ignore[misc]
+        inner = list[inner]
         default, may_be_none = (MISSING, False) if default is MISSING else (None, True)
     elif option.parse is not None:
-        inner, may_be_none = str, default is None and option.text is None
+        may_be_none = default is None and option.text is None
         default = option.text if option.text is not None else default
     elif option.negates:
         default = False
     elif default is None:
         may_be_none = True
 
-    wanted: Any = inner  # `Annotated` takes no type that a checker cannot know
-    if may_be_none:
-        wanted = wanted | None
     return Parameter(
         given.name,
         Parameter.KEYWORD_ONLY,
         default=Parameter.empty if default is MISSING else default,
-        annotation=Annotated[wanted, _typer_info(given, inner)],
+        annotation=Annotated[inner | None if may_be_none else inner, _typer_info(given, inner)],
     )
 
 
 def _typer_info(given: Given, kind: object) -> object:
     option = given.option
     facts: dict[str, Any] = {
-        "help": option.help.replace("{choices}", f"{{{option.choices}}}").replace(
-            "{choice}", f"{{{option.choices} or}}"
-        ),
-        "rich_help_panel": option.panel or None,
+        "help": option.help,
         "min": option.least,
         "max": option.most,
     }
@@ -172,10 +187,3 @@ def _watcher(sees: Callable[..., object]) -> Callable[[object], object]:
         return value
 
     return watch
-
-
-def _listed(found: re.Match[str]) -> str:
-    names = names_of(found[1])
-    if not found[2]:
-        return ", ".join(names)
-    return f"{', '.join(names[:-1])} or {names[-1]}"

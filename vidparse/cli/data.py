@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidparse.cli import options as shared
-from vidparse.cli.command import Commands, add_command
+from vidparse.cli.command import Commands, add_commands
 from vidparse.cli.process import stop_on_signals
 from vidparse.cli.terminal import Reporter, cell, console, print_json, say, show
 from vidparse.errors import InputError, counted
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from vidparse.data.check import CheckReport, SplitReport
     from vidparse.training.autolabel import AutolabelResult
 
-commands = typer.Typer(help="Look after labelled data sets.", no_args_is_help=True, cls=Commands)
+commands = typer.Typer(
+    cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+add_commands(commands, "data")
 
 
 @commands.callback()
@@ -54,9 +57,6 @@ def check(
         _print_report(report, quiet=quiet)
     if report.errors:
         raise typer.Exit(InputError.exit_code)
-
-
-add_command(commands, "check", check)
 
 
 def _print_report(report: CheckReport, *, quiet: bool) -> None:

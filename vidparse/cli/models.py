@@ -10,7 +10,7 @@ import typer
 
 from vidparse.cli import options as shared
 from vidparse.cli import terminal
-from vidparse.cli.command import Commands, add_command, with_options
+from vidparse.cli.command import Commands, add_commands, with_options
 from vidparse.errors import counted
 from vidparse.requests.option import Argument, Option
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from vidparse.hub import ModelFiles
     from vidparse.models.description import Description
 
-commands = typer.Typer(help="List, fetch, look at and publish models.", cls=Commands)
+commands = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False)
+add_commands(commands, "models")
 Name = Annotated[
     str,
     Argument("Known name, hf:owner/repo[@revision], or path.", metavar="MODEL", choices="models"),
@@ -112,11 +113,6 @@ def push(
         )
     else:
         terminal.say(f"{pushed.address}: {', '.join(pushed.files)} ({pushed.commit})")
-
-
-add_command(commands, "pull", pull)
-add_command(commands, "show", show)
-add_command(commands, "push", push)
 
 
 def _known_records() -> list[dict[str, Any]]:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+import _signal as signal  # as in vidparse/cli/__init__.py
 import errno
 import io
-import logging
 import os
-import signal
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-
-import typer
 
 from vidparse.cli.terminal import plain, say
 from vidparse.errors import (
@@ -27,8 +21,11 @@ from vidparse.errors import (
     expected,
 )
 
-# What all complaints of the option parser share; which module it lives in depends on Typer's age.
-_ParserError = typer.BadParameter.__mro__[2]
+TYPE_CHECKING = False  # read as true by type checkers, as in vidparse/__init__.py
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
 _STDOUT_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _SAME_PRESS_S = 2.0  # signals this close together are one wish: a double press, or a whole group's
 
@@ -68,6 +65,8 @@ def _run(app: Callable[..., object], debug: bool, interrupted: threading.Event) 
         return leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:
         if debug:
+            import traceback
+
             for line in traceback.format_exc().splitlines():
                 say(line)
         if interrupted.is_set():
@@ -80,11 +79,18 @@ def _run(app: Callable[..., object], debug: bool, interrupted: threading.Event) 
 
 def _expected(error: Exception) -> VidparseError:
     """A failure as an error of one line; its text is empty when the help was printed."""
-    if isinstance(error, _ParserError):
+    if _is_of_the_parser(error):
         return UsageError(_usage_line(error))
     if isinstance(error, OSError) and error.errno in _STDOUT_FULL and error.filename is None:
         return OutputError(f"stdout: cannot be written ({error.strerror}); redirect it elsewhere")
     return expected(error)
+
+
+def _is_of_the_parser(error: Exception) -> bool:
+    """True for the complaints of Typer, which is not loaded where nothing is parsed."""
+    typer = sys.modules.get("typer")
+    # What all of them share; which module it lives in depends on Typer's age.
+    return typer is not None and isinstance(error, typer.BadParameter.__mro__[2])
 
 
 def _usage_line(error: Exception) -> str:
@@ -132,21 +138,22 @@ def open_missing_streams() -> None:
 
 def log_to_stderr(*, debug: bool) -> None:
     """The library's own messages are for --debug; people get errors, notes and summaries."""
+    import logging
+
+    class PlainFormatter(logging.Formatter):
+        """Messages and tracebacks as lines that cannot steer the terminal."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            return "\n".join(map(plain, super().format(record).splitlines()))
+
     logger = logging.getLogger("vidparse")
     if debug:
         logger.setLevel(logging.DEBUG)
         handler = logging.StreamHandler()
-        handler.setFormatter(_PlainFormatter("%(name)s: %(message)s"))
+        handler.setFormatter(PlainFormatter("%(name)s: %(message)s"))
         logger.addHandler(handler)
     else:
         logger.addHandler(logging.NullHandler())  # or Python prints warnings by itself
-
-
-class _PlainFormatter(logging.Formatter):
-    """Messages and tracebacks as lines that cannot steer the terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(plain, super().format(record).splitlines()))
 
 
 @contextmanager

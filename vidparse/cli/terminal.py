@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import sys
-from typing import TYPE_CHECKING, Self
 
-import typer
-
+TYPE_CHECKING = False  # read as true by type checkers, as in vidparse/__init__.py
 if TYPE_CHECKING:
+    from typing import Self, TextIO
+
     from rich.console import Console
     from rich.progress import Progress, TaskID
     from rich.text import Text
@@ -33,17 +32,30 @@ def say(text: str) -> None:
     A stderr that is full or closed changes nothing: the result of a run does not depend on it.
     """
     with contextlib.suppress(OSError):
-        typer.echo(plain(text), err=True)
+        _write(plain(text), sys.stderr)
 
 
 def show(text: str = "") -> None:
     """Print a line for people on stdout; data is written there without this."""
-    typer.echo(plain(text))
+    _write(plain(text), sys.stdout)
+
+
+def show_page(text: str) -> None:
+    """Print a page that we made of our own words, in lines and colours of its own."""
+    _write(text, sys.stdout)
 
 
 def print_json(record: object) -> None:
     """Print one JSON document on stdout, in ASCII."""
-    typer.echo(json.dumps(record, indent=2).replace("\x7f", "\\u007f"))
+    import json
+
+    _write(json.dumps(record, indent=2).replace("\x7f", "\\u007f"), sys.stdout)
+
+
+def _write(text: str, stream: TextIO | None) -> None:
+    if stream is not None:
+        stream.write(f"{text}\n")
+        stream.flush()
 
 
 def console(*, err: bool = False, width: int | None = None) -> Console:

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from fractions import Fraction
+from inspect import Parameter, signature
 from types import NoneType, UnionType
 from typing import Annotated, Union, get_args, get_origin, get_type_hints
 
@@ -88,9 +89,29 @@ class Given:
         return self.option.flag or f"--{self.name.replace('_', '-')}"
 
     @property
+    def negation(self) -> str:
+        """The flag that turns a switch off which is on by default; "" for all other options."""
+        named = self.option.flag or self.option.short or self.option.negates
+        return "" if named or self.default is not True else f"--no-{self.flag.removeprefix('--')}"
+
+    @property
     def is_repeated(self) -> bool:
         """True if it may be given several times."""
         return self.option.parse is None and get_origin(self.kind) is tuple
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is MISSING
+
+    @property
+    def word_type(self) -> type:
+        """The type of each word that a user gives: a text stands for all that is made of one."""
+        kind, _ = without_none(self.kind)
+        if self.option.parse is not None or self.option.each is not None:
+            return str
+        word = get_args(kind)[0] if self.is_repeated else kind
+        assert isinstance(word, type)  # or the option lacks `parse`
+        return word
 
     def value(self, word: object) -> object:
         """The field's value for what the command line found: a bool, number, path, text or list.
@@ -155,6 +176,16 @@ def part_of(name: str, record: type, *, is_optional: bool = False) -> Part:
         if found := member_of(field.name, hints[field.name], default):
             members.append(found)
     return Part(name, record, tuple(members), is_optional)
+
+
+def members_of(function: Callable[..., object]) -> dict[str, Given | Part | None]:
+    """The records and single options that a function takes, by the names of its parameters."""
+    hints = get_type_hints(function, include_extras=True)
+    found = {}
+    for name, parameter in signature(function).parameters.items():
+        default = MISSING if parameter.default is Parameter.empty else parameter.default
+        found[name] = member_of(name, hints[name], default)
+    return found
 
 
 def member_of(name: str, hint: object, default: object = MISSING) -> Given | Part | None:
