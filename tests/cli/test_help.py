@@ -97,7 +97,7 @@ class TestPage:
     def test_a_word_longer_than_a_line_is_broken(self) -> None:
         page = Page(30)
         page.prose("x" * 30)
-        assert str(page).splitlines() == [f" {'x' * 28}", " xx", ""]
+        assert str(page).splitlines() == [f" {'x' * 28}", " xx"]
 
     def test_colours_change_no_letter(self) -> None:
         pages = [Page(50, colour=colour) for colour in (False, True)]
