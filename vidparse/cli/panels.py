@@ -133,7 +133,8 @@ def _has_colour() -> bool:
     if given("FORCE_COLOR") or given("GITHUB_ACTIONS") or given("PY_COLORS"):
         return True
     # A console of Windows understands these codes in its newer program only.
-    return sys.stdout.isatty() and (os.name != "nt" or bool(given("WT_SESSION")))
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return is_terminal and (os.name != "nt" or bool(given("WT_SESSION")))
 
 
 def _column_widths(rows: Sequence[Row], inner: int) -> list[int]:
