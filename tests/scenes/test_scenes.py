@@ -13,6 +13,7 @@ import pytest
 from vidparse.errors import InputError, UsageError
 from vidparse.labels import load_labels
 from vidparse.scenes import LABELS, Scene, SceneFrame, SceneSpec, parse_scene
+from vidparse.scenes.textures import _DRAWN
 from vidparse.scenes.view import Camera, focal_length_px, look
 from vidparse.video import open_video
 
@@ -236,5 +237,19 @@ def test_memory_stays_bounded_along_the_street() -> None:
         scene.picture(index)
     assert len(scene._world._cells) <= 64
     bank = scene._world.bank
-    assert bank._drawn.nbytes + bank._variants.nbytes <= 96 << 20
+    assert _DRAWN.nbytes <= 64 << 20 and bank._variants.nbytes <= 64 << 20
     assert len(scene._world.bank.sizes) < 900
+
+
+def test_textures_of_one_name_are_alike_in_every_scene() -> None:
+    """Scenes share what they have drawn by its name."""
+    banks = []
+    for address in ("sample://street?seed=5", "sample://crowd?seed=6"):
+        scene = Scene(parse_scene(f"{address}&size=64x64"))
+        scene._view(0)
+        banks.append(scene._world.bank)
+    shared = banks[0]._names.keys() & banks[1]._names.keys()
+    assert len(shared) > 20
+    for name in shared:
+        first, second = (bank._makers[bank._names[name]]() for bank in banks)
+        assert np.array_equal(first, second), name

@@ -6,6 +6,7 @@ in one direction only. So each texture is halved along x and y independently ("r
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 
@@ -19,7 +20,7 @@ HAZE_RGB = np.array([203.0, 212.0, 222.0])
 HAZE_LENGTH_M = 210.0  # haze takes 63 % of the contrast of what is this far away
 HAZE_STEPS, LIGHT_STEPS = 64, 24
 MAX_LEVEL = 7  # halvings
-_DRAWN_BYTES, _VARIANT_BYTES = 32 << 20, 64 << 20
+_DRAWN_BYTES, _VARIANT_BYTES = 64 << 20, 64 << 20
 
 
 class Sheet:
@@ -107,23 +108,34 @@ def soft_noise(
 
 
 class _Cache:
-    """Arrays by key; the least recently used ones go when they are too many bytes together."""
+    """Arrays by key; the least recently used ones go when they are too many bytes together.
+
+    Threads may share it; two that ask for the same at once may both make it.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._arrays: OrderedDict[Hashable, np.ndarray] = OrderedDict()
         self._most_bytes = most_bytes
+        self._lock = threading.Lock()
         self.nbytes = 0
 
     def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
-        found = self._arrays.get(key)
-        if found is not None:
-            self._arrays.move_to_end(key)
-            return found
-        made = self._arrays[key] = make()
-        self.nbytes += made.nbytes
-        while self.nbytes > self._most_bytes and len(self._arrays) > 1:
-            self.nbytes -= self._arrays.popitem(last=False)[1].nbytes
+        with self._lock:
+            if key in self._arrays:
+                self._arrays.move_to_end(key)
+                return self._arrays[key]
+
+        made = make()
+        with self._lock:
+            if key not in self._arrays:
+                self._arrays[key] = made
+                self.nbytes += made.nbytes
+            while self.nbytes > self._most_bytes and len(self._arrays) > 1:
+                self.nbytes -= self._arrays.popitem(last=False)[1].nbytes
         return made
+
+
+_DRAWN = _Cache(_DRAWN_BYTES)  # of all scenes, by name: most textures are in each of them
 
 
 class TextureBank:
@@ -136,7 +148,7 @@ class TextureBank:
         self._makers: list[Callable[[], np.ndarray]] = []
         self._tiled: list[bool] = []
         self._names: dict[str, int] = {}
-        self._drawn = _Cache(_DRAWN_BYTES)
+        self._name_of: list[str] = []
         self._variants = _Cache(_VARIANT_BYTES)
         self.sizes = np.zeros((0, 2))  # float64 (N, 2): texels (w, h) of every texture
 
@@ -149,10 +161,12 @@ class TextureBank:
     ) -> int:
         """Register what `maker` draws: premultiplied RGBA uint8 (h, w, 4), opaque if tiled.
 
-        `name` is its identity: for a name known already the earlier number is returned.
+        `name` is its identity in every scene: for one known already the earlier number is
+        returned, and what another scene has drawn is taken.
         """
         if name not in self._names:
             self._names[name] = len(self._makers)
+            self._name_of.append(name)
             self._makers.append(maker)
             self._tiled.append(tiled)
             self.sizes = np.vstack([self.sizes, np.array(texels_wh, np.float64)])
@@ -182,7 +196,7 @@ class TextureBank:
         )
 
     def _shrunk(self, number: int, level_x: int, level_y: int) -> np.ndarray:
-        pixels = self._drawn.get(number, self._makers[number])
+        pixels = _DRAWN.get(self._name_of[number], self._makers[number])
         height, width = pixels.shape[:2]
         size = max(1, width >> level_x), max(1, height >> level_y)
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
