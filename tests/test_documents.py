@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,7 @@ def _resolved(group: Any, names: Iterable[str]) -> list[Any]:
     return [group.resolve_command(context, [name])[1] for name in names]
 
 
+@cache
 def options_of(name: str) -> set[str]:
     """Options of a command; of all of them where the name is none."""
     from vidparse.cli.app import app
