@@ -42,6 +42,20 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Files that take longest. Begun first, none of them is left to one of several processes at the end.
+LONGEST = ("test_distributed.py", "test_documents.py", "test_cli_train.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let xdist take files in our order, and not those with the most tests first."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture
 def clip(tmp_path: Path) -> Callable[..., Path]:
     """`clip("name.mp4", frames=10, ...)`: see `make_clip`."""
