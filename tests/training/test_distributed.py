@@ -102,37 +102,52 @@ def alone(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def parting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """PARTING as a script."""
+    script = tmp_path_factory.mktemp("parting") / "parting.py"
+    script.write_text(PARTING)
+    return script
+
+
 def curve(folder: Path) -> np.ndarray:
     return read_log(folder / "log.jsonl")[0].losses["total"]
 
 
 @pytest.mark.parametrize("shard", ["false", "true"])
 def test_two_processes_have_the_loss_curve_of_one(
-    shard: str, camvid: Path, alone: Path, tmp_path: Path
+    shard: str, camvid: Path, alone: Path, parting: Path, tmp_path: Path
 ) -> None:
-    run = torchrun(*command(camvid, tmp_path, f"shard={shard}"))
-    _, said = run.communicate(timeout=PATIENCE_S)
+    """And they leave no wrapped network behind: it would wait for the group that is gone."""
+    out = tmp_path / "run"
+    run = torchrun(str(parting), *command(camvid, out, f"shard={shard}")[2:])
+    printed, said = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, said
     assert said.count("best validation miou") == 1  # the first process alone speaks
-    assert len(curve(alone)) > 0 and curve(tmp_path) == pytest.approx(curve(alone), rel=1e-4)
-    names = [sorted(path.name for path in folder.iterdir()) for folder in (tmp_path, alone)]
+    assert len(curve(alone)) > 0 and curve(out) == pytest.approx(curve(alone), rel=1e-4)
+    names = [sorted(path.name for path in folder.iterdir()) for folder in (out, alone)]
     assert names[0] == names[1]
+    assert printed.count("wrapped networks left: 0") == 2, printed
 
 
 def test_a_sharded_run_goes_on_where_it_was_stopped(camvid: Path, tmp_path: Path) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    for out, more in ((whole, ()), (broken, ()), (broken, ("--resume",))):
-        arguments = command(camvid, out, "shard=true", "validate_every=1")
-        if more:
-            arguments += ["--resume", str(out / "half.safetensors")]
-        run = torchrun(*arguments)
-        if out == broken and not more:  # what the first epoch left is kept under another name
-            keep_first(out / "last.safetensors", out / "half.safetensors", run)
-        _, said = run.communicate(timeout=PATIENCE_S)
-        assert run.returncode == 0, said
-    expected, got = (load_file(folder / "last.safetensors") for folder in (whole, broken))
-    for name, tensor in expected.items():
-        assert torch.allclose(got[name], tensor, rtol=1e-5, atol=1e-6), name
+    """What the first epoch left goes on, and ends as the run that it was taken from."""
+    arguments = command(camvid, tmp_path, "shard=true", "validate_every=1")
+    last, half = tmp_path / "last.safetensors", tmp_path / "half.safetensors"
+    run = torchrun(*arguments)
+    keep_first(last, half, run)
+    _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0, said
+    whole = load_file(last)
+    last.unlink()
+
+    run = torchrun(*arguments, "--resume", str(half))
+    _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0, said
+    resumed = load_file(last)
+    assert whole.keys() == resumed.keys()
+    for name, tensor in whole.items():
+        assert torch.allclose(resumed[name], tensor, rtol=1e-5, atol=1e-6), name
 
 
 def keep_first(written: Path, kept: Path, run: subprocess.Popen[str]) -> None:
@@ -164,23 +179,15 @@ def test_a_batch_that_can_not_be_shared_out_is_refused(camvid: Path, tmp_path: P
     assert "batch_size 3: cannot be shared out evenly over 2 processes" in said
 
 
-@pytest.mark.parametrize(
-    ("settings", "code", "words"),
-    [((), 0, "best validation miou"), (("lr_head=1e30",), 1, "the loss became")],
-    ids=["to the end", "failing"],
-)
-def test_no_wrapped_network_outlives_its_group(
-    settings: tuple[str, ...], code: int, words: str, camvid: Path, tmp_path: Path
+def test_a_failing_run_leaves_no_wrapped_network(
+    camvid: Path, parting: Path, tmp_path: Path
 ) -> None:
-    """One that does waits for the group that is gone, now and then for ever."""
-    script = tmp_path / "parting.py"
-    script.write_text(PARTING)
-    arguments = command(camvid, tmp_path / "run", *settings)[2:]
-    run = torchrun(str(script), *arguments)
-    out, said = run.communicate(timeout=PATIENCE_S)
-    assert run.returncode == code, said
-    assert words in said
-    assert out.count("wrapped networks left: 0") == 2, out
+    """One that is left waits for the group that is gone, now and then for ever."""
+    run = torchrun(str(parting), *command(camvid, tmp_path / "run", "lr_head=1e30")[2:])
+    printed, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 1, said
+    assert "the loss became" in said
+    assert printed.count("wrapped networks left: 0") == 2, printed
 
 
 @pytest.mark.parametrize("fails", [False, True])
