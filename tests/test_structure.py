@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.clips import make_clip
 from support.pages import pages_of, walls
 
 ROOT = Path(__file__).parent.parent / "vidparse"
@@ -22,6 +23,7 @@ ORDER = [
     {"textfiles"},
     {"filenames"},
     {"files"},
+    {"tables"},
     {"requests"},
     {"page"},
     {"image"},
@@ -199,3 +201,19 @@ def test_segmenting_with_onnx_does_not_import_torch() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+def test_segmenting_loads_no_other_network_and_no_other_reader(tmp_path: Path) -> None:
+    """With the default model and outputs: nothing of panoptic networks, pages, scenes or Pillow."""
+    clip = make_clip(tmp_path / "clip.mp4", frames=1)
+    loaded = loaded_by("segment", str(clip), "-o", f"{tmp_path}/", "--quiet", "--size", "64")
+    assert not packages(loaded) & {"PIL", "torch", "scipy", "rich", "jinja2", "openvino", "onnx"}
+    panoptic = ("centre_maps", "kernel_maps", "masks", "track_linker", "tracking", "tracks")
+    assert not ours(loaded) & {f"vidparse.inference.{name}" for name in panoptic}
+    assert "vidparse.inference.runners.pytorch" not in loaded
+
+
+def test_names_of_tables_load_no_library() -> None:
+    """Those that the help of `segment` lists."""
+    loaded = loaded_by("segment", "--help")
+    assert not packages(loaded) & (PARSER | LIBRARIES)

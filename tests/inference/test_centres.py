@@ -12,7 +12,8 @@ from vidparse.frame import Frame
 from vidparse.inference import CentreMaps, ClipSegments, Merging
 from vidparse.inference.answer import read_outputs
 from vidparse.inference.centre_maps import find_centres, group_pixels, majority, stitched
-from vidparse.inference.linkers import CentreLinker, make_linker
+from vidparse.inference.linkers import make_linker
+from vidparse.inference.numbered import CentreLinker
 from vidparse.labels import Labels
 from vidparse.maps import SegmentMap
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from vidparse.frame import Frame
 from vidparse.inference.clip_segments import ClipSegments
-from vidparse.inference.linkers import LINKERS, QueryLinker, make_linker
+from vidparse.inference.linkers import LINKERS, make_linker
+from vidparse.inference.numbered import QueryLinker
 from vidparse.maps import Segment, SegmentMap
 
 CAR, TRUCK, SKY = 0, 1, 2

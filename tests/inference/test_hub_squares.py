@@ -20,8 +20,8 @@ from vidparse.image import Rgb
 from vidparse.inference import Session, load_model
 from vidparse.inference.clip_segments import Merging
 from vidparse.inference.devices import Device
-from vidparse.inference.linkers import QueryLinker
 from vidparse.inference.masks import QueryMasks
+from vidparse.inference.numbered import QueryLinker
 from vidparse.inference.preprocess import input_size, to_clip
 from vidparse.inference.runners.transformers import TransformersRunner, read_checkpoint
 from vidparse.inference.runners.transformers.checkpoint import ARCHITECTURES

@@ -24,24 +24,24 @@ Quiet = Annotated[bool, Option("No progress, no summary.", flag="--quiet", short
 # Name -> the module of a table, and its name there; or of a function that gives the names.
 CHOICES = {
     "arms": "vidparse.requests.segment:ARMS",
-    "backends": "vidparse.inference.load:backends",
+    "backends": "vidparse.inference.runners:backends",
     "converted": "vidparse.convert:converted_networks",
     "datasets": "vidparse.data:dataset_names",
     "flows": "vidparse.flow:FLOW_NAMES",
     "labels": "vidparse.labels:available_labels",
-    "linkers": "vidparse.inference:LINKERS",
+    "linkers": "vidparse.inference.linkers:LINKERS",
     "metrics": "vidparse.evaluation.metrics:METRICS",
     "models": "vidparse.hub:model_names",
     "outputs": "vidparse.sinks:SINKS",
     "palettes": "vidparse.labels.colours:palettes",
     "pipes": "vidparse.requests.option:PIPE_FORMATS",
-    "precisions": "vidparse.inference.runners:PRECISIONS",
+    "precisions": "vidparse.requests.model:PRECISIONS",
     "recipes": "vidparse.requests.training:available_recipes",
     "rules": "vidparse.requests.model:RULES",
     "sources": "vidparse.convert:SOURCES",
     "submissions": "vidparse.evaluation.request:SUBMISSIONS",
     "supports": "vidparse.evaluation.entries:SUPPORTS",
-    "tasks": "vidparse.inference.runners.transformers:TASKS",
+    "tasks": "vidparse.requests.model:TASKS",
 }
 
 

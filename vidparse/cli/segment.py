@@ -7,8 +7,6 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Self
 
-import typer
-
 from vidparse import __version__
 from vidparse.cli import options as shared
 from vidparse.cli.process import stop_on_signals
@@ -59,7 +57,7 @@ def segment(
         print_json(summary_record(summary))
     screen.finish(summary)
     if summary.exit_code:
-        raise typer.Exit(summary.exit_code)
+        raise SystemExit(summary.exit_code)
 
 
 class Screen:
@@ -238,7 +236,7 @@ def info(
     else:
         _print_media(records)
     if failures:
-        raise typer.Exit(1)
+        raise SystemExit(1)
 
 
 def _print_media(records: list[dict[str, object]]) -> None:

@@ -10,10 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidparse.errors import counted
-from vidparse.inference.centre_maps import CentreMaps
 from vidparse.inference.clip_segments import PanopticAnswer
-from vidparse.inference.kernel_maps import KernelMaps
-from vidparse.inference.masks import Masks, QueryMasks
 from vidparse.inference.mixture import Mixture
 from vidparse.labels import Labels
 
@@ -77,13 +74,20 @@ def read_outputs(
             "scores" (N,), "class_ids" (N,) and, where a network has them, "keys" (N, D); or the
             same with "query_masks", where a network has them "queries" (N,), and for instances
             "least_instance"; or those of
-            :class:`KernelMaps`: "features", "thing_weight", "centres3" and so on; or those of
-            :class:`CentreMaps`: "classes", "centres", "offsets" and so on.
+            :class:`~vidparse.inference.kernel_maps.KernelMaps`: "features", "thing_weight",
+            "centres3" and so on; or those of
+            :class:`~vidparse.inference.centre_maps.CentreMaps`: "classes", "centres", "offsets" and
+            so on.
         input_hw: height and width of the clip that the network was given.
     """
     if "logits" in outputs:
         logits = outputs["logits"]
         return Scores(logits if logits.ndim == 4 else logits[0])
+
+    # Panoptic networks alone need what follows.
+    from vidparse.inference.centre_maps import CentreMaps
+    from vidparse.inference.kernel_maps import KernelMaps
+    from vidparse.inference.masks import Masks, QueryMasks
 
     if "query_masks" in outputs:
         least = outputs.get("least_instance")

@@ -10,22 +10,17 @@ from vidparse.errors import DeviceError, ModelError, UsageError
 from vidparse.hub import DEFAULT_MODEL, ModelFiles, resolve
 from vidparse.inference.devices import Device, check_threads, choose_device
 from vidparse.inference.runners import (
-    PRECISIONS,
     RUNNERS,
     Runner,
+    backends,
     has_bf16,
     has_openvino,
     stored_precision,
 )
 from vidparse.models.description import INSTANCE, PANOPTIC
-from vidparse.requests.model import ModelChoice
+from vidparse.requests.model import PRECISIONS, ModelChoice
 
 log = logging.getLogger(__name__)
-
-
-def backends() -> tuple[str, ...]:
-    """Values of `--backend`. The runner of transformers has none: it is torch's, too."""
-    return ("auto", *(name for name in RUNNERS if name != "transformers"))
 
 
 def load_model(

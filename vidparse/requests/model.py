@@ -12,6 +12,8 @@ from vidparse.requests.option import Option, input_size, key_frames, word
 
 PANEL = "Model"
 RULES = ("intended", "official", "filled")  # of merging
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+TASKS = ("auto", "semantic", "instance", "panoptic")  # of transformers checkpoints
 
 Model = Annotated[
     str | os.PathLike[str],

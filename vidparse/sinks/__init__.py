@@ -5,40 +5,50 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from vidparse.requests.outputs import RunHeader, SinkOptions
-from vidparse.sinks.coco import Coco, CocoPanoptic, YouTubeVis
-from vidparse.sinks.masks import ClassMasks, GrayMasks, Ids, IdVideo, MaskVideo
-from vidparse.sinks.names import is_output_name
-from vidparse.sinks.overlay import Overlay
-from vidparse.sinks.records import Csv, Jsonl, TracksCsv, TracksJson
-from vidparse.sinks.sink import Sink
-from vidparse.sinks.submission import Submission, VipSegFolder, VspwFolder
-from vidparse.sinks.targets import Protected, plan_sinks
-from vidparse.video import Input
+from vidparse.tables import Table, member_of
 
-SINKS: dict[str, type[Sink]] = {
-    "overlay": Overlay,
-    "masks": ClassMasks,
-    "masks-gray": GrayMasks,
-    "mask-video": MaskVideo,
-    "jsonl": Jsonl,
-    "csv": Csv,
-    "panoptic": CocoPanoptic,
-    "ids": Ids,
-    "id-video": IdVideo,
-    "tracks": TracksCsv,
-    "tracks-json": TracksJson,
-    "coco": Coco,
-    "ytvis": YouTubeVis,
-    "vspw": VspwFolder,
-    "vipseg": VipSegFolder,
+if TYPE_CHECKING:
+    from vidparse.sinks.sink import Sink
+    from vidparse.sinks.submission import Submission, VipSegFolder, VspwFolder
+    from vidparse.sinks.targets import Protected
+    from vidparse.video.inputs import Input
+
+SINKS: Table[type[Sink]] = Table(
+    {
+        "overlay": "vidparse.sinks.overlay:Overlay",
+        "masks": "vidparse.sinks.masks:ClassMasks",
+        "masks-gray": "vidparse.sinks.masks:GrayMasks",
+        "mask-video": "vidparse.sinks.masks:MaskVideo",
+        "jsonl": "vidparse.sinks.records:Jsonl",
+        "csv": "vidparse.sinks.records:Csv",
+        "panoptic": "vidparse.sinks.coco:CocoPanoptic",
+        "ids": "vidparse.sinks.masks:Ids",
+        "id-video": "vidparse.sinks.masks:IdVideo",
+        "tracks": "vidparse.sinks.records:TracksCsv",
+        "tracks-json": "vidparse.sinks.records:TracksJson",
+        "coco": "vidparse.sinks.coco:Coco",
+        "ytvis": "vidparse.sinks.coco:YouTubeVis",
+        "vspw": "vidparse.sinks.submission:VspwFolder",
+        "vipseg": "vidparse.sinks.submission:VipSegFolder",
+    }
+)
+# Public name -> module; loaded on first use.
+_PUBLIC = {
+    "Protected": "vidparse.sinks.targets",
+    "Sink": "vidparse.sinks.sink",
+    "Submission": "vidparse.sinks.submission",
+    "VipSegFolder": "vidparse.sinks.submission",
+    "VspwFolder": "vidparse.sinks.submission",
 }
 
 
 def is_output(path: Path) -> bool:
     """By name: what vidparse writes by default, or left when it was killed."""
+    from vidparse.sinks.names import is_output_name
+
     return is_output_name(SINKS, path)
 
 
@@ -53,7 +63,10 @@ def make_sinks(
     protected: Protected | None = None,
     video: str | None = None,
 ) -> list[Sink]:
-    """The sinks of one input, by names in SINKS; see :func:`plan_sinks`."""
+    """The sinks of one input, by names in SINKS; see :func:`vidparse.sinks.targets.plan_sinks`."""
+    from vidparse.sinks.targets import plan_sinks
+    from vidparse.video.inputs import Input
+
     return plan_sinks(
         SINKS,
         names,
@@ -79,3 +92,7 @@ __all__ = [
     "is_output",
     "make_sinks",
 ]
+
+
+def __getattr__(name: str) -> object:
+    return member_of(_PUBLIC, __name__, name)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from vidparse.image import Rgb, Yuv420
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 PANEL = (18, 20, 24)  # dark, so that text shows on any picture
 PANEL_ALPHA = 0.72
@@ -105,7 +108,12 @@ def rounded(size_hw: tuple[int, int], radius: int) -> NDArray[np.float64]:
     return np.clip(0.5 - outside, 0.0, 1.0)
 
 
-_font = cache(ImageFont.load_default)  # by the height of its em
+@cache
+def _font(text_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, whose em is `text_px` high."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(text_px)
 
 
 def text_width(text: str, text_px: int) -> int:
@@ -127,6 +135,8 @@ def text_mask(text: str, text_px: int, row_px: int, width_px: int) -> np.ndarray
         face = cv2.FontFace("sans")
         cv2.putText(canvas, text, left_bottom, (255, 255, 255), face, text_px, 500)
         return canvas[..., 0] / 255.0
+    from PIL import Image, ImageDraw
+
     image = Image.new("L", (width_px, row_px))
     ImageDraw.Draw(image).text(left_bottom, text, 255, _font(text_px), anchor="ls")
     return np.asarray(image) / 255.0

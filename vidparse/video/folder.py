@@ -17,7 +17,6 @@ from typing import Literal
 import av
 import numpy as np
 from av.container import InputContainer
-from PIL import Image as Pillow
 
 from vidparse.errors import InputError, TruncatedError, counted
 from vidparse.frame import Frame, VideoInfo
@@ -301,6 +300,8 @@ def _directories(data: bytes) -> list[int]:
 
 def first_of_webp(data: bytes) -> np.ndarray:
     """RGB uint8 (H, W, 3). Raises: ValueError: it is damaged."""
+    from PIL import Image as Pillow
+
     try:
         with Pillow.open(io.BytesIO(data)) as picture:
             return np.asarray(picture.convert("RGB"))
@@ -313,8 +314,9 @@ class WebpSource(Source):
 
     def __init__(self, name: str, path: Path, selection: Selection) -> None:
         """Raises: InputError: it cannot be read, or is too large."""
-        self._name, self._selection = name, selection
+        from PIL import Image as Pillow
 
+        self._name, self._selection = name, selection
         try:
             self._picture = Pillow.open(path)
             size_hw = self._picture.height, self._picture.width

@@ -13,10 +13,10 @@ from vidparse.errors import DeviceError, UsageError
 from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Answer, ClassIds, read_outputs
 from vidparse.inference.devices import Device, cpu_count
-from vidparse.inference.runners.runner import PRECISIONS, Runner, engine_text, weights_form
+from vidparse.inference.runners.runner import Runner, engine_text, weights_form
 from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.description import SEMANTIC, Description
-from vidparse.requests.model import ModelChoice
+from vidparse.requests.model import PRECISIONS, ModelChoice
 
 if TYPE_CHECKING:
     import torch

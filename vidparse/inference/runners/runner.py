@@ -28,7 +28,6 @@ from vidparse.requests.model import ModelChoice
 if TYPE_CHECKING:
     from vidparse.inference.session import Session, SessionOptions
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 LONGEST_WINDOW = 8  # frames, where a person chooses
 
 

@@ -24,6 +24,7 @@ from vidparse.models.description import (
     Preprocess,
     preprocess_from,
 )
+from vidparse.requests.model import TASKS
 from vidparse.textfiles import (
     JsonTable,
     as_list,
@@ -34,7 +35,6 @@ from vidparse.textfiles import (
     parse_json,
 )
 
-TASKS = ("auto", SEMANTIC, INSTANCE, PANOPTIC)
 _NAMED_TASKS = (  # parts of names that say what a checkpoint was trained for
     (PANOPTIC, ("panoptic", "vipseg")),
     (INSTANCE, ("instance", "ytvis", "youtubevis", "ovis")),

@@ -1,0 +1,53 @@
+"""Tables of names whose entries are loaded once they are used: a name alone costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
+from typing import Generic, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class Table(MutableMapping[str, T], Generic[T]):
+    """Names, and for each a member of a module, "vidparse.sinks.masks:Masks"; or the thing itself.
+
+    Raises:
+        KeyError: no entry has this name.
+    """
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._entries: dict[str, T | str] = dict(places)
+
+    def __getitem__(self, name: str) -> T:
+        entry = self._entries[name]
+        if isinstance(entry, str):
+            module, _, member = entry.partition(":")
+            self._entries[name] = entry = cast(T, getattr(import_module(module), member))
+        return entry
+
+    def __setitem__(self, name: str, entry: T) -> None:
+        self._entries[name] = entry
+
+    def __delitem__(self, name: str) -> None:
+        del self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def member_of(public: Mapping[str, str], package: str, name: str) -> object:
+    """A member of a package that is loaded on first use; `public` has its modules by their names.
+
+    Raises:
+        AttributeError: the package has no such member.
+    """
+    if name not in public:
+        raise AttributeError(f"module '{package}' has no attribute '{name}'")
+    return getattr(import_module(public[name]), name)
