@@ -146,7 +146,10 @@ def _encoded(rgb: np.ndarray, ending: str) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if ending != ".png" else []
     done, data = cv2.imencode(ending, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     if not done:
-        raise OutputError(f"a picture of {rgb.shape[1]}x{rgb.shape[0]}: is too large for {ending}")
+        raise OutputError(
+            f"a picture of {rgb.shape[1]}x{rgb.shape[0]}: is too large for {ending}; "
+            "save the overlay as a video or as .png"
+        )
     return data.tobytes()
 
 

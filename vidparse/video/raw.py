@@ -120,7 +120,10 @@ class RawSource(Source):
             known = ", ".join(RAW_PIXEL_FORMATS)
             raise UsageError(f"pixel format '{raw.pixel_format}': not readable raw; use {known}")
         if min(height, width) < 1 or raw.rate <= 0:
-            raise UsageError(f"raw pipe {width}x{height} at {raw.rate}: must all be above zero")
+            raise UsageError(
+                f"raw pipe {width}x{height} at {raw.rate}: must all be above zero; "
+                "correct --size and --rate"
+            )
         check_size("stdin", raw.size_hw)
 
         self._pipe, self._raw, self._selection = pipe, raw, selection

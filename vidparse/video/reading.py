@@ -84,7 +84,7 @@ def open_video(
         return SceneSource(text, selection)
     rate = image_rate or NOMINAL_RATE
     if rate <= 0:
-        raise UsageError(f"image rate {rate}: must be above zero")
+        raise UsageError(f"image rate {rate}: must be above zero, as in --rate 25")
     images = given.sequence()
     if images is None:
         return ContainerSource(text, text, selection, copy_streams, track)

@@ -244,5 +244,8 @@ def _jpeg(rgb: np.ndarray) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, 92]
     done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     if not done:
-        raise OutputError(f"a picture of {rgb.shape[1]}x{rgb.shape[0]}: is too large for JPEG")
+        raise OutputError(
+            f"a picture of {rgb.shape[1]}x{rgb.shape[0]}: is too large for JPEG; "
+            "give a smaller video"
+        )
     return data.tobytes()
