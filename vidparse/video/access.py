@@ -81,6 +81,7 @@ def open_limited(
         InputError: an address of a kind that is not opened, or a playlist that leaves its folder.
         FFmpegError, OSError: as `av.open`.
     """
+    # Begin with nothing but the bytes themselves: a stream has no reason to open a file.
     formats, protocols, opener = _own_formats(), "none", None
     address = target
 
@@ -132,6 +133,7 @@ def _check_scheme(address: str, name: str) -> None:
 @lru_cache(maxsize=1)
 def _own_formats() -> str:
     """The demuxers that read nothing but their own bytes, as a list for FFmpeg."""
+    # Ask FFmpeg for its list instead of keeping one: builds differ in what they hold.
     names = []
     for name in sorted(av.formats_available):
         try:
@@ -161,8 +163,11 @@ class _Neighbours:
         """Raises: InputError: `url` is elsewhere; once, FFmpeg may ask for many before it ends."""
         named = url.removeprefix("file:")
         named = named.removeprefix("//") if named.startswith("///") else named
+
+        # Follow symbolic links before the check: one below the folder may point out of it.
         path = Path(named).resolve()
         if not path.is_relative_to(self._folder) or "://" in url or flags & _WRITE:
+            # Refuse aloud once: FFmpeg may ask for many more before it ends.
             if self._refused:
                 return io.BytesIO()
             self._refused = True

@@ -75,6 +75,8 @@ class ContainerSource(Source):
         self._container = open_container(target, name, self._missing)
         try:
             self._begin()
+
+            # Decode one picture at once: a header may promise another size, or no decoder works.
             self._first: av.VideoFrame | None = self._first_frame()
             check_size(name, (self._first.height, self._first.width))
             self._converter = Converter(self._first)
@@ -86,6 +88,7 @@ class ContainerSource(Source):
     @property
     def skipped(self) -> int:
         """Damaged packets and missing segments passed over so far."""
+        # Take the larger count, not the sum: a missing segment often is a failed read, too.
         missing = len(set(self._missing))
         return self._decoder.damage.skipped + max(self._demuxer.damaged, missing)
 
@@ -129,10 +132,13 @@ class ContainerSource(Source):
         )
         self._decoder = Decoder(self._stream, self._name)
 
+        # Leave out codecs that FFmpeg does not know: a muxer could not be given them.
         copied = [s for s in streams if s.type in ("audio", "subtitle") and s.codec_context]
         self._copied = copied if self._copy_streams else []
         assert self._stream.time_base is not None  # of a stream that is read
         self._time_base = _fraction(self._stream.time_base)
+
+        # Let the clock guess where frames come unevenly: it steps only where times are missing.
         guessed = self._stream.guessed_rate
         self._clock = Clock(self._time_base, self._rate() or (guessed and _fraction(guessed)))
 
@@ -145,12 +151,16 @@ class ContainerSource(Source):
         frame = next(self._decoded, None)
         if frame is None:
             why = "not one frame can be decoded; it is damaged or cut off, get another copy"
+
+            # Look for the cause: FFmpeg reports no more than that there is no picture.
             if isinstance(self._target, Pipe) and self._target.head[4:8] == b"ftyp":
                 why = MP4_IN_A_PIPE
             elif isinstance(self._target, str) and not is_address(self._target):
                 check_announced(self._name, local_path(self._target))
             raise InputError(f"{self._name}: {why}")
         self._first_pts = self._clock.pts(frame)
+
+        # Place the copied packets only now: seconds count from the first picture.
         self._packets.place(self._first_pts * self._time_base)
         return frame
 
@@ -166,6 +176,7 @@ class ContainerSource(Source):
         self._millisecond = math.ceil(Fraction(1, 1000) / base)
         self._indexed = bool(_INDEXED & set(self._container.format.name.split(",")))
         if self._container.duration:
+            # Add the start: the clock of a file need not begin at 0.
             ends_us = (self._container.start_time or 0) + self._container.duration
             self._ends = math.floor(Fraction(ends_us, av.time_base) / base)
 
@@ -198,6 +209,8 @@ class ContainerSource(Source):
         average, base = (_fraction(rate) if rate else None for rate in rates)
         if not average or not base:
             return average or base
+
+        # Allow half a percent: short files round their average, interlaced ones count fields.
         even = abs(average / base - 1) < Fraction(1, 200) or base == 2 * average  # fields
         return (base if base != 2 * average else average) if even else None
 
@@ -226,6 +239,8 @@ class ContainerSource(Source):
                 break
             lasts = self._duration(frame, after - pts if index else lasts)
             pts = after
+
+            # Count damage here, not in the decoder: what is before the range is no loss.
             self._decoder.damage.delivered(frame, pts)
 
             # Drop by stride behind the decoder: all pictures are needed to decode the next ones.
@@ -242,6 +257,7 @@ class ContainerSource(Source):
                 )
             index += 1
         else:
+            # Check the end only where the input ran out: a range that ends before shows nothing.
             if index:
                 self._check_end(index, pts, lasts)
 
@@ -259,6 +275,8 @@ class ContainerSource(Source):
         over = pts + lasts * self._selection.stride
         if end is not None:
             over = min(over, end)
+
+        # Believe the container's end where it has an index, or where a stride would run past it.
         ends = self._ends if self._indexed or self._selection.stride > 1 else None
         if ends is not None and pts < ends < over - self._millisecond:
             over = ends
@@ -267,6 +285,8 @@ class ContainerSource(Source):
     def _check_end(self, count: int, pts: int, lasts: int) -> None:
         """Behind `count` frames, of which the last begins at `pts` and lasts `lasts`, if known."""
         self._decoder.damage.end()
+
+        # Ask the container first: one damaged picture at the end need not be a cut.
         cut = self._demuxer.cut_short()
         if cut is None:
             cut = self._decoder.ends_badly()
@@ -285,6 +305,7 @@ class ContainerSource(Source):
 
         The last frame begins at `time_s` and lasts about `lasts_s`.
         """
+        # Take the container's duration for video alone: longer sound would count in it, too.
         alone = len(self._container.streams) == 1
         claimed_s = self.info.duration_s if self._stream.duration or alone else None
         if claimed_s and time_s + max(_SILENT_END_S, 0.02 * claimed_s, 1.5 * lasts_s) < claimed_s:
@@ -297,6 +318,8 @@ class ContainerSource(Source):
         """(number in the file, pts, frame) from the first frame at or after `start`."""
         number, pts, frame = 0, self._first_pts, self._first
         self._first = None
+
+        # Seek in files only: a pipe has to be decoded up to the range.
         if start is not None and pts < start and not isinstance(self._target, Pipe):
             pts, frame = self._seek(start, pts, frame)
             number = self._frames_before(pts) if self._selection.numbered else 0
@@ -312,6 +335,8 @@ class ContainerSource(Source):
         """By the packets of a file; None of pipes, addresses, and packets without times."""
         if isinstance(self._target, Pipe) or is_address(self._target):
             return None
+
+        # Open the file once more: reading here would move the place of the frames.
         bounds = self._selection.bounds(self._first_pts, self._time_base)
         try:
             with open_container(self._target, self._name) as container:
@@ -325,6 +350,8 @@ class ContainerSource(Source):
         """Number of frames before `pts`; files are read for it, addresses are not."""
         step = 1 / (self.info.nominal_rate * self._time_base)
         guess = round((pts - self._first_pts) / step)
+
+        # Guess for an address: counting would fetch everything before the range.
         if is_address(str(self._target)):
             return guess
         even = None if self.info.rate is None else step
@@ -340,6 +367,7 @@ class ContainerSource(Source):
         self, start: int, pts: int, frame: av.VideoFrame | None
     ) -> tuple[int, av.VideoFrame | None]:
         """Stand at a frame not after `start`; (pts, frame) there."""
+        # Aim further back each time: an index may lead behind the frame that was aimed at.
         for margin_s in _SEEK_MARGINS_S:
             aim = start - round(margin_s / self._time_base)
             if aim <= self._first_pts:
@@ -355,6 +383,8 @@ class ContainerSource(Source):
             # Without a pts of its own a frame after a seek cannot be placed.
             if found is not None and found.pts is not None and found.pts <= start:
                 return self._clock.pts(found), found
+
+        # Begin anew at last, and decode up to the range: no seek led to a frame before it.
         self._container.close()
         self._missing.clear()
         self._container = open_container(self._target, self._name, self._missing)
@@ -370,6 +400,8 @@ class ContainerSource(Source):
     def trailing_packets(self) -> list[Packet]:
         """Packets of the copied streams behind the last frame; call once, after iterating."""
         waiting = {one.index for one in copied_streams(self.info) if one.kind == "audio"}
+
+        # Read on past the range: sound may lie in the file behind the pictures of its time.
         end_s = self._selection.end_s
         if end_s is not None and waiting and not self._closed:
             for packet in self._demuxer:
@@ -392,6 +424,7 @@ class ContainerSource(Source):
         """Release the file, or leave it to the thread that reads at this moment. Idempotent."""
         self._closed = True
         try:
+            # Keep the container where this fails: another thread is decoding from its memory.
             self._decoded.close()
         except ValueError:
             return

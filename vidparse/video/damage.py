@@ -61,6 +61,8 @@ def _walk_ebml() -> Walk:
     """Matroska, WebM: variable-length id and size; unknown size (streamed) = look inside."""
     while True:
         first = (yield 1, True)[0]
+
+        # Read the length of the id off its leading zeros (RFC 8794, 5).
         length = 9 - first.bit_length()
         if length > 4:
             return  # not an element: padding or damage that the demuxer will speak of
@@ -79,6 +81,8 @@ def _ebml_size() -> Generator[tuple[int, bool], bytes, int]:
     if length > 8:
         return 0
     tail = (yield length - 1, False) if length > 1 else b""
+
+    # Clear the marker of the length; all ones mean that the writer did not know the size.
     value = int.from_bytes(bytes([first]) + tail, "big") & ((1 << 7 * length) - 1)
     return _UNKNOWN if value == (1 << 7 * length) - 1 else value
 
@@ -91,6 +95,8 @@ def _walk_riff() -> Walk:
         if head[:4] != b"RIFF" or size in (0, 0xFFFFFFFF):
             return  # written by a program that could not seek back to fill in the size
         yield -size, False
+
+        # Pass the padding to an even place, which may be missing at the end.
         if size % 2:
             yield -1, True
 
@@ -126,6 +132,8 @@ def _walk_program_stream() -> Walk:
         if code[3] == 0xBA:
             second = (yield 1, False)[0] >> 6 == 1  # MPEG-2
             rest = yield (9 if second else 7), False
+
+            # Skip the stuffing that the last three bits announce, or the next code is missed.
             if second and rest[-1] & 7:
                 yield -(rest[-1] & 7), False
         elif code[3] != 0xB9:
@@ -137,6 +145,8 @@ def _walk_program_stream() -> Walk:
 def _walk_flv() -> Walk:
     """FLV (annex E): a head, then tags, each with its size in front (3 bytes) and behind (4)."""
     head = yield 9, False
+
+    # Pass the rest of the head, and the size of a tag before the first, which is 0.
     yield max(0, int.from_bytes(head[5:], "big") - 9) + 4, False
     while True:
         tag = yield _FLV_TAG, True
@@ -151,6 +161,7 @@ def _walk_gif() -> Walk:
     if head[10] & 0x80:
         yield -(3 << (head[10] & 7) + 1), False
     while True:
+        # Expect an extension (0x21) or a picture (0x2C); rows of pieces follow both.
         kind = (yield 1, False)[0]
         if kind == 0x21:
             yield 1, False
@@ -178,6 +189,8 @@ class Walker:
         self._walk: Walk | None = walk
         self._held = bytearray()
         self._wanted, self.cut = next(walk)
+
+        # Begin whole, though the walk wants a head: an empty file is another error.
         self.cut = False
         self._clean = True
 
@@ -187,6 +200,7 @@ class Walker:
 
     def feed(self, data: bytes) -> None:
         """Bytes of a pipe, in order."""
+        # Copy the heads of elements alone: gigabytes of contents pass through here.
         view = memoryview(data)
         while len(view) and self._walk is not None:
             if self._wanted < 0:
@@ -212,12 +226,16 @@ class Walker:
         """
         if not (self._mark and (self.lost or self.cut)):
             return None if self.lost else self.cut
+
+        # Try several marks from behind: contents may hold the same bytes by chance.
         verdicts: list[bool | None] = []
         place = len(tail)
         while len(verdicts) < _LAST_ELEMENTS and (place := tail.rfind(self._mark, 0, place)) >= 0:
             again = Walker(self._elements)
             again.feed(tail[place:])
             verdicts.append(None if again.lost else again.cut)
+
+        # Believe one whole end: a false mark hardly leads to the very last byte.
         if False in verdicts:
             return False
         return verdicts[0] if verdicts else None
@@ -298,6 +316,8 @@ def whole_jpeg(data: bytes) -> bytes | None:
         if kind == 0xD9:
             return data[:place]
         progressive |= kind == 0xC2
+
+        # Jump over the segment: the thumbnail of a camera inside it has an end mark, too.
         place += int.from_bytes(data[place : place + 2], "big")
     return None if progressive else data
 
@@ -342,6 +362,8 @@ def ends_whole(tail: bytes) -> bool | None:
     if found is None:
         return None
     first, length = found
+
+    # Expect no times behind the last packet of M2TS: they stand in front of each.
     behind = _PACKET if length == _PACKET + _TIMES else length
     if (len(tail) - first - behind) % length:
         return False
@@ -354,6 +376,7 @@ def ends_whole(tail: bytes) -> bool | None:
 
 def _packets_of(tail: bytes) -> tuple[int, int] | None:
     """Place of the first sync byte, and the distance to the next; most of them have to be there."""
+    # Try every place and distance: the sync byte also stands inside of packets.
     best = (0.5, 0, 0)  # share of places with a sync byte, first place, distance
     for length in _LENGTHS:
         sample = max(0, len(tail) - _SAMPLE * length)
@@ -381,10 +404,13 @@ def _last_units(tail: bytes, places: range) -> Iterator[_Unit]:
         content = packet[body:]
 
         unit = units.get(number)
+
+        # Ask for the start code, too: tables have the same flag and no unit.
         if packet[1] & 0x40 and content.startswith(_UNIT):
             size = int.from_bytes(content[4:6], "big")
             unit = units[number] = _Unit(size + _UNIT_HEAD if size else 0, counter)
         elif unit is not None:
+            # Notice lost packets by the counter: a unit that misses them is short, but not cut.
             unit.gapless &= counter == (unit.counter + 1) % 16
             unit.counter = counter
         if unit is not None:

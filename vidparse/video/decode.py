@@ -64,6 +64,7 @@ class Decoder:
         if packet is not None:
             self.damage.packet(packet)
         try:
+            # Let missing memory through: PyAV has it as an FFmpegError, too, and it is no damage.
             frames = self._context.decode(packet)
         except MemoryError:
             raise
@@ -113,6 +114,8 @@ class DecodeLog:
         """Call for a packet that the decoder refused."""
         self.skipped += 1
         self._good_in_a_row = 0
+
+        # Forget the debt, or the same picture would be counted again at the end.
         if self._owed:
             self._owed.pop()
         if self._slices is not None and self.filled:
@@ -225,6 +228,8 @@ class Clock:
         step = frame.duration or self._step
         stamp = self._believed(frame)
         pts = stamp + self._shift if stamp is not None else 0 if last is None else last + step
+
+        # Never stand still: muxers refuse a time that does not rise, and drop its frame.
         if last is not None and pts <= last:
             self.repaired += 1
             if last - pts > self._a_second:  # glued recordings: go on where the first one ended
@@ -241,6 +246,8 @@ class Clock:
             if stamp is not None:
                 fault = before is not None and stamp <= before
                 self._seen[kind] = stamp, faults + fault
+
+        # Change to decoding times only once they are the better ones: most files need not.
         if frame.dts is not None and self._seen["pts"][1] > self._seen["dts"][1]:
             return frame.dts
         return frame.dts if frame.pts is None else frame.pts
@@ -264,6 +271,8 @@ def frames_between(
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None:
             stamps.append(stamp)
+
+        # Stop reading where the rate holds: counting reads all of a long film from the disk.
         if step is not None and len(stamps) == _PROBED and _are_even(stamps, step):
             return round((pts - first) / step)
     return sum(first <= stamp < pts for stamp in stamps)

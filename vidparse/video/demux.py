@@ -210,6 +210,8 @@ class Demuxer:
     def cut_short(self) -> bool | None:
         """After the last packet: the container promised more than there is; None: nobody knows."""
         format_name, size = self._container.format.name, self._size()
+
+        # Take failures up to the end for a cut, unless the last bytes can prove a whole one.
         if self._failures and format_name not in _ENDS_SHOW:
             return True
 
@@ -281,6 +283,7 @@ def copied_streams(info: VideoInfo) -> list[CopiedStream]:
 
 def copied_stream(stream: Stream) -> CopiedStream:
     """The record of a PyAV input stream that has a codec."""
+    # Describe it in a container of its own: a template of a closed file crashes FFmpeg.
     holder, base = av.open(io.BytesIO(), mode="w", format="null"), stream.time_base
     return CopiedStream(
         index=stream.index,
@@ -314,6 +317,7 @@ class CopiedPackets:
 
     def time_s(self, packet: av.Packet) -> Fraction | None:
         """Seconds from the first frame of the video."""
+        # Fall back on decoding times: sound and texts are hardly ever reordered.
         stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is None or self._origin_s is None:
             return None

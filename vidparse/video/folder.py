@@ -120,6 +120,8 @@ class FolderSource(Source):
 
         for pts in range(start or 0, min(len(self._shots), end or len(self._shots))):
             path, page = self._shots[pts]
+
+            # Leave out before decoding: unlike in a video, no picture needs another.
             if index % self._selection.stride:
                 index += 1
                 continue
@@ -145,6 +147,7 @@ class FolderSource(Source):
             )
             index += 1
 
+        # Fail only now: the others are delivered, but a lost folder is no success.
         if self._gone and index:
             raise TruncatedError(
                 f"{self._name}: {len(self._gone)} of {len(self._shots)} images went away while "
@@ -169,6 +172,7 @@ class FolderSource(Source):
     def _decode(self, path: Path, page: int) -> tuple[str, av.VideoFrame] | None:
         """Codec name and picture, or None (counted once) when the file is not a whole image."""
         try:
+            # Let missing memory through: the picture would count as damaged, with exit status 0.
             data = self._bytes_of(path, page)
             if page == 0 and path not in self._several and holds_several(data):
                 self._several.add(path)
@@ -248,6 +252,7 @@ def is_moving_webp(data: bytes) -> bool:
 def is_moving_container(data: bytes) -> bool:
     """An animated PNG or AVIF, which FFmpeg reads as a video."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
+        # Look ahead of the pixels alone: behind them the same bytes can stand by chance.
         place = data.find(b"acTL")
         return 0 < place < data.find(b"IDAT")
     return data[4:12] == b"ftypavis"
@@ -255,6 +260,7 @@ def is_moving_container(data: bytes) -> bool:
 
 def pages_of(data: bytes) -> int:
     """The number of pages that a TIFF has; 1 for other files and for pages of mixed sizes."""
+    # Count pages of one size only: a smaller one mostly is a preview of the first.
     places = _directories(data)
     sizes = {_page_size(data, place) for place in places}
     return len(places) if len(sizes) == 1 and len(places) > 1 else 1
@@ -275,6 +281,7 @@ def _page_size(data: bytes, place: int) -> tuple[int, int]:
 
 def page_of(data: bytes, page: int) -> bytes:
     """A TIFF whose first page is the one of that number, from 1."""
+    # Rewrite the head alone: it names the page that is decoded.
     order = _TIFF_HEADS[data[:4]]
     return data[:4] + _directories(data)[page - 1].to_bytes(4, order) + data[8:]
 
@@ -291,6 +298,8 @@ def _directories(data: bytes) -> list[int]:
         return []
     places: list[int] = []
     place = int.from_bytes(data[4:8], order)
+
+    # Stop at a page that was met before: damaged files may name them in a ring.
     while 8 <= place < len(data) and place not in places:
         places.append(place)
         after = place + 2 + 12 * int.from_bytes(data[place : place + 2], order)
@@ -344,6 +353,7 @@ class WebpSource(Source):
         start, end = self._selection.bounds(0, _MILLISECOND)
         pts = index = 0
         for number in range(self.info.frames or 0):
+            # Decode pictures before the range, too: only so are their durations known.
             pixels, lasts = self._decoded(number)
             if end is not None and pts >= end:
                 break

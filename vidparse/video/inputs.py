@@ -76,6 +76,8 @@ class Input:
             exists = path.exists()
         except OSError as error:
             raise InputError(f"{text}: {error.strerror}; check the path") from error
+
+        # Let a name that exists win: "x [1].mp4" is a file, and as a pattern matches another.
         numbered = is_image(path) and _NUMBERED.search(path.name)
         if (numbered or _GLOB.search(text)) and not exists and not path.is_symlink():
             return cls(text, path.parent, text)
@@ -230,6 +232,7 @@ def _from_pattern(pattern: str, is_output: IsOutput) -> list[Input]:
         try:
             inside = _from_folder(Input(str(folder), folder), is_output)
         except InputError:
+            # Note a folder without inputs: the pattern may match others that have some.
             kinds.folders.append(folder)
             continue
         # A pattern with ** matches the pictures of a folder, too.
@@ -247,6 +250,7 @@ def _sequences(pattern: str, images: list[Path]) -> list[Input]:
     for path in images:
         by_folder.setdefault(path.parent, []).append(path)
     if len(by_folder) == 1:
+        # Keep the pattern where it names one folder: outputs are called after it.
         names = [pattern]
     else:
         names = [str(folder / Path(pattern).name) for folder in by_folder]

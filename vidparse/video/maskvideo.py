@@ -68,6 +68,8 @@ def _masks(container: InputContainer, name: str, samples: Samples) -> Iterator[n
             check_size(name, size_hw)
         elif (frame.height, frame.width) != size_hw:
             raise InputError(f"{name}: frame {count} changes the size; give masks of one size")
+
+        # Copy what is a view of the decoder's memory: the caller may write into masks.
         ids = turn.apply(samples(frame, f"{name}: frame {count}"))
         yield ids.copy() if ids.base is not None else ids
         count += 1
@@ -86,6 +88,7 @@ def _mask_stream(container: InputContainer, name: str) -> av.VideoStream:
     if decoder is None:
         raise InputError(f"{name}: no decoder for its video; {_WRITE_AGAIN}")
 
+    # Refuse codecs that can be either: a file does not tell how its encoder was set.
     codec = decoder.codec
     if codec.lossy or not codec.lossless:
         called = _CODEC_NAMES.get(codec.canonical_name, codec.canonical_name)
@@ -145,6 +148,8 @@ def _wide_samples(frame: av.VideoFrame, name: str) -> np.ndarray:
     """Ids of a frame, whose colours are ids where it has any."""
     if frame.format.name != _RGB_IDS:
         return _samples(frame, name)
+
+    # Read B, G, R, 0 as one big-endian number: it is the id times 256.
     bgr0 = np.ascontiguousarray(plane_of(frame, 0, 4))  # (H, W, 4)
     return (bgr0.view(">u4")[..., 0] >> 8).astype(np.uint32)
 

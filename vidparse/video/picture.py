@@ -98,6 +98,8 @@ def turn_of(frame: av.VideoFrame) -> Orientation:
         return Orientation()
     # x' = a x + c y, y' = b x + d y, in 16.16 fixed point (ISO/IEC 14496-12, 6.2.2)
     a, b, _, c, d = np.frombuffer(memoryview(data), np.int32)[:5].tolist()
+
+    # Take the nearest right angle: matrices are rounded, and players do not tilt either.
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return Orientation(False, a < 0, d < 0)
     return Orientation(True, c < 0, b < 0)
@@ -122,6 +124,8 @@ def colour_of(frame: av.VideoFrame) -> ColourTags:
     of it is what players assume for untagged video.
     """
     matrix, primaries, transfer = frame.colorspace, frame.color_primaries, frame.color_trc
+
+    # Clear 0 and 3: H.273 reserves them, or means RGB, which no YUV output may claim.
     tags = [UNSPECIFIED if value in (0, 3) else value for value in (matrix, primaries, transfer)]
     if is_rgb(frame.format.name):
         return ColourTags(UNSPECIFIED, tags[1], tags[2], 0)
@@ -173,6 +177,8 @@ class Converter:
         if is_gray(name):
             luma = self._upright(self._reformat(frame, "gray", resize), 0)
             small = (-(-luma.shape[0] // 2), -(-luma.shape[1] // 2))
+
+            # Add chroma without colour: what is no RGB is then one kind for all that follows.
             grey = np.full(small, 128, np.uint8)
             return Yuv420(luma, grey, grey, self._matrix, self._tags.range == FULL_RANGE)
         if name not in _PLANAR_420 or resize:
@@ -185,6 +191,8 @@ class Converter:
         if frame.format.name == name and not resize:
             return frame
         height, width = self._stored_hw
+
+        # Name one range for both sides, or the scaler may stretch values between two.
         spread = None  # RGB knows one range only
         if name != "rgb24":
             spread = FULL_RANGE if self._tags.range == FULL_RANGE else LIMITED_RANGE
@@ -206,6 +214,7 @@ class Converter:
 
 def plane_of(frame: av.VideoFrame, index: int, channels: int = 1) -> np.ndarray:
     """A view of one 8-bit plane, uint8 (h, w) or (h, w, channels); lines may be padded."""
+    # Cut the lines to the picture: FFmpeg pads them, by an amount of its own.
     plane = frame.planes[index]
     lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, abs(plane.line_size))
     if plane.line_size < 0:  # stored bottom-up

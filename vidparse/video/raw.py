@@ -91,6 +91,7 @@ class Pipe:
 
     def read_exactly(self, size: int) -> bytearray:
         """`size` bytes, or fewer when the stream ends."""
+        # Fill one buffer: joining the pieces of a pipe would copy every frame once more.
         data = bytearray(size)
         view, filled = memoryview(data), 0
         while filled < size:
@@ -127,6 +128,8 @@ class RawSource(Source):
         check_size("stdin", raw.size_hw)
 
         self._pipe, self._raw, self._selection = pipe, raw, selection
+
+        # Take gray for full range, as FFmpeg does where nothing is tagged.
         full = raw.pixel_format in ("gray", "yuvj420p")
         tags = ColourTags(range=FULL_RANGE if full else 0)
         self._matrix = effective_matrix(tags, height)
@@ -147,6 +150,8 @@ class RawSource(Source):
     def __iter__(self) -> Iterator[Frame]:
         """Raises: TruncatedError: the pipe ended inside a frame. InputError: it held none."""
         height, width = self.info.size_hw
+
+        # Round halved chroma up, as FFmpeg does: rounded down, each odd frame would be misread.
         small = -(-height // 2) * -(-width // 2)
         wanted = height * width * _BYTES_PER_PIXEL.get(self._raw.pixel_format, 1)
         if self._raw.pixel_format not in _BYTES_PER_PIXEL:
@@ -164,6 +169,7 @@ class RawSource(Source):
                 index += 1
             pts += 1
         else:
+            # Leave without a check: what the pipe holds behind the range is not wanted.
             return
 
         if data:

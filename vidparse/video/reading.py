@@ -91,6 +91,8 @@ def open_video(
     assert given.path is not None
     _refuse_tracks(text, track)
     name = given.path.name if given.path.is_file() else given.folder_name
+
+    # Look into a file that was named alone: it may be an animation, or have pages.
     if len(images) == 1 and given.path.is_file():
         return _one_picture(name, images[0], selection, Fraction(rate))
     return FolderSource(name, list(images), selection, Fraction(rate))

@@ -62,6 +62,8 @@ class Remuxer:
             output = self._added(container, stream)
             if output is None:
                 continue
+
+            # Leave out what describes the old file: lengths and counts would be wrong here.
             output.metadata.update(
                 (key, value)
                 for key, value in stream.metadata
@@ -100,6 +102,8 @@ class Remuxer:
             )
 
         output = container.add_stream_from_template(stream.template)
+
+        # Expect ADTS heads where AAC has no description: it is of a transport stream.
         if stream.codec == "aac" and not stream.template.codec_context.extradata:
             self._changes[stream.index] = AacHeads(stream.template, output)
         return output
@@ -196,6 +200,8 @@ def _problem(container_name: str, stream: CopiedStream) -> str | None:
     """The reason that this container cannot hold the stream, by a trial header; None if it can."""
     if container_name in ("yuv4mpegpipe", "rawvideo"):
         return f"{container_name} holds video only"
+
+    # Try a header: muxers refuse a stream only then, and no output can take one back.
     trial = av.open(io.BytesIO(), mode="w", format=container_name)
     try:
         trial.add_stream_from_template(stream.template)
@@ -309,6 +315,8 @@ class Alac:
                 begins = self._next + sum(part.shape[1] for part in self._held)
             else:
                 begins = round(frame.pts * frame.time_base / self._tick)
+
+            # Begin anew behind a gap: samples are counted, so all sound after it would come early.
             held = sum(part.shape[1] for part in self._held)
             if abs(begins - self._next - held) > _TOLERANCE_S * self._rate:
                 done += self._restart(begins)  # silence, or a piece that is missing
@@ -323,6 +331,7 @@ class Alac:
     def _restart(self, begins: int) -> list[av.Packet]:
         done = self._encode(last=True)
         if self._begun:
+            # Take a new encoder: one that was flushed accepts nothing more.
             self._encoder = av.CodecContext.create("alac", "w")
             self._prepare(self._encoder)
         self._next, self._begun = begins, False

@@ -51,6 +51,8 @@ def packet_stamps(
     for packet in packets:
         if packet.size == 0:
             continue  # PyAV's sign to flush
+
+        # Promise nothing where times do not tell frames apart: the decoder makes some up.
         if packet.pts is None or packet.pts in found:
             return None
         if packet.pts >= begin and (end is None or packet.pts < end):
@@ -123,6 +125,7 @@ class Selection:
 
     def bounds(self, first_pts: int, time_base: Fraction) -> tuple[int | None, int | None]:
         """First wanted pts and first unwanted pts, exact; None where the range is open."""
+        # Round up in fractions: a frame exactly at the start is inside, one at the end is not.
         start, end = (
             None if edge is None else first_pts + math.ceil(edge / time_base)
             for edge in (self.start_s, self.end_s)

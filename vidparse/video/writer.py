@@ -107,6 +107,8 @@ class VideoWriter:
                 self._container, info if copy_streams else None, self.notes, self._put
             )
             self._add_metadata()
+
+            # Open the encoder at once: a wrong option then fails before any frame is computed.
             self._stream.codec_context.open()
 
             # Wait with the header where streams are copied: it needs their first packets.
@@ -167,6 +169,8 @@ class VideoWriter:
         try:
             self._end_picture()
             self._remuxer.finish()
+
+            # Begin at last, if need be: with silent streams no header is written yet.
             self._begin()
             self._container.close()
             self._file.check()
@@ -195,6 +199,7 @@ class VideoWriter:
         return max(0, math.floor(min(starts) / base)) * base
 
     def _open_container(self, container: str) -> OutputContainer:
+        # Flush what is muxed, and wait a second at most for silent streams: a kill loses little.
         options = {"flush_packets": "1", "max_interleave_delta": str(_FRAGMENT_US)}
         return av.open(
             self._file,
@@ -209,6 +214,7 @@ class VideoWriter:
         if self._held is None:
             return
         if self._container.format.name in _BEGIN_AT_ZERO:
+            # Choose only now: fragments need streams that have spoken.
             self._container.container_options.update(self._mp4_options())
         self._container.start_encoding()
         self._remuxer.begin()
@@ -331,6 +337,8 @@ class VideoWriter:
         if self._container.format.name not in _BEGIN_AT_ZERO:
             self._put(packet)
             return
+
+        # Hold one picture back: only the next tells how long it lasts, and mp4 stores that.
         waiting, self._waiting = self._waiting, packet
         if waiting is not None:
             if packet.dts is not None and waiting.dts is not None:
@@ -342,6 +350,8 @@ class VideoWriter:
         packet, self._waiting = self._waiting, None
         if packet is None:
             return
+
+        # Set it without B-frames only: with them the last packet is not the last shown.
         if self._lasts and packet.pts == packet.dts:
             packet.duration = round(self._lasts * self._info.time_base / packet.time_base)
         self._put(packet)
@@ -390,9 +400,12 @@ class OutFile:
     def write(self, data: bytes) -> int:
         """All of `data`; PyAV hands over memory that is valid during the call only."""
         try:
+            # Write on until all is out: files without a buffer may take a part.
             view = memoryview(data)
             while len(view):
                 view = view[self._stream.write(view) or 0 :]
+
+            # Pass it on to the reader of a pipe, which shows frames as they come.
             if not self._owned:
                 self._stream.flush()
         except OSError as error:
