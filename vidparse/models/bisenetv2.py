@@ -46,6 +46,7 @@ class BiSeNetV2(FrameNetwork):
         self.segment = SemanticBranch()
         self.bga = GuidedAggregation(128)
 
+        # Keep the identity: it holds the place that upsampling has in the auxiliary heads' names.
         self.head = nn.Sequential(
             OrderedDict(
                 conv=_conv(128, HEAD_WIDTH),
@@ -54,6 +55,7 @@ class BiSeNetV2(FrameNetwork):
             )
         )
 
+        # Build the booster heads for training alone: segmenting would pay for scores nobody reads.
         self.auxiliary: nn.ModuleDict | None = None
         if config.auxiliary:
             self.auxiliary = nn.ModuleDict(
@@ -74,6 +76,8 @@ class BiSeNetV2(FrameNetwork):
         detail = self.detail(picture)  # (B, 128, H/8, W/8)
         *stages, semantic = self.segment(picture)  # ..., (B, 128, H/32, W/32)
         logits = self.head(self.bga(detail, semantic))
+
+        # Stack the heads along the batch, at one size, so that one loss takes them all.
         auxiliary = None
         if self.training and self.auxiliary is not None:
             heads = self.auxiliary.values()
@@ -193,6 +197,7 @@ class GuidedAggregation(nn.Module):
 
     def forward(self, detail: Tensor, semantic: Tensor) -> Tensor:
         """(B, C, h, w) and (B, C, h/4, w/4) -> (B, C, h, w)."""
+        # Resize to the detail's own size, not by 4: odd sides leave other ratios.
         size = detail.shape[2:]
         fine = self.left1(detail) * torch.sigmoid(F.interpolate(self.right1(semantic), size=size))
         coarse = self.left2(detail) * torch.sigmoid(self.right2(semantic))  # (B, C, h/4, w/4)
@@ -267,7 +272,9 @@ def _initialise(network: nn.Module) -> None:
     """He's normal initialisation; gather-and-expansion layers start as their shortcuts."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            scores = module.bias is not None  # by its inputs, or a classifier starts at +-7
+            # Scale a classifier by its inputs: by its few outputs, scores would start at +-7.
+            scores = module.bias is not None
             nn.init.kaiming_normal_(module.weight, mode="fan_in" if scores else "fan_out")
         elif isinstance(module, Expansion | StridedExpansion):
+            # Zero the last norm, so that training starts from the shortcuts.
             nn.init.zeros_(module.conv2[1].weight)  # type: ignore[arg-type]

@@ -36,11 +36,14 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: dict[st
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    # Lay tensors out anew: safetensors refuses views that are not contiguous.
     kept = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     try:
         with whole_file(path) as part:
             save_file(kept, part, metadata)
-            part.chmod(0o644)  # the writer makes it private
+
+            # Let others read it: the writer makes the file private.
+            part.chmod(0o644)
     except SafetensorError as error:
         raise OutputError(f"{path}: cannot be written ({error}); choose another place") from error
 
@@ -73,9 +76,12 @@ def read_onnx_description(path: Path) -> Description:
     from google.protobuf.message import DecodeError
 
     try:
+        # Leave external weights on disk: the description needs none of them.
         model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, OSError) as error:
         raise unreadable(path, error, what="a readable ONNX file") from error
+
+    # Refuse a graph without nodes: an empty file parses as one.
     if not model.graph.node:
         raise unreadable(path, "it holds no graph", what="a readable ONNX file")
 
@@ -89,7 +95,8 @@ def _metadata(path: Path) -> dict[str, str] | None:
     try:
         with safe_open(path, framework="np") as file:
             return file.metadata()
-    except FileNotFoundError as error:  # also where the file may not be read
+    except FileNotFoundError as error:
+        # Look again: safetensors reports a file that may not be read as missing.
         why = (
             "may not be read; check its permissions"
             if path.exists()
@@ -120,6 +127,8 @@ def _content_of(path: Path) -> str:
             start = file.read(512)
     except OSError:
         return ""
+
+    # Look past a byte-order mark and blank lines, which web pages may open with.
     text = start.lstrip(codecs.BOM_UTF8).lstrip().lower()
     if not start:
         return "is empty; fetch the weights again"
@@ -152,15 +161,19 @@ def load_network(description: Description) -> VideoNetwork:
         raise ModelError(f"{path}: {error}") from error
     _check_classes(description, network)
 
+    # Drop what only training needs: the network here was built without it.
     tensors = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in load_file(path).items()
         if name.split(".")[0] not in network.training_only
     }
+
+    # Find NaN now: it would pass through every layer in silence.
     check_finite_weights(tensors, path)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
+        # Give one fault of the list: torch has a line for every tensor that does not fit.
         first = str(error).splitlines()[-1].strip()
         raise ModelError(
             f"{path}: does not fit architecture '{description.arch}': {first}; "

@@ -70,6 +70,8 @@ class StateTensor:
         """Shape for one video whose network input has that size, batch axis first."""
         if not self.stride:
             return (1, *self.shape)
+
+        # Round up, as padded convolutions do: the last cell may hang over the border.
         height, width = (-(-side // self.stride) for side in size_hw)
         return (1, *self.shape, height, width)
 
@@ -131,7 +133,9 @@ def _without_folders(training: Mapping[str, object]) -> dict[str, object]:
     if not teacher:
         return dict(training)
     short = {"teacher": name_to_share(teacher)}
-    if "teacher" in recipe:  # as former versions have it
+
+    # Change it where it stands: former versions have it flat in the recipe.
+    if "teacher" in recipe:
         return {**training, "recipe": {**recipe, **short}}
     return {**training, "recipe": {**recipe, "objective": {**_inner(recipe, "objective"), **short}}}
 
@@ -151,6 +155,7 @@ def _inner(table: Mapping[str, object], key: str) -> Mapping[str, object]:
 
 def name_to_share(model: str) -> str:
     """The name of a model without the folders it lies in; an address on the hub stays whole."""
+    # Split at slashes of both kinds: the record may come from Windows.
     return model if model.startswith("hf:") else PureWindowsPath(model).name
 
 
@@ -160,6 +165,7 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
     Raises:
         ModelError: it is not ours, newer than this version, or damaged.
     """
+    # Name a run's state first: it lies beside the model, and is easily given in its place.
     if metadata and RUN in metadata:
         raise ModelError(
             f"{path}: the state of a training run, to resume from; its model is the "
@@ -173,8 +179,12 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
     try:
         record = as_table(parse_json(metadata["vidparse"]), "the record")
         version = as_whole(record["format"], "format", 1)
+
+        # Stop at a newer format before its fields, which may mean other things there.
         if version > FORMAT:
             raise ModelError(f"{path}: format {version} is newer; update vidparse")
+
+        # Fill in what format 1 lacks: task, window and alignment.
         return Description(
             path=path,
             sha256=sha256,
@@ -230,10 +240,14 @@ def _state_of(tensors: Json) -> tuple[StateTensor, ...]:
     for entry in as_list(tensors, "state"):
         facts = as_table(entry, "state")
         name = as_word(facts["name"], "name of a state")
+
+        # Refuse a name that comes twice: states are inputs of a graph, which go by name.
         if name in found:
             raise ValueError(f"two states are called '{name}'")
         sides = as_list(facts["shape"], f"state {name}: shape")
         shape = tuple(as_whole(side, f"shape of {name}", 1, LARGEST**2) for side in sides)
+
+        # Bound the product too: zeros of this size are made on a file's word alone.
         if math.prod(shape) > _LARGEST_STATE:
             raise ValueError(f"state {name} is too large")
         found[name] = StateTensor(name, shape, as_whole(facts["stride"], "stride", 0, LARGEST))
@@ -249,9 +263,13 @@ def _one_of(value: Json, what: str, known: Sequence[str]) -> str:
 def _three(values: Json, what: str, *, above: float = -math.inf) -> list[float]:
     """One finite number for each of red, green and blue."""
     listed = values if isinstance(values, list) else []
+
+    # Keep flags out: Python takes True for a whole number.
     numbers = [
         float(one) for one in listed if isinstance(one, int | float) and not isinstance(one, bool)
     ]
+
+    # Compare so that NaN fails too, and bound the values to where float32 has room.
     in_range = all(abs(one) < 1e30 and one > above for one in numbers)
     if not in_range or not len(listed) == len(numbers) == 3:
         positive = "" if above < 0 else " above 0"

@@ -44,6 +44,8 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, 3, H, W) -> features (B, C_s, ceil(H / s), ceil(W / s)), s = 2, 4, 8, 16."""
         at_2 = self.level1(image)
+
+        # Hand every strided unit the image as well: its pixels restore what striding loses.
         small = halve(halve(image))  # (B, 3, H/4, W/4)
         at_4 = self.level2_0(at_2, small)
         small = halve(small)
@@ -91,15 +93,20 @@ class Eesp(nn.Module):
         self.br_after_cat = nn.Sequential(
             OrderedDict(bn=nn.BatchNorm2d(channels_out), act=PReLU(channels_out))
         )
-        self.module_act = PReLU(channels_out)  # without a use when strided; weights have it
+
+        # Make it for strided units too, which do not use it: the published weights have it.
+        self.module_act = PReLU(channels_out)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C', h, w), or half that size before the activation."""
         reduced = self.proj_1x1(features)  # (B, C'/4, h, w)
         branches = [self.spp_dw[0](reduced)]
         for transform in self.spp_dw[1:]:
-            branches.append(transform(reduced) + branches[-1])  # hierarchical fusion
+            # Add the branch before it: one dilation alone leaves a grid (hierarchical fusion).
+            branches.append(transform(reduced) + branches[-1])
         expanded = self.conv_1x1_exp(self.br_after_cat(torch.cat(branches, dim=1)))
+
+        # Leave the sum to the strided unit: its shortcut has another size and width.
         if self.stride > 1:
             return expanded
         return self.module_act(expanded + features)
@@ -110,6 +117,8 @@ class StridedEesp(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, *, field: int) -> None:
         super().__init__()
+
+        # Make only the channels that the pooled input does not fill.
         self.eesp = Eesp(channels_in, channels_out - channels_in, field=field, stride=2)
         self.inp_reinf = nn.Sequential(conv_act(3, 3, 3), conv_act(3, channels_out, 1, act=False))
         self.act = PReLU(channels_out)
@@ -123,6 +132,8 @@ class StridedEesp(nn.Module):
 def branch_dilations(field: int) -> list[int]:
     """Dilations of a unit's branches, ascending: receptive fields 3, 5, 7, 9 up to the limit."""
     fields = (3 + 2 * i for i in range(BRANCHES))
+
+    # Sort, so that fusion goes from the smallest field to the largest.
     return sorted((size if size <= field else 3) // 2 for size in fields)
 
 
@@ -192,6 +203,8 @@ class EspNetV2(FrameNetwork):
         if config.width not in CHANNELS:
             raise ValueError(f"width {config.width}: use {', '.join(map(str, CHANNELS))}")
         inside = config.pyramid_width or min(config.classes // 2, config.decoder_width)
+
+        # Record the width that was derived: checkpoints must not depend on its rule.
         super().__init__(replace(config, pyramid_width=inside))
 
         self.base_net = Encoder(CHANNELS[config.width])
@@ -250,6 +263,7 @@ class PoolingPyramid(nn.Module):
         )
         self.merge_layer = nn.Sequential(
             nn.Sequential(OrderedDict(br=_norm_act(inside * count))),
+            # Shuffle before the grouped convolution: each of its groups is to see all scales.
             nn.ChannelShuffle(count),
             _named_conv(inside * count, inside, 3, groups=inside),
             nn.Conv2d(inside, channels_out, 1, bias=scores),
@@ -276,6 +290,7 @@ class PoolingPyramid(nn.Module):
                 large = F.interpolate(features, size=size, mode="bilinear", align_corners=True)
                 levels.append(_pool_back(stage(large), height, width, scale))
             elif scale < 1:
+                # Compare with sym_max: Python's max would fix a traced size.
                 rows = torch.sym_max(_times(height, scale), SMALLEST_POOL)
                 columns = torch.sym_max(_times(width, scale), SMALLEST_POOL)
                 small = stage(_pool(features, rows, columns))
@@ -295,6 +310,8 @@ class GatedProjection(nn.Module):
             nn.Conv2d(channels_in, channels_out, 1, bias=False),
             nn.Sigmoid(),
         )
+
+        # Group as far as both counts allow: it is the cheapest 3x3 that sees all channels once.
         groups = math.gcd(channels_in, channels_out)
         self.expansion_layer = _named_conv(channels_in, channels_out, 3, groups=groups)
 
@@ -327,8 +344,11 @@ def _times(side: int, scale: float) -> int:
 
 def _pool_back(features: Tensor, rows: int, columns: int, scale: float) -> Tensor:
     """Adaptive average pooling to (B, C, rows, columns) of a map `scale` times as large."""
+    # Pool plainly where all bins are alike: one operator, in ONNX too.
     if scale == 2:
         return F.avg_pool2d(features, 2)
+
+    # Pick rows instead of multiplying matrices: no bin of 1.5 times the size has more than three.
     if torch.compiler.is_compiling():
         return pool_near(features, rows, columns)
     return _pool(features, rows, columns)
@@ -342,6 +362,8 @@ def _pool(features: Tensor, rows: int, columns: int) -> Tensor:
     """
     if not torch.compiler.is_compiling():
         return F.adaptive_avg_pool2d(features, (rows, columns))
+
+    # Average by matrices: the native operator exports to ONNX for fixed sizes alone.
     vertical = adaptive_bins(features.shape[2], rows, features)
     horizontal = adaptive_bins(features.shape[3], columns, features)
     return vertical @ features @ horizontal.T

@@ -40,9 +40,12 @@ class Fpn(nn.Module):
         sides = [lateral(one) for lateral, one in zip(self.lateral, pyramid, strict=True)]
         merged = [sides[-1]]  # from the coarsest
         for finer in reversed(sides[:-1]):
+            # Take the finer map's size, not a doubling: odd sides differ by a cell.
             above = F.interpolate(merged[-1], size=finer.shape[2:], mode="nearest")
             merged.append(finer + above)
         levels = [output(one) for output, one in zip(self.output, reversed(merged), strict=True)]
+
+        # Put a ReLU between the two: without it they would be one linear map.
         p6 = self.p6(levels[-1])
         return *levels, p6, self.p7(F.relu(p6))
 
@@ -92,7 +95,9 @@ def norm_layer(norm: str, channels: int) -> nn.Module:
     """
     if norm == "group":
         groups = math.gcd(GROUPS, channels)
-        if groups == channels:  # a single value has no spread: two to a group, for maps of one cell
+
+        # Put two channels in a group: one value, as in maps of one cell, has no spread.
+        if groups == channels:
             groups = max(1, channels // 2)
         return nn.GroupNorm(groups, channels)
     if norm == "batch":
@@ -104,6 +109,7 @@ def norm_layer(norm: str, channels: int) -> nn.Module:
 
 def _branch_step(channels_in: int, channels_out: int, norm: str) -> nn.Sequential:
     """Convolution 3x3, norm, ReLU."""
+    # Leave the bias to the norm, which would take it away.
     conv = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=norm == "none")
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     _zero_bias(conv)

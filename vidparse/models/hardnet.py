@@ -52,7 +52,9 @@ class FcHarDNet(FrameNetwork):
             skips.append(block.channels)
             self.base.extend([block, _conv(block.channels, width, 1), Halving()])
             channels = width
-        self.base = self.base[:-1]  # the deepest features are not halved
+
+        # Take the last halving away: the decoder begins at the stride of the deepest block.
+        self.base = self.base[:-1]
 
         self.conv1x1_up = nn.ModuleList()
         self.denseBlocksUp = nn.ModuleList()
@@ -74,9 +76,13 @@ class FcHarDNet(FrameNetwork):
             features = layer(features)
             if isinstance(layer, HarDBlock):
                 skips.append(features)  # strides 4, 8, 16, 32, 64
-        skips.pop()  # the deepest block's output goes on through its transition alone
+
+        # Drop the deepest block's output: it goes on through its transition alone.
+        skips.pop()
         for narrow, block in zip(self.conv1x1_up, self.denseBlocksUp, strict=True):
             skip = skips.pop()
+
+            # Resize to the skip's own size, not by 2: odd sides were halved upwards.
             features = torch.cat([resize_to(features, skip, align_corners=True), skip], dim=1)
             features = block(narrow(features))
         return Outputs(self.finalConv(features)), ()
@@ -97,6 +103,8 @@ class HarDBlock(nn.Module):
             self.links.append(links_of(layer))
             widths.append(width_of(layer, growth))
             self.layers.append(_conv(sum(widths[i] for i in self.links[-1]), widths[-1], 3))
+
+        # Pass on the odd layers and the last, which together have seen all the others.
         self.kept = [layer for layer in range(1, layers + 1) if layer % 2 or layer == layers]
         self.channels = sum(widths[layer] for layer in self.kept)
 
@@ -114,6 +122,8 @@ class Halving(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, ceil(h / 2), ceil(w / 2))."""
         height, width = features.shape[2:]
+
+        # Repeat an odd last row or column, so that its mean is its own and no pixel is lost.
         even = F.pad(features, (0, width % 2, 0, height % 2), mode="replicate")
         return F.avg_pool2d(even, 2)
 
@@ -126,6 +136,8 @@ def links_of(layer: int) -> list[int]:
 def width_of(layer: int, growth: int) -> int:
     """Channels of a layer: more the more layers it links, made even."""
     width = growth * MULTIPLIER ** (len(links_of(layer)) - 1)
+
+    # Round as the authors do, down and then up to even: their weights have these shapes.
     return (int(width) + 1) // 2 * 2
 
 

@@ -79,6 +79,8 @@ class HrNet(FrameNetwork):
         features = F.relu(self.bn2(self.conv2(features)))
         features = self.layer1(features)  # (B, 256, H/4, W/4)
         branches = self.stage2([transition(features) for transition in self.transition1])
+
+        # Call the last transition alone: the others are identities, there for the published names.
         branches = self.stage3([*branches, self.transition2[-1](branches[-1])])
         branches = self.stage4([*branches, self.transition3[-1](branches[-1])])
         same = [resize_to(branch, branches[0]) for branch in branches[1:]]
@@ -112,6 +114,8 @@ class Module(nn.Module):
         for index, target in enumerate(features):
             paths = self.fuse_layers[index].children()
             parts = [path(source) for path, source in zip(paths, features, strict=True)]
+
+            # Resize to the target's own size: a fixed factor would miss it where sides are odd.
             coarser = index + 1
             parts[coarser:] = [resize_to(part, target) for part in parts[coarser:]]
             fused.append(F.relu(sum(parts[1:], start=parts[0])))
@@ -122,8 +126,12 @@ def _path(widths: list[int], source: int, target: int) -> nn.Module:
     """The layers from one branch to another: 1x1 before a resize, or 3x3 of stride 2."""
     if source == target:
         return nn.Identity()
+
+    # Project before the resize, at the coarse size, where it costs least.
     if source > target:
         return _projection(widths[source], widths[target])
+
+    # Leave the last ReLU out: it follows the sum over all branches.
     steps = target - source
     layers = [_layer(widths[source], widths[source], stride=2) for _ in range(steps - 1)]
     return nn.Sequential(*layers, _layer(widths[source], widths[target], stride=2)[:2])

@@ -33,6 +33,7 @@ class PReLU(nn.PReLU):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w), a slope a channel."""
+        # Use torch's own operator where nothing is exported: one pass instead of three.
         if not torch.compiler.is_compiling():
             return super().forward(features)
         slope = self.weight[:, None, None]
@@ -48,6 +49,8 @@ def adaptive_bins(size: int, bins: int, like: Tensor) -> Tensor:
     """
     cell = torch.arange(size, device=like.device)  # (size,)
     index = torch.arange(bins, device=like.device)[:, None]  # (bins, 1)
+
+    # Divide whole numbers: floats would round some edges to the cell beside.
     first = index * size // bins
     last = ((index + 1) * size + bins - 1) // bins
     inside = ((cell >= first) & (cell < last)).to(like.dtype)  # (bins, size)
@@ -58,7 +61,8 @@ def pool_near(features: Tensor, rows: int, columns: int) -> Tensor:
     """Adaptive average pooling of (B, C, h, w) to (B, C, rows, columns), traced, where no bin
     covers more than three cells a side: h <= 1.5 * rows + 0.5, and so with the width.
     """
-    columns_first = _rows_of_three(features, rows).transpose(2, 3)  # whole rows are picked quickly
+    # Turn the map for its columns: whole rows are picked quickly.
+    columns_first = _rows_of_three(features, rows).transpose(2, 3)
     return _rows_of_three(columns_first, columns).transpose(2, 3)
 
 
@@ -71,6 +75,8 @@ def _rows_of_three(features: Tensor, bins: int) -> Tensor:
     parts = []
     for step in range(3):
         share = ((length > step) / length).to(features.dtype)[:, None]  # (bins, 1)
+
+        # Stay on the map where a bin is shorter: the share of that row is 0.
         row = torch.clamp(first + step, max=size - 1)
         parts.append(features.index_select(2, row) * share)
     return parts[0] + parts[1] + parts[2]
@@ -78,6 +84,7 @@ def _rows_of_three(features: Tensor, bins: int) -> Tensor:
 
 def pool_to(features: Tensor, bins: int) -> Tensor:
     """Adaptive average pooling of (B, C, h, w) to (B, C, bins, bins)."""
+    # Spare the matrices where one bin covers the map.
     if bins == 1:
         return features.mean(dim=(2, 3), keepdim=True)
     rows = adaptive_bins(features.shape[2], bins, features)

@@ -45,7 +45,10 @@ class PictureFlow(nn.Module):
         self.raft = Raft()
         for block in self.raft.modules():
             if isinstance(block, ResidualBlock) and hasattr(block, "norm3"):
-                del block.norm3  # downsample.1 too: a checkpoint takes a tensor under one name
+                # Keep it as downsample.1 alone: a checkpoint takes a tensor under one name.
+                del block.norm3
+
+        # Start without motion: that of random weights would tear the features apart.
         for parameter in self.raft.update_block.flow_head.conv2.parameters():
             nn.init.zeros_(parameter)
         self.requires_grad_(False)
@@ -63,11 +66,16 @@ class PictureFlow(nn.Module):
         height, width = now.shape[2:]
         above, below = _margins(height)
         left, right = _margins(width)
-        with torch.autocast(now.device.type, enabled=False):  # positions need float32
+
+        # Leave autocast: positions need float32.
+        with torch.autocast(now.device.type, enabled=False):
             pairs = torch.stack([now, past], dim=1).detach().float()  # (B, 2, 3, H, W)
             pairs = 2 * (pairs * self.std + self.mean) - 1  # 0..1 -> RAFT's -1..1
             flows = []
+
+            # Go pair by pair, so that one volume of correlations is held at a time.
             for pair in pairs.unbind(0):
+                # Repeat the border: zeros would draw an edge that never moves.
                 padded = F.pad(pair, (left, right, above, below), mode="replicate")
                 flows.append(self.raft(padded, iterations=self.iterations))
         return torch.stack(flows)[:, :, above : above + height, left : left + width]
@@ -130,6 +138,8 @@ class FlowCnn(nn.Module):
             conv_bn_relu(2 + 3 + 3 + 3, 16, 3), conv_bn_relu(16, 32, 3), conv_bn_relu(32, 2, 3)
         )
         self.last = nn.Conv2d(4, 2, 3, padding=1)
+
+        # Pass the flow on as it is at first, so that training begins from a useful warp.
         with torch.no_grad():
             for parameter in self.last.parameters():
                 parameter.zero_()
@@ -208,6 +218,7 @@ class NetWarp(FrameNetwork):
             StateTensor("deep", (pyramid[3],), stride=config.output_stride),
         ]
         if config.head == "ocr":
+            # Keep what OCR found: it needs regions too, which the deepest map does not give.
             kept.append(StateTensor("features", (features,), stride=config.output_stride))
         self.state_tensors: tuple[StateTensor, ...] = (*kept, StateTensor("seen", (1,)))
 
@@ -219,15 +230,21 @@ class NetWarp(FrameNetwork):
         if regions is not None:
             own.append(self._features(deep, regions))
         *kept, seen = state
+
+        # Choose by a mask, not a branch: the first frame, its own past, takes the same graph.
         begun = (seen > 0)[:, :, None, None]  # (B, 1, 1, 1)
         past_picture, past_deep, *rest = (
             torch.where(begun, old, new) for old, new in zip(kept, own, strict=True)
         )
+
+        # Find PSP's features again: they are twice as many as those they are made of.
         past_features = rest[0] if rest else self._features(past_deep, None)
 
         flow = self._refined_flow(picture, past_picture)
         features = self._features(self.warp_deep(deep, past_deep, flow), regions)
         logits = self._classify(self.warp_head(features, past_features, flow))
+
+        # Hand on plain features, not blended ones: two frames decide, as in training.
         return Outputs(logits), (*(one.detach() for one in own), seen + 1)
 
     @classmethod
@@ -247,11 +264,15 @@ class NetWarp(FrameNetwork):
 
         past_picture, picture = frames.unbind(1)
         flow = self._refined_flow(picture, past_picture)
+
+        # Run the backbone on both frames at once, so that batch norm sees one batch.
         pyramid = self.backbone(frames.flatten(0, 1))
         past_deep, deep = pyramid[3].unflatten(0, (-1, 2)).unbind(1)
 
         blended = self.warp_deep(deep, past_deep, flow)
         regions = self._regions(pyramid[2])  # (B * 2, K, h', w')
+
+        # Blend the target alone, as in use: the frame before has no past here.
         both = torch.stack([past_deep, blended], dim=1).flatten(0, 1)  # (B * 2, C, h, w)
         past_features, features = self._features(both, regions).unflatten(0, (-1, 2)).unbind(1)
         logits = self._classify(self.warp_head(features, past_features, flow))
@@ -303,6 +324,8 @@ def flow_in_cells(flow: Tensor, features: Tensor) -> Tensor:
     height, width = flow.shape[2:]
     rows, columns = features.shape[2:]
     right, down = resize_to(flow, features).unbind(1)  # (B, h, w) each
+
+    # Scale each axis by itself: rounded sizes do not share one ratio.
     return torch.stack([right * (columns / width), down * (rows / height)], dim=1)
 
 
@@ -312,7 +335,9 @@ def warp_features(features: Tensor, flow: Tensor) -> Tensor:
     features: (B, C, h, w). flow: (B, 2, h, w), cells right and down.
     """
     height, width = features.shape[2:]
-    exact = torch.promote_types(features.dtype, torch.float32)  # half has no room for positions
+
+    # Widen halves: they have no room for positions.
+    exact = torch.promote_types(features.dtype, torch.float32)
     flow = flow.to(exact)
     columns = torch.arange(width, dtype=flow.dtype, device=flow.device)
     rows = torch.arange(height, dtype=flow.dtype, device=flow.device)[:, None]

@@ -82,6 +82,7 @@ class QueryMasks(NamedTuple):
         if self.queries is not None:
             named["queries"] = self.queries
         if self.least_instance is not None:
+            # Make it a tensor: an exported graph gives nothing else.
             named["least_instance"] = self.scores.new_tensor(self.least_instance)
         return named
 
@@ -119,7 +120,9 @@ class KernelMaps(NamedTuple):
             ("kernels", self.kernels),
         ):
             named |= {f"{name}{level}": one for level, one in enumerate(maps, start=3)}
-        if self.pooled is not None:  # in place of the regions, of which it is made
+
+        # Give it in place of the regions, of which it is made.
+        if self.pooled is not None:
             named["pooled"] = self.pooled
         named["features"] = self.features
         named["thing_weight"], named["thing_bias"] = self.thing_embedding
@@ -230,6 +233,8 @@ class VideoNetwork(nn.Module):
         """State (B, ...) before the first frame of videos, for clips like (B, T, 3, H, W)."""
         size_hw = (clip.shape[-2], clip.shape[-1])
         zeros = zero_state(self.state_tensors, size_hw, clip.device, clip.dtype)
+
+        # Expand instead of copying: states are replaced, never written to.
         return tuple(one.expand(len(clip), *one.shape[1:]) for one in zeros)
 
     @property
@@ -251,6 +256,7 @@ class VideoNetwork(nn.Module):
     @property
     def has_training_pass(self) -> bool:
         """True where :meth:`forward_clip` gives scores to train by."""
+        # Look at the method itself: a call would need a clip.
         own = type(self).forward_clip is not VideoNetwork.forward_clip
         return own or self.task == SEMANTIC
 
@@ -292,6 +298,8 @@ class VideoNetwork(nn.Module):
         if not self.backbone_name:
             return [], list(self.parameters())
         backbone = list(self.get_submodule(self.backbone_name).parameters())
+
+        # Compare by identity: == of tensors compares their values.
         known = {id(parameter) for parameter in backbone}
         return backbone, [one for one in self.parameters() if id(one) not in known]
 
@@ -331,7 +339,8 @@ class FrameNetwork(VideoNetwork):
 
     def forward(self, clip: Tensor, state: State = ()) -> tuple[Scores, State]:
         """Each frame of (B, T, 3, H, W) in turn -> scores (B, T, K, h, w)."""
-        if clip.shape[1] == 1:  # the usual case, without a copy
+        # Take the usual case without the copy that stacking makes.
+        if clip.shape[1] == 1:
             outputs, state = self.step(clip.squeeze(1), state)
             return Scores(outputs.logits.unsqueeze(1)), state
         logits = []

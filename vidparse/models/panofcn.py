@@ -74,6 +74,8 @@ class PanoFcn(VideoNetwork):
         self.backbone = backbone(config.backbone, output_stride=32)
         self.fpn = Fpn(self.backbone.channels[:4], width)
         self.semantic = SemanticFpn(width, width, norm=norm)
+
+        # Let features know their place: objects that look alike differ in nothing else.
         self.encoder = Tower(width, config.feature_width, norm="none", coordinates=True)
 
         self.positions = PositionHead(
@@ -89,6 +91,8 @@ class PanoFcn(VideoNetwork):
 
         self.thing_embedding = _embedding(kernel_width, config.feature_width)
         self.stuff_embedding = _embedding(kernel_width, config.feature_width)
+
+        # Start at zero, so that at first the cells alone make the kernels.
         own = torch.zeros(config.stuff + 1, kernel_width)
         self.region_kernels = nn.Parameter(own) if config.pooled else None
 
@@ -109,12 +113,15 @@ class PanoFcn(VideoNetwork):
         those of the padded frames.
         """
         height, width = clip.shape[-2:]
+
+        # Pad below and on the right, so that cells keep their places in the frame.
         frames = F.pad(
             clip.flatten(0, 1), (0, -width % self.alignment, 0, -height % self.alignment)
         )
         levels = self.fpn(self.backbone(frames)[:4])
         features = self.encoder(self.semantic(levels[:4]))
 
+        # Begin at P3, as published: P2 serves the features alone.
         found = [self.positions(one, level) for level, one in enumerate(levels[1:])]
         regions = tuple(regions for _, regions in found)
         kernels = tuple(self.kernels(one, level) for level, one in enumerate(levels[1:]))
@@ -147,6 +154,7 @@ def _pooled(
     Args:
         own: the learnt kernels (Ks + 1, C).
     """
+    # Cut the padding off: its cells would count in the means.
     strides = [2**level for level in range(3, 3 + LEVELS)]
     chances, vectors = (
         torch.cat(
@@ -161,6 +169,8 @@ def _pooled(
 
     # Weigh every cell by its probability, so that thin and wide classes have one scale.
     chances = chances.sigmoid()  # (N, Ks + 1, cells)
+
+    # Bound the sum from below: a class that is nowhere would divide by next to nothing.
     total = chances.sum(dim=2, keepdim=True).clamp(min=1e-4)
     mean = (chances / total) @ vectors.transpose(1, 2) + own
     return torch.cat([mean, total, chances.square().sum(dim=2, keepdim=True)], dim=2)
@@ -194,10 +204,14 @@ class DeformableConv(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, *, bias: bool = True) -> None:
         super().__init__()
         self.offsets = nn.Conv2d(channels_in, 3 * TAPS, 3, padding=1)
+
+        # Leave the taps in place at first: random offsets would scatter what they read.
         nn.init.zeros_(self.offsets.weight)
         if self.offsets.bias is not None:
             nn.init.zeros_(self.offsets.bias)
         self.weight = nn.Parameter(torch.empty(channels_out, channels_in, 3, 3))
+
+        # Draw weights as nn.Conv2d does, whose place it takes.
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
         self.bias = nn.Parameter(torch.zeros(channels_out)) if bias else None
 
@@ -237,6 +251,8 @@ def deform_conv(
     read = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
     taps = read.reshape(batch, channels, TAPS, height, width) * shares[:, None]
+
+    # Let a 1x1 convolution sum over taps and channels: every runtime has it.
     return F.conv2d(
         taps.reshape(batch, channels * TAPS, height, width),
         weight.reshape(len(weight), channels * TAPS, 1, 1),
@@ -270,6 +286,8 @@ class Tower(nn.Module):
         super().__init__()
         self.coordinates = coordinates
         inputs = [channels_in + (2 if coordinates else 0)] + [width] * (CONVOLUTIONS - 1)
+
+        # Leave the bias to a norm, which would take it away.
         bias = norm == "none"
         self.convs = nn.ModuleList(
             DeformableConv(channels, width, bias=bias)
@@ -292,6 +310,7 @@ class LevelNorm(nn.ModuleList):
     """A norm for maps of several levels: one for all, batch norms one per level."""
 
     def __init__(self, norm: str, channels: int, levels: int) -> None:
+        # Give every level its own batch statistics; a group norm takes its own from each map.
         count = levels if norm == "batch" else 1
         super().__init__(norm_layer(norm, channels) for _ in range(count))
 
@@ -355,12 +374,16 @@ def with_coordinates(x: Tensor) -> Tensor:
 def _from_minus_one_to_one(count: int, like: Tensor) -> Tensor:
     """`torch.linspace(-1, 1, count)`, for a count that is known only at run time."""
     steps = torch.arange(count, device=like.device, dtype=like.dtype)
+
+    # Divide by the last step, known at run time; by 1 where a side has one cell.
     return 2 * steps / steps[-1:].clamp(min=1) - 1
 
 
 def _last(channels_in: int, channels_out: int, *, bias: float) -> nn.Conv2d:
     conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
     nn.init.normal_(conv.weight, std=SPREAD)
+
+    # Let positions start rare: most cells are empty, and would drown the others' loss.
     if conv.bias is not None:
         nn.init.constant_(conv.bias, bias)
     return conv

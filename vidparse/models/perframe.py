@@ -69,6 +69,8 @@ class PerFrame(FrameNetwork):
         pyramid = self.backbone.channels
         self.head: Head = HEADS[config.head](pyramid, config.classes, **options)
         self.auxiliary: AuxiliaryHead | None = None
+
+        # Make none for OCR, whose region scores take its part.
         if config.auxiliary and config.head != "ocr":
             self.auxiliary = AuxiliaryHead(pyramid[2], config.classes, width=config.auxiliary_width)
 
@@ -99,6 +101,8 @@ def _head_options(config: PerFrameConfig) -> dict[str, object]:
     if config.head not in HEADS:
         raise ValueError(f"no head '{config.head}'; known are {', '.join(HEADS)}")
     mine = HEAD_OPTIONS[config.head]
+
+    # Refuse settings of other heads, which would seem to work; the backbone has output_stride.
     others = {name for names in HEAD_OPTIONS.values() for name in names} - {*mine, "output_stride"}
     if config.head == "ocr":
         others.add("auxiliary_width")

@@ -72,6 +72,7 @@ class CategoryBank(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The context of each pixel, from the centres: (B, C, h, w) -> the same shape."""
+        # Detach the centres: the loss of the scores would pull them off the means.
         centres = self.centres.detach().flatten(0, 1).T[None, :, :, None]  # (1, C, K * M, 1)
         query = self.query(pixels).flatten(2).transpose(1, 2)  # (B, h*w, D)
         key = self.key(centres).flatten(2)  # (1, D, K * M)
@@ -114,7 +115,9 @@ class Ssltm(FrameNetwork):
         self.head = OcrHead(
             self.backbone.channels, config.classes, width=width, key_width=config.key_width
         )
-        self.head.fuse = conv_bn_relu(3 * width, width, 1, bias=True)  # one context more
+
+        # Widen the fusion: it joins one context more, that of the bank.
+        self.head.fuse = conv_bn_relu(3 * width, width, 1, bias=True)
 
         self.transformer = nn.Sequential(
             *(
@@ -140,9 +143,13 @@ class Ssltm(FrameNetwork):
         regions = self.head.gather(pixels, self.head.regions(pyramid[2]))  # (B, C, K)
         ring, *rings, seen = state
         stride = self.config.reference_stride
+
+        # Detach what is kept: no gradient crosses frames in a stream.
         short = Ring(ring, seen, pixels.detach())
         neighbours = torch.cat([short.ring, pixels[:, None]], dim=1)  # (B, T, C, h, w)
         after = [short.moved_on()]
+
+        # Let the frame be its own reference: QFCE is RFCE of a frame to itself.
         reference = regions
         if rings:
             far = Ring(rings[0], seen, regions.detach())
@@ -159,6 +166,8 @@ class Ssltm(FrameNetwork):
         near = tuple(range(-config.short_term_frames, 1))
         if config.context == "query":
             return near
+
+        # Draw the distance: in a stream, early frames have their reference near.
         return (-int(rng.integers(1, config.reference_distance + 1)), *near)
 
     def forward_clip(self, frames: Tensor) -> Outputs:
@@ -212,17 +221,25 @@ def bank_loss(centres: Tensor, features: Tensor, labels: Tensor, *, ignore: int)
         Scalar, the mean over the classes present; exactly 0, with a gradient, when all is ignored.
     """
     classes = centres.shape[0]
+
+    # Take the pixel in the middle of a cell, where plain nearest takes its first.
     small = F.interpolate(labels[:, None].float(), size=features.shape[2:], mode="nearest-exact")
     flat = small[:, 0].long().flatten(1)  # (B, h*w)
-    counted = torch.where(flat == ignore, classes, flat)  # ignored pixels are a class of their own
+
+    # Make ignored pixels a class of their own: one-hot takes no other ids.
+    counted = torch.where(flat == ignore, classes, flat)
     member = F.one_hot(counted, classes + 1)[..., :classes].float()  # (B, h*w, K)
 
     pixels = member.sum(dim=1)  # (B, K)
+
+    # Sum in float32, since thousands of halves lose digits, and without a gradient.
     sums = features.detach().float().flatten(2) @ member  # (B, C, K)
     means = (sums / pixels.clamp(min=1)[:, None]).transpose(1, 2)  # (B, K, C)
 
     errors = (centres.float() - means[:, :, None]).square().mean(dim=3)  # (B, K, M)
     present = (pixels > 0).float()
+
+    # Pull the nearest centre alone: pulling all would make them alike.
     nearest = errors.amin(dim=2)  # (B, K)
     return (nearest * present).sum() / present.sum().clamp(min=1)
 
@@ -259,6 +276,8 @@ def _check(config: SsltmConfig) -> None:
     for name, value in counts:
         if value < 1:
             raise ValueError(f"{name} {value}: at least 1")
+
+    # Ask for whole steps: the oldest entry of the ring, one per stride, is the reference.
     if config.reference_distance % config.reference_stride:
         raise ValueError(
             f"reference_distance {config.reference_distance}: "
@@ -287,8 +306,12 @@ class WindowAttention3d(nn.Module):
         self.window = (int(window[0]), int(window[1]), int(window[2]))
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
+
+        # Make a row for each difference of places, 1 - side to side - 1 along an axis.
         rows = prod(2 * side - 1 for side in self.window)
         self.relative_position_bias_table = nn.Parameter(torch.zeros(rows, heads))
+
+        # Keep the index out of checkpoints: it follows from the window.
         index = relative_positions_3d(self.window)
         self.register_buffer("relative_position_index", index, persistent=False)
 
@@ -393,6 +416,8 @@ def relative_positions_3d(window: Sequence[int]) -> Tensor:
     _, h, w = window
     steps = torch.meshgrid(*(torch.arange(side) for side in window), indexing="ij")
     t, y, x = (one.flatten() for one in steps)  # (N,) each
+
+    # Shift differences to begin at 0, as the rows of the table do.
     later, down, right = (
         one[:, None] - one[None] + side - 1 for one, side in zip((t, y, x), window, strict=True)
     )

@@ -67,6 +67,7 @@ class Ring:
 
     def __init__(self, ring: Tensor, seen: Tensor, now: Tensor) -> None:
         """ring: (B, D, *shape), seen: (B, 1) frames so far, now: (B, *shape)."""
+        # Choose by a mask, not a branch, which an exported graph would fix.
         begun = (seen > 0).reshape(-1, *[1] * (ring.dim() - 1))
         self.ring = torch.where(begun, ring, now[:, None])
         self.now = now
@@ -151,6 +152,8 @@ class TcbPpm(_Tcb):
         """picture: (B, 3, H, W), the next frame -> logits (B, K, h, w)."""
         pyramid = self.backbone(picture)
         ring, seen = state
+
+        # Blend pooled maps: these are small enough to keep, so a frame is encoded once.
         past = Ring(ring, seen, _flat(self.head.pool(pyramid[3])))
         pooled = _square(past.blend(self.config.dilations))
         return Outputs(self.head.decode(pyramid, pooled)), (past.moved_on(), seen + 1)
@@ -164,6 +167,8 @@ class TcbPpm(_Tcb):
         batch, count = frames.shape[:2]
         pyramid = self.backbone(frames.flatten(0, 1))
         pooled = _flat(self.head.pool(pyramid[3])).unflatten(0, (batch, count))
+
+        # Decode the target alone: its supports give nothing but pooled maps.
         target = tuple(level.unflatten(0, (batch, count))[:, -1] for level in pyramid)
         logits = self.head.decode(target, _square(pooled.mean(dim=1)))
         auxiliary = None
@@ -211,6 +216,8 @@ class TcbOcr(_Tcb):
         )
 
         regions = (config.width, config.classes)
+
+        # Keep one entry where the memory is a single value, the first or a running one.
         kept = {"none": 0, "fifo": config.memory_frames}.get(config.memory, 1)
         memory = (StateTensor("memory", (kept, *regions)),) if kept else ()
         self.state_tensors = (
@@ -245,9 +252,13 @@ class TcbOcr(_Tcb):
             return (first + blended) / 2, [first[:, None]]
         if self.config.memory == "ema":
             decay = self.config.memory_decay
+
+            # Start from the first frame: an average from zero would be too small for long.
             mean = torch.where(begun, decay * held[:, 0] + (1 - decay) * blended, blended)
             return mean, [mean.detach()[:, None]]
-        count = seen.clamp(max=held.shape[1])  # entries that were filled; the others are zero
+
+        # Divide by the entries that were filled: the others are zero.
+        count = seen.clamp(max=held.shape[1])
         mean = (held.sum(dim=1) + blended) / (count + 1)
         return mean, [torch.cat([held[:, 1:], new[:, None]], dim=1)]
 
@@ -272,6 +283,7 @@ class TcbOcr(_Tcb):
         """
         target, pyramid, _, blended = self._blended_clip(frames)
         if self.config.memory != "none":
+            # Keep the first clip for the whole video, as the published memory does.
             state = state or (blended,)
             blended = (state[0] + blended) / 2
         context = self.head.attend(target, blended)
@@ -301,6 +313,8 @@ def support_indices(
     """
     if support == "official" and frame + max(dilations) < frames:
         return tuple(frame + d for d in dilations)
+
+    # Stop at the first frame: negative indices would wrap around to the end.
     return tuple(max(frame - d, 0) for d in dilations)
 
 

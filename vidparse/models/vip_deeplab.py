@@ -61,6 +61,8 @@ class VipDeepLab(VideoNetwork):
         self.alignment = config.output_stride
         self.backbone = backbone(config.backbone, output_stride=config.output_stride)
         fine, middle, _, deep = self.backbone.channels[:4]
+
+        # Keep maps, not the picture, so that each frame is encoded once.
         self.state_tensors = (
             StateTensor("past_fine", (fine,), STRIDE),
             StateTensor("past_middle", (middle,), MIDDLE_STRIDE),
@@ -108,9 +110,12 @@ class VipDeepLab(VideoNetwork):
         *kept, seen = state
         ours = [one.unflatten(0, (batch, length)) for one in (*levels, centres)]
         before = [
+            # Follow the maps' type: under autocast they are halves.
             torch.cat([one[:, None].to(own.dtype), own[:, :-1]], dim=1)
             for one, own in zip(kept, ours, strict=True)
         ]
+
+        # Leave first frames out of training: batch norm would count the zeros before them.
         first = 1 if self.training else 0
         pairs = tuple(
             torch.cat([one[:, first:], own[:, first:]], dim=2).flatten(0, 1)
@@ -118,6 +123,7 @@ class VipDeepLab(VideoNetwork):
         )
         earlier = self._earlier(pairs, batch, length - first, offsets)
 
+        # Mark first frames, whose maps of a frame before are zeros and mean nothing.
         follows = torch.cat([seen, torch.ones_like(seen).expand(batch, length - 1)], dim=1)
         maps = CentreMaps(
             classes, centres, offsets, before[3].flatten(0, 1), earlier, follows.flatten()
@@ -131,12 +137,15 @@ class VipDeepLab(VideoNetwork):
             pairs: maps of the last `length` frames of each clip, both frames of a pair in one.
             like: offsets of all frames.
         """
+        # Spare the branch where clips have one frame: batch norms take no empty batch.
         if not length:
             return torch.zeros_like(like)
         found = self.earlier(self.following(pairs)) * OFFSET_UNIT
         if batch * length == len(like):
             return found
         found = found.unflatten(0, (batch, length))
+
+        # Stand in for the frames left out, so that all maps are of equally many.
         return torch.cat([torch.zeros_like(found[:, :1]), found], dim=1).flatten(0, 1)
 
     def tapped(self) -> nn.Conv2d:
@@ -157,6 +166,8 @@ class DeepLabDecoder(nn.Module):
     ) -> None:
         super().__init__()
         fine, middle, deep = channels
+
+        # Keep the reach in pixels whatever the stride, as published for 32 and 16.
         rate = 96 // output_stride
         self.factor = output_stride // MIDDLE_STRIDE
         self.pooling = Aspp(deep, pooling_width, (rate, 2 * rate, 3 * rate))
@@ -168,6 +179,8 @@ class DeepLabDecoder(nn.Module):
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """(B, ., H/4, W/4), (B, ., H/8, W/8), the deepest -> (B, width, H/4, W/4)."""
         fine, middle = self.fine(levels[0]), self.middle(levels[1])
+
+        # Enlarge and cut: a resize to an odd size would draw the cells together.
         x = enlarged(self.pooling(levels[2]), middle, self.factor)
         x = self.join_middle(torch.cat([x, middle], dim=1))
         x = enlarged(x, fine, MIDDLE_STRIDE // STRIDE)

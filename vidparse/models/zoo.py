@@ -54,6 +54,8 @@ def build(arch: str, config: Mapping[str, object], *, training: bool = True) -> 
     """
     record, kind = _model(arch)
     retired = _RETIRED.get(arch, {})
+
+    # Pass over retired settings at the value they had: old checkpoints still hold them.
     config = {k: v for k, v in config.items() if k not in retired or v != retired[k]}
     unknown = set(config) - {field.name for field in fields(record)}
     if unknown:
@@ -61,7 +63,9 @@ def build(arch: str, config: Mapping[str, object], *, training: bool = True) -> 
             f"architecture '{arch}': no such setting {', '.join(sorted(unknown))}; "
             f"known are {', '.join(field.name for field in fields(record))}"
         )
-    values = {  # JSON has no tuples
+
+    # Turn lists back into tuples, which JSON does not have.
+    values = {
         name: tuple(value) if isinstance(value, list) else value for name, value in config.items()
     }
     _check_values(arch, record, values)
@@ -69,6 +73,7 @@ def build(arch: str, config: Mapping[str, object], *, training: bool = True) -> 
     try:
         network = kind(record(**values))
     except (TypeError, KeyError, ValueError, RuntimeError) as error:
+        # Give the first line: errors of torch may have many.
         why = str(error).strip().partition("\n")[0]
         raise ModelError(f"architecture '{arch}': config not usable: {why}; check it") from error
     if not training:
@@ -114,7 +119,10 @@ def _check_values(arch: str, record: type[DataclassInstance], values: Mapping[st
 
 def _is_a(kind: type, value: object) -> bool:
     if kind is float:
+        # Take 2 for 2.0, as people write it, but no flags, which Python takes for whole numbers.
         return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+    # Compare exactly: isinstance takes True for a whole number.
     return type(value) is kind
 
 

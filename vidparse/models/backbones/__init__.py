@@ -42,6 +42,8 @@ def backbone(
     """
     if name not in BACKBONES:
         raise ValueError(f"no backbone '{name}'; known are {', '.join(BACKBONES)}")
+
+    # Pass on only settings that differ from the default: most backbones do not take them.
     options: dict[str, object] = {}
     if dilation_rule:
         if not name.startswith("resnet"):

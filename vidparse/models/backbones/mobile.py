@@ -63,6 +63,8 @@ class InvertedResidual(nn.Module):
         self.shortcut = stride == 1 and channels_in == channels_out
         expand = [_conv_bn(channels_in, hidden, 1)] if expansion != 1 else []
         depthwise = _conv_bn(hidden, hidden, 3, stride=stride, dilation=dilation, groups=hidden)
+
+        # Leave the projection linear: ReLU6 would destroy what few channels hold (section 3.2).
         project = [nn.Conv2d(hidden, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out)]
         self.conv = nn.Sequential(*expand, depthwise, *project)
 
@@ -98,6 +100,8 @@ class MobileNetV2(nn.Module):
         for expansion, channels_out, repeats, stage_stride in MOBILENETV2_STAGES:
             stride = stage_stride if reached * stage_stride <= output_stride else 1
             reached *= stride
+
+            # Keep the former dilation where the stride was: the weights' taps were that far apart.
             first_dilation = dilation
             dilation *= stage_stride // stride
             for i in range(repeats):
@@ -124,6 +128,8 @@ class MobileNetV2(nn.Module):
             x = block(x)
             if i in taps:
                 found[i] = x
+
+        # Go by the order of the taps, not of the blocks: the map of stride 2 comes last.
         return tuple(found[i] for i in taps)
 
 
@@ -196,7 +202,8 @@ class SameConv(nn.Conv2d):
             bias=False,
         )
 
-        before, after = reach - 1, reach + 1  # the end's last is for odd sides alone
+        # Pad by constants: the last pixel of the end serves odd sides alone.
+        before, after = reach - 1, reach + 1
         self.around = () if stride == 1 else (before, after, before, after)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -235,9 +242,13 @@ class EfficientNetLite(nn.Module):
         ):
             stride = stage_stride if reached * stage_stride <= output_stride else 1
             reached *= stride
+
+            # Keep the former dilation where the stride was: the weights' taps were that far apart.
             first_dilation = dilation
             dilation *= stage_stride // stride
             channels_out = scaled_channels(channels, width)
+
+            # Repeat the first and the last stage once in every size, as Google's Lite networks do.
             fixed = i in (0, len(EFFICIENTNET_STAGES) - 1)
             for j in range(repeats if fixed else math.ceil(repeats * depth)):
                 block = EfficientBlock(

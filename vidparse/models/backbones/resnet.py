@@ -67,6 +67,8 @@ class FirstStrided(Bottleneck):
         self, channels_in: int, width: int, *, stride: int, dilations: tuple[int, ...]
     ) -> None:
         super().__init__(channels_in, width, stride=stride, dilations=dilations)
+
+        # Move the stride after the build: weights of both forms have the same names and shapes.
         self.conv1.stride, self.conv2.stride = (stride, stride), (1, 1)
 
 
@@ -150,6 +152,7 @@ def _dilations(
     block: type[BasicBlock | Bottleneck], rule: str, dilation: int, *, first: bool
 ) -> tuple[int, ...]:
     """Of the 3x3 convolutions of a block; the first of them carries the stride."""
+    # Keep the former dilation where the stride was: the weights' taps were that far apart.
     carrier = max(1, dilation // 2) if first else dilation
     if issubclass(block, Bottleneck):
         return (dilation,) if rule == "all" else (carrier,)

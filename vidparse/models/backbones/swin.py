@@ -26,6 +26,8 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(channels, channels)
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+        # Keep the index out of checkpoints: it follows from the window.
         index = relative_positions(window)
         self.register_buffer("relative_position_index", index, persistent=False)
 
@@ -38,6 +40,7 @@ class WindowAttention(nn.Module):
         bias = bias.permute(2, 0, 1)[None]  # (1, heads, T, T)
         scores = query @ key.transpose(2, 3) * query.shape[3] ** -0.5 + bias  # (N, heads, T, T)
         if apart is not None:
+            # Set pictures apart, whose windows lie in a row: the mask is that of one picture.
             by_picture = scores.reshape(-1, *apart.shape[:1], *scores.shape[1:])
             scores = (by_picture + apart[:, None]).reshape(scores.shape)
         out = scores.softmax(dim=3) @ value  # (N, heads, T, C / heads)
@@ -83,6 +86,8 @@ class SwinBlock(nn.Module):
         rows, columns = windows_along(height, self.window), windows_along(width, self.window)
         # As published, padding is zero after the norm and takes part in the attention.
         x = F.pad(x, (0, 0, 0, columns * self.window - width, 0, rows * self.window - height))
+
+        # Roll the map, so that shifted windows are whole; the mask keeps apart what met.
         if self.shift:
             x = x.roll((-self.shift, -self.shift), dims=(1, 2))
         tokens = to_windows(x, rows, columns, self.window)
@@ -95,6 +100,8 @@ class SwinBlock(nn.Module):
     def _dropped(self, branch: Tensor) -> Tensor:
         if not self.training or not self.drop_path:
             return branch
+
+        # Enlarge the branches that are kept, so that the mean is that of use.
         kept = 1 - self.drop_path
         chosen = torch.rand(branch.shape[0], 1, 1, 1, device=branch.device) < kept
         return branch * chosen.to(branch.dtype) / kept
@@ -114,6 +121,8 @@ class PatchMerging(nn.Module):
         rows, columns = windows_along(height, 2), windows_along(width, 2)
         x = F.pad(x, (0, 0, 0, 2 * columns - width, 0, 2 * rows - height))
         x = x.reshape(batch, rows, 2, columns, 2, channels)
+
+        # Order the four as the published weights do, which fix the order of the channels.
         x = x.permute(0, 1, 3, 4, 2, 5).flatten(3)  # (B, h/2, w/2, 4C): down before right
         return self.reduction(self.norm(x))
 
@@ -136,6 +145,7 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, h, w, C) -> the same shape; `downsample` is left to the caller, who wants both."""
+        # Make the mask once: all shifted blocks of a stage share it.
         apart = shift_mask(x, self.window)
         for block in self.blocks:
             x = block(x, apart)
@@ -218,6 +228,8 @@ class Swin(nn.Module):
         found = []
         for i, stage in enumerate(self.layers):
             x = stage(x)
+
+            # Norm the map that is given out, and pass the plain one on, as published.
             found.append(self.get_submodule(f"norm{i}")(x).permute(0, 3, 1, 2))
             x = stage.get_submodule("downsample")(x)
         stride4, stride8, stride16, stride32 = found
@@ -247,6 +259,8 @@ def relative_positions(window: int) -> Tensor:
     """int64 (T, T): row of the bias table for each pair of the T = window^2 tokens."""
     cell = torch.arange(window * window)
     y, x = cell // window, cell % window
+
+    # Shift differences to begin at 0, as the rows of the table do.
     down = y[:, None] - y[None] + window - 1
     right = x[:, None] - x[None] + window - 1
     return down * (2 * window - 1) + right
@@ -260,6 +274,8 @@ def shift_mask(x: Tensor, window: int) -> Tensor:
     """
     rows, columns = windows_along(x.shape[1], window), windows_along(x.shape[2], window)
     down, right = (_places(count * window, window, x) for count in (rows, columns))
+
+    # Number the places by row and column: tokens of one number were neighbours before.
     place = (3 * down[:, None] + right)[None, :, :, None]  # (1, h, w, 1)
     tokens = to_windows(place, rows, columns, window)[..., 0]  # (windows, T)
     differ = tokens[:, None, :] != tokens[:, :, None]  # (windows, T, T)

@@ -79,11 +79,13 @@ class OcrHead(RefinedHead):
         pixels: (B, C, h, w). scores: (B, K, h', w'), brought to (h, w) where the two maps differ
         in stride.
         """
+        # Share out over places, not classes: a class that wins no pixel has features too.
         shares = resize_to(scores, pixels).flatten(2).softmax(dim=2)  # (B, K, h*w)
         return pixels.flatten(2) @ shares.transpose(1, 2)  # (B, C, h*w) x (B, h*w, K)
 
     def attend(self, pixels: Tensor, regions: Tensor) -> Tensor:
         """The context of each pixel, from the regions: (B, C, h, w), (B, C, K) -> (B, C, h, w)."""
+        # Add an axis, so that the convolutions take regions as they take pixels.
         regions = regions[..., None]  # (B, C, K, 1)
         query = self.query(pixels).flatten(2).transpose(1, 2)  # (B, h*w, D)
         key = self.key(regions).flatten(2)  # (B, D, K)

@@ -144,6 +144,8 @@ class UperNetHead(nn.Module):
             reversed(pyramid[:3]), reversed(self.laterals), reversed(self.smooth), strict=True
         ):
             level = lateral(features) + resize_to(level, features)  # (B, F, H/s, W/s)
+
+            # Smooth what is given out alone: the sum goes on to the next level as it is.
             levels.insert(0, smooth(level))
         finest = levels[0]
         same_size = [finest, *(resize_to(one, finest) for one in levels[1:])]
@@ -173,6 +175,8 @@ class Aspp(nn.Module):
         """(B, C, h, w) -> (B, width, h, w)."""
         views = [branch(features) for branch in self.branches]
         mean = self.image(features.mean(dim=(2, 3), keepdim=True))  # (B, width, 1, 1)
+
+        # Repeat the mean: a resize of one cell gives the same for more work.
         return self.fuse(torch.cat([*views, mean.expand_as(views[0])], dim=1))
 
 
@@ -194,8 +198,12 @@ class DeepLabHead(nn.Module):
         output_stride: int = 8,
     ) -> None:
         super().__init__()
+
+        # Keep the reach in pixels whatever the stride.
         rate = 96 // output_stride
         self.aspp = Aspp(pyramid[3], width, (rate, 2 * rate, 3 * rate))
+
+        # Narrow the fine map: its many channels could outweigh the deep one's.
         self.low = conv_bn_relu(pyramid[0], LOW_LEVEL_CHANNELS, 1)
         self.decoder = nn.Sequential(
             conv_bn_relu(width + LOW_LEVEL_CHANNELS, width, 3),

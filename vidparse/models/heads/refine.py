@@ -93,6 +93,7 @@ class RefinedHead(nn.Module):
                 nn.BatchNorm2d(skip_channels),
             )
 
+        # Keep the filter out of checkpoints: it is a constant.
         self.binomial: Tensor | None
         kernel = None
         if antialias:
@@ -111,6 +112,8 @@ class RefinedHead(nn.Module):
         stride4, stride8 = pyramid[:2]
         lateral8, lateral4 = self.laterals
         refine8, refine4 = self.refine
+
+        # Narrow at the coarse stride, where it costs least.
         x = self.reduce(x)
         x = enlarged(x, stride8, self.times_8)
         x = refine8(x + lateral8(stride8))  # (B, skip_channels, H/8, W/8)
@@ -119,8 +122,12 @@ class RefinedHead(nn.Module):
             return self.classifier(refine4(x))
         stride2 = pyramid[4]
         scores = F.pixel_shuffle(self.classifier(refine4(x + self.finest_lateral(stride2))), 2)
+
+        # Cut what hangs over: two scores a side make even maps of odd ones.
         scores = scores[..., : stride2.shape[2], : stride2.shape[3]]
         if self.binomial is None:
             return scores
+
+        # Repeat the border: zeros would draw the scores along it towards 0.
         padded = F.pad(scores, (1, 1, 1, 1), mode="replicate")
         return F.conv2d(padded, self.binomial.to(padded.dtype), groups=len(self.binomial))
