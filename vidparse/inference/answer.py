@@ -81,6 +81,7 @@ def read_outputs(
         input_hw: height and width of the clip that the network was given.
     """
     if "logits" in outputs:
+        # Drop the batch axis of clips; graphs that go frame by frame have none.
         logits = outputs["logits"]
         return Scores(logits if logits.ndim == 4 else logits[0])
 

@@ -49,7 +49,11 @@ class Thumbnail:
         """
         height, width = self.lab.shape[:2]
         bits = ids.view(np.float32) if ids.dtype == np.uint32 else ids  # OpenCV has no uint32
+
+        # Take one pixel per cell: a mean of ids would name an object that is not there.
         small = cv2.resize(bits, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+        # Keep one entry of 0 after the last id: clipping sends all higher ids there.
         table = np.zeros(max(listed, default=0) + 2, np.uint16)
         table[np.asarray(listed, np.int64)] = np.arange(1, len(listed) + 1)
         return table.take(small.view(ids.dtype), mode="clip")
@@ -73,9 +77,12 @@ class Thumbnail:
 
         histograms = np.zeros((count, 3, BINS))
         for channel in range(3):
+            # Count values first: one small product then shares all pixels among bins.
             code = object_of * 256 + pixels[:, channel]
             counts = np.bincount(code, minlength=count * 256).reshape(count, 256)
             histograms[:, channel] = counts @ _shares(channel)
+
+        # Divide by the sum of all three channels, so that the roots have length 1.
         total = np.maximum(histograms.sum((1, 2), keepdims=True), 1)
         looks: NDArray[np.float32] = np.sqrt(histograms / total).astype(np.float32)
         return looks.reshape(count, 3 * BINS)
@@ -95,6 +102,8 @@ class Thumbnail:
         """
         still = np.eye(2, 3)
         height, width = self.grey.shape
+
+        # Seek corners outside objects alone, since objects move by themselves.
         small = cv2.resize(slots, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         free = (small == 0).view(np.uint8)
         corners = cv2.goodFeaturesToTrack(self.grey, _CORNERS, 0.01, _APART_PX, mask=free)
@@ -108,11 +117,17 @@ class Thumbnail:
         good = status.ravel() > 0
         if good.sum() < _LEAST_CORNERS:
             return still
+
+        # Let the majority decide: some corners lie on things that move and were not found.
         camera, agree = cv2.estimateAffinePartial2D(
             found[good], corners[good], ransacReprojThreshold=1.5
         )
+
+        # Stand still where few corners agree: a wrong motion would shift every track at once.
         if camera is None or agree.sum() < max(_LEAST_CORNERS, good.sum() / 3):
             return still
+
+        # Bring the shift to the frame's pixels, whose centres lie (scale - 1) / 2 further in.
         scale = size_hw[1] / width
         camera[:, 2] = scale * camera[:, 2] + (scale - 1) / 2 * (1 - camera[:, :2].sum(1))
         return camera
@@ -120,6 +135,7 @@ class Thumbnail:
 
 def slot_ious(a: np.ndarray, a_count: int, b: np.ndarray, b_count: int) -> NDArray[np.float64]:
     """IoU float64 (N, M) of the objects of two maps of slots (h, w)."""
+    # Count all pairs in one pass: a comparison per pair would read the maps N * M times.
     columns = b_count + 1
     codes = a.astype(np.int32) * np.int32(columns) + b
     shared = np.bincount(codes.ravel(), minlength=(a_count + 1) * columns)

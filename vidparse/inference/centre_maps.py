@@ -96,9 +96,12 @@ class CentreMaps(PanopticAnswer):
             whole = self._segment_map(t, frame, named, numbers, labels)
             maps.append(keep_wanted(whole, merging))
 
+            # Keep what the first frame follows: it alone looks back to the clip before.
             if t == 0:
                 earlier = {named[group]: centre for group, centre in frame.follows.items()}
             last = {number: group - 1 for group, number in named.items()}
+
+            # Remember also things below the least area: their centres link those of the next clip.
             wanted |= {
                 one.id: one.class_id
                 for one in whole.segments or ()
@@ -140,6 +143,7 @@ class CentreMaps(PanopticAnswer):
         labels: Labels,
     ) -> SegmentMap:
         """Things, and the classes of stuff that are large enough, under numbers of the clip."""
+        # Leave small stuff out, as deeplab2 does.
         areas = np.bincount(frame.kinds.ravel(), minlength=len(labels))
         stuff = {
             numbers.of_stuff(class_id): class_id
@@ -152,6 +156,8 @@ class CentreMaps(PanopticAnswer):
         of_class = np.zeros(len(labels), np.uint16)
         for number, class_id in stuff.items():
             of_class[class_id] = number
+
+        # Add the two maps: pixels of things have no number of stuff, and the others no group.
         ids = of_group.take(frame.groups) + of_class.take(frame.kinds)
 
         # A thing is as sure as its centre and its classes are, stuff as its classes.
@@ -200,6 +206,8 @@ class _Numbers:
             before = frame.follows.get(group, NO_CENTRE)
             number = self.things.get((before, class_id))
             named[group] = self._new() if number is None else number
+
+        # Keep the things of this frame only: as published, one that is away for a frame is new.
         self.things = {
             (group - 1, class_id): named[group] for group, class_id in frame.things.items()
         }
@@ -218,6 +226,7 @@ class _Numbers:
 
 def _sureness(logits: np.ndarray, size_hw: tuple[int, ...]) -> np.ndarray:
     """Probability float32 (H, W) of the greatest of the classes (K, h, w)."""
+    # Subtract the greatest: its own term becomes 1, so the sum of all is 1 / probability.
     greatest = logits.max(axis=0)
     sure: NDArray[np.float32] = 1 / np.exp(logits - greatest).sum(axis=0)
     return cv2.resize(sure.astype(np.float32), (size_hw[1], size_hw[0]))
@@ -233,9 +242,13 @@ def find_centres(heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         places float32 (C, 2), row and column of a position, and scores float32 (C,) up to 1.
     """
     around = np.ones((NEIGHBOURHOOD, NEIGHBOURHOOD), np.uint8)
+
+    # Suppress neighbours as the paper does: a peak equals the greatest of its window.
     peaks = (heat >= LEAST_CENTRE) & (heat == cv2.dilate(heat, around))
     places = np.argwhere(peaks)
     scores = heat[peaks]
+
+    # Sort stably, so that of equal peaks the first in reading order has the lower number.
     order = np.argsort(-scores, kind="stable")[:MOST_CENTRES]
     return places[order].astype(np.float32), np.minimum(scores[order], np.float32(1))
 
@@ -271,6 +284,8 @@ def group_pixels(
     centres = (places + 0.5) * cell - middle  # (C, 2)
     bar = (centres**2).sum(axis=1) / 2
     found = np.empty(len(rows), np.uint16)
+
+    # Take pixels in parts: their products with all centres at once would fill memory.
     step = max(1, _AT_ONCE // len(centres))
     for first in range(0, len(rows), step):
         part = slice(first, first + step)

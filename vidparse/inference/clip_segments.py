@@ -41,6 +41,8 @@ def keep_wanted(found: SegmentMap, merging: Merging) -> SegmentMap:
     """The same map, with nothing where a segment is not wanted."""
     segments = found.segments or ()
     wanted = tuple(one for one in segments if _is_kept(one, merging))
+
+    # Spare the look-up of every pixel where all are wanted, as is usual.
     if len(wanted) == len(segments):
         return found
     table = np.zeros(max(one.id for one in segments) + 1, found.ids.dtype)

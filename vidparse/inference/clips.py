@@ -71,10 +71,13 @@ def clips_of(
     with closed(prepared) as source:
         try:
             for count, one in enumerate(source, start=number + 1):
+                # End the clip before a frame that does not fit, however short it is.
                 if clip and (one.begins_shot or one.sizes != clip[0].sizes):
                     yield clip
                     clip = []
                 clip.append(one)
+
+                # Count aligned clips from the video's first frame, so that cuts do not shift them.
                 if (count if aligned else len(clip)) % most == 0:
                     yield clip
                     clip = []

@@ -40,6 +40,8 @@ class CutDetector:
 def pair_score(a: np.ndarray, b: np.ndarray) -> float:
     """The difference of two pictures, from 0 (the same) to 2; float32 (H, W), 0..1."""
     difference = float(np.abs(a - b).mean())
+
+    # Take the means off, so that a flash leaves the correlation as it is.
     centred_a, centred_b = a - a.mean(), b - b.mean()
     energy = float(np.sqrt((centred_a**2).sum() * (centred_b**2).sum()))
     if energy < 1e-6:  # a uniform picture has no structure: go by the values

@@ -23,6 +23,7 @@ class Device:
 
 def cuda_device_count() -> int:
     """CUDA devices that the driver reports; 0 without a driver. Costs about a millisecond."""
+    # Load the driver itself: a framework would be imported for one number.
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(name)
@@ -57,6 +58,7 @@ def choose_device(wanted: str) -> Device:
 
 def cpu_count() -> int:
     """CPUs this process may use (affinity and container limits respected where known)."""
+    # Prefer the affinity mask: `os.cpu_count` counts CPUs that are not this process's.
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1

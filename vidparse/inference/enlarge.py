@@ -80,6 +80,7 @@ def axis_of(nodes: int, cut: int, size: int) -> Axis:
         turn = np.array([1 / 8, 7 / 8, 0], np.float32)
         hull = np.insert(hull, 1, turn[:, None], axis=1)
 
+    # Read nodes by slices where cells follow each other: a slice copies nothing.
     tap = np.arange(len(weight))[:, None]
     is_run = cells[-1] - cells[0] == len(cells) - 1
     taps = [slice(row[0], row[-1] + 1) if is_run else row for row in cells + 1 + tap]
@@ -145,6 +146,8 @@ class Grid:
     def with_margins(self, values: np.ndarray) -> np.ndarray:
         """Nodes (..., h, w) with one more before and two after, which repeat the outermost."""
         height, width = self.nodes_hw
+
+        # Repeat the outermost nodes: positions beyond their centres keep their value.
         wide = np.empty((*values.shape[:-2], height + _TAPS, width + _TAPS), values.dtype)
         wide[..., 1 : height + 1, 1 : width + 1] = values
         wide[..., 0, :] = wide[..., 1, :]
@@ -155,6 +158,7 @@ class Grid:
 
     def tally(self, marks: np.ndarray) -> np.ndarray:
         """The count of marked nodes of each cell, uint8 (M, K), of marks bool (M, h, w)."""
+        # Add along one axis and then the other: S + S' sums in place of S * S'.
         wide = self.with_margins(marks).view(np.uint8)
         down = wide[:, self.rows.taps[0]].copy()
         for tap in self.rows.taps[1:]:
@@ -191,6 +195,8 @@ class Grid:
     def pixels(self, inside: NDArray[np.bool_], cells: NDArray[np.int64]) -> NDArray[np.uint64]:
         """The pixels (n, B) of cells that are true in bool (Py, Px, n)."""
         packed: NDArray[np.uint64] = _packed(inside.reshape(-1, inside.shape[-1]))
+
+        # Clear the bits beyond a cell that is smaller than others: they repeat its last pixel.
         packed &= self.whole[cells]
         return packed
 
@@ -237,6 +243,8 @@ def grid_of(nodes_hw: tuple[int, int], input_hw: tuple[int, int], size_hw: tuple
 def interpolated(values: np.ndarray, down: Taps, across: Taps) -> np.ndarray:
     """Pixels float32 (..., Py, Px, n) of n cells with values (..., S, S', n) at their nodes."""
     lines = values[..., 0, None, :] * across[0]  # (..., S, Px, n)
+
+    # Add further nodes from where their weights begin: before that they are 0.
     for tap, weight in enumerate(across[1:], 1):
         part = values[..., tap, None, :] * weight
         lines[..., len(across[0]) - len(weight) :, :] += part

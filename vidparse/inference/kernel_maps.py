@@ -308,11 +308,14 @@ def _scored_masks(
             if not len(logits):
                 continue
 
+            # Compare logits: probabilities are then needed only of the few nodes above the bound.
             high = logits > _LEAST_LOGIT
             masks[t] += masks_above(grid, logits, high, LEAST_PROBABILITY, t)
             rows = slice(first + begin - count, first + begin - count + len(logits))
             where = np.flatnonzero(high)
             ends = np.searchsorted(where, np.arange(len(logits) + 1) * logits[0].size)
+
+            # Sum per mask by differences of one running sum over all of them.
             total = np.zeros(len(where) + 1)
             np.cumsum(sigmoid(logits.reshape(-1)[where]), out=total[1:])
             sums[rows] += np.diff(total[ends])

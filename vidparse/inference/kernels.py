@@ -66,6 +66,8 @@ def fuse_kernels(
     first = np.arange(count)
     for class_id in np.unique(classes):
         (rows,) = np.nonzero(classes == class_id)
+
+        # Look above the diagonal only: a row may join a better one, never a worse one.
         alike = np.triu(_cosines(vectors[rows]) >= similarity, k=1)  # (n, n), row above column
         joins = alike.any(axis=0)
         first[rows[joins]] = rows[alike.argmax(axis=0)[joins]]
@@ -73,6 +75,8 @@ def fuse_kernels(
     kept = np.flatnonzero(first == np.arange(count))
     place = np.full(count, -1)
     place[kept] = np.arange(len(kept))
+
+    # Leave out rows that joined a row which joined another, as the published code does.
     member = place[first] >= 0
     sums = np.zeros((len(kept), *vectors.shape[1:]))
     np.add.at(sums, place[first[member]], vectors[member])
@@ -164,8 +168,12 @@ def _peaks(
     if not len(score):
         nothing = np.zeros(0, np.int64)
         return nothing, nothing, nothing, np.zeros(0, np.float32)
+
+    # Average each score with the mean around it, as the published code does before peaks.
     score += _windowed_mean(score, window)
     score /= 2
+
+    # Clear the gaps again: the mean bled into them, and they would hide peaks at the edge.
     sheet[:, height:] = 0
 
     highest = cv2.dilate(score, np.ones((3, 3), np.uint8))
@@ -227,6 +235,8 @@ def pooled_kernels(pooled: np.ndarray, embedding: Embedding) -> Kernels:
     """
     pooled = np.asarray(pooled, np.float32)
     totals = pooled[..., -2]  # (T, M)
+
+    # Weigh frames by the sum of their probabilities: the result is a mean over all cells.
     total = totals.sum(axis=0)
     means = np.einsum("tm,tmc->mc", totals, pooled[..., :-2]) / total[:, None]
     found = Kernels(means, pooled[..., -1].sum(axis=0) / total, np.arange(pooled.shape[1]))
@@ -251,6 +261,8 @@ def level_regions(regions: np.ndarray, kernels: np.ndarray) -> Kernels:
         totals += np.bincount(winner, weights=scores.max(axis=0), minlength=channels)
         won = np.bincount(winner, minlength=channels)
         counts += won
+
+        # Multiply for the classes that won a cell only: most of them win none.
         present = np.flatnonzero(won)
         inside = (winner == present[:, None]).astype(np.float32)  # (P, h * w)
         flat = np.asarray(maps, np.float32).reshape(len(maps), -1)
@@ -258,6 +270,8 @@ def level_regions(regions: np.ndarray, kernels: np.ndarray) -> Kernels:
 
     means = totals / np.maximum(counts, 1)
     kept = np.flatnonzero(means > LEAST_SCORE)
+
+    # Divide by all cells, as the published code does, and not by those that the class won.
     vectors = sums[kept] / (frames * height * width)
     return Kernels(vectors.astype(np.float32), means[kept].astype(np.float32), kept)
 

@@ -115,6 +115,8 @@ class KeyFrames:
         """The scores of a clip of one frame."""
         (one,) = clip
         assert one.green is not None  # made where scores are carried
+
+        # Carry nothing across cuts or changes of size.
         small = small_picture(one.green)
         if one.begins_shot or (self._key is not None and self._key.picture.shape != small.shape):
             self.reset()
@@ -143,11 +145,14 @@ class KeyFrames:
         """The key frame as seen from the next picture; None where that is a key frame itself."""
         if key.age + 1 >= self._furthest:
             return None
+
+        # Search on from the last flow, since the way to the key frame grows with its age.
         flow = flow_of(small, key.picture, key.flow, finest_scale=0)
         now = replace(key, flow=flow, age=key.age + 1)
         if not self._is_adaptive:
             return now
 
+        # Count as change what the flow leaves unexplained, be it covered, new or from outside.
         *_, inside = places(flow, small.shape)
         explained = (difference(small, key.picture, flow) <= _TOLERANCE) & inside
         now = replace(now, changed=key.changed + 1 - float(explained.mean()))

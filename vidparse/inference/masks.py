@@ -113,6 +113,8 @@ def _merge_frame(
     """One frame of a clip; `numbers` grows by the segments that appear in it."""
     if not len(masks.scores):
         return SegmentMap(np.zeros(size_hw, np.uint16), ())
+
+    # Weigh at the network's size: interpolation is linear, so the result is the same.
     weighted = masks.inside[:, t] * masks.scores[:, None, None].astype(np.float32)  # (N, h, w)
     winner = upsample_argmax(weighted, size_hw, dtype=np.uint16)  # (H, W)
     won = np.bincount(winner.ravel(), minlength=len(weighted))
@@ -141,6 +143,8 @@ def _count_sure(weighted: np.ndarray, size_hw: tuple[int, int]) -> int:
     """The number of pixels with LEAST_PROBABILITY or more, of a mask (h, w) at `size_hw`."""
     if weighted.max() < LEAST_PROBABILITY:
         return 0
+
+    # Enter the bar as a second class, so that only cells on the mask's border are enlarged.
     bar = np.full_like(weighted, LEAST_PROBABILITY)
     below = upsample_argmax(np.stack([weighted, bar]), size_hw)  # the bar must be greater to win
     return below.size - cv2.countNonZero(below)
@@ -215,11 +219,14 @@ class QueryMasks(_NamedMasks):
         scores = np.concatenate([[0], self.scores]).astype(np.float32)
         own = np.zeros(len(scores), np.int64)  # pixels in each mask + 1
         for mask, full in enumerate(self._full(t, size_hw), start=1):
+            # Take the sigmoid after enlarging, as EoMT does; those of `Masks` are taken before.
             weighted = scores[mask] * _probability(full)
             better = weighted > best
             np.copyto(best, weighted, where=better)
             np.copyto(winner, np.uint16(mask), where=better)
             own[mask] = np.count_nonzero(full >= 0)
+
+        # Count what a mask won before pixels outside of it are dropped, as transformers does.
         won = np.bincount(winner.ravel(), minlength=len(own))
         inside = best >= 0.5 * scores.take(winner)  # the pixel is in the mask that has it
         taken = np.where(inside, winner, np.uint16(0))
@@ -247,6 +254,8 @@ class QueryMasks(_NamedMasks):
             class_id = int(self.class_ids[mask])
             if not area or class_id not in labels.things:
                 continue
+
+            # Divide with transformers' 1e-6, so that scores at the bound fall on the same side.
             sure = float(_probability(full)[inside].sum(dtype=np.float64) / (area + 1e-6))
             score = float(self.scores[mask]) * sure
             if score < (self.least_instance or 0.0):

@@ -59,6 +59,7 @@ def masks_above(
         high: bool (M, h, w), the nodes whose probability is above `least`.
         frame: which one of the clip.
     """
+    # Skip cells without a high node: a pixel is a mean of nodes, so none is above there.
     tally = grid.tally(high)  # (M, K)
     count, cells = tally.shape
     touched = np.flatnonzero(tally > 0)
@@ -101,6 +102,7 @@ class Canvas:
         Returns:
             False where it is left out of all frames, and nothing was drawn.
         """
+        # Test each frame by itself: a thing may be hidden in some and seen in others.
         before = self._taken[mask.cells]
         hidden = before & mask.pixels
         ends = np.searchsorted(mask.cells, np.arange(self.frames + 1) * self._cells)
@@ -110,10 +112,13 @@ class Canvas:
         if not passing.any():
             return False
 
+        # Drop the frames where it is hidden; the published code draws it in all or none.
         if not self._is_official and not passing.all():
             rows = np.repeat(passing, np.diff(ends))
             mask, before, hidden = mask.within(rows), before[rows], hidden[rows]
         self._taken[mask.cells] = before | mask.pixels
+
+        # Leave better things their pixels; the published code draws over them.
         if not self._is_official and hidden.any():
             mask = Mask(mask.cells, mask.pixels ^ hidden, mask.counts)
         self._drawn.append(mask)
@@ -128,6 +133,8 @@ class Canvas:
         """The pixels that show of each thing that was drawn; their counts are not kept up."""
         if not self._is_official:
             return self._drawn
+
+        # Go back from the last that was drawn: what later ones cover does not show.
         later = np.zeros_like(self._taken)
         seen = []
         for mask in reversed(self._drawn):
@@ -200,6 +207,8 @@ def _possible(grid: Grid, nodes: np.ndarray, cells: np.ndarray) -> np.ndarray:
         corner = nodes.take(grid.nodes_of(cells[block]), axis=1)
         ends = interpolated(corner, *grid.weights_of(cells[block], hull=True))
         ends = ends.reshape(len(nodes), -1, ends.shape[-1])  # (C, points, n)
+
+        # Compare with the value whose least is greatest, which rules out the most others.
         safest = ends.min(axis=1).argmax(axis=0)
         least = np.take_along_axis(ends, safest[None, None], axis=0)
         possible[:, block] = (ends >= least).any(axis=1)
@@ -254,9 +263,12 @@ def fill_stuff(
     """
     areas = np.zeros(len(class_ids))
     for t, won in enumerate(winners):
+        # Count cells of one winner as a whole, and only mixed ones pixel by pixel.
         left = count_pixels(canvas.free(t))
         left[won.mixed] = 0
         areas += np.bincount(won.whole, left, len(class_ids))
+
+        # Send pixels that things took to a bin of their own, which is dropped.
         inside = np.where(won.inside, won.winner, len(class_ids))
         areas += np.bincount(inside.reshape(-1), minlength=len(class_ids) + 1)[:-1]
     return [i for i, area in enumerate(areas) if class_ids[i] > 0 and area >= max(least_area, 1)]

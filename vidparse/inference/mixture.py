@@ -76,6 +76,8 @@ def spans(size: int, side: int, places: Sequence[tuple[int, int]], count: int) -
         count: how many scores each gave.
     """
     centre = (np.arange(size) + 0.5) * (side / size)  # of each pixel, in pixels of the input
+
+    # Share each pixel among the windows that see it, so that overlaps count once.
     inside = [(centre >= start) & (centre < stop) for start, stop in places]
     times = np.sum(inside, axis=0)
     found = []
@@ -123,6 +125,8 @@ class Mixture:
         Where a score is NaN or +inf, probabilities are NaN.
         """
         height, width = self.size_hw
+
+        # Size bands by the deepest patch: a model may have more classes than the answer.
         deepest = max(self.classes, *(len(patch.scores) for patch in self.patches))
         step = max(1, _BAND_VALUES // (deepest * width))
         for top in range(0, height, step):
@@ -168,6 +172,8 @@ def choose(
         probabilities: float32 (K, n, W).
     """
     ids: np.ndarray = probabilities.argmax(axis=0).astype(dtype)
+
+    # Negate the comparison: NaN compares false, and is void then.
     with np.errstate(invalid="ignore"):
         ids[~(probabilities.max(axis=0) >= least)] = void
     return ids
@@ -186,6 +192,8 @@ def _add(patch: Patch, rows: slice, total: np.ndarray) -> None:
     if patch.class_ids is None:
         part += probabilities
         return
+
+    # Add plane by plane: an index of all would keep only one of classes that become one.
     for class_id, plane in zip(patch.class_ids, probabilities, strict=True):
         part[class_id] += plane
 
@@ -195,6 +203,8 @@ def _interpolated(patch: Patch, here: slice) -> NDArray[np.float32]:
     rows, columns = patch.rows, patch.columns
     before, after, weight = rows.before[here], rows.after[here], rows.weight[here]
     low, high = int(before[0]), int(after[-1]) + 1
+
+    # Go across while rows are the few of the network's, and down after.
     few: NDArray[np.float32] = np.maximum(patch.scores[:, low:high], _LEAST_SCORE)  # (K, h', w)
     wide = few.take(columns.before, axis=-1)  # (K, h', N)
     wide += (few.take(columns.after, axis=-1) - wide) * columns.weight

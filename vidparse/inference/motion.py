@@ -74,6 +74,8 @@ def places(flow: np.ndarray, size_hw: tuple[int, ...]) -> tuple[np.ndarray, np.n
     columns, rows = grid(size_hw)
     x = columns + flow[..., 0] * scale[0]
     y = rows + flow[..., 1] * scale[1]
+
+    # Count up to the edge of the outermost pixels, half a pixel beyond their centres.
     inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
     return x, y, inside
 

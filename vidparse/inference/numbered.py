@@ -76,6 +76,8 @@ class QueryLinker(_ThingLinker):
         linked = []
         for found, frame in zip(clip.maps, frames, strict=True):
             segments, time_s = found.segments or (), frame.time_s
+
+            # Forget by seconds and not by frames, so that the rate of a video does not matter.
             things = {key: one for key, one in things.items() if time_s - one[1] <= MEMORY_S}
             followed = {
                 one.id: (queries[one.id], one.class_id)
@@ -123,6 +125,7 @@ class CentreLinker(_ThingLinker):
             known |= stable
             linked.append(renumbered(found.ids, segments, stable))
 
+        # Keep the last frame's centres under their ids, for the clip that follows.
         things = {
             (int(key[1]), classes[number]): known[number]
             for number, key in clip.keys.items()

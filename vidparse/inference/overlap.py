@@ -69,6 +69,8 @@ class OverlapLinker(Linker):
             known: stable ids of segments seen earlier in the clip, by their own; it grows.
         """
         earlier = known or {}
+
+        # Match only what is new in this clip, and never with an id that the clip has in use.
         unknown = [one for one in segments if one.is_thing and one.id not in earlier]
         matches = self._matches(ids, unknown, taken=set(earlier.values()))
         stable, numbers = self.state.numbers.named(segments, {**earlier, **matches})
@@ -97,6 +99,8 @@ class OverlapLinker(Linker):
         iou = mask_ious(ids, [segment.id for segment in things], last, before)  # (N, M)
         class_ids = np.array([segment.class_id for segment in things])
         same = class_ids[:, None] == np.array(list(known.values()))
+
+        # Make unfit pairs worth nothing, so that they displace no pair that may be one object.
         iou[~same | (iou < self._least_iou)] = 0
         pairs = zip(*linear_sum_assignment(iou, maximize=True), strict=True)
         return {things[row].id: before[column] for row, column in pairs if iou[row, column] > 0}
@@ -106,6 +110,7 @@ def mask_ious(
     a: np.ndarray, a_ids: Sequence[int], b: np.ndarray, b_ids: Sequence[int]
 ) -> NDArray[np.float64]:
     """IoU float64 (N, M) of the regions `a_ids` of map `a` with `b_ids` of `b`, both (H, W)."""
+    # Count all pairs in one pass: a comparison per pair would read the maps N * M times.
     a_slots, b_slots = _slots(a, a_ids), _slots(b, b_ids)  # 0 is everything else
     rows, columns = len(a_ids) + 1, len(b_ids) + 1
     pairs = a_slots.astype(np.int64).ravel() * columns + b_slots.ravel()

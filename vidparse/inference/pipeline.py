@@ -134,6 +134,7 @@ def run(
             for frame, prediction in results:
                 with clocks[-1].measure():
                     if not frames:
+                        # Register all before any is opened: a failure puts every one away.
                         for sink in reversed(sinks):  # they are closed in order
                             outputs.push(partial(_put_away, sink, source))
                         for sink in sinks:
@@ -154,9 +155,12 @@ def run(
                 raise Interrupted(f"{source.info.name}: interrupted {done}")
             if not frames:
                 raise InputError(f"{source.info.name}: no frame could be decoded; check the file")
+
+            # Close them here, within the clock: encoders write their last frames now.
             with clocks[-1].measure():
                 outputs.close()
     finally:
+        # Leave the source to a thread that is stuck in it: it must not be closed in use.
         if not stuck.is_set():
             source.close()
     times = tuple(StageTime(c.name, c.wall_s, c.cpu_s, frames) for c in clocks)
@@ -251,6 +255,7 @@ def in_thread(
     def put(item: T | _End) -> bool:
         while not stop.is_set():
             try:
+                # Wait in short turns: a reader that left would never make room.
                 box.put(item, timeout=_POLL_S)
             except queue.Full:
                 continue
@@ -272,11 +277,13 @@ def in_thread(
                 end = end if end.error else _End(error)
             put(end)
 
+    # Make it a daemon, so that a thread stuck in a read cannot keep the process alive.
     thread = threading.Thread(target=produce, name=f"vidparse-{name}", daemon=True)
     thread.start()
     try:
         while True:
             try:
+                # Wait in short turns, to see a halt while the producer is stuck in a read.
                 item = box.get(timeout=_POLL_S)
             except queue.Empty:
                 if halt.is_set():
@@ -309,6 +316,7 @@ def _put_away(
     trace: object,
 ) -> None:
     """Close a sink at the end of a run, and keep its output unless `error` makes it worthless."""
+    # Keep what a source that ended early gave: all frames of it are good.
     if error is None or isinstance(error, TruncatedError):
         sink.close(keep=True, packets=source.trailing_packets())
     elif isinstance(error, Interrupted | KeyboardInterrupt):

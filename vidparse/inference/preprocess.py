@@ -28,6 +28,7 @@ def network_size(
 
     Wide samples are widened here, so that the network sees the picture as people do.
     """
+    # Stay exact up to the rounding: in floats a half may fall to either side.
     height, width = Fraction(size_hw[0]), size_hw[1] * sample_aspect_ratio
     scale = Fraction(short_side) / min(height, width)
     shape = (round(height * scale), round(width * scale))
@@ -85,6 +86,8 @@ def _clamp(side: int) -> int:
 def to_clip(image: Image, size_hw: tuple[int, int], preprocess: Preprocess) -> np.ndarray:
     """Network input float32 (1, 3, h, w): (RGB / 255 - mean) / std, C-contiguous."""
     rgb = _resized(image, size_hw, preprocess.resample)  # (h, w, 3)
+
+    # Look values up: 8 bits have 256 results per channel, cheaper than three steps per pixel.
     clip = np.empty((1, 3, *size_hw), np.float32)
     for channel, table in enumerate(_tables(preprocess.mean, preprocess.std)):
         clip[0, channel] = cv2.LUT(np.ascontiguousarray(rgb[..., channel]), table)
@@ -105,6 +108,7 @@ def _resized(image: Image, size_hw: tuple[int, int], resample: str) -> np.ndarra
 @lru_cache(maxsize=8)
 def _tables(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
     """float32 (3, 256): the normalised value of each 8-bit sample."""
+    # Compute in float64, so that each value is rounded once.
     samples = np.arange(256, dtype=np.float64) / 255.0
     table: NDArray[np.float64] = (samples[None] - np.array(mean)[:, None]) / np.array(std)[:, None]
     return table.astype(np.float32)

@@ -31,6 +31,8 @@ class LastPicture:
     def repeats(self, image: Image) -> bool:
         """True if the picture equals the one before, sample for sample; it is the last one now."""
         planes = image.planes
+
+        # Compare the colour code, too: equal samples under another matrix are another picture.
         colours = (image.matrix, image.full_range) if isinstance(image, Yuv420) else ()
         fits = self._shapes(planes) == self._shapes(self._planes)
         if fits and colours == self._colours and all(map(same_bytes, planes, self._planes)):
@@ -52,11 +54,14 @@ def same_bytes(a: np.ndarray, b: np.ndarray) -> bool:
     """True if two arrays of one type have the same shape and the same samples, NaN and -0 too."""
     if a.shape != b.shape:
         return False
+
+    # Compare bits: as numbers NaN differs from itself, and -0 equals 0.
     if a.dtype == np.float32:
         a, b = a.view(np.uint32), b.view(np.uint32)
     if a.ndim > 3:
         a, b = (one.reshape(-1, *one.shape[-2:]) for one in (a, b))
 
+    # Go in blocks and stop at the first that differs: most pictures differ at the top.
     rows = max(1, _BLOCK_BYTES // max(1, a[:1].nbytes))
     return all(
         np.array_equal(a[top : top + rows], b[top : top + rows]) for top in range(0, len(a), rows)

@@ -133,6 +133,7 @@ class Session:
         self._stabilize, self._follows = stabilize, follows
         self._least, self._refine = min_confidence, refine
 
+        # Refuse options that would do nothing, before a video is read for them.
         if runner.description.task == SEMANTIC and (linker or merging):
             option = merging.first_set if merging and not linker else "linker"
             raise UsageError(
@@ -140,6 +141,7 @@ class Session:
                 "panoptic model"
             )
 
+        # Refuse an unknown name now: the linker itself is made at the first clip.
         check_linker(linker)
         self._linker_name = linker
         self._merging = replace(merging or Merging(), classes=classes)
@@ -190,6 +192,7 @@ class Session:
 
     def clip_frames(self, *, live: bool) -> int:
         """Frames of a clip, where no cut ends it before."""
+        # Batch frames only where nobody waits for one, and none needs the one before.
         if live or self._follows:
             return self._window
         return max(self._window, self._runner.batch)
@@ -197,6 +200,8 @@ class Session:
     def prepared(self, frames: Iterable[Frame]) -> Iterator[Prepared]:
         """First stage: frames as network inputs, with the cuts between shots."""
         cuts = CutDetector(self._cut) if self._cut is not None else None
+
+        # Seek repeats only where no memory makes equal inputs answer differently.
         picture = LastPicture() if not self._runner.remembers else None
         last: Prepared | None = None
         with closed(frames) as source:
@@ -226,8 +231,12 @@ class Session:
             input_hw = self.input_size(size_hw)
         picture = to_clip(frame.image, input_hw, facts)
         now = Prepared(frame, picture)
+
+        # Compare inputs, too: pictures that differ in few samples may shrink to the same.
         if last is not None and not self._runner.remembers and last.sizes == now.sizes:
             now = replace(now, repeats=same_bytes(picture, last.input))
+
+        # Undo the normalisation of green for those who look at pictures, in values 0..1.
         if self._cut is None and not self._follows:
             return now
         return replace(now, green=picture[0, 1] * facts.std[1] + facts.mean[1])
@@ -301,6 +310,7 @@ class Session:
             for one in source:
                 maps: Sequence[SegmentMap] = one.clip.maps
                 if maps[0].segments is not None:
+                    # Choose by the first clip, whose keys show what the network gives.
                     if self.linker is None:
                         self.linker = make_linker(self._linker_name, one.clip)
                     if one.begins_shot:
@@ -315,6 +325,8 @@ class Session:
         if self._runner.fixed_window:
             inputs += inputs[-1:] * (self._window - len(inputs))
         frames = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)  # (T, 3, h, w)
+
+        # Let a device answer with class ids only where nothing after it needs scores.
         scores_wanted = self._follows or self._least is not None
         size_hw = None if scores_wanted else clip[0].frame.image.size_hw
         answer = self._runner.checked(self._runner.answer(frames[None], size_hw))

@@ -29,5 +29,7 @@ class Spread:
         if not total[-1]:
             return 0.0
         place = int(np.searchsorted(total, share * total[-1]))
+
+        # Take the middle of the bin, but no more than the greatest, which is known exactly.
         middle: float = _LEAST_S * _STEP ** (place + 0.5)
         return min(middle, self.most_s)

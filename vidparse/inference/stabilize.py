@@ -62,6 +62,8 @@ class Stabilizer:
             raise ValueError(
                 f"strength {strength}, tolerance {tolerance}: need 0 <= strength < 1 and above 0"
             )
+
+        # Tabulate the weights of all 256 differences: a look-up replaces an exp per pixel.
         differences = np.arange(256, dtype=np.float64) / 255
         self._trust = (strength * np.exp(-differences / tolerance)).astype(np.float32)  # (256,)
         self.state: StabilizerState | None = None
@@ -129,6 +131,8 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
     rows = shares.reshape(len(shares), -1)  # (K, h * w)
     cv2.exp(rows, dst=rows)
     total = shares.sum(axis=0)  # (h, w), 1..K
+
+    # Spread undecided ones evenly: a NaN would be carried on to all later frames.
     undecided = ~np.isfinite(total)
     if undecided.any():
         shares[:, undecided] = 1
@@ -148,6 +152,8 @@ def _blended(
     for first in range(0, len(now), CHANNELS):
         group = slice(first, first + CHANNELS)
         planes = carried(past[group], x, y)
+
+        # Write the blend as now + weight * (past - now), in place: it needs no further planes.
         planes -= now[group]
         planes *= weight
         np.add(planes, now[group], out=blended[group])

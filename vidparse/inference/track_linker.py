@@ -121,6 +121,8 @@ class TrackLinker(Linker):
         if last is None or last.size_hw != size_hw:
             return Tracks.none()
         tracks = self.state.tracks
+
+        # Keep those of the last frame even where frames lie further apart than `longest_s`.
         recent = time_s - tracks.seen_s <= how.longest_s + _ROUNDING_S
         tracks = tracks.take(np.flatnonzero(recent | tracks.present))
         if not len(tracks):
@@ -134,6 +136,8 @@ class TrackLinker(Linker):
         last = self.state.last
         if last is None or not len(tracks) or not count:
             return overlaps
+
+        # Find rows by bisection: tracks are sorted by id, and those of the last frame are kept.
         rows = np.searchsorted(tracks.ids, last.ids)
         overlaps[rows] = slot_ious(last.slots, len(last.ids), slots, count)
         return overlaps
@@ -155,6 +159,8 @@ class TrackLinker(Linker):
             return []
         part = overlaps[np.ix_(rows, places)]
         score = tracks.take(rows).scores(seen.take(places), part, area_px, self._tracking)
+
+        # Make impossible pairs worth 0: the assignment fails where a row is -inf throughout.
         gain = np.maximum(score - self._tracking.least_score, 0)
         pairs = zip(*linear_sum_assignment(gain, maximize=True), strict=True)
         return [(rows[i], places[j]) for i, j in pairs if gain[i, j] > 0]
@@ -166,5 +172,7 @@ class TrackLinker(Linker):
         old, new = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         how = self._tracking
         tracks = tracks.seen(rows[old], seen.take(old), time_s, how)
+
+        # Sort by id in the end, which `_overlaps` relies on.
         tracks = tracks.joined(Tracks.begun(ids[new], seen.take(new), time_s, how))
         return tracks.take(np.argsort(tracks.ids))

@@ -67,12 +67,15 @@ class KernelMemory:
 
         cost = 1 - (units @ memory.T + 1) / 2  # (M, n)
         gain = np.maximum(self._cost_limit - cost, 0)
+
+        # Bar zeros: their cosine with all is 0, which a wide limit would let pass.
         gain[~units.any(axis=1)] = 0
         gain[:, ~memory.any(axis=1)] = 0
         row, column = linear_sum_assignment(gain, maximize=True)
         met = gain[row, column] > 0
         row, column = row[met], column[met]
 
+        # Bring means back to length 1, or their cosines would sink with each match.
         after = memory.copy()
         after[column] = _units(self._keep * memory[column] + (1 - self._keep) * units[row])
         tracks = np.full(len(units), -1, np.int64)

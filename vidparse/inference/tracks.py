@@ -65,6 +65,7 @@ class Tracking:
         def each(place: np.ndarray, of_shape: float) -> np.ndarray:
             return np.stack([place, place, of_shape * shape, of_shape * shape], axis=-1)
 
+        # Let noise grow with the size of an object, but for the pixel that small ones are off by.
         return (
             each(np.hypot(self.place_noise * size, self.place_noise_px), self.shape_noise),
             each(self.rate_noise * size, self.shape_rate_noise),
@@ -234,11 +235,15 @@ class Tracks:
         """
         rows, places = np.nonzero(self._in_reach(seen, how) | (overlaps > 0))  # (P,) pairs
         scores = np.full(overlaps.shape, -np.inf)
+
+        # Drop pairs of two classes before the part that costs.
         same = self.classes[rows] == seen.classes[places]
         rows, places = rows[same], places[same]
 
         motion, boxes, shared = self.motion.take(rows), seen.boxes[places], overlaps[rows, places]
         squared, near = motion.distances(boxes, how.box_noise(motion.value, boxes))
+
+        # Hold against it that the object is a new one, at any place and of any shape.
         anywhere = -np.log(area_px) - 2 * np.log(how.shapes)
 
         looks, others = self.looks[rows], seen.looks[places]  # (P, D)
@@ -248,6 +253,8 @@ class Tracks:
 
         overlap = how.overlap_weight * (shared - how.overlap_even)
         score = near - anywhere + look + np.where(self.present[rows], overlap, 0)
+
+        # Let overlap pass the gate, too: the box of an object that is half covered jumps.
         possible = (squared <= how.gate) | (shared >= how.overlap_even)
         scores[rows, places] = np.where(possible, score, -np.inf)
         return scores
@@ -258,6 +265,7 @@ class Tracks:
         noise, _, _ = how.deviations(boxes)
         reach = np.ones((len(self), len(seen)), bool)
         for axis in (0, 1):
+            # Bound the noise by the longer side, so that no pair is lost that the gate lets pass.
             side = np.maximum(np.exp(expected[:, None, axis + 2]), np.exp(boxes[:, axis + 2]))
             variance = self.motion.spread[:, None, axis, 0] + noise[:, axis] ** 2
             off = boxes[:, axis] - expected[:, None, axis]
@@ -315,6 +323,8 @@ class Motion:
             unrest: (N, 4): the standard deviation by which a rate has changed after one second.
         """
         value, cross, rate = np.moveaxis(self.spread, 2, 0)
+
+        # Grow as white noise in the acceleration does: by t^3 / 3, t^2 / 2 and t.
         power = unrest**2
         spread = np.stack(
             [
@@ -338,6 +348,8 @@ class Motion:
         value[:, :2] = value[:, :2] @ turn.T + shift
         value[:, 2:] += np.log(growth)
         rate[:, :2] = rate[:, :2] @ turn.T
+
+        # Scale the spread of places only: a factor shifts logarithms and leaves their spread.
         spread = self.spread.copy()
         spread[:, :2] *= growth**2
         return Motion(value, rate, spread)
@@ -349,6 +361,8 @@ class Motion:
             boxes: (N, 4) as in `value`; noise: their standard deviations (N, 4).
         """
         value, cross, rate = np.moveaxis(self.spread, 2, 0)
+
+        # Correct the rate by its covariance with the value: rates are never seen themselves.
         total = value + noise**2
         gain, rate_gain = value / total, cross / total
         off = boxes - self.value

@@ -108,6 +108,8 @@ def _axis(n_in: int, n_out: int) -> _Axis:
     # product is exact, so rounding the difference once gives torch's weights to the last bit.
     ratio = np.float64(np.float32(n_in) / np.float32(n_out))
     source = ((np.arange(n_out) + 0.5) * ratio - 0.5).astype(np.float32)
+
+    # Give positions before the first and after the last node a cell of that one node.
     node = np.clip(np.floor(source), -1, n_in - 1)
     between_nodes = (node >= 0) & (node < n_in - 1)
     fraction = np.where(between_nodes, source - node, np.float32(0))
@@ -265,6 +267,8 @@ def _mixed_cells(nodes: np.ndarray, winner: np.ndarray, corners: np.ndarray) -> 
 
     count = np.bincount(cell, minlength=cells)
     begin = np.cumsum(count) - count
+
+    # Put crowded cells first: those that have a candidate of some rank are then a prefix.
     order = np.argsort(-count, kind="stable")
     return _Cells(order, corner[:, order], begin[order], count[order], class_id)
 

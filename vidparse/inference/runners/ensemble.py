@@ -99,6 +99,8 @@ class Ensemble(Runner):
             for scale in self._variants.scales:
                 seen = to_clip(image, _scaled(full_hw, scale, facts.divisor), facts)
                 patches += self._patches(runner, class_ids, vote, seen, size_hw)
+
+        # Count each model once, whatever its vote: votes are 1 on the mean.
         looks = len(self._runners) * len(self._variants.scales) * (2 if self._variants.flip else 1)
         return Mixture(tuple(patches), size_hw, len(self.labels), looks)
 
@@ -140,6 +142,8 @@ def shares_of(votes: Sequence[float], models: int) -> tuple[float, ...]:
             f"--votes {given}: for {counted(models, 'model')}; give each one a number above 0, "
             "in the order of the models"
         )
+
+    # Divide by the greatest first, so that the sum of huge votes stays finite.
     greatest = max(votes)
     total = sum(vote / greatest for vote in votes)
     return tuple(vote / greatest / total for vote in votes)
@@ -147,6 +151,7 @@ def shares_of(votes: Sequence[float], models: int) -> tuple[float, ...]:
 
 def _scores(runner: Runner, clip: np.ndarray, *, mirrored: bool) -> np.ndarray:
     """float32 (K, h, w) of a clip (1, 3, H, W), the right way round however it was seen."""
+    # Forget the call before: windows and mirrored pictures are no successive frames.
     runner.reset()
     mine = np.ascontiguousarray(clip[..., ::-1] if mirrored else clip)
     answer = runner.checked(runner.answer(mine[None]))

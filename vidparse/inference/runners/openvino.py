@@ -91,6 +91,8 @@ class OpenVinoRunner(Runner):
         tensors = self.description.state
         shapes = [tensor.full_shape(size_hw) for tensor in tensors]
         state = self._state or [np.zeros(shape, np.float32) for shape in shapes]
+
+        # Write the next state elsewhere: the network still reads the last one meanwhile.
         after = [np.empty(shape, np.float32) for shape in shapes]
         for tensor, before, new in zip(tensors, state, after, strict=True):
             request.set_tensor(tensor.name, self._shared(before))
@@ -117,6 +119,7 @@ class OpenVinoRunner(Runner):
     def _request(self, shape: tuple[int, ...]) -> openvino.InferRequest:
         """A compiled request for clips of one shape (..., 3, H, W); those used last are kept."""
         if shape not in self._requests:
+            # Read the file again: `reshape` changes the model in place.
             model = self._read()
             shapes = {"clip": list(shape)}
             for tensor in self.description.state:

@@ -42,6 +42,8 @@ class OnnxRunner(Runner):
         options.intra_op_num_threads = threads = threads or cpu_count()
         # Spinning threads would steal the cores from decoding, drawing and encoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+
+        # Silence its log: errors are raised, and users see them in one line.
         options.log_severity_level = 4
         providers: list[str | tuple[str, dict[str, int]]] = ["CPUExecutionProvider"]
         if device.kind == "cuda":
@@ -52,6 +54,8 @@ class OnnxRunner(Runner):
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             reason = str(error).strip().splitlines()[-1]
             raise unreadable(path, reason, what="a usable ONNX model") from error
+
+        # Read back where it runs: without CUDA it falls back to the CPU, and raises nothing.
         got = self._session.get_providers()[0]
         if device.kind == "cuda" and got != "CUDAExecutionProvider":
             raise DeviceError(

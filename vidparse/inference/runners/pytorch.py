@@ -89,6 +89,8 @@ class TorchRunner(Runner):
             if not (size_hw and self.argmax_on_device and isinstance(answer, network.Scores)):
                 arrays = {name: _as_numpy(one) for name, one in answer.outputs().items()}
                 return read_outputs(arrays, (clip.shape[-2], clip.shape[-1]))
+
+            # Choose classes on the GPU: ids are a fraction of the scores that would be copied.
             logits = answer.logits.flatten(0, 1)  # (T, K, h, w)
             if not bool(logits.isfinite().all()):  # class ids could not tell
                 raise self.not_finite()
@@ -202,6 +204,7 @@ def torch_device(device: Device) -> torch.device:
     import torch
 
     if device.kind == "cuda":
+        # Silence torch's warning of a missing driver, since the error below has it.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             usable = torch.cuda.is_available()

@@ -246,6 +246,8 @@ def _exported(files: ModelFiles) -> Path:
         from vidparse.export import export_onnx
 
         assert files.weights is not None  # a model has at least one form
+
+        # Name the file by its weights, so that changed ones never meet an old graph.
         description = read_description(files.weights)
         path = folder / f"{description.sha256}.onnx"
         if not path.is_file():

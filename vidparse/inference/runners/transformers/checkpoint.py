@@ -294,6 +294,8 @@ def _checksum(folder: Path, weights: Path) -> str:
     try:
         index = as_table(parse_json(weights.read_bytes()), "the index")
         files = as_table(index["weight_map"], "weight_map").values()
+
+        # Sort the parts and keep names inside the folder: the index is somebody else's.
         listed = sorted({as_word(one, "weight_map") for one in files})
         parts = [name_below(part, weights, failure=ModelError) for part in listed]
         lines = [f"{file_sha256(folder / part)}  {part}\n" for part in parts]
@@ -334,6 +336,8 @@ def labels_of(config: JsonTable, processor: JsonTable, *, name: str, panoptic: b
 def _names(config: JsonTable) -> tuple[str, ...]:
     listed = as_table(config.get("id2label") or {}, "id2label")
     by_id = {int(key): str(value).strip() for key, value in listed.items()}
+
+    # Count up to the highest id, since lists of names may have gaps.
     count = max(by_id, default=as_whole(config.get("num_labels", 2), "num_labels") - 1) + 1
     if min(by_id, default=0) < 0 or not 1 <= count <= 65535:
         raise ValueError(f"id2label has ids {min(by_id, default=0)} to {count - 1}")

@@ -135,6 +135,8 @@ class SquareNetwork(QueryNetwork):
         height, width = pictures.shape[-2:]
         squares = on_square(pictures, self.side, self.get_buffer("fill"))
         outputs = self.network(pixel_values=squares)
+
+        # Enlarge to the square before its filling is cut off, as the library reads masks.
         masks = _resized(outputs.masks_queries_logits.float(), (self.side, self.side))
         return outputs.class_queries_logits.float(), masks[..., :height, :width], state
 

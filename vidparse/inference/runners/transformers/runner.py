@@ -121,6 +121,8 @@ def as_network(
         network = networks.FollowingNetwork(pretrained, architecture, task)
     elif architecture.square:
         facts = description.preprocess
+
+        # Fill with black as the network sees it, normalised.
         black = -torch.tensor(facts.mean) / torch.tensor(facts.std)
         splits = task == SEMANTIC and splits_pictures(folder, name)
         network = networks.SquareNetwork(pretrained, architecture, task, fill=black, splits=splits)
@@ -151,6 +153,7 @@ def load_pretrained(folder: Path, architecture: str, name: str) -> PreTrainedMod
 
     try:
         with _quiet(transformers):
+            # Bar downloads, pickles and foreign code by name, whatever the defaults are.
             network, report = kind.from_pretrained(
                 str(folder),
                 local_files_only=True,
@@ -169,6 +172,7 @@ def load_pretrained(folder: Path, architecture: str, name: str) -> PreTrainedMod
             "fetch it again or choose another"
         ) from error
 
+    # Refuse missing tensors: the library fills them at random and only warns.
     absent = sorted(report["missing_keys"])
     if absent:
         raise ModelError(
@@ -203,6 +207,8 @@ def _task_tokens(folder: Path, task: str, config: PreTrainedConfig, name: str) -
         raise ModelError(f"{name}: its tokenizer cannot be read ({reason}); fetch it again") from (
             error
         )
+
+    # Blank the padding: the tokenizer pads with its end token, OneFormer learned with 0.
     return torch.tensor(tokens["input_ids"])[None] * torch.tensor(tokens["attention_mask"])[None]
 
 
