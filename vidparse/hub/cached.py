@@ -67,6 +67,8 @@ def _commit_in(reference: Path) -> str:
         commit = reference.read_bytes().decode("ascii").strip()
     except (OSError, ValueError):
         return ""
+
+    # Refuse what is no bare name: "../.." would lead out of the cache.
     return commit if commit.isalnum() else ""
 
 
@@ -93,6 +95,7 @@ def _name_of(folder: Path, commit: str) -> str:
 
 
 def _models_in(folder: Path, address: HubAddress) -> list[CachedModel]:
+    # Leave out parts of weights, and links whose file has not come yet.
     named = sorted(
         path.name
         for path in folder.glob("*.safetensors")

@@ -58,6 +58,8 @@ def choose(names: Sequence[str], file: str, place: str) -> ModelFileNames:
         return ModelFileNames(None, file) if file.endswith(".onnx") else ModelFileNames(file, None)
 
     top = [name for name in names if "/" not in name]
+
+    # Look for the list of parts first: a part alone looks like weights, and is no network.
     if SHARDS in top:
         shards = tuple(n for n in top if n.startswith("model-") and n.endswith(".safetensors"))
         return ModelFileNames(SHARDS, None, shards)

@@ -112,6 +112,7 @@ def _from_hub(address: HubAddress, name: str, *, refresh: bool) -> ModelFiles:
     try:
         folder = fetch(address)
     except UnreachableError:
+        # Go on with what is here where the hub does not answer.
         if cached:
             return cached
         raise

@@ -112,6 +112,8 @@ class CocoPanoptic(Sink):
         finally:
             if lists is not None:
                 lists.close()
+
+            # Close the json before the folder gets its name: the disk may be full only now.
             keep = self._close_file(keep=keep)
             left = self._pictures.close(keep=keep, complete=complete)
         return left
@@ -204,6 +206,8 @@ class _Instances(Sink):
     def add(self, frame: Frame, prediction: Prediction) -> None:
         self.note_if_semantic(prediction, self._noun)
         found = object_map(prediction.map, self._labels)
+
+        # Find the runs of all objects in one pass, down the columns as COCO counts.
         runs = find_runs(found.ids, down_columns=True)
         things = [one for one in found.segments or () if one.is_thing]
         image = image_record(frame, found, time_s=float(frame.pts * self._time_base))
@@ -332,6 +336,8 @@ class YouTubeVis(_Instances):
 
         name = dumped(image["file_name"])
         self._names.add(encoded(f",{name}" if frame else name))
+
+        # Count the frame in one assignment: an interrupt before it leaves out all of the frame.
         self._done = frame + 1, self._names.size
 
     def _add_last(self, lists: JsonLists) -> None:
@@ -362,6 +368,7 @@ class YouTubeVis(_Instances):
             head["score"] = round(life.score / life.scored, 4)
         yield dumped(head)[:-1]
 
+        # Read the entries anew for each list: masks of a long life need not fit in memory.
         fields: dict[str, Callable[[int, _Entry], str]] = {
             "segmentations": lambda place, entry: self._mask_at(place, entry),
             "bboxes": lambda _, entry: dumped(list(entry.box)),

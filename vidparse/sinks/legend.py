@@ -75,6 +75,7 @@ def tile_of(
         matrix, full_range: of the planes.
         pixel_aspect: width of a pixel by its height, as players show the picture.
     """
+    # Squeeze the panel by the shape of the pixels, or players would stretch its letters.
     if pixel_aspect != 1:
         flat = max(2, round(rgb.shape[1] / pixel_aspect / 2) * 2), rgb.shape[0]
         rgb = cv2.resize(rgb, flat, interpolation=cv2.INTER_AREA)
@@ -118,6 +119,7 @@ def _font(text_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def text_width(text: str, text_px: int) -> int:
     """Pixels of one line of text, whose em is `text_px` high."""
+    # Prefer the letters of OpenCV 5, which are of any script; Pillow's are English ones.
     if hasattr(cv2, "FontFace"):
         face = cv2.FontFace("sans")
         return cv2.getTextSize((9999, 9999), text, (0, 0), face, text_px, 500)[2] + 2
@@ -188,6 +190,8 @@ class Legend:
         """
         listed = self._listed(slots, class_ids)
         key = (listed, image.size_hw, image.matrix, image.full_range)
+
+        # Keep the panel while the same classes are in view: rendering text takes far longer.
         if key != self._key:
             self._key = key
             entries = [(self._names[i], self._colours[i]) for i in listed]
@@ -216,6 +220,8 @@ def _tile(entries: list[tuple[str, np.ndarray]], image: Yuv420, pixel_aspect: fl
     height, width = image.size_hw
     text_px = min(max(round(height / 42), _SMALLEST_TEXT_PX), 48)
     room = round(width * pixel_aspect) - 2 * (text_px // 2)  # as players show it
+
+    # Shrink the letters before any name is cut.
     while text_px > _LEAST_TEXT_PX and _panel_width([n for n, _ in entries], text_px) > room:
         text_px -= 1
 
@@ -262,6 +268,8 @@ def render_legend(
     if width < 2 * pad + swatch:
         return nothing
     height = 2 * pad + row * len(names)
+
+    # Make the sides even, so that chroma lines up with luma.
     width, height = width + width % 2, height + height % 2
 
     rgb = np.empty((height, width, 3), np.uint8)

@@ -222,6 +222,8 @@ class IdVideo(_Ids):
         self._video = EncodedVideo(self.target)
         self._times = Rows(self.target.name)
         self._count = 0
+
+        # Begin a pipe with 24 bits: what went down it cannot be written anew.
         self._start(_WIDE if self.target.path is None else _SHORT)
 
     def _start(self, pixel_format: str) -> None:
@@ -237,6 +239,8 @@ class IdVideo(_Ids):
         if ids.dtype != np.uint16 and not self._is_wide:
             self._widen()
         self._put(ids, frame.pts, frame.duration)
+
+        # Keep the exact times beside: Matroska rounds them to milliseconds.
         if not self._is_wide:
             lasts = -1 if frame.duration is None else frame.duration
             self._times.add(_TIME.pack(frame.pts, lasts))
@@ -249,6 +253,7 @@ class IdVideo(_Ids):
     def _widen(self) -> None:
         """Write the frames so far again, with 24 bits for each id."""
         with tempfile.TemporaryDirectory() as folder:
+            # Read the ids back from the file: those of a long video do not fit in memory.
             narrow = Path(folder) / "narrow.mkv"
             self._video.lay_aside(narrow)
             self._start(_WIDE)

@@ -39,6 +39,8 @@ def check_out(out: str, table: Mapping[str, type[Sink]]) -> None:
     if not out:
         raise UsageError("-o '': names nothing; give a directory, a file, or - for stdout")
     path = home_path(out)
+
+    # Take ".mp4" for a name that was forgotten: nobody means a hidden folder by it.
     is_ending = path.suffix == "" and path.name.startswith(".") and not path.is_dir()
     if is_ending and not out.endswith(("/", os.sep)) and says_a_file(f"x{path.name}", table):
         raise UsageError(
@@ -124,6 +126,8 @@ def source_stem(source: Input) -> str:
     if source.path is None:
         return _harmless(_address_stem(source.name), _RESERVED) or "video"
     path = _named(source.path)
+
+    # Keep all of the name of a folder: its dots begin no ending.
     whole = path.is_dir() or source.pattern is not None or path.suffix == ""
     return _harmless(path.name if whole else path.stem) or "video"
 
@@ -151,6 +155,7 @@ def _named(path: Path) -> Path:
 
 def _harmless(name: str, refused: Set[str] = frozenset()) -> str:
     """`name` with _ for control characters, broken bytes and what is `refused`; letters stay."""
+    # Judge by category, not by isalnum: the vowel signs of Hindi are no letters to that.
     kept = (
         "_" if char in refused or unicodedata.category(char) in _UNPRINTABLE else char
         for char in name

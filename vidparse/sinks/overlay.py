@@ -121,6 +121,7 @@ class Overlay(Sink):
 
         image = frame.image
         if not isinstance(image, Yuv420):
+            # Convert by the tags that the output carries, or players show other colours.
             image = image.yuv420(self._matrix, self._full_range)
         painted = self._painter.paint(image, prediction)
 
@@ -191,6 +192,8 @@ class Painter:
         tables = yuv_tables(slots.colours, image.matrix, image.full_range)
 
         small = np.ascontiguousarray(slots.map[::2, ::2])  # chroma sits on even columns (H.273)
+
+        # Look for void once: most pictures have none, which spares a copy per plane.
         void = slots.void if int(slots.map.max()) == slots.void else None
         painted = Yuv420(
             self._blend(image.y, slots.map, tables[0], void),
@@ -213,6 +216,8 @@ class Painter:
         self, plane: np.ndarray, ids: np.ndarray, table: np.ndarray, void: int | None
     ) -> np.ndarray:
         colour = looked_up(ids, table)
+
+        # Mix into the plane that was looked up: a new one would cost memory and time.
         mixed = cv2.addWeighted(plane, 1.0 - self._opacity, colour, self._opacity, 0.0, dst=colour)
         if void is not None:
             cv2.copyTo(plane, (ids == void).view(np.uint8), mixed)
@@ -252,6 +257,8 @@ def draw_contours(
     height, width = edges.shape
     if height % 2 or width % 2:
         edges = cv2.copyMakeBorder(edges, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+
+    # Take chroma where any of its four pixels is an edge: their mean is above zero then.
     chroma_edges = cv2.resize(edges, small_ids.shape[::-1], interpolation=cv2.INTER_AREA)
     for plane, table in ((image.u, tables[1]), (image.v, tables[2])):
         cv2.copyTo(looked_up(small_ids, table), chroma_edges, plane)
@@ -354,6 +361,7 @@ class SlotMaker:
         for slot, segment in enumerate(segments):
             class_ids[slot] = segment.class_id
             if segment.is_thing:
+                # Keep the first class's colour: a thing whose class changes would flicker.
                 kind = self._first_class.setdefault(segment.id, segment.class_id)
                 colour = tuple(self._class_colours[kind].tolist())
                 colours[slot] = instance_colour(colour, segment.id)
@@ -361,10 +369,14 @@ class SlotMaker:
                 colours[slot] = self._class_colours[segment.class_id]
 
         numbers = np.array([segment.id for segment in segments], np.int64)
+
+        # Search where ids are large: a table up to them may outgrow the picture.
         if numbers.max(initial=0) >= _LONGEST_TABLE:
             order = np.argsort(numbers)
             found = recode(prediction.ids, numbers[order], slots[order], otherwise=void)
             return Slots(found, colours, class_ids, void)
+
+        # Let ids that no segment has fall on the last entry, which is void.
         table = np.full(int(numbers.max(initial=0)) + 2, void, dtype)
         table[numbers] = slots
         return Slots(table.take(prediction.ids, mode="clip"), colours, class_ids, void)

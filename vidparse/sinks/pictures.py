@@ -156,6 +156,8 @@ class _Numbered(WholeFolder):
         older = {path.name for path in numbered_files(self._place)}
         if older and not self._replace:
             raise self._appeared()
+
+        # Replace before anything is removed: a kill leaves no number without a picture.
         for path in sorted(self.path.iterdir()):
             path.replace(self._place.with_name(path.name))
             older.discard(path.name)
@@ -254,6 +256,8 @@ def _check_replaceable(
 ) -> None:
     if not is_folder:
         return
+
+    # Replace a folder of masks alone: any other file in it would be lost.
     for entry in os.scandir(final) if final.exists() else ():
         ours = entry.name.endswith(".png") if any_name else _MASK_NAME.fullmatch(entry.name)
         if not (ours or entry.name in beside) or not entry.is_file(follow_symlinks=False):

@@ -42,6 +42,8 @@ class Jsonl(Sink):
     def add(self, frame: Frame, prediction: Prediction) -> None:
         rle = self.options.rle
         segments, runs = prediction.segments, None
+
+        # Find runs only where they are needed: panoptic segments bring their areas along.
         if rle or segments is None:
             runs = find_runs(prediction.ids, down_columns=rle)
         if segments is None:
@@ -65,6 +67,7 @@ class Jsonl(Sink):
         return self._stream.close(keep=keep, complete=complete)
 
     def _line(self, record: Mapping[str, object]) -> None:
+        # Write names as the bytes that they are on the disk, which need not be UTF-8.
         text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         self._stream.write(text.encode("utf-8", "surrogateescape") + b"\n", flush=True)
 
@@ -198,6 +201,8 @@ class TrackRecord:
         if segment.score is not None:
             self.score += segment.score
             self.scored += 1
+
+        # Prefer a frame away from the edge: a part of the thing may lie outside.
         rank = (not _touches_the_edge(segment.box, size_hw), segment.area)
         if rank > self.rank:
             self.rank, self.best = rank, (*at, segment.box)

@@ -78,6 +78,7 @@ class Target:
         if self.device is None or self.stream is not None:
             return
         with stream_errors(self.name):
+            # Duplicate a descriptor, so that closing it leaves the caller's own open.
             if isinstance(self.device, int):
                 self.stream = os.fdopen(os.dup(self.device), "wb", buffering=0)
             else:
@@ -187,6 +188,8 @@ class Sink(ABC):
         if not complete and not self.keeps_parts and keep and self._begun:
             self.notes.append(f"{self.target.name}: interrupted, so nothing of it is kept")
             keep = False
+
+        # Forget the state first: a second close, after one that failed, does nothing.
         begun, self._begun, self._is_open = self._begun, False, False
         left = None
         try:

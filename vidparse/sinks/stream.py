@@ -238,6 +238,8 @@ class Y4mWriter:
             f"A{aspect.numerator}:{aspect.denominator}",
             "Cmono" if pixel_format == "gray" else "C420jpeg",
         ]
+
+        # Name the range by FFmpeg's extension, or readers would squeeze the ids of masks.
         if pixel_format == "gray" or info.colour.range == FULL_RANGE:
             fields.append("XCOLORRANGE=FULL")
         elif info.colour.range == LIMITED_RANGE:
@@ -258,6 +260,8 @@ class Y4mWriter:
             ClosedPipe: its reader went away.
         """
         planes = (image.y, image.u, image.v) if isinstance(image, Yuv420) else (image,)
+
+        # Pass on the memory of the planes: joining them would copy every frame.
         parts = (np.ascontiguousarray(plane).data for plane in planes)
         self._stream.write(b"FRAME\n", *parts, flush=True)
 

@@ -125,6 +125,7 @@ class Submission(Sink):
 
     def _create(self) -> None:
         """Make the folders down to the one the pictures are first written to."""
+        # Note which folders are made here, so that a run that fails leaves none behind.
         missing = []
         above = self.folder.parent
         while not above.exists():
@@ -281,6 +282,8 @@ class VipSegFolder(Submission):
                     self._class_table[category] = self._id_of(category, 0)
             return self._class_table.take(prediction.ids)
         highest = max((segment.id for segment in segments), default=0)
+
+        # Let ids that no segment has fall on the last entry, which is void.
         table: NDArray[np.int32] = np.full(highest + 2, VOID, np.int32)
         for segment in segments:
             table[segment.id] = self._id_of(segment.class_id, segment.id)
@@ -314,6 +317,7 @@ class VipSegFolder(Submission):
         """Pictures and pred.json into place, one right after the other."""
         record = WholeFile(self.record_path)
         try:
+            # Prepare pred.json before either is put in place: a full disk leaves both as they were.
             with _alone(self.root):
                 record.create()
                 with record.writing():
@@ -325,6 +329,7 @@ class VipSegFolder(Submission):
 
     def _merge_into(self, path: Path) -> None:
         """pred.json as it will be."""
+        # Read it again under the lock: another process may have added its video.
         old = self._read_record()
         _check_categories(old, self._labels, self.record_path)
         head = {**old.head, "categories": categories_of(self._labels)}

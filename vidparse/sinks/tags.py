@@ -74,6 +74,8 @@ class Tags:
         placed: dict[int, _Placed] = {}
         taken: list[Tile] = []
         things = [one for one in prediction.segments or () if one.is_thing and one.area]
+
+        # Begin with the largest: where two tags meet, the smaller thing goes without.
         for segment in sorted(things, key=lambda one: (-one.area, one.id)):
             found = self._place(image, prediction.ids, segment)
             if found is not None and not any(found[0].meets(other) for other in taken):
@@ -166,8 +168,12 @@ def _centre_of(
     """
     high, wide = size_hw
     height, width = mask.shape
+
+    # Leave before the filters where the thing is too small: counting is far cheaper.
     if share * high * wide > np.count_nonzero(mask):
         return None
+
+    # Shrink the mask by the tag: what is left are centres at which all of it fits.
     if share == 1:
         kernel = np.ones((high, wide), np.uint8)
         fits = cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=(0,))

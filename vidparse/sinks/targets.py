@@ -239,6 +239,8 @@ class Protected:
         self._files: set[tuple[int, int]] = set()
         self._pictures: set[tuple[int, int]] = set()
         self._above: set[Path] = set()  # folders that hold an input
+
+        # Know inputs by device and number: links and spellings give a file several names.
         for one in inputs:
             if one.path is not None and (key := _file_key(one.path)) is not None:
                 self._files.add(key)
@@ -252,6 +254,8 @@ class Protected:
             if any(_file_key(path) in inputs for path in numbered_files(final)):
                 raise OutputError(f"{final}: is what the input is called; choose another with -o")
             return
+
+        # Check the temporary name, too: an input may be called clip.part.mp4.
         for path in (final, (WholeFolder if is_folder else WholeFile)(final).path):
             key = _file_key(path)
             if key in self._files:

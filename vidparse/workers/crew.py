@@ -127,6 +127,7 @@ class Crew(ABC):
         Raises:
             VidparseError: what the worker raised, or DeviceError: its workers were killed.
         """
+        # Do not wait the first time: the outcome may be among those that came.
         wait_s = 0.0
         while ticket not in self._outcomes:
             if self._stop.is_set() or halted.is_set():
@@ -149,10 +150,13 @@ class Crew(ABC):
             self._held[one.worker].remove(one.ticket)
             if one.ticket in self._wanted:
                 self._outcomes[one.ticket] = one.outcome
+
+        # Hand out again: what came back has made room.
         self._hand_out()
 
     def _hand_out(self) -> None:
         """Give each worker its share; first the ones that have least, which all have one first."""
+        # Give every worker one range before any gets a second, which only spares a wait.
         for full in range(1, _EACH + 1):
             for worker in range(self.count):
                 while self._waiting and self._waiting[0] not in self._wanted:  # cancelled
@@ -174,6 +178,7 @@ class Crew(ABC):
         tickets = self._held.pop(worker)
         log.info("worker %d is gone with %d ranges", worker, len(tickets))
         if tickets:
+            # Blame the first range alone: the worker had not begun with the others.
             self._killed[tickets[0]] += 1
             if self._killed[tickets[0]] >= _TRIES:
                 ticket = tickets.pop(0)
@@ -182,6 +187,8 @@ class Crew(ABC):
                         f"workers: {_TRIES} were killed at one part of the video, by the system "
                         "or by hand; where memory runs out, use fewer --workers or a lower --size"
                     )
+
+        # Put them in front: the video is joined in order, and waits for the oldest.
         self._redone.update(tickets)
         self._waiting.extendleft(reversed(tickets))
 
@@ -196,6 +203,7 @@ class AnsweringWorker:
     def clips(self, job: Job, wanted: Range) -> Outcome:
         """The clips of a range, or the error without its causes, which may not travel."""
         try:
+            # Load the network with the first range, so that a failure of that is an answer, too.
             self._worker = self._worker or Worker.of(self._setup)
             return self._worker.clips(job, wanted)
         except Exception as error:
@@ -239,6 +247,7 @@ class ProcessCrew(Crew):
         self._processes[worker], self._pipes[worker] = process, mine
 
     def send(self, worker: int, ticket: int, job: Job, wanted: Range) -> None:
+        # Send a job with its first range only: it may list thousands of pictures.
         known = self._jobs.get(worker) is job
         self._jobs[worker] = job
         try:
@@ -266,6 +275,7 @@ class ProcessCrew(Crew):
         self._jobs.pop(worker, None)
 
     def end(self) -> None:
+        # Terminate all before waiting for any, so that they end side by side.
         for process in self._processes.values():
             process.terminate()
         for worker in list(self._processes):
@@ -378,6 +388,8 @@ class ClusterCrew(Crew):
                 yield Returned(worker, ticket, expected(error))
             except self._ray.exceptions.RayError as error:
                 log.debug("worker %d: %s", worker, error)
+
+                # Forget its other ranges, too, or the same loss would be reported for each.
                 self._sent = {one: to for one, to in self._sent.items() if to[0] != worker}
                 del self._actors[worker]
                 yield Returned(worker)

@@ -154,10 +154,12 @@ class PackedMap:
 
     @classmethod
     def of(cls, found: SegmentMap) -> PackedMap:
+        # Compress at the fastest level: long runs of equal ids shrink at any.
         ids = np.ascontiguousarray(found.ids)
         return cls(zlib.compress(ids.data, 1), ids.dtype.str, found.size_hw, found.segments)
 
     def map(self) -> SegmentMap:
+        # Unpack into a bytearray: an array over bytes could not be written to.
         ids = np.frombuffer(bytearray(zlib.decompress(self.ids)), self.dtype)
         return SegmentMap(ids.reshape(self.size_hw), self.segments)
 
@@ -193,6 +195,7 @@ class Worker:
         Raises:
             ModelError, DeviceError, UsageError: as `load_chosen`.
         """
+        # Keep OpenCV to one thread: the workers are the parallelism.
         cv2.setNumThreads(1)
         allow_pixels(setup.max_pixels)
         allow_decoder_threads(setup.choice.threads)
@@ -205,8 +208,11 @@ class Worker:
             InputError: the video cannot be opened from here.
             VidparseError: whatever the network raises.
         """
+        # Begin with the frame before where cuts count: it shows whether a shot begins.
         start = wanted.start if wanted.before is None else wanted.before
         edges = [(edge - job.first) * job.time_base for edge in (start, wanted.end)]
+
+        # Leave out sound and numbers: who joins has them, and numbers cost reading the file.
         source = open_video(
             job.input,
             start_s=max(edges[0], Fraction(0)),

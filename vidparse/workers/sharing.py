@@ -85,6 +85,8 @@ class Sharing:
         """CPU threads per network: `wanted` or, where it is 0, an equal share of the CPUs."""
         if not self or wanted:
             return wanted
+
+        # Give a worker of a cluster one thread: Ray reserves so many CPUs for it.
         return 1 if self.cluster is not None else max(1, cpu_count() // self.workers)
 
     def crew(self, choice: ModelChoice, stop: threading.Event) -> Crew:
@@ -362,6 +364,8 @@ class SharedSession:
             return False
         wanted = self._under_way[0][1]
         before = self._last.pts if self._last is not None and self._cutting.sees_cuts else None
+
+        # Refuse a range that begins inside of a clip: one process would cut clips elsewhere.
         off = (wanted.number - self._number) % self._cutting.unit
         return wanted.start == frame.pts and wanted.before == before and not off
 
@@ -380,6 +384,8 @@ class SharedSession:
 
             self._count(frames)
             self._repeated += one.repeated
+
+            # Look after the workers at every clip: outputs may be slower than they are.
             self._crew.attend()
             yield Segmented(frames, one.clip(), one.begins_shot, one.repeated)
 
@@ -387,6 +393,8 @@ class SharedSession:
         """Segment frames in this process: those before a pts, and to the end of its clip."""
         if not ahead.comes_before(end):
             return
+
+        # Show the frame before once more, by which cuts are found; nothing else is done with it.
         session = self._session
         shown_before = [] if self._last is None or not session.sees_cuts else [self._last]
         prepared = session.prepared(chain(shown_before, self._until(ahead, end)))
