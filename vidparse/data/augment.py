@@ -65,6 +65,7 @@ class View:
 
     def bordered(self, seen: np.ndarray, frame_hw: tuple[int, ...]) -> np.ndarray:
         """uint8 (h, w, 3) with the colour of the border, where it has one, outside the frame."""
+        # Paint the border in its own colour, which no change of colours is to reach.
         if self.border != "reflect":
             seen[~self.inside(frame_hw)] = BORDERS[self.border]
         return seen

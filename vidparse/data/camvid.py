@@ -89,6 +89,8 @@ class ColourCode:
         colours = np.array([*labels.colours, _VOID_COLOUR], np.int64)
         codes = colours @ (1 << 16, 1 << 8, 1)  # (32,): R, G and B as one number of 24 bits
         ids = np.array([*(group or range(len(labels))), IGNORE], np.uint8)
+
+        # Sort the codes: `recode` finds them by bisection.
         order = np.argsort(codes)
         self._codes, self._ids = codes[order].astype(np.int32), ids[order]
 
@@ -101,6 +103,8 @@ class ColourCode:
         path = frame.mask
         assert path is not None
         rgb = read_rgb(path)
+
+        # Pack a pixel into one number, so that its colour is found by one look-up.
         packed = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view("<i4")[..., 0] & 0xFFFFFF  # (H, W)
         try:
             return recode(packed, self._codes, self._ids)
@@ -178,6 +182,7 @@ def _videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Video, ...]:
                 f"{folder}: no such folder; CamVid needs {split}/ and {split}annot/ in {root}"
             )
 
+    # Go by stems: the lists of SegNet name files by paths of their authors' machine.
     by_stem = {path.stem: path for path in sorted_files(images, PICTURES)}
     recordings: dict[str, list[str]] = {}
     for stem in _listed_stems(root / f"{split}.txt") or by_stem:

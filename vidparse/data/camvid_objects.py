@@ -114,6 +114,7 @@ def separate(classes: np.ndarray, labels: Labels) -> np.ndarray:
             if group_of.count(group) == 1 and _is_one(piece, shape)
         ]
 
+    # Number from top to bottom, so that the same parts have the same numbers.
     numbers = np.zeros(classes.shape, np.int32)
     for number, (piece, (x, y, width, height)) in enumerate(sorted(found, key=_foot), 1):
         numbers[y : y + height, x : x + width][piece] = number
@@ -234,6 +235,8 @@ def _matched(numbers: np.ndarray, carried: np.ndarray) -> np.ndarray:
     here, there = codes >> 32, codes & 0xFFFFFFFF
     areas = np.bincount(numbers.ravel(), minlength=count + 1)
     olds = dict(zip(*(one.tolist() for one in count_codes(carried)), strict=True))
+
+    # Take pairs in falling order of IoU, ties by number, so that the result is always one.
     pairs: list[tuple[float, int, int]] = []
     for one, other, pixels in zip(here.tolist(), there.tolist(), shared.tolist(), strict=True):
         if one and other:

@@ -133,6 +133,8 @@ def check_dataset(
             raise Interrupted(f"check: stopped after {done} of {total} frames")
 
         report = tally.report()
+
+        # Look for a class that was stored as void once all pixels of the split are known.
         warning = void_warning(dataset.labels, np.array(report.pixels), report.void)
         if warning is not None:
             findings.add(Problem(str(root), f"split {report.split}: {warning}", warning=True))
@@ -216,6 +218,7 @@ class _Tally:
 
 def _pairing(root: Path, layout: Format, dataset: Dataset) -> Iterator[Problem]:
     """Images without masks in a labelled split, and masks without images."""
+    # Leave splits without any mask alone: a test split is no fault.
     labelled = any(frame.labelled for video in dataset.videos for frame in video.frames)
     for video in dataset.videos if layout.every_frame and labelled else ():
         bare = [frame for frame in video.frames if not frame.labelled]
@@ -281,6 +284,8 @@ def _in_order(
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="check") as pool:
         for job in jobs:
             waiting.append(pool.submit(job))
+
+            # Keep few results waiting, or frames read ahead would fill memory.
             if len(waiting) >= 4 * _THREADS:
                 yield waiting.popleft().result()
             if stop.is_set():
@@ -303,6 +308,8 @@ def void_warning(labels: Labels, pixels: np.ndarray, void: int) -> str | None:
     unseen = [name for i, name in enumerate(labels.classes) if not pixels[i]]
     if not void or not unseen or _is_usual(labels, pixels):
         return None
+
+    # Let a little void pass: it is boundaries and doubtful spots.
     if np.count_nonzero(pixels) > 1 and void < _LEAST_VOID * total:
         return None
 
@@ -330,6 +337,8 @@ def survey(dataset: Dataset, frames: Sequence[FrameRecord] | None = None) -> str
     """
     frames = labelled_frames(dataset) if frames is None else frames
     frames = [frame for frame in frames if frame.mask is not None]  # rendered masks are whole
+
+    # Spread the sample over the split: masks at its beginning may be of one video.
     step = max(1, -(-len(frames) // _MOST_MASKS))
     looked_at = frames[::step]
     counts = np.zeros(IGNORE + 1, np.int64)

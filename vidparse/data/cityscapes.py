@@ -78,6 +78,8 @@ def snippets(images: Path) -> list[list[tuple[int, Path]]]:
         if parts is None:
             continue
         here = (parts["sequence"], int(parts["frame"]))
+
+        # Cut by numbers and by length: snippets that follow each other leave no gap.
         if here[0] != last[0] or here[1] != last[1] + 1 or len(runs[-1]) == 30:
             runs.append([])
         runs[-1].append((here[1], path))

@@ -58,6 +58,8 @@ def open_coco_panoptic(root: Path, split: str, *, on_missing: OnMissing = refuse
     if not videos:
         raise InputError(f"{record}: lists no photograph that is there; fetch the data again")
     rows = {masks[stem]: row for stem, row in listed.items()}
+
+    # Number classes by their place: COCO's category ids have gaps.
     class_ids = {number: i for i, number in enumerate(table.categories)}
     segments = ListedSegments(table, rows, labels, class_ids)
     return Dataset("coco-panoptic", split, labels, videos, read_segments=segments)

@@ -227,6 +227,7 @@ def _recipe(plan: Composition, backgrounds: Sequence[Dataset], cutouts: Sequence
     digest = hashlib.sha256(repr(cutouts).encode())
     for path in dict.fromkeys(path for frame in frames for path in (frame.image, frame.mask)):
         if path is not None:
+            # Take size and time of files in place of contents: sources are gigabytes.
             status = path.stat()
             digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
     return f"{plan} {digest.hexdigest()}"
@@ -272,6 +273,7 @@ class Composer:
         if not self._pictures:
             raise InputError(f"{FILE}: no labelled picture in its backgrounds; add sources")
 
+        # Shuffle backgrounds once per split, so that videos use each before any comes again.
         rng = np.random.Generator(np.random.PCG64([plan.seed, self._split]))
         self._order = rng.permutation(len(self._pictures))
 
@@ -320,6 +322,7 @@ class Composer:
         scenery = self._scenery(shot.scenery, shot.mirrored)
         made = compose(scenery, shot.camera, actors, frame.index / self._plan.rate_hz)
 
+        # Make void what shows too little of a thing to be one.
         numbers, areas = count_codes(made.numbers)
         for number, area in zip(numbers.tolist(), areas.tolist(), strict=True):
             if number and area < self._plan.least:

@@ -102,6 +102,8 @@ def _segments(dataset: Dataset, frame: FrameRecord) -> Iterator[Found]:
         for one in truth.segments or ()
         if one.is_thing and not one.is_crowd and one.box[2]
     ]
+
+    # Join cyclist and cycle on whole masks: the two boxes differ.
     if any(name in _CYCLES for name, _ in listed):
         yield from _with_riders({one.id: (name, truth.ids == one.id) for name, one in listed})
         return
@@ -170,6 +172,7 @@ def is_whole(one: Found) -> bool:
     if not whole.aspect[0] <= width / height <= whole.aspect[1]:
         return False
 
+    # Refuse what looks cut: in pieces, with notches, or without feet.
     piece = one.piece.view(np.uint8)
     _, _, facts, _ = cv2.connectedComponentsWithStats(piece, connectivity=8)
     largest, area = int(facts[1:, cv2.CC_STAT_AREA].max()), int(np.count_nonzero(piece))
@@ -244,5 +247,7 @@ def rides(person: np.ndarray, cycle: np.ndarray) -> bool:
         return False
     if not (y < top and top < y + high <= top + 1.1 * height):
         return False
+
+    # Widen by two pixels: masks of things that touch may leave a gap between them.
     near = cv2.dilate(person.view(np.uint8), np.ones((5, 5), np.uint8)) > 0
     return bool((near & cycle).any())

@@ -162,6 +162,7 @@ def in_labels(dataset: Dataset, labels: Labels) -> Dataset:
             f"labels '{labels.name}': {len(labels)} classes; masks hold {IGNORE} at most"
         )
 
+    # Start from void, so that ids beyond the classes stay void.
     table = np.full(IGNORE + 1, IGNORE, np.uint8)
     table[: len(class_ids)] = class_ids
     masks = _RegroupedMasks(dataset, table)

@@ -83,6 +83,7 @@ def paired_frames(video: str, images: Path, masks: Path) -> tuple[FrameRecord, .
     if others:
         raise InputError(f"{masks}: {not_png(others)}")
 
+    # Refuse two pictures of one stem, since their one mask could be of either.
     pictures = sorted_files(images, PICTURES)
     seen: dict[str, Path] = {}
     for path in pictures:

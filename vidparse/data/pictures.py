@@ -216,6 +216,7 @@ class MaskValues:
         Args:
             counts: as :meth:`counts` gives.
         """
+        # Lengthen the table: wider masks hold values that it does not reach.
         known = np.pad(self.known, (0, len(counts) - len(self.known)))
         wrong = np.flatnonzero((counts > 0) & ~known)
         return {int(value): int(counts[value]) for value in wrong}
@@ -250,6 +251,7 @@ def numbered_segments(classes: np.ndarray, numbers: np.ndarray, labels: Labels) 
     Returns:
         A map whose ids are number * 256 + class + 1.
     """
+    # Put number and class into one id, so that one count finds all segments.
     ids = numbers.astype(np.uint32) * _CLASSES + classes + 1
     ids[classes == IGNORE] = VOID
     class_of = {one: one % _CLASSES - 1 for one in count_codes(ids)[0].tolist() if one != VOID}

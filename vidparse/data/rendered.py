@@ -49,6 +49,7 @@ def open_rendered(spec: str, split: str) -> Dataset:
     query = urlencode(keys, safe="/*")
     base = parse_scene(f"{address}?{query}", also=("videos", "least"))
 
+    # Give each split seeds of its own, so that no scene is in two.
     first = 1000 * base.seed + _MOST_VIDEOS * list(VIDEOS).index(split)
     scenes = {
         f"{base.name}-{seed}": replace(base, seed=seed) for seed in range(first, first + videos)

@@ -69,6 +69,8 @@ def scenery_of(
 ) -> Scenery:
     """See what hides what and where the ground is in a labelled picture."""
     height, width = classes.shape
+
+    # Take the first row with some road for the horizon: a few pixels may be errors.
     roads = np.isin(classes, class_ids(labels, "road"))
     rows = np.flatnonzero(np.count_nonzero(roads, axis=1) > 0.02 * width)
     horizon = float(np.clip(rows[0] - 2 if len(rows) else _HORIZON * height, 0, 0.6 * height))
@@ -293,6 +295,8 @@ def compose(
     feet = _moved(scenery.feet, affine, 0)
 
     first = int(scenery.numbers.max()) + 1
+
+    # Draw the farthest first, so that nearer ones hide them.
     order = sorted(range(len(actors)), key=lambda i: -_depth(actors[i][0], time_s))
     for i in order:
         actor, sprite, class_id = actors[i]

@@ -77,6 +77,8 @@ def open_vipseg(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Da
         return Dataset(
             "vipseg", split, labels, videos, values, read_segments=_Panomasks(values, labels)
         )
+
+    # Hold json and folders against each other: a shifted list would swap whole frames.
     rows: dict[Path, ListedPicture] = {}
     for video in videos:
         rows |= _held_against(listed.get(video.name, ()), video, record, on_missing)
@@ -159,6 +161,8 @@ def panomask_segments(
         counts: pixels of each value, as `values.counts(raw)` gives.
     """
     size = len(values.table)
+
+    # List the values that occur: all others would be segments without pixels.
     present = np.flatnonzero((counts[:size] > 0) & (values.table != IGNORE))  # (N,), ascending
     table = np.zeros(len(counts), np.uint16)
     table[present] = present

@@ -84,6 +84,8 @@ class _Polygons:
         polygons = read_polygons(frame.mask, len(self._ids)) if frame.mask is not None else []
         outlines = [(points * (width, height)).ravel().tolist() for _, points in polygons]
         shapes = coco.frPyObjects(outlines, height, width) if outlines else []
+
+        # Draw large polygons first: a pixel is of the smallest that it is in.
         areas = np.array([coco.area(shape) for shape in shapes], np.int64)
         for i in np.argsort(-areas, kind="stable"):
             ids[coco.decode(shapes[i]) > 0] = self._ids[polygons[i][0]]
