@@ -216,6 +216,7 @@ class Diagnostics:
 
     def end_video(self) -> VideoDiagnostics:
         """The diagnostics of the video that ended; the next sample starts another."""
+        # Judge a video that is shorter than a clip as the one clip that it is.
         if len(self._window) < self._clip_length:
             self._judge_window()
 
@@ -249,11 +250,14 @@ class Diagnostics:
         self, index: int, truth: np.ndarray | None, said: np.ndarray, size_hw: tuple[int, int]
     ) -> float:
         before, self._before = self._before, (index, truth, said)
+
+        # Compare with the very next frame only: a gap would count as flicker.
         if before is None or before[0] != index - 1 or before[2].shape != said.shape:
             return float("nan")
         changed = said != before[2]  # (H, W)
         pixels = said.size
         if truth is not None and before[1] is not None:
+            # Count only where the truth stands still: there a change is the network's own.
             still = (truth == before[1]) & (truth != self._labels.void)
             changed &= still
             pixels = int(np.count_nonzero(still))

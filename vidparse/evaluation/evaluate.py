@@ -200,6 +200,8 @@ def evaluate(
         Interrupted: `stop` was set.
     """
     options, stop = options or EvaluationOptions(), stop or threading.Event()
+
+    # Leave the cores to the networks: OpenCV's threads would compete with theirs.
     cv2.setNumThreads(1)
     plan = make_plan(dataset, entries, options, saving=saver is not None)
     tallies = [

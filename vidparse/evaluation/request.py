@@ -75,6 +75,7 @@ def run_evaluation(
     saver = _saver(request, dataset, entries) if request.save else None
     result = evaluate(dataset, entries, options, saver=saver, on_frame=on_frame, stop=stop)
 
+    # Warn only: a doubt about the masks is no reason to refuse scores.
     videos = dataset.videos[: request.max_videos]
     scored = [frame for video in videos for frame in video.frames if frame.labelled]
     warning = survey(dataset, scored)

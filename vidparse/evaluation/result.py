@@ -123,6 +123,7 @@ class Store:
         if path is None or not path.is_file():
             return None
         try:
+            # Refuse pickles: a file in a cache must not run code.
             with np.load(path, allow_pickle=False) as kept:
                 return _unpacked({name: kept[name] for name in kept.files})
         except (OSError, ValueError, KeyError, BadZipFile) as error:

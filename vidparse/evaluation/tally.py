@@ -81,6 +81,8 @@ class Tally:
             sample = _sample(self.entry.name, loaded, prediction)
             for measure in self._measures.values():
                 measure.update(sample)
+
+            # Look for ids that are off by one, whatever is measured.
             if sample.true_classes is not None:
                 self._offset.update(sample.true_classes, sample.predicted_classes)
             if self._diagnostics is not None:
@@ -287,6 +289,8 @@ def better_offset(counts: Counts) -> tuple[int, float, float] | None:
     total = counts["truth"].sum()
     if not total:
         return None
+
+    # Ask for a clear gain in two classes: one may be taken for its neighbour.
     shares = counts["right"].sum(axis=1) / total  # (3,)
     best = int(shares.argmax())
     clear = shares[best] >= _LEAST_SHARE and shares[best] > _TIMES * shares[0]

@@ -64,6 +64,8 @@ class MaskEntry:
     def check(self, dataset: Dataset, videos: Sequence[VideoFrames]) -> None:
         self._labels, self._table = dataset.labels, _table_of(dataset, raw_ids=self._raw_ids)
         missing: list[Path] = []
+
+        # Read a flat folder only where stems are unique over all videos.
         stems = [frame.stem for _, frames in videos for frame in frames]
         count, flat = len(stems), len(set(stems)) == len(stems)
         for video, frames in videos:
@@ -133,6 +135,8 @@ class MaskEntry:
                     break
             else:
                 raise InputError(f"{path}: ends after {counted(count, 'frame')}; {expected}")
+
+        # Read on to the end: a video of another length belongs to other frames.
         count += sum(1 for _ in movie)
         if count != len(video.frames):
             raise InputError(f"{path}: has {counted(count, 'frame')}; {expected}")
@@ -178,6 +182,7 @@ def _table_of(dataset: Dataset, *, raw_ids: bool) -> np.ndarray:
     Where every value of the data set's own masks means a class (DAVIS: whatever is not 0 is the
     object), predictions are read as the masks are.
     """
+    # Read as the data set's own masks where every value is a class there, as DAVIS has it.
     values = dataset.values
     if values is not None and not (values.table == IGNORE).any():
         return values.table.astype(np.uint16)

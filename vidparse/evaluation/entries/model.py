@@ -251,6 +251,7 @@ class PublishedTcb(Runner):
 
     def _scores(self, index: int, target: np.ndarray) -> np.ndarray:
         """float32 (K, h, w) of a frame with this input, and its supports."""
+        # Keep inputs within reach of this frame, so that memory stays bounded.
         supports = self._runner.published_supports(index, len(self._frames))
         reach = max(abs(i - index) for i in supports)
         for i in [i for i in self.inputs if abs(i - index) > reach]:

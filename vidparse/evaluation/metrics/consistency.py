@@ -203,6 +203,8 @@ class TemporalConsistency(Measure):
         classes = sample.predicted_classes
         if self._before is not None and sample.flow is not None:
             self._matrix.update(self._before, warp_labels(classes, sample.flow))
+
+        # Check the last frame, too, which no pair may check after it.
         known = (classes < self._num_classes) & (classes >= 0)
         if not (known | (classes == self._ignore)).all():
             raise ValueError(f"prediction holds ids beyond {self._num_classes - 1}")
@@ -211,6 +213,8 @@ class TemporalConsistency(Measure):
     def end_video(self) -> Counts:
         """Equal and all pixels by class, their matrix, and this video's own mIoU."""
         counts = self._matrix.sums()
+
+        # Leave a video without pairs out of the mean over videos.
         defined = counts["truth"].any()
         self._start_video()
         return counts | {
@@ -307,6 +311,7 @@ def warp_labels(labels: np.ndarray, flow: np.ndarray, *, outside: int = 0) -> np
     if not whole:
         x[~inside] = y[~inside] = 0
 
+    # Gather by one flat index, which is quicker than by two.
     pixel = y.astype(np.int32) * np.int32(width) + x.astype(np.int32)
     warped = labels.reshape(-1).take(pixel)
     if not whole:

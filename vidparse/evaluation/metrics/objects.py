@@ -50,8 +50,12 @@ def contour_accuracy(truth: np.ndarray, predicted: np.ndarray, *, radius: int) -
     """
     true_edge, predicted_edge = contour(truth), contour(predicted)
     true_length, predicted_length = np.count_nonzero(true_edge), np.count_nonzero(predicted_edge)
+
+    # Score 1 where neither has a contour and 0 where one has, as DAVIS does.
     if not true_length or not predicted_length:
         return float(true_length == predicted_length)
+
+    # Match within a disk by dilation, as the published code does, in place of a true matching.
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     disk = (x * x + y * y <= radius * radius).astype(np.uint8)
     near_truth = cv2.dilate(true_edge.view(np.uint8), disk).view(bool)
@@ -122,6 +126,7 @@ class ObjectQuality(Measure):
         if truth.shape != predicted.shape:
             raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}")
 
+        # Blank void in both maps, so that nothing is won or lost there.
         void = truth == self._ignore
         if void.any():
             truth, predicted = np.where(void, 0, truth), np.where(void, 0, predicted)
@@ -167,6 +172,7 @@ class ObjectQuality(Measure):
 
 def _quality(truth: np.ndarray, predicted: np.ndarray, radius: int) -> tuple[float, float]:
     """J and F of two masks, looking only where either is."""
+    # Cut both masks to where they are: objects are small, and contours cost by the pixel.
     x, y, width, height = cv2.boundingRect((truth | predicted).view(np.uint8))
     window = (  # a contour runs one pixel up and left of its mask
         slice(max(y - 1, 0), y + height + 1),

@@ -84,6 +84,7 @@ def count_pairs(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _count_band(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # Count runs and not pixels, which are far more.
     runs = find_runs(truth, prediction)
     if not len(runs.values):
         return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -146,6 +147,7 @@ def _table(
     if len(missing):
         raise ValueError(f"{who}: id {missing[0]} is in the picture but not in its list")
 
+    # Count areas of predictions: as published, only a truth is taken at its word.
     if not trusted:
         areas = np.zeros(len(listed), np.int64)
         inside = ids != VOID
@@ -179,6 +181,8 @@ class Sums:
         values = np.concatenate([part[1] for part in parts], axis=1)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
+
+        # Add up equal keys, which are neighbours once sorted.
         starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
         values = np.add.reduceat(values[:, order], starts, axis=1)
         stays = values[0] != 0

@@ -131,6 +131,8 @@ class VideoPanopticQuality(Measure):
         truth, predicted = window.truth(self._frames), window.predicted(self._frames)
         pairs = _Pairs(window, truth, predicted)
         iou = pairs.iou(truth, predicted)
+
+        # Match above 1/2, where no tube can match two.
         hit = iou > 0.5
         t, s = pairs.truth[pairs.comparable][hit], pairs.predicted[pairs.comparable][hit]
         np.add.at(tally[:, _IOU], truth.categories[t], iou[hit])
@@ -138,6 +140,8 @@ class VideoPanopticQuality(Measure):
         missed = ~truth.crowd
         missed[t] = False
         np.add.at(tally[:, _FN], truth.categories[missed], 1)
+
+        # Excuse predictions that lie mostly on void or on a crowd of their category.
         excused = pairs.void_under.copy()
         if truth.crowd.any():
             excused += pairs.crowd_under(truth, predicted, self._listed(window))
@@ -204,6 +208,8 @@ class _Pairs:
         on_void = (true_ids == VOID) & (predicted_ids != VOID)
         self.void_under = np.zeros(len(predicted.ids), np.int64)
         self.void_under[np.searchsorted(predicted.ids, predicted_ids[on_void])] = pixels[on_void]
+
+        # Compare tubes of one category only, and never a crowd, which is not to be matched.
         both = (true_ids != VOID) & (predicted_ids != VOID)
         self.truth = np.searchsorted(truth.ids, true_ids[both])
         self.predicted = np.searchsorted(predicted.ids, predicted_ids[both])

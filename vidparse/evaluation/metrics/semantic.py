@@ -130,6 +130,7 @@ def _count_bytes(
     OpenCV counts pairs of bytes several times faster than NumPy, in float32, which is exact up to
     2**24 pixels; larger pictures are counted in bands.
     """
+    # Count in bands of at most 2**24 pixels, up to which OpenCV's float32 is exact.
     joint = np.zeros((256, 256), np.int64)
     rows = max(1, 2**24 // max(truth.shape[-1], 1))
     for first in range(0, len(truth), rows):
@@ -149,6 +150,8 @@ def _count_any(
     ignored = predicted == ignore
     if ((predicted < 0) | (predicted >= k))[~ignored].any():
         return np.zeros((k, k), np.int64), np.zeros(k, np.int64), True
+
+    # Give void a column of its own: it is a miss of the true class.
     predicted[ignored] = k
     joint = truth[counted].astype(np.int64) * (k + 1) + predicted
     table = np.bincount(joint, minlength=k * (k + 1)).reshape(k, k + 1)

@@ -115,6 +115,7 @@ class SegmentationTrackingQuality(Measure):
         true_classes = overlaps.truth.categories_of(true_ids, void=self.num_classes)
         predicted_classes = overlaps.predicted.categories_of(predicted_ids, void=self.num_classes)
 
+        # Leave out true void and keep predicted void, which is wrong wherever truth is known.
         inside = true_ids != VOID
         np.add.at(
             self._confusion,

@@ -198,6 +198,8 @@ def _matrix(entry: str, counts: np.ndarray, labels: Labels, used: np.ndarray) ->
     size = len(names)
     side, font = (40, 13) if size <= READABLE else (16, 11) if size <= 60 else (9, 8)
     longest = max(map(len, names), default=0)
+
+    # Share out each row by itself, or rare classes would show nothing.
     shown = counts[np.ix_(used, used)]  # (S, S)
     shares = shown / np.maximum(shown.sum(axis=1, keepdims=True), 1)
     cells = np.argwhere((shown > 0) & (shares >= _SMALLEST_SHARE)).tolist()
