@@ -167,6 +167,7 @@ def _knee(
     hip: np.ndarray, ankle: np.ndarray, ahead: np.ndarray, thigh: np.ndarray, shin: np.ndarray
 ) -> np.ndarray:
     """The joint of two bones of given lengths (P, 1) that bends forwards."""
+    # Bend by the law of cosines, and keep short of straight, where the knee has no side.
     line = ankle - hip
     distance = np.clip(np.linalg.norm(line, axis=1, keepdims=True), 0.2, thigh + shin - 0.01)
     line = line / distance

@@ -26,6 +26,7 @@ def paint_ranks(view: VisibleQuads, bank: TextureBank) -> np.ndarray:
             continue
         size = x1 - x0, y1 - y0
 
+        # Fill opaque quads by outline, which is cheaper than to warp their texture.
         if outline is not None and (bank.is_tiled(texture) or opaque):
             alpha = _mask(outline, x0, y0, (size[1], size[0]))
         else:

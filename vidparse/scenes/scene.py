@@ -40,6 +40,8 @@ def motion_blur(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
             coarse = flow[
                 :, y // BLUR_STEP : -(-y_to // BLUR_STEP), x // BLUR_STEP : -(-x_to // BLUR_STEP)
             ]
+
+            # Leave tiles without visible motion as they are: most of a still view.
             longest = SHUTTER * float(np.abs(coarse[:, ::4, ::4]).max())
             if longest < _SHORTEST_BLUR_PX:
                 continue
@@ -76,6 +78,8 @@ class Lens:
         fall = 1 / (1 + 0.09 * (x[None] ** 2 + y[:, None] ** 2)) ** 2
         self._vignette = cv2.merge([np.round(255 * fall).astype(np.uint8)] * 3)
         rng = np.random.Generator(np.random.PCG64([seed, 61]))
+
+        # Draw one larger field of noise and shift it per frame: drawing anew costs far more.
         spare = _NOISE_SPARE_PX
         noise = rng.standard_normal((height + spare, width + spare, 3), np.float32)
         noise = _NOISE_MEAN + _NOISE_DEVIATION * noise
@@ -130,6 +134,8 @@ def flow_is_valid(
 ) -> np.ndarray:
     """False where the surface point is hidden or out of the picture in the next view; (H, W)."""
     height, width = ranks.shape
+
+    # Compare surfaces by number: their ranks differ from view to view.
     rank_of = dict(zip(after.quads.surface.tolist(), after.rank.tolist(), strict=True))
     later = np.full(int(now.rank.max(initial=0)) + 1, -1, np.int32)  # this rank -> rank then
     later[now.rank] = [rank_of.get(surface, -1) for surface in now.quads.surface.tolist()]

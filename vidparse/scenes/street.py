@@ -113,6 +113,8 @@ class Street:
 
         ahead = 19.0 + 5.0 * np.sin(0.23 * time_s + self._sway[1])
         parts.append(self._leader.shifted(np.array([0.0, 0.0, z + ahead])))
+
+        # Pose all people together: arrays of many cost little more than one.
         people = self._people(movers, time_s, camera)
         return join([*parts, people] if people is not None else parts)
 

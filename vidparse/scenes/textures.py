@@ -98,6 +98,8 @@ def soft_noise(
 ) -> np.ndarray:
     """Smooth noise of unit deviation that wraps round; float64 (h, w), cells set its coarseness."""
     rows, columns = (max(1, min(n, t)) for n, t in zip(cells_hw, texels_hw, strict=True))
+
+    # Wrap the cells round, so that tiled textures show no seam.
     coarse = rng.standard_normal((rows, columns))
     padded = np.pad(coarse, 2, mode="wrap").astype(np.float32)  # (rows + 4, columns + 4)
     scale_y, scale_x = texels_hw[0] / rows, texels_hw[1] / columns
@@ -125,6 +127,7 @@ class _Cache:
                 self._arrays.move_to_end(key)
                 return self._arrays[key]
 
+        # Make it outside the lock: drawing takes long, and others need not wait.
         made = make()
         with self._lock:
             if key not in self._arrays:
@@ -181,6 +184,8 @@ class TextureBank:
         def make() -> np.ndarray:
             pixels = self._shrunk(number, level_x, level_y)
             lit, clear = light / LIGHT_STEPS, 1 - haze / HAZE_STEPS
+
+            # Add haze by alpha, since colours are premultiplied.
             alpha = pixels[..., 3:].astype(np.float32)
             colour = np.minimum(pixels[..., :3] * np.float32(lit), alpha) * np.float32(clear)
             colour += alpha * (HAZE_RGB * ((1 - clear) / 255)).astype(np.float32)

@@ -317,6 +317,8 @@ def car(
     body = BODIES[kind]
     textures = add_car(bank, kind, paint)
     names, origin, across, down, order = zip(*_local_faces(body), strict=True)
+
+    # Turn by half a circle and not by a mirror, or writing would be reversed.
     turn = np.array([1.0, 1.0, 1.0]) if back_to_us else np.array([-1.0, 1.0, -1.0])
     origin = (np.array(origin) - (0, 0, body.length / 2)) * turn + (x, 0.0, z)
     across, down = np.array(across) * turn, np.array(down) * turn

@@ -96,6 +96,8 @@ def see(quads: Quads, camera: Camera, bank: TextureBank) -> VisibleQuads:
     homographies, tiled = homographies[rows], _is_tiled(visible)
     bounds, outline = _bounds(corners, tiled | visible.opaque)
     height, width = camera.size_hw
+
+    # Widen boxes by a pixel or two, which soft edges reach.
     box = np.stack(
         [
             np.clip(np.floor(bounds[:, 0]) - 1, 0, width),
@@ -112,6 +114,8 @@ def see(quads: Quads, camera: Camera, bank: TextureBank) -> VisibleQuads:
         & (size > np.where(visible.shadow, _SMALLEST_SHADOW_PX2, _SMALLEST_PX2))
     )
     depth = camera.depth(visible.anchor)
+
+    # Paint layer by layer, the farthest first; order decides within one object.
     painting = np.lexsort((visible.order, -depth, visible.layer))
     painting = painting[seen[painting]]
     painting = painting[
@@ -173,6 +177,7 @@ def _bounds(corners: np.ndarray, ruled: np.ndarray) -> tuple[np.ndarray, list[np
     outline: list[np.ndarray | None] = [None] * len(corners)
     behind = depth.min(1) < NEAR_M
     for i in np.flatnonzero(behind | ruled):
+        # Cut what is behind the camera, whose projection would be turned over.
         polygon = _clip_near(corners[i]) if behind[i] else pixels[i]
         outline[i] = polygon
         bounds[i] = [*polygon.min(0), *polygon.max(0)]
@@ -210,6 +215,8 @@ def _levels(quads: Quads, corners: np.ndarray, bank: TextureBank) -> np.ndarray:
     length = np.stack([side[:, 0] + side[:, 2], side[:, 1] + side[:, 3]], axis=1) / 2
     texels = bank.sizes[quads.texture] * np.abs(quads.tiling[:, ::2])
     level = np.floor(np.log2(np.maximum(texels / np.maximum(length, 0.5), 1)) + 0.3)
+
+    # Keep full detail of what reaches behind the camera: its size in pixels is not known.
     level[depth.min(1) < NEAR_M] = 0
     return np.clip(level, 0, MAX_LEVEL).astype(np.int64)
 
@@ -309,4 +316,6 @@ def _cover(covered: np.ndarray, outline: np.ndarray, cells: tuple[int, int, int,
     mask = np.zeros(part.shape, np.uint8)
     points = np.round(np.clip((outline - (x0, y0)) * 16, -(2**24), 2**24)).astype(np.int32)
     cv2.fillConvexPoly(mask, points, 1, cv2.LINE_8, 4)
+
+    # Shrink by a cell: a cell on the outline is covered in part only.
     part |= cv2.erode(mask, _CORE).view(np.bool_)
