@@ -295,6 +295,8 @@ def class_ids_in(labels: Labels, target: Labels) -> tuple[int, ...] | None:
     """
     if labels.classes == target.classes:
         return None
+
+    # Match by name where only the order differs; no table is needed.
     if set(labels.classes) == set(target.classes):
         return tuple(target.classes.index(name) for name in labels.classes)
 

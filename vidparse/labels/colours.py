@@ -116,6 +116,8 @@ def instance_colour(colour: tuple[int, int, int], instance: int) -> tuple[int, i
     Ids of one class that follow each other are far apart, and thousands of them have a colour each.
     """
     hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in colour))
+
+    # Step by irrational shares: neighbours in number are far apart in colour.
     turns = [instance * step % 1.0 for step in _COLOUR_STEPS]
     hue = (hue + (turns[0] - 0.5) * _HUE_RANGE) % 1.0
     most = min(max(saturation, 0.45) + 0.15, 1.0)
@@ -258,6 +260,8 @@ def _choose(
         mine = free & (to_chosen[:i] >= share * apart[i, :i, None]).all(0)
         if not mine.any():
             return None
+
+        # Stay near the wish, so that published colours remain known.
         to_wish = ((seen[0] - seen[0, i]) ** 2).sum(-1)  # (M,)
         best = int(np.where(mine, to_wish, np.inf).argmin())
         chosen.append(best)
@@ -272,6 +276,8 @@ def _choose(
 def as_seen(rgb: np.ndarray) -> np.ndarray:
     """CIE Lab (3, N, 3) of RGB (N, 3): with all cones, without green ones, without red ones."""
     encoded = rgb / 255.0
+
+    # Undo sRGB's curve first: cones add up light and not encoded values.
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     views = [linear, *(linear @ np.array(m).T for m in (_DEUTERANOPIA, _PROTANOPIA))]
     xyz = np.clip(np.stack(views), 0, 1) @ _TO_XYZ.T  # (3, N, 3)

@@ -26,6 +26,8 @@ def ids_to_rgb(ids: np.ndarray) -> np.ndarray:
         raise ValueError(f"segment ids must lie in 0..{MAX_ID}, found {ids.min()}..{ids.max()}")
     if ids.size == 0:
         return np.zeros((*ids.shape, 3), np.uint8)
+
+    # Read the bytes of the numbers as channels: R is the lowest, whatever the machine.
     little_endian = np.ascontiguousarray(ids, "<u4").view(np.uint8).reshape(*ids.shape, 4)
     return cv2.cvtColor(little_endian, cv2.COLOR_RGBA2RGB)  # the fourth byte goes
 
@@ -106,6 +108,7 @@ class SegmentIds:
 
     def _free(self, category: int) -> int:
         """The category's colour, or a free one near it."""
+        # Draw by category, so that objects of others change nothing.
         random = self._random.get(category)
         if random is None:
             random = self._random[category] = np.random.default_rng((self._seed, category))

@@ -157,6 +157,7 @@ def read_segment_map(
             f"{picture}: id {min(empty)} is listed in {name} but has no pixel; leave it out"
         )
 
+    # Trust claimed areas of a truth, as published evaluators do, unless one lacks its own.
     claimed = is_truth and all(segment.area != NOT_CLAIMED for segment in listed.segments)
     segments = []
     for segment in listed.segments:
@@ -374,6 +375,8 @@ def _scanned(path: Path, first: bytes, file: BinaryIO) -> PanopticRecord:
             raise ValueError(f"damaged in line {number}")
         else:
             _checked(line.rstrip(b",\n"), number, "file_name")
+
+    # Refuse a file that ends early: its lines would go on into the merged one.
     if line != b"}\n":
         raise ValueError(f"damaged: it ends early, in line {number}")
 

@@ -49,6 +49,7 @@ class PixelRuns:
         last = first + self.lengths
         areas = np.bincount(slot, self.lengths, len(present)).astype(np.int64)
 
+        # Find boxes by the ends of runs: no pixel is looked at again.
         low_line, low = np.full(len(present), lines), np.full(len(present), line_length)
         high_line, high = np.zeros_like(low_line), np.zeros_like(low)
         np.minimum.at(low_line, slot, line)
@@ -103,6 +104,7 @@ def find_runs(ids: np.ndarray, *others: np.ndarray, down_columns: bool = False) 
         raise ValueError(f"maps of {' and '.join(str(one.shape) for one in maps)}")
     flats = [(_transposed(one) if down_columns else one).reshape(-1) for one in maps]  # (H * W,)
 
+    # Mark each pixel where any map changes, and each that begins a line.
     changed = np.ones(ids.size, bool)
     np.not_equal(flats[0][1:], flats[0][:-1], out=changed[1:])
     for flat in flats[1:]:

@@ -72,6 +72,7 @@ class SegmentMap:
                 table[segment.id] = segment.class_id
             return table.take(self.ids, mode="clip")
 
+        # Look large ids up by runs: a table up to 24 bits would be larger than the map.
         listed = sorted(self.segments, key=lambda segment: segment.id)
         keys = np.array([segment.id for segment in listed], np.int64)
         values = np.array([segment.class_id for segment in listed], dtype)
@@ -187,6 +188,7 @@ def object_map(found: SegmentMap, labels: Labels) -> SegmentMap:
             Segment(i + 1, i, i in labels.things, None, *NOWHERE) for i in range(len(labels))
         )
 
+    # Count anew: areas may be claims, and segments may have lost all pixels since.
     regions = regions_of(ids)
     segments = tuple(
         replace(one, area=regions[one.id][0], box=regions[one.id][1])
