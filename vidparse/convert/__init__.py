@@ -73,6 +73,8 @@ def convert(
         raise UsageError(f"--from {source}: {need}")
 
     tensors = _read(files, chosen)
+
+    # Look for NaN now: a network that answers NaN would be written as sound.
     check_finite_weights(tensors, files[0])
 
     # Name the file in every refusal: the parts below know tensors, not paths.
@@ -86,6 +88,7 @@ def convert(
     except ModelError as error:
         raise ModelError(f"{files[0]}: {error}") from error
 
+    # Keep the source's deviation: PanopticFCN sees pictures from 0 to 255.
     preprocess = Preprocess(short_side or renamed.short_side, std=renamed.std)
     record = {"converted_from": source, "sources": {f.name: file_sha256(f) for f in files}}
     metadata = metadata_of(
@@ -123,6 +126,8 @@ def _read(files: Sequence[Path], source: CodeBase) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for path in files:
         placed = source.place(read_tensors(path))
+
+        # Refuse a part that comes twice: one of the two would silently win.
         twice = sorted(placed.keys() & tensors.keys())
         if twice:
             raise ModelError(f"{path}: has '{twice[0]}' as a file before it; give each part once")
@@ -134,6 +139,7 @@ def _load(renamed: Renamed, arch: str, config: dict[str, object], labels: Labels
     """Our network with the tensors, every one of them."""
     from vidparse.models.zoo import build, settings_for
 
+    # Compare counts first, since a wrong label set would show as a wrong shape.
     for name, count in settings_for(arch, labels).items():
         if config[name] != count:
             raise ModelError(
@@ -150,6 +156,7 @@ def _fitted(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[st
 
     The step counters of batch norms, which old files have not and nothing reads, may be missing.
     """
+    # Let counters of batch norms be missing: old files have none, and nothing reads them.
     counters = {name for name in own if name.endswith(".num_batches_tracked")}
     missing = sorted(own.keys() - tensors.keys() - counters)
     unknown = sorted(tensors.keys() - own.keys())
@@ -162,6 +169,8 @@ def _fitted(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[st
                 f"tensor '{name}' is {tuple(tensor.shape)}, not {tuple(own[name].shape)}; "
                 "check --arch and --set"
             )
+
+    # Begin missing counters at 0, so that the strict load finds every name.
     fresh = {name: own[name].new_zeros(own[name].shape) for name in counters - tensors.keys()}
     return {name: tensor.to(own[name].dtype) for name, tensor in {**tensors, **fresh}.items()}
 

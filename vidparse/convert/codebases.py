@@ -49,6 +49,7 @@ def from_edgenets(tensors: Mapping[str, Tensor], arch: str, labels: Labels) -> R
     if deepest not in widths:
         raise ModelError(f"{deepest} channels at stride 16: no width of ESPNetV2 has them")
 
+    # Cut off the void class of Cityscapes weights: our label sets have none.
     outputs = len(need(own, EDGENETS_CLASSIFIER[0]))
     if labels.name == "cityscapes" and outputs == len(labels) + 1:
         own |= {name: need(own, name)[:-1] for name in EDGENETS_CLASSIFIER}
@@ -165,6 +166,7 @@ VSPW_TABLES = {
 
 def placed_of_vspw(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Names of an encoder or decoder file as they are in the whole network."""
+    # Tell the encoder by a layer that decoders have not: files carry no word of it.
     if "layer4.0.conv1.weight" in tensors:
         return {f"encoder.{name}": tensor for name, tensor in tensors.items()}
     if any(name.startswith(("encoder.", "decoder.")) for name in tensors):
@@ -235,7 +237,9 @@ def _pyramid() -> dict[str, str]:
     for i in PANOPTICFCN_SIDES:
         table[f"backbone.fpn_lateral{i + 2}"] = f"fpn.lateral.{i}"
         table[f"backbone.fpn_output{i + 2}"] = f"fpn.output.{i}"
-        for step in range(max(1, i)):  # between two convolutions lies a doubling
+
+        # Count by two in their names: a doubling lies between two convolutions.
+        for step in range(max(1, i)):
             theirs, ours = f"semantic_fpn.p{i + 2}.{2 * step}", f"semantic.branches.{i}.{step}"
             table |= {theirs: f"{ours}.0", f"{theirs}.norm": f"{ours}.1"}
     return table
@@ -252,7 +256,9 @@ def _heads() -> dict[str, str]:
     for i in PANOPTICFCN_TOWER:
         for theirs, ours in (("position_head", "positions"), ("kernel_head", "kernels")):
             conv, tower = f"{theirs}.{theirs}.{theirs}_head_{i + 1}", f"{ours}.tower"
-            for inside in ("", ".dcnv2"):  # the second where it is deformable
+
+            # Take both forms: a deformable convolution lies one name deeper.
+            for inside in ("", ".dcnv2"):
                 table[f"{conv}{inside}"] = f"{tower}.convs.{i}"
                 table[f"{conv}{inside}.norm"] = f"{tower}.norms.{i}.0"
             table[f"{conv}.offset_mask_conv"] = f"{tower}.convs.{i}.offsets"
@@ -276,12 +282,14 @@ def from_panopticfcn(tensors: Mapping[str, Tensor], arch: str, labels: Labels) -
     found = rename(tensors, PANOPTICFCN_TABLE)
     own = found.tensors
 
+    # Stop at other depths here: the table of names is of a ResNet-50.
     count = blocks_in(own, "backbone.layer3.")
     if count != PANOPTICFCN_BLOCKS[2]:
         raise ModelError(f"a ResNet with {count} blocks in res4: only ResNet-50 is known here")
 
     for name in PANOPTICFCN_EMBEDDINGS:
-        own[name] = need(own, name).flatten(1)  # their 1x1 convolution is a product
+        # Flatten their 1x1 convolution, which is a product here.
+        own[name] = need(own, name).flatten(1)
 
     config = {
         "things": len(need(own, "positions.centres.weight")),
@@ -327,6 +335,7 @@ def timm_mobilenetv2() -> dict[str, str]:
     place = 1
     for stage, (_, _, repeats, _) in enumerate(MOBILENETV2_STAGES):
         for block in range(repeats):
+            # Read the first block by its own names: it does not expand.
             parts = TIMM_FIRST_BLOCK if stage == 0 else TIMM_BLOCK
             for theirs, ours in parts.items():
                 table[f"blocks.{stage}.{block}.{theirs}"] = f"features.{place}.conv.{ours}"
@@ -360,6 +369,8 @@ def start_of(tensors: Mapping[str, Tensor], arch: str) -> Renamed:
         table = timm_mobilenetv2()
     else:
         table = next(table for family, table in START_TABLES.items() if arch.startswith(family))
+
+    # Drop a bn2 that no stem has: timm's classifier has one.
     unused = START_CLASSIFIERS if "bn2" in table else (*START_CLASSIFIERS, "bn2")
     found = rename(tensors, table, unused=unused)
     if not found.tensors:

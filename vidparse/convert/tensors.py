@@ -56,6 +56,7 @@ def rename(
     dropped, left = [], []
 
     for name, tensor in tensors.items():
+        # Let the longest prefix win: `conv1.norm` must not go the way of `conv1`.
         prefix = _longest(name, (*table, *unused))
         if prefix is None:
             left.append(name)
@@ -103,6 +104,7 @@ def resnet_of(tensors: Mapping[str, Tensor], *, deep: bool) -> str:
     Raises:
         ModelError: a depth that we do not have.
     """
+    # Count the blocks of layer3, in which the known depths differ.
     need(tensors, "backbone.layer3.0.conv1.weight")
     count = blocks_in(tensors, "backbone.layer3.")
     bottleneck = "backbone.layer3.0.conv3.weight" in tensors
@@ -130,12 +132,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of protocols of pickles
+            # Silence torch's words about protocols of pickles.
+            warnings.simplefilter("ignore", UserWarning)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
         raise unreadable(path, str(error).partition("\n")[0]) from error
     except Exception as error:  # pickle's refusals have many types
-        if not _is_archive(path):  # its words are about pickles, and advise to load them unsafely
+        # Replace pickle's words, which advise to load the file unsafely.
+        if not _is_archive(path):
             raise unreadable(path, "torch.save has not written it") from error
         raise ModelError(f"{path}: holds more than tensors; convert it to safetensors") from error
 
@@ -162,6 +166,7 @@ def _tensors_of(content: object) -> dict[str, Tensor]:
         return {}
     for wrapper in WRAPPERS:
         if isinstance(content.get(wrapper), Mapping):
+            # Look inside again: wrappers may lie in wrappers.
             inner = _tensors_of(content[wrapper])
             if inner:
                 return inner
@@ -169,7 +174,8 @@ def _tensors_of(content: object) -> dict[str, Tensor]:
 
 
 def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in PREFIXES * 2:  # either may be outside the other
+    # Go over both twice, since either may be outside the other.
+    for prefix in PREFIXES * 2:
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors

@@ -53,6 +53,7 @@ def export_onnx(
         ModelError: the exporter failed, or the result does not agree with torch.
         OutputError: the file exists and is not to be replaced, or cannot be written.
     """
+    # Check the place first: the export takes long.
     check_target(path, source=description.path, overwrite=overwrite)
     network = load_network(description)
     model = to_onnx(network)
@@ -100,6 +101,7 @@ def to_onnx(network: VideoNetwork) -> ModelProto:
     """
     import torch
 
+    # Wrap the network: graphs have flat tensors where it has an answer and a state.
     class WithState(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -112,6 +114,8 @@ def to_onnx(network: VideoNetwork) -> ModelProto:
             return *answer.outputs().values(), *after
 
     window = (1,) if network.window == 1 else (1, network.window)
+
+    # Trace with two frames where any number will do: torch fixes axes of length 1.
     clip = torch.zeros(*((2,) if network.any_window else window), 3, *_EXAMPLE_HW)
     sides = {
         clip.dim() - 2: torch.export.Dim("height", min=32, max=8192),
@@ -125,6 +129,8 @@ def to_onnx(network: VideoNetwork) -> ModelProto:
     answers = list(answer.outputs())
 
     tensors = network.state_tensors
+
+    # Leave the sides of states to the tracer, which derives them from the picture's.
     free = {axis: torch.export.Dim.AUTO for axis in (-2, -1)}
     spatial = [
         {len(tensor.shape) + 3 + axis: free[axis] for axis in free} if tensor.stride else None
@@ -147,7 +153,9 @@ def to_onnx(network: VideoNetwork) -> ModelProto:
             if program is None:
                 raise ModelError("ONNX export: torch produced nothing; update torch")
             program.optimize()
-            model = program.model_proto  # made anew at every look
+
+            # Take it once: it is made anew at every look.
+            model = program.model_proto
             _forget_origin(model)
             return model
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
@@ -158,6 +166,7 @@ def to_onnx(network: VideoNetwork) -> ModelProto:
 @contextlib.contextmanager
 def _silent_exporter() -> Iterator[None]:
     """Hide what torch says on the way, tracebacks included: what really fails raises."""
+    # Quieten the loggers and stdout: the exporter shows tracebacks of what it recovers from.
     loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -195,14 +204,20 @@ def _store_as_half(model: ModelProto) -> None:
         if tensor.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(tensor)
+
+        # Leave small tensors as they are, and values that half would make infinite.
         if values.size < 1024 or np.abs(values).max() > LARGEST_HALF:
             continue
         name = tensor.name
         half = numpy_helper.from_array(values.astype(np.float16), f"{name}.half")
         tensor.CopyFrom(half)
         casts.append(helper.make_node("Cast", [half.name], [name], to=TensorProto.FLOAT))
+
+    # Put the casts first, since ONNX wants nodes in the order of use.
     for i, cast in enumerate(casts):
         graph.node.insert(i, cast)
+
+    # Drop what is known of their shapes: a cast's output is no initialiser.
     halves = {cast.output[0] for cast in casts}
     for value in [v for v in graph.value_info if v.name in halves]:
         graph.value_info.remove(value)
@@ -287,6 +302,8 @@ def export_weights(description: Description, path: Path, *, overwrite: bool = Fa
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in network.state_dict().items():
         halves = tensor.is_floating_point()
+
+        # Refuse what half would make infinite, which no reader could mend.
         if halves and tensor.numel() and tensor.abs().max() > LARGEST_HALF:
             raise ModelError(
                 f"{path}: tensor '{name}' does not fit float16 (values above {LARGEST_HALF}); "

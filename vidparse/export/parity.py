@@ -61,6 +61,8 @@ def check_parity(
     inputs = windows_of(frames, network.window, any_window=network.any_window)
     state = network.first_state(as_clip(torch.from_numpy(inputs[0]), network))
     worst, same, total = 0.0, 0, 0
+
+    # Give each its own state, so that differences add up as they do in use.
     replayed = replay(cpu_session(path), inputs, network.state_tensors)
     for clip, (_, got) in zip(inputs, replayed, strict=True):
         with torch.inference_mode():
@@ -92,6 +94,8 @@ def windows_of(
     """
     if window == 1:
         return list(frames)
+
+    # Repeat the last frame: the graph takes whole windows only.
     padded = [*frames, *[frames[-1]] * max(0, window - len(frames))]
     whole = len(padded) - len(padded) % window
     clips = [np.stack(padded[i : i + window], axis=1) for i in range(0, whole, window)]
@@ -113,6 +117,8 @@ def winners(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     masks, scores, class_ids = (outputs[name] for name in MASK_OUTPUTS[:3])
     if not len(masks):
         return np.full(masks.shape[1:], -1)
+
+    # Use float64: exp overflows float32 at logits below -88.
     sure = scores[:, None, None, None] / (1 + np.exp(-masks.astype(np.float64)))  # (N, T, h, w)
     best = sure.argmax(axis=0)
     return np.where(sure.max(axis=0) >= _LEAST_PROBABILITY, class_ids[best], -1)
@@ -133,6 +139,8 @@ def cpu_session(model: Path | bytes) -> InferenceSession:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
+
+    # Show fatal messages alone: what fails raises too.
     options.log_severity_level = 4
     source = model if isinstance(model, bytes) else str(model)
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
@@ -183,6 +191,8 @@ def _difference(expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray
     names = [LOGITS if LOGITS in expected else MASK_OUTPUTS[0]]
     if FEATURES in expected or CLASSES in expected:
         names = list(expected)
+
+    # Compare no values of different shapes: masks may be of another number.
     if any(expected[name].shape != got[name].shape for name in names):
         return float("nan")
     return max(float(np.abs(expected[name] - got[name]).max(initial=0.0)) for name in names)
@@ -206,13 +216,19 @@ def kernel_winners(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     if "pooled" in outputs:
         pooled = outputs["pooled"].astype(np.float64)  # (T, 1 + Ks, C + 2)
         totals = pooled[..., -2, None]
+
+        # Weigh frames by the region's part in them, as decoding does.
         kernels = (totals * pooled[..., :-2]).sum(axis=0) / totals.sum(axis=0)
         classes = np.arange(len(kernels))
     else:
         regions = outputs["regions3"].astype(np.float64)  # (T, 1 + Ks, h, w)
+
+        # Take the softmax, not the winners: rounding at one cell then changes little.
         odds = np.exp(regions - regions.max(axis=1, keepdims=True))
         shares = odds / odds.sum(axis=1, keepdims=True)
         share = shares.mean(axis=(0, 2, 3))
+
+        # Leave rare classes out, but never all: rounding makes them come and go.
         classes = np.flatnonzero(share >= min(_LEAST_SHARE, share.max()))
         cells = shares[0, 0].size * len(shares)
         kernels = np.einsum("tkhw,tchw->kc", shares[:, classes], outputs["kernels3"]) / cells

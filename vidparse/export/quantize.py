@@ -129,6 +129,7 @@ def export_int8(
             way_out = "add --calibrate with a clip of yours" if rendered else "try a longer clip"
             raise ModelError(f"{path}: {error}; {way_out}, or export without --int8") from error
 
+    # Measure the very file, and write it again with what was measured.
     with whole_file(path) as part:
         save_model(model, part)
         parity = check_parity(network, part, unseen)
@@ -198,6 +199,8 @@ def _search(
     """
     watched = watched or _Watched()
     tried = {}
+
+    # Try 7 bits too: without VNNI, 8 may overflow the CPU's 16-bit sums.
     for bits in (8, 7):
         model = work.build(bits)
         tried[bits] = work.agreement(model)
@@ -229,6 +232,8 @@ def _search(
         watched.step()
         if agreement >= least_agreement:
             return model, bits, tuple(harms[i] for i in worst)
+
+        # Double the number: each try takes seconds, and few layers do the harm.
         count *= 2
     raise ModelError(
         f"in int8 the winning class is float32's at only {max(tried.values()):.1%} of positions "
@@ -259,12 +264,16 @@ class _Quantizer:
         save_model(model, path)
         session = cpu_session(path)
         self._ranges = _ranges(path, session, known, tensors)
+
+        # Compare with the float graph: parity at the end has the distance from torch.
         self._expected = _winners(session, unseen, tensors)
         self._expected_known = _winners(session, known[:_HARM_FRAMES], tensors)
         self._model = onnx.shape_inference.infer_shapes(model)
         graph = self._model.graph
         self._weights = {tensor.name for tensor in graph.initializer}
         self.temporal = temporal_nodes(graph, [tensor.name for tensor in tensors])
+
+        # Leave out what the calibration saw no value of: it has no range.
         nodes = [
             node
             for node in graph.node
@@ -272,6 +281,8 @@ class _Quantizer:
         ]
         self.layers = [node for node in nodes if self._has_weights(node)]
         self.candidates = [*self.layers, *(n for n in nodes if n.op_type in _JOINS)]
+
+        # Note the activations, which become part of the layer before them.
         self._activation = {
             node.input[0]: node.name for node in graph.node if node.op_type in _ACTIVATIONS
         }
@@ -285,7 +296,11 @@ class _Quantizer:
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
         model = ModelProto()
+
+        # Copy the model, since the quantiser changes the one that it is given.
         model.CopyFrom(self._model)
+
+        # Leave a float layer's activation float too: they are joined into one.
         behind = [
             self._activation[node.output[0]]
             for node in self.candidates
@@ -373,6 +388,7 @@ def _ranges(
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """ONNX Runtime's quantiser talks to the root logger about nothing a user can act on."""
+    # Set the root's level: the quantiser logs there, not to a logger of its own.
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)

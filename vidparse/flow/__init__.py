@@ -88,7 +88,9 @@ class DisFlow:
         """Flow float32 (2, H, W) from a to b, both RGB uint8 (H, W, 3)."""
         check_pair(a, b)
         height, width = a.shape[:2]
-        search = cv2.DISOpticalFlow.create(_PRESETS[self.preset])  # holds buffers: one a call
+
+        # Make one per call: it holds buffers, so calls cannot share it.
+        search = cv2.DISOpticalFlow.create(_PRESETS[self.preset])
         flow = search.calc(_luma(a), _luma(b), None)  # type: ignore[call-overload]  # (h, w, 2)
         return np.ascontiguousarray(flow[:height, :width].transpose(2, 0, 1))
 
@@ -138,6 +140,8 @@ class FlowCache:
         if self.folder is None:
             return self.estimator.between(a, b)
         path = self._path(self.folder, video, stem)
+
+        # Make the folder before the flow: seconds of work must not end where none can be kept.
         if _is_there(path):
             return _read(path, a.shape[:2])
         flow = self.estimator.between(a, b)
@@ -276,6 +280,8 @@ def write_flo(path: Path, flow: np.ndarray) -> None:
     height, width = flow.shape[1:]
     if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
         raise ValueError(f"flow is {flow.shape}: sides must be 1 to {_LONGEST_SIDE}")
+
+    # Lay pairs side by side, little endian, as the format has them.
     pairs = np.ascontiguousarray(flow.transpose(1, 2, 0), "<f4")  # (H, W, 2)
     with whole_file(path) as part, part.open("wb") as file:
         file.write(_HEADER.pack(_TAG, width, height))
@@ -298,10 +304,14 @@ def warp_image(image: np.ndarray, flow: np.ndarray, *, border: str = "replicate"
     height, width = image.shape[:2]
     if flow.shape != (2, height, width):
         raise ValueError(f"flow is {flow.shape}, image is {image.shape}")
+
+    # Keep to float32: remap takes no float64.
     x = np.arange(width, dtype=np.float32)[None] + flow[0].astype(np.float32, copy=False)
     y = np.arange(height, dtype=np.float32)[:, None] + flow[1].astype(np.float32, copy=False)
     warped = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=_BORDERS[border])
-    return warped.reshape(image.shape)  # OpenCV drops a last axis of 1
+
+    # Put a last axis of 1 back, which OpenCV drops.
+    return warped.reshape(image.shape)
 
 
 def __getattr__(name: str) -> object:

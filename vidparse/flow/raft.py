@@ -46,7 +46,8 @@ class ResidualBlock(nn.Module):
         self.norm2 = norm(channels_out)
         self.downsample: nn.Module = nn.Identity()
         if stride != 1:
-            self.norm3 = norm(channels_out)  # the authors' files hold it under both names
+            # Name the norm twice: the authors' files hold it under both names.
+            self.norm3 = norm(channels_out)
             shortcut = nn.Conv2d(channels_in, channels_out, 1, stride)
             self.downsample = nn.Sequential(shortcut, self.norm3)
 
@@ -97,6 +98,7 @@ class CorrelationPyramid:
         cells = now.flatten(2)[0].T / math.sqrt(now.shape[1])  # (h * w, C)
         self.levels: list[Tensor] = []
         for level in range(LEVELS):
+            # Average the features, not the correlation: it is the same, and costs far less.
             if level:
                 then = F.avg_pool2d(then, 2)
             similar = cells @ then.flatten(2)[0]  # (h * w, hl * wl)
@@ -120,7 +122,9 @@ class CorrelationPyramid:
         for level, similar in enumerate(self.levels):
             size = torch.tensor([similar.shape[3], similar.shape[2]]).to(centre)
             at = centre / 2**level + self._window  # (h * w, 9, 9, 2)
-            at = (2 * at + 1) / size - 1  # -1 and 1 are the outer edges of the map
+
+            # Count from the outer edges, which are -1 and 1 to grid_sample.
+            at = (2 * at + 1) / size - 1
             found.append(F.grid_sample(similar, at, align_corners=False).flatten(1))
         return torch.cat(found, dim=1).T.unflatten(1, position.shape[2:])[None]
 
@@ -223,6 +227,8 @@ class Raft(nn.Module):
         features = self.fnet(pair)  # (2, 256, h, w)
         pyramid = CorrelationPyramid(features[:1], features[1:])
         state, context = self.cnet(pair[:1]).split([HIDDEN, CONTEXT], dim=1)
+
+        # Split one encoder's output: half begins the state, half is seen in every iteration.
         state, context = torch.tanh(state), F.relu(context)  # (1, 128, h, w) both
         here = _cells(state)
         flow = torch.zeros_like(here)
@@ -253,6 +259,8 @@ def upsample_convex(flow: Tensor, mask: Tensor) -> Tensor:
     """
     height, width = flow.shape[2:]
     weights = mask.view(9, STRIDE, STRIDE, height, width).softmax(dim=0)
+
+    # Multiply by the stride: the flow is in cells until here, and in pixels from here on.
     around = F.unfold(STRIDE * flow, 3, padding=1).view(2, 9, height, width)
     fine = torch.einsum("kyxhw,ckhw->chywx", weights, around)  # (2, h, 8, w, 8)
     return fine.reshape(1, 2, STRIDE * height, STRIDE * width)
@@ -288,6 +296,8 @@ class RaftFlow:
         network, digest = load_raft(weights)
         self._network = network.to(self._device)
         self.name = f"RAFT {weights.stem}"
+
+        # Name all that decides the flow: the key is a folder that keeps it.
         stem = re.sub(r"[^A-Za-z0-9.-]", "-", weights.stem)
         self.key = f"{stem}-{digest[:12]}-{iterations}-{padding}"
 
@@ -301,6 +311,7 @@ class RaftFlow:
         try:
             return self._between(a, b)
         except RuntimeError as error:  # torch's memory errors are of this class, or below it
+            # Go by words: on CPUs torch raises a plain RuntimeError.
             if "out of memory" in str(error) or "allocate memory" in str(error):
                 raise DeviceError(
                     f"device {self._device}: RAFT is out of memory at "
@@ -313,6 +324,7 @@ class RaftFlow:
         left, right = _margins(width)
         above, below = _margins(height)
         with torch.inference_mode():
+            # Move bytes to the device and make floats there: a quarter of the transfer.
             pair = torch.from_numpy(np.stack([a, b])).to(self._device)  # (2, H, W, 3)
             pair = pair.permute(0, 3, 1, 2).float()  # (2, 3, H, W)
             pair = F.pad(pair, (left, right, above, below), mode=PADDINGS[self.padding])
@@ -330,6 +342,7 @@ def _margins(side: int) -> tuple[int, int]:
 
 def _usable(device: str) -> torch.device:
     try:
+        # Silence torch's word about drivers: the error below says it in one line.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.empty(0, device=device).device
@@ -351,12 +364,14 @@ def load_raft(weights: Path) -> tuple[Raft, str]:
         raise ModelError(f"{weights}: {error.strerror}; {_FETCH}") from error
 
     try:
+        # Load tensors alone: a pickle could run code.
         tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file raises ten kinds, which share no base but this one
         raise ModelError(f"{weights}: damaged, or no weights at all; {_FETCH}") from error
 
     network = Raft()
     try:
+        # Take off the prefix that DataParallel leaves in the authors' files.
         network.load_state_dict({str(k).removeprefix("module."): v for k, v in tensors.items()})
     except (RuntimeError, AttributeError, TypeError) as error:
         raise ModelError(
