@@ -96,6 +96,7 @@ def make_labels(
             "from there"
         ) from error
     finally:
+        # Write the record however the run ends: the next one goes on by it.
         counts = folder.write_record(complete=complete)
 
     if work.truncated is not None:
@@ -148,9 +149,11 @@ class _Work:
                 self._run(rest, recording.name)
             self.notes += [f"{recording.name}: {note}" for note in rest.notes]
         except TruncatedError as error:
+            # Keep the first error and go on: the other videos can be labelled.
             self.truncated = self.truncated or error
 
-        if recording.video is not None:  # how long it is was a guess
+        # Put the number of frames that came in place of the guess.
+        if recording.video is not None:
             progress.expected = others + progress.done - before
 
     def _run(self, rest: Rest, name: str) -> None:
@@ -236,6 +239,8 @@ def _settings(
     if dataset is None:
         source: dict[str, object] = {"inputs": list(request.inputs), "every": request.every}
         edges = {"start_s": request.start_s, "end_s": request.end_s}
+
+        # Leave out edges that nobody set, as versions that knew none did.
         source |= {name: edge for name, edge in edges.items() if edge is not None}
     else:
         source = {

@@ -45,6 +45,7 @@ class Choice:
             InputError: a mask that cannot be read, or of another size than its picture.
         """
         if self._within is not None:
+            # Read the mask of a frame once: its rows come in several parts.
             if frame is not self._frame:
                 self._frame, self._coarse = frame, self._coarse_of(frame)
             if self._coarse is not None:
@@ -89,6 +90,8 @@ class Within:
             coarse: uint8 (n, W). Where it is 255, ignore, the result is NaN.
         """
         found = probabilities * np.moveaxis(self._allowed[coarse], -1, 0)  # (K, n, W)
+
+        # Let void divide by 0: its NaN says that no label can be right.
         with np.errstate(invalid="ignore"):
             found /= found.sum(axis=0)
         return found
@@ -133,6 +136,8 @@ class OwnClasses:
                 )
             taken |= dict.fromkeys(found, name)
             groups.append(found)
+
+        # Fill in * last, since it takes what all the others leave.
         rest = tuple(one for one in range(len(labels)) if one not in taken)
         groups = [
             rest if text == "*" else found for found, text in zip(groups, members, strict=True)
@@ -144,7 +149,9 @@ class OwnClasses:
             tuple(labels.colours[group[0]] if group else (0, 0, 0) for group in groups),
             frozenset(i for i, group in enumerate(groups) if group and labels.things >= set(group)),
         )
-        self._group = np.full(len(labels), len(groups))  # the last one is of what no class takes
+
+        # Give a last group to what no class takes, which makes a pixel void where it wins.
+        self._group = np.full(len(labels), len(groups))
         for i, group in enumerate(groups):
             self._group[list(group)] = i
 

@@ -63,9 +63,13 @@ class LabelFolder:
             )
         self.root = root
         self._labels = labels
+
+        # Send the settings through JSON, so that they compare with those that are read.
         self._settings: JsonTable = json.loads(json.dumps(settings))
         self._palette = labels.palette()
-        self._palette[IGNORE] = _VOID_COLOUR  # black is often a class: VOC's background
+
+        # Give void a colour: black is often a class, as VOC's background.
+        self._palette[IGNORE] = _VOID_COLOUR
         self._frames = 0
         self._pixels = np.zeros(IGNORE + 1, np.int64)  # by class id
         try:
@@ -80,9 +84,13 @@ class LabelFolder:
             else:
                 self._check_same()
         self.root.mkdir(parents=True, exist_ok=True)
+
+        # Count the masks of earlier runs, too: the record is of the whole folder.
         for path in self.root.glob("masks/*/*.png"):
             self._count(read_indices(path))
-        self.write_record(complete=False)  # first: without it the folder is not known as ours
+
+        # Write the record first: without it the folder is not known as ours.
+        self.write_record(complete=False)
         self._write_json("labels.json", labels_to_json(self._labels))
 
     def _clear(self) -> None:
@@ -210,6 +218,7 @@ class LabelSink(Sink):
         """Write picture, then mask; the picture as JPEG where no file can be copied as it is."""
         name, file = mask_name(frame), frame.file if isinstance(frame, Picture) else None
         try:
+            # Write the picture first, since a frame that has a mask is done.
             if file is None:
                 _write(self._images / f"{name}.jpg", _jpeg(frame.image.rgb()))
             else:
@@ -226,6 +235,8 @@ def _compared(settings: JsonTable, key: str) -> object:
     """A setting as it decides the result: models by their content, in any order."""
     if key == "models":
         models = as_tables(settings[key], key)
+
+        # Take even shares for records of before, which have none.
         even = 1 / max(1, len(models))
         return sorted(
             (as_word(one["sha256"], "sha256"), round(as_number(one.get("share", even), "share"), 6))

@@ -143,10 +143,13 @@ class Rest(Source):
                 self._video = opened.enter_context(self._open(recording.video))
             frames = self._left_of_pictures if self._video is None else self._left_of_video
             self._frames = map(self._sized, frames(recording))
+
+            # Read one frame ahead, to know if any is left and of what size.
             self._first = next(self._frames, None)
             self.is_empty = self._first is None
             if not self.is_empty:
-                opened.pop_all()  # whoever takes the frames closes it
+                # Leave it open: whoever takes the frames closes it.
+                opened.pop_all()
 
         if self._video is not None:
             self.info = self._video.info
@@ -210,6 +213,7 @@ class Rest(Source):
         height, width = (round(side * size / min(size_hw)) for side in size_hw)
         pixels = cv2.resize(frame.image.rgb(), (width, height), interpolation=cv2.INTER_AREA)
         if isinstance(frame, Picture):
+            # Forget the file: a copy of it would be of the former size.
             frame = replace(frame, file=None)
         return replace(frame, image=Rgb(pixels))
 

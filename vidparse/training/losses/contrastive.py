@@ -60,6 +60,7 @@ def contrastive_loss(
             others = _pixels(other, other_id, ignore, per_class, generator)
             losses.append(_anchor_losses(*anchors, *others, temperature))
 
+    # Give 0 with a graph behind it: a backward pass without one fails.
     if not any(map(len, losses)):
         nothing = full_precision(anchors_features).sum() + full_precision(reference_features).sum()
         return nothing * 0.0
@@ -81,6 +82,8 @@ def _draw(ids: Tensor, ignore: int, per_class: int, generator: torch.Generator |
     device = generator.device if generator is not None else ids.device
     chance = torch.randperm(len(known), generator=generator, device=device)
     shuffled = known[chance.to(ids.device)]
+
+    # Sort shuffled pixels stably: the first of each class are then drawn by chance.
     classes, order = ids[shuffled].sort(stable=True)
     first = torch.searchsorted(classes, classes)  # where the class of each begins
     rank = torch.arange(len(classes), device=ids.device) - first
@@ -93,10 +96,14 @@ def _anchor_losses(
     """Loss of each anchor of (A, D) that has a positive in itself and (R, D): (A' <= A,)."""
     contrast = torch.cat([anchors, others])  # (A + R, D)
     same = anchor_ids[:, None] == torch.cat([anchor_ids, other_ids])  # (A, A + R)
+
+    # Take the anchor out of its positives: a cosine of 1 teaches nothing.
     positive = same.clone()
     positive.fill_diagonal_(False)
     scores = anchors @ contrast.T / temperature  # (A, A + R)
-    nothing = torch.finfo(scores.dtype).min  # unlike -inf, with a gradient of 0 if all are
+
+    # Use the least number, not -inf, whose gradient is NaN where all are masked.
+    nothing = torch.finfo(scores.dtype).min
     negatives = scores.masked_fill(same, nothing).logsumexp(dim=1, keepdim=True)  # (A, 1)
     # -log(e^p / (e^p + e^n)) = log(e^0 + e^(n - p))
     losses = torch.logaddexp(negatives - scores, scores.new_zeros(()))  # (A, A + R)

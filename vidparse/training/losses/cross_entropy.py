@@ -23,6 +23,8 @@ def cross_entropy(
         Scalar; exactly 0, with a gradient, when every pixel is ignored.
     """
     scores = _at_label_size(logits, target)
+
+    # Give 0 with a gradient where torch gives NaN, the mean of nothing.
     if not (target != ignore).any():
         return scores.sum() * 0.0
     return F.cross_entropy(scores, target, _like(class_weights, scores), ignore_index=ignore)
@@ -73,6 +75,8 @@ def union_cross_entropy(
 
     row = target[partial] - classes  # (N,)
     shares = scores.movedim(1, 3)[partial].log_softmax(dim=1)  # (N, K)
+
+    # Add probabilities up by their logarithms, so that small ones are not lost.
     losses = -shares.masked_fill(~unions[row], -torch.inf).logsumexp(dim=1)  # (N,)
     members = unions.to(scores)  # (G, K)
     partial_weights = ((members @ weights) / members.sum(dim=1))[row]  # (N,)
@@ -105,6 +109,7 @@ def bootstrapped_cross_entropy(
 
     means = []
     for losses, labels in zip(pixels, target, strict=True):
+        # Leave ignored pixels out: their loss of 0 would fill up the hardest.
         counted = losses[labels != ignore]  # (N,)
         hard = counted[counted > threshold]
         if len(hard) < least:
@@ -120,6 +125,7 @@ def class_weights_from_counts(counts: Tensor, *, offset: float) -> Tensor:
     Args:
         counts: (K,) labelled pixels of each class. offset: 1.02 in the paper; more is gentler.
     """
+    # Divide in float64: float32 counts exactly up to 2^24 pixels alone.
     share = counts.double() / counts.sum().clamp(min=1)
     weights = 1.0 / torch.log(offset + share)
     return (weights / weights.mean()).float()

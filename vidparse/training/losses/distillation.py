@@ -160,6 +160,8 @@ def single_frame_loss(
             weight = weight * torch.einsum("nkhw,k->nhw", wanted.exp(), class_weights.to(wanted))
 
     loss = F.kl_div(scores.log_softmax(dim=1), wanted, log_target=True, reduction="none").sum(1)
+
+    # Divide by next to nothing at least, so that nothing counted gives 0, not NaN.
     return (weight * loss).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
 
 
@@ -178,4 +180,6 @@ def confident_labels(probabilities: Tensor, *, threshold: float, ignore: int) ->
         int64 (B, h, w).
     """
     sureness, ids = probabilities.max(dim=1)  # (B, h, w) each
+
+    # Negate the comparison, so that NaN counts as unsure.
     return ids.masked_fill(~(sureness >= threshold), ignore)

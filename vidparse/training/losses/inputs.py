@@ -23,6 +23,8 @@ def directions(x: Tensor, *, dim: int) -> Tensor:
     """Vectors along `dim` at unit length; one of length 0 stays, and has no gradient."""
     x = full_precision(x)
     length = x.norm(dim=dim, keepdim=True)
+
+    # Mask the factor: a norm has no gradient at 0, and NaN would spread.
     return x * (1 / (length + TINY)).masked_fill(length == 0, 0.0)
 
 

@@ -77,10 +77,14 @@ def position_loss(
     """
     if kind not in ("thing", "stuff"):
         raise ValueError(f"kind '{kind}': is neither thing nor stuff")
+
+    # Compute in float32: halves round a small 1 - p to 0.
     logits, targets = logits.float(), targets.float()
     p = logits.sigmoid()
     p_t = p * targets + (1 - p) * (1 - targets)
     a_t = alpha * targets + (1 - alpha) * (1 - targets)
+
+    # Start from logits: the logarithm of a p that is rounded to 0 is infinite.
     each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     each = a_t * (1 - p_t) ** gamma * each
     if weights is not None:
@@ -98,6 +102,7 @@ def weighted_dice_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tens
         logits: (M, k, h, w); M may be 0. targets: (M, h, w) from 0 to 1. weights: (M, k), 0 or
             more; a mask whose weights are all 0 costs nothing.
     """
+    # Add up in float32: a sum over a map passes what halves hold.
     p = logits.float().sigmoid().flatten(2)  # (M, k, h * w)
     y = targets.float().flatten(1)[:, None]
     shared = (p * y).sum(dim=2)
@@ -143,7 +148,8 @@ def clip_losses(
         whole_clip: a kernel is taught its object's mask in all frames of the clip at once, as it is
             used once it is fused; by default in the frame that it comes from, as published.
     """
-    zero = features.float().mean() * 0.0  # a clip without objects has gradients, too
+    # Keep a graph behind the zero: a clip without objects must have gradients too.
+    zero = features.float().mean() * 0.0
     position_things, position_stuff = zero, zero
     mask_things, mask_stuff = zero, zero
     things, pairs = 0, 0
@@ -252,6 +258,8 @@ def _best_kernels(
         masks[:, None].float(), scores.shape[-2:], mode="bilinear", align_corners=False
     )
     guide = torch.where(inside[:, 0] > _LEAST_INSIDE, scores.float().sigmoid(), 0.0).flatten(1)
+
+    # Leave the weights in the graph, as published: they teach the centres as well.
     weights, cells = guide.topk(min(positions, guide.shape[1]), dim=1)  # (M, k)
     chosen = kernels.flatten(2).gather(2, cells[:, None].expand(-1, kernels.shape[1], -1))
     return chosen.transpose(1, 2), weights

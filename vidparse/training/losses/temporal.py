@@ -99,6 +99,8 @@ def _divergence(now: Tensor, later: Tensor, visible: Tensor, flow: Tensor) -> Te
     seen = F.interpolate(visible, size=now.shape[2:], mode="area")  # (B, 1, h, w)
     aligned, inside = warp(later.softmax(dim=1), flow_in_cells(flow, now))
     ours = now.log_softmax(dim=1).clamp(min=math.log(TINY))
+
+    # Stop the logarithm: beyond the map a warp gives 0.
     theirs = aligned.clamp(min=TINY).log()
     divergence = (now.softmax(dim=1) * (ours - theirs)).sum(dim=1, keepdim=True)  # (B, 1, h, w)
     return (seen * inside * divergence).mean()

@@ -79,6 +79,8 @@ class Contrastive(Supervised):
             outputs = run_frames(self.network, clip.flatten(0, 1))
             projected = self.projection(tap.take()).unflatten(0, clip.shape[:2])
         terms = self.terms(outputs, labels.flatten(0, 1))
+
+        # Ignore unions: two pixels of one need not be of the same class.
         classes = torch.where(labels < outputs.logits.shape[1], labels, IGNORE)
         contrast = contrastive_loss(
             projected[:, 0],

@@ -77,6 +77,8 @@ class DeepLab(Objective):
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self.classes = len(setting.labels)
+
+        # Give every uint8 id a place: ids of unions and IGNORE are looked up, too.
         is_thing = torch.zeros(256, dtype=torch.bool)  # by class
         is_thing[sorted(setting.labels.things)] = True
         self.register_buffer("is_thing", is_thing, persistent=False)
@@ -96,6 +98,8 @@ class DeepLab(Objective):
 
         options = self.options
         targets = centre_targets(objects, sigma=options.centre_sigma)
+
+        # Weigh small things more, as published: few pixels teach them.
         small = (targets.areas > 0) & (targets.areas < options.small_area)
         weights = torch.where(small, options.small_weight, 1.0)
         semantic = hard_cross_entropy(
@@ -196,6 +200,8 @@ def _mass_centres(objects: Tensor) -> tuple[Tensor, Tensor]:
     batch, length, height, width = objects.shape
     most = int(objects.max()) + 1
     device = objects.device
+
+    # Number the things of all frames apart, so that one count serves the batch.
     first = torch.arange(batch * length, device=device).view(batch, length, 1, 1) * most
     keys = (first + objects).flatten()
 

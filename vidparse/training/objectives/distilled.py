@@ -121,7 +121,9 @@ class Distilled(Supervised):
             visible = visibility(
                 clip[:, at], clip[:, at + 1], batch.flow, cancelling=options.temporal_kind == "mse"
             )
-            visible = visible * batch.inside[:, at, None]  # no motion is known of a border
+
+            # Leave the border out: no motion is known of it.
+            visible = visible * batch.inside[:, at, None]
             temporal = temporal_loss(
                 logits[:, at], logits[:, at + 1], visible, batch.flow, kind=options.temporal_kind
             )
@@ -179,6 +181,7 @@ class Distilled(Supervised):
 
     def after_step(self) -> None:
         if self.motion is not None:
+            # Clip after every step, as released: without a limit all maps could be encoded alike.
             self.motion.clip_weights(WEIGHT_LIMIT)
 
 

@@ -54,14 +54,18 @@ class MeanTeacher(Supervised):
         mild = self.normalised(batch.frames)  # (B, T, 3, H, W)
         strong = self.normalised(batch.strong)
         unseen = ~batch.inside[:, -1]  # (B, H, W)
-        apart = 1 < int(known.sum()) < len(known) - 1  # a batch norm can do nothing with one
+
+        # Part the two kinds where each has two clips: a batch norm can do nothing with one.
+        apart = 1 < int(known.sum()) < len(known) - 1
         if not apart:
             seen = torch.where(known[:, None, None, None, None], mild, strong)
             own = torch.where(known[:, None, None, None], labels, IGNORE)
             logits, terms = self.taught(seen, own)
             return terms | {"pseudo": self._guessed(logits, mild, unseen | known[:, None, None])}
         _, terms = self.taught(mild[known], labels[known])
-        with statistics_kept(self.network):  # use shows no such colours
+
+        # Keep strong views out of the running statistics: use shows no such colours.
+        with statistics_kept(self.network):
             nothing = torch.full_like(labels[~known], IGNORE)
             # The zeros are added so that every parameter has a gradient, as DDP asks.
             logits, zeros = self.taught(strong[~known], nothing)
@@ -93,6 +97,7 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
+        # Stop the memory alone: in eval mode the batch would not normalise itself.
         norm.momentum = 0.0
     try:
         yield

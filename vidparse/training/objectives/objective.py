@@ -43,6 +43,8 @@ class Teacher:
         """
         own = self.preprocess
         frames = normalise(rgb, own).flatten(0, -4)  # (N, 3, H, W)
+
+        # Scale the crop as its picture would be, so that things are as large as the teacher knows.
         scale = own.short_side / short_side if own.short_side and short_side else 1.0
         size = [-(-round(side * scale) // own.divisor) * own.divisor for side in frames.shape[2:]]
         if size == list(frames.shape[2:]):
@@ -134,6 +136,8 @@ class Objective(nn.Module):
     def train(self, mode: bool = True) -> Objective:
         """As usual; with norm = "frozen" batch norms keep their statistics."""
         super().train(mode)
+
+        # Freeze after the call above, which sets every module to training.
         if self.recipe.optimiser.norm == "frozen":
             for module in self.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -181,6 +185,8 @@ def normalise(rgb: Tensor, preprocess: Preprocess) -> Tensor:
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
     """bf16 or fp16 forward passes; nothing for fp32, nor for bf16 on a CPU that emulates it."""
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+
+    # Leave bf16 where a CPU emulates it: a step would take some 8 times as long.
     if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in _SLOW_IN_BF16:
         kind = None
     return torch.autocast(device.type, kind) if kind else contextlib.nullcontext()
@@ -194,6 +200,7 @@ def channels_last(clips: Tensor) -> Tensor:
 
 def run_frames(network: VideoNetwork, frames: Tensor) -> Outputs:
     """A network without a memory on pictures (N, 3, H, W), each a clip of its own."""
+    # Lay channels last, with which convolutions are quickest.
     pictures = frames.contiguous(memory_format=torch.channels_last)
     return network.forward_clip(pictures[:, None])
 

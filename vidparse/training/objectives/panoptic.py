@@ -112,7 +112,8 @@ class Panoptic(Objective):
         labels, objects = batch.labels.long(), batch.objects.long()
         known = (labels != IGNORE).flatten(2).any(dim=2)  # (B, T)
         for i in known.any(dim=1).nonzero().flatten().tolist():
-            seen = known[i].nonzero().flatten()  # a frame without labels is no empty one
+            # Pass over frames without labels, which are no empty ones.
+            seen = known[i].nonzero().flatten()
             losses = self._taught(
                 maps, seen + i * known.shape[1], labels[i, seen], objects[i, seen]
             )
@@ -245,18 +246,26 @@ def clip_targets(
     boxes = _box_sizes(masks)  # (N, T, 2)
     size = boxes.prod(dim=-1).sqrt()  # (N, T)
     area = masks.sum(dim=(1, 2, 3))  # (N,)
+
+    # Find centres at stride 4, as published: what vanishes there is not drawn.
     places = _mass_centres(fine)  # (N, T, 2); NaN where nothing is left of an object
 
     members, centres, regions = [], [], []
     for (low, high), level_hw in zip(SCALES, level_sizes, strict=True):
         inside = (size >= low) & (size <= high) & _is_there(masks)
+
+        # Keep the largest of too many, where the published code fails.
         inside &= _largest(inside.any(dim=1), area)[:, None]
         members.append(inside)
 
         # Draw each of its objects in all frames, whichever of them fit.
         drawn = torch.zeros(len(stuff), num_things, *level_hw, device=stuff.device)
+
+        # Keep height with height: the published code swaps the two scales.
         per_row, per_column = level_hw[0] / size_hw[0], level_hw[1] / size_hw[1]
         cells = places * places.new_tensor((level_hw[0] / fine_hw[0], level_hw[1] / fine_hw[1]))
+
+        # Tell absence by NaN: by cell (0, 0), as published, an object there is lost.
         shown = inside.any(dim=1)[:, None] & ~places.isnan().any(dim=2)
         for n, t in shown.nonzero().tolist():
             height, width = boxes[n, t].tolist()
@@ -282,6 +291,7 @@ def known_centres(crowds: Tensor, level_sizes: Sequence[tuple[int, int]]) -> lis
     """
     known = []
     for size_hw in level_sizes:
+        # Take the maximum: one pixel of a crowd makes its cell unknown.
         reached = F.adaptive_max_pool2d(crowds.float(), size_hw)
         known.append(1.0 - reached)
     return known
@@ -297,6 +307,8 @@ def gaussian_radius(height: float, width: float) -> int:
     shrunk = around**2 - 4 * area * (1 - _OVERLAP) / (1 + _OVERLAP)
     within = 4 * around**2 - 16 * (1 - _OVERLAP) * area
     beyond = 4 * _OVERLAP**2 * around**2 + 16 * _OVERLAP * (1 - _OVERLAP) * area
+
+    # Divide all three by 2, as the published code does, and not by twice their first factor.
     roots = (
         (around + math.sqrt(shrunk)) / 2,
         (2 * around + math.sqrt(within)) / 2,
@@ -332,6 +344,8 @@ def _box_sizes(masks: Tensor) -> Tensor:
         places = torch.arange(length, device=masks.device)
         first = torch.where(seen, places, length).amin(dim=-1)
         last = torch.where(seen, places, -1).amax(dim=-1)
+
+        # Leave out the + 1, as published: the scales of levels are meant for this size.
         sides.append((last - first).clamp(min=0).float())
     return torch.stack(sides, dim=-1)
 
@@ -351,6 +365,8 @@ def _largest(wanted: Tensor, area: Tensor) -> Tensor:
     """bool (N,): of the `wanted` objects the MOST_OBJECTS with the most pixels."""
     if int(wanted.sum()) <= MOST_OBJECTS:
         return wanted
+
+    # Sort stably, so that equal areas give one choice in every run.
     order = torch.argsort(torch.where(wanted, area, -1), descending=True, stable=True)
     kept = torch.zeros_like(wanted)
     kept[order[:MOST_OBJECTS]] = True
@@ -367,4 +383,6 @@ def _draw(heat: Tensor, cell: tuple[int, int], radius: int) -> None:
     y, x = np.ogrid[top - row : bottom - row, left - column : right - column]
     values = np.exp(-(x**2 + y**2) / (2 * sigma**2)).astype(np.float32)
     part = heat[top:bottom, left:right]
+
+    # Keep the greater value, so that both peaks stay 1 where two objects meet.
     torch.maximum(part, torch.from_numpy(values).to(heat.device), out=part)

@@ -47,6 +47,8 @@ class Supervised(Objective):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
+
+        # Keep both out of checkpoints: recipe and data give them anew.
         weights = self._class_weights(setting)
         self.register_buffer("class_weights", weights, persistent=False)
         self.register_buffer("unions", setting.unions, persistent=False)
@@ -86,6 +88,7 @@ class Supervised(Objective):
             outputs = run_clips(self.network, clip)
         terms = self.terms(outputs, target, labels.flatten(0, 1))
 
+        # Hide unions from the network's own terms, which know classes alone.
         classes = torch.where(target < outputs.logits.shape[1], target, IGNORE)
         for name, term in self.network.own_terms(outputs, classes, ignore=IGNORE).items():
             terms[name] = self.options.own_weight * term
@@ -107,6 +110,8 @@ class Supervised(Objective):
             terms["lovasz"] = options.lovasz_weight * lovasz
         if outputs.auxiliary is not None and options.auxiliary_weight:
             labels = target if all_labels is None else all_labels
+
+            # Repeat the labels for every head: their scores lie one after another.
             heads = len(outputs.auxiliary) // len(labels)
             auxiliary = self._cross_entropy(outputs.auxiliary, labels.repeat(heads, 1, 1))
             terms["auxiliary"] = options.auxiliary_weight * auxiliary
@@ -115,6 +120,7 @@ class Supervised(Objective):
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
         options = self.options
         if options.bootstrap_threshold:
+            # Leave unions out: this loss has one right class per pixel.
             classes = torch.where(target < logits.shape[1], target, IGNORE)
             return bootstrapped_cross_entropy(
                 logits,
