@@ -85,6 +85,8 @@ def expected(problem: BaseException, name: str = "") -> VidparseError:
     about = f"{name}: " if name else ""
     reason = " ".join(str(problem).split())
     error = _of_the_system(problem, about)
+
+    # Look for memory in the words, too: native libraries raise errors of many classes.
     if isinstance(problem, MemoryError) or any(sign in reason.lower() for sign in _NO_MEMORY):
         error = DeviceError(
             f"{about}out of memory; lower --size or --threads, or raise this shell's limits "

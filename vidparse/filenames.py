@@ -28,6 +28,7 @@ def natural_key(name: str) -> NaturalKey:
     Args:
         name: of a file or folder, or a file name without its ending.
     """
+    # Compare stems first: with its ending, img.png would come behind img2.png.
     return (_pieces(PurePath(name).stem), _pieces(name), [(1, 0, name)])
 
 
@@ -35,6 +36,7 @@ def _pieces(text: str) -> list[tuple[int, int, str]]:
     """Digits and other characters in turn; digits sort by length without zeros, then by letters."""
     pieces = []
     for piece in re.split(r"([0-9]+)", text):
+        # Compare digits as text: Python makes no number of thousands of them.
         digits = piece.lstrip("0")
         if piece.isascii() and piece.isdigit():
             pieces.append((0, len(digits), digits))
@@ -55,6 +57,8 @@ def shortened(stem: str, ending: str, *, beside: Iterable[str] = ()) -> str:
     data = os.fsencode(stem)
     if len(data) <= room:
         return stem + ending
+
+    # Cut bytes, as file systems count them, and drop what is left of a letter.
     mark = f"~{hashlib.sha256(data).hexdigest()[:8]}"
     return data[: room - len(mark)].decode("utf-8", "ignore") + mark + ending
 

@@ -145,8 +145,12 @@ class _Whole(ABC):
         """
         with self.writing():
             self._place = real_path(self.final) if self.final.is_symlink() else self.final
+
+            # Refuse a link that leads round to itself: there is no place to write to.
             if self._place.is_symlink():
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+            # Try the plain name first, so that what a killed program left is found and removed.
             for token in ("", *(secrets.token_hex(4) for _ in range(8))):
                 self.path = self._place.with_name(self._temporary(self._place, token))
                 if self._claim():
@@ -159,6 +163,7 @@ class _Whole(ABC):
 
     def _claim(self) -> bool:
         """Take `path`, if it is free or was left by a program that is no more."""
+        # Try again a few times: another program may take or remove the same leftover.
         for _ in range(3):
             try:
                 self._lock = self._make()
@@ -179,12 +184,14 @@ class _Whole(ABC):
         """Remove what lies at `path` if it is of the right kind and of no living program."""
         is_ours = stat.S_ISDIR if self.is_folder else stat.S_ISREG
         try:
+            # Look without following links: one that lies here may point anywhere.
             if not is_ours(self.path.lstat().st_mode):
                 return False
             handle = os.open(self.path, (os.O_RDONLY if self.is_folder else os.O_RDWR) | _NO_FOLLOW)
         except OSError as error:
             return isinstance(error, FileNotFoundError)
         try:
+            # Remove it under its lock alone: else its program may still be at work.
             if _locked(handle) and _is_at(handle, self.path):
                 self._remove(self.path)
                 return True
@@ -230,6 +237,7 @@ class _Whole(ABC):
             elif not complete and self._has_older():
                 return self.path
             else:
+                # Look once more: another program may have put a device or folder here meanwhile.
                 check_place(self._place, is_folder=self.is_folder)
                 self._move()
         except OSError as error:
@@ -265,6 +273,7 @@ class WholeFile(_Whole):
         return shortened(final.stem, f"{token and '.'}{token}.part{final.suffix}")
 
     def _make(self) -> int | None:
+        # Make it anew or fail: opening what lies there would write through a link.
         handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | _NO_FOLLOW, 0o666)
         if fcntl is None:
             os.close(handle)
@@ -310,6 +319,8 @@ class WholeFolder(_Whole):
         if not place.exists():
             self.path.rename(place)
             return
+
+        # Take the place of an empty folder even so: it is no output.
         if not self._replace and any(place.iterdir()):
             raise self._appeared()
         old = place.with_name(shortened(place.name, f".{secrets.token_hex(4)}.old.part"))

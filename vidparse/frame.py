@@ -51,6 +51,7 @@ class VideoInfo:
         if self.rate is not None:
             return self.rate
         if self.frames and self.duration_s:
+            # Allow no denominator above that of 30000/1001: a finer one would come of rounding.
             return Fraction(self.frames / self.duration_s).limit_denominator(1001) or None
         return None
 

@@ -166,6 +166,8 @@ def _resize(array: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     height, width = size_hw
     if array.shape[:2] == (height, width):
         return array
+
+    # Average areas when shrinking: bilinear reads four pixels, and skips those between.
     shrinking = height <= array.shape[0] and width <= array.shape[1]
     return cv2.resize(
         array, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR

@@ -149,6 +149,8 @@ def segment(
     if sharing and STDIN in [one.name for one in found]:
         raise UsageError("--workers: stdin can be read at one place only; name a file")
     options = replace(options, threads=sharing.threads(options.threads))
+
+    # Load the network only now: a wrong option must not take seconds to be refused.
     runner = load_runner(options)
     runner.session(**clip_options(options))  # refuses what it cannot do, before anything is opened
     keyframes = options.keyframes is not None
@@ -172,6 +174,7 @@ def segment(
     for result in results:
         watcher.end(result)
     with ExitStack() as closing:
+        # Enter the crew first, to close it last: videos that end early cancel ranges there.
         crew = None
         if sharing:
             crew = closing.enter_context(sharing.crew(options.choice, stop))

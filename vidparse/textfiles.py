@@ -70,6 +70,8 @@ def decode_text(data: bytes) -> str:
     """
     mark = next((mark for mark in _MARKS if data.startswith(mark)), b"")
     encoding = _MARKS.get(mark, "utf-8")
+
+    # Refuse zero bytes, though UTF-8 has them: UTF-16 without a mark would pass as text.
     if encoding == "utf-8" and b"\0" in data:
         raise ValueError("holds zero bytes: no text, or UTF-16 without a byte order mark")
 
@@ -108,6 +110,8 @@ def parse_toml(text: str | bytes) -> JsonTable:
         text = decode_text(text)
     try:
         table = tomllib.loads(text, parse_float=_finite)
+
+        # Check whole numbers afterwards: tomllib takes a function for those with a point alone.
         _check_integers(table)
     except (tomllib.TOMLDecodeError, OutOfRange):
         raise
@@ -182,6 +186,7 @@ def _read_bytes(path: Path, failure: type[VidparseError]) -> bytes:
 
 
 def _integer(digits: str) -> int:
+    # Go by the length first: Python makes no number of thousands of digits.
     if len(digits) < 19:
         return int(digits)
     if len(digits) > 20 or not -_LARGEST_INTEGER <= int(digits) < _LARGEST_INTEGER:

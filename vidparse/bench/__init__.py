@@ -158,6 +158,7 @@ def _length(
                 elif (
                     frames >= _FEWEST_FRAMES and clock.wall_s > _ENOUGH_S and options.end_s is None
                 ):
+                    # End halfway between two frames, where no rounding of times matters.
                     return frames, float(sum(times) / 2 - start), _input_hw(session, source)
                 frames += 1
 

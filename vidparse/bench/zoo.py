@@ -279,4 +279,6 @@ def _multiplications(network: VideoNetwork, clip: Tensor) -> float:
     state = network.first_state(clip)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(clip, state)
+
+    # Halve: the counter takes a product and its sum for two operations.
     return counter.get_total_flops() / 2

@@ -73,6 +73,8 @@ def main() -> None:
     process.open_missing_streams()
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     debug = "--debug" in sys.argv[:end] or bool(os.environ.get("VIDPARSE_DEBUG"))
+
+    # Take --debug out, which works behind any command: none of their parsers knows it.
     sys.argv[:end] = [argument for argument in sys.argv[:end] if argument != "--debug"]
     process.log_to_stderr(debug=debug)
     with process.interrupts() as interrupted:

@@ -117,6 +117,7 @@ def with_options(function: Callable[..., object]) -> Callable[..., object]:
         }
         return function(**values)
 
+    # Show Typer a signature of options: it reads that, not the function's own.
     parameters = []
     for name, member in members.items():
         if member is None:

@@ -18,6 +18,8 @@ def main() -> None:
     """
     open_missing_streams()
     name = _page_wanted(sys.argv[1:])
+
+    # Leave completion to the parser: shells call it by a variable, with no words.
     if name is None or os.environ.get("_VIDPARSE_COMPLETE"):
         from vidparse.cli.app import main as command_line
 

@@ -33,6 +33,7 @@ def evaluate(
     from vidparse.evaluation.result import evaluation_record
     from vidparse.page import check_page
 
+    # Refuse the place of the report before hours of scoring.
     if request.report is not None:
         check_page(request.report)
 

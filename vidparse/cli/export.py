@@ -54,6 +54,8 @@ def _export_int8(
     from vidparse.inference.preprocess import sample_clips
 
     out, calibrate, overwrite = request.out, request.calibrate, request.overwrite
+
+    # Check the place before minutes of calibration.
     exporter.check_target(out, source=description.path, overwrite=overwrite)
     clips = None
     if calibrate:
@@ -61,6 +63,7 @@ def _export_int8(
     else:
         exporter.check_rendered(description.labels)
 
+    # Announce it: without a terminal nothing else shows for minutes.
     say(f"int8: calibrating on {calibrate or 'a rendered street'}, which takes minutes")
     with Reporter("int8", quiet=quiet) as reporter:
         quantized = exporter.export_int8(

@@ -60,6 +60,8 @@ def models(context: typer.Context, json: shared.Json = False) -> None:
             terminal.cell(record["summary"]),
             terminal.cell(record["licence"]),
         )
+
+    # Give files and pipes a wide line: rich takes 80 columns there, and cuts names.
     terminal.console(width=None if terminal.is_terminal() else 160).print(table)
     _show_published(published)
 
@@ -68,6 +70,7 @@ def pull(name: Name, json: shared.Json = False, quiet: shared.Quiet = False) -> 
     """Fetch a model from the hub into its cache, or bring a cached one up to date."""
     from vidparse.hub import resolve
 
+    # Turn off the bars of huggingface_hub, which writes to stderr by itself.
     if quiet:
         from huggingface_hub.utils import disable_progress_bars
 

@@ -117,6 +117,8 @@ def _screen_width() -> int:
     for name in ("TERMINAL_WIDTH", "COLUMNS"):
         if os.environ.get(name, "").isdecimal():
             return int(os.environ[name])
+
+    # Ask all three streams: any of them may be a file, or closed.
     for descriptor in range(3):
         try:
             return os.get_terminal_size(descriptor).columns or _USUAL_WIDTH

@@ -187,6 +187,7 @@ def stop_on_signals(is_writing: Callable[[], bool] = lambda: True) -> Iterator[t
             raise KeyboardInterrupt
 
     with _handling(handle):
+        # Heed a signal that came during the imports, which may swallow its exception.
         if _early.is_set():
             raise KeyboardInterrupt
         try:
@@ -249,6 +250,7 @@ def check_memory_limit(command: str | None) -> None:
     except ImportError:  # not on Windows
         return
 
+    # Refuse now: libraries that find no room abort the process without a message.
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < least:
         raise DeviceError(

@@ -43,6 +43,8 @@ def segment(
     from vidparse.sinks.sink import is_stdout
 
     to_stdout = options.out is not None and is_stdout(str(options.out))
+
+    # Keep stdout for one thing: JSON behind the bytes of a video would spoil both.
     if json and to_stdout:
         raise UsageError("--json: stdout already carries the output of -o -; drop one of them")
 
@@ -95,6 +97,7 @@ class Screen:
             for note in result.notes:
                 line(f"{_shown(result)}: note: {note}")
             if self._summary and result.report is not None:
+                # Name the engine once: it is the same for nearly all inputs of a run.
                 new = result.engine != self._engine
                 line(_done(result, result.engine if new else ""))
                 self._engine = result.engine
@@ -227,6 +230,7 @@ def info(
         try:
             records.append(_media_record(report_media(one, track=track)))
         except VidparseError as error:
+            # Let the error of a single input keep its exit code.
             if len(found) == 1:
                 raise
             failures.append(one.name)

@@ -49,6 +49,7 @@ def print_json(record: object) -> None:
     """Print one JSON document on stdout, in ASCII."""
     import json
 
+    # Escape DEL, too, which json leaves as it is and terminals act on.
     _write(json.dumps(record, indent=2).replace("\x7f", "\\u007f"), sys.stdout)
 
 
@@ -151,6 +152,7 @@ class Reporter:
     def line(self, text: str) -> None:
         """Print a line; above the bar if one is drawn."""
         if self._bar is not None:
+            # Leave the line to the bar's own console: another would write across the bar.
             self._bar.console.print(cell(text), soft_wrap=True)
         else:
             say(text)

@@ -31,6 +31,7 @@ def train(
     """
     from vidparse.training import fit, recorded_run
 
+    # Read the run that goes on first: its recipe and data are the defaults.
     recorded = recorded_run(options.resume) if options.resume is not None else (None, None)
     recipe, notes = _recipe(options, recorded[0])
     request = _request(options, recorded[1])

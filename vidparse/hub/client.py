@@ -223,6 +223,8 @@ def _check_twin(onnx: Path, description: Description) -> None:
     """The ONNX file beside the weights may be of another network, or of an older one."""
     other = read_onnx_description(onnx)
     _check_private(other)
+
+    # Compare descriptions, too: an ONNX file need not hold the sum of its weights.
     same = ("arch", "config", "labels", "preprocess")
     source = other.training.get("source_sha256", description.sha256)
     if source != description.sha256 or any(

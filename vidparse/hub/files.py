@@ -91,6 +91,7 @@ def files_in(folder: Path, file: str, name: str) -> ModelFiles:
     weights = folder / chosen.weights if chosen.weights else None
     ours = weights is not None and weights.suffix == ".safetensors" and is_described(weights)
     if not ours and not file and is_transformers(folder):
+        # Look for every part: a download that ended early leaves a list without them.
         if any(not (folder / shard).is_file() for shard in _shards(folder)):
             raise ModelError(f"{name}: parts of its weights are missing; fetch it again")
         return ModelFiles(name, None, None, transformers=folder)

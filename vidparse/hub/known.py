@@ -126,6 +126,8 @@ def _models_knowing(name: str) -> dict[str, str]:
         alike = classes_like(name, load_labels(entry.labels).classes)
         if alike:
             found[entry.name] = alike[0]
+
+    # Offer a model to be fetched only where none of ours knows the class.
     return found or _first_published(name)
 
 

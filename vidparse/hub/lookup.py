@@ -89,6 +89,8 @@ def _known(entry: CatalogueEntry, *, refresh: bool) -> ModelFiles:
 
     wanted = tuple(name for name in (entry.onnx, entry.weights) if name)
     folder = fetch(_address_of(entry), wanted)
+
+    # Check the catalogue's sums, too: what lies on the hub can be replaced there.
     sums = {entry.weights: entry.sha256, entry.onnx: entry.onnx_sha256}
     for name in wanted:
         check_published(folder / name, sums[name], entry.name)

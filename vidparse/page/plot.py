@@ -162,6 +162,7 @@ def running_mean(values: np.ndarray) -> np.ndarray:
     places = np.arange(len(values))
     first, end = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
     for _ in range(2):
+        # Take differences of running sums: their cost does not grow with the reach.
         sums = np.concatenate([[0.0], np.cumsum(values)])
         values = (sums[end] - sums[first]) / (end - first)
     return values
@@ -191,6 +192,8 @@ def _unit(curves: Sequence[Curve], percent: bool) -> tuple[float, str]:
 def _fitting(values: np.ndarray, means: np.ndarray, *, may_be_log: bool) -> Scale:
     """The scale of some values, none of them NaN, and of their running means."""
     low, high = float(values.min()), float(values.max())
+
+    # Cut off what few points reach: one high first loss would flatten the curve.
     usual = float(np.percentile(values, 99))
     cut = may_be_log and high - low > _OUTLIER * (usual - low) > 0
     if cut:
@@ -216,6 +219,8 @@ def _round_steps(low: float, high: float, *, outside: bool = False) -> list[floa
     """Round numbers between `low` and `high`, or around them; the same distance apart."""
     rough = (high - low) / _INTERVALS
     power = 10.0 ** math.floor(math.log10(rough))
+
+    # Forgive rounding, by which 3 * 0.1 lies above 0.3 and a tick would be lost.
     distance = next(power * n for n in (1, 2, 5, 10) if power * n >= rough * (1 - 1e-9))
     if outside:
         first, last = math.floor(low / distance + 1e-9), math.ceil(high / distance - 1e-9)
@@ -277,6 +282,8 @@ def _thinned(values: np.ndarray) -> np.ndarray:
     padded = np.pad(values, (0, rows * length - count), mode="edge")
     table = padded.reshape(rows, length)  # (stretches, points of one)
     starts, unknown = np.arange(rows) * length, np.isnan(table)
+
+    # Keep the extremes of each stretch: every n-th point would hide spikes.
     low = starts + np.where(unknown, np.inf, table).argmin(axis=1)
     high = starts + np.where(unknown, -np.inf, table).argmax(axis=1)
     return np.unique(np.concatenate([low, high, [0, count - 1]]))

@@ -191,6 +191,8 @@ class PipeOptions:
         """
         size = self.network_size
         raw = self._raw() if self.pipe == "raw" else None
+
+        # Read --size as the network's only where no raw frames claim it.
         if raw is None and size is None and self.size is not None:
             size = input_size(self.size, "--size")
         return replace(

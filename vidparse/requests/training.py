@@ -58,6 +58,8 @@ def parse_source(text: str, flag: str = "") -> SourceRequest:
     if not found or not place:
         raise UsageError(f"data set '{text}': write NAME=FOLDER, NAME=FOLDER:SPLIT or with @WEIGHT")
     root, colon, split = place.rpartition(":")
+
+    # Leave a colon in a folder's name alone: no split has a slash behind it.
     if not colon or "/" in split:
         root, split = place, "train"
     return SourceRequest(name, Path(root), split, share)

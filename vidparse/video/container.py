@@ -180,6 +180,7 @@ class ContainerSource(Source):
             ends_us = (self._container.start_time or 0) + self._container.duration
             self._ends = math.floor(Fraction(ends_us, av.time_base) / base)
 
+        # Turn the shape of the pixels with the picture: it is inverted in one that lies.
         aspect = _fraction(stream.sample_aspect_ratio or Fraction(1))
         metadata = tuple(
             (key, text)

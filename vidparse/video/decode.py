@@ -143,11 +143,10 @@ class DecodeLog:
             self.first_filled = pts
 
     def end(self) -> None:
-        """Call behind the last picture: packets that gave none, nor an error, are counted.
-
-        Pictures before the first one that can be decoded are not missed: they need older ones.
-        """
+        """Call behind the last picture: packets that gave none, nor an error, are counted."""
         first, owed, self._owed = self._first, self._owed, []
+
+        # Leave out what comes before the first picture: it needs older ones that are not here.
         lost = [pts for pts in owed if pts is None or first is None or pts > first]
         self.skipped += len(lost)
         if lost and lost[-1] == self._last:

@@ -144,6 +144,7 @@ class _Sorted:
     """
 
     def __init__(self, paths: list[Path], is_output: IsOutput = is_unfinished) -> None:
+        # Leave out what macOS keeps beside files: it has their endings, and no picture.
         paths = [path for path in paths if not path.name.startswith("._")]
         paths = [path for path in paths if not is_output(path)] or paths
         files = [path for path in paths if path.is_file()]

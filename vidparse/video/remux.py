@@ -153,6 +153,7 @@ class Remuxer:
                 continue
             change = self._changes.get(packet.stream_index)
             try:
+                # Copy before muxing, which changes a packet: other outputs copy the same ones.
                 copies = change.change(_copied(packet)) if change else [_copied(packet)]
             except (av.error.FFmpegError, ValueError) as error:
                 log.debug("copied packet not readable: %s", error)

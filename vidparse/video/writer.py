@@ -195,6 +195,8 @@ class VideoWriter:
         if self._container.format.name not in _BEGIN_AT_ZERO:
             return Fraction(0)
         base = self._info.time_base
+
+        # Begin with whatever is first: sound before the picture would have times below 0.
         starts = [pts * base, *self._remuxer.times(packets)]
         return max(0, math.floor(min(starts) / base)) * base
 
@@ -291,6 +293,8 @@ class VideoWriter:
         context.pix_fmt = self._pixel_format
         base = 1 / rate if self._container.format.name in _NO_CLOCK else info.time_base
         context.time_base = stream.time_base = base
+
+        # Let the encoder pass durations on: no next frame tells how long the last one is shown.
         context.flags |= _FRAME_DURATION
 
         if info.sample_aspect_ratio not in (0, 1):

@@ -148,6 +148,8 @@ class Crew(ABC):
                 self._lost(one.worker)
                 continue
             self._held[one.worker].remove(one.ticket)
+
+            # Drop what was cancelled meanwhile: nobody would ever collect it.
             if one.ticket in self._wanted:
                 self._outcomes[one.ticket] = one.outcome
 
