@@ -336,7 +336,8 @@ def test_quiet_says_errors_only(cli, clips, tmp_path):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for index in range(2):
-        av.VideoFrame(32, 32, "rgb24").save(str(pictures / f"{index}.png"))
+        pixels = np.full((32, 32, 3), 99 * index, np.uint8)
+        av.VideoFrame.from_ndarray(pixels, "rgb24").save(str(pictures / f"{index}.png"))
     (pictures / "9.png").write_bytes(b"no picture")
     said = cli("segment", clips / "a.mp4", pictures, "-q", "--save", "csv")
     assert (said.code, said.out, said.err) == (0, b"", "")
