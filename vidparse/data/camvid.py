@@ -129,6 +129,8 @@ def released_videos(root: Path, split: str, on_missing: OnMissing) -> tuple[Vide
     """
     check_split("camvid", split, (*SPLITS, ALL))
     images, masks = root / IMAGES, root / MASKS
+
+    # Look masks up by name: a frame without one is kept as unlabelled.
     known = {path.stem.removesuffix("_L"): path for path in sorted_files(masks, (".png",))}
 
     recordings: dict[str, list[Path]] = {}

@@ -199,6 +199,8 @@ def _link(plain: Dataset, video: Video) -> list[np.ndarray]:
             continue
         classes = plain.load_mask(frame)
         numbers = separate(classes, plain.labels)
+
+        # Follow from the last labelled frame, over those without labels between.
         if before is not None and before.shape == picture.shape:
             carried = _along(carried, estimator.between(picture, before))
         else:

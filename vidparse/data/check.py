@@ -179,6 +179,8 @@ class _Findings:
     def add(self, problem: Problem) -> None:
         if problem in self.kept:
             return
+
+        # Keep the first and count the rest, or a set with one fault throughout would fill memory.
         if len(self.kept) < MOST_PROBLEMS:
             self.kept[problem] = None
         self.warnings += problem.warning
@@ -235,6 +237,7 @@ def _pairing(root: Path, layout: Format, dataset: Dataset) -> Iterator[Problem]:
 
 def _lonely_masks(root: Path, pattern: str, layout: Format, dataset: Dataset) -> Iterator[Problem]:
     """Masks that a pattern finds and no image goes with."""
+    # Pair within a video where each has a folder: stems repeat from video to video.
     groups: Iterable[tuple[str, Iterable[Video]]] = [("", dataset.videos)]
     if "{video}" in pattern:
         groups = [(video.name, (video,)) for video in dataset.videos]
@@ -414,6 +417,7 @@ def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFa
         facts.problems.append(Problem(str(frame.mask), _what(error, frame.mask)))
         return facts
 
+    # Compare sizes as people see them: EXIF turns images and not masks.
     if facts.size_hw is not None and size_hw != facts.size_hw:
         what = size_mismatch(frame.image, size_hw, facts.size_hw)
         facts.problems.append(Problem(str(frame.mask), what))
@@ -454,6 +458,8 @@ def _check_indices(path: Path, values: MaskValues, facts: FrameFacts) -> tuple[i
     counts = values.counts(raw)
     facts.pixels = values.per_class(counts)
     strays = values.strays(counts)
+
+    # Take strays for errors only where the format has a rule against them.
     if strays:
         listed = ", ".join(f"{value} ({pixels} px)" for value, pixels in strays.items())
         what = f"holds values that are no class: {listed}"

@@ -129,6 +129,7 @@ def open_cityscapes_vps(root: Path, split: str, *, on_missing: OnMissing = refus
     listed = {frame_id(row.stem): row for row in (table.pictures if table else ())}
     masks = {frame_id(path.stem): path for path in sorted_files(folder, (".png",))}
 
+    # Hold json and pictures against each other, since a frame in one alone would go unscored.
     for key in sorted(listed.keys() - masks.keys()):
         on_missing(InputError(f"{record}: lists {key}, which {folder} lacks; make both again"))
     for key in sorted(masks.keys() - listed.keys()):
@@ -165,6 +166,7 @@ def _vps_videos(base: Path, masks: dict[str, Path], on_missing: OnMissing) -> tu
             by_video.setdefault(path.name.split("_")[0], []).append(path)
         known = masks
     elif (base / "img_all").is_dir():
+        # Name videos by their masks: img_all has no number of the video.
         number_of = {_scene(key): key.split("_")[0] for key in masks}
         by_video = {}
         for run in snippets(base / "img_all"):

@@ -97,6 +97,8 @@ def _jsons(root: Path) -> dict[str, Path]:
         for path in sorted_files(folder, (".json",)):
             if path.stem.startswith(_PREFIX) and path.with_suffix("").is_dir():
                 found.setdefault(path.stem.removeprefix(_PREFIX), path)
+
+    # Let whole names win over shortened ones, should two be the same.
     short = {name.removesuffix(_YEAR): path for name, path in found.items()}
     return {**short, **found}
 

@@ -185,6 +185,8 @@ def open_composed(root: Path, split: str, *, on_missing: OnMissing = refuse) -> 
                 f"{root / FILE}: backgrounds {backgrounds[0].name} and {one.name} have other "
                 f"classes ({labels.difference(one.labels)}); use those of one label set"
             )
+
+    # Cut out of the same split only, so that no object is in two.
     sources = [part_of(*one, split, on_missing) for one in plan.cutouts]
     cutouts: list[Cutout] = []
     for number, source in enumerate(sources):
@@ -238,6 +240,8 @@ def part_of(name: str, root: Path, split: str, on_missing: OnMissing = refuse) -
     known = format_of(name)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder, named in {FILE}; correct it there")
+
+    # Take a source's own splits where it has them, and halve the others.
     if known.splits(root) not in ((), (ALL,)):
         return known.open(root, split, on_missing=on_missing)
     whole = known.open(root, ALL, on_missing=on_missing)
@@ -370,6 +374,7 @@ class Composer:
                 box = slice(y, y + height), slice(x, x + width)
                 numbers[box][truth.ids[box] == one.id] = number
 
+        # Shrink ids by the nearest pixel: a mean of two is a third object.
         if self._plan.size_hw is not None:
             size = self._plan.size_hw[::-1]
             rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)

@@ -153,6 +153,7 @@ def list_cutouts(
                     runs.setdefault(seen, []).append(frame)
                     heights[seen] = max(heights.get(seen, 0), one.box[3])
 
+        # Keep the longest run without a gap, so that a cut-out moves evenly.
         rate_hz = 1 / video.interval_s if video.interval_s else 0.0
         for (name, key), frames in runs.items():
             class_id = class_for(name, labels)

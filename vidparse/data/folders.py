@@ -79,6 +79,8 @@ def paired_frames(video: str, images: Path, masks: Path) -> tuple[FrameRecord, .
             not PNG.
     """
     known = {path.stem: path for path in sorted_files(masks, (".png",))}
+
+    # Refuse masks of other kinds: JPEG changes the ids that it stores.
     others = [] if known else sorted_files(masks, PICTURES)
     if others:
         raise InputError(f"{masks}: {not_png(others)}")

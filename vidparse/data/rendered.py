@@ -136,6 +136,8 @@ def without_slivers(frame: SceneFrame, least: int) -> SceneFrame:
     slivers = numbers[(areas < least) & (numbers != 0)]
     if not len(slivers):
         return frame
+
+    # Mark slivers in a table, so that the map is read once for all of them.
     table = np.zeros(int(numbers.max()) + 1, bool)
     table[slivers] = True
     gone = table[frame.instances]  # (H, W)

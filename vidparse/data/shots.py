@@ -157,6 +157,8 @@ def draw_camera(
     height, width = size_hw
     zoom = float(rng.uniform(-0.02, 0.07))
     start = _MARGIN * float(np.exp(max(0.0, -zoom * duration_s)))
+
+    # Turn less than the margin has, or frames would show what lies beyond the picture.
     reach = (_MARGIN - 1) / 2 * 0.8
     turn = (float(rng.uniform(0, reach) * width), float(rng.uniform(0, reach / 3) * height))
     pace, phase = float(rng.uniform(0.5, 2.5)), float(rng.uniform(0, 2 * np.pi))
@@ -207,8 +209,12 @@ def _draw_actor(
 ) -> tuple[Actor, tuple[float, float]]:  # fmt: skip
     """An object, and the column and row of its foot at the instant that it is placed by."""
     height_m = _HEIGHTS_M[cutout.name] * float(rng.uniform(0.92, 1.08))
+
+    # Keep far enough away that its pictures need not be enlarged much.
     nearest = max(_NEAREST_M, height_m * ground.focal_px / (_MOST_ENLARGED * cutout.height_px))
     farthest = max(_FARTHEST_M, nearest)
+
+    # Draw depths by their logarithm: even ones would leave few objects near.
     z = float(np.exp(rng.uniform(np.log(nearest), np.log(farthest))))
     x = float(rng.uniform(-1, 1)) * ground.centre * z / ground.focal_px
     when = float(rng.uniform(0, duration_s))
@@ -365,6 +371,8 @@ def _drawn(
     canvas = (size[0] + 2 * pad + 1, size[1] + 2 * pad + 1)
     warped = cv2.warpAffine(np.dstack([small, opaque]), shift, canvas, flags=cv2.INTER_LINEAR)
     packed = cv2.GaussianBlur(warped.astype(np.float32), (3, 3), 0.5)
+
+    # Bring its light halfway to that of the picture, within bounds.
     gain = float(np.clip((scenery.luma / max(sprite.luma, 1.0)) ** 0.5, 0.6, 1.5))
     return (
         packed[..., :3] * gain,
@@ -384,6 +392,8 @@ def _put(
     if boxes is None:
         return
     there, here = boxes
+
+    # Hide it behind what stands nearer, which is what has its foot lower in the picture.
     shown = np.where(feet[there] > foot + 1, 0, alpha[here])  # (h, w)
     premultiplied = colour[here] * (shown > 0)[..., None]
     rgb[there] = np.clip(rgb[there] * (1 - shown[..., None]) + premultiplied, 0, 255)

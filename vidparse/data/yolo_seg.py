@@ -114,6 +114,8 @@ def _drawn(points: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     """bool (H, W) inside a polygon of shares of width and height."""
     height, width = size_hw
     mask = np.zeros(size_hw, np.uint8)
+
+    # Subtract half a pixel: OpenCV counts from the centre of the first pixel.
     outline = np.rint(points * (width, height) - 0.5).astype(np.int32)
     cv2.fillPoly(mask, [outline], 1)
     return mask > 0
