@@ -274,6 +274,8 @@ class Diagnostics:
         if not labelled:
             return
         accuracy = sum(shot.right for shot in self._window) / labelled
+
+        # Keep the pictures of the worst clip alone, so that memory does not grow with the video.
         if self._worst is None or accuracy < self._worst[0]:
             first, last = self._window[0], self._window[-1]
             shown = [shot for shot in self._window if shot.labelled]
@@ -357,6 +359,7 @@ def wrong_jpeg(image: np.ndarray | None, wrong: np.ndarray, known: np.ndarray) -
         image: RGB uint8 (H, W, 3), or None.
         wrong: bool (H, W). known: bool (H, W), False where nothing is labelled.
     """
+    # Lay marks over grey, so that no colour of the picture passes for one.
     canvas = _backdrop(image, wrong.shape)
     canvas[~known] *= _VOID_SHADE
     canvas[wrong] = _WRONG

@@ -85,6 +85,8 @@ def make_plan(
 
     metrics = options.metrics or default_metrics(dataset, entries) if labelled else ()
     measures = make_measures(metrics, dataset.labels, windows=options.windows)
+
+    # Refuse a measure now rather than after hours of frames.
     for name, measure in measures.items():
         _check(name, measure, dataset, videos, entries, options)
 
@@ -219,6 +221,7 @@ def evaluate(
     done, resumed, start = 0, 0, time.perf_counter()
 
     for video, frames in plan.videos:
+        # Take over videos that an interrupted run has finished, for each entry by itself.
         keys = {id(tally): video_key(tally.entry, video, frames) for tally in tallies}
         pending = []
         for tally in tallies:

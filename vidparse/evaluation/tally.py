@@ -102,6 +102,8 @@ class Tally:
             total = self._totals.setdefault(name, {})
             for key, value in counts.items():
                 total[key] = total[key] + value if key in total else value
+
+        # Keep a video's counts without its matrix: many classes squared, per video, fill memory.
         self._per_video[video] = {
             name: {key: value for key, value in counts.items() if key != "confusion"}
             for name, counts in record.counts.items()
@@ -263,6 +265,7 @@ class OffsetCounts:
 
     def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
         """Add a frame: class ids (H, W) each; ids of `truth` that are no class do not count."""
+        # Sample a grid: an offset of all ids shows anywhere.
         step = max(1, min(truth.shape) // _SAMPLES)
         wanted = truth[::step, ::step].astype(np.int64)
         given = prediction[::step, ::step].astype(np.int64)

@@ -245,6 +245,8 @@ class PanopticEntry:
             for category, name in table.categories.items()
             if name.casefold() in known
         }
+
+        # Go by names where any is known: category ids differ from tool to tool.
         if matched:
             return matched, ()
 
@@ -317,6 +319,8 @@ class PanopticEntry:
     def _add(self, frame: FrameRecord, row: ListedPicture, *, flat: bool = False) -> None:
         key = (frame.video, frame.stem)
         self._listed[key] = row
+
+        # Change the ending: some tools list the photograph, whose ids are in a PNG.
         name = row.file_name if row.file_name.endswith(".png") else f"{row.file_name}.png"
         own = self._folder / frame.video / PurePosixPath(name).name
         self._paths[key] = self._folder / name if flat and not own.is_file() else own

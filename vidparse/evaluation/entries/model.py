@@ -160,6 +160,7 @@ def _pace_notes(
     name: str, training: Mapping[str, object], videos: Sequence[VideoFrames]
 ) -> tuple[str, ...]:
     """A note if the frames lie much further apart than those that a memory learnt on."""
+    # Compare with the pace that the memory was trained at, where the file has it.
     stored = training.get("frame_interval_s")
     learnt_s = _USUAL_INTERVAL_S
     if isinstance(stored, int | float) and stored > 0:

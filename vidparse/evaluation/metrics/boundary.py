@@ -75,6 +75,8 @@ class BandCounts:
 
         width = band_width((truth.shape[0], truth.shape[1]))
         true_band, predicted_band = inner_bands(truth, width), inner_bands(predicted, width)
+
+        # Share pixels of one class: bands of two classes lie on either side of a border.
         shared = true_band & predicted_band & (truth == predicted)
 
         for row, ids in enumerate((truth[shared], truth[true_band], predicted[predicted_band])):

@@ -125,6 +125,7 @@ class VideoConsistency(Measure):
         self, truth: np.ndarray, predicted: np.ndarray, ages: tuple[np.ndarray, np.ndarray]
     ) -> float:
         """Score of the clip that ends at this frame."""
+        # Read the clip off the ages: a pixel of age C - 1 has been the same in C frames.
         still = ages[0] >= self.clip_length - 1
         steady = ages[1] >= self.clip_length - 1
         if self.mode == "strict":

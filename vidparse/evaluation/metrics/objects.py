@@ -151,6 +151,7 @@ class ObjectQuality(Measure):
 
     def end_video(self) -> Counts:
         """Mean, recall and decay of J and of F summed over objects, and their number."""
+        # Leave out the first and the last frame, as the semi-supervised protocol does.
         frames = self._frames[1:-1] if self._semi else self._frames
         objects = self._objects if frames else set()
         sums = np.zeros((2, 3))

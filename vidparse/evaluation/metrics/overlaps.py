@@ -92,6 +92,8 @@ def _count_band(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, 
     low, high = min(one.min(), other.min()), max(one.max(), other.max())
     if low < 0 or high > _MAX_ID:
         raise ValueError(f"segment ids must lie in 0..{_MAX_ID}, found {low}..{high}")
+
+    # Code a pair as one number, so that one sort counts all of them.
     pairs = (one << _SHIFT) | other
     codes = np.unique(pairs)
     place = np.searchsorted(codes, pairs)  # a third of the time of unique's return_inverse

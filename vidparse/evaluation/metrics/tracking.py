@@ -173,6 +173,8 @@ class SegmentationTrackingQuality(Measure):
         The mode "clean" ends their names in "_clean".
         """
         aq = np.nan_to_num(ratio(counts["association"], counts["tracks"]))
+
+        # Keep void as a class in the mean: predicted void is wrong, and pulls it down.
         union = counts["truth"] + counts["predicted"] - counts["right"]
         sq = np.nan_to_num(mean_of_defined(ratio(counts["right"], union)))
         scores = {"stq": np.sqrt(aq * sq), "aq": aq, "sq": sq}
