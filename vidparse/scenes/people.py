@@ -217,6 +217,7 @@ def _strips(
         origin = start - overlap * axis - cross * wide[:, None] / 2
         texture = people.outfit[np.arange(len(people)), PARTS.index(part.split()[0]), view]
 
+        # Paint limbs of one body from far to near, the head over the torso.
         depth = ((start + end) / 2 * sight).sum(1)
         if part == "head":
             depth = depth - 0.06
@@ -263,6 +264,8 @@ def _bicycles(
         u = np.cos(turn) * ahead + np.sin(turn) * _UP
         v = np.sin(turn) * ahead - np.cos(turn) * _UP
         add("wheel", hub - 0.34 * u - 0.34 * v, 0.68 * u, 0.68 * v)
+
+        # Turn tyres to the camera: a wheel seen from its end would be a line.
         edge = np.cross(sight, _UP)
         edge /= np.linalg.norm(edge, axis=1, keepdims=True)
         edge = edge * 0.045

@@ -141,6 +141,7 @@ def _unrolled(
         else:
             pixels = np.take(pixels, np.arange(low, high), axis=1 - axis, mode="wrap")
 
+    # Shift the warp by what was cut off, so that texels stay in their place.
     shifted = warp.copy()
     shifted[:, 2] += warp[:, 0] * start[0] + warp[:, 1] * start[1]
     return pixels, shifted

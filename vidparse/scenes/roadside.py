@@ -29,6 +29,8 @@ def _crown(kind: int, layer: int) -> np.ndarray:
     green = np.array(_GREENS[kind % len(_GREENS)]) * (0.62 if layer == 0 else 1.0)
     count = 26 if layer == 0 else 20
     reach = 1.55 if layer == 0 else 1.4
+
+    # Take the root of the distance, or clumps would crowd in the middle.
     angle, distance = rng.uniform(0, 2 * np.pi, count), np.sqrt(rng.random(count)) * reach
     clump = np.stack([2.5 + distance * np.cos(angle), 2.55 + 1.05 * distance * np.sin(angle)], 1)
     radius = rng.uniform(0.4, 0.72, count)[:, None]

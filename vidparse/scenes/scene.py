@@ -142,6 +142,8 @@ def flow_is_valid(
     later[0] = -1
     x = np.rint(flow[0] + np.arange(width, dtype=np.float32)[None]).astype(np.int32)
     y = np.rint(flow[1] + np.arange(height, dtype=np.float32)[:, None]).astype(np.int32)
+
+    # Clip after the test, so that points outside can be looked up and dropped.
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     np.clip(x, 0, width - 1, out=x)
     np.clip(y, 0, height - 1, out=y)

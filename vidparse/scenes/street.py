@@ -131,6 +131,8 @@ class Street:
         )
 
         travelled = columns["speed"] * (time_s - columns["z"] / SPEED_M_S)
+
+        # Place people by the time alone, so that any frame can be made first.
         z = columns["z"] + np.cos(columns["heading"]) * travelled
         distance = z - camera.position[2]
         rows = np.flatnonzero((distance > -3) & (distance < _PEOPLE_VIEW_M))

@@ -76,6 +76,8 @@ class Sheet:
         shade: what to multiply brightness by, (h, w) or (h, w, 3).
         """
         height, width = self.texels_hw
+
+        # Average the supersampled drawing, which gives edges their soft alpha.
         pixels = cv2.resize(self._pixels, (width, height), interpolation=cv2.INTER_AREA)
         if shade is not None:
             shade = shade[..., None] if shade.ndim == 2 else shade
@@ -133,6 +135,8 @@ class _Cache:
             if key not in self._arrays:
                 self._arrays[key] = made
                 self.nbytes += made.nbytes
+
+            # Keep one array at least, however large: it is needed now.
             while self.nbytes > self._most_bytes and len(self._arrays) > 1:
                 self.nbytes -= self._arrays.popitem(last=False)[1].nbytes
         return made

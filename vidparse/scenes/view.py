@@ -164,6 +164,8 @@ def _in_front(quads: Quads, homographies: np.ndarray) -> tuple[np.ndarray, np.nd
     corners = np.stack([origin, origin + across, origin + across + down, origin + down], axis=1)
     normal = np.cross(across, down)
     side = (normal * origin).sum(1)
+
+    # Drop faces that look away: the inside of a car would show.
     showing = (quads.facing == 0) | (np.sign(side) == quads.facing)
     rows = np.flatnonzero(showing & (corners[:, :, 2].max(1) > NEAR_M))
     return rows, corners[rows]
@@ -213,6 +215,8 @@ def _levels(quads: Quads, corners: np.ndarray, bank: TextureBank) -> np.ndarray:
     pixels = corners[:, :, :2] / np.maximum(depth, NEAR_M)[..., None]
     side = np.hypot(*np.moveaxis(np.roll(pixels, -1, axis=1) - pixels, 2, 0))  # (N, 4)
     length = np.stack([side[:, 0] + side[:, 2], side[:, 1] + side[:, 3]], axis=1) / 2
+
+    # Halve each axis by itself, since slanted surfaces shrink along one only.
     texels = bank.sizes[quads.texture] * np.abs(quads.tiling[:, ::2])
     level = np.floor(np.log2(np.maximum(texels / np.maximum(length, 0.5), 1)) + 0.3)
 
