@@ -278,6 +278,8 @@ def unions_of(coarse: Labels, fine: Labels) -> dict[str, tuple[str, ...]]:
     if set(coarse.classes) <= set(fine.classes):
         return {name: (name,) for name in coarse.classes}
     table = unions(coarse.name, fine.name)
+
+    # Compare the classes, too: somebody's own set may have the name of a known one.
     members = {member for names in table.values() for member in names}
     if set(coarse.classes) != set(table) or not members <= set(fine.classes):
         raise UsageError(

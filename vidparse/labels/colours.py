@@ -90,6 +90,8 @@ def drawn_colours(labels: Labels, palette: str | None) -> np.ndarray:
         UsageError: as `class_colours`.
     """
     colours = class_colours(labels, palette)
+
+    # Move published colours only: somebody chose the others.
     if palette is None and not _are_chosen(labels):
         coloured = [i for i in range(len(labels)) if i not in uncoloured(labels)]
         colours[coloured] = far_apart(colours[coloured])
@@ -131,6 +133,7 @@ def instance_colour(colour: tuple[int, int, int], instance: int) -> tuple[int, i
 
 
 def _from_labels(other: Labels, labels: Labels) -> np.ndarray:
+    # Go by name first: sets share classes under other ids.
     by_name = {
         name.casefold(): colour for name, colour in zip(other.classes, other.colours, strict=True)
     }

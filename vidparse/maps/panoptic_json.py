@@ -149,6 +149,8 @@ def read_segment_map(
     if len(known) != len(listed.segments) + 1:
         raise InputError(f"{picture}: {name} lists an id twice, or id {VOID}; make it again")
     found = regions_of(ids)
+
+    # Refuse ids that are not listed: they would be scored as void.
     if missing := found.keys() - known:
         advice = "fetch or make both again" if is_truth else "list every segment of the picture"
         raise InputError(f"{picture}: id {min(missing)} is not listed in {name}; {advice}")
@@ -232,6 +234,8 @@ def _picture(path: Path, record: JsonTable, sizes: dict[str, tuple[int, int]]) -
         )
         for row in as_tables(record["segments_info"], "segments_info")
     )
+
+    # Refuse names that lead out of the folder, since files are opened by them.
     name = name_below(str(record.get("file_name") or record["image_id"]), path)
     key = str(record.get("image_id", PurePosixPath(name).stem))
     return ListedPicture(name, segments, sizes.get(key))
