@@ -125,6 +125,8 @@ def _run(
         tensorboard=tensorboard,
         request=request,
     )
+
+    # Leave notes out of a run that goes on: it gave them when it began.
     if resume:
         trainer.resume(resume)
         return trainer.fit(on_step, stop=stop)
@@ -138,6 +140,7 @@ def _run(
 
 def _learnt_from(validation: Dataset, sources: TrainingSets) -> bool:
     """True if a picture of the validation is one whose labels teach."""
+    # Compare the files: two data sets may share pictures under other names.
     taught = {frame.image for part in sources.parts for frame in part.labelled}
     return any(frame.image in taught for frame in labelled_frames(validation) if frame.image)
 

@@ -112,6 +112,7 @@ class ClipPlan:
     @property
     def length(self) -> int:
         """Frames of a clip."""
+        # Count one draw: every draw has as many frames.
         return len(self.neighbours.draw(np.random.default_rng(0)))
 
 
@@ -170,11 +171,15 @@ def load_clip(
         clip = _from_video(part, frame, plan, offsets, rng, labelled=labelled)
     if not plan.with_strong:
         return clip
+
+    # Draw strong colours once, so that all frames of the clip keep one look.
     wild = Augmentation(plan.augmentation.crop_hw, brightness=0.6, contrast=0.6, saturation=1.0)
     colour = draw_colour(wild, rng)
     widest = max(0.1, plan.augmentation.crop_hw[0] / 240)  # of the blur; 2 at a height of 480
     sigma = float(rng.uniform(0.1, widest)) if rng.random() < 0.5 else 0.0
     strong = np.stack([_strong(one, colour, sigma) for one in clip.frames])
+
+    # Lay the border on again: the colours changed it, and it is no part of the picture.
     if plan.augmentation.border != "reflect":
         strong[~clip.inside] = BORDERS[plan.augmentation.border]
     return clip._replace(strong=strong)
@@ -200,6 +205,8 @@ def _from_still(
     else:
         motion = draw_motion(view.size_hw, max(map(abs, offsets)), rng)
         views = [view.moved(motion.after(offset, view.size_hw)) for offset in offsets]
+
+        # Add noise to each frame by itself: moved copies would match too well for a video.
         noisy = (sensor_noise(one.image(seen.rgb), rng) for one in views)
         frames = [one.bordered(rgb, size_hw) for one, rgb in zip(views, noisy, strict=True)]
         at = offsets.index(0)
@@ -228,8 +235,12 @@ def _from_video(
     """Real neighbours; those whose labels are hidden or missing have none."""
     frames = part.video_of(frame).frames
     loaded: dict[int, _Seen] = {}  # by offset
-    for offset in sorted(set(offsets), key=abs):  # the target first: its errors come first
+
+    # Load the target first, so that its errors come first.
+    for offset in sorted(set(offsets), key=abs):
         other = frames[min(max(frame.index + offset, 0), len(frames) - 1)]
+
+        # Hide labels of neighbours too where the recipe's fraction left them out.
         known = labelled if offset == 0 else part.may_see(other)
         loaded[offset] = _load(part, other, labelled=known, with_objects=plan.with_objects)
     size_hw = (loaded[0].rgb.shape[0], loaded[0].rgb.shape[1])
@@ -244,6 +255,7 @@ def _from_video(
     )
     objects = None
     if plan.with_objects:
+        # Number the things of all frames together: one thing has one number in its clip.
         ids = [one.objects for one in loaded.values() if one.objects is not None]
         numbers = dict(zip(loaded, map(view.numbers, _numbered(ids)), strict=True))
         objects = np.stack([numbers[offset] for offset in offsets])
@@ -288,6 +300,8 @@ def _numbered(objects: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Maps of things (H, W) of one clip with their ids as 1, 2, ... in uint16; 0 stays."""
     listed = np.unique(np.concatenate([count_codes(one)[0] for one in objects]))
     listed = listed[listed > 0]
+
+    # Count anew from 1: ids of data sets may pass what uint16 holds.
     numbers = np.arange(1, len(listed) + 1, dtype=np.uint16)
     return [recode(one, listed, numbers, otherwise=0) for one in objects]
 

@@ -85,6 +85,8 @@ def _names(folders: Sequence[Path]) -> list[str]:
     parts = [folder.resolve().parts for folder in folders]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(own[-length:]) for own in parts]
+
+        # Count a folder once: one that is given twice has the same name at any length.
         if len(set(names)) == len(set(parts)):
             break
     return names
@@ -142,7 +144,9 @@ def _page(runs: Sequence[_Run], command: str) -> str:
 def _facts(runs: Sequence[_Run]) -> str:
     """The number of runs, and the time of the latest value."""
     times = np.concatenate([one.times for run in runs for one in (run.steps, run.validations)])
-    known = times[(times >= 0) & (times < _LATEST)]  # NaN, and what no clock shows, is left out
+
+    # Leave out NaN and times that no clock shows: datetime refuses them.
+    known = times[(times >= 0) & (times < _LATEST)]
     if not len(known):
         return count(len(runs), "run")
     last = datetime.fromtimestamp(float(known.max()))
@@ -154,6 +158,8 @@ def _summary(run: _Run) -> str:
     steps = run.steps
     if not len(steps.steps):
         return ""
+
+    # Weigh each line by the steps it stands for: its seconds are their mean.
     lengths = np.diff(steps.steps, prepend=0)
     seconds = float(np.nansum(lengths * steps.seconds))
     hours, minutes = divmod(round(seconds / 60), 60)
@@ -180,6 +186,8 @@ def _scores(runs: Sequence[_Run]) -> Table | None:
     rows = []
     for name in names:
         bests = [_best(run, name) for run in runs]
+
+        # Mark a best value only where values differ.
         values = {value for value, _ in bests if not math.isnan(value)}
         top = (min if _less_is_better(name) else max)(values) if len(values) > 1 else math.nan
         cells = []
@@ -282,6 +290,7 @@ def _rates(runs: Sequence[_Run]) -> tuple[list[Chart], int]:
     """Charts of learning rates, equal ones as one, and of the time of steps; groups of rates."""
     same: dict[tuple[tuple[int, bytes, bytes], ...], tuple[list[str], list[Curve]]] = {}
     for name, found in _curves(runs, lambda run: (run.steps.steps, run.steps.rates)).items():
+        # Compare bytes: arrays have no hash, and equal rates are equal to the last bit.
         mark = tuple((one.index, one.places.tobytes(), one.values.tobytes()) for one in found)
         same.setdefault(mark, ([], found))[0].append(name)
     charts = [
@@ -326,6 +335,8 @@ def _classes(runs: Sequence[_Run]) -> Table | None:
 def _recipes(runs: Sequence[_Run]) -> tuple[Table | None, int]:
     """One recipe, or the fields in which several differ; how many are the same."""
     recipes = {run.index: run.recipe for run in runs if run.recipe is not None}
+
+    # Show nothing where one of several runs alone has a recipe: nothing compares.
     if not recipes or (len(runs) > 1 and len(recipes) < 2):
         return None, 0
     fields = dict.fromkeys(name for recipe in recipes.values() for name in recipe)

@@ -54,6 +54,8 @@ class Learner:
         flow_weights: Path | None = None,
     ) -> None:
         self.recipe, self.processes, self.device = recipe, processes, processes.device
+
+        # Seed before the network is built: its fresh weights are drawn.
         torch.manual_seed(recipe.schedule.seed)
         self.network, self.taken = first_network(recipe, sets.labels, init, flow_weights)
         self.preprocess = Preprocess(recipe.network.short_side, divisor=self.network.alignment)
@@ -78,6 +80,8 @@ class Learner:
         self.objective = self._place(kind(setting))
         self.wrapped = processes.wrapped(self.objective, shard=recipe.optimiser.shard)
         self.optimizer, self._rates = make_optimizer(self.objective, recipe)
+
+        # Scale the loss in fp16 alone: bf16 has the range of float32.
         half = recipe.optimiser.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
 
@@ -107,7 +111,11 @@ class Learner:
         for part in parts:
             batch = part.to(self.device)
             terms = self.wrapped(batch)
+
+            # Divide each part, so that gradients add up to the mean of the whole batch.
             total = torch.stack(list(terms.values())).sum() / accumulate
+
+            # Stop before the weights move: NaN in them could not be mended.
             self._check_finite(total.item(), batch, step)
             self.scaler.scale(total).backward()
             for name, term in terms.items():
@@ -115,6 +123,7 @@ class Learner:
 
         largest = self.recipe.optimiser.clip_gradient
         if largest:
+            # Unscale before clipping: the limit is for true gradients.
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.objective.parameters(), largest)
         self.scaler.step(self.optimizer)
@@ -134,7 +143,8 @@ class Learner:
         return run_tensors(self.objective, self.average, self.optimizer)
 
     def _place(self, module: _Placed) -> _Placed:
-        if self.recipe.optimiser.shard:  # FSDP takes plainly laid out weights alone
+        # Lay weights out plainly for FSDP, which takes no others.
+        if self.recipe.optimiser.shard:
             return module.to(self.device)
         return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -142,7 +152,9 @@ class Learner:
         if math.isfinite(value):
             return
         bad = []
-        if self.processes.count == 1:  # the others would not take part
+
+        # Try clip by clip in a run of one process only: others would not take part.
+        if self.processes.count == 1:
             self.objective.eval()
             with torch.no_grad():
                 bad = [
@@ -169,6 +181,7 @@ def make_optimizer(
     def decayed(name: str, parameter: nn.Parameter) -> bool:
         return parameter.ndim > 1 or (table.decay_norms and not name.endswith("bias"))
 
+    # Compare by identity: == of tensors compares their values.
     backbone = {id(parameter) for parameter in objective.network.groups()[0]}
     groups: list[dict[str, object]] = []
     rates: list[float] = []
@@ -182,6 +195,8 @@ def make_optimizer(
                 and parameter.requires_grad
             ]
             decay = table.weight_decay if decays else 0.0
+
+            # Keep empty groups too: rates are read by the places of GROUPS.
             groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
             rates.append(rate)
     if table.kind == "sgd":
@@ -223,7 +238,11 @@ class Average:
         """Move towards the weights (a state dict, in full) after step `step` (from 0)."""
         mine = self.network.state_dict()
         fractional = [name for name, tensor in weights.items() if tensor.is_floating_point()]
+
+        # Warm the decay up: the first weights are random, and would stay in the average.
         towards = get_ema_multi_avg_fn(min(self.decay, (step + 1) / (step + 11)))
         towards([mine[name] for name in fractional], [weights[name] for name in fractional], step)
-        for name in weights.keys() - set(fractional):  # counts of batches
+
+        # Copy counts of batches: whole numbers have no average.
+        for name in weights.keys() - set(fractional):
             mine[name].copy_(weights[name])

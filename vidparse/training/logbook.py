@@ -88,6 +88,7 @@ class Logbook:
         self._seconds: list[float] = []
         self._last: tuple[int, int, dict[str, float]] | None = None  # step, epoch, rates
 
+        # Look for TensorBoard first, so that nothing is made where it is missing.
         writer = _summary_writer() if tensorboard else None
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -158,6 +159,8 @@ class Logbook:
         step, epoch, rates = self._last
         losses = {name: _mean(values) for name, values in self._losses.items()}
         seconds = _mean(self._seconds)
+
+        # Forget the steps before the write: one that fails must not fail again at the close.
         self._last = None
         self._losses.clear()
         self._seconds.clear()
@@ -173,6 +176,7 @@ class Logbook:
         try:
             self.flush()
         finally:
+            # Let go of the board first: a second call finds nothing to close.
             board, self._board = self._board, None
             if board is not None:
                 with _writing(self.path.parent):
@@ -224,6 +228,7 @@ def read_log(path: Path) -> tuple[Steps, Validations]:
 def _records(path: Path) -> Iterator[tuple[str, JsonTable | None]]:
     """Every line, and the record it holds if it is a whole one."""
     try:
+        # Replace bytes that are no text: a torn line must not hide the whole ones.
         with path.open(encoding="utf-8", errors="replace") as log:
             for line in log:
                 yield line, _record(line)

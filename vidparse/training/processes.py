@@ -61,7 +61,11 @@ class Processes:
         """Each value's mean over the processes."""
         if self.count == 1 or not values:
             return values
+
+        # Send all values in one message, in float64, so that sums lose nothing.
         gathered = torch.tensor(list(values.values()), dtype=torch.float64)
+
+        # Move them to where the group talks: nccl knows GPUs alone.
         gathered = gathered.to(self.device if self.device.type == "cuda" else "cpu")
         distributed.all_reduce(gathered)
         return dict(zip(values, (gathered / self.count).tolist(), strict=True))
@@ -147,6 +151,7 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
     try:
         yield Processes(rank, count, device)
     except RuntimeError as error:
+        # Go by words: a connection that ends is a plain RuntimeError in torch.
         if not any(word in str(error) for word in _LOST):
             raise
         raise VidparseError(

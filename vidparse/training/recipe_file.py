@@ -91,6 +91,7 @@ def recipe_from(values: Mapping[str, Json], name: str) -> Recipe:
     }
     recipe = Recipe.model_validate({**built, "objective": objective})
 
+    # Check what holds between two fields here: pydantic sees each by itself.
     schedule = recipe.schedule
     if schedule.batch_size % schedule.accumulate:
         raise UsageError(
@@ -109,6 +110,8 @@ def upgrade(values: Mapping[str, Json], name: str) -> JsonTable:
         UsageError: one field has a value by both of its names.
     """
     older = _outside(values)
+
+    # Copy the tables: the caller's record must stay as it was.
     tables: JsonTable = {
         key: dict(value) if isinstance(value, dict) else value
         for key, value in values.items()
@@ -132,6 +135,7 @@ def upgrade(values: Mapping[str, Json], name: str) -> JsonTable:
 
 def _outside(values: Mapping[str, Json]) -> dict[str, str]:
     """The fields that stand outside of tables, and their places in them."""
+    # Put older names last: of two names the later one is reported as the older.
     places = _places()
     return {
         key: places[key]
@@ -186,6 +190,8 @@ def _read(name: str, on_note: Callable[[str], None], above: tuple[str, ...] = ()
             f"recipe '{name}': has fields outside of tables, which a later release will not read; "
             f"write {key} below [{table}], and so on as in vidparse/training/recipes"
         )
+
+    # Check each file by itself, so that errors name it and not one based on it.
     for table in tables.keys() & TABLES.keys():
         _fields_of(tables, table, name)
     _fields_of(_fields_of(tables, "network", name), "config", name)
@@ -210,7 +216,9 @@ def _joined(below: JsonTable, above: JsonTable, name: str) -> JsonTable:
         for table in {**below, **above}
     }
     old, new = _fields_of(below, "network", name), _fields_of(above, "network", name)
-    same = new.get("arch", old.get("arch")) == old.get("arch")  # else settings of another network
+
+    # Inherit settings of the same network alone: others have other fields.
+    same = new.get("arch", old.get("arch")) == old.get("arch")
     inherited = _fields_of(old, "config", name) if same else {}
     settings: JsonTable = {**inherited, **_fields_of(new, "config", name)}
     return joined | {"network": _fields_of(joined, "network", name) | {"config": settings}}
@@ -228,7 +236,8 @@ def _overridden(tables: JsonTable, overrides: Mapping[str, str], name: str) -> R
 
     network = _fields_of(tables, "network", name)
     if changes.get("network.arch", network.get("arch")) != network.get("arch"):
-        network.pop("config", None)  # settings of another network
+        # Drop the settings, which are those of another network.
+        network.pop("config", None)
     for place, value in changes.items():
         *path, field = place.split(".", 2) if place.partition(".")[0] in TABLES else [place]
         fields = tables
@@ -288,6 +297,8 @@ def _objective(fields: JsonTable, name: str) -> ObjectiveOptions:
         )
         for kind, objective in OBJECTIVES.items()
     }
+
+    # Read the name from any of them: all tables have the field.
     chosen = next(iter(built.values())).kind if built else ""
     if chosen not in built:
         raise UsageError(f"recipe '{name}': objective '{chosen}': use {', '.join(OBJECTIVES)}")

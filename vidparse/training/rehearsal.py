@@ -79,10 +79,13 @@ def rehearse(
         network,
         network,
         Preprocess(recipe.network.short_side, divisor=network.alignment),
-        lambda: np.ones(len(sets.labels)),  # to count takes long, and changes no check
+        # Count no pixels: that takes long, and changes no check.
+        lambda: np.ones(len(sets.labels)),
         torch.from_numpy(sets.unions),
         teacher,
     )
+
+    # Build the objective for its checks alone, without memory.
     with torch.device("meta"):
         kind(setting)
 
@@ -109,15 +112,21 @@ def estimate(recipe: Recipe, sets: TrainingSets, *, processes: int = 1) -> Estim
         unlabelled_share=kind.unlabelled_share(recipe),
     )
     steps = table.epochs * schedule.steps_per_epoch
-    with torch.device("meta"):  # some initial weights are drawn in ways that fake tensors lack
+
+    # Build on meta: some first weights are drawn in ways that fake tensors lack.
+    with torch.device("meta"):
         network = build(recipe.network.arch, dict(recipe.network.config)).train()
     with FakeTensorMode():
         network._apply(lambda one: torch.empty(one.shape, dtype=one.dtype))
         plan = kind.clips(recipe, network)
         each = table.batch_size // table.accumulate // processes
+
+        # Trace two clips at least, since batch norms refuse one, and scale to the batch.
         kept = _kept_bytes(network, kind, max(2, each), plan.length, recipe)
         kept = kept * each // max(2, each)
         parameters = sum(parameter.numel() for parameter in network.parameters())
+
+    # Count weights, gradients, the average, and the moments of the optimiser.
     copies = 3 + _COPIES[recipe.optimiser.kind]
     return Estimate(
         steps,
@@ -137,6 +146,7 @@ def _kept_bytes(
     seen: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
+        # Count storages, not tensors: views share them.
         storage = tensor.untyped_storage()
         seen[storage._cdata] = storage.nbytes()
         return tensor
@@ -148,8 +158,12 @@ def _kept_bytes(
         torch.autocast("cpu", half or torch.bfloat16, enabled=half is not None),
     ):
         clips = torch.empty(batch, frames, 3, height, width)
-        if network.is_per_frame:  # each frame is a clip of its own
+
+        # Make each frame a clip of its own, as a training pass does.
+        if network.is_per_frame:
             clips = clips.flatten(0, 1)[:, None]
         kind.training_pass(network, clips)
+
+    # Leave the weights out: autograd keeps them, but they are counted already.
     own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
     return sum(size for storage, size in seen.items() if storage not in own)

@@ -35,6 +35,7 @@ def run_tensors(
 
 def write_resume(path: Path, tensors: dict[str, Tensor], facts: Mapping[str, object]) -> None:
     """`run_tensors` and plain facts, written atomically; a score that is NaN counts as none."""
+    # Write null for NaN, which JSON does not have.
     plain = {
         name: None if isinstance(fact, float) and math.isnan(fact) else fact
         for name, fact in facts.items()
@@ -125,8 +126,11 @@ def _restore_moments(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor
         i, slot = name.split("/")
         parameter = parameters[int(i)]
         if value.shape == parameter.shape:
+            # Follow the parameter's memory layout: sums in another order round otherwise.
             value = torch.empty_like(parameter).copy_(placed_like(value, parameter))
         state.setdefault(int(i), {})[slot] = value
+
+    # Keep this run's groups: their rates come from the recipe, not from the file.
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 

@@ -87,7 +87,9 @@ class RunFolder:
         if not self._writes:
             return
         self._log = Logbook(self.path, start=step, tensorboard=self._tensorboard)
-        if step == 0:  # what an earlier run left here would pass for this one's
+
+        # Remove what an earlier run left here, which would pass for this one's.
+        if step == 0:
             for name in (LAST, BEST, CURVES):
                 (self.path / name).unlink(missing_ok=True)
 
@@ -118,6 +120,8 @@ class RunFolder:
             return
         if scores.values:
             self._log.validation(step, epoch, scores.values, scores.classes)
+
+        # Write the steps that wait: the curves are drawn from the file.
         self._log.flush()
         write_curves([self.path], self.path / CURVES)
 
@@ -141,9 +145,13 @@ class RunFolder:
         if not self._writes:
             return
         origin = self._origin
+
+        # Give no interval where a camera was made up: its frames are no time apart.
         simulated = origin.recipe.data.neighbours == "simulated"
         interval_s = None if simulated else origin.sets.frame_interval_s
-        known = {  # readers of weights take no NaN: a score that is undefined counts as none
+
+        # Write an undefined score as none: readers of weights take no NaN.
+        known = {
             name: round(value, 6) if math.isfinite(value) else None
             for name, value in scores.values.items()
         }
@@ -201,6 +209,8 @@ class RunFolder:
             UsageError: made by another recipe, or learnt from other data.
         """
         facts = read_resume(path, objective, average, optimizer)
+
+        # Send ours through JSON too, which turns tuples into lists.
         mine = json.loads(json.dumps(self._origin.recipe.record()))
         theirs = recipe_from(as_table(facts["recipe"], "recipe"), str(path)).record()
         if theirs != mine:

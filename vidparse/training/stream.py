@@ -118,19 +118,26 @@ class Schedule:
     def keys(self, step: int) -> list[Key]:
         """The clips of a step."""
         epoch, within = divmod(step, self.steps_per_epoch)
+
+        # Draw an epoch once, since all of its steps are cut from one order.
         if self._drawn[0] != epoch:
             self._drawn = (epoch, self._epoch(epoch))
         first = within * self.batch_size
         return self._drawn[1][first : first + self.batch_size]
 
     def _epoch(self, epoch: int) -> list[Key]:
+        # Seed by the epoch, so that a resumed run draws the same.
         rng = np.random.default_rng([self.seed, epoch])
         total = self.steps_per_epoch * self.batch_size
         drawn: list[tuple[int, int]] = []  # pool, frame
         for i, count in enumerate(_whole_counts([pool.share for pool in self.pools], total)):
             frames = len(self.pools[i].frames)
+
+            # Take whole passes, so that no frame comes twice before all came once.
             passes = [rng.permutation(frames) for _ in range(-(-count // frames))]
             drawn += [(i, int(frame)) for frame in np.concatenate(passes)[:count]] if count else []
+
+        # Mix several pools; a single one is in random order already.
         order = rng.permutation(len(drawn)) if len(self.pools) > 1 else np.arange(len(drawn))
         return [
             Key(epoch, place, self.pools[pool].source, frame, self.pools[pool].labelled)
@@ -172,6 +179,8 @@ def _whole_counts(shares: Sequence[float], total: int) -> list[int]:
     """Whole numbers in the proportion of shares that sum to total (largest remainder)."""
     exact = np.array(shares) / sum(shares) * total
     counts = np.floor(exact).astype(int)
+
+    # Break ties by place, so that every process counts alike.
     for i in np.argsort(counts - exact, kind="stable")[: total - counts.sum()]:
         counts[i] += 1
     return counts.tolist()
@@ -186,6 +195,8 @@ class _Clips(TorchDataset):
     def __getitem__(self, key: Key) -> TrainingClip | str:
         source = self.sets.parts[key.source]
         frames = source.labelled if key.labelled else source.unlabelled
+
+        # Seed by the place in the run: it must not matter which worker loads a clip.
         rng = np.random.default_rng([self.seed, key.epoch, key.place])
         try:
             return load_clip(source, frames[key.frame], self.plan, rng, labelled=key.labelled)
@@ -217,8 +228,11 @@ def collate(loaded: Sequence[TrainingClip | str]) -> Batch | str:
 
 
 def _start_worker(_: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # the main process decides when to stop
+    # Ignore signals: the main process decides when to stop.
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+    # Keep OpenCV to one thread: the workers themselves share the cores.
     cv2.setNumThreads(0)
 
 
@@ -260,7 +274,8 @@ def batches(
         collate_fn=collate,
         worker_init_fn=_start_worker,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # its own: the loader must not draw from the dropout's
+        # Give the loader a generator: it must not draw from the dropout's.
+        generator=torch.Generator(),
     )
     for batch in loader:
         if isinstance(batch, str):

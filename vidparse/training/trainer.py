@@ -102,7 +102,9 @@ class Trainer:
         self.step = as_whole(facts["step"], "step")
         self.score, self.best = _score_in(facts, "score"), _score_in(facts, "best")
         self.owes_validation = as_flag(facts.get("owes_validation", False), "owes_validation")
-        if not folder.best.exists():  # lost, or never written
+
+        # Score anew where the best weights were lost, or never written.
+        if not folder.best.exists():
             self.best = None
             self.owes_validation |= self.step == self.steps
         if facts["scaler"]:
@@ -131,6 +133,7 @@ class Trainer:
         clock, stream = _Clock(self.step), self._stream()
         try:
             with self._explained():
+                # Score first what the run saved before it ended, and did not score.
                 if self.owes_validation:
                     self._end_epoch()
                 while self.step < self.steps:
@@ -141,10 +144,13 @@ class Trainer:
                     if self.step % self.schedule.steps_per_epoch == 0:
                         self._end_epoch()
                     on_step(self._progress(losses, clock.left_s(self.step, self.steps)))
+
+                    # Agree on the stop: a process that ended alone would leave the others waiting.
                     if self.processes.any(stop is not None and stop.is_set()):
                         raise self._stopped()
         finally:
-            stream.close()  # its workers heed no signal, and an error would keep them to the end
+            # End the workers here: they heed no signal, and an error would keep them.
+            stream.close()
             self.folder.close()
         return self.best
 
@@ -193,12 +199,16 @@ class Trainer:
         epoch = self.step // self.schedule.steps_per_epoch
         due = epoch % self.recipe.validation.every == 0 or self.step == self.steps
         self.owes_validation = due
+
+        # Save before the validation, so that one that fails loses no steps.
         self._save_last()
         if self.processes.is_first and due:
             self._validate(epoch)
         if due:
             self.owes_validation = False
-            self._save_last()  # with the scores; the first is for a validation that fails
+
+            # Save again, now with the scores.
+            self._save_last()
         self.processes.wait()
 
     def _validate(self, epoch: int) -> None:
@@ -253,6 +263,7 @@ class Trainer:
                 "there, holds the epoch before: go on with --resume"
             ) from error
         except InputError as error:  # between two steps, and its cause can be mended
+            # Save only where nobody is halfway through a step, as other processes or parts may be.
             whole_step = self.processes.count == 1 == self.recipe.schedule.accumulate
             if not whole_step or self.step == 0:
                 raise

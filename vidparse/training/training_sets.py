@@ -181,6 +181,7 @@ def open_training_sets(
                 )
             keeps = _evenly(keeps, label_fraction)
 
+        # Compare by identity, which is quicker than by all fields of a record.
         kept = {id(frame) for frame in keeps}
         rest = tuple(frame for frame in frames if id(frame) not in kept)
         parts.append(TrainingSet(dataset, table, tuple(keeps), rest, request.weight))
@@ -224,6 +225,8 @@ def _table(dataset: Dataset, labels: Labels, members: list[np.ndarray]) -> np.nd
 def _evenly(frames: list[FrameRecord], fraction: float) -> list[FrameRecord]:
     """round(fraction * N) frames, 1 at least, spread over all of them."""
     count = max(1, round(len(frames) * fraction))
+
+    # Pick from the middle of equal stretches, so that both ends count alike.
     picked = np.floor((np.arange(count) + 0.5) * len(frames) / count).astype(int)
     return [frames[i] for i in picked]
 

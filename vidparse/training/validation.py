@@ -58,6 +58,7 @@ def validate(
         **facts_of(network),
     )
 
+    # Keep the threads of the training: a runner sets those that it is given.
     threads = torch.get_num_threads()
     runner = TorchRunner(
         description, device=device, precision="fp32", threads=threads, network=network

@@ -45,11 +45,16 @@ def fitting_recipe(
     if origin is None:
         return load_recipe(name, overrides), f"recipe {name}"
 
-    with torch.device("meta"):  # its settings in full, those that followed from its classes too
+    # Build it for its settings in full: the file may hold some of them alone.
+    with torch.device("meta"):
         settings = config_of(build(origin.arch, origin.config))
+
+    # Leave out what follows from the classes: the data of the run decides those.
     of_classes = settings_for(origin.arch, origin.labels)
     config = {name: value for name, value in settings.items() if name not in of_classes}
     network: JsonTable = {"arch": origin.arch, "config": config}
+
+    # Keep the recipe's size where the model has none of its own.
     if origin.preprocess.short_side:
         network["short_side"] = origin.preprocess.short_side
     recipe = load_recipe(name, overrides, network=network)
@@ -131,7 +136,9 @@ def read_start(init: str) -> Start:
 
     path = _init_file(init)
     tensors = read_tensors(path)
-    average = below(tensors, "average")  # of a run's last.safetensors
+
+    # Take the average from the state of a run: it is what was scored.
+    average = below(tensors, "average")
     origin = _description_of(path)
     classes = origin.labels.classes if origin is not None else classes_of_run(path)
     return Start(init, by_our_names(average or tensors), classes)
@@ -161,7 +168,8 @@ def first_network(
 
     taken = None
     with warnings.catch_warnings():
-        if shapes_only:  # that weights go nowhere is what is wanted
+        # Silence torch: that weights go nowhere is wanted here.
+        if shapes_only:
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
         if init is not None:
             taken = load_matching(network, init, labels.classes, class_rows(arch, config, labels))
@@ -190,6 +198,8 @@ def load_matching(
     """
     own = network.state_dict()
     theirs = start.classes if start.classes is not None and start.classes != classes else None
+
+    # Match names without case, in which data sets differ.
     known = {name.casefold(): i for i, name in enumerate(theirs or ())}
     pairs = [
         (i, known[name.casefold()]) for i, name in enumerate(classes) if name.casefold() in known
@@ -244,6 +254,8 @@ def class_rows(arch: str, config: Mapping[str, object], labels: Labels) -> dict[
     They are the ones that grow when the network is built for one class more than `labels` has.
     """
     count = len(labels)
+
+    # Build for one class more: what grows counts classes, whatever its name.
     wider = replace(
         labels, classes=(*labels.classes, "one more"), colours=(*labels.colours, (0, 0, 0))
     )
@@ -256,6 +268,8 @@ def class_rows(arch: str, config: Mapping[str, object], labels: Labels) -> dict[
     rows = {}
     for name, tensor in one.items():
         per_class = more[name].shape[:1].numel() - tensor.shape[:1].numel() if tensor.ndim else 0
+
+        # Ask for nothing but classes: rows beside them could not be matched by name.
         if per_class and per_class * count == len(tensor):
             rows[name] = per_class
     return rows
