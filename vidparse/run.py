@@ -371,6 +371,8 @@ class _Turn:
 
         try:
             save, there = batch.missing(self._one)
+
+            # Count outputs that are there as written: no later input may take their names.
             batch.written.update((path, name) for path in there)
             if not save:
                 return InputResult(name, notes=("skipped: its outputs are there",))

@@ -269,6 +269,8 @@ def _interleaved(arms: dict[str, Callable[[], object]], repeats: int) -> dict[st
             start = time.perf_counter()
             with torch.inference_mode():
                 arm()
+
+            # Leave out the first round, which also takes memory and fills caches.
             if repeat:
                 times[name].append(1000 * (time.perf_counter() - start))
     return {name: statistics.median(values) for name, values in times.items()}

@@ -100,6 +100,8 @@ def _print_classes(evaluation: Evaluation) -> None:
         rows = {
             label: [float(values[i]) for _, values in columns] for i, label in enumerate(classes)
         }
+
+        # Leave out classes that occur nowhere: their number stands in one line below.
         found = {label: row for label, row in rows.items() if not all(map(math.isnan, row))}
         several = len(entries) > 1
         _print_table([what, *(head for head, _ in columns)], found, {}, differences=several)

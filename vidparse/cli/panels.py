@@ -108,6 +108,7 @@ class Page:
 
 def screen_page() -> Page:
     """An empty page as wide as the terminal, in its colours and letters."""
+    # Draw frames of ASCII where the encoding has no lines: to write them would fail.
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     frame = _ROUND if encoding.lower().startswith("utf") else _ASCII
     return Page(_screen_width(), colour=_has_colour(), frame=frame)

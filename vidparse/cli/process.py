@@ -69,6 +69,8 @@ def _run(app: Callable[..., object], debug: bool, interrupted: threading.Event) 
 
             for line in traceback.format_exc().splitlines():
                 say(line)
+
+        # Take any error for the interrupt: an import that is cut off may end in all kinds.
         if interrupted.is_set():
             return Interrupted.exit_code
         failure = _expected(error)

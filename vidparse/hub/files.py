@@ -64,6 +64,8 @@ def choose(names: Sequence[str], file: str, place: str) -> ModelFileNames:
         shards = tuple(n for n in top if n.startswith("model-") and n.endswith(".safetensors"))
         return ModelFileNames(SHARDS, None, shards)
     weights = [n for n in top if n.endswith(".safetensors")]
+
+    # Prefer the usual names: the folder of a training run holds last.safetensors, too.
     for usual in (WEIGHTS, TRAINED):
         if usual in weights:
             weights = [usual]

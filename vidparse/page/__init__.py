@@ -36,6 +36,8 @@ def check_page(path: Path) -> None:
             kind, a model, say.
     """
     check_place(path)
+
+    # Replace pages alone: a wrong name must not cost a model.
     if path.is_file() and not _is_page(path):
         raise OutputError(f"{path}: is there and no HTML page; choose another name for the page")
     check_folder(path, path.parent, make=True)

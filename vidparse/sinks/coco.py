@@ -394,6 +394,8 @@ class YouTubeVis(_Instances):
         place = life.last
         while place != _NOTHING_BEFORE:
             entry = self._entry(place)
+
+            # Leave out the entry of a frame that an interrupt cut off.
             if entry.frame < self._done[0]:
                 places.append(place)
             place = entry.before

@@ -206,6 +206,8 @@ class Legend:
         for class_id in class_ids[seen].tolist():
             if self._only is None or class_id in self._only:
                 self._last_seen[class_id] = self._frame
+
+        # Let a class stay listed for a while: names that come and go would flicker.
         self._last_seen = {
             class_id: frame
             for class_id, frame in self._last_seen.items()

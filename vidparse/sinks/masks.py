@@ -53,6 +53,7 @@ class ClassMasks(Sink):
         self._pictures = self._pictures_at(path) if path is not None else None
         self._labels = labels
         if self._pictures is not None:
+            # Fill all entries of the palette: void is the last one, and stays black.
             self._palette = np.zeros((256, 3), np.uint8)
             if labels.void == 255:
                 colours = class_colours(labels, self.options.palette)

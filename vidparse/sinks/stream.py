@@ -186,6 +186,8 @@ class EncodedVideo:
     ) -> Path | None:
         """Finish and put in place, or abort and remove; see :class:`WholeFile`."""
         writer, self._writer = self._writer, None
+
+        # Finish no file in which a write failed: it would look whole.
         if self._partial is not None and self._partial.broken:
             keep = False
         try:
