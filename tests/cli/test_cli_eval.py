@@ -95,6 +95,12 @@ def test_panoptic_submission_is_read_back_whole(tmp_path: Path, run: Run) -> Non
         (("--save", "coco", "-o", "x"), 2, "--save coco: unknown"),
         (("--report", "."), 6, "is a directory, not a file"),
         (("--metrics", "vpq"), 2, "does not tell objects apart"),
+        (("--keyframes", "3"), 2, "--keyframes: acts on models, and only predictions"),
+        (("--stabilize",), 2, "--stabilize: acts on models"),
+        (("--size", "64"), 2, "--size: acts on models"),
+        (("--merging", "filled"), 2, "--merging: acts on models"),
+        (("--min-area", "9"), 2, "--min-area: acts on models"),
+        (("--window", "2"), 2, "--window: acts on models"),
     ],
 )
 def test_errors_are_one_line(

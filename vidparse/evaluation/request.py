@@ -88,6 +88,8 @@ def _entries(request: EvaluationRequest, dataset: Dataset) -> list[Entry]:
     models = request.models
     if not models and not request.predictions:
         models = (DEFAULT_MODEL,)
+    if not models:
+        _refuse_options_of_models(request)
     entries = [_model_entry(name, request, dataset) for name in models]
     entries += [open_predictions(folder, raw_ids=request.raw_ids) for folder in request.predictions]
     for i, entry in enumerate(entries):  # heads of table columns must differ
@@ -95,6 +97,25 @@ def _entries(request: EvaluationRequest, dataset: Dataset) -> list[Entry]:
         if same:
             entry.name = f"{entry.name} ({same + 1})"
     return entries
+
+
+def _refuse_options_of_models(request: EvaluationRequest) -> None:
+    """Raises: UsageError: an option is set that changes nothing where predictions are read."""
+    given = {
+        "size": request.size is not None,
+        "stabilize": request.stabilize,
+        "keyframes": request.keyframes is not None,
+        "window": request.window is not None,
+        "linker": request.linker is not None,
+        request.merging.first_set if request.merging else "merging": request.merging is not None,
+        "support": request.support != SUPPORTS[0],
+    }
+    for name, is_set in given.items():
+        if is_set:
+            raise UsageError(
+                f"--{name}: acts on models, and only predictions are scored; "
+                "leave it out, or name a model with -m"
+            )
 
 
 def _model_entry(name: str, request: EvaluationRequest, dataset: Dataset) -> Entry:
