@@ -57,6 +57,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
+def without_repeats(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and no frame is found to repeat any more."""
+
+    def switch() -> None:
+        session = "vidparse.inference.session"
+        monkeypatch.setattr(f"{session}.same_bytes", lambda a, b: False)
+        monkeypatch.setattr(f"{session}.LastPicture.repeats", lambda self, image: False)
+
+    return switch
+
+
+@pytest.fixture
 def clip(tmp_path: Path) -> Callable[..., Path]:
     """`clip("name.mp4", frames=10, ...)`: see `make_clip`."""
     return lambda name, **wishes: make_clip(tmp_path / name, **wishes)

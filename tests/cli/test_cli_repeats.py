@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -12,7 +11,6 @@ import pytest
 from PIL import Image
 
 from support.clips import picture
-from vidparse.inference.repeats import LastPicture
 from vidparse.sinks import SINKS
 
 SHOWN = [0] * 7 + [9] * 6 + [18] + [27] * 11 + [36, 45] + [54] * 13  # the picture of each frame
@@ -27,17 +25,6 @@ def slides(tmp_path: Path) -> Path:
     for index, number in enumerate(SHOWN):
         Image.fromarray(picture(number, (96, 128))).save(folder / f"{index:03d}.png")
     return folder
-
-
-@pytest.fixture
-def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Call it, and no frame is found to repeat any more."""
-
-    def switch() -> None:
-        monkeypatch.setattr("vidparse.inference.session.same_bytes", lambda a, b: False)
-        monkeypatch.setattr(LastPicture, "repeats", lambda self, image: False)
-
-    return switch
 
 
 def contents(folder: Path) -> dict[str, object]:
@@ -57,7 +44,9 @@ def content(path: Path) -> object:
 
 
 @pytest.mark.parametrize("extra", [(), ("--stabilize",)])
-def test_every_output_is_the_same(cli, slides: Path, tmp_path: Path, without, extra) -> None:
+def test_every_output_is_the_same(
+    cli, slides: Path, tmp_path: Path, without_repeats, extra
+) -> None:
     out = tmp_path / "out"
     command = ("segment", slides, "-o", f"{out}/", "--rate", "25", *extra, "--save")
     lines, found = [], []
@@ -65,7 +54,7 @@ def test_every_output_is_the_same(cli, slides: Path, tmp_path: Path, without, ex
         lines.append(cli(*command, ",".join(SINKS)))
         assert lines[-1].code == 0, lines[-1].err
         found.append(contents(out))
-        without()
+        without_repeats()
     assert f": {len(SHOWN)} frames, {len(SHOWN) - NEW} repeated in " in lines[0].lines[-1]
     assert "repeated" not in lines[1].err
     assert found[0].keys() == found[1].keys() and len(found[0]) > len(SINKS)

@@ -36,17 +36,6 @@ def ids_of(session: Session, given: list[Frame], **how: bool) -> list[tuple[byte
     return [(one.ids.tobytes(), one.segments) for _, one in session.run(given, **how)]
 
 
-@pytest.fixture
-def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Call it, and no frame is found to repeat any more."""
-
-    def switch() -> None:
-        monkeypatch.setattr("vidparse.inference.session.same_bytes", lambda a, b: False)
-        monkeypatch.setattr(LastPicture, "repeats", lambda self, image: False)
-
-    return switch
-
-
 def counted(runner: Runner) -> list[int]:
     """Frames of each call of the network from now on."""
     calls: list[int] = []
@@ -78,13 +67,13 @@ def runners(tiny_weights: Path) -> Iterator[Callable[[str], Runner]]:
 @pytest.mark.parametrize("backend", ["onnx", "torch", "openvino"])
 @pytest.mark.parametrize("options", [{}, {"stabilize": True}, {"min_confidence": 0.1}])
 @pytest.mark.parametrize("planar", [False, True])
-def test_the_answers_are_the_same(runners, without, backend, options, planar) -> None:
+def test_the_answers_are_the_same(runners, without_repeats, backend, options, planar) -> None:
     session = Session(runners(backend), size=96, **options)
     calls = counted(runners(backend))
     given = frames(planar=planar)
     found = ids_of(session, given)
     assert sum(calls) == len(NEW) and session.repeated == len(SHOWN) - len(NEW)
-    without()
+    without_repeats()
     assert ids_of(session, given) == found
     assert sum(calls) == len(NEW) + len(SHOWN)
     assert len(set(found)) >= len(set(SHOWN)), "the network must see something"
@@ -92,7 +81,9 @@ def test_the_answers_are_the_same(runners, without, backend, options, planar) ->
 
 @pytest.mark.parametrize("linker", ["none", "overlap", "tracks", "kernels"])
 @pytest.mark.parametrize("window", [1, 3])
-def test_objects_keep_their_ids(without, panoptic: Runner, linker: str, window: int) -> None:
+def test_objects_keep_their_ids(
+    without_repeats, panoptic: Runner, linker: str, window: int
+) -> None:
     shown = [0, 1] + 7 * [2] + [3] + 5 * [4]
     session = Session(panoptic, linker=linker, window=window, size=96, cut=None)
     calls = counted(panoptic)
@@ -100,7 +91,7 @@ def test_objects_keep_their_ids(without, panoptic: Runner, linker: str, window: 
     # Of threes, [2, 2, 2] repeats [2, 2, 2] and [4, 4, 4] follows [3, 4, 4].
     assert len(calls) == (5 if window == 1 else 4)
     assert session.repeated == (10 if window == 1 else 3)
-    without()
+    without_repeats()
     assert ids_of(session, frames(shown)) == found
     assert any(segments for _, segments in found)
 
@@ -126,7 +117,9 @@ class Batches(Runner):
 
 
 @pytest.mark.parametrize("shown", [SHOWN, [7] * 13, [7] * 5 + [8] * 2 + [9] * 6, [1, 2, 3, 4, 5]])
-def test_of_a_batch_only_new_frames_are_computed(runners, without, shown: list[int]) -> None:
+def test_of_a_batch_only_new_frames_are_computed(
+    runners, without_repeats, shown: list[int]
+) -> None:
     runner = Batches(runners("onnx").description)
     session, calls = Session(runner, size=96), counted(runner)
     found = ids_of(session, frames(shown), live=False)
@@ -134,7 +127,7 @@ def test_of_a_batch_only_new_frames_are_computed(runners, without, shown: list[i
     starts = sum(shown[i] == shown[i - 1] for i in range(4, len(shown), 4))  # of batches
     assert new <= sum(calls) <= new + starts
     assert session.repeated == len(shown) - sum(calls)
-    without()
+    without_repeats()
     assert ids_of(session, frames(shown), live=False) == found
 
 
