@@ -58,6 +58,7 @@ def command(camvid: Path, out: Path, *more: str) -> list[str]:
 # The command line, which tells what wrapped networks are alive when the processes part.
 PARTING = """
 import gc
+import os
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from vidparse.__main__ import main
@@ -66,7 +67,9 @@ part = distributed.destroy_process_group
 
 def look_and_part():
     kinds = [type(one) for one in gc.get_objects()]
-    print("wrapped networks left:", kinds.count(DistributedDataParallel), flush=True)
+    left = kinds.count(DistributedDataParallel)
+    # In one write: print makes several, and those of two processes mix.
+    os.write(1, f"wrapped networks left: {left}\\n".encode())
     part()
 
 distributed.destroy_process_group = look_and_part
