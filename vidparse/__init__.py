@@ -50,8 +50,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    from importlib import import_module
+    from vidparse.tables import public_member
 
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'vidparse' has no attribute '{name}'")
-    return getattr(import_module(_PUBLIC[name]), name)
+    return public_member(_PUBLIC, __name__, name)

@@ -22,8 +22,7 @@ class Table(MutableMapping[str, T], Generic[T]):
     def __getitem__(self, name: str) -> T:
         entry = self._entries[name]
         if isinstance(entry, str):
-            module, _, member = entry.partition(":")
-            self._entries[name] = entry = cast(T, getattr(import_module(module), member))
+            self._entries[name] = entry = cast(T, member_at(entry))
         return entry
 
     def __setitem__(self, name: str, entry: T) -> None:
@@ -42,7 +41,13 @@ class Table(MutableMapping[str, T], Generic[T]):
         return len(self._entries)
 
 
-def member_of(public: Mapping[str, str], package: str, name: str) -> object:
+def member_at(place: str) -> object:
+    """A member of a module, "vidparse.sinks.masks:Masks"; only now is the module loaded."""
+    module, _, member = place.partition(":")
+    return getattr(import_module(module), member)
+
+
+def public_member(public: Mapping[str, str], package: str, name: str) -> object:
     """A member of a package that is loaded on first use; `public` has its modules by their names.
 
     Raises:
@@ -50,4 +55,4 @@ def member_of(public: Mapping[str, str], package: str, name: str) -> object:
     """
     if name not in public:
         raise AttributeError(f"module '{package}' has no attribute '{name}'")
-    return getattr(import_module(public[name]), name)
+    return member_at(f"{public[name]}:{name}")

@@ -87,7 +87,6 @@ def listed(group: str = "") -> dict[str, str]:
 
 def loaded(name: str) -> Any:
     """The function of a command, or the application of a group; only now is its module loaded."""
-    from importlib import import_module
+    from vidparse.tables import member_at
 
-    module, _, member = COMMANDS[name][0].partition(":")
-    return getattr(import_module(module), member)
+    return member_at(COMMANDS[name][0])

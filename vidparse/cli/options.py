@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, cast
 
 from vidparse.limits import MAX_PIXELS, allow_pixels
 from vidparse.requests.option import Option
+from vidparse.tables import member_at
 
 MaxPixels = Annotated[
     int | None,
@@ -47,9 +48,8 @@ CHOICES = {
 
 def names_of(choices: str) -> list[str]:
     """The names in a table of CHOICES."""
-    module, _, name = CHOICES[choices].partition(":")
-    table = getattr(import_module(module), name)
-    return list(table() if callable(table) else table)
+    table = member_at(CHOICES[choices])
+    return list(cast("Iterable[str]", table() if callable(table) else table))
 
 
 def completions(choices: str, incomplete: str, *, several: bool = False) -> list[str]:

@@ -45,17 +45,17 @@ def dataset_names() -> list[str]:
 
 # public name -> module; imported on first use
 _PUBLIC = {
-    "IGNORE": "pictures",
-    "Dataset": "dataset",
-    "Format": "dataset",
-    "FrameRecord": "dataset",
-    "Video": "dataset",
-    "format_of": "dataset",
-    "frame_interval_s": "dataset",
-    "labelled_frames": "dataset",
-    "open_dataset": "dataset",
-    "recognise": "dataset",
-    "usual_format": "dataset",
+    "IGNORE": "vidparse.data.pictures",
+    "Dataset": "vidparse.data.dataset",
+    "Format": "vidparse.data.dataset",
+    "FrameRecord": "vidparse.data.dataset",
+    "Video": "vidparse.data.dataset",
+    "format_of": "vidparse.data.dataset",
+    "frame_interval_s": "vidparse.data.dataset",
+    "labelled_frames": "vidparse.data.dataset",
+    "open_dataset": "vidparse.data.dataset",
+    "recognise": "vidparse.data.dataset",
+    "usual_format": "vidparse.data.dataset",
 }
 __all__ = [
     "FORMATS",
@@ -76,8 +76,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    from importlib import import_module
+    from vidparse.tables import public_member
 
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'vidparse.data' has no attribute '{name}'")
-    return getattr(import_module(f"vidparse.data.{_PUBLIC[name]}"), name)
+    return public_member(_PUBLIC, __name__, name)

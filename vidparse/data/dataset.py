@@ -9,9 +9,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from vidparse.data.pictures import IGNORE, MaskValues, read_rgb
 from vidparse.errors import InputError, UsageError
 from vidparse.labels import Labels, class_ids_in
 from vidparse.maps import SegmentMap
+from vidparse.tables import member_at
 
 SPLITS = ("train", "val", "test")
 ALL = "all"  # the split of layouts that have none
@@ -250,9 +250,8 @@ def format_of(name: str) -> Format:
         raise UsageError(
             f"data set '{name}': unknown; use {', '.join([*sorted(FORMATS), *SAMPLES])}"
         )
-    module, _, attribute = FORMATS[name].partition(":")
-    found: Format = getattr(import_module(module), attribute or "FORMAT")
-    return found
+    place = FORMATS[name]
+    return cast(Format, member_at(place if ":" in place else f"{place}:FORMAT"))
 
 
 def open_dataset(name: str, root: Path | None, split: str) -> Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vidparse.tables import member_of
+from vidparse.tables import public_member
 
 if TYPE_CHECKING:
     from vidparse.inference.answer import Answer, ClassIds, Scores
@@ -82,4 +82,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    return member_of(_PUBLIC, __name__, name)
+    return public_member(_PUBLIC, __name__, name)

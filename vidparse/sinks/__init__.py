@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from vidparse.requests.outputs import RunHeader, SinkOptions
-from vidparse.tables import Table, member_of
+from vidparse.tables import Table, public_member
 
 if TYPE_CHECKING:
     from vidparse.sinks.sink import Sink
@@ -95,4 +95,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    return member_of(_PUBLIC, __name__, name)
+    return public_member(_PUBLIC, __name__, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vidparse.tables import Table, member_of
+from vidparse.tables import Table, public_member
 
 if TYPE_CHECKING:
     from vidparse.inference.runners.openvino import OpenVinoRunner, has_bf16, has_openvino
@@ -55,4 +55,4 @@ def backends() -> tuple[str, ...]:
 
 
 def __getattr__(name: str) -> object:
-    return member_of(_PUBLIC, __name__, name)
+    return public_member(_PUBLIC, __name__, name)
