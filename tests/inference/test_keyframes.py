@@ -11,8 +11,7 @@ from vidparse.errors import UsageError
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Runner, Scores, Session
-from vidparse.inference.keyframes import KeyFrames
-from vidparse.inference.spread import Spread
+from vidparse.inference.keyframes import KeyFrames, Spread
 from vidparse.labels import load_labels
 from vidparse.models.description import PANOPTIC, Description, Preprocess
 from vidparse.requests.option import key_frames
