@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import typer
 
-from support.fake_hub import Hub, serving, small_weights
+from support.fake_hub import Hub, empty_cache, serving, small_weights
 from support.made_workplace import make_workplace
 from support.shown_commands import (
     README,
@@ -164,9 +164,7 @@ def terminal(
 @pytest.fixture
 def hub(tmp_path: Path, colour_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub on the loopback that has `owner/repo`."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    empty_cache(monkeypatch, tmp_path / "hf")
     weights = small_weights(tmp_path / "small.safetensors").read_bytes()
     with serving() as server:
         files = {"model.onnx": colour_model.read_bytes(), "model.safetensors": weights}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.fake_hub import serving, small_weights
+from support.fake_hub import empty_cache, serving, small_weights
 from vidparse.hub import DEFAULT_MODEL, catalogue, parse_address, published_models
 from vidparse.labels import available_labels, load_labels
 
@@ -20,9 +20,7 @@ from vidparse.labels import available_labels, load_labels
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A hub on the loopback, and an empty cache."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    empty_cache(monkeypatch, tmp_path / "hf")
     with serving() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         yield server

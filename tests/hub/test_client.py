@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from support.fake_hub import serving, small_weights
+from support.fake_hub import empty_cache, serving, small_weights
 from vidparse.errors import ModelError
 from vidparse.hub import cached_models, catalogue, known, parse_address, resolve
 from vidparse.hub.address import HubAddress
@@ -19,10 +19,7 @@ from vidparse.models.checkpoint import file_sha256
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A hub on the loopback, and an empty cache."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "hf" / "token"))
+    empty_cache(monkeypatch, tmp_path / "hf")
     with serving() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         yield server

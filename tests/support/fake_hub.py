@@ -14,6 +14,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
+
+def empty_cache(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """A cache in a folder of its own, whatever the machine's settings of the hub."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(home))
+    monkeypatch.setenv("HF_TOKEN_PATH", str(home / "token"))
+
 
 def small_weights(path: Path) -> Path:
     """A .safetensors with our description and next to no tensors."""
