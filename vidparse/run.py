@@ -453,12 +453,15 @@ def _expected_error(
     problem: BaseException, name: str, frames: int, *, stopped: bool
 ) -> VidparseError:
     """A failure as one line, so that the other inputs of a batch still have their turn."""
+    # Name it as the pipeline does, wherever the signal fell: by the file alone.
+    short = Path(name).name or name
+
     # The signal broke a read or an opening, or an import, which may end in any error.
     if stopped and (isinstance(problem, InputError) or not isinstance(problem, VidparseError)):
         when = f"after {counted(frames, 'frame')}" if frames else "before any frame"
-        return Interrupted(f"{name}: interrupted {when}")
+        return Interrupted(f"{short}: interrupted {when}")
     if isinstance(problem, KeyboardInterrupt):
-        return Interrupted(f"{name}: interrupted after {counted(frames, 'frame')}")
+        return Interrupted(f"{short}: interrupted after {counted(frames, 'frame')}")
     return expected(problem, name)
 
 
