@@ -243,23 +243,25 @@ def clip_targets(
     fine = _resized(masks.float(), fine_hw)  # (N, T, H / 4, W / 4)
     region_masks = _resized(_one_hot(stuff, num_stuff + 1), fine_hw)  # (T, Ks + 1, H / 4, W / 4)
 
-    boxes = _box_sizes(masks)  # (N, T, 2)
+    # Choose and draw on the CPU: a GPU would stop for each of the many small things.
+    device, kinds = stuff.device, class_ids.tolist()
+    boxes = _box_sizes(masks).cpu()  # (N, T, 2)
     size = boxes.prod(dim=-1).sqrt()  # (N, T)
-    area = masks.sum(dim=(1, 2, 3))  # (N,)
+    area, there = masks.sum(dim=(1, 2, 3)).cpu(), _is_there(masks).cpu()  # (N,), (N, T)
 
     # Find centres at stride 4, as published: what vanishes there is not drawn.
-    places = _mass_centres(fine)  # (N, T, 2); NaN where nothing is left of an object
+    places = _mass_centres(fine).cpu()  # (N, T, 2); NaN where nothing is left of an object
 
     members, centres, regions = [], [], []
     for (low, high), level_hw in zip(SCALES, level_sizes, strict=True):
-        inside = (size >= low) & (size <= high) & _is_there(masks)
+        inside = (size >= low) & (size <= high) & there
 
         # Keep the largest of too many, where the published code fails.
         inside &= _largest(inside.any(dim=1), area)[:, None]
-        members.append(inside)
+        members.append(inside.to(device))
 
         # Draw each of its objects in all frames, whichever of them fit.
-        drawn = torch.zeros(len(stuff), num_things, *level_hw, device=stuff.device)
+        drawn = torch.zeros(len(stuff), num_things, *level_hw)
 
         # Keep height with height: the published code swaps the two scales.
         per_row, per_column = level_hw[0] / size_hw[0], level_hw[1] / size_hw[1]
@@ -271,8 +273,8 @@ def clip_targets(
             height, width = boxes[n, t].tolist()
             radius = gaussian_radius(height * per_row, width * per_column)
             row, column = cells[n, t].tolist()
-            _draw(drawn[t, int(class_ids[n])], (int(row), int(column)), radius)
-        centres.append(drawn)
+            _draw(drawn[t, kinds[n]], (int(row), int(column)), radius)
+        centres.append(drawn.to(device))
 
         covered = _resized(region_masks, level_hw).clamp(max=1.0)
         regions.append(torch.where(covered < least_share, 0.0, covered))
@@ -385,4 +387,4 @@ def _draw(heat: Tensor, cell: tuple[int, int], radius: int) -> None:
     part = heat[top:bottom, left:right]
 
     # Keep the greater value, so that both peaks stay 1 where two objects meet.
-    torch.maximum(part, torch.from_numpy(values).to(heat.device), out=part)
+    torch.maximum(part, torch.from_numpy(values), out=part)
