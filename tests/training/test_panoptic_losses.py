@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from vidparse.training.losses import clip_losses, position_loss, weighted_dice_loss
 from vidparse.training.objectives.panoptic import VOID, clip_targets
 
-LOGITS = torch.tensor([[2.0, -1.0], [0.0, -3.0]])[None, None]
-TARGETS = torch.tensor([[1.0, 0.5], [0.0, 0.0]])[None, None]
+LOGITS = torch.tensor([2.0, -1.0, 0.0, -3.0])[None, None]
+TARGETS = torch.tensor([1.0, 0.5, 0.0, 0.0])[None, None]
 
 
 def close(value: torch.Tensor, expected: float) -> None:
@@ -22,26 +22,22 @@ def close(value: torch.Tensor, expected: float) -> None:
 
 class TestPosition:
     def test_things_add_up(self) -> None:
-        close(position_loss(LOGITS, TARGETS, kind="thing"), 0.232156)
+        close(position_loss(LOGITS, TARGETS), 0.232156)
 
     def test_stuff_is_a_mean(self) -> None:
-        close(position_loss(LOGITS, TARGETS, kind="stuff"), 0.058039)
+        close(position_loss(LOGITS, TARGETS, weights=torch.full((4,), 0.25)), 0.058039)
 
     def test_neither_is_divided_by_frames_or_classes(self) -> None:
-        many, goal = LOGITS.expand(2, 3, 2, 2), TARGETS.expand(2, 3, 2, 2)
-        close(position_loss(many, goal, kind="thing"), 6 * 0.232156)
-        close(position_loss(many, goal, kind="stuff"), 6 * 0.058039)
+        many, goal = LOGITS.expand(2, 3, 4), TARGETS.expand(2, 3, 4)
+        close(position_loss(many, goal), 6 * 0.232156)
+        close(position_loss(many, goal, weights=torch.full((4,), 0.25)), 6 * 0.058039)
 
     def test_half_precision_is_worked_out_in_single(self) -> None:
-        close(position_loss(LOGITS.half(), TARGETS.half(), kind="thing"), 0.232156)
+        close(position_loss(LOGITS.half(), TARGETS.half()), 0.232156)
 
     def test_alpha_and_gamma(self) -> None:
         plain = F.binary_cross_entropy_with_logits(LOGITS, TARGETS, reduction="sum")
-        close(position_loss(LOGITS, TARGETS, kind="thing", alpha=0.5, gamma=0), plain.item() / 2)
-
-    def test_another_kind(self) -> None:
-        with pytest.raises(ValueError, match="neither thing nor stuff"):
-            position_loss(LOGITS, TARGETS, kind="crowd")  # type: ignore[arg-type]
+        close(position_loss(LOGITS, TARGETS, alpha=0.5, gamma=0), plain.item() / 2)
 
 
 class TestDice:
@@ -119,11 +115,10 @@ def slowly(clip: SimpleNamespace, positions: int, *, whole_clip: bool = False) -
     place_things = place_stuff = mask_things = mask_stuff = 0.0
     things = pairs = 0
     for level, kernels in enumerate(clip.kernels):
-        place_things += position_loss(
-            clip.centres[level], targets.centres[level], kind="thing"
-        ).item()
+        place_things += position_loss(clip.centres[level], targets.centres[level]).item()
+        share = torch.tensor(1 / clip.regions[level][0, 0].numel())
         place_stuff += position_loss(
-            clip.regions[level], targets.regions[level], kind="stuff"
+            clip.regions[level], targets.regions[level], weights=share
         ).item()
         frames, _, height, width = kernels.shape
         for n in range(len(clip.class_ids)):
@@ -264,7 +259,7 @@ class TestClip:
         found, plain = clip_losses(**vars(clip), centre_alpha=0.75), clip_losses(**vars(clip))
         things = int(sum(one.sum() for one in clip.targets.members))
         by_level = zip(clip.centres, clip.targets.centres, strict=True)
-        wanted = sum(position_loss(*one, kind="thing", alpha=0.75).item() for one in by_level)
+        wanted = sum(position_loss(*one, alpha=0.75).item() for one in by_level)
         assert found.position_things.item() == pytest.approx(wanted / things, rel=1e-4)
         assert found[1:] == plain[1:]
 
