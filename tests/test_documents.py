@@ -8,14 +8,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from support.fake_hub import Hub, empty_cache, serving, small_weights
 from support.made_workplace import make_workplace
@@ -39,6 +38,9 @@ from support.shown_commands import (
     spans,
     text_of,
 )
+from vidparse.cli.command import Command
+from vidparse.cli.commands import COMMANDS, OPTIONS, loaded
+from vidparse.cli.parser import HELP
 
 # README, guides, and records of how weights and results were made. One of them begins with files of
 # another.
@@ -229,24 +231,13 @@ def test_every_option_that_a_text_names_is_one(document: str) -> None:
                 assert option in known, f"{document}: `{span}`: {option} is no option"
 
 
-def _resolved(group: Any, names: Iterable[str]) -> list[Any]:
-    """Commands of a group with their options, which are made when a command is called."""
-    context = typer.Context(group, info_name="vidparse")
-    return [group.resolve_command(context, [name])[1] for name in names]
-
-
 @cache
 def options_of(name: str) -> set[str]:
-    """Options of a command; of all of them where the name is none."""
-    from vidparse.cli.app import app
-
-    group: Any = typer.main.get_command(app)
-    chosen = _resolved(group, [name] if name in group.commands else [*group.commands])
-    inner = [
-        one for command in chosen for one in _resolved(command, getattr(command, "commands", ()))
-    ]
-    parameters = [one for command in (group, *chosen, *inner) for one in command.params]
-    return {word for one in parameters for word in (*one.opts, *one.secondary_opts)}
+    """Options of a command and of those in its group; of all where the name is none."""
+    chosen = [one for one in COMMANDS if name == one.split()[0]] or [*COMMANDS]
+    parsers = [Command(one, loaded(one)).parser() for one in chosen]
+    own = {*OPTIONS, *HELP}
+    return own.union(*(parser.flags for parser in parsers))
 
 
 @pytest.mark.parametrize(

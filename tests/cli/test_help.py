@@ -10,9 +10,7 @@ from inspect import getdoc
 from typing import Any
 
 import pytest
-import typer
 
-from vidparse.cli.app import app
 from vidparse.cli.commands import COMMANDS, OPTIONS, listed, loaded
 from vidparse.cli.help import command_page, program_page
 from vidparse.cli.panels import PROSE, Page
@@ -27,9 +25,13 @@ def test_the_line_that_lists_a_command_opens_its_docstring(name: str) -> None:
     assert " ".join(first.split()) == COMMANDS[name][1]
 
 
-def test_the_options_of_the_program_are_those_of_its_parser() -> None:
-    command: Any = typer.main.get_command(app)
-    assert {one.opts[0]: one.help for one in command.params} == OPTIONS
+@pytest.mark.parametrize("option", OPTIONS)
+def test_the_options_that_the_page_of_the_program_lists_are_taken(
+    option: str, process: Any
+) -> None:
+    shell = ["powershell"] if "completion" in option else []
+    err = process(option, *shell).communicate()[1].decode()
+    assert "no such option" not in err
 
 
 @pytest.mark.parametrize("width", [40, 61, 80, 143])
@@ -58,8 +60,9 @@ def opening(one: Given) -> str:
     return one.option.help.split("{")[0][:40]
 
 
-@pytest.mark.parametrize("words", [[], ["segment"], ["models"], ["models", "show"], ["data"]])
-def test_the_parser_shows_the_page_that_the_way_in_shows(words: list[str], cli: Any) -> None:
+@pytest.mark.parametrize("line", ["", "segment", "models", "models show", "data", "data check"])
+def test_the_parser_shows_the_page_that_the_way_in_shows(line: str, cli: Any) -> None:
+    words = line.split()
     run = [sys.executable, "-m", "vidparse", *words, "--help"]
     alone = subprocess.run(run, capture_output=True, check=True).stdout
     assert alone and cli(*words, "-h").out == alone
@@ -128,3 +131,19 @@ def test_colours_are_for_terminals(
 def test_frames_are_made_of_letters_that_the_screen_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
     assert program_page().encode("latin-1").count(b"+-") >= 2
+
+
+@pytest.mark.parametrize("width", [24, 32, 39, 50])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_a_narrow_page_breaks_no_word_that_has_room(
+    name: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def words_at(width: int) -> set[str]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        page = command_page(name, loaded(name)) if name else program_page()
+        assert max(map(len, page.splitlines())) <= width
+        return set(page.split())
+
+    assert {
+        word for word in words_at(400) if "─" not in word and len(word) <= width - 6
+    } <= words_at(width)

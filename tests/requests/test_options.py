@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import ast
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-import typer
 
 import vidparse
 from vidparse.cli import commands
-from vidparse.cli.command import Command, Commands, add_command, with_options
+from vidparse.cli.command import Command
 from vidparse.cli.commands import loaded
+from vidparse.cli.help import command_page
 from vidparse.cli.options import CHOICES, completions, names_of
 from vidparse.errors import UsageError
 from vidparse.requests.autolabel import AutolabelRequest
@@ -48,12 +46,6 @@ NO_OPTIONS = {
 }
 
 
-def command_of(function: Callable[..., None]) -> Any:
-    app = typer.Typer(add_completion=False)
-    app.command("toy", cls=Command)(with_options(function))
-    return typer.main.get_command(app)
-
-
 def options_named(name: str) -> list[Given]:
     return list(options_of(tuple(filter(None, members_of(COMMANDS[name]).values()))))
 
@@ -65,7 +57,7 @@ def records_of(part: Part) -> list[Part]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_options_of_a_command_are_the_fields_of_its_records(name: str) -> None:
-    made = [parameter.name for parameter in command_of(COMMANDS[name]).params]
+    made = [option.name for option in Command(name, COMMANDS[name]).options]
     assert made == [option.name for option in options_named(name)]
     assert len(made) == len(set(made)), "one field, one option"
 
@@ -109,7 +101,7 @@ def value_of(record: type, *words: str) -> Any:
         got.append(request)
 
     toy.__annotations__ = {"request": record}
-    command_of(toy).main(list(words), standalone_mode=False)
+    Command("toy", toy).run(words)
     return got[0]
 
 
@@ -153,48 +145,40 @@ class LargerToy(Toy):
     ] = ("a",)
 
 
-def test_a_field_that_is_added_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_field_that_is_added_is_an_option() -> None:
     assert value_of(Toy, "--size", "5") == Toy(5)
-    with pytest.raises(Exception, match="No such option"):
+    with pytest.raises(UsageError, match="--colours: no such option"):
         value_of(Toy, "--colours", "b")
     assert value_of(LargerToy, "--colours", "b,c") == LargerToy(3, ("b", "c"))
 
     def toy(request: LargerToy) -> None:
         """Play."""
 
-    command_of(toy).main(["--help"], standalone_mode=False)
-    page = capsys.readouterr().out
+    page = command_page("toy", toy)
     assert "Toys" in page and "Of the toy. [default: 3]" in page
     assert "Any of overlay, masks" in page
 
 
-def test_a_command_of_a_group_has_its_options_when_it_runs() -> None:
+def test_a_record_and_an_argument_beside_it() -> None:
     got = []
 
     def toy(request: LargerToy, name: Annotated[str, Argument("Its name.")]) -> None:
         got.append((request, name))
 
-    app = typer.Typer(cls=Commands)
-    app.callback()(lambda: None)
-    add_command(app, "toy", toy)
-    app(["toy", "ann", "--size", "2"], standalone_mode=False)
+    Command("toy", toy).run(["ann", "--size", "2"])
     assert got == [(LargerToy(2), "ann")]
 
 
-def test_nothing_but_the_records_declares_an_option() -> None:
-    """Apart from --version and --debug, which every command knows."""
-    found = []
-    for path in sorted((Path(vidparse.__file__).parent / "cli").glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-            if name in ("typer.Option", "typer.Argument"):
-                found.append(path.stem)
-    assert sorted(found) == ["app", "app", "command", "command"]
+def test_a_parameter_that_is_no_option_is_an_error_of_ours() -> None:
+    def toy(size: int) -> None: ...
+
+    with pytest.raises(AssertionError, match="size"):
+        Command("toy", toy)
 
 
 def test_requests_load_nothing_that_takes_time() -> None:
     names = [path.stem for path in Path(vidparse.__file__).parent.glob("requests/*.py")]
-    heavy = {"torch", "av", "cv2", "numpy", "onnxruntime", "pydantic", "typer", "rich"}
+    heavy = {"torch", "av", "cv2", "numpy", "onnxruntime", "pydantic", "rich"}
     lines = [f"import vidparse.requests.{name}" for name in names if name != "__init__"]
     code = "; ".join(["import sys", *lines, f"print(*sorted({heavy!r} & sys.modules.keys()))"])
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -220,47 +204,3 @@ def test_names_of_a_list_are_offered_once_each() -> None:
     assert "masks,masks" not in completions("outputs", "masks,", several=True)
     assert completions("outputs", "cs") == ["csv"]
     assert completions("outputs", "masks,cs") == []
-
-
-def complete(words: Sequence[str]) -> tuple[list[str], bool]:
-    """The answer to bash at the end of a command line, and whether torch was loaded for it."""
-    code = (
-        "import sys; sys.argv = ['vidparse']\n"
-        "from vidparse.cli import main\n"
-        "try:\n    main()\n"
-        "finally:\n    sys.stderr.write(str('torch' in sys.modules))"
-    )
-    asked = {
-        "_VIDPARSE_COMPLETE": "complete_bash",
-        "COMP_WORDS": " ".join(words),
-        "COMP_CWORD": str(len(words) - 1),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | asked
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split(), done.stderr.endswith("True")
-
-
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        ("se", "segment"),
-        ("segment --over", "--overwrite"),
-        ("segment x.mp4 -m street-st", "street-student"),
-        ("segment x.mp4 --save masks,over", "masks,overlay"),
-        ("segment x.mp4 --palette dis", "distinct"),
-        ("segment x.mp4 --linker over", "overlap"),
-        ("eval --metrics miou,vp", "miou,vpq"),
-        ("eval --dataset vs", "vspw"),
-        ("train --recipe street-pl", "street-plain"),
-        ("models show street-st", "street-student"),
-        ("convert --from edge", "edgenets"),
-        ("convert --arch tcb", "tcb-ocr"),
-        ("bench --backends onnx,to", "onnx,torch"),
-    ],
-)
-def test_a_shell_is_offered_names(line: str, offered: str) -> None:
-    found, loads_torch = complete(["vidparse", *line.split()])
-    assert offered in found
-    assert not loads_torch

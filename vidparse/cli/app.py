@@ -1,4 +1,4 @@
-"""The application object, its commands, and the way in and out of the process."""
+"""The application: its own options, its commands, and the way in and out of the process."""
 
 from __future__ import annotations
 
@@ -6,31 +6,54 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
 
 from vidparse import __version__
 from vidparse.cli import process
-from vidparse.cli.command import Commands, add_commands
-from vidparse.cli.commands import OPTIONS, SUMMARY
-from vidparse.cli.terminal import show
+from vidparse.cli.command import Command
+from vidparse.cli.commands import loaded
+from vidparse.cli.help import command_page, program_page
+from vidparse.cli.parser import HelpWanted, command_of
+from vidparse.cli.terminal import show, show_page
 from vidparse.errors import UsageError
 
-app = typer.Typer(
-    name="vidparse",
-    cls=Commands,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-add_commands(app)
+
+def app() -> int:
+    """Do what the words of the process say; the exit code.
+
+    Raises:
+        VidparseError: as commands do. SystemExit: with the code of a command that has shown why.
+    """
+    try:
+        return run(sys.argv[1:])
+    except HelpWanted as wanted:
+        name = wanted.name
+        show_page(f"{command_page(name, loaded(name)) if name else program_page()}\n")
+        return wanted.code
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        show(f"vidparse {__version__}")
-        raise typer.Exit
+def run(words: Sequence[str]) -> int:
+    """Call the program with these words; the exit code.
+
+    Raises:
+        HelpWanted: a page is wanted. Else as `app`.
+    """
+    if words and (option := words[0]).startswith("--"):
+        if option == "--version":
+            show(f"vidparse {__version__}")
+            return 0
+        if option.partition("=")[0] in ("--show-completion", "--install-completion"):
+            from vidparse.cli.shells import install, script
+
+            flag, equals, shell = option.partition("=")
+            shell = shell if equals else "".join(words[1:2])
+            show_page(install(shell) if flag.startswith("--install") else script(shell))
+            return 0
+
+    name, rest = command_of(words)
+    _refuse_empty_arguments(words)
+    process.check_memory_limit(name)
+    Command(name, loaded(name)).run(rest)
+    return 0
 
 
 def _refuse_empty_arguments(words: Sequence[str]) -> None:
@@ -49,21 +72,6 @@ def _refuse_empty_arguments(words: Sequence[str]) -> None:
         if not word:
             name = before if before.startswith("-") and before != "-" else "an argument"
             raise UsageError(f"{name}: is empty; give a value, or leave it out")
-
-
-@app.callback(help=SUMMARY)
-def callback(
-    context: typer.Context,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help=OPTIONS["--version"]
-        ),
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help=OPTIONS["--debug"])] = False,
-) -> None:
-    _refuse_empty_arguments(sys.argv[1:])
-    process.check_memory_limit(context.invoked_subcommand)
 
 
 def main() -> None:

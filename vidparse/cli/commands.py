@@ -4,12 +4,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # read as true by type checkers, as in vidparse/__init__.py
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
 SUMMARY = "Video segmentation: masks, overlays and records, with exact time."
 
-# Name -> the function (or application) of a command, and the line that lists it. A command of a
-# group has the name of the group before its own.
+# Name -> the function of a command, and the line that lists it. A command of a group has the name
+# of the group before its own; a group without a function shows its page.
 COMMANDS = {
     "segment": (
         "vidparse.cli.segment:segment",
@@ -48,7 +48,7 @@ COMMANDS = {
         "Turn a checkpoint of published code into ours, or ImageNet weights into a start for "
         "train.",
     ),
-    "models": ("vidparse.cli.models:commands", "List, fetch, look at and publish models."),
+    "models": ("vidparse.cli.models:models", "List, fetch, look at and publish models."),
     "models pull": (
         "vidparse.cli.models:pull",
         "Fetch a model from the hub into its cache, or bring a cached one up to date.",
@@ -61,20 +61,19 @@ COMMANDS = {
         "vidparse.cli.models:push",
         "Publish a model; FILE's .onnx and .md (its card) go with it. Needs a token (HF_TOKEN).",
     ),
-    "data": ("vidparse.cli.data:commands", "Look after labelled data sets."),
+    "data": ("", "Look after labelled data sets."),
     "data check": (
         "vidparse.cli.data:check",
         "Count what a data set holds, and name every bad file; exit code 3 when there are any.",
     ),
 }
 
-# Options of the program itself. Those of completion are Typer's own.
+# Options of the program itself.
 OPTIONS = {
     "--version": "Print the version.",
     "--debug": "Show tracebacks; works after any command, too.",
-    "--install-completion": "Install completion for the current shell.",
-    "--show-completion": "Show completion for the current shell, to copy it or customize the "
-    "installation.",
+    "--install-completion": "Install completion for the current shell, or the one named behind it.",
+    "--show-completion": "Show completion for the current shell, or the one named behind it.",
 }
 
 
@@ -85,8 +84,15 @@ def listed(group: str = "") -> dict[str, str]:
     return {own: COMMANDS[name][1] for own, name in names.items() if " " not in own}
 
 
-def loaded(name: str) -> Any:
-    """The function of a command, or the application of a group; only now is its module loaded."""
+def loaded(name: str) -> Callable[..., object]:
+    """The function of a command or group; only now is its module loaded."""
     from vidparse.tables import member_at
 
-    return member_at(COMMANDS[name][0])
+    place = COMMANDS[name][0]
+    function = member_at(place) if place else _no_work
+    assert callable(function)
+    return function
+
+
+def _no_work() -> None:
+    """A group that does nothing by itself."""

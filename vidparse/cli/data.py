@@ -5,10 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from vidparse.cli import options as shared
-from vidparse.cli.command import Commands, add_commands
 from vidparse.cli.process import stop_on_signals
 from vidparse.cli.terminal import Reporter, cell, console, print_json, say, show
 from vidparse.errors import InputError, counted
@@ -19,16 +16,6 @@ if TYPE_CHECKING:
     from vidparse.data.check import CheckReport, SplitReport
     from vidparse.training.autolabel import AutolabelResult
 
-commands = typer.Typer(
-    cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
-add_commands(commands, "data")
-
-
-@commands.callback()
-def callback() -> None:
-    """Look after labelled data sets."""
-
 
 def check(
     folder: Annotated[Path, Argument("Folder of the data set.", metavar="DIR")],
@@ -37,7 +24,8 @@ def check(
         Option("Its kind, as for eval. [default: that of its layout]", choices="datasets"),
     ] = None,
     split: Annotated[
-        str | None, Option("Only this split; all that there are if not given.")
+        str | None,
+        Option("Only this split; all that there are if not given.", choices="splits"),
     ] = None,
     quick: Annotated[bool, Option("Read the heads of the files, not their pixels.")] = False,
     json: shared.Json = False,
@@ -56,7 +44,7 @@ def check(
     else:
         _print_report(report, quiet=quiet)
     if report.errors:
-        raise typer.Exit(InputError.exit_code)
+        raise SystemExit(InputError.exit_code)
 
 
 def _print_report(report: CheckReport, *, quiet: bool) -> None:

@@ -6,11 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from vidparse.cli import options as shared
 from vidparse.cli import terminal
-from vidparse.cli.command import Commands, add_commands, with_options
 from vidparse.errors import counted
 from vidparse.requests.option import Argument, Option
 
@@ -18,23 +15,17 @@ if TYPE_CHECKING:
     from vidparse.hub import ModelFiles
     from vidparse.models.description import Description
 
-commands = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False)
-add_commands(commands, "models")
 Name = Annotated[
     str,
     Argument("Known name, hf:owner/repo[@revision], or path.", metavar="MODEL", choices="models"),
 ]
 
 
-@commands.callback(invoke_without_command=True)
-@with_options
-def models(context: typer.Context, json: shared.Json = False) -> None:
+def models(json: shared.Json = False) -> None:
     """List the models that are bundled, cached or known, with classes, scores and licence.
 
     Those on the hub are fetched at their first use: `segment -m hf:OWNER/REPO`.
     """
-    if context.invoked_subcommand is not None:
-        return
     from vidparse.hub import DEFAULT_MODEL
 
     records, published = [*_known_records(), *_cached_records()], _published_records()

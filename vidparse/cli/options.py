@@ -26,9 +26,13 @@ Quiet = Annotated[bool, Option("No progress, no summary.", flag="--quiet", short
 CHOICES = {
     "arms": "vidparse.requests.segment:ARMS",
     "backends": "vidparse.inference.runners:backends",
+    "clusters": "vidparse.requests.segment:CLUSTERS",
     "converted": "vidparse.convert:converted_networks",
+    "cuts": "vidparse.requests.option:CUT_WORDS",
     "datasets": "vidparse.data:dataset_names",
+    "devices": "vidparse.requests.model:DEVICES",
     "flows": "vidparse.flow:FLOW_NAMES",
+    "keyframes": "vidparse.requests.option:KEY_FRAME_WORDS",
     "labels": "vidparse.labels:available_labels",
     "linkers": "vidparse.inference.linkers:LINKERS",
     "metrics": "vidparse.evaluation.metrics:METRICS",
@@ -39,10 +43,13 @@ CHOICES = {
     "precisions": "vidparse.requests.model:PRECISIONS",
     "recipes": "vidparse.requests.training:available_recipes",
     "rules": "vidparse.requests.model:RULES",
+    "shells": "vidparse.cli.shells:SCRIPTS",
     "sources": "vidparse.convert:SOURCES",
+    "splits": "vidparse.requests.option:SPLITS",
     "submissions": "vidparse.evaluation.request:SUBMISSIONS",
     "supports": "vidparse.evaluation.entries:SUPPORTS",
     "tasks": "vidparse.requests.model:TASKS",
+    "zoo": "vidparse.requests.segment:ZOO_WORDS",
 }
 
 

@@ -25,7 +25,7 @@ MARK, REQUIRED = "31", "2;31"
 # top left, level, top right, upright, bottom left and right
 _ROUND, _ASCII = tuple("╭─╮│╰╯"), tuple("+-+|++")
 _GAP = 2  # columns between two cells
-_USUAL_WIDTH, _LEAST_WIDTH = 80, 30  # characters
+_USUAL_WIDTH, _LEAST_WIDTH = 80, 24  # characters; the least has room for our longest flag
 
 
 class Page:
@@ -73,8 +73,14 @@ class Page:
 
         top = f"{corner}{level} {title} ".ljust(self._width - 1, level) + right
         self._lines.append(self._styled(top, FAINT))
+        # Put cells below each other where a column would be narrower than one of its words.
+        is_narrow = any(
+            width < max(map(_longest_word, column))
+            for width, column in zip(widths, zip(*rows, strict=True), strict=True)
+        )
         for row in rows:
-            for line in self._row(row, widths):
+            lines = self._stack(row, inner) if is_narrow else self._row(row, widths)
+            for line in lines:
                 self._lines.append(f"{side} {line} {side}")
         bottom = low_left + level * (self._width - 2) + low_right
         self._lines.append(self._styled(bottom, FAINT))
@@ -85,6 +91,14 @@ class Page:
         for cell, width in zip(cells, widths, strict=True):
             cell += [" " * width] * (height - len(cell))
         return [(" " * _GAP).join(parts) for parts in zip(*cells, strict=True)]
+
+    def _stack(self, row: Row, width: int) -> list[str]:
+        """A row on a narrow page: its last cell stands below the others, and to the right."""
+        *heads, last = row
+        pieces = [piece for cell in heads for piece in cell if piece[0]]
+        lines = self._cell(pieces, width)
+        indent = " " * _GAP
+        return [*lines, *(indent + line for line in self._cell(last, width - _GAP))]
 
     def _cell(self, cell: Cell, width: int) -> list[str]:
         """Lines of a cell, each of that width."""
@@ -158,6 +172,10 @@ def _padding(column: int, columns: int) -> int:
 
 def _length(cell: Cell) -> int:
     return sum(len(text) for text, _ in cell) + max(0, len(cell) - 1)
+
+
+def _longest_word(cell: Cell) -> int:
+    return max((len(word) for text, _ in cell for word in text.split(" ")), default=0)
 
 
 def _wrapped(text: str, width: int) -> list[str]:

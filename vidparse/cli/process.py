@@ -16,7 +16,6 @@ from vidparse.errors import (
     DeviceError,
     Interrupted,
     OutputError,
-    UsageError,
     VidparseError,
     expected,
 )
@@ -57,11 +56,11 @@ def exit_code_of(
 
 def _run(app: Callable[..., object], debug: bool, interrupted: threading.Event) -> int:
     try:
-        code = app(standalone_mode=False)
+        code = app()
         return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        return 0  # whoever read our output has seen enough
     except SystemExit as leaving:
-        if isinstance(leaving.__context__, BrokenPipeError):
-            return 0  # whoever read our output has seen enough
         return leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:
         if debug:
@@ -74,35 +73,15 @@ def _run(app: Callable[..., object], debug: bool, interrupted: threading.Event) 
         if interrupted.is_set():
             return Interrupted.exit_code
         failure = _expected(error)
-        if str(failure):
-            say(f"vidparse: {failure}")
+        say(f"vidparse: {failure}")
         return failure.exit_code
 
 
 def _expected(error: Exception) -> VidparseError:
-    """A failure as an error of one line; its text is empty when the help was printed."""
-    if _is_of_the_parser(error):
-        return UsageError(_usage_line(error))
+    """A failure as an error of one line."""
     if isinstance(error, OSError) and error.errno in _STDOUT_FULL and error.filename is None:
         return OutputError(f"stdout: cannot be written ({error.strerror}); redirect it elsewhere")
     return expected(error)
-
-
-def _is_of_the_parser(error: Exception) -> bool:
-    """True for the complaints of Typer, which is not loaded where nothing is parsed."""
-    typer = sys.modules.get("typer")
-    # What all of them share; which module it lives in depends on Typer's age.
-    return typer is not None and isinstance(error, typer.BadParameter.__mro__[2])
-
-
-def _usage_line(error: Exception) -> str:
-    """The complaint of the option parser, in one line."""
-    if type(error).__name__ == "NoArgsIsHelpError":
-        return ""  # the help was printed instead
-    message = getattr(error, "format_message", lambda: error)()
-    text = " ".join(str(message).split()).rstrip(".")
-    command = getattr(getattr(error, "ctx", None), "command_path", "vidparse")
-    return f"{text[:1].lower()}{text[1:]}; see {command} --help"
 
 
 def flush_stdout() -> int:
@@ -238,13 +217,13 @@ def _numbers() -> list[int]:
     return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 
-def check_memory_limit(command: str | None) -> None:
+def check_memory_limit(command: str) -> None:
     """Refuse to load libraries that do not fit in what the process may address.
 
     Raises:
         DeviceError: `ulimit -v` is too low for `command`.
     """
-    least = _LEAST_ADDRESSES.get(command or "")
+    least = _LEAST_ADDRESSES.get(command)
     if least is None or {"-h", "--help"} & set(sys.argv):
         return
     try:

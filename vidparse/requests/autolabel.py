@@ -100,9 +100,9 @@ class AutolabelRequest:
         ),
     ] = None
     data: Annotated[Path | None, Option("Folder of the data set.", panel=LABELLED)] = None
-    split: Annotated[str, Option("train, val, test, or what the data has.", panel=LABELLED)] = (
-        "train"
-    )
+    split: Annotated[
+        str, Option("{choices}, or what the data has.", panel=LABELLED, choices="splits")
+    ] = "train"
     unlabelled: Annotated[
         bool, Option("Only frames of the data set that have no mask.", panel=LABELLED)
     ] = False

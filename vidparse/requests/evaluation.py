@@ -31,7 +31,7 @@ class EvaluationRequest:
 
     dataset: DatasetName = None
     data: DataRoot = None
-    split: Annotated[str, Option("train, val, test, or what the data has.")] = "val"
+    split: Annotated[str, Option("{choices}, or what the data has.", choices="splits")] = "val"
     models: Annotated[
         tuple[str, ...],
         Option(

@@ -13,6 +13,7 @@ from vidparse.requests.option import Option, input_size, key_frames, word
 PANEL = "Model"
 RULES = ("intended", "official", "filled")  # of merging
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+DEVICES = ("auto", "cpu", "cuda")  # and cuda:N
 TASKS = ("auto", "semantic", "instance", "panoptic")  # of transformers checkpoints
 
 Model = Annotated[
@@ -27,7 +28,7 @@ Model = Annotated[
     ),
 ]
 Backend = Annotated[str, Option("{choice}.", panel=PANEL, choices="backends")]
-Device = Annotated[str, Option("auto, cpu, cuda or cuda:N.", panel=PANEL)]
+Device = Annotated[str, Option("{choices} or cuda:N.", panel=PANEL, choices="devices")]
 Precision = Annotated[str, Option("{choice}.", panel=PANEL, choices="precisions")]
 Threads = Annotated[
     int, Option("CPU threads of the network; 0: one per core.", panel=PANEL, least=0)
@@ -51,6 +52,7 @@ KeyFrames = Annotated[
         "frames between. N: every N-th frame; auto: where the pictures change.",
         flag="--keyframes",
         panel=PANEL,
+        choices="keyframes",
         parse=key_frames,
     ),
 ]

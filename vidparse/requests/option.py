@@ -14,7 +14,7 @@ errors that say what would have been right.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from fractions import Fraction
 from inspect import Parameter, signature
@@ -27,6 +27,9 @@ from vidparse.limits import LARGEST, SMALLEST
 Parse = Callable[[str, str], object]  # text and flag -> value, or UsageError
 DEFAULT_CUT = 0.08  # threshold of `vidparse.inference.cuts`
 AUTO = "auto"  # key frames where the pictures change
+SPLITS = ("train", "val", "test")  # usual ones; data may have others
+KEY_FRAME_WORDS = (AUTO,)
+CUT_WORDS = ("auto", "off")
 _FURTHEST_KEYS = 1000  # frames from one to the next
 PIPE_FORMATS = ("y4m", "matroska", "nut", "raw")
 _RATE = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9}|/[0-9]{1,9})?")
@@ -104,6 +107,11 @@ class Given:
         return self.default is MISSING
 
     @property
+    def is_switch(self) -> bool:
+        """True if it takes no value."""
+        return self.word_type is bool
+
+    @property
     def word_type(self) -> type:
         """The type of each word that a user gives: a text stands for all that is made of one."""
         kind, _ = without_none(self.kind)
@@ -143,19 +151,27 @@ class Part:
 
     def value(self, words: Mapping[str, object]) -> object:
         """The record, or None. Raises: UsageError: as of `Given.value`, or as the record does."""
-        values = {member.name: member_value(member, words) for member in self.members}
-        if self.is_optional:
-            values = {name: value for name, value in values.items() if value is not None}
-            if not values:
-                return None
+        values = values_of(self.members, words)
+        if self.is_optional and not values:
+            return None
         return self.record(**values)
 
 
-def member_value(member: Given | Part, words: Mapping[str, object]) -> object:
-    """The value of a field, by what the command line found under the names of all options."""
-    if isinstance(member, Part):
-        return member.value(words)
-    return member.value(words[member.name])
+def values_of(members: Iterable[Given | Part], words: Mapping[str, object]) -> dict[str, object]:
+    """Values of fields, by what the command line found; the others are left to their defaults.
+
+    Raises:
+        UsageError: as of `Given.value`, or as a record does.
+    """
+    values = {}
+    for member in members:
+        if isinstance(member, Part):
+            record = member.value(words)
+            if record is not None:
+                values[member.name] = record
+        elif member.name in words:
+            values[member.name] = member.value(words[member.name])
+    return values
 
 
 def options_of(members: tuple[Given | Part, ...]) -> Iterator[Given]:

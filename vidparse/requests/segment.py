@@ -25,6 +25,8 @@ from vidparse.requests.option import (
 from vidparse.requests.outputs import OUTPUT, SinkOptions
 
 INPUT = "Input"  # a panel
+ZOO_WORDS = ("all",)  # or names of networks, which it would take torch to list
+CLUSTERS = ("auto",)  # or an address
 ARMS = ("torch", "onnx", "openvino")  # backends that networks of the zoo are timed with
 
 End = Annotated[
@@ -103,6 +105,7 @@ class SegmentOptions:
             "Where a model with a memory forgets: auto (hard cuts), off, or a threshold from 0 "
             "(every frame) to 2.",
             panel=shared.PANEL,
+            choices="cuts",
             parse=cut_threshold,
             text="auto",
         ),
@@ -129,6 +132,7 @@ class SegmentOptions:
         Option(
             "Workers on a Ray cluster: its address, or auto for the one that runs here.",
             panel=shared.PANEL,
+            choices="clusters",
         ),
     ] = None
     argv: tuple[str, ...] = ()
@@ -255,6 +259,7 @@ class BenchRequest:
         Option(
             "Instead, networks of the zoo with random weights beside each other: all, or names "
             "separated by commas.",
+            choices="zoo",
             parse=comma_list,
         ),
     ] = None
