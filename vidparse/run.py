@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import cv2
 
@@ -44,15 +44,10 @@ from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs, missing_outputs
 from vidparse.video import Input, ReadingOptions, expand_inputs, open_video
 from vidparse.video.source import Source, select
-from vidparse.workers import (
-    NOT_CUT,
-    Begun,
-    Crew,
-    InputQueue,
-    SharedSession,
-    Sharing,
-    shared_session,
-)
+from vidparse.workers import Sharing
+
+if TYPE_CHECKING:
+    from vidparse.workers import Begun, Crew, SharedSession
 
 log = logging.getLogger(__name__)
 
@@ -266,6 +261,8 @@ class _Batch:
         self.protected = Protected(inputs)
         self.queue = None
         if crew is not None:
+            from vidparse.workers import InputQueue
+
             self.queue = InputQueue(
                 crew, inputs, wanted=lambda one: bool(self.missing(one)[0]), opened=self._begun
             )
@@ -325,6 +322,8 @@ class _Batch:
         if self.crew is None or self.queue is None:
             return session
 
+        from vidparse.workers import shared_session
+
         shared = shared_session(
             session,
             self.crew,
@@ -347,7 +346,9 @@ class _Batch:
         except Exception as error:
             log.debug("%s: not begun before its turn", one.name, exc_info=error)
             return None
-        if isinstance(session, SharedSession):
+        if not isinstance(session, Session):
+            from vidparse.workers import Begun
+
             return Begun(source, session)
         source.close()
         return None
@@ -413,7 +414,7 @@ class _Turn:
                 overlap=options.overlap,
             )
         finally:
-            if isinstance(session, SharedSession):
+            if not isinstance(session, Session):
                 session.let_go()
 
     def _count(self, frame: Frame) -> None:
@@ -422,15 +423,18 @@ class _Turn:
 
     def _result(self, report: RunReport | None, error: VidparseError | None) -> InputResult:
         source, session, crew = self._source, self._session, self._batch.crew
+        shared = None if isinstance(session, Session) else session
         engine = engine_and_reason(self._batch.runner)
         notes = [*self._one.notes, *(source.notes if source is not None else ())]
-        if isinstance(session, SharedSession) and crew is not None:
+        if shared is not None and crew is not None:
             engine = f"{counted(crew.count, 'worker')} of {engine}"
         elif session is not None and crew is not None:
+            from vidparse.workers import NOT_CUT
+
             notes.append(NOT_CUT)
         notes += (note for sink in self._sinks for note in sink.notes)
-        if isinstance(session, SharedSession):
-            notes += session.notes
+        if shared is not None:
+            notes += shared.notes
 
         # A run that ended early has left what it had done, unless it failed.
         ended_early = isinstance(error, Interrupted | TruncatedError) and self._frames > 0
@@ -442,7 +446,7 @@ class _Turn:
             tuple(notes),
             self._frames,
             source.skipped if source is not None else 0,
-            session.redone if isinstance(session, SharedSession) else 0,
+            shared.redone if shared is not None else 0,
             report,
             error,
             engine,

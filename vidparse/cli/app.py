@@ -93,7 +93,7 @@ def main() -> None:
         # Python ends as if killed by SIGINT when an interrupt came while it ran some exec("..."),
         # and aborts when it ends under a stage's thread that is deep in native code.
         os._exit(code)
-    sys.exit(code)
+    process.leave(code, debug=debug)
 
 
 def _thread_is_left() -> bool:

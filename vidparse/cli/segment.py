@@ -39,6 +39,12 @@ def segment(
     quiet: shared.Quiet = False,
 ) -> None:
     """Segment videos: masks, overlays and records beside the input."""
+    from vidparse.inference.load import open_ahead
+
+    # Let the network be opened while all else is loaded; workers have networks of their own.
+    options = pipe.applied(options)
+    if not (options.workers or options.cluster):
+        open_ahead(options.choice)
     from vidparse.run import segment as run_segment
     from vidparse.sinks.sink import is_stdout
 
@@ -48,7 +54,7 @@ def segment(
     if json and to_stdout:
         raise UsageError("--json: stdout already carries the output of -o -; drop one of them")
 
-    options = replace(pipe.applied(options), argv=tuple(sys.argv))
+    options = replace(options, argv=tuple(sys.argv))
     with (
         Screen(quiet=quiet or json, summary=not to_stdout) as screen,
         stop_on_signals(lambda: screen.is_writing) as stop,

@@ -8,7 +8,7 @@ from vidparse.hub.address import parse_address
 from vidparse.hub.cached import cached_models
 from vidparse.hub.files import ModelFiles
 from vidparse.hub.known import catalogue, published_models, weights_folder
-from vidparse.hub.lookup import locate, resolve
+from vidparse.hub.lookup import found_here, locate, resolve
 
 
 def model_names() -> list[str]:
@@ -22,6 +22,7 @@ __all__ = [
     "ModelFiles",
     "cached_models",
     "catalogue",
+    "found_here",
     "locate",
     "model_names",
     "parse_address",

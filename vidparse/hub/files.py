@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from vidparse.errors import ModelError
 from vidparse.hub.known import CatalogueEntry
 from vidparse.textfiles import JsonTable, as_table, parse_json
@@ -112,6 +110,8 @@ def is_described(path: Path) -> bool:
 
 def read_table(path: Path) -> dict[str, str]:
     """The string table of a .safetensors file, without its tensors; {} when it has none."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="np") as file:
             return file.metadata() or {}

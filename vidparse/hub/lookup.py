@@ -67,6 +67,18 @@ def _found(name: str, *, refresh: bool) -> ModelFiles:
     )
 
 
+def found_here(name: str) -> ModelFiles | None:
+    """The files of a known name or path, as `resolve` finds them; None where it would fetch them.
+
+    Raises:
+        ModelError: as `resolve`.
+    """
+    if name.startswith(SCHEME):
+        return None
+    entry = catalogue().get(name)
+    return resolve(name) if entry is None else locate(entry)
+
+
 def locate(entry: CatalogueEntry) -> ModelFiles | None:
     """The files of a known model as far as they are on this machine; None when they are not."""
     folder = known.weights_folder()

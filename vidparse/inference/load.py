@@ -6,8 +6,8 @@ import logging
 import os
 from pathlib import Path
 
-from vidparse.errors import DeviceError, ModelError, UsageError
-from vidparse.hub import DEFAULT_MODEL, ModelFiles, resolve
+from vidparse.errors import DeviceError, ModelError, UsageError, VidparseError
+from vidparse.hub import DEFAULT_MODEL, ModelFiles, found_here, resolve
 from vidparse.inference.devices import Device, check_threads, choose_device
 from vidparse.inference.runners import (
     RUNNERS,
@@ -82,6 +82,27 @@ def load_chosen(choice: ModelChoice) -> Runner:
         raise _only_semantic(choice, backend)
     runner.chosen = why
     return runner
+
+
+def open_ahead(choice: ModelChoice) -> None:
+    """Begin to open the session that :func:`load_chosen` will ask for, if it is sure to be one.
+
+    It is for a file on this machine that ONNX Runtime reads on the CPU. What is wrong with the
+    choice is left to `load_chosen` to say.
+    """
+    if choice.backend not in ("auto", "onnx") or choice.precision != "auto":
+        return
+    try:
+        check_threads(choice.threads)
+        files, place = found_here(choice.name), choose_device(choice.device)
+        if files is None or files.onnx is None or place.kind != "cpu":
+            return
+        if choice.backend == "onnx" or _fastest(files, place, "auto")[0] == "onnx":
+            from vidparse.inference.runners.ort_session import begin_session
+
+            begin_session(files.onnx, place, choice.threads)
+    except (VidparseError, OSError) as error:
+        log.debug("%s: not opened ahead", choice.name, exc_info=error)
 
 
 def _only_semantic(choice: ModelChoice, backend: str) -> UsageError:

@@ -1,19 +1,10 @@
 """Maps: the segment of every pixel, runs of equal pixels, and the files that maps are kept in."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from vidparse.maps.ids import MAX_ID, SegmentIds, ids_to_rgb, read_panoptic_png, rgb_to_ids
-from vidparse.maps.panoptic_json import (
-    ListedPicture,
-    PanopticJson,
-    PanopticRecord,
-    VideoLines,
-    annotation_line,
-    categories_of,
-    image_line,
-    read_panoptic_json,
-    read_record,
-    read_segment_map,
-    write_record,
-)
 from vidparse.maps.runs import (
     PixelRuns,
     RunLengths,
@@ -33,7 +24,40 @@ from vidparse.maps.segment_map import (
     object_map,
     segments_of_ids,
 )
+from vidparse.tables import public_member
 
+if TYPE_CHECKING:
+    from vidparse.maps.panoptic_json import (
+        ListedPicture,
+        PanopticJson,
+        PanopticRecord,
+        VideoLines,
+        annotation_line,
+        categories_of,
+        image_line,
+        read_panoptic_json,
+        read_record,
+        read_segment_map,
+        write_record,
+    )
+
+# Public name -> module; loaded on first use, as most maps go into no such file.
+_PUBLIC = dict.fromkeys(
+    (
+        "ListedPicture",
+        "PanopticJson",
+        "PanopticRecord",
+        "VideoLines",
+        "annotation_line",
+        "categories_of",
+        "image_line",
+        "read_panoptic_json",
+        "read_record",
+        "read_segment_map",
+        "write_record",
+    ),
+    "vidparse.maps.panoptic_json",
+)
 __all__ = [
     "MAX_ID",
     "VOID",
@@ -67,3 +91,7 @@ __all__ = [
     "segments_of_ids",
     "write_record",
 ]
+
+
+def __getattr__(name: str) -> object:
+    return public_member(_PUBLIC, __name__, name)

@@ -26,7 +26,6 @@ from vidparse.sinks.pictures import (
 )
 from vidparse.sinks.sink import Sink, Target
 from vidparse.sinks.stream import EncodedVideo, Encoding, Rows
-from vidparse.video import read_id_video
 
 FFV1_CONTAINERS = {".mkv": "matroska", ".nut": "nut"}
 _SLICED_FROM_PX = 64
@@ -253,6 +252,8 @@ class IdVideo(_Ids):
 
     def _widen(self) -> None:
         """Write the frames so far again, with 24 bits for each id."""
+        from vidparse.video import read_id_video
+
         with tempfile.TemporaryDirectory() as folder:
             # Read the ids back from the file: those of a long video do not fit in memory.
             narrow = Path(folder) / "narrow.mkv"

@@ -1,12 +1,25 @@
 """Video in and out: the only place that touches PyAV."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vidparse.tables import public_member
 from vidparse.video.inputs import Input, expand_inputs
-from vidparse.video.maskvideo import read_id_video, read_mask_video
 from vidparse.video.raw import RawPipe
 from vidparse.video.reading import MediaReport, ReadingOptions, open_video, report_media
 from vidparse.video.source import Source, Stamps
-from vidparse.video.writer import VideoWriter
 
+if TYPE_CHECKING:
+    from vidparse.video.maskvideo import read_id_video, read_mask_video
+    from vidparse.video.writer import VideoWriter
+
+# Public name -> module; loaded on first use, as not every run reads or writes such a file.
+_PUBLIC = {
+    "VideoWriter": "vidparse.video.writer",
+    "read_id_video": "vidparse.video.maskvideo",
+    "read_mask_video": "vidparse.video.maskvideo",
+}
 __all__ = [
     "Input",
     "MediaReport",
@@ -21,3 +34,7 @@ __all__ = [
     "read_mask_video",
     "report_media",
 ]
+
+
+def __getattr__(name: str) -> object:
+    return public_member(_PUBLIC, __name__, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Self
 
@@ -13,12 +12,11 @@ from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Scores, read_outputs
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
+from vidparse.inference.runners.ort_session import open_session
 from vidparse.inference.runners.runner import Runner, engine_text, onnx_form, stored_precision
 from vidparse.models.checkpoint import file_sha256, unreadable
 from vidparse.models.description import describe
 from vidparse.requests.model import ModelChoice
-
-log = logging.getLogger(__name__)
 
 
 class OnnxRunner(Runner):
@@ -38,19 +36,9 @@ class OnnxRunner(Runner):
             raise DeviceError(
                 f"precision {precision}: the onnx backend computes in fp32; use --backend torch"
             )
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads = threads or cpu_count()
-        # Spinning threads would steal the cores from decoding, drawing and encoding.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-
-        # Silence its log: errors are raised, and users see them in one line.
-        options.log_severity_level = 4
-        providers: list[str | tuple[str, dict[str, int]]] = ["CPUExecutionProvider"]
-        if device.kind == "cuda":
-            _preload_cuda_libraries()
-            providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index}))
+        threads = threads or cpu_count()
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=providers)
+            self._session = open_session(path, device, threads)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             reason = str(error).strip().splitlines()[-1]
             raise unreadable(path, reason, what="a usable ONNX model") from error
@@ -133,15 +121,3 @@ class OnnxRunner(Runner):
 
     def reset(self) -> None:
         self._state = []
-
-
-def _preload_cuda_libraries() -> None:
-    """Let ONNX Runtime find the CUDA libraries that PyTorch's wheels bring."""
-    import onnxruntime as ort
-
-    try:
-        import torch  # noqa: F401  (loads the libraries)
-
-        ort.preload_dlls()
-    except (ImportError, AttributeError, OSError) as error:
-        log.info("CUDA libraries were not preloaded: %s", error)
