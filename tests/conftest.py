@@ -56,6 +56,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
+@pytest.fixture(autouse=True)
+def _without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No CPU has VNNI, so that models compute in fp32 and answer alike on every machine."""
+    monkeypatch.setattr("vidparse.inference.devices.CPU_FACTS", Path(os.devnull))
+
+
 @pytest.fixture
 def without_repeats(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Call it, and no frame is found to repeat any more."""

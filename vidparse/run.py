@@ -32,6 +32,7 @@ from vidparse.inference import (
     RunReport,
     Session,
     SessionOptions,
+    decided,
     engine_and_reason,
     load_chosen,
     run,
@@ -172,7 +173,7 @@ def segment(
         # Enter the crew first, to close it last: videos that end early cancel ranges there.
         crew = None
         if sharing:
-            crew = closing.enter_context(sharing.crew(options.choice, stop))
+            crew = closing.enter_context(sharing.crew(decided(options.choice, runner), stop))
         batch = closing.enter_context(_Batch(found, options, runner, watcher, stop, crew))
         for place, one in enumerate(found):
             if stop.is_set():

@@ -44,7 +44,7 @@ def models(json: shared.Json = False) -> None:
         name, scores = record["name"], record["scores"]
         table.add_row(
             terminal.cell(f"{name} (default)" if name == DEFAULT_MODEL else name),
-            terminal.cell(record["where"]),
+            terminal.cell(record["where"] + (", int8 too" if record.get("int8") else "")),
             terminal.cell(f"{record['labels']}, {counted(record['classes'], 'class')}"),
             "\n".join(f"{score:.3f} {metric}" for metric, score in scores.items()),
             f"{record['bytes'] / 2**20:.1f} MiB" if record["bytes"] else "",
@@ -188,7 +188,8 @@ def _cached_records() -> list[dict[str, Any]]:
 
 
 def _paths(files: ModelFiles) -> list[Path]:
-    return [path for path in (files.weights, files.onnx, files.transformers) if path]
+    forms = (files.weights, files.onnx, files.int8, files.transformers)
+    return [path for path in forms if path]
 
 
 def _files_record(files: ModelFiles) -> dict[str, Any]:

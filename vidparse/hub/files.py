@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from vidparse.errors import ModelError
 from vidparse.hub.known import CatalogueEntry
@@ -18,13 +19,19 @@ SHARDS = "model.safetensors.index.json"  # lists the parts of weights that come 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model on this machine: one or both of its forms, or a folder that transformers reads."""
+    """A model on this machine: one or more of its forms, or a folder that transformers reads."""
 
     name: str
     weights: Path | None  # safetensors
     onnx: Path | None
     entry: CatalogueEntry | None = None
     transformers: Path | None = None  # config.json, preprocessor_config.json, model.safetensors
+    int8: Path | None = None  # ONNX that computes in int8, beside one in float32
+
+    def in_int8(self) -> Self:
+        """The same model, whose ONNX file is the one that computes in int8."""
+        entry = self.entry and replace(self.entry, onnx_sha256=self.entry.int8_sha256)
+        return replace(self, onnx=self.int8, entry=entry)
 
 
 @dataclass(frozen=True, slots=True)

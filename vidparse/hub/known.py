@@ -34,6 +34,8 @@ class CatalogueEntry:
     summary: str  # one line for people
     licence: str
     scores: dict[str, float]
+    int8: str = ""  # as onnx, computing in int8; "" where that costs too much of the scores
+    int8_sha256: str = ""
     repo: str = ""  # owner/repo on the hub; "" for what comes with vidparse
     revision: str = ""  # commit that the sums are of
 
@@ -93,6 +95,8 @@ def _entry(name: str, fields: JsonTable) -> CatalogueEntry:
         summary=as_word(fields["summary"], "summary"),
         licence=as_word(fields["licence"], "licence"),
         scores={metric: as_number(score, metric) for metric, score in scores.items()},
+        int8=as_word(fields.get("int8", ""), "int8"),
+        int8_sha256=as_word(fields.get("int8_sha256", ""), "int8_sha256"),
         repo=as_word(fields.get("repo", ""), "repo"),
         revision=as_word(fields.get("revision", ""), "revision"),
     )

@@ -83,13 +83,28 @@ def locate(entry: CatalogueEntry) -> ModelFiles | None:
     """The files of a known model as far as they are on this machine; None when they are not."""
     folder = known.weights_folder()
     if not entry.repo or (folder / entry.weights).is_file():
-        onnx = folder / entry.onnx if entry.onnx else None
-        return ModelFiles(entry.name, folder / entry.weights, onnx, entry)
+        return _forms(entry, folder)
     found = snapshot(_address_of(entry))
     if found is None or not (found / entry.weights).is_file():
         return None
-    onnx = found / entry.onnx if entry.onnx and (found / entry.onnx).is_file() else None
-    return ModelFiles(entry.name, found / entry.weights, onnx, entry)
+    files = _forms(entry, found)
+
+    # Leave out what a download of an older version did not bring.
+    return replace(files, onnx=_if_here(files.onnx), int8=_if_here(files.int8))
+
+
+def _if_here(path: Path | None) -> Path | None:
+    return path if path and path.is_file() else None
+
+
+def _forms(entry: CatalogueEntry, folder: Path) -> ModelFiles:
+    return ModelFiles(
+        entry.name,
+        folder / entry.weights,
+        folder / entry.onnx if entry.onnx else None,
+        entry,
+        int8=folder / entry.int8 if entry.int8 else None,
+    )
 
 
 def _known(entry: CatalogueEntry, *, refresh: bool) -> ModelFiles:
@@ -99,15 +114,18 @@ def _known(entry: CatalogueEntry, *, refresh: bool) -> ModelFiles:
     _refuse_offline(entry.name)
     from vidparse.hub.client import check_published, fetch
 
-    wanted = tuple(name for name in (entry.onnx, entry.weights) if name)
+    wanted = tuple(name for name in (entry.onnx, entry.int8, entry.weights) if name)
     folder = fetch(_address_of(entry), wanted)
 
     # Check the catalogue's sums, too: what lies on the hub can be replaced there.
-    sums = {entry.weights: entry.sha256, entry.onnx: entry.onnx_sha256}
+    sums = {
+        entry.weights: entry.sha256,
+        entry.onnx: entry.onnx_sha256,
+        entry.int8: entry.int8_sha256,
+    }
     for name in wanted:
         check_published(folder / name, sums[name], entry.name)
-    onnx = folder / entry.onnx if entry.onnx else None
-    return ModelFiles(entry.name, folder / entry.weights, onnx, entry)
+    return _forms(entry, folder)
 
 
 def _address_of(entry: CatalogueEntry) -> HubAddress:

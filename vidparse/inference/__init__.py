@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vidparse.inference.kernel_maps import KernelMaps, decode_clip
     from vidparse.inference.kernels import fuse_kernels
     from vidparse.inference.linkers import LINKERS
-    from vidparse.inference.load import load_chosen, load_model
+    from vidparse.inference.load import decided, load_chosen, load_model
     from vidparse.inference.masks import Masks
     from vidparse.inference.panoptic import Linker
     from vidparse.inference.pipeline import RunReport, Stages, StageTime, run
@@ -47,6 +47,7 @@ _PUBLIC = {
     "decode_clip": "vidparse.inference.kernel_maps",
     "engine_and_reason": "vidparse.inference.runners",
     "fuse_kernels": "vidparse.inference.kernels",
+    "decided": "vidparse.inference.load",
     "load_chosen": "vidparse.inference.load",
     "load_model": "vidparse.inference.load",
     "run": "vidparse.inference.pipeline",
@@ -72,6 +73,7 @@ __all__ = [
     "SessionOptions",
     "StageTime",
     "Stages",
+    "decided",
     "decode_clip",
     "engine_and_reason",
     "fuse_kernels",

@@ -6,8 +6,12 @@ import ctypes
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from vidparse.errors import DeviceError, UsageError, counted
+
+CPU_FACTS = Path("/proc/cpuinfo")  # of Linux
+_VNNI = frozenset({"avx512_vnni", "avx_vnni"})  # flags of CPUs that multiply int8 quickly
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,19 @@ def cpu_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
+
+
+def has_vnni() -> bool:
+    """True if this CPU says that it has VNNI or AVX-VNNI; False where no system tells."""
+    try:
+        with CPU_FACTS.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                key, _, words = line.partition(":")
+                if key.strip() == "flags":
+                    return not _VNNI.isdisjoint(words.split())
+    except OSError:
+        pass
+    return False
 
 
 def check_threads(threads: int) -> None:

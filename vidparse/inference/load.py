@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from vidparse.errors import DeviceError, ModelError, UsageError, VidparseError
 from vidparse.hub import DEFAULT_MODEL, ModelFiles, found_here, resolve
-from vidparse.inference.devices import Device, check_threads, choose_device
+from vidparse.inference.devices import Device, check_threads, choose_device, has_vnni
 from vidparse.inference.runners import (
     RUNNERS,
     Runner,
@@ -35,9 +36,10 @@ def load_model(
     """A network ready to run.
 
     `backend="auto"` takes the fastest that keeps the answer (measured: see the guide on models): on
-    the CPU, for a model that comes as ONNX, ONNX Runtime in fp32 (it starts without importing
-    torch), and OpenVINO, where it is installed, in bf16 and for int8 files; torch otherwise. The
-    runner's `engine` says what it is, `chosen` why.
+    the CPU, for a model that comes as ONNX, ONNX Runtime (it starts without importing torch), in
+    int8 where the CPU has VNNI and the model an int8 form, else in fp32; and OpenVINO, where it is
+    installed, in bf16 and for int8 files; torch otherwise. The runner's `engine` says what it is,
+    `chosen` why.
 
     Args: those of :class:`ModelChoice`.
 
@@ -59,9 +61,11 @@ def load_chosen(choice: ModelChoice) -> Runner:
     files = resolve(choice.name)
     place = choose_device(choice.device)
     why = ""
+    if precision == "int8":
+        files, place = _only_int8(files, choice, place)
 
     if backend == "auto":
-        backend, why = _fastest(files, place, precision)
+        files, backend, why = _taken(files, place, precision)
         log.info("%s: backend %s (%s)", files.name, backend, why)
 
     if backend == "openvino" and place.kind != "cpu":
@@ -97,7 +101,10 @@ def open_ahead(choice: ModelChoice) -> None:
         files, place = found_here(choice.name), choose_device(choice.device)
         if files is None or files.onnx is None or place.kind != "cpu":
             return
-        if choice.backend == "onnx" or _fastest(files, place, "auto")[0] == "onnx":
+        backend = choice.backend
+        if backend == "auto":
+            files, backend, _ = _taken(files, place, choice.precision)
+        if files.onnx is not None and backend == "onnx":
             from vidparse.inference.runners.ort_session import begin_session
 
             begin_session(files.onnx, place, choice.threads)
@@ -105,10 +112,50 @@ def open_ahead(choice: ModelChoice) -> None:
         log.debug("%s: not opened ahead", choice.name, exc_info=error)
 
 
+def decided(choice: ModelChoice, runner: Runner) -> ModelChoice:
+    """A choice by which a process on another CPU decides as this one did.
+
+    Args:
+        choice: that the runner was loaded by.
+    """
+    if choice.precision != "auto" or runner.device != "cpu":
+        return choice
+    if runner.precision == "int8":
+        return replace(choice, backend=runner.backend, precision="int8", device="cpu")
+    return replace(choice, precision=runner.precision)
+
+
+def _only_int8(files: ModelFiles, choice: ModelChoice, place: Device) -> tuple[ModelFiles, Device]:
+    """The files with the int8 form as their ONNX, and the CPU.
+
+    Raises:
+        ModelError: there is no int8 form. DeviceError: the choice is a GPU, or torch.
+    """
+    if choice.backend == "torch":
+        raise DeviceError("precision int8: PyTorch does not compute in it; use --backend onnx")
+    if place.kind != "cpu" and choice.device != "auto":
+        raise DeviceError(f"device {choice.device}: int8 runs on the CPU here; use --device cpu")
+    if files.int8 is not None:
+        return files.in_int8(), Device("cpu")
+    if files.onnx is None or not _is_int8(files.onnx):
+        make = f"`vidparse export {choice.name} -o fast.onnx --int8`"
+        way_out = f"use fp32, or make one with {make}" if files.weights else "use fp32"
+        raise ModelError(f"precision int8: {choice.name} has no int8 form; {way_out}")
+    return files, Device("cpu")
+
+
 def _only_semantic(choice: ModelChoice, backend: str) -> UsageError:
     return UsageError(
         f"task '{choice.task}': {choice.name} is semantic with backend {backend}; use auto"
     )
+
+
+def _taken(files: ModelFiles, place: Device, precision: str) -> tuple[ModelFiles, str, str]:
+    """The form and the backend for `auto`, and why."""
+    if precision == "auto" and files.int8 and place.kind == "cpu" and has_vnni():
+        return files.in_int8(), "onnx", "this CPU has VNNI"
+    backend, why = _fastest(files, place, precision)
+    return files, backend, why
 
 
 def _fastest(files: ModelFiles, place: Device, precision: str) -> tuple[str, str]:
@@ -122,7 +169,7 @@ def _fastest(files: ModelFiles, place: Device, precision: str) -> tuple[str, str
     if place.kind == "cpu" and has_openvino():
         if precision == "bf16" and has_bf16():
             return "openvino", "the fastest in bf16"
-        if precision == "auto" and not files.entry and _is_int8(files.onnx):
+        if precision in ("auto", "int8") and not files.entry and _is_int8(files.onnx):
             return "openvino", "the fastest in int8"
     if precision == "bf16":
         return "torch", "OpenVINO is not installed, or this CPU has no bf16"

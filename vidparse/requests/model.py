@@ -12,7 +12,7 @@ from vidparse.requests.option import Option, input_size, key_frames, word
 
 PANEL = "Model"
 RULES = ("intended", "official", "filled")  # of merging
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 DEVICES = ("auto", "cpu", "cuda")  # and cuda:N
 TASKS = ("auto", "semantic", "instance", "panoptic")  # of transformers checkpoints
 

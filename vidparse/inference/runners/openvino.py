@@ -151,8 +151,10 @@ class OpenVinoRunner(Runner):
             raise DeviceError("precision bf16: this CPU does not have it; use fp32")
         if stored == "int8":
             raise DeviceError(f"precision {wanted}: {path} computes in int8; use --precision auto")
+        if wanted == "int8":
+            raise DeviceError(f"precision int8: {path} computes in fp32; use --precision auto")
         raise DeviceError(
-            f"precision {wanted}: OpenVINO computes in fp32 or bf16; use one of these"
+            f"precision {wanted}: OpenVINO computes in fp32, bf16 or int8; use one of these"
         )
 
 

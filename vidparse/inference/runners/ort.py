@@ -32,9 +32,10 @@ class OnnxRunner(Runner):
     def __init__(self, path: Path, *, device: Device, precision: str, threads: int = 0) -> None:
         import onnxruntime as ort
 
-        if precision not in ("auto", "fp32"):
+        if precision not in ("auto", "fp32", "int8"):
             raise DeviceError(
-                f"precision {precision}: the onnx backend computes in fp32; use --backend torch"
+                f"precision {precision}: the onnx backend computes in fp32 or int8; "
+                "use --backend torch"
             )
         threads = threads or cpu_count()
         try:
@@ -54,8 +55,10 @@ class OnnxRunner(Runner):
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.description = describe(path, metadata, file_sha256(path))
         self.precision = stored_precision(self.description)
-        if precision == "fp32" and self.precision != "fp32":
-            raise DeviceError(f"precision fp32: {path} computes in int8; use --precision auto")
+        if precision not in ("auto", self.precision):
+            raise DeviceError(
+                f"precision {precision}: {path} computes in {self.precision}; use --precision auto"
+            )
         self.engine = engine_text("ONNX Runtime", device, self.precision, threads)
         self.window, self.remembers = self.description.window, bool(self.description.state)
         self.any_window = self.description.any_window

@@ -222,6 +222,8 @@ def torch_precision(wanted: str, device: Device) -> str:
         raise UsageError(f"precision '{wanted}': unknown; use {', '.join(PRECISIONS)}")
     if wanted == "fp16" and device.kind == "cpu":
         raise DeviceError("precision fp16: needs a GPU; use fp32 or bf16 on the CPU")
+    if wanted == "int8":
+        raise DeviceError("precision int8: PyTorch does not compute in it; use --backend onnx")
     if wanted == "auto":
         return "fp16" if device.kind == "cuda" else "fp32"
     return wanted
