@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from vidparse import __version__
 from vidparse.cli import options as shared
-from vidparse.cli.process import stop_on_signals
+from vidparse.cli.process import all_kept, stop_on_signals
 from vidparse.cli.terminal import Reporter, cell, console, print_json, say, show
 from vidparse.errors import UsageError, VidparseError, counted
 from vidparse.requests.option import Argument
@@ -39,14 +39,15 @@ def segment(
     quiet: shared.Quiet = False,
 ) -> None:
     """Segment videos: masks, overlays and records beside the input."""
-    from vidparse.inference.load import open_ahead
-
-    # Let the network be opened while all else is loaded; workers have networks of their own.
     options = pipe.applied(options)
-    if not (options.workers or options.cluster):
-        open_ahead(options.choice)
-    from vidparse.run import segment as run_segment
-    from vidparse.sinks.sink import is_stdout
+    with all_kept():
+        from vidparse.inference.load import open_ahead
+
+        # Let the network be opened while all else is loaded; workers have networks of their own.
+        if not (options.workers or options.cluster):
+            open_ahead(options.choice)
+        from vidparse.run import segment as run_segment
+        from vidparse.sinks.sink import is_stdout
 
     to_stdout = options.out is not None and is_stdout(str(options.out))
 

@@ -62,7 +62,8 @@ class OpenVinoRunner(Runner):
         self._path = path
         self._requests: OrderedDict[tuple[int, ...], openvino.InferRequest] = OrderedDict()
         self._state: list[np.ndarray] = []
-        self._read()  # a damaged file is known before the first frame
+        # Read the file now: damage is known before the first frame, which takes what is read.
+        self._unused: openvino.Model | None = self._read()
 
     @classmethod
     def load(cls, files: ModelFiles, choice: ModelChoice, device: Device) -> Self:
@@ -119,8 +120,8 @@ class OpenVinoRunner(Runner):
     def _request(self, shape: tuple[int, ...]) -> openvino.InferRequest:
         """A compiled request for clips of one shape (..., 3, H, W); those used last are kept."""
         if shape not in self._requests:
-            # Read the file again: `reshape` changes the model in place.
-            model = self._read()
+            # Read the file again for another shape: `reshape` changes the model in place.
+            model, self._unused = self._unused or self._read(), None
             shapes = {"clip": list(shape)}
             for tensor in self.description.state:
                 shapes[tensor.name] = list(tensor.full_shape((shape[-2], shape[-1])))
