@@ -220,8 +220,9 @@ def leave(code: int, *, debug: bool) -> NoReturn:
     if debug or threading.active_count() > 1:  # some thread has work of its own to end
         sys.exit(code)
     atexit._run_exitfuncs()
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none at all
+            stream.flush()
     os._exit(code)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from vidparse.errors import ModelError, OutputError
 from vidparse.files import whole_file
 from vidparse.models.description import Description, describe
+from vidparse.models.onnx_file import onnx_metadata
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,20 +73,10 @@ def read_onnx_description(path: Path) -> Description:
     Raises:
         ModelError: damaged, or not ours.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-
     try:
-        # Leave external weights on disk: the description needs none of them.
-        model = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, OSError) as error:
+        metadata = onnx_metadata(path)
+    except (ValueError, OSError) as error:
         raise unreadable(path, error, what="a readable ONNX file") from error
-
-    # Refuse a graph without nodes: an empty file parses as one.
-    if not model.graph.node:
-        raise unreadable(path, "it holds no graph", what="a readable ONNX file")
-
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
     return describe(path, metadata, file_sha256(path))
 
 
