@@ -96,6 +96,15 @@ def screen(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
+@pytest.mark.parametrize("frames", [1, 2])
+def test_a_bar_is_for_more_than_one_step(screen, clip, colour_model, tmp_path, frames):
+    """To load what draws it may take longer than a picture does."""
+    path = clip("x.mp4", frames=frames)
+    shown = screen("segment", path, "-m", colour_model, "--save", "csv", "-o", f"{tmp_path}/o/")
+    assert f"{frames} frame" in shown
+    assert (f"/{frames}" in shown) == (frames > 1)
+
+
 @pytest.fixture
 def hostile_model(colour_model: Path, tmp_path: Path) -> Path:
     """The usual model with hostile names of label set and first class, and training facts."""

@@ -94,13 +94,16 @@ class Reporter:
     def __init__(
         self, title: str = "", *, quiet: bool = False, every: int = 0, is_long: bool = False
     ) -> None:
-        self._quiet, self._every = quiet, every
-        self._bar = _bar(is_long=is_long) if not quiet and is_terminal(err=True) else None
+        self._quiet, self._every, self._is_long = quiet, every, is_long
+        self._has_bar = not quiet and is_terminal(err=True)
+        self._is_inside = False
+        self._bar: Progress | None = None
         self._task: TaskID | None = None
         if title:
             self.begin(title)
 
     def __enter__(self) -> Self:
+        self._is_inside = True
         if self._bar is not None:
             self._bar.start()
         return self
@@ -111,6 +114,11 @@ class Reporter:
 
     def begin(self, title: str, total: int | None = None) -> None:
         """Show a bar for the next task; `total` None: its number of steps is unknown."""
+        # Draw none for a single step: to load what draws it may take longer than the step.
+        if self._has_bar and self._bar is None and total != 1:
+            self._bar = _bar(is_long=self._is_long)
+            if self._is_inside:
+                self._bar.start()
         if self._bar is not None:
             self._task = self._bar.add_task(plain(title), total=total, fps="")
 
@@ -136,10 +144,9 @@ class Reporter:
 
         left_s: seconds that the other steps will take.
         """
-        if self._bar is not None:
-            if self._task is None:
-                self.begin(what, total)
-            assert self._task is not None
+        if self._has_bar and self._task is None:
+            self.begin(what, total)
+        if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, description=plain(what))
         elif not self._quiet and self._every and (done % self._every == 0 or done == total):
             self.line(f"step {done}/{total}, {what}, {left_s / 60:.0f} min left")
