@@ -60,6 +60,7 @@ NOT_RUN = {
     "vidparse export street-student -o fast.onnx --int8": "minutes: test_quantize has a small one",
     "vidparse export weights/": "half a minute each: test_export has small ones",
     "python tests/benchmarks/compare_loops.py": "half a minute of a quiet machine, at its least",
+    "python tests/benchmarks/bench_start.py": "half a minute of a quiet machine",
     "python tests/benchmarks/bench_stabilize.py": "half a minute of a quiet machine",
     "python tests/benchmarks/bench_slides.py": "half a minute of a quiet machine",
     "python tests/benchmarks/bench_keyframes.py": "clips of one's own, a minute each",
