@@ -24,6 +24,7 @@ ORDER = [
     {"filenames"},
     {"files"},
     {"tables"},
+    {"threads"},
     {"requests"},
     {"page"},
     {"image"},

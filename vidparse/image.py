@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 # ITU-T H.273 code points, as FFmpeg numbers them.
 BT709, UNSPECIFIED, BT601_625, BT601_525, BT2020 = 1, 2, 5, 6, 9
@@ -158,7 +162,83 @@ class Yuv420:
         return Rgb(self.rgb()).yuv420(matrix, full_range)
 
 
-Image = Rgb | Yuv420
+class Nv12:
+    """8-bit 4:2:0 in the memory of a CUDA device, as its decoder leaves it.
+
+    The samples come to the host when somebody asks for them, and once.
+
+    Args:
+        y: uint8 (H, W) on the device. uv: uint8 (H/2, W/2, 2); H and W are even.
+        matrix, full_range: as of :class:`Yuv420`.
+    """
+
+    def __init__(self, y: torch.Tensor, uv: torch.Tensor, matrix: int, full_range: bool) -> None:
+        self.y, self.uv = y, uv
+        self.matrix, self.full_range = matrix, full_range
+        self._host: Yuv420 | None = None
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.y.shape[0], self.y.shape[1]
+
+    @property
+    def host(self) -> Yuv420:
+        """The same picture in the memory of the host."""
+        if self._host is None:
+            u, v = cv2.split(self.uv.cpu().numpy())
+            self._host = Yuv420(self.y.cpu().numpy(), u, v, self.matrix, self.full_range)
+        return self._host
+
+    @property
+    def colours(self) -> tuple[int, bool]:
+        """The matrix and the range."""
+        return self.matrix, self.full_range
+
+    def mixed(self, slots: np.ndarray, tables: np.ndarray, opacity: float, void: int) -> Yuv420:
+        """A new picture on the host, with a colour mixed into every pixel but those of no slot.
+
+        Args:
+            slots: numbers (H, W). tables: uint8 (3, S), samples of each plane by slot.
+            opacity: of the colours, 0..1. void: the slot that leaves the picture as it is.
+        """
+        import torch
+
+        place = self.y.device
+        numbers = torch.from_numpy(slots).to(place, torch.int32)  # (H, W)
+        colours = torch.from_numpy(tables).to(place)
+
+        # Round halves to even, as OpenCV's addWeighted does on the host.
+        def blend(plane: torch.Tensor, numbers: torch.Tensor, colour: torch.Tensor) -> np.ndarray:
+            kept = plane.float() * (1.0 - opacity)
+            mixture = (kept + colour[numbers].float() * opacity).round().to(torch.uint8)
+            shown = torch.where(numbers == void, plane, mixture)
+            host = torch.empty(shown.shape, dtype=torch.uint8, pin_memory=place.type == "cuda")
+            return host.copy_(shown).numpy()
+
+        small = numbers[::2, ::2]  # chroma sits on even columns (H.273)
+        return Yuv420(
+            blend(self.y, numbers, colours[0]),
+            blend(self.uv[..., 0], small, colours[1]),
+            blend(self.uv[..., 1], small, colours[2]),
+            self.matrix,
+            self.full_range,
+        )
+
+    @property
+    def planes(self) -> tuple[np.ndarray, ...]:
+        """The arrays that hold its samples on the host, each with rows first."""
+        return self.host.planes
+
+    def rgb(self, size_hw: tuple[int, int] | None = None) -> np.ndarray:
+        """As :meth:`Yuv420.rgb`."""
+        return self.host.rgb(size_hw)
+
+    def yuv420(self, matrix: int, full_range: bool) -> Yuv420:
+        """As :meth:`Yuv420.yuv420`."""
+        return self.host.yuv420(matrix, full_range)
+
+
+Image = Rgb | Yuv420 | Nv12
 
 
 def _resize(array: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

@@ -43,12 +43,15 @@ from vidparse.requests.segment import SegmentOptions
 from vidparse.sinks import SINKS, Protected, Sink, is_output, make_sinks
 from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs, missing_outputs
-from vidparse.video import Input, ReadingOptions, expand_inputs, open_video
+from vidparse.video import NVDEC, Input, ReadingOptions, expand_inputs, open_video
 from vidparse.video.source import Source, select
 from vidparse.workers import Sharing
 
 if TYPE_CHECKING:
     from vidparse.workers import Begun, Crew, SharedSession
+
+if TYPE_CHECKING:
+    from vidparse.inference.gpu.session import GpuSession
 
 log = logging.getLogger(__name__)
 
@@ -238,6 +241,11 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
     return replace(options, save=save, out=out, classes=classes)
 
 
+def _carry_sound(save: Sequence[str]) -> bool:
+    """True where an output carries the sound along; else nobody need read it."""
+    return any(SINKS[name].copies_streams for name in one_or_several(save))
+
+
 class _Batch:
     """The inputs of a call, and all that they share.
 
@@ -260,6 +268,16 @@ class _Batch:
         self.watcher, self.stop, self.crew = watcher, stop, crew
         self.written: dict[str, str] = {}
         self.protected = Protected(inputs)
+        self.gpu: int | None = None
+        if crew is None and runner.device != "cpu":
+            from vidparse.inference.gpu import gpu_of
+
+            self.gpu = gpu_of(runner, clip_options(options))
+        if self.gpu is None and options.decoder == "gpu":
+            raise UsageError(
+                "decoder gpu: the pictures are wanted on the CPU with these options; "
+                "use --decoder auto"
+            )
         self.queue = None
         if crew is not None:
             from vidparse.workers import InputQueue
@@ -286,15 +304,21 @@ class _Batch:
     def open(self, one: Input) -> Source:
         """Raises: UsageError, InputError: as `open_video`."""
         options = self.options
-        return open_video(
+        source = open_video(
             one,
             start_s=options.start_s,
             end_s=options.end_s,
             stride=options.stride,
             pipe=options.raw,
-            copy_streams=options.sinks.audio,
+            copy_streams=options.sinks.audio and _carry_sound(options.save or ()),
+            device=None if options.decoder == "cpu" else self.gpu,
             **self._reading,
         )
+        if options.decoder == "gpu" and source.decoded_on != NVDEC:
+            source.close()
+            why = source.decoded_on or "it is no video file"
+            raise InputError(f"{one.name}: decoder gpu: {why}; use --decoder auto")
+        return source
 
     def sinks(self, one: Input, save: Sequence[str]) -> list[Sink]:
         """Raises: UsageError, OutputError: as `make_sinks`."""
@@ -309,7 +333,7 @@ class _Batch:
         self.written.update((path, one.name) for sink in sinks for path in sink.outputs)
         return sinks
 
-    def session(self, one: Input, source: Source) -> Session | SharedSession:
+    def session(self, one: Input, source: Source) -> Session | SharedSession | GpuSession:
         """Raises: UsageError: as `Session`."""
         options = self.options
         settings: SessionOptions = {
@@ -319,6 +343,16 @@ class _Batch:
             "cut": options.cut,
             **clip_options(options),
         }
+        if self.gpu is not None:
+            from vidparse.inference.gpu.session import GpuSession
+
+            return GpuSession(
+                self.runner,
+                size=options.size,
+                classes=options.sinks.classes,
+                sample_aspect_ratio=source.info.sample_aspect_ratio,
+                cut=options.cut,
+            )
         session = Session(self.runner, **settings)
         if self.crew is None or self.queue is None:
             return session
@@ -361,7 +395,7 @@ class _Turn:
     def __init__(self, batch: _Batch, place: int) -> None:
         self._batch, self._place, self._one = batch, place, batch.inputs[place]
         self._source: Source | None = None
-        self._session: Session | SharedSession | None = None
+        self._session: Session | SharedSession | GpuSession | None = None
         self._sinks: list[Sink] = []
         self._frames = 0
 
@@ -426,6 +460,9 @@ class _Turn:
         source, session, crew = self._source, self._session, self._batch.crew
         shared = None if isinstance(session, Session) else session
         engine = engine_and_reason(self._batch.runner)
+        if source is not None and source.decoded_on:
+            how = source.decoded_on
+            engine = f"{engine}; {f'decoded by {NVDEC}' if how == NVDEC else how}"
         notes = [*self._one.notes, *(source.notes if source is not None else ())]
         if shared is not None and crew is not None:
             engine = f"{counted(crew.count, 'worker')} of {engine}"

@@ -25,6 +25,7 @@ Quiet = Annotated[bool, Option("No progress, no summary.", flag="--quiet", short
 # Name -> the module of a table, and its name there; or of a function that gives the names.
 CHOICES = {
     "arms": "vidparse.requests.segment:ARMS",
+    "decoders": "vidparse.requests.segment:DECODERS",
     "backends": "vidparse.inference.runners:backends",
     "clusters": "vidparse.requests.segment:CLUSTERS",
     "converted": "vidparse.convert:converted_networks",

@@ -23,8 +23,8 @@ from vidparse.evaluation.metrics import Measure, make_measures
 from vidparse.evaluation.result import EntryResult, Evaluation, Store, default_store
 from vidparse.evaluation.tally import FrameData, Tally
 from vidparse.flow import FlowSource
-from vidparse.inference.pipeline import in_thread
 from vidparse.maps import Prediction, SegmentMap
+from vidparse.threads import in_thread
 
 VPQ_WINDOWS = (1, 2, 4, 6)
 _COUNTS = 2  # goes up when names of counts change: those of an interrupted run are not read then

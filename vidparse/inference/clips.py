@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,18 @@ from vidparse.inference.answer import Answer
 from vidparse.inference.clip_segments import ClipSegments
 
 T = TypeVar("T")
+
+
+class Fitting(Protocol):
+    """A frame on its way to the network, as far as clips are made by it."""
+
+    @property
+    def begins_shot(self) -> bool: ...
+    @property
+    def sizes(self) -> tuple[object, ...]: ...
+
+
+P = TypeVar("P", bound=Fitting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +69,7 @@ class Segmented:
     repeated: int = 0
 
 
-def clips_of(
-    prepared: Iterable[Prepared], most: int, *, aligned: bool, number: int
-) -> Iterator[list[Prepared]]:
+def clips_of(prepared: Iterable[P], most: int, *, aligned: bool, number: int) -> Iterator[list[P]]:
     """Runs of at most `most` frames of one size and one shot.
 
     aligned: they end where `most` divides the number of frames so far, of which `number` came
@@ -67,7 +77,7 @@ def clips_of(
 
     An error of `prepared` is raised after the frames before it were given.
     """
-    clip: list[Prepared] = []
+    clip: list[P] = []
     with closed(prepared) as source:
         try:
             for count, one in enumerate(source, start=number + 1):

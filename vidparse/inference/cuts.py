@@ -7,7 +7,7 @@ import numpy as np
 
 from vidparse.requests.option import DEFAULT_CUT
 
-_THUMBNAIL_HW = (36, 64)
+THUMBNAIL_HW = (36, 64)
 
 
 class CutDetector:
@@ -27,7 +27,7 @@ class CutDetector:
 
     def is_cut(self, picture: np.ndarray) -> bool:
         """True if a new shot begins with this picture, float32 (H, W) with values 0..1."""
-        height, width = _THUMBNAIL_HW
+        height, width = THUMBNAIL_HW
         small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
         last, self._last = self._last, small
         return last is not None and pair_score(last, small) >= self._threshold

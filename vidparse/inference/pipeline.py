@@ -5,7 +5,6 @@ source -> prepared | answered | finished | sinks        ("|" = a thread border)
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from vidparse.errors import InputError, Interrupted, TruncatedError, counted
 from vidparse.frame import Frame
 from vidparse.maps import Prediction
+from vidparse.threads import END, End, close_iterator, in_thread
 
 if TYPE_CHECKING:
     from vidparse.inference.keyframes import KeyFrameReport
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 Items = Generator[T, None, None]
-
-_POLL_S = 0.1  # how soon a blocked producer notices that nobody listens any more
-_JOIN_S = 2.0  # patience with a producer that is stuck in a read
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,97 +212,12 @@ class StageClock:
         try:
             while True:
                 with self.measure(sign):
-                    item = next(iterator, _END)
-                if isinstance(item, _End):
+                    item = next(iterator, END)
+                if isinstance(item, End):
                     return
                 yield item
         finally:
-            _close(iterator)
-
-
-class _End:
-    """Last thing in a queue: the producer is done, or failed with `error`."""
-
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
-
-
-_END = _End()
-
-
-def in_thread(
-    source: Iterable[T],
-    *,
-    name: str,
-    stuck: threading.Event,
-    halt: threading.Event,
-    depth: int = 4,
-) -> Generator[T, None, None]:
-    """Run an iterator in a thread of its own, at most `depth` items ahead.
-
-    An error of the producer is raised here after every item before it was delivered. When the
-    consumer stops early (or fails), closing this generator stops the producer, which closes
-    `source` in its own thread. `stuck` is set when the producer could not be stopped in time (it
-    waits in a read, say); then nothing it uses may be touched. When `halt` is set while nothing is
-    ready, the iteration ends.
-    """
-    box: queue.Queue[T | _End] = queue.Queue(depth)
-    stop = threading.Event()
-
-    def put(item: T | _End) -> bool:
-        while not stop.is_set():
-            try:
-                # Wait in short turns: a reader that left would never make room.
-                box.put(item, timeout=_POLL_S)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def produce() -> None:
-        end = _End()
-        try:
-            for item in source:
-                if not put(item):
-                    break
-        except BaseException as error:  # handed over, not swallowed
-            end = _End(error)
-        finally:
-            try:
-                _close(source)
-            except Exception as error:  # a failed clean-up must not hide the first failure
-                end = end if end.error else _End(error)
-            put(end)
-
-    # Make it a daemon, so that a thread stuck in a read cannot keep the process alive.
-    thread = threading.Thread(target=produce, name=f"vidparse-{name}", daemon=True)
-    thread.start()
-    try:
-        while True:
-            try:
-                # Wait in short turns, to see a halt while the producer is stuck in a read.
-                item = box.get(timeout=_POLL_S)
-            except queue.Empty:
-                if halt.is_set():
-                    return
-                continue
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
-                return
-            yield item
-    finally:
-        stop.set()
-        thread.join(_JOIN_S)
-        if thread.is_alive():
-            stuck.set()
-
-
-def _close(iterator: object) -> None:
-    """Close a generator in the thread that runs it."""
-    close = getattr(iterator, "close", None)
-    if close is not None:
-        close()
+            close_iterator(iterator)
 
 
 def _put_away(

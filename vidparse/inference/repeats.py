@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vidparse.image import Image, Yuv420
+from vidparse.image import Image, Rgb
 from vidparse.inference.answer import Answer, ClassIds, Scores
 from vidparse.inference.clip_segments import ClipSegments
 from vidparse.inference.clips import Prepared
@@ -33,7 +33,7 @@ class LastPicture:
         planes = image.planes
 
         # Compare the colour code, too: equal samples under another matrix are another picture.
-        colours = (image.matrix, image.full_range) if isinstance(image, Yuv420) else ()
+        colours = () if isinstance(image, Rgb) else (image.matrix, image.full_range)
         fits = self._shapes(planes) == self._shapes(self._planes)
         if fits and colours == self._colours and all(map(same_bytes, planes, self._planes)):
             return True

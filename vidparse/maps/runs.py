@@ -43,19 +43,21 @@ class PixelRuns:
 
     def regions(self) -> Iterator[tuple[int, int, tuple[int, int, int, int]]]:
         """Every value with its pixels and their box (x, y, width, height), ascending."""
-        present, slot = np.unique(self.values, return_inverse=True)  # (K,), (R,)
-        lines, line_length = self.size_hw[::-1] if self.down_columns else self.size_hw
-        line, first = np.divmod(self.starts, line_length)
-        last = first + self.lengths
-        areas = np.bincount(slot, self.lengths, len(present)).astype(np.int64)
+        if not len(self.values):
+            return
+        line_length = self.size_hw[0] if self.down_columns else self.size_hw[1]
+
+        # Put the runs of a value side by side: what follows goes over each group once.
+        order = np.argsort(self.values, kind="stable")
+        values, lengths = self.values[order], self.lengths[order]
+        groups = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+        present, areas = values[groups], np.add.reduceat(lengths, groups)
 
         # Find boxes by the ends of runs: no pixel is looked at again.
-        low_line, low = np.full(len(present), lines), np.full(len(present), line_length)
-        high_line, high = np.zeros_like(low_line), np.zeros_like(low)
-        np.minimum.at(low_line, slot, line)
-        np.maximum.at(high_line, slot, line + 1)
-        np.minimum.at(low, slot, first)
-        np.maximum.at(high, slot, last)
+        line, first = np.divmod(self.starts[order], line_length)
+        low_line, low = line[groups], np.minimum.reduceat(first, groups)  # lines ascend
+        high_line = np.maximum.reduceat(line, groups) + 1
+        high = np.maximum.reduceat(first + lengths, groups)
 
         x, y = (low_line, low) if self.down_columns else (low, low_line)
         right, bottom = (high_line, high) if self.down_columns else (high, high_line)
@@ -111,10 +113,20 @@ def find_runs(ids: np.ndarray, *others: np.ndarray, down_columns: bool = False) 
         changed[1:] |= flat[1:] != flat[:-1]
     changed[:: height if down_columns else width or 1] = True  # a run ends with its line
 
-    starts = np.flatnonzero(changed)
+    starts = _set_places(changed)
     lengths = np.diff(starts, append=ids.size)
     values, *rest = (flat[starts] for flat in flats)
     return PixelRuns((height, width), down_columns, values, tuple(rest), starts, lengths)
+
+
+def _set_places(flags: np.ndarray) -> np.ndarray:
+    """Places int64 (N,) of the few flags that are set, of bool (P,), ascending."""
+    # Look at eight flags at once: a pixel in hundreds begins a run.
+    whole = flags[: len(flags) // 8 * 8]
+    words = np.flatnonzero(whole.view(np.uint64) != 0)
+    found = np.flatnonzero(whole.reshape(-1, 8)[words])
+    tail = len(whole) + np.flatnonzero(flags[len(whole) :])
+    return np.concatenate([words[found >> 3] * 8 + (found & 7), tail])
 
 
 def recode(

@@ -27,6 +27,7 @@ from vidparse.requests.outputs import OUTPUT, SinkOptions
 INPUT = "Input"  # a panel
 ZOO_WORDS = ("all",)  # or names of networks, which it would take torch to list
 CLUSTERS = ("auto",)  # or an address
+DECODERS = ("auto", "cpu", "gpu")
 ARMS = ("torch", "onnx", "openvino")  # backends that networks of the zoo are timed with
 
 End = Annotated[
@@ -89,6 +90,14 @@ class SegmentOptions:
     end_s: End = None
     stride: Annotated[int, Option("Take every n-th frame.", panel=INPUT, least=1)] = 1
     track: Track = None
+    decoder: Annotated[
+        str,
+        Option(
+            "Where files are decoded: {choice}. auto: on the GPU that runs the network, if it can.",
+            panel=INPUT,
+            choices="decoders",
+        ),
+    ] = "auto"
     raw: RawPipe | None = None
     image_rate: Fraction | None = None
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vidparse.errors import OutputError
 from vidparse.frame import Frame, Packet, VideoInfo
-from vidparse.image import FULL_RANGE, Yuv420, effective_matrix, rgb_to_yuv_matrix
+from vidparse.image import FULL_RANGE, Nv12, Rgb, Yuv420, effective_matrix, rgb_to_yuv_matrix
 from vidparse.labels import Labels
 from vidparse.labels.colours import drawn_colours, instance_colour, uncoloured
 from vidparse.maps import Prediction, check_ids, recode
@@ -52,6 +52,7 @@ class Overlay(Sink):
     endings: ClassVar[tuple[str, ...]] = tuple(_FILE_CONTAINERS)
     picture_suffix: ClassVar[str] = ".overlay.png"
     picture_endings: ClassVar[tuple[str, ...]] = (".png", ".jpg", ".jpeg")
+    copies_streams: ClassVar[bool] = True
 
     def __init__(self, where: Target | Path | BinaryIO, options: SinkOptions) -> None:
         """Raises: OutputError: a pipe that is called as what a pipe cannot hold."""
@@ -120,9 +121,11 @@ class Overlay(Sink):
             )
 
         image = frame.image
-        if not isinstance(image, Yuv420):
+        stays = isinstance(image, Nv12) and image.colours == (self._matrix, self._full_range)
+        if not isinstance(image, Yuv420) and not stays:
             # Convert by the tags that the output carries, or players show other colours.
             image = image.yuv420(self._matrix, self._full_range)
+        assert not isinstance(image, Rgb)
         painted = self._painter.paint(image, prediction)
 
         if self._pictures is not None:
@@ -182,8 +185,10 @@ class Painter:
         self._legend = legend
         self._tags = tags
 
-    def paint(self, image: Yuv420, prediction: Prediction) -> Yuv420:
+    def paint(self, image: Yuv420 | Nv12, prediction: Prediction) -> Yuv420:
         """A new picture; `image` is left as it is. Void pixels keep the video's own colour.
+
+        Colours are mixed where the picture is: on the device, it comes to the host as painted.
 
         Raises:
             OutputError: a semantic id is neither a class nor void.
@@ -193,15 +198,18 @@ class Painter:
 
         small = np.ascontiguousarray(slots.map[::2, ::2])  # chroma sits on even columns (H.273)
 
-        # Look for void once: most pictures have none, which spares a copy per plane.
-        void = slots.void if int(slots.map.max()) == slots.void else None
-        painted = Yuv420(
-            self._blend(image.y, slots.map, tables[0], void),
-            self._blend(image.u, small, tables[1], void),
-            self._blend(image.v, small, tables[2], void),
-            image.matrix,
-            image.full_range,
-        )
+        if isinstance(image, Nv12):
+            painted = image.mixed(slots.map, tables, self._opacity, slots.void)
+        else:
+            # Look for void once: most pictures have none, which spares a copy per plane.
+            void = slots.void if int(slots.map.max()) == slots.void else None
+            painted = Yuv420(
+                self._blend(image.y, slots.map, tables[0], void),
+                self._blend(image.u, small, tables[1], void),
+                self._blend(image.v, small, tables[2], void),
+                image.matrix,
+                image.full_range,
+            )
 
         if self._contours:
             bright = yuv_tables(vivid(slots.colours), image.matrix, image.full_range)

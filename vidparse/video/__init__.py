@@ -8,7 +8,7 @@ from vidparse.tables import public_member
 from vidparse.video.inputs import Input, expand_inputs
 from vidparse.video.raw import RawPipe
 from vidparse.video.reading import MediaReport, ReadingOptions, open_video, report_media
-from vidparse.video.source import Source, Stamps
+from vidparse.video.source import NVDEC, Source, Stamps
 
 if TYPE_CHECKING:
     from vidparse.video.maskvideo import read_id_video, read_mask_video
@@ -21,6 +21,7 @@ _PUBLIC = {
     "read_mask_video": "vidparse.video.maskvideo",
 }
 __all__ = [
+    "NVDEC",
     "Input",
     "MediaReport",
     "RawPipe",

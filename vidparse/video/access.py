@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypedDict, Unpack
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from vidparse.errors import InputError
@@ -60,6 +61,7 @@ class Wishes(TypedDict, total=False):
     format: str
     timeout: tuple[float, float] | None
     metadata_errors: str
+    hwaccel: HWAccel | None
 
 
 def open_limited(

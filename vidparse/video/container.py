@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import av
+from av.container import InputContainer
 
 from vidparse.errors import InputError, TruncatedError, counted
 from vidparse.frame import Frame, Packet, VideoInfo
@@ -27,7 +28,7 @@ from vidparse.video.demux import (
 )
 from vidparse.video.picture import Converter, check_announced, hdr_note
 from vidparse.video.raw import Pipe
-from vidparse.video.source import Selection, Source, Stamps, packet_stamps
+from vidparse.video.source import NVDEC, Selection, Source, Stamps, packet_stamps
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +57,15 @@ class ContainerSource(Source):
         selection: Selection,
         copy_streams: bool,
         track: int | None = None,
+        *,
+        device: int | None = None,
     ) -> None:
         """Open `target`.
 
         Args:
             name: what messages call it: the whole path.
             track: which of several video tracks, from 1; None: the one FFmpeg thinks best.
+            device: number of the CUDA device that decodes files where it can; None: the CPU does.
 
         Raises:
             InputError: it is no video, or not one frame of it can be decoded.
@@ -71,8 +75,10 @@ class ContainerSource(Source):
         self._end_notes: list[str] = []
         self._closed = False
         self._missing: list[str] = []  # segments of a playlist
+        self._device: int | None = None
+        self._before = 0  # frames in front of the range, of a piece
 
-        self._container = open_container(target, name, self._missing)
+        self._container = self._open()
         try:
             self._begin()
 
@@ -81,9 +87,45 @@ class ContainerSource(Source):
             check_size(name, (self._first.height, self._first.width))
             self._converter = Converter(self._first)
             self.info = self._describe(self._first)
+            if device is not None:
+                self._move_to(device, self._first)
         except BaseException:
             self._container.close()
             raise
+
+    def _open(self) -> InputContainer:
+        decoder = None
+        if self._device is not None:
+            from vidparse.video.nvdec import device_decoder
+
+            decoder = device_decoder(self._device)
+        return open_container(self._target, self._name, self._missing, decoder=decoder)
+
+    def _move_to(self, device: int, first: av.VideoFrame) -> None:
+        """Begin anew with the decoder of a device, unless it cannot decode this."""
+        from vidparse.video.nvdec import why_on_the_cpu
+
+        self.decoded_on = why_on_the_cpu(self.info.codec, first)
+        if self.decoded_on or isinstance(self._target, Pipe) or is_address(self._target):
+            return
+        try:
+            self._begin_anew(device)
+            self.decoded_on = NVDEC
+
+        # Ask the device itself: it has limits of size and profile that no header shows.
+        except (av.error.FFmpegError, InputError, NotImplementedError, RuntimeError) as error:
+            log.info("%s: not decoded on cuda:%d: %s", self._name, device, error)
+            self.decoded_on = "the GPU cannot decode it"
+            self._begin_anew(None)
+
+    def _begin_anew(self, device: int | None) -> None:
+        """Open the file once more, decoded there, and stand at its first picture."""
+        self._container.close()
+        self._missing.clear()
+        self._device = device
+        self._container = self._open()
+        self._begin()
+        self._first = self._first_frame()
 
     @property
     def skipped(self) -> int:
@@ -260,10 +302,37 @@ class ContainerSource(Source):
         else:
             # Check the end only where the input ran out: a range that ends before shows nothing.
             if index:
-                self._check_end(index, pts, lasts)
+                self._check_end(self._before + index, pts, lasts)
 
         if index == 0:
             raise self._selection.nothing(self._name, self.info.duration_s)
+
+    @property
+    def is_whole(self) -> bool:
+        """True where every frame from the first one on is wanted."""
+        return self._selection.start_s is None and self._selection.stride == 1
+
+    @property
+    def end_pts(self) -> int | None:
+        """First pts that is not wanted any more; None: none."""
+        return self._selection.bounds(self._first_pts, self._time_base)[1]
+
+    def piece(self, start: int | None, end: int | None, before: int) -> Iterator[Frame]:
+        """Frames from pts `start` on and before `end`, numbered from 0; of files alone.
+
+        Unlike the whole range, pieces may be read again and again, later ones than the first.
+
+        Args:
+            start: of a key frame; None: the beginning, where nothing was read yet.
+            before: frames before the piece, for messages.
+        """
+
+        def seconds(pts: int | None) -> Fraction | None:
+            return None if pts is None else (pts - self._first_pts) * self._time_base
+
+        self._selection = Selection(seconds(start), seconds(end), numbered=False)
+        self._before = before
+        return iter(self)
 
     def _duration(self, frame: av.VideoFrame, before: int) -> int:
         """Duration of a frame: its own, else by the rate, else that of the one before."""
@@ -386,11 +455,9 @@ class ContainerSource(Source):
                 return self._clock.pts(found), found
 
         # Begin anew at last, and decode up to the range: no seek led to a frame before it.
-        self._container.close()
-        self._missing.clear()
-        self._container = open_container(self._target, self._name, self._missing)
-        self._begin()
-        return self._first_pts, self._first_frame()
+        self._begin_anew(self._device)
+        found, self._first = self._first, None
+        return self._first_pts, found
 
     def _restart(self) -> None:
         self._packets.clear()

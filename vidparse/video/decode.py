@@ -53,7 +53,8 @@ class Decoder:
         if context.width and context.height:  # before FFmpeg allocates any picture
             check_size(name, (context.height, context.width))
         context.thread_type = "AUTO"
-        context.thread_count = decoder_threads()
+        # Let one thread feed a decoder of a device: more would only hold more pictures there.
+        context.thread_count = 1 if context.is_hwaccel else decoder_threads()
         context.options = decoder_options(context)
         self._context, self._name = context, name
         self.codec: str = context.codec.canonical_name

@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.container.streams import StreamContainer
 from av.stream import Disposition, Stream
@@ -53,7 +54,11 @@ _TEXTS: Wishes = {"metadata_errors": "replace"} if int(av.__version__.split(".")
 
 
 def open_container(
-    target: str | Pipe, name: str, missing: list[str] | None = None
+    target: str | Pipe,
+    name: str,
+    missing: list[str] | None = None,
+    *,
+    decoder: HWAccel | None = None,
 ) -> InputContainer:
     """A PyAV input container.
 
@@ -61,11 +66,14 @@ def open_container(
         target: a path, a URL (with "://"), or standard input.
         name: for messages.
         missing: gets the segments of a playlist that are not there, as they are met.
+        decoder: of a device; None: the CPU decodes.
 
     Raises:
         InputError: it cannot be opened or is no media file.
     """
     wishes = _TEXTS.copy()
+    if decoder is not None:
+        wishes["hwaccel"] = decoder
     try:
         if isinstance(target, str) and is_address(target):
             wishes["timeout"] = _URL_TIMEOUTS_S

@@ -21,6 +21,7 @@ from vidparse.image import (
     UNSPECIFIED,
     ColourTags,
     Image,
+    Nv12,
     Rgb,
     Yuv420,
     effective_matrix,
@@ -28,7 +29,8 @@ from vidparse.image import (
 from vidparse.limits import check_size, max_pixels
 
 _ANNOUNCING = ("PNG", "GIF", "WEBP", "JPEG", "BMP")  # heads that Pillow reads without a word
-_PLANAR_420 = ("yuv420p", "yuvj420p")
+ON_DEVICE = "cuda"  # the pixel format of pictures that a CUDA device decoded and keeps
+PLANAR_420 = ("yuv420p", "yuvj420p")
 _PQ, _HLG, _BT2020_PRIMARIES = 16, 18, 9  # H.273
 
 
@@ -172,6 +174,11 @@ class Converter:
         name = frame.format.name
         resize = (frame.height, frame.width) != self._stored_hw
         self.resized += resize
+        if name == ON_DEVICE:
+            if not resize:
+                return self._on_device(frame)
+            frame = self._reformatter.reformat(frame, format="nv12")  # to the host
+            name = "nv12"
         if is_rgb(name):
             return Rgb(self._upright(self._reformat(frame, "rgb24", resize), 0, 3))
         if is_gray(name):
@@ -181,10 +188,19 @@ class Converter:
             # Add chroma without colour: what is no RGB is then one kind for all that follows.
             grey = np.full(small, 128, np.uint8)
             return Yuv420(luma, grey, grey, self._matrix, self._tags.range == FULL_RANGE)
-        if name not in _PLANAR_420 or resize:
+        if name not in PLANAR_420 or resize:
             frame = self._reformat(frame, "yuv420p", resize)
         y, u, v = (self._upright(frame, plane) for plane in range(3))
         return Yuv420(y, u, v, self._matrix, self._tags.range == FULL_RANGE)
+
+    def _on_device(self, frame: av.VideoFrame) -> Nv12:
+        """A copy in the memory of the device: the decoder has few pictures, and wants them back."""
+        import torch
+
+        # Hand over the capsules: PyAV cannot wait for a stream, and its own is torch's default.
+        y, uv = (torch.from_dlpack(plane.__dlpack__()).clone() for plane in frame.planes)
+        torch.cuda.current_stream(y.device).synchronize()
+        return Nv12(y, uv, self._matrix, self._tags.range == FULL_RANGE)
 
     def _reformat(self, frame: av.VideoFrame, name: str, resize: bool) -> av.VideoFrame:
         """Change of layout, depth and size; the range stays as it is."""

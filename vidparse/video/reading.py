@@ -22,7 +22,7 @@ from vidparse.video.folder import (
 )
 from vidparse.video.inputs import Input
 from vidparse.video.raw import Pipe, RawPipe, RawSource
-from vidparse.video.source import Seconds, Selection, Source, select
+from vidparse.video.source import NVDEC, Seconds, Selection, Source, select
 
 
 class ReadingOptions(TypedDict, total=False):
@@ -44,6 +44,7 @@ def open_video(
     image_rate: Fraction | None = None,
     track: int | None = None,
     numbered: bool = True,
+    device: int | None = None,
 ) -> Source:
     """Open anything that has frames.
 
@@ -60,6 +61,8 @@ def open_video(
         track: which of several video tracks, from 1; None: the one that FFmpeg thinks best.
         numbered: frames have their number in the file; False: they count from the start of the
             range, which spares reading a file up to there.
+        device: number of the CUDA device that decodes files where it can, so that their pictures
+            are in its memory; None: the CPU decodes. `decoded_on` has the outcome.
 
     Raises:
         UsageError: the options contradict each other.
@@ -87,7 +90,7 @@ def open_video(
         raise UsageError(f"image rate {rate}: must be above zero, as in --rate 25")
     images = given.sequence()
     if images is None:
-        return ContainerSource(text, text, selection, copy_streams, track)
+        return _from_file(text, selection, copy_streams, track, device)
     assert given.path is not None
     _refuse_tracks(text, track)
     name = given.path.name if given.path.is_file() else given.folder_name
@@ -96,6 +99,23 @@ def open_video(
     if len(images) == 1 and given.path.is_file():
         return _one_picture(name, images[0], selection, Fraction(rate))
     return FolderSource(name, list(images), selection, Fraction(rate))
+
+
+def _from_file(
+    text: str, selection: Selection, copy_streams: bool, track: int | None, device: int | None
+) -> Source:
+    """A file or address, through several decoders of the device where that pays."""
+
+    def opened() -> ContainerSource:
+        return ContainerSource(text, text, selection, copy_streams, track, device=device)
+
+    source = opened()
+    if device is None or source.decoded_on != NVDEC:
+        return source
+    from vidparse.video.nvdec import DECODERS, free_memory
+    from vidparse.video.pieces import in_pieces
+
+    return in_pieces(source, opened, decoders=DECODERS, memory=free_memory(device))
 
 
 def _refuse_tracks(name: str, wanted: int | None) -> None:

@@ -14,6 +14,8 @@ import av
 from vidparse.errors import InputError, UsageError
 from vidparse.frame import Frame, Packet, VideoInfo
 
+NVDEC = "NVDEC"  # the decoder of CUDA devices
+
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
@@ -71,9 +73,15 @@ class Source(ABC):
     """Frames in presentation order, one pass, nothing kept. A context manager that closes it.
 
     A new one sets `info` and yields frames; the rest has defaults.
+
+    Attributes:
+        info: known before the first frame.
+        decoded_on: where a device was wanted, NVDEC, or the reason why the CPU
+            decodes; else "".
     """
 
-    info: VideoInfo  # known before the first frame
+    info: VideoInfo
+    decoded_on: str = ""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:

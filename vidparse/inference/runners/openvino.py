@@ -77,7 +77,7 @@ class OpenVinoRunner(Runner):
             outputs = self._outputs(clip[0] if self.window == 1 or self.any_window else clip)
         except RuntimeError as error:  # OpenVINO has no class of its own for this
             if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
-                raise self.out_of_memory(clip) from error
+                raise self.out_of_memory(clip.shape[-2:]) from error
             raise
         return read_outputs(outputs, (clip.shape[-2], clip.shape[-1]))
 

@@ -88,7 +88,7 @@ class OnnxRunner(Runner):
             outputs = self._with_state(feed) if self.remembers else self._plain(feed)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
-                raise self.out_of_memory(clip) from error
+                raise self.out_of_memory(clip.shape[-2:]) from error
             raise
         named = dict(zip(self._answers, outputs, strict=True))
         return read_outputs(named, (clip.shape[-2], clip.shape[-1]))

@@ -96,6 +96,16 @@ class TorchRunner(Runner):
                 raise self.not_finite()
             return ClassIds(upsampled_argmax(logits, size_hw).cpu().numpy())
 
+    @property
+    def module(self) -> VideoNetwork:
+        """The network on its device, in eval mode."""
+        return self._network
+
+    @property
+    def place(self) -> torch.device:
+        """Its device, as torch has it."""
+        return self._device
+
     def _run(self, frames: np.ndarray) -> network.Answer:
         """The answer on the device to frames (T, 3, H, W); the state moves on."""
         tensor = self._to_device(frames)
@@ -162,7 +172,7 @@ class TorchRunner(Runner):
                 yield
             except RuntimeError as error:  # on the CPU there is no class of its own for this
                 if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
-                    raise self.out_of_memory(clip) from error
+                    raise self.out_of_memory(clip.shape[-2:]) from error
                 raise
 
     def reset(self) -> None:

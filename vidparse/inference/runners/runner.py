@@ -118,9 +118,9 @@ class Runner(ABC):
             f"are no prediction; {way_out}use an earlier checkpoint, or fetch it again"
         )
 
-    def out_of_memory(self, clip: np.ndarray) -> DeviceError:
-        """The error for a clip (..., H, W) that does not fit on the device."""
-        height, width = clip.shape[-2:]
+    def out_of_memory(self, input_hw: tuple[int, int]) -> DeviceError:
+        """The error for frames whose network input of that size does not fit on the device."""
+        height, width = input_hw
         return DeviceError(
             f"device {self.device}: out of memory at {width}x{height}; lower --size"
             + (" or use --device cpu" if self.device != "cpu" else "")

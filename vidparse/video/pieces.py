@@ -1,0 +1,146 @@
+"""One file through several decoders of a GPU at once, each with pieces from key frame to key frame.
+
+A GPU has several decoders, and one stream keeps one of them busy. Pieces follow each other exactly:
+times come from the packets, and a decoder reads on until it has all pictures of its piece, also
+those that are shown before the key frame of the next.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from itertools import pairwise
+
+from vidparse.frame import Frame
+from vidparse.threads import in_thread
+from vidparse.video.container import ContainerSource
+from vidparse.video.source import Source, Stamps
+
+_LEAST_FRAMES = 48  # of a piece: what is shorter spends its time on seeking
+_MEMORY_SHARE = 4  # of the free memory of the device one part of these many is for pictures
+_PIXEL_BYTES = 1.5  # of 4:2:0
+
+
+class PieceSource(Source):
+    """The frames of one file, as its :class:`ContainerSource` has them.
+
+    Args:
+        first: the file, opened, nothing read. It reads the first piece.
+        again: opens the file anew, for the other decoders.
+        starts: places of the first frames of the pieces in `stamps`, see :func:`piece_starts`.
+        decoders: how many at once.
+        ahead: frames that each may be ahead of who reads them.
+    """
+
+    def __init__(
+        self,
+        first: ContainerSource,
+        again: Callable[[], ContainerSource],
+        stamps: Stamps,
+        starts: tuple[int, ...],
+        *,
+        decoders: int,
+        ahead: int,
+    ) -> None:
+        self.info, self.decoded_on = first.info, first.decoded_on
+        self._first, self._again = first, again
+        self._opened = [first]
+        self._decoders, self._ahead = min(decoders, len(starts)), ahead
+
+        # (pts of the first frame, of the first frame behind it, frames before it)
+        edges = [None, *(stamps.pts[place] for place in starts[1:]), first.end_pts]
+        self._pieces = [(*edge, place) for edge, place in zip(pairwise(edges), starts, strict=True)]
+
+    @property
+    def skipped(self) -> int:
+        return sum(source.skipped for source in self._opened)
+
+    @property
+    def notes(self) -> list[str]:
+        # Name each once: what is true of the file is noted by every decoder.
+        return list(dict.fromkeys(note for source in self._opened for note in source.notes))
+
+    def stamps(self) -> Stamps | None:
+        return self._first.stamps()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames in order. Raises: as :class:`ContainerSource`."""
+        count = 0
+        stuck, halt = threading.Event(), threading.Event()
+        with ExitStack() as stack:
+            lanes = [
+                stack.enter_context(
+                    closing(
+                        in_thread(
+                            self._lane(number),
+                            name=f"decoder-{number}",
+                            stuck=stuck,
+                            halt=halt,
+                            depth=self._ahead,
+                        )
+                    )
+                )
+                for number in range(self._decoders)
+            ]
+
+            # Start them all: each waits for its turn with frames in hand.
+            for lane in lanes:
+                next(lane)
+            for number in range(len(self._pieces)):
+                for frame in lanes[number % len(lanes)]:
+                    if frame is None:
+                        break
+                    yield replace(frame, index=count)
+                    count += 1
+
+    def _lane(self, number: int) -> Iterator[Frame | None]:
+        """Frames of one decoder: None when it has begun, then frames, and None after each piece."""
+        yield None
+        source = self._first
+        if number:
+            source = self._again()
+            self._opened.append(source)
+        for start, end, before in self._pieces[number :: self._decoders]:
+            yield from source.piece(start, end, before)
+            yield None
+
+    def close(self) -> None:
+        for source in self._opened:
+            source.close()
+
+
+def in_pieces(
+    source: ContainerSource, again: Callable[[], ContainerSource], *, decoders: int, memory: int
+) -> Source:
+    """The same frames through several decoders, where that is exact and pays; else `source`.
+
+    Args:
+        again: opens the file once more.
+        decoders: at most so many at once.
+        memory: bytes of the device that are free.
+    """
+    info = source.info
+
+    # Leave sound to one reader, and uneven times whose durations come from the frame before.
+    if info.copied or info.rate is None or not source.is_whole or decoders < 2:
+        return source
+    stamps = source.stamps()
+    if stamps is None or not stamps.pts or stamps.pts[0] != stamps.first:
+        return source  # the packets promise other frames than were found
+    starts = piece_starts(stamps)
+    picture = info.size_hw[0] * info.size_hw[1] * _PIXEL_BYTES
+    ahead = int(memory / _MEMORY_SHARE / picture / decoders)
+    if len(starts) < 2 or ahead < _LEAST_FRAMES:
+        return source
+    return PieceSource(source, again, stamps, starts, decoders=decoders, ahead=ahead)
+
+
+def piece_starts(stamps: Stamps) -> tuple[int, ...]:
+    """Places of key frames at which pieces begin, the first of them 0."""
+    starts = [0]
+    for place, is_key in enumerate(stamps.keys):
+        if is_key and place - starts[-1] >= _LEAST_FRAMES:
+            starts.append(place)
+    return tuple(starts)
