@@ -64,6 +64,8 @@ NOT_RUN = {
     "python tests/benchmarks/bench_stabilize.py": "half a minute of a quiet machine",
     "python tests/benchmarks/bench_slides.py": "half a minute of a quiet machine",
     "python tests/benchmarks/bench_keyframes.py": "clips of one's own, a minute each",
+    "python tests/benchmarks/bench_gpu.py": "a CUDA device",
+    "vidparse segment input.mp4 --save jsonl --decoder gpu": "a CUDA device",
     "vidparse train --dataset camvid-objects": "objects to cut out; tests/training has made ones",
     "vidparse export runs/longer": "the run above",
     "vidparse eval --dataset composed": "objects to cut out; tests/data has made ones",

@@ -39,7 +39,7 @@ from vidparse.inference import (
 )
 from vidparse.labels.colours import class_colours
 from vidparse.requests.outputs import RunHeader
-from vidparse.requests.segment import SegmentOptions
+from vidparse.requests.segment import DECODERS, SegmentOptions
 from vidparse.sinks import SINKS, Protected, Sink, is_output, make_sinks
 from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import choose_outputs, missing_outputs
@@ -233,6 +233,8 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
     """Defaults that depend on each other; refuses what cannot work before anything is loaded."""
     if options.raw is not None and [one.name for one in inputs] != [STDIN]:
         raise UsageError("--pipe raw: describes frames on stdin; give '-' as the only input")
+    if options.decoder not in DECODERS:
+        raise UsageError(f"decoder '{options.decoder}': unknown; use {', '.join(DECODERS)}")
     select(options.start_s, options.end_s, options.stride)
     save = None if options.save is None else one_or_several(options.save)
     out = None if options.out is None else os.fspath(options.out)
@@ -381,12 +383,24 @@ class _Batch:
         except Exception as error:
             log.debug("%s: not begun before its turn", one.name, exc_info=error)
             return None
-        if not isinstance(session, Session):
+        shared = _shared(session, self.crew)
+        if shared is not None:
             from vidparse.workers import Begun
 
-            return Begun(source, session)
+            return Begun(source, shared)
         source.close()
         return None
+
+
+def _shared(
+    session: Session | SharedSession | GpuSession | None, crew: Crew | None
+) -> SharedSession | None:
+    """The session, where it is one whose video workers share."""
+    if crew is None:
+        return None
+    from vidparse.workers import SharedSession
+
+    return session if isinstance(session, SharedSession) else None
 
 
 class _Turn:
@@ -449,8 +463,9 @@ class _Turn:
                 overlap=options.overlap,
             )
         finally:
-            if not isinstance(session, Session):
-                session.let_go()
+            shared = _shared(session, batch.crew)
+            if shared is not None:
+                shared.let_go()
 
     def _count(self, frame: Frame) -> None:
         self._frames += 1
@@ -458,7 +473,7 @@ class _Turn:
 
     def _result(self, report: RunReport | None, error: VidparseError | None) -> InputResult:
         source, session, crew = self._source, self._session, self._batch.crew
-        shared = None if isinstance(session, Session) else session
+        shared = _shared(session, crew)
         engine = engine_and_reason(self._batch.runner)
         if source is not None and source.decoded_on:
             how = source.decoded_on

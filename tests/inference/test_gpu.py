@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vidparse.errors import DeviceError
 from vidparse.inference import Session, engine_and_reason, load_model
 from vidparse.inference.devices import cuda_device_count
-from vidparse.video import open_video
+from vidparse.video import NVDEC, open_video
+from vidparse.video.pieces import PieceSource
 
 torch = pytest.importorskip("torch")
 pytestmark = [
@@ -92,6 +94,57 @@ def test_memory_that_runs_out_is_one_line(frames):
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert len(list(session.run(frames[:1]))) == 1, "and the next frame is fine"
+
+
+class TestNvdec:
+    """A file that the GPU decodes is the file that the CPU decodes."""
+
+    @pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9"])
+    def test_pictures_and_times(self, clip, codec):
+        path = clip("x.mkv", codec=codec, frames=60, size_hw=(144, 176), options={"g": "20"})
+        with open_video(path, copy_streams=False) as source:
+            expected = [(one.index, one.pts, one.duration, one.image.planes) for one in source]
+        with open_video(path, copy_streams=False, device=0) as source:
+            assert source.decoded_on == NVDEC
+            found = [(one.index, one.pts, one.duration, one.image.planes) for one in source]
+        assert [one[:3] for one in found] == [one[:3] for one in expected]
+        for ours, theirs in zip(found, expected, strict=True):
+            assert all(map(np.array_equal, ours[3], theirs[3]))
+
+    def test_several_decoders_at_once(self, clip):
+        path = clip("x.mp4", frames=400, size_hw=(144, 176), options={"g": "25", "bf": "2"})
+        with open_video(path, copy_streams=False) as source:
+            expected = [(one.index, one.pts, int(one.image.y.sum())) for one in source]
+        with open_video(path, copy_streams=False, device=0) as source:
+            assert isinstance(source, PieceSource)
+            found = [(one.index, one.pts, int(one.image.host.y.sum())) for one in source]
+        assert found == expected
+
+    @pytest.mark.parametrize("name", ["street-student", "street-tcb"])
+    def test_ids_are_those_of_pictures_from_the_cpu(self, cli, clip, tmp_path, name):
+        ids = {}
+        for decoder in ("gpu", "cpu"):
+            out = tmp_path / decoder
+            said = cli(
+                *("segment", clip("x.mp4", frames=40, size_hw=(360, 480)), "-m", name),
+                *("--device", "cuda", "--decoder", decoder),
+                *("--save", "masks,overlay", "-o", f"{out}/"),
+            )
+            assert said.code == 0, said.err
+            assert ("NVDEC" in said.err) == (decoder == "gpu")
+            masks = sorted((out / "x.masks").glob("*.png"))
+            ids[decoder] = np.stack([np.asarray(Image.open(path)) for path in masks])
+        assert len(ids["gpu"]) == 40
+        assert (ids["gpu"] == ids["cpu"]).mean() >= 0.999
+
+    def test_a_file_that_it_cannot_decode(self, cli, clip, tmp_path):
+        path = clip("x.mp4", pixel_format="yuv444p")
+        words = ("segment", path, "--device", "cuda", "--save", "csv", "-o", f"{tmp_path}/")
+        said = cli(*words, "--decoder", "gpu")
+        assert said.code == 3
+        assert "decoder gpu: yuv444p is decoded on the CPU only; use --decoder auto" in said.err
+        said = cli(*words)
+        assert said.code == 0 and "yuv444p is decoded on the CPU only" in said.err
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnx"])

@@ -24,7 +24,10 @@ from vidparse.inference.gpu.kernels import InputMaker, Taps, argmax_at  # noqa: 
 from vidparse.inference.gpu.session import GpuSession  # noqa: E402
 from vidparse.inference.preprocess import to_clip  # noqa: E402
 from vidparse.inference.runners.pytorch import upsampled_argmax  # noqa: E402
+from vidparse.labels import Labels  # noqa: E402
+from vidparse.maps import Prediction, SegmentMap  # noqa: E402
 from vidparse.models.description import Preprocess  # noqa: E402
+from vidparse.sinks.overlay import Painter  # noqa: E402
 
 if not torch.cuda.is_available():
     kernels.BLOCK = 1 << 14  # an interpreter's time goes by blocks, not by pixels
@@ -121,6 +124,22 @@ class TestNv12:
         assert np.array_equal(device.rgb((18, 32)), image.rgb((18, 32)))
         assert all(map(np.array_equal, device.planes, image.planes))
         assert device.yuv420(1, False) is device.host, "and comes over once"
+
+    @pytest.mark.parametrize("opacity", [0.0, 0.3, 1.0])
+    def test_is_painted_as_on_the_host(self, opacity: float) -> None:
+        image = picture((36, 64))
+        colours = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+        labels = Labels("two", ("a", "b"), tuple(map(tuple, colours.tolist())), frozenset())
+        ids = np.random.default_rng(1).choice([0, 1, 255], (36, 64)).astype(np.uint8)
+        found = Prediction(0, SegmentMap(ids), labels)
+        painter = Painter(labels, colours, opacity=opacity, contours=True)
+        pairs = zip(
+            painter.paint(on_device(image), found).planes,
+            painter.paint(image, found).planes,
+            strict=True,
+        )
+        for ours, theirs in pairs:
+            assert np.abs(ours.astype(int) - theirs).max() <= 1  # halves may fall to either side
 
 
 def frames(images: list[Image]) -> list[Frame]:

@@ -1,0 +1,61 @@
+"""`segment --decoder`, where no GPU is: it stays with the CPU, or says why."""
+
+from __future__ import annotations
+
+import pytest
+
+from vidparse.video import open_video
+from vidparse.video.container import ContainerSource
+
+
+def test_the_gpu_that_is_not_in_use_decodes_nothing(cli, clip, tmp_path, colour_model) -> None:
+    said = cli(
+        "segment", clip("x.mp4"), "-m", colour_model, "--decoder", "gpu", "-o", f"{tmp_path}/"
+    )
+    assert said.code == 2
+    assert said.lines == [
+        "vidparse: decoder gpu: the pictures are wanted on the CPU with these options; "
+        "use --decoder auto"
+    ]
+
+
+@pytest.mark.parametrize("decoder", ["auto", "cpu"])
+def test_all_else_is_the_cpu(cli, clip, tmp_path, colour_model, decoder) -> None:
+    path = clip("x.mp4")
+    said = cli("segment", path, "-m", colour_model, "--decoder", decoder, "-o", f"{tmp_path}/")
+    assert said.code == 0 and "NVDEC" not in said.err
+
+
+def test_an_unknown_decoder(cli, clip) -> None:
+    said = cli("segment", clip("x.mp4"), "--decoder", "nvdec")
+    assert said.code == 2 and "auto, cpu, gpu" in said.err
+
+
+@pytest.mark.parametrize(
+    ("wishes", "reason"),
+    [
+        ({"pixel_format": "yuv444p"}, "yuv444p is decoded on the CPU only"),
+        ({"pixel_format": "yuv420p10le"}, "yuv420p10le is decoded on the CPU only"),
+        ({"codec": "ffv1", "name": "x.mkv"}, "ffv1 is decoded on the CPU only"),
+        (
+            {"size_hw": (47, 63), "codec": "libvpx-vp9", "name": "x.mkv"},
+            "pictures of odd size are decoded on the CPU only",
+        ),
+        ({"turn": 90}, "turned pictures are decoded on the CPU only"),
+        ({}, "the GPU cannot decode it"),
+    ],
+    ids=["444", "10 bits", "codec", "odd", "turned", "no device"],
+)
+def test_reasons_why_a_device_does_not_decode(clip, monkeypatch, wishes, reason) -> None:
+    """The frames are the CPU's then, from the first one on."""
+
+    def no_device(index: int) -> None:
+        raise RuntimeError("no CUDA device")
+
+    monkeypatch.setattr("vidparse.video.nvdec.device_decoder", no_device)
+    path = clip(wishes.pop("name", "x.mp4"), **wishes)
+    with open_video(path, device=0) as source:
+        assert isinstance(source, ContainerSource) and source.decoded_on == reason
+        found = [frame.pts for frame in source]
+    with open_video(path) as source:
+        assert found == [frame.pts for frame in source]
