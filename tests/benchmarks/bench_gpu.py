@@ -28,7 +28,6 @@ import torch
 from vidparse.frame import Frame
 from vidparse.inference import Session, load_model
 from vidparse.inference.gpu import gpu_of
-from vidparse.inference.gpu.session import BATCH, GpuSession
 from vidparse.inference.runners import Runner
 from vidparse.requests.segment import SegmentOptions
 from vidparse.run import Silent, segment
@@ -107,6 +106,8 @@ def decode_fps(path: Path, device: int | None, decoders: int) -> float:
 
 def network_fps(runner: Runner, size_hw: tuple[int, int]) -> float:
     """The network alone, from its input to ids at full size."""
+    from vidparse.inference.gpu.session import BATCH, GpuSession  # needs Triton
+
     input_hw = Session(runner).input_size(size_hw)
     if gpu_of(runner, {}) is not None:
         batch = 1 if runner.remembers else BATCH
@@ -133,6 +134,8 @@ def _per_second(step: Callable[[], object]) -> float:
 
 def agreement(name: str, path: Path) -> float:
     """Share of pixels with the class that the CPU gives in fp32, over half a second."""
+    from vidparse.inference.gpu.session import GpuSession
+
     fast = load_model(name, backend="torch")
     device = gpu_of(fast, {})
     with open_video(path, end_s=0.5, copy_streams=False, device=device) as source:
