@@ -35,7 +35,7 @@ from vidparse.export import export_onnx
 from vidparse.hub import DEFAULT_MODEL, resolve
 from vidparse.image import BT709, Rgb
 from vidparse.inference.devices import cpu_count
-from vidparse.labels import load_labels
+from vidparse.labels import Labels, load_labels
 from vidparse.models.checkpoint import load_network, read_description, save_checkpoint
 from vidparse.models.description import metadata_of
 from vidparse.video import VideoWriter, open_video
@@ -55,7 +55,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clip = Path(arguments.clip) if arguments.clip else render(folder, arguments.frames)
-        model = str(widened(folder)) if arguments.classes == 124 else DEFAULT_MODEL
+        model = (
+            str(widened(folder, load_labels("vspw"))) if arguments.classes == 124 else DEFAULT_MODEL
+        )
         compare(clip, model, arguments.classes, folder, arguments.repeats)
 
 
@@ -193,12 +195,12 @@ def render(folder: Path, frames: int) -> Path:
     return path
 
 
-def widened(folder: Path) -> Path:
-    """The bundled network with 124 outputs: noisy copies of its own 11 class vectors."""
+def widened(folder: Path, labels: Labels) -> Path:
+    """The bundled network with an output per label: noisy copies of its own 11 class vectors."""
     description = read_description(resolve(DEFAULT_MODEL).weights)
     network = load_network(description)
     tensors = dict(network.state_dict())
-    labels, classes = load_labels("vspw"), len(description.labels)
+    classes = len(description.labels)
     copies = torch.arange(len(labels)) % classes
     rng = np.random.default_rng(0)
     for layer in ("head.region.2", "head.classifier"):  # one score a class, and four a class
