@@ -25,6 +25,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+
+sys.path.insert(0, str(Path(__file__).parent))
+
 from compare_loops import cpu_text, render, widened
 
 from vidparse.labels import Labels, load_labels
