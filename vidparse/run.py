@@ -48,10 +48,8 @@ from vidparse.video.source import Source, select
 from vidparse.workers import Sharing
 
 if TYPE_CHECKING:
-    from vidparse.workers import Begun, Crew, SharedSession
-
-if TYPE_CHECKING:
     from vidparse.inference.gpu.session import GpuSession
+    from vidparse.workers import Begun, Crew, SharedSession
 
 log = logging.getLogger(__name__)
 
