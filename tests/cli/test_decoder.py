@@ -6,6 +6,7 @@ import pytest
 
 from vidparse.video import open_video
 from vidparse.video.container import ContainerSource
+from vidparse.video.decode import Decoder
 
 
 def test_the_gpu_that_is_not_in_use_decodes_nothing(cli, clip, tmp_path, colour_model) -> None:
@@ -59,3 +60,24 @@ def test_reasons_why_a_device_does_not_decode(clip, monkeypatch, wishes, reason)
         found = [frame.pts for frame in source]
     with open_video(path) as source:
         assert found == [frame.pts for frame in source]
+
+
+def test_a_device_that_shows_the_margins_of_pictures_does_not_decode(clip, monkeypatch) -> None:
+    """FFmpeg cuts off margins at the left and the top on the CPU alone."""
+    made = []
+
+    class Uncropped(Decoder):
+        def __init__(self, stream, name) -> None:
+            super().__init__(stream, name)
+            made.append(self)
+
+        def pictures(self, packet):
+            found = super().pictures(packet)
+            of_the_device = len(made) == 2
+            return [one.reformat(72, 56) for one in found] if of_the_device else found
+
+    monkeypatch.setattr("vidparse.video.nvdec.device_decoder", lambda index: None)
+    monkeypatch.setattr("vidparse.video.container.Decoder", Uncropped)
+    with open_video(clip("x.mp4", size_hw=(50, 66)), device=0) as source:
+        assert source.decoded_on == "the GPU cannot decode it"
+        assert {frame.image.size_hw for frame in source} == {(50, 66)} and not source.notes

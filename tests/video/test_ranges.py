@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidparse.video import open_video
-from vidparse.video.source import Stamps
+from vidparse.video.source import Stamps, packet_stamps
 
 RAGGED = [0, 3000, 9000, 10000, 19000, 22000, 30000, 31000, 40000, 47000, 50000, 60000]
 FORMS: dict[str, dict[str, Any]] = {
@@ -83,6 +85,22 @@ def test_a_range_and_its_stride_have_stamps_of_their_own(videos: dict[str, Path]
     assert stamps is not None
     assert list(stamps.pts[::3]) == found
     assert stamps.first == 0 and len(stamps.pts) == 20
+
+
+def test_what_was_read_before_a_range_of_hevc_is_no_damage(videos: dict[str, Path]) -> None:
+    """Its decoder says nothing of lost pictures, so they are told by what it owes."""
+    with open_video(videos["hevc.mkv"], start_s=1.0) as source:
+        assert len(list(source)) == 15 and source.skipped == 0
+
+
+def test_packets_behind_a_range_are_not_read_for_its_stamps() -> None:
+    def packets() -> Iterator[Any]:
+        for number in range(20):
+            assert number < 15, "read on behind the end"
+            yield SimpleNamespace(size=1, pts=number, dts=number - 2, is_keyframe=True)
+
+    stamps = packet_stamps(packets(), 0, None, 12)
+    assert stamps is not None and stamps.pts == tuple(range(12))
 
 
 def test_frames_without_times_have_no_stamps(clip: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -76,7 +76,7 @@ class ContainerSource(Source):
         self._closed = False
         self._missing: list[str] = []  # segments of a playlist
         self._device: int | None = None
-        self._before = 0  # frames in front of the range, of a piece
+        self.is_over = False  # the input ran out, and not only the range
 
         self._container = self._open()
         try:
@@ -108,8 +108,11 @@ class ContainerSource(Source):
         self.decoded_on = why_on_the_cpu(self.info.codec, first)
         if self.decoded_on or isinstance(self._target, Pipe) or is_address(self._target):
             return
+        stored_hw = first.height, first.width
         try:
             self._begin_anew(device)
+            if self._first is None or (self._first.height, self._first.width) != stored_hw:
+                raise InputError(f"{self._name}: the device does not cut off its margins")
             self.decoded_on = NVDEC
 
         # Ask the device itself: it has limits of size and profile that no header shows.
@@ -137,6 +140,11 @@ class ContainerSource(Source):
     @property
     def notes(self) -> list[str]:
         """Warnings so far, for the user."""
+        return self.notes_with(())
+
+    def notes_with(self, others: Sequence[ContainerSource]) -> list[str]:
+        """Warnings so far, of other readers of the same file, too."""
+        readers = (self, *others)
         notes = [hdr_note(self.info.colour, self.info.pixel_format)]
         if self._tracks > 1 and self._wanted_track is None:
             notes.append(
@@ -146,23 +154,23 @@ class ContainerSource(Source):
 
         if missing := list(dict.fromkeys(self._missing)):
             notes.append(f"segments of the playlist that are missing: {_listed(missing)}")
-        damage = self._decoder.damage
-        if damage.filled:
-            place_s = float(((damage.first_filled or 0) - self._first_pts) * self._time_base)
+        damage = [one._decoder.damage for one in readers if one._decoder.damage.filled]
+        if damage:
+            first = min(one.first_filled or 0 for one in damage)
+            place_s = float((first - self._first_pts) * self._time_base)
             notes.append(
-                f"damaged pictures: {damage.filled}, the first at {place_s:.2f} s; the decoder "
-                "filled in what is missing there"
+                f"damaged pictures: {sum(one.filled for one in damage)}, the first at "
+                f"{place_s:.2f} s; the decoder filled in what is missing there"
             )
 
-        if self._converter.resized:
-            resized = counted(self._converter.resized, "frame")
-            were = "was" if self._converter.resized == 1 else "were"
-            notes.append(f"{resized} of another size {were} scaled")
-        if self._clock.repaired:
-            repaired = counted(self._clock.repaired, "timestamp")
-            notes.append(f"repaired {repaired} that ran backwards")
+        if resized := sum(one._converter.resized for one in readers):
+            were = "was" if resized == 1 else "were"
+            notes.append(f"{counted(resized, 'frame')} of another size {were} scaled")
+        if repaired := sum(one._clock.repaired for one in readers):
+            notes.append(f"repaired {counted(repaired, 'timestamp')} that ran backwards")
 
-        return [note for note in notes if note] + self._end_notes
+        ends = (note for one in readers for note in one._end_notes)
+        return [note for note in (*notes, *ends) if note]
 
     def _begin(self) -> None:
         """Choose the streams and stand before the first packet."""
@@ -275,37 +283,53 @@ class ContainerSource(Source):
         """
         self._check_open()
         start, end = self._selection.bounds(self._first_pts, self._time_base)
-        index, pts, lasts = 0, self._first_pts, 0
+        count = pts = lasts = 0
 
-        for number, after, frame in self._from(start):
-            if end is not None and after >= end:
+        for number, pts, lasts, picture in self._pictures(start, end, self._selection.numbered):
+            # Drop by stride behind the decoder: all pictures are needed to decode the next ones.
+            if count % self._selection.stride == 0:
+                yield self._frame(number, pts, lasts, picture)
+            count += 1
+
+        if count == 0:
+            raise self._selection.nothing(self._name, self.info.duration_s)
+
+        # Check the end only where the input ran out: a range that ends before shows nothing.
+        if self.is_over:
+            self.check_end(count, pts, lasts)
+
+    def _pictures(
+        self, start: int | None, until: int | None, numbered: bool
+    ) -> Iterator[tuple[int, int, int, av.VideoFrame]]:
+        """(number, pts, duration, picture) from pts `start` on and before `until`."""
+        self.is_over = False
+        self._decoder.damage.begin(start, until)
+        pts, lasts = None, 0
+
+        for number, after, picture in self._from(start, numbered):
+            if until is not None and after >= until:
                 break
-            lasts = self._duration(frame, after - pts if index else lasts)
+            lasts = self._duration(picture, lasts if pts is None else after - pts)
             pts = after
 
             # Count damage here, not in the decoder: what is before the range is no loss.
-            self._decoder.damage.delivered(frame, pts)
-
-            # Drop by stride behind the decoder: all pictures are needed to decode the next ones.
-            if index % self._selection.stride == 0:
-                shown = self._shown(pts, lasts, end)
-                over_s = (pts + shown - self._first_pts) * self._time_base
-                yield Frame(
-                    number,
-                    pts,
-                    self._converter.image(frame),
-                    packets=self._packets.taken(over_s),
-                    duration=shown or None,
-                    time_base=self._time_base,
-                )
-            index += 1
+            self._decoder.damage.delivered(picture, pts)
+            yield number, pts, lasts, picture
         else:
-            # Check the end only where the input ran out: a range that ends before shows nothing.
-            if index:
-                self._check_end(self._before + index, pts, lasts)
+            self.is_over = True
+        self._decoder.damage.end()
 
-        if index == 0:
-            raise self._selection.nothing(self._name, self.info.duration_s)
+    def _frame(self, number: int, pts: int, lasts: int, picture: av.VideoFrame) -> Frame:
+        shown = self._shown(pts, lasts, self.end_pts)
+        over_s = (pts + shown - self._first_pts) * self._time_base
+        return Frame(
+            number,
+            pts,
+            self._converter.image(picture),
+            packets=self._packets.taken(over_s),
+            duration=shown or None,
+            time_base=self._time_base,
+        )
 
     @property
     def is_whole(self) -> bool:
@@ -317,22 +341,17 @@ class ContainerSource(Source):
         """First pts that is not wanted any more; None: none."""
         return self._selection.bounds(self._first_pts, self._time_base)[1]
 
-    def piece(self, start: int | None, end: int | None, before: int) -> Iterator[Frame]:
-        """Frames from pts `start` on and before `end`, numbered from 0; of files alone.
+    def piece(self, start: int | None, until: int | None) -> Iterator[Frame]:
+        """Frames from pts `start` on and before `until`, of any numbers; of files alone.
 
-        Unlike the whole range, pieces may be read again and again, later ones than the first.
+        Several may be read, each behind the one before. One in which all is damaged is empty.
+        Whoever reads the last one calls :meth:`check_end` behind it, if `is_over`.
 
         Args:
             start: of a key frame; None: the beginning, where nothing was read yet.
-            before: frames before the piece, for messages.
         """
-
-        def seconds(pts: int | None) -> Fraction | None:
-            return None if pts is None else (pts - self._first_pts) * self._time_base
-
-        self._selection = Selection(seconds(start), seconds(end), numbered=False)
-        self._before = before
-        return iter(self)
+        for number, pts, lasts, picture in self._pictures(start, until, numbered=False):
+            yield self._frame(number, pts, lasts, picture)
 
     def _duration(self, frame: av.VideoFrame, before: int) -> int:
         """Duration of a frame: its own, else by the rate, else that of the one before."""
@@ -352,10 +371,12 @@ class ContainerSource(Source):
             over = ends
         return over - pts
 
-    def _check_end(self, count: int, pts: int, lasts: int) -> None:
-        """Behind `count` frames, of which the last begins at `pts` and lasts `lasts`, if known."""
-        self._decoder.damage.end()
+    def check_end(self, count: int, pts: int, lasts: int) -> None:
+        """Behind `count` frames, of which the last begins at `pts` and lasts `lasts`, if known.
 
+        Raises:
+            TruncatedError: the file ends early.
+        """
         # Ask the container first: one damaged picture at the end need not be a cut.
         cut = self._demuxer.cut_short()
         if cut is None:
@@ -384,7 +405,7 @@ class ContainerSource(Source):
                 "a part of the file may be damaged"
             )
 
-    def _from(self, start: int | None) -> Iterator[tuple[int, int, av.VideoFrame]]:
+    def _from(self, start: int | None, numbered: bool) -> Iterator[tuple[int, int, av.VideoFrame]]:
         """(number in the file, pts, frame) from the first frame at or after `start`."""
         number, pts, frame = 0, self._first_pts, self._first
         self._first = None
@@ -392,7 +413,7 @@ class ContainerSource(Source):
         # Seek in files only: a pipe has to be decoded up to the range.
         if start is not None and pts < start and not isinstance(self._target, Pipe):
             pts, frame = self._seek(start, pts, frame)
-            number = self._frames_before(pts) if self._selection.numbered else 0
+            number = self._frames_before(pts) if numbered else 0
         while frame is not None:
             if start is None or pts >= start:
                 yield number, pts, frame
@@ -437,6 +458,11 @@ class ContainerSource(Source):
         self, start: int, pts: int, frame: av.VideoFrame | None
     ) -> tuple[int, av.VideoFrame | None]:
         """Stand at a frame not after `start`; (pts, frame) there."""
+        damage = self._decoder.damage
+
+        # Count what an attempt meets once: it is met again, and the beginning is not wanted.
+        skipped = 0 if frame is not None else damage.skipped
+
         # Aim further back each time: an index may lead behind the frame that was aimed at.
         for margin_s in _SEEK_MARGINS_S:
             aim = start - round(margin_s / self._time_base)
@@ -445,10 +471,11 @@ class ContainerSource(Source):
             try:
                 self._container.seek(aim, stream=self._stream, backward=True)
             except av.error.FFmpegError:
-                if margin_s:
+                if margin_s or frame is None:
                     break
                 return pts, frame  # a stream without an index: read on from the beginning
             self._restart()
+            damage.skipped = skipped
             found = next(self._decoded, None)
             # Without a pts of its own a frame after a seek cannot be placed.
             if found is not None and found.pts is not None and found.pts <= start:
@@ -456,12 +483,15 @@ class ContainerSource(Source):
 
         # Begin anew at last, and decode up to the range: no seek led to a frame before it.
         self._begin_anew(self._device)
+        damage.moved()
+        damage.skipped, self._decoder.damage = skipped, damage
         found, self._first = self._first, None
         return self._first_pts, found
 
     def _restart(self) -> None:
         self._packets.clear()
         self._clock.restart()
+        self._decoder.damage.moved()
         self._decoded.close()
         self._decoded = self._decode()
 

@@ -58,7 +58,7 @@ class Decoder:
         context.options = decoder_options(context)
         self._context, self._name = context, name
         self.codec: str = context.codec.canonical_name
-        self.damage = DecodeLog(self.codec)
+        self.damage = DecodeLog(self.codec, prompt=context.thread_count == 1)
 
     def pictures(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         """Those that a packet completes, none of a damaged one; at the end, for None, the rest."""
@@ -71,7 +71,7 @@ class Decoder:
             raise
         except av.error.FFmpegError as error:
             log.debug("%s: damaged packet at %s: %s", self._name, packet and packet.pos, error)
-            self.damage.failed()
+            self.damage.failed(packet)
             return []
 
         for frame in frames:
@@ -90,18 +90,37 @@ def decoder_options(decoder: av.VideoCodecContext) -> dict[str, str]:
 
 
 class DecodeLog:
-    """Faults in decoding one stream: packets without a picture, pictures filled in."""
+    """Faults in decoding one stream: packets without a picture, pictures filled in.
 
-    def __init__(self, codec: str) -> None:
+    Args:
+        codec: FFmpeg's name.
+        prompt: errors come with their own packet, and not some packets later, as from threads.
+    """
+
+    def __init__(self, codec: str, *, prompt: bool) -> None:
         self.skipped = 0  # packets that gave an error
         self.filled = 0  # pictures that were delivered although a part of them is made up
         self.first_filled: int | None = None  # pts
         self._good_in_a_row: int | None = None  # since the last fault
         self._slices = SliceCheck() if codec == "ffv1" else None
-        self._silent = codec in _SILENT
+        self._silent, self._prompt = codec in _SILENT, prompt
         self._owed: list[int | None] = []  # pts of packets without a picture so far
         self._first: int | None = None  # pts of the first picture
         self._last: int | None = None  # pts of the last packet
+        self._start: int | None = None  # of the range, in pts
+        self._until: int | None = None
+
+    def begin(self, start: int | None, until: int | None) -> None:
+        """Count packets from pts `start` on and before `until` from now on; None: no bound.
+
+        What lies outside is no loss, and may be read several times on the way to a place.
+        """
+        self._start, self._until = start, until
+
+    def moved(self) -> None:
+        """Call after a seek: packets that were read before give no picture any more."""
+        self._owed.clear()
+        self._first = None
 
     def packet(self, packet: av.Packet) -> None:
         """Call for every packet before it is decoded."""
@@ -111,9 +130,10 @@ class DecodeLog:
         if self._slices is not None and not self._slices(bytes(packet)):
             self._fill(packet.pts)
 
-    def failed(self) -> None:
-        """Call for a packet that the decoder refused."""
-        self.skipped += 1
+    def failed(self, packet: av.Packet | None) -> None:
+        """Call for a packet that the decoder refused, None for what it kept to the end."""
+        if packet is None or self._is_wanted(packet.pts, behind=not self._prompt):
+            self.skipped += 1
         self._good_in_a_row = 0
 
         # Forget the debt, or the same picture would be counted again at the end.
@@ -143,12 +163,20 @@ class DecodeLog:
         if self.first_filled is None:
             self.first_filled = pts
 
+    def _is_wanted(self, pts: int | None, *, behind: bool = False) -> bool:
+        """A packet is in the range, or `behind` it; one without a time is."""
+        if pts is None:
+            return True
+        begun = self._start is None or pts >= self._start
+        return begun and (behind or self._until is None or pts < self._until)
+
     def end(self) -> None:
-        """Call behind the last picture: packets that gave none, nor an error, are counted."""
+        """Call behind a range: packets of it that gave no picture, nor an error, are counted."""
         first, owed, self._owed = self._first, self._owed, []
 
         # Leave out what comes before the first picture: it needs older ones that are not here.
-        lost = [pts for pts in owed if pts is None or first is None or pts > first]
+        here = [pts for pts in owed if self._is_wanted(pts)]
+        lost = [pts for pts in here if pts is None or first is None or pts > first]
         self.skipped += len(lost)
         if lost and lost[-1] == self._last:
             self._good_in_a_row = 0

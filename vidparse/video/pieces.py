@@ -45,30 +45,29 @@ class PieceSource(Source):
         ahead: int,
     ) -> None:
         self.info, self.decoded_on = first.info, first.decoded_on
-        self._first, self._again = first, again
-        self._opened = [first]
+        self._first, self._again, self._stamps = first, again, stamps
+        self._opened = {0: first}  # by number of the lane
         self._decoders, self._ahead = min(decoders, len(starts)), ahead
+        self._stuck = threading.Event()
 
-        # (pts of the first frame, of the first frame behind it, frames before it)
+        # (pts of the first frame, of the first frame behind it)
         edges = [None, *(stamps.pts[place] for place in starts[1:]), first.end_pts]
-        self._pieces = [(*edge, place) for edge, place in zip(pairwise(edges), starts, strict=True)]
+        self._pieces = list(pairwise(edges))
 
     @property
     def skipped(self) -> int:
-        return sum(source.skipped for source in self._opened)
+        return sum(source.skipped for source in list(self._opened.values()))
 
     @property
     def notes(self) -> list[str]:
-        # Name each once: what is true of the file is noted by every decoder.
-        return list(dict.fromkeys(note for source in self._opened for note in source.notes))
+        return self._first.notes_with(list(self._opened.values())[1:])
 
     def stamps(self) -> Stamps | None:
-        return self._first.stamps()
+        return self._stamps
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames in order. Raises: as :class:`ContainerSource`."""
-        count = 0
-        stuck, halt = threading.Event(), threading.Event()
+        count, last, halt = 0, None, threading.Event()
         with ExitStack() as stack:
             lanes = [
                 stack.enter_context(
@@ -76,7 +75,7 @@ class PieceSource(Source):
                         in_thread(
                             self._lane(number),
                             name=f"decoder-{number}",
-                            stuck=stuck,
+                            stuck=self._stuck,
                             halt=halt,
                             depth=self._ahead,
                         )
@@ -93,7 +92,12 @@ class PieceSource(Source):
                     if frame is None:
                         break
                     yield replace(frame, index=count)
-                    count += 1
+                    count, last = count + 1, frame
+
+            # Ask whoever read the last piece, and has done: frames were counted here alone.
+            source = self._opened[(len(self._pieces) - 1) % len(lanes)]
+            if last is not None and source.is_over:
+                source.check_end(count, last.pts, last.duration or 0)
 
     def _lane(self, number: int) -> Iterator[Frame | None]:
         """Frames of one decoder: None when it has begun, then frames, and None after each piece."""
@@ -101,14 +105,16 @@ class PieceSource(Source):
         source = self._first
         if number:
             source = self._again()
-            self._opened.append(source)
-        for start, end, before in self._pieces[number :: self._decoders]:
-            yield from source.piece(start, end, before)
+            self._opened[number] = source
+        for start, until in self._pieces[number :: self._decoders]:
+            yield from source.piece(start, until)
             yield None
 
     def close(self) -> None:
-        for source in self._opened:
-            source.close()
+        # Leave the file to a thread that is stuck in it: it must not be closed in use.
+        if not self._stuck.is_set():
+            for source in self._opened.values():
+                source.close()
 
 
 def in_pieces(
@@ -134,6 +140,10 @@ def in_pieces(
     ahead = int(memory / _MEMORY_SHARE / picture / decoders)
     if len(starts) < 2 or ahead < _LEAST_FRAMES:
         return source
+
+    # Hold a piece each at most: who has more in hand only waits for the others.
+    longest = max(after - start for start, after in pairwise((*starts, len(stamps.pts))))
+    ahead = min(ahead, longest)
     return PieceSource(source, again, stamps, starts, decoders=decoders, ahead=ahead)
 
 

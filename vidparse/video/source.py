@@ -53,6 +53,8 @@ def packet_stamps(
     for packet in packets:
         if packet.size == 0:
             continue  # PyAV's sign to flush
+        if end is not None and packet.dts is not None and packet.dts >= end:
+            break  # no later one is shown earlier: spare reading the rest of a long film
 
         # Promise nothing where times do not tell frames apart: the decoder makes some up.
         if packet.pts is None or packet.pts in found:
