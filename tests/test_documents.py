@@ -38,9 +38,9 @@ from support.shown_commands import (
     spans,
     text_of,
 )
-from vidparse.cli.command import Command
-from vidparse.cli.commands import COMMANDS, OPTIONS, loaded
-from vidparse.cli.parser import HELP
+from vidparse.cli.app import application
+from vidparse.cli.command import command_of
+from vidparse.cli.commands import COMMANDS, loaded
 
 # README, guides, and records of how weights and results were made. One of them begins with files of
 # another.
@@ -239,9 +239,10 @@ def test_every_option_that_a_text_names_is_one(document: str) -> None:
 def options_of(name: str) -> set[str]:
     """Options of a command and of those in its group; of all where the name is none."""
     chosen = [one for one in COMMANDS if name == one.split()[0]] or [*COMMANDS]
-    parsers = [Command(one, loaded(one)).parser() for one in chosen]
-    own = {*OPTIONS, *HELP}
-    return own.union(*(parser.flags for parser in parsers))
+    commands = [application(), *(command_of(one, loaded(one)) for one in chosen)]
+    taken = [one for command in commands for one in command.params]
+    found = {word for one in taken for word in (*one.opts, *one.secondary_opts)}
+    return found | {"--help", "-h"}
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_help_of_a_command_loads_no_parser_and_no_other_command() -> None:
 def test_completion_of_commands_loads_none_of_them() -> None:
     line = {"COMP_WORDS": "vidparse se", "COMP_CWORD": "1"}
     loaded = loaded_by(_VIDPARSE_COMPLETE="complete_bash", **line)
-    assert not packages(loaded) & (LIBRARIES | PARSER)
+    assert not packages(loaded) & (LIBRARIES | PARSER - {"typer"})
     assert not {name for name in loaded if name.startswith("vidparse.requests.segment")}
     assert "vidparse.cli.segment" not in loaded
 
@@ -207,12 +207,15 @@ def test_segmenting_with_onnx_does_not_import_torch() -> None:
 def test_segmenting_loads_no_other_network_and_no_other_reader(tmp_path: Path) -> None:
     """With the default model and outputs: nothing of panoptic networks, pages, scenes or Pillow.
 
-    Nor is there a parser of others, a bar, a worker, or a reader of mask videos.
+    Nor is there a bar, a worker, or a reader of mask videos; and Typer brings no types of types
+    along, as no number is given.
     """
     clip = make_clip(tmp_path / "clip.mp4", frames=1)
     loaded = loaded_by("segment", str(clip), "-o", f"{tmp_path}/", "--quiet", "--size", "64")
     assert not packages(loaded) & {"PIL", "torch", "scipy", "jinja2", "openvino", "onnx"}
-    assert not packages(loaded) & (PARSER | {"pydantic", "safetensors", "multiprocessing"})
+    assert not packages(loaded) & (
+        PARSER - {"typer"} | {"pydantic", "safetensors", "multiprocessing"}
+    )
     assert not ours(loaded) & {f"vidparse.workers.{name}" for name in ("crew", "job", "sharing")}
     assert "vidparse.video.maskvideo" not in loaded
     panoptic = ("centre_maps", "kernel_maps", "masks", "track_linker", "tracking", "tracks")
@@ -224,14 +227,14 @@ def test_a_network_is_opened_while_other_modules_are_loaded(tmp_path: Path) -> N
     """Its thread begins before PyAV is loaded, and brings no module of its own."""
     clip = make_clip(tmp_path / "clip.mp4", frames=1)
     code = (
-        "import sys, threading; from vidparse.cli.command import Command\n"
+        "import sys, threading; from vidparse.cli.command import call, command_of\n"
         "from vidparse.cli.segment import segment\n"
         "begin = threading.Thread.start\n"
         "def start(self):\n"
         "    if self.name == 'vidparse-open': print('av' in sys.modules)\n"
         "    begin(self)\n"
         "threading.Thread.start = start\n"
-        "Command('segment', segment).run(sys.argv[1:])"
+        "call(command_of('segment', segment), sys.argv[1:])"
     )
     words = [clip, "-o", f"{tmp_path}/", "--quiet", "--size", "64"]
     out = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=True)

@@ -196,7 +196,7 @@ USAGE = [
     (["segment", "x.mp4", "--overwrit"], "did you mean --overwrite? See vidparse segment --help"),
     (["segment", "x.mp4", "-qz"], "-z: no such option; see vidparse segment --help"),
     (["segment", "x.mp4", "-o"], "-o: its value is missing; see vidparse segment --help"),
-    (["segment", "x.mp4", "--quiet=1"], "--quiet '1': takes no value; write --quiet alone"),
+    (["segment", "x.mp4", "--quiet=1"], "--quiet: takes no value; write --quiet alone"),
     (["models", "show", "a", "b"], "'b': one word too many; see vidparse models show --help"),
     (["convert", "x.pth"], "--from: is missing; see vidparse convert --help"),
     (["segment", "x.mp4", "--threads", "-1"], "--threads '-1': out of range; write 0 or more"),

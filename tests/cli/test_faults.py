@@ -519,7 +519,7 @@ class TestProcess:
         assert "in.mp4: interrupted before any frame" in err
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    @pytest.mark.parametrize("module", ["vidparse.cli.app", "vidparse.cli.parser"])
+    @pytest.mark.parametrize("module", ["typer", "vidparse.cli.app", "vidparse.cli.command"])
     def test_a_signal_during_the_first_imports(self, number, module):
         started = start_with_finder(
             f"if name == {module!r}: os.kill(os.getpid(), {int(number)})",

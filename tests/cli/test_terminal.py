@@ -59,7 +59,9 @@ def test_one_function_speaks_to_terminals() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
-                if re.fullmatch(r"rich\.print|print|(.*\.)?Console", called):
+                if re.fullmatch(
+                    r"(typer|click|rich)\.(secho|echo|print)|print|(.*\.)?Console", called
+                ):
                     speakers.add(str(path.relative_to(ROOT)))
                 if re.fullmatch(r"sys\.(stdout|stderr)\.(write|writelines|buffer\.write)", called):
                     speakers.add(str(path.relative_to(ROOT)))

@@ -13,7 +13,7 @@ import pytest
 
 import vidparse
 from vidparse.cli import commands
-from vidparse.cli.command import Command
+from vidparse.cli.command import call, command_of
 from vidparse.cli.commands import loaded
 from vidparse.cli.help import command_page
 from vidparse.cli.options import CHOICES, completions, names_of
@@ -57,7 +57,7 @@ def records_of(part: Part) -> list[Part]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_options_of_a_command_are_the_fields_of_its_records(name: str) -> None:
-    made = [option.name for option in Command(name, COMMANDS[name]).options]
+    made = [parameter.name for parameter in command_of(name, COMMANDS[name]).params]
     assert made == [option.name for option in options_named(name)]
     assert len(made) == len(set(made)), "one field, one option"
 
@@ -101,7 +101,7 @@ def value_of(record: type, *words: str) -> Any:
         got.append(request)
 
     toy.__annotations__ = {"request": record}
-    Command("toy", toy).run(words)
+    call(command_of("toy", toy), words)
     return got[0]
 
 
@@ -165,7 +165,7 @@ def test_a_record_and_an_argument_beside_it() -> None:
     def toy(request: LargerToy, name: Annotated[str, Argument("Its name.")]) -> None:
         got.append((request, name))
 
-    Command("toy", toy).run(["ann", "--size", "2"])
+    call(command_of("toy", toy), ["ann", "--size", "2"])
     assert got == [(LargerToy(2), "ann")]
 
 
@@ -173,12 +173,12 @@ def test_a_parameter_that_is_no_option_is_an_error_of_ours() -> None:
     def toy(size: int) -> None: ...
 
     with pytest.raises(AssertionError, match="size"):
-        Command("toy", toy)
+        command_of("toy", toy)
 
 
 def test_requests_load_nothing_that_takes_time() -> None:
     names = [path.stem for path in Path(vidparse.__file__).parent.glob("requests/*.py")]
-    heavy = {"torch", "av", "cv2", "numpy", "onnxruntime", "pydantic", "rich"}
+    heavy = {"torch", "av", "cv2", "numpy", "onnxruntime", "pydantic", "typer", "rich"}
     lines = [f"import vidparse.requests.{name}" for name in names if name != "__init__"]
     code = "; ".join(["import sys", *lines, f"print(*sorted({heavy!r} & sys.modules.keys()))"])
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,9 +15,7 @@ from typing import Any
 
 import pytest
 
-from vidparse.cli.command import Command
-from vidparse.cli.commands import loaded
-from vidparse.cli.parser import HelpWanted, command_of
+from vidparse.cli.app import application
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -149,13 +147,16 @@ def parsed(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     Raises:
         UsageError: the parser does not take these words.
     """
-    if words[:1] == ["--version"] or "-completion" in "".join(words[:1]):
-        return "", {}
-    name, rest = command_of([word for word in words if word != "--debug"])
-    try:
-        return name, Command(name, loaded(name)).parser().parse(rest)
-    except HelpWanted:
-        return name, {"dry_run": True}
+    if {"--help", "-h"} & set(words):
+        return "", {"dry_run": True}
+    command, name, context = application(), "vidparse", None
+    rest = [word for word in words if word != "--debug"]
+    while getattr(command, "commands", None) and rest and not rest[0].startswith("-"):  # a group
+        context = command.make_context(name, list(rest), parent=context)
+        name, command, rest = command.resolve_command(context, rest)
+    found = command.make_context(name, list(rest), parent=context)
+    assert not found.args, f"{name}: words too many: {found.args}"
+    return name, found.params
 
 
 def outputs(words: Sequence[str]) -> list[str]:
@@ -165,10 +166,10 @@ def outputs(words: Sequence[str]) -> list[str]:
     if given.get("dry_run") or out == "-":
         return []
     if name == "train":
-        folder = out or (Path(given["resume"]).parent if "resume" in given else "runs/train")
+        folder = out or (Path(given["resume"]).parent if given["resume"] else "runs/train")
         return [f"{folder}/{file}" for file in RUN_FILES]
     if name == "segment" and (not out or out.endswith("/")):
-        kinds = given.get("save", "overlay,masks").split(",")
+        kinds = (given["save"] or "overlay,masks").split(",")
         return [_output(stem, kind, out) for stem in _stems(given["inputs"]) for kind in kinds]
     return [one for one in (out, report) if one]
 

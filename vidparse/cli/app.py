@@ -6,54 +6,56 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from typing import Annotated
+
+import typer
 
 from vidparse import __version__
 from vidparse.cli import process
-from vidparse.cli.command import Command
-from vidparse.cli.commands import loaded
-from vidparse.cli.help import command_page, program_page
-from vidparse.cli.parser import HelpWanted, command_of
-from vidparse.cli.terminal import show, show_page
+from vidparse.cli.command import PROGRAM, Group, add_commands, call, parser_of, show_group
+from vidparse.cli.commands import OPTIONS, SUMMARY
+from vidparse.cli.complaints import Parsed
+from vidparse.cli.terminal import show
 from vidparse.errors import UsageError
 
 
-def app() -> int:
+def app() -> object:
     """Do what the words of the process say; the exit code.
 
     Raises:
         VidparseError: as commands do. SystemExit: with the code of a command that has shown why.
     """
-    try:
-        return run(sys.argv[1:])
-    except HelpWanted as wanted:
-        name = wanted.name
-        show_page(f"{command_page(name, loaded(name)) if name else program_page()}\n")
-        return wanted.code
+    return call(application(), None)
 
 
-def run(words: Sequence[str]) -> int:
-    """Call the program with these words; the exit code.
+def application() -> Parsed:
+    """The parser of the program; those of its commands are made once they are called."""
+    app = typer.Typer(
+        name=PROGRAM,
+        cls=Group,
+        invoke_without_command=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    add_commands(app)
+    app.callback(help=SUMMARY)(_begin)
+    return parser_of(app)
 
-    Raises:
-        HelpWanted: a page is wanted. Else as `app`.
-    """
-    if words and (option := words[0]).startswith("--"):
-        if option == "--version":
-            show(f"vidparse {__version__}")
-            return 0
-        if option.partition("=")[0] in ("--show-completion", "--install-completion"):
-            from vidparse.cli.shells import install, script
 
-            flag, equals, shell = option.partition("=")
-            shell = shell if equals else "".join(words[1:2])
-            show_page(install(shell) if flag.startswith("--install") else script(shell))
-            return 0
-
-    name, rest = command_of(words)
-    _refuse_empty_arguments(words)
-    process.check_memory_limit(name)
-    Command(name, loaded(name)).run(rest)
-    return 0
+def _begin(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help=OPTIONS["--version"])
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help=OPTIONS["--debug"])] = False,
+) -> None:
+    if version:
+        show(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+    show_group(context)
+    _refuse_empty_arguments(sys.argv[1:])
+    process.check_memory_limit(context.invoked_subcommand or "")
 
 
 def _refuse_empty_arguments(words: Sequence[str]) -> None:

@@ -68,12 +68,13 @@ COMMANDS = {
     ),
 }
 
-# Options of the program itself.
+# Options of the program itself. Those of completion are Typer's own.
 OPTIONS = {
     "--version": "Print the version.",
     "--debug": "Show tracebacks; works after any command, too.",
-    "--install-completion": "Install completion for the current shell, or the one named behind it.",
-    "--show-completion": "Show completion for the current shell, or the one named behind it.",
+    "--install-completion": "Install completion for the current shell.",
+    "--show-completion": "Show completion for the current shell, to copy it or customize the "
+    "installation.",
 }
 
 

@@ -22,10 +22,9 @@ def main() -> None:
 
     wish = os.environ.get("_VIDPARSE_COMPLETE")
     if wish:
-        from vidparse.cli.completion import print_answer
+        from vidparse.cli.completion import answer
 
-        print_answer(wish, os.environ)
-        sys.exit(0)
+        sys.exit(answer(wish))
     if name is None:
         from vidparse.cli.app import main as command_line
 

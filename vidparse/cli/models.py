@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from vidparse.cli import options as shared
 from vidparse.cli import terminal
@@ -37,7 +37,7 @@ def models(json: shared.Json = False) -> None:
 
     table = Table(title="Models")
     for heading in ("name", "where", "labels", "score", "size", "what it is", "licence"):
-        justify: Any = "right" if heading == "size" else "left"
+        justify: Literal["left", "right"] = "right" if heading == "size" else "left"
         table.add_column(heading, justify=justify, no_wrap=heading == "name")
 
     for record in records:
@@ -227,7 +227,7 @@ def _description(files: ModelFiles) -> Description:
     return read_onnx_description(files.onnx)
 
 
-def _one_line(value: Any) -> str:
+def _one_line(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(str(item) for item in value)
     if isinstance(value, dict):

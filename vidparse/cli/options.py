@@ -44,7 +44,6 @@ CHOICES = {
     "precisions": "vidparse.requests.model:PRECISIONS",
     "recipes": "vidparse.requests.training:available_recipes",
     "rules": "vidparse.requests.model:RULES",
-    "shells": "vidparse.cli.shells:SCRIPTS",
     "sources": "vidparse.convert:SOURCES",
     "splits": "vidparse.requests.option:SPLITS",
     "submissions": "vidparse.evaluation.request:SUBMISSIONS",

@@ -64,6 +64,8 @@ def _run(app: Callable[..., object], debug: bool, interrupted: threading.Event) 
     except BrokenPipeError:
         return 0  # whoever read our output has seen enough
     except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return 0  # the same, as Typer passes it on
         return leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:
         if debug:

@@ -107,11 +107,6 @@ class Given:
         return self.default is MISSING
 
     @property
-    def is_switch(self) -> bool:
-        """True if it takes no value."""
-        return self.word_type is bool
-
-    @property
     def word_type(self) -> type:
         """The type of each word that a user gives: a text stands for all that is made of one."""
         kind, _ = without_none(self.kind)
