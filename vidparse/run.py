@@ -274,10 +274,10 @@ class _Batch:
 
             self.gpu = gpu_of(runner, clip_options(options))
         if self.gpu is None and options.decoder == "gpu":
-            raise UsageError(
-                "decoder gpu: the pictures are wanted on the CPU with these options; "
-                "use --decoder auto"
-            )
+            where = "the network runs on the CPU"
+            if runner.device != "cpu":
+                where = "with these options the pictures are wanted on the CPU"
+            raise UsageError(f"decoder gpu: {where}; use --decoder auto")
         self.queue = None
         if crew is not None:
             from vidparse.workers import InputQueue

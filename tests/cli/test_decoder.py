@@ -14,10 +14,7 @@ def test_the_gpu_that_is_not_in_use_decodes_nothing(cli, clip, tmp_path, colour_
         "segment", clip("x.mp4"), "-m", colour_model, "--decoder", "gpu", "-o", f"{tmp_path}/"
     )
     assert said.code == 2
-    assert said.lines == [
-        "vidparse: decoder gpu: the pictures are wanted on the CPU with these options; "
-        "use --decoder auto"
-    ]
+    assert said.lines == ["vidparse: decoder gpu: the network runs on the CPU; use --decoder auto"]
 
 
 @pytest.mark.parametrize("decoder", ["auto", "cpu"])
