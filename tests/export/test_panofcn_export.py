@@ -12,7 +12,7 @@ import torch
 
 from vidparse.export import export_onnx, rendered_clips
 from vidparse.export.parity import cpu_session, kernel_winners, windows_of
-from vidparse.export.quantize import _Quantizer
+from vidparse.export.quantizer import Quantizer
 from vidparse.inference import load_model
 from vidparse.inference.clip_segments import Merging
 from vidparse.inference.kernel_maps import KernelMaps
@@ -129,7 +129,7 @@ def test_int8_calibrates_on_clips_and_keeps_their_number_free(
     frames = rendered_clips(12, (96, 128))
     known, unseen = (windows_of(half, 3, any_window=True) for half in (frames[:6], frames[6:]))
     assert [one.shape for one in known] == [(3, 3, 96, 128)] * 2
-    work = _Quantizer(onnx.load(exported), (), known, unseen, tmp_path)
+    work = Quantizer(onnx.load(exported), (), known, unseen, tmp_path)
     model = work.build(8)
     assert work.agreement(model) > 0.7
     session = cpu_session(model.SerializeToString())

@@ -15,7 +15,8 @@ from support.small_networks import save_tcb_ocr
 from vidparse.errors import DeviceError, InputError, ModelError, UsageError
 from vidparse.export import Quantized, check_rendered, export_int8, quantize, rendered_clips
 from vidparse.export.onnx import temporal_nodes
-from vidparse.export.quantize import _Quantizer, _search, _Watched
+from vidparse.export.quantize import _search, _Watched
+from vidparse.export.quantizer import Quantizer
 from vidparse.hub import DEFAULT_MODEL, resolve
 from vidparse.inference import load_model
 from vidparse.inference.preprocess import sample_clips
@@ -172,7 +173,7 @@ def chain(hard: bool) -> Any:
 
 def test_harmful_layers_stay_float_and_are_named(tmp_path: Path) -> None:
     clips = rendered_clips(4, (64, 64))
-    work = _Quantizer(chain(hard=True), (), clips[:2], clips[2:], tmp_path)
+    work = Quantizer(chain(hard=True), (), clips[:2], clips[2:], tmp_path)
     before = work.agreement(work.build(8))
     model, _, kept = _search(work, 0.95)
     assert before < 0.9 < 0.95 <= work.agreement(model)
@@ -183,14 +184,14 @@ def test_harmful_layers_stay_float_and_are_named(tmp_path: Path) -> None:
 
 def test_nothing_stays_float_without_need(tmp_path: Path) -> None:
     clips = rendered_clips(4, (64, 64))
-    work = _Quantizer(chain(hard=False), (), clips[:2], clips[2:], tmp_path)
+    work = Quantizer(chain(hard=False), (), clips[:2], clips[2:], tmp_path)
     _, bits, kept = _search(work, 0.95)
     assert (bits, kept) in ((8, ()), (7, ()))  # 7 on a CPU whose 16-bit sums overflow
 
 
 def test_int8_that_does_not_do_is_refused(tmp_path: Path) -> None:
     clips = rendered_clips(4, (64, 64))
-    work = _Quantizer(chain(hard=True), (), clips[:2], clips[2:], tmp_path)
+    work = Quantizer(chain(hard=True), (), clips[:2], clips[2:], tmp_path)
     notes, steps = [], []
     watched = _Watched(lambda done, total: steps.append((done, total)), notes.append)
     with pytest.raises(ModelError, match="whichever layer stays float"):

@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from support.colour_model import save_colour_model
 from vidparse.errors import DeviceError, ModelError
+from vidparse.export import rendered_clips
 from vidparse.hub import catalogue, known, resolve
 from vidparse.inference import ModelChoice, Runner, decided, engine_and_reason, load_model
 from vidparse.inference.devices import has_vnni
 from vidparse.inference.load import open_ahead
-from vidparse.models.checkpoint import file_sha256
+from vidparse.models.checkpoint import file_sha256, read_description, read_onnx_description
 from vidparse.models.description import metadata_of
 
 FLAGS = "processor\t: 0\nmodel name\t: made up\nflags\t\t: fpu avx2 {} sha_ni\n"
@@ -237,3 +239,35 @@ def test_a_name_gives_all_forms(both) -> None:
     assert (files.onnx, files.int8) == (both / "both.onnx", both / "both-int8.onnx")
     assert files.in_int8().onnx == files.int8
     assert resolve("plain").int8 is None
+
+
+class TestBundled:
+    """The int8 forms that come with vidparse."""
+
+    names = tuple(entry.name for entry in catalogue().values() if entry.int8)
+
+    def test_street_student_has_one(self) -> None:
+        assert "street-student" in self.names
+
+    @pytest.mark.parametrize("name", names)
+    def test_is_what_was_published_of_the_same_weights(self, name: str) -> None:
+        files = resolve(name)
+        assert files.int8 and files.entry and files.weights
+        assert file_sha256(files.int8) == files.entry.int8_sha256
+        about, weights = read_onnx_description(files.int8), read_description(files.weights)
+        assert about.training["source_sha256"] == weights.sha256
+        assert (about.labels, about.preprocess) == (weights.labels, weights.preprocess)
+        card = (known.weights_folder() / f"{name}.md").read_text(encoding="utf-8")
+        assert files.entry.int8_sha256 in card
+
+    @pytest.mark.parametrize("name", names)
+    def test_answers_as_float32_does(self, name: str) -> None:
+        exact, small = loaded(name, precision="fp32"), loaded(name, precision="int8")
+        same = [
+            np.mean(
+                exact.answer(clip[None]).values.argmax(1)
+                == small.answer(clip[None]).values.argmax(1)
+            )
+            for clip in rendered_clips(4, (232, 336))
+        ]
+        assert np.mean(same) > 0.97

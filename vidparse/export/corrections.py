@@ -1,0 +1,195 @@
+"""Corrections that int8 needs: quiet channels made louder, and biases that make up for rounding.
+
+Both are of Nagel, van Baalen, Blankevoort and Welling, "Data-Free Quantization Through Weight
+Equalization and Bias Correction", ICCV 2019. There the weights alone decide how channels are
+scaled; here the values that calibration saw do, as frames are at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidparse.export.parity import cpu_session, replay
+from vidparse.models.description import StateTensor
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+_MARGIN, _LOUDEST = 1.2, 64.0  # headroom above what was seen; most that a channel is raised by
+_QUIETEST = 1e-6
+
+
+def equalise(
+    model: ModelProto, clips: Sequence[np.ndarray], tensors: Sequence[StateTensor] = ()
+) -> int:
+    """Raise quiet channels between a convolution and the depthwise one behind its ReLU or ReLU6.
+
+    All channels of an activation share one scale in int8, so that a channel of small values has
+    few steps. Here its weights and bias grow by a factor, and the depthwise weights that read it,
+    which have a scale of their own for each channel, shrink by the same. In float nothing changes,
+    but for values behind ReLU6 above 1.2 times the greatest of the calibration: they saturate
+    at that, as they would in int8.
+
+    Args:
+        model: float32; it is changed. clips: inputs in the order of a video, see `replay`.
+
+    Returns:
+        The number of activations whose channels were raised.
+    """
+    pairs = list(_before_depthwise(model))
+    names = [second.input[0] for _, _, second in pairs]
+    seen = observed(model, clips, tensors, names, np.max)
+    stored = _Stored(model)
+    for first, activation, second in pairs:
+        top, ceiling, margin = seen[second.input[0]], float(seen[second.input[0]].max()), 1.0
+
+        # Keep below the ceiling of ReLU6, where a raised channel would lose values.
+        if activation.op_type == "Clip":
+            ceiling, margin = float(stored.values(activation.input[2])), _MARGIN
+        factors = np.clip(ceiling / np.maximum(top * margin, _QUIETEST), 1, _LOUDEST)
+        for name in first.input[1:]:
+            stored.scale(name, factors)
+        stored.scale(second.input[1], 1 / factors)
+    return len(pairs)
+
+
+def correct_biases(rough: ModelProto, exact: ModelProto, means: Mapping[str, np.ndarray]) -> int:
+    """Add to each bias what rounding the weights takes from the mean of the output.
+
+    A layer's output moves by (W - W') E[x], where W' are its rounded weights and E[x] is the mean
+    of each input channel.
+
+    Args:
+        rough: QDQ; it is changed. exact: the float model that it was made of.
+        means: by the name of a convolution's input in `exact`, (C,).
+
+    Returns:
+        The number of biases that were corrected.
+    """
+    stored, floats = _Stored(rough), _Stored(exact)
+    makers = {name: node for node in rough.graph.node for name in node.output}
+    before = {node.name: node for node in exact.graph.node if node.op_type == "Conv"}
+    corrected = 0
+    for node in rough.graph.node:
+        made = [makers.get(name) for name in node.input[1:3]]
+        if node.name not in before or len(made) != 2:
+            continue
+        weight, bias = made
+        if not weight or not bias or before[node.name].input[0] not in means:
+            continue
+
+        # Put the error of each group's weights to the means of that group's channels.
+        wanted = floats.values(before[node.name].input[1])
+        scale = stored.values(weight.input[1]).reshape(-1, *[1] * (wanted.ndim - 1))
+        error = wanted - stored.values(weight.input[0]) * scale
+        error = error.sum(axis=tuple(range(2, wanted.ndim)))
+        mean = means[before[node.name].input[0]].reshape(-1, error.shape[1])
+        owner = np.arange(len(error)) * len(mean) // len(error)
+        moved = (error * mean[owner]).sum(axis=1)
+
+        steps = np.round(moved / stored.values(bias.input[1]))
+        stored.put(bias.input[0], stored.values(bias.input[0]) + steps.astype(np.int32))
+        corrected += 1
+    return corrected
+
+
+def input_means(
+    model: ModelProto, clips: Sequence[np.ndarray], tensors: Sequence[StateTensor] = ()
+) -> dict[str, np.ndarray]:
+    """The mean of each channel of what convolutions read, by name; of clips in a video's order."""
+    made = {name for node in model.graph.node for name in node.output}
+    names = [node.input[0] for node in model.graph.node if node.op_type == "Conv"]
+    return observed(model, clips, tensors, [name for name in names if name in made], np.mean)
+
+
+def observed(
+    model: ModelProto,
+    clips: Sequence[np.ndarray],
+    tensors: Sequence[StateTensor],
+    names: Sequence[str],
+    measure: Callable[..., np.ndarray],
+) -> dict[str, np.ndarray]:
+    """A measure (`numpy.max` or `numpy.mean`) of each channel of tensors (N, C, ...), by name."""
+    from onnx import ModelProto
+
+    watched = ModelProto()
+    watched.CopyFrom(model)
+    answers = {output.name for output in model.graph.output}
+    wanted = [name for name in dict.fromkeys(names) if name not in answers]
+    for name in wanted:
+        watched.graph.output.add().name = name
+
+    found: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+    for _, values in replay(cpu_session(watched.SerializeToString()), clips, tensors):
+        for name in wanted:
+            sides = tuple(range(2, values[name].ndim))
+            found[name].append(measure(values[name], axis=(0, *sides)))
+    return {name: measure(np.stack(parts), axis=0) for name, parts in found.items()}
+
+
+def _before_depthwise(model: ModelProto) -> Iterator[tuple[NodeProto, NodeProto, NodeProto]]:
+    """Convolution, activation and depthwise convolution that alone read each other."""
+    stored = _Stored(model)
+    readers: dict[str, list[NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    answers = {output.name for output in model.graph.output}
+
+    for first in model.graph.node:
+        # Follow the answer while a single node reads it, and no user does.
+        chain = [first]
+        while len(chain) < 3 and chain[-1].output[0] not in answers:
+            following = readers.get(chain[-1].output[0], [])
+            if len(following) != 1:
+                break
+            chain += following
+        if [node.op_type for node in chain[::2]] != ["Conv", "Conv"]:
+            continue
+
+        # Leave weights that another layer shares, and what is not nought at nought.
+        own = [*first.input[1:], chain[2].input[1]]
+        if not all(stored.has(name) and len(readers[name]) == 1 for name in own):
+            continue
+        is_depthwise = stored.values(own[-1]).shape[:2] == (len(stored.values(own[0])), 1)
+        if is_depthwise and _passes_nought(chain[1], stored):
+            yield first, chain[1], chain[2]
+
+
+def _passes_nought(activation: NodeProto, stored: _Stored) -> bool:
+    """A ReLU, or a clip from 0 to a number: factors pass through below that number."""
+    if activation.op_type == "Relu":
+        return True
+    bounds = list(activation.input[1:])
+    is_clip = activation.op_type == "Clip" and len(bounds) == 2
+    return is_clip and all(map(stored.has, bounds)) and float(stored.values(bounds[0])) == 0
+
+
+class _Stored:
+    """The initialisers of a model, by name."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+
+    def has(self, name: str) -> bool:
+        return name in self._tensors
+
+    def values(self, name: str) -> np.ndarray:
+        from onnx import numpy_helper
+
+        values: np.ndarray = numpy_helper.to_array(self._tensors[name])
+        return values
+
+    def put(self, name: str, values: np.ndarray) -> None:
+        from onnx import numpy_helper
+
+        self._tensors[name].CopyFrom(numpy_helper.from_array(values, name))
+
+    def scale(self, name: str, factors: np.ndarray) -> None:
+        """Multiply the part of each output channel by its factor."""
+        values = self.values(name)
+        shaped = factors.reshape(-1, *[1] * (values.ndim - 1))
+        self.put(name, (values * shaped).astype(np.float32))
