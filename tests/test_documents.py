@@ -58,6 +58,7 @@ NOT_RUN = {
     "mypy": "the checkout's own checks; .ci runs them",
     "pytest": "the checkout's own checks; .ci runs them",
     "vidparse export street-student -o fast.onnx --int8": "minutes: test_quantize has a small one",
+    "vidparse export street-student -o weights/street-student-int8": "minutes, as the one above",
     "vidparse export weights/": "half a minute each: test_export has small ones",
     "python tests/benchmarks/compare_loops.py": "half a minute of a quiet machine, at its least",
     "python tests/benchmarks/bench_start.py": "half a minute of a quiet machine",
