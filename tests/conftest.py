@@ -17,6 +17,11 @@ import pytest
 from support.clips import make_clip
 from support.colour_model import save_colour_model
 from support.commands import Finished
+from vidparse.inference.devices import cuda_device_count
+
+# Let Triton interpret kernels where no GPU is. It looks once, as whatever imports it first does so.
+if not cuda_device_count():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def _keep_to_share(number: int, count: int) -> None:

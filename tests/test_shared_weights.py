@@ -155,7 +155,8 @@ def test_no_bundled_file_holds_an_absolute_path() -> None:
 
 def test_both_forms_of_a_bundled_model_fit_together() -> None:
     assert {path.stem for path in weights_folder().glob("*.safetensors")} == set(catalogue())
-    assert {path.stem for path in weights_folder().glob("*.onnx")} == set(catalogue())
+    listed = [name for entry in catalogue().values() for name in (entry.onnx, entry.int8) if name]
+    assert sorted(path.name for path in weights_folder().glob("*.onnx")) == sorted(listed)
     for weights, graph in descriptions():
         assert graph.training["source_sha256"] == weights.sha256, graph.path
         for field in ("arch", "config", "labels", "preprocess", "task", "window", "alignment"):
@@ -168,7 +169,8 @@ def test_both_forms_of_a_bundled_model_fit_together() -> None:
 def test_catalogue_and_cards_have_the_sums_of_the_files() -> None:
     for name, entry in catalogue().items():
         card = (weights_folder() / f"{name}.md").read_text(encoding="utf-8")
-        for file, sha256 in ((entry.weights, entry.sha256), (entry.onnx, entry.onnx_sha256)):
+        forms = [(entry.weights, entry.sha256), (entry.onnx, entry.onnx_sha256)]
+        for file, sha256 in [*forms, *([(entry.int8, entry.int8_sha256)] if entry.int8 else [])]:
             assert file_sha256(weights_folder() / file) == sha256
             row = next(line for line in card.splitlines() if line.startswith(f"| `{file}`"))
             assert sha256 in row, row

@@ -5,14 +5,10 @@ Where no GPU is, Triton interprets the kernels and the session runs on the CPU.
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read as the kernels are imported
 pytest.importorskip("triton", reason="Triton is not installed: it comes with '.[dev]' on Linux")
 
 from vidparse.frame import Frame  # noqa: E402
