@@ -346,13 +346,7 @@ class _Batch:
         if self.gpu is not None:
             from vidparse.inference.gpu.session import GpuSession
 
-            return GpuSession(
-                self.runner,
-                size=options.size,
-                classes=options.sinks.classes,
-                sample_aspect_ratio=source.info.sample_aspect_ratio,
-                cut=options.cut,
-            )
+            return GpuSession(self.runner, **settings)
         session = Session(self.runner, **settings)
         if self.crew is None or self.queue is None:
             return session

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from fractions import Fraction
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from vidparse.inference.keyframes import KeyFrameReport
 from vidparse.inference.preprocess import to_clip
 from vidparse.inference.runners.pytorch import TorchRunner
 from vidparse.inference.runners.runner import Runner
-from vidparse.inference.session import FramePredictions, Session
+from vidparse.inference.session import FramePredictions, Session, SessionOptions
 from vidparse.labels import Labels
 from vidparse.requests.option import DEFAULT_CUT
 
@@ -72,7 +72,7 @@ class GpuSession:
     The frames' pictures may be on the device (:class:`~vidparse.image.Nv12`) or on the host. On a
     CPU device everything runs in turn, for tests.
 
-    Args: those of the session, as far as they are here.
+    Args: those of the session, of which `gpu_of` says what can be done here.
     """
 
     repeated = 0  # a comparison would take longer than the network
@@ -81,19 +81,13 @@ class GpuSession:
     def __init__(
         self,
         runner: Runner,
-        *,
-        size: int | tuple[int, int] | None = None,
-        classes: tuple[int, ...] | None = None,
-        sample_aspect_ratio: Fraction = Fraction(1),
-        cut: float | None = DEFAULT_CUT,
+        **options: Unpack[SessionOptions],
     ) -> None:
         assert isinstance(runner, TorchRunner)  # see `gpu_of`
-        self._session = Session(
-            runner, size=size, classes=classes, sample_aspect_ratio=sample_aspect_ratio, cut=cut
-        )
+        self._session = Session(runner, **options)
         self.labels: Labels = runner.labels
         self._runner, self._device = runner, runner.place
-        self._cut = cut if runner.remembers else None
+        self._cut = options.get("cut", DEFAULT_CUT) if runner.remembers else None
         self._dtype = _DTYPES[runner.precision]
         self._network = in_precision(runner.module, self._dtype)
         self._makers: dict[tuple[object, ...], InputMaker] = {}
@@ -135,13 +129,11 @@ class GpuSession:
         sizes: tuple[object, ...] = ()
 
         for clip in clips_of(prepared, batch, aligned=False, number=0):
-            with self._on(stream), self._within_memory(clip[0].input):
+            input_hw = clip[0].input.shape[1], clip[0].input.shape[2]
+            with self._on(stream), self._runner.guarded(input_hw):
                 if network is None or clip[0].sizes != sizes:
                     sizes = clip[0].sizes
-                    shape = clip[0].input.shape
-                    network = self.captured(
-                        (shape[1], shape[2]), clip[0].frame.image.size_hw, batch
-                    )
+                    network = self.captured(input_hw, clip[0].frame.image.size_hw, batch)
                 elif clip[0].begins_shot:
                     network.reset()
                 for place, one in enumerate(clip):
@@ -182,13 +174,13 @@ class GpuSession:
         input_hw = self._session.input_size(image.size_hw)
         if isinstance(image, Rgb):
             clip = to_clip(image, input_hw, self._runner.description.preprocess)
-            return self._upload(torch.from_numpy(clip[0])).to(self._dtype)
+            return self._upload(clip[0]).to(self._dtype)
 
         made = torch.empty(3, *input_hw, device=self._device, dtype=self._dtype)
         if isinstance(image, Nv12):
             self._maker(image, input_hw)(image.y, image.uv[..., 0], image.uv[..., 1], made)
         else:
-            y, u, v = (self._upload(_joined(plane)) for plane in image.planes)
+            y, u, v = map(self._upload, image.planes)
             self._maker(image, input_hw)(y, u, v, made)
         return made
 
@@ -255,10 +247,12 @@ class GpuSession:
         if stream is not None:
             tensor.record_stream(stream)
 
-    def _upload(self, tensor: Tensor) -> Tensor:
-        if not self._is_cuda:
-            return tensor
-        return tensor.pin_memory().to(self._device, non_blocking=True)
+    def _upload(self, array: np.ndarray) -> Tensor:
+        """A copy of uint8 or float32 on the device, of lines that a decoder may have padded."""
+        kind = torch.uint8 if array.dtype == np.uint8 else torch.float32
+        host = torch.empty(array.shape, dtype=kind, pin_memory=self._is_cuda)
+        np.copyto(host.numpy(), array)
+        return host.to(self._device, non_blocking=True)
 
     def _to_host(self, tensor: Tensor) -> Tensor:
         """A copy in page-locked memory, there when the stream has come so far."""
@@ -266,27 +260,6 @@ class GpuSession:
             return tensor
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         return host.copy_(tensor, non_blocking=True)
-
-    def _within_memory(self, made: Tensor) -> AbstractContextManager[object]:
-        return _Memory(self._runner, (made.shape[1], made.shape[2]))
-
-
-class _Memory:
-    """Turns an allocation that fails into an error of one line."""
-
-    def __init__(self, runner: TorchRunner, input_hw: tuple[int, int]) -> None:
-        self._runner, self._input_hw = runner, input_hw
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise self._runner.out_of_memory(self._input_hw) from error
-
-
-def _joined(plane: np.ndarray) -> Tensor:
-    """A plane whose lines follow each other; those of decoders are padded."""
-    return torch.from_numpy(np.array(plane, order="C"))
 
 
 def _averages(length: int, wanted: int) -> Tensor:

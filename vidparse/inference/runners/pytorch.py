@@ -84,7 +84,7 @@ class TorchRunner(Runner):
     def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Answer:
         from vidparse.models import network
 
-        with self._guarded(clip):
+        with self.guarded(clip.shape[-2:]):
             answer = self._run(clip[0])
             if not (size_hw and self.argmax_on_device and isinstance(answer, network.Scores)):
                 arrays = {name: _as_numpy(one) for name, one in answer.outputs().items()}
@@ -128,7 +128,7 @@ class TorchRunner(Runner):
         clip: float32 (1, N + 1, 3, H, W), supports and then the target. Not to be mixed with
         `answer` within a video.
         """
-        with self._guarded(clip):
+        with self.guarded(clip.shape[-2:]):
             frames = self._to_device(clip[0])[None]
             with self._autocasting():
                 outputs, self._state = self._network.forward_published(frames, self._state or ())
@@ -163,8 +163,11 @@ class TorchRunner(Runner):
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     @contextmanager
-    def _guarded(self, clip: np.ndarray) -> Iterator[None]:
-        """Inference mode, in which running out of memory is an error of one line."""
+    def guarded(self, input_hw: tuple[int, int]) -> Iterator[None]:
+        """Inference mode, in which running out of memory is an error of one line.
+
+        input_hw: size of the network's input, for the message.
+        """
         import torch
 
         with torch.inference_mode():
@@ -172,7 +175,7 @@ class TorchRunner(Runner):
                 yield
             except RuntimeError as error:  # on the CPU there is no class of its own for this
                 if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
-                    raise self.out_of_memory(clip.shape[-2:]) from error
+                    raise self.out_of_memory(input_hw) from error
                 raise
 
     def reset(self) -> None:
