@@ -17,7 +17,8 @@ from vidparse.errors import OutputError, UsageError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import BT601_525, BT709, ColourTags, Rgb, Yuv420, rgb_to_yuv_matrix
 from vidparse.labels import Labels, load_labels
-from vidparse.labels.colours import class_colours, distinct_colours, drawn_colours
+from vidparse.labels.colours import class_colours, drawn_colours
+from vidparse.labels.vision import least_differences
 from vidparse.maps import Prediction, Segment, SegmentMap
 from vidparse.sinks import SinkOptions
 from vidparse.sinks.legend import Legend, render_legend
@@ -285,9 +286,8 @@ class TestPalette:
         assert colours.tolist() == [[64, 0, 128], [128, 128, 128]]
 
     def test_distinct_colours_are_far_apart(self):
-        colours = distinct_colours(20).astype(int)
-        apart = np.abs(colours[:, None] - colours[None]).sum(axis=2)
-        assert apart[~np.eye(20, dtype=bool)].min() > 40
+        labels = Labels("many", tuple(map(str, range(20))), ((9, 9, 9),) * 20, frozenset())
+        assert min(least_differences(class_colours(labels, "distinct"))) > 9  # CIEDE2000
 
     def test_files(self, tmp_path):
         rows = tmp_path / "rows.txt"
@@ -316,7 +316,7 @@ class TestPalette:
             class_colours(CAMVID, str(path))
 
     def test_unknown_palette_lists_the_known(self):
-        with pytest.raises(UsageError, match="try published, distinct, ade20k, camvid"):
+        with pytest.raises(UsageError, match="try published, apart, distinct, ade20k, camvid"):
             class_colours(CAMVID, "rainbow")
         with pytest.raises(UsageError, match="No such file"):
             class_colours(CAMVID, "missing.json")

@@ -2,7 +2,8 @@
 
 Relations are by class name, and stand in the json of the coarser set: "unions" has, by fine set,
 the classes that the pixels of each coarse class may be of (a fine class may be in several unions);
-"parts" has, by fine set, the one coarse class that each fine class is part of.
+"parts" has, by fine set, the one coarse class that each fine class is part of. "common" lists the
+classes that pictures mostly show, of sets with more classes than colours could tell apart.
 """
 
 from __future__ import annotations
@@ -118,6 +119,20 @@ def label_record(name: str) -> JsonTable:
         raise UsageError(f"label set '{name}': unknown; try {', '.join(available_labels())}")
     text = (files("vidparse.labels") / f"{name}.json").read_bytes()
     return as_table(parse_json(text), "the label set")
+
+
+@lru_cache(maxsize=16)
+def common_classes(labels: Labels) -> tuple[int, ...]:
+    """Ids of the classes of a known set that are often seen together; of other sets none.
+
+    They are the list "common" of its json, where it has more classes than colours could tell apart.
+    """
+    if labels.name not in available_labels():
+        return ()
+    listed = label_record(labels.name).get("common", [])
+    names = [as_word(name, "common") for name in as_list(listed, "common")]
+    known = {name: i for i, name in enumerate(labels.classes)}
+    return tuple(known[name] for name in names if name in known)
 
 
 def labels_from_json(record: Json) -> Labels:

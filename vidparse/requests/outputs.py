@@ -68,8 +68,8 @@ class SinkOptions:
     palette: Annotated[
         str | None,
         Option(
-            "'published', 'distinct', a label set's name, or a .json/.txt file of RGB rows. "
-            "Default: the published colours, moved apart for colour-blind people.",
+            "'published', 'apart', 'distinct', a label set's name, or a .json/.txt file of RGB "
+            "rows. Default: for overlays 'apart', for all kinds of eyes; else 'published'.",
             panel=LOOK,
             choices="palettes",
         ),
