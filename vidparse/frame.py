@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Frame:
     packets: tuple[Packet, ...] = ()  # of copied streams, up to the end of this frame
     duration: int | None = None  # how long it is shown, in the units of `pts`; None: unknown
     time_base: Fraction = 1 / NOMINAL_RATE  # seconds per pts unit
+    file: Path | None = None  # the same picture as it lies on disk, to be copied as it is
 
     @property
     def time_s(self) -> float:

@@ -1,4 +1,4 @@
-"""Text, JSON and TOML from files of other people: decoded, parsed and bounded in one place.
+"""Text, JSON, TOML and XML from files of other people: decoded, parsed and bounded in one place.
 
 Every text file and every JSON or TOML value that the project reads passes here, so that a byte
 order mark, another encoding, an infinite number or a nesting without end is one line for the user.
@@ -11,8 +11,10 @@ import codecs
 import json
 import math
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn, TypeAlias
+from xml.parsers import expat
 
 from vidparse.errors import InputError, VidparseError
 
@@ -29,6 +31,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 JsonTable: TypeAlias = dict[str, Json]
 
 _LARGEST_INTEGER = 1 << 63  # what NumPy and torch can hold
+_DEEPEST_XML, _XML_BLOCK = 64, 1 << 16  # elements inside each other; bytes that are read at once
 
 
 class OutOfRange(ValueError):
@@ -60,6 +63,53 @@ def read_json(path: Path, *, failure: type[VidparseError] = InputError) -> Json:
         return parse_json(_read_bytes(path, failure))
     except ValueError as error:
         raise failure(f"{path}: not json ({error}); fetch or make it again") from error
+
+
+def xml_events(
+    path: Path, *, failure: type[VidparseError] = InputError
+) -> Iterator[tuple[str, dict[str, str] | None, str]]:
+    """Elements of an XML file as they open and close: name, attributes, text.
+
+    An element that opens has its attributes and no text, one that closes has None and the text
+    directly in it. Nothing is kept, and a document type, through which entities grow without end
+    or name other files, is refused.
+
+    Raises:
+        VidparseError: of the class `failure`: the file cannot be read, or is no such XML.
+    """
+    found: list[tuple[str, dict[str, str] | None, str]] = []
+    texts: list[list[str]] = []
+
+    def opened(name: str, attributes: dict[str, str]) -> None:
+        if len(texts) >= _DEEPEST_XML:
+            raise ValueError(f"line {parser.CurrentLineNumber}: elements are nested too deeply")
+        texts.append([])
+        found.append((name, attributes, ""))
+
+    def closed(name: str) -> None:
+        found.append((name, None, "".join(texts.pop())))
+
+    def refused(*_: object) -> None:
+        raise ValueError(f"line {parser.CurrentLineNumber}: has a document type")
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = opened, closed
+    parser.CharacterDataHandler = lambda text: texts[-1].append(text) if texts else None
+    parser.StartDoctypeDeclHandler = refused
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_XML_BLOCK):
+                parser.Parse(block, False)
+                yield from found
+                found.clear()
+            parser.Parse(b"", True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise failure(f"{path}: {reason}; check the path") from error
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        raise failure(f"{path}: not readable XML ({error}); export it again") from error
+    yield from found
 
 
 def decode_text(data: bytes) -> str:

@@ -437,6 +437,26 @@ def make_composed(root: Path) -> None:
     (root / "composed.json").write_text(record)
 
 
+def make_cvat(root: Path) -> None:
+    image(root / "images" / "1.png")
+    rle = f"0, {WIDTH * HEIGHT}"
+    box = f'left="0" top="0" width="{WIDTH}" height="{HEIGHT}"'
+    (root / "annotations.xml").write_text(
+        f'<annotations><image id="0" name="1.png" width="{WIDTH}" height="{HEIGHT}">'
+        f'<mask label="a" rle="{rle}" {box} z_order="0"/></image></annotations>'
+    )
+
+
+def make_label_studio(root: Path) -> None:
+    image(root / "images" / "1.png")
+    points = [[0, 0], [100, 0], [100, 100], [0, 100]]
+    region = {"type": "polygonlabels", "value": {"points": points, "polygonlabels": ["a"]}}
+    region |= {"original_width": WIDTH, "original_height": HEIGHT}
+    task = {"data": {"image": "/data/upload/1/0a1b2c3d-1.png"}}
+    record = json.dumps([task | {"annotations": [{"result": [region]}]}])
+    (root / "export.json").write_text(record)
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     "camvid": make_camvid,
     "camvid-32": make_camvid_release,
@@ -445,9 +465,11 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "cityscapes-vps": make_cityscapes_vps,
     "coco-panoptic": make_coco_panoptic,
     "composed": make_composed,
+    "cvat": make_cvat,
     "davis": make_davis,
     "folder": make_folder,
     "idd-lite": make_idd_lite,
+    "label-studio": make_label_studio,
     "vipseg": make_vipseg,
     "vspw": make_vspw,
     "yolo-seg": make_yolo_seg,

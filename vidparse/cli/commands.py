@@ -66,6 +66,10 @@ COMMANDS = {
         "vidparse.cli.data:check",
         "Count what a data set holds, and name every bad file; exit code 3 when there are any.",
     ),
+    "data convert": (
+        "vidparse.cli.data:convert",
+        "Write a labelled data set in another format, with all that the format can hold.",
+    ),
 }
 
 # Options of the program itself. Those of completion are Typer's own.

@@ -1,7 +1,8 @@
-"""`vidparse data` checks labelled data, and `vidparse autolabel` makes it."""
+"""`vidparse data` checks and converts labelled data, and `vidparse autolabel` makes it."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,6 +117,60 @@ def _split_record(report: CheckReport, split: SplitReport) -> dict[str, object]:
         "pixels": pixels,
         "void_pixels": None if report.quick else split.void,
     }
+
+
+def convert(
+    source: Annotated[
+        Path, Argument("Folder of a data set, or the file of an annotation tool.", metavar="FROM")
+    ],
+    out: Annotated[Path, Argument("New folder for the result.", metavar="TO")],
+    to: Annotated[str, Option("The format to write: {choices}.", choices="writers")] = "folder",
+    dataset: Annotated[
+        str | None,
+        Option(
+            "The format of FROM. [default: that of its layout]", flag="--from", choices="datasets"
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        Option("Only this split; all that there are if not given.", choices="splits"),
+    ] = None,
+    pictures: Annotated[
+        bool,
+        Option(
+            "Leave the pictures out where the format is a file of labels.",
+            flag="--no-pictures",
+            negates=True,
+        ),
+    ] = True,
+    max_pixels: shared.MaxPixels = None,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Write a labelled data set in another format, with all that the format can hold."""
+    from vidparse.data.convert import convert_dataset
+
+    title = f"convert {source.name}"
+    with stop_on_signals() as stop, Reporter(title, quiet=quiet) as reporter:
+        found = convert_dataset(
+            source,
+            out,
+            to=to,
+            dataset=dataset,
+            split=split,
+            pictures=pictures,
+            on_frame=reporter.update,
+            stop=stop,
+        )
+    if json:
+        print_json({**asdict(found), "out": str(found.out)})
+    elif not quiet:
+        for note in found.notes:
+            say(f"note: {note}")
+        say(
+            f"{found.from_format} to {found.to_format}: {counted(found.videos, 'video')}, "
+            f"{counted(found.frames, 'frame')} -> {found.out} (--dataset {found.read_as})"
+        )
 
 
 def autolabel(

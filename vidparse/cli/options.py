@@ -49,6 +49,7 @@ CHOICES = {
     "submissions": "vidparse.evaluation.request:SUBMISSIONS",
     "supports": "vidparse.evaluation.entries:SUPPORTS",
     "tasks": "vidparse.requests.model:TASKS",
+    "writers": "vidparse.data.writers:WRITERS",
     "zoo": "vidparse.requests.segment:ZOO_WORDS",
 }
 

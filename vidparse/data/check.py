@@ -403,7 +403,7 @@ def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFa
 
     values = dataset.values
     try:
-        if quick and frame.mask.suffix != ".txt":  # text has no head
+        if quick and frame.mask.suffix.lower() in PICTURES:  # text has no head
             size_hw = mask_size(frame.mask, of_indices=values is not None)
         elif values is not None:
             size_hw = _check_indices(frame.mask, values, facts)

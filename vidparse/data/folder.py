@@ -25,7 +25,7 @@ def open_folder(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Da
     base = root / split if (root / split / "images").is_dir() else root
     if not (base / "images").is_dir():
         raise InputError(_no_frames(root, split))
-    labels = _labels(root / "labels.json")
+    labels = read_labels(root / "labels.json")
     images, masks = base / "images", base / "masks"
     subfolders = sorted_folders(images)
     if subfolders and (lone := sorted_files(images, PICTURES)):
@@ -60,7 +60,12 @@ def _no_frames(root: Path, split: str) -> str:
     return f"{root / 'images'}: no such folder; put the frames there, and their masks in masks/"
 
 
-def _labels(path: Path) -> Labels:
+def read_labels(path: Path) -> Labels:
+    """The label set of a file in vidparse's own form.
+
+    Raises:
+        InputError: it is missing, of another form, or has more classes than masks of 8 bits hold.
+    """
     try:
         labels = labels_from_json(parse_json(path.read_bytes()))
     except OSError as error:

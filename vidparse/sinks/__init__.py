@@ -31,6 +31,10 @@ SINKS: Table[type[Sink]] = Table(
         "tracks-json": "vidparse.sinks.records:TracksJson",
         "coco": "vidparse.sinks.coco:Coco",
         "ytvis": "vidparse.sinks.coco:YouTubeVis",
+        "cvat": "vidparse.sinks.cvat:CvatVideo",
+        "cvat-images": "vidparse.sinks.cvat:CvatImages",
+        "label-studio": "vidparse.sinks.label_studio:LabelStudio",
+        "folder": "vidparse.sinks.plain_folder:PlainFolder",
         "vspw": "vidparse.sinks.submission:VspwFolder",
         "vipseg": "vidparse.sinks.submission:VipSegFolder",
     }

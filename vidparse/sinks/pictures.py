@@ -259,8 +259,9 @@ def _check_replaceable(
 
     # Replace a folder of masks alone: any other file in it would be lost.
     for entry in os.scandir(final) if final.exists() else ():
-        ours = entry.name.endswith(".png") if any_name else _MASK_NAME.fullmatch(entry.name)
-        if not (ours or entry.name in beside) or not entry.is_file(follow_symlinks=False):
+        is_mask = entry.name.endswith(".png") if any_name else _MASK_NAME.fullmatch(entry.name)
+        ours = is_mask and entry.is_file(follow_symlinks=False)
+        if not (ours or entry.name in beside) or entry.is_symlink():
             raise OutputError(
                 f"{final}: holds '{entry.name}', which is no mask of ours, so it is not replaced; "
                 "remove the folder or use -o"

@@ -144,6 +144,7 @@ class FolderSource(Source):
                 name=f"{path.stem}_{page:04d}" if page else path.stem,
                 duration=min(self._selection.stride, len(self._shots) - pts),
                 time_base=self.info.time_base,
+                file=None if page else path,
             )
             index += 1
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 
 from vidparse.data import IGNORE
@@ -20,6 +19,7 @@ from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels, labels_to_json
 from vidparse.maps import Prediction
 from vidparse.sinks import Sink, SinkOptions
+from vidparse.sinks.picture_set import jpeg
 from vidparse.sinks.pictures import palette_png
 from vidparse.textfiles import JsonTable, as_number, as_table, as_tables, as_word, parse_json
 from vidparse.training.autolabel.pictures import Picture, mask_name
@@ -220,7 +220,7 @@ class LabelSink(Sink):
         try:
             # Write the picture first, since a frame that has a mask is done.
             if file is None:
-                _write(self._images / f"{name}.jpg", _jpeg(frame.image.rgb()))
+                _write(self._images / f"{name}.jpg", jpeg(frame.image.rgb(), quality=92))
             else:
                 _write(self._images / f"{name}{file.suffix}", file.read_bytes())
             self._folder.write_mask(self._video, name, prediction.ids)
@@ -248,15 +248,3 @@ def _compared(settings: JsonTable, key: str) -> object:
 def _write(path: Path, data: bytes) -> None:
     with whole_file(path) as part:
         part.write_bytes(data)
-
-
-def _jpeg(rgb: np.ndarray) -> bytes:
-    """JPEG of RGB uint8 (H, W, 3), quality 92."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, 92]
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
-    if not done:
-        raise OutputError(
-            f"a picture of {rgb.shape[1]}x{rgb.shape[0]}: is too large for JPEG; "
-            "give a smaller video"
-        )
-    return data.tobytes()

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -30,11 +29,9 @@ class Picture(Frame):
     """A frame that is a picture of its own.
 
     record: of the data set or folder that it comes from.
-    file: the same picture, to be copied as it is.
     """
 
     record: FrameRecord | None = None
-    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +209,9 @@ class Rest(Source):
             return frame
         height, width = (round(side * size / min(size_hw)) for side in size_hw)
         pixels = cv2.resize(frame.image.rgb(), (width, height), interpolation=cv2.INTER_AREA)
-        if isinstance(frame, Picture):
-            # Forget the file: a copy of it would be of the former size.
-            frame = replace(frame, file=None)
-        return replace(frame, image=Rgb(pixels))
+
+        # Forget the file: a copy of it would be of the former size.
+        return replace(frame, image=Rgb(pixels), file=None)
 
 
 def mask_name(frame: Frame) -> str:

@@ -1,0 +1,136 @@
+"""`vidparse data convert`: what a format holds comes back from it, and others read it alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from support.made_labels import LABELS, made_dataset
+from vidparse.data import Dataset, open_dataset, recognise
+from vidparse.data import convert as converting
+from vidparse.data.convert import convert_dataset
+from vidparse.data.dataset import ALL, Format
+from vidparse.data.writers import WRITERS
+from vidparse.maps import SegmentMap
+
+EXACT = ("cvat", "cvat-images", "label-studio")  # ids, holes and void, to the pixel
+
+
+def extra(name: str) -> Any:
+    """A library that is no part of the project, such as datumaro."""
+    return pytest.importorskip(name, reason=f"{name}, an independent reader, is not installed")
+
+
+@pytest.fixture
+def convert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """`convert("cvat", panoptic=True)`: the folder of the made data set in a format."""
+
+    def run(to: str, **wishes: Any) -> Path:
+        dataset = made_dataset(tmp_path / f"from-{to}", **wishes)
+        layout = Format(
+            open=lambda root, split, on_missing=None: dataset,
+            sign="",
+            matches=lambda root: True,
+            splits=lambda root: (ALL,),
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(converting, "format_of", lambda name: layout)
+            convert_dataset(tmp_path / f"from-{to}", tmp_path / to, to=to, dataset="made")
+        return tmp_path / to
+
+    return run
+
+
+def opened(root: Path, to: str) -> Dataset:
+    name = WRITERS[to].read_as or to
+    assert recognise(root) == name
+    return open_dataset(name, root, ALL)
+
+
+def pairs(root: Path, to: str, **wishes: Any) -> Iterator[tuple[SegmentMap, SegmentMap, Dataset]]:
+    """Every map before and after, by video and place."""
+    before = made_dataset(root.parent / f"again-{to}", **wishes)
+    after = opened(root, to)
+    assert [video.name for video in after.videos] == [video.name for video in before.videos]
+    assert after.labels.classes == before.labels.classes
+    for one, other in zip(before.videos, after.videos, strict=True):
+        assert [frame.stem for frame in other.frames] == [frame.stem for frame in one.frames]
+        for frame, again in zip(one.frames, other.frames, strict=True):
+            assert (after.load_image(again) == before.load_image(frame)).all()
+            yield before.load_truth(frame), after.load_truth(again), after
+
+
+@pytest.mark.parametrize("to", EXACT)
+def test_objects_come_back_to_the_pixel(convert: Callable[..., Path], to: str) -> None:
+    """Their ids, the holes in them, their parts, and what is void."""
+    for before, after, dataset in pairs(convert(to), to):
+        assert dataset.is_panoptic and dataset.labels.things == LABELS.things
+        assert (before.classes() == after.classes()).all()
+        for thing in (one for one in before.segments or () if one.is_thing):
+            assert ((before.ids == thing.id) == (after.ids == thing.id)).all()
+        stuff = [one for one in after.segments or () if not one.is_thing]
+        assert [one.class_id for one in stuff] == [0]
+
+
+@pytest.mark.parametrize("to", [*EXACT, "folder"])
+def test_classes_come_back_to_the_pixel(convert: Callable[..., Path], to: str) -> None:
+    for before, after, dataset in pairs(convert(to, panoptic=False), to, panoptic=False):
+        assert not dataset.is_panoptic
+        assert (before.classes() == after.classes()).all()
+
+
+def test_photographs_are_one_record(convert: Callable[..., Path]) -> None:
+    """Each a video of one frame, and all of one name."""
+    root = convert("cvat-images", frames=1)
+    assert sorted(path.name for path in root.iterdir()) == [
+        "all.cvat-images.xml",
+        "classes.json",
+        "images",
+    ]
+    (video,) = opened(root, "cvat-images").videos
+    assert [frame.stem for frame in video.frames] == ["v0", "v1"]  # both are called p00
+
+
+def test_datumaro_reads_the_same_masks_from_cvat(convert: Callable[..., Path]) -> None:
+    datumaro = extra("datumaro")
+    kinds = extra("datumaro.components.annotation").AnnotationType
+    root = convert("cvat-images", videos=1)
+    found = datumaro.Dataset.import_from(str(root / "v0.cvat-images.xml"), "cvat")
+    names = [label.name for label in found.categories()[kinds.label].items]
+    assert names == list(LABELS.classes)
+
+    dataset = opened(root, "cvat-images")
+    items = sorted(found, key=lambda item: item.id)
+    for item, frame in zip(items, dataset.videos[0].frames, strict=True):
+        truth = dataset.load_truth(frame)
+        masks = {(one.label, one.group): one.image for one in item.annotations}
+        wanted = {
+            (one.class_id, one.id if one.is_thing else 0): truth.ids == one.id
+            for one in truth.segments or ()
+        }
+        assert masks.keys() == wanted.keys()
+        assert all((masks[key] == wanted[key]).all() for key in wanted)
+
+
+def test_label_studio_decodes_the_same_brushes(convert: Callable[..., Path]) -> None:
+    brush = extra("label_studio_sdk.converter.brush")
+    root = convert("label-studio", videos=1)
+    dataset = opened(root, "label-studio")
+    tasks = json.loads((root / "tasks.json").read_text())
+    for task, frame in zip(tasks, dataset.videos[0].frames, strict=True):
+        truth = dataset.load_truth(frame)
+        for region in task["annotations"][0]["result"]:
+            rgba = brush.decode_rle(region["value"]["rle"])
+            mask = rgba.reshape(region["original_height"], region["original_width"], 4)[..., 3]
+            class_id = LABELS.classes.index(region["value"]["brushlabels"][0])
+            note = region.get("meta", {"text": [""]})["text"][0]
+            number = int(note.removeprefix("id ")) if note else None
+            same = truth.classes() == class_id if number is None else truth.ids == number
+            assert set(np.unique(mask)) <= {0, 255}
+            assert ((mask > 0) == same).all()
+            assert brush.encode_rle(rgba) == region["value"]["rle"]

@@ -1,0 +1,296 @@
+"""Files of annotation tools as people and other programs make them, good and bad."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from support.clips import make_clip
+from vidparse.data import Dataset, open_dataset
+from vidparse.data.convert import convert_dataset
+from vidparse.data.dataset import ALL, labelled_frames
+from vidparse.errors import InputError, OutputError, UsageError
+from vidparse.maps.brushes import from_packed_brush, from_row_counts, packed_brush, row_counts
+from vidparse.maps.polygons import filled, overlap, polygons_of, rings_of
+
+WIDTH, HEIGHT = 8, 6
+
+
+def picture(path: Path, size_hw: tuple[int, int] = (HEIGHT, WIDTH)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.zeros((*size_hw, 3), np.uint8))
+    return path
+
+
+def cvat(root: Path, inner: str, name: str = "task.xml") -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / name
+    path.write_text(f"<annotations><version>1.1</version>{inner}</annotations>")
+    return path
+
+
+def image_of(*shapes: str, name: str = "1.png") -> str:
+    inner = "".join(shapes)
+    return f'<image id="0" name="{name}" width="{WIDTH}" height="{HEIGHT}">{inner}</image>'
+
+
+BOX = '<box label="a" xtl="0" ytl="0" xbr="2" ybr="2"/>'
+
+
+def classes_of(dataset: Dataset) -> np.ndarray:
+    (frame,) = labelled_frames(dataset)
+    return dataset.load_mask(frame)
+
+
+def test_polygons_follow_the_edges_of_pixels() -> None:
+    """A square of one pixel has its four corners, a hole its own ring."""
+    mask = np.zeros((3, 4), bool)
+    mask[1, 2] = True
+    ((ring,),) = rings_of(mask)
+    assert sorted(map(tuple, ring.tolist())) == [(2, 1), (2, 2), (3, 1), (3, 2)]
+    mask[:] = True
+    mask[1, 1:3] = False
+    ((outer, hole),) = rings_of(mask)
+    assert sorted(map(tuple, outer.tolist())) == [(0, 0), (0, 3), (4, 0), (4, 3)]
+    assert sorted(map(tuple, hole.tolist())) == [(1, 1), (1, 2), (3, 1), (3, 2)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_survives_every_form(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    height, width = (int(side) for side in rng.integers(1, 30, 2))
+    mask = rng.random((height, width)) < rng.random()
+    assert (filled(polygons_of(mask, least_iou=1), mask.shape) == mask).all()
+    assert overlap(filled(polygons_of(mask), mask.shape), mask) >= 0.98
+    assert (from_row_counts(row_counts(mask), (height, width)) == mask).all()
+    assert (from_packed_brush(packed_brush(mask), (height, width)) == mask).all()
+
+
+def test_long_runs_of_a_brush_are_cut() -> None:
+    mask = np.zeros((300, 400), bool)
+    mask[100:] = True
+    assert (from_packed_brush(packed_brush(mask), mask.shape) == mask).all()
+
+
+def test_a_brush_that_a_person_painted() -> None:
+    """Runs of values that differ: red, green, blue and alpha of each pixel."""
+    pixels = bytes([9, 8, 7, 255, 9, 8, 7, 20])
+    bits = f"{8:032b}" + "00111" + "0010" + "0011" + "0111" + "1111"
+    bits += "0" + "00" + f"{7:03b}" + "".join(f"{one:08b}" for one in pixels)
+    bits += "0" * (-len(bits) % 8)
+    data = list(int(bits, 2).to_bytes(len(bits) // 8, "big"))
+    assert from_packed_brush(data, (1, 2)).tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize(
+    ("data", "size_hw", "why"),
+    [
+        ([1, 2], (1, 2), "ends too early"),
+        ([0, 0, 0, 8, 0, 300], (1, 2), "bytes, 0 to 255"),
+        (packed_brush(np.ones((2, 3), bool)), (2, 2), "24 values"),
+        (packed_brush(np.eye(20, dtype=bool))[:-4], (20, 20), "ends too early"),
+        ([255] * 40, (2, 2), "values"),
+    ],
+)
+def test_bytes_that_are_no_brush(data: list[int], size_hw: tuple[int, int], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        from_packed_brush(data, size_hw)
+
+
+def test_shapes_of_cvat(tmp_path: Path) -> None:
+    """The higher layer on top, boxes and polygons by the centres of pixels."""
+    picture(tmp_path / "images" / "1.png")
+    cvat(
+        tmp_path,
+        image_of(
+            '<box label="a" xtl="1" ytl="1" xbr="5" ybr="4" z_order="1"/>',
+            '<polygon label="b" points="0,0;8,0;8,2;0,2" z_order="0"/>',
+            '<ellipse label="a" cx="7" cy="5" rx="0.9" ry="0.9"/>',
+            '<polyline label="b" points="0,5;8,5"/>',
+        ),
+    )
+    dataset = open_dataset("cvat", tmp_path, ALL)
+    wanted = np.full((HEIGHT, WIDTH), 255)
+    wanted[:2] = 1
+    wanted[1:4, 1:5] = 0
+    wanted[4:6, 6:8] = 0
+    assert (classes_of(dataset) == wanted).all()
+    truth = dataset.load_truth(labelled_frames(dataset)[0])
+    assert [one.class_id for one in truth.segments or ()].count(0) == 2  # two objects
+
+
+def test_a_track_is_an_object_and_ends_outside(tmp_path: Path) -> None:
+    for number in range(3):
+        picture(tmp_path / "images" / f"frame_{number:06d}.PNG")
+    meta = (
+        "<meta><task><size>3</size><original_size><width>8</width><height>6</height>"
+        "</original_size></task></meta>"
+    )
+    box = 'xtl="0" ytl="0" xbr="2" ybr="2" keyframe="1"'
+    cvat(
+        tmp_path,
+        f'{meta}<track id="4" label="a"><box frame="0" outside="0" {box}/>'
+        f'<box frame="1" outside="0" {box}/><box frame="2" outside="1" {box}/></track>',
+    )
+    dataset = open_dataset("cvat", tmp_path, ALL)
+    frames = dataset.videos[0].frames
+    assert [frame.labelled for frame in frames] == [True, True, False]
+    ids = [dataset.load_truth(frame).segments[0].id for frame in frames[:2]]  # type: ignore[index]
+    assert ids[0] == ids[1]
+
+
+def test_frames_come_from_the_video_beside(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=6, size_hw=(48, 64))
+    meta = (
+        "<meta><task><size>6</size><original_size><width>64</width><height>48</height>"
+        "</original_size><source>clip.mp4</source></task></meta>"
+    )
+    tracks = "".join(
+        f'<track id="{i}" label="a"><mask frame="{i}" keyframe="1" outside="0" rle="0, 4" '
+        'left="1" top="2" width="2" height="2"/></track>'
+        for i in (1, 4)
+    )
+    cvat(tmp_path, meta + tracks)
+    dataset = open_dataset("cvat", tmp_path, ALL)
+    from vidparse.video import open_video
+
+    with open_video(clip) as video:
+        pictures = [frame.image.rgb() for frame in video]
+    for number in (4, 1, 5):
+        frame = dataset.videos[0].frames[number]
+        assert (dataset.load_image(frame) == pictures[number]).all()
+    found = convert_dataset(tmp_path, tmp_path / "out", to="folder")
+    assert (found.frames, len(list((tmp_path / "out" / "images").iterdir()))) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("inner", "why"),
+    [
+        (
+            image_of('<mask label="a" rle="0, 5" left="0" top="0" width="2" height="2"/>'),
+            "5 pixels",
+        ),
+        (
+            image_of('<mask label="a" rle="0, 4" left="7" top="0" width="2" height="2"/>'),
+            "not inside",
+        ),
+        (image_of('<mask label="a" rle="0, x" left="0" top="0" width="2" height="2"/>'), "invalid"),
+        (image_of('<mask label="a" rle="4" left="0" top="0" width="2"/>'), "lacks 'height'"),
+        (image_of('<polygon label="a" points="0,0;1,1"/>'), "points that are none"),
+        (image_of('<polygon label="a" points="0,0;1,nan;2,2"/>'), "points that are none"),
+        (image_of('<box label="a" xtl="0"/>'), "lacks 'ytl'"),
+        (image_of('<box xtl="0"/>'), "lacks 'label'"),
+        (image_of(BOX, name="../1.png"), "leads out of the folder"),
+        (image_of() + image_of(), "two images have the id 0"),
+        ('<image id="0" name="1.png" width="90000" height="9"/>', "16384"),
+        ('<image id="0" name="1.png" width="-1" height="9"/>', "no whole number"),
+        ("<meta></task></meta>", "not readable XML"),
+        ("<a>" * 100, "nested too deeply"),
+        (image_of(), "names no class"),
+    ],
+)
+def test_bad_xml_is_named(tmp_path: Path, inner: str, why: str) -> None:
+    picture(tmp_path / "images" / "1.png")
+    path = cvat(tmp_path, inner)
+    with pytest.raises(InputError, match=why) as caught:
+        dataset = open_dataset("cvat", tmp_path, ALL)
+        for frame in labelled_frames(dataset):
+            dataset.load_truth(frame)
+    assert str(path) in str(caught.value) and "; " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        '<!DOCTYPE a [<!ENTITY b "x">]>',
+        '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>',
+        '<!DOCTYPE annotations SYSTEM "http://127.0.0.1/a.dtd">',
+    ],
+)
+def test_a_document_type_is_refused(tmp_path: Path, doctype: str) -> None:
+    path = tmp_path / "task.xml"
+    path.write_text(f"{doctype}<annotations><version>1</version></annotations>")
+    with pytest.raises(InputError, match="line 1: has a document type"):
+        open_dataset("cvat", tmp_path, ALL)
+
+
+def region(**more: object) -> dict[str, object]:
+    points = [[0, 0], [50, 0], [50, 100], [0, 100]]
+    value = {"points": points, "polygonlabels": ["a"]}
+    sizes = {"original_width": WIDTH, "original_height": HEIGHT}
+    return {"type": "polygonlabels", "value": value, **sizes, **more}
+
+
+def task_of(*regions: object, **more: object) -> dict[str, object]:
+    image = {"data": {"image": "http://127.0.0.1:8080/data/upload/1/1.png"}}
+    return {**image, "annotations": [{"result": list(regions)}], **more}
+
+
+def studio(root: Path, tasks: object) -> Dataset:
+    picture(root / "images" / "1.png")
+    (root / "export.json").write_text(json.dumps(tasks))
+    return open_dataset("label-studio", root, ALL)
+
+
+def test_the_last_annotation_that_was_not_cancelled_counts(tmp_path: Path) -> None:
+    rectangle = {"x": 50, "y": 0, "width": 50, "height": 50, "rectanglelabels": ["b"]}
+    fixed = [region(), region(type="rectanglelabels", value=rectangle)]
+    annotations = [{"result": []}, {"result": fixed}, {"result": [], "was_cancelled": True}]
+    predictions = [{"result": [region()]}]
+    task = task_of(annotations=annotations, predictions=predictions)
+    mask = classes_of(studio(tmp_path, [task]))
+    assert (mask[:, :4] == 0).all() and (mask[:3, 4:] == 1).all() and (mask[3:, 4:] == 255).all()
+
+
+def test_predictions_count_where_nobody_annotated(tmp_path: Path) -> None:
+    task = task_of(annotations=[], predictions=[{"result": [region()]}])
+    assert (classes_of(studio(tmp_path, [task]))[:, :4] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "why"),
+    [
+        ([task_of(region(value={"polygonlabels": ["a"]}))], "lacks 'points'"),
+        ([task_of(region(value={"points": [[0, 0]], "polygonlabels": ["a"]}))], "1 points are no"),
+        ([task_of(region(original_width=10**6))], "16384"),
+        ([task_of(region(original_width="8"))], "original_width is to be a whole number"),
+        ([task_of(region(), data={"image": "/data/upload/1/2.png"})], "no picture 2.png"),
+        ([task_of(region(), data={"image": "/x/?d=/images/../../../1.png"})], "leads out"),
+        ([task_of(region(), data={})], "lacks 'image'"),
+        ([task_of(region(type="brushlabels", value={"rle": [1], "brushlabels": ["a"]}))], "early"),
+        ([{"data": 5, "annotations": []}], "no class"),
+    ],
+)
+def test_bad_tasks_are_named(tmp_path: Path, tasks: object, why: str) -> None:
+    with pytest.raises(InputError, match=why) as caught:
+        classes_of(studio(tmp_path, tasks))
+    assert "export.json" in str(caught.value) and "; " in str(caught.value)
+
+
+def test_conversion_never_writes_over_anything(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "images" / "1.png")
+    cvat(tmp_path / "in", image_of(BOX))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+    for out in (tmp_path / "out", tmp_path / "in"):
+        with pytest.raises(OutputError):
+            convert_dataset(tmp_path / "in", out, to="folder")
+    with pytest.raises(UsageError, match="--to toy: no data set is written so"):
+        convert_dataset(tmp_path / "in", tmp_path / "new", to="toy")
+    with pytest.raises(InputError, match="no such file or folder"):
+        convert_dataset(tmp_path / "gone", tmp_path / "new", to="folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_a_bad_frame_leaves_nothing(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "images" / "1.png")
+    cvat(
+        tmp_path / "in", image_of('<mask label="a" rle="9" left="0" top="0" width="2" height="2"/>')
+    )
+    with pytest.raises(InputError, match=r"task\.xml: 1\.png: region 1"):
+        convert_dataset(tmp_path / "in", tmp_path / "out", to="cvat")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]

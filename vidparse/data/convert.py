@@ -1,0 +1,280 @@
+"""Data sets in other formats: every split read frame by frame, and written as a data set again."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vidparse.data.dataset import ALL, Dataset, FrameRecord, format_of, recognise
+from vidparse.data.tool_folders import IMAGES
+from vidparse.data.writers import WRITERS, Writer
+from vidparse.errors import InputError, Interrupted, OutputError, UsageError
+from vidparse.filenames import same_file
+from vidparse.files import WholeFolder, kind_of, write_error
+from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
+from vidparse.image import ColourTags, Rgb
+from vidparse.labels import Labels
+from vidparse.maps import Prediction, SegmentMap
+from vidparse.requests.outputs import SinkOptions
+from vidparse.sinks.picture_set import (
+    LABELS_FILE,
+    PictureSet,
+    is_copied,
+    labels_bytes,
+    picture_bytes,
+    picture_stem,
+)
+from vidparse.sinks.sink import Sink, Target
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """Labelled frames that make one video: each record, and the name of its picture."""
+
+    name: str
+    interval_s: float | None
+    frames: tuple[tuple[str, FrameRecord], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The outcome of a conversion.
+
+    read_as: the name for `--dataset` that reads it.
+    notes: what the format could not hold, one line each.
+    """
+
+    out: Path
+    from_format: str
+    to_format: str
+    read_as: str
+    splits: tuple[str, ...]
+    videos: int
+    frames: int
+    notes: tuple[str, ...]
+
+
+def convert_dataset(
+    source: Path,
+    out: Path,
+    *,
+    to: str,
+    dataset: str | None = None,
+    split: str | None = None,
+    pictures: bool = True,
+    on_frame: Callable[[int, int], None] = lambda done, total: None,
+    stop: threading.Event | None = None,
+) -> Conversion:
+    """Write the labelled frames of a data set in another format; the folder appears when whole.
+
+    Args:
+        source: a folder, or the file of an annotation tool.
+        out: a new or empty folder.
+        to: one of WRITERS.
+        dataset: the format of the source, one of FORMATS; that of its layout if not given.
+        split: only this one; all that there are if not given.
+        pictures: copy the pictures, too. Formats that consist of pictures always hold them.
+        on_frame: gets the number of frames done, and of all.
+        stop: set it to end early.
+
+    Raises:
+        UsageError: an unknown format. InputError: the source cannot be read.
+        OutputError: `out` is there, or cannot be written. Interrupted: `stop` was set.
+    """
+    if to not in WRITERS:
+        raise UsageError(f"--to {to}: no data set is written so; use {', '.join(WRITERS)}")
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder; give a data set")
+    name = dataset or recognise(source)
+    layout = format_of(name)
+    _check_place(source, out)
+
+    splits = (split,) if split is not None else layout.splits(source)
+    datasets = [layout.open(source, one) for one in splits]
+    work = _Work(WRITERS[to], to, pictures, on_frame, stop or threading.Event())
+    work.total = sum(
+        frame.labelled for one in datasets for video in one.videos for frame in video.frames
+    )
+    if not work.total:
+        raise InputError(f"{source}: no frame of it has labels; label some first")
+
+    folder, done = WholeFolder(out, replace=False), False
+    try:
+        folder.create()
+        with folder.writing():
+            for one in datasets:
+                plain = len(datasets) == 1 and one.split in (ALL, split)
+                work.write(one, folder.path if plain else folder.path / one.split)
+        done = True
+    finally:
+        folder.close(keep=done)
+    notes = tuple(dict.fromkeys(work.notes))
+    return Conversion(
+        out, name, to, WRITERS[to].read_as or to, splits, work.videos, work.done, notes
+    )
+
+
+def _check_place(source: Path, out: Path) -> None:
+    """Raises: OutputError: nothing can be written there, or something is there."""
+    if same_file(source, out):
+        raise OutputError(f"{out}: is the data set itself; choose another folder")
+    kind = kind_of(out)
+    if kind not in ("", "a directory") or (kind and any(out.iterdir())):
+        raise OutputError(f"{out}: exists; choose another folder, or remove it first")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(out, error) from error
+
+
+class _Work:
+    """The frames of data sets on their way into a format.
+
+    Attributes:
+        total: frames that there are. done, videos: those that are written. notes: of the format.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        to: str,
+        pictures: bool,
+        on_frame: Callable[[int, int], None],
+        stop: threading.Event,
+    ) -> None:
+        self._writer, self._to, self._pictures = writer, to, pictures
+        self._on_frame, self._stop = on_frame, stop
+        self.total = self.done = self.videos = 0
+        self.notes: list[str] = []
+
+    def write(self, dataset: Dataset, base: Path) -> None:
+        """Write a split to a folder. Raises: as `convert_dataset`."""
+        labels = dataset.labels
+        if not dataset.is_panoptic:
+            labels = replace(labels, things=frozenset())
+        self._note_losses(dataset)
+        recordings = _recordings(dataset)
+        if issubclass(self._writer.sink, PictureSet):
+            self._write_set(dataset, dataset.labels, recordings, base)
+            return
+
+        # Write a file per video, and the pictures beside.
+        base.mkdir(parents=True, exist_ok=True)
+        (base / LABELS_FILE).write_bytes(labels_bytes(labels))
+        is_lone = len(recordings) == 1
+        for video in recordings:
+            sink = self._sink(base / f"{video.name}{self._writer.sink.suffix}")
+            with sink:
+                sink.open(_info(video, dataset), labels)
+                for frame, found in self._frames(dataset, video):
+                    if self._pictures:
+                        frame = _with_copy(frame, base / IMAGES, "" if is_lone else video.name)
+                    sink.write(frame, Prediction(frame.index, found, labels))
+            self.notes += sink.notes
+            self.videos += 1
+
+    def _write_set(
+        self, dataset: Dataset, labels: Labels, recordings: list[_Recording], base: Path
+    ) -> None:
+        sink = self._sink(base)
+        assert isinstance(sink, PictureSet)
+        base.parent.mkdir(parents=True, exist_ok=True)
+        with sink:
+            sink.open(_info(recordings[0], dataset), labels)
+            for video in recordings:
+                sink.video = "" if len(recordings) == 1 else video.name
+                for frame, found in self._frames(dataset, video):
+                    sink.write(frame, Prediction(frame.index, found, labels))
+                self.videos += 1
+        self.notes += sink.notes
+
+    def _sink(self, place: Path) -> Sink:
+        return self._writer.sink(Target.of(place, replace=False), SinkOptions())
+
+    def _frames(self, dataset: Dataset, video: _Recording) -> Iterator[tuple[Frame, SegmentMap]]:
+        """The frames of a video, numbered from 0. Raises: Interrupted: it is to stop."""
+        needs_pixels = self._pictures or issubclass(self._writer.sink, PictureSet)
+        for index, (name, record) in enumerate(video.frames):
+            if self._stop.is_set():
+                raise Interrupted(f"convert: stopped after {self.done} of {self.total} frames")
+            found = dataset.load_truth(record)
+            image, file = (
+                _picture(dataset, record, found) if needs_pixels else (_blank(found), None)
+            )
+            yield Frame(index, index, image, name=name, file=file), found
+            self.done += 1
+            self._on_frame(self.done, self.total)
+
+    def _note_losses(self, dataset: Dataset) -> None:
+        present = {
+            "ids": dataset.is_panoptic,
+            "stuff": len(dataset.labels.things) < len(dataset.labels),
+        }
+        self.notes += [
+            f"{self._to}: {what}" for key, what in self._writer.loses if present.get(key, True)
+        ]
+
+
+def _recordings(dataset: Dataset) -> list[_Recording]:
+    """Videos with a labelled frame; photographs, each a video of one frame, are one together."""
+    found = []
+    for video in dataset.videos:
+        frames = tuple((_folder_name(one.stem), one) for one in video.frames if one.labelled)
+        if frames:
+            found.append(_Recording(_folder_name(video.name), video.interval_s, frames))
+    if len(found) < 2 or any(len(video.frames) > 1 for video in dataset.videos):
+        return found
+
+    # Call photographs by their videos where their own names repeat.
+    rows = [(video.name, *video.frames[0]) for video in found]
+    is_known = len({stem for _, stem, _ in rows}) == len(rows)
+    frames = tuple((stem if is_known else name, record) for name, stem, record in rows)
+    return [_Recording(dataset.split, None, frames)]
+
+
+def _folder_name(name: str) -> str:
+    """A name that is one folder's."""
+    return name.replace("/", "_").replace("\\", "_").strip(".") or "video"
+
+
+def _info(video: _Recording, dataset: Dataset) -> VideoInfo:
+    size_hw = dataset.load_truth(video.frames[0][1]).size_hw
+    interval, rate = video.interval_s, NOMINAL_RATE
+    if interval is not None and 0 < interval < math.inf:
+        rate = Fraction(1 / interval).limit_denominator(1001) or NOMINAL_RATE
+    count = len(video.frames)
+    return VideoInfo(video.name, size_hw, 1 / rate, rate, count, None, Fraction(1), ColourTags())
+
+
+def _picture(dataset: Dataset, record: FrameRecord, found: SegmentMap) -> tuple[Rgb, Path | None]:
+    """The picture of a frame, and its file; where there is one, nobody looks at the pixels."""
+    if record.image is not None and is_copied(record.image):
+        return _blank(found), record.image
+    return Rgb(dataset.load_image(record)), None
+
+
+def _blank(found: SegmentMap) -> Rgb:
+    return Rgb(np.broadcast_to(np.uint8(0), (*found.size_hw, 3)))
+
+
+def _with_copy(frame: Frame, images: Path, video: str) -> Frame:
+    """The frame, named within the folder of images that its picture is copied to.
+
+    Raises:
+        OutputError: two pictures of one name. OSError: disk full and the like.
+    """
+    ending, data = picture_bytes(frame)
+    path = images / video / f"{picture_stem(frame)}{ending}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except FileExistsError as error:
+        raise OutputError(f"{path}: two pictures have this name; rename one") from error
+    return replace(frame, name=path.with_suffix("").relative_to(images).as_posix(), file=path)

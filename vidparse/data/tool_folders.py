@@ -1,0 +1,195 @@
+"""Folders of annotation tools: records beside the pictures, or the video, that they are about.
+
+A record lies in the folder, or in the folder of its split. Its pictures lie in images/<record>/,
+images/ or beside it; frames of a video without pictures are decoded from the video beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from vidparse.data.dataset import ALL, SPLITS, FrameRecord, image_of_file
+from vidparse.data.folder import read_labels
+from vidparse.data.folders import PICTURES, sorted_files
+from vidparse.errors import InputError
+from vidparse.filenames import name_below
+from vidparse.labels import Labels
+from vidparse.sinks.picture_set import LABELS_FILE
+from vidparse.video import open_video
+from vidparse.video.inputs import VIDEO_SUFFIXES
+
+IMAGES = "images"
+IsRecord = Callable[[Path], bool]  # looks into a file
+
+
+def split_folder(root: Path, split: str) -> Path:
+    """The folder of a split: its own, or the root, which then serves every split.
+
+    The root may be a record itself.
+    """
+    if root.is_file():
+        return root.parent
+    return root / split if (root / split).is_dir() else root
+
+
+def record_splits(root: Path, is_record: IsRecord, ending: str) -> tuple[str, ...]:
+    """Splits whose folders hold a record; else ALL."""
+    found = [one for one in SPLITS if records_in(root / one, is_record, ending)]
+    return tuple(found) or (ALL,)
+
+
+def has_records(root: Path, is_record: IsRecord, ending: str) -> bool:
+    """True for a record, a folder that holds one, or one of folders of splits that do."""
+    if root.is_file():
+        return root.suffix.lower() == ending and is_record(root)
+    folders = (root, *(root / split for split in SPLITS))
+    return any(records_in(folder, is_record, ending) for folder in folders)
+
+
+def records_in(folder: Path, is_record: IsRecord, ending: str) -> list[Path]:
+    """The records of a folder, in natural order; `is_record` looks into files of that ending."""
+    return [path for path in sorted_files(folder, (ending,)) if is_record(path)]
+
+
+def records_of(root: Path, base: Path, is_record: IsRecord, ending: str) -> list[Path]:
+    """The record that the root is, or those of the folder of a split."""
+    return [root] if root.is_file() else records_in(base, is_record, ending)
+
+
+def head_of(path: Path, size: int = 1 << 12) -> bytes:
+    """The first bytes of a file, to know its kind by; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
+
+
+def own_labels(root: Path, base: Path) -> Labels | None:
+    """The label set of classes.json in the split's folder or the root, where there is one.
+
+    Raises:
+        InputError: it is no label file.
+    """
+    for folder in dict.fromkeys((base, root)):
+        if (folder / LABELS_FILE).is_file():
+            return read_labels(folder / LABELS_FILE)
+    return None
+
+
+def record_stem(path: Path) -> str:
+    """The name of a record's video: clip.cvat.xml -> clip."""
+    return path.name.split(".")[0] or path.stem
+
+
+@dataclass(frozen=True)
+class PicturesBeside:
+    """Finds pictures of a record by the names that it has for them.
+
+    folders: where they may lie, in order.
+    """
+
+    record: Path
+    folders: tuple[Path, ...]
+    stems: dict[str, Path] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: Path, video: str) -> PicturesBeside:
+        base = record.parent
+        folders = (base / IMAGES / video, base / IMAGES, base / video, base)
+        found = cls(record, tuple(folder for folder in folders if folder.is_dir()))
+        for folder in found.folders:
+            for path in sorted_files(folder, PICTURES):
+                found.stems.setdefault(path.stem, path)
+        return found
+
+    def find(self, *names: str) -> Path | None:
+        """The picture of one of these names, with or without folder and ending.
+
+        Raises:
+            InputError: a name leads out of the folder.
+        """
+        for name in names:
+            inside = name_below(name, self.record)
+            for folder in self.folders:
+                if PurePosixPath(name).suffix.lower() in PICTURES and (folder / inside).is_file():
+                    return folder / inside
+            last = PurePosixPath(name).name
+            stem = PurePosixPath(last).stem if last.lower().endswith(PICTURES) else last
+            if stem in self.stems:
+                return self.stems[stem]
+        return None
+
+    def at(self, number: int) -> Path | None:
+        """The picture at a place, from 0, of the first folder that has pictures."""
+        for folder in self.folders:
+            if files := sorted_files(folder, PICTURES):
+                return files[number] if number < len(files) else None
+        return None
+
+
+def video_beside(record: Path, names: Iterable[str]) -> Path | None:
+    """The video of one of these names, or of the record's, that lies beside the record."""
+    stem = record_stem(record)
+    for name in (*names, *(stem + suffix for suffix in sorted(VIDEO_SUFFIXES))):
+        last = PurePosixPath(name).name
+        path = record.parent / last
+        if last and path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+            return path
+    return None
+
+
+class FramesBeside:
+    """The `read_image` of frames that lie on disk, or in videos.
+
+    Frames of a video are cheap in order: going back begins the video anew.
+
+    Args:
+        videos: files of videos by name.
+    """
+
+    def __init__(self, videos: Mapping[str, Path]) -> None:
+        self._videos = dict(videos)
+        self._open: tuple[str, int, object] | None = None
+
+    def __getstate__(self) -> dict[str, Path]:
+        return self._videos
+
+    def __setstate__(self, videos: dict[str, Path]) -> None:
+        self.__init__(videos)  # type: ignore[misc]
+
+    def __call__(self, frame: FrameRecord) -> np.ndarray:
+        """RGB uint8 (H, W, 3).
+
+        Raises:
+            InputError: the picture or video is missing, damaged, or too short.
+        """
+        if frame.image is not None:
+            return image_of_file(frame)
+        path = self._videos.get(frame.video)
+        if path is None:
+            raise InputError(
+                f"{frame.mask}: no picture of frame {frame.stem} and no video beside it; put the "
+                f"pictures into {IMAGES}/, or the video beside it"
+            )
+        return self._decoded(frame, path)
+
+    def _decoded(self, frame: FrameRecord, path: Path) -> np.ndarray:
+        number = int(frame.stem)
+
+        # Go on from where the last frame was, unless this one lies before it.
+        state = self._open
+        if state is None or state[0] != frame.video or state[1] > number:
+            self._open = None
+            frames = iter(open_video(path, copy_streams=False))
+        else:
+            frames = state[2]  # type: ignore[assignment]
+        for found in frames:
+            if found.index == number:
+                self._open = (frame.video, number + 1, frames)
+                return found.image.rgb()
+        raise InputError(f"{path}: has no frame {number}; take the video that was annotated")

@@ -1,0 +1,42 @@
+"""Formats that data sets are written in: a new one is a sink, and one line in WRITERS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from vidparse.tables import member_at
+
+if TYPE_CHECKING:
+    from vidparse.sinks.sink import Sink
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A format that data sets are written in.
+
+    place: the class of its sink, as a :class:`Table` has it: it is loaded when it is used. A
+        `PictureSet` takes all videos of a split, others one each.
+    read_as: the name for `--dataset` that reads it; "": its own.
+    loses: in words, what it cannot hold, by the kind of data set that has it: "ids", "stuff" or
+        "any".
+    """
+
+    place: str
+    read_as: str = ""
+    loses: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def sink(self) -> type[Sink]:
+        return cast("type[Sink]", member_at(self.place))
+
+
+_NO_IDS = ("ids", "holds classes alone, so ids of objects are left out")
+_NO_STUFF = ("stuff", "holds things alone, so classes that are no things are left out")
+# name -> how it is written
+WRITERS = {
+    "cvat": Writer("vidparse.sinks.cvat:CvatVideo"),
+    "cvat-images": Writer("vidparse.sinks.cvat:CvatImages", read_as="cvat"),
+    "folder": Writer("vidparse.sinks.plain_folder:PlainFolder", loses=(_NO_IDS,)),
+    "label-studio": Writer("vidparse.sinks.label_studio:LabelStudio"),
+}
