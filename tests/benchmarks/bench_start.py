@@ -3,8 +3,9 @@
     python tests/benchmarks/bench_start.py [--model x.onnx] [--repeats 9]
 
 Each repeat runs the page of `--help`, the imports of the libraries that any such tool needs (numpy,
-OpenCV, PyAV, ONNX Runtime), and `segment` with its default outputs. The imports are the yardstick:
-what a machine, or its other work, does to them it does to all. CPU seconds are user and system.
+OpenCV, PyAV, ONNX Runtime), and `segment` with its default outputs, also with the int8 file of the
+default model. The imports are the yardstick: what a machine, or its other work, does to them it
+does to all. CPU seconds are user and system.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ def main() -> None:
             "--help": ["-m", "vidparse", "--help"],
             "segment": ["-m", "vidparse", *words, "--quiet"],
         }
+        if arguments.model == "street-student":
+            arms["in int8"] = [*arms["segment"], "--precision", "int8"]
         times: dict[str, list[tuple[float, float]]] = {arm: [] for arm in arms}
         for turn in range(arguments.repeats + 1):
             for arm, command in arms.items():

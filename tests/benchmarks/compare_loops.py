@@ -4,10 +4,11 @@
 
 Without a clip a 1280x720 street scene is rendered. With 124 classes the bundled network gets a
 124-way classifier made of noisy copies of its own, so that the winners and borders are realistic.
-vidparse, the usual loops and supervision run the same float32 network at the same input size; the
-loops around transformers and ultralytics run networks of these (see peer_loops.py). Times are of
-the loop, from opening the video to closing the output, without imports and model loading. Peers
-that are not installed are passed over: pip install transformers supervision ultralytics.
+vidparse, the usual loops and supervision run the same float32 network at the same input size;
+"vidparse, int8" runs its int8 form, the default on CPUs with VNNI; the loops around transformers
+and ultralytics run networks of these (see peer_loops.py). Times are of the loop, from opening the
+video to closing the output, without imports and model loading. Peers that are not installed are
+passed over: pip install transformers supervision ultralytics.
 
 The floor is the least time that the CPU's work could take (`vidparse bench`).
 """
@@ -65,11 +66,11 @@ def compare(clip: Path, model: str, classes: int, folder: Path, repeats: int) ->
     """Run all arms in turn and print medians and ratios."""
     onnx = onnx_of(model)
     loops = Loops(clip, model, str(onnx), classes, folder)
-    arms: dict[str, Callable[[], float]] = {
-        "vidparse": loops.vidparse,
-        "usual loop, onnx": lambda: loops.usual("onnx"),
-        "usual loop, torch": lambda: loops.usual("torch"),
-    }
+    arms: dict[str, Callable[[], float]] = {"vidparse": loops.vidparse}
+    if model == DEFAULT_MODEL:  # which has an int8 form, the default on CPUs with VNNI
+        arms["vidparse, int8"] = loops.vidparse_int8
+    arms["usual loop, onnx"] = partial(loops.usual, "onnx")
+    arms["usual loop, torch"] = partial(loops.usual, "torch")
     for peer in PEERS:
         if find_spec(peer) is not None:
             arms[f"{peer} {version(peer)}"] = partial(loops.peer, peer)
@@ -139,7 +140,13 @@ class Loops:
         self._classes, self._folder = classes, folder
 
     def vidparse(self) -> float:
-        words = ["segment", self._clip, "-m", self._onnx, "--save", "overlay", "--json"]
+        return self._segment("-m", self._onnx)
+
+    def vidparse_int8(self) -> float:
+        return self._segment("-m", self._model, "--precision", "int8")
+
+    def _segment(self, *model: str) -> float:
+        words = ["segment", self._clip, *model, "--save", "overlay", "--json"]
         out = ["-o", f"{self._folder}/ours.mp4", "--overwrite", "--backend", "onnx"]
         record = json.loads(output_of(["-m", "vidparse", *words, *out]))["inputs"][0]
         return record["wall_s"] / record["frames"]
