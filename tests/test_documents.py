@@ -72,6 +72,7 @@ NOT_RUN = {
     "vidparse export runs/longer": "the run above",
     "vidparse eval --dataset composed": "objects to cut out; tests/data has made ones",
     "vidparse eval -m street-panoptic --dataset camvid-objects": "objects of a real size",
+    "vidparse segment input.mp4 -m street-panoptic --matte each": "objects of a real size",
     "vidparse segment rtsp://": "a camera on the network",
     "ffmpeg -f v4l2": "a camera of this machine",
 }

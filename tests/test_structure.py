@@ -31,6 +31,7 @@ ORDER = [
     {"frame"},
     {"labels"},
     {"maps", "flow"},
+    {"matting"},
     {"scenes"},
     {"video"},
     {"sinks"},

@@ -238,6 +238,47 @@ class Nv12:
         return self.host.yuv420(matrix, full_range)
 
 
+@dataclass(frozen=True, slots=True)
+class YuvAlpha:
+    """Planar YUV with a plane of alpha, as encoders take it; alpha is of full range.
+
+    y, alpha: (H, W); u, v: the same, or (ceil(H/2), ceil(W/2)). uint8, or uint16 of 10 bits.
+    """
+
+    y: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    alpha: np.ndarray
+
+    @classmethod
+    def halved(cls, rgb: np.ndarray, alpha: np.ndarray, matrix: int, full_range: bool) -> YuvAlpha:
+        """8 bits with halved chroma, of RGB uint8 (H, W, 3) and alpha uint8 (H, W)."""
+        image = Rgb(rgb).yuv420(matrix, full_range)
+        return cls(image.y, image.u, image.v, alpha)
+
+    @classmethod
+    def of_10_bits(
+        cls, rgb: np.ndarray, alpha: np.ndarray, matrix: int, full_range: bool
+    ) -> YuvAlpha:
+        """10 bits with chroma at every pixel, of RGB uint8 (H, W, 3) and alpha uint8 (H, W)."""
+        affine = rgb_to_yuv_matrix(matrix, full_range) * 4
+        if full_range:
+            affine = affine * (1023 / 1020)
+        yuv = cv2.transform(rgb.astype(np.float32), affine)
+        y, u, v = cv2.split(np.clip(np.rint(yuv), 0, 1023).astype(np.uint16))
+        levels = np.rint(np.arange(256) * (1023 / 255)).astype(np.uint16)
+        return cls(y, u, v, levels[alpha])
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.y.shape[0], self.y.shape[1]
+
+    @property
+    def planes(self) -> tuple[np.ndarray, ...]:
+        """The arrays that hold its samples, each with rows first."""
+        return self.y, self.u, self.v, self.alpha
+
+
 Image = Rgb | Yuv420 | Nv12
 
 

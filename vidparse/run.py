@@ -38,6 +38,7 @@ from vidparse.inference import (
     run,
 )
 from vidparse.labels.colours import class_colours
+from vidparse.requests.matte import MatteOptions
 from vidparse.requests.outputs import RunHeader
 from vidparse.requests.segment import DECODERS, SegmentOptions
 from vidparse.sinks import SINKS, Protected, Sink, is_output, make_sinks
@@ -149,11 +150,16 @@ def segment(
 
     # Load the network only now: a wrong option must not take seconds to be refused.
     runner = load_runner(options)
-    runner.session(**clip_options(options))  # refuses what it cannot do, before anything is opened
-    keyframes = options.keyframes is not None
-    sharing.check_memory(runner, stabilize=options.stabilize, keyframes=keyframes)
     labels = runner.description.labels
     class_ids = None if options.classes is None else select_classes(labels, options.classes)
+    options = replace(options, sinks=replace(options.sinks, classes=class_ids))
+
+    # Refuse what the network cannot do before anything is opened.
+    wishes = clip_options(options)
+    wishes["classes"] = class_ids
+    runner.session(**wishes)
+    keyframes = options.keyframes is not None
+    sharing.check_memory(runner, stabilize=options.stabilize, keyframes=keyframes)
     if options.sinks.palette is not None:
         class_colours(labels, options.sinks.palette)  # a fault is reported once for all inputs
 
@@ -166,7 +172,7 @@ def segment(
         device=runner.device,
         precision=runner.precision,
     )
-    options = replace(options, sinks=replace(options.sinks, classes=class_ids, header=header))
+    options = replace(options, sinks=replace(options.sinks, header=header))
 
     for result in results:
         watcher.end(result)
@@ -211,7 +217,14 @@ def clip_options(options: SegmentOptions) -> SessionOptions:
         "window": options.window,
         "linker": options.linker,
         "merging": options.merging,
+        "matte": _matte(options),
     }
+
+
+def _matte(options: SegmentOptions) -> MatteOptions | None:
+    """The mattes that outputs need; None where none does."""
+    save = one_or_several(options.save or ())
+    return options.sinks.mattes if any(SINKS[name].needs_mattes for name in save) else None
 
 
 def _expanded(inputs: Sequence[str]) -> tuple[list[Input], list[InputResult]]:
@@ -237,8 +250,19 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
     save = None if options.save is None else one_or_several(options.save)
     out = None if options.out is None else os.fspath(options.out)
     classes = None if options.classes is None else one_or_several(options.classes)
+    save = _with_implied(save, options)
     save, out = choose_outputs(SINKS, save, out, inputs=inputs)
     return replace(options, save=save, out=out, classes=classes)
+
+
+def _with_implied(save: tuple[str, ...] | None, options: SegmentOptions) -> tuple[str, ...] | None:
+    """The outputs that were named, and those that other options ask for."""
+    named = save or ()
+    implied = []
+    has_mattes = any(name in SINKS and SINKS[name].needs_mattes for name in named)
+    if options.sinks.mattes.matte is not None and not has_mattes:
+        implied.append("matte")
+    return (*named, *implied) if implied else save
 
 
 def _carry_sound(save: Sequence[str]) -> bool:

@@ -32,6 +32,7 @@ CHOICES = {
     "cuts": "vidparse.requests.option:CUT_WORDS",
     "datasets": "vidparse.data:dataset_names",
     "devices": "vidparse.requests.model:DEVICES",
+    "edges": "vidparse.requests.matte:EDGES",
     "flows": "vidparse.flow:FLOW_NAMES",
     "keyframes": "vidparse.requests.option:KEY_FRAME_WORDS",
     "labels": "vidparse.labels:available_labels",

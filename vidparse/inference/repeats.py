@@ -16,7 +16,6 @@ from vidparse.image import Image, Rgb
 from vidparse.inference.answer import Answer, ClassIds, Scores
 from vidparse.inference.clip_segments import ClipSegments
 from vidparse.inference.clips import Prepared
-from vidparse.maps import SegmentMap
 
 _BLOCK_BYTES = 1 << 16  # compared at a time; small enough for the cache
 
@@ -115,4 +114,4 @@ def _taken(answer: Answer, places: np.ndarray) -> Answer:
 
 def copied(clip: ClipSegments) -> ClipSegments:
     """The segments of a clip in memory of their own, which users may change."""
-    return replace(clip, maps=tuple(SegmentMap(one.ids.copy(), one.segments) for one in clip.maps))
+    return replace(clip, maps=tuple(replace(one, ids=one.ids.copy()) for one in clip.maps))

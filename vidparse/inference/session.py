@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from typing import Protocol, Self, TypedDict
+from typing import TYPE_CHECKING, Protocol, Self, TypedDict
 
 import numpy as np
 
@@ -37,8 +37,12 @@ from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.models.description import SEMANTIC
+from vidparse.requests.matte import MatteOptions
 from vidparse.requests.model import Merging
 from vidparse.requests.option import DEFAULT_CUT, key_frames
+
+if TYPE_CHECKING:
+    from vidparse.matting.matter import Matter
 
 
 class SessionOptions(TypedDict, total=False):
@@ -55,6 +59,7 @@ class SessionOptions(TypedDict, total=False):
     linker: str | None
     merging: Merging | None
     window: int | None
+    matte: MatteOptions | None
 
 
 FramePredictions = Generator[tuple[Frame, Prediction]]
@@ -91,6 +96,7 @@ class Session:
         linker: name of the linker of panoptic networks; None: the one that fits their answers.
         merging: how panoptic networks make segments of their masks.
         window: frames of a clip, of networks that take any number; None: the usual one.
+        matte: which mattes to make of each prediction; None: none.
 
     Raises:
         UsageError: no linker has this name, the network takes no such clips, it finds no objects
@@ -112,6 +118,7 @@ class Session:
         linker: str | None = None,
         merging: Merging | None = None,
         window: int | None = None,
+        matte: MatteOptions | None = None,
     ) -> None:
         self.labels: Labels = runner.labels if refine is None else refine.labels
         self._runner = runner
@@ -126,7 +133,13 @@ class Session:
         follows = stabilize or keyframes is not None  # the motion from frame to frame
 
         # Look for cuts only where something is remembered across frames.
-        remembers = runner.remembers or follows or runner.description.task != SEMANTIC
+        is_panoptic = runner.description.task != SEMANTIC
+        remembers = runner.remembers or follows or is_panoptic or matte is not None
+        self._matter: Matter | None = None
+        if matte is not None:
+            from vidparse.matting.matter import Matter
+
+            self._matter = Matter.of(matte, self.labels, is_panoptic=is_panoptic, kept=classes)
         self._window = runner.clip_length(window)
         has_shots = remembers or self._window > 1
         self._cut = cut if has_shots else None
@@ -306,8 +319,12 @@ class Session:
     def linked(self, segmented: Iterable[Segmented]) -> FramePredictions:
         """Predictions of successive clips; ids of panoptic ones are stable through the video."""
         self.linker = None
+        if self._matter is not None:
+            self._matter.reset()
         with closed(segmented) as source:
             for one in source:
+                if one.begins_shot and self._matter is not None:
+                    self._matter.reset()
                 maps: Sequence[SegmentMap] = one.clip.maps
                 if maps[0].segments is not None:
                     # Choose by the first clip, whose keys show what the network gives.
@@ -317,7 +334,8 @@ class Session:
                         self.linker.cut()
                     maps = self.linker.link(one.clip, one.frames)
                 for frame, found in zip(one.frames, maps, strict=True):
-                    yield frame, Prediction(frame.index, found, self.labels)
+                    mattes = () if self._matter is None else self._matter.mattes(frame, found)
+                    yield frame, Prediction(frame.index, found, self.labels, mattes)
 
     def _network_answer(self, clip: Sequence[Prepared]) -> Answer:
         """The network's answer to T frames; a fixed window is filled up with the last of them."""
@@ -327,7 +345,7 @@ class Session:
         frames = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)  # (T, 3, h, w)
 
         # Let a device answer with class ids only where nothing after it needs scores.
-        scores_wanted = self._follows or self._least is not None
+        scores_wanted = self._follows or self._least is not None or self._matter is not None
         size_hw = None if scores_wanted else clip[0].frame.image.size_hw
         answer = self._runner.checked(self._runner.answer(frames[None], size_hw))
         return answer if len(inputs) == len(clip) else answer.first(len(clip))
@@ -339,6 +357,9 @@ class Session:
         if stabilizer is not None and one.begins_shot:
             stabilizer.reset()
         for t, (frame, green) in enumerate(zip(one.frames, one.greens, strict=True)):
+            margins = None
+
+            # Take class ids as they are, and choose classes by scores else.
             if isinstance(answer, ClassIds):
                 ids = answer.ids[t]
             elif isinstance(answer, Mixture):
@@ -349,9 +370,11 @@ class Session:
                     assert green is not None  # made where scores are stabilized
                     scores = stabilizer.step(scores, green)
                 ids = self._ids(scores, frame)
+                margins = None if self._matter is None else self._matter.margins(scores)
+
             if self._keep is not None:
                 ids = self._keep[ids]
-            yield SegmentMap(ids)
+            yield SegmentMap(ids, margins=margins)
 
     def _ids(self, scores: np.ndarray, frame: Frame) -> np.ndarray:
         """Class ids (H, W) of scores (K, h, w)."""

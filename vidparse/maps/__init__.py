@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vidparse.maps.ids import MAX_ID, SegmentIds, ids_to_rgb, read_panoptic_png, rgb_to_ids
+from vidparse.maps.matte import Matte
 from vidparse.maps.runs import (
     PixelRuns,
     RunLengths,
@@ -62,6 +63,7 @@ __all__ = [
     "MAX_ID",
     "VOID",
     "ListedPicture",
+    "Matte",
     "PanopticJson",
     "PanopticRecord",
     "PixelRuns",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vidparse.errors import OutputError
 from vidparse.labels import Labels
+from vidparse.maps.matte import Matte
 from vidparse.maps.runs import PixelRuns, find_runs, recode, regions_of
 
 VOID = 0  # the segment id of pixels that belong to nothing
@@ -47,10 +48,13 @@ class SegmentMap:
         is none, and an id is one object through the whole video.
     segments: None of a semantic map, else one entry per object or stuff class, in the order of
         their list. Ids that have no entry are void.
+    margins: of a semantic map, for mattes: by how much the best of each wanted
+        group of classes beats all others, float16 (G, h, w) at the size of the network's scores.
     """
 
     ids: np.ndarray
     segments: tuple[Segment, ...] | None = None
+    margins: np.ndarray | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -115,11 +119,13 @@ class Prediction:
         index: of the frame in its video, counted from the first one read.
         map: its segments.
         labels: what the class ids mean.
+        mattes: soft masks, where the session makes some.
     """
 
     index: int
     map: SegmentMap
     labels: Labels
+    mattes: tuple[Matte, ...] = ()
 
     @property
     def ids(self) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from vidparse.errors import UsageError
+from vidparse.requests.matte import MatteOptions
 from vidparse.requests.option import PIPE_FORMATS, Option
 
 OUTPUT, LOOK = "Output", "Look"  # panels
@@ -77,6 +78,7 @@ class SinkOptions:
     crf: Annotated[
         int | None, Option("x264 quality, 0 (lossless) to 51.", panel=LOOK, least=0, most=51)
     ] = None
+    mattes: MatteOptions = field(default_factory=MatteOptions)
     classes: tuple[int, ...] | None = None
     preset: str | None = None
     pipe_format: str | None = None

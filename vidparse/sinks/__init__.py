@@ -35,6 +35,12 @@ SINKS: Table[type[Sink]] = Table(
         "cvat-images": "vidparse.sinks.cvat:CvatImages",
         "label-studio": "vidparse.sinks.label_studio:LabelStudio",
         "folder": "vidparse.sinks.plain_folder:PlainFolder",
+        "matte": "vidparse.sinks.mattes:MatteVideo",
+        "matte-png": "vidparse.sinks.mattes:MattePictures",
+        "trimap": "vidparse.sinks.mattes:Trimaps",
+        "cutout-prores": "vidparse.sinks.cutouts:CutoutProRes",
+        "cutout-vp9": "vidparse.sinks.cutouts:CutoutVp9",
+        "cutout-png": "vidparse.sinks.cutouts:CutoutPictures",
         "vspw": "vidparse.sinks.submission:VspwFolder",
         "vipseg": "vidparse.sinks.submission:VipSegFolder",
     }

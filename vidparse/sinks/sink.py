@@ -116,6 +116,7 @@ class Sink(ABC):
     beside: ClassVar[tuple[str, ...]] = ()  # files that lie with the pictures in its folder
     is_text: ClassVar[bool] = False  # and may be shown by a terminal
     copies_streams: ClassVar[bool] = False  # the sound of the input goes into it
+    needs_mattes: ClassVar[bool] = False  # of each prediction
     picture_suffix: ClassVar[str] = ""  # in place of `suffix` where the input is one picture
     # Of a file with the one picture there is, or of numbered ones (x_%04d.png):
     picture_endings: ClassVar[tuple[str, ...]] = ()

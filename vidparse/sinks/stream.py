@@ -20,7 +20,7 @@ import numpy as np
 from vidparse.errors import OutputError
 from vidparse.files import WholeFile, write_error
 from vidparse.frame import Packet, VideoInfo
-from vidparse.image import FULL_RANGE, LIMITED_RANGE, Yuv420
+from vidparse.image import FULL_RANGE, LIMITED_RANGE, Yuv420, YuvAlpha
 from vidparse.sinks.sink import STDOUT, Target, stream_errors
 from vidparse.video import VideoWriter
 
@@ -159,7 +159,7 @@ class EncodedVideo:
 
     def write(
         self,
-        image: Yuv420 | np.ndarray,
+        image: Yuv420 | YuvAlpha | np.ndarray,
         pts: int,
         packets: Sequence[Packet] = (),
         duration: int | None = None,
@@ -250,7 +250,7 @@ class Y4mWriter:
 
     def write(
         self,
-        image: Yuv420 | np.ndarray,
+        image: Yuv420 | YuvAlpha | np.ndarray,
         pts: int,
         packets: Sequence[Packet] = (),
         duration: int | None = None,
@@ -261,7 +261,7 @@ class Y4mWriter:
             OutputError: the stream cannot be written.
             ClosedPipe: its reader went away.
         """
-        planes = (image.y, image.u, image.v) if isinstance(image, Yuv420) else (image,)
+        planes = (image,) if isinstance(image, np.ndarray) else image.planes
 
         # Pass on the memory of the planes: joining them would copy every frame.
         parts = (np.ascontiguousarray(plane).data for plane in planes)

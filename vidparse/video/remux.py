@@ -1,6 +1,7 @@
 """Audio and subtitle packets from the input, copied as they are into the output.
 
-Some sound changes on its way: AAC loses its ADTS heads, PCM becomes ALAC if players need it.
+Some sound changes on its way: AAC loses its ADTS heads, PCM becomes ALAC if players need it, and
+WebM gets Opus.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _SHORT = ("pcm_s16", "pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw")  # 16 bits hol
 _LAYOUTS = dict(
     enumerate(("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1(back)", "7.1(wide)"), 1)
 )
+_OPUS_RATE = 48_000
 _TOLERANCE_S = Fraction(1, 20)  # between the time of a packet and the number of samples before it
 
 
@@ -56,7 +58,7 @@ class Remuxer:
         self._last_dts: dict[int, int] = {}
         self.origin = Fraction(0)  # seconds of the input that are 0 in the output
         self._dropped = 0
-        self._changes: dict[int, AacHeads | Alac] = {}  # input stream index -> what it needs
+        self._changes: dict[int, AacHeads | Reencoded] = {}  # input stream index -> what it needs
 
         for stream in copied_streams(info) if info is not None else ():
             output = self._added(container, stream)
@@ -79,19 +81,26 @@ class Remuxer:
         problem = _problem(name, stream)
         called = f"{stream.kind} stream {stream.index} ({stream.codec})"
 
-        # Write PCM as ALAC where players do not read it.
+        # Write sound anew where players do not read it, or the container takes nothing else.
         template = stream.template
         unread = name in _ALAC and (problem is not None or name == "mp4")
-        if unread and isinstance(template, av.AudioStream) and _is_pcm(stream.codec):
+        form: type[Reencoded] | None = None
+        why = ""
+        if isinstance(template, av.AudioStream):
+            if unread and _is_pcm(stream.codec):
+                form, why = Alac, _ALAC[name]
+            elif problem and name == "webm":
+                form, why = Opus, "WebM holds no other"
+        if form is not None and isinstance(template, av.AudioStream):
             try:
-                alac = Alac(container, template)
+                anew = form(container, template)
             except (av.error.FFmpegError, ValueError, LookupError) as error:
-                log.debug("%s as ALAC: %s", called, error)
-                problem = f"{name} players do not read it, and it does not fit in ALAC"
+                log.debug("%s as %s: %s", called, form.codec, error)
+                problem = f"{name} players do not read it, and it does not fit in {form.__name__}"
             else:
-                self._notes.append(f"{called} is written as {alac.called}: {_ALAC[name]}")
-                self._changes[stream.index] = alac
-                return alac.output
+                self._notes.append(f"{called} is written as {anew.called}: {why}")
+                self._changes[stream.index] = anew
+                return anew.output
 
         if problem:
             self._notes.append(f"{called} left out: {problem}")
@@ -270,43 +279,56 @@ class AacHeads:
         return []
 
 
-class Alac:
-    """Decodes PCM and encodes it without loss: 16 bits, or 24 from more bits and from floats."""
+class Reencoded:
+    """Decodes sound and encodes it anew, as an encoder has it that `_choose` describes.
+
+    Attributes:
+        called: the new form for people: "ALAC, without loss".
+        output: the new stream of the container.
+    """
+
+    codec: str
 
     def __init__(self, container: OutputContainer, template: av.AudioStream) -> None:
         """Adds `output` to the container.
 
         Raises:
-            FFmpegError, LookupError: ALAC does not know this number of channels or rate.
+            FFmpegError, LookupError: the encoder does not know this number of channels or rate.
         """
         # A decoder of its own: several outputs may read the same packets.
         holder = av.open(io.BytesIO(), mode="w", format="null")
         self._decoder = holder.add_stream_from_template(template).codec_context
-        self._rate = self._decoder.sample_rate
-        self._layout = _LAYOUTS[self._decoder.layout.nb_channels]
-
-        short = self._decoder.name.startswith(_SHORT)
-        self._form = "s16p" if short else "s32p"
-        exact = short or self._decoder.name.startswith("pcm_s24")
-        self.called = "ALAC, without loss" if exact else "ALAC of 24 bits"
+        self._rate, self._layout, self._form, self.called = self._choose(self._decoder)
         self._tick = Fraction(1, self._rate)
 
         # Try it on an encoder of its own: a stream cannot be taken back.
-        self._prepare(av.CodecContext.create("alac", "w"))
-        self.output = container.add_stream("alac", rate=self._rate)
-        self._prepare(self.output.codec_context)
-        self._encoder = self.output.codec_context
-        self._resampler = av.AudioResampler(self._form, self._layout, self._rate)
+        self._fresh_encoder()
+        output = container.add_stream(self.codec, rate=self._rate)
+        assert isinstance(output, av.AudioStream)  # the codec is one of sound
+        self.output = output
+        self._encoder = self._prepared(output.codec_context)
+        planar = self._form if self._form.endswith("p") else f"{self._form}p"
+        self._resampler = av.AudioResampler(planar, self._layout, self._rate)
 
         self._held: list[np.ndarray] = []  # (channels, samples) not encoded yet
         self._next = 0  # pts of the first of these
         self._begun = False
         self.header_is_written = False
 
-    def _prepare(self, encoder: av.AudioCodecContext) -> None:
+    def _choose(self, decoder: av.AudioCodecContext) -> tuple[int, str, str, str]:
+        """Rate, layout and sample form for the encoder, and what it is called."""
+        raise NotImplementedError
+
+    def _fresh_encoder(self) -> av.AudioCodecContext:
+        encoder = av.CodecContext.create(self.codec, "w")
+        assert isinstance(encoder, av.AudioCodecContext)
+        return self._prepared(encoder)
+
+    def _prepared(self, encoder: av.AudioCodecContext) -> av.AudioCodecContext:
         encoder.layout, encoder.format, encoder.sample_rate = self._layout, self._form, self._rate
         encoder.time_base = self._tick
         encoder.open()
+        return encoder
 
     def change(self, packet: av.Packet) -> list[av.Packet]:
         """Encoded packets that are complete now. Raises: FFmpegError: damaged."""
@@ -333,8 +355,7 @@ class Alac:
         done = self._encode(last=True)
         if self._begun:
             # Take a new encoder: one that was flushed accepts nothing more.
-            self._encoder = av.CodecContext.create("alac", "w")
-            self._prepare(self._encoder)
+            self._encoder = self._fresh_encoder()
         self._next, self._begun = begins, False
         return done
 
@@ -345,8 +366,10 @@ class Alac:
         done: list[av.Packet] = []
         while samples is not None and samples.shape[1] >= (1 if last else size):
             part, samples = samples[:, :size], samples[:, size:]
+            # Put the channels of a sample side by side for encoders that want it so.
+            lines = part if self._form.endswith("p") else part.T.reshape(1, -1)
             frame = av.AudioFrame.from_ndarray(
-                np.ascontiguousarray(part), format=self._form, layout=self._layout
+                np.ascontiguousarray(lines), format=self._form, layout=self._layout
             )
             frame.sample_rate, frame.pts, frame.time_base = self._rate, self._next, self._tick
             self._next += part.shape[1]
@@ -359,3 +382,27 @@ class Alac:
         for packet in done:
             packet.stream = self.output
         return done
+
+
+class Alac(Reencoded):
+    """PCM without loss: 16 bits, or 24 from more bits and from floats."""
+
+    codec = "alac"
+
+    def _choose(self, decoder: av.AudioCodecContext) -> tuple[int, str, str, str]:
+        layout = _LAYOUTS[decoder.layout.nb_channels]
+        short = decoder.name.startswith(_SHORT)
+        exact = short or decoder.name.startswith("pcm_s24")
+        called = "ALAC, without loss" if exact else "ALAC of 24 bits"
+        return decoder.sample_rate, layout, "s16p" if short else "s32p", called
+
+
+class Opus(Reencoded):
+    """Sound of all kinds as Opus, for WebM, at the one rate that it has; more than two channels mixed."""
+
+    codec = "libopus"
+
+    def _choose(self, decoder: av.AudioCodecContext) -> tuple[int, str, str, str]:
+        channels = decoder.layout.nb_channels
+        called = "Opus" if channels <= 2 else f"Opus, its {channels} channels mixed to 2"
+        return _OPUS_RATE, "mono" if channels == 1 else "stereo", "flt", called

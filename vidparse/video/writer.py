@@ -20,7 +20,7 @@ from av.container import OutputContainer
 
 from vidparse.errors import ClosedPipe, OutputError
 from vidparse.frame import Packet, VideoInfo
-from vidparse.image import Yuv420
+from vidparse.image import Yuv420, YuvAlpha
 from vidparse.video.remux import Remuxer
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class VideoWriter:
             codec: an FFmpeg encoder: "libx264", "ffv1", "rawvideo", "wrapped_avframe" (y4m).
             container: an FFmpeg muxer: "mp4", "matroska", "yuv4mpegpipe", "rawvideo", "nut".
             pixel_format: "yuv420p" takes `Yuv420`, "gray" uint8 (H, W), "gray16le" uint16 (H, W),
-                "rgb24" uint8 (H, W, 3).
+                "rgb24" uint8 (H, W, 3), "yuva420p" and "yuva444p10le" `YuvAlpha`.
             options: for the encoder, over the defaults for libx264.
             copy_streams: also write the packets of `info.copied`.
             size_hw: of the pictures; `info.size_hw` unless given.
@@ -124,7 +124,7 @@ class VideoWriter:
 
     def write(
         self,
-        image: Yuv420 | np.ndarray,
+        image: Yuv420 | YuvAlpha | np.ndarray,
         pts: int,
         packets: Sequence[Packet] = (),
         duration: int | None = None,
@@ -299,7 +299,7 @@ class VideoWriter:
 
         if info.sample_aspect_ratio not in (0, 1):
             context.sample_aspect_ratio = info.sample_aspect_ratio
-        if self._pixel_format == "yuv420p":
+        if self._pixel_format.startswith("yuv"):
             context.colorspace = info.colour.matrix
             context.color_primaries = info.colour.primaries
             context.color_trc = info.colour.transfer
@@ -310,11 +310,11 @@ class VideoWriter:
         if self._container.format.name not in ("yuv4mpegpipe", "rawvideo"):
             self._container.metadata.update(dict(self._info.metadata))
 
-    def _frame(self, image: Yuv420 | np.ndarray) -> av.VideoFrame:
+    def _frame(self, image: Yuv420 | YuvAlpha | np.ndarray) -> av.VideoFrame:
         """A new FFmpeg frame with the picture in it, its edge repeated to the coded size."""
         height, width = self._coded_hw
         frame = av.VideoFrame(width, height, self._pixel_format)
-        planes = (image.y, image.u, image.v) if isinstance(image, Yuv420) else (image,)
+        planes = (image,) if isinstance(image, np.ndarray) else image.planes
         for index, picture in enumerate(planes):
             rows = picture.reshape(picture.shape[0], -1).view(np.uint8)  # (h, bytes of a row)
             plane = frame.planes[index]

@@ -151,17 +151,20 @@ class PackedMap:
     dtype: str
     size_hw: tuple[int, int]
     segments: tuple[Segment, ...] | None
+    margins: np.ndarray | None = None
 
     @classmethod
     def of(cls, found: SegmentMap) -> PackedMap:
         # Compress at the fastest level: long runs of equal ids shrink at any.
         ids = np.ascontiguousarray(found.ids)
-        return cls(zlib.compress(ids.data, 1), ids.dtype.str, found.size_hw, found.segments)
+        return cls(
+            zlib.compress(ids.data, 1), ids.dtype.str, found.size_hw, found.segments, found.margins
+        )
 
     def map(self) -> SegmentMap:
         # Unpack into a bytearray: an array over bytes could not be written to.
         ids = np.frombuffer(bytearray(zlib.decompress(self.ids)), self.dtype)
-        return SegmentMap(ids.reshape(self.size_hw), self.segments)
+        return SegmentMap(ids.reshape(self.size_hw), self.segments, self.margins)
 
 
 @dataclass(frozen=True, slots=True)

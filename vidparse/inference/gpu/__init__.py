@@ -32,7 +32,10 @@ def gpu_of(runner: Runner, options: SessionOptions) -> int | None:
         return None
 
     # Look after scores on the host: these rules want them there.
-    if any(options.get(name) for name in ("stabilize", "keyframes", "min_confidence", "refine")):
+    if any(
+        options.get(name)
+        for name in ("stabilize", "keyframes", "min_confidence", "refine", "matte")
+    ):
         return None
     if options.get("window") or options.get("linker") or options.get("merging"):
         return None  # the session has the words for what does not fit
