@@ -40,6 +40,7 @@ ORDER = [
     {"inference"},
     {"data"},
     {"evaluation"},
+    {"propagation"},
     {"training"},
     {"workers"},
     {"run"},

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from vidparse.frame import Frame, VideoInfo
     from vidparse.inference import Session, load_model
     from vidparse.maps import Prediction, Segment, SegmentMap
+    from vidparse.propagation import propagate
+    from vidparse.requests.propagate import PropagateRequest
     from vidparse.run import SegmentOptions, segment
     from vidparse.video import open_video
 
@@ -25,6 +27,7 @@ for _switch in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
 _PUBLIC = {
     "Frame": "vidparse.frame",
     "Prediction": "vidparse.maps",
+    "PropagateRequest": "vidparse.requests.propagate",
     "Segment": "vidparse.maps",
     "SegmentMap": "vidparse.maps",
     "SegmentOptions": "vidparse.run",
@@ -32,12 +35,14 @@ _PUBLIC = {
     "VideoInfo": "vidparse.frame",
     "load_model": "vidparse.inference",
     "open_video": "vidparse.video",
+    "propagate": "vidparse.propagation",
     "segment": "vidparse.run",
 }
 __all__ = [
     "DEFAULT_MODEL",
     "Frame",
     "Prediction",
+    "PropagateRequest",
     "Segment",
     "SegmentMap",
     "SegmentOptions",
@@ -45,6 +50,7 @@ __all__ = [
     "VideoInfo",
     "load_model",
     "open_video",
+    "propagate",
     "segment",
 ]
 

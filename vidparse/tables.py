@@ -16,8 +16,13 @@ class Table(MutableMapping[str, T], Generic[T]):
         KeyError: no entry has this name.
     """
 
-    def __init__(self, places: Mapping[str, str]) -> None:
+    def __init__(self, places: Mapping[str, str | T]) -> None:
         self._entries: dict[str, T | str] = dict(places)
+
+    @property
+    def places(self) -> Mapping[str, str | T]:
+        """The entries as they are: those that are not loaded by their places."""
+        return self._entries
 
     def __getitem__(self, name: str) -> T:
         entry = self._entries[name]

@@ -35,6 +35,11 @@ COMMANDS = {
         "vidparse.cli.data:autolabel",
         "Label frames with the mean answer of several models, to train on; goes on if interrupted.",
     ),
+    "propagate": (
+        "vidparse.cli.propagate:propagate",
+        "Carry masks of key frames to the frames between them; lists frames to look at, worst "
+        "first.",
+    ),
     "eval": (
         "vidparse.cli.evaluate:evaluate",
         "Score models, or predictions made by any tool, on a labelled data set.",

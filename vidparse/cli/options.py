@@ -41,6 +41,7 @@ CHOICES = {
     "models": "vidparse.hub:model_names",
     "outputs": "vidparse.sinks:SINKS",
     "palettes": "vidparse.labels.colours:palettes",
+    "propagated": "vidparse.propagation:OUTPUTS",
     "pipes": "vidparse.requests.option:PIPE_FORMATS",
     "precisions": "vidparse.requests.model:PRECISIONS",
     "recipes": "vidparse.requests.training:available_recipes",

@@ -35,7 +35,7 @@ _SAME_PRESS_S = 2.0  # signals this close together are one wish: a double press,
 _early = threading.Event()
 # command -> bytes that its libraries map before any picture is there
 _LEAST_ADDRESSES = {
-    **dict.fromkeys(("segment", "bench", "eval"), 1_200_000_000),
+    **dict.fromkeys(("segment", "bench", "eval", "propagate"), 1_200_000_000),
     **dict.fromkeys(("train", "autolabel", "export", "convert"), 2_000_000_000),  # with PyTorch
 }
 

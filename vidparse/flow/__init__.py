@@ -213,10 +213,11 @@ def open_flow(
         UsageError: unknown name, or weights that are missing or make no sense.
         ModelError: weights that cannot be used. DeviceError: a device that is not there.
     """
-    return FlowCache(_estimator(name, weights, device), cache)
+    return FlowCache(open_estimator(name, weights, device), cache)
 
 
-def _estimator(name: str, weights: Path | None, device: str) -> FlowEstimator:
+def open_estimator(name: str, weights: Path | None, device: str) -> FlowEstimator:
+    """A method by its name; arguments and errors as of `open_flow`."""
     if name not in FLOW_NAMES:
         raise UsageError(f"flow '{name}': unknown; use {', '.join(FLOW_NAMES)}")
     if name in _DIS_PRESETS:
@@ -329,6 +330,7 @@ __all__ = [
     "FlowEstimator",
     "FlowSource",
     "RaftFlow",
+    "open_estimator",
     "open_flow",
     "read_flo",
     "warp_image",

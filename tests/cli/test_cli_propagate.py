@@ -1,0 +1,202 @@
+"""`vidparse propagate`: its outputs, its tables, and key masks that are wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from vidparse.labels import Labels, labels_to_json
+from vidparse.maps import read_panoptic_png
+from vidparse.video import read_mask_video
+
+SIZE_HW = (48, 64)
+
+
+def mask(index: int) -> np.ndarray:
+    """The square of `support.clips.picture`, uint8 (H, W)."""
+    found = np.zeros(SIZE_HW, np.uint8)
+    x, y = index * 3 % 56, index * 2 % 40
+    found[y : y + 8, x : x + 8] = 1
+    return found
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """Masks of classes for the frames 0 and 4."""
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    for number in (0, 4):
+        Pillow.fromarray(mask(number)).save(folder / f"{number:06d}.png")
+    return folder
+
+
+def test_outputs_are_named_and_timed_as_those_of_segment(cli, clip, keys, tmp_path: Path) -> None:
+    source, out = clip("x.mp4", frames=7), tmp_path / "out"
+    said = cli("propagate", source, keys, "-o", f"{out}/")
+    assert said.code == 0, said.err
+    names = {"x.overlay.mp4", "x.masks", "x.confidence", "x.propagation.json"}
+    assert {path.name for path in out.iterdir()} == names
+    assert len(list((out / "x.masks").glob("*.png"))) == 7
+    for number in (0, 4):  # key frames keep their masks
+        stored = np.asarray(Pillow.open(out / "x.masks" / f"{number:06d}.png"))
+        assert (stored == mask(number)).all()
+        sure = np.asarray(Pillow.open(out / "x.confidence" / f"{number:06d}.png"))
+        assert (sure == 255).all()
+
+    report = json.loads((out / "x.propagation.json").read_text())
+    assert report["schema"] == "vidparse-propagation/1"
+    origins = ["key", "both", "both", "both", "key", "before", "before"]
+    assert [row["origin"] for row in report["frames"]] == origins
+    worst = [row["disagreement"] for row in report["worst"]]
+    assert len(worst) == 3 and worst == sorted(worst, reverse=True)
+    assert "2 keys, 3 frames from keys on both sides, 2 frames from the key before" in said.err
+    assert "frames in doubt, worst first" in said.err
+
+
+def test_the_summary_is_json_when_wanted(cli, clip, keys, tmp_path: Path) -> None:
+    words = ("--save", "mask-video,confidence-video", "--json", "--reverse-test")
+    said = cli("propagate", clip("x.mp4", frames=5), keys, "-o", f"{tmp_path}/out/", *words)
+    (video,) = json.loads(said.out)["videos"]
+    assert (video["frames"], video["keys"]) == (5, 2)
+    assert video["origins"] == {"key": 2, "both": 3}
+    assert video["reverse_test"]["keys"] == 2 and 0 < video["reverse_test"]["miou"] <= 1
+    masks = list(read_mask_video(tmp_path / "out" / "x.masks.mkv"))
+    assert len(masks) == 5 and (masks[4] == mask(4)).all()
+
+
+def test_ids_go_in_and_come_out(cli, clip, tmp_path: Path) -> None:
+    """16-bit masks hold ids; outputs are panoptic, and go in again as keys."""
+    source, folder = clip("x.mp4", frames=5), tmp_path / "keys"
+    folder.mkdir()
+    for number in (0, 4):
+        Pillow.fromarray(mask(number).astype(np.uint16) * 700).save(folder / f"{number}.png")
+    said = cli("propagate", source, folder, "-o", f"{tmp_path}/a/", "--quiet")
+    assert said.code == 0, said.err
+    made = tmp_path / "a" / "x.panoptic"
+    assert (read_panoptic_png(made / "000004.png") == mask(4) * np.uint32(700)).all()
+
+    said = cli("propagate", source, made, "-o", f"{tmp_path}/b/", "--save", "ids,report", "--quiet")
+    assert said.code == 0, said.err
+    for number in range(5):
+        first = read_panoptic_png(made / f"{number:06d}.png")
+        again = np.asarray(Pillow.open(tmp_path / "b" / "x.ids" / f"{number:06d}.png"))
+        assert (again == first).all()
+
+
+def test_a_data_set_with_few_masks_is_filled(cli, tmp_path: Path) -> None:
+    from support.clips import picture
+
+    labels = Labels("mine", ("wall", "square"), ((0, 0, 0), (200, 0, 0)), frozenset())
+    root = tmp_path / "data"
+    for video in ("a", "b"):
+        (root / "images" / video).mkdir(parents=True)
+        (root / "masks" / video).mkdir(parents=True)
+        for i in range(4):
+            path = str(root / "images" / video / f"{i:04d}.png")
+            cv2.imwrite(path, picture(i)[..., ::-1])
+        Pillow.fromarray(mask(1)).save(root / "masks" / video / "0001.png")
+    (root / "labels.json").write_text(json.dumps(labels_to_json(labels)))
+    said = cli("propagate", "--data", root, "-o", f"{tmp_path}/out", "--save", "masks", "--json")
+    assert said.code == 0, said.err
+    for video in ("a", "b"):
+        names = sorted(path.name for path in (tmp_path / "out" / f"{video}.masks").iterdir())
+        assert names == [f"{i:04d}.png" for i in range(4)]
+    origins = {"after": 1, "key": 1, "before": 2}
+    assert [one["origins"] for one in json.loads(said.out)["videos"]] == [origins] * 2
+
+
+def no_keys(keys: Path) -> None:
+    for path in keys.iterdir():
+        path.unlink()
+
+
+def two_of_one_number(keys: Path) -> None:
+    (keys / "4.png").write_bytes((keys / "000004.png").read_bytes())
+
+
+def beyond_the_video(keys: Path) -> None:
+    (keys / "000004.png").rename(keys / "000009.png")
+
+
+def without_a_number(keys: Path) -> None:
+    (keys / "000004.png").rename(keys / "last.png")
+
+
+def of_another_size(keys: Path) -> None:
+    Pillow.fromarray(mask(4)[:40]).save(keys / "000004.png")
+
+
+def damaged(keys: Path) -> None:
+    (keys / "000004.png").write_bytes(b"no picture")
+
+
+def in_colours(keys: Path) -> None:
+    Pillow.fromarray(np.zeros((*SIZE_HW, 3), np.uint8)).save(keys / "000004.png")
+
+
+def as_jpeg(keys: Path) -> None:
+    no_keys(keys)
+    Pillow.fromarray(mask(0)).save(keys / "000000.jpg")
+
+
+def with_a_stray_value(keys: Path) -> None:
+    Pillow.fromarray(mask(4) * 77).save(keys / "000004.png")
+
+
+def as_they_are(keys: Path) -> None:
+    """Nothing is wrong with the masks."""
+
+
+@pytest.mark.parametrize(
+    ("harm", "words", "code", "told"),
+    [
+        (no_keys, (), 3, "holds no key masks; put PNGs there"),
+        (two_of_one_number, (), 3, "/4.png: is of frame 4, as 000004.png is; keep one of them"),
+        (beyond_the_video, (), 3, "000009.png: x.mp4 has no frame 9, its last is 4"),
+        (without_a_number, (), 3, "last.png: no number of a frame in its name"),
+        (of_another_size, (), 3, "000004.png: is 64x40, its frame 64x48"),
+        (damaged, (), 3, "000004.png: damaged mask"),
+        (in_colours, (), 3, "000004.png: a mask of mode RGB, not of class indices"),
+        (as_jpeg, (), 3, "masks are PNGs, and 000000.jpg is none"),
+        (with_a_stray_value, ("--label-set", "camvid"), 3, "holds value 77; labels 'camvid' have"),
+        (as_they_are, ("--label-set", "nobody"), 2, "label set 'nobody': unknown; try "),
+        (as_they_are, ("--label-set", "no.json"), 3, "no.json: No such file or directory"),
+        (as_they_are, ("--flow", "raft"), 2, "flow 'raft': needs weights"),
+        (as_they_are, ("--save", "masked"), 2, "--save masked: no such output; did you mean"),
+        (as_they_are, ("--data", "x"), 2, "name either a video and its keys"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(
+    cli, clip, keys, tmp_path, harm: Callable[[Path], None], words, code: int, told: str
+) -> None:
+    source = clip("x.mp4", frames=5)
+    harm(keys)
+    said = cli("propagate", source, keys, "-o", f"{tmp_path}/out/", *words)
+    assert (said.code, len(said.lines)) == (code, 1), said.err
+    assert told in said.lines[0]
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").is_dir() else True
+
+
+def test_a_video_without_keys_is_refused(cli, clip, tmp_path: Path) -> None:
+    said = cli("propagate", clip("x.mp4", frames=2))
+    assert (said.code, len(said.lines)) == (2, 1)
+    assert "name the folder of its key masks" in said.lines[0]
+    said = cli("propagate", clip("x.mp4", frames=2), tmp_path / "nowhere")
+    assert (said.code, len(said.lines)) == (3, 1)
+    assert "nowhere: no such folder of key masks" in said.lines[0]
+
+
+def test_it_is_a_function_of_the_package(clip, keys, tmp_path: Path) -> None:
+    import vidparse
+
+    request = vidparse.PropagateRequest(
+        str(clip("x.mp4", frames=5)), keys, out=f"{tmp_path}/out/", save=("masks", "report")
+    )
+    (video,) = vidparse.propagate(request).videos
+    assert video.report.frames == 5 and len(video.outputs) == 2
