@@ -14,7 +14,9 @@ FRAMES, SIZE_HW = 3000, (96, 128)
 MEASURE = """
 import json, resource, sys
 from fractions import Fraction
-from vidparse.run import SegmentOptions, Silent, segment
+from vidparse.batch import Silent
+from vidparse.requests.segment import SegmentOptions
+from vidparse.run import segment
 from vidparse.video import RawPipe
 
 class Watch(Silent):

@@ -2,74 +2,37 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
 
 import cv2
 
 from vidparse import __version__
-from vidparse.errors import (
-    ClosedPipe,
-    InputError,
-    Interrupted,
-    TruncatedError,
-    UsageError,
-    VidparseError,
-    counted,
-    expected,
-)
+from vidparse.batch import STDIN, Batch, InputResult, Silent, Turn, Watcher, clip_options
+from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.filenames import PathText, one_or_several
-from vidparse.frame import Frame, VideoInfo
 from vidparse.hub.known import select_classes
-from vidparse.inference import (
-    Runner,
-    RunReport,
-    Session,
-    SessionOptions,
-    decided,
-    engine_and_reason,
-    load_chosen,
-    run,
-)
+from vidparse.inference import Runner, decided, load_chosen
 from vidparse.labels.colours import class_colours
-from vidparse.requests.matte import MatteOptions
 from vidparse.requests.outputs import RunHeader
 from vidparse.requests.segment import DECODERS, SegmentOptions
-from vidparse.sinks import SINKS, Protected, Sink, is_output, make_sinks
-from vidparse.sinks.pictures import is_numbered, numbered_files
-from vidparse.sinks.targets import choose_outputs, missing_outputs
-from vidparse.video import NVDEC, Input, ReadingOptions, expand_inputs, open_video
-from vidparse.video.source import Source, select
+from vidparse.sinks import SINKS, is_output
+from vidparse.sinks.targets import choose_outputs
+from vidparse.video import Input, expand_inputs
+from vidparse.video.inputs import listed
+from vidparse.video.source import select
 from vidparse.workers import Sharing
 
-if TYPE_CHECKING:
-    from vidparse.inference.gpu.session import GpuSession
-    from vidparse.workers import Begun, Crew, SharedSession
-
-log = logging.getLogger(__name__)
-
-STDIN = "-"
-
-
-@dataclass(frozen=True, slots=True)
-class InputResult:
-    """The result for one input."""
-
-    name: str
-    outputs: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    frames: int = 0  # that went into the outputs
-    skipped: int = 0  # damaged packets or images passed over
-    redone: int = 0  # ranges done again, after a worker was killed
-    report: RunReport | None = None
-    error: VidparseError | None = None
-    engine: str = ""  # what the network ran in, and why
+# Fields of options that change no output, or are noted in words of their own.
+_NO_SETTINGS = {
+    *("out", "model", "backend", "device", "precision", "threads", "decoder", "overlap"),
+    *("workers", "cluster", "ledger", "retry_failed", "argv"),
+    *("sinks", "overwrite", "skip_existing", "header"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +57,6 @@ class Summary:
         if any(isinstance(error, Interrupted) for error in failed):
             return Interrupted.exit_code
         return failed[0].exit_code if len(self.inputs) == 1 else 1
-
-
-class Watcher(Protocol):
-    """Receives the progress of a run; the command line draws a bar.
-
-    `begin` comes once an input was opened, with the frames to expect (None when nobody knows);
-    `end` comes once for every input.
-    """
-
-    def begin(self, info: VideoInfo, frames: int | None) -> None: ...
-    def frame(self, frame: Frame) -> None: ...
-    def end(self, result: InputResult) -> None: ...
-
-
-class Silent:
-    """A watcher that does nothing."""
-
-    def begin(self, info: VideoInfo, frames: int | None) -> None: ...
-    def frame(self, frame: Frame) -> None: ...
-    def end(self, result: InputResult) -> None: ...
 
 
 def segment(
@@ -152,6 +95,7 @@ def segment(
     runner = load_runner(options)
     labels = runner.description.labels
     class_ids = None if options.classes is None else select_classes(labels, options.classes)
+    settings = _settings(options, runner) if options.ledger is not None else {}
     options = replace(options, sinks=replace(options.sinks, classes=class_ids))
 
     # Refuse what the network cannot do before anything is opened.
@@ -181,13 +125,19 @@ def segment(
         crew = None
         if sharing:
             crew = closing.enter_context(sharing.crew(decided(options.choice, runner), stop))
-        batch = closing.enter_context(_Batch(found, options, runner, watcher, stop, crew))
+        ledger = None
+        if options.ledger is not None:
+            from vidparse.ledger import Ledger
+
+            ledger = closing.enter_context(Ledger(options.ledger, settings))
+        batch = Batch(found, options, runner, watcher, stop, crew, ledger)
+        closing.enter_context(batch)
         for place, one in enumerate(found):
             if stop.is_set():
                 error = Interrupted(f"{one.name}: not begun; interrupted")
                 results.append(InputResult(one.name, error=error))
                 continue
-            result = _Turn(batch, place).result()
+            result = batch.settled(one) or Turn(batch, place).result()
             results.append(result)
             watcher.end(result)
 
@@ -209,29 +159,25 @@ def load_runner(options: SegmentOptions) -> Runner:
     return load_chosen(options.choice)
 
 
-def clip_options(options: SegmentOptions) -> SessionOptions:
-    """The options of a session about its network, apart from the size of its input."""
-    return {
-        "stabilize": options.stabilize,
-        "keyframes": options.keyframes,
-        "window": options.window,
-        "linker": options.linker,
-        "merging": options.merging,
-        "matte": _matte(options),
+def _settings(options: SegmentOptions, runner: Runner) -> dict[str, str]:
+    """Settings that change outputs and are not the usual ones, for a ledger."""
+    out = "beside the inputs" if options.out is None else str(Path(options.out).absolute())
+    model = f"{os.fspath(options.model)} {runner.description.sha256 or ''}".strip()
+    usual = SegmentOptions()
+    found = {
+        name: str(value)
+        for now, then in ((options, usual), (options.sinks, usual.sinks))
+        for name in (field.name for field in fields(now))
+        if name not in _NO_SETTINGS and (value := getattr(now, name)) != getattr(then, name)
     }
-
-
-def _matte(options: SegmentOptions) -> MatteOptions | None:
-    """The mattes that outputs need; None where none does."""
-    save = one_or_several(options.save or ())
-    return options.sinks.mattes if any(SINKS[name].needs_mattes for name in save) else None
+    return {**found, "model": model, "out": out, "precision": runner.precision}
 
 
 def _expanded(inputs: Sequence[str]) -> tuple[list[Input], list[InputResult]]:
     """Inputs with patterns and folders resolved, and results of those that match nothing."""
     found: dict[str, Input] = {}
     missing = []
-    for pattern in inputs:
+    for pattern in listed(inputs):
         try:
             for one in expand_inputs([pattern], is_output=is_output):
                 found.setdefault(one.name, one)
@@ -246,6 +192,10 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
         raise UsageError("--pipe raw: describes frames on stdin; give '-' as the only input")
     if options.decoder not in DECODERS:
         raise UsageError(f"decoder '{options.decoder}': unknown; use {', '.join(DECODERS)}")
+    if options.ledger is not None and options.sinks.skip_existing:
+        raise UsageError("--ledger and --skip-existing: give one of them; a ledger knows the rest")
+    if options.retry_failed and options.ledger is None:
+        raise UsageError("--retry-failed: no --ledger knows which; add one")
     select(options.start_s, options.end_s, options.stride)
     save = None if options.save is None else one_or_several(options.save)
     out = None if options.out is None else os.fspath(options.out)
@@ -263,281 +213,3 @@ def _with_implied(save: tuple[str, ...] | None, options: SegmentOptions) -> tupl
     if options.sinks.mattes.matte is not None and not has_mattes:
         implied.append("matte")
     return (*named, *implied) if implied else save
-
-
-def _carry_sound(save: Sequence[str]) -> bool:
-    """True where an output carries the sound along; else nobody need read it."""
-    return any(SINKS[name].copies_streams for name in one_or_several(save))
-
-
-class _Batch:
-    """The inputs of a call, and all that they share.
-
-    Attributes:
-        written: outputs of the inputs so far, each with the input it is of.
-        protected: the inputs, of which no output may take the place.
-        queue: what the workers have begun with; None where this process segments alone.
-    """
-
-    def __init__(
-        self,
-        inputs: Sequence[Input],
-        options: SegmentOptions,
-        runner: Runner,
-        watcher: Watcher,
-        stop: threading.Event,
-        crew: Crew | None,
-    ) -> None:
-        self.inputs, self.options, self.runner = inputs, options, runner
-        self.watcher, self.stop, self.crew = watcher, stop, crew
-        self.written: dict[str, str] = {}
-        self.protected = Protected(inputs)
-        self.gpu: int | None = None
-        if crew is None and runner.device != "cpu":
-            from vidparse.inference.gpu import gpu_of
-
-            self.gpu = gpu_of(runner, clip_options(options))
-        if self.gpu is None and options.decoder == "gpu":
-            where = "the network runs on the CPU"
-            if runner.device != "cpu":
-                where = "with these options the pictures are wanted on the CPU"
-            raise UsageError(f"decoder gpu: {where}; use --decoder auto")
-        self.queue = None
-        if crew is not None:
-            from vidparse.workers import InputQueue
-
-            self.queue = InputQueue(
-                crew, inputs, wanted=lambda one: bool(self.missing(one)[0]), opened=self._begun
-            )
-        self._reading: ReadingOptions = {"image_rate": options.image_rate, "track": options.track}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self.queue is not None:
-            self.queue.close()
-
-    def missing(self, one: Input) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Names of the outputs to be made of an input, and paths of those that are there."""
-        save = tuple(self.options.save or ())
-        if not self.options.sinks.skip_existing:
-            return save, ()
-        return missing_outputs(SINKS, save, source=one, out=self.options.out, taken=self.written)
-
-    def open(self, one: Input) -> Source:
-        """Raises: UsageError, InputError: as `open_video`."""
-        options = self.options
-        source = open_video(
-            one,
-            start_s=options.start_s,
-            end_s=options.end_s,
-            stride=options.stride,
-            pipe=options.raw,
-            copy_streams=options.sinks.audio and _carry_sound(options.save or ()),
-            device=None if options.decoder == "cpu" else self.gpu,
-            **self._reading,
-        )
-        if options.decoder == "gpu" and source.decoded_on != NVDEC:
-            source.close()
-            why = source.decoded_on or "it is no video file"
-            raise InputError(f"{one.name}: decoder gpu: {why}; use --decoder auto")
-        return source
-
-    def sinks(self, one: Input, save: Sequence[str]) -> list[Sink]:
-        """Raises: UsageError, OutputError: as `make_sinks`."""
-        sinks = make_sinks(
-            save,
-            source=one,
-            out=self.options.out,
-            options=self.options.sinks,
-            taken=self.written,
-            protected=self.protected,
-        )
-        self.written.update((path, one.name) for sink in sinks for path in sink.outputs)
-        return sinks
-
-    def session(self, one: Input, source: Source) -> Session | SharedSession | GpuSession:
-        """Raises: UsageError: as `Session`."""
-        options = self.options
-        settings: SessionOptions = {
-            "size": options.size,
-            "classes": options.sinks.classes,
-            "sample_aspect_ratio": source.info.sample_aspect_ratio,
-            "cut": options.cut,
-            **clip_options(options),
-        }
-        if self.gpu is not None:
-            from vidparse.inference.gpu.session import GpuSession
-
-            return GpuSession(self.runner, **settings)
-        session = Session(self.runner, **settings)
-        if self.crew is None or self.queue is None:
-            return session
-
-        from vidparse.workers import shared_session
-
-        shared = shared_session(
-            session,
-            self.crew,
-            source,
-            one,
-            stride=options.stride,
-            reading=self._reading,
-            settings=settings,
-            on_room=self.queue.begin_next,
-        )
-        return shared or session
-
-    def _begun(self, one: Input) -> Begun | None:
-        """An input for the workers before its turn; its errors, if any, are for its turn."""
-        if one.path is None or not (one.path.is_file() or one.path.is_dir()):
-            return None  # a pipe can be opened once
-        try:
-            source = self.open(one)
-            session = self.session(one, source)
-        except Exception as error:
-            log.debug("%s: not begun before its turn", one.name, exc_info=error)
-            return None
-        shared = _shared(session, self.crew)
-        if shared is not None:
-            from vidparse.workers import Begun
-
-            return Begun(source, shared)
-        source.close()
-        return None
-
-
-def _shared(
-    session: Session | SharedSession | GpuSession | None, crew: Crew | None
-) -> SharedSession | None:
-    """The session, where it is one whose video workers share."""
-    if crew is None:
-        return None
-    from vidparse.workers import SharedSession
-
-    return session if isinstance(session, SharedSession) else None
-
-
-class _Turn:
-    """One of the inputs, from opening to the last rename."""
-
-    def __init__(self, batch: _Batch, place: int) -> None:
-        self._batch, self._place, self._one = batch, place, batch.inputs[place]
-        self._source: Source | None = None
-        self._session: Session | SharedSession | GpuSession | None = None
-        self._sinks: list[Sink] = []
-        self._frames = 0
-
-    def result(self) -> InputResult:
-        """Segment the input; its errors end in its result."""
-        batch, name = self._batch, self._one.name
-        error: VidparseError | None = None
-        report: RunReport | None = None
-
-        try:
-            save, there = batch.missing(self._one)
-
-            # Count outputs that are there as written: no later input may take their names.
-            batch.written.update((path, name) for path in there)
-            if not save:
-                return InputResult(name, notes=("skipped: its outputs are there",))
-            report = self._run(save)
-        except ClosedPipe:
-            pass  # whoever read our output has seen enough: a normal end
-        except (Exception, KeyboardInterrupt) as problem:
-            if isinstance(problem, KeyboardInterrupt) and not batch.stop.is_set():
-                raise  # nobody but the caller handles it
-            log.debug("%s", name, exc_info=problem)
-            error = _expected_error(problem, name, self._frames, stopped=batch.stop.is_set())
-        return self._result(report, error)
-
-    def _run(self, save: Sequence[str]) -> RunReport:
-        batch, one = self._batch, self._one
-
-        # What was begun or opened is closed here until the pipeline closes it.
-        with ExitStack() as closing:
-            begun = batch.queue.begun(self._place) if batch.queue is not None else None
-            self._source = source = begun.source if begun is not None else batch.open(one)
-            closing.callback(source.close)
-            if begun is not None:
-                closing.callback(begun.close)
-            self._sinks = batch.sinks(one, save)
-            self._session = session = begun.session if begun else batch.session(one, source)
-            closing.pop_all()
-
-        options = batch.options
-        frames = source.info.frames_between(options.start_s, options.end_s, options.stride)
-        batch.watcher.begin(source.info, frames)
-        try:
-            return run(
-                source,
-                session,
-                self._sinks,
-                on_frame=self._count,
-                stop=batch.stop,
-                overlap=options.overlap,
-            )
-        finally:
-            shared = _shared(session, batch.crew)
-            if shared is not None:
-                shared.let_go()
-
-    def _count(self, frame: Frame) -> None:
-        self._frames += 1
-        self._batch.watcher.frame(frame)
-
-    def _result(self, report: RunReport | None, error: VidparseError | None) -> InputResult:
-        source, session, crew = self._source, self._session, self._batch.crew
-        shared = _shared(session, crew)
-        engine = engine_and_reason(self._batch.runner)
-        if source is not None and source.decoded_on:
-            how = source.decoded_on
-            engine = f"{engine}; {f'decoded by {NVDEC}' if how == NVDEC else how}"
-        notes = [*self._one.notes, *(source.notes if source is not None else ())]
-        if shared is not None and crew is not None:
-            engine = f"{counted(crew.count, 'worker')} of {engine}"
-        elif session is not None and crew is not None:
-            from vidparse.workers import NOT_CUT
-
-            notes.append(NOT_CUT)
-        notes += (note for sink in self._sinks for note in sink.notes)
-        if shared is not None:
-            notes += shared.notes
-
-        # A run that ended early has left what it had done, unless it failed.
-        ended_early = isinstance(error, Interrupted | TruncatedError) and self._frames > 0
-        written = [path for sink in self._sinks for path in sink.outputs]
-        outputs = [path for path in written if _is_there(path)]
-        return InputResult(
-            self._one.name,
-            tuple(outputs) if error is None or ended_early else (),
-            tuple(notes),
-            self._frames,
-            source.skipped if source is not None else 0,
-            shared.redone if shared is not None else 0,
-            report,
-            error,
-            engine,
-        )
-
-
-def _expected_error(
-    problem: BaseException, name: str, frames: int, *, stopped: bool
-) -> VidparseError:
-    """A failure as one line, so that the other inputs of a batch still have their turn."""
-    # Name it as the pipeline does, wherever the signal fell: by the file alone.
-    short = Path(name).name or name
-
-    # The signal broke a read or an opening, or an import, which may end in any error.
-    if stopped and (isinstance(problem, InputError) or not isinstance(problem, VidparseError)):
-        when = f"after {counted(frames, 'frame')}" if frames else "before any frame"
-        return Interrupted(f"{short}: interrupted {when}")
-    if isinstance(problem, KeyboardInterrupt):
-        return Interrupted(f"{short}: interrupted after {counted(frames, 'frame')}")
-    return expected(problem, name)
-
-
-def _is_there(path: str) -> bool:
-    at = Path(path)
-    return path == STDIN or at.exists() or (is_numbered(at) and any(numbered_files(at)))

@@ -25,12 +25,13 @@ import av
 import numpy as np
 import torch
 
+from vidparse.batch import Silent
 from vidparse.frame import Frame
 from vidparse.inference import Session, load_model
 from vidparse.inference.gpu import gpu_of
 from vidparse.inference.runners import Runner
 from vidparse.requests.segment import SegmentOptions
-from vidparse.run import Silent, segment
+from vidparse.run import segment
 from vidparse.video import nvdec, open_video
 
 SIZES_HW = ((720, 1280), (1080, 1920))

@@ -17,8 +17,9 @@ from types import FrameType
 from typing import Any
 
 import vidparse
+from vidparse.batch import Silent
 from vidparse.frame import Frame
-from vidparse.run import SegmentOptions, Silent, segment
+from vidparse.run import SegmentOptions, segment
 
 ROOT = str(Path(vidparse.__file__).parent)
 WARM_UP = 3  # frames: what is opened at the first one is not counted

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from vidparse.batch import Silent
 from vidparse.errors import DeviceError, UsageError
 from vidparse.frame import Frame
-from vidparse.run import SegmentOptions, Silent, segment
+from vidparse.run import SegmentOptions, segment
 from vidparse.sinks import SinkOptions
 from vidparse.workers import Begun, InputQueue
 

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vidparse.batch import InputResult
 from vidparse.cli.segment import _done, summary_record
 from vidparse.errors import DeviceError, InputError, ModelError, TruncatedError
 from vidparse.inference import Masks, Runner, RunReport, Session
 from vidparse.labels import load_labels
 from vidparse.models.description import Description, Preprocess
-from vidparse.run import InputResult, Summary
+from vidparse.run import Summary
 from vidparse.video import Input, Source, Stamps, open_video
 from vidparse.workers.crew import Crew, Returned
 from vidparse.workers.job import Cutting, Job, Range, Worker

@@ -17,11 +17,12 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 
+from vidparse.batch import clip_options
 from vidparse.errors import InputError, VidparseError
 from vidparse.inference import Runner, RunReport, Session, StageTime, engine_and_reason, run
 from vidparse.inference.devices import cpu_count
 from vidparse.inference.pipeline import StageClock
-from vidparse.run import SegmentOptions, clip_options, load_runner
+from vidparse.run import SegmentOptions, load_runner
 from vidparse.sinks import make_sinks
 from vidparse.video import Source, open_video
 

@@ -16,9 +16,10 @@ from vidparse.requests.option import Argument
 from vidparse.requests.segment import PipeOptions, SegmentOptions, Track
 
 if TYPE_CHECKING:
+    from vidparse.batch import InputResult
     from vidparse.frame import Frame, VideoInfo
     from vidparse.inference.keyframes import KeyFrameReport
-    from vidparse.run import InputResult, Summary
+    from vidparse.run import Summary
     from vidparse.video import MediaReport
 
 Inputs = Annotated[
@@ -99,6 +100,8 @@ class Screen:
         self.is_writing = False
         self._reporter.end()
         line = self._reporter.line
+        if result.settled:  # the summary counts it
+            return
 
         if not self._quiet:
             for note in result.notes:
@@ -115,7 +118,12 @@ class Screen:
                 line(f"{_shown(result)}: kept {_outputs(result)}")
 
     def finish(self, summary: Summary) -> None:
-        """A table of the inputs that failed, when there were several."""
+        """A count of the inputs that an earlier call settled, and a table of those that failed."""
+        settled = sum(result.settled for result in summary.inputs)
+        if settled and not self._quiet:
+            inputs = counted(len(summary.inputs), "input")
+            say(f"{settled} of {inputs} done or failed before, as the ledger has it")
+
         failed = [result for result in summary.inputs if result.error is not None]
         if not failed or len(summary.inputs) == 1 or self._quiet:
             return
@@ -180,6 +188,7 @@ def summary_record(summary: Summary) -> dict[str, object]:
             "skipped": result.skipped,
             "redone": result.redone,
             "notes": list(result.notes),
+            "settled_before": result.settled,
             "error": str(result.error) if result.error else None,
             "exit_code": result.error.exit_code if result.error else 0,
         }

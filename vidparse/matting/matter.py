@@ -70,7 +70,7 @@ class Matter:
         return cls(labels, selection, edges=options.edges, smooth=options.smooth)
 
     def margins(self, scores: np.ndarray) -> NDArray[np.float16]:
-        """The part of the scores (K, h, w) of a frame that mattes need; see `SegmentMap.margins`."""
+        """The part of a frame's scores (K, h, w) that mattes need; see `SegmentMap.margins`."""
         return margins_of(scores, self.selection.groups)
 
     def reset(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated
 
 from vidparse import DEFAULT_MODEL
@@ -24,7 +25,7 @@ from vidparse.requests.option import (
 )
 from vidparse.requests.outputs import OUTPUT, SinkOptions
 
-INPUT = "Input"  # a panel
+INPUT, BATCH = "Input", "Many inputs"  # panels
 ZOO_WORDS = ("all",)  # or names of networks, which it would take torch to list
 CLUSTERS = ("auto",)  # or an address
 DECODERS = ("auto", "cpu", "gpu")
@@ -144,6 +145,16 @@ class SegmentOptions:
             choices="clusters",
         ),
     ] = None
+    ledger: Annotated[
+        Path | None,
+        Option(
+            "File that notes each input as done or failed; the same call again passes over those.",
+            panel=BATCH,
+        ),
+    ] = None
+    retry_failed: Annotated[
+        bool, Option("Try inputs again that the ledger has as failed.", panel=BATCH)
+    ] = False
     argv: tuple[str, ...] = ()
 
     @property

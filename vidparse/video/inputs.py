@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidparse.errors import InputError, counted
 from vidparse.filenames import natural_key
+from vidparse.textfiles import read_text
 from vidparse.video.access import is_address, local_path
 
 IMAGE_SUFFIXES = {
@@ -188,8 +191,33 @@ def _listed(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: {error.strerror}; check its permissions") from error
 
 
+def listed(names: Iterable[str]) -> list[str]:
+    """The names, with those in a list file (`@clips.txt`, or `@-` for stdin) in its place.
+
+    A list has a name per line, as it would be typed; empty lines and those that begin with # are
+    passed over. A file whose own name begins with @ is no list.
+
+    Raises:
+        InputError: a list cannot be read, or holds no name.
+    """
+    found: list[str] = []
+    for name in names:
+        if not name.startswith("@") or os.path.lexists(name):
+            found.append(name)
+            continue
+        text = sys.stdin.read() if name == "@-" else read_text(Path(local_path(name[1:])))
+        lines = [line.strip() for line in text.splitlines()]
+        inside = [line for line in lines if line and not line.startswith("#")]
+        if not inside:
+            raise InputError(f"{name}: lists no input; write a name per line")
+        found += inside
+    return found
+
+
 def expand_inputs(patterns: Sequence[str], *, is_output: IsOutput = is_unfinished) -> list[Input]:
     """Inputs for `open_video`, one entry each, in the order given and without repeats.
+
+    `@clips.txt` stands for the names in that file (see :func:`listed`).
 
     The images of a folder or pattern are one entry for each folder they lie in (a sequence), each
     video is an entry of its own, and the folders that a pattern matches are taken as if they were
@@ -202,7 +230,7 @@ def expand_inputs(patterns: Sequence[str], *, is_output: IsOutput = is_unfinishe
     """
     inputs: list[Input] = []
 
-    for pattern in patterns:
+    for pattern in listed(patterns):
         if not pattern.strip():
             raise InputError(f"'{pattern}': an empty name; check the variable it comes from")
         named = Input.named(pattern)

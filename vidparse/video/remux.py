@@ -398,7 +398,7 @@ class Alac(Reencoded):
 
 
 class Opus(Reencoded):
-    """Sound of all kinds as Opus, for WebM, at the one rate that it has; more than two channels mixed."""
+    """Sound of all kinds as Opus, for WebM, at its one rate; more than two channels are mixed."""
 
     codec = "libopus"
 

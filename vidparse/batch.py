@@ -1,0 +1,411 @@
+"""A batch: the inputs of a call, each from opening to the last rename, and what they share."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+from vidparse.errors import (
+    ClosedPipe,
+    InputError,
+    Interrupted,
+    TruncatedError,
+    UsageError,
+    VidparseError,
+    counted,
+    expected,
+)
+from vidparse.filenames import one_or_several
+from vidparse.frame import Frame, VideoInfo
+from vidparse.inference import (
+    Runner,
+    RunReport,
+    Session,
+    SessionOptions,
+    engine_and_reason,
+    run,
+)
+from vidparse.requests.matte import MatteOptions
+from vidparse.requests.segment import SegmentOptions
+from vidparse.sinks import SINKS, Protected, Sink, make_sinks
+from vidparse.sinks.pictures import is_numbered, numbered_files
+from vidparse.sinks.targets import missing_outputs
+from vidparse.video import NVDEC, Input, ReadingOptions, open_video
+from vidparse.video.source import Source
+
+if TYPE_CHECKING:
+    from vidparse.inference.gpu.session import GpuSession
+    from vidparse.ledger import Ledger
+    from vidparse.workers import Begun, Crew, SharedSession
+
+log = logging.getLogger(__name__)
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class InputResult:
+    """The result for one input."""
+
+    name: str
+    outputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    frames: int = 0  # that went into the outputs
+    skipped: int = 0  # damaged packets or images passed over
+    redone: int = 0  # ranges done again, after a worker was killed
+    report: RunReport | None = None
+    error: VidparseError | None = None
+    engine: str = ""  # what the network ran in, and why
+    settled: bool = False  # by an earlier call, as the ledger has it
+
+
+class Watcher(Protocol):
+    """Receives the progress of a run; the command line draws a bar.
+
+    `begin` comes once an input was opened, with the frames to expect (None when nobody knows);
+    `end` comes once for every input.
+    """
+
+    def begin(self, info: VideoInfo, frames: int | None) -> None: ...
+    def frame(self, frame: Frame) -> None: ...
+    def end(self, result: InputResult) -> None: ...
+
+
+class Silent:
+    """A watcher that does nothing."""
+
+    def begin(self, info: VideoInfo, frames: int | None) -> None: ...
+    def frame(self, frame: Frame) -> None: ...
+    def end(self, result: InputResult) -> None: ...
+
+
+def clip_options(options: SegmentOptions) -> SessionOptions:
+    """The options of a session about its network, apart from the size of its input."""
+    return {
+        "stabilize": options.stabilize,
+        "keyframes": options.keyframes,
+        "window": options.window,
+        "linker": options.linker,
+        "merging": options.merging,
+        "matte": _matte(options),
+    }
+
+
+def _matte(options: SegmentOptions) -> MatteOptions | None:
+    """The mattes that outputs need; None where none does."""
+    save = one_or_several(options.save or ())
+    return options.sinks.mattes if any(SINKS[name].needs_mattes for name in save) else None
+
+
+def _carry_sound(save: Sequence[str]) -> bool:
+    """True where an output carries the sound along; else nobody need read it."""
+    return any(SINKS[name].copies_streams for name in one_or_several(save))
+
+
+class Batch:
+    """The inputs of a call, and all that they share.
+
+    Attributes:
+        written: outputs of the inputs so far, each with the input it is of.
+        protected: the inputs, of which no output may take the place.
+        queue: what the workers have begun with; None where this process segments alone.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        options: SegmentOptions,
+        runner: Runner,
+        watcher: Watcher,
+        stop: threading.Event,
+        crew: Crew | None,
+        ledger: Ledger | None,
+    ) -> None:
+        self.inputs, self.options, self.runner = inputs, options, runner
+        self.ledger = ledger
+        self.watcher, self.stop, self.crew = watcher, stop, crew
+        self.written: dict[str, str] = {}
+        self.protected = Protected(inputs)
+        self.gpu: int | None = None
+        if crew is None and runner.device != "cpu":
+            from vidparse.inference.gpu import gpu_of
+
+            self.gpu = gpu_of(runner, clip_options(options))
+        if self.gpu is None and options.decoder == "gpu":
+            where = "the network runs on the CPU"
+            if runner.device != "cpu":
+                where = "with these options the pictures are wanted on the CPU"
+            raise UsageError(f"decoder gpu: {where}; use --decoder auto")
+        self.queue = None
+        if crew is not None:
+            from vidparse.workers import InputQueue
+
+            self.queue = InputQueue(crew, inputs, wanted=self._is_wanted, opened=self._begun)
+        self._reading: ReadingOptions = {"image_rate": options.image_rate, "track": options.track}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.queue is not None:
+            self.queue.close()
+
+    def settled(self, one: Input) -> InputResult | None:
+        """The result of an earlier call, as the ledger has it; None where there is work to do."""
+        entry = self.ledger.entry(one) if self.ledger is not None else None
+        if entry is None:
+            return None
+        if entry.is_done:
+            self.written.update((path, one.name) for path in entry.outputs)
+            return InputResult(one.name, entry.outputs, settled=True)
+        if entry.failure is not None and not self.options.retry_failed:
+            return InputResult(one.name, error=entry.failure, settled=True)
+        return None
+
+    def _is_wanted(self, one: Input) -> bool:
+        return self.settled(one) is None and bool(self.missing(one)[0])
+
+    def missing(self, one: Input) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the outputs to be made of an input, and paths of those that are there."""
+        save = tuple(self.options.save or ())
+        if not self.options.sinks.skip_existing:
+            return save, ()
+        return missing_outputs(SINKS, save, source=one, out=self.options.out, taken=self.written)
+
+    def open(self, one: Input) -> Source:
+        """Raises: UsageError, InputError: as `open_video`."""
+        options = self.options
+        source = open_video(
+            one,
+            start_s=options.start_s,
+            end_s=options.end_s,
+            stride=options.stride,
+            pipe=options.raw,
+            copy_streams=options.sinks.audio and _carry_sound(options.save or ()),
+            device=None if options.decoder == "cpu" else self.gpu,
+            **self._reading,
+        )
+        if options.decoder == "gpu" and source.decoded_on != NVDEC:
+            source.close()
+            why = source.decoded_on or "it is no video file"
+            raise InputError(f"{one.name}: decoder gpu: {why}; use --decoder auto")
+        return source
+
+    def sinks(self, one: Input, save: Sequence[str]) -> list[Sink]:
+        """Raises: UsageError, OutputError: as `make_sinks`."""
+        options, ledger = self.options.sinks, self.ledger
+        entry = ledger.entry(one) if ledger is not None else None
+        if entry is not None and entry.outputs:
+            options = replace(options, overwrite=True)  # of ours, from an attempt before
+
+        sinks = make_sinks(
+            save,
+            source=one,
+            out=self.options.out,
+            options=options,
+            taken=self.written,
+            protected=self.protected,
+        )
+        if ledger is not None:
+            ledger.will_write(one, [path for sink in sinks for path in sink.outputs])
+        self.written.update((path, one.name) for sink in sinks for path in sink.outputs)
+        return sinks
+
+    def session(self, one: Input, source: Source) -> Session | SharedSession | GpuSession:
+        """Raises: UsageError: as `Session`."""
+        options = self.options
+        settings: SessionOptions = {
+            "size": options.size,
+            "classes": options.sinks.classes,
+            "sample_aspect_ratio": source.info.sample_aspect_ratio,
+            "cut": options.cut,
+            **clip_options(options),
+        }
+        if self.gpu is not None:
+            from vidparse.inference.gpu.session import GpuSession
+
+            return GpuSession(self.runner, **settings)
+        session = Session(self.runner, **settings)
+        if self.crew is None or self.queue is None:
+            return session
+
+        from vidparse.workers import shared_session
+
+        shared = shared_session(
+            session,
+            self.crew,
+            source,
+            one,
+            stride=options.stride,
+            reading=self._reading,
+            settings=settings,
+            on_room=self.queue.begin_next,
+        )
+        return shared or session
+
+    def _begun(self, one: Input) -> Begun | None:
+        """An input for the workers before its turn; its errors, if any, are for its turn."""
+        if one.path is None or not (one.path.is_file() or one.path.is_dir()):
+            return None  # a pipe can be opened once
+        try:
+            source = self.open(one)
+            session = self.session(one, source)
+        except Exception as error:
+            log.debug("%s: not begun before its turn", one.name, exc_info=error)
+            return None
+        shared = _shared(session, self.crew)
+        if shared is not None:
+            from vidparse.workers import Begun
+
+            return Begun(source, shared)
+        source.close()
+        return None
+
+
+def _shared(
+    session: Session | SharedSession | GpuSession | None, crew: Crew | None
+) -> SharedSession | None:
+    """The session, where it is one whose video workers share."""
+    if crew is None:
+        return None
+    from vidparse.workers import SharedSession
+
+    return session if isinstance(session, SharedSession) else None
+
+
+class Turn:
+    """One of the inputs, from opening to the last rename."""
+
+    def __init__(self, batch: Batch, place: int) -> None:
+        self._batch, self._place, self._one = batch, place, batch.inputs[place]
+        self._source: Source | None = None
+        self._session: Session | SharedSession | GpuSession | None = None
+        self._sinks: list[Sink] = []
+        self._frames = 0
+
+    def result(self) -> InputResult:
+        """Segment the input; its errors end in its result."""
+        batch, name = self._batch, self._one.name
+        error: VidparseError | None = None
+        report: RunReport | None = None
+        if batch.ledger is not None:
+            batch.ledger.begin(self._one)
+        begun_s = time.perf_counter()
+
+        try:
+            save, there = batch.missing(self._one)
+
+            # Count outputs that are there as written: no later input may take their names.
+            batch.written.update((path, name) for path in there)
+            if not save:
+                return InputResult(name, notes=("skipped: its outputs are there",))
+            report = self._run(save)
+        except ClosedPipe:
+            pass  # whoever read our output has seen enough: a normal end
+        except (Exception, KeyboardInterrupt) as problem:
+            if isinstance(problem, KeyboardInterrupt) and not batch.stop.is_set():
+                raise  # nobody but the caller handles it
+            log.debug("%s", name, exc_info=problem)
+            error = _expected_error(problem, name, self._frames, stopped=batch.stop.is_set())
+
+        # Leave what was interrupted as begun: the next call does it again.
+        if batch.ledger is not None and not isinstance(error, Interrupted):
+            lasted_s = time.perf_counter() - begun_s
+            batch.ledger.end(self._one, error, seconds=lasted_s, frames=self._frames)
+        return self._result(report, error)
+
+    def _run(self, save: Sequence[str]) -> RunReport:
+        batch, one = self._batch, self._one
+
+        # What was begun or opened is closed here until the pipeline closes it.
+        with ExitStack() as closing:
+            begun = batch.queue.begun(self._place) if batch.queue is not None else None
+            self._source = source = begun.source if begun is not None else batch.open(one)
+            closing.callback(source.close)
+            if begun is not None:
+                closing.callback(begun.close)
+            self._sinks = batch.sinks(one, save)
+            self._session = session = begun.session if begun else batch.session(one, source)
+            closing.pop_all()
+
+        options = batch.options
+        frames = source.info.frames_between(options.start_s, options.end_s, options.stride)
+        batch.watcher.begin(source.info, frames)
+        try:
+            return run(
+                source,
+                session,
+                self._sinks,
+                on_frame=self._count,
+                stop=batch.stop,
+                overlap=options.overlap,
+            )
+        finally:
+            shared = _shared(session, batch.crew)
+            if shared is not None:
+                shared.let_go()
+
+    def _count(self, frame: Frame) -> None:
+        self._frames += 1
+        self._batch.watcher.frame(frame)
+
+    def _result(self, report: RunReport | None, error: VidparseError | None) -> InputResult:
+        source, session, crew = self._source, self._session, self._batch.crew
+        shared = _shared(session, crew)
+        engine = engine_and_reason(self._batch.runner)
+        if source is not None and source.decoded_on:
+            how = source.decoded_on
+            engine = f"{engine}; {f'decoded by {NVDEC}' if how == NVDEC else how}"
+        notes = [*self._one.notes, *(source.notes if source is not None else ())]
+        if shared is not None and crew is not None:
+            engine = f"{counted(crew.count, 'worker')} of {engine}"
+        elif session is not None and crew is not None:
+            from vidparse.workers import NOT_CUT
+
+            notes.append(NOT_CUT)
+        notes += (note for sink in self._sinks for note in sink.notes)
+        if shared is not None:
+            notes += shared.notes
+
+        # A run that ended early has left what it had done, unless it failed.
+        ended_early = isinstance(error, Interrupted | TruncatedError) and self._frames > 0
+        written = [path for sink in self._sinks for path in sink.outputs]
+        outputs = [path for path in written if _is_there(path)]
+        return InputResult(
+            self._one.name,
+            tuple(outputs) if error is None or ended_early else (),
+            tuple(notes),
+            self._frames,
+            source.skipped if source is not None else 0,
+            shared.redone if shared is not None else 0,
+            report,
+            error,
+            engine,
+        )
+
+
+def _expected_error(
+    problem: BaseException, name: str, frames: int, *, stopped: bool
+) -> VidparseError:
+    """A failure as one line, so that the other inputs of a batch still have their turn."""
+    # Name it as the pipeline does, wherever the signal fell: by the file alone.
+    short = Path(name).name or name
+
+    # The signal broke a read or an opening, or an import, which may end in any error.
+    if stopped and (isinstance(problem, InputError) or not isinstance(problem, VidparseError)):
+        when = f"after {counted(frames, 'frame')}" if frames else "before any frame"
+        return Interrupted(f"{short}: interrupted {when}")
+    if isinstance(problem, KeyboardInterrupt):
+        return Interrupted(f"{short}: interrupted after {counted(frames, 'frame')}")
+    return expected(problem, name)
+
+
+def _is_there(path: str) -> bool:
+    at = Path(path)
+    return path == STDIN or at.exists() or (is_numbered(at) and any(numbered_files(at)))
