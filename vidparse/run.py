@@ -104,6 +104,8 @@ def segment(
     runner.session(**wishes)
     keyframes = options.keyframes is not None
     sharing.check_memory(runner, stabilize=options.stabilize, keyframes=keyframes)
+    for name in one_or_several(options.save or ()):
+        SINKS[name].refuse(options.sinks, labels)
     if options.sinks.palette is not None:
         class_colours(labels, options.sinks.palette)  # a fault is reported once for all inputs
 
@@ -209,7 +211,11 @@ def _with_implied(save: tuple[str, ...] | None, options: SegmentOptions) -> tupl
     """The outputs that were named, and those that other options ask for."""
     named = save or ()
     implied = []
-    has_mattes = any(name in SINKS and SINKS[name].needs_mattes for name in named)
+    if options.sinks.mattes.background is not None and "background" not in named:
+        implied.append("background")
+    has_mattes = any(name in SINKS and SINKS[name].needs_mattes for name in (*named, *implied))
     if options.sinks.mattes.matte is not None and not has_mattes:
         implied.append("matte")
+    if options.sinks.redaction.redact is not None and "redact" not in named:
+        implied.append("redact")
     return (*named, *implied) if implied else save

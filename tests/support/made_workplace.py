@@ -43,6 +43,7 @@ def make_workplace(root: Path) -> None:
         make_clip(root / name, frames=6, size_hw=SIZE_HW)
     (root / "clips.txt").write_text("a.mp4\nclips/b.mov\n", encoding="utf-8")
     make_clip(root / "long.mp4", frames=125, size_hw=SIZE_HW, rate=1)
+    write_picture(root / "beach.png")
     for i in range(3):
         write_picture(root / "frames_dir" / f"{i}.png")
         write_picture(root / "DAVIS" / "JPEGImages" / "480p" / "dog" / f"{i:05d}.jpg")

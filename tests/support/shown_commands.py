@@ -169,7 +169,8 @@ def outputs(words: Sequence[str]) -> list[str]:
         folder = out or (Path(given["resume"]).parent if given["resume"] else "runs/train")
         return [f"{folder}/{file}" for file in RUN_FILES]
     if name == "segment" and (not out or out.endswith("/")):
-        usual = "matte" if given["matte"] else "overlay,masks"
+        implied = [one for one in ("background", "redact", "matte") if given[one]]
+        usual = implied[0] if implied else "overlay,masks"
         kinds = (given["save"] or usual).split(",")
         return [_output(stem, kind, out) for stem in _stems(given["inputs"]) for kind in kinds]
     return [one for one in (out, report) if one]

@@ -50,6 +50,7 @@ CHOICES = {
     "splits": "vidparse.requests.option:SPLITS",
     "submissions": "vidparse.evaluation.request:SUBMISSIONS",
     "supports": "vidparse.evaluation.entries:SUPPORTS",
+    "ways": "vidparse.requests.redaction:WAYS",
     "tasks": "vidparse.requests.model:TASKS",
     "writers": "vidparse.data.writers:WRITERS",
     "zoo": "vidparse.requests.segment:ZOO_WORDS",

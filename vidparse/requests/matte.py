@@ -20,6 +20,8 @@ class MatteOptions:
     matte: names of classes, or "class:id" of objects, whose pixels are one matte together; or
         "each": one for every class or object. None: all classes of countable things.
     edges: by the picture with a guided filter, by closed-form matting, or by the scores alone.
+    background: in place of the video's own; None: none was named, which is "blur" where it is an
+        output.
     """
 
     matte: Annotated[
@@ -50,6 +52,14 @@ class MatteOptions:
             negates=True,
         ),
     ] = True
+
+    background: Annotated[
+        str | None,
+        Option(
+            "Behind the matte: blur, #RRGGBB, or a picture or video; --save background.",
+            panel=PANEL,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         """Raises UsageError when a value is unknown."""

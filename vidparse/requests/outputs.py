@@ -8,6 +8,7 @@ from typing import Annotated
 from vidparse.errors import UsageError
 from vidparse.requests.matte import MatteOptions
 from vidparse.requests.option import PIPE_FORMATS, Option
+from vidparse.requests.redaction import RedactOptions
 
 OUTPUT, LOOK = "Output", "Look"  # panels
 X264_PRESETS = (
@@ -79,6 +80,7 @@ class SinkOptions:
         int | None, Option("x264 quality, 0 (lossless) to 51.", panel=LOOK, least=0, most=51)
     ] = None
     mattes: MatteOptions = field(default_factory=MatteOptions)
+    redaction: RedactOptions = field(default_factory=RedactOptions)
     classes: tuple[int, ...] | None = None
     preset: str | None = None
     pipe_format: str | None = None

@@ -41,6 +41,8 @@ SINKS: Table[type[Sink]] = Table(
         "cutout-prores": "vidparse.sinks.cutouts:CutoutProRes",
         "cutout-vp9": "vidparse.sinks.cutouts:CutoutVp9",
         "cutout-png": "vidparse.sinks.cutouts:CutoutPictures",
+        "background": "vidparse.sinks.background:Background",
+        "redact": "vidparse.sinks.redact:Redact",
         "vspw": "vidparse.sinks.submission:VspwFolder",
         "vipseg": "vidparse.sinks.submission:VipSegFolder",
     }

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from vidparse.errors import OutputError
 from vidparse.frame import Frame, Packet, VideoInfo
-from vidparse.image import FULL_RANGE, Nv12, Rgb, Yuv420, effective_matrix, rgb_to_yuv_matrix
+from vidparse.image import (
+    FULL_RANGE,
+    Image,
+    Nv12,
+    Rgb,
+    Yuv420,
+    effective_matrix,
+    rgb_to_yuv_matrix,
+)
 from vidparse.labels import Labels
 from vidparse.labels.colours import drawn_colours, instance_colour, uncoloured
 from vidparse.maps import Prediction, check_ids, recode
@@ -67,10 +75,21 @@ class Overlay(Sink):
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._video = EncodedVideo(self.target)
-        options = self.options
+        self.prepare(info, labels)
+        self._matrix = effective_matrix(info.colour, info.size_hw[0])
+        self._full_range = info.colour.range == FULL_RANGE
+        if self._pictures is not None:
+            self._pictures.create()
+            return
+        copies = self.options.audio
+        self._video.open(info, self._encoding, options=self._encoder_options(), copy_streams=copies)
 
+    def prepare(self, info: VideoInfo, labels: Labels) -> None:
+        """Get ready to draw, before anything is written. Raises: as `begin`."""
+        options = self.options
         colours = drawn_colours(labels, options.palette)
         aspect = float(info.sample_aspect_ratio)
+
         legend = None
         if options.legend:
             legend = Legend(labels.classes, colours, options.classes, pixel_aspect=aspect)
@@ -82,16 +101,7 @@ class Overlay(Sink):
             legend=legend,
             tags=Tags(labels.classes, pixel_aspect=aspect) if options.labels else None,
         )
-
         self._warned = False
-        self._matrix = effective_matrix(info.colour, info.size_hw[0])
-        self._full_range = info.colour.range == FULL_RANGE
-        if self._pictures is not None:
-            self._pictures.create()
-            return
-        self._video.open(
-            info, self._encoding, options=self._encoder_options(), copy_streams=options.audio
-        )
 
     def _chosen_encoding(self) -> Encoding:
         ending = self.target.ending
@@ -122,12 +132,21 @@ class Overlay(Sink):
 
         image = frame.image
         stays = isinstance(image, Nv12) and image.colours == (self._matrix, self._full_range)
-        if not isinstance(image, Yuv420) and not stays:
-            # Convert by the tags that the output carries, or players show other colours.
-            image = image.yuv420(self._matrix, self._full_range)
+        if not stays:
+            image = self.as_planes(image)
         assert not isinstance(image, Rgb)
-        painted = self._painter.paint(image, prediction)
+        self.put(frame, self._painter.paint(image, prediction))
 
+    def as_planes(self, image: Image) -> Yuv420:
+        """The picture as the output takes it."""
+        if isinstance(image, Yuv420):
+            return image
+
+        # Convert by the tags that the output carries, or players show other colours.
+        return image.yuv420(self._matrix, self._full_range)
+
+    def put(self, frame: Frame, painted: Yuv420) -> None:
+        """Write the picture that takes the place of a frame's own. Raises: as `add`."""
         if self._pictures is not None:
             self._pictures.write(frame, _encoded(painted.rgb(), self.target.ending))
             return

@@ -128,6 +128,15 @@ class Sink(ABC):
         self.notes: list[str] = []
         self._begun = self._is_open = False
 
+    @classmethod
+    def refuse(cls, options: SinkOptions, labels: Labels) -> None:
+        """Refuse options that cannot be met, once the labels are known and before any work.
+
+        Raises:
+            UsageError, InputError: classes that are not there, files that cannot be read.
+        """
+        return None
+
     @property
     def keeps_parts(self) -> bool:
         """True where an interrupted run leaves the frames so far.

@@ -1,0 +1,235 @@
+"""The redacted video: some classes made unknowable, with a margin, and over a span of frames.
+
+A frame is written once the frames after it are known: what is found in them is hidden in it, too.
+Nothing is written of frames whose turn does not come. A report beside the video names the frames in
+which an object was lost for a moment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, ClassVar
+
+import cv2
+import numpy as np
+
+from vidparse.errors import UsageError
+from vidparse.filenames import one_or_several
+from vidparse.frame import Frame, Packet, VideoInfo
+from vidparse.labels import Labels
+from vidparse.maps import Prediction
+from vidparse.matting.gaps import LONGEST, Gap, GapFinder
+from vidparse.matting.redaction import redacted, with_margin
+from vidparse.requests.outputs import SinkOptions
+from vidparse.sinks.overlay import Overlay
+from vidparse.sinks.pictures import check_target
+from vidparse.sinks.sink import Target
+from vidparse.sinks.stream import ByteStream, JsonLists
+
+SCHEMA = "vidparse-redaction/1"
+_PLACES = ("location", "gps", "geo")  # in keys of metadata that tell where a video was taken
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A frame with its mask, 0 or 255 (H, W), which frames before and after look at."""
+
+    number: int
+    frame: Frame | None  # None once it is written
+    mask: np.ndarray
+
+
+class Redact(Overlay):
+    """H.264 in mp4, mkv or mov, and on a stream, as :class:`Overlay`; with a report as JSON."""
+
+    suffix: ClassVar[str] = ".redacted.mp4"
+    by_ending: ClassVar[bool] = False
+    picture_suffix: ClassVar[str] = ".redacted.png"
+
+    def __init__(self, where: Target | Path | BinaryIO, options: SinkOptions) -> None:
+        """Raises: OutputError: as `Overlay`, or the report is there already."""
+        super().__init__(where, options)
+        self._window: deque[_Waiting] = deque()
+        self._gaps, self._lost = GapFinder(), set[int]()
+        self._times: deque[tuple[int, int, float]] = deque(maxlen=LONGEST + 1)
+        self._count = self._written = 0
+        self._ahead = options.redaction.redact_union
+        self._lists: JsonLists | None = None
+        self._report: ByteStream | None = None
+        path = self.target.path
+        if path is not None and self._pictures is None:
+            stem = path.name.removesuffix(self.suffix)
+            stem = path.stem if stem == path.name else stem
+            beside = path.with_name(f"{stem}.redact.json")
+            check_target(beside, overwrite=self.target.replace, is_folder=False)
+            self._report = ByteStream(Target.of(beside, replace=self.target.replace))
+            self.outputs = (*self.outputs, str(beside))
+
+    @classmethod
+    def refuse(cls, options: SinkOptions, labels: Labels) -> None:
+        redacted_classes(options, labels)
+
+    def prepare(self, info: VideoInfo, labels: Labels) -> None:
+        wanted, options = self.options.redaction, self.options
+        self._way = wanted.redact or "blur"
+        self._class_ids = redacted_classes(options, labels)
+        self._labels = labels
+        self._hidden: np.ndarray = np.zeros(labels.void + 1, np.uint8)
+        self._hidden[list(self._class_ids)] = 255
+        self._margin = wanted.redact_margin.of(info.size_hw[0])
+        self._start_report(info)
+        if info.copied and options.audio:
+            self.notes.append("redact: sound is kept, and voices tell who speaks; see --no-audio")
+
+    def begin(self, info: VideoInfo, labels: Labels) -> None:
+        # Leave places out of the metadata: a street says who lives there.
+        places = [key for key, _ in info.metadata if any(one in key.lower() for one in _PLACES)]
+        if places:
+            self.notes.append(f"redact: left out of the metadata: {', '.join(places)}")
+            kept = tuple((key, text) for key, text in info.metadata if key not in places)
+            info = replace(info, metadata=kept)
+        super().begin(info, labels)
+
+    def add(self, frame: Frame, prediction: Prediction) -> None:
+        classes = prediction.map.class_map(self._labels)
+        mask = self._hidden.take(classes)
+        self._times.append((self._count, frame.index, frame.time_s))
+        self._note(
+            self._gaps.add(
+                {
+                    self._labels.classes[one]: (classes == one).view(np.uint8) * np.uint8(255)
+                    for one in self._class_ids
+                }
+            )
+        )
+        self._window.append(_Waiting(self._count, frame, mask))
+        self._count += 1
+        if self._count - self._written > self._ahead:
+            self._write_next()
+
+    def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
+        failure: Exception | None = None
+        try:
+            if keep and complete:
+                while self._written < self._count:
+                    self._write_next()
+            elif keep and self._count > self._written:
+                self.notes.append(
+                    f"redact: the last {self._count - self._written} frames are left out: "
+                    "objects in those after them are not known"
+                )
+            self._note(self._gaps.finish())
+        except Exception as error:
+            failure, keep = error, False
+        self._window.clear()
+        left = super().end(keep=keep, complete=complete, packets=packets)
+        self._end_report(keep=keep, complete=complete)
+        if failure is not None:
+            raise failure
+        return left
+
+    def _write_next(self) -> None:
+        """Write the oldest frame that waits, with all that is hidden round its time."""
+        number = self._written
+        place = next(i for i, one in enumerate(self._window) if one.number == number)
+        chosen = self._window[place]
+        assert chosen.frame is not None
+        union = chosen.mask.copy()
+        for one in self._window:
+            if abs(one.number - number) <= self._ahead and one.mask.shape == union.shape:
+                cv2.bitwise_or(union, one.mask, dst=union)
+        image = self.as_planes(chosen.frame.image)
+        self.put(chosen.frame, redacted(image, with_margin(union, self._margin), self._way))
+
+        # Let go of the picture now, and of masks that no other frame looks back to.
+        self._window[place] = replace(chosen, frame=None)
+        self._written += 1
+        while self._window and self._window[0].number < self._written - self._ahead:
+            self._window.popleft()
+
+    def _start_report(self, info: VideoInfo) -> None:
+        if self._report is None:
+            return
+
+        # Say what was hidden and how, so that it can be judged and made again.
+        self._report.open()
+        header = self.options.header
+        head = {
+            "schema": SCHEMA,
+            "video": info.name,
+            "model": header.model,
+            "weights_sha256": header.weights_sha256,
+            "way": self._way,
+            "classes": [self._labels.classes[one] for one in self._class_ids],
+            "margin_px": self._margin,
+            "union_frames": self._ahead,
+        }
+        self._lists = JsonLists(
+            self._report_name, self._report.write, head, straight="gaps", waiting=("totals",)
+        )
+
+    @property
+    def _report_name(self) -> str:
+        return self.outputs[-1]
+
+    def _note(self, gaps: Iterable[Gap]) -> None:
+        """Put gaps into the report."""
+        for gap in gaps:
+            self._lost.add(gap.number)
+            if self._lists is None:
+                continue
+            index, time_s = next(
+                (index, time_s) for number, index, time_s in self._times if number == gap.number
+            )
+            self._lists.add(
+                "gaps",
+                {
+                    "frame": index,
+                    "time_s": round(time_s, 6),
+                    "class": gap.name,
+                    "box": gap.box,
+                    "hidden": self._ahead >= LONGEST,
+                },
+            )
+
+    def _end_report(self, *, keep: bool, complete: bool) -> None:
+        if self._lost and keep:
+            hidden = "hidden by the union" if self._ahead >= LONGEST else "NOT all hidden"
+            self.notes.append(
+                f"redact: objects were lost for 1 to {LONGEST} frames in {len(self._lost)} frames, "
+                f"{hidden}"
+            )
+        if self._report is None:
+            return
+        if self._lists is not None:
+            if keep:
+                totals = {"frames": self._written, "frames_with_gaps": len(self._lost)}
+                self._lists.add("totals", totals)
+                self._lists.finish()
+            else:
+                self._lists.close()
+        self._report.close(keep=keep, complete=complete)
+
+
+def redacted_classes(options: SinkOptions, labels: Labels) -> tuple[int, ...]:
+    """Ids of the classes to hide: those that were named, else all countable things.
+
+    Raises:
+        UsageError: an unknown class, one that the run does not keep, or no class at all.
+    """
+    words, kept = options.redaction.redact_classes, options.classes
+    names = None if words is None else one_or_several(words)
+    class_ids = tuple(sorted(labels.things)) if names is None else labels.select(names)
+    if not class_ids:
+        raise UsageError(
+            f"--redact: label set '{labels.name}' has no countable things; "
+            f"name classes, as in --redact-classes {labels.classes[0]}"
+        )
+
+    lost = [labels.classes[one] for one in class_ids if kept is not None and one not in kept]
+    if lost:
+        raise UsageError(f"--redact-classes {lost[0]}: --classes leaves it out; name it there, too")
+    return class_ids
