@@ -39,7 +39,7 @@ ORDER = [
     {"hub", "export", "convert"},
     {"inference"},
     {"data"},
-    {"evaluation"},
+    {"evaluation", "view"},
     {"propagation"},
     {"training"},
     {"workers", "ledger"},

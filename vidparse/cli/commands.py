@@ -19,6 +19,10 @@ COMMANDS = {
         "vidparse.cli.segment:info",
         "Show what an input is: size, rate, time base, rotation, colour, audio.",
     ),
+    "view": (
+        "vidparse.cli.view:view",
+        "Write a page to look through results with: video, classes and objects, timelines.",
+    ),
     "bench": (
         "vidparse.cli.bench:bench",
         "Time every stage, the network alone and the whole run, and compare with the floor.",

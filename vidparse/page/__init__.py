@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vidparse import __version__
@@ -24,7 +24,7 @@ _SERIES = 8  # colours of page.css
 
 
 def render(template: str, **values: object) -> str:
-    """The page of a template of this folder. Whatever `values` hold is escaped."""
+    """The page of a template of this folder or of view/. Whatever `values` hold is escaped."""
     return _templates().get_template(template).render(**values)
 
 
@@ -67,9 +67,9 @@ def _is_page(path: Path) -> bool:
 
 @cache
 def _templates() -> Environment:
-    """The templates of this folder and the words they use; one per process, for it compiles."""
+    """The templates and the words they use; one per process, for it compiles."""
     templates = Environment(
-        loader=PackageLoader("vidparse", "page"),
+        loader=ChoiceLoader([PackageLoader("vidparse", one) for one in ("page", "view")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,0 +1,117 @@
+"""A result to look at: the records of a run, the ids beside them, and the video that was read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidparse.errors import InputError
+from vidparse.sinks import is_output
+from vidparse.video import Input
+from vidparse.view.idfiles import IdFiles, find_ids
+from vidparse.view.records import Header, read_header
+
+_RECORDS = ".jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run on one video. ids: where the ids of its frames lie."""
+
+    path: Path
+    stem: str
+    header: Header
+    ids: IdFiles
+
+
+def find_results(places: Sequence[Path]) -> list[tuple[Result, ...]]:
+    """The results of each video, those of one video together, in the order of `places`.
+
+    Args:
+        places: one or two: folders of outputs, or jsonl files. Of two folders the videos that are
+            in both count.
+
+    Raises:
+        InputError: no records or ids there, or two results of different videos.
+    """
+    found = [_records_at(place) for place in places]
+    if len(found) == 1:
+        return [(_result(path),) for path in found[0]]
+
+    # Pair files that were named whatever they are called, those of folders by their names.
+    first, second = found
+    if len(first) == len(second) == 1:
+        pairs = [(first[0], second[0])]
+    else:
+        others = {path.name: path for path in second}
+        pairs = [(path, others[path.name]) for path in first if path.name in others]
+    if not pairs:
+        raise InputError(
+            f"{places[0]}, {places[1]}: have no video in common; name two .jsonl of one video"
+        )
+    return [_same_video(_result(one), _result(other)) for one, other in pairs]
+
+
+def _records_at(place: Path) -> list[Path]:
+    if not place.is_dir():
+        if not place.exists():
+            raise InputError(f"{place}: no such file or folder; give what segment wrote")
+        if place.suffix != _RECORDS:
+            raise InputError(f"{place}: no .jsonl; give a folder of outputs or its .jsonl")
+        return [place]
+    found = sorted(path for path in place.glob(f"*{_RECORDS}") if not path.stem.endswith(".part"))
+    if not found:
+        raise InputError(
+            f"{place}: holds no .jsonl; segment the video with --save masks,jsonl "
+            "(ids,jsonl for objects)"
+        )
+    return found
+
+
+def _result(path: Path) -> Result:
+    stem = path.name.removesuffix(_RECORDS)
+    return Result(path, stem, read_header(path), find_ids(path.parent, stem, path))
+
+
+def _same_video(one: Result, other: Result) -> tuple[Result, Result]:
+    facts = [(each.header.size_hw, each.header.time_base) for each in (one, other)]
+    if facts[0] != facts[1]:
+        (height, width), (other_height, other_width) = (fact[0] for fact in facts)
+        raise InputError(
+            f"{other.path}: is of a video of {other_width}x{other_height}, {one.path} of "
+            f"{width}x{height}; compare results of one video"
+        )
+    return one, other
+
+
+def find_video(result: Result, given: str | None) -> Input:
+    """The video that was segmented: the one that is given, else by the name in the records.
+
+    It is looked for where the command of the run found it, beside the records, in the folder
+    above and in the current one.
+
+    Raises:
+        InputError: it is nowhere.
+    """
+    if given is not None:
+        return _existing(given, result)
+    name = result.header.source
+    if name.startswith("sample://"):
+        return Input.named(name)
+
+    # Try the words of the command first: they have its path.
+    folder = result.path.absolute().parent
+    places = [*map(Path, result.header.words[1:]), folder, folder.parent, Path()]
+    for place in places:
+        for path in (place, place / name):
+            if path.name == name and path.exists() and not is_output(path):
+                return Input.named(str(path))
+    raise InputError(f"{result.path}: its video {name} is not found; give it with -i")
+
+
+def _existing(given: str, result: Result) -> Input:
+    found = Input.named(given)
+    if found.path is not None and not found.path.exists():
+        raise InputError(f"{given}: no such video; give the one that {result.path} is of")
+    return found
