@@ -213,7 +213,7 @@ class Batch:
             protected=self.protected,
         )
         if ledger is not None:
-            ledger.will_write(one, [path for sink in sinks for path in sink.outputs])
+            ledger.begin(one, [path for sink in sinks for path in sink.outputs])
         self.written.update((path, one.name) for sink in sinks for path in sink.outputs)
         return sinks
 
@@ -294,8 +294,6 @@ class Turn:
         batch, name = self._batch, self._one.name
         error: VidparseError | None = None
         report: RunReport | None = None
-        if batch.ledger is not None:
-            batch.ledger.begin(self._one)
         begun_s = time.perf_counter()
 
         try:
@@ -316,6 +314,8 @@ class Turn:
 
         # Leave what was interrupted as begun: the next call does it again.
         if batch.ledger is not None and not isinstance(error, Interrupted):
+            if not self._sinks:  # it failed before it was noted
+                batch.ledger.begin(self._one)
             lasted_s = time.perf_counter() - begun_s
             batch.ledger.end(self._one, error, seconds=lasted_s, frames=self._frames)
         return self._result(report, error)

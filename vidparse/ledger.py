@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,6 +117,9 @@ class Ledger:
             known = dict(self._file.execute("select setting, value from job").fetchall())
             self._file.execute("commit")
 
+            # Write ahead from now on: a change costs one wait for the disk, and not three.
+            self._file.execute("pragma journal_mode = wal")
+
         if version != _VERSION:
             raise OutputError(f"{self.path}: is of another version of vidparse; use another file")
         for name in [*job, *known]:
@@ -134,8 +137,10 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Let other processes have it. Idempotent."""
-        self._file.close()
+        """Put the last outcome on the disk, and let other processes have it. Idempotent."""
+        with self._errors(), closing(self._file), suppress(sqlite3.ProgrammingError):
+            if self._file.in_transaction:  # an error if it was closed before
+                self._file.execute("commit")
 
     def entry(self, one: Input) -> Entry | None:
         """The line of an input; None for one that was never begun."""
@@ -149,34 +154,37 @@ class Ledger:
         state, error, code, outputs, identity = row
         return Entry(state, error, code, tuple(json.loads(outputs)), identity == _identity(one))
 
-    def begin(self, one: Input) -> None:
-        """Count one more attempt; what earlier ones wrote stays ours to replace."""
-        with self._errors():
-            self._file.execute(
-                "insert into inputs values (?, ?, ?, '', 0, 1, 0, 0, '[]', ?) "
-                "on conflict (name) do update set identity = excluded.identity, "
-                "state = excluded.state, error = '', exit_code = 0, attempts = attempts + 1, "
-                "changed = excluded.changed",
-                (_name(one), _identity(one), BEGUN, _now()),
-            )
+    def begin(self, one: Input, outputs: Sequence[str] = ()) -> None:
+        """Count one more attempt, and note its outputs: a killed process leaves no other trace.
 
-    def will_write(self, one: Input, outputs: Sequence[str]) -> None:
-        """Note outputs before they are begun: a killed process leaves no other trace of them."""
+        What earlier attempts wrote stays ours to replace.
+        """
+        self._change(
+            "insert into inputs values (?, ?, ?, '', 0, 1, 0, 0, ?, ?) "
+            "on conflict (name) do update set identity = excluded.identity, "
+            "state = excluded.state, error = '', exit_code = 0, attempts = attempts + 1, "
+            "outputs = case excluded.outputs when '[]' then outputs else excluded.outputs end, "
+            "changed = excluded.changed",
+            (_name(one), _identity(one), BEGUN, json.dumps([*outputs]), _now()),
+        )
         with self._errors():
-            self._file.execute(
-                "update inputs set outputs = ? where name = ?",
-                (json.dumps([*outputs]), _name(one)),
-            )
+            self._file.execute("commit")
 
     def end(self, one: Input, error: VidparseError | None, *, seconds: float, frames: int) -> None:
-        """Note the outcome of the attempt."""
+        """Note the outcome of the attempt; it is on the disk when the next input is begun."""
         state, code = (DONE, 0) if error is None else (FAILED, error.exit_code)
+        self._change(
+            "update inputs set state = ?, error = ?, exit_code = ?, seconds = ?, frames = ?, "
+            "changed = ? where name = ?",
+            (state, str(error or ""), code, round(seconds, 3), frames, _now(), _name(one)),
+        )
+
+    def _change(self, statement: str, values: tuple[object, ...]) -> None:
+        """Change a line, in the transaction that the next `begin` puts on the disk."""
         with self._errors():
-            self._file.execute(
-                "update inputs set state = ?, error = ?, exit_code = ?, seconds = ?, frames = ?, "
-                "changed = ? where name = ?",
-                (state, str(error or ""), code, round(seconds, 3), frames, _now(), _name(one)),
-            )
+            if not self._file.in_transaction:
+                self._file.execute("begin")
+            self._file.execute(statement, values)
 
     def _one(self, statement: str) -> object:
         return self._file.execute(statement).fetchone()[0]
