@@ -40,7 +40,7 @@ ORDER = [
     {"inference"},
     {"data"},
     {"evaluation", "view"},
-    {"propagation"},
+    {"disagreement", "propagation"},
     {"training"},
     {"workers", "ledger"},
     {"batch"},

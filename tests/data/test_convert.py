@@ -122,6 +122,7 @@ def test_label_studio_decodes_the_same_brushes(convert: Callable[..., Path]) -> 
     root = convert("label-studio", videos=1)
     dataset = opened(root, "label-studio")
     tasks = json.loads((root / "tasks.json").read_text())
+    assert tasks[0]["data"]["image"] == "/data/local-files/?d=label-studio/images/p00.png"
     for task, frame in zip(tasks, dataset.videos[0].frames, strict=True):
         truth = dataset.load_truth(frame)
         for region in task["annotations"][0]["result"]:

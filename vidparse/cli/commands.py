@@ -44,6 +44,10 @@ COMMANDS = {
         "Carry masks of key frames to the frames between them; lists frames to look at, worst "
         "first.",
     ),
+    "disagree": (
+        "vidparse.cli.disagree:disagree",
+        "Rank frames in which two models differ, or one wavers; write them as a task to correct.",
+    ),
     "eval": (
         "vidparse.cli.evaluate:evaluate",
         "Score models, or predictions made by any tool, on a labelled data set.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -30,7 +30,7 @@ from vidparse.sinks.picture_set import (
     picture_bytes,
     picture_stem,
 )
-from vidparse.sinks.sink import Sink, Target
+from vidparse.sinks.sink import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,7 @@ def convert_dataset(
     try:
         folder.create()
         with folder.writing():
+            work.set_place(folder.path, out.name)
             for one in datasets:
                 plain = len(datasets) == 1 and one.split in (ALL, split)
                 work.write(one, folder.path if plain else folder.path / one.split)
@@ -120,10 +121,64 @@ def convert_dataset(
     )
 
 
+def write_frames(
+    to: str,
+    base: Path,
+    name: str,
+    info: VideoInfo,
+    labels: Labels,
+    frames: Iterable[tuple[Frame, SegmentMap]],
+    *,
+    shelf: str = "",
+    shown: str = "",
+    pictures: bool = True,
+    options: SinkOptions | None = None,
+) -> list[str]:
+    """Write the labelled frames of one video into a folder; notes for the user.
+
+    Args:
+        to: one of WRITERS. base: the folder. name: of the video.
+        shelf: folder within that of the pictures. shown: name that the folder will have.
+        pictures: copy them into `images/`; formats that consist of pictures always hold them.
+        options: of the sink.
+
+    Raises:
+        OutputError: it cannot be written. Whatever `frames` raises.
+    """
+    kind = WRITERS[to].sink
+    is_set = issubclass(kind, PictureSet)
+    place = base if is_set else base / f"{name}{kind.suffix}"
+
+    # Write the classes beside a file that cannot say which of them are things.
+    if not is_set:
+        base.mkdir(parents=True, exist_ok=True)
+        (base / LABELS_FILE).write_bytes(labels_bytes(labels))
+    sink = kind(Target.of(place, replace=False), options or SinkOptions())
+    if isinstance(sink, PictureSet) and shown:
+        sink.place = shown
+
+    with sink:
+        sink.open(info, labels)
+        for frame, found in frames:
+            if pictures and not is_set:
+                frame = _with_copy(frame, base / IMAGES, shelf)
+            sink.write(frame, Prediction(frame.index, found, labels))
+    return sink.notes
+
+
 def _check_place(source: Path, out: Path) -> None:
     """Raises: OutputError: nothing can be written there, or something is there."""
     if same_file(source, out):
         raise OutputError(f"{out}: is the data set itself; choose another folder")
+    check_new_folder(out)
+
+
+def check_new_folder(out: Path) -> None:
+    """Refuse a folder that holds something; the folders round it are made.
+
+    Raises:
+        OutputError: it does, or it cannot be made.
+    """
     kind = kind_of(out)
     if kind not in ("", "a directory") or (kind and any(out.iterdir())):
         raise OutputError(f"{out}: exists; choose another folder, or remove it first")
@@ -153,6 +208,10 @@ class _Work:
         self.total = self.done = self.videos = 0
         self.notes: list[str] = []
 
+    def set_place(self, root: Path, shown: str) -> None:
+        """Say where all is written to, and the name that this folder will have."""
+        self._root, self._shown = root, shown
+
     def write(self, dataset: Dataset, base: Path) -> None:
         """Write a split to a folder. Raises: as `convert_dataset`."""
         labels = dataset.labels
@@ -165,25 +224,25 @@ class _Work:
             return
 
         # Write a file per video, and the pictures beside.
-        base.mkdir(parents=True, exist_ok=True)
-        (base / LABELS_FILE).write_bytes(labels_bytes(labels))
-        is_lone = len(recordings) == 1
         for video in recordings:
-            sink = self._sink(base / f"{video.name}{self._writer.sink.suffix}")
-            with sink:
-                sink.open(_info(video, dataset), labels)
-                for frame, found in self._frames(dataset, video):
-                    if self._pictures:
-                        frame = _with_copy(frame, base / IMAGES, "" if is_lone else video.name)
-                    sink.write(frame, Prediction(frame.index, found, labels))
-            self.notes += sink.notes
+            self.notes += write_frames(
+                self._to,
+                base,
+                video.name,
+                _info(video, dataset),
+                labels,
+                self._frames(dataset, video),
+                shelf="" if len(recordings) == 1 else video.name,
+                pictures=self._pictures,
+            )
             self.videos += 1
 
     def _write_set(
         self, dataset: Dataset, labels: Labels, recordings: list[_Recording], base: Path
     ) -> None:
-        sink = self._sink(base)
+        sink = self._writer.sink(Target.of(base, replace=False), SinkOptions())
         assert isinstance(sink, PictureSet)
+        sink.place = self._shown if self._root == base else f"{self._shown}/{base.name}"
         base.parent.mkdir(parents=True, exist_ok=True)
         with sink:
             sink.open(_info(recordings[0], dataset), labels)
@@ -193,9 +252,6 @@ class _Work:
                     sink.write(frame, Prediction(frame.index, found, labels))
                 self.videos += 1
         self.notes += sink.notes
-
-    def _sink(self, place: Path) -> Sink:
-        return self._writer.sink(Target.of(place, replace=False), SinkOptions())
 
     def _frames(self, dataset: Dataset, video: _Recording) -> Iterator[tuple[Frame, SegmentMap]]:
         """The frames of a video, numbered from 0. Raises: Interrupted: it is to stop."""

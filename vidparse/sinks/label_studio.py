@@ -62,7 +62,7 @@ class LabelStudio(PictureSet):
         said: dict[str, object] = {"result": regions}
         if model:
             said["model_version"] = model
-        place = quote(f"{self.folder.final.name}/{picture.as_posix()}")
+        place = quote(f"{self.place}/{picture.as_posix()}")
         return {
             "data": {"image": f"{SERVED}{place}", "frame": frame.index},
             "predictions" if model else "annotations": [said],

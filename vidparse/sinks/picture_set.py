@@ -33,6 +33,8 @@ class PictureSet(Sink):
 
     Attributes:
         video: folder within the folders of pictures; whoever writes several videos sets it.
+        place: name of the folder, for addresses of pictures in its files; whoever moves the folder
+            afterwards sets it.
 
     Raises:
         UsageError: `where` is a stream.
@@ -44,6 +46,7 @@ class PictureSet(Sink):
         super().__init__(where, options)
         self.folder = WholeFolder(self.target.folder(self.suffix[1:]), replace=self.target.replace)
         self.video = ""
+        self.place = self.folder.final.name
         self._is_started = self._is_panoptic = False
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:

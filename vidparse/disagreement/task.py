@@ -1,0 +1,112 @@
+"""The chosen frames as a task for people: pictures, and labels of the models to correct."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vidparse.data.convert import check_new_folder, write_frames
+from vidparse.data.writers import WRITERS
+from vidparse.disagreement.answers import NOTHING, Answer, Answers
+from vidparse.disagreement.ranking import RankedFrame
+from vidparse.errors import Interrupted, UsageError
+from vidparse.files import WholeFolder
+from vidparse.frame import Frame
+from vidparse.labels import Labels
+from vidparse.maps import VOID, SegmentMap
+from vidparse.requests.disagreement import DisagreementRequest
+from vidparse.requests.outputs import RunHeader, SinkOptions
+
+
+def check_task(request: DisagreementRequest) -> None:
+    """Refuse, before any work, a task that cannot be written.
+
+    Raises:
+        UsageError: an unknown format. OutputError: its folder is there.
+    """
+    if request.to not in WRITERS:
+        raise UsageError(f"--to {request.to}: unknown; use {', '.join(WRITERS)}")
+    if request.out is not None:
+        check_new_folder(request.out)
+
+
+def write_task(
+    request: DisagreementRequest,
+    answers: Answers,
+    ranked: tuple[RankedFrame, ...],
+    *,
+    on_frame: Callable[[int, int], None] = lambda done, total: None,
+    stop: threading.Event | None = None,
+) -> Path:
+    """Read the video once more, up to the last of the frames, and write these with labels.
+
+    Raises:
+        OutputError: the folder cannot be written. Interrupted: `stop` was set.
+    """
+    assert request.out is not None
+    info, _ = answers.info()
+    wanted = {one.index for one in ranked}
+    stem = Path(request.input).stem or "video"
+
+    def frames() -> Iterator[tuple[Frame, SegmentMap]]:
+        done, last = 0, max(wanted)
+        for answer in answers.run():
+            if stop is not None and stop.is_set():
+                raise Interrupted("disagree: stopped; nothing of the task is kept")
+            if answer.frame.index in wanted:
+                done += 1
+                on_frame(done, len(wanted))
+                name = answer.frame.name or f"{stem}_{answer.frame.index:06d}"
+                number = done - 1
+                frame = replace(answer.frame, index=number, pts=number, name=name)
+                yield frame, prelabel(answer, answers.labels, request.prelabels)
+            if answer.frame.index >= last:
+                return
+
+    # Things of a model of classes are no objects: nobody is to look for their ids.
+    labels = answers.labels
+    if not answers.is_panoptic:
+        labels = replace(labels, things=frozenset())
+    options = SinkOptions(header=RunHeader(model="+".join(answers.names)))
+    folder, done = WholeFolder(request.out, replace=False), False
+    try:
+        folder.create()
+        with folder.writing():
+            write_frames(
+                request.to,
+                folder.path,
+                stem,
+                info,
+                labels,
+                frames(),
+                shown=request.out.name,
+                options=options,
+            )
+        done = True
+    finally:
+        folder.close(keep=done)
+    return request.out
+
+
+def prelabel(answer: Answer, labels: Labels, kind: str) -> SegmentMap:
+    """The labels that people begin with.
+
+    first: the prediction of the first model. agreed: the same, with nothing where the two opinions
+    differ.
+    """
+    found = answer.prediction.map
+    if kind == "first" or answer.second is None:
+        return found
+    doubt = (answer.first != answer.second) & (answer.second != NOTHING)
+    if doubt.shape != found.size_hw:
+        height, width = found.size_hw
+        grown = cv2.resize(doubt.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+        doubt = grown > 0
+    ids = found.ids.copy()
+    ids[doubt] = labels.void if found.segments is None else VOID
+    return SegmentMap(ids, found.segments)
