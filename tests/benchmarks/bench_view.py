@@ -62,8 +62,8 @@ def measure(page: Path) -> None:
     with chromium() as browser:
         for _ in range(5):
             start = time.monotonic()
-            opened = Opened(browser, page)
-            opened.until("() => stage.layers[0].drawn === 0")
+            opened = Opened(browser, page, wait_until="commit")
+            opened.until("() => typeof stage !== 'undefined' && stage.layers[0].drawn === 0")
             readies.append(time.monotonic() - start)
             opened.until("() => video.readyState >= 2")
             videos.append(time.monotonic() - start)

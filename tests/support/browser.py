@@ -34,9 +34,14 @@ def chromium() -> Iterator[Any]:
 
 
 class Opened:
-    """A page in a browser. errors: what its program could not do, and what its policy refused."""
+    """A page in a browser. errors: what its program could not do, and what its policy refused.
 
-    def __init__(self, browser: Any, path: Path, **wishes: Any) -> None:
+    wait_until: of Playwright's goto: "commit" begins while the page still comes.
+    """
+
+    def __init__(
+        self, browser: Any, path: Path, *, wait_until: str = "load", **wishes: Any
+    ) -> None:
         context = browser.new_context(**wishes)
         self.errors: list[str] = []
         self.asked: list[str] = []
@@ -44,7 +49,7 @@ class Opened:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda line: line.type == "error" and self.errors.append(line.text))
         self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(path.absolute().as_uri())
+        self.page.goto(path.absolute().as_uri(), wait_until=wait_until)
 
     def run(self, words: str, value: object = None) -> Any:
         """The value of a function in JavaScript."""

@@ -13,9 +13,18 @@ async function inflated(bytes) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+/** A block, once all of it has come; null where the page has none of that name. */
+async function blockOf(name) {
+  for (;;) {
+    const element = document.getElementById(name);
+    if (document.readyState !== "loading" || element?.nextElementSibling) return element;
+    await new Promise((next) => setTimeout(next, 15));
+  }
+}
+
 /** A number per frame: signed 32 bits, deflated. */
 async function columnOf(name) {
-  const bytes = await inflated(bytesOf(document.getElementById(name).textContent));
+  const bytes = await inflated(bytesOf((await blockOf(name)).textContent));
   return new Int32Array(bytes.buffer);
 }
 
@@ -28,7 +37,7 @@ async function sumsOf(name) {
 /** An address of the video that the page holds. Its blocks are let go of on the way. */
 async function videoAddress() {
   const parts = [];
-  for (let i = 0, block; (block = document.getElementById(`video-${i}`)); i++) {
+  for (let i = 0, block; (block = await blockOf(`video-${i}`)); i++) {
     parts.push(bytesOf(block.textContent));
     block.remove();
     await new Promise((next) => setTimeout(next)); // let the page answer between two of them
@@ -54,9 +63,7 @@ class Maps {
   /** Opens the block of a frame; a promise. */
   async load(place) {
     const number = Math.floor(place / this.chunk);
-    const element = document.getElementById(`${this.name}-${number}`);
-    if (!element) return;
-    const known = this.open.get(number) ?? inflated(bytesOf(element.textContent)).then(framesOf);
+    const known = this.open.get(number) ?? this.read(number);
     this.open.delete(number);
     this.open.set(number, known);
     this.ready.set(number, await known);
@@ -67,6 +74,11 @@ class Maps {
       this.open.delete(oldest);
       this.ready.delete(oldest);
     }
+  }
+
+  async read(number) {
+    const block = await blockOf(`${this.name}-${number}`);
+    return block ? framesOf(await inflated(bytesOf(block.textContent))) : [];
   }
 }
 

@@ -220,7 +220,7 @@ function listenToWipe() {
   move(0.5);
 }
 
-/** Opens what the page needs at once; the blocks follow this program. */
+/** Opens what the page needs at once; the blocks follow this program, and come one by one. */
 async function open() {
   times = (await sumsOf("times")).map((ticks) => ticks * contents.unit);
   numbers = await sumsOf("numbers");
@@ -238,5 +238,4 @@ listenToKeys();
 listenToPointer();
 listenToWipe();
 dress();
-if (document.readyState !== "loading") open();
-else document.addEventListener("DOMContentLoaded", open);
+open();
