@@ -200,3 +200,14 @@ def test_it_is_a_function_of_the_package(clip, keys, tmp_path: Path) -> None:
     )
     (video,) = vidparse.propagate(request).videos
     assert video.report.frames == 5 and len(video.outputs) == 2
+
+
+def test_a_model_gives_clues(cli, clip, keys, colour_model: Path, tmp_path: Path) -> None:
+    source = clip("x.mp4", frames=5)
+    words = ("--save", "masks", "-m", colour_model, "--device", "cpu", "--reverse-test", "--json")
+    found = cli("propagate", source, keys, "-o", f"{tmp_path}/out/", *words)
+    assert found.code == 0, found.err
+    (video,) = json.loads(found.out)["videos"]
+    assert video["origins"] == {"key": 2, "both": 3} and video["reverse_test"]["keys"] == 2
+    found = cli("propagate", source, keys, "-o", f"{tmp_path}/b/", "-m", "missing.onnx")
+    assert (found.code, len(found.lines)) == (4, 1)

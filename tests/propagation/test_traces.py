@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vidparse.propagation.traces import Step, Trace, seen_in_both
-from vidparse.propagation.votes import View, vote
+from vidparse.propagation.votes import Clues, Verdict, View, clue_weights, vote, without_specks
 
 SIZE_HW = (24, 32)
 
@@ -131,3 +131,40 @@ def test_what_no_key_shows_is_what_lies_behind() -> None:
 
     # Of one key, it is what is in sight nearby.
     assert (vote([View(small, hidden, 1.0)], 2).labels == 0).all()
+
+
+def test_clues_are_the_shares_of_a_networks_classes_in_labels() -> None:
+    """Of 4 pixels of label 0 the network calls 3 class 5 and 1 class 9; of label 1 it calls 4 9."""
+    labels = np.array([[0, 0, 0, 0, 1, 1, 1, 1]], np.uint16)
+    classes = np.array([[5, 5, 5, 9, 9, 9, 9, 9]], np.uint8)
+    weights = clue_weights([labels], [classes], 2)
+
+    # One more pixel counts of each of 256 classes.
+    shares = np.array([[4 / 260, 2 / 260], [1 / 260, 5 / 260]])
+    wanted = (0.3 + shares / shares.max(axis=0)) / 1.3
+    assert np.allclose(weights[:, [5, 9]], wanted)
+    assert weights.max() == 1
+
+
+def test_clues_decide_between_keys_that_show_as_much() -> None:
+    here = Trace.at_key(SIZE_HW)
+    ones, zeros = labels_of((0, 0, 32, 24)), labels_of((0, 0, 0, 0))
+    views = [View(ones, here, 0.4), View(zeros, here, 0.6)]
+    classes = np.zeros(SIZE_HW, np.uint8)
+    classes[:, 16:] = 7
+    weights = np.ones((2, 256), np.float32)
+    weights[0, 7] = weights[1, 0] = 0.1
+    found = vote(views, 2, clues=Clues(classes, weights)).labels
+    assert (found[:, :16] == 0).all() and (found[:, 16:] == 1).all()
+
+
+def test_specks_go_where_the_verdict_is_unsure() -> None:
+    labels = labels_of((10, 8, 12, 10))
+    labels[3, 3] = labels[12, 16] = 2  # specks
+    labels[:, 28] = 2  # a thin thing
+    confidence = np.full(SIZE_HW, 0.5, np.float32)
+    confidence[:, 28] = 0.7
+    found = without_specks(Verdict(labels, confidence)).labels
+    assert found[3, 3] == 0 and found[12, 16] == 1
+    assert (found[:, 28] == 2).all()
+    assert (found[10:16, 12:20] == 1).all() and (found[0:3, :26] == 0).all()

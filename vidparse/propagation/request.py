@@ -17,7 +17,7 @@ from vidparse.errors import InputError, UsageError, counted
 from vidparse.filenames import one_or_several
 from vidparse.flow import FlowEstimator, open_estimator
 from vidparse.frame import Frame
-from vidparse.inference import RunReport, run
+from vidparse.inference import Runner, RunReport, Session, load_chosen, run
 from vidparse.propagation import OUTPUTS
 from vidparse.propagation.keys import Keys, keys_of_folder, keys_of_video
 from vidparse.propagation.outputs import Doubt, Doubts
@@ -94,6 +94,7 @@ def propagate(
     flow = open_estimator(request.flow, request.flow_weights, request.flow_device)
     jobs = list(_jobs(request))
     request = _with_outputs(request, jobs)
+    runner = None if request.model is None else load_chosen(request.choice.of(request.model))
 
     cv2.setNumThreads(1)  # as in `segment`: the stages are the parallelism
     taken: dict[str, str] = {}
@@ -111,7 +112,7 @@ def propagate(
             video=job.video,
         )
         taken.update((path, job.source.name) for sink in sinks for path in sink.outputs)
-        turn = _Turn(request, job, flow, sinks)
+        turn = _Turn(request, job, flow, runner, sinks)
         results.append(turn.result(on_begin, on_frame, stop))
     return Propagations(flow.name, tuple(results))
 
@@ -196,6 +197,7 @@ class _Turn:
     request: PropagateRequest
     job: _Job
     flow: FlowEstimator
+    runner: Runner | None
     sinks: list[Sink]
     doubts: Doubts = field(default_factory=Doubts)
 
@@ -213,7 +215,11 @@ class _Turn:
             closing.callback(source.close)
             self._check_numbers(source)
             on_begin(source.info.name, source.info.frames)
-            stages = _Watched(keys, self.flow, cut=self.request.cut, shelf=shelf, name=name)
+            cut = self.request.cut
+            network = None if self.runner is None else Session(self.runner, cut=cut)
+            if network is not None:
+                closing.callback(network.close)
+            stages = _Watched(keys, self.flow, cut=cut, shelf=shelf, name=name, network=network)
             stages.watch(self.doubts, test)
             report = run(source, stages, self.sinks, on_frame=on_frame, stop=stop)
 
@@ -221,7 +227,7 @@ class _Turn:
             if test is not None:
                 on_begin(f"{source.info.name}, keys from propagated frames", None)
                 again = closing.enter_context(self._open(copy_streams=False))
-                score = test.score(again, self.flow, cut=self.request.cut, name=name)
+                score = test.score(again, self.flow, cut=cut, name=name, network=network)
         notes = [*self.job.source.notes, *source.notes, *keys.notes, *self._notes(score)]
         notes += (note for sink in self.sinks for note in sink.notes)
         return VideoResult(

@@ -15,6 +15,7 @@ import numpy as np
 from vidparse.evaluation.metrics.semantic import ConfusionMatrix
 from vidparse.flow import FlowEstimator
 from vidparse.frame import Frame
+from vidparse.inference.session import Session
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
 from vidparse.propagation.keys import Keys
@@ -57,7 +58,13 @@ class ReverseTest:
             self._kept[number_of(frame)] = slip, prediction.segments
 
     def score(
-        self, frames: Iterable[Frame], flow: FlowEstimator, *, cut: float | None, name: str
+        self,
+        frames: Iterable[Frame],
+        flow: FlowEstimator,
+        *,
+        cut: float | None,
+        name: str,
+        network: Session | None = None,
     ) -> ReverseScore | None:
         """Predict the keys in a second pass through the video; None where there is nothing to do.
 
@@ -74,7 +81,7 @@ class ReverseTest:
         )
         counts, done = ConfusionMatrix(len(labels), ignore=labels.void), 0
         shelf = Shelf(name)
-        stages = Propagation(halves, flow, cut=cut, shelf=shelf, name=name)
+        stages = Propagation(halves, flow, cut=cut, shelf=shelf, name=name, network=network)
 
         try:
             for frame, prediction in self._predicted(stages, frames):

@@ -17,6 +17,7 @@ from vidparse.frame import Frame
 from vidparse.image import Image, Rgb, Yuv420
 from vidparse.inference.clips import closed
 from vidparse.inference.cuts import CutDetector
+from vidparse.inference.session import Session
 from vidparse.maps import VOID, Segment, SegmentMap, count_codes, recode, segments_of_ids
 from vidparse.propagation.keys import Keys
 from vidparse.propagation.prediction import (
@@ -30,39 +31,45 @@ from vidparse.propagation.prediction import (
 )
 from vidparse.propagation.shelf import Shelf, Slip
 from vidparse.propagation.traces import Step, Trace, steps_between
-from vidparse.propagation.votes import View, vote
+from vidparse.propagation.votes import Clues, View, clue_weights, vote, without_specks
 
 _LEAST_SEEN = 0.5  # mean over the picture, below which a suspected cut is one; 0.1 or less at most
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A frame and its picture, RGB uint8 (H, W, 3)."""
+    """A frame and its picture, RGB uint8 (H, W, 3).
+
+    classes: of a network, uint8 (H, W); None without one.
+    """
 
     frame: Frame
     rgb: np.ndarray
     begins_shot: bool
+    classes: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key frame that frames are being traced to."""
+    """A key frame that frames are being traced to. classes: as of `Looked`."""
 
     number: int
     map: SegmentMap
+    classes: np.ndarray | None = None
 
 
 @dataclass(slots=True)
 class Waiting:
     """A frame between two keys.
 
-    frame: its picture is a stub, while it lies on the shelf.
+    frame: its picture is a stub, while it lies on the shelf. classes: as of `Looked`.
     trace: of the frame to the key before it. ahead: its step to the frame after it.
     """
 
     frame: Frame
     picture: Slip
     trace: Slip | None
+    classes: Slip | None
     ahead: Slip | None = None
 
 
@@ -83,31 +90,51 @@ class Propagation:
         cut: threshold of the `CutDetector`; None: the video is one shot.
         shelf: what waits between keys waits there.
         name: of the video, for messages.
+        network: gives classes of its own to every frame, which decide where no key does; None: no
+            network.
     """
 
     repeated = 0
     key_frames = None
 
     def __init__(
-        self, keys: Keys, flow: FlowEstimator, *, cut: float | None, shelf: Shelf, name: str
+        self,
+        keys: Keys,
+        flow: FlowEstimator,
+        *,
+        cut: float | None,
+        shelf: Shelf,
+        name: str,
+        network: Session | None = None,
     ) -> None:
         self.labels = keys.labels
         self._keys, self._flow, self._shelf, self._name = keys, flow, shelf, name
-        self._cut = cut
+        self._cut, self._network = cut, network
         self._last_key = max(keys.files)
         self._void = VOID if keys.is_panoptic else keys.labels.void
 
     def prepared(self, frames: Iterable[Frame]) -> Iterator[Looked]:
-        """First stage: frames as RGB, with the cuts between shots."""
+        """First stage: frames as RGB, with the cuts between shots and a network's classes."""
         cuts = CutDetector(self._cut) if self._cut is not None else None
-        with closed(frames) as source:
-            for frame in source:
+        with closed(self._classed(frames)) as source:
+            for frame, classes in source:
                 rgb = frame.image.rgb()
                 begins = False
                 if cuts is not None:
                     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
                     begins = cuts.is_cut(grey / np.float32(255))
-                yield Looked(frame, rgb, begins)
+                yield Looked(frame, rgb, begins, classes)
+
+    def _classed(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray | None]]:
+        """Frames with the network's classes, if there is one."""
+        if self._network is None:
+            with closed(frames) as source:
+                for frame in source:
+                    yield frame, None
+            return
+        with closed(self._network.run(frames)) as answered:
+            for frame, found in answered:
+                yield frame, found.map.classes().astype(np.uint8)
 
     def answered(self, prepared: Iterable[Looked], *, live: bool = True) -> Iterator[Answered]:
         """Second stage: labels of every frame, once the key after it is known."""
@@ -130,7 +157,8 @@ class Propagation:
 
                 # Settle what waits between two keys; a key frame itself is as it was drawn.
                 if index in self._keys.files:
-                    after = Key(index, self._keys.map_of(index, now.rgb.shape[:2]))
+                    found = self._keys.map_of(index, now.rgb.shape[:2])
+                    after = Key(index, found, now.classes)
                     yield from self._settled(before, waiting, after)
                     yield Answered(now.frame, self._of_key(now.frame, after.map))
                     before, trace, waiting = after, Trace.at_key(now.rgb.shape[:2]), []
@@ -138,9 +166,10 @@ class Propagation:
                 if trace is not None and steps is not None:
                     trace = trace.after(steps[1])
                 if index < self._last_key:
-                    waiting.append(self._wait(now.frame, trace))
+                    waiting.append(self._wait(now, trace))
                 else:
-                    yield Answered(now.frame, self._voted(now.frame, [(before, trace)]))
+                    found_in = self._voted(now.frame, [(before, trace)], now.classes)
+                    yield Answered(now.frame, found_in)
 
         yield from self._settled(before, waiting, None)
         self._keys.check_numbers(index + 1, self._name)
@@ -183,10 +212,16 @@ class Propagation:
                 traces.append((before, self._take_trace(one.trace)))
             if backward:
                 traces.append((after, self._take_trace(backward[place])))
-            yield Answered(frame, self._voted(frame, traces))
+            classes = None if one.classes is None else self._shelf.take(one.classes)[0]
+            yield Answered(frame, self._voted(frame, traces, classes))
         self._shelf.clear()
 
-    def _voted(self, frame: Frame, traces: Sequence[tuple[Key | None, Trace | None]]) -> Propagated:
+    def _voted(
+        self,
+        frame: Frame,
+        traces: Sequence[tuple[Key | None, Trace | None]],
+        classes: np.ndarray | None,
+    ) -> Propagated:
         """The labels that the keys before and after a frame give it."""
         found = [(key, trace) for key, trace in traces if key is not None and trace is not None]
         if not found:
@@ -205,7 +240,12 @@ class Propagation:
             share = 1 - gap / sum(gaps) if len(found) > 1 else 1.0
             views.append(View(recode(key.map.ids, codes, numbers), trace, share))
 
-        verdict = vote(views, len(codes))
+        of_keys = [key.classes for key in keys if key.classes is not None]
+        clues = None
+        if classes is not None and len(of_keys) == len(keys):
+            weights = clue_weights([view.labels for view in views], of_keys, len(codes))
+            clues = Clues(classes, weights)
+        verdict = without_specks(vote(views, len(codes), clues=clues))
         comparison = None
         if len(views) > 1:
             nearest = [view.nearest() for view in views]
@@ -257,12 +297,14 @@ class Propagation:
         sure = np.full(found.size_hw, 255, np.uint8)
         return self._prediction(frame, found.ids.astype(np.uint32), sure, found.segments or (), KEY)
 
-    def _wait(self, frame: Frame, trace: Trace | None) -> Waiting:
+    def _wait(self, now: Looked, trace: Trace | None) -> Waiting:
         """Put a frame on the shelf, but for what is small."""
+        frame = now.frame
         planes = frame.image.planes
         stub = replace(frame, image=_with_planes(frame.image, [one[:1, :1] for one in planes]))
         kept = None if trace is None else self._put_trace(trace)
-        return Waiting(stub, self._shelf.put(*planes), kept)
+        classes = None if now.classes is None else self._shelf.put(now.classes)
+        return Waiting(stub, self._shelf.put(*planes), kept, classes)
 
     def _restored(self, one: Waiting) -> Frame:
         planes = self._shelf.take(one.picture)

@@ -15,12 +15,16 @@ import numpy as np
 from vidparse.propagation.traces import Trace
 
 _LEAST = 1e-5  # the vote of a pixel that cannot be traced, beside 1 of one that can
-_BEHIND = 0.01  # the vote of the label behind
+BEHIND = 0.01  # the vote of the label behind
 _SIGHT = 0.3  # from which on a trace shows what is there
 _BAND_PX = 1 << 17  # pixels that are worked on at a time, to stay in the cache
 _CELL = 8  # pixels, side of the cells that labels are counted in
 _REACH = 4.0  # cells: deviation of the window of what is nearby
 _CHANNELS = 32  # that OpenCV blurs at a time
+_CLASSES = 256  # of a network, void among them
+_LEAST_CLUE = 0.3
+_SPECK = 9  # pixels, side of the window of specks
+_SURE = 0.6  # votes from which on a label stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,37 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Clues:
+    """A network's classes in a frame, and weights of labels for them.
+
+    classes: uint8 (H, W). weights: float32 (labels, 256), 0..1; 1 for the best label of a class.
+    """
+
+    classes: np.ndarray
+    weights: np.ndarray
+
+
+def clue_weights(
+    labels: Sequence[np.ndarray], classes: Sequence[np.ndarray], count: int
+) -> np.ndarray:
+    """Weights of labels for a network's classes, by the key frames: float32 (labels, 256).
+
+    The share of each class in a label, beside that in the label where it is greatest; none is below
+    a fifth, so that what a key shows plainly stays.
+
+    Args:
+        labels: uint16 (H, W) of each key. classes: uint8 (H, W) of the network there.
+    """
+    joint = np.ones((count, _CLASSES))  # no class is impossible
+    for one, named in zip(labels, classes, strict=True):
+        codes = one.astype(np.int64) * _CLASSES + named
+        joint += np.bincount(codes.ravel(), minlength=joint.size).reshape(joint.shape)
+    share = joint / joint.sum(axis=1, keepdims=True)
+    weights = _LEAST_CLUE + share / share.max(axis=0)
+    return (weights / (1 + _LEAST_CLUE)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The outcome of a vote.
 
@@ -85,7 +120,9 @@ class Verdict:
     confidence: np.ndarray
 
 
-def vote(views: Sequence[View], count: int) -> Verdict:
+def vote(
+    views: Sequence[View], count: int, *, behind: float = BEHIND, clues: Clues | None = None
+) -> Verdict:
     """The label with most votes at every pixel.
 
     A trace votes for the labels of the four pixels round its end, by bilinear weights, with the
@@ -95,28 +132,34 @@ def vote(views: Sequence[View], count: int) -> Verdict:
     Args:
         views: of one key or two.
         count: number of labels.
+        behind: the vote of the label behind.
+        clues: of a network; they decide where keys do not.
     """
     height, width = views[0].labels.shape
     labels = np.empty((height, width), np.uint16)
     confidence = np.empty((height, width), np.float32)
-    behind = label_behind(views, count)
+    hidden = label_behind(views, count)
 
     for rows in _bands(height, width):
         found = [view.corners(rows) for view in views]
-        named = np.concatenate([*(one for one, _ in found), behind[None, rows]])  # (V, n, W)
+        named = np.concatenate([*(one for one, _ in found), hidden[None, rows]])  # (V, n, W)
         votes = np.concatenate([weights for _, weights in found])
-        last = np.full((1, *votes.shape[1:]), _BEHIND, np.float32)
-        labels[rows], confidence[rows] = _winners(named, np.concatenate([votes, last]))
+        last = np.full((1, *votes.shape[1:]), behind, np.float32)
+        labels[rows], confidence[rows] = _winners(named, np.concatenate([votes, last]), clues, rows)
     return Verdict(labels, np.minimum(confidence, 1))
 
 
-def _winners(named: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The label (n, W) with most votes, and these, of labels and votes (V, n, W)."""
+def _winners(
+    named: np.ndarray, votes: np.ndarray, clues: Clues | None, rows: slice
+) -> tuple[np.ndarray, np.ndarray]:
+    """The label (n, W) with most votes, and these, of labels and votes (V, n, W) in some rows."""
     labels, most = named[0].copy(), votes.sum(axis=0)
     split = (named != named[:1]).any(axis=0)
 
     # Count only where voters differ: nearly everywhere they do not.
     found, weight = named[:, split], votes[:, split]  # (V, m)
+    if clues is not None:
+        weight = weight * clues.weights[found, clues.classes[rows][split]]
     best = np.full(found.shape[1], -1, np.float32)
     chosen = np.zeros(len(best), np.uint16)
     for one in found:
@@ -125,6 +168,30 @@ def _winners(named: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarr
         best[better], chosen[better] = total[better], one[better]
     labels[split], most[split] = chosen, best
     return labels, most
+
+
+def without_specks(verdict: Verdict) -> Verdict:
+    """The verdict with specks gone where it is unsure: there the median of 9x9 pixels counts.
+
+    It has to be the label of most of them, since between three labels a median may be the wrong
+    one. Thin things that both keys show stay.
+    """
+    labels = verdict.labels
+    is_narrow = int(labels.max(initial=0)) < 256
+    side = _SPECK if is_narrow else 5  # OpenCV has no wider one of 16 bits
+    middle = cv2.medianBlur(labels.astype(np.uint8) if is_narrow else labels, side)
+    y, x = np.nonzero((middle != labels) & (verdict.confidence < _SURE))
+    chosen = middle[y, x]
+
+    reach = side // 2
+    round_it = np.pad(labels, reach, mode="edge")
+    count = np.zeros(len(y), np.int32)
+    for dy, dx in np.ndindex(side, side):
+        count += round_it[y + dy, x + dx] == chosen
+    most = 2 * count > side * side
+    found = labels.copy()
+    found[y[most], x[most]] = chosen[most]
+    return Verdict(found, verdict.confidence)
 
 
 def label_behind(views: Sequence[View], count: int) -> np.ndarray:

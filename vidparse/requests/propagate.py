@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
+from vidparse.requests.model import PANEL, ModelChoice
 from vidparse.requests.option import (
     DEFAULT_CUT,
     Argument,
@@ -105,6 +106,18 @@ class PropagateRequest:
     ] = None
     sinks: SinkOptions = field(default_factory=SinkOptions)
 
+    model: Annotated[
+        str | None,
+        Option(
+            "Let a model's classes, whatever they are, decide where no key shows what is there: a "
+            "name, hf:owner/repo, or a .safetensors or .onnx file. [default: none]",
+            flag="--model",
+            short="-m",
+            panel=PANEL,
+            choices="models",
+        ),
+    ] = None
+    choice: ModelChoice = field(default_factory=ModelChoice)
     flow: Annotated[
         str, Option("Where the motion comes from: {choice}.", panel=MOTION, choices="flows")
     ] = "dis"
