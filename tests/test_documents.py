@@ -66,6 +66,7 @@ NOT_RUN = {
     "python tests/benchmarks/bench_stabilize.py": "half a minute of a quiet machine",
     "python tests/benchmarks/bench_slides.py": "half a minute of a quiet machine",
     "python tests/benchmarks/bench_keyframes.py": "clips of one's own, a minute each",
+    "python tests/benchmarks/bench_matte.py": "DAVIS, and a minute",
     "python tests/benchmarks/bench_gpu.py": "a CUDA device",
     "python tests/benchmarks/bench_scale.py": "a clip of one's own, and minutes",
     "vidparse segment input.mp4 --save jsonl --decoder gpu": "a CUDA device",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 
 from vidparse.frame import Frame
 from vidparse.labels import load_labels
@@ -134,3 +135,16 @@ def test_the_unknown_band_is_as_wide_as_the_edge_is_unsure() -> None:
 def test_an_empty_matte_has_no_unknown_pixel() -> None:
     nothing = np.zeros((48, 64), np.uint8)
     assert not trimap_of(Matte("car", nothing, nothing[::2, ::2])).any()
+
+
+def test_closed_form_edges_find_the_object() -> None:
+    pytest.importorskip("pymatting")
+    true = disc((120, 160), 30)
+    colours = true[..., None] * (210, 60, 50) + (1 - true[..., None]) * (40, 90, 160)
+    coarse = cv2.resize(disc((120, 160), 30, dx=2), (20, 15), interpolation=cv2.INTER_AREA)
+    margins = margins_of(np.stack([8 * (coarse - 0.5), np.zeros_like(coarse)]), [(0,)])
+    hard = cv2.resize(margins[0].astype(np.float32), (160, 120)) > 0
+    found = SegmentMap(np.where(hard, CAR, CAMVID.void).astype(np.uint8), margins=margins)
+    matter = Matter(CAMVID, Selection("Car", (CAR,)), edges="closed-form")
+    (matte,) = matter.mattes(Frame.from_rgb(np.rint(colours).astype(np.uint8)), found)
+    assert np.abs(matte.alpha / 255 - true).sum() < 0.3 * np.abs(hard - true).sum()
