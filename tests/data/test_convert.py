@@ -17,6 +17,7 @@ from vidparse.data.convert import convert_dataset
 from vidparse.data.dataset import ALL, Format
 from vidparse.data.writers import WRITERS
 from vidparse.maps import SegmentMap
+from vidparse.maps.polygons import overlap
 
 EXACT = ("cvat", "cvat-images", "label-studio")  # ids, holes and void, to the pixel
 
@@ -77,6 +78,39 @@ def test_objects_come_back_to_the_pixel(convert: Callable[..., Path], to: str) -
         assert [one.class_id for one in stuff] == [0]
 
 
+@pytest.mark.parametrize("to", ["labelme", "yolo-seg"])
+def test_polygons_are_near_their_masks(convert: Callable[..., Path], to: str) -> None:
+    """At least 0.98 of every object and class; LabelMe keeps ids, YOLO one line per object."""
+    for before, after, dataset in pairs(convert(to), to):
+        assert dataset.labels.things == LABELS.things
+        things = [one for one in before.segments or () if one.is_thing]
+        assert len([one for one in after.segments or () if one.is_thing]) == len(things)
+        for thing in things:
+            wanted = before.ids == thing.id
+            found = [one for one in after.segments or () if one.class_id == thing.class_id]
+            (same,) = found
+            assert overlap(after.ids == same.id, wanted) >= 0.98
+            assert to != "labelme" or same.id == thing.id
+        assert overlap(before.classes() == 0, after.classes() == 0) >= 0.98
+
+
+@pytest.mark.parametrize("to", ["coco", "ytvis"])
+def test_things_come_back_to_the_pixel(convert: Callable[..., Path], to: str) -> None:
+    """Their ids, holes and parts; what is no thing is void."""
+    root = convert(to)
+    before, after = made_dataset(root.parent / "again"), opened(root, to)
+    names = [after.labels.classes[i] for i in sorted(after.labels.things)]
+    assert names == list(LABELS.classes[1:])
+    for one, other in zip(before.videos, after.videos, strict=True):
+        for frame, again in zip(one.frames, other.frames, strict=True):
+            assert (after.load_image(again) == before.load_image(frame)).all()
+            wanted, found = before.load_truth(frame), after.load_truth(again)
+            things = [segment for segment in wanted.segments or () if segment.is_thing]
+            assert {segment.id for segment in found.segments or ()} == {t.id for t in things}
+            for thing in things:
+                assert ((wanted.ids == thing.id) == (found.ids == thing.id)).all()
+
+
 @pytest.mark.parametrize("to", [*EXACT, "folder"])
 def test_classes_come_back_to_the_pixel(convert: Callable[..., Path], to: str) -> None:
     for before, after, dataset in pairs(convert(to, panoptic=False), to, panoptic=False):
@@ -135,3 +169,26 @@ def test_label_studio_decodes_the_same_brushes(convert: Callable[..., Path]) -> 
             assert set(np.unique(mask)) <= {0, 255}
             assert ((mask > 0) == same).all()
             assert brush.encode_rle(rgba) == region["value"]["rle"]
+
+
+def test_datumaro_reads_the_same_objects_from_coco(convert: Callable[..., Path]) -> None:
+    datumaro = extra("datumaro")
+    root = convert("coco", videos=1)
+
+    # Lay the files out as COCO does, which is where datumaro looks for them.
+    (root / "annotations").mkdir()
+    (root / "v0.coco.json").rename(root / "annotations" / "instances_all.json")
+    (root / "images").rename(root / "pictures")
+    (root / "images").mkdir()
+    (root / "pictures").rename(root / "images" / "all")
+    found = datumaro.Dataset.import_from(str(root), "coco_instances")
+    before = made_dataset(root.parent / "again", videos=1)
+    items = sorted(found, key=lambda item: item.id)
+    for item, frame in zip(items, before.videos[0].frames, strict=True):
+        truth = before.load_truth(frame)
+        things = [one for one in truth.segments or () if one.is_thing]
+        drawn = (one for one in item.annotations if hasattr(one, "image"))  # not boxes
+        masks = [np.asarray(one.image).astype(bool) for one in drawn]
+        assert len(masks) == len(things)
+        for thing in things:  # datumaro orders them by their size
+            assert any((mask == (truth.ids == thing.id)).all() for mask in masks)

@@ -447,6 +447,38 @@ def make_cvat(root: Path) -> None:
     )
 
 
+def make_labelme(root: Path) -> None:
+    image(root / "1.png")
+    points = [[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]]
+    shape = {"label": "a", "points": points, "group_id": None, "shape_type": "polygon"}
+    record = {"version": "5.5.0", "flags": {}, "shapes": [shape], "imagePath": "1.png"}
+    record |= {"imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH}
+    (root / "1.json").write_text(json.dumps(record))
+
+
+def make_coco_instances(root: Path) -> None:
+    image(root / "val2017" / "1.png")
+    (root / "annotations").mkdir()
+    row = {"id": 1, "image_id": 5, "category_id": 3, "iscrowd": 0, "area": 1, "bbox": [0] * 4}
+    row["segmentation"] = [[0, 0, WIDTH, 0, WIDTH, HEIGHT, 0, HEIGHT]]
+    record = {
+        "images": [{"id": 5, "file_name": "1.png", "width": WIDTH, "height": HEIGHT}],
+        "annotations": [row],
+        "categories": [{"id": 3, "name": "a"}],
+    }
+    (root / "annotations" / "instances_val2017.json").write_text(json.dumps(record))
+
+
+def make_ytvis(root: Path) -> None:
+    image(root / "train" / "JPEGImages" / "v" / "1.png")
+    video = {"id": 1, "file_names": ["v/1.png"], "width": WIDTH, "height": HEIGHT, "length": 1}
+    mask = {"size": [HEIGHT, WIDTH], "counts": [0, WIDTH * HEIGHT]}
+    row = {"id": 1, "video_id": 1, "category_id": 3, "iscrowd": 0, "segmentations": [mask]}
+    categories = [{"id": 3, "name": "a"}]
+    record = {"videos": [video], "annotations": [row], "categories": categories}
+    (root / "train" / "instances.json").write_text(json.dumps(record))
+
+
 def make_label_studio(root: Path) -> None:
     image(root / "images" / "1.png")
     points = [[0, 0], [100, 0], [100, 100], [0, 100]]
@@ -463,6 +495,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "camvid-objects": make_camvid,
     "cityscapes": make_cityscapes,
     "cityscapes-vps": make_cityscapes_vps,
+    "coco": make_coco_instances,
     "coco-panoptic": make_coco_panoptic,
     "composed": make_composed,
     "cvat": make_cvat,
@@ -470,9 +503,11 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "folder": make_folder,
     "idd-lite": make_idd_lite,
     "label-studio": make_label_studio,
+    "labelme": make_labelme,
     "vipseg": make_vipseg,
     "vspw": make_vspw,
     "yolo-seg": make_yolo_seg,
+    "ytvis": make_ytvis,
 }
 
 

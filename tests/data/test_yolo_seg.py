@@ -12,7 +12,7 @@ import pytest
 
 from vidparse.data import labelled_frames, open_dataset, recognise
 from vidparse.data.check import check_dataset
-from vidparse.data.yolo_seg import read_polygons
+from vidparse.data.yolo_polygons import read_polygons
 from vidparse.errors import InputError
 from vidparse.labels import load_labels, regrouped
 

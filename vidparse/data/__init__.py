@@ -26,6 +26,7 @@ FORMATS = {
     "camvid-objects": "vidparse.data.camvid_objects",
     "cityscapes": "vidparse.data.cityscapes",
     "cityscapes-vps": "vidparse.data.cityscapes:FORMAT_VPS",
+    "coco": "vidparse.data.coco_instances",
     "coco-panoptic": "vidparse.data.coco_panoptic",
     "composed": "vidparse.data.composed",
     "cvat": "vidparse.data.cvat",
@@ -33,9 +34,11 @@ FORMATS = {
     "folder": "vidparse.data.folder",
     "idd-lite": "vidparse.data.idd_lite",
     "label-studio": "vidparse.data.label_studio",
+    "labelme": "vidparse.data.labelme",
     "vipseg": "vidparse.data.vipseg",
     "vspw": "vidparse.data.vspw",
     "yolo-seg": "vidparse.data.yolo_seg",
+    "ytvis": "vidparse.data.coco_instances:FORMAT_YTVIS",
 }
 SAMPLES = ("sample://street", "sample://crowd")  # rendered, without a folder
 

@@ -33,10 +33,15 @@ class Writer:
 
 _NO_IDS = ("ids", "holds classes alone, so ids of objects are left out")
 _NO_STUFF = ("stuff", "holds things alone, so classes that are no things are left out")
+_NEAR = ("any", "outlines are simplified, to at least 0.98 IoU of each")
 # name -> how it is written
 WRITERS = {
+    "coco": Writer("vidparse.sinks.coco:Coco", loses=(_NO_STUFF,)),
     "cvat": Writer("vidparse.sinks.cvat:CvatVideo"),
     "cvat-images": Writer("vidparse.sinks.cvat:CvatImages", read_as="cvat"),
     "folder": Writer("vidparse.sinks.plain_folder:PlainFolder", loses=(_NO_IDS,)),
     "label-studio": Writer("vidparse.sinks.label_studio:LabelStudio"),
+    "labelme": Writer("vidparse.sinks.outlines:LabelMe", loses=(_NEAR,)),
+    "yolo-seg": Writer("vidparse.sinks.outlines:YoloSeg", loses=(_NO_IDS, _NEAR)),
+    "ytvis": Writer("vidparse.sinks.coco:YouTubeVis", loses=(_NO_STUFF,)),
 }

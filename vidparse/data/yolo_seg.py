@@ -12,6 +12,7 @@ from pycocotools import mask as coco
 
 from vidparse.data.dataset import (
     ALL,
+    SPLITS,
     Dataset,
     Format,
     FrameRecord,
@@ -22,14 +23,14 @@ from vidparse.data.dataset import (
 )
 from vidparse.data.folders import PICTURES, check_split, has_match, sorted_files, sorted_folders
 from vidparse.data.pictures import image_size
+from vidparse.data.yolo_own import data_yaml, open_own_yolo
+from vidparse.data.yolo_polygons import read_polygons
 from vidparse.errors import InputError
 from vidparse.labels import Labels, load_labels, regrouped
-from vidparse.textfiles import read_text
 
 # Splits where there is one folder: the places of their photographs in it, in natural order.
 PARTS = {ALL: slice(None), "train": slice(0, None, 2), "held-out": slice(1, None, 2)}
 BACKGROUND = "background"
-_SLACK = 1e-3  # how far outside 0..1 a coordinate may be by rounding
 
 
 def open_yolo_seg(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
@@ -42,6 +43,8 @@ def open_yolo_seg(root: Path, split: str, *, on_missing: OnMissing = refuse) -> 
     A photograph without a label file, or with an empty one, has nothing in it: all background.
     Without labels/<folder>/ the folder is unlabelled. Each photograph is a video of one frame.
 
+    Where a data.yaml names the classes, see :func:`vidparse.data.yolo_own.open_own_yolo`.
+
     Splits are the folders of images/, such as train2017 and val2017. Where there is only one, as in
     coco128, they are "all" of it, and its halves "train" and "held-out": the photographs at even
     (0, 2, ...) and odd places in natural order.
@@ -49,6 +52,8 @@ def open_yolo_seg(root: Path, split: str, *, on_missing: OnMissing = refuse) -> 
     Raises:
         InputError: the folder is not laid out like this.
     """
+    if (found := data_yaml(root, split)) is not None:
+        return open_own_yolo(found, split)
     folders = image_folders(root)
     if not folders:
         raise InputError(f"{root / 'images'}: holds no folder; point --data at its parent")
@@ -126,42 +131,6 @@ def image_folders(root: Path) -> list[str]:
     return [path.name for path in sorted_folders(root / "images")]
 
 
-def read_polygons(path: Path, classes: int) -> list[tuple[int, np.ndarray]]:
-    """The class number of each polygon of a label file and its points, float64 (N, 2) in 0..1.
-
-    Args:
-        classes: how many there are.
-
-    Raises:
-        InputError: the file cannot be read, or a line is no polygon; file and line are named.
-    """
-    lines = read_text(path).splitlines()
-    polygons = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            polygons.append(_polygon(line.split(), classes))
-        except ValueError as error:
-            raise InputError(f"{path}: line {number}: {error}; correct or remove it") from error
-    return polygons
-
-
-def _polygon(words: list[str], classes: int) -> tuple[int, np.ndarray]:
-    """Class number and points of a line. Raises: ValueError: it is none, and why."""
-    if not words[0].isdecimal() or int(words[0]) >= classes:
-        raise ValueError(f"class {words[0]} is not one of 0..{classes - 1}")
-    values = np.array([float(word) for word in words[1:]])
-    if len(values) % 2:
-        raise ValueError(f"{len(values)} coordinates are not pairs of x and y")
-    if len(values) < 6:
-        raise ValueError(f"{len(values) // 2} points are no polygon, which has 3 or more")
-    outside = ~((values >= -_SLACK) & (values <= 1 + _SLACK))  # NaN is outside, too
-    if outside.any():
-        raise ValueError(f"coordinate {values[outside][0]:g} is outside 0..1")
-    return int(words[0]), np.clip(values, 0, 1).reshape(-1, 2)
-
-
 def _photograph(path: Path, labels: Path) -> Video:
     listed = labels / f"{path.stem}.txt"
     mask = listed if listed.is_file() else None
@@ -169,6 +138,10 @@ def _photograph(path: Path, labels: Path) -> Video:
 
 
 def _splits(root: Path) -> tuple[str, ...]:
+    if data_yaml(root) is not None:
+        return (ALL,)
+    if own := tuple(one for one in SPLITS if data_yaml(root, one) is not None):
+        return own
     folders = image_folders(root)
     return tuple(folders) if len(folders) > 1 else (ALL,)
 
@@ -176,7 +149,10 @@ def _splits(root: Path) -> tuple[str, ...]:
 FORMAT = Format(
     open=open_yolo_seg,
     sign="labels/<folder>/*.txt beside images/<folder>/",
-    matches=lambda root: has_match(root, "labels/*/*.txt") and bool(image_folders(root)),
+    matches=lambda root: (
+        (has_match(root, "labels/*/*.txt") and bool(image_folders(root)))
+        or any(data_yaml(root, one) is not None for one in ("", *SPLITS))
+    ),
     splits=_splits,
     masks=("labels/*/*.txt",),
     owns=lambda stem, split: split == ALL,  # a part does not know the names of the others

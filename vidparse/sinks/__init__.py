@@ -34,6 +34,8 @@ SINKS: Table[type[Sink]] = Table(
         "cvat": "vidparse.sinks.cvat:CvatVideo",
         "cvat-images": "vidparse.sinks.cvat:CvatImages",
         "label-studio": "vidparse.sinks.label_studio:LabelStudio",
+        "labelme": "vidparse.sinks.outlines:LabelMe",
+        "yolo-seg": "vidparse.sinks.outlines:YoloSeg",
         "folder": "vidparse.sinks.plain_folder:PlainFolder",
         "matte": "vidparse.sinks.mattes:MatteVideo",
         "matte-png": "vidparse.sinks.mattes:MattePictures",

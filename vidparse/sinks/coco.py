@@ -30,6 +30,7 @@ from vidparse.maps import (
     object_map,
 )
 from vidparse.requests.outputs import SinkOptions
+from vidparse.sinks.cvat import picture_name
 from vidparse.sinks.pictures import PictureFolder, rgb_png
 from vidparse.sinks.sink import Sink, Target
 from vidparse.sinks.stream import ByteStream, JsonLists, Rows, dumped, encoded
@@ -211,6 +212,10 @@ class _Instances(Sink):
         runs = find_runs(found.ids, down_columns=True)
         things = [one for one in found.segments or () if one.is_thing]
         image = image_record(frame, found, time_s=float(frame.pts * self._time_base))
+
+        # Name a picture that has a file by it, in the folder that its name has.
+        if frame.file is not None:
+            image["file_name"] = picture_name(frame)
         self._add_things(image, [(one, runs.run_lengths(one.id)) for one in things])
 
     def _add_things(self, image: ImageRecord, things: Sequence[tuple[Segment, RunLengths]]) -> None:

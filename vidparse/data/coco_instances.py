@@ -1,0 +1,316 @@
+"""COCO instances and YouTube-VIS: objects as run lengths or polygons in one json, as data sets."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vidparse.data.dataset import SPLITS, Dataset, Format, FrameRecord, OnMissing, Video, refuse
+from vidparse.data.shapes import CocoRuns, Listed, Polygons, Region, Shape, dataset_of, made_labels
+from vidparse.data.tool_folders import IMAGES, FramesBeside, head_of, own_labels, records_in
+from vidparse.errors import InputError
+from vidparse.filenames import name_below
+from vidparse.labels import Labels
+from vidparse.limits import check_size
+from vidparse.textfiles import (
+    Json,
+    JsonTable,
+    as_list,
+    as_number,
+    as_table,
+    as_tables,
+    as_whole,
+    as_word,
+    read_json,
+)
+
+_YEAR = "2017"
+_HEAD = 1 << 16  # bytes that tell what a json is
+_Pictures = dict[tuple[str, int], Listed]
+
+
+def open_coco(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
+    """The pictures that a json of instances lists: annotations/instances_{split}.json, as COCO has
+    it, {split}/*.json or *.json.
+
+    Pictures lie in {split}/, images/{split}/, images/ or beside the json. Polygons and run lengths
+    (packed or not) are read; a pixel in several objects is of the smallest. Classes are the
+    categories, all things unless `isthing` says no. Each picture is a video of its own, unless
+    annotations have a `track_id`, as vidparse writes it.
+
+    Raises:
+        InputError: no such json, or one that says what cannot be.
+    """
+    paths = _records(root, split, is_coco, "instances_")
+    if not paths:
+        raise InputError(f"{root}: holds no json of COCO instances for {split}; put it there")
+    tables = {path: _table(path) for path in paths}
+    labels, class_ids = _categories(root, tables)
+
+    # Take pictures in the order of the json: its numbers may be any.
+    videos, listed = list[Video](), _Pictures()
+    for path, table in tables.items():
+        try:
+            rows, by_image = as_tables(table["images"], "images"), _by_key(table, "image_id")
+            tracked = any("track_id" in one for group in by_image.values() for one in group)
+            frames = list[FrameRecord]()
+            for row in rows:
+                name, number = as_word(row["file_name"], "file_name"), row["id"]
+                place = f"{path}: {name}"
+                size_hw = _size(row, place)
+                regions = tuple(
+                    _region(one, as_table_or_list(one["segmentation"]), class_ids, size_hw)
+                    for one in by_image.get(_key(number), [])
+                )
+                image = _picture(path, root, split, name, on_missing)
+                if image is None:
+                    continue
+
+                # Name a photograph by its folder, too: names repeat from folder to folder.
+                stem = Path(name).stem
+                video = (
+                    path.name.split(".")[0] if tracked else Path(name).with_suffix("").as_posix()
+                )
+                index = len(frames) if tracked else 0
+                frames.append(FrameRecord(video, stem, index, image, path))
+                listed[video, index] = Listed(place, size_hw, regions)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: {_reason(error)}; correct it or fetch it again") from error
+
+        if tracked:
+            videos.append(Video(path.name.split(".")[0], tuple(frames)))
+        else:
+            videos += [Video(one.video, (one,), math.inf) for one in frames]
+    images = FramesBeside({})
+    return dataset_of("coco", split, labels, videos, listed, small_on_top=True, read_image=images)
+
+
+def open_ytvis(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
+    """The videos of YouTube-VIS: {split}/instances.json, {split}.json or *.json, with frames in
+    {split}/JPEGImages/, JPEGImages/, images/ or beside.
+
+    An object keeps its id through its video; a pixel in several objects is of the smallest.
+    Classes are the categories, all things. Pixels of no object are void.
+
+    Raises:
+        InputError: no such json, or one that says what cannot be.
+    """
+    paths = _records(root, split, is_ytvis, "")
+    if not paths:
+        raise InputError(f"{root}: holds no json of YouTube-VIS for {split}; put it there")
+    tables = {path: _table(path) for path in paths}
+    labels, class_ids = _categories(root, tables)
+
+    # Call a video by the folder of its frames, as its authors do.
+    videos, listed = list[Video](), _Pictures()
+    for path, table in tables.items():
+        try:
+            objects = _by_key(table, "video_id")
+            for row in as_tables(table["videos"], "videos"):
+                names = [as_word(one, "a file name") for one in as_list(row["file_names"], "names")]
+                first = Path(names[0]).parent.name if names else ""
+                video = first or path.name.split(".")[0]
+                size_hw = _size(row, f"{path}: {video}")
+                frames = []
+                for index, name in enumerate(names):
+                    image = _picture(path, root, split, name, on_missing)
+                    if image is None:
+                        continue
+                    place = f"{path}: {name}"
+                    regions = tuple(_in_frame(objects[_key(row["id"])], index, class_ids, size_hw))
+                    listed[video, index] = Listed(place, size_hw, regions)
+                    frames.append(FrameRecord(video, Path(name).stem, index, image, path))
+                videos.append(Video(video, tuple(frames)))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise InputError(f"{path}: {_reason(error)}; correct it or fetch it again") from error
+    images = FramesBeside({})
+    return dataset_of("ytvis", split, labels, videos, listed, small_on_top=True, read_image=images)
+
+
+def is_coco(path: Path) -> bool:
+    """True for a json of images and annotations; other formats of COCO's kind have their marks."""
+    head = head_of(path, _HEAD).lstrip()
+    others = (b'"segments_info"', b'"videos"', b'"segmentations"', b'"shapes"', b'"video_id"')
+    is_it = b'"images"' in head or (b'"annotations"' in head and b'"categories"' in head)
+    named = path.name.startswith(("panoptic", "captions", "person_keypoints"))
+    return head.startswith(b"{") and is_it and not named and not any(one in head for one in others)
+
+
+def is_ytvis(path: Path) -> bool:
+    """True for a json of videos, or of objects with a mask per frame."""
+    head = head_of(path, _HEAD).lstrip()
+    marks = (b'"file_names"', b'"segmentations"')
+    return head.startswith(b"{") and any(one in head for one in marks)
+
+
+def _records(root: Path, split: str, is_record: object, prefix: str) -> list[Path]:
+    """The jsons of a split, from the first place that has any."""
+    assert callable(is_record)
+    if root.is_file():
+        return [root]
+    names = [f"{prefix}{split}.json", f"{prefix}{split}{_YEAR}.json", f"{split}.json"]
+    for folder in (root / "annotations", root):
+        for name in names:
+            if (folder / name).is_file() and is_record(folder / name):
+                return [folder / name]
+    own = records_in(root / split, is_record, ".json")
+    return own or records_in(root, is_record, ".json")
+
+
+def _splits_of(root: Path, is_record: object, prefix: str) -> tuple[str, ...]:
+    if root.is_file():
+        return ("all",)
+    whole = _records(root, "", is_record, prefix)
+    return tuple(
+        one
+        for one in SPLITS
+        if (found := _records(root, one, is_record, prefix)) and found != whole
+    ) or (("all",) if whole else ())
+
+
+def _table(path: Path) -> JsonTable:
+    try:
+        return as_table(read_json(path), "the record")
+    except TypeError as error:
+        raise InputError(f"{path}: {error}; fetch it again") from error
+
+
+def _categories(
+    root: Path, tables: Mapping[Path, JsonTable]
+) -> tuple[Labels, dict[int | str, int]]:
+    """The label set, and the class of every category number.
+
+    Raises:
+        InputError: no categories, or too many.
+    """
+    path, table = next(iter(tables.items()))
+    try:
+        rows = as_tables(table["categories"], "categories")
+        names = [as_word(row["name"], "name") for row in rows]
+        own = own_labels(root if root.is_dir() else root.parent, path.parent)
+        things = [name for name, row in zip(names, rows, strict=True) if row.get("isthing", 1)]
+        labels = own or made_labels(path.name.split(".")[0], names, things=things)
+        known = {name: i for i, name in enumerate(labels.classes)}
+        return labels, {_key(row["id"]): known[name] for row, name in zip(rows, names, strict=True)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: categories: {_reason(error)}; correct them") from error
+
+
+def _by_key(table: JsonTable, key: str) -> dict[int | str, list[JsonTable]]:
+    found = defaultdict[int | str, list[JsonTable]](list)
+    for one in as_tables(table["annotations"] or [], "annotations"):
+        found[_key(one[key])].append(one)
+    return found
+
+
+def _key(value: Json) -> int | str:
+    """A number or word by which rows of a json know each other."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError("an id is to be a number or a word")
+    return value
+
+
+def _size(row: JsonTable, place: str) -> tuple[int, int]:
+    size_hw = as_whole(row["height"], "height", 1), as_whole(row["width"], "width", 1)
+    check_size(place, size_hw)
+    return size_hw
+
+
+def as_table_or_list(value: Json) -> JsonTable | list[Json]:
+    """Run lengths, or polygons. Raises: TypeError: the value is neither."""
+    if not isinstance(value, dict | list):
+        raise TypeError("a segmentation is to be run lengths or polygons")
+    return value
+
+
+def _region(
+    row: JsonTable,
+    mask: JsonTable | list[Json],
+    class_ids: Mapping[int | str, int],
+    size_hw: tuple[int, int],
+    *,
+    number: int = 0,
+) -> Region:
+    """Raises: KeyError, TypeError, ValueError: it says what cannot be."""
+    class_id = class_ids[_key(row["category_id"])]
+    if "track_id" in row:
+        number = as_whole(row["track_id"], "track_id", 0, 1 << 24)
+    return Region(class_id, _shape(mask, size_hw), number, row.get("iscrowd", 0) == 1)
+
+
+def _in_frame(
+    objects: list[JsonTable],
+    index: int,
+    class_ids: Mapping[int | str, int],
+    size_hw: tuple[int, int],
+) -> list[Region]:
+    """The objects of a video in one frame."""
+    found = []
+    for row in objects:
+        masks = as_list(row["segmentations"], "segmentations")
+        if masks[index] is not None:
+            number = as_whole(row["id"], "id", 0, 1 << 24)
+            mask = as_table_or_list(masks[index])
+            found.append(_region(row, mask, class_ids, size_hw, number=number))
+    return found
+
+
+def _shape(mask: JsonTable | list[Json], size_hw: tuple[int, int]) -> Shape:
+    """Raises: KeyError, TypeError, ValueError: it is no mask of COCO."""
+    if isinstance(mask, list):
+        rings = []
+        for one in mask:
+            values = [as_number(value, "a coordinate") for value in as_list(one, "a polygon")]
+            if len(values) < 6 or len(values) % 2:
+                raise ValueError(f"a polygon of {len(values)} coordinates")
+            rings.append(np.array(values).reshape(-1, 2))
+        if not rings:
+            raise ValueError("a segmentation without polygons")
+        return Polygons(tuple(rings), unite=True)
+
+    # Take run lengths packed, as text, or plain, as crowds have them.
+    height, width = (as_whole(one, "a side", 1) for one in as_list(mask["size"], "size"))
+    counts = mask["counts"]
+    if isinstance(counts, str):
+        return CocoRuns(counts.encode("ascii", "replace"), (height, width))
+    whole = tuple(as_whole(one, "a count") for one in as_list(counts, "counts"))
+    return CocoRuns(whole, (height, width))
+
+
+def _picture(record: Path, root: Path, split: str, name: str, on_missing: OnMissing) -> Path | None:
+    """The file of a picture. Raises: InputError: its name leads out of the folder."""
+    inside = name_below(name, record)
+    base, here = root if root.is_dir() else root.parent, record.parent
+    folders = [
+        *(base / split, base / f"{split}{_YEAR}", base / IMAGES / split),
+        *(base / split / "JPEGImages", base / "JPEGImages", here / IMAGES, here, base / IMAGES),
+    ]
+    for folder in folders:
+        if (folder / inside).is_file():
+            return folder / inside
+    on_missing(InputError(f"{record}: no picture {name}; put it into {here / IMAGES}"))
+    return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"an entry lacks {error}, or refers to it in vain"
+    return "a list is too short" if isinstance(error, IndexError) else str(error)
+
+
+FORMAT = Format(
+    open=open_coco,
+    sign="a json of COCO instances",
+    matches=lambda root: bool(_splits_of(root, is_coco, "instances_")),
+    splits=lambda root: _splits_of(root, is_coco, "instances_"),
+)
+FORMAT_YTVIS = Format(
+    open=open_ytvis,
+    sign="a json of YouTube-VIS",
+    matches=lambda root: bool(_splits_of(root, is_ytvis, "")),
+    splits=lambda root: _splits_of(root, is_ytvis, ""),
+)

@@ -1,0 +1,184 @@
+"""LabelMe's JSON, one beside each picture, as a data set."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from vidparse.data.dataset import Dataset, Format, FrameRecord, OnMissing, Video, refuse
+from vidparse.data.folders import PICTURES, sorted_folders
+from vidparse.data.shapes import Listed, Polygons, Region, dataset_of, made_labels
+from vidparse.data.tool_folders import (
+    IMAGES,
+    FramesBeside,
+    has_records,
+    head_of,
+    own_labels,
+    record_splits,
+    records_in,
+    split_folder,
+)
+from vidparse.errors import InputError
+from vidparse.filenames import name_below
+from vidparse.labels import Labels
+from vidparse.limits import check_size
+from vidparse.textfiles import (
+    JsonTable,
+    as_list,
+    as_number,
+    as_table,
+    as_tables,
+    as_whole,
+    as_word,
+    read_json,
+)
+
+_CORNERS_OF_CIRCLE = 64
+_SKIPPED = ("point", "points", "line", "linestrip")  # that cover no pixel
+
+
+def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
+    """Every JSON of LabelMe in the folder, its images/ and the folders in these, which are videos.
+
+    Polygons, rectangles and circles are read, later ones on top. Shapes of one label and group are
+    one object; one without a group is an object of its own. Classes are those of classes.json
+    beside, else the labels by name. Pictures without shapes count as unlabelled.
+
+    Raises:
+        InputError: no such JSON, or one that says what cannot be.
+    """
+    base = split_folder(root, split)
+    folders = [base, base / IMAGES, *sorted_folders(base / IMAGES), *sorted_folders(base)]
+    groups = {one: records_in(one, is_labelme, ".json") for one in dict.fromkeys(folders)}
+    records = {path: _record(path) for paths in groups.values() for path in paths}
+    if not records:
+        raise InputError(f"{base}: holds no JSON of LabelMe; save the annotations there")
+    labels = own_labels(root, base) or _labels(records)
+
+    class_ids = {name: i for i, name in enumerate(labels.classes)}
+    videos, listed = [], dict[tuple[str, int], Listed]()
+    for folder, paths in groups.items():
+        video, frames = folder.name, list[FrameRecord]()
+        for path in paths:
+            try:
+                image, found = _listed(path, records[path], class_ids)
+            except (KeyError, TypeError, ValueError) as error:
+                what = f"lacks {error}" if isinstance(error, KeyError) else error
+                on_missing(InputError(f"{path}: {what}; correct or remove it"))
+                continue
+            if not image.is_file():
+                on_missing(InputError(f"{path}: no picture {image.name}; put it beside"))
+                continue
+            listed[video, len(frames)] = found
+            frames.append(
+                FrameRecord(video, path.stem, len(frames), image, path, bool(found.regions))
+            )
+        if frames:
+            videos.append(Video(video, tuple(frames), math.inf))
+    return dataset_of("labelme", split, labels, videos, listed, read_image=FramesBeside({}))
+
+
+def is_labelme(path: Path) -> bool:
+    """True for a file that begins as LabelMe's do."""
+    head = head_of(path).lstrip()
+    return head.startswith(b"{") and b'"shapes"' in head and b'"version"' in head
+
+
+def _record(path: Path) -> JsonTable:
+    """Raises: InputError: it is no table."""
+    try:
+        return as_table(read_json(path), "the record")
+    except TypeError as error:
+        raise InputError(f"{path}: {error}; save it again with LabelMe") from error
+
+
+def _labels(records: dict[Path, JsonTable]) -> Labels:
+    """Raises: InputError: no class is named, or too many are."""
+    names: set[str] = set()
+    path = next(iter(records))
+    try:
+        for place, record in records.items():
+            path = place  # for the message
+            for shape in as_tables(record["shapes"], "shapes"):
+                names.add(as_word(shape["label"], "label"))
+        return made_labels("labelme", sorted(names))
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"{path}: {what}; correct it, or put classes.json beside") from error
+
+
+def _listed(path: Path, record: JsonTable, class_ids: dict[str, int]) -> tuple[Path, Listed]:
+    """The picture of a record and its regions. Raises: KeyError, TypeError, ValueError."""
+    size_hw = (
+        as_whole(record["imageHeight"], "imageHeight", 1),
+        as_whole(record["imageWidth"], "imageWidth", 1),
+    )
+    check_size(str(path), size_hw)
+    name = PurePosixPath(as_word(record["imagePath"], "imagePath").replace("\\", "/")).name
+    image = path.parent / name_below(name, path)
+    if image.suffix.lower() not in PICTURES:
+        raise ValueError(f"imagePath {name} is no picture")
+
+    # Number groups within a label: LabelMe lets people use a number for several.
+    regions = []
+    for shape in as_tables(record["shapes"], "shapes"):
+        label, kind = as_word(shape["label"], "label"), shape.get("shape_type", "polygon")
+        if kind in _SKIPPED:
+            continue
+        if label not in class_ids:
+            raise ValueError(f"label '{label}' is none of the classes")
+        group = shape.get("group_id")
+        number = 0 if group is None else as_whole(group, "group_id", 0, 1 << 23)
+        regions.append(Region(class_ids[label], _shape(shape, str(kind)), number))
+    return image, Listed(str(path), size_hw, tuple(regions))
+
+
+def _shape(shape: JsonTable, kind: str) -> Polygons:
+    """Raises: KeyError, TypeError, ValueError: it says what cannot be."""
+    pairs = [
+        [as_number(one, "a coordinate") for one in as_list(pair, "a point")]
+        for pair in as_list(shape["points"], "points")
+    ]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("a point has two coordinates")
+
+    # Make corners of what two points say.
+    points = np.array(pairs, float)
+    if kind == "rectangle" and len(points) == 2:
+        (x0, y0), (x1, y1) = points
+        points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    elif kind == "circle" and len(points) == 2:
+        radius = np.hypot(*(points[1] - points[0]))
+        turn = np.arange(_CORNERS_OF_CIRCLE) * (2 * np.pi / _CORNERS_OF_CIRCLE)
+        points = points[0] + radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    elif kind not in ("polygon", "rectangle"):
+        raise ValueError(f"a shape of type {kind}; polygons, rectangles and circles are read")
+    if len(points) < 3:
+        raise ValueError(f"{len(points)} points are no {kind}")
+    return Polygons((points,))
+
+
+def _matches(root: Path) -> bool:
+    deeper = [one for one in (root / IMAGES, *sorted_folders(root / IMAGES))]
+    return has_records(root, is_labelme, ".json") or any(
+        records_in(one, is_labelme, ".json") for one in deeper if one.is_dir()
+    )
+
+
+FORMAT = Format(
+    open=open_labelme,
+    sign="a JSON of LabelMe beside each picture",
+    matches=lambda root: root.is_dir() and (_matches(root) or any(map(_matches, _parts(root)))),
+    splits=lambda root: (
+        tuple(part.name for part in _parts(root) if _matches(part))
+        or record_splits(root, is_labelme, ".json")
+    ),
+    every_frame=False,
+)
+
+
+def _parts(root: Path) -> list[Path]:
+    """The folders of splits."""
+    return [root / name for name in ("train", "val", "test") if (root / name).is_dir()]

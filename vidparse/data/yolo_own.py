@@ -1,0 +1,99 @@
+"""Polygons in YOLO form of one's own classes, which a data.yaml names."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.folders import PICTURES, sorted_files, sorted_folders
+from vidparse.data.pictures import image_size
+from vidparse.data.shapes import Listed, Polygons, Region, dataset_of, made_labels
+from vidparse.data.tool_folders import own_labels
+from vidparse.data.yolo_polygons import read_polygons
+from vidparse.errors import InputError
+from vidparse.textfiles import parse_json, read_text
+
+
+def data_yaml(root: Path, split: str = "") -> Path | None:
+    """The file that names classes, in the split's own folder or the root, beside images/."""
+    for folder in (root / split, root):
+        path = folder / "data.yaml"
+        if path.is_file() and (folder / "images").is_dir():
+            return path
+    return None
+
+
+def open_own_yolo(path: Path, split: str) -> Dataset:
+    """images/[<video>/]NAME.jpg and labels/[<video>/]NAME.txt beside a data.yaml.
+
+    A line is an object; a pixel in several is of the smallest. Pixels in none are of the class
+    `background`, or void where there is no such class.
+
+    Raises:
+        InputError: data.yaml names no classes, there are no pictures, or a line is no polygon.
+    """
+    base = path.parent
+    try:
+        names = yaml_names(read_text(path))
+        labels = own_labels(base, base) or made_labels("yolo-seg", names)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; list them under 'names:'") from error
+    if len(labels) != len(names):
+        raise InputError(f"{path}: {len(names)} names, classes.json has {len(labels)}; mend one")
+
+    videos, listed = [], dict[tuple[str, int], Listed]()
+    for folder in (base / "images", *sorted_folders(base / "images")):
+        frames = list[FrameRecord]()
+        for image in sorted_files(folder, PICTURES):
+            inside = image.relative_to(base / "images").with_suffix(".txt")
+            file = base / "labels" / inside
+            index, size_hw = len(frames), image_size(image)
+            polygons = read_polygons(file, len(labels)) if file.is_file() else []
+            scale = size_hw[::-1]
+            regions = tuple(Region(i, Polygons((points * scale,))) for i, points in polygons)
+            listed[folder.name, index] = Listed(str(file), size_hw, regions)
+            mask = file if file.is_file() else None
+            frames.append(FrameRecord(folder.name, image.stem, index, image, mask))
+        if frames:
+            videos.append(Video(folder.name, tuple(frames), math.inf))
+    if not videos:
+        raise InputError(f"{base / 'images'}: holds no images; put them there")
+    return dataset_of("yolo-seg", split, labels, videos, listed, small_on_top=True)
+
+
+def yaml_names(text: str) -> list[str]:
+    """The classes of a data.yaml, as a list or by number, in lines or in brackets.
+
+    Raises:
+        ValueError: there are none, or numbers that leave gaps.
+    """
+    lines = [line.split(" #")[0].rstrip() for line in text.splitlines()]
+    start = next((i for i, line in enumerate(lines) if line.startswith("names:")), None)
+    if start is None:
+        raise ValueError("has no 'names:'")
+    inline = lines[start].removeprefix("names:").strip()
+    words = [word.strip() for word in inline.strip("[]{}").split(",") if word.strip()]
+    for line in [] if inline else lines[start + 1 :]:
+        if line and not line.startswith((" ", "-")):
+            break
+        if line.strip():
+            words.append(line.strip().removeprefix("- ").strip())
+
+    # Take "3: car" for the class of that number.
+    found: dict[int, str] = {}
+    for place, word in enumerate(words):
+        number, colon, name = word.partition(":")
+        is_numbered = bool(colon) and number.strip().isdecimal()
+        found[int(number) if is_numbered else place] = _unquoted(name if is_numbered else word)
+    if not found or sorted(found) != list(range(len(found))):
+        raise ValueError("names no classes, or leaves numbers out")
+    return [found[i] for i in range(len(found))]
+
+
+def _unquoted(word: str) -> str:
+    word = word.strip()
+    if word.startswith('"'):
+        value = parse_json(word)
+        return value if isinstance(value, str) else word
+    return word.strip("'")
