@@ -10,7 +10,7 @@ from vidparse.requests.view import ViewRequest
 
 
 def view(request: ViewRequest, quiet: shared.Quiet = False) -> None:
-    """Write a page to look through results with: the video, its classes and objects, timelines."""
+    """Write a page to look through results with: video, classes and objects, timelines."""
     from vidparse.view import Page, write_pages
 
     def show(page: Page) -> None:
