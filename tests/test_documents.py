@@ -60,6 +60,7 @@ NOT_RUN = {
     "vidparse export street-student -o fast.onnx --int8": "minutes: test_quantize has a small one",
     "vidparse export street-student -o weights/street-student-int8": "minutes, as the one above",
     "vidparse export weights/": "half a minute each: test_export has small ones",
+    "python examples/label_loop.py": "minutes of training; tests/disagreement has a small one",
     "python tests/benchmarks/compare_loops.py": "half a minute of a quiet machine, at its least",
     "python tests/benchmarks/bench_view.py": "Chromium, and minutes",
     "python tests/benchmarks/bench_start.py": "half a minute of a quiet machine",
