@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vidparse.propagation.prediction import Comparison
 from vidparse.propagation.traces import Step, Trace, seen_in_both
 from vidparse.propagation.votes import Clues, Verdict, View, clue_weights, vote, without_specks
 
@@ -168,3 +169,23 @@ def test_specks_go_where_the_verdict_is_unsure() -> None:
     assert found[3, 3] == 0 and found[12, 16] == 1
     assert (found[:, 28] == 2).all()
     assert (found[10:16, 12:20] == 1).all() and (found[0:3, :26] == 0).all()
+
+
+def test_keys_are_compared_where_neither_decides() -> None:
+    """10 pixels: 4 of label 0 and 2 of 1 to both; 3 differ with even votes, 1 with 0.1 to 0.3.
+
+    The keys show nothing but half of one of the three.
+    """
+    one = np.array([[0, 0, 0, 0, 1, 1, 0, 0, 0, 1]], np.uint16)
+    other = np.array([[0, 0, 0, 0, 1, 1, 1, 1, 1, 0]], np.uint16)
+    votes = np.full((1, 10), 0.2, np.float32), np.full((1, 10), 0.2, np.float32)
+    votes[0][0, 9], votes[1][0, 9] = 0.1, 0.3
+    seen = np.zeros((1, 10), np.float32), np.zeros((1, 10), np.float32)
+    seen[1][0, 8] = 0.5
+    found = Comparison.of((one, other), votes, seen, 3)
+    assert abs(found.disagreement - (1 - (4 / 7 + 2 / 5) / 2)) < 1e-6
+    assert found.worst == 1
+
+    # Nothing is in doubt where one key decides.
+    votes[0][0, 6:], votes[1][0, 6:] = 0, 1
+    assert Comparison.of((one, other), votes, seen, 3).disagreement == 0

@@ -10,7 +10,6 @@ import numpy as np
 from vidparse.maps import Prediction
 
 KEY, BOTH, BEFORE, AFTER, NONE = "key", "both", "before", "after", "none"  # origins
-_SIGHT = 0.1  # from which on a trace counts as seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,9 @@ class Propagated(Prediction):
 class Comparison:
     """The masks from one key beside those from the other.
 
-    disagreement: 1 less the mean IoU of the labels, where both keys show what is there: 0..1.
+    disagreement: 1 less the mean IoU of the labels, 0..1. A pixel on which the keys differ counts
+        the more the evener their votes are and the less they show: 1 where the votes are equal and
+        neither shows it, 0 where one key decides or shows it for sure.
     worst: the label of least IoU.
     """
 
@@ -42,14 +43,28 @@ class Comparison:
     worst: int
 
     @classmethod
-    def of(cls, labels: Sequence[np.ndarray], seen: Sequence[np.ndarray], count: int) -> Comparison:
-        """Compare two maps of labels, uint16 (H, W), where both traces are seen, float32 (H, W)."""
-        sight = (seen[0] > _SIGHT) & (seen[1] > _SIGHT)
-        one, other = labels[0][sight], labels[1][sight]
-        both = np.bincount(one[one == other], minlength=count)
-        any_ = np.bincount(one, minlength=count) + np.bincount(other, minlength=count) - both
-        present = np.flatnonzero(any_)
-        if not len(present):
-            return cls(1.0, 0)
-        iou = both[present] / any_[present]
+    def of(
+        cls,
+        labels: Sequence[np.ndarray],
+        votes: Sequence[np.ndarray],
+        seen: Sequence[np.ndarray],
+        count: int,
+    ) -> Comparison:
+        """Compare two maps of labels.
+
+        Args:
+            labels: uint16 (H, W) of each key. votes: of each, float32 (H, W). seen: of its trace.
+        """
+        one, other = labels
+        same = one == other
+        both = np.bincount(one[same], minlength=count)
+
+        # Count a pixel of two labels in the union of each.
+        evenness = 2 * np.minimum(*votes) / (votes[0] + votes[1])
+        doubt = (evenness * (1 - np.maximum(*seen)))[~same]
+        union = both.astype(np.float64)
+        for differing in (one[~same], other[~same]):
+            union += np.bincount(differing, doubt, count)
+        present = np.flatnonzero(union)
+        iou = both[present] / union[present]
         return cls(float(1 - iou.mean()), int(present[iou.argmin()]))

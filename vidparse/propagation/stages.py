@@ -249,8 +249,9 @@ class Propagation:
         comparison = None
         if len(views) > 1:
             nearest = [view.nearest() for view in views]
+            votes = [view.weight for view in views]
             seen = [view.trace.seen for view in views]
-            comparison = Comparison.of(nearest, seen, len(codes))
+            comparison = Comparison.of(nearest, votes, seen, len(codes))
         origin = BOTH if len(keys) > 1 else BEFORE if keys[0].number < number else AFTER
         nearer = sorted(keys, key=lambda key: -abs(number - key.number))
         segments = {one.id: one for key in nearer for one in key.map.segments or ()}
