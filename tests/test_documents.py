@@ -69,6 +69,7 @@ NOT_RUN = {
     "python tests/benchmarks/bench_keyframes.py": "clips of one's own, a minute each",
     "python tests/benchmarks/bench_matte.py": "DAVIS, and a minute",
     "python tests/benchmarks/bench_gpu.py": "a CUDA device",
+    "python tests/benchmarks/bench_propagate.py": "masks of DAVIS, and minutes",
     "python tests/benchmarks/bench_scale.py": "a clip of one's own, and minutes",
     "vidparse segment input.mp4 --save jsonl --decoder gpu": "a CUDA device",
     "vidparse train --dataset camvid-objects": "objects to cut out; tests/training has made ones",

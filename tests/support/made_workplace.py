@@ -49,6 +49,8 @@ def make_workplace(root: Path) -> None:
         write_picture(root / "DAVIS" / "JPEGImages" / "480p" / "dog" / f"{i:05d}.jpg")
     (root / "CamVid").mkdir()
     make_camvid(root / "CamVid")
+    for i in (0, 4):
+        write_mask(root / "keys" / f"{i:06d}.png", 2)
     _make_vspw(root)
     _make_vipseg(root)
     for i in range(9):
