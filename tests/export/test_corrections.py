@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vidparse.export.corrections import correct_biases, equalise, input_means
+from vidparse.export.corrections import correct_biases, equalise, equalise_sums, input_means
 from vidparse.export.parity import cpu_session
 from vidparse.export.quantizer import Quantizer
 
@@ -125,6 +125,93 @@ class TestEqualised:
             return float(np.linalg.norm(moved))
 
         assert apart(with_it) < 0.7 * apart(without)
+
+
+def residual(*, reader: str = "Conv", shared: bool = False) -> Any:
+    """clip (3) -> first (8) -> inner (8), ReLU, outer (8) + first -> last (4).
+
+    reader: what reads the first map beside the sum. shared: inner and outer have the same weights.
+    """
+    rng = np.random.default_rng(0)
+    loudness = np.geomspace(1, 0.01, CHANNELS)[:, None, None, None]
+    parts = {
+        "first": rng.standard_normal((CHANNELS, 3, 1, 1)) * loudness,
+        "inner": rng.standard_normal((CHANNELS, CHANNELS, 1, 1)),
+        "outer": rng.standard_normal((CHANNELS, CHANNELS, 3, 3)) * loudness / 10,
+        "last": rng.standard_normal((4, CHANNELS, 3, 3)),
+    }
+    tensors = []
+    for name, weights in parts.items():
+        bias = rng.standard_normal(len(weights)) * weights.std(axis=(1, 2, 3))
+        tensors.append(numpy_helper.from_array(weights.astype(np.float32), f"{name}.weight"))
+        tensors.append(numpy_helper.from_array(bias.astype(np.float32), f"{name}.bias"))
+
+    def conv(name: str, given: str, made: str, **facts: Any) -> Any:
+        weights = "outer" if shared and name == "inner" else name
+        inputs = [given, f"{weights}.weight", f"{weights}.bias"]
+        return helper.make_node("Conv", inputs, [made], name=name, **facts)
+
+    wide = {"pads": [1, 1, 1, 1]}
+    nodes = [
+        conv("first", "clip", "a"),
+        conv("inner", "a", "b", **(wide if shared else {}))
+        if reader == "Conv"
+        else helper.make_node(reader, ["a"], ["b"], name="inner"),
+        helper.make_node("Relu", ["b"], ["c"], name="act"),
+        conv("outer", "c", "d", **wide),
+        helper.make_node("Add", ["a", "d"], ["e"], name="sum"),
+        conv("last", "e", "logits", **wide),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, count, "height", "width"])
+        for name, count in (("clip", 3), ("logits", 4))
+    ]
+    graph = helper.make_graph(nodes, "residual", ends[:1], ends[1:], tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def loudest(model: Any, seen: list[np.ndarray], names: list[str]) -> np.ndarray:
+    """The greatest magnitude of each channel in any of these maps."""
+    watched = copied(model)
+    for name in names:
+        watched.graph.output.add().name = name
+    session = cpu_session(watched.SerializeToString())
+    found = np.zeros(CHANNELS)
+    for clip in seen:
+        for one in session.run(names, {"clip": clip}):
+            found = np.maximum(found, np.abs(one).max(axis=(0, 2, 3)))
+    return found
+
+
+class TestEqualisedSums:
+    def test_float_does_not_notice(self) -> None:
+        model = residual()
+        made = copied(model)
+        assert equalise_sums(made, clips(4)) == 1
+        for clip in clips(2, seed=1):
+            np.testing.assert_allclose(
+                logits(made, clip), logits(model, clip), rtol=1e-4, atol=1e-4
+            )
+
+    def test_channels_are_nearer_by_the_root(self) -> None:
+        model, seen, stage = residual(), clips(4), ["a", "d", "e"]
+        before = loudest(model, seen, stage)
+        equalise_sums(model, seen)
+        np.testing.assert_allclose(
+            loudest(model, seen, stage), np.sqrt(before * before.max()), rtol=1e-3
+        )
+
+    @pytest.mark.parametrize("facts", [{"reader": "Sigmoid"}, {"shared": True}])
+    def test_what_else_would_notice_is_left(self, facts: dict[str, Any]) -> None:
+        model = residual(**facts)
+        before = model.SerializeToString()
+        assert equalise_sums(model, clips(2)) == 0
+        assert model.SerializeToString() == before
+
+    def test_what_a_user_reads_stays(self) -> None:
+        model = residual()
+        model.graph.output.add().name = "d"
+        assert equalise_sums(model, clips(2)) == 0
 
 
 class TestBiases:

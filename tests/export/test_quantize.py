@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -14,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from support.small_networks import save_tcb_ocr
 from vidparse.errors import DeviceError, InputError, ModelError, UsageError
 from vidparse.export import Quantized, check_rendered, export_int8, quantize, rendered_clips
-from vidparse.export.onnx import temporal_nodes
+from vidparse.export.graph import temporal_nodes
 from vidparse.export.quantize import _search, _Watched
 from vidparse.export.quantizer import Quantizer
 from vidparse.hub import DEFAULT_MODEL, resolve
@@ -25,6 +27,14 @@ from vidparse.models.checkpoint import read_description
 from vidparse.models.description import Preprocess
 
 SIZE_HW = (96, 160)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_inputs() -> Iterator[None]:
+    """Weights of small layers make up for each other; thousands of inputs take half a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vidparse.export.rounding._MOST_INPUTS", 600)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +139,13 @@ class TestWithState:
         kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
         assert all(kinds[name] == TensorProto.FLOAT for name in names)
 
+    def test_pictures_of_several_sizes_are_no_video(self, streaming, tmp_path: Path) -> None:
+        weights, _, _ = streaming
+        clips = [*rendered_clips(1, (64, 96)), *rendered_clips(1, (96, 64))]
+        told = "input is 64x96 and 96x64, but tcb-ocr takes the pictures as one video; give images"
+        with pytest.raises(UsageError, match=told):
+            export_int8(read_description(weights), tmp_path / "x.onnx", clips=clips)
+
     def test_memory_stays_near_that_of_float32(self, streaming) -> None:
         """Rounding does not add up: the last frame is as close as the first."""
         weights, path, _ = streaming
@@ -171,7 +188,9 @@ def chain(hard: bool) -> Any:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def test_harmful_layers_stay_float_and_are_named(tmp_path: Path) -> None:
+def test_harmful_layers_stay_float_and_are_named(tmp_path: Path, monkeypatch) -> None:
+    # Leave the loud channel as it is, which would be no harm otherwise.
+    monkeypatch.setattr("vidparse.export.quantizer.equalise_sums", lambda *_: 0)
     clips = rendered_clips(4, (64, 64))
     work = Quantizer(chain(hard=True), (), clips[:2], clips[2:], tmp_path)
     before = work.agreement(work.build(8))
@@ -214,6 +233,31 @@ def test_a_failure_names_the_way_out(tiny_weights: Path, tmp_path: Path, monkeyp
         export_int8(description, path, clips=rendered_clips(4, SIZE_HW))
 
 
+def test_what_onnx_runtime_cannot_do_is_one_line(
+    tiny_weights: Path, tmp_path: Path, monkeypatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("[ONNXRuntimeError] no such operator\nand a second line")
+
+    monkeypatch.setattr(quantize, "Quantizer", fails)
+    with pytest.raises(ModelError, match=r"cannot bring perframe to int8 \(.*operator\); export w"):
+        export_int8(
+            read_description(tiny_weights), tmp_path / "x.onnx", clips=rendered_clips(2, SIZE_HW)
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_share_in_int8_is_counted(exported, tmp_path: Path) -> None:
+    _, quantized = exported
+    assert quantized.float_layers == () and quantized.int8_share == 1
+    clips = rendered_clips(4, (64, 64))
+    work = Quantizer(chain(hard=False), (), clips[:2], clips[2:], tmp_path)
+
+    # 12, 16, 16 and 16 multiplications at each place; the first stays float.
+    assert work.int8_share({"conv0"}) == 48 / 60
+    assert 0 < work.speed(chain(hard=False)) < 100
+
+
 @pytest.mark.parametrize("name", ["camvid", "camvid-32", "cityscapes"])
 def test_a_rendered_street_calibrates_models_of_streets(name: str) -> None:
     check_rendered(load_labels(name))
@@ -245,6 +289,30 @@ class TestSamples:
         steps = np.diff(indices)
         assert steps.min() >= 1 and steps.max() <= 2 * -(-frames // count)
         assert indices[0] == 0 and indices[-1] >= frames - 1 - frames // count
+
+    @pytest.mark.parametrize("frames", [40, 41, 64, 100, 333])
+    def test_are_taken_in_rows(self, tmp_path: Path, frames: int) -> None:
+        """The grey of a picture is its number."""
+        folder = tmp_path / "row"
+        folder.mkdir()
+        for i in range(frames):
+            grey = np.array([[[i // 16 * 10 + 5] * 3, [i % 16 * 10 + 5] * 3]], np.uint8)
+            cv2.imwrite(str(folder / f"{i}.png"), grey.repeat(32, 0).repeat(16, 1))
+        facts = Preprocess(0, mean=(0, 0, 0), std=(1, 1, 1))
+        clips = sample_clips(str(folder), facts, 12, row=4)
+        pairs = [np.round(one[0, 0, 16, [8, 24]] * 25.5 - 0.5).astype(int) for one in clips]
+        numbers = np.array([16 * high + low for high, low in pairs])
+        assert len(numbers) == 12
+        starts = numbers[::4]
+        assert numbers.tolist() == [start + i for start in starts for i in range(4)]
+        assert starts[0] == 0 and np.diff(starts).min() >= 4
+        assert starts[-1] > 0.6 * frames - 4
+
+    def test_photographs_have_their_own_sizes(self, tmp_path: Path) -> None:
+        for i, size_hw in enumerate(((48, 64), (96, 64), (200, 100))):
+            cv2.imwrite(str(tmp_path / f"{i}.png"), np.zeros((*size_hw, 3), np.uint8))
+        clips = sample_clips(str(tmp_path), Preprocess(48), 8)
+        assert [one.shape[2:] for one in clips] == [(48, 64), (72, 48), (96, 48)]
 
     def test_one_frame_is_too_few(self, clip) -> None:
         with pytest.raises(InputError, match=r"x\.mp4: 1 frame is too few"):

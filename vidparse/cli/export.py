@@ -52,6 +52,7 @@ def _export_int8(
 ) -> dict[str, object]:
     from vidparse import export as exporter
     from vidparse.inference.preprocess import sample_clips
+    from vidparse.models.checkpoint import load_network
 
     out, calibrate, overwrite = request.out, request.calibrate, request.overwrite
 
@@ -59,7 +60,9 @@ def _export_int8(
     exporter.check_target(out, source=description.path, overwrite=overwrite)
     clips = None
     if calibrate:
-        clips = sample_clips(calibrate, description.preprocess, exporter.CALIBRATION_FRAMES)
+        row = exporter.FRAMES_IN_A_ROW if load_network(description).state_tensors else 1
+        count = exporter.CALIBRATION_FRAMES
+        clips = sample_clips(calibrate, description.preprocess, count, row=row)
     else:
         exporter.check_rendered(description.labels)
 
@@ -88,6 +91,12 @@ def _lines(quantized: Quantized, calibrate: str | None) -> list[str]:
         f"int8: calibrated on {quantized.calibration_frames} {frames}; on {parity.frames} others "
         f"the class is float32's at {parity.argmax_agreement:.2%} of positions (feature resolution)"
     ]
+    share, speed = quantized.int8_share, quantized.speed
+    lines.append(
+        f"int8: {share:.1%} of the multiplications; {speed:.1f} times as fast as float32 here"
+    )
+    if speed < 1:
+        lines.append("note: int8 does not pay on this CPU; export without --int8")
     if quantized.rendered:
         lines.append("note: rendered frames are not your videos; --calibrate CLIP is surer")
     if quantized.weight_bits != 8:

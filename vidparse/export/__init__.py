@@ -4,6 +4,7 @@ from vidparse.export.onnx import check_target, export_onnx, export_weights, to_o
 from vidparse.export.parity import Parity, check_parity, parity_record, rendered_clips
 from vidparse.export.quantize import (
     CALIBRATION_FRAMES,
+    FRAMES_IN_A_ROW,
     Quantized,
     check_rendered,
     export_int8,
@@ -12,6 +13,7 @@ from vidparse.export.quantize import (
 
 __all__ = [
     "CALIBRATION_FRAMES",
+    "FRAMES_IN_A_ROW",
     "Parity",
     "Quantized",
     "check_parity",

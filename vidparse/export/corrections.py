@@ -8,6 +8,7 @@ scaled; here the values that calibration saw do, as frames are at hand.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +55,44 @@ def equalise(
             stored.scale(name, factors)
         stored.scale(second.input[1], 1 / factors)
     return len(pairs)
+
+
+def equalise_sums(
+    model: ModelProto, clips: Sequence[np.ndarray], tensors: Sequence[StateTensor] = ()
+) -> int:
+    """Raise quiet channels of what convolutions write and others read, with sums on the way.
+
+    Those are the residual stages of a network: nothing in them bends, so that a channel may grow
+    in all of a stage's tensors if the weights that read it shrink. By the root of what would make
+    channels equal, because dense weights have no scale of their own for each input. In float
+    nothing changes.
+
+    Args:
+        model: float32; it is changed. clips: inputs in the order of a video, see `replay`.
+
+    Returns:
+        The number of stages.
+    """
+    stages = list(_stages(model))
+    names = [name for stage in stages for name in stage.names]
+    seen = observed(model, clips, tensors, names, _loudest)
+
+    # Give a stage one factor for each channel, or its sums would add unlike things.
+    stored = _Stored(model)
+    for stage in stages:
+        top = np.max([seen[name] for name in stage.names], axis=0)
+        factors = np.clip(np.sqrt(top.max() / np.maximum(top, _QUIETEST)), 1, _LOUDEST)
+        for node in stage.writers:
+            for name in node.input[1:]:
+                stored.scale(name, factors)
+        for node in stage.readers:
+            stored.scale(node.input[1], 1 / factors, axis=1)
+    return len(stages)
+
+
+def _loudest(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    loudest: np.ndarray = np.abs(values).max(axis=axis)
+    return loudest
 
 
 def correct_biases(rough: ModelProto, exact: ModelProto, means: Mapping[str, np.ndarray]) -> int:
@@ -130,6 +169,56 @@ def observed(
     return {name: measure(np.stack(parts), axis=0) for name, parts in found.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Tensors of the same channels, and the convolutions that write and read them."""
+
+    names: list[str]
+    writers: list[NodeProto]
+    readers: list[NodeProto]
+
+
+def _stages(model: ModelProto) -> Iterator[_Stage]:
+    """Tensors that nothing but sums joins, and nothing but convolutions reads."""
+    stored = _Stored(model)
+    maker = {name: node for node in model.graph.node for name in node.output}
+    readers: dict[str, list[NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+
+    # Join the tensors of a sum: they share their channels' factors.
+    stage_of = {node.output[0]: [node.output[0]] for node in model.graph.node if node.output}
+    for node in model.graph.node:
+        if node.op_type == "Add" and all(name in stage_of for name in node.input):
+            joined = list(
+                dict.fromkeys(n for x in (*node.input, *node.output) for n in stage_of[x])
+            )
+            stage_of.update(dict.fromkeys(joined, joined))
+
+    answers = {output.name for output in model.graph.output}
+    for names in {id(one): one for one in stage_of.values()}.values():
+        made = [maker[name] for name in names]
+        used = [(name, node) for name in names for node in readers.get(name, [])]
+        writers = [node for node in made if node.op_type == "Conv"]
+        dense = [node for _, node in used if node.op_type == "Conv"]
+        others = {node.op_type for node in (*made, *(node for _, node in used))} - {"Conv", "Add"}
+        if others or answers & {*names} or not writers or not dense:
+            continue
+
+        # Leave what a sum takes from outside, and weights that are shared or not stored.
+        own = [*(x for one in writers for x in one.input[1:]), *(one.input[1] for one in dense)]
+        kept = all(stored.has(name) and len(readers[name]) == 1 for name in own)
+        sums = [node for node in made if node.op_type == "Add"]
+        inside = all(name in names for node in sums for name in node.input)
+        if not kept or not inside or any(name not in names for n in dense for name in n.input[:1]):
+            continue
+        counts = {len(stored.values(one.input[1])) for one in writers}
+        counts |= {stored.values(one.input[1]).shape[1] for one in dense}
+        if len(counts) == 1:
+            yield _Stage(names, writers, dense)
+
+
 def _before_depthwise(model: ModelProto) -> Iterator[tuple[NodeProto, NodeProto, NodeProto]]:
     """Convolution, activation and depthwise convolution that alone read each other."""
     stored = _Stored(model)
@@ -188,8 +277,8 @@ class _Stored:
 
         self._tensors[name].CopyFrom(numpy_helper.from_array(values, name))
 
-    def scale(self, name: str, factors: np.ndarray) -> None:
-        """Multiply the part of each output channel by its factor."""
+    def scale(self, name: str, factors: np.ndarray, axis: int = 0) -> None:
+        """Multiply the part of each output channel (axis 1: of each input's) by its factor."""
         values = self.values(name)
-        shaped = factors.reshape(-1, *[1] * (values.ndim - 1))
+        shaped = factors.reshape(-1, *[1] * (values.ndim - 1 - axis))
         self.put(name, (values * shaped).astype(np.float32))

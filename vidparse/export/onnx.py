@@ -21,7 +21,7 @@ from vidparse.models.description import Description, StateTensor, metadata_of
 
 if TYPE_CHECKING:
     import torch
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import ModelProto
 
     from vidparse.models.network import VideoNetwork
 
@@ -221,53 +221,6 @@ def _store_as_half(model: ModelProto) -> None:
     halves = {cast.output[0] for cast in casts}
     for value in [v for v in graph.value_info if v.name in halves]:
         graph.value_info.remove(value)
-
-
-_ACTIVATIONS = ("Relu", "Clip")
-
-
-def temporal_nodes(graph: GraphProto, state: Sequence[str]) -> set[str]:
-    """Names of the operations between the state and the nearest convolutions, either way.
-
-    Args:
-        graph: onnx.GraphProto whose nodes have names. state: names of its state inputs, whose
-            outputs are called {name}_next.
-    """
-    readers: dict[str, list[NodeProto]] = {}
-    maker: dict[str, NodeProto] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-        for name in node.output:
-            maker[name] = node
-
-    # Go ahead from the state, up to the first convolutions.
-    found: set[str] = set()
-    ahead = list(state)
-    while ahead:
-        for node in readers.get(ahead.pop(), ()):
-            if node.name not in found and node.op_type != "Conv":
-                found.add(node.name)
-                ahead += node.output
-
-    # Go back from the new state, over the same kind of operations.
-    behind = [f"{name}_next" for name in state]
-    seen: set[str] = set()
-    while behind:
-        node = maker.get(behind.pop())
-        if node is None or node.name in seen or _is_convolution(node, maker):
-            continue
-        seen.add(node.name)
-        behind += node.input
-    return found | seen
-
-
-def _is_convolution(node: NodeProto, maker: dict[str, NodeProto]) -> bool:
-    """A convolution, or the activation right behind one."""
-    if node.op_type in _ACTIVATIONS:
-        before = maker.get(node.input[0])
-        return before is not None and before.op_type == "Conv"
-    return node.op_type == "Conv"
 
 
 def check_target(path: Path, *, source: Path, overwrite: bool) -> None:

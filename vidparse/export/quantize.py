@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ from vidparse.models.description import Description, Preprocess
 
 LEAST_AGREEMENT = 0.98
 CALIBRATION_FRAMES = 40  # half of them to calibrate on, half to measure on
+FRAMES_IN_A_ROW = 10  # of them, for networks that remember: their states then are those of use
 _LEAST_DRAWN = 0.25  # share of a network's classes that a rendered street must show
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class Quantized:
     weight_bits: int  # 8, or 7 where 8 overflow in this CPU's 16-bit sums (no VNNI)
     layers: int  # convolutions and products with weights
     float_layers: tuple[FloatLayer, ...]
+    int8_share: float  # of the multiplications of convolutions
+    speed: float  # times float32's, on this machine
     temporal_operations: int  # that blend what is remembered; they stay float
 
 
@@ -78,14 +82,16 @@ def export_int8(
     of torch in float32 at `least_agreement` of the positions.
 
     Args:
-        clips: network inputs float32 (1, 3, H, W) of one size in the order of a video: the first
-            half calibrates, the second half measures. None: frames of a rendered street.
+        clips: network inputs float32 (1, 3, H, W) in the order of a video: the first half
+            calibrates, the second half measures. They are of one size where the network remembers
+            or takes several at once. None: frames of a rendered street.
         on_step: steps done, and of how many as far as that is known; a step takes seconds.
         on_note: gets what a user should know while it goes on.
 
     Raises:
-        UsageError: fewer than two clips; or none are given, and a street shows too little of what
-            the network knows. ModelError: the exporter failed, or int8 does not do.
+        UsageError: fewer than two clips, or clips of several sizes that belong together; or none
+            are given, and a street shows too little of what the network knows.
+        ModelError: an exporter failed, or int8 does not do.
         OutputError: the file exists and is not to be replaced, or cannot be written.
     """
     check_target(path, source=description.path, overwrite=overwrite)
@@ -99,21 +105,24 @@ def export_int8(
     # Judge on frames that calibration has not seen, or it would praise itself.
     known, unseen = clips[: len(clips) // 2], clips[len(clips) // 2 :]
     network = load_network(description)
+    if not network.is_per_frame:
+        _check_sizes(clips, description.arch)
     tensors, window = network.state_tensors, network.window
 
-    with tempfile.TemporaryDirectory(prefix="vidparse-int8-") as folder:
+    exact = to_onnx(network)
+    with (
+        tempfile.TemporaryDirectory(prefix="vidparse-int8-") as folder,
+        _refusals(path, description.arch, rendered=rendered),
+    ):
         work = Quantizer(
-            to_onnx(network),
+            exact,
             tensors,
             windows_of(known, window, any_window=network.any_window),
             windows_of(unseen, window, any_window=network.any_window),
             Path(folder),
         )
-        try:
-            model, weight_bits, kept = _search(work, least_agreement, _Watched(on_step, on_note))
-        except ModelError as error:
-            way_out = "add --calibrate with a clip of yours" if rendered else "try a longer clip"
-            raise ModelError(f"{path}: {error}; {way_out}, or export without --int8") from error
+        model, weight_bits, kept = _search(work, least_agreement, _Watched(on_step, on_note))
+        speed = work.speed(model)
 
     # Measure the very file, and write it again with what was measured.
     with whole_file(path) as part:
@@ -132,9 +141,47 @@ def export_int8(
         )
         save_model(model, part)
 
+    titles = {layer.name for layer in kept}
+    left = {node.name for node in work.candidates if work.title(node) in titles}
     return Quantized(
-        parity, len(known), rendered, weight_bits, len(work.layers), kept, len(work.temporal)
+        parity,
+        len(known),
+        rendered,
+        weight_bits,
+        len(work.layers),
+        kept,
+        work.int8_share(left),
+        speed,
+        len(work.temporal),
     )
+
+
+def _check_sizes(clips: Sequence[np.ndarray], arch: str) -> None:
+    """Raises: UsageError: frames that belong to one video have several sizes."""
+    sizes = sorted({(clip.shape[-1], clip.shape[-2]) for clip in clips})
+    if len(sizes) > 1:
+        found = " and ".join(f"{width}x{height}" for width, height in sizes[:2])
+        raise UsageError(
+            f"int8 calibration: the network's input is {found}, but {arch} takes the pictures as "
+            "one video; give images of one size"
+        )
+
+
+@contextlib.contextmanager
+def _refusals(path: Path, arch: str, *, rendered: bool) -> Iterator[None]:
+    """Raises: ModelError: int8 does not do, or ONNX Runtime cannot make it; with the way out."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except ModelError as error:
+        way_out = "add --calibrate with a clip of yours" if rendered else "try a longer clip"
+        raise ModelError(f"{path}: {error}; {way_out}, or export without --int8") from error
+    except Exception as error:  # ONNX Runtime's exceptions share no base but this one
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"{path}: ONNX Runtime cannot bring {arch} to int8 ({reason}); export without --int8"
+        ) from error
 
 
 def _rendered_size(preprocess: Preprocess) -> tuple[int, int]:
@@ -186,11 +233,11 @@ def _search(
     watched = watched or _Watched()
     tried = {}
 
-    # Try 7 bits too: without VNNI, 8 may overflow the CPU's 16-bit sums. Try biases as they are,
-    # because their correction takes borders of small maps for more than the nought they hold.
+    # Try 7 bits too: without VNNI, 8 may overflow the CPU's 16-bit sums. Try nearest steps, because
+    # the correction of biases takes borders of small maps for more than the nought they hold.
     for bits, corrects in ((8, True), (7, True), (8, False), (7, False)):
         tried[bits, corrects] = work.agreement(work.build(bits, corrects=corrects))
-        how = "corrected biases" if corrects else "biases as they are"
+        how = "corrected" if corrects else "nearest steps"
         log.info("int8, %d-bit weights, %s: agreement %.4f", bits, how, tried[bits, corrects])
         watched.step()
     bits, corrects = best = max(tried, key=lambda way: tried[way])
@@ -199,10 +246,11 @@ def _search(
 
     # Measure what each layer does by itself, because the worst few decide.
     watched.total += len(work.candidates) + len(work.candidates).bit_length()
+    speed = work.speed(work.build(bits, corrects=corrects))
     watched.note(
         f"int8: whole, the class is float32's at {tried[best]:.1%} of positions (wanted: "
-        f"{least_agreement:.1%}); measuring {len(work.candidates)} layers one by one, to keep the "
-        "most harmful ones float"
+        f"{least_agreement:.1%}), {speed:.1f} times as fast as float32 here; measuring "
+        f"{len(work.candidates)} layers one by one, to keep the most harmful ones float"
     )
     harms = []
     for node in work.candidates:

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidparse.export.corrections import correct_biases, equalise, input_means
-from vidparse.export.onnx import save_model, temporal_nodes
+from vidparse.export.corrections import correct_biases, equalise, equalise_sums, input_means
+from vidparse.export.graph import multiplications, temporal_nodes
+from vidparse.export.onnx import save_model
 from vidparse.export.parity import cpu_session, replay, winners
+from vidparse.export.rounding import Rounding, input_moments
 from vidparse.models.description import StateTensor
 
 _HARM_FRAMES = 2  # that the harm of single layers is measured on
+_TIMED = 5  # times that both models take a frame
 _WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _JOINS = ("Add", "Concat", "Resize", "MaxPool", "AveragePool")
 _ACTIVATIONS = ("Relu", "Clip")  # become part of the layer before them
@@ -49,17 +54,19 @@ class Quantizer:
         import onnx
 
         self._tensors, self._known, self._unseen = tensors, known, unseen
-        session = cpu_session(model.SerializeToString())
+        self._exact = cpu_session(model.SerializeToString())
 
         # Compare with the float graph: parity at the end has the distance from torch.
-        self._expected = _winners(session, unseen, tensors)
-        self._expected_known = _winners(session, known[:_HARM_FRAMES], tensors)
+        self._expected = _winners(self._exact, unseen, tensors)
+        self._expected_known = _winners(self._exact, known[:_HARM_FRAMES], tensors)
         self._model = onnx.shape_inference.infer_shapes(model)
         equalise(self._model, known, tensors)
+        equalise_sums(self._model, known, tensors)
         path = folder / "float.onnx"
         save_model(self._model, path)
         self._ranges = _ranges(path, cpu_session(path), known, tensors)
         self._means = input_means(self._model, known, tensors)
+        self._rounding = Rounding(self._model, input_moments(self._model, known, tensors))
         graph = self._model.graph
         self._weights = {tensor.name for tensor in graph.initializer}
         self.temporal = temporal_nodes(graph, [tensor.name for tensor in tensors])
@@ -89,7 +96,8 @@ class Quantizer:
         """The model in int8 but for the nodes called so, or with a single node in int8.
 
         Args:
-            corrects: biases make up for what rounding the weights takes from means.
+            corrects: weights make up for the rounding of others, and biases for what it takes from
+                means; else each is rounded to the nearest step.
         """
         from onnx import ModelProto
         from onnxruntime.quantization import QuantType
@@ -122,6 +130,7 @@ class Quantizer:
             quantizer.quantize_model()
         made: ModelProto = quantizer.model.model
         if corrects:
+            self._rounding.round(made, weight_bits)
             correct_biases(made, self._model, self._means)
         return made
 
@@ -133,6 +142,26 @@ class Quantizer:
         """Share of positions of some known clips that change when this node alone is int8."""
         model = self.build(weight_bits, corrects=corrects, only=node.name)
         return 1 - self._agreement(model, self._known[:_HARM_FRAMES], self._expected_known)
+
+    def int8_share(self, leave: Collection[str] = ()) -> float:
+        """Share of the multiplications of convolutions in int8, but for nodes called so."""
+        feeds, _ = next(replay(self._exact, self._unseen, self._tensors))
+        costs = multiplications(self._model, feeds)
+        kept = sum(costs.get(node.name, 0) for node in self.layers if node.name not in leave)
+        return kept / max(1, sum(costs.values()))
+
+    def speed(self, model: ModelProto) -> float:
+        """Speed of a model on this machine, as a multiple of float32's."""
+        sessions = (self._exact, cpu_session(model.SerializeToString()))
+        best = [math.inf, math.inf]
+
+        # Take turns, and the least of each: another program may be busy meanwhile.
+        for _ in range(_TIMED):
+            for i, session in enumerate(sessions):
+                begun = time.perf_counter()
+                for _ in replay(session, self._unseen[:1], self._tensors):
+                    best[i] = min(best[i], time.perf_counter() - begun)
+        return best[0] / best[1]
 
     def title(self, node: NodeProto) -> str:
         """A layer by the name of its weights, as in the checkpoint."""

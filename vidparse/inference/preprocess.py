@@ -114,35 +114,43 @@ def _tables(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float
     return table.astype(np.float32)
 
 
-def sample_clips(source: str, facts: Preprocess, count: int) -> list[np.ndarray]:
+def sample_clips(source: str, facts: Preprocess, count: int, *, row: int = 1) -> list[np.ndarray]:
     """Up to `count` network inputs, float32 (1, 3, h, w), spread evenly over a video.
+
+    Photographs of a folder may each have their own size, and so have their inputs.
 
     The video is read once and its length need not be known: whenever twice as many are held as are
     wanted, every other one is dropped, and from then on half as many frames are taken.
 
     Args:
         source: what `open_video` takes; the first 6000 frames count.
+        row: so many are taken in a row, for networks that remember; a divisor of `count`.
 
     Raises:
         InputError: it cannot be read, or holds fewer than two frames.
     """
     clips: list[np.ndarray] = []
     step = 1
-    with closing(open_video(source, copy_streams=False)) as video:
-        size_hw = input_size(
-            video.info.size_hw, facts, sample_aspect_ratio=video.info.sample_aspect_ratio
-        )
+    with closing(open_video(source, copy_streams=False, any_size=True)) as video:
+        ratio = video.info.sample_aspect_ratio
 
         # Thin out as the video goes on: its length is not known before its end.
         for index, frame in enumerate(islice(video, _MOST_READ)):
-            if index % step:
+            if index // row % step:
                 continue
+            size_hw = input_size(frame.image.size_hw, facts, sample_aspect_ratio=ratio)
             clips.append(to_clip(frame.image, size_hw, facts))
             if len(clips) == 2 * count:
-                clips, step = clips[::2], 2 * step
+                clips, step = _thinned(clips, row), 2 * step
 
     if len(clips) < 2:
         raise InputError(f"{source}: {len(clips)} frame is too few; give a longer clip")
     if len(clips) <= count:
         return clips
-    return [clips[i] for i in np.linspace(0, len(clips) - 1, count).round().astype(int)]
+    chosen = np.linspace(0, len(clips) // row - 1, count // row).round().astype(int)
+    return [clip for i in chosen for clip in clips[i * row : (i + 1) * row]]
+
+
+def _thinned(clips: list[np.ndarray], row: int) -> list[np.ndarray]:
+    """Every other row of clips."""
+    return [clip for i, clip in enumerate(clips) if i // row % 2 == 0]

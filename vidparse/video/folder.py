@@ -56,17 +56,19 @@ class FolderSource(Source):
         rate: Fraction,
         *,
         pages: int = 0,
+        any_size: bool = False,
     ) -> None:
         """Open a sequence.
 
         Args:
             name: what messages and outputs call it.
             pages: take so many pages of the one TIFF in `paths`.
+            any_size: each image may have its own size; `info` has the first one's.
 
         Raises:
             InputError: none of the images can be read.
         """
-        self._name, self._selection = name, selection
+        self._name, self._selection, self._any_size = name, selection, any_size
         # Each with its page, from 1; page 0 is the first of a file that is a picture among others.
         self._shots = [(path, page) for path in paths for page in range(1, pages + 1) or (0,)]
         self._notes: list[str] = []
@@ -130,7 +132,7 @@ class FolderSource(Source):
             if decoded is None:
                 continue
             converter = Converter(decoded[1])
-            if converter.size_hw != self.info.size_hw:
+            if converter.size_hw != self.info.size_hw and not self._any_size:
                 (h, w), (height, width) = converter.size_hw, self.info.size_hw
                 raise InputError(
                     f"{path}: is {w}x{h} but the sequence began with {width}x{height}; "

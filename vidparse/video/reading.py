@@ -45,6 +45,7 @@ def open_video(
     track: int | None = None,
     numbered: bool = True,
     device: int | None = None,
+    any_size: bool = False,
 ) -> Source:
     """Open anything that has frames.
 
@@ -63,6 +64,7 @@ def open_video(
             range, which spares reading a file up to there.
         device: number of the CUDA device that decodes files where it can, so that their pictures
             are in its memory; None: the CPU decodes. `decoded_on` has the outcome.
+        any_size: photographs of a folder or pattern may each have a size of their own.
 
     Raises:
         UsageError: the options contradict each other.
@@ -98,7 +100,7 @@ def open_video(
     # Look into a file that was named alone: it may be an animation, or have pages.
     if len(images) == 1 and given.path.is_file():
         return _one_picture(name, images[0], selection, Fraction(rate))
-    return FolderSource(name, list(images), selection, Fraction(rate))
+    return FolderSource(name, list(images), selection, Fraction(rate), any_size=any_size)
 
 
 def _from_file(
