@@ -59,6 +59,8 @@ NOT_RUN = {
     "pytest": "the checkout's own checks; .ci runs them",
     "vidparse export street-student -o fast.onnx --int8": "minutes: test_quantize has a small one",
     "vidparse export street-student -o weights/street-student-int8": "minutes, as the one above",
+    "vidparse export street-tcb -o weights/street-tcb-int8": "minutes, as the one above",
+    "vidparse export everyday-student -o fast.onnx --int8": "half an hour, and then it is refused",
     "vidparse export weights/": "half a minute each: test_export has small ones",
     "python examples/label_loop.py": "minutes of training; tests/disagreement has a small one",
     "python tests/benchmarks/compare_loops.py": "half a minute of a quiet machine, at its least",

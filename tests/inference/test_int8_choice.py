@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -246,8 +247,42 @@ class TestBundled:
 
     names = tuple(entry.name for entry in catalogue().values() if entry.int8)
 
-    def test_street_student_has_one(self) -> None:
-        assert "street-student" in self.names
+    def test_the_street_models_have_one(self) -> None:
+        assert {"street-student", "street-tcb"} <= {*self.names}
+
+    @pytest.mark.parametrize("name", catalogue())
+    def test_auto_takes_it_where_it_pays(self, cpu, name: str) -> None:
+        cpu("avx512_vnni")
+        assert loaded(name).precision == ("int8" if name in self.names else "fp32")
+        assert loaded(name, precision="fp32").precision == "fp32"
+        cpu("")
+        assert loaded(name).precision == "fp32"
+
+    @pytest.mark.parametrize("name", names)
+    def test_the_state_stays_float32(self, name: str) -> None:
+        exact, small = loaded(name, precision="fp32"), loaded(name, precision="int8")
+        assert small.description.state == exact.description.state
+        assert small.remembers == exact.remembers == (name == "street-tcb")
+
+    def test_workers_follow(self, tmp_path: Path, clip) -> None:
+        """Each process asks the CPU of its own, which a start file makes up."""
+        facts, start = tmp_path / "cpuinfo", tmp_path / "start"
+        facts.write_text(FLAGS.format("avx512_vnni"))
+        start.mkdir()
+        (start / "sitecustomize.py").write_text(
+            "from pathlib import Path\nfrom vidparse.inference import devices\n"
+            f"devices.CPU_FACTS = Path({str(facts)!r})\n"
+        )
+        path = [str(start), str(Path(__file__).parents[2]), *sys.path]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+        words = ("-m", "vidparse", "segment", str(clip("x.mp4", frames=6)), "-m", "street-student")
+        more = ("--size", "64", "--device", "cpu", "--workers", "2", "--save", "jsonl", "--json")
+        run = subprocess.run(
+            [sys.executable, *words, *more, "-o", str(tmp_path / "out")],
+            capture_output=True, text=True, env=environment,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        assert json.loads(run.stdout)["precision"] == "int8"
 
     @pytest.mark.parametrize("name", names)
     def test_is_what_was_published_of_the_same_weights(self, name: str) -> None:
