@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.made_folder import make_folder
 from support.made_labels import LABELS, made_dataset
 from vidparse.data import Dataset, open_dataset, recognise
 from vidparse.data import convert as converting
 from vidparse.data.convert import convert_dataset
 from vidparse.data.dataset import ALL, Format
 from vidparse.data.writers import WRITERS
+from vidparse.errors import UsageError
 from vidparse.maps import SegmentMap
 from vidparse.maps.polygons import overlap
 
@@ -192,3 +194,21 @@ def test_datumaro_reads_the_same_objects_from_coco(convert: Callable[..., Path])
         assert len(masks) == len(things)
         for thing in things:  # datumaro orders them by their size
             assert any((mask == (truth.ids == thing.id)).all() for mask in masks)
+
+
+def test_things_of_classes_alone_are_not_lost(convert: Callable[..., Path]) -> None:
+    """Each class that is a thing is one object of COCO, as no ids tell more."""
+    root = convert("coco", panoptic=False)
+    before, after = made_dataset(root.parent / "again", panoptic=False), opened(root, "coco")
+    for one, other in zip(before.videos, after.videos, strict=True):
+        for frame, again in zip(one.frames, other.frames, strict=True):
+            mask = before.load_mask(frame)
+            wanted = np.where(mask == 0, 255, mask)
+            assert (after.load_mask(again) == wanted).all()
+
+
+def test_a_data_set_without_things_is_refused_for_things_alone(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "in")
+    with pytest.raises(UsageError, match="--to coco: holds things alone, and no class of 'made'"):
+        convert_dataset(root, tmp_path / "out", to="coco")
+    assert not (tmp_path / "out").exists()

@@ -215,7 +215,15 @@ class _Work:
     def write(self, dataset: Dataset, base: Path) -> None:
         """Write a split to a folder. Raises: as `convert_dataset`."""
         labels = dataset.labels
-        if not dataset.is_panoptic:
+        things_alone = "stuff" in dict(self._writer.loses)
+        if things_alone and not labels.things:
+            raise UsageError(
+                f"--to {self._to}: holds things alone, and no class of '{labels.name}' is one; "
+                "choose another format, or mark things in its labels.json"
+            )
+
+        # Classes of a semantic data set are no objects, but for formats that hold nothing else.
+        if not dataset.is_panoptic and not things_alone:
             labels = replace(labels, things=frozenset())
         self._note_losses(dataset)
         recordings = _recordings(dataset)
