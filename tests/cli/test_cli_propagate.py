@@ -169,6 +169,8 @@ def as_they_are(keys: Path) -> None:
         (as_they_are, ("--label-set", "no.json"), 3, "no.json: No such file or directory"),
         (as_they_are, ("--flow", "raft"), 2, "flow 'raft': needs weights"),
         (as_they_are, ("--save", "masked"), 2, "--save masked: no such output; did you mean"),
+        (as_they_are, ("--save", "matte"), 2, "--save matte: needs the scores of a network"),
+        (as_they_are, ("--skip-existing",), 2, "--skip-existing: is for segment"),
         (as_they_are, ("--data", "x"), 2, "name either a video and its keys"),
     ],
 )

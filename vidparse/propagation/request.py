@@ -186,6 +186,16 @@ def _with_outputs(request: PropagateRequest, jobs: list[_Job]) -> PropagateReque
     save, out = choose_outputs(OUTPUTS, save, out, inputs=[job.source for job in jobs])
     if any(job.video is not None for job in jobs):
         out = f"{out}/"
+
+    # Refuse what takes scores of a network, of which there are none here.
+    soft = [name for name in save if OUTPUTS[name].needs_mattes]
+    if soft:
+        raise UsageError(
+            f"--save {soft[0]}: needs the scores of a network; save masks here, and mattes with "
+            "segment"
+        )
+    if request.sinks.skip_existing:
+        raise UsageError("--skip-existing: is for segment; use --overwrite, or another -o")
     header = RunHeader(argv=request.argv, version=__version__)
     return replace(request, save=save, out=out, sinks=replace(request.sinks, header=header))
 
