@@ -39,6 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 # Fields for Python alone, or that other options make.
 NO_OPTIONS = {
+    "PropagateRequest": {"argv"},
     "SegmentOptions": {"raw", "image_rate", "size", "argv"},
     "SinkOptions": {"classes", "preset", "pipe_format", "header"},
     "Merging": {"classes"},
