@@ -213,7 +213,9 @@ class Batch:
             protected=self.protected,
         )
         if ledger is not None:
-            ledger.begin(one, [path for sink in sinks for path in sink.outputs])
+            # Name the place of outputs that come up on the way, too.
+            names = [path for one in sinks for path in one.outputs or (one.target.name,)]
+            ledger.begin(one, names)
         self.written.update((path, one.name) for sink in sinks for path in sink.outputs)
         return sinks
 
@@ -317,7 +319,10 @@ class Turn:
             if not self._sinks:  # it failed before it was noted
                 batch.ledger.begin(self._one)
             lasted_s = time.perf_counter() - begun_s
-            batch.ledger.end(self._one, error, seconds=lasted_s, frames=self._frames)
+            written = [path for sink in self._sinks for path in sink.outputs]
+            batch.ledger.end(
+                self._one, error, outputs=written, seconds=lasted_s, frames=self._frames
+            )
         return self._result(report, error)
 
     def _run(self, save: Sequence[str]) -> RunReport:

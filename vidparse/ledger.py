@@ -170,13 +170,26 @@ class Ledger:
         with self._errors():
             self._file.execute("commit")
 
-    def end(self, one: Input, error: VidparseError | None, *, seconds: float, frames: int) -> None:
-        """Note the outcome of the attempt; it is on the disk when the next input is begun."""
+    def end(
+        self,
+        one: Input,
+        error: VidparseError | None,
+        *,
+        outputs: Sequence[str],
+        seconds: float,
+        frames: int,
+    ) -> None:
+        """Note the outcome of the attempt; it is on the disk when the next input is begun.
+
+        outputs: all that were written, of which some may have come up on the way.
+        """
         state, code = (DONE, 0) if error is None else (FAILED, error.exit_code)
+        paths = json.dumps([*outputs])
+        outcome = (state, str(error or ""), code, round(seconds, 3), frames)
         self._change(
             "update inputs set state = ?, error = ?, exit_code = ?, seconds = ?, frames = ?, "
-            "changed = ? where name = ?",
-            (state, str(error or ""), code, round(seconds, 3), frames, _now(), _name(one)),
+            "outputs = case ? when '[]' then outputs else ? end, changed = ? where name = ?",
+            (*outcome, paths, paths, _now(), _name(one)),
         )
 
     def _change(self, statement: str, values: tuple[object, ...]) -> None:

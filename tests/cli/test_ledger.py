@@ -105,6 +105,28 @@ def test_an_interrupted_input_is_done_again(cli, clip, tmp_path, monkeypatch):
     assert len((tmp_path / "o" / "a.csv").read_text().splitlines()) == 1 + 60
 
 
+def test_outputs_that_come_up_on_the_way(cli, clip, tmp_path, monkeypatch):
+    words = ("segment", clip("a.mp4", frames=30), "-o", f"{tmp_path}/o/", "--matte", "each")
+    words = (*words, "--save", "matte", "--ledger", tmp_path / "b.db")
+    show = Screen.frame
+
+    def frame(self, done):
+        show(self, done)
+        if done.index == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Screen, "frame", frame)
+        assert cli(*words).code == 130
+    assert cli(*words).code == 0
+    made = sorted((tmp_path / "o").iterdir())
+    assert made
+    made[0].unlink()
+    assert cli(*words).code == 0
+    assert sorted((tmp_path / "o").iterdir()) == made, "one was gone, so all are made anew"
+    assert rows(tmp_path / "b.db") == {"a.mp4": ["done", 0, 3]}
+
+
 def test_a_killed_batch_goes_on(clip, colour_model, tmp_path):
     clips = [clip(f"{i}.mp4", frames=30) for i in range(4)]
     words = ["-m", "vidparse", "segment", *clips, "-m", colour_model, "--save", "csv,masks"]
