@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from support.made_coco import make_coco
 from support.made_folder import make_folder
-from support.made_labels import LABELS, made_dataset
+from support.made_labels import LABELS, made_dataset, truth_of
 from vidparse.data import Dataset, open_dataset, recognise
 from vidparse.data import convert as converting
 from vidparse.data.convert import convert_dataset
@@ -22,6 +24,8 @@ from vidparse.maps import SegmentMap
 from vidparse.maps.polygons import overlap
 
 EXACT = ("cvat", "cvat-images", "label-studio")  # ids, holes and void, to the pixel
+
+LISTED = ("vspw", "vipseg")  # have train, val and test alone
 
 
 def extra(name: str) -> Any:
@@ -49,10 +53,10 @@ def convert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
     return run
 
 
-def opened(root: Path, to: str) -> Dataset:
+def opened(root: Path, to: str, split: str = ALL) -> Dataset:
     name = WRITERS[to].read_as or to
     assert recognise(root) == name
-    return open_dataset(name, root, ALL)
+    return open_dataset(name, root, "train" if to in LISTED and split == ALL else split)
 
 
 def pairs(root: Path, to: str, **wishes: Any) -> Iterator[tuple[SegmentMap, SegmentMap, Dataset]]:
@@ -78,6 +82,72 @@ def test_objects_come_back_to_the_pixel(convert: Callable[..., Path], to: str) -
             assert ((before.ids == thing.id) == (after.ids == thing.id)).all()
         stuff = [one for one in after.segments or () if not one.is_thing]
         assert [one.class_id for one in stuff] == [0]
+
+
+def same_segments(before: SegmentMap, after: SegmentMap) -> bool:
+    def rows(found: SegmentMap) -> list[tuple[object, ...]]:
+        return [(s.id, s.class_id, s.is_thing, s.is_crowd, s.area) for s in found.segments or ()]
+
+    return rows(before) == rows(after) and bool((before.ids == after.ids).all())
+
+
+def test_vipseg_keeps_videos_and_segments(convert: Callable[..., Path]) -> None:
+    for before, after, dataset in pairs(convert("vipseg"), "vipseg"):
+        assert dataset.labels == LABELS
+        assert same_segments(before, after)
+
+
+def test_coco_panoptic_keeps_segments_of_photographs(convert: Callable[..., Path]) -> None:
+    after = opened(convert("coco-panoptic"), "coco-panoptic")
+    assert after.labels.classes == LABELS.classes and after.labels.things == LABELS.things
+    assert after.labels.colours == LABELS.colours
+    names = [f"v{v}_p{i:02d}" for v in range(2) for i in range(3)]
+    assert [video.name for video in after.videos] == names
+    for video in after.videos:
+        (frame,) = video.frames
+        assert same_segments(
+            truth_of(int(video.name[1]), int(video.name[-1])), after.load_truth(frame)
+        )
+
+
+@pytest.mark.parametrize("to", ["coco-panoptic", "vipseg"])
+def test_crowds_stay_crowds(tmp_path: Path, to: str) -> None:
+    make_coco(tmp_path / "in")
+    convert_dataset(tmp_path / "in", tmp_path / "out", to=to)
+    before = open_dataset("coco-panoptic", tmp_path / "in", "val")
+    after = open_dataset(to, tmp_path / "out", "val")
+    records = [frame for video in before.videos for frame in video.frames]
+    found = {frame.stem: frame for video in after.videos for frame in video.frames}
+    assert found.keys() == {frame.stem for frame in records} and len(records) == 2
+    assert any(s.is_crowd for one in records for s in before.load_truth(one).segments or ())
+    for frame in records:
+        again = found[frame.stem]
+        assert same_segments(before.load_truth(frame), after.load_truth(again))
+
+
+@pytest.mark.parametrize("to", ["vspw", "vipseg", "coco-panoptic"])
+def test_splits_share_a_folder_and_videos_of_one_name_stay_apart(tmp_path: Path, to: str) -> None:
+    """And back to a plain folder, every class to the pixel."""
+    datasets = {name: made_dataset(tmp_path / name, panoptic=False) for name in ("train", "val")}
+    layout = Format(
+        open=lambda root, split, on_missing=None: replace(datasets[split], split=split),
+        sign="",
+        matches=lambda root: True,
+        splits=lambda root: tuple(datasets),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(converting, "format_of", lambda name: layout)
+        convert_dataset(tmp_path / "train", tmp_path / "set", to=to, dataset="made")
+    assert recognise(tmp_path / "set") == to
+    convert_dataset(tmp_path / "set", tmp_path / "back", to="folder")
+    for split, dataset in datasets.items():
+        after = open_dataset("folder", tmp_path / "back" / split, ALL)
+        assert after.labels.classes == LABELS.classes
+        before = [(frame, dataset) for video in dataset.videos for frame in video.frames]
+        again = [frame for video in after.videos for frame in video.frames]
+        for (frame, made), other in zip(before, again, strict=True):
+            assert (made.load_mask(frame) == after.load_mask(other)).all()
+            assert (made.load_image(frame) == after.load_image(other)).all()
 
 
 @pytest.mark.parametrize("to", ["labelme", "yolo-seg"])
@@ -113,7 +183,7 @@ def test_things_come_back_to_the_pixel(convert: Callable[..., Path], to: str) ->
                 assert ((wanted.ids == thing.id) == (found.ids == thing.id)).all()
 
 
-@pytest.mark.parametrize("to", [*EXACT, "folder"])
+@pytest.mark.parametrize("to", [*EXACT, "folder", "vspw"])
 def test_classes_come_back_to_the_pixel(convert: Callable[..., Path], to: str) -> None:
     for before, after, dataset in pairs(convert(to, panoptic=False), to, panoptic=False):
         assert not dataset.is_panoptic

@@ -31,6 +31,7 @@ from vidparse.sinks.picture_set import (
     picture_stem,
 )
 from vidparse.sinks.sink import Target
+from vidparse.sinks.split_set import SplitSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,9 @@ def convert_dataset(
         folder.create()
         with folder.writing():
             work.set_place(folder.path, out.name)
+            if issubclass(WRITERS[to].sink, SplitSet):
+                work.write_splits(datasets, folder.path)
+                datasets = []
             for one in datasets:
                 plain = len(datasets) == 1 and one.split in (ALL, split)
                 work.write(one, folder.path if plain else folder.path / one.split)
@@ -159,6 +163,8 @@ def write_frames(
 
     with sink:
         sink.open(info, labels)
+        if isinstance(sink, SplitSet):
+            sink.begin_video(ALL, name, alone=True)
         for frame, found in frames:
             if pictures and not is_set:
                 frame = _with_copy(frame, base / IMAGES, shelf)
@@ -228,7 +234,7 @@ class _Work:
         self._note_losses(dataset)
         recordings = _recordings(dataset)
         if issubclass(self._writer.sink, PictureSet):
-            self._write_set(dataset, dataset.labels, recordings, base)
+            self._write_set(dataset, recordings, base)
             return
 
         # Write a file per video, and the pictures beside.
@@ -245,21 +251,45 @@ class _Work:
             )
             self.videos += 1
 
-    def _write_set(
-        self, dataset: Dataset, labels: Labels, recordings: list[_Recording], base: Path
-    ) -> None:
+    def write_splits(self, datasets: list[Dataset], base: Path) -> None:
+        """Write all splits to one folder. Raises: as `convert_dataset`."""
+        sink, labels = self._writer.sink(Target.of(base, replace=False), SinkOptions()), None
+        assert isinstance(sink, SplitSet)
+        with sink:
+            for dataset in datasets:
+                recordings = _recordings(dataset)
+                if recordings and labels is None:
+                    labels = dataset.labels
+                    sink.open(_info(recordings[0], dataset), labels)
+
+                # Refuse splits that one list of classes cannot describe.
+                if labels is not None and dataset.labels.classes != labels.classes:
+                    raise InputError(
+                        f"split '{dataset.split}': has other classes than the first; convert "
+                        "each with --split"
+                    )
+                self._note_losses(dataset)
+                for video in recordings:
+                    sink.begin_video(dataset.split, video.name, alone=len(recordings) == 1)
+                    self._add_frames(sink, dataset, video)
+        self.notes += sink.notes
+
+    def _write_set(self, dataset: Dataset, recordings: list[_Recording], base: Path) -> None:
         sink = self._writer.sink(Target.of(base, replace=False), SinkOptions())
         assert isinstance(sink, PictureSet)
         sink.place = self._shown if self._root == base else f"{self._shown}/{base.name}"
         base.parent.mkdir(parents=True, exist_ok=True)
         with sink:
-            sink.open(_info(recordings[0], dataset), labels)
+            sink.open(_info(recordings[0], dataset), dataset.labels)
             for video in recordings:
                 sink.video = "" if len(recordings) == 1 else video.name
-                for frame, found in self._frames(dataset, video):
-                    sink.write(frame, Prediction(frame.index, found, labels))
-                self.videos += 1
+                self._add_frames(sink, dataset, video)
         self.notes += sink.notes
+
+    def _add_frames(self, sink: PictureSet, dataset: Dataset, video: _Recording) -> None:
+        for frame, found in self._frames(dataset, video):
+            sink.write(frame, Prediction(frame.index, found, dataset.labels))
+        self.videos += 1
 
     def _frames(self, dataset: Dataset, video: _Recording) -> Iterator[tuple[Frame, SegmentMap]]:
         """The frames of a video, numbered from 0. Raises: Interrupted: it is to stop."""
@@ -278,6 +308,7 @@ class _Work:
     def _note_losses(self, dataset: Dataset) -> None:
         present = {
             "ids": dataset.is_panoptic,
+            "videos": any(len(video.frames) > 1 for video in dataset.videos),
             "stuff": len(dataset.labels.things) < len(dataset.labels),
         }
         self.notes += [

@@ -16,6 +16,7 @@ from vidparse.data.folders import (
     read_split,
 )
 from vidparse.data.pictures import IGNORE, MaskValues, read_indices
+from vidparse.data.tool_folders import own_labels
 from vidparse.errors import InputError
 from vidparse.filenames import name_below
 from vidparse.labels import Labels, load_labels
@@ -46,7 +47,8 @@ def open_vipseg(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Da
     folders = [root / name for name in ("imgs", "images") if (root / name).is_dir()]
     if not folders:
         raise InputError(f"{root}: has neither imgs/ nor images/; point --data at VIPSeg")
-    record, labels = panoptic_json(root, split), load_labels("vspw")
+    record = panoptic_json(root, split)
+    labels = own_labels(root, root) or load_labels("vspw")
     table = read_panoptic_json(record) if record else None
     if table is not None and table.videos is None:
         raise InputError(

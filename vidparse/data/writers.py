@@ -18,8 +18,8 @@ class Writer:
     place: the class of its sink, as a :class:`Table` has it: it is loaded when it is used. A
         `PictureSet` takes all videos of a split, others one each.
     read_as: the name for `--dataset` that reads it; "": its own.
-    loses: in words, what it cannot hold, by the kind of data set that has it: "ids", "stuff" or
-        "any".
+    loses: in words, what it cannot hold, by the kind of data set that has it: "ids",
+        "videos", "stuff" or "any".
     """
 
     place: str
@@ -33,15 +33,19 @@ class Writer:
 
 _NO_IDS = ("ids", "holds classes alone, so ids of objects are left out")
 _NO_STUFF = ("stuff", "holds things alone, so classes that are no things are left out")
+_NO_VIDEOS = ("videos", "holds photographs, so each frame is one by itself")
 _NEAR = ("any", "outlines are simplified, to at least 0.98 IoU of each")
 # name -> how it is written
 WRITERS = {
     "coco": Writer("vidparse.sinks.coco:Coco", loses=(_NO_STUFF,)),
+    "coco-panoptic": Writer("vidparse.sinks.split_set:CocoPanopticSet", loses=(_NO_VIDEOS,)),
     "cvat": Writer("vidparse.sinks.cvat:CvatVideo"),
     "cvat-images": Writer("vidparse.sinks.cvat:CvatImages", read_as="cvat"),
     "folder": Writer("vidparse.sinks.plain_folder:PlainFolder", loses=(_NO_IDS,)),
     "label-studio": Writer("vidparse.sinks.label_studio:LabelStudio"),
     "labelme": Writer("vidparse.sinks.outlines:LabelMe", loses=(_NEAR,)),
+    "vipseg": Writer("vidparse.sinks.split_set:VipsegSet"),
+    "vspw": Writer("vidparse.sinks.split_set:VspwSet", loses=(_NO_IDS,)),
     "yolo-seg": Writer("vidparse.sinks.outlines:YoloSeg", loses=(_NO_IDS, _NEAR)),
     "ytvis": Writer("vidparse.sinks.coco:YouTubeVis", loses=(_NO_STUFF,)),
 }
