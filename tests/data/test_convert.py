@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -148,6 +149,19 @@ def test_splits_share_a_folder_and_videos_of_one_name_stay_apart(tmp_path: Path,
         for (frame, made), other in zip(before, again, strict=True):
             assert (made.load_mask(frame) == after.load_mask(other)).all()
             assert (made.load_image(frame) == after.load_image(other)).all()
+
+
+@pytest.mark.parametrize("to", ["folder", "vspw", "coco-panoptic"])
+def test_a_split_without_labels_is_left_out(
+    convert: Callable[..., Path], tmp_path: Path, to: str
+) -> None:
+    root = convert("vspw", panoptic=False)
+    shutil.copytree(root / "data" / "v0" / "origin", root / "data" / "hidden" / "origin")
+    (root / "test.txt").write_text("hidden\n")
+    done = convert_dataset(root, tmp_path / "out", to=to)
+    assert (done.splits, done.videos, done.frames) == (("train", "test"), 2, 6)
+    names = [path.name for path in (tmp_path / "out").rglob("*")]
+    assert "hidden" not in names and "test" not in names and "test.txt" not in names
 
 
 @pytest.mark.parametrize("to", ["labelme", "yolo-seg"])

@@ -234,7 +234,8 @@ class _Work:
         self._note_losses(dataset)
         recordings = _recordings(dataset)
         if issubclass(self._writer.sink, PictureSet):
-            self._write_set(dataset, recordings, base)
+            if recordings:  # none where the split has no labels, such as a test split
+                self._write_set(dataset, recordings, base)
             return
 
         # Write a file per video, and the pictures beside.
