@@ -296,3 +296,34 @@ def test_a_data_set_without_things_is_refused_for_things_alone(tmp_path: Path) -
     with pytest.raises(UsageError, match="--to coco: holds things alone, and no class of 'made'"):
         convert_dataset(root, tmp_path / "out", to="coco")
     assert not (tmp_path / "out").exists()
+
+
+def test_one_file_of_a_tool_is_known_by_its_contents(cli, clip, tmp_path):
+    out = tmp_path  # beside the video, which the records need
+    save = "cvat,cvat-images,coco,ytvis"
+    words = ("segment", clip("a.mp4", frames=3), "--save", save, "-o", f"{out}/")
+    assert cli(*words).code == 0
+    for name, told in (("cvat.xml", "cvat"), ("cvat-images.xml", "cvat")):
+        done = cli("data", "convert", out / f"a.{name}", tmp_path / f"{name}-o", "--json")
+        assert done.code == 0, done.err
+        assert json.loads(done.out)["from_format"] == told
+    for name in ("coco.json", "ytvis.json"):  # of classes that are no things: empty, but known
+        done = cli("data", "convert", out / f"a.{name}", tmp_path / f"{name}-o")
+        assert "looks like" not in done.err
+
+    other = cli("data", "convert", tmp_path / "a.mp4", tmp_path / "n")
+    assert (other.code, "no data set found" in other.err, "--from" in other.err) == (3, True, True)
+
+
+def test_a_split_that_is_none_is_refused(cli, convert, tmp_path):
+    done = cli("data", "convert", convert("folder"), tmp_path / "o", "--split", "blub")
+    assert (done.code, "no such split" in done.err) == (2, True), done.err
+
+
+def test_a_damaged_labelme_file_beside_a_picture_is_refused(cli, clip, tmp_path):
+    words = ("segment", clip("a.mp4", frames=3), "--save", "labelme", "-o", f"{tmp_path}/o/")
+    assert cli(*words).code == 0
+    broken = next(path for path in sorted((tmp_path / "o").rglob("0*.json")))
+    broken.write_text("{")
+    done = cli("data", "convert", tmp_path / "o" / "a.labelme", tmp_path / "n")
+    assert (done.code, "no JSON of LabelMe" in done.err) == (3, True), done.err

@@ -119,7 +119,7 @@ def test_two_models_and_the_way_back(
     [
         (("-m", "a", "-m", "b", "-m", "c"), 2, "3 models; name two"),
         (("--by", "colour"), 2, "--by colour: unknown; use pixels or classes"),
-        (("--to", "colour", "-o", "x"), 2, "--to colour: unknown; use cvat"),
+        (("--to", "colour", "-o", "x"), 2, "--to colour: unknown; use coco"),
         (("-o", "."), 6, "exists; choose another folder"),
         (("--start", "100"), 3, ""),
     ],
@@ -140,7 +140,7 @@ def test_what_cannot_be_is_one_line(
 
 def test_one_frame_is_too_few(cli: Callable[..., Any], pictures: Path, model: Path) -> None:
     said = cli("disagree", pictures / "0.png", "-m", model)
-    assert (said.code, "1 frames are too few" in said.err) == (3, True), said.err
+    assert (said.code, "too few frames to compare (1)" in said.err) == (3, True), said.err
 
 
 def test_the_loop_of_labelling_ends_in_scores(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_frames_before_and_after_hide_what_a_frame_lost(tmp_path) -> None:
     (gap,) = told["gaps"]
     assert (gap["frame"], gap["class"], gap["hidden"]) == (7, "Car", True)
     assert abs(gap["time_s"] - 7 / 25) < 1e-6
-    assert told["totals"] == [{"frames": 15, "frames_with_gaps": 1}]
+    assert told["totals"] == [{"frames": 15, "frames_with_gaps": 1, "complete": True}]
     assert told["classes"] == ["Car"] and told["margin_px"] == 4
     assert any("voices tell who speaks" in note for note in sink.notes)
     assert any("lost for 1 to 3 frames in 1 frames, hidden by the union" in n for n in sink.notes)

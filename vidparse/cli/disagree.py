@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vidparse.cli import options as shared
 from vidparse.cli.process import stop_on_signals
 from vidparse.cli.terminal import Reporter, cell, console, print_json, say, show
+from vidparse.errors import counted
 from vidparse.requests.disagreement import DisagreementRequest
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def disagree(
     if not quiet:
         _print_ranked(found)
         if request.out is not None:
-            say(f"{request.to}: {len(found.ranked)} frames to correct -> {request.out}")
+            say(f"{request.to}: {counted(len(found.ranked), 'frame')} to correct -> {request.out}")
 
 
 def _print_ranked(found: Disagreement) -> None:
@@ -55,4 +56,4 @@ def _print_ranked(found: Disagreement) -> None:
             str(place), str(one.index), f"{one.time_s:.2f} s", f"{one.score:.3f}", cell(pairs)
         )
     console().print(table)
-    show(f"{found.frames} frames, mean score {found.mean:.3f}")
+    show(f"{counted(found.frames, 'frame')}, mean score {found.mean:.3f}")

@@ -11,7 +11,14 @@ import numpy as np
 
 from vidparse.data.dataset import SPLITS, Dataset, Format, FrameRecord, OnMissing, Video, refuse
 from vidparse.data.shapes import CocoRuns, Listed, Polygons, Region, Shape, dataset_of, made_labels
-from vidparse.data.tool_folders import IMAGES, FramesBeside, head_of, own_labels, records_in
+from vidparse.data.tool_folders import (
+    IMAGES,
+    FramesBeside,
+    IsRecord,
+    head_of,
+    own_labels,
+    records_in,
+)
 from vidparse.errors import InputError
 from vidparse.filenames import name_below
 from vidparse.labels import Labels
@@ -161,6 +168,13 @@ def _records(root: Path, split: str, is_record: object, prefix: str) -> list[Pat
     return own or records_in(root, is_record, ".json")
 
 
+def _matches(root: Path, is_record: IsRecord, prefix: str) -> bool:
+    """True for a record itself, and for a folder that holds one."""
+    if root.is_file():
+        return root.suffix.lower() == ".json" and is_record(root)
+    return bool(_splits_of(root, is_record, prefix))
+
+
 def _splits_of(root: Path, is_record: object, prefix: str) -> tuple[str, ...]:
     if root.is_file():
         return ("all",)
@@ -305,12 +319,12 @@ def _reason(error: Exception) -> str:
 FORMAT = Format(
     open=open_coco,
     sign="a json of COCO instances",
-    matches=lambda root: bool(_splits_of(root, is_coco, "instances_")),
+    matches=lambda root: _matches(root, is_coco, "instances_"),
     splits=lambda root: _splits_of(root, is_coco, "instances_"),
 )
 FORMAT_YTVIS = Format(
     open=open_ytvis,
     sign="a json of YouTube-VIS",
-    matches=lambda root: bool(_splits_of(root, is_ytvis, "")),
+    matches=lambda root: _matches(root, is_ytvis, ""),
     splits=lambda root: _splits_of(root, is_ytvis, ""),
 )

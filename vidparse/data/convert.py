@@ -92,11 +92,17 @@ def convert_dataset(
         raise UsageError(f"--to {to}: no data set is written so; use {', '.join(WRITERS)}")
     if not source.exists():
         raise InputError(f"{source}: no such file or folder; give a data set")
-    name = dataset or recognise(source)
+    name = dataset or recognise(source, option="--from")
     layout = format_of(name)
     _check_place(source, out)
 
-    splits = (split,) if split is not None else layout.splits(source)
+    splits = layout.splits(source)
+    if split is not None:
+        # Refuse a name that is none: a folder without splits is opened whole by any.
+        if split not in splits:
+            has = ", ".join(splits) or "none"
+            raise UsageError(f"--split {split}: {source} has no such split; it has {has}")
+        splits = (split,)
     datasets = [layout.open(source, one) for one in splits]
     work = _Work(WRITERS[to], to, pictures, on_frame, stop or threading.Event())
     work.total = sum(

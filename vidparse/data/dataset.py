@@ -288,8 +288,10 @@ def usual_format(root: Path | None) -> str:
     return format_of(name).usually or name
 
 
-def recognise(root: Path) -> str:
-    """The name of the format of the data set in a folder.
+def recognise(root: Path, *, option: str = "--dataset") -> str:
+    """The name of the format of the data set in a folder, or of an annotation tool's file.
+
+    option: by which the user can name it, for messages.
 
     Raises:
         InputError: none, or more than one; the message lists the signs.
@@ -299,6 +301,6 @@ def recognise(root: Path) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"{root}: looks like {' and '.join(found)}; say which with --dataset")
+        raise InputError(f"{root}: looks like {' and '.join(found)}; say which with {option}")
     looked = ", ".join(f"{known.sign} ({name})" for name, known in formats.items())
-    raise InputError(f"{root}: no data set found, looked for {looked}; name it with --dataset")
+    raise InputError(f"{root}: no data set found, looked for {looked}; name it with {option}")

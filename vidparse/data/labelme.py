@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from vidparse.data.dataset import Dataset, Format, FrameRecord, OnMissing, Video, refuse
-from vidparse.data.folders import PICTURES, sorted_folders
+from vidparse.data.folders import PICTURES, sorted_files, sorted_folders
 from vidparse.data.shapes import Listed, Polygons, Region, dataset_of, made_labels
 from vidparse.data.tool_folders import (
     IMAGES,
@@ -52,6 +52,8 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
     base = split_folder(root, split)
     folders = [base, base / IMAGES, *sorted_folders(base / IMAGES), *sorted_folders(base)]
     groups = {one: records_in(one, is_labelme, ".json") for one in dict.fromkeys(folders)}
+    for folder, paths in groups.items():
+        _check_damaged(folder, paths)
     records = {path: _record(path) for paths in groups.values() for path in paths}
     if not records:
         raise InputError(f"{base}: holds no JSON of LabelMe; save the annotations there")
@@ -78,6 +80,17 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
         if frames:
             videos.append(Video(video, tuple(frames), math.inf))
     return dataset_of("labelme", split, labels, videos, listed, read_image=FramesBeside({}))
+
+
+def _check_damaged(folder: Path, records: list[Path]) -> None:
+    """Raises: InputError: beside a picture lies a JSON that is none of the records."""
+    pictures = {path.stem for path in sorted_files(folder, PICTURES)} if records else set()
+    for path in sorted_files(folder, (".json",)) if pictures else []:
+        if path.stem in pictures and path not in records:
+            raise InputError(
+                f"{path}: is beside a picture and no JSON of LabelMe; save it again with LabelMe, "
+                "or remove it"
+            )
 
 
 def is_labelme(path: Path) -> bool:

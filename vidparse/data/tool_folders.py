@@ -179,7 +179,14 @@ class FramesBeside:
         return self._decoded(frame, path)
 
     def _decoded(self, frame: FrameRecord, path: Path) -> np.ndarray:
-        number = int(frame.stem)
+        # CVAT calls pictures of a video frame_000000.
+        digits = frame.stem.removeprefix("frame_")
+        if not digits.isdecimal():
+            raise InputError(
+                f"{frame.mask}: no picture {frame.stem}, and the name is no number of a frame of "
+                f"{path.name}; put the pictures into {IMAGES}/"
+            )
+        number = int(digits)
 
         # Go on from where the last frame was, unless this one lies before it.
         state = self._open

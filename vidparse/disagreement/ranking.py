@@ -84,7 +84,7 @@ def rank_frames(
 
     if not scores:
         raise InputError(
-            f"{request.input}: {done} frames are too few to compare; take a longer range"
+            f"{request.input}: too few frames to compare ({done}); take a longer range"
         )
     best = chosen(scores, times, top=request.top, spacing_s=request.spacing_s)
     ranked = tuple(

@@ -204,9 +204,15 @@ class Redact(Overlay):
             )
         if self._report is None:
             return
+
+        # Say of an interrupted run that it is a part: its report looks like any other.
         if self._lists is not None:
             if keep:
-                totals = {"frames": self._written, "frames_with_gaps": len(self._lost)}
+                totals = {
+                    "frames": self._written,
+                    "frames_with_gaps": len(self._lost),
+                    "complete": complete,
+                }
                 self._lists.add("totals", totals)
                 self._lists.finish()
             else:
