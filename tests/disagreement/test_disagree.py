@@ -138,6 +138,17 @@ def test_what_cannot_be_is_one_line(
     assert why in said.err and said.err.count("vidparse:") == 1
 
 
+def test_classes_of_one_model_alone_are_left_out(
+    cli: Callable[..., Any], pictures: Path, model: Path, tmp_path: Path
+) -> None:
+    """CamVid and VOC share `car` alone, which is in no picture; IDD-Lite shares no name."""
+    other = save_nearest_colour(tmp_path / "voc.onnx", "voc")
+    said = cli("disagree", pictures, "-m", model, "-m", other)
+    assert (said.code, "that both models have are compared: Car" in said.err) == (0, True), said.err
+    said = cli("disagree", pictures, "-m", model, "-m", other, "--json")
+    assert {one["score"] for one in json.loads(said.out)["ranked"]} == {0.0}
+
+
 def test_one_frame_is_too_few(cli: Callable[..., Any], pictures: Path, model: Path) -> None:
     said = cli("disagree", pictures / "0.png", "-m", model)
     assert (said.code, "too few frames to compare (1)" in said.err) == (3, True), said.err

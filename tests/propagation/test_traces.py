@@ -189,3 +189,23 @@ def test_keys_are_compared_where_neither_decides() -> None:
     # Nothing is in doubt where one key decides.
     votes[0][0, 6:], votes[1][0, 6:] = 0, 1
     assert Comparison.of((one, other), votes, seen, 3).disagreement == 0
+
+
+def test_what_nobody_labelled_is_in_no_doubt() -> None:
+    """One key lacks 4 of 10 pixels; of the other 6 they share 5, and 1 of label 0 is 1."""
+    one = np.array([[0, 0, 0, 0, 1, 0, 2, 2, 2, 2]], np.uint16)
+    other = np.array([[0, 0, 0, 0, 1, 1, 0, 0, 1, 1]], np.uint16)
+    votes = np.full((1, 10), 0.5, np.float32), np.full((1, 10), 0.5, np.float32)
+    seen = np.zeros((1, 10), np.float32), np.zeros((1, 10), np.float32)
+    found = Comparison.of((one, other), votes, seen, 3, void=2)
+    assert abs(found.disagreement - (1 - (4 / 5 + 1 / 2) / 2)) < 1e-6
+    assert found.worst == 1
+
+    nothing = Comparison.of(
+        (np.full((1, 3), 2), one[:, :3]),
+        [v[:, :3] for v in votes],
+        [v[:, :3] for v in seen],
+        3,
+        void=2,
+    )
+    assert nothing.disagreement == 0

@@ -228,3 +228,15 @@ def test_odd_sizes_stay(tmp_path) -> None:
         with av.open(sink.outputs[0]) as container:
             stream = container.streams.video[0]
             assert (stream.height, stream.width) == info_size
+
+
+def test_a_matte_of_nothing_is_a_note(tmp_path) -> None:
+    options = SinkOptions(mattes=MatteOptions(("Car",)))
+    (sink,) = make_sinks(["matte"], source=tmp_path / "a.mp4", out=None, options=options)
+    with open_video(make_clip(tmp_path / "a.mp4", frames=2)) as video, sink:
+        sink.open(video.info, CAMVID)
+        for frame in video:
+            nothing = np.zeros(SIZE, np.uint8)
+            sink.write(frame, predicted(frame, Matte("Car", nothing, nothing)))
+        sink.close(keep=True)
+    assert [note for note in sink.notes if "Car: in no frame, so the matte is empty" in note]

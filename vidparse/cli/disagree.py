@@ -37,6 +37,8 @@ def disagree(
         return
 
     if not quiet:
+        for note in answers.notes:
+            say(f"note: {note}")
         _print_ranked(found)
         if request.out is not None:
             say(f"{request.to}: {counted(len(found.ranked), 'frame')} to correct -> {request.out}")

@@ -64,11 +64,28 @@ class Answers:
                 keys.setdefault(name.casefold(), name)
         self.classes = tuple(keys.values())
         self._places = [self._places_of(runner, [*keys]) for runner in self._runners]
-        if len(self._runners) > 1 and not set(self._places[0]) & set(self._places[1]) - {NOTHING}:
+        self.notes: list[str] = []
+        if len(self._runners) > 1:
+            self._keep_shared()
+
+    def _keep_shared(self) -> None:
+        """Leave classes out that one of two models alone has: about those they cannot differ.
+
+        Raises: UsageError: they share no class.
+        """
+        shared = sorted(set(self._places[0]) & set(self._places[1]) - {NOTHING})
+        if not shared:
             raise UsageError(
                 f"-m {self.names[0]} -m {self.names[1]}: have no class of one name; compare models "
                 "of the same classes"
             )
+
+        # Say so, as most of the picture may be left out.
+        for table in self._places:
+            table[~np.isin(table, shared)] = NOTHING
+        if len(shared) < len(self.classes):
+            names = ", ".join(self.classes[place] for place in shared)
+            self.notes.append(f"only classes that both models have are compared: {names}")
 
     @property
     def is_panoptic(self) -> bool:

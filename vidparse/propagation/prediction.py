@@ -49,22 +49,30 @@ class Comparison:
         votes: Sequence[np.ndarray],
         seen: Sequence[np.ndarray],
         count: int,
+        *,
+        void: int | None = None,
     ) -> Comparison:
         """Compare two maps of labels.
 
         Args:
             labels: uint16 (H, W) of each key. votes: of each, float32 (H, W). seen: of its trace.
+            void: the label of pixels that nobody labelled, about which nobody can differ; None:
+                there is none.
         """
+        # Leave void out: a band that one key lacks would outweigh all that is in doubt.
         one, other = labels
-        same = one == other
+        counts = np.ones(one.shape, bool) if void is None else (one != void) & (other != void)
+        same, differs = counts & (one == other), counts & (one != other)
         both = np.bincount(one[same], minlength=count)
 
         # Count a pixel of two labels in the union of each.
         evenness = 2 * np.minimum(*votes) / (votes[0] + votes[1])
-        doubt = (evenness * (1 - np.maximum(*seen)))[~same]
+        doubt = (evenness * (1 - np.maximum(*seen)))[differs]
         union = both.astype(np.float64)
-        for differing in (one[~same], other[~same]):
+        for differing in (one[differs], other[differs]):
             union += np.bincount(differing, doubt, count)
         present = np.flatnonzero(union)
+        if not len(present):
+            return cls(0.0, int(one.flat[0]))
         iou = both[present] / union[present]
         return cls(float(1 - iou.mean()), int(present[iou.argmin()]))

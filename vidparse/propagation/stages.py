@@ -251,7 +251,10 @@ class Propagation:
             nearest = [view.nearest() for view in views]
             votes = [view.weight for view in views]
             seen = [view.trace.seen for view in views]
-            comparison = Comparison.of(nearest, votes, seen, len(codes))
+            void = None
+            if not self._keys.is_panoptic and self._void in codes:
+                void = int(np.searchsorted(codes, self._void))
+            comparison = Comparison.of(nearest, votes, seen, len(codes), void=void)
         origin = BOTH if len(keys) > 1 else BEFORE if keys[0].number < number else AFTER
         nearer = sorted(keys, key=lambda key: -abs(number - key.number))
         segments = {one.id: one for key in nearer for one in key.map.segments or ()}

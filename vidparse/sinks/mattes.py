@@ -66,6 +66,7 @@ class Mattes(Sink):
             self.outputs = ()
         self._files: dict[str, MatteFile] = {}
         self._left_out: set[str] = set()
+        self._has_seen = False
 
     @abstractmethod
     def matte_file(self, target: Target) -> MatteFile:
@@ -81,6 +82,7 @@ class Mattes(Sink):
     def add(self, frame: Frame, prediction: Prediction) -> None:
         if self._past is None:
             (matte,) = prediction.mattes
+            self._has_seen = self._has_seen or int(matte.alpha.max(initial=0)) >= _CLEAR
             self._files[""].write(frame, matte)
             return
 
@@ -108,6 +110,10 @@ class Mattes(Sink):
             except Exception as error:
                 failure = failure or error
             self.notes += [note for note in file.notes if note not in self.notes]
+        if keep and not self._has_seen and not self._each:
+            wanted = self.options.mattes.matte
+            names = "countable things" if wanted is None else ",".join(one_or_several(wanted))
+            self.notes.append(f"{self.target.name}: {names}: in no frame, so the matte is empty")
         if self._left_out:
             self.notes.append(
                 f"{self.target.name}: {len(self._left_out)} more classes or objects have no file: "
