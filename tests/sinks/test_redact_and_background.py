@@ -235,3 +235,18 @@ def test_a_blurred_background_has_none_of_the_front_in_it(tmp_path) -> None:
 def test_backgrounds_that_are_none_are_refused(wish) -> None:
     with pytest.raises(UsageError, match="write blur, a colour such as #00FF00"):
         SINKS["background"].refuse(SinkOptions(mattes=MatteOptions(background=wish)), CAMVID)
+
+
+@pytest.mark.parametrize(
+    ("wish", "why"),
+    [
+        ("#fff", "no colour of six digits"),
+        ("{folder}", "a folder"),
+        ("nowhere.png", "no such file"),
+    ],
+)
+def test_backgrounds_that_are_none(cli, clip, tmp_path, wish, why):
+    wish = wish.format(folder=tmp_path)
+    words = ("--classes", "Car", "--matte", "Car", "--background", wish, "-o", tmp_path / "b.mp4")
+    said = cli("segment", clip("a.mp4", frames=2), *words)
+    assert (said.code, why in said.err) == (2, True), said.err

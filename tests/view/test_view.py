@@ -405,3 +405,8 @@ class TestCommandLine:
         make_result(clip, tmp_path, labels=labels)
         listed = page_of(tmp_path).contents["classes"]
         assert [one["hidden"] for one in listed] == [True, False]
+
+
+def test_a_page_does_not_go_to_stdout(cli, tmp_path):
+    said = cli("view", tmp_path, "-o", "-")
+    assert (said.code, "a page is a file" in said.err) == (2, True), said.err

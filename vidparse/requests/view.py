@@ -46,8 +46,10 @@ class ViewRequest:
     ] = False
 
     def __post_init__(self) -> None:
-        """Raises: UsageError: not one or two results."""
+        """Raises: UsageError: not one or two results, or a page on stdout."""
         if not 1 <= len(self.results) <= MOST_RESULTS:
             raise UsageError(
                 f"view: {len(self.results)} results; give one, or {MOST_RESULTS} to compare"
             )
+        if self.out is not None and str(self.out) == "-":
+            raise UsageError("-o -: a page is a file; name it, as in -o page.html")

@@ -94,8 +94,11 @@ def _backdrop(wish: str | None) -> _Backdrop:
         return _Plain((int(wish[1:3], 16), int(wish[3:5], 16), int(wish[5:7], 16)))
     path = home_path(wish)
     if not path.is_file():
+        reason = "a folder" if wish and path.is_dir() else "no such file"
+        if wish.startswith("#"):
+            reason = "no colour of six digits"
         raise UsageError(
-            f"--background '{wish}': no such file; write blur, a colour such as #00FF00, "
+            f"--background '{wish}': {reason}; write blur, a colour such as #00FF00, "
             "or a picture or video"
         )
     return _Played(path)
