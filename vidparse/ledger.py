@@ -19,6 +19,7 @@ from vidparse.errors import (
     UsageError,
     VidparseError,
 )
+from vidparse.textfiles import as_list, as_word, parse_json
 from vidparse.video import Input
 
 BEGUN, DONE, FAILED = "begun", "done", "failed"
@@ -152,7 +153,10 @@ class Ledger:
         if row is None:
             return None
         state, error, code, outputs, identity = row
-        return Entry(state, error, code, tuple(json.loads(outputs)), identity == _identity(one))
+        paths = tuple(
+            as_word(path, "an output") for path in as_list(parse_json(outputs), "outputs")
+        )
+        return Entry(state, error, code, paths, identity == _identity(one))
 
     def begin(self, one: Input, outputs: Sequence[str] = ()) -> None:
         """Count one more attempt, and note its outputs: a killed process leaves no other trace.

@@ -37,7 +37,7 @@ def contents(folder: Path) -> dict[str, object]:
 
 def content(path: Path) -> object:
     """Bytes; of Matroska, which numbers its files at random, the packets."""
-    if path.suffix != ".mkv":
+    if path.suffix not in (".mkv", ".webm"):
         return path.read_bytes()
     with av.open(str(path)) as video:
         return [(packet.pts, bytes(packet)) for packet in video.demux()]

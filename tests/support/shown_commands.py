@@ -222,15 +222,22 @@ class _Parsed(Exception):
 def _taken_by_script(words: list[str]) -> None:
     script = ROOT / words[1]
     assert script.is_file(), f"{words[1]}: is not there"
-    parse = argparse.ArgumentParser.parse_args
+    kind = argparse.ArgumentParser
+    parse, know = kind.parse_args, kind.parse_known_args
+
+    def know_and_stop(parser: Any, *arguments: Any, **wishes: Any) -> None:
+        know(parser, *arguments, **wishes)
+        raise _Parsed
 
     def parse_and_stop(parser: Any, *arguments: Any, **wishes: Any) -> None:
+        patch.setattr(kind, "parse_known_args", know)  # parse_args calls it, and looks at the rest
         parse(parser, *arguments, **wishes)
         raise _Parsed
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(_Parsed):
         patch.setattr(sys, "argv", words[1:])
-        patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+        patch.setattr(kind, "parse_args", parse_and_stop)
+        patch.setattr(kind, "parse_known_args", know_and_stop)
         runpy.run_path(str(script), run_name="__main__")
 
 

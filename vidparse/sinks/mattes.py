@@ -6,12 +6,11 @@ empty frames, so that all of them fit the video frame by frame.
 
 from __future__ import annotations
 
-import json
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Protocol
+from typing import BinaryIO, ClassVar, Protocol, cast
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from vidparse.sinks.masks import ffv1_options
 from vidparse.sinks.pictures import Pictures, check_target, gray_png, pictures_at
 from vidparse.sinks.sink import Sink, Target
 from vidparse.sinks.stream import EncodedVideo, Encoding, Rows, dumped, encoded
+from vidparse.textfiles import parse_json
 
 MOST_FILES = 32  # of one output with `each`: every one has an encoder of its own
 _CLEAR = 128  # alpha from which on an object counts as in view
@@ -171,7 +171,8 @@ def _frames(rows: Rows, info: VideoInfo) -> Iterator[Frame]:
     for block in rows.blocks():
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:
-            index, pts, duration, name = json.loads(line)
+            row = cast("tuple[int, int, int | None, str | None]", parse_json(line))
+            index, pts, duration, name = row
             yield Frame(index, pts, _NO_PICTURE, name, duration=duration, time_base=info.time_base)
 
 
