@@ -15,7 +15,7 @@ from vidparse.data.dataset import ALL, Dataset, FrameRecord, format_of, recognis
 from vidparse.data.tool_folders import IMAGES
 from vidparse.data.writers import WRITERS, Writer
 from vidparse.errors import InputError, Interrupted, OutputError, UsageError
-from vidparse.filenames import real_path, same_file
+from vidparse.filenames import same_file
 from vidparse.files import WholeFolder, kind_of, write_error
 from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
@@ -185,8 +185,6 @@ def _check_place(source: Path, out: Path) -> None:
     """Raises: OutputError: nothing can be written there, or something is there."""
     if same_file(source, out):
         raise OutputError(f"{out}: is the data set itself; choose another folder")
-    if real_path(source) in real_path(out).parents:
-        raise OutputError(f"{out}: lies in the data set itself; choose another folder")
     check_new_folder(out)
 
 
