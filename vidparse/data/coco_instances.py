@@ -70,7 +70,7 @@ def open_coco(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
                 place = f"{path}: {name}"
                 size_hw = _size(row, place)
                 regions = tuple(
-                    _region(one, as_table_or_list(one["segmentation"]), class_ids, size_hw)
+                    _region(one, one["segmentation"], class_ids, size_hw)
                     for one in by_image.get(_key(number), [])
                 )
                 image = _picture(path, root, split, name, on_missing)
@@ -154,9 +154,8 @@ def is_ytvis(path: Path) -> bool:
     return head.startswith(b"{") and any(one in head for one in marks)
 
 
-def _records(root: Path, split: str, is_record: object, prefix: str) -> list[Path]:
+def _records(root: Path, split: str, is_record: IsRecord, prefix: str) -> list[Path]:
     """The jsons of a split, from the first place that has any."""
-    assert callable(is_record)
     if root.is_file():
         return [root]
     names = [f"{prefix}{split}.json", f"{prefix}{split}{_YEAR}.json", f"{split}.json"]
@@ -175,7 +174,7 @@ def _matches(root: Path, is_record: IsRecord, prefix: str) -> bool:
     return bool(_splits_of(root, is_record, prefix))
 
 
-def _splits_of(root: Path, is_record: object, prefix: str) -> tuple[str, ...]:
+def _splits_of(root: Path, is_record: IsRecord, prefix: str) -> tuple[str, ...]:
     if root.is_file():
         return ("all",)
     whole = _records(root, "", is_record, prefix)
@@ -234,16 +233,9 @@ def _size(row: JsonTable, place: str) -> tuple[int, int]:
     return size_hw
 
 
-def as_table_or_list(value: Json) -> JsonTable | list[Json]:
-    """Run lengths, or polygons. Raises: TypeError: the value is neither."""
-    if not isinstance(value, dict | list):
-        raise TypeError("a segmentation is to be run lengths or polygons")
-    return value
-
-
 def _region(
     row: JsonTable,
-    mask: JsonTable | list[Json],
+    mask: Json,
     class_ids: Mapping[int | str, int],
     size_hw: tuple[int, int],
     *,
@@ -268,12 +260,11 @@ def _in_frame(
         masks = as_list(row["segmentations"], "segmentations")
         if masks[index] is not None:
             number = as_whole(row["id"], "id", 0, 1 << 24)
-            mask = as_table_or_list(masks[index])
-            found.append(_region(row, mask, class_ids, size_hw, number=number))
+            found.append(_region(row, masks[index], class_ids, size_hw, number=number))
     return found
 
 
-def _shape(mask: JsonTable | list[Json], size_hw: tuple[int, int]) -> Shape:
+def _shape(mask: Json, size_hw: tuple[int, int]) -> Shape:
     """Raises: KeyError, TypeError, ValueError: it is no mask of COCO."""
     if isinstance(mask, list):
         rings = []
@@ -285,6 +276,9 @@ def _shape(mask: JsonTable | list[Json], size_hw: tuple[int, int]) -> Shape:
         if not rings:
             raise ValueError("a segmentation without polygons")
         return Polygons(tuple(rings), unite=True)
+
+    if not isinstance(mask, dict):
+        raise TypeError("a segmentation is to be run lengths or polygons")
 
     # Take run lengths packed, as text, or plain, as crowds have them.
     height, width = (as_whole(one, "a side", 1) for one in as_list(mask["size"], "size"))
