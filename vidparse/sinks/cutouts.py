@@ -6,7 +6,6 @@ of WebM. Far from the object the picture keeps its own colours, under an alpha o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
@@ -14,13 +13,13 @@ import cv2
 import numpy as np
 
 from vidparse.errors import OutputError
-from vidparse.frame import Frame, Packet, VideoInfo
+from vidparse.frame import Frame, VideoInfo
 from vidparse.image import FULL_RANGE, YuvAlpha, effective_matrix
 from vidparse.maps import Matte
 from vidparse.requests.outputs import SinkOptions
-from vidparse.sinks.mattes import MatteFile, MattePictures, Mattes
+from vidparse.sinks.mattes import EncodedMatte, MatteFile, MattePictures, Mattes
 from vidparse.sinks.sink import Target
-from vidparse.sinks.stream import EncodedVideo, Encoding
+from vidparse.sinks.stream import Encoding
 
 _PRORES = Encoding("mov", "prores_ks", "yuva444p10le")
 _PRORES_OPTIONS = {"profile": "4444", "vendor": "apl0", "alpha_bits": "16"}
@@ -97,15 +96,14 @@ def cutout_colours(frame: Frame, matte: Matte) -> np.ndarray:
     return foreground_colours(frame.image.rgb(), matte.alpha)
 
 
-class _CutoutVideo:
+class _CutoutVideo(EncodedMatte):
     """One video with alpha."""
 
     def __init__(
         self, target: Target, encoding: Encoding, options: dict[str, str], *, sound: bool
     ) -> None:
-        self.notes: list[str] = []
-        self._video = EncodedVideo(target)
-        self._encoding, self._options, self._sound = encoding, options, sound
+        super().__init__(target, sound=sound)
+        self._encoding, self._options = encoding, options
 
     def open(self, info: VideoInfo) -> None:
         self._size_hw = info.size_hw
@@ -121,12 +119,4 @@ class _CutoutVideo:
             colours, alpha = cutout_colours(frame, matte), matte.alpha
         make = YuvAlpha.of_10_bits if self._encoding is _PRORES else YuvAlpha.halved
         image = make(colours, alpha, self._matrix, self._full_range)
-        packets = frame.packets if self._sound else ()
-        self._video.write(image, frame.pts, packets, frame.duration)
-
-    def close(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
-        try:
-            copied = packets if self._sound else ()
-            return self._video.close(keep=keep, complete=complete, packets=copied)
-        finally:
-            self.notes += self._video.notes
+        self.put(image, frame)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Protocol, cast
 
@@ -17,7 +18,7 @@ import numpy as np
 from vidparse.errors import OutputError, UsageError
 from vidparse.filenames import one_or_several
 from vidparse.frame import Frame, Packet, VideoInfo
-from vidparse.image import FULL_RANGE, Rgb, Yuv420
+from vidparse.image import FULL_RANGE, Rgb, Yuv420, YuvAlpha
 from vidparse.labels import Labels
 from vidparse.maps import Matte, Prediction
 from vidparse.requests.matte import EACH
@@ -178,11 +179,7 @@ def _frames(rows: Rows, info: VideoInfo) -> Iterator[Frame]:
 
 def _silent(frame: Frame) -> Frame:
     """The frame without the packets of its sound: files that begin late could not hold all."""
-    if not frame.packets:
-        return frame
-    return Frame(
-        frame.index, frame.pts, frame.image, frame.name, (), frame.duration, frame.time_base
-    )
+    return replace(frame, packets=()) if frame.packets else frame
 
 
 _GRAY_FILES = {
@@ -210,13 +207,32 @@ class MatteVideo(Mattes):
         return _GrayVideo(target, self.options, sound=not self._each)
 
 
-class _GrayVideo:
+class EncodedMatte:
+    """A video of one matte, with the sound of its frames or without."""
+
+    def __init__(self, target: Target, *, sound: bool) -> None:
+        self.notes: list[str] = []
+        self._video, self._sound = EncodedVideo(target), sound
+
+    def put(self, picture: Yuv420 | YuvAlpha | np.ndarray, frame: Frame) -> None:
+        """Add the picture of a frame, at its time. Raises: as `Sink.add`."""
+        packets = frame.packets if self._sound else ()
+        self._video.write(picture, frame.pts, packets, frame.duration)
+
+    def close(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
+        try:
+            copied = packets if self._sound else ()
+            return self._video.close(keep=keep, complete=complete, packets=copied)
+        finally:
+            self.notes += self._video.notes
+
+
+class _GrayVideo(EncodedMatte):
     """One gray video."""
 
     def __init__(self, target: Target, options: SinkOptions, *, sound: bool) -> None:
-        self.notes: list[str] = []
-        self._video, self._options = EncodedVideo(target), options
-        self._sound = sound and options.audio
+        super().__init__(target, sound=sound and options.audio)
+        self._options = options
         if target.path is None:
             self._encoding = _GRAY_PIPES[options.pipe_format or "y4m"]
         else:
@@ -241,15 +257,7 @@ class _GrayVideo:
         image: Yuv420 | np.ndarray = alpha
         if self._encoding.pixel_format == "yuv420p":
             image = gray_yuv(alpha, full_range=self._full_range)
-        packets = frame.packets if self._sound else ()
-        self._video.write(image, frame.pts, packets, frame.duration)
-
-    def close(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
-        try:
-            copied = packets if self._sound else ()
-            return self._video.close(keep=keep, complete=complete, packets=copied)
-        finally:
-            self.notes += self._video.notes
+        self.put(image, frame)
 
 
 def gray_yuv(alpha: np.ndarray, *, full_range: bool) -> Yuv420:
