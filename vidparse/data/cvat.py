@@ -22,6 +22,7 @@ from vidparse.data.shapes import (
 from vidparse.data.tool_folders import (
     FramesBeside,
     PicturesBeside,
+    colour_of,
     has_records,
     head_of,
     own_labels,
@@ -176,7 +177,7 @@ class _Reading:
             self._label = text
             record.classes.setdefault(text, (0, 0, 0))
         elif (above, name) == ("label", "color"):
-            record.classes[self._label] = _colour(text)
+            record.classes[self._label] = colour_of(text)
         elif (above, name) == ("attribute", "name") and text == TRACK_ID:
             record.tracked.add(self._label)
         elif name == "dumped_by":
@@ -231,15 +232,6 @@ def _whole(text: str, what: str) -> int:
     if not text.strip().isdecimal() or int(text) > _MOST_FRAMES:
         raise ValueError(f"{what} '{text[:20]}' is no whole number up to {_MOST_FRAMES}")
     return int(text)
-
-
-def _colour(text: str) -> tuple[int, int, int]:
-    digits = text.removeprefix("#")
-    try:
-        red, green, blue = bytes.fromhex(digits)
-    except ValueError:
-        return (0, 0, 0)
-    return red, green, blue
 
 
 def _labels(records: list[_Record]) -> Labels:

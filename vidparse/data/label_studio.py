@@ -23,6 +23,7 @@ from vidparse.data.shapes import (
 from vidparse.data.tool_folders import (
     FramesBeside,
     PicturesBeside,
+    colour_of,
     has_records,
     head_of,
     own_labels,
@@ -220,10 +221,7 @@ def _config_labels(path: Path) -> Iterator[tuple[str, tuple[int, int, int]]]:
     """Names and colours of a labelling interface. Raises: InputError: it is no XML."""
     for name, fields, _ in xml_events(path):
         if name == "Label" and fields is not None and fields.get("value"):
-            digits = fields.get("background", "").removeprefix("#")
-            is_hex = re.fullmatch(r"[0-9a-fA-F]{6}", digits) is not None
-            red, green, blue = bytes.fromhex(digits if is_hex else "000000")
-            yield fields["value"], (red, green, blue)
+            yield fields["value"], colour_of(fields.get("background", ""))
 
 
 FORMAT = Format(

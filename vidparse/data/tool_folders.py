@@ -81,6 +81,16 @@ def own_labels(root: Path, base: Path) -> Labels | None:
     return None
 
 
+def colour_of(text: str) -> tuple[int, int, int]:
+    """Red, green and blue of #RRGGBB; black, which stands for no colour, of anything else."""
+    digits = text.removeprefix("#")
+    try:
+        red, green, blue = bytes.fromhex(digits)
+    except ValueError:
+        return (0, 0, 0)
+    return red, green, blue
+
+
 def record_stem(path: Path) -> str:
     """The name of a record's video: clip.cvat.xml -> clip."""
     return path.name.split(".")[0] or path.stem
