@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidparse.flow import FlowEstimator, warp_image
+from vidparse.flow import FlowEstimator
+from vidparse.flow.round_trip import round_trip_error
 
 _LOOSE, _SHARE = 4.0, 0.01  # errors that pass: square pixels, and of the squared length
 
@@ -36,15 +37,11 @@ def steps_between(flow: FlowEstimator, one: np.ndarray, other: np.ndarray) -> tu
 def seen_in_both(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
     """The agreement of a flow with that of the way back: float32 (H, W), 0..1.
 
-    1 / (1 + (|e|^2 / (4 + 0.01 |F|^2))^2), e being where the way there and back ends, from where it
-    began: the tolerance grows with the motion, as in Sundaram et al. (ECCV 2010), and is wide and
-    steep, as errors of a pixel at each of many steps hide nothing.
+    1 / (1 + r^2), r being the error of the way there and back: the tolerance is wide and steep, as
+    errors of a pixel at each of many steps hide nothing.
     """
-    returned = warp_image(np.ascontiguousarray(back.transpose(1, 2, 0)), flow)  # (H, W, 2)
-    error = (flow[0] + returned[..., 0]) ** 2 + (flow[1] + returned[..., 1]) ** 2
-    length = flow[0] ** 2 + flow[1] ** 2
-    passed = error / (_LOOSE + _SHARE * length)
-    seen: np.ndarray = 1 / (1 + passed * passed)
+    error = round_trip_error(flow, back, slack_px2=_LOOSE, share=_SHARE)
+    seen: np.ndarray = 1 / (1 + error * error)
     return seen
 
 
