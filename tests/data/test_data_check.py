@@ -489,7 +489,13 @@ def make_label_studio(root: Path) -> None:
     (root / "export.json").write_text(record)
 
 
+def make_300vw(root: Path) -> None:
+    image(root / "images_orig" / "001_000001.jpg")
+    mask(root / "labels_orig" / "001_000001.png")
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
+    "300vw": make_300vw,
     "camvid": make_camvid,
     "camvid-32": make_camvid_release,
     "camvid-objects": make_camvid,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from vidparse.data import labelled_frames, open_dataset
+from vidparse.data import format_of, labelled_frames, open_dataset, recognise
 from vidparse.data.camvid import grouping, split_of
 from vidparse.data.pictures import read_indices, read_rgb
 from vidparse.errors import InputError
@@ -137,6 +137,64 @@ def test_idd_lite_and_its_unlabelled_split(tmp_path: Path) -> None:
     (frame,) = labelled_frames(dataset)
     assert dataset.load_mask(frame)[0].tolist() == [0, 6, 255, 255]
     assert labelled_frames(open_dataset("idd-lite", tmp_path, "test")) == []
+
+
+def make_300vw(root: Path, masks: dict[str, np.ndarray]) -> None:
+    for stem, values in masks.items():
+        image(root / "images_orig" / f"{stem}.jpg", values.shape[:2])
+        mask(root / "labels_orig" / f"{stem}.png", values)
+
+
+def test_300vw_lists_sequences_and_parts(tmp_path: Path) -> None:
+    parts = np.array([[0, 1, 2, 3, 4]], np.uint8)
+    stems = ["001_000009", "001_000010", "001_000012", "010_000013", "010_000014"]
+    make_300vw(tmp_path, dict.fromkeys([*stems, "010_000099"], parts))
+    listed = tmp_path / "data_splits" / "split_1"
+    listed.mkdir(parents=True)
+    lines = [f"/images_orig/{stem}.jpg /labels_orig/{stem}.png" for stem in reversed(stems)]
+    (listed / "val_per10.txt").write_text("\n".join([*lines, ""]))
+    assert recognise(tmp_path) == "300vw" and format_of("300vw").splits(tmp_path) == ("val",)
+    dataset = open_dataset("300vw", tmp_path, "val")
+    found = {video.name: [one.stem for one in video.frames] for video in dataset.videos}
+    assert found == {
+        "001_000009": ["001_000009", "001_000010"],
+        "001_000012": ["001_000012"],
+        "010_000013": ["010_000013", "010_000014"],
+    }
+    ids = dataset.load_mask(labelled_frames(dataset)[0])[0].tolist()
+    names = ["background", "facial skin", "eyes", "outer mouth", "inner mouth"]
+    assert [dataset.labels.classes[i] for i in ids] == names
+
+    # Whatever the lists leave out is in "all"; a listed picture that is gone is named.
+    assert len(labelled_frames(open_dataset("300vw", tmp_path, "all"))) == 6
+    (tmp_path / "images_orig" / "001_000012.jpg").unlink()
+    with pytest.raises(InputError, match=r"val_per10\.txt: /images_orig/001_000012\.jpg is listed"):
+        open_dataset("300vw", tmp_path, "val")
+    (listed / "val_per10.txt").write_text("")
+    with pytest.raises(InputError, match=r"val_per10\.txt: names no picture"):
+        open_dataset("300vw", tmp_path, "val")
+
+
+def test_300vw_masks_in_the_colours_of_its_script(tmp_path: Path) -> None:
+    colours = [[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 255, 255], [0, 0, 255]]
+    make_300vw(tmp_path, {"007_000001": np.array([colours], np.uint8)})
+    dataset = open_dataset("300vw", tmp_path, "all")
+    (frame,) = labelled_frames(dataset)
+    assert dataset.load_mask(frame).tolist() == [[0, 1, 2, 3, 4]]
+    mask(tmp_path / "labels_orig" / "007_000001.png", np.array([[[9, 9, 9]]], np.uint8))
+    with pytest.raises(InputError, match=r"colour \(9, 9, 9\) is none of the parts of 300VW-Mask"):
+        dataset.load_mask(frame)
+    mask(tmp_path / "labels_orig" / "007_000001.png", np.array([[5]], np.uint8))
+    dataset = open_dataset("300vw", tmp_path, "all")
+    with pytest.raises(InputError, match=r"holds value 5; 300VW-Mask has the classes 0\.\.4"):
+        dataset.load_mask(labelled_frames(dataset)[0])
+    (tmp_path / "labels_orig" / "007_000001.png").write_bytes(b"")
+    dataset = open_dataset("300vw", tmp_path, "all")
+    with pytest.raises(InputError, match=r"007_000001\.png: damaged mask"):
+        dataset.load_mask(labelled_frames(dataset)[0])
+    (tmp_path / "images_orig" / "007_000001.jpg").unlink()
+    with pytest.raises(InputError, match="holds no images of split all"):
+        open_dataset("300vw", tmp_path, "all")
 
 
 def test_davis_masks_are_binary(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from vidparse.sinks.overlay import VOID_SLOT, Painter, SlotMaker
 
 # Least CIEDE2000: for eyes with all cones, without green ones, without red ones.
 LEAST = {
+    "300vw": (30, 17, 17),
     "camvid": (19, 13, 13),
     "idd-lite": (24, 13, 13),
     "cityscapes": (14.9, 10, 10),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # name -> the module of its Format, and the Format's name there unless it is FORMAT. Text, so that
 # the command line can list the names without loading numpy.
 FORMATS = {
+    "300vw": "vidparse.data.faces_300vw",
     "camvid": "vidparse.data.camvid",
     "camvid-32": "vidparse.data.camvid:FORMAT_32",
     "camvid-objects": "vidparse.data.camvid_objects",

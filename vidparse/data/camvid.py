@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from vidparse.data.dataset import (
     ALL,
     SPLITS,
@@ -23,11 +20,10 @@ from vidparse.data.dataset import (
     refuse,
 )
 from vidparse.data.folders import PICTURES, check_split, counted_interval_s, sorted_files
-from vidparse.data.pictures import IGNORE, mask_values, read_rgb
+from vidparse.data.pictures import IGNORE, ColourCode, mask_values
 from vidparse.errors import InputError
 from vidparse.filenames import natural_key
 from vidparse.labels import Labels, load_labels, regrouped
-from vidparse.maps import recode
 from vidparse.textfiles import read_text
 
 IMAGES, MASKS = "701_StillsRaw_full", "LabeledApproved_full"  # of the release
@@ -52,7 +48,7 @@ def open_camvid(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Da
     """
     labels = load_labels("camvid")
     if is_release(root):
-        code = ColourCode(load_labels("camvid-32"), grouping(labels))
+        code = colour_code(load_labels("camvid-32"), grouping(labels))
         videos = released_videos(root, split, on_missing)
         return Dataset("camvid", split, labels, videos, read_mask=code.read_mask)
     return Dataset("camvid", split, labels, _videos(root, split, on_missing), VALUES)
@@ -68,7 +64,7 @@ def open_camvid_32(root: Path, split: str, *, on_missing: OnMissing = refuse) ->
     """
     labels = load_labels("camvid-32")
     videos = released_videos(root, split, on_missing)
-    return Dataset("camvid-32", split, labels, videos, read_mask=ColourCode(labels).read_mask)
+    return Dataset("camvid-32", split, labels, videos, read_mask=colour_code(labels).read_mask)
 
 
 def grouping(labels: Labels) -> tuple[int, ...]:
@@ -77,43 +73,15 @@ def grouping(labels: Labels) -> tuple[int, ...]:
     return tuple(labels.classes.index(group[name]) for name in load_labels("camvid-32").classes)
 
 
-class ColourCode:
-    """Colours of the released masks to training ids.
+def colour_code(labels: Labels, group: Sequence[int] | None = None) -> ColourCode:
+    """The colours of the released masks.
 
     Args:
         labels: the 31 classes with their colours.
         group: training id of each of them; their own if not given.
     """
-
-    def __init__(self, labels: Labels, group: Sequence[int] | None = None) -> None:
-        colours = np.array([*labels.colours, _VOID_COLOUR], np.int64)
-        codes = colours @ (1 << 16, 1 << 8, 1)  # (32,): R, G and B as one number of 24 bits
-        ids = np.array([*(group or range(len(labels))), IGNORE], np.uint8)
-
-        # Sort the codes: `recode` finds them by bisection.
-        order = np.argsort(codes)
-        self._codes, self._ids = codes[order].astype(np.int32), ids[order]
-
-    def read_mask(self, frame: FrameRecord) -> np.ndarray:
-        """Training ids uint8 (H, W) of a labelled frame.
-
-        Raises:
-            InputError: missing, damaged, or with a colour that is no class.
-        """
-        path = frame.mask
-        assert path is not None
-        rgb = read_rgb(path)
-
-        # Pack a pixel into one number, so that its colour is found by one look-up.
-        packed = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view("<i4")[..., 0] & 0xFFFFFF  # (H, W)
-        try:
-            return recode(packed, self._codes, self._ids)
-        except KeyError as error:
-            code = error.args[0]
-            colour = (code >> 16, code >> 8 & 255, code & 255)
-            raise InputError(
-                f"{path}: colour {colour} is none of CamVid's 32 classes; fetch the mask again"
-            ) from error
+    ids = dict(zip(labels.colours, group or range(len(labels)), strict=True))
+    return ColourCode({**ids, _VOID_COLOUR: IGNORE}, "CamVid's 32 classes")
 
 
 def is_release(root: Path) -> bool:

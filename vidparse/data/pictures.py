@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -19,7 +20,10 @@ from PIL import Image as Pillow
 from vidparse.errors import InputError
 from vidparse.labels import Labels
 from vidparse.limits import max_pixels
-from vidparse.maps import VOID, SegmentMap, count_codes, segments_of_ids
+from vidparse.maps import VOID, SegmentMap, count_codes, recode, segments_of_ids
+
+if TYPE_CHECKING:
+    from vidparse.data.dataset import FrameRecord
 
 INDEX_MODES = ("1", "L", "P", "I", "I;16")  # Pillow's names for one channel
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap sides
@@ -82,6 +86,19 @@ def read_indices(path: Path) -> np.ndarray:
                     "convert it to one channel"
                 )
             return np.asarray(picture, np.uint8 if picture.mode == "1" else None)
+    except _DAMAGED as error:
+        raise _unreadable(path, error, "mask") from error
+
+
+def is_coloured(path: Path) -> bool:
+    """True for a mask whose pixels are colours, not numbers, by the head of the file.
+
+    Raises:
+        InputError: missing, or no picture; the file is named.
+    """
+    try:
+        with Pillow.open(path) as picture:
+            return picture.mode not in INDEX_MODES
     except _DAMAGED as error:
         raise _unreadable(path, error, "mask") from error
 
@@ -239,6 +256,46 @@ def mask_values(
     table[list(training_ids)] = list(training_ids.values())
     known[[*training_ids, *void]] = True
     return MaskValues(table, known, rule)
+
+
+class ColourCode:
+    """Colours of masks to training ids.
+
+    Args:
+        ids: training id, or IGNORE, of each colour that occurs.
+        classes: in words, what the colours stand for.
+    """
+
+    def __init__(self, ids: Mapping[tuple[int, int, int], int], classes: str) -> None:
+        colours = np.array([*ids], np.int64)
+        codes = colours @ (1 << 16, 1 << 8, 1)  # (N,): R, G and B as one number of 24 bits
+
+        # Sort the codes: `recode` finds them by bisection.
+        order = np.argsort(codes)
+        self._codes = codes[order].astype(np.int32)
+        self._ids = np.array([*ids.values()], np.uint8)[order]
+        self._classes = classes
+
+    def read_mask(self, frame: FrameRecord) -> np.ndarray:
+        """Training ids uint8 (H, W) of a labelled frame.
+
+        Raises:
+            InputError: missing, damaged, or with a colour that is no class.
+        """
+        path = frame.mask
+        assert path is not None
+        rgb = read_rgb(path)
+
+        # Pack a pixel into one number, so that its colour is found by one look-up.
+        packed = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view("<i4")[..., 0] & 0xFFFFFF  # (H, W)
+        try:
+            return recode(packed, self._codes, self._ids)
+        except KeyError as error:
+            code = error.args[0]
+            colour = (code >> 16, code >> 8 & 255, code & 255)
+            raise InputError(
+                f"{path}: colour {colour} is none of {self._classes}; fetch the mask again"
+            ) from error
 
 
 def numbered_segments(classes: np.ndarray, numbers: np.ndarray, labels: Labels) -> SegmentMap:
