@@ -119,6 +119,21 @@ def test_vp9_holds_alpha_and_sound_as_opus(tmp_path) -> None:
     )
 
 
+@pytest.mark.parametrize("audio", [False, True])
+def test_layers_of_one_run_lie_on_each_other(cli, tmp_path, audio) -> None:
+    """Whatever the container: with a start, too, the same frame is at the same time in all."""
+    make_clip(tmp_path / "clip.mp4", frames=40, size_hw=SIZE, audio=audio)
+    layers = "overlay,matte,cutout-prores,cutout-vp9,background"
+    words = ("--matte", "Car", "--start", "0.7", "--save", layers, "-o", f"{tmp_path}/out/")
+    said = cli("segment", tmp_path / "clip.mp4", *words)
+    assert said.code == 0, said.err
+
+    times = [times_of(path) for path in sorted((tmp_path / "out").iterdir())]
+    assert len(times) == 5 and all(one[0] < 0.05 for one in times)
+    for one in times[1:]:
+        np.testing.assert_allclose([float(t) for t in one], [float(t) for t in times[0]], atol=1e-3)
+
+
 @needs_ffmpeg
 def test_sound_made_opus_is_the_same_sound(tmp_path) -> None:
     path, _ = saved(tmp_path, "cutout-vp9", audio=True)

@@ -30,7 +30,8 @@ _FRAGMENT_US: Final = 1_000_000
 _MAX_WAIT_S: Final = 2  # for the first packet of a copied stream
 _MAX_SCALE: Final = 2**31 - 1
 _NEEDS_EVEN: Final = ("libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc")
-_BEGIN_AT_ZERO: Final = ("mp4", "mov")
+_QUICKTIME: Final = ("mp4", "mov")
+_BEGIN_AT_ZERO: Final = (*_QUICKTIME, "webm")
 _NO_CLOCK: Final = ("yuv4mpegpipe", "rawvideo")
 # bf=0: an mp4 cut inside a group of pictures then ends with whole frames, in order.
 _X264_DEFAULTS: Final = {"preset": "superfast", "crf": "20", "bf": "0"}
@@ -45,7 +46,8 @@ class VideoWriter:
     last one its duration. Exceptions: Matroska counts in milliseconds (rounded to the nearest one,
     there is no way round it), y4m and rawvideo have no times at all. mp4 and mov begin at 0 with
     the first picture or packet, at the same distances: they could say a later start only by an
-    empty edit, through which players wait.
+    empty edit, through which players wait. WebM does, too, so that layers of one run, which may
+    have alpha in WebM alone, lie on each other.
 
     mp4 is written as fragments of about a second, so that a killed program leaves a file that plays
     up to the last fragment, and is turned into an ordinary mp4 at the end. A copied stream that is
@@ -215,7 +217,7 @@ class VideoWriter:
         """Write the header and what was held back for it."""
         if self._held is None:
             return
-        if self._container.format.name in _BEGIN_AT_ZERO:
+        if self._container.format.name in _QUICKTIME:
             # Choose only now: fragments need streams that have spoken.
             self._container.container_options.update(self._mp4_options())
         self._container.start_encoding()
@@ -338,7 +340,7 @@ class VideoWriter:
 
     def _put_picture(self, packet: av.Packet) -> None:
         """Mux the picture before, which lasts until this one (in the order of decoding)."""
-        if self._container.format.name not in _BEGIN_AT_ZERO:
+        if self._container.format.name not in _QUICKTIME:
             self._put(packet)
             return
 
