@@ -20,6 +20,7 @@ from vidparse.maps import Matte, Prediction, SegmentMap
 from vidparse.requests.matte import MatteOptions
 from vidparse.requests.redaction import Margin, RedactOptions
 from vidparse.sinks import SINKS, Sink, SinkOptions, make_sinks
+from vidparse.sinks.redact import report_path
 from vidparse.video import open_video
 
 CAMVID = load_labels("camvid")
@@ -105,7 +106,41 @@ def test_an_interrupt_leaves_out_frames_whose_future_nobody_knows(tmp_path) -> N
     sink = redact(tmp_path, [False] * 8 + [True] * 4, stop=10)
     video = Path(sink.outputs[0])
     assert hidden_in(video) == [False] * 5 + [True] * 2  # 7 of 10 frames
-    assert any("the last 3 frames are left out" in note for note in sink.notes)
+    (note,) = (one for one in sink.notes if "what comes after" in one)
+    assert note.startswith("clip.redacted.mp4: holds the first 7 of these 10 frames: ")
+    assert json.loads(Path(sink.outputs[1]).read_text())["totals"][0]["frames"] == 7
+
+
+def test_an_interrupt_before_any_frame_is_written_leaves_nothing(tmp_path) -> None:
+    sink = redact(tmp_path, [True] * 6, stop=2)
+    assert not list((tmp_path / "out").iterdir())
+    assert any("holds none of these 2 frames, so it is not kept" in note for note in sink.notes)
+
+
+def test_a_picture_has_a_report_too(cli, tmp_path) -> None:
+    cv2.imwrite(str(tmp_path / "street.jpg"), np.full((*SIZE, 3), 90, np.uint8))
+    said = cli("segment", tmp_path / "street.jpg", "--redact", "fill", "-o", f"{tmp_path}/out/")
+    assert said.code == 0, said.err
+    names = {one.name for one in (tmp_path / "out").iterdir()}
+    assert names == {"street.redacted.png", "street.redact.json"}
+    told = json.loads((tmp_path / "out" / "street.redact.json").read_text())
+    assert told["totals"] == [{"frames": 1, "frames_with_gaps": 0, "complete": True}]
+
+
+@pytest.mark.parametrize(
+    ("name", "report"),
+    [
+        ("a.redacted.mp4", "a.redact.json"),
+        ("a.redacted.png", "a.redact.json"),
+        ("a.b.mkv", "a.b.redact.json"),
+        ("x_%04d.png", "x.redact.json"),
+        ("%d.png", "redact.json"),
+        ("100%.mp4", "100%.redact.json"),
+    ],
+)
+def test_the_report_lies_beside_under_the_same_name(name, report) -> None:
+    suffixes = SINKS["redact"].suffix, SINKS["redact"].picture_suffix
+    assert report_path(Path(name), suffixes) == Path(report)
 
 
 def test_a_failure_leaves_nothing(tmp_path) -> None:
@@ -206,6 +241,11 @@ def test_a_colour_stands_behind_and_the_front_stays(tmp_path) -> None:
     assert np.abs(shown[:, :, 68:].astype(int) - before[:, :, 68:]).mean() < 4
 
 
+def test_a_short_colour_is_that_of_doubled_digits(tmp_path) -> None:
+    shown = with_background(tmp_path, "#1Cf")
+    assert np.abs(shown[:, :, :56] - np.array([0x11, 0xCC, 0xFF])).mean() < 4
+
+
 def test_a_picture_covers_the_frame_and_a_video_plays_and_begins_anew(tmp_path) -> None:
     cv2.imwrite(str(tmp_path / "wall.png"), np.full((50, 200, 3), (40, 80, 160), np.uint8))
     shown = with_background(tmp_path, str(tmp_path / "wall.png"))
@@ -240,7 +280,7 @@ def test_backgrounds_that_are_none_are_refused(wish) -> None:
 @pytest.mark.parametrize(
     ("wish", "why"),
     [
-        ("#fff", "no colour of six digits"),
+        ("#ffff", "no colour of 3 or 6 hexadecimal digits"),
         ("{folder}", "a folder"),
         ("nowhere.png", "no such file"),
     ],

@@ -56,7 +56,7 @@ class MatteOptions:
     background: Annotated[
         str | None,
         Option(
-            "Behind the matte: blur, #RRGGBB, or a picture or video; --save background.",
+            "Behind the matte: blur, #RRGGBB, #RGB, or a picture or video; --save background.",
             panel=PANEL,
         ),
     ] = None

@@ -24,7 +24,7 @@ from vidparse.sinks.overlay import Overlay
 from vidparse.video import open_video
 
 BLUR = "blur"
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_COLOUR = re.compile(r"#([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 _SMALLER = 4  # the picture is blurred at this part of its size
 _DEVIATIONS_PER_HEIGHT = 36
 _NOT_NOTHING = 1e-3
@@ -91,12 +91,14 @@ def _backdrop(wish: str | None) -> _Backdrop:
     if wish is None or wish == BLUR:
         return _Blurred()
     if _COLOUR.fullmatch(wish):
-        return _Plain((int(wish[1:3], 16), int(wish[3:5], 16), int(wish[5:7], 16)))
+        # Double each digit of a short colour, as CSS does.
+        digits = wish[1:] if len(wish) == 7 else "".join(2 * one for one in wish[1:])
+        return _Plain((int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)))
     path = home_path(wish)
     if not path.is_file():
         reason = "a folder" if wish and path.is_dir() else "no such file"
         if wish.startswith("#"):
-            reason = "no colour of six digits"
+            reason = "no colour of 3 or 6 hexadecimal digits"
         raise UsageError(
             f"--background '{wish}': {reason}; write blur, a colour such as #00FF00, "
             "or a picture or video"

@@ -22,7 +22,7 @@ from vidparse.frame import Frame
 from vidparse.video.inputs import is_image
 
 _MASK_NAME = re.compile(r"\d{6,}\.png")
-_NUMBER = re.compile(r"%0?(\d*)d")
+NUMBER = re.compile(r"%0?(\d*)d")  # the place for the number of the frame
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY, _RGB, _PALETTE = 0, 2, 3
 _FILTER_UP = 2  # each row minus the one above: label maps turn into long runs of zeros
@@ -62,12 +62,12 @@ def is_numbered(path: Path) -> bool:
 
 def places_of_number(path: Path) -> int:
     """Places for the number of the frame in the name of a picture; 0 for other files."""
-    return len(_NUMBER.findall(path.name)) if is_image(path) else 0
+    return len(NUMBER.findall(path.name)) if is_image(path) else 0
 
 
 def numbered_files(path: Path) -> Iterator[Path]:
     """The files at a name with a place for a number."""
-    before, _, after = _NUMBER.split(path.name, maxsplit=1)
+    before, _, after = NUMBER.split(path.name, maxsplit=1)
     name = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
     if path.parent.is_dir():
         yield from (entry for entry in path.parent.iterdir() if name.fullmatch(entry.name))
@@ -136,7 +136,7 @@ class NumberedPictures:
         self._folder.create()
 
     def write(self, frame: Frame, data: bytes) -> Path:
-        name = _NUMBER.sub(lambda match: f"{frame.index:0{match[1] or 1}d}", self._path.name, 1)
+        name = NUMBER.sub(lambda match: f"{frame.index:0{match[1] or 1}d}", self._path.name, 1)
         path = self._folder.path / name
         with self._folder.writing():
             path.write_bytes(data)

@@ -16,7 +16,7 @@ from typing import BinaryIO, ClassVar
 import cv2
 import numpy as np
 
-from vidparse.errors import UsageError
+from vidparse.errors import UsageError, counted
 from vidparse.filenames import one_or_several
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
@@ -25,7 +25,7 @@ from vidparse.matting.gaps import LONGEST, Gap, GapFinder
 from vidparse.matting.redaction import redacted, with_margin
 from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks.overlay import Overlay
-from vidparse.sinks.pictures import check_target
+from vidparse.sinks.pictures import NUMBER, check_target, is_numbered
 from vidparse.sinks.sink import Target
 from vidparse.sinks.stream import ByteStream, JsonLists
 
@@ -43,7 +43,7 @@ class _Waiting:
 
 
 class Redact(Overlay):
-    """H.264 in mp4, mkv or mov, and on a stream, as :class:`Overlay`; with a report as JSON."""
+    """H.264 in mp4, mkv or mov, pictures and streams, as `Overlay`; with a report as JSON."""
 
     suffix: ClassVar[str] = ".redacted.mp4"
     by_ending: ClassVar[bool] = False
@@ -60,10 +60,8 @@ class Redact(Overlay):
         self._lists: JsonLists | None = None
         self._report: ByteStream | None = None
         path = self.target.path
-        if path is not None and self._pictures is None:
-            stem = path.name.removesuffix(self.suffix)
-            stem = path.stem if stem == path.name else stem
-            beside = path.with_name(f"{stem}.redact.json")
+        if path is not None:
+            beside = report_path(path, (self.suffix, self.picture_suffix))
             check_target(beside, overwrite=self.target.replace, is_folder=False)
             self._report = ByteStream(Target.of(beside, replace=self.target.replace))
             self.outputs = (*self.outputs, str(beside))
@@ -117,10 +115,10 @@ class Redact(Overlay):
                 while self._written < self._count:
                     self._write_next()
             elif keep and self._count > self._written:
-                self.notes.append(
-                    f"redact: the last {self._count - self._written} frames are left out: "
-                    "objects in those after them are not known"
-                )
+                self._note_left_out()
+
+                # Leave no file without a picture: players take it for damaged.
+                keep = self._written > 0
             self._note(self._gaps.finish())
         except Exception as error:
             failure, keep = error, False
@@ -130,6 +128,15 @@ class Redact(Overlay):
         if failure is not None:
             raise failure
         return left
+
+    def _note_left_out(self) -> None:
+        held = f"the first {self._written} of these {self._count} frames"
+        if not self._written:
+            held = f"none of these {counted(self._count, 'frame')}, so it is not kept"
+        self.notes.append(
+            f"{Path(self.target.name).name}: holds {held}: what comes after a frame decides, too, "
+            "what is hidden in it"
+        )
 
     def _write_next(self) -> None:
         """Write the oldest frame that waits, with all that is hidden round its time."""
@@ -218,6 +225,18 @@ class Redact(Overlay):
             else:
                 self._lists.close()
         self._report.close(keep=keep, complete=complete)
+
+
+def report_path(path: Path, suffixes: Sequence[str]) -> Path:
+    """The place of the report on a redacted video or picture, or on numbered pictures.
+
+    Args:
+        suffixes: that default names end in; else the ending alone makes room for the report's.
+    """
+    stem = next((path.name.removesuffix(one) for one in suffixes if path.name.endswith(one)), None)
+    if stem is None:
+        stem = NUMBER.sub("", path.stem).rstrip("_-. ") if is_numbered(path) else path.stem
+    return path.with_name(f"{stem}.redact.json" if stem else "redact.json")
 
 
 def redacted_classes(options: SinkOptions, labels: Labels) -> tuple[int, ...]:
