@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import subprocess
 import sys
@@ -172,3 +173,50 @@ def test_an_enormous_stride_takes_the_first_frame(clip):
     (frame,) = source
     assert isinstance(source, ContainerSource)
     assert frame.duration * source.info.time_base == pytest.approx(0.2)
+
+
+class TestMaxFrames:
+    def test_the_first_frames_are_taken_with_their_sound(self, cli, clip, tmp_path):
+        path = clip("a.mp4", frames=60, audio=True)
+        said = cli("segment", path, "--max-frames", "10", "--save", "overlay,csv", "--json")
+        assert said.code == 0
+        (one,) = json.loads(said.out)["inputs"]
+        assert one["frames"] == 10
+        assert one["notes"] == ["ended after 10 frames, as --max-frames says"]
+        assert len((tmp_path / "a.csv").read_text().splitlines()) == 11
+        with av.open(str(tmp_path / "a.overlay.mp4")) as video:
+            assert sum(1 for _ in video.decode(video=0)) == 10
+        with av.open(str(tmp_path / "a.overlay.mp4")) as video:
+            sound = [packet for packet in video.demux(audio=0) if packet.size]
+            assert 0.3 < max(float(p.pts * p.time_base) for p in sound) < 0.4
+
+    @pytest.mark.parametrize("most", [60, 61])
+    def test_a_limit_that_is_not_met_changes_nothing(self, cli, clip, tmp_path, most):
+        path = clip("a.mp4", frames=60, audio=True)
+        assert cli("segment", path, "--save", "overlay").code == 0
+        whole = (tmp_path / "a.overlay.mp4").read_bytes()
+        said = cli("segment", path, "--save", "overlay", "--overwrite", "--max-frames", most)
+        assert (said.code, "max-frames" in said.err) == (0, False)
+        assert (tmp_path / "a.overlay.mp4").read_bytes() == whole
+
+    def test_frames_are_counted_behind_start_and_stride(self, cli, clip, tmp_path):
+        path = clip("a.mkv", frames=60)
+        words = ("--start", "1", "--stride", "3", "--max-frames", "2", "--save", "csv")
+        assert cli("segment", path, *words).code == 0
+        rows = (tmp_path / "a.csv").read_text().splitlines()[1:]
+        assert [row.split(",")[0] for row in rows] == ["25", "28"]
+
+    def test_each_input_has_it_and_an_endless_pipe_ends(self, cli, process, clip, tmp_path):
+        paths = [clip(f"{name}.mkv", frames=9) for name in "ab"]
+        said = cli("segment", *paths, "--max-frames", "4", "--save", "csv", "--json")
+        assert [one["frames"] for one in json.loads(said.out)["inputs"]] == [4, 4]
+        raw = ("--pipe", "raw", "--size", "64x48", "--rate", "25", "--max-frames", "30")
+        with Path("/dev/zero").open("rb") as endless:
+            run = process("segment", "-", *raw, "-o", f"{tmp_path}/o/", stdin=endless)
+            err = run.communicate(timeout=60)[1].decode()
+        assert (run.returncode, len(list((tmp_path / "o/stdin.masks").iterdir()))) == (0, 30), err
+
+    def test_less_than_one_is_refused(self, cli, clip, allow):
+        assert cli("segment", clip("a.mkv", frames=2), "--max-frames", "0").code == 2
+        with pytest.raises(UsageError):
+            limits.allow_frames(0)

@@ -37,6 +37,7 @@ from vidparse.sinks import SINKS, Protected, Sink, make_sinks
 from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import missing_outputs
 from vidparse.video import NVDEC, Input, ReadingOptions, open_video
+from vidparse.video.first_frames import limited
 from vidparse.video.source import Source
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class Batch:
             source.close()
             why = source.decoded_on or "it is no video file"
             raise InputError(f"{one.name}: decoder gpu: {why}; use --decoder auto")
-        return source
+        return limited(source)
 
     def sinks(self, one: Input, save: Sequence[str]) -> list[Sink]:
         """Raises: UsageError, OutputError: as `make_sinks`."""

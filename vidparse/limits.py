@@ -1,6 +1,11 @@
-"""The largest picture, checked by every reader before it takes memory."""
+"""The limits of a process: the largest picture, the most frames, and what inputs may open.
+
+Every reader checks the size of a picture before it takes memory.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from vidparse.errors import InputError, UsageError
 
@@ -8,7 +13,16 @@ MAX_SIDE = 16384  # H.264 and most players end here; also keeps lying headers fr
 MAX_PIXELS = 2**27  # 134 million: four times 8K, or the sensor of a 108-megapixel camera
 SMALLEST, LARGEST = 32, 8192  # sides of a network input, pixels
 
+NETWORK_PROTOCOLS = (
+    *("http", "https", "ftp", "sftp", "rtsp", "rtsps", "rtp", "srtp", "udp", "tcp", "tls", "srt"),
+    *("rtmp", "rtmps", "rtmpt", "rtmpe", "rtmpte", "rtmpts", "mmsh", "mmst"),
+)
+# FFmpeg's names of all that inputs can be allowed to open (`--allow-protocols`).
+PROTOCOLS = ("file", *NETWORK_PROTOCOLS, "crypto", "data", "concat", "subfile", "cache", "async")
+
 _max_pixels = MAX_PIXELS
+_max_frames: int | None = None
+_allowed_protocols: frozenset[str] = frozenset()
 _decoder_threads = 0
 
 
@@ -32,6 +46,44 @@ def allow_pixels(count: int | None) -> None:
     if count is not None and count < 1:
         raise UsageError(f"--max-pixels {count}: must be 1 or more; the default is {MAX_PIXELS}")
     _max_pixels = MAX_PIXELS if count is None else count
+
+
+def max_frames() -> int | None:
+    """The most frames that are taken of each input in this process; None: all."""
+    return _max_frames
+
+
+def allow_frames(count: int | None) -> None:
+    """Set that number for this process (`--max-frames`).
+
+    Raises:
+        UsageError: it is not above zero.
+    """
+    global _max_frames
+    if count is not None and count < 1:
+        raise UsageError(f"--max-frames {count}: must be 1 or more; leave it out for all frames")
+    _max_frames = count
+
+
+def allowed_protocols() -> frozenset[str]:
+    """Protocols by which lists may open anything, in this process; usually none."""
+    return _allowed_protocols
+
+
+def allow_protocols(names: Iterable[str] | None) -> None:
+    """Set these for this process (`--allow-protocols`).
+
+    Raises:
+        UsageError: one is not in PROTOCOLS.
+    """
+    global _allowed_protocols
+    wanted = frozenset(names or ())
+    if unknown := sorted(wanted - {*PROTOCOLS}):
+        raise UsageError(
+            f"--allow-protocols {unknown[0]}: no protocol that can be allowed; "
+            f"use {', '.join(PROTOCOLS)}"
+        )
+    _allowed_protocols = wanted
 
 
 def decoder_threads() -> int:

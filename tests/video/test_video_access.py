@@ -6,12 +6,16 @@ import contextlib
 import functools
 import http.server
 import io
+import socketserver
+import struct
 import threading
 from pathlib import Path
 
+import av
 import pytest
 
 from support.clips import make_clip
+from vidparse import limits
 from vidparse.errors import InputError, VidparseError
 from vidparse.video import open_video, read_mask_video
 
@@ -200,20 +204,219 @@ def test_pictures_of_rarer_kinds_are_read(tmp_path, codec):
 
 
 @contextlib.contextmanager
-def server(folder: Path):
-    """(address, paths that were asked for) of a web server of this machine."""
+def server(folder: Path, away: str = ""):
+    """(address, paths that were asked for) of a web server of this machine.
+
+    It sends from /moved/x on to /x, and from /away/x to the address `away`.
+    """
     seen: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            _, kind, *rest = self.path.split("/")
+            if kind not in ("moved", "away"):
+                return super().do_GET()
+            self.send_response(302)
+            self.send_header("Location", away if kind == "away" else f"/{'/'.join(rest)}")
+            self.end_headers()
+
         def log_message(self, *words: object) -> None:
             seen.append(self.path)
 
     handler = functools.partial(Handler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
+        thread = threading.Thread(target=running.serve_forever, args=(0.05,))
         thread.start()
         try:
             yield f"http://127.0.0.1:{running.server_port}", seen
         finally:
             running.shutdown()
             thread.join()
+
+
+@pytest.fixture
+def allow():
+    """`allow("file", "http")`: for one test."""
+    yield lambda *names: limits.allow_protocols(names)
+    limits.allow_protocols(None)
+
+
+@contextlib.contextmanager
+def listening():
+    """(address, connections so far) of a server that takes every connection and says nothing."""
+    seen: list[object] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            seen.append(self.client_address)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{running.server_address[1]}", seen
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+DASH = """<?xml version="1.0"?>
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S"
+ minBufferTime="PT1S" profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period>
+<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1" width="64" height="48">
+<BaseURL>{}</BaseURL></Representation></AdaptationSet></Period></MPD>
+"""
+
+
+def lists_of(address: str) -> dict[str, str]:
+    """Texts that make FFmpeg open an address when it may, by the ending that such a file has."""
+    return {
+        "m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n",
+        "master.m3u8": f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{address}\n",
+        "key.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n"
+        f'#EXT-X-KEY:METHOD=AES-128,URI="{address}"\n#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n',
+        "map.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n"
+        f'#EXT-X-MAP:URI="{address}"\n#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n',
+        "mpd": DASH.format(address),
+        "ffconcat": f"ffconcat version 1.0\nfile '{address}'\n",
+    }
+
+
+@pytest.mark.parametrize("scheme", ["http", "tcp", "rtsp", "rtmp", "gopher", "ftp"])
+def test_no_list_makes_a_connection_to_another_server(tmp_path, scheme):
+    web = tmp_path / "web"
+    segment_clip(web / "a.ts")
+    with listening() as (other, connections), server(web) as (home, _):
+        for kind, text in lists_of(f"{scheme}://{other}/a.ts").items():
+            path = web / f"x.{kind}"
+            path.write_text(text)
+            for source in (path, f"{home}/{path.name}"):
+                with pytest.raises(InputError):
+                    stamps(source)
+                assert connections == [], source
+
+
+def test_the_listener_sees_who_connects(tmp_path, allow):
+    """The other side of the test above: what is allowed does connect."""
+    with listening() as (other, connections):
+        path = tmp_path / "x.m3u8"
+        path.write_text(lists_of(f"http://{other}/a.ts")["m3u8"])
+        allow("http")
+        with pytest.raises(InputError):
+            stamps(path)
+        assert len(connections) > 0
+
+
+def mac_alias(path: Path) -> bytes:
+    """An entry "alis" of a table of references of QuickTime, to a file by its whole path."""
+    volume = b"\x01/" + bytes(26)
+    name = path.name.encode()
+    place = path.as_posix().encode() + b"\0"
+    place += bytes(len(place) % 2)
+    record = (
+        bytes(10) + volume + bytes(12) + bytes([len(name)]) + name.ljust(63, b"\0") + bytes(16)
+        + struct.pack(">hh", 1, 1) + bytes(16)
+        + struct.pack(">hh", 2, len(place)) + place
+        + struct.pack(">hh", -1, 0) + bytes(32)
+    )  # fmt: skip
+    return struct.pack(">I4s4x", len(record) + 12, b"alis") + record
+
+
+def with_reference(data: bytes, entry: bytes, to: Path) -> bytes:
+    """A mov whose track lies in another file; its own samples are blanked."""
+    at = data.index(entry)
+    longer = mac_alias(to)
+    changed = bytearray(data[:at] + longer + data[at + len(entry) :])
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
+        where = data.index(box) - 4
+        size = int.from_bytes(changed[where : where + 4], "big") + len(longer) - len(entry)
+        changed[where : where + 4] = size.to_bytes(4, "big")
+    samples = data.index(b"mdat")
+    size = int.from_bytes(data[samples - 4 : samples], "big")
+    changed[samples + 4 : samples - 4 + size] = bytes(size - 8)
+    return bytes(changed)
+
+
+def test_references_inside_containers_are_not_followed(tmp_path, allow):
+    """A mov whose samples lie in another file."""
+    secret = make_clip(tmp_path / "secret.mov", frames=5, codec="mpeg4")
+    path = tmp_path / "x.mov"
+    entry = b"\0\0\0\x0curl \0\0\0\x01"  # this very file
+    path.write_bytes(with_reference(secret.read_bytes(), entry, secret))
+
+    # FFmpeg would follow it if it were told to.
+    with av.open(str(path), container_options={"enable_drefs": "1", "use_absolute_path": "1"}) as c:
+        assert sum(1 for _ in c.decode(video=0)) == 5
+    for names in ((), ("file",)):
+        allow(*names)
+        with pytest.raises(InputError):
+            stamps(path)
+
+
+def test_a_redirect_stays_on_its_server(tmp_path):
+    one = segment_clip(tmp_path / "web" / "a.ts")
+    (tmp_path / "web" / "list.m3u8").write_text(lists_of("moved/a.ts")["m3u8"])
+    with listening() as (other, connections):
+        with server(tmp_path / "web", away=f"http://{other}/a.ts") as (home, _):
+            assert stamps(f"{home}/moved/a.ts") == stamps(one)
+            assert stamps(f"{home}/list.m3u8") == stamps(one)
+            for name in ("away/a.ts", "away/list.m3u8"):
+                with pytest.raises(InputError, match=r"not on its own server; give that address"):
+                    stamps(f"{home}/{name}")
+            (tmp_path / "web" / "list.m3u8").write_text(lists_of("away/a.ts")["m3u8"])
+            with pytest.raises(InputError, match=r"--allow-protocols http$"):
+                stamps(f"{home}/list.m3u8")
+        assert connections == []
+
+
+def test_what_users_allow_is_opened_anywhere(tmp_path, allow):
+    one = segment_clip(tmp_path / "other" / "a.ts")
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "x.m3u8").write_text(lists_of("../other/a.ts")["m3u8"])
+    (here / "x.ffconcat").write_text("ffconcat version 1.0\nfile '../other/a.ts'\n")
+    with pytest.raises(InputError, match="--allow-protocols file"):
+        stamps(here / "x.m3u8")
+    with pytest.raises(InputError, match="--allow-protocols file"):
+        stamps(here / "x.ffconcat")
+    allow("file")
+    assert stamps(here / "x.m3u8") == stamps(one)
+    assert stamps(here / "x.ffconcat") == pytest.approx(stamps(one), abs=1e-4)
+
+    with server(one.parent) as (home, _), server(here) as (host, _):
+        (here / "web.m3u8").write_text(lists_of(f"{home}/a.ts")["m3u8"])
+        allow("file")
+        for name in (here / "web.m3u8", f"{host}/web.m3u8"):
+            with pytest.raises(InputError):
+                stamps(name)
+        allow("http")
+        for name in (here / "web.m3u8", f"{host}/web.m3u8"):
+            assert stamps(name) == stamps(one)
+        with pytest.raises(InputError, match="does not lie in the playlist's own folder"):
+            stamps(here / "x.m3u8")
+
+
+def test_wrapped_addresses_are_opened_where_they_are_allowed(tmp_path, allow):
+    one = segment_clip(tmp_path / "a.ts")
+    allow("concat", "file")
+    assert len(stamps(f"concat:{one}|{one}")) == 20
+    allow("concat")
+    with pytest.raises(InputError):
+        stamps(f"concat:{one}|{one}")
+    allow("file")
+    with pytest.raises(InputError):
+        stamps(f"concat:{one}|{one}")
+
+
+def test_the_option_of_protocols(cli, tmp_path):
+    segment_clip(tmp_path / "a.ts")
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "x.m3u8"
+    path.write_text(lists_of("../a.ts")["m3u8"])
+    said = cli("info", path)
+    assert said.code == 3
+    assert said.err.endswith("or allow what it opens with --allow-protocols file\n")
+    assert cli("info", path, "--allow-protocols", "file").code == 0
+    assert cli("info", path).code == 3, "it is that of one call"
+    said = cli("info", path, "--allow-protocols", "gopher")
+    assert (said.code, said.err[:45]) == (2, "vidparse: --allow-protocols gopher: no protoc")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def bench(
     request: BenchRequest,
     max_pixels: shared.MaxPixels = None,
+    allow_protocols: shared.AllowProtocols = None,
     json: shared.Json = False,
 ) -> None:
     """Time every stage, the network alone and the whole run, and compare with the floor."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def disagree(
     request: DisagreementRequest,
     max_pixels: shared.MaxPixels = None,
+    allow_protocols: shared.AllowProtocols = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
 ) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, cast
 
-from vidparse.limits import MAX_PIXELS, allow_pixels
-from vidparse.requests.option import Option
+from vidparse.limits import MAX_PIXELS, allow_frames, allow_pixels, allow_protocols
+from vidparse.requests.option import Option, comma_list
 from vidparse.tables import member_at
 
 MaxPixels = Annotated[
@@ -16,6 +16,32 @@ MaxPixels = Annotated[
         panel="Input",
         least=1,
         sees=allow_pixels,  # before any picture is opened
+    ),
+]
+MaxFrames = Annotated[
+    int | None,
+    Option(
+        "The most frames that are taken of each input; all unless given.",
+        panel="Input",
+        least=1,
+        sees=allow_frames,
+    ),
+]
+
+
+def _allow_protocols(text: str | None) -> None:
+    allow_protocols(None if text is None else comma_list(text, "--allow-protocols"))
+
+
+AllowProtocols = Annotated[
+    tuple[str, ...] | None,
+    Option(
+        "What playlists and scripts may open anywhere: file,https, ... Without it they reach "
+        "their own folder, or their own server.",
+        panel="Input",
+        choices="protocols",
+        parse=comma_list,
+        sees=_allow_protocols,
     ),
 ]
 Json = Annotated[bool, Option("Print the result as JSON on stdout.")]
@@ -44,6 +70,7 @@ CHOICES = {
     "palettes": "vidparse.labels.colours:palettes",
     "propagated": "vidparse.propagation:OUTPUTS",
     "pipes": "vidparse.requests.option:PIPE_FORMATS",
+    "protocols": "vidparse.limits:PROTOCOLS",
     "precisions": "vidparse.requests.model:PRECISIONS",
     "prelabels": "vidparse.requests.disagreement:PRELABELS",
     "recipes": "vidparse.requests.training:available_recipes",

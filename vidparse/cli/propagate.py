@@ -22,6 +22,7 @@ _SHOWN = 10  # frames in the table; the report has all
 def propagate(
     request: PropagateRequest,
     max_pixels: shared.MaxPixels = None,
+    allow_protocols: shared.AllowProtocols = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
 ) -> None:

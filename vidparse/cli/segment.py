@@ -36,6 +36,8 @@ def segment(
     options: SegmentOptions,
     pipe: PipeOptions,
     max_pixels: shared.MaxPixels = None,
+    max_frames: shared.MaxFrames = None,
+    allow_protocols: shared.AllowProtocols = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
 ) -> None:
@@ -235,6 +237,7 @@ def info(
     inputs: Annotated[tuple[str, ...], Argument("Videos, folders, patterns or samples.")],
     track: Track = None,
     max_pixels: shared.MaxPixels = None,
+    allow_protocols: shared.AllowProtocols = None,
     json: shared.Json = False,
 ) -> None:
     """Show what an input is: size, rate, time base, rotation, colour, audio."""

@@ -3,34 +3,35 @@
 FFmpeg follows lists of files (HLS and DASH playlists, concat scripts, SDP, numbered images)
 wherever they point, and takes a file for one by its content. Here every input is opened with a
 whitelist of formats and of protocols. A playlist on the disk may name files below its folder, one
-of the network may name addresses.
+of the network may name addresses of its own server (`vidparse/video/servers.py`). What users allow
+(`--allow-protocols`) lists may open anywhere.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
-from functools import lru_cache, partial
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypedDict, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Self, TypedDict, Unpack
 
 import av
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from vidparse.errors import InputError
-from vidparse.limits import decoder_limit
+from vidparse.limits import NETWORK_PROTOCOLS, allowed_protocols, decoder_limit
 
 if TYPE_CHECKING:
     from vidparse.video.raw import Pipe
 
 log = logging.getLogger(__name__)
 
-NETWORK_PROTOCOLS = (
-    *("http", "https", "ftp", "sftp", "rtsp", "rtsps", "rtp", "srtp", "udp", "tcp", "tls", "srt"),
-    *("rtmp", "rtmps", "rtmpt", "rtmpe", "rtmpte", "rtmpts", "mmsh", "mmst"),
-)
 # What FFmpeg builds those from, by its own names.
 _INNER_PROTOCOLS = ("httpproxy", "crypto", "data", "ffrtmphttp", "ffrtmpcrypt")
 
@@ -40,9 +41,16 @@ _FOLLOWING = {
     *("webm_dash_manifest", "lavfi", "avisynth", "vapoursynth", "bluray", "dvdvideo"),
 }
 _PATTERN_MARKS = "%*?[{"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)[:,]")  # FFmpeg: up to a colon, or to options
 _NETWORK_FORMATS = ("hls", "dash", "rtsp", "rtp")
+_ANY_NAMES = {"safe": "0", "allowed_extensions": "ALL", "allowed_segment_extensions": "ALL"}
+_LOCAL_LISTS = ("hls", "dash", "concat", "sdp")  # followed where protocols are allowed
 _LISTS = (b"ffconcat", b"#EXTM3U", b"v=0", b"<?xml", b"<MPD", b"# VobSub")  # how they begin
 _FILE_SCHEME = "file://"
+_WEB = ("http", "https")
+_NO_REDIRECTS = {"max_redirects": "0"}
+_ONE_BY_ONE = {"http_persistent": "0", "http_multiple": "0"}  # connections through an `io_open`
+_WRAPPERS = frozenset(("concat", "subfile", "crypto", "data", "cache", "async"))  # no "//" needed
 
 
 def local_path(address: str) -> str:
@@ -51,8 +59,13 @@ def local_path(address: str) -> str:
 
 
 def is_address(target: str) -> bool:
-    """Something of the network and not a path."""
-    return "://" in target and not target.startswith(_FILE_SCHEME)
+    """Something of the network and not a path, or wrapped as users allow (`subfile,,...:x`)."""
+    if target.startswith(_FILE_SCHEME):
+        return False
+    return "://" in target or _scheme(target) in allowed_protocols() & _WRAPPERS
+
+
+Opener = Callable[[str, int, dict[str, str]], BinaryIO]  # url, flags, options
 
 
 class Wishes(TypedDict, total=False):
@@ -83,39 +96,100 @@ def open_limited(
         InputError: an address of a kind that is not opened, or a playlist that leaves its folder.
         FFmpegError, OSError: as `av.open`.
     """
-    # Begin with nothing but the bytes themselves: a stream has no reason to open a file.
-    formats, protocols, opener = _own_formats(), "none", None
-    address = target
-
-    if isinstance(target, str) and is_address(target):
-        _check_scheme(target, name)
-        formats = ",".join((formats, *_NETWORK_FORMATS))
-        protocols = ",".join((*NETWORK_PROTOCOLS, *_INNER_PROTOCOLS))
-    elif isinstance(target, str):
-        path, protocols = Path(local_path(target)), "file"
-        # "file:" because FFmpeg takes what comes before a colon in a name for a protocol.
-        address = f"file:{path}"
-        if _head(path).startswith(b"#EXTM3U"):
-            formats = f"{formats},hls"
-            opener = _Neighbours(path, name, [] if missing is None else missing)
-        elif not set(str(path)) & set(_PATTERN_MARKS):
-            formats = f"{formats},image2"  # a name without a pattern is one picture
-
-    limits = {"format_whitelist": formats, "protocol_whitelist": protocols}
-    most = {"max_pixels": decoder_limit()}  # also for what is decoded to find the streams
-    opened = partial(
-        av.open, mode="r", options=most, container_options=limits, io_open=opener, **wishes
-    )
-
+    reach = _reach_of(target, name, [] if missing is None else missing)
     try:
-        return opened(address)
+        return reach.opened(reach.address, **wishes)
     except av.error.ArgumentError:
-        if not isinstance(target, str) or opener or not Path(local_path(target)).is_file():
+        if reach.lists:
+            return reach.with_lists().opened(reach.address, **wishes)
+        if not isinstance(target, str) or reach.opener or not Path(local_path(target)).is_file():
             raise
+    except (av.error.FFmpegError, OSError) as error:
+        if not reach.lists or error.errno != errno.EIO:
+            raise
+        from vidparse.video.servers import moved
+
+        # Follow a redirect here: FFmpeg would follow it anywhere.
+        further = moved(str(target), name)
+        if further is None:
+            raise
+        return open_limited(further, name, missing=missing, **wishes)
+
     # FFmpeg took the name for a pattern, or the content for a list (which is refused once more). A
     # file that is opened by its number has no name.
-    number = os.open(local_path(target), os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    return opened(os.fdopen(number, "rb"))
+    number = os.open(local_path(str(target)), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    return reach.opened(os.fdopen(number, "rb"), **wishes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """The files and addresses that a target may make FFmpeg open.
+
+    opener: opens what a list names; None: FFmpeg does, by these protocols.
+    lists: formats that are tried with `opener` where the target is none of `formats`.
+    options: further ones of FFmpeg.
+    """
+
+    address: str | BinaryIO | Pipe
+    formats: tuple[str, ...]
+    protocols: frozenset[str] = frozenset(("none",))
+    opener: Opener | None = None
+    lists: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def with_lists(self) -> Self:
+        return replace(self, formats=(*self.formats, *self.lists), lists=())
+
+    def opened(self, address: str | BinaryIO | Pipe, **wishes: Unpack[Wishes]) -> InputContainer:
+        """Raises: FFmpegError, OSError: as `av.open`. InputError: as the opener."""
+        limits = {
+            "format_whitelist": ",".join(self.formats),
+            "protocol_whitelist": ",".join(sorted(self.protocols)),
+        }
+        # Have the most pixels also for what is decoded to find the streams.
+        most = {"max_pixels": decoder_limit()}
+        return av.open(
+            address,
+            mode="r",
+            options=most,
+            container_options={**limits, **self.options},
+            io_open=None if self.lists else self.opener,
+            **wishes,
+        )
+
+
+def _reach_of(target: str | BinaryIO | Pipe, name: str, missing: list[str]) -> _Reach:
+    """Raises: InputError: an address of a kind that is not opened."""
+    # Begin with nothing but the bytes themselves: a stream has no reason to open a file.
+    own: tuple[str, ...] = (_own_formats(),)
+    allowed = allowed_protocols()
+    if not isinstance(target, str):
+        return _Reach(target, own)
+
+    if is_address(target):
+        scheme = _check_scheme(target, name)
+        protocols = frozenset((*NETWORK_PROTOCOLS, *_INNER_PROTOCOLS)) | allowed
+        if scheme not in _WEB or scheme in allowed:
+            return _Reach(target, (*own, *_NETWORK_FORMATS), protocols)
+        from vidparse.video.servers import Servers, server_of
+
+        # Let lists of the web through a client of our own, which stays on their server.
+        opener = Servers(server_of(target), name, missing)
+        options = _NO_REDIRECTS | _ONE_BY_ONE
+        return _Reach(target, own, protocols, opener, _NETWORK_FORMATS, options)
+
+    path, protocols = Path(local_path(target)), allowed | {"file"}
+    # "file:" because FFmpeg takes what comes before a colon in a name for a protocol.
+    address, head = f"file:{path}", _head(path)
+    if head.startswith(b"#EXTM3U") or (allowed and is_list(head)):
+        formats = (*own, *(_LOCAL_LISTS if allowed else ("hls",)))
+        if "file" in allowed:
+            return _Reach(address, formats, protocols, options=_ANY_NAMES)
+        neighbours = _Neighbours(path, name, missing)
+        return _Reach(address, formats, protocols, neighbours, options=_ONE_BY_ONE)
+    if not set(str(path)) & set(_PATTERN_MARKS):
+        own = (*own, "image2")  # a name without a pattern is one picture
+    return _Reach(address, own, protocols)
 
 
 def is_list(head: bytes) -> bool:
@@ -123,13 +197,22 @@ def is_list(head: bytes) -> bool:
     return head.lstrip().startswith(_LISTS)
 
 
-def _check_scheme(address: str, name: str) -> None:
-    scheme = address.partition("://")[0]
-    if scheme not in NETWORK_PROTOCOLS:
+def _check_scheme(address: str, name: str) -> str:
+    """The protocol of an address. Raises: InputError: it is not opened."""
+    scheme = _scheme(address)
+    if scheme not in {*NETWORK_PROTOCOLS, *allowed_protocols()}:
+        scheme = address.partition("://")[0]
         raise InputError(
             f"{name}: '{scheme}' is no kind of address that is opened; give a file, or an address "
             "that begins with http://, https://, rtsp://, rtmp://, srt://, udp:// or tcp://"
         )
+    return scheme
+
+
+def _scheme(address: str) -> str:
+    """The part that FFmpeg takes for the protocol; "" for a plain name."""
+    match = _SCHEME.match(address)
+    return match[1] if match else ""
 
 
 @lru_cache(maxsize=1)
@@ -163,6 +246,10 @@ class _Neighbours:
 
     def __call__(self, url: str, flags: int, options: dict[str, str]) -> BinaryIO:
         """Raises: InputError: `url` is elsewhere; once, FFmpeg may ask for many before it ends."""
+        if _scheme(url) in allowed_protocols() & {*_WEB}:
+            from vidparse.video.servers import Servers
+
+            return Servers(None, self._name, self._missing)(url, flags, options)
         named = url.removeprefix("file:")
         named = named.removeprefix("//") if named.startswith("///") else named
 
@@ -175,7 +262,8 @@ class _Neighbours:
             self._refused = True
             raise InputError(
                 f"{self._name}: names '{named}', which does not lie in the playlist's own folder; "
-                "copy the segments there, or give them one by one"
+                "copy the segments there, give them one by one, or allow what it opens with "
+                f"--allow-protocols {_scheme(url) or 'file'}"
             )
 
         # A segment that is missing is empty: the rest of the list still plays.

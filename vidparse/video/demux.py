@@ -45,7 +45,10 @@ MP4_IN_A_PIPE = (
     "this mp4 has its index at the end, which a pipe cannot reach; pipe matroska (-f matroska) "
     "or fragmented mp4 (-movflags frag_keyframe+empty_moov), or name the file"
 )
-_A_LIST = "a list of other files, which is not followed; give these files themselves"
+_A_LIST = (
+    "a list of other files, which is not followed; give these files themselves, or allow what it "
+    "opens with --allow-protocols file"
+)
 _GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS
 _ATTACHED_PICTURE = av.stream.Disposition.attached_pic
 # Titles and the like need not be UTF-8. From PyAV 19 on their bytes come through as surrogates and
