@@ -30,6 +30,7 @@ from vidparse.maps import (
     object_map,
 )
 from vidparse.requests.outputs import SinkOptions
+from vidparse.sinks.chains import Chains
 from vidparse.sinks.cvat import picture_name
 from vidparse.sinks.pictures import PictureFolder, rgb_png
 from vidparse.sinks.sink import Sink, Target
@@ -38,8 +39,7 @@ from vidparse.sinks.stream import ByteStream, JsonLists, Rows, dumped, encoded
 TABLE = "panoptic.json"
 _DIGITS = 6  # of picture names, as those of masks
 _VIDEO = 1  # the id of the one video
-_HEAD = struct.Struct("<8q")  # the fields of an entry
-_NOTHING_BEFORE = -1
+_ENTRY = struct.Struct("<6q")  # the fields of an entry
 
 
 class CocoPanoptic(Sink):
@@ -279,9 +279,8 @@ class Coco(_Instances):
 
 @dataclass(slots=True)
 class _Life:
-    """The record of a thing: where its last entry lies, and its votes and scores."""
+    """The votes and scores of a thing."""
 
-    last: int = _NOTHING_BEFORE
     votes: dict[int, int] = field(default_factory=dict)  # frames by class id
     score: float = 0.0
     scored: int = 0
@@ -289,23 +288,18 @@ class _Life:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A thing in one frame, as it waits in a file: this head, then the JSON of its mask.
+    """A thing in one frame, as it waits in a file: these fields, then the JSON of its mask."""
 
-    before: place of the same thing's entry before, or _NOTHING_BEFORE.
-    """
-
-    before: int
     frame: int
     area: int
     box: tuple[int, int, int, int]
-    mask_bytes: int
 
 
 class YouTubeVis(_Instances):
     """YouTube-VIS: one annotation per thing, with a mask or null for every frame.
 
     Its id is the thing's in the video, its class the one with the most votes. Masks wait in a file
-    until the end, each with the place of the one before of the same thing.
+    until the end.
     """
 
     suffix: ClassVar[str] = ".ytvis.json"
@@ -316,7 +310,7 @@ class YouTubeVis(_Instances):
         self._size_hw = info.size_hw
         self._lives: dict[int, _Life] = {}
         self._done = 0, 0  # frames, and bytes of their names: set at once, for interrupts
-        self._masks, self._names = Rows(self.target.name), Rows(self.target.name)
+        self._masks, self._names = Chains(self.target.name), Rows(self.target.name)
         super().begin(info, labels)
 
     def _add_things(self, image: ImageRecord, things: Sequence[tuple[Segment, RunLengths]]) -> None:
@@ -327,13 +321,11 @@ class YouTubeVis(_Instances):
                 f"{width}x{height}; YouTube-VIS has one size per video, use --save coco"
             )
 
-        # Chain the entries of an object backwards: its masks lie spread over the file.
         frame = self._done[0]
         for segment, mask in things:
             life = self._lives.setdefault(segment.id, _Life())
-            text = encoded(dumped(mask))
-            head = _HEAD.pack(life.last, frame, segment.area, *segment.box, len(text))
-            life.last = self._masks.add(head + text)
+            head = _ENTRY.pack(frame, segment.area, *segment.box)
+            self._masks.add(segment.id, head + encoded(dumped(mask)))
             life.votes[segment.class_id] = life.votes.get(segment.class_id, 0) + 1
             if segment.score is not None:
                 life.score += segment.score
@@ -348,7 +340,7 @@ class YouTubeVis(_Instances):
     def _add_last(self, lists: JsonLists) -> None:
         length, names_size = self._done
         for number, life in self._lives.items():
-            if places := self._places(life):
+            if places := self._places(number):
                 lists.add_parts("annotations", self._annotation(number, life, places))
         height, width = self._size_hw
         head = {"id": _VIDEO, "width": width, "height": height, "length": length}
@@ -375,7 +367,7 @@ class YouTubeVis(_Instances):
 
         # Read the entries anew for each list: masks of a long life need not fit in memory.
         fields: dict[str, Callable[[int, _Entry], str]] = {
-            "segmentations": lambda place, entry: self._mask_at(place, entry),
+            "segmentations": lambda place, _: self._mask_at(place),
             "bboxes": lambda _, entry: dumped(list(entry.box)),
             "areas": lambda _, entry: str(entry.area),
         }
@@ -393,26 +385,19 @@ class YouTubeVis(_Instances):
             yield ",null" * (length - next_frame) + "]"
         yield "}"
 
-    def _places(self, life: _Life) -> array[int]:
-        """Places of the entries of a thing, in the order of frames; none of a frame cut off."""
-        places = array("q")
-        place = life.last
-        while place != _NOTHING_BEFORE:
-            entry = self._entry(place)
-
-            # Leave out the entry of a frame that an interrupt cut off.
-            if entry.frame < self._done[0]:
-                places.append(place)
-            place = entry.before
-        places.reverse()
+    def _places(self, number: int) -> array[int]:
+        """Places of a thing's entries, in the order of frames, less a frame that was cut off."""
+        places = self._masks.places(number)
+        while places and self._entry(places[-1]).frame >= self._done[0]:
+            places.pop()
         return places
 
     def _entry(self, place: int) -> _Entry:
-        before, frame, area, x, y, w, h, size = _HEAD.unpack(self._masks.read(place, _HEAD.size))
-        return _Entry(before, frame, area, (x, y, w, h), size)
+        frame, area, x, y, w, h = _ENTRY.unpack(self._masks.read(place, _ENTRY.size))
+        return _Entry(frame, area, (x, y, w, h))
 
-    def _mask_at(self, place: int, entry: _Entry) -> str:
-        return self._masks.read(place + _HEAD.size, entry.mask_bytes).decode()
+    def _mask_at(self, place: int) -> str:
+        return self._masks.read(place)[_ENTRY.size :].decode()
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         try:
