@@ -120,6 +120,7 @@ def test_two_models_and_the_way_back(
         (("-m", "a", "-m", "b", "-m", "c"), 2, "3 models; name two"),
         (("--by", "colour"), 2, "--by colour: unknown; use pixels or classes"),
         (("--to", "colour", "-o", "x"), 2, "--to colour: unknown; use coco"),
+        (("--to", "label-studio-video", "-o", "x"), 2, "holds whole videos"),
         (("-o", "."), 6, "exists; choose another folder"),
         (("--start", "100"), 3, ""),
     ],

@@ -292,7 +292,7 @@ class _Work:
         with sink:
             sink.open(_info(recordings[0], dataset), dataset.labels)
             for video in recordings:
-                sink.video = "" if len(recordings) == 1 else video.name
+                sink.next_video(_info(video, dataset), alone=len(recordings) == 1)
                 self._add_frames(sink, dataset, video)
         self.notes += sink.notes
 
@@ -303,19 +303,22 @@ class _Work:
 
     def _frames(self, dataset: Dataset, video: _Recording) -> Iterator[tuple[Frame, SegmentMap]]:
         """The frames of a video, numbered from 0. Raises: Interrupted: it is to stop."""
-        needs_pixels = self._pictures or issubclass(self._writer.sink, PictureSet)
+        kind = self._writer.sink
+        needs_pixels = self._pictures or issubclass(kind, PictureSet)
+        may_copy = not issubclass(kind, PictureSet) or kind.copies_files
         for index, (name, record) in enumerate(video.frames):
             if self._stop.is_set():
                 raise Interrupted(f"convert: stopped after {self.done} of {self.total} frames")
             found = dataset.load_truth(record)
-            image, file = (
-                _picture(dataset, record, found) if needs_pixels else (_blank(found), None)
-            )
+            image, file = _blank(found), None
+            if needs_pixels:
+                image, file = _picture(dataset, record, found, may_copy=may_copy)
             yield Frame(index, index, image, name=name, file=file), found
             self.done += 1
             self._on_frame(self.done, self.total)
 
     def _note_losses(self, dataset: Dataset) -> None:
+        self.notes += dataset.notes
         present = {
             "ids": dataset.is_panoptic,
             "videos": any(len(video.frames) > 1 for video in dataset.videos),
@@ -357,9 +360,11 @@ def _info(video: _Recording, dataset: Dataset) -> VideoInfo:
     return VideoInfo(video.name, size_hw, 1 / rate, rate, count, None, Fraction(1), ColourTags())
 
 
-def _picture(dataset: Dataset, record: FrameRecord, found: SegmentMap) -> tuple[Rgb, Path | None]:
-    """The picture of a frame, and its file; where there is one, nobody looks at the pixels."""
-    if record.image is not None and is_copied(record.image):
+def _picture(
+    dataset: Dataset, record: FrameRecord, found: SegmentMap, *, may_copy: bool
+) -> tuple[Rgb, Path | None]:
+    """The picture of a frame, and its file; where that may be copied, its pixels are blank."""
+    if may_copy and record.image is not None and is_copied(record.image):
         return _blank(found), record.image
     return Rgb(dataset.load_image(record)), None
 

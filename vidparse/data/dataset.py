@@ -88,6 +88,7 @@ class Dataset:
     windows: of VPQ, in frames.
     recipe: of frames that are made when they are read: all that they depend on, so that results on
         others are not taken for results on these. "" where files have all of it.
+    notes: for the user, on labels that are not what its files hold, a line each.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Dataset:
     metrics: tuple[str, ...] = ("miou",)
     windows: tuple[int, ...] = (1, 2, 4, 6)
     recipe: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def is_panoptic(self) -> bool:

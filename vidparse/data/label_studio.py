@@ -1,16 +1,24 @@
-"""Label Studio's JSON of pictures, with brushes, polygons and rectangles, as a data set."""
+"""Label Studio's JSON of pictures and videos, with all shapes that cover pixels, as a data set."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
 from vidparse.data.dataset import Dataset, Format, FrameRecord, OnMissing, Video, refuse
+from vidparse.data.label_studio_video import (
+    KIND,
+    NOTE,
+    box_of,
+    film_of,
+    regions_at,
+    tracks_of,
+)
 from vidparse.data.shapes import (
     Brush,
     Listed,
@@ -21,6 +29,7 @@ from vidparse.data.shapes import (
     made_labels,
 )
 from vidparse.data.tool_folders import (
+    IMAGES,
     FramesBeside,
     PicturesBeside,
     colour_of,
@@ -46,19 +55,23 @@ from vidparse.textfiles import (
     read_json,
     xml_events,
 )
+from vidparse.video.inputs import VIDEO_SUFFIXES
 
 _NOTE = re.compile(r"\bid (\d{1,9})\b")  # in the note of a region: the number of its object
 _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels")
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # before the name of a file that was uploaded
+_FILMS = tuple(VIDEO_SUFFIXES)
 _BEGIN = re.compile(rb'\s*\[\s*(\{[^\0]*"(data|annotations|predictions|image)"|\])')
 
 
 def open_label_studio(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """Every export of Label Studio (JSON) in the folder, with the pictures in images/ or beside.
 
-    Brushes, polygons and rectangles are read, later ones on top. Of a task's annotations the last
+    Brushes, polygons and rectangles are read, later ones on top, and boxes in videos, which lie in
+    the folder, in videos/, or as pictures in images/<name>/. Of a task's annotations the last
     one that was not cancelled counts, and without any its last prediction. A region whose note has
-    "id 7" is of object 7; every other one is an object of its own. Classes are those of
+    "id 7" is of object 7; every other one is an object of its own, in a video through all of its
+    frames. Classes are those of
     classes.json beside, else of config.xml, else as they come. Pictures without regions count as
     unlabelled.
 
@@ -72,33 +85,97 @@ def open_label_studio(root: Path, split: str, *, on_missing: OnMissing = refuse)
     tasks = {path: _tasks(path) for path in paths}
     labels = own_labels(root, base) or _labels(base, tasks)
 
-    class_ids = {name: i for i, name in enumerate(labels.classes)}
-    frames, listed = dict[str, list[FrameRecord]](), dict[tuple[str, int], Listed]()
+    gathered = _Gathered(base, {name: i for i, name in enumerate(labels.classes)})
     for path, rows in tasks.items():
         pictures = PicturesBeside.of(path, path.stem)
         for place, task in enumerate(rows):
             where = f"{path}: task {place + 1}"
             try:
-                name = _picture_name(task)
-                file = pictures.find(name, PurePosixPath(name).name, _plain_name(name))
-                found = _listed(task, class_ids, where)
+                if _video_address(task):
+                    gathered.add_video(task, path, where)
+                else:
+                    gathered.add_picture(task, path, pictures, where)
+            except InputError as error:
+                on_missing(error)
             except (KeyError, TypeError, ValueError) as error:
                 what = f"lacks {error}" if isinstance(error, KeyError) else error
                 on_missing(InputError(f"{where}: {what}; correct it or export it again"))
-                continue
-            if file is None:
-                on_missing(InputError(f"{where}: no picture {name}; put it into {base}/images"))
-                continue
+    return dataset_of(
+        "label-studio",
+        split,
+        labels,
+        gathered.videos(),
+        gathered.listed,
+        read_image=FramesBeside(gathered.films),
+        notes=(f"label-studio: {NOTE}",) if gathered.intervals else (),
+    )
 
-            # Take the folders within images/ for videos.
-            video = path.stem if file.parent in (base, base / "images") else file.parent.name
-            row = frames.setdefault(video, [])
-            listed[video, len(row)] = found
-            row.append(
-                FrameRecord(video, file.stem, len(row), file, path, labelled=bool(found.regions))
-            )
-    videos = [Video(name, tuple(rows), math.inf) for name, rows in frames.items()]
-    return dataset_of("label-studio", split, labels, videos, listed, read_image=FramesBeside({}))
+
+class _Gathered:
+    """The frames of all tasks, and what is drawn in them.
+
+    Attributes:
+        films, intervals: files of videos, and seconds from frame to frame, by name.
+    """
+
+    def __init__(self, base: Path, class_ids: Mapping[str, int]) -> None:
+        self._base, self._class_ids = base, class_ids
+        self._frames: dict[str, list[FrameRecord]] = {}
+        self.listed: dict[tuple[str, int], Listed] = {}
+        self.films: dict[str, Path] = {}
+        self.intervals: dict[str, float | None] = {}
+
+    def videos(self) -> list[Video]:
+        return [
+            Video(name, tuple(rows), self.intervals.get(name, math.inf))
+            for name, rows in self._frames.items()
+        ]
+
+    def add_picture(
+        self, task: JsonTable, path: Path, pictures: PicturesBeside, where: str
+    ) -> None:
+        """Raises: InputError, KeyError, TypeError, ValueError: it says what cannot be."""
+        name = _picture_name(task)
+        file = pictures.find(name, PurePosixPath(name).name, _plain_name(name))
+        found = _listed(task, self._class_ids, where)
+        if file is None:
+            raise InputError(f"{where}: no picture {name}; put it into {self._base}/{IMAGES}")
+
+        # Take the folders within images/ for videos.
+        own = (self._base, self._base / IMAGES)
+        video = path.stem if file.parent in own else file.parent.name
+        self._add(video, file.stem, file, found, path)
+
+    def add_video(self, task: JsonTable, path: Path, where: str) -> None:
+        """Raises: InputError, KeyError, TypeError, ValueError: it says what cannot be."""
+        name = PurePosixPath(_served_path(_video_address(task))).name
+        result = [one for one in _result(task) if one.get("type") == KIND]
+        values = [as_table(one["value"], "value") for one in result]
+        film = film_of(path, (name, _plain_name(name)), values)
+        check_size(where, film.size_hw)
+        tracks = tracks_of(result, self._class_ids, [_number(one) for one in result])
+
+        # Tell videos of one name apart: two tasks may be of the same.
+        stem, copies = PurePosixPath(_plain_name(name)).stem, 1
+        video = stem
+        while video in self._frames:
+            copies += 1
+            video = f"{stem}_{copies}"
+        self._frames[video], self.intervals[video] = [], film.interval_s
+        if film.video is not None:
+            self.films[video] = film.video
+        for index in range(film.frames):
+            regions = tuple(regions_at(tracks, 1 + index * film.step))
+            picture = film.pictures[index] if film.pictures else None
+            frame_stem = f"{index:06d}" if picture is None else picture.stem
+            place = f"{where}, frame {index + 1}"
+            self._add(video, frame_stem, picture, Listed(place, film.size_hw, regions), path)
+
+    def _add(self, video: str, stem: str, file: Path | None, found: Listed, record: Path) -> None:
+        rows = self._frames.setdefault(video, [])
+        self.listed[video, len(rows)] = found
+        labelled = bool(found.regions)
+        rows.append(FrameRecord(video, stem, len(rows), file, record, labelled))
 
 
 def is_label_studio(path: Path) -> bool:
@@ -117,12 +194,27 @@ def _tasks(path: Path) -> list[JsonTable]:
 def _picture_name(task: JsonTable) -> str:
     """A task's picture within images/, or the last part of its address."""
     data = as_table(task["data"], "data")
-    address = as_word(data["image"], "data.image")
+    path = _served_path(as_word(data["image"], "data.image"))
+    _, found, inside = path.rpartition(f"/{IMAGES}/")
+    return inside if found else PurePosixPath(path).name
+
+
+def _video_address(task: JsonTable) -> str:
+    """The address of a task's video; "" of a picture's."""
+    data = as_table(task["data"], "data")
+    if "image" in data:
+        return ""
+    if "video" in data:
+        return as_word(data["video"], "data.video")
+    words = [one for one in data.values() if isinstance(one, str)]
+    return next((one for one in words if _served_path(one).lower().endswith(_FILMS)), "")
+
+
+def _served_path(address: str) -> str:
+    """The path of a file in its address; that of local storage is in the query."""
     parts = urlsplit(address)
     served = parse_qs(parts.query).get("d")
-    path = PurePosixPath(unquote(parts.path) if served is None else served[-1])
-    _, found, inside = path.as_posix().rpartition("/images/")
-    return inside if found else path.name
+    return PurePosixPath(unquote(parts.path) if served is None else served[-1]).as_posix()
 
 
 def _plain_name(name: str) -> str:
@@ -138,7 +230,7 @@ def _result(task: JsonTable) -> list[JsonTable]:
     return as_tables(said[-1].get("result", []), "result") if said else []
 
 
-def _listed(task: JsonTable, class_ids: dict[str, int], where: str) -> Listed:
+def _listed(task: JsonTable, class_ids: Mapping[str, int], where: str) -> Listed:
     """Raises: KeyError, TypeError, ValueError: a region says what cannot be."""
     regions, size_hw = list[Region](), (1, 1)
     for region in _result(task):
@@ -173,7 +265,6 @@ def _number(region: JsonTable) -> int:
 
 def _shape(kind: str, value: JsonTable, size_hw: tuple[int, int]) -> Shape:
     """Raises: KeyError, TypeError, ValueError: it says what cannot be."""
-    scale = np.array(size_hw[::-1]) / 100  # places are in percent of the sides
     if kind == "brushlabels":
         data = [as_whole(one, "a byte of rle", 0, 255) for one in as_list(value["rle"], "rle")]
         return Brush(bytes(data), size_hw)
@@ -181,14 +272,9 @@ def _shape(kind: str, value: JsonTable, size_hw: tuple[int, int]) -> Shape:
         pairs = [_pair(one) for one in as_list(value["points"], "points")]
         if len(pairs) < 3:
             raise ValueError(f"{len(pairs)} points are no polygon")
-        return Polygons((np.array(pairs) * scale,))
+        return Polygons((np.array(pairs) * size_hw[::-1] / 100,))  # places are in percent
 
-    # Turn a rectangle round its corner, as the tool does.
-    x, y, width, height = (as_number(value[key], key) for key in ("x", "y", "width", "height"))
-    sides = np.array([[0, 0], [width, 0], [width, height], [0, height]]) * scale
-    turn = math.radians(as_number(value.get("rotation", 0), "rotation"))
-    turned = sides @ np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-    return Polygons((turned + np.array([x, y]) * scale,))
+    return box_of(value)
 
 
 def _pair(value: Json) -> list[float]:
@@ -208,7 +294,9 @@ def _labels(base: Path, tasks: dict[Path, list[JsonTable]]) -> Labels:
             for task in rows:
                 for region in _result(task):
                     value = region.get("value")
-                    names = value.get(str(region.get("type"))) if isinstance(value, dict) else None
+                    if not isinstance(value, dict):
+                        continue
+                    names = value.get(str(region.get("type")), value.get("labels"))
                     for name in names if isinstance(names, list) else ():
                         colours.setdefault(str(name), (0, 0, 0))
         looks = {name: colour for name, colour in colours.items() if any(colour)}

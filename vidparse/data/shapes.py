@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -89,6 +90,31 @@ class Polygons:
                 mask |= filled([one], box_hw)
             return top, left, mask
         return top, left, filled(moved, box_hw)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedBox:
+    """Label Studio's rectangle: in percent of the sides, turned clockwise round its first corner.
+
+    rotation: degrees.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    rotation: float = 0.0
+
+    def drawn(self, size_hw: tuple[int, int]) -> _Place:
+        # Turn in pixels: percents of the two sides are of different lengths.
+        scale = np.array(size_hw[::-1]) / 100
+        across, down = np.array([self.width, self.height]) * scale
+        sides = np.array([[0, 0], [across, 0], [across, down], [0, down]])
+        turn = math.radians(self.rotation)
+        axes = [[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]
+        return Polygons((sides @ np.array(axes) + np.array([self.x, self.y]) * scale,)).drawn(
+            size_hw
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from vidparse.sinks.picture_set import LABELS_FILE
 from vidparse.video import open_video
 from vidparse.video.inputs import VIDEO_SUFFIXES
 
-IMAGES = "images"
+IMAGES, VIDEOS = "images", "videos"
 IsRecord = Callable[[Path], bool]  # looks into a file
 
 
@@ -143,13 +143,13 @@ class PicturesBeside:
 
 
 def video_beside(record: Path, names: Iterable[str]) -> Path | None:
-    """The video of one of these names, or of the record's, that lies beside the record."""
+    """The video of one of these names, or of the record's, beside the record or in videos/."""
     stem = record_stem(record)
     for name in (*names, *(stem + suffix for suffix in sorted(VIDEO_SUFFIXES))):
         last = PurePosixPath(name).name
-        path = record.parent / last
-        if last and path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
-            return path
+        for path in (record.parent / last, record.parent / VIDEOS / last):
+            if last and path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+                return path
     return None
 
 

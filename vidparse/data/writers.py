@@ -43,6 +43,11 @@ WRITERS = {
     "cvat-images": Writer("vidparse.sinks.cvat:CvatImages", read_as="cvat"),
     "folder": Writer("vidparse.sinks.plain_folder:PlainFolder", loses=(_NO_IDS,)),
     "label-studio": Writer("vidparse.sinks.label_studio:LabelStudio"),
+    "label-studio-video": Writer(
+        "vidparse.sinks.label_studio_video:LabelStudioVideo",
+        read_as="label-studio",
+        loses=(_NO_STUFF,),
+    ),
     "labelme": Writer("vidparse.sinks.outlines:LabelMe", loses=(_NEAR,)),
     "vipseg": Writer("vidparse.sinks.split_set:VipsegSet"),
     "vspw": Writer("vidparse.sinks.split_set:VspwSet", loses=(_NO_IDS,)),

@@ -21,16 +21,23 @@ from vidparse.labels import Labels
 from vidparse.maps import VOID, SegmentMap
 from vidparse.requests.disagreement import DisagreementRequest
 from vidparse.requests.outputs import RunHeader, SinkOptions
+from vidparse.sinks.picture_set import PictureSet
 
 
 def check_task(request: DisagreementRequest) -> None:
     """Refuse, before any work, a task that cannot be written.
 
     Raises:
-        UsageError: an unknown format. OutputError: its folder is there.
+        UsageError: an unknown format, or one of whole videos. OutputError: its folder is there.
     """
     if request.to not in WRITERS:
         raise UsageError(f"--to {request.to}: unknown; use {', '.join(WRITERS)}")
+    kind = WRITERS[request.to].sink
+    if issubclass(kind, PictureSet) and not kind.copies_files:
+        raise UsageError(
+            f"--to {request.to}: holds whole videos, and frames in doubt are single pictures; "
+            "use label-studio"
+        )
     if request.out is not None:
         check_new_folder(request.out)
 

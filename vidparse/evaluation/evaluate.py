@@ -260,7 +260,7 @@ def evaluate(
         seconds=time.perf_counter() - start,
         flow=plan.flow.name if plan.flow else None,
         entries=results,
-        notes=_notes(plan, options, results),
+        notes=(*(f"{note}." for note in dataset.notes), *_notes(plan, options, results)),
     )
 
 

@@ -34,6 +34,7 @@ SINKS: Table[type[Sink]] = Table(
         "cvat": "vidparse.sinks.cvat:CvatVideo",
         "cvat-images": "vidparse.sinks.cvat:CvatImages",
         "label-studio": "vidparse.sinks.label_studio:LabelStudio",
+        "label-studio-video": "vidparse.sinks.label_studio_video:LabelStudioVideo",
         "labelme": "vidparse.sinks.outlines:LabelMe",
         "yolo-seg": "vidparse.sinks.outlines:YoloSeg",
         "folder": "vidparse.sinks.plain_folder:PlainFolder",

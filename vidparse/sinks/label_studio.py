@@ -8,6 +8,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from vidparse.frame import Frame
+from vidparse.labels import Labels
 from vidparse.maps import Prediction, Segment, SegmentMap, object_map
 from vidparse.maps.brushes import packed_brush
 from vidparse.sinks.picture_set import LABELS_FILE, PictureSet
@@ -93,14 +94,16 @@ class LabelStudio(PictureSet):
         return region
 
     def _config(self) -> str:
-        lines = [
-            f'    <Label value={quoteattr(name)} background="#{red:02x}{green:02x}{blue:02x}"/>'
-            for name, (red, green, blue) in zip(
-                self.labels.classes, self.labels.colours, strict=True
-            )
-        ]
-        listed = "\n".join(lines)
         return (
             '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
-            f'  <BrushLabels name="label" toName="image">\n{listed}\n  </BrushLabels>\n</View>\n'
+            f'  <BrushLabels name="label" toName="image">\n{label_elements(self.labels)}\n'
+            "  </BrushLabels>\n</View>\n"
         )
+
+
+def label_elements(labels: Labels) -> str:
+    """The classes of a labelling interface, with their colours, a line each."""
+    return "\n".join(
+        f'    <Label value={quoteattr(name)} background="#{red:02x}{green:02x}{blue:02x}"/>'
+        for name, (red, green, blue) in zip(labels.classes, labels.colours, strict=True)
+    )

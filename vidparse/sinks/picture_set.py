@@ -32,7 +32,8 @@ class PictureSet(Sink):
     Pictures that lie on disk are copied as they are, frames of videos become JPEGs.
 
     Attributes:
-        video: folder within the folders of pictures; whoever writes several videos sets it.
+        copies_files: a frame that lies on disk needs no pixels; else all frames have them.
+        video: folder within the folders of pictures.
         place: name of the folder, for addresses of pictures in its files; whoever moves the folder
             afterwards sets it.
 
@@ -41,6 +42,7 @@ class PictureSet(Sink):
     """
 
     is_folder: ClassVar[bool] = True
+    copies_files: ClassVar[bool] = True
 
     def __init__(self, where: Target | Path | BinaryIO, options: SinkOptions) -> None:
         super().__init__(where, options)
@@ -73,6 +75,10 @@ class PictureSet(Sink):
         finally:
             left = self.folder.close(keep=keep, complete=complete)
         return left
+
+    def next_video(self, info: VideoInfo, *, alone: bool) -> None:
+        """Say which video the next pictures are of; `alone`: there is no other in the folder."""
+        self.video = "" if alone else info.name
 
     @abstractmethod
     def start(self) -> None:
