@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from vidparse.frame import Frame
 from vidparse.inference.answer import Answer
 from vidparse.inference.clip_segments import ClipSegments
+
+if TYPE_CHECKING:
+    from vidparse.inference.memory import Answering
 
 T = TypeVar("T")
 
@@ -53,6 +56,7 @@ class Answered:
     begins_shot: bool = False  # at the first of them
     greens: tuple[np.ndarray | None, ...] = ()  # as in Prepared, one per frame
     repeated: int = 0  # frames that the network was spared
+    memory: Answering | None = None  # after them, where somebody keeps it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,14 @@ class Segmented:
 
     clip: of semantic networks its maps are semantic, too.
     repeated: frames that the network was spared.
+    memory: as in :class:`Answered`.
     """
 
     frames: tuple[Frame, ...]
     clip: ClipSegments
     begins_shot: bool = False
     repeated: int = 0
+    memory: Answering | None = None
 
 
 def clips_of(prepared: Iterable[P], most: int, *, aligned: bool, number: int) -> Iterator[list[P]]:

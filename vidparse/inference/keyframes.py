@@ -104,8 +104,8 @@ def check_key_frames(runner: Runner, *, stabilize: bool) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Key:
-    """The last key frame, and how things have moved on since.
+class KeyFrame:
+    """The last key frame, and how things have moved on since; its arrays stay as they are.
 
     picture: uint8 (H', W'), made small. scores: float32 (K, h, w).
     flow: float32 (H', W', 2) from the last frame to the key frame; None at the key frame itself.
@@ -131,9 +131,18 @@ class KeyFrames:
         self._ask = ask
         self._is_adaptive = every == AUTO
         self._furthest = _FURTHEST if isinstance(every, str) else every
-        self._key: _Key | None = None
+        self._key: KeyFrame | None = None
         self._keys = self._frames = 0
         self._times = Spread()
+
+    @property
+    def state(self) -> KeyFrame | None:
+        """The last key frame, to be kept and set again; None: the next frame is one."""
+        return self._key
+
+    @state.setter
+    def state(self, state: KeyFrame | None) -> None:
+        self._key = state
 
     def reset(self) -> None:
         """A new video: the next frame is a key frame."""
@@ -154,7 +163,7 @@ class KeyFrames:
 
         answer = self._ask(clip)
         assert isinstance(answer, Scores)  # see `check_key_frames`
-        self._key = _Key(small, answer.values[0])
+        self._key = KeyFrame(small, answer.values[0])
         self._keys += 1
         return answer
 
@@ -169,7 +178,7 @@ class KeyFrames:
         middle_s, late_s = times.quantile_s(0.5), times.quantile_s(0.95)
         return KeyFrameReport(self._frames, self._keys, middle_s, late_s, times.most_s)
 
-    def _moved(self, key: _Key, small: np.ndarray) -> _Key | None:
+    def _moved(self, key: KeyFrame, small: np.ndarray) -> KeyFrame | None:
         """The key frame as seen from the next picture; None where that is a key frame itself."""
         if key.age + 1 >= self._furthest:
             return None
@@ -187,7 +196,7 @@ class KeyFrames:
         return now if now.changed <= _MOST_CHANGED else None
 
 
-def _carried(key: _Key) -> np.ndarray:
+def _carried(key: KeyFrame) -> np.ndarray:
     """The scores of the key frame where things are now, float32 (K, h, w)."""
     assert key.flow is not None
     x, y, _ = places(key.flow, key.scores.shape[1:])

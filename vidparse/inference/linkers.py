@@ -45,3 +45,15 @@ def make_linker(name: str | None, clip: ClipSegments) -> Linker:
             f"linker '{name}': needs more than this network gives; use {', '.join(fitting)}"
         )
     return LINKERS[name]()
+
+
+def linker_name(linker: Linker) -> str:
+    """The name in LINKERS of the linker's class."""
+    return next(name for name, kind in LINKERS.items() if kind is type(linker))
+
+
+def linker_of(name: str, state: object) -> Linker:
+    """The linker called `name`, which goes on from a state of one of its kind."""
+    linker = LINKERS[name]()
+    linker.state = state
+    return linker

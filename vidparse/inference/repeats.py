@@ -82,6 +82,19 @@ class Repeats:
         self._frames = 0  # of the last clip
         self._is_still = False  # all of them are one picture
 
+    @property
+    def state(self) -> Scores | ClassIds | None:
+        """The answer to the last frame alone, to be kept and set again.
+
+        None where a clip that repeats it asks for the same answer once more.
+        """
+        last = self._last
+        return _last_of(last) if self._alone and isinstance(last, Scores | ClassIds) else None
+
+    @state.setter
+    def state(self, state: Scores | ClassIds | None) -> None:
+        self._last, self._frames, self._is_still = state, 1, state is not None
+
     def answer(self, clip: Sequence[Prepared]) -> tuple[Answer, int]:
         """The answer to a clip, and the number of its frames that the network was spared.
 
@@ -110,6 +123,10 @@ def _taken(answer: Answer, places: np.ndarray) -> Answer:
     """The answers at these places of a batch."""
     assert isinstance(answer, Scores | ClassIds)  # no other network takes batches
     return answer.taken(places)
+
+
+def _last_of(answer: Scores | ClassIds) -> Scores | ClassIds:
+    return answer.taken(np.array([-1]))
 
 
 def copied(clip: ClipSegments) -> ClipSegments:

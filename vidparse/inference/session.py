@@ -5,16 +5,17 @@
 `finished` is `segmented`, which looks at one clip alone, and `linked`, which joins clips in order.
 `Session.run` is the three in a row; the pipeline puts thread borders between them. Each stage
 begins a new video when it is begun, keeps what it remembers to itself, and closes the stage before
-it when it is closed.
+it when it is closed. A stage takes what it remembered after some frame, and goes on from there.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol, Self, TypedDict
 
 import numpy as np
@@ -26,7 +27,8 @@ from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer
 from vidparse.inference.clips import Answered, Prepared, Segmented, clips_of, closed
 from vidparse.inference.cuts import CutDetector
 from vidparse.inference.keyframes import KeyFrameReport, KeyFrames, check_key_frames
-from vidparse.inference.linkers import check_linker, make_linker
+from vidparse.inference.linkers import check_linker, linker_name, linker_of, make_linker
+from vidparse.inference.memory import Answering, Finishing, Linking
 from vidparse.inference.mixture import Mixture
 from vidparse.inference.panoptic import Linker
 from vidparse.inference.preprocess import input_size, to_clip
@@ -63,6 +65,10 @@ class SessionOptions(TypedDict, total=False):
 
 
 FramePredictions = Generator[tuple[Frame, Prediction]]
+
+
+def _never() -> bool:
+    return False
 
 
 class Refine(Protocol):
@@ -159,6 +165,7 @@ class Session:
         self._linker_name = linker
         self._merging = replace(merging or Merging(), classes=classes)
         self.linker: Linker | None = None  # of the video under way, from its first clip on
+        self._stabilizer: Stabilizer | None = None  # of the video under way
         self.repeated = 0  # frames so far, of all videos, that the network was spared
 
     def __enter__(self) -> Self:
@@ -210,20 +217,29 @@ class Session:
             return self._window
         return max(self._window, self._runner.batch)
 
-    def prepared(self, frames: Iterable[Frame]) -> Iterator[Prepared]:
-        """First stage: frames as network inputs, with the cuts between shots."""
+    def prepared(
+        self, frames: Iterable[Frame], *, after: Frame | None = None
+    ) -> Iterator[Prepared]:
+        """First stage: frames as network inputs, with the cuts between shots.
+
+        Args:
+            after: the frame before these, where they go on with a video.
+        """
         cuts = CutDetector(self._cut) if self._cut is not None else None
 
         # Seek repeats only where no memory makes equal inputs answer differently.
         picture = LastPicture() if not self._runner.remembers else None
         last: Prepared | None = None
         with closed(frames) as source:
-            for frame in source:
+            # Show the frame before once more: all that the past has a say in comes from it.
+            shown = source if after is None else chain([after], source)
+            for frame in shown:
                 is_still = picture is not None and picture.repeats(frame.image)
                 now = self._prepared(frame, last, is_still=is_still)
                 if cuts is not None and now.green is not None:
                     now = replace(now, begins_shot=cuts.is_cut(now.green))
-                yield now
+                if frame is not after:
+                    yield now
                 last = now
 
     def _prepared(self, frame: Frame, last: Prepared | None, *, is_still: bool) -> Prepared:
@@ -255,7 +271,13 @@ class Session:
         return replace(now, green=picture[0, 1] * facts.std[1] + facts.mean[1])
 
     def answered(
-        self, prepared: Iterable[Prepared], *, live: bool = True, number: int = 0
+        self,
+        prepared: Iterable[Prepared],
+        *,
+        live: bool = True,
+        number: int = 0,
+        memory: Answering | None = None,
+        is_due: Callable[[], bool] = _never,
     ) -> Iterator[Answered]:
         """Second stage: clips through the network.
 
@@ -266,6 +288,8 @@ class Session:
 
         Args:
             number: of the first frame, where the frames are a part of a video.
+            memory: of the clips before, where the frames go on with a video.
+            is_due: called after each clip; true where its answer is to have the memory along.
         """
         runner = self._runner
         most = self.clip_frames(live=live)
@@ -275,6 +299,10 @@ class Session:
             keys.reset()
         ask = self._network_answer if keys is None else keys.answer
         repeats = Repeats(ask, alone=self._window == 1)  # with a memory nothing repeats
+        if memory is not None:
+            shape, runner.state, repeats.state = memory.shape, memory.network, memory.repeated
+            if keys is not None:
+                keys.state = memory.key
 
         for clip in clips_of(prepared, most, aligned=not runner.remembers, number=number):
             if clip[0].begins_shot or clip[0].input.shape != shape:
@@ -291,15 +319,40 @@ class Session:
                 clip[0].begins_shot,
                 tuple(one.green for one in clip),
                 repeated,
+                self._answering(shape, repeats) if is_due() else None,
             )
 
-    def finished(self, answered: Iterable[Answered]) -> FramePredictions:
-        """Third stage: answers brought to the size of the frames, and linked to those before."""
-        return self.linked(self.segmented(answered))
+    def _answering(self, shape: tuple[int, ...], repeats: Repeats) -> Answering:
+        runner, keys = self._runner, self._key_frames
+        repeated = None if runner.remembers else repeats.state
+        return Answering(runner.state, shape, repeated, None if keys is None else keys.state)
 
-    def segmented(self, answered: Iterable[Answered]) -> Iterator[Segmented]:
+    def finished(
+        self, answered: Iterable[Answered], *, memory: Finishing | None = None
+    ) -> FramePredictions:
+        """Third stage: answers brought to the size of the frames, and linked to those before.
+
+        Args:
+            memory: of the frames before, where these go on with a video.
+        """
+        return self.linked(self.segmented(answered, memory=memory), memory=memory)
+
+    @property
+    def finishing(self) -> Finishing:
+        """The memory of the third stage; to be taken between the clips of a video."""
+        return Finishing(
+            None if self._stabilizer is None else self._stabilizer.state,
+            None if self.linker is None else Linking(linker_name(self.linker), self.linker.state),
+            None if self._matter is None else self._matter.state,
+        )
+
+    def segmented(
+        self, answered: Iterable[Answered], *, memory: Finishing | None = None
+    ) -> Iterator[Segmented]:
         """The segments of each clip at the size of its frames."""
-        stabilizer = Stabilizer() if self._stabilize else None
+        self._stabilizer = stabilizer = Stabilizer() if self._stabilize else None
+        if stabilizer is not None and memory is not None:
+            stabilizer.state = memory.stabilizer
         last: tuple[Answer, ClipSegments] | None = None
         with closed(answered) as source:
             for one in source:
@@ -316,11 +369,15 @@ class Session:
                     last = one.answer, copied(clip)
                 yield Segmented(one.frames, clip, one.begins_shot, one.repeated)
 
-    def linked(self, segmented: Iterable[Segmented]) -> FramePredictions:
+    def linked(
+        self, segmented: Iterable[Segmented], *, memory: Finishing | None = None
+    ) -> FramePredictions:
         """Predictions of successive clips; ids of panoptic ones are stable through the video."""
-        self.linker = None
+        memory = memory or Finishing()
+        linking = memory.linking
+        self.linker = None if linking is None else linker_of(linking.name, linking.state)
         if self._matter is not None:
-            self._matter.reset()
+            self._matter.state = memory.mattes
         with closed(segmented) as source:
             for one in source:
                 if one.begins_shot and self._matter is not None:

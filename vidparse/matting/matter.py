@@ -18,6 +18,7 @@ from vidparse.maps import SegmentMap
 from vidparse.maps.matte import Matte
 from vidparse.matting.guided import GuidedFilter, applied
 from vidparse.matting.margins import margins_of
+from vidparse.matting.past import Past
 from vidparse.matting.selection import Selection, select_mattes
 from vidparse.matting.smoothing import Smoother
 from vidparse.requests.matte import MatteOptions
@@ -72,6 +73,16 @@ class Matter:
     def margins(self, scores: np.ndarray) -> NDArray[np.float16]:
         """The part of a frame's scores (K, h, w) that mattes need; see `SegmentMap.margins`."""
         return margins_of(scores, self.selection.groups)
+
+    @property
+    def state(self) -> Past | None:
+        """The memory of the video, to be kept and set again; None: there is none."""
+        return None if self._smoother is None else self._smoother.state
+
+    @state.setter
+    def state(self, state: Past | None) -> None:
+        if self._smoother is not None:
+            self._smoother.state = state
 
     def reset(self) -> None:
         """A new video or shot."""

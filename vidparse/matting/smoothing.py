@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vidparse.flow import DisFlow, warp_image
 from vidparse.flow.round_trip import leads_outside, round_trip_error
+from vidparse.matting.past import Past
 
 STRENGTH = 0.6
 TOLERANCE = 0.08  # of colours, in values 0..1
@@ -46,17 +47,17 @@ def trusted(
 class Smoother:
     """The memory of mattes from frame to frame, by their names.
 
-    All that is remembered is one small picture, and a small matte for each name in view.
+    Attributes:
+        state: what is remembered, to be kept and set again; None before the first frame.
     """
 
     def __init__(self) -> None:
         self._estimator = DisFlow("ultrafast")
-        self._picture: np.ndarray | None = None
-        self._past: dict[str, NDArray[np.float32]] = {}
+        self.state: Past | None = None
 
     def reset(self) -> None:
         """A new video or shot: forget the past."""
-        self._picture, self._past = None, {}
+        self.state = None
 
     def step(
         self, picture: np.ndarray, masks: Mapping[str, NDArray[np.float32]]
@@ -66,15 +67,15 @@ class Smoother:
         Args:
             picture: RGB uint8 (h, w, 3). masks: float32 (h, w) in 0..1, by name.
         """
-        before, past = self._picture, self._past
+        last = self.state
         steadier = dict(masks)
-        known = past.keys() & masks.keys()
-        if known and before is not None and before.shape == picture.shape:
-            flow = self._estimator.between(picture, before)
-            back = self._estimator.between(before, picture)
-            trust = trusted(picture, before, flow, back)
+        known = last.masks.keys() & masks.keys() if last is not None else set[str]()
+        if known and last is not None and last.picture.shape == picture.shape:
+            flow = self._estimator.between(picture, last.picture)
+            back = self._estimator.between(last.picture, picture)
+            trust = trusted(picture, last.picture, flow, back)
             for name in known:
-                mixed = masks[name] + trust * (warp_image(past[name], flow) - masks[name])
+                mixed = masks[name] + trust * (warp_image(last.masks[name], flow) - masks[name])
                 steadier[name] = mixed.astype(np.float32, copy=False)
-        self._picture, self._past = picture, steadier
+        self.state = Past(picture, steadier)
         return steadier

@@ -18,6 +18,7 @@ from vidparse.errors import counted
 from vidparse.frame import Frame
 from vidparse.inference import SessionOptions
 from vidparse.inference.clips import Segmented
+from vidparse.inference.memory import Answering, Finishing
 from vidparse.inference.session import FramePredictions, Session
 from vidparse.labels import Labels
 from vidparse.video import Input, ReadingOptions, Source, Stamps
@@ -210,17 +211,34 @@ class SharedSession:
         self._crew.cancel(ticket for ticket, _ in self._under_way)
         self._under_way.clear()
 
-    def prepared(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def prepared(self, frames: Iterable[Frame], *, after: Frame | None = None) -> Iterator[Frame]:
         """First stage: the frames as they are; workers prepare their own."""
+        self._last = after
         yield from frames
 
-    def answered(self, frames: Iterable[Frame], *, live: bool = False) -> Iterator[Segmented]:
-        """Second stage: segmented clips in order, from the workers where these have them."""
+    def answered(
+        self,
+        frames: Iterable[Frame],
+        *,
+        live: bool = False,
+        number: int = 0,
+        memory: Answering | None = None,
+        is_due: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Segmented]:
+        """Second stage: segmented clips in order, from the workers where these have them.
+
+        Args:
+            number: of the first frame. memory: unused; networks that have one are not shared.
+            is_due: true where a clip is to say that one may go on after it.
+        """
         ahead = _Ahead(iter(frames))
         try:
-            if self._planned is None:
+            # Look at the first frame before a plan is made: the one before it is known then.
+            if number and ahead.peek() is not None:
+                self._number = number
+            elif self._planned is None:
                 self._plan(0)
-            self._refill()
+                self._refill()
             while (frame := ahead.peek()) is not None:
                 if self._follows(frame):
                     ticket, wanted = self._under_way[0]
@@ -230,7 +248,8 @@ class SharedSession:
                     self._under_way.popleft()
                     self.redone += self._crew.was_redone(ticket)
                     self._refill()
-                    yield from self._matched(clips, ahead)
+                    for one in self._matched(clips, ahead):
+                        yield replace(one, memory=Answering()) if is_due() else one
                     yield from self._alone(ahead, wanted.end)
                     continue
 
@@ -246,15 +265,22 @@ class SharedSession:
             self.let_go()
             ahead.close()
 
-    def finished(self, segmented: Iterable[Segmented]) -> FramePredictions:
+    def finished(
+        self, segmented: Iterable[Segmented], *, memory: Finishing | None = None
+    ) -> FramePredictions:
         """Third stage: give objects ids that are stable through the video."""
-        results = self._session.linked(segmented)
+        results = self._session.linked(segmented, memory=memory)
         try:
             while (one := next(results, None)) is not None:  # `yield from` would close them first
                 yield one
         finally:
             self._halted.set()  # a thread may still wait for the outcome of a range
             results.close()
+
+    @property
+    def finishing(self) -> Finishing:
+        """The memory of the third stage."""
+        return self._session.finishing
 
     def _plan(self, place: int) -> None:
         """Plan ranges from a place in the stamps to the end; drop all earlier plans."""

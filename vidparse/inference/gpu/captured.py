@@ -11,6 +11,8 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vidparse.inference.gpu.kernels import argmax_at
+from vidparse.inference.network_state import NetworkState
+from vidparse.inference.runners.pytorch import state_of, tensors_of
 from vidparse.models.network import Scores, VideoNetwork
 
 _WARM_UPS = 3  # runs before a capture, in which libraries choose their kernels
@@ -63,6 +65,16 @@ class CapturedNetwork:
         """Forget the video so far."""
         for mine, first in zip(self._state, self._first_state, strict=True):
             mine.copy_(first)
+
+    @property
+    def state(self) -> NetworkState:
+        """All that it remembers, a copy to be kept and set again."""
+        return state_of(self._state)
+
+    @state.setter
+    def state(self, state: NetworkState) -> None:
+        for mine, kept in zip(self._state, tensors_of(state, self.input.device), strict=True):
+            mine.copy_(kept)
 
     def _step(self) -> None:
         half = self._dtype != torch.float32

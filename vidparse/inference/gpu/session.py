@@ -9,9 +9,10 @@ the next. Only ids, one byte per pixel, leave the device.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import Unpack
 
 import numpy as np
@@ -26,6 +27,7 @@ from vidparse.inference.cuts import THUMBNAIL_HW, CutDetector
 from vidparse.inference.gpu.captured import CapturedNetwork, in_precision
 from vidparse.inference.gpu.kernels import InputMaker, Taps
 from vidparse.inference.keyframes import KeyFrameReport
+from vidparse.inference.memory import Answering, Finishing
 from vidparse.inference.preprocess import to_clip
 from vidparse.inference.runners.pytorch import TorchRunner
 from vidparse.inference.runners.runner import Runner
@@ -64,6 +66,7 @@ class GpuAnswered:
     is_finite: Tensor
     arrived: torch.cuda.Event | None
     begins_shot: bool
+    memory: Answering | None = None  # as in Answered
 
 
 class GpuSession:
@@ -107,21 +110,32 @@ class GpuSession:
             dtype=self._dtype,
         )
 
-    def prepared(self, frames: Iterable[Frame]) -> Iterator[GpuPrepared]:
+    def prepared(
+        self, frames: Iterable[Frame], *, after: Frame | None = None
+    ) -> Iterator[GpuPrepared]:
         """First stage: frames as network inputs, with the cuts between shots."""
         cuts = CutDetector(self._cut) if self._cut is not None else None
         stream = self._stream()
         with closed(frames) as source:
-            for frame in source:
+            for frame in source if after is None else chain([after], source):
                 # Set the stream for each frame: whoever asks for it may use others in between.
                 with self._on(stream), torch.inference_mode():
                     made = self._input(frame)
                     green = None if cuts is None else self._thumbnail(made)
                     ready = self._event(stream)
                 begins_shot = green is not None and cuts is not None and cuts.is_cut(green)
-                yield GpuPrepared(frame, made, ready, begins_shot)
+                if frame is not after:
+                    yield GpuPrepared(frame, made, ready, begins_shot)
 
-    def answered(self, prepared: Iterable[GpuPrepared], *, live: bool) -> Iterator[GpuAnswered]:
+    def answered(
+        self,
+        prepared: Iterable[GpuPrepared],
+        *,
+        live: bool,
+        number: int = 0,
+        memory: Answering | None = None,
+        is_due: Callable[[], bool] = lambda: False,
+    ) -> Iterator[GpuAnswered]:
         """Second stage: batches of frames through the network, one by one where some wait."""
         batch = 1 if live or self._runner.remembers else BATCH
         stream, copies = self._stream(), self._stream()
@@ -130,10 +144,15 @@ class GpuSession:
 
         for clip in clips_of(prepared, batch, aligned=False, number=0):
             input_hw = clip[0].input.shape[1], clip[0].input.shape[2]
+            size_hw = clip[0].frame.image.size_hw
             with self._on(stream), self._runner.guarded(input_hw):
                 if network is None or clip[0].sizes != sizes:
                     sizes = clip[0].sizes
-                    network = self.captured(input_hw, clip[0].frame.image.size_hw, batch)
+                    network = self.captured(input_hw, size_hw, batch)
+                    goes_on = memory is not None and memory.shape == (*input_hw, *size_hw)
+                    if memory is not None and goes_on and not clip[0].begins_shot:
+                        network.state = memory.network
+                    memory = None
                 elif clip[0].begins_shot:
                     network.reset()
                 for place, one in enumerate(clip):
@@ -145,6 +164,7 @@ class GpuSession:
                 # Copy at once: the next batch overwrites what the graph has filled.
                 ids, is_finite = network.ids[: len(clip)].clone(), network.is_finite.clone()
                 computed = self._event(stream)
+                kept = Answering(network.state, (*input_hw, *size_hw)) if is_due() else None
             with self._on(copies):
                 self._wait(copies, computed)
                 host = self._to_host(ids), self._to_host(is_finite)
@@ -152,11 +172,18 @@ class GpuSession:
                 self._keep_for(is_finite, copies)
                 arrived = self._event(copies)
             frames = tuple(one.frame for one in clip)
-            yield GpuAnswered(frames, *host, arrived, clip[0].begins_shot)
+            yield GpuAnswered(frames, *host, arrived, clip[0].begins_shot, kept)
 
-    def finished(self, answered: Iterable[GpuAnswered]) -> FramePredictions:
+    def finished(
+        self, answered: Iterable[GpuAnswered], *, memory: Finishing | None = None
+    ) -> FramePredictions:
         """Third stage: predictions, as their ids arrive."""
-        return self._session.finished(self._arrived(answered))
+        return self._session.finished(self._arrived(answered), memory=memory)
+
+    @property
+    def finishing(self) -> Finishing:
+        """The memory of the third stage."""
+        return self._session.finishing
 
     def _arrived(self, answered: Iterable[GpuAnswered]) -> Iterator[Answered]:
         with closed(answered) as source:

@@ -16,6 +16,7 @@ from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Scores, read_outputs
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
+from vidparse.inference.network_state import NetworkState
 from vidparse.inference.runners.runner import Runner, engine_text, onnx_form, stored_precision
 from vidparse.models.checkpoint import read_onnx_description
 from vidparse.models.description import SEMANTIC
@@ -83,6 +84,15 @@ class OpenVinoRunner(Runner):
 
     def reset(self) -> None:
         self._state = []
+
+    @property
+    def state(self) -> NetworkState:
+        # Copy nothing: the arrays of a state are written once, and the next has others.
+        return NetworkState(tuple(self._state), ("",) * len(self._state))
+
+    @state.setter
+    def state(self, state: NetworkState) -> None:
+        self._state = list(state.arrays)
 
     def _outputs(self, clip: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs that hold the answer; the state moves on."""

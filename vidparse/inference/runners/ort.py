@@ -12,6 +12,7 @@ from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Scores, read_outputs
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
+from vidparse.inference.network_state import NetworkState
 from vidparse.inference.runners.ort_session import open_session
 from vidparse.inference.runners.runner import Runner, engine_text, onnx_form, stored_precision
 from vidparse.models.checkpoint import file_sha256, unreadable
@@ -124,3 +125,13 @@ class OnnxRunner(Runner):
 
     def reset(self) -> None:
         self._state = []
+
+    @property
+    def state(self) -> NetworkState:
+        arrays = tuple(one.numpy().copy() for one in self._state)
+        return NetworkState(arrays, ("",) * len(arrays))
+
+    @state.setter
+    def state(self, state: NetworkState) -> None:
+        made = self._ort.OrtValue.ortvalue_from_numpy
+        self._state = [made(array, *self._place) for array in state.arrays]

@@ -13,6 +13,7 @@ from vidparse.errors import DeviceError, UsageError
 from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Answer, ClassIds, read_outputs
 from vidparse.inference.devices import Device, cpu_count
+from vidparse.inference.network_state import NetworkState
 from vidparse.inference.runners.runner import Runner, engine_text, weights_form
 from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.description import SEMANTIC, Description
@@ -180,6 +181,37 @@ class TorchRunner(Runner):
 
     def reset(self) -> None:
         self._state = None
+
+    @property
+    def state(self) -> NetworkState:
+        return state_of(self._state or ())
+
+    @state.setter
+    def state(self, state: NetworkState) -> None:
+        self._state = tensors_of(state, self._device) or None
+
+
+def state_of(tensors: State) -> NetworkState:
+    """The tensors on the host, in memory of their own and in their layout."""
+    import torch
+
+    kinds = tuple("bfloat16" if one.dtype == torch.bfloat16 else "" for one in tensors)
+    shown = (
+        one.float() if kind else one for one, kind in zip(tensors, kinds, strict=True)
+    )  # numpy has no bfloat16, and float32 holds it exactly
+    arrays = tuple(one.detach().cpu().numpy().copy(order="K") for one in shown)
+    return NetworkState(arrays, kinds)
+
+
+def tensors_of(state: NetworkState, device: torch.device) -> State:
+    """The tensors that :func:`state_of` was given, on a device."""
+    import torch
+
+    pairs = zip(state.arrays, state.kinds, strict=True)
+    return tuple(
+        torch.from_numpy(array).to(device, torch.bfloat16 if kind else None)
+        for array, kind in pairs
+    )
 
 
 def _as_numpy(tensor: torch.Tensor) -> np.ndarray:

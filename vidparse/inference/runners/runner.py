@@ -20,6 +20,7 @@ from vidparse.hub import ModelFiles
 from vidparse.inference.answer import Answer, Scores
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device
+from vidparse.inference.network_state import NetworkState
 from vidparse.labels import Labels
 from vidparse.models.checkpoint import file_sha256, read_description
 from vidparse.models.description import Description
@@ -135,6 +136,18 @@ class Runner(ABC):
     def reset(self) -> None:
         """Forget the video so far."""
         return None
+
+    @property
+    def state(self) -> NetworkState:
+        """All that the network remembers of the video, a copy to be kept and set again."""
+        if self.remembers:
+            raise NotImplementedError(f"{type(self).__name__}: `state` is to be written")
+        return NetworkState()
+
+    @state.setter
+    def state(self, state: NetworkState) -> None:
+        if self.remembers:
+            raise NotImplementedError(f"{type(self).__name__}: `state` is to be written")
 
     def clip_length(self, wanted: int | None) -> int:
         """Frames of a clip, where a person may want another number than the usual.
