@@ -79,7 +79,7 @@ class LabelStudioVideo(PictureSet):
             self.save_labels()
 
     def _begin_film(self, frame: Frame) -> _Film:
-        name = self.video or self.folder.final.name.removesuffix(self.suffix) or "video"
+        name = self.video or self.lone_name
         path = self.folder.path / VIDEOS / f"{name}.mp4"
         path.parent.mkdir(exist_ok=True)
         film = _Film(name, replace(self.info, size_hw=frame.image.size_hw))

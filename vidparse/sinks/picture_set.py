@@ -76,6 +76,11 @@ class PictureSet(Sink):
             left = self.folder.close(keep=keep, complete=complete)
         return left
 
+    @property
+    def lone_name(self) -> str:
+        """The name of the one video of a folder: clip.vspw-set -> clip."""
+        return self.folder.final.name.removesuffix(self.suffix) or "video"
+
     def next_video(self, info: VideoInfo, *, alone: bool) -> None:
         """Say which video the next pictures are of; `alone`: there is no other in the folder."""
         self.video = "" if alone else info.name

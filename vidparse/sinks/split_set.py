@@ -40,21 +40,30 @@ _PARTS = ".parts"  # folder of the lines of a json until it is written
 
 
 class SplitSet(PictureSet):
-    """A folder that all splits share; whoever writes says which video comes next.
+    """A folder that all splits share; whoever writes several videos says which comes next.
+
+    A single one, which nobody says anything of, is the train split.
 
     Attributes:
+        reader: the name of the data set that reads the folder.
         videos: names of the videos of each split, in order.
     """
 
+    reader: ClassVar[str]
     most: ClassVar[int] = 255  # classes that the reader takes
 
     def start(self) -> None:
         if len(self.labels) > self.most:
             raise OutputError(
-                f"{self.folder.final}: {self.suffix[1:]} holds {self.most} classes and "
+                f"{self.folder.final}: {self.reader} holds {self.most} classes and "
                 f"'{self.labels.name}' has {len(self.labels)}; join some, or choose another format"
             )
         self.videos: dict[str, list[str]] = {}
+
+    def add(self, frame: Frame, prediction: Prediction) -> None:
+        if not self.videos:
+            self.begin_video(_LISTED[0], self.lone_name, alone=True)
+        super().add(frame, prediction)
 
     def begin_video(self, split: str, name: str, *, alone: bool) -> None:
         """Say which video the next pictures are of; `alone`: the split has no other."""
@@ -69,7 +78,7 @@ class _ListedSet(SplitSet):
     def begin_video(self, split: str, name: str, *, alone: bool) -> None:
         listed = split if split in _LISTED else _LISTED[0]
         if listed != split:
-            note = f"{self.suffix[1:]}: has no split '{split}', so its videos are in {listed}.txt"
+            note = f"{self.reader}: has no split '{split}', so its videos are in {listed}.txt"
             self.notes += [note] if note not in self.notes else []
 
         # Keep apart videos of one name: all splits share the folders.
@@ -88,7 +97,9 @@ class _ListedSet(SplitSet):
 class VspwSet(_ListedSet):
     """data/<video>/origin/, data/<video>/mask/ (0 void, class ids from 1), and lists of videos."""
 
-    suffix: ClassVar[str] = ".vspw"
+    suffix: ClassVar[str] = ".vspw-set"
+    beside: ClassVar[tuple[str, ...]] = ("data", "train.txt", LABELS_FILE)
+    reader: ClassVar[str] = "vspw"
     most: ClassVar[int] = 254  # 0 and 255 are void
 
     def start(self) -> None:
@@ -107,7 +118,15 @@ class VspwSet(_ListedSet):
 class VipsegSet(_ListedSet):
     """The 720p layout: images/, panomasksRGB/ and a json per split, which keeps ids and crowds."""
 
-    suffix: ClassVar[str] = ".vipseg"
+    suffix: ClassVar[str] = ".vipseg-set"
+    beside: ClassVar[tuple[str, ...]] = (
+        "images",
+        "panomasksRGB",
+        "panoptic_gt_VIPSeg_train.json",
+        "train.txt",
+        LABELS_FILE,
+    )
+    reader: ClassVar[str] = "vipseg"
 
     def add_picture(self, frame: Frame, prediction: Prediction) -> None:
         ending, data = picture_bytes(frame)
@@ -140,6 +159,8 @@ class CocoPanopticSet(SplitSet):
     """
 
     suffix: ClassVar[str] = ".coco-panoptic"
+    beside: ClassVar[tuple[str, ...]] = ("train", "annotations")
+    reader: ClassVar[str] = "coco-panoptic"
 
     def add_picture(self, frame: Frame, prediction: Prediction) -> None:
         ending, data = picture_bytes(frame)
