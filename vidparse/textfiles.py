@@ -225,6 +225,17 @@ def as_whole(value: Json, what: str, least: int = 0, most: int = 1 << 31) -> int
     return value
 
 
+def fault_of(error: Exception, whose: str = "") -> str:
+    """In words, why a record is none: the key that it lacks, or what the error says.
+
+    Args:
+        whose: what lacks the key, such as "a shape".
+    """
+    if isinstance(error, KeyError):
+        return f"{whose} lacks {error}".strip()
+    return "a list is too short" if isinstance(error, IndexError) else str(error)
+
+
 def _read_bytes(path: Path, failure: type[VidparseError]) -> bytes:
     try:
         return path.read_bytes()

@@ -294,3 +294,56 @@ def test_a_bad_frame_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"task\.xml: 1\.png: region 1"):
         convert_dataset(tmp_path / "in", tmp_path / "out", to="cvat")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def coco(**more: object) -> dict[str, object]:
+    image = {"id": 1, "file_name": "1.png", "width": WIDTH, "height": HEIGHT}
+    ring = [[0, 0, 4, 0, 4, 3, 0, 3]]
+    row = {"id": 1, "image_id": 1, "category_id": 3, "segmentation": ring}
+    table: dict[str, object] = {"images": [image], "annotations": [row]}
+    return {**table, "categories": [{"id": 3, "name": "a"}], **more}
+
+
+def ytvis(**more: object) -> dict[str, object]:
+    sides = {"width": WIDTH, "height": HEIGHT}
+    video = {"id": 1, "file_names": ["1.png"], **sides}
+    row = {"id": 1, "video_id": 1, "category_id": 3, "segmentations": [None]}
+    table: dict[str, object] = {"videos": [video], "annotations": [row]}
+    return {**table, "categories": [{"id": 3, "name": "a"}], **more}
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "why"),
+    [
+        ("coco", coco(annotations=[{"image_id": 1, "category_id": 3}]), "lacks 'segmentation'"),
+        ("coco", coco(categories=[{"id": 4, "name": "a"}]), "category_id 3 is none of"),
+        ("coco", coco(categories=[]), "categories: names no class"),
+        ("coco", coco(categories=[{"id": 3}]), "categories: one lacks 'name'"),
+        ("coco", coco(images=[{"id": 1, "file_name": "1.png"}]), "an entry lacks 'height'"),
+        ("coco", coco(images=5), "images is to be a list"),
+        ("ytvis", ytvis(videos=[{"id": 1}]), "an entry lacks 'file_names'"),
+        (
+            "ytvis",
+            ytvis(annotations=[{"id": 1, "video_id": 1, "category_id": 3, "segmentations": []}]),
+            "a list is too short",
+        ),
+        ("ytvis", ytvis(categories=None), "categories is to be a list"),
+    ],
+)
+def test_bad_jsons_of_coco_and_ytvis_are_named(
+    tmp_path: Path, name: str, table: object, why: str
+) -> None:
+    picture(tmp_path / "images" / "1.png")
+    path = tmp_path / "all.json"
+    path.write_text(json.dumps(table))
+    with pytest.raises(InputError, match=why) as caught:
+        open_dataset(name, tmp_path, ALL)
+    assert str(path) in str(caught.value) and "; " in str(caught.value)
+    path.write_text(json.dumps(coco() if name == "coco" else ytvis()))
+    assert open_dataset(name, tmp_path, ALL).labels.classes == ("a",)
+
+    # Classes of one's own that the json knows nothing of.
+    classes = {"name": "b", "classes": [{"name": "b", "thing": True, "colour": [1, 2, 3]}]}
+    (tmp_path / "classes.json").write_text(json.dumps(classes))
+    with pytest.raises(InputError, match=r"'a' is no class of classes\.json"):
+        open_dataset(name, tmp_path, ALL)

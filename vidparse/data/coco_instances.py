@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import SPLITS, Dataset, Format, FrameRecord, OnMissing, Video, refuse
+from vidparse.data.dataset import (
+    ALL,
+    SPLITS,
+    Dataset,
+    Format,
+    FrameRecord,
+    OnMissing,
+    Video,
+    refuse,
+)
 from vidparse.data.shapes import CocoRuns, Listed, Polygons, Region, Shape, dataset_of, made_labels
 from vidparse.data.tool_folders import (
     IMAGES,
@@ -23,6 +33,7 @@ from vidparse.errors import InputError
 from vidparse.filenames import name_below
 from vidparse.labels import Labels
 from vidparse.limits import check_size
+from vidparse.sinks.picture_set import LABELS_FILE
 from vidparse.textfiles import (
     Json,
     JsonTable,
@@ -32,12 +43,12 @@ from vidparse.textfiles import (
     as_tables,
     as_whole,
     as_word,
+    fault_of,
     read_json,
 )
 
 _YEAR = "2017"
 _HEAD = 1 << 16  # bytes that tell what a json is
-_Pictures = dict[tuple[str, int], Listed]
 
 
 def open_coco(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
@@ -52,48 +63,7 @@ def open_coco(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
     Raises:
         InputError: no such json, or one that says what cannot be.
     """
-    paths = _records(root, split, is_coco, "instances_")
-    if not paths:
-        raise InputError(f"{root}: holds no json of COCO instances for {split}; put it there")
-    tables = {path: _table(path) for path in paths}
-    labels, class_ids = _categories(root, tables)
-
-    # Take pictures in the order of the json: its numbers may be any.
-    videos, listed = list[Video](), _Pictures()
-    for path, table in tables.items():
-        try:
-            rows, by_image = as_tables(table["images"], "images"), _by_key(table, "image_id")
-            tracked = any("track_id" in one for group in by_image.values() for one in group)
-            frames = list[FrameRecord]()
-            for row in rows:
-                name, number = as_word(row["file_name"], "file_name"), row["id"]
-                place = f"{path}: {name}"
-                size_hw = _size(row, place)
-                regions = tuple(
-                    _region(one, one["segmentation"], class_ids, size_hw)
-                    for one in by_image.get(_key(number), [])
-                )
-                image = _picture(path, root, split, name, on_missing)
-                if image is None:
-                    continue
-
-                # Name a photograph by its folder, too: names repeat from folder to folder.
-                stem = Path(name).stem
-                video = (
-                    path.name.split(".")[0] if tracked else Path(name).with_suffix("").as_posix()
-                )
-                index = len(frames) if tracked else 0
-                frames.append(FrameRecord(video, stem, index, image, path))
-                listed[video, index] = Listed(place, size_hw, regions)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: {_reason(error)}; correct it or fetch it again") from error
-
-        if tracked:
-            videos.append(Video(path.name.split(".")[0], tuple(frames)))
-        else:
-            videos += [Video(one.video, (one,), math.inf) for one in frames]
-    images = FramesBeside({})
-    return dataset_of("coco", split, labels, videos, listed, small_on_top=True, read_image=images)
+    return _opened(_COCO, root, split, on_missing)
 
 
 def open_ytvis(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
@@ -106,36 +76,107 @@ def open_ytvis(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dat
     Raises:
         InputError: no such json, or one that says what cannot be.
     """
-    paths = _records(root, split, is_ytvis, "")
+    return _opened(_YTVIS, root, split, on_missing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One of the two formats: how its jsons are called and known, and how one is taken in."""
+
+    name: str
+    words: str
+    prefix: str
+    is_record: IsRecord
+    add: Callable[[_Found, Path, JsonTable], None]
+
+
+@dataclass(slots=True)
+class _Found:
+    """The videos of the jsons so far, and the regions of their frames."""
+
+    root: Path
+    split: str
+    on_missing: OnMissing
+    class_ids: Mapping[int | str, int]
+    videos: list[Video] = field(default_factory=list)
+    listed: dict[tuple[str, int], Listed] = field(default_factory=dict)
+
+    def picture(self, record: Path, name: str) -> Path | None:
+        """The file of a picture. Raises: InputError: its name leads out of the folder."""
+        return _picture(record, self.root, self.split, name, self.on_missing)
+
+
+def _opened(kind: _Kind, root: Path, split: str, on_missing: OnMissing) -> Dataset:
+    paths = _records(root, split, kind)
     if not paths:
-        raise InputError(f"{root}: holds no json of YouTube-VIS for {split}; put it there")
+        raise InputError(f"{root}: holds no json of {kind.words} for {split}; put it there")
     tables = {path: _table(path) for path in paths}
     labels, class_ids = _categories(root, tables)
 
-    # Call a video by the folder of its frames, as its authors do.
-    videos, listed = list[Video](), _Pictures()
+    found = _Found(root, split, on_missing, class_ids)
     for path, table in tables.items():
         try:
-            objects = _by_key(table, "video_id")
-            for row in as_tables(table["videos"], "videos"):
-                names = [as_word(one, "a file name") for one in as_list(row["file_names"], "names")]
-                first = Path(names[0]).parent.name if names else ""
-                video = first or path.name.split(".")[0]
-                size_hw = _size(row, f"{path}: {video}")
-                frames = []
-                for index, name in enumerate(names):
-                    image = _picture(path, root, split, name, on_missing)
-                    if image is None:
-                        continue
-                    place = f"{path}: {name}"
-                    regions = tuple(_in_frame(objects[_key(row["id"])], index, class_ids, size_hw))
-                    listed[video, index] = Listed(place, size_hw, regions)
-                    frames.append(FrameRecord(video, Path(name).stem, index, image, path))
-                videos.append(Video(video, tuple(frames)))
+            kind.add(found, path, table)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise InputError(f"{path}: {_reason(error)}; correct it or fetch it again") from error
+            what = fault_of(error, "an entry")
+            raise InputError(f"{path}: {what}; correct it or fetch it again") from error
     images = FramesBeside({})
-    return dataset_of("ytvis", split, labels, videos, listed, small_on_top=True, read_image=images)
+    return dataset_of(
+        kind.name, split, labels, found.videos, found.listed, small_on_top=True, read_image=images
+    )
+
+
+def _add_pictures(found: _Found, path: Path, table: JsonTable) -> None:
+    """Take in a json of instances. Raises: KeyError, TypeError, ValueError, InputError."""
+    rows, by_image = as_tables(table["images"], "images"), _by_key(table, "image_id")
+    tracked = any("track_id" in one for group in by_image.values() for one in group)
+    own = path.name.split(".")[0]
+
+    # Take pictures in the order of the json: its numbers may be any.
+    frames = list[FrameRecord]()
+    for row in rows:
+        name = as_word(row["file_name"], "file_name")
+        place = f"{path}: {name}"
+        size_hw = _size(row, place)
+        objects = by_image.get(_key(row["id"]), [])
+        regions = tuple(
+            _region(one, one["segmentation"], found.class_ids, size_hw) for one in objects
+        )
+        image = found.picture(path, name)
+        if image is None:
+            continue
+
+        # Name a photograph by its folder, too: names repeat from folder to folder.
+        video = own if tracked else Path(name).with_suffix("").as_posix()
+        index = len(frames) if tracked else 0
+        frames.append(FrameRecord(video, Path(name).stem, index, image, path))
+        found.listed[video, index] = Listed(place, size_hw, regions)
+
+    if tracked:
+        found.videos.append(Video(own, tuple(frames)))
+    else:
+        found.videos += [Video(one.video, (one,), math.inf) for one in frames]
+
+
+def _add_videos(found: _Found, path: Path, table: JsonTable) -> None:
+    """Take in a json of videos. Raises: KeyError, TypeError, ValueError, IndexError, InputError."""
+    objects = _by_key(table, "video_id")
+    for row in as_tables(table["videos"], "videos"):
+        names = [as_word(one, "a file name") for one in as_list(row["file_names"], "names")]
+
+        # Call a video by the folder of its frames, as its authors do.
+        first = Path(names[0]).parent.name if names else ""
+        video = first or path.name.split(".")[0]
+        size_hw = _size(row, f"{path}: {video}")
+        frames = []
+        for index, name in enumerate(names):
+            image = found.picture(path, name)
+            if image is None:
+                continue
+            regions = _in_frame(objects[_key(row["id"])], index, found.class_ids, size_hw)
+            found.listed[video, index] = Listed(f"{path}: {name}", size_hw, tuple(regions))
+            frames.append(FrameRecord(video, Path(name).stem, index, image, path))
+        found.videos.append(Video(video, tuple(frames)))
 
 
 def is_coco(path: Path) -> bool:
@@ -154,11 +195,12 @@ def is_ytvis(path: Path) -> bool:
     return head.startswith(b"{") and any(one in head for one in marks)
 
 
-def _records(root: Path, split: str, is_record: IsRecord, prefix: str) -> list[Path]:
+def _records(root: Path, split: str, kind: _Kind) -> list[Path]:
     """The jsons of a split, from the first place that has any."""
     if root.is_file():
         return [root]
-    names = [f"{prefix}{split}.json", f"{prefix}{split}{_YEAR}.json", f"{split}.json"]
+    is_record, named = kind.is_record, f"{kind.prefix}{split}"
+    names = [f"{named}.json", f"{named}{_YEAR}.json", f"{split}.json"]
     for folder in (root / "annotations", root):
         for name in names:
             if (folder / name).is_file() and is_record(folder / name):
@@ -167,22 +209,20 @@ def _records(root: Path, split: str, is_record: IsRecord, prefix: str) -> list[P
     return own or records_in(root, is_record, ".json")
 
 
-def _matches(root: Path, is_record: IsRecord, prefix: str) -> bool:
+def _matches(root: Path, kind: _Kind) -> bool:
     """True for a record itself, and for a folder that holds one."""
     if root.is_file():
-        return root.suffix.lower() == ".json" and is_record(root)
-    return bool(_splits_of(root, is_record, prefix))
+        return root.suffix.lower() == ".json" and kind.is_record(root)
+    return bool(_splits_of(root, kind))
 
 
-def _splits_of(root: Path, is_record: IsRecord, prefix: str) -> tuple[str, ...]:
+def _splits_of(root: Path, kind: _Kind) -> tuple[str, ...]:
     if root.is_file():
-        return ("all",)
-    whole = _records(root, "", is_record, prefix)
+        return (ALL,)
+    whole = _records(root, "", kind)
     return tuple(
-        one
-        for one in SPLITS
-        if (found := _records(root, one, is_record, prefix)) and found != whole
-    ) or (("all",) if whole else ())
+        one for one in SPLITS if (found := _records(root, one, kind)) and found != whole
+    ) or ((ALL,) if whole else ())
 
 
 def _table(path: Path) -> JsonTable:
@@ -207,10 +247,15 @@ def _categories(
         own = own_labels(root if root.is_dir() else root.parent, path.parent)
         things = [name for name, row in zip(names, rows, strict=True) if row.get("isthing", 1)]
         labels = own or made_labels(path.name.split(".")[0], names, things=things)
+
+        # Classes of one's own may be fewer than the record's.
         known = {name: i for i, name in enumerate(labels.classes)}
+        strange = [name for name in names if name not in known]
+        if strange:
+            raise ValueError(f"'{strange[0]}' is no class of {LABELS_FILE}")
         return labels, {_key(row["id"]): known[name] for row, name in zip(rows, names, strict=True)}
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: categories: {_reason(error)}; correct them") from error
+        raise InputError(f"{path}: categories: {fault_of(error, 'one')}; correct them") from error
 
 
 def _by_key(table: JsonTable, key: str) -> dict[int | str, list[JsonTable]]:
@@ -242,10 +287,12 @@ def _region(
     number: int = 0,
 ) -> Region:
     """Raises: KeyError, TypeError, ValueError: it says what cannot be."""
-    class_id = class_ids[_key(row["category_id"])]
+    category = _key(row["category_id"])
+    if category not in class_ids:
+        raise ValueError(f"category_id {category} is none of the categories")
     if "track_id" in row:
         number = as_whole(row["track_id"], "track_id", 0, 1 << 24)
-    return Region(class_id, _shape(mask, size_hw), number, row.get("iscrowd", 0) == 1)
+    return Region(class_ids[category], _shape(mask, size_hw), number, row.get("iscrowd", 0) == 1)
 
 
 def _in_frame(
@@ -304,21 +351,17 @@ def _picture(record: Path, root: Path, split: str, name: str, on_missing: OnMiss
     return None
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"an entry lacks {error}, or refers to it in vain"
-    return "a list is too short" if isinstance(error, IndexError) else str(error)
-
-
+_COCO = _Kind("coco", "COCO instances", "instances_", is_coco, _add_pictures)
+_YTVIS = _Kind("ytvis", "YouTube-VIS", "", is_ytvis, _add_videos)
 FORMAT = Format(
     open=open_coco,
     sign="a json of COCO instances",
-    matches=lambda root: _matches(root, is_coco, "instances_"),
-    splits=lambda root: _splits_of(root, is_coco, "instances_"),
+    matches=lambda root: _matches(root, _COCO),
+    splits=lambda root: _splits_of(root, _COCO),
 )
 FORMAT_YTVIS = Format(
     open=open_ytvis,
     sign="a json of YouTube-VIS",
-    matches=lambda root: _matches(root, is_ytvis, ""),
-    splits=lambda root: _splits_of(root, is_ytvis, ""),
+    matches=lambda root: _matches(root, _YTVIS),
+    splits=lambda root: _splits_of(root, _YTVIS),
 )

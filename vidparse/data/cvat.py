@@ -36,7 +36,7 @@ from vidparse.errors import InputError
 from vidparse.labels import Labels
 from vidparse.limits import check_size
 from vidparse.sinks.cvat import DUMPED_BY, TRACK_ID
-from vidparse.textfiles import xml_events
+from vidparse.textfiles import fault_of, xml_events
 
 _SHAPES = ("mask", "polygon", "box", "ellipse")  # that cover pixels
 _CORNERS_OF_ELLIPSE = 64
@@ -117,10 +117,9 @@ def _read(path: Path) -> _Record:
     """Raises: InputError: it is no such XML; the file and the place are named."""
     try:
         return _Reading(path).record()
-    except KeyError as error:
-        raise InputError(f"{path}: an element lacks {error}; export it again") from error
-    except ValueError as error:
-        raise InputError(f"{path}: {error}; export it again") from error
+    except (KeyError, ValueError) as error:
+        what = fault_of(error, "an element")
+        raise InputError(f"{path}: {what}; export it again") from error
 
 
 class _Reading:
@@ -270,17 +269,14 @@ def _video(
         try:
             regions = tuple(_regions(picture, class_ids, numbers))
         except (KeyError, ValueError) as error:
-            on_missing(InputError(f"{place}: {_reason(error)}; correct it or export it again"))
+            what = fault_of(error, "a shape")
+            on_missing(InputError(f"{place}: {what}; correct it or export it again"))
             continue
         stem = stem if file is None else file.stem
         labelled = bool(regions)
         frames.append(FrameRecord(name, stem, index, file, record.path, labelled))
         listed[name, index] = Listed(place, picture.size_hw, regions)
     return Video(name, tuple(frames)), listed
-
-
-def _reason(error: Exception) -> str:
-    return f"a shape lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
 class _Numbers:

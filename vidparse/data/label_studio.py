@@ -52,6 +52,7 @@ from vidparse.textfiles import (
     as_tables,
     as_whole,
     as_word,
+    fault_of,
     read_json,
     xml_events,
 )
@@ -98,7 +99,7 @@ def open_label_studio(root: Path, split: str, *, on_missing: OnMissing = refuse)
             except InputError as error:
                 on_missing(error)
             except (KeyError, TypeError, ValueError) as error:
-                what = f"lacks {error}" if isinstance(error, KeyError) else error
+                what = fault_of(error)
                 on_missing(InputError(f"{where}: {what}; correct it or export it again"))
     return dataset_of(
         "label-studio",

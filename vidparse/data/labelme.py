@@ -32,6 +32,7 @@ from vidparse.textfiles import (
     as_tables,
     as_whole,
     as_word,
+    fault_of,
     read_json,
 )
 
@@ -67,8 +68,7 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
             try:
                 image, found = _listed(path, records[path], class_ids)
             except (KeyError, TypeError, ValueError) as error:
-                what = f"lacks {error}" if isinstance(error, KeyError) else error
-                on_missing(InputError(f"{path}: {what}; correct or remove it"))
+                on_missing(InputError(f"{path}: {fault_of(error)}; correct or remove it"))
                 continue
             if not image.is_file():
                 on_missing(InputError(f"{path}: no picture {image.name}; put it beside"))
@@ -118,7 +118,7 @@ def _labels(records: dict[Path, JsonTable]) -> Labels:
                 names.add(as_word(shape["label"], "label"))
         return made_labels("labelme", sorted(names))
     except (KeyError, TypeError, ValueError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else error
+        what = fault_of(error)
         raise InputError(f"{path}: {what}; correct it, or put classes.json beside") from error
 
 

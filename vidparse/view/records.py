@@ -18,6 +18,7 @@ from vidparse.textfiles import (
     as_tables,
     as_whole,
     as_word,
+    fault_of,
     parse_json,
 )
 
@@ -76,7 +77,7 @@ def read_header(path: Path) -> Header:
             return _header(as_table(parse_json(line), "the first line"))
         except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
             raise InputError(
-                f"{path}: no records of segment ({_reason(error)}); {_AGAIN}"
+                f"{path}: no records of segment ({fault_of(error)}); {_AGAIN}"
             ) from error
     raise InputError(f"{path}: is empty; {_AGAIN}")
 
@@ -119,7 +120,7 @@ def read_frames(path: Path, labels: Labels) -> Iterator[FrameRecord]:
                 raise ValueError("it does not come after the one before")
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
-                f"{path}: line {place} is no record of a frame ({_reason(error)}); {_AGAIN}"
+                f"{path}: line {place} is no record of a frame ({fault_of(error)}); {_AGAIN}"
             ) from error
         yield found
         last = found
@@ -159,7 +160,3 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield from (line for line in file if line.strip())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; check the path") from error
-
-
-def _reason(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
