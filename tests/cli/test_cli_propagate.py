@@ -185,6 +185,30 @@ def test_what_is_wrong_is_told_in_one_line(
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").is_dir() else True
 
 
+@pytest.mark.parametrize(
+    ("words", "note", "object_id"),
+    [
+        ((), "all values are 0 and 255, so 255 is one class, and not void", 1),
+        (
+            ("--label-set", "davis"),
+            "in label set 'davis' are 'background' and void; where 255",
+            255,
+        ),
+    ],
+)
+def test_what_255_is_taken_for_is_said(
+    cli, clip, keys, tmp_path, words: tuple[str, ...], note: str, object_id: int
+) -> None:
+    for path in keys.iterdir():
+        stored = np.asarray(Pillow.open(path))
+        Pillow.fromarray(np.where(stored, np.uint8(255), stored)).save(path)
+    out = tmp_path / "out"
+    said = cli("propagate", clip("x.mp4", frames=5), keys, "--save", "masks", "-o", out, *words)
+    assert said.code == 0 and note in said.err, said.err
+    found = np.asarray(Pillow.open(out / "000004.png"))
+    assert (found == np.where(mask(4), object_id, 0)).all()
+
+
 def test_a_video_without_keys_is_refused(cli, clip, tmp_path: Path) -> None:
     said = cli("propagate", clip("x.mp4", frames=2))
     assert (said.code, len(said.lines)) == (2, 1)

@@ -228,9 +228,15 @@ def _indices(folder: Path, files: dict[int, Path], labels: Labels | None, *, ids
     # Take 255 for void, but not where it is the only other value: DAVIS and many tools mean one
     # object by it.
     table = {one: one for one in values if one != IGNORE}
-    if labels is None and values <= {0, IGNORE} and IGNORE in values:
+    is_binary = values <= {0, IGNORE} and IGNORE in values
+    if labels is None and is_binary:
         table[IGNORE] = 1
         notes.append(f"{folder}: all values are 0 and 255, so 255 is one class, and not void")
+    elif labels is not None and is_binary:
+        notes.append(
+            f"{folder}: all values are 0 and 255, which in label set '{labels.name}' are "
+            f"'{labels.classes[0]}' and void; where 255 is to be a class, store its number"
+        )
     if labels is None:
         labels = _numbered_labels(1 + max(table.values(), default=0))
     if len(labels) > IGNORE:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from vidparse.errors import UsageError
 from vidparse.requests.matte import MatteOptions
-from vidparse.requests.option import PIPE_FORMATS, Option
+from vidparse.requests.option import PIPE_FORMATS, Option, word
 from vidparse.requests.redaction import RedactOptions
 
 OUTPUT, LOOK = "Output", "Look"  # panels
@@ -23,6 +24,20 @@ X264_PRESETS = (
     "veryslow",
     "placebo",
 )
+
+# Directory, file name, or "-" for stdout; None: beside the input.
+Out = Annotated[
+    str | os.PathLike[str] | None,
+    Option(
+        "Directory, file (x.mp4, x.csv, m_%04d.png, ... says what to save), pipe, or - for "
+        "stdout. Default: beside the input.",
+        flag="--out",
+        short="-o",
+        panel=OUTPUT,
+        parse=word,
+    ),
+]
+SAVE = "Comma-separated: {choices}. Default: "  # and what it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -16,9 +15,8 @@ from vidparse.requests.option import (
     comma_list,
     cut_threshold,
     frame_rate,
-    word,
 )
-from vidparse.requests.outputs import OUTPUT, SinkOptions
+from vidparse.requests.outputs import OUTPUT, SAVE, Out, SinkOptions
 
 KEYS, MOTION = "Key frames", "Motion"  # panels
 
@@ -84,21 +82,11 @@ class PropagateRequest:
         ),
     ] = False
 
-    out: Annotated[
-        str | os.PathLike[str] | None,
-        Option(
-            "Directory, file or pipe, as of segment. Default: beside the input.",
-            flag="--out",
-            short="-o",
-            panel=OUTPUT,
-            parse=word,
-        ),
-    ] = None
+    out: Out = None
     save: Annotated[
         str | tuple[str, ...] | None,
         Option(
-            "Comma-separated: {choices}. Default: overlay,masks,confidence,report; of keys with "
-            "ids panoptic in place of masks.",
+            SAVE + "overlay,masks,confidence,report (of keys with ids: panoptic, not masks).",
             panel=OUTPUT,
             choices="propagated",
             parse=comma_list,

@@ -21,9 +21,8 @@ from vidparse.requests.option import (
     input_size,
     pipe_format,
     seconds,
-    word,
 )
-from vidparse.requests.outputs import OUTPUT, SinkOptions
+from vidparse.requests.outputs import OUTPUT, SAVE, Out, SinkOptions
 
 INPUT, BATCH = "Input", "Many inputs"  # panels
 ZOO_WORDS = ("all",)  # or names of networks, which it would take torch to list
@@ -57,22 +56,11 @@ class SegmentOptions:
     workers: processes that share a video; 0 or 1: this one alone.
     """
 
-    # directory, file name, or "-" for stdout; None: beside the input
-    out: Annotated[
-        str | os.PathLike[str] | None,
-        Option(
-            "Directory, file (x.mp4, x.csv, m_%04d.png, ... says what to save), pipe, or - for "
-            "stdout. Default: beside the input.",
-            flag="--out",
-            short="-o",
-            panel=OUTPUT,
-            parse=word,
-        ),
-    ] = None
+    out: Out = None
     save: Annotated[
         str | tuple[str, ...] | None,
         Option(
-            "Comma-separated: {choices}. Default: overlay,masks (stdout: overlay).",
+            SAVE + "overlay,masks (stdout: overlay).",
             panel=OUTPUT,
             choices="outputs",
             parse=comma_list,
