@@ -79,7 +79,10 @@ NOT_RUN = {
     "vidparse eval --dataset composed": "objects to cut out; tests/data has made ones",
     "vidparse eval -m street-panoptic --dataset camvid-objects": "objects of a real size",
     "vidparse segment input.mp4 -m street-panoptic --matte each": "objects of a real size",
-    "vidparse segment rtsp://": "a camera on the network",
+    "vidparse segment rtsp://": "a camera on the network; tests/live has one",
+    "vidparse segment camera://": "a camera of this machine",
+    "vidparse segment https://": "a stream of the network; tests/live has one",
+    "vidparse segment recording.mkv --follow": "a recording under way; tests/live has one",
     "ffmpeg -f v4l2": "a camera of this machine",
 }
 

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent / "vidparse"
 # A module imports only from earlier entries. Entries on one line may not import each other.
 ORDER = [
     {"errors"},
+    {"addresses", "arrival"},
     {"limits"},
     {"textfiles"},
     {"filenames"},
@@ -38,6 +39,7 @@ ORDER = [
     {"models"},
     {"hub", "export", "convert"},
     {"inference"},
+    {"live"},
     {"data"},
     {"evaluation", "view"},
     {"disagreement", "propagation"},

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
+from vidparse.arrival import LiveReport
 from vidparse.errors import (
     ClosedPipe,
     InputError,
@@ -31,19 +32,23 @@ from vidparse.inference import (
     engine_and_reason,
     run,
 )
+from vidparse.requests.live import may_be_live
 from vidparse.requests.matte import MatteOptions
 from vidparse.requests.segment import SegmentOptions
 from vidparse.sinks import SINKS, Protected, Sink, make_sinks
 from vidparse.sinks.pictures import is_numbered, numbered_files
 from vidparse.sinks.targets import missing_outputs
 from vidparse.video import NVDEC, Input, ReadingOptions, open_video
-from vidparse.video.first_frames import limited
-from vidparse.video.source import Source
+from vidparse.video.first_frames import FirstFrames, limited
+from vidparse.video.source import Source, select
 
 if TYPE_CHECKING:
     from vidparse.inference.gpu.session import GpuSession
     from vidparse.ledger import Ledger
+    from vidparse.live import LiveStages
     from vidparse.workers import Begun, Crew, SharedSession
+
+    AnySession = Session | SharedSession | GpuSession | LiveStages
 
 log = logging.getLogger(__name__)
 
@@ -64,18 +69,21 @@ class InputResult:
     error: VidparseError | None = None
     engine: str = ""  # what the network ran in, and why
     settled: bool = False  # by an earlier call, as the ledger has it
+    live: LiveReport | None = None  # of a live input
 
 
 class Watcher(Protocol):
     """Receives the progress of a run; the command line draws a bar.
 
     `begin` comes once an input was opened, with the frames to expect (None when nobody knows);
-    `end` comes once for every input.
+    `end` comes once for every input. `say` gets lines for the user at once: that a live input is
+    lost, or back.
     """
 
     def begin(self, info: VideoInfo, frames: int | None) -> None: ...
     def frame(self, frame: Frame) -> None: ...
     def end(self, result: InputResult) -> None: ...
+    def say(self, text: str) -> None: ...
 
 
 class Silent:
@@ -84,6 +92,7 @@ class Silent:
     def begin(self, info: VideoInfo, frames: int | None) -> None: ...
     def frame(self, frame: Frame) -> None: ...
     def end(self, result: InputResult) -> None: ...
+    def say(self, text: str) -> None: ...
 
 
 def clip_options(options: SegmentOptions) -> SessionOptions:
@@ -182,6 +191,8 @@ class Batch:
     def open(self, one: Input) -> Source:
         """Raises: UsageError, InputError: as `open_video`."""
         options = self.options
+        if may_be_live(one.address, options.live) and (live := self._open_live(one)) is not None:
+            return limited(live)
         source = open_video(
             one,
             start_s=options.start_s,
@@ -197,6 +208,22 @@ class Batch:
             why = source.decoded_on or "it is no video file"
             raise InputError(f"{one.name}: decoder gpu: {why}; use --decoder auto")
         return limited(source)
+
+    def _open_live(self, one: Input) -> Source | None:
+        """A live input; None for a video that lies at an address."""
+        from vidparse.live import Opening, open_live
+
+        options = self.options
+        opening = Opening(
+            one,
+            options.live,
+            self.stop,
+            copy_streams=options.sinks.audio and _carry_sound(options.save or ()),
+            track=options.track,
+            raw=options.raw,
+        )
+        selection = select(options.start_s, options.end_s, options.stride)
+        return open_live(opening, selection, say=self.watcher.say)
 
     def sinks(self, one: Input, save: Sequence[str]) -> list[Sink]:
         """Raises: UsageError, OutputError: as `make_sinks`."""
@@ -220,8 +247,18 @@ class Batch:
         self.written.update((path, one.name) for sink in sinks for path in sink.outputs)
         return sinks
 
-    def session(self, one: Input, source: Source) -> Session | SharedSession | GpuSession:
+    def session(self, one: Input, source: Source) -> AnySession:
         """Raises: UsageError: as `Session`."""
+        session = self._session(one, source)
+        if source.live is None:
+            return session
+        from vidparse.live import LiveSource, LiveStages
+
+        live = source.source if isinstance(source, FirstFrames) else source
+        assert isinstance(live, LiveSource)
+        return LiveStages(session, live, max_latency_s=self.options.live.max_latency_s)
+
+    def _session(self, one: Input, source: Source) -> Session | SharedSession | GpuSession:
         options = self.options
         settings: SessionOptions = {
             "size": options.size,
@@ -271,9 +308,7 @@ class Batch:
         return None
 
 
-def _shared(
-    session: Session | SharedSession | GpuSession | None, crew: Crew | None
-) -> SharedSession | None:
+def _shared(session: AnySession | None, crew: Crew | None) -> SharedSession | None:
     """The session, where it is one whose video workers share."""
     if crew is None:
         return None
@@ -288,7 +323,7 @@ class Turn:
     def __init__(self, batch: Batch, place: int) -> None:
         self._batch, self._place, self._one = batch, place, batch.inputs[place]
         self._source: Source | None = None
-        self._session: Session | SharedSession | GpuSession | None = None
+        self._session: AnySession | None = None
         self._sinks: list[Sink] = []
         self._frames = 0
 
@@ -359,6 +394,8 @@ class Turn:
 
     def _count(self, frame: Frame) -> None:
         self._frames += 1
+        if self._source is not None:
+            self._source.written(frame)
         self._batch.watcher.frame(frame)
 
     def _result(self, report: RunReport | None, error: VidparseError | None) -> InputResult:
@@ -393,6 +430,7 @@ class Turn:
             report,
             error,
             engine,
+            live=None if source is None else source.live,
         )
 
 

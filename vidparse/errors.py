@@ -31,6 +31,10 @@ class InputError(VidparseError):
     exit_code = 3
 
 
+class Unreachable(InputError):
+    """The input cannot be reached now, which may pass by itself."""
+
+
 class TruncatedError(InputError):
     """The input ended early. Every frame before the damage was delivered, so outputs are kept."""
 

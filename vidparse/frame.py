@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from vidparse.arrival import Arrival
     from vidparse.image import ColourTags, Image
 
 
@@ -90,11 +91,17 @@ class Frame:
     duration: int | None = None  # how long it is shown, in the units of `pts`; None: unknown
     time_base: Fraction = 1 / NOMINAL_RATE  # seconds per pts unit
     file: Path | None = None  # the same picture as it lies on disk, to be copied as it is
+    arrival: Arrival | None = None  # of live inputs
 
     @property
     def time_s(self) -> float:
         """Seconds on the input's clock, which need not begin at 0."""
         return float(self.pts * self.time_base)
+
+    @property
+    def follows_gap(self) -> bool:
+        """True where a live input was away before it, so that nothing leads up to it."""
+        return self.arrival is not None and self.arrival.gap_s > 0
 
     @classmethod
     def from_rgb(

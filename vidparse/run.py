@@ -12,12 +12,14 @@ from pathlib import Path
 import cv2
 
 from vidparse import __version__
+from vidparse.addresses import masked
 from vidparse.batch import STDIN, Batch, InputResult, Silent, Turn, Watcher, clip_options
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.filenames import PathText, one_or_several
 from vidparse.hub.known import select_classes
 from vidparse.inference import Runner, decided, load_chosen
 from vidparse.labels.colours import class_colours
+from vidparse.requests.live import may_be_live
 from vidparse.requests.outputs import RunHeader
 from vidparse.requests.segment import DECODERS, SegmentOptions
 from vidparse.sinks import SINKS, is_output
@@ -112,7 +114,7 @@ def segment(
     header = RunHeader(
         model=os.fspath(options.model),
         weights_sha256=runner.description.sha256,
-        argv=options.argv,
+        argv=tuple(map(masked, options.argv)),
         version=__version__,
         backend=runner.backend,
         device=runner.device,
@@ -182,9 +184,9 @@ def _expanded(inputs: Sequence[str]) -> tuple[list[Input], list[InputResult]]:
     for pattern in listed(inputs):
         try:
             for one in expand_inputs([pattern], is_output=is_output):
-                found.setdefault(one.name, one)
+                found.setdefault(one.address or one.name, one)
         except InputError as error:
-            missing.append(InputResult(pattern, error=error))
+            missing.append(InputResult(masked(pattern), error=error))
     return list(found.values()), missing
 
 
@@ -199,6 +201,11 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
     if options.retry_failed and options.ledger is None:
         raise UsageError("--retry-failed: no --ledger knows which; add one")
     select(options.start_s, options.end_s, options.stride)
+    for one in inputs:
+        if may_be_live(one.address, options.live):
+            from vidparse.live import is_live
+
+            is_live(one, options.live)
     save = None if options.save is None else one_or_several(options.save)
     out = None if options.out is None else os.fspath(options.out)
     classes = None if options.classes is None else one_or_several(options.classes)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Self
 
 from vidparse import __version__
+from vidparse.addresses import masked
 from vidparse.cli import options as shared
 from vidparse.cli.process import all_kept, stop_on_signals
 from vidparse.cli.terminal import Reporter, cell, console, print_json, say, show
@@ -16,6 +17,7 @@ from vidparse.requests.option import Argument
 from vidparse.requests.segment import PipeOptions, SegmentOptions, Track
 
 if TYPE_CHECKING:
+    from vidparse.arrival import LiveReport
     from vidparse.batch import InputResult
     from vidparse.frame import Frame, VideoInfo
     from vidparse.inference.keyframes import KeyFrameReport
@@ -98,6 +100,10 @@ class Screen:
     def frame(self, frame: Frame) -> None:
         self._reporter.advance()
 
+    def say(self, text: str) -> None:
+        if not self._quiet:
+            self._reporter.line(text)
+
     def end(self, result: InputResult) -> None:
         self.is_writing = False
         self._reporter.end()
@@ -113,6 +119,8 @@ class Screen:
                 new = result.engine != self._engine
                 line(_done(result, result.engine if new else ""))
                 self._engine = result.engine
+            if self._summary and result.live is not None and result.frames:
+                line(_live(result, result.live))
 
         if result.error is not None:
             line(f"vidparse: {result.error}")
@@ -160,6 +168,20 @@ def _done(result: InputResult, engine: str) -> str:
     )
 
 
+def _live(result: InputResult, live: LiveReport) -> str:
+    """The fate of live frames, and the delay of those in the outputs."""
+    fates = [f"{counted(live.written, 'frame')} written"]
+    fates += [f"{live.passed_over} passed over for newer ones"] * (live.passed_over > 0)
+    fates += [f"{live.too_late} dropped as too old"] * (live.too_late > 0)
+    fates += [f"{counted(live.gaps, 'gap')} of {live.gap_s:.1f} s"] * (live.gaps > 0)
+    times = (live.median_s, live.p95_s, live.most_s)
+    middle, late, most = (f"{1000 * time_s:.0f} ms" for time_s in times)
+    return (
+        f"{_shown(result)}: live: {', '.join(fates)}; "
+        f"latency {middle} (median), {late} (95 %), {most} (max)"
+    )
+
+
 def _keys(found: KeyFrameReport | None) -> str:
     """The share of key frames, and the spread of the times to scores."""
     if found is None:
@@ -191,10 +213,12 @@ def summary_record(summary: Summary) -> dict[str, object]:
             "redone": result.redone,
             "notes": list(result.notes),
             "settled_before": result.settled,
-            "error": str(result.error) if result.error else None,
+            "error": masked(str(result.error)) if result.error else None,
             "exit_code": result.error.exit_code if result.error else 0,
         }
 
+        if result.live is not None:
+            record["live"] = _live_record(result.live)
         # An input that failed or was passed over has no times.
         if report:
             record["wall_s"] = round(report.wall_s, 4)
@@ -219,6 +243,18 @@ def summary_record(summary: Summary) -> dict[str, object]:
         "chosen": summary.chosen or None,
         "exit_code": summary.exit_code,
         "inputs": [one(result) for result in summary.inputs],
+    }
+
+
+def _live_record(live: LiveReport) -> dict[str, object]:
+    times = {"median": live.median_s, "p95": live.p95_s, "max": live.most_s}
+    return {
+        "written": live.written,
+        "passed_over": live.passed_over,
+        "too_late": live.too_late,
+        "gaps": live.gaps,
+        "gap_s": round(live.gap_s, 3),
+        "latency_ms": {name: round(1000 * time_s, 3) for name, time_s in times.items()},
     }
 
 

@@ -22,8 +22,16 @@ _STEERING = re.compile(
 
 
 def plain(text: object) -> str:
-    """`text` as one line in which nothing steers a terminal; each such character becomes `?`."""
-    return _STEERING.sub("?", str(text))
+    """`text` as one line in which nothing steers a terminal; each such character becomes `?`.
+
+    Users, passwords and tokens in addresses are hidden.
+    """
+    words = str(text)
+    if "://" in words:
+        from vidparse.addresses import masked  # not for a page of help
+
+        words = masked(words)
+    return _STEERING.sub("?", words)
 
 
 def say(text: str) -> None:

@@ -179,7 +179,9 @@ def _predictions(
     live = source.info.frames is None  # somebody may be waiting for the frames of a pipe
 
     def border(items: Items[T], name: str) -> Items[T]:
-        return in_thread(items, name=name, stuck=stuck, halt=stop) if overlap else items
+        if not overlap:
+            return items
+        return in_thread(items, name=name, stuck=stuck, halt=stop, depth=source.queued)
 
     prepared = border(prepare.through(session.prepared, decode.timed(source)), "decode")
     answered = network.through(lambda ahead: session.answered(ahead, live=live), prepared)

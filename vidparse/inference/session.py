@@ -238,6 +238,8 @@ class Session:
                 now = self._prepared(frame, last, is_still=is_still)
                 if cuts is not None and now.green is not None:
                     now = replace(now, begins_shot=cuts.is_cut(now.green))
+                if frame.follows_gap:
+                    now = replace(now, begins_shot=True)
                 if frame is not after:
                     yield now
                 last = now

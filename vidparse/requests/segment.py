@@ -11,6 +11,7 @@ from typing import Annotated
 from vidparse import DEFAULT_MODEL
 from vidparse.errors import UsageError
 from vidparse.requests import model as shared
+from vidparse.requests.live import LiveOptions
 from vidparse.requests.option import (
     DEFAULT_CUT,
     Argument,
@@ -143,6 +144,7 @@ class SegmentOptions:
     retry_failed: Annotated[
         bool, Option("Try inputs again that the ledger has as failed.", panel=BATCH)
     ] = False
+    live: LiveOptions = field(default_factory=LiveOptions)
     argv: tuple[str, ...] = ()
 
     @property

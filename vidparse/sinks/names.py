@@ -134,9 +134,12 @@ def source_stem(source: Input) -> str:
 
 def _address_stem(address: str) -> str:
     """The last part of an address without its ending; the host and port where there is no more."""
-    rest = address.rpartition("://")[2].split("?")[0].split("#")[0].rstrip("/")
+    scheme, _, rest = address.rpartition("://")
+    rest = rest.split("?")[0].split("#")[0].rstrip("/")
     host, _, place = rest.rpartition("/")
-    return Path(place).stem if host else place
+    if scheme == "camera":
+        return f"camera{rest}"
+    return Path(place).stem if host else place.rpartition("@")[2]
 
 
 def video_name(source: Input) -> str:

@@ -16,6 +16,7 @@ from typing import ClassVar, TypedDict
 
 import numpy as np
 
+from vidparse.arrival import Arrival
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels, labels_to_json
 from vidparse.maps import PixelRuns, Prediction, Segment, class_segments, find_runs, object_map
@@ -56,6 +57,7 @@ class Jsonl(Sink):
                 **({} if frame.name is None else {"name": frame.name}),
                 "pts": frame.pts,
                 "time": float(frame.pts * self._time_base),
+                **({} if frame.arrival is None else arrival_record(frame.arrival)),
                 "segments": [
                     segment_record(segment, self._labels, runs if rle else None)
                     for segment in segments
@@ -101,6 +103,14 @@ def header_record(info: VideoInfo, labels: Labels, options: SinkOptions) -> dict
             "pixel_format": info.pixel_format,
         },
     }
+
+
+def arrival_record(arrival: Arrival) -> dict[str, object]:
+    """The time of a live frame on the wall, and the gap before it where there is one."""
+    record: dict[str, object] = {"utc": arrival.utc, "utc_s": round(arrival.utc_s, 6)}
+    if arrival.gap_s:
+        record["gap_s"] = round(arrival.gap_s, 3)
+    return record
 
 
 def segment_record(segment: Segment, labels: Labels, runs: PixelRuns | None) -> dict[str, object]:

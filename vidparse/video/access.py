@@ -82,6 +82,7 @@ def open_limited(
     name: str,
     *,
     missing: list[str] | None = None,
+    settings: Mapping[str, str] | None = None,
     **wishes: Unpack[Wishes],
 ) -> InputContainer:
     """`av.open` for reading, limited to what this target may open.
@@ -90,6 +91,7 @@ def open_limited(
         target: a path, an address, or anything with `read`.
         name: for messages.
         missing: gets the names of a playlist that are not there, as they are met.
+        settings: for FFmpeg's demuxer and protocols.
         wishes: as for `av.open`.
 
     Raises:
@@ -97,6 +99,7 @@ def open_limited(
         FFmpegError, OSError: as `av.open`.
     """
     reach = _reach_of(target, name, [] if missing is None else missing)
+    reach = replace(reach, options={**reach.options, **(settings or {})})
     try:
         return reach.opened(reach.address, **wishes)
     except av.error.ArgumentError:
@@ -113,7 +116,7 @@ def open_limited(
         further = moved(str(target), name)
         if further is None:
             raise
-        return open_limited(further, name, missing=missing, **wishes)
+        return open_limited(further, name, missing=missing, settings=settings, **wishes)
 
     # FFmpeg took the name for a pattern, or the content for a list (which is refused once more). A
     # file that is opened by its number has no name.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -16,9 +17,11 @@ from vidparse.errors import InputError, TruncatedError, counted
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.limits import check_size
 from vidparse.video.access import is_address, local_path
+from vidparse.video.camera import Camera, is_camera
 from vidparse.video.decode import Clock, Decoder, frames_between
 from vidparse.video.demux import (
     MP4_IN_A_PIPE,
+    READ_S,
     CopiedPackets,
     Demuxer,
     choose_track,
@@ -29,6 +32,7 @@ from vidparse.video.demux import (
 from vidparse.video.picture import Converter, check_announced, hdr_note
 from vidparse.video.raw import Pipe
 from vidparse.video.source import NVDEC, Selection, Source, Stamps, packet_stamps
+from vidparse.video.unreachable import opening_error, reason
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +44,19 @@ _FILE_KEYS = {
 _SEEK_MARGINS_S = (0, 1, 5, 20)
 _SILENT_END_S = 0.5  # a header may well count the last frame or some padding too much
 _INDEXED = {"mov", "matroska"}  # formats whose duration is that of their contents
+_PLAYLISTS = ("hls", "dash")
 _NAMED = 3  # missing segments
 _TRAILING_S = 5  # how far behind the end of the range its last audio packets are looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The reading of a live input: each picture as soon as it is there.
+
+    timeout_s: how long an address may stay silent.
+    """
+
+    timeout_s: float
 
 
 class ContainerSource(Source):
@@ -59,6 +74,7 @@ class ContainerSource(Source):
         track: int | None = None,
         *,
         device: int | None = None,
+        live: Live | None = None,
     ) -> None:
         """Open `target`.
 
@@ -66,6 +82,7 @@ class ContainerSource(Source):
             name: what messages call it: the whole path.
             track: which of several video tracks, from 1; None: the one FFmpeg thinks best.
             device: number of the CUDA device that decodes files where it can; None: the CPU does.
+            live: how to read what is being made at this moment.
 
         Raises:
             InputError: it is no video, or not one frame of it can be decoded.
@@ -76,6 +93,7 @@ class ContainerSource(Source):
         self._closed = False
         self._missing: list[str] = []  # segments of a playlist
         self._device: int | None = None
+        self._live = live
         self.is_over = False  # the input ran out, and not only the range
 
         self._container = self._open()
@@ -99,7 +117,12 @@ class ContainerSource(Source):
             from vidparse.video.nvdec import device_decoder
 
             decoder = device_decoder(self._device)
-        return open_container(self._target, self._name, self._missing, decoder=decoder)
+        timeout_s = None if self._live is None else self._live.timeout_s
+        if isinstance(self._target, str) and is_camera(self._target):
+            return Camera.named(self._target).open(timeout_s or READ_S)
+        return open_container(
+            self._target, self._name, self._missing, decoder=decoder, timeout_s=timeout_s
+        )
 
     def _move_to(self, device: int, first: av.VideoFrame) -> None:
         """Begin anew with the decoder of a device, unless it cannot decode this."""
@@ -180,7 +203,7 @@ class ContainerSource(Source):
         self._stream, self._track, self._tracks = choose_track(
             streams, self._name, self._wanted_track
         )
-        self._decoder = Decoder(self._stream, self._name)
+        self._decoder = Decoder(self._stream, self._name, at_once=self._live is not None)
 
         # Leave out codecs that FFmpeg does not know: a muxer could not be given them.
         copied = [s for s in streams if s.type in ("audio", "subtitle") and s.codec_context]
@@ -200,6 +223,8 @@ class ContainerSource(Source):
     def _first_frame(self) -> av.VideoFrame:
         frame = next(self._decoded, None)
         if frame is None:
+            if self._demuxer.lost is not None:
+                raise opening_error(self._name, self._demuxer.lost, self._silence_s)
             why = "not one frame can be decoded; it is damaged or cut off, get another copy"
 
             # Look for the cause: FFmpeg reports no more than that there is no picture.
@@ -332,6 +357,29 @@ class ContainerSource(Source):
         )
 
     @property
+    def _silence_s(self) -> float:
+        return READ_S if self._live is None else self._live.timeout_s
+
+    @property
+    def is_promised(self) -> bool:
+        """True where the container says how long it is, so that it is not being made now."""
+        if self.info.duration_s is not None or self.info.frames is not None:
+            return True
+
+        # Pass the size of a playlist by: it says nothing of the video.
+        size: int = 0 if self.format in _PLAYLISTS else self._container.size
+        return size > 0  # else nobody knows it
+
+    @property
+    def format(self) -> str:
+        """FFmpeg's name of the container."""
+        return self._container.format.name
+
+    def looks_like(self, other: ContainerSource) -> None:
+        """Give pictures of the size and colours of another one, which is not read any more."""
+        self._converter = other._converter
+
+    @property
     def is_whole(self) -> bool:
         """True where every frame from the first one on is wanted."""
         return self._selection.start_s is None and self._selection.stride == 1
@@ -377,11 +425,17 @@ class ContainerSource(Source):
         Raises:
             TruncatedError: the file ends early.
         """
+        time_s = float((pts - self._first_pts) * self._time_base)
+        if self._demuxer.lost is not None:
+            why, _ = reason(self._demuxer.lost, self._silence_s)
+            raise TruncatedError(
+                f"{self._name}: lost after {counted(count, 'frame')} ({time_s:.2f} s); it {why}"
+            )
+
         # Ask the container first: one damaged picture at the end need not be a cut.
         cut = self._demuxer.cut_short()
         if cut is None:
             cut = self._decoder.ends_badly()
-        time_s = float((pts - self._first_pts) * self._time_base)
         if cut:
             raise TruncatedError(
                 f"{self._name}: the {'pipe' if isinstance(self._target, Pipe) else 'file'} ends "

@@ -37,12 +37,14 @@ class Decoder:
         damage: what went wrong so far.
     """
 
-    def __init__(self, stream: av.VideoStream, name: str) -> None:
+    def __init__(self, stream: av.VideoStream, name: str, *, at_once: bool = False) -> None:
         """Get ready to decode.
 
         Args:
             stream: of a PyAV container.
             name: of the video, for messages.
+            at_once: give each picture as soon as its packet is there; threads that decode whole
+                pictures side by side would each keep one back.
 
         Raises:
             InputError: there is no decoder for it, or its pictures are larger than the limits.
@@ -52,7 +54,7 @@ class Decoder:
             raise InputError(f"{name}: no decoder for its video; convert it to H.264 first")
         if context.width and context.height:  # before FFmpeg allocates any picture
             check_size(name, (context.height, context.width))
-        context.thread_type = "AUTO"
+        context.thread_type = "SLICE" if at_once else "AUTO"
         # Let one thread feed a decoder of a device: more would only hold more pictures there.
         context.thread_count = 1 if context.is_hwaccel else decoder_threads()
         context.options = decoder_options(context)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,7 @@ from av.container.streams import StreamContainer
 from av.stream import Disposition, Stream
 
 from vidparse.errors import InputError
-from vidparse.frame import VideoInfo
+from vidparse.frame import Packet, VideoInfo
 from vidparse.video.access import Wishes, is_address, is_list, local_path, open_limited
 from vidparse.video.damage import (
     HEAD_BYTES,
@@ -33,6 +34,7 @@ from vidparse.video.damage import (
 )
 from vidparse.video.raw import Pipe
 from vidparse.video.source import Selection
+from vidparse.video.unreachable import opening_error
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,10 @@ log = logging.getLogger(__name__)
 _MAX_FAILURES_IN_A_ROW = 1000
 _HELD_PACKETS = 3
 _ENDS_SHOW = ("flv", "mpegts")  # formats whose last bytes show a whole end, whatever was before
-_URL_TIMEOUTS_S = (15.0, 30.0)  # to open, to read
+_OPEN_S, READ_S = 15.0, 30.0  # that an address may stay silent
+# Ask for packets of RTSP in its own connection first: those of UDP are lost on the way.
+_RTSP_SETTINGS = {"rtsp_flags": "prefer_tcp"}
+_LIVE_SETTINGS = {"analyzeduration": "2000000"}  # us; FFmpeg's 5 s of a live stream are long
 MP4_IN_A_PIPE = (
     "this mp4 has its index at the end, which a pipe cannot reach; pipe matroska (-f matroska) "
     "or fragmented mp4 (-movflags frag_keyframe+empty_moov), or name the file"
@@ -62,6 +67,7 @@ def open_container(
     missing: list[str] | None = None,
     *,
     decoder: HWAccel | None = None,
+    timeout_s: float | None = None,
 ) -> InputContainer:
     """A PyAV input container.
 
@@ -70,21 +76,26 @@ def open_container(
         name: for messages.
         missing: gets the segments of a playlist that are not there, as they are met.
         decoder: of a device; None: the CPU decodes.
+        timeout_s: how long a live input may stay silent; None: it is none, and an address may stay
+            so for 15 s at first, for 30 s later on.
 
     Raises:
         InputError: it cannot be opened or is no media file.
+        Unreachable: an address that may be reached later.
     """
-    wishes = _TEXTS.copy()
+    wishes, begun_s = _TEXTS.copy(), time.monotonic()
     if decoder is not None:
         wishes["hwaccel"] = decoder
     try:
+        settings = {} if timeout_s is None else _LIVE_SETTINGS
         if isinstance(target, str) and is_address(target):
-            wishes["timeout"] = _URL_TIMEOUTS_S
+            wishes["timeout"] = timeout_s or _OPEN_S, timeout_s or READ_S
+            settings = settings | (_RTSP_SETTINGS if target.startswith("rtsp") else {})
         elif isinstance(target, str):
             path = Path(local_path(target))
             if path.is_file() and path.stat().st_size == 0:
                 raise InputError(f"{name}: the file is empty; copy or record it again")
-        container = open_limited(target, name, missing=missing, **wishes)
+        container = open_limited(target, name, missing=missing, settings=settings, **wishes)
         # Without this, times are made up for formats that have none, and wrongly when frames are
         # reordered (h264 in AVI); see `Clock` for what is done instead.
         container.flags &= ~_GENERATE_PTS
@@ -92,6 +103,11 @@ def open_container(
     except MemoryError:
         raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        if isinstance(target, str) and is_address(target):
+            # Take what fails after so long for silence: RTSP calls that bad data.
+            waited_s = timeout_s or _OPEN_S
+            is_silent = time.monotonic() - begun_s >= waited_s
+            raise opening_error(name, error, waited_s, is_silent=is_silent) from error
         raise InputError(f"{name}: {_why(error, target)}") from error
 
 
@@ -116,8 +132,6 @@ def _why(error: Exception, target: str | Pipe) -> str:
             "or describe raw frames with --pipe raw --size --rate"
         )
 
-    if is_address(target):
-        return f"cannot be opened ({getattr(error, 'strerror', error)}); check the address"
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
         return _why_invalid(Path(local_path(target)))
     return f"cannot be opened ({getattr(error, 'strerror', error)}); is it a video?"
@@ -185,10 +199,12 @@ class Demuxer:
         self._end_of_last = 0  # position in the file behind the last packet
         self._largest = 0  # packet, in bytes
         self.damaged = 0  # failed reads with good packets after them
+        self.lost: av.error.FFmpegError | None = None  # why the connection to an address broke
 
     def __iter__(self) -> Iterator[av.Packet]:
         """Whole packets. Start again after a seek; the failures of the old place are forgotten."""
         self._failures = 0
+        is_remote = isinstance(self._target, str) and is_address(self._target)
         # These mark all pictures of a damaged piece, also the good ones beside it.
         tolerant = self._container.format.name in ("mpegts", "mpeg", "mpegvideo")
 
@@ -217,6 +233,11 @@ class Demuxer:
             except av.error.FFmpegError as error:
                 log.debug("%s: %s", self._container.name, error)
                 self._failures += 1
+
+                # Try no further where the network failed: each try would wait for a time-out.
+                if is_remote and not isinstance(error, av.error.InvalidDataError):
+                    self.lost = error
+                    return
 
     def cut_short(self) -> bool | None:
         """After the last packet: the container promised more than there is; None: nobody knows."""
@@ -306,6 +327,17 @@ def copied_stream(stream: Stream) -> CopiedStream:
         metadata=tuple(stream.metadata.items()),
         template=holder.add_stream_from_template(stream),
     )
+
+
+def moved(packets: Iterable[Packet], by_s: Fraction) -> tuple[Packet, ...]:
+    """The packets, later by so many seconds; they are changed in place."""
+    found = tuple(packets)
+    for packet in found:
+        assert isinstance(packet, av.Packet)
+        shift = round(by_s / packet.time_base) if packet.time_base else 0
+        packet.pts = None if packet.pts is None else packet.pts + shift
+        packet.dts = None if packet.dts is None else packet.dts + shift
+    return found
 
 
 class CopiedPackets:

@@ -8,6 +8,7 @@ from itertools import islice
 
 import av
 
+from vidparse.arrival import LiveReport
 from vidparse.errors import counted
 from vidparse.frame import Frame, Packet
 from vidparse.limits import max_frames
@@ -30,13 +31,14 @@ class FirstFrames(Source):
     """
 
     def __init__(self, source: Source, most: int) -> None:
-        self._source, self._most = source, most
+        self.source, self._most = source, most
         self.info, self.decoded_on = source.info, source.decoded_on
+        self.queued = source.queued
         self._end_s: Fraction | None = None  # of the last frame, once the limit is met
 
     def __iter__(self) -> Iterator[Frame]:
         """Raises: TruncatedError, InputError: as the source does, within these frames."""
-        frames, frame = iter(self._source), None
+        frames, frame = iter(self.source), None
         try:
             for count, frame in enumerate(islice(frames, self._most), start=1):
                 # Note the end before the frame goes out: its sinks may be closed behind it.
@@ -46,22 +48,29 @@ class FirstFrames(Source):
         finally:
             close_iterator(frames)
 
+    def written(self, frame: Frame) -> None:
+        self.source.written(frame)
+
+    @property
+    def live(self) -> LiveReport | None:
+        return self.source.live
+
     @property
     def skipped(self) -> int:
-        return self._source.skipped
+        return self.source.skipped
 
     @property
     def notes(self) -> list[str]:
-        notes = self._source.notes
+        notes = self.source.notes
         if self._end_s is not None and self.info.frames != self._most:
             notes = [*notes, f"ended after {counted(self._most, 'frame')}, as --max-frames says"]
         return notes
 
     def stamps(self) -> Stamps | None:
-        return self._source.stamps()
+        return self.source.stamps()
 
     def trailing_packets(self) -> list[Packet]:
-        packets = self._source.trailing_packets()
+        packets = self.source.trailing_packets()
         return [packet for packet in packets if self._is_heard(packet)]
 
     def _is_heard(self, packet: Packet) -> bool:
@@ -73,4 +82,4 @@ class FirstFrames(Source):
         return stamp is not None and stamp * packet.time_base < self._end_s
 
     def close(self) -> None:
-        self._source.close()
+        self.source.close()

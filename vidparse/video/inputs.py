@@ -7,9 +7,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from vidparse.addresses import masked
 from vidparse.errors import InputError, counted
 from vidparse.filenames import natural_key
 from vidparse.textfiles import read_text
@@ -57,6 +58,7 @@ class Input:
     pattern: of pictures: a glob, or numbers as in img_%04d.png; None for what has a name.
     images: the pictures of a sequence, in order, where they are known already.
     notes: for the user, one line each: what was passed over.
+    address: of the network or of a camera, with users and passwords, which `name` hides.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Input:
     pattern: str | None = None
     images: tuple[Path, ...] | None = None
     notes: tuple[str, ...] = ()
+    address: str = field(default="", repr=False)
 
     @classmethod
     def named(cls, text: str) -> Input:
@@ -72,8 +75,10 @@ class Input:
         Raises:
             InputError: the name is too long, or lies in a folder that may not be entered.
         """
-        if text == "-" or is_address(text):
+        if text == "-":
             return cls(text)
+        if is_address(text):
+            return cls(masked(text), address=text)
         path = Path(local_path(text))
         try:
             exists = path.exists()
@@ -246,7 +251,7 @@ def expand_inputs(patterns: Sequence[str], *, is_output: IsOutput = is_unfinishe
     # Take each once, where it came first.
     by_name: dict[str, Input] = {}
     for one in inputs:
-        by_name.setdefault(one.name, one)
+        by_name.setdefault(one.address or one.name, one)
     return list(by_name.values())
 
 

@@ -92,7 +92,7 @@ def open_video(
         raise UsageError(f"image rate {rate}: must be above zero, as in --rate 25")
     images = given.sequence()
     if images is None:
-        return _from_file(text, selection, copy_streams, track, device)
+        return _from_file(given, selection, copy_streams, track, device)
     assert given.path is not None
     _refuse_tracks(text, track)
     name = given.path.name if given.path.is_file() else given.folder_name
@@ -104,12 +104,13 @@ def open_video(
 
 
 def _from_file(
-    text: str, selection: Selection, copy_streams: bool, track: int | None, device: int | None
+    given: Input, selection: Selection, copy_streams: bool, track: int | None, device: int | None
 ) -> Source:
     """A file or address, through several decoders of the device where that pays."""
 
     def opened() -> ContainerSource:
-        return ContainerSource(text, text, selection, copy_streams, track, device=device)
+        target = given.address or given.name
+        return ContainerSource(target, given.name, selection, copy_streams, track, device=device)
 
     source = opened()
     if device is None or source.decoded_on != NVDEC:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import io
 import logging
+from base64 import b64encode
 from http.client import HTTPException
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 from urllib import request
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from vidparse import __version__
 from vidparse.errors import InputError
@@ -117,11 +118,24 @@ def fetched(
         _Redirects(home, name),
     ):
         director.add_handler(handler)
+
+    # Give the login to this server alone, wherever it sends on to.
+    plain, login = without_login(url)
     agent = {"User-Agent": f"vidparse/{__version__}"}
-    answer = director.open(
-        request.Request(url, headers=agent | (headers or {})), timeout=_TIMEOUT_S
-    )
-    return cast("HTTPResponse", answer)
+    asked = request.Request(plain, headers=agent | (headers or {}))
+    if login is not None:
+        asked.add_unredirected_header("Authorization", login)
+    return cast("HTTPResponse", director.open(asked, timeout=_TIMEOUT_S))
+
+
+def without_login(url: str) -> tuple[str, str | None]:
+    """An address without the user and password in it, and these as a header; None: it has none."""
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, None
+    coded = b64encode(unquote(login).encode()).decode("ascii")
+    return parts._replace(netloc=host).geturl(), f"Basic {coded}"
 
 
 def moved(address: str, name: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Self
 
 import av
 
+from vidparse.arrival import LiveReport
 from vidparse.errors import InputError, UsageError
 from vidparse.frame import Frame, Packet, VideoInfo
 
@@ -80,10 +81,12 @@ class Source(ABC):
         info: known before the first frame.
         decoded_on: where a device was wanted, NVDEC, or the reason why the CPU
             decodes; else "".
+        queued: how many of its frames may wait between two stages of the pipeline.
     """
 
     info: VideoInfo
     decoded_on: str = ""
+    queued: int = 4
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
@@ -109,6 +112,14 @@ class Source(ABC):
     def trailing_packets(self) -> list[Packet]:
         """After iterating: packets of `info.copied` streams behind the last frame."""
         return []
+
+    def written(self, frame: Frame) -> None:  # noqa: B027 (most do not count them)
+        """Call once all outputs have a frame."""
+
+    @property
+    def live(self) -> LiveReport | None:
+        """Of a live input: what became of its frames so far; None for all others."""
+        return None
 
     def close(self) -> None:  # noqa: B027 (most hold nothing open)
         """Release everything. Idempotent."""

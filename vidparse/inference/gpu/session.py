@@ -124,6 +124,7 @@ class GpuSession:
                     green = None if cuts is None else self._thumbnail(made)
                     ready = self._event(stream)
                 begins_shot = green is not None and cuts is not None and cuts.is_cut(green)
+                begins_shot = begins_shot or frame.follows_gap
                 if frame is not after:
                     yield GpuPrepared(frame, made, ready, begins_shot)
 

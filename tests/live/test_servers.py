@@ -1,0 +1,281 @@
+"""Streams of real servers on the loopback: RTSP, HTTP, HLS; servers that break, refuse, stall."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import pytest
+from PIL import Image
+
+from support.clips import make_clip, picture
+from support.rtsp_server import RtspServer
+from support.stream_server import Reply, web
+
+
+@pytest.fixture
+def camera() -> Iterator[RtspServer]:
+    server = RtspServer(rate=25).start()
+    yield server
+    server.stop()
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()][1:]
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Wait for something that another thread or process does."""
+    end_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end_s, what
+        time.sleep(0.02)
+
+
+def count(path: Path) -> int:
+    """Whole lines of a file that may not be there."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_a_camera_that_vanishes_and_comes_back_costs_the_gap_alone(process, tmp_path, camera):
+    url = camera.url.replace("rtsp://", "rtsp://joe:secret@")
+    running = process("segment", url, "-o", f"{tmp_path}/", "--save", "overlay,jsonl")
+    part = tmp_path / "live.part.jsonl"
+    until(lambda: count(part) > 10, "frames before the break")
+    camera.stop()
+    camera.start()
+    until(lambda: "gap_s" in part.read_text(), "the gap")
+    before = count(part)
+    until(lambda: count(part) > before + 20, "frames after the break")
+    running.send_signal(signal.SIGTERM)
+    out, err = running.communicate(timeout=60)
+    said = err.decode()
+
+    assert running.returncode == 130
+    assert "secret" not in said + out.decode() + (tmp_path / "live.jsonl").read_text()
+    assert "lost (" in said
+    assert "back after" in said
+    assert "1 gap of" in said
+    assert "latency" in said
+
+    records = lines(tmp_path / "live.jsonl")
+    assert [record["frame"] for record in records] == list(range(len(records)))
+    (gap,) = [record for record in records if "gap_s" in record]
+    assert gap["gap_s"] > 0
+    times = [record["utc_s"] for record in records]
+    assert times == sorted(times)
+    assert abs(times[-1] - time.time()) < 60
+    with av.open(str(tmp_path / "live.overlay.mp4")) as video:
+        stamps = [frame.pts * frame.time_base for frame in video.decode(video=0)]
+    assert len(stamps) == len(records)
+    jump = stamps[gap["frame"]] - stamps[gap["frame"] - 1]
+    assert float(jump) == pytest.approx(gap["gap_s"], abs=0.2)
+
+
+def test_a_stream_that_ends_is_a_normal_end_without_reconnection(cli, tmp_path, camera):
+    camera.most, camera.rate = 30, 100
+    said = cli(
+        *("segment", camera.url, "-o", tmp_path / "a.jsonl"),
+        *("--reconnect", "off", "--timeout", "20", "--json"),
+    )
+    assert said.code in (0, 3)  # FFmpeg may call a connection that is closed an error
+    assert count(tmp_path / "a.jsonl") == 31
+    (one,) = json.loads(said.out)["inputs"]
+    assert one["live"]["written"] == 30
+    assert one["live"]["latency_ms"]["max"] >= one["live"]["latency_ms"]["median"] > 0
+
+
+def test_giving_up_keeps_the_frames_before(cli, tmp_path, camera):
+    camera.most = 20
+    camera.rate = 100
+    closing = threading.Thread(target=camera.stop)
+    camera.at_end = lambda connection: (closing.start(), connection.close())
+    said = cli("segment", camera.url, "-o", tmp_path / "a.jsonl", "--reconnect", "1")
+    closing.join()
+    assert said.code == 3
+    assert "lost for 1 s (" in said.err
+    assert "kept" in said.err
+    assert count(tmp_path / "a.jsonl") == 21
+
+
+def test_a_user_that_the_camera_refuses(cli, tmp_path):
+    right = base64.b64encode(b"joe:right").decode()
+    server = RtspServer(login=right, most=5).start()
+    try:
+        bad = server.url.replace("rtsp://", "rtsp://joe:wrong@")
+        said = cli("segment", bad, "-o", tmp_path / "a.jsonl", "--reconnect", "30")
+        assert (said.code, len(said.lines)) == (3, 1)
+        assert "refuses the user or password (401)" in said.err
+        assert "wrong" not in said.err
+        good = server.url.replace("rtsp://", "rtsp://joe:right@")
+        said = cli("segment", good, "-o", tmp_path / "b.jsonl", "--reconnect", "off")
+        assert "right" not in said.err + (tmp_path / "b.jsonl").read_text()
+        assert count(tmp_path / "b.jsonl") == 6
+    finally:
+        server.stop()
+
+
+def stalls(reply: Reply) -> None:
+    reply.begin("video/mp2t")
+    reply.web.over.wait(60)
+
+
+def fails(reply: Reply) -> None:
+    reply.send_error(503)
+
+
+def text(reply: Reply) -> None:
+    reply.whole(b"<html><body>Log in</body></html>", "text/html")
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/none.ts", "is not there (404)"),
+        ("/text", "sends no video that can be read"),
+        ("/fails", "fails with an error of the server"),
+        ("/stalls", "gave no answer for 0.5 s"),
+    ],
+)
+def test_an_address_that_gives_no_video_is_one_line(cli, tmp_path, path, why):
+    with web({"/text": text, "/fails": fails, "/stalls": stalls}) as found:
+        said = cli("segment", found.url + path, "-o", tmp_path / "a.jsonl", "--timeout", "0.5")
+    assert (said.code, len(said.lines)) == (3, 1)
+    assert why in said.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing(cli, tmp_path):
+    server = RtspServer(stalls=True).start()
+    try:
+        said = cli("segment", server.url, "-o", tmp_path / "a.jsonl", "--timeout", "0.5")
+    finally:
+        server.stop()
+    assert (said.code, len(said.lines)) == (3, 1)
+    assert "gave no answer for 0.5 s" in said.err
+
+
+def test_an_opening_that_waits_is_interrupted_at_once(process, tmp_path):
+    taken = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=lambda: (server.accept(), taken.set()), daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/live.ts"
+        running = process("segment", url, "-o", tmp_path / "a.jsonl", "--timeout", "600")
+        assert taken.wait(60)
+        running.send_signal(signal.SIGINT)
+        try:
+            _, err = running.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            raise
+    assert running.returncode == 130
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stream_that_falls_silent_is_lost_and_found_again(cli, tmp_path):
+    """HTTP with no length: the first answer stalls in the middle, the second one ends it."""
+    data = make_clip(tmp_path / "clip.ts", frames=75, time_base=Fraction(1, 25)).read_bytes()
+    seen: list[int] = []
+
+    def live(reply: Reply) -> None:
+        seen.append(1)
+        reply.begin("video/mp2t")
+        reply.wfile.write(data)
+        if len(seen) < 2:
+            reply.web.over.wait(60)
+
+    with web({"/live.ts": live}) as found:
+        said = cli(
+            *("segment", f"{found.url}/live.ts", "-o", tmp_path / "a.jsonl"),
+            *("--timeout", "1", "--end", "6", "--reconnect", "30"),
+        )
+    assert said.code == 0, said.err
+    assert "gave no answer for 1 s" in said.err
+    records = lines(tmp_path / "a.jsonl")
+    assert any("gap_s" in record for record in records)
+    assert len(records) > 75
+
+
+def test_pictures_without_times_are_timed_by_their_coming(cli, tmp_path):
+    """MJPEG in parts, of a camera that sends 10 pictures a second, which nothing in it says."""
+
+    def parts(reply: Reply) -> None:
+        reply.begin("multipart/x-mixed-replace; boundary=x")
+        for index in range(12):
+            data = io.BytesIO()
+            Image.fromarray(picture(index)).save(data, "jpeg")
+            reply.wfile.write(
+                b"--x\r\nContent-Type: image/jpeg\r\n\r\n" + data.getvalue() + b"\r\n"
+            )
+            reply.web.over.wait(0.1)
+
+    with web({"/cam": parts}) as found:
+        said = cli("segment", f"{found.url}/cam", "-o", tmp_path / "a.jsonl", "--reconnect", "off")
+    assert said.code in (0, 3), said.err
+    records = lines(tmp_path / "a.jsonl")
+    assert len(records) >= 10
+    for record in records:
+        lasted_s = record["utc_s"] - records[0]["utc_s"]
+        assert record["time"] - records[0]["time"] == pytest.approx(lasted_s, abs=0.02)
+    assert records[-1]["time"] - records[0]["time"] > 0.6
+
+
+def segments(folder: Path, count: int) -> list[bytes]:
+    """MPEG-TS of 1 s each, whose times go on."""
+    made = folder / "made.m3u8"
+    options = {"hls_time": "1", "hls_list_size": "0"}
+    with av.open(str(made), "w", format="hls", options=options) as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "25", "bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for index in range(25 * count):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return [(folder / f"made{number}.ts").read_bytes() for number in range(count)]
+
+
+def test_a_playlist_that_grows_is_followed_to_its_end(cli, tmp_path):
+    (tmp_path / "parts").mkdir()
+    data = segments(tmp_path / "parts", 6)
+
+    def playlist(reply: Reply) -> None:
+        taken = sum(path.endswith(".ts") for path in reply.web.seen)
+        there = min(len(data), 3 + taken)
+        text = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1", "#EXT-X-MEDIA-SEQUENCE:0"]
+        for number in range(there):
+            text += ["#EXTINF:1.0,", f"made{number}.ts"]
+        text += ["#EXT-X-ENDLIST"] * (there == len(data))
+        reply.whole("\n".join([*text, ""]).encode(), "application/vnd.apple.mpegurl")
+
+    answers = {f"/made{n}.ts": (lambda reply, d=d: reply.whole(d)) for n, d in enumerate(data)}
+    with web({"/live.m3u8": playlist, **answers}) as found:
+        said = cli("segment", f"{found.url}/live.m3u8", "-o", tmp_path / "a.jsonl")
+    assert said.code == 0, said.err
+    records = lines(tmp_path / "a.jsonl")
+    assert len(records) == 150
+    steps = [after["time"] - before["time"] for before, after in pairwise(records)]
+    assert steps == [pytest.approx(0.04, abs=1e-4)] * 149
+
+
+def test_a_video_that_lies_at_an_address_is_read_like_a_file(cli, tmp_path):
+    data = make_clip(tmp_path / "clip.mp4", frames=25).read_bytes()
+    with web({"/clip.mp4": lambda reply: reply.whole(data, "video/mp4")}) as found:
+        said = cli("segment", f"{found.url}/clip.mp4", "-o", tmp_path / "a.jsonl")
+    assert said.code == 0, said.err
+    records = lines(tmp_path / "a.jsonl")
+    assert len(records) == 25
+    assert not [record for record in records if "utc" in record]
+    assert "latency" not in said.err

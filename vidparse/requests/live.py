@@ -1,0 +1,153 @@
+"""The settings of live inputs: cameras, streams of the network, files that grow."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from vidparse.errors import UsageError
+from vidparse.requests.option import Option, seconds
+
+LIVE = "Live inputs"  # panel
+EVERY, LATEST = "every", "latest"
+POLICIES = (EVERY, LATEST)
+OFF, ENDLESS = PATIENCE_WORDS = ("off", "endless")
+ENDLESS_S = float("inf")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kMGT])i?B", re.IGNORECASE)
+_UNITS_BYTES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_LEAST_PIECE_S, _LEAST_PIECE_BYTES = 0.1, 10**4
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The length of pieces of outputs, or their size. One of them is None."""
+
+    seconds: float | None = None
+    size: int | None = None  # bytes of all outputs of the piece
+
+
+def duration(text: str, flag: str) -> float:
+    """Seconds: `2.5`, `200ms`, `30s`, `10m`, `24h`, `7d` or `[HH:]MM:SS`.
+
+    Raises:
+        UsageError: none of these.
+    """
+    if ":" in text:
+        return seconds(text, flag)
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{flag} '{text}': not a time; write seconds (2.5), 200ms, 10m or 24h")
+    return float(match[1]) * _UNITS_S[match[2]]
+
+
+def patience(text: str, flag: str) -> float:
+    """Seconds to go on trying: a :func:`duration`, `off` (0) or `endless`."""
+    if text in PATIENCE_WORDS:
+        return 0.0 if text == OFF else ENDLESS_S
+    return duration(text, flag)
+
+
+def rotation(text: str, flag: str) -> Rotation:
+    """`10m` (a :func:`duration`) or `500MB` (kB, MB, GB, TB).
+
+    Raises:
+        UsageError: neither, or a piece of less than 0.1 s or 10 kB.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is not None:
+        size = int(float(match[1]) * _UNITS_BYTES[match[2].lower()])
+        if size < _LEAST_PIECE_BYTES:
+            raise UsageError(f"{flag} '{text}': pieces are too small; write 500MB, at least 10kB")
+        return Rotation(size=size)
+    if not _DURATION.fullmatch(text.strip()) and ":" not in text:
+        raise UsageError(f"{flag} '{text}': neither a time nor a size; write 10m or 500MB")
+    found_s = duration(text, flag)
+    if found_s < _LEAST_PIECE_S:
+        raise UsageError(f"{flag} '{text}': pieces are too short; write 10m, at least 0.1s")
+    return Rotation(seconds=found_s)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """The reading of live inputs.
+
+    policy: None: every frame. reconnect_s: None: endless for what is no plain connection; inf:
+    endless; 0: never. follow: files are read as they grow.
+    """
+
+    policy: Annotated[
+        str | None,
+        Option(
+            "Frames to take: {choice}. every: all, in order (default); latest: always the newest.",
+            panel=LIVE,
+            choices="policies",
+        ),
+    ] = None
+    max_latency_s: Annotated[
+        float | None,
+        Option(
+            "Drop frames that are older when the network could take them: 0.5, 200ms.",
+            flag="--max-latency",
+            panel=LIVE,
+            parse=duration,
+        ),
+    ] = None
+    reconnect_s: Annotated[
+        float | None,
+        Option(
+            "How long to try to reach a source that was lost: 60, 10m, {choice}. Default: "
+            "endless; off for tcp://.",
+            flag="--reconnect",
+            panel=LIVE,
+            choices="patience",
+            parse=patience,
+        ),
+    ] = None
+    timeout_s: Annotated[
+        float,
+        Option(
+            "How long a source may stay silent before it counts as lost.",
+            flag="--timeout",
+            panel=LIVE,
+            parse=duration,
+            text="10",
+        ),
+    ] = 10.0
+    follow: Annotated[
+        bool, Option("Read a file (mkv, ts, y4m, ...) on as it grows.", panel=LIVE)
+    ] = False
+    follow_idle_s: Annotated[
+        float | None,
+        Option(
+            "With --follow: end once the file has not grown for so long. Default: never.",
+            flag="--follow-idle",
+            panel=LIVE,
+            parse=duration,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Raises: UsageError: a policy that is none, or options that go with --follow without."""
+        if self.policy is not None and self.policy not in POLICIES:
+            raise UsageError(f"--policy '{self.policy}': unknown; use {' or '.join(POLICIES)}")
+        if self.timeout_s <= 0:
+            raise UsageError("--timeout 0: would lose every source at once; give seconds")
+        if self.follow_idle_s is not None and not self.follow:
+            raise UsageError("--follow-idle: nothing is followed; add --follow")
+
+    @property
+    def wants_live(self) -> bool:
+        """True where options ask for what only live inputs have."""
+        return self.policy is not None or self.max_latency_s is not None
+
+
+def may_be_live(address: str, options: LiveOptions) -> bool:
+    """Ask `vidparse.live` of an input, which is loaded for nothing else.
+
+    Args:
+        address: of the network or of a camera; "" for files and pipes.
+    """
+    return bool(address) or options.follow or options.wants_live
