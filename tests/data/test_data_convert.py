@@ -329,6 +329,58 @@ def test_a_damaged_labelme_file_beside_a_picture_is_refused(cli, clip, tmp_path)
     assert (done.code, "no JSON of LabelMe" in done.err) == (3, True), done.err
 
 
+@pytest.mark.parametrize("place", ["images/new", "val", "images", "new/deep"])
+def test_no_set_is_written_into_what_it_is_read_from(cli, convert, tmp_path, place: str) -> None:
+    source = convert("cvat")
+    shutil.rmtree(source / "images" / "v0")
+    before = sorted(source.rglob("*"))
+    done = cli("data", "convert", source, source / place)
+    assert (done.code, len(done.lines)) == (6, 1), done.err
+    assert "lies inside the data set" in done.err or "exists; choose" in done.err
+    assert sorted(source.rglob("*")) == before
+
+
+def test_a_new_folder_beside_the_record_is_none_of_the_set(cli, convert) -> None:
+    source = convert("label-studio")
+    assert cli("data", "convert", source, source / "fixed").code == 0
+    assert recognise(source) == "label-studio"
+
+
+@pytest.mark.parametrize(
+    ("to", "file", "name", "frames"),
+    [
+        ("cvat-images", "v0.cvat-images.xml", "cvat", 3),
+        ("coco", "v0.coco.json", "coco", 3),
+        ("ytvis", "v0.ytvis.json", "ytvis", 3),
+        ("label-studio", "tasks.json", "label-studio", 3),
+        ("label-studio-video", "tasks.json", "label-studio", 3),
+        ("labelme", "images/p01.json", "labelme", 1),
+        ("yolo-seg", "data.yaml", "yolo-seg", 3),
+    ],
+)
+def test_a_record_is_read_by_itself(
+    cli, convert, tmp_path, to: str, file: str, name: str, frames: int
+) -> None:
+    """By its contents, and by the name that it is written by."""
+    source = convert(to, videos=1) / file
+    for words in ((), ("--from", to)):
+        done = cli("data", "convert", source, tmp_path / f"n{len(words)}", *words, "--json")
+        assert done.code == 0, done.err
+        found = json.loads(done.out)
+        assert (found["from_format"], found["frames"]) == (name, frames)
+
+
+def test_a_file_of_a_folder_is_refused_with_the_folder(cli, convert, tmp_path) -> None:
+    source = convert("vspw", videos=1)
+    done = cli("data", "convert", source / "train.txt", tmp_path / "n")
+    assert (done.code, len(done.lines)) == (3, 1), done.err
+    assert "looked for a json of COCO instances (coco), " in done.err
+    done = cli("data", "convert", source / "train.txt", tmp_path / "n", "--from", "vspw")
+    assert f"train.txt: vspw is a data set in a folder; give {source}" in done.err
+    done = cli("data", "convert", source, tmp_path / "n", "--from", "vspw-set", "--to", "vspw-set")
+    assert done.code == 0, done.err
+
+
 def test_a_format_is_read_by_the_name_that_it_is_written_by(cli, convert, tmp_path):
     source = convert("cvat-images")
     done = cli("data", "convert", source, tmp_path / "n", "--from", "cvat-images")

@@ -242,7 +242,7 @@ def _categories(
     """
     path, table = next(iter(tables.items()))
     try:
-        rows = as_tables(table["categories"], "categories")
+        rows = as_tables(table.get("categories"), "categories")
         names = [as_word(row["name"], "name") for row in rows]
         own = own_labels(root if root.is_dir() else root.parent, path.parent)
         things = [name for name, row in zip(names, rows, strict=True) if row.get("isthing", 1)]
@@ -358,10 +358,12 @@ FORMAT = Format(
     sign="a json of COCO instances",
     matches=lambda root: _matches(root, _COCO),
     splits=lambda root: _splits_of(root, _COCO),
+    file="a json of COCO instances",
 )
 FORMAT_YTVIS = Format(
     open=open_ytvis,
     sign="a json of YouTube-VIS",
     matches=lambda root: _matches(root, _YTVIS),
     splits=lambda root: _splits_of(root, _YTVIS),
+    file="a json of YouTube-VIS",
 )

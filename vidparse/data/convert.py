@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import ALL, Dataset, FrameRecord, format_of, recognise
-from vidparse.data.tool_folders import IMAGES
+from vidparse.data.dataset import ALL, SPLITS, Dataset, FrameRecord, format_of, recognise
+from vidparse.data.tool_folders import IMAGES, VIDEOS
 from vidparse.data.writers import WRITERS, Writer
 from vidparse.errors import InputError, Interrupted, OutputError, UsageError
-from vidparse.filenames import same_file
+from vidparse.filenames import real_path, same_file
 from vidparse.files import WholeFolder, kind_of, write_error
 from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
@@ -32,6 +32,12 @@ from vidparse.sinks.picture_set import (
 )
 from vidparse.sinks.sink import Target
 from vidparse.sinks.split_set import SplitSet
+
+_SET = "-set"  # of the names of `segment --save` for data sets
+# Folders in which readers look for splits, pictures and labels.
+_LOOKED_INTO = frozenset(
+    (*SPLITS, IMAGES, VIDEOS, "masks", "labels", "annotations", "data", "imgs", "JPEGImages")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +94,19 @@ def convert_dataset(
         UsageError: an unknown format. InputError: the source cannot be read.
         OutputError: `out` is there, or cannot be written. Interrupted: `stop` was set.
     """
+    to = to.removesuffix(_SET)
     if to not in WRITERS:
         raise UsageError(f"--to {to}: no data set is written so; use {', '.join(WRITERS)}")
     if not source.exists():
         raise InputError(f"{source}: no such file or folder; give a data set")
     # Take the name that a format is written by for the one that it is read by.
+    dataset = None if dataset is None else dataset.removesuffix(_SET)
     if dataset in WRITERS:
         dataset = WRITERS[dataset].read_as or dataset
     name = dataset or recognise(source, option="--from")
     layout = format_of(name)
+    if source.is_file() and not layout.file:
+        raise InputError(f"{source}: {name} is a data set in a folder; give {source.parent}")
     _check_place(source, out)
 
     splits = layout.splits(source)
@@ -185,6 +195,11 @@ def _check_place(source: Path, out: Path) -> None:
     """Raises: OutputError: nothing can be written there, or something is there."""
     if same_file(source, out):
         raise OutputError(f"{out}: is the data set itself; choose another folder")
+
+    # Leave alone what readers look into; a new folder right below the data set is none of it.
+    root, place = real_path(source), real_path(out)
+    if root in place.parents and (place.parent != root or place.name in _LOOKED_INTO):
+        raise OutputError(f"{out}: lies inside the data set {source}; choose a folder outside")
     check_new_folder(out)
 
 

@@ -358,4 +358,5 @@ FORMAT = Format(
     matches=lambda root: has_records(root, is_cvat, ".xml"),
     splits=lambda root: record_splits(root, is_cvat, ".xml"),
     every_frame=False,
+    file="an XML of CVAT",
 )

@@ -230,6 +230,7 @@ class Format:
         more than the split's masks.
     every_frame: all frames of a split have masks if any has.
     usually: the name of the format that such folders are opened as where nobody names one.
+    file: in words, a file that is opened in place of a folder, and then by itself; "": none is.
     """
 
     open: Opener
@@ -240,6 +241,7 @@ class Format:
     owns: Callable[[str, str], bool] = lambda stem, split: True
     every_frame: bool = True
     usually: str = ""
+    file: str = ""
 
 
 def format_of(name: str) -> Format:
@@ -299,10 +301,20 @@ def recognise(root: Path, *, option: str = "--dataset") -> str:
         InputError: none, or more than one; the message lists the signs.
     """
     formats = {name: format_of(name) for name in FORMATS}
+    if root.is_file():
+        formats = {name: known for name, known in formats.items() if known.file}
     found = [name for name, known in formats.items() if known.matches(root)]
     if len(found) == 1:
         return found[0]
     if found:
         raise InputError(f"{root}: looks like {' and '.join(found)}; say which with {option}")
+
+    # List what might be there: a file is none of the folders.
+    if root.is_file():
+        looked = ", ".join(f"{known.file} ({name})" for name, known in formats.items())
+        raise InputError(
+            f"{root}: no data set found, looked for {looked}; name it with {option}, or give the "
+            "folder of a data set"
+        )
     looked = ", ".join(f"{known.sign} ({name})" for name, known in formats.items())
     raise InputError(f"{root}: no data set found, looked for {looked}; name it with {option}")

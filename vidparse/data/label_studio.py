@@ -319,4 +319,5 @@ FORMAT = Format(
     matches=lambda root: has_records(root, is_label_studio, ".json"),
     splits=lambda root: record_splits(root, is_label_studio, ".json"),
     every_frame=False,
+    file="a JSON of Label Studio",
 )

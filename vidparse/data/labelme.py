@@ -43,18 +43,20 @@ _SKIPPED = ("point", "points", "line", "linestrip")  # that cover no pixel
 def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """Every JSON of LabelMe in the folder, its images/ and the folders in these, which are videos.
 
-    Polygons, rectangles and circles are read, later ones on top. Shapes of one label and group are
-    one object; one without a group is an object of its own. Classes are those of classes.json
-    beside, else the labels by name. Pictures without shapes count as unlabelled.
+    A JSON by itself is a data set of its picture. Polygons, rectangles and circles are read, later
+    ones on top. Shapes of one label and group are one object; one without a group is an object of
+    its own. Classes are those of classes.json beside, else the labels by name. Pictures without
+    shapes count as unlabelled.
 
     Raises:
         InputError: no such JSON, or one that says what cannot be.
     """
     base = split_folder(root, split)
     folders = [base, base / IMAGES, *sorted_folders(base / IMAGES), *sorted_folders(base)]
-    groups = {one: records_in(one, is_labelme, ".json") for one in dict.fromkeys(folders)}
-    for folder, paths in groups.items():
-        _check_damaged(folder, paths)
+    groups = {base: [root]} if root.is_file() else {}
+    for folder in dict.fromkeys(folders) if not groups else ():
+        groups[folder] = records_in(folder, is_labelme, ".json")
+        _check_damaged(folder, groups[folder])
     records = {path: _record(path) for paths in groups.values() for path in paths}
     if not records:
         raise InputError(f"{base}: holds no JSON of LabelMe; save the annotations there")
@@ -183,12 +185,13 @@ def _matches(root: Path) -> bool:
 FORMAT = Format(
     open=open_labelme,
     sign="a JSON of LabelMe beside each picture",
-    matches=lambda root: root.is_dir() and (_matches(root) or any(map(_matches, _parts(root)))),
+    matches=lambda root: _matches(root) or any(map(_matches, _parts(root))),
     splits=lambda root: (
         tuple(part.name for part in _parts(root) if _matches(part))
         or record_splits(root, is_labelme, ".json")
     ),
     every_frame=False,
+    file="a JSON of LabelMe",
 )
 
 

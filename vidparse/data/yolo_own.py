@@ -14,11 +14,18 @@ from vidparse.data.yolo_polygons import read_polygons
 from vidparse.errors import InputError
 from vidparse.textfiles import parse_json, read_text
 
+DATA = "data.yaml"
+
 
 def data_yaml(root: Path, split: str = "") -> Path | None:
-    """The file that names classes, in the split's own folder or the root, beside images/."""
+    """The file that names classes, in the split's own folder or the root, beside images/.
+
+    The root may be that file.
+    """
+    if root.is_file():
+        return root if root.name == DATA and (root.parent / "images").is_dir() else None
     for folder in (root / split, root):
-        path = folder / "data.yaml"
+        path = folder / DATA
         if path.is_file() and (folder / "images").is_dir():
             return path
     return None
