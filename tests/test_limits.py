@@ -164,8 +164,21 @@ def test_a_lack_of_memory_is_no_damage(clip, monkeypatch):
         raise av.error.MemoryError(12, "Cannot allocate memory")
 
     monkeypatch.setattr("vidparse.video.access.av.open", refuse)
+    monkeypatch.setattr("vidparse.video.demux.has_room", lambda: False)
     with pytest.raises(MemoryError):
         open_video(path)
+
+
+def test_a_table_that_asks_for_no_end_of_memory_is_damage(cli, clip):
+    """FFmpeg calls it a lack of memory, which `--size` or `ulimit` would not help."""
+    path = clip("a.mp4", frames=5)
+    data = bytearray(path.read_bytes())
+    where = data.index(b"stsz") + 12
+    data[where : where + 4] = (2**29 - 8).to_bytes(4, "big")  # so many frames
+    path.write_bytes(data)
+    said = cli("info", path)
+    assert said.code == 3, said.err
+    assert len(said.lines) == 1
 
 
 def test_an_enormous_stride_takes_the_first_frame(clip):

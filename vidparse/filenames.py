@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path, PurePath
+from functools import cache
+from pathlib import Path, PurePath, PureWindowsPath
 
 from vidparse.errors import InputError, UsageError, VidparseError
 
 PathText = str | os.PathLike[str]
 
 LONGEST_NAME = 255  # bytes, of nearly all file systems
+_ON_WINDOWS = os.name == "nt"
 
 NaturalKey = tuple[list[tuple[int, int, str]], ...]
 
@@ -89,14 +92,14 @@ def name_below(name: str, listed_in: Path, *, failure: type[VidparseError] = Inp
 
     Raises:
         VidparseError: of the class `failure`: the name is absolute, climbs with `..`, is empty, or
-            no file can have it.
+            no file can have it. So is one that would on Windows, where lists are carried to.
     """
-    path = PurePath(name)
-    if path.anchor or ".." in path.parts:
+    path, there = PurePath(name), PureWindowsPath(name)
+    if path.anchor or there.anchor or ".." in (*path.parts, *there.parts):
         raise failure(
             f"{listed_in}: {name!r} leads out of the folder; list names inside it, without '..'"
         )
-    if not path.parts or "\0" in name:
+    if not path.parts or "\0" in name or (_ON_WINDOWS and there.is_reserved()):
         raise failure(f"{listed_in}: {name!r} is no name of a file; correct or remove it")
     return name
 
@@ -127,7 +130,26 @@ def user_cache() -> Path:
     try:
         return Path.home() / ".cache"
     except RuntimeError:
-        return Path(tempfile.gettempdir()) / "vidparse-cache"
+        return _shared_cache()
+
+
+@cache
+def _shared_cache() -> Path:
+    """The user's own folder among the temporary files of all; of this process alone at worst."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    folder = Path(tempfile.gettempdir()) / f"vidparse-cache-{user}"
+    with suppress(OSError):
+        folder.mkdir(mode=0o700)
+    try:
+        found = folder.lstat()
+    except OSError:
+        return folder  # nothing can be made there, as whoever tries will say
+
+    # Take no folder that somebody else has put there, or can write to: its files would be trusted.
+    is_mine = stat.S_ISDIR(found.st_mode) and (_ON_WINDOWS or found.st_uid == os.getuid())
+    if is_mine and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return folder
+    return Path(tempfile.mkdtemp(prefix="vidparse-cache-"))
 
 
 def one_or_several(names: PathText | Iterable[PathText]) -> tuple[str, ...]:

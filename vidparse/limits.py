@@ -5,6 +5,7 @@ Every reader checks the size of a picture before it takes memory.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable
 
 from vidparse.errors import InputError, UsageError
@@ -19,6 +20,8 @@ NETWORK_PROTOCOLS = (
 )
 # FFmpeg's names of all that inputs can be allowed to open (`--allow-protocols`).
 PROTOCOLS = ("file", *NETWORK_PROTOCOLS, "crypto", "data", "concat", "subfile", "cache", "async")
+
+_ROOM = 1 << 28  # bytes, more than to open any file takes
 
 _max_pixels = MAX_PIXELS
 _max_frames: int | None = None
@@ -95,6 +98,19 @@ def allow_decoder_threads(count: int) -> None:
     """Set the threads of video decoders, for processes that share the CPUs of a machine."""
     global _decoder_threads
     _decoder_threads = count
+
+
+def has_room() -> bool:
+    """True where this process could take a good deal of memory: whoever lacked it wanted more.
+
+    Tables of damaged files ask for sizes that no machine has, and libraries call that a lack of
+    memory, too.
+    """
+    try:
+        mmap.mmap(-1, _ROOM).close()
+    except (OSError, ValueError, MemoryError):
+        return False
+    return True
 
 
 def check_size(name: str, size_hw: tuple[int, int]) -> None:

@@ -125,6 +125,10 @@ def open_missing_streams() -> None:
 def log_to_stderr(*, debug: bool) -> None:
     """The library's own messages are for --debug; people get errors, notes and summaries."""
     import logging
+    import warnings
+
+    # Leave Pillow's warning out: our own limit says the same, and what to do.
+    warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
 
     class PlainFormatter(logging.Formatter):
         """Messages and tracebacks as lines that cannot steer the terminal."""

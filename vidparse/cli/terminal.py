@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
+
+from vidparse.steering import unsteered
 
 TYPE_CHECKING = False  # read as true by type checkers, as in vidparse/__init__.py
 if TYPE_CHECKING:
@@ -13,12 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
     from rich.text import Text
-
-# Controls (C0, DEL, C1), what breaks lines, what turns the direction of writing, what has no
-# width, and bytes that are no text. Joiners and direction marks stay: languages need them.
-_STEERING = re.compile(
-    "\r\n|[\0-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
-)
 
 
 def plain(text: object) -> str:
@@ -31,7 +26,7 @@ def plain(text: object) -> str:
         from vidparse.addresses import masked  # not for a page of help
 
         words = masked(words)
-    return _STEERING.sub("?", words)
+    return unsteered(words)
 
 
 def say(text: str) -> None:

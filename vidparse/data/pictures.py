@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 
 from vidparse.errors import InputError
 from vidparse.labels import Labels
-from vidparse.limits import max_pixels
+from vidparse.limits import check_size, max_pixels
 from vidparse.maps import VOID, SegmentMap, count_codes, recode, segments_of_ids
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def read_indices(path: Path) -> np.ndarray:
                     f"{path}: a mask of mode {picture.mode}, not of class indices; "
                     "convert it to one channel"
                 )
+            check_size(str(path), (picture.height, picture.width))
             return np.asarray(picture, np.uint8 if picture.mode == "1" else None)
     except _DAMAGED as error:
         raise _unreadable(path, error, "mask") from error

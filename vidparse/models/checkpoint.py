@@ -41,10 +41,11 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: dict[st
     kept = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     try:
         with whole_file(path) as part:
+            mode = part.stat().st_mode
             save_file(kept, part, metadata)
 
-            # Let others read it: the writer makes the file private.
-            part.chmod(0o644)
+            # Let those read it who may read other files of the user: the writer makes it private.
+            part.chmod(mode)
     except SafetensorError as error:
         raise OutputError(f"{path}: cannot be written ({error}); choose another place") from error
 

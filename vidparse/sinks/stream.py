@@ -22,6 +22,7 @@ from vidparse.files import WholeFile, write_error
 from vidparse.frame import Packet, VideoInfo
 from vidparse.image import FULL_RANGE, LIMITED_RANGE, Yuv420, YuvAlpha
 from vidparse.sinks.sink import STDOUT, Target, stream_errors
+from vidparse.steering import plain_lines
 from vidparse.video import VideoWriter
 
 _BLOCK_BYTES = 1 << 16
@@ -35,6 +36,7 @@ class ByteStream:
         path = self._target.path
         self.partial = WholeFile(path, replace=self._target.replace) if path else None
         self._file: BinaryIO | None = None
+        self._is_terminal: bool | None = None  # not known before the first bytes
 
     def open(self) -> None:
         """Start the file; a stream is open already.
@@ -68,6 +70,12 @@ class ByteStream:
     def _write_stream(self, parts: tuple[bytes | memoryview, ...], flush: bool) -> None:
         stream = self._target.stream
         assert stream is not None
+        # Let no name in a record steer the terminal that somebody looks at.
+        if self._is_terminal is None:
+            self._is_terminal = stream.isatty()
+        if self._is_terminal:
+            parts = tuple(plain_lines(bytes(part)) for part in parts)
+
         with stream_errors("stdout" if self._target.name == STDOUT else self._target.name):
             for part in parts:
                 view = memoryview(part).cast("B")

@@ -172,7 +172,11 @@ def _read(name: str, on_note: Callable[[str], None], above: tuple[str, ...] = ()
     path = Path(name)
     entry = files("vidparse.training") / "recipes" / f"{name}.toml"
     place = path if path.suffix == ".toml" else entry
-    if not place.is_file():
+    try:
+        is_there = place.is_file()
+    except OSError as error:  # a name that no file can have
+        raise UsageError(f"recipe '{name[:40]}...': {error.strerror}; check the name") from error
+    if not is_there:
         hint = "no such file; check the path" if place is path else "unknown; use "
         known = "" if place is path else ", ".join(available_recipes())
         raise UsageError(f"recipe '{name}': {hint}{known}")

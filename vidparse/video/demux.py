@@ -23,6 +23,7 @@ from av.stream import Disposition, Stream
 
 from vidparse.errors import InputError
 from vidparse.frame import Packet, VideoInfo
+from vidparse.limits import has_room
 from vidparse.video.access import Wishes, is_address, is_list, local_path, open_limited
 from vidparse.video.damage import (
     HEAD_BYTES,
@@ -100,8 +101,13 @@ def open_container(
         # reordered (h264 in AVI); see `Clock` for what is done instead.
         container.flags &= ~_GENERATE_PTS
         return container
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        if not has_room():
+            raise
+        raise InputError(
+            f"{name}: its tables ask for more memory than a file can need; it is damaged, get "
+            "another copy"
+        ) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if isinstance(target, str) and is_address(target):
             # Take what fails after so long for silence: RTSP calls that bad data.

@@ -53,7 +53,12 @@ class OnnxRunner(Runner):
                 "use --backend torch or --device cpu"
             )
         self.device = str(device)
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as error:
+            raise unreadable(
+                path, "a text in it is no UTF-8", what="a usable ONNX model"
+            ) from error
         self.description = describe(path, metadata, file_sha256(path))
         self.precision = stored_precision(self.description)
         if precision not in ("auto", self.precision):
