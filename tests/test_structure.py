@@ -45,6 +45,7 @@ ORDER = [
     {"disagreement", "propagation"},
     {"training"},
     {"workers", "ledger"},
+    {"resume"},
     {"batch"},
     {"run"},
     {"bench"},

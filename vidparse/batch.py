@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from vidparse.inference import (
     RunReport,
     Session,
     SessionOptions,
+    Stages,
     engine_and_reason,
     run,
 )
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from vidparse.inference.gpu.session import GpuSession
     from vidparse.ledger import Ledger
     from vidparse.live import LiveStages
+    from vidparse.resume import Journal
     from vidparse.workers import Begun, Crew, SharedSession
 
     AnySession = Session | SharedSession | GpuSession | LiveStages
@@ -136,9 +138,10 @@ class Batch:
         stop: threading.Event,
         crew: Crew | None,
         ledger: Ledger | None,
+        settings: Mapping[str, str],
     ) -> None:
         self.inputs, self.options, self.runner = inputs, options, runner
-        self.ledger = ledger
+        self.ledger, self._settings = ledger, settings
         self.watcher, self.stop, self.crew = watcher, stop, crew
         self.written: dict[str, str] = {}
         self.protected = Protected(inputs)
@@ -225,11 +228,32 @@ class Batch:
         selection = select(options.start_s, options.end_s, options.stride)
         return open_live(opening, selection, say=self.watcher.say)
 
-    def sinks(self, one: Input, save: Sequence[str]) -> list[Sink]:
-        """Raises: UsageError, OutputError: as `make_sinks`."""
+    def journal(self, one: Input) -> Journal | None:
+        """The journal of an input with --resume, as an earlier call left it, or a new one.
+
+        Raises:
+            UsageError, OutputError: as `Journal`.
+        """
+        if not self.options.resume:
+            return None
+        from vidparse.resume import Journal, job_of, journal_folder
+
+        folder = journal_folder(self.options, one)
+        assert folder is not None  # streams were refused
+        return Journal(folder, job_of(one, self.options, self.runner, self._settings))
+
+    def sinks(self, one: Input, save: Sequence[str], *, begun: bool = False) -> list[Sink]:
+        """The outputs of an input.
+
+        Args:
+            begun: a journal knows those that are there.
+
+        Raises:
+            UsageError, OutputError: as `make_sinks`.
+        """
         options, ledger = self.options.sinks, self.ledger
         entry = ledger.entry(one) if ledger is not None else None
-        if entry is not None and entry.outputs:
+        if begun or (entry is not None and entry.outputs):
             options = replace(options, overwrite=True)  # of ours, from an attempt before
 
         sinks = make_sinks(
@@ -325,6 +349,7 @@ class Turn:
         self._source: Source | None = None
         self._session: AnySession | None = None
         self._sinks: list[Sink] = []
+        self._journal: Journal | None = None
         self._frames = 0
 
     def result(self) -> InputResult:
@@ -349,6 +374,8 @@ class Turn:
                 raise  # nobody but the caller handles it
             log.debug("%s", name, exc_info=problem)
             error = _expected_error(problem, name, self._frames, stopped=batch.stop.is_set())
+            if self._journal is not None:
+                error = self._journal.with_way_on(error)
 
         # Leave what was interrupted as begun: the next call does it again.
         if batch.ledger is not None and not isinstance(error, Interrupted):
@@ -371,7 +398,10 @@ class Turn:
             closing.callback(source.close)
             if begun is not None:
                 closing.callback(begun.close)
-            self._sinks = batch.sinks(one, save)
+            self._journal = journal = batch.journal(one)
+            if journal is not None:
+                closing.callback(journal.close)
+            self._sinks = batch.sinks(one, save, begun=journal is not None and journal.is_found)
             self._session = session = begun.session if begun else batch.session(one, source)
             closing.pop_all()
 
@@ -379,14 +409,21 @@ class Turn:
         frames = source.info.frames_between(options.start_s, options.end_s, options.stride)
         batch.watcher.begin(source.info, frames)
         try:
-            return run(
-                source,
-                session,
-                self._sinks,
-                on_frame=self._count,
-                stop=batch.stop,
-                overlap=options.overlap,
-            )
+            with ExitStack() as keeping:
+                stages: Stages = session
+                if journal is not None:
+                    from vidparse.resume import JournaledStages
+
+                    keeping.enter_context(journal)
+                    stages = JournaledStages(session, journal)  # type: ignore[arg-type]
+                return run(
+                    source,
+                    stages,
+                    self._sinks,
+                    on_frame=self._count,
+                    stop=batch.stop,
+                    overlap=options.overlap,
+                )
         finally:
             shared = _shared(session, batch.crew)
             if shared is not None:
@@ -413,6 +450,7 @@ class Turn:
 
             notes.append(NOT_CUT)
         notes += (note for sink in self._sinks for note in sink.notes)
+        notes += self._journal.notes if self._journal is not None else ()
         if shared is not None:
             notes += shared.notes
 

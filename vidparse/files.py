@@ -375,6 +375,24 @@ def _locked(handle: int) -> bool | None:
     return True
 
 
+def lock_folder(path: Path) -> int | None:
+    """An open folder that is this program's alone until it is closed; None where nothing locks.
+
+    Raises:
+        OutputError: another program is at work in it, or it cannot be opened.
+    """
+    if fcntl is None:
+        return None
+    try:
+        handle = os.open(path, os.O_RDONLY | _NO_FOLLOW)
+    except OSError as error:
+        raise write_error(path, error) from error
+    if _locked(handle) is False or not _is_at(handle, path):
+        os.close(handle)
+        raise OutputError(f"{path}: another program is at work in it; wait for its end")
+    return handle
+
+
 def _is_locked(path: Path) -> bool:
     """True if a program is at work on a file or folder."""
     try:

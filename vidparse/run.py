@@ -33,7 +33,7 @@ from vidparse.workers import Sharing
 _NO_SETTINGS = {
     *("out", "model", "backend", "device", "precision", "threads", "decoder", "overlap"),
     *("workers", "cluster", "ledger", "retry_failed", "argv"),
-    *("sinks", "overwrite", "skip_existing", "header"),
+    *("sinks", "overwrite", "skip_existing", "header", "resume", "keep_parts"),
 }
 
 
@@ -97,7 +97,7 @@ def segment(
     runner = load_runner(options)
     labels = runner.description.labels
     class_ids = None if options.classes is None else select_classes(labels, options.classes)
-    settings = _settings(options, runner) if options.ledger is not None else {}
+    settings = _settings(options, runner)
     options = replace(options, sinks=replace(options.sinks, classes=class_ids))
 
     # Refuse what the network cannot do before anything is opened.
@@ -134,7 +134,7 @@ def segment(
             from vidparse.ledger import Ledger
 
             ledger = closing.enter_context(Ledger(options.ledger, settings))
-        batch = Batch(found, options, runner, watcher, stop, crew, ledger)
+        batch = Batch(found, options, runner, watcher, stop, crew, ledger, settings)
         closing.enter_context(batch)
         for place, one in enumerate(found):
             if stop.is_set():
@@ -211,7 +211,13 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
     classes = None if options.classes is None else one_or_several(options.classes)
     save = _with_implied(save, options)
     save, out = choose_outputs(SINKS, save, out, inputs=inputs)
-    return replace(options, save=save, out=out, classes=classes)
+    sinks = replace(options.sinks, keep_parts=not options.resume)
+    options = replace(options, save=save, out=out, classes=classes, sinks=sinks)
+    if options.resume:
+        from vidparse.resume import check_resume
+
+        check_resume(options, inputs)
+    return options
 
 
 def _with_implied(save: tuple[str, ...] | None, options: SegmentOptions) -> tuple[str, ...] | None:

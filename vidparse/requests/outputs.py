@@ -59,6 +59,7 @@ class SinkOptions:
 
     classes: ids to keep; the rest is void already.
     preset: x264 speed of the overlay.
+    keep_parts: an interrupted run leaves the frames so far.
     pipe_format: of stdout, one of PIPE_FORMATS.
     """
 
@@ -96,6 +97,7 @@ class SinkOptions:
     ] = None
     mattes: MatteOptions = field(default_factory=MatteOptions)
     redaction: RedactOptions = field(default_factory=RedactOptions)
+    keep_parts: bool = True
     classes: tuple[int, ...] | None = None
     preset: str | None = None
     pipe_format: str | None = None

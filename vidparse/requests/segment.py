@@ -145,6 +145,13 @@ class SegmentOptions:
         bool, Option("Try inputs again that the ledger has as failed.", panel=BATCH)
     ] = False
     live: LiveOptions = field(default_factory=LiveOptions)
+    resume: Annotated[
+        bool,
+        Option(
+            "Keep a journal beside the outputs; the same call again goes on where this one ended.",
+            panel=BATCH,
+        ),
+    ] = False
     argv: tuple[str, ...] = ()
 
     @property

@@ -141,9 +141,10 @@ class Sink(ABC):
     def keeps_parts(self) -> bool:
         """True where an interrupted run leaves the frames so far.
 
-        With --skip-existing the next run would pass over a part as if it were the whole.
+        With --skip-existing the next run would pass over a part as if it were the whole; with
+        --resume it makes the whole.
         """
-        return not self.options.skip_existing
+        return self.options.keep_parts and not self.options.skip_existing
 
     def note_if_semantic(self, prediction: Prediction, output: str) -> None:
         """Say once that the model tells no objects apart, in an `output` of objects."""
@@ -197,7 +198,8 @@ class Sink(ABC):
     def close(self, *, keep: bool, complete: bool = True, packets: Sequence[Packet] = ()) -> None:
         """End; as `end`. Harmless when nothing was opened."""
         if not complete and not self.keeps_parts and keep and self._begun:
-            self.notes.append(f"{self.target.name}: interrupted, so nothing of it is kept")
+            if self.options.keep_parts:
+                self.notes.append(f"{self.target.name}: interrupted, so nothing of it is kept")
             keep = False
 
         # Forget the state first: a second close, after one that failed, does nothing.

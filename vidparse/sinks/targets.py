@@ -221,6 +221,27 @@ def missing_outputs(
     return tuple(missing), tuple(there)
 
 
+@_as_output_errors
+def first_output(
+    table: Mapping[str, type[Sink]],
+    names: Sequence[str],
+    *,
+    source: Input,
+    out: str | os.PathLike[str] | None,
+) -> Path | None:
+    """The place of the first output of an input; None where it is a stream.
+
+    Arguments as of `plan_sinks`.
+    """
+    if out is not None and _stream(os.fspath(out), None) is not None:
+        return None
+    final = final_path(names[0], table, source, out, single=len({*names}) == 1, video=None)
+    kind = table[names[0]]
+    if issubclass(kind, Submission):
+        return kind(final, SinkOptions(), video=video_name(source)).folder
+    return final
+
+
 def _becomes_folder(final: Path, kind: type[Sink]) -> bool:
     return kind.is_folder and final.suffix.lower() not in kind.picture_endings
 

@@ -205,6 +205,10 @@ class VideoWriter:
     def _open_container(self, container: str) -> OutputContainer:
         # Flush what is muxed, and wait a second at most for silent streams: a kill loses little.
         options = {"flush_packets": "1", "max_interleave_delta": str(_FRAGMENT_US)}
+
+        # Let the same frames make the same bytes: Matroska's numbers of tracks are random else.
+        if container in ("matroska", "webm"):
+            options["fflags"] = "bitexact"
         return av.open(
             self._file,
             mode="w",

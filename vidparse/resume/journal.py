@@ -1,0 +1,308 @@
+"""The journal of a video under way: a folder with its predictions so far, and a memory to go on by.
+
+    job.json            what is made of what; another job is refused
+    frames              the predictions, one after another
+    memory-0, memory-1  what the session remembered after some frame, by turns
+
+A frame counts once a memory that was taken after it is on the disk. What a killed process wrote
+behind that is cut off. Every entry has its length and a checksum before it, so that what power
+loss tore is known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from vidparse.errors import (
+    InputError,
+    Interrupted,
+    OutputError,
+    TruncatedError,
+    UsageError,
+    VidparseError,
+    counted,
+)
+from vidparse.files import lock_folder, whole_file, write_error
+from vidparse.frame import Frame
+from vidparse.inference.memory import Answering, Finishing
+from vidparse.labels import Labels
+from vidparse.maps import Prediction, SegmentMap
+from vidparse.maps.matte import Matte
+from vidparse.resume.plain import pack, unpack
+from vidparse.textfiles import as_table, as_word, read_json
+
+FIRST_S, EVERY_S = 1.0, 5.0  # until a memory is kept, and from one to the next
+_LEAST_SHARE = 30  # times as long as keeping one takes, at the least
+_ENTRY = struct.Struct("<II")  # length, CRC-32
+_JOB, _FRAMES, _MEMORIES = "job.json", "frames", ("memory-0", "memory-1")
+_SCHEMA = "vidparse-resume/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The prediction of one frame. Margins are left out: mattes are made of them already."""
+
+    index: int
+    pts: int
+    map: SegmentMap
+    mattes: tuple[Matte, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory of a session after so many frames, whose predictions end at a byte."""
+
+    frames: int
+    end: int
+    answering: Answering
+    finishing: Finishing
+
+
+class Journal:
+    """The journal of one input's outputs, for one process at a time.
+
+    Args:
+        folder: of the journal; nothing is made yet.
+        job: what is made of what, by the names that users know.
+
+    Attributes:
+        memory: the last that is on the disk; None: the video begins anew.
+        is_found: an earlier call began it.
+
+    Raises:
+        UsageError: it is of another job; the first setting that differs is named.
+        OutputError: it is damaged, or another process has it.
+    """
+
+    def __init__(self, folder: Path, job: Mapping[str, str]) -> None:
+        self.folder, self._job = folder, dict(job)
+        self.memory: Memory | None = None
+        self._lock: int | None = None
+        self._file: BinaryIO | None = None
+        self._slot = 0  # of the next memory
+        self._added = 0  # frames, with those since the last memory
+        self._cost_s = 0.0
+        self._due_s = time.monotonic() + FIRST_S
+
+        self.is_found = (folder / _JOB).is_file()
+        if self.is_found:
+            self._take()
+            try:
+                self._check_job()
+                self._recover()
+            except BaseException:
+                self._release()
+                raise
+        self._known = self.frames  # by earlier calls
+
+    @property
+    def frames(self) -> int:
+        """Frames that a next call need not segment again."""
+        return 0 if self.memory is None else self.memory.frames
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the user."""
+        if not self._known:
+            return ()
+        return (f"went on after {counted(self._known, 'frame')} of an earlier call",)
+
+    def with_way_on(self, error: VidparseError) -> VidparseError:
+        """The error that ended the run, with the words on how to go on where that is possible."""
+        if isinstance(error, Interrupted):
+            onwards = f"goes on after {self.frames} of them" if self.frames else "begins anew"
+            return Interrupted(f"{str(error).split('; ')[0]}; the same call {onwards}")
+        if not self.frames or isinstance(error, TruncatedError):
+            return error
+        frames = counted(self.frames, "frame")
+        made = type(error)(f"{error}; the same call goes on after {frames}")
+        made.__cause__ = error
+        return made
+
+    def __enter__(self) -> Self:
+        """Make the folder if it is not there, and cut off what does not count.
+
+        Raises:
+            OutputError: it cannot be written, or another process has it.
+        """
+        with self._writing():
+            if not self.is_found:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._take()
+                with whole_file(self.folder / _JOB) as part:
+                    text = json.dumps({"schema": _SCHEMA, "job": self._job}, indent=1)
+                    part.write_text(text, encoding="utf-8")
+            end = 0 if self.memory is None else self.memory.end
+            path = self.folder / _FRAMES
+            self._file = path.open("r+b" if path.exists() else "w+b")
+            self._file.truncate(end)
+            self._file.seek(end)
+        self._added = self.frames
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        # Outputs of a file that ended early are kept: there is nothing to go on with.
+        self.close(done=error is None or isinstance(error, TruncatedError))
+
+    def replayed(self, frame: Frame, entries: Iterator[Recorded], labels: Labels) -> Prediction:
+        """The next prediction, which is that of the frame.
+
+        Raises:
+            InputError: it is of another frame.
+        """
+        one = next(entries)
+        if (one.index, one.pts, one.map.size_hw) != (frame.index, frame.pts, frame.image.size_hw):
+            raise InputError(
+                f"{self.folder}: frame {frame.index} of the input is not the one that was "
+                "segmented; remove that folder, and begin anew"
+            )
+        return Prediction(one.index, one.map, labels, one.mattes)
+
+    def entries(self) -> Iterator[Recorded]:
+        """The predictions that count, in order."""
+        with (self.folder / _FRAMES).open("rb") as file:
+            for _ in range(self.frames):
+                data = _entry(file)
+                assert data is not None  # all were looked at when it was opened
+                yield unpack(Recorded, data)
+
+    def add(self, frame: Frame, prediction: Prediction) -> None:
+        """Append the prediction of the next frame.
+
+        Raises:
+            OutputError: disk full, and the like.
+        """
+        found = SegmentMap(prediction.ids, prediction.segments)
+        self._write(pack(Recorded(frame.index, frame.pts, found, prediction.mattes), level=1))
+        self._added += 1
+
+    def is_due(self) -> bool:
+        """True where a memory should be kept again; it is taken for granted that it will be."""
+        now_s = time.monotonic()
+        if now_s < self._due_s:
+            return False
+        self._due_s = now_s + max(EVERY_S, _LEAST_SHARE * self._cost_s)
+        return True
+
+    def keep(self, answering: Answering, finishing: Finishing) -> None:
+        """Let all frames so far count, by a memory that was taken after the last of them.
+
+        Raises:
+            OutputError: disk full, and the like; the memory before it stays.
+        """
+        begun_s = time.monotonic()
+        assert self._file is not None
+        with self._writing():
+            # Have the frames on the disk before the memory that says so.
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            memory = Memory(self._added, self._file.tell(), answering, finishing)
+            data = pack(memory)
+            with (self.folder / _MEMORIES[self._slot]).open("wb") as file:
+                file.write(_ENTRY.pack(len(data), zlib.crc32(data)) + data)
+                file.flush()
+                os.fsync(file.fileno())
+            if self._lock is not None:
+                os.fsync(self._lock)  # the folder, which lists them
+        self.memory, self._slot = memory, 1 - self._slot
+        self._cost_s = time.monotonic() - begun_s
+
+    def close(self, *, done: bool = False) -> None:
+        """Leave it to the next call, or remove it where there is nothing left to go on with."""
+        if self._file is not None:
+            with suppress(OSError):  # a full disk; what counts is there already
+                self._file.close()
+            if done or not self.frames:
+                shutil.rmtree(self.folder, ignore_errors=True)
+        self._file = None
+        self._release()
+
+    def _take(self) -> None:
+        """Lock the folder."""
+        self._lock = lock_folder(self.folder)
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _check_job(self) -> None:
+        path = self.folder / _JOB
+        try:
+            record = as_table(read_json(path, failure=OutputError), "a journal")
+            if record.get("schema") != _SCHEMA:
+                raise ValueError("of another version of vidparse")
+            known = {
+                name: as_word(one, name) for name, one in as_table(record["job"], "job").items()
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutputError(f"{path}: damaged ({error}); remove {self.folder}") from error
+        for name in [*self._job, *known]:
+            now, then = (one.get(name) or "not set" for one in (self._job, known))
+            if now != then:
+                raise UsageError(
+                    f"--resume {self.folder}: is of another job ({name}: was {then}, is {now}); "
+                    "give the same call, or remove that folder"
+                )
+
+    def _recover(self) -> None:
+        """Find the last memory that is whole, as are all frames before it."""
+        found = [self._memory(name) for name in _MEMORIES]
+        ends = [one.end for one in found if one is not None]
+        whole = self._whole(max(ends, default=0))
+        fitting = [one for one in found if one is not None and one.end <= whole]
+        self.memory = max(fitting, key=lambda one: one.frames, default=None)
+        if self.memory is not None:
+            self._slot = 1 - found.index(self.memory)
+
+    def _memory(self, name: str) -> Memory | None:
+        try:
+            with (self.folder / name).open("rb") as file:
+                data = _entry(file)
+            return None if data is None else unpack(Memory, data)
+        except (OSError, ValueError):
+            return None
+
+    def _whole(self, end: int) -> int:
+        """The byte up to which entries are whole, at most `end`."""
+        path, place = self.folder / _FRAMES, 0
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            while place < end and _entry(file) is not None:
+                place = file.tell()
+        return place
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None
+        with self._writing():
+            self._file.write(_ENTRY.pack(len(data), zlib.crc32(data)) + data)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+
+
+def _entry(file: BinaryIO) -> bytes | None:
+    """The next entry; None at the end, and where it is torn."""
+    head = file.read(_ENTRY.size)
+    if len(head) < _ENTRY.size:
+        return None
+    length, checksum = _ENTRY.unpack(head)
+    if length > os.fstat(file.fileno()).st_size - file.tell():
+        return None
+    data = file.read(length)
+    return data if len(data) == length and zlib.crc32(data) == checksum else None
