@@ -256,6 +256,21 @@ class Batch:
         if begun or (entry is not None and entry.outputs):
             options = replace(options, overwrite=True)  # of ours, from an attempt before
 
+        live = self.options.live
+        if live.rotate is not None:
+            from vidparse.sinks.rotating import rotating
+
+            pieces = rotating(
+                save,
+                live.rotate,
+                source=one,
+                out=self.options.out,
+                options=options,
+                taken=self.written,
+                protected=self.protected,
+            )
+            return [pieces]
+
         sinks = make_sinks(
             save,
             source=one,

@@ -213,6 +213,15 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
     save, out = choose_outputs(SINKS, save, out, inputs=inputs)
     sinks = replace(options.sinks, keep_parts=not options.resume)
     options = replace(options, save=save, out=out, classes=classes, sinks=sinks)
+    if options.live.rotate is not None:
+        from vidparse.sinks.rotating import check_rotation
+
+        known = {
+            "--ledger": options.ledger is not None,
+            "--skip-existing": options.sinks.skip_existing,
+            "--resume": options.resume,
+        }
+        check_rotation(save, out, next((name for name, given in known.items() if given), ""))
     if options.resume:
         from vidparse.resume import check_resume
 

@@ -72,7 +72,7 @@ def rotation(text: str, flag: str) -> Rotation:
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """The reading of live inputs.
+    """The reading of live inputs, and the cutting of outputs into pieces.
 
     policy: None: every frame. reconnect_s: None: endless for what is no plain connection; inf:
     endless; 0: never. follow: files are read as they grow.
@@ -116,6 +116,14 @@ class LiveOptions:
             text="10",
         ),
     ] = 10.0
+    rotate: Annotated[
+        Rotation | None,
+        Option(
+            "Begin new outputs after so long or so much, with the time in their names: 10m, 500MB.",
+            panel=LIVE,
+            parse=rotation,
+        ),
+    ] = None
     follow: Annotated[
         bool, Option("Read a file (mkv, ts, y4m, ...) on as it grows.", panel=LIVE)
     ] = False

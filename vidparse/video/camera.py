@@ -54,7 +54,7 @@ class Camera:
         device, pattern = _DEVICES.get(platform, ("", ""))
         if not place:
             raise UsageError(f"{address}: names no camera; write camera://0 for the first one")
-        if device not in av.formats_available:
+        if not _is_known(device):
             raise InputError(
                 f"{address}: cameras cannot be opened on this system; pipe its video in with "
                 "another program, as in ffmpeg ... -f yuv4mpegpipe - | vidparse segment -"
@@ -103,6 +103,11 @@ class Camera:
             f"{self.name}: cannot be opened ({getattr(error, 'strerror', None) or error}); "
             "try another camera"
         )
+
+
+def _is_known(device: str) -> bool:
+    """FFmpeg here has this kind of device; some have several names."""
+    return any(device in names.split(",") for names in av.formats_available)
 
 
 def _settings(address: str, wishes: dict[str, str]) -> tuple[tuple[str, str], ...]:
