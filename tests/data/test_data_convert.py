@@ -280,6 +280,27 @@ def test_datumaro_reads_the_same_objects_from_coco(convert: Callable[..., Path])
             assert any((mask == (truth.ids == thing.id)).all() for mask in masks)
 
 
+def test_other_formats_come_by_way_of_datumaro(tmp_path: Path) -> None:
+    """The guide's way for VOC: datumaro writes it as COCO, which is read."""
+    datumaro = extra("datumaro")
+    media = pytest.importorskip("datumaro.components.media")
+    drawn = pytest.importorskip("datumaro.components.annotation")
+    mask = np.zeros((20, 30), bool)
+    mask[5:15, 5:20] = True
+    picture = media.Image.from_numpy(np.full((20, 30, 3), 90, np.uint8))
+    mask_of_cat = drawn.Mask(mask, label=1, id=1, group=1)
+    item = datumaro.DatasetItem(id="a", subset="train", media=picture, annotations=[mask_of_cat])
+    made = datumaro.Dataset.from_iterable([item], categories=["background", "cat"])
+    made.export(str(tmp_path / "voc"), "voc", save_media=True)
+    voc = datumaro.Dataset.import_from(str(tmp_path / "voc"), "voc")
+    voc.export(str(tmp_path / "coco"), "coco_instances", save_media=True)
+
+    dataset = open_dataset(recognise(tmp_path / "coco"), tmp_path / "coco", "train")
+    truth = dataset.load_truth(dataset.videos[0].frames[0])
+    assert dataset.labels.classes[:2] == ("background", "cat")
+    assert ((truth.classes() == 1) == mask).all()
+
+
 def test_things_of_classes_alone_are_not_lost(convert: Callable[..., Path]) -> None:
     """Each class that is a thing is one object of COCO, as no ids tell more."""
     root = convert("coco", panoptic=False)
