@@ -99,9 +99,18 @@ def name_below(name: str, listed_in: Path, *, failure: type[VidparseError] = Inp
         raise failure(
             f"{listed_in}: {name!r} leads out of the folder; list names inside it, without '..'"
         )
-    if not path.parts or "\0" in name or (_ON_WINDOWS and there.is_reserved()):
-        raise failure(f"{listed_in}: {name!r} is no name of a file; correct or remove it")
+    too_long = any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts)
+    if not path.parts or too_long or "\0" in name or (_ON_WINDOWS and there.is_reserved()):
+        raise failure(f"{listed_in}: {name[:80]!r} is no name of a file; correct or remove it")
     return name
+
+
+def is_file(path: Path) -> bool:
+    """True for a file that is there; False also for a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def home_path(text: str) -> Path:

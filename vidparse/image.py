@@ -6,6 +6,7 @@ draws on the planes, and nobody converts a full-size frame unless a sink really 
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     import torch
+
+# Raised by Pillow at damaged files.
+PILLOW_FAULTS = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
 
 # ITU-T H.273 code points, as FFmpeg numbers them.
 BT709, UNSPECIFIED, BT601_625, BT601_525, BT2020 = 1, 2, 5, 6, 9
@@ -40,6 +44,18 @@ class ColourTags:
     primaries: int = UNSPECIFIED
     transfer: int = UNSPECIFIED
     range: int = 0  # 0 unspecified, 1 limited, 2 full
+
+
+def decoded(data: bytes, form: int) -> np.ndarray | None:
+    """A picture file as OpenCV decodes it; None if it is damaged, or not of a kind that it knows.
+
+    Args:
+        form: one of OpenCV's IMREAD flags.
+    """
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), form) if data else None
+    except cv2.error:  # its own limits
+        return None
 
 
 def effective_matrix(tags: ColourTags, height: int) -> int:

@@ -130,6 +130,10 @@ def log_to_stderr(*, debug: bool) -> None:
     # Leave Pillow's warning out: our own limit says the same, and what to do.
     warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
 
+    # OpenCV reads this once it is loaded: it would write of damaged files in words of its own.
+    if not debug:
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
     class PlainFormatter(logging.Formatter):
         """Messages and tracebacks as lines that cannot steer the terminal."""
 

@@ -30,7 +30,7 @@ from vidparse.data.tool_folders import (
     records_in,
 )
 from vidparse.errors import InputError
-from vidparse.filenames import name_below
+from vidparse.filenames import is_file, name_below
 from vidparse.labels import Labels
 from vidparse.limits import check_size
 from vidparse.sinks.picture_set import LABELS_FILE
@@ -345,7 +345,7 @@ def _picture(record: Path, root: Path, split: str, name: str, on_missing: OnMiss
         *(base / split / "JPEGImages", base / "JPEGImages", here / IMAGES, here, base / IMAGES),
     ]
     for folder in folders:
-        if (folder / inside).is_file():
+        if is_file(folder / inside):
             return folder / inside
     on_missing(InputError(f"{record}: no picture {name}; put it into {here / IMAGES}"))
     return None

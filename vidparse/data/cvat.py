@@ -41,6 +41,7 @@ from vidparse.textfiles import fault_of, xml_events
 _SHAPES = ("mask", "polygon", "box", "ellipse")  # that cover pixels
 _CORNERS_OF_ELLIPSE = 64
 _MOST_FRAMES = 10**7
+_MOST_LISTED = 300_000  # frames of a task in which nothing need be drawn
 
 
 def open_cvat(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
@@ -222,6 +223,8 @@ class _Reading:
 
     def _add_empty_frames(self) -> None:
         """Add the frames of a video in which nothing is drawn."""
+        if (self._size or 0) > _MOST_LISTED:
+            raise ValueError(f"a task of {self._size} frames; it has to be below {_MOST_LISTED}")
         if self._size and self._width and not any(p.name for p in self._record.pictures.values()):
             for number in range(self._size):
                 self._frame(number)

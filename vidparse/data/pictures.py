@@ -7,7 +7,6 @@ are stored, so the mask of a turned picture has the size of the picture that peo
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from vidparse.errors import InputError
+from vidparse.image import PILLOW_FAULTS, decoded
 from vidparse.labels import Labels
 from vidparse.limits import check_size, max_pixels
 from vidparse.maps import VOID, SegmentMap, count_codes, recode, segments_of_ids
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 INDEX_MODES = ("1", "L", "P", "I", "I;16")  # Pillow's names for one channel
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap sides
 # What Pillow raises when a file is damaged, or claims to be enormous.
-_DAMAGED = (OSError, SyntaxError, ValueError, struct.error, Pillow.DecompressionBombError)
+_DAMAGED = (*PILLOW_FAULTS, Pillow.DecompressionBombError)
 IGNORE = 255  # training id of pixels that count for nothing
 _MOST = 65535  # greatest value that counts by itself; no format has a class above
 _CLASSES = 256
@@ -42,7 +42,7 @@ def read_rgb(path: Path) -> np.ndarray:
     """
     data = _read_bytes(path)
     problem = _head_problem(data)
-    pixels = None if problem else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    pixels = None if problem else decoded(data, cv2.IMREAD_COLOR)
     if pixels is None:
         raise InputError(f"{path}: {problem or _damage(data)}; replace or remove it")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
@@ -79,7 +79,8 @@ def read_indices(path: Path) -> np.ndarray:
         InputError: missing, damaged, or a colour picture where indices are expected.
     """
     try:
-        with Pillow.open(path) as picture:
+        # From memory: Pillow takes as much as a damaged file says that it holds.
+        with Pillow.open(io.BytesIO(path.read_bytes())) as picture:
             if picture.mode not in INDEX_MODES:
                 raise InputError(
                     f"{path}: a mask of mode {picture.mode}, not of class indices; "
@@ -137,7 +138,7 @@ def _orientation(picture: Pillow.Image) -> int:
     try:
         stored.load(picture.info.get("exif", b""))
         return int(stored.get(_ORIENTATION, 1))
-    except (*_DAMAGED, TypeError):
+    except _DAMAGED:
         return 1
 
 

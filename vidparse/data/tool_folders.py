@@ -16,7 +16,7 @@ from vidparse.data.dataset import ALL, SPLITS, FrameRecord, image_of_file
 from vidparse.data.folder import read_labels
 from vidparse.data.folders import PICTURES, sorted_files
 from vidparse.errors import InputError
-from vidparse.filenames import name_below
+from vidparse.filenames import is_file, name_below
 from vidparse.labels import Labels
 from vidparse.sinks.picture_set import LABELS_FILE
 from vidparse.video import open_video
@@ -100,12 +100,13 @@ def record_stem(path: Path) -> str:
 class PicturesBeside:
     """Finds pictures of a record by the names that it has for them.
 
-    folders: where they may lie, in order.
+    folders: where they may lie, in order. listed: those of the first one that has any.
     """
 
     record: Path
     folders: tuple[Path, ...]
     stems: dict[str, Path] = field(default_factory=dict)
+    listed: list[Path] = field(default_factory=list)
 
     @classmethod
     def of(cls, record: Path, video: str) -> PicturesBeside:
@@ -113,7 +114,10 @@ class PicturesBeside:
         folders = (base / IMAGES / video, base / IMAGES, base / video, base)
         found = cls(record, tuple(folder for folder in folders if folder.is_dir()))
         for folder in found.folders:
-            for path in sorted_files(folder, PICTURES):
+            files = sorted_files(folder, PICTURES)
+            if not found.listed:
+                found.listed.extend(files)
+            for path in files:
                 found.stems.setdefault(path.stem, path)
         return found
 
@@ -126,7 +130,7 @@ class PicturesBeside:
         for name in names:
             inside = name_below(name, self.record)
             for folder in self.folders:
-                if PurePosixPath(name).suffix.lower() in PICTURES and (folder / inside).is_file():
+                if PurePosixPath(name).suffix.lower() in PICTURES and is_file(folder / inside):
                     return folder / inside
             last = PurePosixPath(name).name
             stem = PurePosixPath(last).stem if last.lower().endswith(PICTURES) else last
@@ -136,10 +140,7 @@ class PicturesBeside:
 
     def at(self, number: int) -> Path | None:
         """The picture at a place, from 0, of the first folder that has pictures."""
-        for folder in self.folders:
-            if files := sorted_files(folder, PICTURES):
-                return files[number] if number < len(files) else None
-        return None
+        return self.listed[number] if number < len(self.listed) else None
 
 
 def video_beside(record: Path, names: Iterable[str]) -> Path | None:
@@ -148,7 +149,7 @@ def video_beside(record: Path, names: Iterable[str]) -> Path | None:
     for name in (*names, *(stem + suffix for suffix in sorted(VIDEO_SUFFIXES))):
         last = PurePosixPath(name).name
         for path in (record.parent / last, record.parent / VIDEOS / last):
-            if last and path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+            if last and path.suffix.lower() in VIDEO_SUFFIXES and is_file(path):
                 return path
     return None
 

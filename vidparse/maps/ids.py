@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from vidparse.errors import InputError
+from vidparse.image import decoded
 from vidparse.labels import Labels
 from vidparse.limits import check_png
 from vidparse.maps.segment_map import VOID
@@ -51,7 +52,7 @@ def read_panoptic_png(path: Path) -> np.ndarray:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; check the folder") from error
     check_png(str(path), data)
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    pixels = decoded(data, cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise InputError(f"{path}: damaged picture; fetch or make it again")
     if pixels.ndim != 3 or pixels.shape[2] not in (3, 4):

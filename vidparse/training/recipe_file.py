@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from vidparse.errors import UsageError
+from vidparse.filenames import is_file
 from vidparse.requests.training import available_recipes
 from vidparse.textfiles import Json, JsonTable, OutOfRange, parse_toml
 from vidparse.training.objectives import OBJECTIVES
@@ -172,11 +173,7 @@ def _read(name: str, on_note: Callable[[str], None], above: tuple[str, ...] = ()
     path = Path(name)
     entry = files("vidparse.training") / "recipes" / f"{name}.toml"
     place = path if path.suffix == ".toml" else entry
-    try:
-        is_there = place.is_file()
-    except OSError as error:  # a name that no file can have
-        raise UsageError(f"recipe '{name[:40]}...': {error.strerror}; check the name") from error
-    if not is_there:
+    if not (is_file(path) if place is path else place.is_file()):
         hint = "no such file; check the path" if place is path else "unknown; use "
         known = "" if place is path else ", ".join(available_recipes())
         raise UsageError(f"recipe '{name}': {hint}{known}")

@@ -54,7 +54,9 @@ class Decoder:
             raise InputError(f"{name}: no decoder for its video; convert it to H.264 first")
         if context.width and context.height:  # before FFmpeg allocates any picture
             check_size(name, (context.height, context.width))
-        context.thread_type = "SLICE" if at_once else "AUTO"
+        # FFmpeg's threads wait for each other without end behind a damaged picture of APNG.
+        is_alone = at_once or context.codec.canonical_name == "apng"
+        context.thread_type = "SLICE" if is_alone else "AUTO"
         # Let one thread feed a decoder of a device: more would only hold more pictures there.
         context.thread_count = 1 if context.is_hwaccel else decoder_threads()
         context.options = decoder_options(context)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import io
 import logging
-import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +19,7 @@ from av.container import InputContainer
 
 from vidparse.errors import InputError, TruncatedError, counted
 from vidparse.frame import Frame, VideoInfo
-from vidparse.image import ColourTags, Rgb
+from vidparse.image import PILLOW_FAULTS, ColourTags, Rgb
 from vidparse.limits import check_size
 from vidparse.video.access import open_limited
 from vidparse.video.damage import whole_jpeg
@@ -35,8 +34,6 @@ _NOTED = 5  # unreadable images are named up to here, then only counted
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE)
 _MILLISECOND = Fraction(1, 1000)
-# Raised by Pillow at damaged files.
-_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
 _WORDS = 64  # entries that are looked through for the size of a page
 _TIFF_HEADS: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
 
@@ -249,7 +246,8 @@ def _opened(path: Path, data: bytes) -> InputContainer:
 
 def is_moving_webp(data: bytes) -> bool:
     """An animated WebP, which FFmpeg does not decode."""
-    return data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and bool(data[20:21][0] & 2)
+    is_extended = data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and len(data) > 20
+    return is_extended and bool(data[20] & 2)
 
 
 def is_moving_container(data: bytes) -> bool:
@@ -317,7 +315,7 @@ def first_of_webp(data: bytes) -> np.ndarray:
     try:
         with Pillow.open(io.BytesIO(data)) as picture:
             return np.asarray(picture.convert("RGB"))
-    except _DAMAGED as error:
+    except PILLOW_FAULTS as error:
         raise ValueError(str(error)) from error
 
 
@@ -335,7 +333,7 @@ class WebpSource(Source):
             check_size(name, size_hw)
             frames = int(getattr(self._picture, "n_frames", 1))
             self._picture.load()  # the duration of a picture is known with its pixels
-        except (*_DAMAGED, Pillow.DecompressionBombError) as error:
+        except (*PILLOW_FAULTS, Pillow.DecompressionBombError) as error:
             raise InputError(f"{name}: damaged ({error}); get another copy") from error
 
         self.info = VideoInfo(
@@ -375,7 +373,7 @@ class WebpSource(Source):
         try:
             self._picture.seek(number)
             pixels = np.asarray(self._picture.convert("RGB"))
-        except _DAMAGED as error:
+        except PILLOW_FAULTS as error:
             raise TruncatedError(
                 f"{self._name}: damaged after {counted(number, 'frame')} ({error}); they are kept, "
                 "get another copy"
