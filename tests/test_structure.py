@@ -47,6 +47,7 @@ ORDER = [
     {"workers", "ledger"},
     {"resume"},
     {"batch"},
+    {"jobs"},
     {"run"},
     {"bench"},
     {"cli"},

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from vidparse.ledger import Ledger
     from vidparse.live import LiveStages
     from vidparse.resume import Journal
-    from vidparse.workers import Begun, Crew, SharedSession
+    from vidparse.workers import Begun, RangeCrew, SharedSession
 
     AnySession = Session | SharedSession | GpuSession | LiveStages
 
@@ -72,16 +72,31 @@ class InputResult:
     engine: str = ""  # what the network ran in, and why
     settled: bool = False  # by an earlier call, as the ledger has it
     live: LiveReport | None = None  # of a live input
+    is_skipped: bool = False  # as its outputs were there
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that is known once an input's turn is over.
+
+    written: outputs, of which some may have come up on the way. seconds: the turn took.
+    """
+
+    result: InputResult
+    written: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 class Watcher(Protocol):
     """Receives the progress of a run; the command line draws a bar.
 
-    `begin` comes once an input was opened, with the frames to expect (None when nobody knows);
-    `end` comes once for every input. `say` gets lines for the user at once: that a live input is
-    lost, or back.
+    `batch` comes first, with the number of inputs, and with True where they are segmented side by
+    side: then `begin` and `frame` do not come. `begin` comes once an input was opened, with the
+    frames to expect (None when nobody knows); `end` comes once for every input. `say`
+    gets lines for the user at once: that a live input is lost, or back.
     """
 
+    def batch(self, inputs: int, *, side_by_side: bool) -> None: ...
     def begin(self, info: VideoInfo, frames: int | None) -> None: ...
     def frame(self, frame: Frame) -> None: ...
     def end(self, result: InputResult) -> None: ...
@@ -91,6 +106,7 @@ class Watcher(Protocol):
 class Silent:
     """A watcher that does nothing."""
 
+    def batch(self, inputs: int, *, side_by_side: bool) -> None: ...
     def begin(self, info: VideoInfo, frames: int | None) -> None: ...
     def frame(self, frame: Frame) -> None: ...
     def end(self, result: InputResult) -> None: ...
@@ -136,12 +152,12 @@ class Batch:
         runner: Runner,
         watcher: Watcher,
         stop: threading.Event,
-        crew: Crew | None,
-        ledger: Ledger | None,
-        settings: Mapping[str, str],
+        crew: RangeCrew | None = None,
+        ledger: Ledger | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.inputs, self.options, self.runner = inputs, options, runner
-        self.ledger, self._settings = ledger, settings
+        self.ledger, self.settings = ledger, settings or {}
         self.watcher, self.stop, self.crew = watcher, stop, crew
         self.written: dict[str, str] = {}
         self.protected = Protected(inputs)
@@ -240,21 +256,27 @@ class Batch:
 
         folder = journal_folder(self.options, one)
         assert folder is not None  # streams were refused
-        return Journal(folder, job_of(one, self.options, self.runner, self._settings))
+        return Journal(folder, job_of(one, self.options, self.runner, self.settings))
 
-    def sinks(self, one: Input, save: Sequence[str], *, begun: bool = False) -> list[Sink]:
-        """The outputs of an input.
+    def has_attempted(self, one: Input) -> bool:
+        """True where outputs of an attempt before may be there, which are ours to replace."""
+        entry = self.ledger.entry(one) if self.ledger is not None else None
+        return entry is not None and bool(entry.outputs)
 
-        Args:
-            begun: a journal knows those that are there.
+    def has_journal(self, one: Input) -> bool:
+        """True where an attempt before has left a journal."""
+        if not self.options.resume:
+            return False
+        from vidparse.resume import journal_folder
 
-        Raises:
-            UsageError, OutputError: as `make_sinks`.
-        """
+        folder = journal_folder(self.options, one)
+        return folder is not None and folder.exists()
+
+    def sinks(self, one: Input, save: Sequence[str], *, replaces: bool) -> list[Sink]:
+        """Raises: UsageError, OutputError: as `make_sinks`."""
         options, ledger = self.options.sinks, self.ledger
-        entry = ledger.entry(one) if ledger is not None else None
-        if begun or (entry is not None and entry.outputs):
-            options = replace(options, overwrite=True)  # of ours, from an attempt before
+        if replaces:
+            options = replace(options, overwrite=True)
 
         live = self.options.live
         if live.rotate is not None:
@@ -285,6 +307,18 @@ class Batch:
             ledger.begin(one, names)
         self.written.update((path, one.name) for sink in sinks for path in sink.outputs)
         return sinks
+
+    def note(self, one: Input, outcome: Outcome) -> None:
+        """Note the outcome in the ledger; what was interrupted stays begun, to be done again."""
+        result = outcome.result
+        if self.ledger is not None and not isinstance(result.error, Interrupted):
+            self.ledger.end(
+                one,
+                result.error,
+                outputs=outcome.written,
+                seconds=outcome.seconds,
+                frames=result.frames,
+            )
 
     def session(self, one: Input, source: Source) -> AnySession:
         """Raises: UsageError: as `Session`."""
@@ -347,7 +381,7 @@ class Batch:
         return None
 
 
-def _shared(session: AnySession | None, crew: Crew | None) -> SharedSession | None:
+def _shared(session: AnySession | None, crew: RangeCrew | None) -> SharedSession | None:
     """The session, where it is one whose video workers share."""
     if crew is None:
         return None
@@ -357,10 +391,15 @@ def _shared(session: AnySession | None, crew: Crew | None) -> SharedSession | No
 
 
 class Turn:
-    """One of the inputs, from opening to the last rename."""
+    """One of the inputs, from opening to the last rename.
 
-    def __init__(self, batch: Batch, place: int) -> None:
+    Attributes:
+        replaces: outputs that are there are replaced.
+    """
+
+    def __init__(self, batch: Batch, place: int, *, replaces: bool = False) -> None:
         self._batch, self._place, self._one = batch, place, batch.inputs[place]
+        self.replaces = replaces or batch.has_attempted(self._one)
         self._source: Source | None = None
         self._session: AnySession | None = None
         self._sinks: list[Sink] = []
@@ -368,6 +407,15 @@ class Turn:
         self._frames = 0
 
     def result(self) -> InputResult:
+        """Segment the input, and note its outcome; its errors end in its result."""
+        outcome = self.outcome()
+        ledger = self._batch.ledger
+        if ledger is not None and not self._sinks and outcome.result.error is not None:
+            ledger.begin(self._one)  # it failed before it was noted
+        self._batch.note(self._one, outcome)
+        return outcome.result
+
+    def outcome(self) -> Outcome:
         """Segment the input; its errors end in its result."""
         batch, name = self._batch, self._one.name
         error: VidparseError | None = None
@@ -375,12 +423,9 @@ class Turn:
         begun_s = time.perf_counter()
 
         try:
-            save, there = batch.missing(self._one)
-
-            # Count outputs that are there as written: no later input may take their names.
-            batch.written.update((path, name) for path in there)
+            save = self._missing()
             if not save:
-                return InputResult(name, notes=("skipped: its outputs are there",))
+                return Outcome(self._skipped())
             report = self._run(save)
         except ClosedPipe:
             pass  # whoever read our output has seen enough: a normal end
@@ -392,16 +437,38 @@ class Turn:
             if self._journal is not None:
                 error = self._journal.with_way_on(error)
 
-        # Leave what was interrupted as begun: the next call does it again.
-        if batch.ledger is not None and not isinstance(error, Interrupted):
-            if not self._sinks:  # it failed before it was noted
-                batch.ledger.begin(self._one)
-            lasted_s = time.perf_counter() - begun_s
-            written = [path for sink in self._sinks for path in sink.outputs]
-            batch.ledger.end(
-                self._one, error, outputs=written, seconds=lasted_s, frames=self._frames
-            )
-        return self._result(report, error)
+        written = tuple(path for sink in self._sinks for path in sink.outputs)
+        return Outcome(self._result(report, error), written, time.perf_counter() - begun_s)
+
+    def planned(self) -> InputResult | None:
+        """Take the names of the outputs, for a worker to write them; a result where it need not.
+
+        None: the input is to be segmented.
+        """
+        try:
+            save = self._missing()
+            if not save:
+                return self._skipped()
+            # Let the worker look into the journal: it will have it open.
+            replaces = self.replaces or self._batch.has_journal(self._one)
+            self._batch.sinks(self._one, save, replaces=replaces)
+        except VidparseError as error:
+            if self._batch.ledger is not None:
+                self._batch.ledger.begin(self._one)
+            result = InputResult(self._one.name, error=error)
+            self._batch.note(self._one, Outcome(result))
+            return result
+        return None
+
+    def _missing(self) -> tuple[str, ...]:
+        """The outputs to be made. Those that are there are taken: no later input may have them."""
+        save, there = self._batch.missing(self._one)
+        self._batch.written.update((path, self._one.name) for path in there)
+        return save
+
+    def _skipped(self) -> InputResult:
+        note = "skipped: its outputs are there"
+        return InputResult(self._one.name, notes=(note,), is_skipped=True)
 
     def _run(self, save: Sequence[str]) -> RunReport:
         batch, one = self._batch, self._one
@@ -416,7 +483,8 @@ class Turn:
             self._journal = journal = batch.journal(one)
             if journal is not None:
                 closing.callback(journal.close)
-            self._sinks = batch.sinks(one, save, begun=journal is not None and journal.is_found)
+                self.replaces |= journal.is_found
+            self._sinks = batch.sinks(one, save, replaces=self.replaces)
             self._session = session = begun.session if begun else batch.session(one, source)
             closing.pop_all()
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import errno
 import os
 
+TYPE_CHECKING = False  # read as true by type checkers, as in vidparse/__init__.py
+if TYPE_CHECKING:
+    from typing import Self
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 # What native libraries write when memory, or the addresses that a process may use, ran out.
 _NO_MEMORY = (
@@ -17,6 +21,10 @@ class VidparseError(Exception):
     """Base of all expected failures. `exit_code` is what the command line returns."""
 
     exit_code = 1
+
+    def alone(self) -> Self:
+        """The same error without its causes, which may not travel between processes."""
+        return type(self)(str(self))
 
 
 class UsageError(VidparseError):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
 
 from vidparse.errors import InputError, UsageError
 
@@ -27,6 +29,25 @@ _max_pixels = MAX_PIXELS
 _max_frames: int | None = None
 _allowed_protocols: frozenset[str] = frozenset()
 _decoder_threads = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """All limits that a user can set, to take them to another process."""
+
+    pixels: int
+    frames: int | None
+    protocols: frozenset[str]
+
+    @classmethod
+    def of_this_process(cls) -> Self:
+        return cls(_max_pixels, _max_frames, _allowed_protocols)
+
+    def set_here(self) -> None:
+        """Give this process the same limits."""
+        allow_pixels(self.pixels)
+        allow_frames(self.frames)
+        allow_protocols(self.protocols)
 
 
 def max_pixels() -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from vidparse.filenames import PathText, one_or_several
 from vidparse.hub.known import select_classes
 from vidparse.inference import Runner, decided, load_chosen
 from vidparse.labels.colours import class_colours
+from vidparse.limits import max_frames
 from vidparse.requests.live import may_be_live
 from vidparse.requests.outputs import RunHeader
 from vidparse.requests.segment import DECODERS, SegmentOptions
@@ -32,9 +34,26 @@ from vidparse.workers import Sharing
 # Fields of options that change no output, or are noted in words of their own.
 _NO_SETTINGS = {
     *("out", "model", "backend", "device", "precision", "threads", "decoder", "overlap"),
-    *("workers", "cluster", "ledger", "retry_failed", "argv"),
+    *("workers", "jobs", "cluster", "ledger", "retry_failed", "argv"),
     *("sinks", "overwrite", "skip_existing", "header", "resume", "keep_parts"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Numbers of the inputs of a call, by outcome, and of the frames of this call.
+
+    done: this time or before. skipped: as their outputs were there. settled: of the done and the
+    failed ones, those that an earlier call settled, as the ledger has it.
+    """
+
+    inputs: int
+    done: int
+    skipped: int
+    failed: int
+    settled: int
+    frames: int
+    wall_s: float  # of the call, from the first input on
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +68,22 @@ class Summary:
     engine: str  # all three for people
     chosen: str  # why, where `auto` chose the backend; else ""
     inputs: tuple[InputResult, ...]
+    wall_s: float  # from the first input on
+
+    @property
+    def totals(self) -> Totals:
+        """The inputs counted by outcome."""
+        failed = sum(one.error is not None for one in self.inputs)
+        skipped = sum(one.is_skipped for one in self.inputs)
+        return Totals(
+            len(self.inputs),
+            len(self.inputs) - failed - skipped,
+            skipped,
+            failed,
+            sum(one.settled for one in self.inputs),
+            sum(one.frames for one in self.inputs),
+            round(self.wall_s, 3),
+        )
 
     @property
     def exit_code(self) -> int:
@@ -87,10 +122,11 @@ def segment(
         raise UsageError("inputs: none is given; name a file, a folder or several")
     found, results = _expanded(names)
     options = _settled(options, found)
-    sharing = Sharing(options.workers, options.cluster)
+    sharing = Sharing(options.workers, options.cluster, options.jobs)
     sharing.check()
     if sharing and STDIN in [one.name for one in found]:
-        raise UsageError("--workers: stdin can be read at one place only; name a file")
+        option = "--jobs" if sharing.has_jobs else "--workers"
+        raise UsageError(f"{option}: stdin can be read at one place only; name a file")
     options = replace(options, threads=sharing.threads(options.threads))
 
     # Load the network only now: a wrong option must not take seconds to be refused.
@@ -122,28 +158,41 @@ def segment(
     )
     options = replace(options, sinks=replace(options.sinks, header=header))
 
+    begun_s = time.perf_counter()
+    watcher.batch(len(results) + len(found), side_by_side=sharing.has_jobs)
     for result in results:
         watcher.end(result)
     with ExitStack() as closing:
-        # Enter the crew first, to close it last: videos that end early cancel ranges there.
-        crew = None
-        if sharing:
-            crew = closing.enter_context(sharing.crew(decided(options.choice, runner), stop))
         ledger = None
         if options.ledger is not None:
             from vidparse.ledger import Ledger
 
             ledger = closing.enter_context(Ledger(options.ledger, settings))
-        batch = Batch(found, options, runner, watcher, stop, crew, ledger, settings)
-        closing.enter_context(batch)
-        for place, one in enumerate(found):
-            if stop.is_set():
-                error = Interrupted(f"{one.name}: not begun; interrupted")
-                results.append(InputResult(one.name, error=error))
-                continue
-            result = batch.settled(one) or Turn(batch, place).result()
-            results.append(result)
+        choice = decided(options.choice, runner)
+
+        # Segment in this process, with the help of a crew or without, unless jobs do it all.
+        if sharing.has_jobs:
+            from vidparse.jobs import LotSetup, outcomes
+
+            batch = Batch(found, options, runner, watcher, stop, None, ledger, settings)
+            made = outcomes(batch, closing.enter_context(sharing.crew(LotSetup, choice, stop)))
+        else:
+            crew = None
+            if sharing:
+                from vidparse.workers.job import RangeSetup
+
+                # Close the crew after the batch: videos that end early cancel ranges there.
+                crew = closing.enter_context(sharing.crew(RangeSetup, choice, stop))
+            batch = Batch(found, options, runner, watcher, stop, crew, ledger, settings)
+            made = _in_turn(closing.enter_context(batch))
+        by_place: dict[int, InputResult] = {}
+        for place, result in made:
+            by_place[place] = result
             watcher.end(result)
+
+    for place, one in enumerate(found):
+        interrupted = Interrupted(f"{one.name}: not begun; interrupted")
+        results.append(by_place.get(place) or InputResult(one.name, error=interrupted))
 
     return Summary(
         os.fspath(options.model),
@@ -154,7 +203,16 @@ def segment(
         runner.engine,
         runner.chosen,
         tuple(results),
+        time.perf_counter() - begun_s,
     )
+
+
+def _in_turn(batch: Batch) -> Iterator[tuple[int, InputResult]]:
+    """Segment all inputs of a batch, one after the other; place and result of each."""
+    for place, one in enumerate(batch.inputs):
+        if batch.stop.is_set():
+            return
+        yield place, batch.settled(one) or Turn(batch, place).result()
 
 
 def load_runner(options: SegmentOptions) -> Runner:
@@ -174,6 +232,8 @@ def _settings(options: SegmentOptions, runner: Runner) -> dict[str, str]:
         for name in (field.name for field in fields(now))
         if name not in _NO_SETTINGS and (value := getattr(now, name)) != getattr(then, name)
     }
+    if (most := max_frames()) is not None:
+        found["max_frames"] = str(most)
     return {**found, "model": model, "out": out, "precision": runner.precision}
 
 

@@ -20,11 +20,13 @@ from vidparse.cli.segment import _done, summary_record
 from vidparse.errors import DeviceError, InputError, ModelError, TruncatedError
 from vidparse.inference import Masks, Runner, RunReport, Session
 from vidparse.labels import load_labels
+from vidparse.limits import Limits
 from vidparse.models.description import Description, Preprocess
+from vidparse.requests.model import ModelChoice
 from vidparse.run import Summary
 from vidparse.video import Input, Source, Stamps, open_video
 from vidparse.workers.crew import Crew, Returned
-from vidparse.workers.job import Cutting, Job, Range, Worker
+from vidparse.workers.job import Cutting, Job, PackedClip, Range, RangeSetup, RangeWorker
 from vidparse.workers.sharing import Begun, InputQueue, SharedSession
 
 FRAMES = 60
@@ -59,12 +61,14 @@ class Blocks(Runner):
         return Masks(inside, scores, np.array([8, 9]), keys)
 
 
-class Inline(Crew):
+class Inline(Crew[Job, Range, tuple[PackedClip, ...]]):
     """Workers of this process, which die at the tasks that a list says."""
 
     def __init__(self, runner: Runner, count: int = 2, dies: Sequence[bool] = ()) -> None:
-        super().__init__(count, threading.Event())
-        self._worker, self._dies = Worker(runner), deque(dies)
+        super().__init__(
+            count, RangeSetup(ModelChoice("none"), Limits.of_this_process()), threading.Event()
+        )
+        self._worker, self._dies = RangeWorker(runner), deque(dies)
         self._sent: deque[tuple[int, int, Job, Range]] = deque()
         self.done: list[Range] = []
         self.names: list[str] = []  # of the videos of these
@@ -196,7 +200,7 @@ def test_the_summary_counts_redone_ranges() -> None:
     for redone, words in ((0, "70 frames in"), (1, "70 frames, 1 range redone in")):
         result = InputResult("a.mp4", frames=70, redone=redone, report=report)
         assert words in _done(result, "")
-        summary = Summary("m", "", "onnx", "cpu", "fp32", "", "", (result,))
+        summary = Summary("m", "", "onnx", "cpu", "fp32", "", "", (result,), 1.0)
         (record,) = summary_record(summary)["inputs"]
         assert record["redone"] == redone
 
@@ -314,7 +318,7 @@ def test_ranges_begin_at_key_frames_where_they_can() -> None:
 
 def test_a_video_that_went_away_is_an_error(folder: Path) -> None:
     with pytest.raises(InputError):
-        Worker(Blocks()).clips(
+        RangeWorker(Blocks()).clips(
             Job(Input("gone.mp4", Path("gone.mp4")), 0, cut_base(folder)), Range(0, 0, 5)
         )
 

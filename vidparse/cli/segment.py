@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Self
 
 from vidparse import __version__
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vidparse.batch import InputResult
     from vidparse.frame import Frame, VideoInfo
     from vidparse.inference.keyframes import KeyFrameReport
-    from vidparse.run import Summary
+    from vidparse.run import Summary, Totals
     from vidparse.video import MediaReport
 
 Inputs = Annotated[
@@ -49,7 +49,7 @@ def segment(
         from vidparse.inference.load import open_ahead
 
         # Let the network be opened while all else is loaded; workers have networks of their own.
-        if not (options.workers or options.cluster):
+        if not (options.workers or options.jobs or options.cluster):
             open_ahead(options.choice)
         from vidparse.run import segment as run_segment
         from vidparse.sinks.sink import is_stdout
@@ -84,6 +84,9 @@ class Screen:
         self._quiet, self._summary = quiet, summary
         self._reporter = Reporter(quiet=quiet)
         self._engine = ""  # the one that summary lines have named
+        self._inputs, self._ended, self._side_by_side = 1, 0, False
+        self._frames = 0  # of the input under way
+        self._expected: int | None = None
         self.is_writing = False
 
     def __enter__(self) -> Self:
@@ -93,20 +96,39 @@ class Screen:
     def __exit__(self, *exc: object) -> None:
         self._reporter.__exit__(*exc)
 
+    def batch(self, inputs: int, *, side_by_side: bool) -> None:
+        self._inputs, self._side_by_side = inputs, side_by_side
+        self.is_writing = side_by_side
+        if inputs > 1:
+            self._reporter.begin(counted(inputs, "input"), inputs, unit="inputs/s")
+
     def begin(self, info: VideoInfo, frames: int | None) -> None:
         self.is_writing = True
-        self._reporter.begin(info.name, frames)
+        self._frames, self._expected = 0, frames
+        if self._inputs > 1:
+            self._reporter.update(self._ended, self._inputs, info.name)
+        else:
+            self._reporter.begin(info.name, frames)
 
     def frame(self, frame: Frame) -> None:
-        self._reporter.advance()
+        self._frames += 1
+        if self._inputs > 1:
+            part = self._frames / self._expected if self._expected else 0.0
+            self._reporter.update(self._ended + min(part, 1.0), self._inputs)
+        else:
+            self._reporter.advance()
 
     def say(self, text: str) -> None:
         if not self._quiet:
             self._reporter.line(text)
 
     def end(self, result: InputResult) -> None:
-        self.is_writing = False
-        self._reporter.end()
+        self._ended += 1
+        self.is_writing = self._side_by_side and self._ended < self._inputs
+        if self._inputs > 1:
+            self._reporter.update(self._ended, self._inputs)
+        else:
+            self._reporter.end()
         line = self._reporter.line
         if result.settled:  # the summary counts it
             return
@@ -128,11 +150,9 @@ class Screen:
                 line(f"{_shown(result)}: kept {_outputs(result)}")
 
     def finish(self, summary: Summary) -> None:
-        """A count of the inputs that an earlier call settled, and a table of those that failed."""
-        settled = sum(result.settled for result in summary.inputs)
-        if settled and not self._quiet:
-            inputs = counted(len(summary.inputs), "input")
-            say(f"{settled} of {inputs} done or failed before, as the ledger has it")
+        """The totals of several inputs, and a table of those that failed."""
+        if len(summary.inputs) > 1 and not self._quiet:
+            say(_totals_line(summary.totals))
 
         failed = [result for result in summary.inputs if result.error is not None]
         if not failed or len(summary.inputs) == 1 or self._quiet:
@@ -150,6 +170,18 @@ class Screen:
 
         with contextlib.suppress(OSError):  # a stderr that is full changes nothing
             console(err=True).print(table)
+
+
+def _totals_line(totals: Totals) -> str:
+    """One line for a whole batch."""
+    before = f" ({totals.settled} before, as the ledger has it)" if totals.settled else ""
+    skipped = f", {totals.skipped} skipped" if totals.skipped else ""
+    failed = f", {totals.failed} failed" if totals.failed else ""
+    speed = f" ({totals.frames / totals.wall_s:.1f} fps)" if totals.frames else ""
+    return (
+        f"{counted(totals.inputs, 'input')}: {totals.done} done{skipped}{failed}{before}; "
+        f"{counted(totals.frames, 'frame')} in {totals.wall_s:.1f} s{speed}"
+    )
 
 
 def _done(result: InputResult, engine: str) -> str:
@@ -242,6 +274,7 @@ def summary_record(summary: Summary) -> dict[str, object]:
         "engine": summary.engine,
         "chosen": summary.chosen or None,
         "exit_code": summary.exit_code,
+        "totals": asdict(summary.totals),
         "inputs": [one(result) for result in summary.inputs],
     }
 

@@ -102,6 +102,7 @@ class Reporter:
         self._is_inside = False
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._unit = ""
         if title:
             self.begin(title)
 
@@ -115,8 +116,12 @@ class Reporter:
         if self._bar is not None:
             self._bar.stop()
 
-    def begin(self, title: str, total: int | None = None) -> None:
-        """Show a bar for the next task; `total` None: its number of steps is unknown."""
+    def begin(self, title: str, total: int | None = None, *, unit: str = "fps") -> None:
+        """Show a bar for the next task; `total` None: its number of steps is unknown.
+
+        unit: of its speed, in steps per second.
+        """
+        self._unit = unit
         # Draw none for a single step: to load what draws it may take longer than the step.
         if self._has_bar and self._bar is None and total != 1:
             self._bar = _bar(is_long=self._is_long)
@@ -137,10 +142,13 @@ class Reporter:
             self._bar.advance(self._task)
             self._bar.update(self._task, fps=self._fps())
 
-    def update(self, done: int, total: int) -> None:
-        """Show that `done` of `total` steps are done."""
+    def update(self, done: float, total: int, title: str | None = None) -> None:
+        """Show that `done` of `total` steps are done, under a new title if one is given."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, total=total, fps=self._fps())
+            shown = None if title is None else plain(title)
+            self._bar.update(
+                self._task, completed=done, total=total, description=shown, fps=self._fps()
+            )
 
     def step(self, done: int, total: int, what: str, left_s: float) -> None:
         """Show a step in words: as the title of the bar, or without a bar as a line now and then.
@@ -170,7 +178,7 @@ class Reporter:
     def _fps(self) -> str:
         assert self._bar is not None
         speed = self._bar.tasks[-1].speed
-        return f"{speed:.1f} fps" if speed else ""
+        return f"{speed:.1f} {self._unit}" if speed else ""
 
 
 def _bar(*, is_long: bool) -> Progress:

@@ -55,6 +55,7 @@ class SegmentOptions:
     raw: stdin holds raw frames like this.
     image_rate: images per second of folders and patterns; None: 25.
     workers: processes that share a video; 0 or 1: this one alone.
+    jobs: processes that segment one input each; 0 or 1: this one alone.
     """
 
     out: Out = None
@@ -121,7 +122,7 @@ class SegmentOptions:
     workers: Annotated[
         int,
         Option(
-            "Processes that segment parts of a video at the same time, with a network each.",
+            "Processes that segment parts of one video at the same time, with a network each.",
             panel=shared.PANEL,
             least=0,
         ),
@@ -134,6 +135,14 @@ class SegmentOptions:
             choices="clusters",
         ),
     ] = None
+    jobs: Annotated[
+        int,
+        Option(
+            "Processes that segment one input each at the same time, with a network each.",
+            panel=BATCH,
+            least=0,
+        ),
+    ] = 0
     ledger: Annotated[
         Path | None,
         Option(

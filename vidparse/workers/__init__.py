@@ -1,4 +1,4 @@
-"""Workers: the clips of videos segmented by several processes, on one machine or many."""
+"""Workers: the parts of videos, or whole ones, by several processes on one machine or many."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         NOT_CUT,
         Begun,
         InputQueue,
+        RangeCrew,
         SharedSession,
         shared_session,
     )
@@ -23,6 +24,7 @@ _PUBLIC = {
     "Begun": "vidparse.workers.sharing",
     "Crew": "vidparse.workers.crew",
     "InputQueue": "vidparse.workers.sharing",
+    "RangeCrew": "vidparse.workers.sharing",
     "SharedSession": "vidparse.workers.sharing",
     "Sharing": "vidparse.workers.wanted",
     "shared_session": "vidparse.workers.sharing",
@@ -32,6 +34,7 @@ __all__ = [
     "Begun",
     "Crew",
     "InputQueue",
+    "RangeCrew",
     "SharedSession",
     "Sharing",
     "shared_session",

@@ -1,6 +1,7 @@
-"""Workers that share ranges, as processes of this machine or on the machines of a Ray cluster.
+"""Workers that share work, as processes of this machine or on the machines of a Ray cluster.
 
-A crew knows who has which range, what came back, and what to do when a worker is killed.
+Work comes in parts: ranges of a video, or whole inputs. A crew knows who has which part, what came
+back, and what to do when a worker is killed.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess, parent_process
 from types import ModuleType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Generic, Self
 
 from vidparse.errors import DeviceError, UsageError, VidparseError, expected
 from vidparse.inference.devices import cuda_device_count
-from vidparse.workers.job import Job, PackedClip, Range, Setup, Worker
+from vidparse.workers.job import Answer, Part, Setup, Shared
 
 if TYPE_CHECKING:
     import ray
@@ -32,43 +33,44 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WAIT_S = 0.1  # how soon a wish to stop is noticed
-_EACH = 2  # ranges that a worker has: the one it works at, and the next
-_AHEAD = 3  # ranges per worker that are under way or wait to be joined
-_TRIES = 3  # of a range whose worker is killed
+_AHEAD = 3  # parts per worker that are under way or wait to be taken
+_TRIES = 3  # of a part whose worker is killed
 _PATIENCE_S = 2.0  # with a process that was ended
-
-Outcome = tuple[PackedClip, ...] | VidparseError
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
-    """News of a worker: the outcome of a range; None: the worker is gone, with all it had."""
+class Returned(Generic[Answer]):
+    """News of a worker: the outcome of a part; None: the worker is gone, with all it had."""
 
     worker: int
     ticket: int = 0
-    outcome: Outcome | None = None
+    outcome: Answer | VidparseError | None = None
 
 
-class Crew(ABC):
+class Crew(ABC, Generic[Shared, Part, Answer]):
     """A number of workers, each with a network of its own.
 
-    A place where workers run is a subclass: it starts them, sends them ranges and hears from them.
+    A place where workers run is a subclass: it starts them, sends them parts and hears from them.
     Used by one thread at a time. As a context manager it ends all workers with the block.
 
     Args:
         count: of workers.
+        setup: of each worker; it says what the work is.
         stop: when set, nobody waits for an outcome any more.
     """
 
-    def __init__(self, count: int, stop: threading.Event) -> None:
-        self.count, self._stop = count, stop
+    def __init__(
+        self, count: int, setup: Setup[Shared, Part, Answer], stop: threading.Event
+    ) -> None:
+        self.count, self._setup, self._stop = count, setup, stop
         self._tickets = 0
-        self._wanted: dict[int, tuple[Job, Range]] = {}
+        self._wanted: dict[int, tuple[Shared, Part]] = {}
         self._waiting: deque[int] = deque()  # tickets that no worker has
         self._held: dict[int, list[int]] = {}  # tickets of each worker, the first is under way
-        self._outcomes: dict[int, Outcome] = {}
+        self._outcomes: dict[int, Answer | VidparseError] = {}
         self._killed: Counter[int] = Counter()  # times by ticket
         self._redone: set[int] = set()  # tickets whose worker was lost
+        self._is_ending = False
 
     @abstractmethod
     def start(self, worker: int) -> None:
@@ -79,16 +81,20 @@ class Crew(ABC):
         """
 
     @abstractmethod
-    def send(self, worker: int, ticket: int, job: Job, wanted: Range) -> None:
-        """Give a range to a worker that may be gone, of which `news` tells later."""
+    def send(self, worker: int, ticket: int, shared: Shared, part: Part) -> None:
+        """Give a part to a worker that may be gone, of which `news` tells later."""
 
     @abstractmethod
-    def news(self, wait_s: float) -> Iterable[Returned]:
+    def news(self, wait_s: float) -> Iterable[Returned[Answer]]:
         """News of the workers; waits for the first, but no longer than `wait_s`."""
 
     @abstractmethod
     def end(self) -> None:
         """End all workers at once. Idempotent."""
+
+    def ask_to_end(self) -> None:
+        """Hand out nothing more, and have each worker end the part it works at, if it can."""
+        self._is_ending = True
 
     def __enter__(self) -> Self:
         return self
@@ -98,18 +104,26 @@ class Crew(ABC):
 
     @property
     def has_room(self) -> bool:
-        """True while fewer ranges are under way than bound the memory that outcomes take."""
+        """True while fewer parts are under way than bound the memory that outcomes take."""
         return len(self._wanted) < _AHEAD * self.count
 
-    def submit(self, job: Job, wanted: Range) -> int:
-        """Have a range segmented some time; a ticket for its outcome."""
+    @property
+    def is_at_work(self) -> bool:
+        """True while a worker has a part."""
+        return any(self._held.values())
+
+    def submit(self, shared: Shared, part: Part) -> int:
+        """Have a part done some time; a ticket for its outcome.
+
+        shared: what it has in common with other parts, by identity: it travels to a worker once.
+        """
         self._tickets += 1
-        self._wanted[self._tickets] = job, wanted
+        self._wanted[self._tickets] = shared, part
         self._waiting.append(self._tickets)
         return self._tickets
 
     def was_redone(self, ticket: int) -> bool:
-        """True if a worker was lost while it had this range."""
+        """True if a worker was lost while it had this part."""
         return ticket in self._redone
 
     def cancel(self, tickets: Iterable[int]) -> None:
@@ -118,8 +132,8 @@ class Crew(ABC):
             self._wanted.pop(ticket, None)
             self._outcomes.pop(ticket, None)
 
-    def outcome(self, ticket: int, halted: threading.Event) -> tuple[PackedClip, ...] | None:
-        """The clips of a range, once; None where the run was stopped before they came.
+    def outcome(self, ticket: int, halted: threading.Event) -> Answer | None:
+        """The answer to a part, once; None where the run was stopped before it came.
 
         Args:
             halted: when set, nobody waits for this outcome any more.
@@ -140,6 +154,14 @@ class Crew(ABC):
             raise found
         return found
 
+    def outcomes(self) -> Iterator[tuple[int, Answer | VidparseError]]:
+        """Tickets and outcomes of the parts that are done, each once; waits a moment for some."""
+        self.attend(0.0 if self._outcomes else _WAIT_S)
+        while self._outcomes:
+            ticket = next(iter(self._outcomes))
+            del self._wanted[ticket]
+            yield ticket, self._outcomes.pop(ticket)
+
     def attend(self, wait_s: float = 0.0) -> None:
         """Take in what came back, and keep the workers busy."""
         self._hand_out()
@@ -158,8 +180,11 @@ class Crew(ABC):
 
     def _hand_out(self) -> None:
         """Give each worker its share; first the ones that have least, which all have one first."""
-        # Give every worker one range before any gets a second, which only spares a wait.
-        for full in range(1, _EACH + 1):
+        if self._is_ending:
+            return
+
+        # Give every worker one part before any gets a second, which only spares a wait.
+        for full in range(1, self._setup.each + 1):
             for worker in range(self.count):
                 while self._waiting and self._waiting[0] not in self._wanted:  # cancelled
                     self._waiting.popleft()
@@ -176,57 +201,51 @@ class Crew(ABC):
                     self.send(worker, ticket, *self._wanted[ticket])
 
     def _lost(self, worker: int) -> None:
-        """Have its ranges done by others, before all that wait."""
+        """Have its parts done by others, before all that wait."""
         tickets = self._held.pop(worker)
-        log.info("worker %d is gone with %d ranges", worker, len(tickets))
+        log.info("worker %d is gone with %d parts", worker, len(tickets))
         if tickets:
-            # Blame the first range alone: the worker had not begun with the others.
+            # Blame the first part alone: the worker had not begun with the others.
             self._killed[tickets[0]] += 1
             if self._killed[tickets[0]] >= _TRIES:
                 ticket = tickets.pop(0)
                 if ticket in self._wanted:
-                    self._outcomes[ticket] = DeviceError(
-                        f"workers: {_TRIES} were killed at one part of the video, by the system "
-                        "or by hand; where memory runs out, use fewer --workers or a lower --size"
-                    )
+                    self._outcomes[ticket] = DeviceError(f"workers: {_TRIES} {self._setup.killed}")
 
-        # Put them in front: the video is joined in order, and waits for the oldest.
+        # Put them in front: a video is joined in order, and waits for the oldest.
         self._redone.update(tickets)
         self._waiting.extendleft(reversed(tickets))
 
 
-class AnsweringWorker:
+class AnsweringWorker(Generic[Shared, Part, Answer]):
     """A worker whose errors are answers, so that none is taken for a fault of what carries them."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup[Shared, Part, Answer]) -> None:
         self._setup = setup
-        self._worker: Worker | None = None
+        self._work: Callable[[Shared, Part], Answer] | None = None
 
-    def clips(self, job: Job, wanted: Range) -> Outcome:
-        """The clips of a range, or the error without its causes, which may not travel."""
+    def answer(self, shared: Shared, part: Part) -> Answer | VidparseError:
+        """The answer to a part, or the error without its causes, which may not travel."""
         try:
-            # Load the network with the first range, so that a failure of that is an answer, too.
-            self._worker = self._worker or Worker.of(self._setup)
-            return self._worker.clips(job, wanted)
+            # Load the network with the first part, so that a failure of that is an answer, too.
+            self._work = self._work or self._setup.worker()
+            return self._work(shared, part)
         except Exception as error:
-            log.debug("%s", job.input.name, exc_info=error)
-            failure: VidparseError = expected(error, job.input.name)
-            return type(failure)(str(failure))
+            about = self._setup.about(shared)
+            log.debug("%s", about, exc_info=error)
+            return expected(error, about).alone()
 
 
-class ProcessCrew(Crew):
-    """Processes, spread over the CUDA devices where these are used.
+class ProcessCrew(Crew[Shared, Part, Answer]):
+    """Processes, spread over the CUDA devices where these are used; arguments as of `Crew`."""
 
-    Args:
-        setup: of each worker.
-    """
-
-    def __init__(self, count: int, setup: Setup, stop: threading.Event) -> None:
-        super().__init__(count, stop)
-        self._setup = setup
+    def __init__(
+        self, count: int, setup: Setup[Shared, Part, Answer], stop: threading.Event
+    ) -> None:
+        super().__init__(count, setup, stop)
         self._processes: dict[int, BaseProcess] = {}
         self._pipes: dict[int, Connection] = {}
-        self._jobs: dict[int, Job] = {}  # the last one that each worker has heard of
+        self._known: dict[int, Shared] = {}  # what each worker has heard of last
 
     def start(self, worker: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork copies locks that are held
@@ -248,16 +267,16 @@ class ProcessCrew(Crew):
         its.close()  # so that the end of the process ends the pipe
         self._processes[worker], self._pipes[worker] = process, mine
 
-    def send(self, worker: int, ticket: int, job: Job, wanted: Range) -> None:
-        # Send a job with its first range only: it may list thousands of pictures.
-        known = self._jobs.get(worker) is job
-        self._jobs[worker] = job
+    def send(self, worker: int, ticket: int, shared: Shared, part: Part) -> None:
+        # Send what is shared with the first part only: it may list thousands of pictures.
+        is_known = self._known.get(worker) is shared
+        self._known[worker] = shared
         try:
-            self._pipes[worker].send((ticket, None if known else job, wanted))
+            self._pipes[worker].send((ticket, None if is_known else shared, part))
         except OSError as error:
             log.debug("worker %d: %s", worker, error)
 
-    def news(self, wait_s: float) -> Iterable[Returned]:
+    def news(self, wait_s: float) -> Iterable[Returned[Answer]]:
         by_pipe = {pipe: worker for worker, pipe in self._pipes.items()}
         if not by_pipe:
             return
@@ -274,7 +293,12 @@ class ProcessCrew(Crew):
     def _forget(self, worker: int) -> None:
         self._pipes.pop(worker).close()
         self._processes.pop(worker).join(_PATIENCE_S)
-        self._jobs.pop(worker, None)
+        self._known.pop(worker, None)
+
+    def ask_to_end(self) -> None:
+        super().ask_to_end()
+        for process in self._processes.values():
+            process.terminate()
 
     def end(self) -> None:
         # Terminate all before waiting for any, so that they end side by side.
@@ -284,7 +308,7 @@ class ProcessCrew(Crew):
             self._forget(worker)
 
 
-def _on_device(setup: Setup, worker: int) -> Setup:
+def _on_device(setup: Setup[Shared, Part, Answer], worker: int) -> Setup[Shared, Part, Answer]:
     """The same, on one of the CUDA devices where any may be taken."""
     devices = cuda_device_count() if setup.choice.device in ("auto", "cuda") else 0
     if not devices:
@@ -306,22 +330,22 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def serve(pipe: Connection, setup: Setup) -> None:
-    """Answer to ranges until the pipe ends; the main function of a worker's process."""
+def serve(pipe: Connection, setup: Setup[Shared, Part, Answer]) -> None:
+    """Answer to parts until the pipe ends; the main function of a worker's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker = AnsweringWorker(setup)
-    job: Job | None = None
+    shared: Shared | None = None
 
     while True:
         try:
-            ticket, new, wanted = pipe.recv()
+            ticket, new, part = pipe.recv()
         except (EOFError, OSError):
             return
-        job = new or job
-        assert job is not None  # it came with the first range
+        shared = shared if new is None else new
+        assert shared is not None  # it comes with the first part
 
-        outcome = worker.clips(job, wanted)
+        outcome = worker.answer(shared, part)
         try:
             pipe.send((ticket, outcome))
         except OSError:
@@ -336,7 +360,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-class ClusterCrew(Crew):
+class ClusterCrew(Crew[Shared, Part, Answer]):
     """Actors of Ray, each with as many CPUs as its network has threads.
 
     The videos must have the same path on all machines.
@@ -351,34 +375,35 @@ class ClusterCrew(Crew):
         DeviceError: no cluster answers at the address.
     """
 
-    def __init__(self, address: str, count: int, setup: Setup, stop: threading.Event) -> None:
+    def __init__(
+        self, address: str, count: int, setup: Setup[Shared, Part, Answer], stop: threading.Event
+    ) -> None:
         self._ray = _connected(address)
         cpus = max(1, setup.choice.threads)
         has = int(self._ray.cluster_resources().get("CPU", 1))
-        super().__init__(count or max(1, has // cpus), stop)
+        super().__init__(count or max(1, has // cpus), setup, stop)
 
         on_gpu = setup.choice.device.startswith("cuda")
         # An actor that is lost is started anew by this side, which knows what it had to do.
         self._kind = self._ray.remote(
             num_cpus=cpus, num_gpus=1 if on_gpu else 0, scheduling_strategy="SPREAD"
         )(AnsweringWorker)
-        self._setup = setup
         self._actors: dict[int, ray.actor.ActorHandle] = {}
         # Worker and ticket by the promise of an answer.
         self._sent: dict[ray.ObjectRef, tuple[int, int]] = {}
-        # The last job, and where the cluster keeps it.
-        self._jobs: list[tuple[Job, ray.ObjectRef]] = []
+        # What the last part shares with others, and where the cluster keeps it.
+        self._known: list[tuple[Shared, ray.ObjectRef]] = []
 
     def start(self, worker: int) -> None:
         self._actors[worker] = self._kind.remote(self._setup)
 
-    def send(self, worker: int, ticket: int, job: Job, wanted: Range) -> None:
-        if not self._jobs or self._jobs[0][0] is not job:
-            self._jobs = [(job, self._ray.put(job))]
-        promise = self._actors[worker].clips.remote(self._jobs[0][1], wanted)
+    def send(self, worker: int, ticket: int, shared: Shared, part: Part) -> None:
+        if not self._known or self._known[0][0] is not shared:
+            self._known = [(shared, self._ray.put(shared))]
+        promise = self._actors[worker].answer.remote(self._known[0][1], part)
         self._sent[promise] = worker, ticket
 
-    def news(self, wait_s: float) -> Iterable[Returned]:
+    def news(self, wait_s: float) -> Iterable[Returned[Answer]]:
         if not self._sent:
             return
         ready, _ = self._ray.wait(list(self._sent), num_returns=1, timeout=wait_s)
@@ -391,16 +416,21 @@ class ClusterCrew(Crew):
             except self._ray.exceptions.RayError as error:
                 log.debug("worker %d: %s", worker, error)
 
-                # Forget its other ranges, too, or the same loss would be reported for each.
+                # Forget its other parts, too, or the same loss would be reported for each.
                 self._sent = {one: to for one, to in self._sent.items() if to[0] != worker}
                 del self._actors[worker]
                 yield Returned(worker)
+
+    def ask_to_end(self) -> None:
+        super().ask_to_end()
+        self.end()  # an actor hears nothing while it works
 
     def end(self) -> None:
         for actor in self._actors.values():
             self._ray.kill(actor)
         self._actors.clear()
         self._sent.clear()
+        self._held.clear()
         self._ray.shutdown()
 
 

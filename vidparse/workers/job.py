@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Self
+from typing import ClassVar, Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from vidparse.inference import (
     SessionOptions,
     load_chosen,
 )
-from vidparse.limits import allow_decoder_threads, allow_pixels
+from vidparse.limits import Limits, allow_decoder_threads
 from vidparse.maps import Segment, SegmentMap
 from vidparse.video import Input, ReadingOptions, Source, Stamps, open_video
 
@@ -114,15 +115,63 @@ def _since_key(keys: tuple[bool, ...]) -> list[int]:
     return counts
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """The needs of a worker before its first range.
+Shared = TypeVar("Shared")  # what the parts of a piece of work have in common
+Part = TypeVar("Part")
+Answer = TypeVar("Answer")
 
-    max_pixels: the largest picture that is taken on.
+
+@dataclass(frozen=True, slots=True)
+class Setup(ABC, Generic[Shared, Part, Answer]):
+    """The needs of a worker before its first part of the work, and the kind of work it does.
+
+    limits: those of the process that was called.
+    each: parts that a worker has: the one it works at, and those that wait for it there.
+    killed: what to say of a part at which one worker after the other was killed.
     """
 
     choice: ModelChoice
-    max_pixels: int
+    limits: Limits
+    each: ClassVar[int] = 1
+    killed: ClassVar[str] = ""
+
+    @abstractmethod
+    def answering(self, runner: Runner) -> Callable[[Shared, Part], Answer]:
+        """The work: from what all parts share, and a part, to its answer.
+
+        Called once in the process of each worker, with its own network.
+        """
+
+    def about(self, shared: Shared) -> str:
+        """The name that errors of the work go by."""
+        return ""
+
+    def worker(self) -> Callable[[Shared, Part], Answer]:
+        """A worker in a process of its own.
+
+        Raises:
+            ModelError, DeviceError, UsageError: as `load_chosen`.
+        """
+        # Keep OpenCV to one thread: the workers are the parallelism.
+        cv2.setNumThreads(1)
+        self.limits.set_here()
+        allow_decoder_threads(self.choice.threads)
+        return self.answering(load_chosen(self.choice))
+
+
+class RangeSetup(Setup["Job", "Range", "tuple[PackedClip, ...]"]):
+    """Workers that segment ranges of videos; see :class:`RangeWorker`."""
+
+    each: ClassVar[int] = 2  # so that none waits for the next range to travel
+    killed: ClassVar[str] = (
+        "were killed at one part of the video, by the system or by hand; where memory runs out, "
+        "use fewer --workers or a lower --size"
+    )
+
+    def answering(self, runner: Runner) -> Callable[[Job, Range], tuple[PackedClip, ...]]:
+        return RangeWorker(runner).clips
+
+    def about(self, shared: Job) -> str:
+        return shared.input.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,24 +234,11 @@ class PackedClip:
         return ClipSegments(tuple(one.map() for one in self.maps), self.keys, self.key_kind)
 
 
-class Worker:
+class RangeWorker:
     """A network of its own, for one range of a video after another."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-
-    @classmethod
-    def of(cls, setup: Setup) -> Self:
-        """A worker in a process of its own.
-
-        Raises:
-            ModelError, DeviceError, UsageError: as `load_chosen`.
-        """
-        # Keep OpenCV to one thread: the workers are the parallelism.
-        cv2.setNumThreads(1)
-        allow_pixels(setup.max_pixels)
-        allow_decoder_threads(setup.choice.threads)
-        return cls(load_chosen(setup.choice))
 
     def clips(self, job: Job, wanted: Range) -> tuple[PackedClip, ...]:
         """The clips of a range, as far as it can be decoded.

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import TypeAlias
 
 from vidparse.errors import counted
 from vidparse.frame import Frame
@@ -25,12 +26,13 @@ from vidparse.video import Input, ReadingOptions, Source, Stamps
 from vidparse.workers.crew import Crew
 from vidparse.workers.job import Cutting, Job, PackedClip, Range
 
+RangeCrew: TypeAlias = Crew[Job, Range, tuple[PackedClip, ...]]
 NOT_CUT = "without reading it all nobody knows when its frames come, so one process segments it"
 
 
 def shared_session(
     session: Session,
-    crew: Crew,
+    crew: RangeCrew,
     source: Source,
     one: Input,
     *,
@@ -98,7 +100,7 @@ class InputQueue:
 
     def __init__(
         self,
-        crew: Crew,
+        crew: RangeCrew,
         inputs: Sequence[Input],
         *,
         wanted: Callable[[Input], bool],
@@ -162,7 +164,7 @@ class SharedSession:
     def __init__(
         self,
         session: Session,
-        crew: Crew,
+        crew: RangeCrew,
         job: Job,
         stamps: Stamps,
         on_room: Callable[[], None] = lambda: None,
