@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -348,6 +349,20 @@ def test_a_damaged_labelme_file_beside_a_picture_is_refused(cli, clip, tmp_path)
     broken.write_text("{")
     done = cli("data", "convert", tmp_path / "o" / "a.labelme", tmp_path / "n")
     assert (done.code, "no JSON of LabelMe" in done.err) == (3, True), done.err
+
+
+@pytest.mark.parametrize("to", ["cvat", "label-studio", "labelme", "coco", "folder", "vspw"])
+def test_pictures_of_another_size_than_their_labels_are_refused(
+    cli, convert, tmp_path, to: str
+) -> None:
+    """Copied into the new set they would be taken for the pictures of these labels."""
+    source = convert(to, videos=1)
+    (picture,) = (p for p in source.rglob("p01.png") if p.parent.name in ("images", "origin", "v0"))
+    cv2.imwrite(str(picture), np.zeros((20, 30, 3), np.uint8))
+    done = cli("data", "convert", source, tmp_path / "n", "--to", "cvat")
+    assert (done.code, len(done.lines)) == (3, 1), done.err
+    assert "frame p01 is 64x40, its image 30x20; correct one of them" in done.lines[0]
+    assert not (tmp_path / "n").exists()
 
 
 @pytest.mark.parametrize("place", ["images/new", "val", "images", "new/deep"])

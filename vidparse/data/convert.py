@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import ALL, SPLITS, Dataset, FrameRecord, format_of, recognise
+from vidparse.data.pictures import image_size, size_mismatch
 from vidparse.data.tool_folders import IMAGES, VIDEOS
 from vidparse.data.writers import WRITERS, Writer
 from vidparse.errors import InputError, Interrupted, OutputError, UsageError
@@ -378,10 +379,24 @@ def _info(video: _Recording, dataset: Dataset) -> VideoInfo:
 def _picture(
     dataset: Dataset, record: FrameRecord, found: SegmentMap, *, may_copy: bool
 ) -> tuple[Rgb, Path | None]:
-    """The picture of a frame, and its file; where that may be copied, its pixels are blank."""
+    """The picture of a frame, and its file; where that may be copied, its pixels are blank.
+
+    Raises:
+        InputError: missing or damaged, or of another size than its labels.
+    """
     if may_copy and record.image is not None and is_copied(record.image):
-        return _blank(found), record.image
-    return Rgb(dataset.load_image(record)), None
+        image, file, size_hw = _blank(found), record.image, image_size(record.image)
+    else:
+        image, file = Rgb(dataset.load_image(record)), None
+        size_hw = image.size_hw
+
+    # Refuse what no reader would take, or take for something else: shifted labels look like any.
+    if size_hw != found.size_hw:
+        what = size_mismatch(record.image, found.size_hw, size_hw)
+        raise InputError(
+            f"{record.mask or record}: frame {record.stem} {what}; correct one of them"
+        )
+    return image, file
 
 
 def _blank(found: SegmentMap) -> Rgb:
