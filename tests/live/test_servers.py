@@ -64,7 +64,7 @@ def test_a_camera_that_vanishes_and_comes_back_costs_the_gap_alone(process, tmp_
 
     assert running.returncode == 130
     assert "secret" not in said + out.decode() + (tmp_path / "live.jsonl").read_text()
-    assert "lost (" in said
+    assert "lost" in said
     assert "back after" in said
     assert "1 gap of" in said
     assert "latency" in said
@@ -104,7 +104,7 @@ def test_giving_up_keeps_the_frames_before(cli, tmp_path, camera):
     said = cli("segment", camera.url, "-o", tmp_path / "a.jsonl", "--reconnect", "1")
     closing.join()
     assert said.code == 3
-    assert "lost for 1 s (" in said.err
+    assert "gone for 1 s (" in said.err
     assert "kept" in said.err
     assert count(tmp_path / "a.jsonl") == 21
 
@@ -207,6 +207,65 @@ def test_a_stream_that_falls_silent_is_lost_and_found_again(cli, tmp_path):
     records = lines(tmp_path / "a.jsonl")
     assert any("gap_s" in record for record in records)
     assert len(records) > 75
+
+
+def test_sound_and_pictures_stay_together_over_a_break(cli, tmp_path):
+    """Three seconds with sound, a break, and three more whose stamps begin anew."""
+    wishes = {"frames": 75, "time_base": Fraction(1, 25), "audio": "aac"}
+    data = make_clip(tmp_path / "clip.ts", **wishes).read_bytes()
+
+    def live(reply: Reply) -> None:
+        reply.begin("video/mp2t")
+        reply.wfile.write(data)
+
+    with web({"/live.ts": live}) as found:
+        said = cli(
+            *("segment", f"{found.url}/live.ts", "-o", tmp_path / "a.mkv"),
+            *("--save", "overlay", "--end", "5", "--reconnect", "30"),
+        )
+    assert said.code == 0, said.err
+    with av.open(str(tmp_path / "a.mkv")) as video:
+        times = [frame.time for frame in video.decode(video=0)]
+    with av.open(str(tmp_path / "a.mkv")) as video:
+        sound = [frame.time for frame in video.decode(audio=0)]
+    assert times == sorted(set(times))
+    assert sound == sorted(set(sound))
+    pauses = [max((b - a, b) for a, b in pairwise(one)) for one in (times, sound)]
+    (still_s, picture_s), (silent_s, sound_s) = pauses
+    assert still_s > 0.2
+    assert silent_s == pytest.approx(still_s, abs=0.2)
+    assert sound_s == pytest.approx(picture_s, abs=0.2)
+
+
+def test_a_playlist_behind_a_login_is_read_with_it(cli, tmp_path):
+    (tmp_path / "parts").mkdir()
+    (data,) = segments(tmp_path / "parts", 1)
+    right = "Basic " + base64.b64encode(b"joe:se cret").decode()
+
+    def behind(answer: Callable[[Reply], None]) -> Callable[[Reply], None]:
+        def checked(reply: Reply) -> None:
+            if reply.headers.get("Authorization") == right:
+                answer(reply)
+                return
+            reply.send_response(401)
+            reply.send_header("WWW-Authenticate", 'Basic realm="x"')
+            reply.end_headers()
+
+        return checked
+
+    text = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\nmade0.ts\n#EXT-X-ENDLIST\n"
+    answers = {
+        "/live.m3u8": behind(lambda reply: reply.whole(text, "application/vnd.apple.mpegurl")),
+        "/made0.ts": behind(lambda reply: reply.whole(data)),
+    }
+    with web(answers) as found:
+        for login, code in (("joe:se%20cret", 0), ("joe:wrong", 3)):
+            url = found.url.replace("http://", f"http://{login}@")
+            said = cli("segment", f"{url}/live.m3u8", "-o", tmp_path / f"{code}.jsonl")
+            assert said.code == code, said.err
+            assert "joe" not in said.err
+        assert len(lines(tmp_path / "0.jsonl")) == 25
+        assert "refuses the user or password (401)" in said.err
 
 
 def test_pictures_without_times_are_timed_by_their_coming(cli, tmp_path):

@@ -255,10 +255,10 @@ class Reader:
         name, patience_s = self._opening.one.name, self._opening.patience_s
         if why is not None and not patience_s:
             raise why
-        reason = "the stream ended" if why is None else str(why).removeprefix(f"{name}: ")
+        reason = "lost: the stream ended" if why is None else str(why).removeprefix(f"{name}: ")
         lost_s = time.monotonic()
         if patience_s:
-            self._say(f"{name}: lost ({reason}); trying again")
+            self._say(f"{name}: {reason}; trying again")
 
         while not self._ends:
             pause_s = self._backoff.pause_s()
@@ -287,7 +287,7 @@ class Reader:
     def _lost(self, reason: str, patience_s: float) -> TruncatedError:
         name = self._opening.one.name
         return TruncatedError(
-            f"{name}: lost for {patience_s:g} s ({reason}); outputs hold the frames before"
+            f"{name}: gone for {patience_s:g} s ({reason}); outputs hold the frames before"
         )
 
     def _wait(self, time_s: float) -> None:
