@@ -60,7 +60,7 @@ class RtspServer:
     most: int | None = None
     at_end: Callable[[socket.socket], None] = lambda connection: connection.close()
     port: int = 0
-    first: int = 0  # RTP time stamp
+    first: int = 90_000  # RTP time stamp
     played: int = 0  # connections that played
     sent: int = 0
     threads: list[threading.Thread] = field(default_factory=list)
@@ -133,7 +133,8 @@ class RtspServer:
                     way = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
                     self._answer(connection, number, "200 OK", way, "Session: 7")
                 elif method == "PLAY":
-                    self._answer(connection, number, "200 OK", "Session: 7")
+                    info = f"RTP-Info: url={self.url}/trackID=0;seq=0;rtptime={self.first}"
+                    self._answer(connection, number, "200 OK", "Session: 7", info)
                     self.played += 1
                     self._play(connection)
                     return

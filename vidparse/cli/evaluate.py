@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from vidparse.addresses import masked
 from vidparse.cli import options as shared
 from vidparse.cli.process import stop_on_signals
 from vidparse.cli.terminal import Reporter, cell, console, print_json, show
@@ -43,7 +44,7 @@ def evaluate(
         result = run_evaluation(request, on_frame=reporter.update, stop=stop)
 
     if request.report is not None:
-        command = shlex.join(["vidparse", *sys.argv[1:]])
+        command = masked(shlex.join(["vidparse", *sys.argv[1:]]))
         write_report(request.report, replace(result, command=command))
     if json:
         print_json(evaluation_record(result))

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 
 from vidparse import __version__
+from vidparse.addresses import masked
 from vidparse.data import open_dataset, usual_format
 from vidparse.errors import InputError, UsageError, counted
 from vidparse.filenames import one_or_several
@@ -196,7 +197,7 @@ def _with_outputs(request: PropagateRequest, jobs: list[_Job]) -> PropagateReque
         )
     if request.sinks.skip_existing:
         raise UsageError("--skip-existing: is for segment; use --overwrite, or another -o")
-    header = RunHeader(argv=request.argv, version=__version__)
+    header = RunHeader(argv=tuple(map(masked, request.argv)), version=__version__)
     return replace(request, save=save, out=out, sinks=replace(request.sinks, header=header))
 
 
