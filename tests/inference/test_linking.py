@@ -9,30 +9,30 @@ import pytest
 
 from vidparse.inference.overlap import OverlapLinker, mask_ious
 from vidparse.inference.panoptic import Numbers
-from vidparse.maps import Segment
+from vidparse.maps import Segment, SegmentMap
 
 CAR, PERSON, SKY, ROAD = 0, 1, 2, 3
 THINGS = {CAR, PERSON}
 SIZE_HW = (40, 120)
 
 
-def frame_of(*boxes: tuple[int, int, int]) -> tuple[np.ndarray, list[Segment]]:
+def frame_of(*boxes: tuple[int, int, int]) -> tuple[np.ndarray, tuple[Segment, ...]]:
     """Squares of 16 px (class, x, y), later ones in front, numbered from 1 by place in the list."""
     ids = np.zeros(SIZE_HW, np.uint16)
     for number, (_, x, y) in enumerate(boxes, 1):
         ids[y : y + 16, x : x + 16] = number
-    segments = [
+    segments = tuple(
         Segment(number, kind, kind in THINGS, 0.9, int((ids == number).sum()), (x, y, 16, 16))
         for number, (kind, x, y) in enumerate(boxes, 1)
         if (ids == number).any()
-    ]
+    )
     return ids, segments
 
 
 def linked_ids(linker: OverlapLinker, *boxes: tuple[int, int, int]) -> list[int]:
     """The lasting id of every box, in the order given."""
     ids, segments = frame_of(*boxes)
-    found = linker.follow(ids, segments)
+    found = linker.follow(SegmentMap(ids, segments))
     linked, renamed = found.ids, found.segments or ()
     assert set(np.unique(linked)) - {0} == {segment.id for segment in renamed}
     names = {int(ids[linked == segment.id][0]): segment.id for segment in renamed}
@@ -101,7 +101,7 @@ def test_another_size_of_frames_begins_anew() -> None:
     linker = OverlapLinker()
     linked_ids(linker, (CAR, 10, 10))
     ids, segments = frame_of((CAR, 10, 10))
-    renamed = linker.follow(ids[:30], segments).segments or ()
+    renamed = linker.follow(SegmentMap(ids[:30], segments)).segments or ()
     assert [segment.id for segment in renamed] == [2]
 
 
@@ -117,7 +117,7 @@ def test_stored_links_go_on_where_they_ended() -> None:
 
 def test_pixels_without_a_segment_are_nothing() -> None:
     ids, segments = frame_of((CAR, 10, 10), (CAR, 60, 10))
-    found = OverlapLinker().follow(ids, segments[1:])
+    found = OverlapLinker().follow(SegmentMap(ids, segments[1:]))
     linked, renamed = found.ids, found.segments or ()
     assert [segment.id for segment in renamed] == [1]
     assert np.array_equal(linked, (ids == 2).astype(np.uint16))
@@ -126,7 +126,7 @@ def test_pixels_without_a_segment_are_nothing() -> None:
 def test_many_ids_take_a_wider_type() -> None:
     linker = OverlapLinker()
     linker.state = replace(linker.state, numbers=Numbers(next_id=65536))
-    found = linker.follow(*frame_of((CAR, 10, 10)))
+    found = linker.follow(SegmentMap(*frame_of((CAR, 10, 10))))
     linked, renamed = found.ids, found.segments or ()
     assert linked.dtype == np.uint32 and renamed[0].id == int(linked.max()) == 65536
 

@@ -427,7 +427,7 @@ class TestLinking:
             def link(self, clip: ClipSegments, frames: Sequence[Frame]) -> list[SegmentMap]:
                 assert len(clip.maps) == len(frames)
                 stable = {number: int(key[0]) for number, key in clip.keys.items()}
-                return [renumbered(one.ids, one.segments or (), stable) for one in clip.maps]
+                return [renumbered(one, stable) for one in clip.maps]
 
         monkeypatch.setitem(LINKERS, "keys", KeyLinker)
         with_keys = squares((0.1,), (0.6,), keys=[[7.0], [5.0]])

@@ -15,11 +15,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, keep_wanted
+from vidparse.inference.clip_segments import (
+    ClipSegments,
+    PanopticAnswer,
+    keep_wanted,
+    with_margins,
+)
 from vidparse.inference.overlap import mask_ious
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap, regions_of
+from vidparse.matting.margins import margins_of
 from vidparse.requests.model import Merging
 
 CENTRE_KEYS = "centres"  # the number of an object's centre in the frame before, and its own
@@ -83,7 +89,9 @@ class CentreMaps(PanopticAnswer):
         )
         return all(bool(np.isfinite(one).all()) for one in arrays)
 
-    def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
+    def segments(
+        self, size_hw: tuple[int, int], labels: Labels, merging: Merging, *, margins: bool = False
+    ) -> ClipSegments:
         """A thing is the same in successive frames where its pixels point back to its centre."""
         numbers = _Numbers()
         maps: list[SegmentMap] = []
@@ -94,7 +102,8 @@ class CentreMaps(PanopticAnswer):
             frame = self._frame(t, size_hw, labels)
             named = numbers.named(frame)
             whole = self._segment_map(t, frame, named, numbers, labels)
-            maps.append(keep_wanted(whole, merging))
+            shown = keep_wanted(whole, merging)
+            maps.append(self._with_margins(t, shown) if margins else shown)
 
             # Keep what the first frame follows: it alone looks back to the clip before.
             if t == 0:
@@ -133,6 +142,13 @@ class CentreMaps(PanopticAnswer):
             pairs = stitched(groups, things, others, majority(others, kinds, len(labels)))
             follows = {own: other - 1 for own, other in pairs.items()}
         return _Frame(kinds, groups, things, scores, follows)
+
+    def _with_margins(self, t: int, found: SegmentMap) -> SegmentMap:
+        """The lead of each segment's class: centres say where objects are, not how surely."""
+        kinds = sorted({one.class_id for one in found.segments or ()})
+        leads = margins_of(self.classes[t], [(one,) for one in kinds])
+        of_kind = dict(zip(kinds, leads, strict=True))
+        return with_margins(found, {one.id: of_kind[one.class_id] for one in found.segments or ()})
 
     def _segment_map(
         self,

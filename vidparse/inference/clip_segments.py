@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Self
 
@@ -14,6 +14,7 @@ from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
 from vidparse.requests.model import Merging
 
+MOST_MARGIN = 30  # of a logit: float16 holds such well
 NUMBERS = ("queries", "centres")  # kinds of keys that are numbers, near each other or not
 
 
@@ -51,6 +52,19 @@ def keep_wanted(found: SegmentMap, merging: Merging) -> SegmentMap:
     return SegmentMap(table.take(found.ids, mode="clip"), wanted)
 
 
+def with_margins(found: SegmentMap, margins: Mapping[int, np.ndarray]) -> SegmentMap:
+    """The same map with the margin of each of its segments; see :class:`SegmentMap`.
+
+    Args:
+        margins: (h, w) by the number of the segment; all of one size.
+    """
+    segments = found.segments or ()
+    if not segments:
+        return found
+    planes = np.stack([margins[one.id] for one in segments])
+    return replace(found, margins=np.clip(planes, -MOST_MARGIN, MOST_MARGIN).astype(np.float16))
+
+
 def _is_kept(one: Segment, merging: Merging) -> bool:
     is_large = not one.is_thing or one.area >= merging.min_area
     return is_large and merging.wants(one.class_id, one.score, is_thing=one.is_thing)
@@ -73,10 +87,13 @@ class PanopticAnswer(ABC):
         """False where it holds NaN or infinite values, which mean nothing."""
 
     @abstractmethod
-    def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
+    def segments(
+        self, size_hw: tuple[int, int], labels: Labels, merging: Merging, *, margins: bool = False
+    ) -> ClipSegments:
         """Segments that do not overlap.
 
         Args:
             size_hw: of the frames, and of the result.
             labels: which classes are things; these are objects of their own.
+            margins: give those of each map, too, where the network says how sure it is of pixels.
         """

@@ -14,8 +14,13 @@ import cv2
 import numpy as np
 
 from vidparse.errors import UsageError
-from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, keep_wanted
-from vidparse.inference.enlarge import Grid, grid_of
+from vidparse.inference.clip_segments import (
+    ClipSegments,
+    PanopticAnswer,
+    keep_wanted,
+    with_margins,
+)
+from vidparse.inference.enlarge import STRIDE, Grid, grid_of
 from vidparse.inference.kernels import (
     Embedding,
     Kernels,
@@ -36,6 +41,7 @@ from vidparse.inference.merging import (
 )
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
+from vidparse.matting.margins import margins_of
 from vidparse.requests.model import RULES, Merging
 
 LEVELS = range(3, 8)  # P3 .. P7
@@ -110,7 +116,9 @@ class KernelMaps(PanopticAnswer):
         # A sum is several times quicker, and not finite where a value is not.
         return all(np.isfinite(one.sum()) or np.isfinite(one).all() for one in arrays)
 
-    def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
+    def segments(
+        self, size_hw: tuple[int, int], labels: Labels, merging: Merging, *, margins: bool = False
+    ) -> ClipSegments:
         regions = (
             stuff_kernels(self.regions, self.kernels, self.stuff_embedding)
             if self.pooled is None
@@ -132,6 +140,10 @@ class KernelMaps(PanopticAnswer):
             for one in found
         }
         maps = tuple(keep_wanted(_segment_map(frame, found, classes), merging) for frame in ids)
+        if margins:
+            maps = tuple(
+                with_margins(one, self._margins(t, found, regions)) for t, one in enumerate(maps)
+            )
 
         # An object that is too small here, or hidden wholly, is remembered all the same.
         keys = {
@@ -143,6 +155,52 @@ class KernelMaps(PanopticAnswer):
         seen = {one.id for frame in maps for one in frame.segments or ()}
         hidden = {number: classes[number] for number in keys if number not in seen}
         return ClipSegments(maps, keys, "kernels", hidden)
+
+    def _margins(
+        self, t: int, found: Sequence[KernelSegment], regions: Kernels
+    ) -> dict[int, np.ndarray]:
+        """Logits (h, w) by number: of things above their bound, of stuff the lead over the rest."""
+        features = np.asarray(self.features[t], np.float32)  # (D, h, w)
+        vectors = [one.kernel for one in found if one.kernel is not None]
+        logits = _logits(
+            np.concatenate([regions.vectors, *(one[None] for one in vectors)]), features
+        )
+        logits = within_input(logits, self.input_hw)
+        stuff, things = logits[: len(regions.vectors)], iter(logits[len(regions.vectors) :])
+        leads = margins_of(stuff, [(place,) for place in range(len(stuff))])
+        lead_of = dict(zip(regions.class_ids.tolist(), leads, strict=True))
+        return {
+            one.id: lead_of[one.class_id] if one.kernel is None else next(things) - _LEAST_LOGIT
+            for one in found
+        }
+
+
+def _logits(vectors: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """The logits (N, h, w) of kernels (N, D) over features (D, h, w)."""
+    found: np.ndarray = vectors @ features.reshape(len(features), -1)
+    return found.reshape(-1, *features.shape[1:])
+
+
+def within_input(planes: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
+    """Planes (N, h, w) at stride 4 of a padded input, without the part that is padding.
+
+    Where the input ends between two nodes, values are read between them: the result covers the
+    input, and nothing else, evenly.
+    """
+    height, width = (-(-side // STRIDE) for side in input_hw)
+    if (height * STRIDE, width * STRIDE) == tuple(input_hw):
+        return planes[:, :height, :width]
+    rows, columns = (
+        ((np.arange(count) + 0.5) * side / count / STRIDE - 0.5).astype(np.float32)
+        for count, side in ((height, input_hw[0]), (width, input_hw[1]))
+    )
+    x, y = np.meshgrid(columns, rows)
+    return np.stack(
+        [
+            cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for plane in planes
+        ]
+    )
 
 
 def _segment_map(

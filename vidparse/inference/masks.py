@@ -8,22 +8,29 @@ transformers has them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 import cv2
 import numpy as np
 
-from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer, keep_wanted
+from vidparse.inference.clip_segments import (
+    ClipSegments,
+    PanopticAnswer,
+    keep_wanted,
+    with_margins,
+)
 from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
 from vidparse.maps import Segment, SegmentMap
+from vidparse.matting.margins import margins_of
 from vidparse.requests.model import Merging
 
 LEAST_PROBABILITY = 0.5  # of a pixel in its mask, times the mask's score
 LEAST_SHARE = 0.8  # of those pixels that no other mask may have won
 LEAST_QUERY_SHARE = 0.8  # of the own pixels of a query's mask, above which it is kept
+_LEAST_WEIGHT = 1e-12  # whose logarithm is taken for that of 0
 QUERY_KEYS = "queries"  # the number of the query, which follows one object
 
 
@@ -58,10 +65,17 @@ class Masks(_NamedMasks):
     def is_finite(self) -> bool:
         return bool(np.isfinite(self.inside).all() and np.isfinite(self.scores).all())
 
-    def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
+    def segments(
+        self, size_hw: tuple[int, int], labels: Labels, merging: Merging, *, margins: bool = False
+    ) -> ClipSegments:
         numbers: Numbering = {}
         maps = merge_masks(self, size_hw, things=labels.things, numbers=numbers)
         shown = tuple(keep_wanted(one, merging) for one in maps)
+        if margins:
+            owners = owners_of(numbers, self.class_ids, labels)
+            shown = tuple(
+                with_margins(one, self._margins(t, owners)) for t, one in enumerate(shown)
+            )
         if self.keys is None:
             return ClipSegments(shown)
         seen = {one.id for found in shown for one in found.segments or ()}
@@ -72,8 +86,22 @@ class Masks(_NamedMasks):
         }
         return ClipSegments(shown, keys, "vectors")
 
+    def _margins(self, t: int, owners: Mapping[int, Sequence[int]]) -> dict[int, np.ndarray]:
+        """The lead over all other masks, as a logarithm, (h, w) by the number of the segment."""
+        weighted = self.inside[:, t] * self.scores[:, None, None].astype(np.float32)  # (N, h, w)
+        leads = margins_of(np.log(np.maximum(weighted, _LEAST_WEIGHT)), list(owners.values()))
+        return dict(zip(owners, leads, strict=True))
+
 
 Numbering = dict[tuple[int, int], int]  # (class, mask or -1 for stuff) -> segment
+
+
+def owners_of(numbers: Numbering, class_ids: np.ndarray, labels: Labels) -> dict[int, list[int]]:
+    """The masks of each segment, by its number: one of a thing, all of its class of stuff."""
+    return {
+        number: [mask] if mask >= 0 else np.flatnonzero(class_ids == class_id).tolist()
+        for (class_id, mask), number in numbers.items()
+    }
 
 
 def merge_masks(
@@ -188,13 +216,18 @@ class QueryMasks(_NamedMasks):
     def is_finite(self) -> bool:
         return bool(np.isfinite(self.logits).all() and np.isfinite(self.scores).all())
 
-    def segments(self, size_hw: tuple[int, int], labels: Labels, merging: Merging) -> ClipSegments:
+    def segments(
+        self, size_hw: tuple[int, int], labels: Labels, merging: Merging, *, margins: bool = False
+    ) -> ClipSegments:
         merge = self._merged if self.least_instance is None else self._painted
         numbers: Numbering = {}
         maps = [
             keep_wanted(merge(t, size_hw, labels, numbers), merging)
             for t in range(self.logits.shape[1])
         ]
+        if margins:
+            owners = owners_of(numbers, self.class_ids, labels)
+            maps = [with_margins(one, self._margins(t, owners)) for t, one in enumerate(maps)]
         if self.queries is None:
             return ClipSegments(tuple(maps))
         seen = {one.id for found in maps for one in found.segments or ()}
@@ -264,6 +297,19 @@ class QueryMasks(_NamedMasks):
             ids[inside] = number
             kept[number] = class_id, score
         return _segment_map(ids, kept, labels)
+
+    def _margins(self, t: int, owners: Mapping[int, Sequence[int]]) -> dict[int, np.ndarray]:
+        """The logits of each segment, or where it is less the lead over other masks, (h, w)."""
+        logits = self.logits[:, t]  # (N, h, w)
+        own = {number: logits[masks].max(axis=0) for number, masks in owners.items()}
+        if self.least_instance is not None or not own:
+            return own
+        weighted = self.scores[:, None, None].astype(np.float32) * _probability(logits)
+        leads = margins_of(np.log(np.maximum(weighted, _LEAST_WEIGHT)), list(owners.values()))
+        return {
+            number: np.minimum(one, lead)
+            for (number, one), lead in zip(own.items(), leads, strict=True)
+        }
 
     def _full(self, t: int, size_hw: tuple[int, int]) -> Iterator[np.ndarray]:
         """The logits (H, W) of each mask, one at a time."""

@@ -87,7 +87,7 @@ class QueryLinker(_ThingLinker):
             known = {own: things[key][0] for own, key in followed.items() if key in things}
             stable, numbers = numbers.named(segments, known)
             things |= {key: (stable[own], time_s) for own, key in followed.items()}
-            linked.append(renumbered(found.ids, segments, stable))
+            linked.append(renumbered(found, stable))
         self.state = Followed(MappingProxyType(things), numbers)
         return linked
 
@@ -123,7 +123,7 @@ class CentreLinker(_ThingLinker):
             segments = found.segments or ()
             stable, numbers = numbers.named(segments, known)
             known |= stable
-            linked.append(renumbered(found.ids, segments, stable))
+            linked.append(renumbered(found, stable))
 
         # Keep the last frame's centres under their ids, for the clip that follows.
         things = {

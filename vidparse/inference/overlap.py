@@ -56,28 +56,25 @@ class OverlapLinker(Linker):
 
     def link(self, clip: ClipSegments, frames: Sequence[Frame]) -> list[SegmentMap]:
         known: dict[int, int] = {}  # segments of the clip so far -> their stable ids
-        return [self.follow(found.ids, found.segments or (), known) for found in clip.maps]
+        return [self.follow(found, known) for found in clip.maps]
 
-    def follow(
-        self, ids: np.ndarray, segments: Sequence[Segment], known: dict[int, int] | None = None
-    ) -> SegmentMap:
+    def follow(self, found: SegmentMap, known: dict[int, int] | None = None) -> SegmentMap:
         """The segments of the next frame under stable ids.
 
         Args:
-            ids: segment ids of this frame's own, unsigned integers (H, W).
-            segments: their records; ids without a segment become 0.
+            found: ids of this frame's own; those without a segment become 0.
             known: stable ids of segments seen earlier in the clip, by their own; it grows.
         """
-        earlier = known or {}
+        earlier, segments = known or {}, found.segments or ()
 
         # Match only what is new in this clip, and never with an id that the clip has in use.
         unknown = [one for one in segments if one.is_thing and one.id not in earlier]
-        matches = self._matches(ids, unknown, taken=set(earlier.values()))
+        matches = self._matches(found.ids, unknown, taken=set(earlier.values()))
         stable, numbers = self.state.numbers.named(segments, {**earlier, **matches})
         if known is not None:
             known.update(stable)
 
-        linked = renumbered(ids, segments, stable)
+        linked = renumbered(found, stable)
         things = {stable[one.id]: one.class_id for one in segments if one.is_thing}
         self.state = Links(linked.ids, MappingProxyType(things), numbers)
         return linked

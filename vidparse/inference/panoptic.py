@@ -87,27 +87,28 @@ class Numbers:
         return stable, Numbers(MappingProxyType(stuff), next_id)
 
 
-def renumbered(
-    ids: np.ndarray, segments: Sequence[Segment], stable: Mapping[int, int]
-) -> SegmentMap:
+def renumbered(found: SegmentMap, stable: Mapping[int, int]) -> SegmentMap:
     """A map under stable ids.
 
     Args:
-        ids: segment ids of the frame's or clip's own, unsigned integers (H, W).
-        segments: their records; ids without a segment become 0.
+        found: ids of the frame's or clip's own; those without a segment become 0.
         stable: stable id of every segment, by its own.
 
     Returns:
         ids uint16 or, where these do not fit, uint32, and the segments by id.
     """
+    segments = found.segments or ()
     highest = max((one.id for one in segments), default=0)
     widest = max((stable[one.id] for one in segments), default=0)
     table = np.zeros(highest + 2, np.uint16 if widest <= _WIDEST_SHORT_ID else np.uint32)
     for one in segments:
         table[one.id] = stable[one.id]
-    linked = table.take(ids, mode="clip")  # the last entry is for ids without a segment
-    renamed = (replace(one, id=stable[one.id]) for one in segments)
-    return SegmentMap(linked, tuple(sorted(renamed, key=lambda one: one.id)))
+    linked = table.take(found.ids, mode="clip")  # the last entry is for ids without a segment
+
+    # Take the margins along, which are in the order of the segments.
+    order = sorted(range(len(segments)), key=lambda place: stable[segments[place].id])
+    renamed = tuple(replace(segments[place], id=stable[segments[place].id]) for place in order)
+    return SegmentMap(linked, renamed, None if found.margins is None else found.margins[order])
 
 
 class ClipLinker(Linker):
@@ -129,7 +130,7 @@ class ClipLinker(Linker):
             segments = found.segments or ()
             stable, self.state = self.state.named(segments, known)
             known |= stable
-            linked.append(renumbered(found.ids, segments, stable))
+            linked.append(renumbered(found, stable))
         return linked
 
     def cut(self) -> None:

@@ -362,7 +362,9 @@ class Session:
                 if last is not None and one.answer is last[0]:
                     clip = copied(last[1])
                 elif isinstance(one.answer, PanopticAnswer):
-                    clip = one.answer.segments(size_hw, self.labels, self._merging)
+                    clip = one.answer.segments(
+                        size_hw, self.labels, self._merging, margins=self._matter is not None
+                    )
                 else:
                     clip = ClipSegments(tuple(self._labelled(one, one.answer, stabilizer)))
 

@@ -106,7 +106,7 @@ class TrackLinker(Linker):
         stable, numbers = self.state.numbers.named(segments, {**known, **matched})
         known |= stable
 
-        linked = renumbered(found.ids, segments, stable)
+        linked = renumbered(found, stable)
         ids = np.array([stable[one.id] for one in things], np.int64)
         tracks = self._updated(tracks, ids, seen, frame.time_s)
         last = Glimpse(view, slots, ids, found.size_hw, frame.time_s)

@@ -141,7 +141,7 @@ class KernelLinker(Linker):
             stable, numbers = self.state.numbers.named(segments, known)
             known |= stable
             self.state = replace(self.state, numbers=numbers)
-            linked.append(renumbered(found.ids, segments, stable))
+            linked.append(renumbered(found, stable))
         ids = {one: known[number] for number, one in objects.items() if number in known}
         self.state = replace(self.state, ids=MappingProxyType({**self.state.ids, **ids}))
         return linked

@@ -48,8 +48,10 @@ class SegmentMap:
         is none, and an id is one object through the whole video.
     segments: None of a semantic map, else one entry per object or stuff class, in the order of
         their list. Ids that have no entry are void.
-    margins: of a semantic map, for mattes: by how much the best of each wanted
-        group of classes beats all others, float16 (G, h, w) at the size of the network's scores.
+    margins: for mattes, float16 (G, h, w) at the size of the network's scores. Of a semantic map,
+        by how much the best of each wanted group of classes beats all others. Of a panoptic map,
+        for each of its segments, how far its own scores are above those from which on a pixel is
+        its, as a logit; others may have the pixel all the same.
     """
 
     ids: np.ndarray

@@ -27,6 +27,7 @@ _WORK_LINES = 360  # edges are looked for in pictures that are not much taller
 _RADII_PER_HEIGHT = 60  # windows of the guided filter reach over this share of the height
 _PENALTY = 1e-4
 _STEEPNESS = 2.5  # the filter blurs a little: values from 0.3 to 0.7 are spread over 0 to 1
+_OBJECT_STEEPNESS = 2  # of logits of objects: those of masks change slowly over an edge
 _FAINT = 4  # of 255: a matte that is nowhere stronger is empty
 
 Refined = NDArray[np.float32]
@@ -111,12 +112,20 @@ class Matter:
         """The probability of each matte at each pixel of the small picture, by its name."""
         selection, labels = self.selection, self._labels
         height, width = work_hw
-        if found.margins is None:
+        if found.margins is None or found.segments is not None:
             # Blur the pixels of maps without scores: their edge is unsure by about a window.
             deviation = radius_of(height) / 2
-            return {
-                name: _softened(resized(mask, work_hw), deviation)
+            small = {
+                name: resized(mask, work_hw)
                 for name, mask in selection.masks(found, labels).items()
+            }
+            inside = {name: _softened(mask, deviation) for name, mask in small.items()}
+            if found.margins is None or found.segments is None:
+                return inside
+            places = selection.places(found.segments, labels)
+            return {
+                name: object_inside(found.margins[places[name]], small[name], soft)
+                for name, soft in inside.items()
             }
 
         names = [selection.name]
@@ -144,6 +153,30 @@ class Matter:
         guide: Refined = small.astype(np.float32) / np.float32(255)
         windows = GuidedFilter(guide, radius_of(len(small)), _PENALTY)
         return lambda one: guided_alpha(picture, windows, one)
+
+
+def object_inside(margins: NDArray[np.float16], mask: np.ndarray, soft: Refined) -> Refined:
+    """The probability of the pixels of some segments, float32 (h, w), by their own scores.
+
+    The scores of one segment do not know of others. Where these have the pixel, or where it is the
+    segment's for another reason, its map is right and its scores are wrong.
+
+    Args:
+        margins: (N, h', w') of the segments; see `SegmentMap`. N may be 0.
+        mask: their pixels, uint8 (h, w). soft: the same, blurred.
+    """
+    height, width = mask.shape
+    first, second = np.zeros((2, height, width), np.float32)
+    for margin in margins:
+        plane = cv2.resize(margin.astype(np.float32), (width, height))
+        own = np.reciprocal(1 + cv2.exp(-_OBJECT_STEEPNESS * plane))
+        second = np.maximum(second, np.minimum(first, own))
+        first = np.maximum(first, own)
+
+    # Add up the two likeliest: between two objects that touch no background shines through.
+    own = np.minimum(first + second, 1)
+    agreed = (own > 0.5) == (mask > 127)
+    return np.asarray(np.where(agreed, own, soft), np.float32)
 
 
 def guided_alpha(picture: np.ndarray, windows: GuidedFilter, inside: Refined) -> np.ndarray:

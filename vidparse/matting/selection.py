@@ -9,7 +9,7 @@ import numpy as np
 
 from vidparse.errors import UsageError
 from vidparse.labels import Labels
-from vidparse.maps import SegmentMap
+from vidparse.maps import Segment, SegmentMap
 from vidparse.requests.matte import EACH
 
 
@@ -34,30 +34,35 @@ class Selection:
 
     def masks(self, found: SegmentMap, labels: Labels) -> dict[str, np.ndarray]:
         """The pixels of each matte, uint8 (H, W) of 0 and 255, by its name."""
-        segments = found.segments
-        if not self.each:
-            if segments is None:
-                return {self.name: _table(self.class_ids, labels.void).take(found.ids)}
-            wanted = [
-                one.id
-                for one in segments
-                if one.class_id in self.class_ids or one.id in self.objects
-            ]
-            return {self.name: _of_ids(found.ids, wanted)}
-
-        # Name each class, or each object by its class and id.
-        if segments is None:
-            here = np.flatnonzero(np.bincount(found.ids.ravel(), minlength=labels.void + 1))
+        if found.segments is not None:
             return {
-                labels.classes[number]: _equal(found.ids, number)
-                for number in here.tolist()
-                if number in self.class_ids
+                name: _of_ids(found.ids, [found.segments[place].id for place in places])
+                for name, places in self.places(found.segments, labels).items()
             }
+        if not self.each:
+            return {self.name: _table(self.class_ids, labels.void).take(found.ids)}
+        here = np.flatnonzero(np.bincount(found.ids.ravel(), minlength=labels.void + 1))
         return {
-            f"{labels.classes[one.class_id]}{f'-{one.id}' if one.is_thing else ''}": _of_ids(
-                found.ids, [one.id]
-            )
-            for one in segments
+            labels.classes[number]: _equal(found.ids, number)
+            for number in here.tolist()
+            if number in self.class_ids
+        }
+
+    def places(self, segments: Sequence[Segment], labels: Labels) -> dict[str, list[int]]:
+        """The places of each matte's segments in a list of segments, by its name."""
+        if not self.each:
+            return {
+                self.name: [
+                    place
+                    for place, one in enumerate(segments)
+                    if one.class_id in self.class_ids or one.id in self.objects
+                ]
+            }
+
+        # Name a class by itself, an object by its class and id.
+        return {
+            f"{labels.classes[one.class_id]}{f'-{one.id}' if one.is_thing else ''}": [place]
+            for place, one in enumerate(segments)
             if one.class_id in self.class_ids
         }
 
