@@ -135,14 +135,18 @@ def decode_text(data: bytes) -> str:
         raise ValueError(f"line {line} is not {name}{other} (byte 0x{byte:02x})") from error
 
 
-def parse_json(text: str | bytes) -> Json:
+def parse_json(text: str | bytes, *, any_bytes: bool = False) -> Json:
     """A JSON value whose numbers are finite and whose integers fit 64 bits.
+
+    Args:
+        any_bytes: take bytes that are no UTF-8, as of names of files, for lone surrogates, which
+            `os.fsencode` turns back.
 
     Raises:
         ValueError: no JSON, a number out of range, or nested too deeply.
     """
     if isinstance(text, bytes):
-        text = decode_text(text)
+        text = text.decode("utf-8", "surrogateescape") if any_bytes else decode_text(text)
     try:
         value: Json = _DECODER.decode(text)
     except RecursionError as error:

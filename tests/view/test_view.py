@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def page_of(*results: Path, **wishes: Any) -> ViewPage:
-    (page,) = write_pages(ViewRequest(results=results, **wishes))
+    (page,) = write_pages(ViewRequest(results=results, **{"overwrite": True, **wishes}))
     assert page.size == page.path.stat().st_size
     return ViewPage(page.path)
 
@@ -410,3 +412,54 @@ class TestCommandLine:
 def test_a_page_does_not_go_to_stdout(cli, tmp_path):
     said = cli("view", tmp_path, "-o", "-")
     assert (said.code, "a page is a file" in said.err) == (2, True), said.err
+
+
+def test_a_name_that_is_no_utf8_is_shown(clip: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    try:
+        clip.rename(odd)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    make_result(odd, tmp_path / "out")
+    page = page_of(tmp_path / "out", video=str(odd))
+    assert len(page.regions()) == 12
+
+
+def test_a_page_that_is_there_stays(clip: Path, tmp_path: Path) -> None:
+    make_result(clip, tmp_path)
+    request = ViewRequest(results=(tmp_path,))
+    (page,) = write_pages(request)
+    before = page.path.stat().st_mtime_ns
+    with pytest.raises(OutputError, match=r"exists; use --overwrite or -o"):
+        write_pages(request)
+    assert page.path.stat().st_mtime_ns == before
+    assert write_pages(replace(request, overwrite=True))
+
+
+def test_one_broken_result_does_not_stop_the_others(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        make_result(make_clip(tmp_path / f"{name}.mp4", frames=3, size_hw=SIZE_HW), tmp_path)
+    (tmp_path / "b.jsonl").write_text("{}\n")
+    pages: list[str] = []
+    errors: list[str] = []
+    with pytest.raises(InputError, match=r"view: 1 of 3 pages could not be written"):
+        write_pages(
+            ViewRequest(results=(tmp_path,)),
+            on_page=lambda page: pages.append(page.path.name),
+            on_error=lambda error: errors.append(str(error)),
+        )
+    assert pages == ["a.view.html", "c.view.html"]
+    (error,) = errors
+    assert "b.jsonl: no records of segment" in error
+
+
+@pytest.mark.parametrize(
+    "name", ["</script><script>alert(1)//", "<!-- BLOCKS GO HERE -->", "__proto__"]
+)
+def test_hostile_names_of_classes_stay_words(name: str, clip: Path, tmp_path: Path) -> None:
+    labels = replace(TOY, classes=(name, *TOY.classes[1:]))
+    make_result(clip, tmp_path, labels=labels)
+    page = page_of(tmp_path)
+    assert name in [one["name"] for one in page.contents["classes"]]
+    assert len(page.regions()) == 12
+    assert "<script>alert" not in page.html

@@ -18,4 +18,10 @@ def view(request: ViewRequest, quiet: shared.Quiet = False) -> None:
             say(f"{counted(page.frames, 'frame')}, {page.size / 1e6:.1f} MB -> {page.path}")
 
     with stop_on_signals() as stop, Reporter("view", quiet=quiet) as reporter:
-        write_pages(request, on_page=show, on_frame=reporter.update, stop=stop)
+        write_pages(
+            request,
+            on_page=show,
+            on_error=lambda error: say(f"vidparse: {error}"),
+            on_frame=reporter.update,
+            stop=stop,
+        )

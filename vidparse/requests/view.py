@@ -41,6 +41,7 @@ class ViewRequest:
     video_side: Annotated[
         int, Option("Longest side of the video in the page, pixels.", least=64, most=3840)
     ] = 960
+    overwrite: Annotated[bool, Option("Replace pages that are there.")] = False
     link: Annotated[
         bool, Option("Point to the video file instead of holding it; browsers must play it.")
     ] = False

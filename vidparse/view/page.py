@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from vidparse.errors import UsageError
+from vidparse.errors import InputError, OutputError, UsageError, VidparseError, counted
 from vidparse.filenames import home_path, shortened
 from vidparse.files import whole_file
 from vidparse.page import check_page, render
@@ -23,7 +23,7 @@ from vidparse.requests.view import ViewRequest
 from vidparse.sinks.stream import Rows
 from vidparse.view.blocks import video_elements
 from vidparse.view.contents import Made, OnFrame, collect, contents_of
-from vidparse.view.result import Result, find_results, find_video
+from vidparse.view.result import find_records, find_video, open_results, stem_of
 
 ENDING = ".view.html"
 _HERE = "BLOCKS GO HERE"  # in the template; names are escaped and cannot close a comment
@@ -42,44 +42,64 @@ def write_pages(
     request: ViewRequest,
     *,
     on_page: Callable[[Page], None] = lambda page: None,
+    on_error: Callable[[VidparseError], None] = lambda error: None,
     on_frame: OnFrame = lambda done, total: None,
     stop: threading.Event | None = None,
 ) -> list[Page]:
     """Write the page of each video; each appears whole or not at all.
 
+    Of several pages one that cannot be written does not stop the others.
+
     Args:
         on_page: gets each page once it is written.
+        on_error: gets why a page was not written, where there are several.
         on_frame: gets the frames of a page that are done, and how many there may be.
         stop: set it to end early.
 
     Raises:
         InputError: results, ids or the video are missing, damaged, or do not belong together.
         UsageError: the request does not fit what was found.
-        OutputError: a page cannot be written.
+        OutputError: a page cannot be written, or is there already.
         Interrupted: `stop` was set.
     """
-    groups = find_results(request.results)
+    groups = find_records(request.results)
     if len(groups) > 1 and request.video is not None:
         raise UsageError(
             f"-i {request.video}: there are results of {len(groups)} videos; name one .jsonl"
         )
-    places = [_place(request, group, is_single=len(groups) == 1) for group in groups]
+    places = [_place(request, group[0], is_single=len(groups) == 1) for group in groups]
     for place in places:
         check_page(place)
+        if place.exists() and not request.overwrite:
+            raise OutputError(f"{place}: exists; use --overwrite or -o")
 
-    pages = []
+    pages, failures = [], []
     for group, place in zip(groups, places, strict=True):
-        page = _write(request, group, place, on_frame, stop or threading.Event())
+        try:
+            page = _write(request, group, place, on_frame, stop or threading.Event())
+        except (InputError, OutputError) as error:
+            if len(groups) == 1:
+                raise
+            on_error(error)
+            failures.append(error)
+            continue
         on_page(page)
         pages.append(page)
+
+    # End with an error that says how many: the caller has seen why.
+    if failures:
+        raise type(failures[0])(
+            f"view: {len(failures)} of {counted(len(groups), 'page')} could not be written; "
+            "see the reasons above"
+        )
     return pages
 
 
-def _place(request: ViewRequest, group: tuple[Result, ...], *, is_single: bool) -> Path:
-    """The path of a page: clip.view.html beside the first result, or as -o says."""
-    name = shortened(group[0].stem, ENDING)
+def _place(request: ViewRequest, records: Path, *, is_single: bool) -> Path:
+    """The path of a page: clip.view.html beside the first records, or as -o says."""
+    name = shortened(stem_of(records), ENDING)
     if request.out is None:
-        return group[0].path.with_name(name)
+        return records.with_name(name)
     out = home_path(str(request.out))
     if out.suffix.lower() in (".html", ".htm") and not out.is_dir():
         if not is_single:
@@ -90,12 +110,13 @@ def _place(request: ViewRequest, group: tuple[Result, ...], *, is_single: bool) 
 
 def _write(
     request: ViewRequest,
-    group: tuple[Result, ...],
+    paths: tuple[Path, ...],
     place: Path,
     on_frame: OnFrame,
     stop: threading.Event,
 ) -> Page:
     """Write one page: first everything into files that wait, then those in order."""
+    group = open_results(paths)
     with ExitStack() as stack:
         rows = Rows(str(place))
         stack.callback(rows.close)

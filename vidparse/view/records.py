@@ -74,7 +74,7 @@ def read_header(path: Path) -> Header:
     """
     for line in _lines(path):
         try:
-            return _header(as_table(parse_json(line), "the first line"))
+            return _header(as_table(parse_json(line, any_bytes=True), "the first line"))
         except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
             raise InputError(
                 f"{path}: no records of segment ({fault_of(error)}); {_AGAIN}"
@@ -115,7 +115,7 @@ def read_frames(path: Path, labels: Labels) -> Iterator[FrameRecord]:
 
         # Refuse lines out of order: the page goes through video and lines side by side.
         try:
-            found = _frame(as_table(parse_json(line), "the line"), len(labels))
+            found = _frame(as_table(parse_json(line, any_bytes=True), "the line"), len(labels))
             if last is not None and not (found.number > last.number and found.pts > last.pts):
                 raise ValueError("it does not come after the one before")
         except (ValueError, TypeError, KeyError) as error:

@@ -25,22 +25,23 @@ class Result:
     ids: IdFiles
 
 
-def find_results(places: Sequence[Path]) -> list[tuple[Result, ...]]:
-    """The results of each video, those of one video together, in the order of `places`.
+def find_records(places: Sequence[Path]) -> list[tuple[Path, ...]]:
+    """The records of each video, those of one video together, in the order of `places`.
 
     Args:
         places: one or two: folders of outputs, or jsonl files. Of two folders the videos that are
             in both count.
 
     Raises:
-        InputError: no records or ids there, or two results of different videos.
+        InputError: no records there, or of no video in both.
     """
     found = [_records_at(place) for place in places]
     if len(found) == 1:
-        return [(_result(path),) for path in found[0]]
+        return [(path,) for path in found[0]]
 
     # Pair files that were named whatever they are called, those of folders by their names.
     first, second = found
+    pairs: list[tuple[Path, ...]]
     if len(first) == len(second) == 1:
         pairs = [(first[0], second[0])]
     else:
@@ -50,7 +51,19 @@ def find_results(places: Sequence[Path]) -> list[tuple[Result, ...]]:
         raise InputError(
             f"{places[0]}, {places[1]}: have no video in common; name two .jsonl of one video"
         )
-    return [_same_video(_result(one), _result(other)) for one, other in pairs]
+    return pairs
+
+
+def open_results(paths: Sequence[Path]) -> tuple[Result, ...]:
+    """The results of one video, by their records.
+
+    Raises:
+        InputError: they are damaged, without ids, or of different videos.
+    """
+    found = tuple(map(_result, paths))
+    for other in found[1:]:
+        _check_same_video(found[0], other)
+    return found
 
 
 def _records_at(place: Path) -> list[Path]:
@@ -69,12 +82,18 @@ def _records_at(place: Path) -> list[Path]:
     return found
 
 
+def stem_of(records: Path) -> str:
+    """The name of a run's outputs, by that of its records."""
+    return records.name.removesuffix(_RECORDS)
+
+
 def _result(path: Path) -> Result:
-    stem = path.name.removesuffix(_RECORDS)
+    stem = stem_of(path)
     return Result(path, stem, read_header(path), find_ids(path.parent, stem, path))
 
 
-def _same_video(one: Result, other: Result) -> tuple[Result, Result]:
+def _check_same_video(one: Result, other: Result) -> None:
+    """Raises: InputError: they are of different videos."""
     facts = [(each.header.size_hw, each.header.time_base) for each in (one, other)]
     if facts[0] != facts[1]:
         (height, width), (other_height, other_width) = (fact[0] for fact in facts)
@@ -82,7 +101,6 @@ def _same_video(one: Result, other: Result) -> tuple[Result, Result]:
             f"{other.path}: is of a video of {other_width}x{other_height}, {one.path} of "
             f"{width}x{height}; compare results of one video"
         )
-    return one, other
 
 
 def find_video(result: Result, given: str | None) -> Input:

@@ -117,6 +117,7 @@ function follow() {
     const place = wanted;
     wanted = null;
     if (place !== null) seek(place);
+    else if (!video.paused) sought = null; // a video that plays on need not say so again
   });
 }
 
