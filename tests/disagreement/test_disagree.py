@@ -60,6 +60,12 @@ def test_chosen_frames_keep_a_distance() -> None:
     assert chosen(scores, times, top=2, spacing_s=0) == [2, 1]
 
 
+def test_frames_that_are_alike_are_not_chosen() -> None:
+    scores, times = array("d", [0.0, 0.5, 0.0]), array("d", [0.0, 1.0, 2.0])
+    assert chosen(scores, times, top=3, spacing_s=0) == [1]
+    assert chosen(array("d", [0.0]), array("d", [0.0]), top=3, spacing_s=0) == []
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Eight pictures of the colours of CamVid's classes; in the sixth a part changes."""
@@ -114,6 +120,21 @@ def test_two_models_and_the_way_back(
         assert (dataset.load_image(frame)[..., ::-1] == truth).all()
 
 
+def test_models_that_agree_make_no_task(
+    cli: Callable[..., Any], pictures: Path, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "task"
+    said = cli("disagree", pictures, "-m", model, "-m", model, "-o", out)
+    assert said.code == 0 and not out.exists()
+    assert said.err.splitlines()[-1] == (
+        f"{pictures}: the models agree everywhere in 8 frames; no task is written"
+    )
+    (pictures / "5.png").unlink()
+    said = cli("disagree", pictures, "-m", model)
+    assert said.code == 0
+    assert said.err.splitlines()[-1].endswith("does not waver anywhere in 7 frames")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "why"),
     [
@@ -147,7 +168,8 @@ def test_classes_of_one_model_alone_are_left_out(
     said = cli("disagree", pictures, "-m", model, "-m", other)
     assert (said.code, "that both models have are compared: Car" in said.err) == (0, True), said.err
     said = cli("disagree", pictures, "-m", model, "-m", other, "--json")
-    assert {one["score"] for one in json.loads(said.out)["ranked"]} == {0.0}
+    told = json.loads(said.out)
+    assert (told["ranked"], told["mean"], told["frames"]) == ([], 0, 8)
 
 
 def test_one_frame_is_too_few(cli: Callable[..., Any], pictures: Path, model: Path) -> None:

@@ -31,18 +31,33 @@ def disagree(
     answers = Answers(request)
     with stop_on_signals() as stop, Reporter("disagree", quiet=quiet) as reporter:
         found = rank_frames(request, answers, on_frame=reporter.update, stop=stop)
-        if request.out is not None:
+        # Write no task without a frame: there is nothing for a person to do.
+        out = request.out if found.ranked else None
+        if out is not None:
             write_task(request, answers, found.ranked, on_frame=reporter.update, stop=stop)
     if json:
-        print_json({**asdict(found), "out": None if request.out is None else str(request.out)})
+        print_json({**asdict(found), "out": None if out is None else str(out)})
         return
 
-    if not quiet:
-        for note in answers.notes:
-            say(f"note: {note}")
-        _print_ranked(found)
-        if request.out is not None:
-            say(f"{request.to}: {counted(len(found.ranked), 'frame')} to correct -> {request.out}")
+    if quiet:
+        return
+    for note in answers.notes:
+        say(f"note: {note}")
+    if not found.ranked:
+        say(_agreement(found, has_task=request.out is not None))
+        return
+    _print_ranked(found)
+    if out is not None:
+        say(f"{request.to}: {counted(len(found.ranked), 'frame')} to correct -> {out}")
+
+
+def _agreement(found: Disagreement, *, has_task: bool) -> str:
+    """One line for a video in which nothing differs."""
+    said = "the models agree everywhere"
+    if len(found.models) == 1:
+        said = f"{found.models[0]} does not waver anywhere"
+    end = "; no task is written" if has_task else ""
+    return f"{found.input}: {said} in {counted(found.frames, 'frame')}{end}"
 
 
 def _print_ranked(found: Disagreement) -> None:

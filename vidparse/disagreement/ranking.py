@@ -32,7 +32,10 @@ class RankedFrame:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """The outcome for a video. mean: of the scores of all frames."""
+    """The outcome for a video.
+
+    mean: of the scores of all frames. ranked: () where nothing differs in any frame.
+    """
 
     input: str
     models: tuple[str, ...]
@@ -137,11 +140,14 @@ def confusions(answer: Answer, classes: tuple[str, ...]) -> tuple[tuple[str, str
 
 
 def chosen(scores: array[float], times: array[float], *, top: int, spacing_s: float) -> list[int]:
-    """Places of the highest scores, highest first, that lie at least `spacing_s` apart."""
+    """Places of the highest scores, highest first, that lie at least `spacing_s` apart.
+
+    A score of 0 is none: nothing differs there.
+    """
     order = np.argsort(-np.asarray(scores), kind="stable")
     found: list[int] = []
     for place in order.tolist():
-        if len(found) == top:
+        if len(found) == top or scores[place] <= 0:
             break
         if all(abs(times[place] - times[other]) >= spacing_s for other in found):
             found.append(place)
