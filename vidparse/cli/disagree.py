@@ -53,11 +53,11 @@ def disagree(
 
 def _agreement(found: Disagreement, *, has_task: bool) -> str:
     """One line for a video in which nothing differs."""
-    said = "the models agree everywhere"
+    verdict = "the models agree everywhere"
     if len(found.models) == 1:
-        said = f"{found.models[0]} does not waver anywhere"
+        verdict = f"{found.models[0]} does not waver anywhere"
     end = "; no task is written" if has_task else ""
-    return f"{found.input}: {said} in {counted(found.frames, 'frame')}{end}"
+    return f"{found.input}: {verdict} in {counted(found.frames, 'frame')}{end}"
 
 
 def _print_ranked(found: Disagreement) -> None:

@@ -225,9 +225,12 @@ class QueryMasks(_NamedMasks):
             keep_wanted(merge(t, size_hw, labels, numbers), merging)
             for t in range(self.logits.shape[1])
         ]
+
         if margins:
             owners = owners_of(numbers, self.class_ids, labels)
             maps = [with_margins(one, self._margins(t, owners)) for t, one in enumerate(maps)]
+
+        # Tell objects apart in later clips by their queries.
         if self.queries is None:
             return ClipSegments(tuple(maps))
         seen = {one.id for found in maps for one in found.segments or ()}
