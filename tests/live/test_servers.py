@@ -338,3 +338,25 @@ def test_a_video_that_lies_at_an_address_is_read_like_a_file(cli, tmp_path):
     assert len(records) == 25
     assert not [record for record in records if "utc" in record]
     assert "latency" not in said.err
+
+
+@pytest.mark.parametrize("option", ["--policy", "--max-latency"])
+def test_what_only_live_inputs_have_is_refused_for_others(cli, tmp_path, option):
+    clip = make_clip(tmp_path / "clip.mp4", frames=5)
+    data, value = clip.read_bytes(), "latest" if option == "--policy" else "1"
+    with web({"/clip.mp4": lambda reply: reply.whole(data, "video/mp4")}) as found:
+        for name in (clip, f"{found.url}/clip.mp4", "sample://street"):
+            said = cli("segment", name, "-o", f"{tmp_path}/out/", option, value)
+            assert (said.code, len(said.lines)) == (2, 1)
+            assert f"{option}: {name} is no live input" in said.err
+
+
+@pytest.mark.parametrize("name", ["-", "rtsp://cam/live", "sample://street", "folder", "a.png"])
+def test_only_a_file_is_followed(cli, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    for path in ("folder/1.png", "a.png"):
+        Image.fromarray(picture(1)).save(path)
+    said = cli("segment", name, "--follow", "-o", "out/")
+    assert (said.code, len(said.lines)) == (2, 1)
+    assert f"--follow: {name} is no file that grows" in said.err

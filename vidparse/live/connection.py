@@ -43,12 +43,17 @@ def is_live(one: Input, options: LiveOptions) -> bool:
             raise UsageError(f"--follow: {one.name} is no file that grows; name a video file")
         return True
     if options.wants_live and not (is_stream or is_pipe):
-        option = "--policy" if options.policy is not None else "--max-latency"
-        raise UsageError(
-            f"{option}: {one.name} is no live input; leave it out, or use --follow for a file "
-            "that grows"
-        )
+        raise no_live_input(one, options)
     return is_stream or (is_pipe and options.wants_live)
+
+
+def no_live_input(one: Input, options: LiveOptions) -> UsageError:
+    """The error of options that only live inputs have."""
+    option = "--policy" if options.policy is not None else "--max-latency"
+    return UsageError(
+        f"{option}: {one.name} is no live input; leave it out, or use --follow for a file that "
+        "grows"
+    )
 
 
 @dataclass(slots=True)

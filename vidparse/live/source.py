@@ -9,7 +9,7 @@ from vidparse.arrival import LiveReport
 from vidparse.errors import InputError
 from vidparse.frame import Frame
 from vidparse.live.backoff import Backoff
-from vidparse.live.connection import Opening, is_live
+from vidparse.live.connection import Opening, is_live, no_live_input
 from vidparse.live.reader import Reader, Say, following
 from vidparse.live.tally import Tally
 from vidparse.live.timeline import Timeline
@@ -158,6 +158,7 @@ def open_live(
 
     Raises:
         InputError: it cannot be opened. Interrupted: it was not to be waited for.
+        UsageError: options of live inputs for a video that lies there.
     """
     if not is_live(opening.one, opening.options):
         return None
@@ -165,4 +166,6 @@ def open_live(
     if not source.is_promised:
         return source
     source.close()
+    if opening.options.wants_live:
+        raise no_live_input(opening.one, opening.options)
     return None

@@ -30,7 +30,7 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 _LISTED = 1000  # names of pieces that are kept for the summary
 _MOST_PIECES_A_SECOND = 1000
 _MOST_NOTES = 20
-_EVERY_FRAMES = 25  # between two looks at the size
+_EVERY_FRAMES = 25  # between two looks at the size, at least
 MakeSinks = Callable[[str], list[Sink]]  # of a piece, by what is added to the names
 
 
@@ -130,7 +130,8 @@ class Rotating(Sink):
         self._now: list[Sink] = []
         self._names: deque[str] = deque(maxlen=_LISTED)
         self._pieces = 0
-        self._begun_s = self._frames = 0.0
+        self._begun_s = self._look_at = 0.0
+        self._frames = 0
         self._notes: dict[str, int] = {}  # how many pieces say so
         self.outputs = ()
 
@@ -165,9 +166,14 @@ class Rotating(Sink):
             tolerance_s = 0.5 / float(self._info.nominal_rate)
             return frame.time_s - self._begun_s > self._rotation.seconds - tolerance_s
         assert self._rotation.size is not None
-        if self._frames % _EVERY_FRAMES:
+        if self._frames < self._look_at:
             return False
-        return sum(map(_size, self._now)) >= self._rotation.size
+
+        # Look again after a quarter of what is left: to look at a folder of masks takes time.
+        size = sum(map(_size, self._now))
+        left = self._frames * (self._rotation.size / size - 1) if size else 0
+        self._look_at = self._frames + max(_EVERY_FRAMES, left / 4)
+        return size >= self._rotation.size
 
     def _begin_piece(self, frame: Frame) -> None:
         utc_s = time.time() if frame.arrival is None else frame.arrival.utc_s
@@ -182,6 +188,7 @@ class Rotating(Sink):
             raise OutputError(f"{sinks[0].target.name}: no name is free; choose another -o")
 
         self._now, self._begun_s, self._frames = [], frame.time_s, 0
+        self._look_at = float(_EVERY_FRAMES)
         self._pieces += 1
         for sink in sinks:
             self._now.append(sink)  # also if it fails now: it is put away with the others
