@@ -47,6 +47,10 @@ def write_error(name: Path | str, error: OSError) -> OutputError:
     """One line a user can act on."""
     if error.errno in _FULL:
         return OutputError(f"{name}: {_FULL[error.errno]}")
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return OutputError(
+            f"{name}: cannot be written (too many files are open); raise the limit (ulimit -n)"
+        )
     reason = error.strerror or str(error) or type(error).__name__
     return OutputError(f"{name}: cannot be written ({reason}); choose another place with -o")
 

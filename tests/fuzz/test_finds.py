@@ -16,6 +16,7 @@ import pytest
 from PIL import Image as Pillow
 
 from support.clips import make_clip, picture
+from support.made_result import make_result
 from vidparse import load_model
 from vidparse.data import open_dataset
 from vidparse.data.dataset import ALL
@@ -23,6 +24,7 @@ from vidparse.data.pictures import read_indices, read_rgb
 from vidparse.errors import InputError, ModelError, UsageError
 from vidparse.training.recipe_file import load_recipe
 from vidparse.video import open_video
+from vidparse.view.result import find_results, find_video
 
 # An animated PNG, its second picture damaged.
 APNG = base64.b64decode(
@@ -124,6 +126,14 @@ def test_a_small_file_of_very_many_frames(tmp_path: Path, size: int) -> None:
     else:
         with pytest.raises(InputError, match="a task of 9999999 frames"):
             open_dataset("cvat", root, ALL)
+
+
+def test_records_of_a_video_whose_name_no_file_can_have(tmp_path: Path) -> None:
+    made = make_result(make_clip(tmp_path / "clip.mp4", frames=2), tmp_path / "out")
+    made.write_text(made.read_text().replace('"name":"clip.mp4"', f'"name":"{"n" * 5000}"'))
+    ((result,),) = find_results([made])
+    with pytest.raises(InputError, match="is not found"):
+        find_video(result, None)
 
 
 def test_texts_of_onnx_that_are_none(tmp_path: Path, colour_model: Path) -> None:

@@ -464,6 +464,8 @@ def advice(error: BaseException) -> str:
         return "choose a place you may write to with -o"
     if number == errno.ENOENT:
         return "the folder does not exist; create it or choose another with -o"
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "raise the limit (ulimit -n)"
     if number in (errno.EISDIR, errno.ENOTDIR):
         return "name a file inside a folder"
     return "check the output path and options"

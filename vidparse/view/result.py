@@ -123,9 +123,17 @@ def find_video(result: Result, given: str | None) -> Input:
     places = [*map(Path, result.header.words[1:]), folder, folder.parent, Path()]
     for place in places:
         for path in (place, place / name):
-            if path.name == name and path.exists() and not is_output(path):
+            if path.name == name and _exists(path) and not is_output(path):
                 return Input.named(str(path))
     raise InputError(f"{result.path}: its video {name} is not found; give it with -i")
+
+
+def _exists(path: Path) -> bool:
+    """True for what is there; False also for a name that nothing can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _existing(given: str, result: Result) -> Input:
