@@ -73,6 +73,7 @@ NOT_RUN = {
     "python tests/benchmarks/bench_gpu.py": "a CUDA device",
     "python tests/benchmarks/bench_propagate.py": "masks of DAVIS, and minutes",
     "python tests/benchmarks/bench_scale.py": "a clip of one's own, and minutes",
+    "python tests/benchmarks/bench_resume.py": "a clip of one's own, and minutes",
     "vidparse segment input.mp4 --save jsonl --decoder gpu": "a CUDA device",
     "vidparse train --dataset camvid-objects": "objects to cut out; tests/training has made ones",
     "vidparse export runs/longer": "the run above",

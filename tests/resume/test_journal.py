@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +159,30 @@ def test_frames_of_another_video_are_refused(folder: Path) -> None:
 def test_nothing_is_left_where_nothing_counts(tmp_path: Path) -> None:
     write(tmp_path / "j", range(3))
     assert not (tmp_path / "j").exists()
+
+
+def held() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+def test_memory_does_not_grow_with_the_frames(tmp_path: Path) -> None:
+    folder, sizes = tmp_path / "j", []
+    journal = Journal(folder, JOB)
+    tracemalloc.start()
+    with journal:
+        for i in range(450):
+            journal.add(frame_of(i), Prediction(i, SegmentMap(ids_of(i % 9)), LABELS))
+            if i % 150 == 149:
+                journal.keep(Answering(), Finishing())
+                sizes.append(held())
+        journal.close()
+    again = Journal(folder, JOB)
+    for i, entry in enumerate(again.entries()):
+        assert entry.index == i
+        if i % 150 == 149:
+            sizes.append(held())
+    tracemalloc.stop()
+    again.close()
+    assert len(sizes) == 6
+    assert sizes[2] < sizes[0] + 10_000 and sizes[5] < sizes[3] + 10_000, sizes

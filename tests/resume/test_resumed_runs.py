@@ -14,7 +14,8 @@ import pytest
 
 from vidparse.resume import journal
 from vidparse.resume.journal import Journal
-from vidparse.sinks import SINKS
+from vidparse.sinks import SINKS, is_output
+from vidparse.video import expand_inputs
 
 WISHES = ("--redact", "fill", "--matte", "Car", "--background", "#00FF00")
 ALL = ",".join(SINKS)
@@ -197,6 +198,13 @@ def test_older_outputs_stay_where_no_journal_knows_them(cli, clip, tmp_path) -> 
         "segment", clip("clip.mp4", frames=2), "-o", f"{tmp_path}/o/", "--save", "csv", "--resume"
     )
     assert found.code == 6 and [path.name for path in (tmp_path / "o").iterdir()] == ["clip.csv"]
+
+
+def test_a_journal_beside_inputs_is_none(clip, tmp_path) -> None:
+    clip("clip.mp4", frames=1)
+    (tmp_path / ".clip.overlay.mp4.vidparse-resume").mkdir()
+    (one,) = expand_inputs([str(tmp_path)], is_output=is_output)
+    assert one.name.endswith("clip.mp4") and not one.notes
 
 
 KILLED = """

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from vidparse import __version__
 from vidparse.errors import UsageError
+from vidparse.filenames import shortened
 from vidparse.inference import Runner
 from vidparse.requests.live import may_be_live
 from vidparse.requests.segment import SegmentOptions
 from vidparse.sinks import SINKS
+from vidparse.sinks.names import JOURNAL
 from vidparse.sinks.targets import first_output
 from vidparse.video import Input
 
@@ -49,7 +51,7 @@ def check_resume(options: SegmentOptions, inputs: Sequence[Input]) -> None:
 def journal_folder(options: SegmentOptions, one: Input) -> Path | None:
     """The place of an input's journal, beside the first of its outputs; None for a stream."""
     first = first_output(SINKS, tuple(options.save or ()), source=one, out=options.out)
-    return None if first is None else first.with_name(f".{first.name}.vidparse-resume")
+    return None if first is None else first.with_name(shortened(f".{first.name}", JOURNAL))
 
 
 def job_of(
@@ -64,8 +66,8 @@ def job_of(
     return {
         "input": identity(one),
         "version": __version__,
-        "save": ",".join(options.save or ()),
         **settings,
+        "save": ",".join(options.save or ()),
         "engine": f"{runner.engine} ({engine} {_version(engine)})",
         "decoder": f"{options.decoder} (av {_version('av')})",
     }

@@ -16,6 +16,7 @@ from vidparse.sinks.sink import Sink
 from vidparse.sinks.submission import Submission
 from vidparse.video.inputs import Input, is_unfinished
 
+JOURNAL = ".vidparse-resume"  # ending of the folder by which --resume goes on
 _VERSION = re.compile(r"\.v?\d+")  # at the end of a folder's name: no ending of a file
 _RESERVED = frozenset('/\\:*?"<>|')  # that some file systems refuse; addresses may hold them
 _UNPRINTABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories of Unicode
@@ -116,7 +117,7 @@ def is_output_name(table: Mapping[str, type[Sink]], path: Path) -> bool:
         if suffix
         for ending in (Path(f"x{suffix}").suffix, *kind.endings)
     }
-    return is_unfinished(path) or path.name.endswith(tuple(suffixes))
+    return is_unfinished(path) or path.name.endswith((*suffixes, JOURNAL))
 
 
 def source_stem(source: Input) -> str:
