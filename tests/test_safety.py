@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import stat
 import struct
 import subprocess
@@ -13,15 +14,20 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
+from PIL import Image as Pillow
 
 from support.fake_hub import Hub, empty_cache, serving, small_weights
+from support.made_result import make_result, objects
 from vidparse import limits
 from vidparse.cli.process import log_to_stderr
+from vidparse.data import open_dataset
+from vidparse.data.dataset import ALL
 from vidparse.data.pictures import read_indices
-from vidparse.errors import InputError
+from vidparse.errors import InputError, UsageError
 from vidparse.filenames import name_below, user_cache
 from vidparse.sinks.stream import ByteStream
 from vidparse.steering import plain_lines
@@ -321,3 +327,75 @@ def test_weights_are_as_open_as_other_files_of_their_user(tmp_path: Path, mask: 
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == 0o666 & ~mask
+
+
+HOSTILE = ("../secret", "../../out/secret", "{outside}/secret", "..\\secret", "a/../../secret")
+
+
+class TestNamesInsideDataSets:
+    """A picture outside the data set is never opened, however a record names it."""
+
+    @pytest.mark.parametrize("name", HOSTILE)
+    @pytest.mark.parametrize("kind", ["cvat-images", "labelme", "label-studio", "coco", "vspw"])
+    def test_no_picture_outside_is_found(
+        self, clip, tmp_path: Path, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        outside = tmp_path / "x" / "out"
+        root = self._made(clip("clip.mkv", frames=2, codec="ffv1"), tmp_path / "x" / "set", kind)
+        for ending in (".png", ".jpg", ".PNG"):
+            outside.mkdir(exist_ok=True)
+            (outside / f"secret{ending}").write_bytes((root / "a.png").read_bytes())
+            (outside.parent / f"secret{ending}").write_bytes((root / "a.png").read_bytes())
+        self._renamed(root, kind, name.format(outside=outside))
+
+        opened: list[str] = []
+        is_watching = [True]
+
+        def watch(event: str, arguments: tuple[object, ...]) -> None:
+            if event == "open" and is_watching[0]:
+                opened.append(str(arguments[0]))
+
+        sys.addaudithook(watch)
+        try:
+            dataset = open_dataset(self._format(kind), root, "val" if kind == "vspw" else ALL)
+            for video in dataset.videos:
+                for frame in video.frames:
+                    dataset.load_image(frame)
+        except (InputError, UsageError):
+            pass
+        finally:
+            is_watching[0] = False
+        assert not [path for path in opened if "secret" in path]
+
+    def _format(self, kind: str) -> str:
+        return {"cvat-images": "cvat"}.get(kind, kind)
+
+    def _made(self, source: Path, root: Path, kind: str) -> Path:
+        root.mkdir(parents=True)
+        Pillow.fromarray(np.zeros((48, 64, 3), np.uint8)).save(root / "a.png")
+        if kind != "vspw":
+            make_result(source, root, (kind,), objects)
+        return root
+
+    def _renamed(self, root: Path, kind: str, name: str) -> None:
+        """Give the records' pictures a name."""
+        if kind == "vspw":
+            (root / "data").mkdir()
+            (root / "val.txt").write_text(f"{name}\n")
+            return
+        records = [path for path in root.rglob("*") if path.suffix in (".json", ".xml")]
+        pattern = {
+            "cvat-images": r'(<image [^>]*name=")[^"]*',
+            "labelme": r'("imagePath": ?")[^"]*',
+            "label-studio": r'("image": ?")[^"]*',
+            "coco": r'("file_name": ?")[^"]*',
+        }[kind]
+        quoted = json.dumps(f"{name}.png")[1:-1] if kind != "cvat-images" else f"{name}.png"
+        changed = 0
+        for path in records:
+            text, times = re.subn(
+                pattern, lambda found: found[1] + quoted, path.read_text(encoding="utf-8")
+            )
+            changed += times
+            path.write_text(text, encoding="utf-8")
+        assert changed, "there was a name to replace"

@@ -283,12 +283,12 @@ def _make_records(folder: Path) -> list[Path]:
 
 def _read_records(path: Path) -> None:
     from vidparse.view.records import read_frames, read_header
-    from vidparse.view.result import find_results, find_video
+    from vidparse.view.result import find_video, open_results
 
     header = read_header(path)
     for _ in read_frames(path, header.labels):
         pass
-    ((result,),) = find_results([path])
+    (result,) = open_results([path])
     _refusable(lambda: find_video(result, None))
 
 

@@ -24,7 +24,7 @@ from vidparse.data.pictures import read_indices, read_rgb
 from vidparse.errors import InputError, ModelError, UsageError
 from vidparse.training.recipe_file import load_recipe
 from vidparse.video import open_video
-from vidparse.view.result import find_results, find_video
+from vidparse.view.result import find_video, open_results
 
 # An animated PNG, its second picture damaged.
 APNG = base64.b64decode(
@@ -131,7 +131,7 @@ def test_a_small_file_of_very_many_frames(tmp_path: Path, size: int) -> None:
 def test_records_of_a_video_whose_name_no_file_can_have(tmp_path: Path) -> None:
     made = make_result(make_clip(tmp_path / "clip.mp4", frames=2), tmp_path / "out")
     made.write_text(made.read_text().replace('"name":"clip.mp4"', f'"name":"{"n" * 5000}"'))
-    ((result,),) = find_results([made])
+    (result,) = open_results([made])
     with pytest.raises(InputError, match="is not found"):
         find_video(result, None)
 
