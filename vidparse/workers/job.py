@@ -22,6 +22,7 @@ from vidparse.inference import (
     SessionOptions,
     load_chosen,
 )
+from vidparse.inference.clips import Segmented
 from vidparse.limits import Limits, allow_decoder_threads
 from vidparse.maps import Segment, SegmentMap
 from vidparse.video import Input, ReadingOptions, Source, Stamps, open_video
@@ -220,7 +221,7 @@ class PackedMap:
 class PackedClip:
     """The segments of one clip, and the pts of its frames.
 
-    repeated: frames that the network was spared.
+    keys, key_kind, hidden: as of `ClipSegments`. repeated: frames that the network was spared.
     """
 
     pts: tuple[int, ...]
@@ -228,10 +229,25 @@ class PackedClip:
     maps: tuple[PackedMap, ...]
     keys: Mapping[int, np.ndarray]
     key_kind: str
+    hidden: Mapping[int, int]
     repeated: int = 0
 
+    @classmethod
+    def of(cls, one: Segmented) -> PackedClip:
+        clip = one.clip
+        return cls(
+            tuple(frame.pts for frame in one.frames),
+            one.begins_shot,
+            tuple(map(PackedMap.of, clip.maps)),
+            dict(clip.keys),
+            clip.key_kind,
+            dict(clip.hidden),
+            one.repeated,
+        )
+
     def clip(self) -> ClipSegments:
-        return ClipSegments(tuple(one.map() for one in self.maps), self.keys, self.key_kind)
+        maps = tuple(one.map() for one in self.maps)
+        return ClipSegments(maps, self.keys, self.key_kind, self.hidden)
 
 
 class RangeWorker:
@@ -271,16 +287,7 @@ class RangeWorker:
                 next(prepared, None)  # only seen by the detector of cuts
             answered = session.answered(prepared, live=job.live, number=wanted.number)
             for one in session.segmented(answered):
-                packed.append(  # noqa: PERF401 (frames are let go one by one)
-                    PackedClip(
-                        tuple(frame.pts for frame in one.frames),
-                        one.begins_shot,
-                        tuple(PackedMap.of(found) for found in one.clip.maps),
-                        dict(one.clip.keys),
-                        one.clip.key_kind,
-                        one.repeated,
-                    )
-                )
+                packed.append(PackedClip.of(one))  # noqa: PERF401 (frames are let go one by one)
         return tuple(packed)
 
 
