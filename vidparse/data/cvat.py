@@ -41,7 +41,7 @@ from vidparse.textfiles import fault_of, xml_events
 _SHAPES = ("mask", "polygon", "box", "ellipse")  # that cover pixels
 _CORNERS_OF_ELLIPSE = 64
 _MOST_FRAMES = 10**7
-_MOST_LISTED = 300_000  # frames of a task in which nothing need be drawn
+_MOST_LISTED = 150_000  # frames of a task in which nothing need be drawn
 
 
 def open_cvat(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
