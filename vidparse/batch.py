@@ -45,12 +45,13 @@ from vidparse.video.source import Source, select
 
 if TYPE_CHECKING:
     from vidparse.inference.gpu.session import GpuSession
+    from vidparse.inference.pace import PacedStages, PaceReport
     from vidparse.ledger import Ledger
     from vidparse.live import LiveStages
     from vidparse.resume import Journal
     from vidparse.workers import Begun, RangeCrew, SharedSession
 
-    AnySession = Session | SharedSession | GpuSession | LiveStages
+    AnySession = Session | SharedSession | GpuSession | PacedStages | LiveStages
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class InputResult:
     engine: str = ""  # what the network ran in, and why
     settled: bool = False  # by an earlier call, as the ledger has it
     live: LiveReport | None = None  # of a live input
+    pace: PaceReport | None = None  # where a rate was to be kept up with
     is_skipped: bool = False  # as its outputs were there
 
 
@@ -143,6 +145,7 @@ class Batch:
         written: outputs of the inputs so far, each with the input it is of.
         protected: the inputs, of which no output may take the place.
         queue: what the workers have begun with; None where this process segments alone.
+        paced: the stages under way that keep up with a rate; None without `--fps`.
     """
 
     def __init__(
@@ -162,7 +165,7 @@ class Batch:
         self.written: dict[str, str] = {}
         self.protected = Protected(inputs)
         self.gpu: int | None = None
-        if crew is None and runner.device != "cpu":
+        if crew is None and runner.device != "cpu" and options.fps is None:
             from vidparse.inference.gpu import gpu_of
 
             self.gpu = gpu_of(runner, clip_options(options))
@@ -171,6 +174,7 @@ class Batch:
             if runner.device != "cpu":
                 where = "with these options the pictures are wanted on the CPU"
             raise UsageError(f"decoder gpu: {where}; use --decoder auto")
+        self.paced: PacedStages | None = None
         self.queue = None
         if crew is not None:
             from vidparse.workers import InputQueue
@@ -331,7 +335,9 @@ class Batch:
         assert isinstance(live, LiveSource)
         return LiveStages(session, live, max_latency_s=self.options.live.max_latency_s)
 
-    def _session(self, one: Input, source: Source) -> Session | SharedSession | GpuSession:
+    def _session(
+        self, one: Input, source: Source
+    ) -> Session | SharedSession | GpuSession | PacedStages:
         options = self.options
         settings: SessionOptions = {
             "size": options.size,
@@ -345,6 +351,11 @@ class Batch:
 
             return GpuSession(self.runner, **settings)
         session = Session(self.runner, **settings)
+        if options.fps is not None:
+            from vidparse.inference.pace import PacedStages
+
+            self.paced = PacedStages(session, options.fps)
+            return self.paced
         if self.crew is None or self.queue is None:
             return session
 
@@ -533,6 +544,9 @@ class Turn:
 
             notes.append(NOT_CUT)
         notes += (note for sink in self._sinks for note in sink.notes)
+        paced = self._batch.paced if session is not None else None
+        pace = None if paced is None else paced.report
+        notes += [pace.note] if pace is not None and pace.note else []
         notes += self._journal.notes if self._journal is not None else ()
         if shared is not None:
             notes += shared.notes
@@ -552,6 +566,7 @@ class Turn:
             error,
             engine,
             live=None if source is None else source.live,
+            pace=pace,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vidparse.image import ColourTags, Image
 
 
+_MOST_PACKETS = 2000  # of sound, that frames which are dropped hand on
 NOMINAL_RATE = Fraction(25)  # frames per second where nothing tells one
 # Of a copied stream, as PyAV has it: frames and outputs carry it, only `vidparse.video` opens it.
 Packet: TypeAlias = object
@@ -102,6 +103,14 @@ class Frame:
     def follows_gap(self) -> bool:
         """True where a live input was away before it, so that nothing leads up to it."""
         return self.arrival is not None and self.arrival.gap_s > 0
+
+    def following(self, dropped: Frame) -> Frame:
+        """This frame in place of the one before it as well, with its sound and its gap."""
+        arrival = self.arrival
+        if arrival is not None and dropped.arrival is not None and dropped.arrival.gap_s:
+            arrival = replace(arrival, gap_s=arrival.gap_s + dropped.arrival.gap_s)
+        packets = (*dropped.packets, *self.packets)[-_MOST_PACKETS:]
+        return replace(self, packets=packets, arrival=arrival)
 
     @classmethod
     def from_rgb(

@@ -218,7 +218,11 @@ def _in_turn(batch: Batch) -> Iterator[tuple[int, InputResult]]:
 def load_runner(options: SegmentOptions) -> Runner:
     """The network that the options ask for, in a process set up to run it."""
     cv2.setNumThreads(1)  # the stages are the parallelism; a pool inside each would fight for cores
-    return load_chosen(options.choice)
+    if options.fps is None:
+        return load_chosen(options.choice)
+    from vidparse.inference.pace import load_paced
+
+    return load_paced(options.choice, options.fps)
 
 
 def _settings(options: SegmentOptions, runner: Runner) -> dict[str, str]:
@@ -261,6 +265,7 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
     if options.retry_failed and options.ledger is None:
         raise UsageError("--retry-failed: no --ledger knows which; add one")
     select(options.start_s, options.end_s, options.stride)
+    _check_pace(options)
     for one in inputs:
         if may_be_live(one.address, options.live):
             from vidparse.live import is_live
@@ -287,6 +292,25 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
 
         check_resume(options, inputs)
     return options
+
+
+def _check_pace(options: SegmentOptions) -> None:
+    """Refuse what does not go with a rate to keep up with."""
+    if options.fps is None:
+        return
+    if not 0 < options.fps < float("inf"):
+        raise UsageError(f"--fps {options.fps:g}: no rate; give frames per second, as in --fps 30")
+    others = {
+        "--keyframes": options.keyframes is not None,
+        "--workers": options.workers > 1,
+        "--resume": options.resume,
+        "--decoder gpu": options.decoder == "gpu",
+    }
+    for name, is_given in others.items():
+        if is_given:
+            raise UsageError(
+                f"--fps and {name}: give one of them; --fps follows the machine's load"
+            )
 
 
 def _with_implied(save: tuple[str, ...] | None, options: SegmentOptions) -> tuple[str, ...] | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vidparse.batch import InputResult
     from vidparse.frame import Frame, VideoInfo
     from vidparse.inference.keyframes import KeyFrameReport
+    from vidparse.inference.pace import PaceReport
     from vidparse.run import Summary, Totals
     from vidparse.video import MediaReport
 
@@ -249,6 +250,8 @@ def summary_record(summary: Summary) -> dict[str, object]:
             "exit_code": result.error.exit_code if result.error else 0,
         }
 
+        if result.pace is not None:
+            record["pace"] = _pace_record(result.pace)
         if result.live is not None:
             record["live"] = _live_record(result.live)
         # An input that failed or was passed over has no times.
@@ -276,6 +279,15 @@ def summary_record(summary: Summary) -> dict[str, object]:
         "exit_code": summary.exit_code,
         "totals": asdict(summary.totals),
         "inputs": [one(result) for result in summary.inputs],
+    }
+
+
+def _pace_record(pace: PaceReport) -> dict[str, object]:
+    return {
+        "wanted_fps": pace.wanted_fps,
+        "reached_fps": round(pace.reached_fps, 3),
+        "kept_up": pace.kept_up,
+        "steps": [{**asdict(step), "share": round(share, 4)} for step, share in pace.shares],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from fractions import Fraction
 from functools import lru_cache
@@ -62,6 +63,15 @@ def input_size(
         shape = _bounded_size(size_hw, facts.short_side, facts.long_side, sample_aspect_ratio)
 
     height, width = (-(-side // facts.divisor) * facts.divisor for side in shape)  # rounded up
+    return _clamp(height), _clamp(width)
+
+
+def scaled_size(size_hw: tuple[int, int], scale: float, divisor: int) -> tuple[int, int]:
+    """An input (h, w) whose sides are `scale` times as long, and multiples of 8 at least."""
+    if scale == 1:
+        return size_hw
+    unit = math.lcm(divisor, 8)
+    height, width = (max(unit, round(side * scale / unit) * unit) for side in size_hw)
     return _clamp(height), _clamp(width)
 
 

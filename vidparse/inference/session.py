@@ -31,7 +31,7 @@ from vidparse.inference.linkers import check_linker, linker_name, linker_of, mak
 from vidparse.inference.memory import Answering, Finishing, Linking
 from vidparse.inference.mixture import Mixture
 from vidparse.inference.panoptic import Linker
-from vidparse.inference.preprocess import input_size, to_clip
+from vidparse.inference.preprocess import input_size, scaled_size, to_clip
 from vidparse.inference.repeats import LastPicture, Repeats, copied, same_bytes
 from vidparse.inference.runners.runner import Runner
 from vidparse.inference.stabilize import Stabilizer
@@ -107,6 +107,9 @@ class Session:
     Raises:
         UsageError: no linker has this name, the network takes no such clips, it finds no objects
             to be linked or merged, or its scores cannot be carried from key frames.
+
+    Attributes:
+        scale: of the sides of the network's input, from the next frame on.
     """
 
     def __init__(
@@ -128,7 +131,7 @@ class Session:
     ) -> None:
         self.labels: Labels = runner.labels if refine is None else refine.labels
         self._runner = runner
-        self._size = size
+        self._size, self.scale = size, 1.0
         self._keep = _keep_table(self.labels, classes)
         self._sample_aspect_ratio = sample_aspect_ratio
 
@@ -151,6 +154,9 @@ class Session:
         self._cut = cut if has_shots else None
         self._stabilize, self._follows = stabilize, follows
         self._least, self._refine = min_confidence, refine
+
+        # The size of frames with the scale, and that of the input for these.
+        self._sized: tuple[tuple[tuple[int, int], float], tuple[int, int]] = (((0, 0), 1.0), (0, 0))
 
         # Refuse options that would do nothing, before a video is read for them.
         if runner.description.task == SEMANTIC and (linker or merging):
@@ -193,12 +199,17 @@ class Session:
 
     def input_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Size (h, w) of the network's input for frames of `size_hw`."""
-        return input_size(
-            size_hw,
-            self._runner.description.preprocess,
-            wanted=self._size,
-            sample_aspect_ratio=self._sample_aspect_ratio,
+        facts = self._runner.description.preprocess
+        usual = input_size(
+            size_hw, facts, wanted=self._size, sample_aspect_ratio=self._sample_aspect_ratio
         )
+        return scaled_size(usual, self.scale, facts.divisor)
+
+    @property
+    def can_scale(self) -> bool:
+        """True where `scale` changes the network's input: networks may see one size only."""
+        facts = self._runner.description.preprocess
+        return facts.size_hw is None and not self._runner.takes_pixels
 
     @property
     def sees_cuts(self) -> bool:
@@ -256,10 +267,9 @@ class Session:
 
         facts = self._runner.description.preprocess
         size_hw = frame.image.size_hw
-        if last is not None and last.frame.image.size_hw == size_hw:
-            input_hw = last.input.shape[2:]
-        else:
-            input_hw = self.input_size(size_hw)
+        if self._sized[0] != (size_hw, self.scale):
+            self._sized = (size_hw, self.scale), self.input_size(size_hw)
+        input_hw = self._sized[1]
         picture = to_clip(frame.image, input_hw, facts)
         now = Prepared(frame, picture)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
-from vidparse.arrival import Arrival
 from vidparse.errors import InputError, Interrupted, TruncatedError, Unreachable
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.live.backoff import Backoff
@@ -25,7 +24,6 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.1  # how soon a waiting thread notices that all is over
 _ROOM = 4  # frames that wait, where every frame counts
-_MOST_PACKETS = 2000  # of sound, that frames hand on to the next ones
 _JOIN_S = 2.0  # patience with a thread that waits for the network
 Say = Callable[[str], None]
 
@@ -226,7 +224,7 @@ class Reader:
         """Into the box: in place of an older frame, or once there is room."""
         with self._change:
             if self._latest and self._box:
-                frame = following(frame, self._box.pop())
+                frame = frame.following(self._box.pop())
                 self._tally.passed_over += 1
             while len(self._box) >= _ROOM and not self._ends:
                 self._change.wait(_POLL_S)
@@ -295,16 +293,6 @@ class Reader:
         with self._change:
             while not self._ends and (left_s := until_s - time.monotonic()) > 0:
                 self._change.wait(min(left_s, _POLL_S))
-
-
-def following(frame: Frame, dropped: Frame) -> Frame:
-    """A frame in place of the one before it as well, with its sound and the gap before it."""
-    packets = (*dropped.packets, *frame.packets)[-_MOST_PACKETS:]
-    arrival = frame.arrival
-    if arrival is not None and dropped.arrival is not None and dropped.arrival.gap_s:
-        gap_s = arrival.gap_s + dropped.arrival.gap_s
-        arrival = Arrival(arrival.clock_s, arrival.utc_s, gap_s)
-    return replace(frame, packets=packets, arrival=arrival)
 
 
 def _sound(info: VideoInfo) -> list[tuple[int, str, str, Fraction | None]]:

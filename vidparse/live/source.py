@@ -10,7 +10,7 @@ from vidparse.errors import InputError
 from vidparse.frame import Frame
 from vidparse.live.backoff import Backoff
 from vidparse.live.connection import Opening, is_live, no_live_input
-from vidparse.live.reader import Reader, Say, following
+from vidparse.live.reader import Reader, Say
 from vidparse.live.tally import Tally
 from vidparse.live.timeline import Timeline
 from vidparse.requests.live import LATEST
@@ -101,7 +101,7 @@ class LiveSource(Source):
                 return
 
             # Hand the sound of frames that are not wanted on to the next one.
-            frame = frame if passed is None else following(frame, passed)
+            frame = frame if passed is None else frame.following(passed)
             is_inside = start is None or frame.pts >= start
             if not is_inside or count % self._selection.stride:
                 count, passed = count + is_inside, frame

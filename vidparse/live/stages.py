@@ -11,7 +11,6 @@ from vidparse.inference.clips import Prepared, closed
 from vidparse.inference.keyframes import KeyFrameReport
 from vidparse.inference.pipeline import Stages
 from vidparse.labels import Labels
-from vidparse.live.reader import following
 from vidparse.live.source import LiveSource
 from vidparse.maps import Prediction
 from vidparse.threads import END, End
@@ -83,7 +82,7 @@ class LiveStages:
 
 def _after(one: R, dropped: R) -> R:
     """An item in place of the one before it as well."""
-    frame = following(one.frame, dropped.frame)
+    frame = one.frame.following(dropped.frame)
     begins = one.begins_shot or dropped.begins_shot
 
     # The network never saw the input that this one may repeat.

@@ -116,6 +116,14 @@ class SegmentOptions:
     window: shared.Window = None
     linker: shared.Linker = None
     merging: shared.Merging | None = None
+    fps: Annotated[
+        float | None,
+        Option(
+            "Keep up with so many frames per second: by int8, a smaller input of the network, and "
+            "fewer frames at last.",
+            panel=shared.PANEL,
+        ),
+    ] = None
     overlap: Annotated[
         bool, Option("No overlap of stages.", flag="--serial", panel=shared.PANEL, negates=True)
     ] = True
