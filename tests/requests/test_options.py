@@ -41,7 +41,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 NO_OPTIONS = {
     "PropagateRequest": {"argv"},
     "SegmentOptions": {"raw", "image_rate", "size", "argv"},
-    "SinkOptions": {"classes", "preset", "pipe_format", "header"},
+    "SinkOptions": {"classes", "preset", "pipe_format", "header", "keep_parts"},
     "Merging": {"classes"},
     "ModelChoice": {"name"},
 }
