@@ -7,6 +7,7 @@ names of all outputs, has the ledger, and hands out one input after the other.
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -39,18 +40,7 @@ class Lot:
     folder: str
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One input of a lot.
-
-    replaces: its outputs, where they are there, are ours from an attempt before.
-    """
-
-    place: int
-    replaces: bool
-
-
-class LotSetup(Setup[Lot, Item, Outcome]):
+class LotSetup(Setup[Lot, int, Outcome]):
     """Workers that segment whole inputs and write their outputs; see :class:`LotWorker`."""
 
     killed: ClassVar[str] = (
@@ -58,7 +48,7 @@ class LotSetup(Setup[Lot, Item, Outcome]):
         "--jobs or a lower --size"
     )
 
-    def answering(self, runner: Runner) -> Callable[[Lot, Item], Outcome]:
+    def answering(self, runner: Runner) -> Callable[[Lot, int], Outcome]:
         return LotWorker(runner).outcome
 
 
@@ -78,8 +68,8 @@ class LotWorker:
         if parent_process() and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._end_early)
 
-    def outcome(self, lot: Lot, item: Item) -> Outcome:
-        """Segment one input; its errors end in its result.
+    def outcome(self, lot: Lot, place: int) -> Outcome:
+        """Segment the input at a place of the lot; its errors end in its result.
 
         Raises:
             InputError: the folder of the call is not there on this machine.
@@ -90,8 +80,10 @@ class LotWorker:
             self._batch = Batch(
                 lot.inputs, lot.options, self._runner, Silent(), self._stop, settings=lot.settings
             )
-        turn = Turn(self._batch, item.place, replaces=item.replaces)
-        outcome = turn.outcome()
+
+        # Replace what is there: the names were free when they were planned, so it is of a worker
+        # that was killed at this input.
+        outcome = Turn(self._batch, place, replaces=True).outcome()
 
         # Forget names from one input to the next: the process that planned them knows them all.
         self._batch.written.clear()
@@ -113,12 +105,12 @@ def _enter(folder: str) -> None:
             os.chdir(folder)
     except OSError as error:
         raise InputError(
-            f"{folder}: is not there on {os.uname().nodename}; call from a folder that all machines"
+            f"{folder}: is not there on {platform.node()}; call from a folder that all machines"
             " of the cluster share"
         ) from error
 
 
-def outcomes(batch: Batch, crew: Crew[Lot, Item, Outcome]) -> Iterator[tuple[int, InputResult]]:
+def outcomes(batch: Batch, crew: Crew[Lot, int, Outcome]) -> Iterator[tuple[int, InputResult]]:
     """Segment all inputs of a batch; the place and the result of each, as it comes.
 
     After `batch.stop` is set no input is begun, and those under way end early.
@@ -131,10 +123,9 @@ def outcomes(batch: Batch, crew: Crew[Lot, Item, Outcome]) -> Iterator[tuple[int
     while not batch.stop.is_set():
         # Hand out one input per worker: one that waited for a long one could go elsewhere.
         while len(under_way) < crew.count and (place := next(places, None)) is not None:
-            turn = Turn(batch, place)
-            settled = batch.settled(batch.inputs[place]) or turn.planned()
+            settled = batch.settled(batch.inputs[place]) or Turn(batch, place).planned()
             if settled is None:
-                under_way[crew.submit(lot, Item(place, turn.replaces))] = place
+                under_way[crew.submit(lot, place)] = place
             else:
                 yield place, settled
         if not under_way:
@@ -152,7 +143,7 @@ def outcomes(batch: Batch, crew: Crew[Lot, Item, Outcome]) -> Iterator[tuple[int
 
 
 def _collected(
-    batch: Batch, crew: Crew[Lot, Item, Outcome], under_way: dict[int, int]
+    batch: Batch, crew: Crew[Lot, int, Outcome], under_way: dict[int, int]
 ) -> Iterator[tuple[int, InputResult]]:
     """The inputs that are done, as the ledger has noted them."""
     for ticket, found in crew.outcomes():

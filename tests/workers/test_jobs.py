@@ -19,9 +19,11 @@ import pytest
 
 from vidparse.batch import InputResult, Silent
 from vidparse.errors import Interrupted, OutputError, UsageError
+from vidparse.jobs import Lot, LotWorker
 from vidparse.limits import allow_frames
-from vidparse.run import SegmentOptions, Summary, segment
+from vidparse.run import SegmentOptions, Summary, load_runner, segment
 from vidparse.sinks import SinkOptions
+from vidparse.video import Input
 
 SMALL: dict[str, Any] = {"size": (48, 64), "threads": 1, "save": ("masks", "csv")}
 
@@ -130,6 +132,16 @@ def test_limits_hold_in_the_jobs_too(videos, tmp_path):
     assert [one.frames for one in summary.inputs] == [2, 2]
 
 
+def test_outputs_of_a_worker_that_was_killed_among_them_are_replaced(videos, tmp_path):
+    """One output was in place already when the worker was killed."""
+    options = SegmentOptions(out=f"{tmp_path}/", **SMALL)
+    (tmp_path / "a.csv").write_text("of the worker that was killed")
+    lot = Lot((Input.named(videos[0]),), options, {}, str(tmp_path))
+    outcome = LotWorker(load_runner(options)).outcome(lot, 0)
+    assert outcome.result.error is None
+    assert (tmp_path / "a.csv").read_text().startswith("frame,pts,time")
+
+
 def test_names_are_taken_in_the_order_of_the_inputs(videos, tmp_path):
     twin = tmp_path / "twin" / "a.mp4"
     twin.parent.mkdir()
@@ -181,6 +193,7 @@ def test_an_interrupt_keeps_the_frames_so_far_and_begins_nothing_more(tmp_path):
     out, err = process.communicate(timeout=120)
 
     assert process.returncode == Interrupted.exit_code, err
+    assert "Traceback" not in err
     record = json.loads(out)
     missing, *begun = sorted(record["inputs"], key=lambda one: "none" not in one["input"])
     assert missing["error"].endswith("none.mp4: not begun; interrupted")

@@ -15,7 +15,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -337,19 +337,13 @@ def serve(pipe: Connection, setup: Setup[Shared, Part, Answer]) -> None:
     worker = AnsweringWorker(setup)
     shared: Shared | None = None
 
-    while True:
-        try:
+    # End on a pipe that is gone, and on a signal that nobody else heeds.
+    with suppress(EOFError, OSError, KeyboardInterrupt):
+        while True:
             ticket, new, part = pipe.recv()
-        except (EOFError, OSError):
-            return
-        shared = shared if new is None else new
-        assert shared is not None  # it comes with the first part
-
-        outcome = worker.answer(shared, part)
-        try:
-            pipe.send((ticket, outcome))
-        except OSError:
-            return
+            shared = shared if new is None else new
+            assert shared is not None  # it comes with the first part
+            pipe.send((ticket, worker.answer(shared, part)))
 
 
 def _end_with_parent() -> None:
