@@ -43,7 +43,7 @@ from vidparse.sinks import SINKS
 SIZE_HW = (64, 96)
 EVERY_S = 10  # between two white pictures
 AUDIO_RATE = 8000
-SAMPLES = AUDIO_RATE  # of a packet of sound
+SAMPLES = AUDIO_RATE // 10  # of a packet of sound
 MOST_GROWTH, MOST_APART_S = 0.05, 0.001
 INDEX_BYTES = 200  # of an mp4, per packet
 MATTES = ("--matte", "Road", "--background", "#204060", "--redact", "fill")
