@@ -280,7 +280,8 @@ class Batch:
         """Raises: UsageError, OutputError: as `make_sinks`."""
         options, ledger = self.options.sinks, self.ledger
         if replaces:
-            options = replace(options, overwrite=True)
+            keeps = options.keep_parts and not options.skip_existing
+            options = replace(options, overwrite=True, skip_existing=False, keep_parts=keeps)
 
         live = self.options.live
         if live.rotate is not None:

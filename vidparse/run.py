@@ -25,7 +25,7 @@ from vidparse.requests.live import may_be_live
 from vidparse.requests.outputs import RunHeader
 from vidparse.requests.segment import DECODERS, SegmentOptions
 from vidparse.sinks import SINKS, is_output
-from vidparse.sinks.targets import choose_outputs
+from vidparse.sinks.targets import choose_outputs, with_implied
 from vidparse.video import Input, expand_inputs
 from vidparse.video.inputs import listed
 from vidparse.video.source import select
@@ -231,7 +231,7 @@ def _settings(options: SegmentOptions, runner: Runner) -> dict[str, str]:
     model = f"{os.fspath(options.model)} {runner.description.sha256 or ''}".strip()
     usual = SegmentOptions()
     found = {
-        name: str(value)
+        name: _words(value)
         for now, then in ((options, usual), (options.sinks, usual.sinks))
         for name in (field.name for field in fields(now))
         if name not in _NO_SETTINGS and (value := getattr(now, name)) != getattr(then, name)
@@ -239,6 +239,13 @@ def _settings(options: SegmentOptions, runner: Runner) -> dict[str, str]:
     if (most := max_frames()) is not None:
         found["max_frames"] = str(most)
     return {**found, "model": model, "out": out, "precision": runner.precision}
+
+
+def _words(value: object) -> str:
+    """A setting as users write it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _expanded(inputs: Sequence[str]) -> tuple[list[Input], list[InputResult]]:
@@ -274,7 +281,7 @@ def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions
     save = None if options.save is None else one_or_several(options.save)
     out = None if options.out is None else os.fspath(options.out)
     classes = None if options.classes is None else one_or_several(options.classes)
-    save = _with_implied(save, options)
+    save = with_implied(SINKS, save, options.sinks)
     save, out = choose_outputs(SINKS, save, out, inputs=inputs)
     sinks = replace(options.sinks, keep_parts=not options.resume)
     options = replace(options, save=save, out=out, classes=classes, sinks=sinks)
@@ -311,17 +318,3 @@ def _check_pace(options: SegmentOptions) -> None:
             raise UsageError(
                 f"--fps and {name}: give one of them; --fps follows the machine's load"
             )
-
-
-def _with_implied(save: tuple[str, ...] | None, options: SegmentOptions) -> tuple[str, ...] | None:
-    """The outputs that were named, and those that other options ask for."""
-    named = save or ()
-    implied = []
-    if options.sinks.mattes.background is not None and "background" not in named:
-        implied.append("background")
-    has_mattes = any(name in SINKS and SINKS[name].needs_mattes for name in (*named, *implied))
-    if options.sinks.mattes.matte is not None and not has_mattes:
-        implied.append("matte")
-    if options.sinks.redaction.redact is not None and "redact" not in named:
-        implied.append("redact")
-    return (*named, *implied) if implied else save

@@ -49,7 +49,8 @@ class TestOutputs:
 
     def test_what_the_network_ran_in_is_said_once_and_why_if_chosen(self, cli, clips):
         both = (clips / "a.mp4", clips / "b.mov", "--save", "csv")
-        first, second = cli("segment", *both, "--threads", "1").lines
+        first, second, totals = cli("segment", *both, "--threads", "1").lines
+        assert totals.startswith("2 inputs: 2 done; ")
         assert ") with ONNX Runtime, fp32, 1 thread (auto: the quickest to start) -> " in first
         assert "ONNX" not in second
         told = cli("segment", *both, "--backend", "onnx", "--threads", "2", "--overwrite")
@@ -149,10 +150,20 @@ class TestSeveralInputs:
         for _ in range(2):
             said = cli("segment", clips, "--overwrite", "--save", "overlay,masks,mask-video")
             assert said.code == 0
-            assert len(said.lines) == 2
+            assert len(said.lines) == 2 + 1, "and the totals"
         assert cli("segment", f"{clips}/*", "--overwrite", "--save", "csv").code == 0
         assert [name for name in listing(clips) if name.endswith("csv")] == ["a.csv", "b.csv"]
         assert cli("segment", f"{clips}/*.overlay.mp4", "--save", "csv").code == 0, "when named"
+
+    def test_any_option_of_redaction_redacts(self, cli, clips, tmp_path):
+        """Nobody shall take a picture for redacted that is not."""
+        words = ("-o", f"{tmp_path}/o/", "--redact-classes", "Car", "--redact-margin", "5%")
+        done = cli("segment", clips / "a.mp4", *words)
+        assert done.code == 0, done.err
+        assert (tmp_path / "o" / "a.redacted.mp4").is_file()
+        refused = cli("segment", clips / "a.mp4", "-o", f"{tmp_path}/p/", "--matte-edges", "scores")
+        assert refused.code == 2
+        assert "no output takes a matte; add --save matte" in refused.err
 
     def test_the_same_input_twice_is_done_once(self, cli, clips):
         said = cli("segment", clips / "a.mp4", clips / "a.mp4", "--save", "csv")
@@ -429,7 +440,7 @@ class TestProcess:
         run = process("segment", "a.mp4", "b.mov", python=("-W", "error"), **wishes)
         err = run.communicate(timeout=60)[1].decode()
         assert run.returncode == 0, err
-        assert len(err.splitlines()) == 2
+        assert len(err.splitlines()) == 2 + 1, "and the totals"
 
     def test_without_a_home_and_with_closed_streams(self, colour_model, clips, tmp_path):
         command = (

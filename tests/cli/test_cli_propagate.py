@@ -36,6 +36,40 @@ def keys(tmp_path: Path) -> Path:
     return folder
 
 
+def test_ids_of_0_and_255_are_one_object(cli, clip, keys, tmp_path: Path) -> None:
+    """As DAVIS and many tools write a mask."""
+    for path in keys.iterdir():
+        Pillow.fromarray(np.array(Pillow.open(path)) * 255).save(path)
+    out = tmp_path / "out"
+    done = cli(
+        "propagate", clip("x.mp4", frames=5), keys, "--ids", "-o", f"{out}/", "--save", "ids"
+    )
+    assert done.code == 0
+    assert "so 255 is one object" in done.err
+    ids = cv2.imread(str(out / "x.ids" / "000004.png"), -1)
+    assert np.array_equal(ids > 0, mask(4) > 0)
+
+
+@pytest.mark.parametrize(
+    "words", [("--matte", "each"), ("--background", "blur"), ("--matte-edges", "scores")]
+)
+def test_what_asks_for_mattes_is_refused(cli, clip, keys, tmp_path: Path, words) -> None:
+    done = cli("propagate", clip("x.mp4", frames=2), keys, "-o", f"{tmp_path}/out/", *words)
+    assert done.code == 2
+    assert "needs the scores of a network" in done.err or "no output takes a matte" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_any_option_of_redaction_redacts(cli, clip, keys, tmp_path: Path) -> None:
+    """Nobody shall take a picture for redacted that is not."""
+    out = tmp_path / "out"
+    words = ("--redact-classes", "class 1", "-o", f"{out}/")
+    done = cli("propagate", clip("x.mp4", frames=5), keys, *words)
+    assert done.code == 0, done.err
+    assert (out / "x.redacted.mp4").is_file()
+    assert not (out / "x.overlay.mp4").exists()
+
+
 def test_outputs_are_named_and_timed_as_those_of_segment(cli, clip, keys, tmp_path: Path) -> None:
     source, out = clip("x.mp4", frames=7), tmp_path / "out"
     said = cli("propagate", source, keys, "-o", f"{out}/")

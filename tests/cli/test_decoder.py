@@ -64,8 +64,8 @@ def test_a_device_that_shows_the_margins_of_pictures_does_not_decode(clip, monke
     made = []
 
     class Uncropped(Decoder):
-        def __init__(self, stream, name) -> None:
-            super().__init__(stream, name)
+        def __init__(self, stream, name, **how) -> None:
+            super().__init__(stream, name, **how)
             made.append(self)
 
         def pictures(self, packet):

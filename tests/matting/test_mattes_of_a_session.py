@@ -14,9 +14,8 @@ from vidparse.labels import load_labels
 from vidparse.models.description import Description, Preprocess
 from vidparse.requests.matte import MatteOptions
 from vidparse.requests.redaction import RedactOptions
-from vidparse.requests.segment import SegmentOptions
-from vidparse.run import _with_implied
-from vidparse.sinks import SinkOptions
+from vidparse.sinks import SINKS, SinkOptions
+from vidparse.sinks.targets import with_implied
 
 CAR = load_labels("camvid").classes.index("Car")
 
@@ -113,4 +112,4 @@ def test_a_session_refuses_mattes_of_unknown_classes() -> None:
     ],
 )
 def test_options_imply_the_outputs_that_they_are_for(save, sinks, wanted) -> None:
-    assert _with_implied(save, SegmentOptions(sinks=sinks)) == wanted
+    assert with_implied(SINKS, save, sinks) == wanted

@@ -183,12 +183,39 @@ def test_another_job_and_another_input_are_refused(cli, clip, full_at, tmp_path)
     source.write_bytes(data)
     os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
     changed = cli(*call)
-    assert changed.code == 2 and "(input: was " in changed.err
+    assert changed.code == 2 and "the input has changed since" in changed.err
+
+    # A record that is damaged is named, with the way out.
+    (record,) = (tmp_path / "o").glob(".*/job.json")
+    whole = record.read_bytes()
+    record.write_bytes(b"")
+    empty = cli(*call)
+    assert empty.code == 6 and f"remove {record.parent}, and begin anew" in empty.err
+    record.write_bytes(whole)
 
     data[-1] ^= 1
     source.write_bytes(data)
     os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert cli(*call).code == 0
+
+
+def test_settings_are_named_as_users_write_them(cli, clip, full_at, tmp_path) -> None:
+    call = ("segment", clip("clip.mp4", frames=6), "-o", f"{tmp_path}/o/", "--resume")
+    full_at(4)
+    assert cli(*call, "--save", "csv").code == 6
+    full_at(None)
+    other = cli(*call, "--save", "csv", "--classes", "Car,Road", "--contours")
+    assert "(contours: was not set, is on)" in other.err or (
+        "(classes: was not set, is Car,Road)" in other.err
+    )
+
+
+def test_several_inputs_need_a_ledger(cli, clip, tmp_path) -> None:
+    paths = [clip(f"{name}.mp4", frames=2) for name in "ab"]
+    call = ("segment", *paths, "-o", f"{tmp_path}/o/", "--save", "csv", "--resume")
+    found = cli(*call)
+    assert found.code == 2 and "add --ledger batch.db" in found.err
+    assert cli(*call, "--ledger", tmp_path / "b.db").code == 0
 
 
 def test_older_outputs_stay_where_no_journal_knows_them(cli, clip, tmp_path) -> None:

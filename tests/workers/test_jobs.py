@@ -117,7 +117,8 @@ def test_the_clip_of_a_killed_worker_is_done_again(videos, tmp_path):
 
 
 def test_a_job_goes_on_from_its_journal(videos, tmp_path):
-    whole = run(videos[:2], tmp_path / "whole", jobs=2, resume=True)
+    ledger = tmp_path / "b.db"
+    whole = run(videos[:2], tmp_path / "whole", jobs=2, resume=True, ledger=ledger)
     assert whole.exit_code == 0
     run(videos[:2], tmp_path / "serial")
     assert files(tmp_path / "whole") == files(tmp_path / "serial")

@@ -221,14 +221,18 @@ def _indices(folder: Path, files: dict[int, Path], labels: Labels | None, *, ids
     named = {number: str(path) for number, path in files.items()}
     values = {int(one) for path in files.values() for one in count_codes(read_indices(path))[0]}
     notes: list[str] = []
-    if ids or (labels is None and max(values) >= _WIDE):
-        objects = Labels("objects", ("object",), ((220, 20, 60),), frozenset([0]))
-        return Keys(objects, named, lambda number: _objects(files[number]), True)
 
     # Take 255 for void, but not where it is the only other value: DAVIS and many tools mean one
     # object by it.
-    table = {one: one for one in values if one != IGNORE}
     is_binary = values <= {0, IGNORE} and IGNORE in values
+    if ids or (labels is None and max(values) >= _WIDE):
+        if is_binary:
+            notes.append(f"{folder}: all values are 0 and 255, so 255 is one object, and not void")
+        objects = Labels("objects", ("object",), ((220, 20, 60),), frozenset([0]))
+        void = None if is_binary else IGNORE
+        read = partial(_objects_of, files, void)
+        return Keys(objects, named, read, True, tuple(notes))
+    table = {one: one for one in values if one != IGNORE}
     if labels is None and is_binary:
         table[IGNORE] = 1
         notes.append(f"{folder}: all values are 0 and 255, so 255 is one class, and not void")
@@ -266,11 +270,15 @@ def _wide_classes(files: Mapping[int, Path], labels: Labels, number: int) -> Seg
     return SegmentMap(raw.astype(labels.dtype))
 
 
-def _objects(path: Path) -> SegmentMap:
-    """Ids of objects of one class; 0, and 255 in 8 bits, belong to none."""
+def _objects_of(files: Mapping[int, Path], void: int | None, number: int) -> SegmentMap:
+    return _objects(files[number], void)
+
+
+def _objects(path: Path, void: int | None) -> SegmentMap:
+    """Ids of objects of one class; 0, and `void` in 8 bits, belong to none."""
     raw = read_indices(path)
-    if raw.dtype == np.uint8:
-        raw = np.where(raw == IGNORE, np.uint8(VOID), raw)
+    if raw.dtype == np.uint8 and void is not None:
+        raw = np.where(raw == void, np.uint8(VOID), raw)
     ids = np.asarray(raw, np.uint32)
     found = count_codes(ids)[0].tolist()
     class_of = dict.fromkeys((one for one in found if one != VOID), 0)

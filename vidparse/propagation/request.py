@@ -30,7 +30,7 @@ from vidparse.requests.outputs import RunHeader
 from vidparse.requests.propagate import PropagateRequest
 from vidparse.sinks import Protected, Sink
 from vidparse.sinks.names import names_a_file, source_stem
-from vidparse.sinks.targets import choose_outputs, plan_sinks
+from vidparse.sinks.targets import choose_outputs, plan_sinks, with_implied
 from vidparse.video import Input, Source, expand_inputs, open_video
 
 OnBegin = Callable[[str, int | None], None]  # name of a video, and its frames if they are known
@@ -181,6 +181,7 @@ def _with_outputs(request: PropagateRequest, jobs: list[_Job]) -> PropagateReque
     """The request with its outputs chosen. Raises: UsageError: as of `choose_outputs`."""
     save = None if request.save is None else one_or_several(request.save)
     out = None if request.out is None else os.fspath(request.out)
+    save = with_implied(OUTPUTS, save, request.sinks)
     if save is None and (out is None or not names_a_file(out)):
         panoptic = any(job.keys.is_panoptic for job in jobs)
         save = tuple("panoptic" if panoptic and one == "masks" else one for one in DEFAULT_SAVE)

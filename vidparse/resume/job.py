@@ -26,8 +26,14 @@ def check_resume(options: SegmentOptions, inputs: Sequence[Input]) -> None:
     """Refuse inputs that cannot be read again, and outputs that cannot be written again.
 
     Raises:
-        UsageError: stdin, an address, a device, a pipe or a camera; or --skip-existing.
+        UsageError: stdin, an address, a device, a pipe or a camera; several inputs without a
+            ledger; or --skip-existing.
     """
+    if len(inputs) > 1 and options.ledger is None:
+        raise UsageError(
+            "--resume: of several inputs only a ledger knows those that are done; add "
+            "--ledger batch.db"
+        )
     if options.sinks.skip_existing:
         raise UsageError(
             "--resume and --skip-existing: give one of them; with --ledger a batch goes on"

@@ -39,7 +39,7 @@ from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.maps.matte import Matte
 from vidparse.resume.plain import pack, unpack
-from vidparse.textfiles import as_table, as_word, read_json
+from vidparse.textfiles import as_table, as_word, parse_json
 
 FIRST_S, EVERY_S = 1.0, 5.0  # until a memory is kept, and from one to the next
 _LEAST_SHARE = 30  # times as long as keeping one takes, at the least
@@ -240,17 +240,28 @@ class Journal:
 
     def _check_job(self) -> None:
         path = self.folder / _JOB
+
+        # Read the record, which may be torn.
         try:
-            record = as_table(read_json(path, failure=OutputError), "a journal")
+            record = as_table(parse_json(path.read_bytes()), "a journal")
             if record.get("schema") != _SCHEMA:
                 raise ValueError("of another version of vidparse")
             known = {
                 name: as_word(one, name) for name, one in as_table(record["job"], "job").items()
             }
         except (KeyError, TypeError, ValueError) as error:
-            raise OutputError(f"{path}: damaged ({error}); remove {self.folder}") from error
+            raise OutputError(
+                f"{path}: damaged ({error}); remove {self.folder}, and begin anew"
+            ) from error
+
+        # Name the first setting that differs; the record of an input is for machines.
         for name in [*self._job, *known]:
             now, then = (one.get(name) or "not set" for one in (self._job, known))
+            if now != then and name == "input":
+                raise UsageError(
+                    f"--resume {self.folder}: the input has changed since, or is another; remove "
+                    "that folder to begin anew"
+                )
             if now != then:
                 raise UsageError(
                     f"--resume {self.folder}: is of another job ({name}: was {then}, is {now}); "

@@ -12,7 +12,9 @@ from typing import BinaryIO, ParamSpec, TypeVar
 from vidparse.errors import OutputError, UsageError
 from vidparse.filenames import home_path, real_path
 from vidparse.files import WholeFile, WholeFolder, write_error
+from vidparse.requests.matte import MatteOptions
 from vidparse.requests.outputs import SinkOptions
+from vidparse.requests.redaction import RedactOptions
 from vidparse.sinks.names import (
     check_names,
     check_out,
@@ -43,6 +45,36 @@ def _as_output_errors(function: Callable[P, T]) -> Callable[P, T]:
             raise write_error(error.filename or "the output", error) from error
 
     return wrapped
+
+
+def with_implied(
+    table: Mapping[str, type[Sink]], save: tuple[str, ...] | None, options: SinkOptions
+) -> tuple[str, ...] | None:
+    """The outputs that were named, and those that other options ask for.
+
+    Each option of redaction asks for it: nobody shall take a picture for redacted that is not.
+
+    Raises:
+        UsageError: options of mattes without any output that takes one.
+    """
+    named, mattes = save or (), options.mattes
+    implied = []
+
+    # Take a background for a matte, too, and the matte for what its options are about.
+    if mattes.background is not None and "background" not in named:
+        implied.append("background")
+    has_mattes = any(name in table and table[name].needs_mattes for name in (*named, *implied))
+    if mattes.matte is not None and not has_mattes:
+        implied.append("matte")
+    elif mattes != MatteOptions() and not has_mattes:
+        raise UsageError(
+            "--matte-edges, --no-matte-smoothing: no output takes a matte; add --save matte, or "
+            "--matte"
+        )
+
+    if options.redaction != RedactOptions() and "redact" not in named:
+        implied.append("redact")
+    return (*named, *implied) if implied else save
 
 
 @_as_output_errors
