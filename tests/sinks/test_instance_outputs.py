@@ -175,8 +175,8 @@ def test_a_frame_that_is_cut_off_leaves_the_ones_before(tmp_path: Path, monkeypa
             if i == 2:
                 add, calls = sink._masks.add, []
 
-                def stop(line: bytes, *, add=add, calls=calls) -> int:
-                    calls.append(add(line))
+                def stop(key: int, line: bytes, *, add=add, calls=calls) -> object:
+                    calls.append(add(key, line))
                     if len(calls) == 8:  # after some that were seen before, and one that was not
                         raise Interrupted("x")
                     return calls[-1]

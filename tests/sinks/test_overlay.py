@@ -316,7 +316,9 @@ class TestPalette:
             class_colours(CAMVID, str(path))
 
     def test_unknown_palette_lists_the_known(self):
-        with pytest.raises(UsageError, match="try published, apart, distinct, ade20k, camvid"):
+        with pytest.raises(
+            UsageError, match="try published, apart, distinct, 300vw, ade20k, camvid"
+        ):
             class_colours(CAMVID, "rainbow")
         with pytest.raises(UsageError, match="No such file"):
             class_colours(CAMVID, "missing.json")
