@@ -420,7 +420,9 @@ class Turn:
 
     def result(self) -> InputResult:
         """Segment the input, and note its outcome; its errors end in its result."""
-        outcome = self.outcome()
+        return self._noted(self.outcome())
+
+    def _noted(self, outcome: Outcome) -> InputResult:
         ledger = self._batch.ledger
         if ledger is not None and not self._sinks and outcome.result.error is not None:
             ledger.begin(self._one)  # it failed before it was noted
@@ -465,11 +467,7 @@ class Turn:
             replaces = self.replaces or self._batch.has_journal(self._one)
             self._batch.sinks(self._one, save, replaces=replaces)
         except VidparseError as error:
-            if self._batch.ledger is not None:
-                self._batch.ledger.begin(self._one)
-            result = InputResult(self._one.name, error=error)
-            self._batch.note(self._one, Outcome(result))
-            return result
+            return self._noted(Outcome(InputResult(self._one.name, error=error)))
         return None
 
     def _missing(self) -> tuple[str, ...]:

@@ -305,8 +305,9 @@ def _check_pace(options: SegmentOptions) -> None:
     """Refuse what does not go with a rate to keep up with."""
     if options.fps is None:
         return
-    if not 0 < options.fps < float("inf"):
-        raise UsageError(f"--fps {options.fps:g}: no rate; give frames per second, as in --fps 30")
+    from vidparse.inference.pace import check_rate
+
+    check_rate(options.fps)
     others = {
         "--keyframes": options.keyframes is not None,
         "--workers": options.workers > 1,

@@ -87,6 +87,12 @@ def _ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
+def check_rate(fps: float) -> None:
+    """Raises: UsageError: a rate that is not positive, or without end."""
+    if not 0 < fps < float("inf"):
+        raise UsageError(f"--fps {fps:g}: is no rate; give frames per second, as in --fps 30")
+
+
 class Pace:
     """Chooses a step such that frames are done at a rate, again and again as the load changes.
 
@@ -115,8 +121,7 @@ class Pace:
         can_shrink: bool = True,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if not 0 < fps < float("inf"):
-            raise UsageError(f"--fps {fps:g}: is no rate; give frames per second, as in --fps 30")
+        check_rate(fps)
         self._fps, self._clock = fps, clock
         scales = SCALES if can_shrink else (1.0,)
         self._steps = [Step(scale) for scale in scales]
