@@ -20,6 +20,7 @@ from vidparse.data import open_dataset
 from vidparse.data.dataset import ALL
 from vidparse.data.pictures import read_indices
 from vidparse.disagreement.answers import NOTHING, Answer
+from vidparse.disagreement.areas import with_all_things, with_areas
 from vidparse.disagreement.ranking import chosen, confusions, score_of
 from vidparse.frame import Frame
 from vidparse.image import Rgb
@@ -120,6 +121,35 @@ def test_two_models_and_the_way_back(
         assert (dataset.load_image(frame)[..., ::-1] == truth).all()
 
 
+@pytest.mark.parametrize("to", ["coco", "ytvis"])
+def test_formats_of_things_alone_get_each_area_of_a_class(
+    cli: Callable[..., Any], pictures: Path, model: Path, tmp_path: Path, to: str
+) -> None:
+    """Sky and road come back, which are no things of the model's."""
+    out, back = tmp_path / to, tmp_path / "back"
+    said = cli("disagree", pictures, "-m", model, "--top", "1", "--to", to, "-o", out, "--json")
+    assert said.code == 0, said.err
+    (record,) = out.glob(f"*.{to}.json")
+    rows = json.loads(record.read_text())["annotations"]
+    assert len({row["id"] for row in rows}) == len(rows) >= 2
+    assert {row["category_id"] for row in rows} >= {0, 3}
+    assert cli("data", "convert", out, back).code == 0
+    dataset = open_dataset("folder", back, ALL)
+    (frame,) = dataset.videos[0].frames
+    mask = dataset.load_mask(frame)
+    assert (mask[28:] == 3).all() and (mask[:20, 20:] == 0).all()
+
+
+def test_areas_are_connected_parts_by_hand() -> None:
+    """A class in two places is two objects, corners touch, and void is none."""
+    labels = with_all_things(load_labels("camvid"))
+    ids = np.array([[1, 0, 1, 255], [0, 0, 1, 1], [2, 0, 0, 2]], np.uint8)
+    found = with_areas(SegmentMap(ids), labels, first=10)
+    assert found.ids.tolist() == [[11, 10, 12, 0], [10, 10, 12, 12], [13, 10, 10, 14]]
+    kinds = {one.id: one.class_id for one in found.segments or ()}
+    assert kinds == {10: 0, 11: 1, 12: 1, 13: 2, 14: 2}
+
+
 def test_models_that_agree_make_no_task(
     cli: Callable[..., Any], pictures: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -127,7 +157,7 @@ def test_models_that_agree_make_no_task(
     said = cli("disagree", pictures, "-m", model, "-m", model, "-o", out)
     assert said.code == 0 and not out.exists()
     assert said.err.splitlines()[-1] == (
-        f"{pictures}: the models agree everywhere in 8 frames; no task is written"
+        f"{pictures}: the models agree on the 11 classes compared in 8 frames; no task is written"
     )
     (pictures / "5.png").unlink()
     said = cli("disagree", pictures, "-m", model)
@@ -167,6 +197,7 @@ def test_classes_of_one_model_alone_are_left_out(
     other = save_nearest_colour(tmp_path / "voc.onnx", "voc")
     said = cli("disagree", pictures, "-m", model, "-m", other)
     assert (said.code, "that both models have are compared: Car" in said.err) == (0, True), said.err
+    assert "the models agree on the one class compared in 8 frames" in said.err
     said = cli("disagree", pictures, "-m", model, "-m", other, "--json")
     told = json.loads(said.out)
     assert (told["ranked"], told["mean"], told["frames"]) == ([], 0, 8)

@@ -143,6 +143,10 @@ def convert(
             negates=True,
         ),
     ] = True,
+    video: Annotated[
+        Path | None,
+        Option("The video that the labels are of, where it does not lie beside them."),
+    ] = None,
     max_pixels: shared.MaxPixels = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -159,6 +163,7 @@ def convert(
             dataset=dataset,
             split=split,
             pictures=pictures,
+            video=video,
             on_frame=reporter.update,
             stop=stop,
         )

@@ -44,16 +44,17 @@ def disagree(
     for note in answers.notes:
         say(f"note: {note}")
     if not found.ranked:
-        say(_agreement(found, has_task=request.out is not None))
+        say(_agreement(found, answers.compared, has_task=request.out is not None))
         return
     _print_ranked(found)
     if out is not None:
         say(f"{request.to}: {counted(len(found.ranked), 'frame')} to correct -> {out}")
 
 
-def _agreement(found: Disagreement, *, has_task: bool) -> str:
+def _agreement(found: Disagreement, compared: int, *, has_task: bool) -> str:
     """One line for a video in which nothing differs."""
-    verdict = "the models agree everywhere"
+    what = "the one class" if compared == 1 else f"the {compared} classes"
+    verdict = f"the models agree on {what} compared"
     if len(found.models) == 1:
         verdict = f"{found.models[0]} does not waver anywhere"
     end = "; no task is written" if has_task else ""

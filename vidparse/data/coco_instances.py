@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from vidparse.data.tool_folders import (
     head_of,
     own_labels,
     records_in,
+    video_beside,
 )
 from vidparse.errors import InputError
 from vidparse.filenames import is_file, name_below
@@ -48,6 +50,7 @@ from vidparse.textfiles import (
 )
 
 _YEAR = "2017"
+_FRAME = re.compile(r"\d{6,9}\.png")  # how outputs of a video call its frames
 _HEAD = 1 << 16  # bytes that tell what a json is
 
 
@@ -55,10 +58,11 @@ def open_coco(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
     """The pictures that a json of instances lists: annotations/instances_{split}.json, as COCO has
     it, {split}/*.json or *.json.
 
-    Pictures lie in {split}/, images/{split}/, images/ or beside the json. Polygons and run lengths
-    (packed or not) are read; a pixel in several objects is of the smallest. Classes are the
-    categories, all things unless `isthing` says no. Each picture is a video of its own, unless
-    annotations have a `track_id`, as vidparse writes it.
+    Pictures lie in {split}/, images/{split}/, images/ or beside the json; those of a json that
+    vidparse wrote of a video are its frames, and the video lies beside it or in videos/. Polygons
+    and run lengths (packed or not) are read; a pixel in several objects is of the smallest. Classes
+    are the categories, all things unless `isthing` says no. Each picture is a video of its own,
+    unless annotations have a `track_id`, as vidparse writes it.
 
     Raises:
         InputError: no such json, or one that says what cannot be.
@@ -68,7 +72,7 @@ def open_coco(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
 
 def open_ytvis(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """The videos of YouTube-VIS: {split}/instances.json, {split}.json or *.json, with frames in
-    {split}/JPEGImages/, JPEGImages/, images/ or beside.
+    {split}/JPEGImages/, JPEGImages/, images/ or beside; or of a video that lies there, as of COCO.
 
     An object keeps its id through its video; a pixel in several objects is of the smallest.
     Classes are the categories, all things. Pixels of no object are void.
@@ -100,6 +104,23 @@ class _Found:
     class_ids: Mapping[int | str, int]
     videos: list[Video] = field(default_factory=list)
     listed: dict[tuple[str, int], Listed] = field(default_factory=dict)
+    films: dict[str, Path] = field(default_factory=dict)
+
+    def is_film(self, record: Path, table: JsonTable, video: str, names: Sequence[str]) -> bool:
+        """True where pictures are frames of the video that vidparse segmented, known by number.
+
+        The video is noted where it lies beside; without it the labels alone can be read.
+        """
+        info = table.get("info")
+        source = info.get("description") if isinstance(info, dict) else None
+        if not isinstance(source, str) or not names or not all(map(_FRAME.fullmatch, names)):
+            return False
+        if any(_picture_in(record, self.root, self.split, name) for name in names):
+            return False
+        film = video_beside(record, (source,))
+        if film is not None:
+            self.films[video] = film
+        return True
 
     def picture(self, record: Path, name: str) -> Path | None:
         """The file of a picture. Raises: InputError: its name leads out of the folder."""
@@ -120,7 +141,7 @@ def _opened(kind: _Kind, root: Path, split: str, on_missing: OnMissing) -> Datas
         except (KeyError, TypeError, ValueError, IndexError) as error:
             what = fault_of(error, "an entry")
             raise InputError(f"{path}: {what}; correct it or fetch it again") from error
-    images = FramesBeside({})
+    images = FramesBeside(found.films)
     return dataset_of(
         kind.name, split, labels, found.videos, found.listed, small_on_top=True, read_image=images
     )
@@ -129,21 +150,22 @@ def _opened(kind: _Kind, root: Path, split: str, on_missing: OnMissing) -> Datas
 def _add_pictures(found: _Found, path: Path, table: JsonTable) -> None:
     """Take in a json of instances. Raises: KeyError, TypeError, ValueError, InputError."""
     rows, by_image = as_tables(table["images"], "images"), _by_key(table, "image_id")
-    tracked = any("track_id" in one for group in by_image.values() for one in group)
     own = path.name.split(".")[0]
+    names = [as_word(row["file_name"], "file_name") for row in rows]
+    of_film = found.is_film(path, table, own, names)
+    tracked = of_film or any("track_id" in one for group in by_image.values() for one in group)
 
     # Take pictures in the order of the json: its numbers may be any.
     frames = list[FrameRecord]()
-    for row in rows:
-        name = as_word(row["file_name"], "file_name")
+    for row, name in zip(rows, names, strict=True):
         place = f"{path}: {name}"
         size_hw = _size(row, place)
         objects = by_image.get(_key(row["id"]), [])
         regions = tuple(
             _region(one, one["segmentation"], found.class_ids, size_hw) for one in objects
         )
-        image = found.picture(path, name)
-        if image is None:
+        image = None if of_film else found.picture(path, name)
+        if image is None and not of_film:
             continue
 
         # Name a photograph by its folder, too: names repeat from folder to folder.
@@ -168,10 +190,11 @@ def _add_videos(found: _Found, path: Path, table: JsonTable) -> None:
         first = Path(names[0]).parent.name if names else ""
         video = first or path.name.split(".")[0]
         size_hw = _size(row, f"{path}: {video}")
+        of_film = found.is_film(path, table, video, names)
         frames = []
         for index, name in enumerate(names):
-            image = found.picture(path, name)
-            if image is None:
+            image = None if of_film else found.picture(path, name)
+            if image is None and not of_film:
                 continue
             regions = _in_frame(objects[_key(row["id"])], index, found.class_ids, size_hw)
             found.listed[video, index] = Listed(f"{path}: {name}", size_hw, tuple(regions))
@@ -338,6 +361,14 @@ def _shape(mask: Json, size_hw: tuple[int, int]) -> Shape:
 
 def _picture(record: Path, root: Path, split: str, name: str, on_missing: OnMissing) -> Path | None:
     """The file of a picture. Raises: InputError: its name leads out of the folder."""
+    found = _picture_in(record, root, split, name)
+    if found is None:
+        place = record.parent / IMAGES
+        on_missing(InputError(f"{record}: no picture {name}; put it into {place}"))
+    return found
+
+
+def _picture_in(record: Path, root: Path, split: str, name: str) -> Path | None:
     inside = name_below(name, record)
     base, here = root if root.is_dir() else root.parent, record.parent
     folders = [
@@ -347,7 +378,6 @@ def _picture(record: Path, root: Path, split: str, name: str, on_missing: OnMiss
     for folder in folders:
         if is_file(folder / inside):
             return folder / inside
-    on_missing(InputError(f"{record}: no picture {name}; put it into {here / IMAGES}"))
     return None
 
 

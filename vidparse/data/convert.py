@@ -13,7 +13,7 @@ import numpy as np
 
 from vidparse.data.dataset import ALL, SPLITS, Dataset, FrameRecord, format_of, recognise
 from vidparse.data.pictures import image_size, size_mismatch
-from vidparse.data.tool_folders import IMAGES, VIDEOS
+from vidparse.data.tool_folders import IMAGES, VIDEOS, FramesBeside
 from vidparse.data.writers import WRITERS, Writer
 from vidparse.errors import InputError, Interrupted, OutputError, UsageError
 from vidparse.filenames import real_path, same_file
@@ -76,6 +76,7 @@ def convert_dataset(
     dataset: str | None = None,
     split: str | None = None,
     pictures: bool = True,
+    video: Path | None = None,
     on_frame: Callable[[int, int], None] = lambda done, total: None,
     stop: threading.Event | None = None,
 ) -> Conversion:
@@ -88,11 +89,13 @@ def convert_dataset(
         dataset: the format of the source, one of FORMATS; that of its layout if not given.
         split: only this one; all that there are if not given.
         pictures: copy the pictures, too. Formats that consist of pictures always hold them.
+        video: that the labels are of, where no pictures of it lie beside them.
         on_frame: gets the number of frames done, and of all.
         stop: set it to end early.
 
     Raises:
-        UsageError: an unknown format. InputError: the source cannot be read.
+        UsageError: an unknown format, or a video of labels that are not of one video.
+        InputError: the source cannot be read.
         OutputError: `out` is there, or cannot be written. Interrupted: `stop` was set.
     """
     to = to.removesuffix(_SET)
@@ -118,6 +121,8 @@ def convert_dataset(
             raise UsageError(f"--split {split}: {source} has no such split; it has {has}")
         splits = (split,)
     datasets = [layout.open(source, one) for one in splits]
+    if video is not None:
+        datasets = [_of_video(one, video) for one in datasets]
     work = _Work(WRITERS[to], to, pictures, on_frame, stop or threading.Event())
     work.total = sum(
         frame.labelled for one in datasets for video in one.videos for frame in video.frames
@@ -217,6 +222,25 @@ def check_new_folder(out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(out, error) from error
+
+
+def _of_video(dataset: Dataset, video: Path) -> Dataset:
+    """The data set, with frames that have no picture from a video.
+
+    Raises:
+        UsageError: all of them have one, or they are of several videos. InputError: no such file.
+    """
+    names = [one.name for one in dataset.videos if any(f.image is None for f in one.frames)]
+    if not isinstance(dataset.read_image, FramesBeside) or not names:
+        raise UsageError(f"--video {video}: every frame has its picture already; drop it")
+    if len(names) > 1:
+        raise UsageError(
+            f"--video {video}: the labels are of {len(names)} videos ({', '.join(names[:3])}); "
+            "put them beside the labels"
+        )
+    if not video.is_file():
+        raise InputError(f"{video}: no such file; name the video that the labels are of")
+    return replace(dataset, read_image=FramesBeside({names[0]: video}))
 
 
 class _Work:

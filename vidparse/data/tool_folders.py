@@ -185,7 +185,8 @@ class FramesBeside:
         if path is None:
             raise InputError(
                 f"{frame.mask}: no picture of frame {frame.stem} and no video beside it; put the "
-                f"pictures into {IMAGES}/, or the video beside it"
+                f"pictures into {IMAGES}/, or the video beside it, or name it with data convert "
+                "--video"
             )
         return self._decoded(frame, path)
 

@@ -48,6 +48,7 @@ class Answers:
     Attributes:
         classes: names of all classes, those of the first model first.
         labels: of the first model.
+        compared: how many classes are compared.
 
     Raises:
         UsageError: two models without a common class. ModelError, DeviceError: as `load_chosen`.
@@ -65,6 +66,7 @@ class Answers:
         self.classes = tuple(keys.values())
         self._places = [self._places_of(runner, [*keys]) for runner in self._runners]
         self.notes: list[str] = []
+        self.compared = len(self.classes)
         if len(self._runners) > 1:
             self._keep_shared()
 
@@ -80,6 +82,7 @@ class Answers:
                 "of the same classes"
             )
 
+        self.compared = len(shared)
         # Say so, as most of the picture may be left out.
         for table in self._places:
             table[~np.isin(table, shared)] = NOTHING

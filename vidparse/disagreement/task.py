@@ -13,6 +13,7 @@ import numpy as np
 from vidparse.data.convert import check_new_folder, write_frames
 from vidparse.data.writers import WRITERS
 from vidparse.disagreement.answers import NOTHING, Answer, Answers
+from vidparse.disagreement.areas import FIRST_AREA, with_all_things, with_areas
 from vidparse.disagreement.ranking import RankedFrame
 from vidparse.errors import Interrupted, UsageError
 from vidparse.files import WholeFolder
@@ -60,8 +61,17 @@ def write_task(
     wanted = {one.index for one in ranked}
     stem = Path(request.input).stem or "video"
 
+    # Make areas of classes objects where a format holds nothing else; else nobody is to look for
+    # ids of objects that a model of classes does not know.
+    labels = answers.labels
+    holds_things_alone = "stuff" in dict(WRITERS[request.to].loses)
+    if holds_things_alone:
+        labels = with_all_things(labels)
+    elif not answers.is_panoptic:
+        labels = replace(labels, things=frozenset())
+
     def frames() -> Iterator[tuple[Frame, SegmentMap]]:
-        done, last = 0, max(wanted)
+        done, last, free = 0, max(wanted), FIRST_AREA
         for answer in answers.run():
             if stop is not None and stop.is_set():
                 raise Interrupted("disagree: stopped; nothing of the task is kept")
@@ -71,14 +81,14 @@ def write_task(
                 name = answer.frame.name or f"{stem}_{answer.frame.index:06d}"
                 number = done - 1
                 frame = replace(answer.frame, index=number, pts=number, name=name)
-                yield frame, prelabel(answer, answers.labels, request.prelabels)
+                found = prelabel(answer, answers.labels, request.prelabels)
+                if holds_things_alone:
+                    found = with_areas(found, labels, first=free)
+                    free += len(found.segments or ())
+                yield frame, found
             if answer.frame.index >= last:
                 return
 
-    # Things of a model of classes are no objects: nobody is to look for their ids.
-    labels = answers.labels
-    if not answers.is_panoptic:
-        labels = replace(labels, things=frozenset())
     options = SinkOptions(header=RunHeader(model="+".join(answers.names)))
     folder, done = WholeFolder(request.out, replace=False), False
     try:
