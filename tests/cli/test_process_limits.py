@@ -101,11 +101,12 @@ class TestMemory:
     def test_a_picture_that_does_not_fit(self, limited, tmp_path: Path) -> None:
         """It is no damaged one: the run fails, and does not pass it over."""
         (tmp_path / "in").mkdir()
-        for name, side in (("0", 64), ("1", 11000)):
+        for name, side in (("0", 64), ("1", 16000)):
             picture = av.VideoFrame(side, side, "gray")
             picture.save(str(tmp_path / "in" / f"{name}.png"))
         words = ("segment", tmp_path / "in" / "1.png", "--save", "masks", "-o", f"{tmp_path}/o/")
-        code, lines = limited({resource.RLIMIT_AS: 1_450_000_000}, *words)
+        most = ("--max-pixels", 300_000_000)
+        code, lines = limited({resource.RLIMIT_AS: 1_450_000_000}, *words, *most)
         assert (code, len(lines)) == (5, 1), lines
         assert "out of memory" in lines[0]
         assert listing(tmp_path / "o") == []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -14,6 +16,7 @@ import pytest
 
 from support.clips import make_clip
 from vidparse.sinks.rotating import with_stamp
+from vidparse.video.demux import CopiedPackets
 
 STAMP = r"\d{8}T\d{6}Z(-\d+)?"
 
@@ -53,6 +56,35 @@ def test_pieces_by_time_hold_every_frame_once_and_play(cli, tmp_path):
         names = sorted(one.name for one in path.iterdir() if one.suffix == ".png")
         assert names == [f"{number:06d}.png" for number in numbers]
     assert not [path for path in out.iterdir() if ".part" in path.name]
+
+
+@pytest.mark.parametrize("late_s", [0.04, 0.4])
+def test_sound_that_comes_late_lies_in_its_own_piece(cli, tmp_path, monkeypatch, late_s):
+    """Files and cameras hand sound over behind the pictures of its time."""
+    taken = CopiedPackets.taken
+
+    def lagging(self, before_s=None):
+        return taken(self, None if before_s is None else before_s - Fraction(late_s))
+
+    monkeypatch.setattr(CopiedPackets, "taken", lagging)
+    clip = make_clip(tmp_path / "clip.mp4", frames=110, audio=True)
+    said = cli("segment", clip, "-o", f"{tmp_path}/out/", "--save", "overlay", "--rotate", "1s")
+    assert said.code == 0, said.err
+
+    # Each packet of 1024 samples lies in the piece in which it begins.
+    held = []
+    for path in pieces(tmp_path / "out", ".overlay.mp4"):
+        with av.open(str(path)) as video:
+            assert next(video.decode(video=0)).time == pytest.approx(0.0, abs=1e-4)
+            video.seek(0)
+            packets = [one for one in video.demux(audio=0) if one.pts is not None]
+            assert all(one.pts >= 0 for one in packets)
+            held.append(len(packets))
+    with av.open(str(clip)) as video:
+        begins_s = [
+            float(one.pts * one.time_base) for one in video.demux(audio=0) if one.pts is not None
+        ]
+    assert held == [sum(math.floor(at) == piece for at in begins_s) for piece in range(5)]
 
 
 def test_pieces_by_size_stay_near_it(cli, tmp_path):

@@ -25,12 +25,14 @@ from vidparse.sinks.sink import Sink, Target, is_stdout, stream_at
 from vidparse.sinks.submission import Submission
 from vidparse.sinks.targets import Protected
 from vidparse.video import Input
+from vidparse.video.demux import copied_streams, stream_and_time
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _LISTED = 1000  # names of pieces that are kept for the summary
 _MOST_PIECES_A_SECOND = 1000
 _MOST_NOTES = 20
 _EVERY_FRAMES = 25  # between two looks at the size, at least
+_LATE_S = 2.0  # for which a piece that is full waits for its sound
 MakeSinks = Callable[[str], list[Sink]]  # of a piece, by what is added to the names
 
 
@@ -115,7 +117,8 @@ class Rotating(Sink):
     """Several outputs of one input, which begin anew together.
 
     A piece ends before the first frame that lies so long behind its first one, or once its files
-    are so large. It is put in place whole, and never takes the place of an older file.
+    are so large. It is put in place whole, and never takes the place of an older file. Sound may
+    come later than the pictures of its time, so a piece stays open until its sound is there.
 
     Args:
         make: makes the sinks of a piece.
@@ -128,6 +131,9 @@ class Rotating(Sink):
         super().__init__(Target("pieces"), options)
         self._make, self._rotation = make, rotation
         self._now: list[Sink] = []
+        self._before: list[Sink] = []  # the piece before, while it waits for its sound
+        self._late: list[Packet] = []  # that sound
+        self._awaited: set[int] = set()  # streams of which it may still come
         self._names: deque[str] = deque(maxlen=_LISTED)
         self._pieces = 0
         self._begun_s = self._look_at = 0.0
@@ -143,15 +149,29 @@ class Rotating(Sink):
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
         if self._now and self._is_full(frame):
-            self._close_piece(keep=True, complete=True, packets=())
+            self._close_before()
+            self._before, self._now = self._now, []
+            self._awaited = self._heard()
         if not self._now:
             self._begin_piece(frame)
+
+        # Give the piece before the sound that is its own, and let it go once that is complete.
+        if self._before:
+            frame = replace(frame, packets=self._without_late(frame.packets))
+            if not self._awaited or frame.time_s - self._begun_s > _LATE_S:
+                self._close_before()
+
         for sink in self._now:
             sink.write(frame, prediction)
         self._frames += 1
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
-        self._close_piece(keep=keep, complete=complete, packets=packets)
+        if self._before:
+            packets = self._without_late(packets)
+        try:
+            self._close_before()
+        finally:
+            self._close_piece(self._now, keep=keep, complete=complete, packets=packets)
         if self._pieces > 1:
             self.notes.append(f"outputs are {counted(self._pieces, 'piece')}")
         self.notes += (
@@ -175,14 +195,33 @@ class Rotating(Sink):
         self._look_at = self._frames + max(_EVERY_FRAMES, left / 4)
         return size >= self._rotation.size
 
+    def _heard(self) -> set[int]:
+        """The streams of sound that the outputs copy, by the index of their packets."""
+        if not (self.options.audio and any(type(sink).copies_streams for sink in self._before)):
+            return set()
+        return {one.index for one in copied_streams(self._info) if one.kind == "audio"}
+
+    def _without_late(self, packets: Sequence[Packet]) -> tuple[Packet, ...]:
+        """Those of the piece under way; what begins before it is kept for the piece before."""
+        kept = []
+        for packet in packets:
+            stream, time_s = stream_and_time(packet)
+            if time_s is not None and time_s < self._begun_s:
+                self._late.append(packet)
+                continue
+            self._awaited.discard(stream)
+            kept.append(packet)
+        return tuple(kept)
+
     def _begin_piece(self, frame: Frame) -> None:
         utc_s = time.time() if frame.arrival is None else frame.arrival.utc_s
         stamp = _stamp(utc_s)
 
         # Look for names that are free: a second may see two pieces, and clocks are set back.
+        open_now = {sink.target.path for sink in self._before}
         for number in range(1, _MOST_PIECES_A_SECOND):
             sinks = self._make(stamp if number == 1 else f"{stamp}-{number}")
-            if not any(map(_is_there, sinks)):
+            if not any(sink.target.path in open_now or _is_there(sink) for sink in sinks):
                 break
         else:
             raise OutputError(f"{sinks[0].target.name}: no name is free; choose another -o")
@@ -194,9 +233,17 @@ class Rotating(Sink):
             self._now.append(sink)  # also if it fails now: it is put away with the others
             sink.open(self._info, self._labels)
 
-    def _close_piece(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> None:
-        """Close all sinks of the piece, whatever one of them raises."""
-        sinks, self._now = self._now, []
+    def _close_before(self) -> None:
+        """Put the piece before in place, if one still waits: all its frames are there."""
+        packets, self._late = self._late, []
+        self._close_piece(self._before, keep=True, complete=True, packets=packets)
+
+    def _close_piece(
+        self, piece: list[Sink], *, keep: bool, complete: bool, packets: Sequence[Packet]
+    ) -> None:
+        """Close all sinks of a piece, whatever one of them raises, and empty it."""
+        sinks = piece.copy()
+        piece.clear()
         error: BaseException | None = None
 
         # Close every one: an output that fails must not leave the others under partial names.

@@ -346,6 +346,15 @@ def moved(packets: Iterable[Packet], by_s: Fraction) -> tuple[Packet, ...]:
     return found
 
 
+def stream_and_time(packet: Packet) -> tuple[int, Fraction | None]:
+    """Index of a packet's stream, and its beginning in seconds on the input's clock, if known."""
+    assert isinstance(packet, av.Packet)
+
+    # Fall back on decoding times: sound and texts are hardly ever reordered.
+    stamp = packet.dts if packet.pts is None else packet.pts
+    return packet.stream_index, None if stamp is None else stamp * packet.time_base
+
+
 class CopiedPackets:
     """Packets of the copied streams, each kept until the picture that it belongs to.
 
@@ -366,11 +375,8 @@ class CopiedPackets:
 
     def time_s(self, packet: av.Packet) -> Fraction | None:
         """Seconds from the first frame of the video."""
-        # Fall back on decoding times: sound and texts are hardly ever reordered.
-        stamp = packet.dts if packet.pts is None else packet.pts
-        if stamp is None or self._origin_s is None:
-            return None
-        return stamp * packet.time_base - self._origin_s
+        _, now_s = stream_and_time(packet)
+        return None if now_s is None or self._origin_s is None else now_s - self._origin_s
 
     def _wanted(self, packet: av.Packet) -> bool:
         start_s, end_s = self._start_s, self._end_s
