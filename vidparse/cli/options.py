@@ -68,7 +68,7 @@ CHOICES = {
     "models": "vidparse.hub:model_names",
     "outputs": "vidparse.sinks:SINKS",
     "palettes": "vidparse.labels.colours:palettes",
-    "propagated": "vidparse.propagation:OUTPUTS",
+    "propagated": "vidparse.propagation:saved_names",
     "patience": "vidparse.requests.live:PATIENCE_WORDS",
     "pipes": "vidparse.requests.option:PIPE_FORMATS",
     "policies": "vidparse.requests.live:POLICIES",

@@ -33,8 +33,10 @@ from vidparse.sinks.picture_set import (
 )
 from vidparse.sinks.sink import Target
 from vidparse.sinks.split_set import SplitSet
+from vidparse.video.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 _SET = "-set"  # of the names of `segment --save` for data sets
+_OF_FILES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | {".json", ".md", ".txt", ".xml", ".yaml", ".zip"}
 # Folders in which readers look for splits, pictures and labels.
 _LOOKED_INTO = frozenset(
     (*SPLITS, IMAGES, VIDEOS, "masks", "labels", "annotations", "data", "imgs", "JPEGImages")
@@ -216,6 +218,10 @@ def check_new_folder(out: Path) -> None:
         OutputError: it does, or it cannot be made.
     """
     kind = kind_of(out)
+    if not kind and out.suffix.lower() in _OF_FILES:
+        raise OutputError(
+            f"{out}: is a name of a file, and a folder is made; choose one without {out.suffix}"
+        )
     if kind not in ("", "a directory") or (kind and any(out.iterdir())):
         raise OutputError(f"{out}: exists; choose another folder, or remove it first")
     try:

@@ -26,6 +26,17 @@ OUTPUTS: Table[type[Sink]] = Table(
         "report": "vidparse.propagation.outputs:Report",
     }
 )
+# Of a network's scores, which propagation has none of.
+_OF_SCORES = ("matte", "matte-png", "trimap", "background")
+
+
+def saved_names() -> tuple[str, ...]:
+    """Outputs that propagation can make, for help and completion."""
+    return tuple(
+        name for name in OUTPUTS if name not in _OF_SCORES and not name.startswith("cutout")
+    )
+
+
 _PUBLIC = dict.fromkeys(
     ("Propagations", "VideoResult", "propagate"), "vidparse.propagation.request"
 )

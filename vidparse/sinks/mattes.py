@@ -143,8 +143,9 @@ class Mattes(Sink):
 
     def _parts(self, path: Path) -> tuple[str, str]:
         """The parts of a file name before and after that of a class or object."""
-        if path.name.endswith(self.suffix):
-            return path.name.removesuffix(self.suffix), self.suffix
+        for suffix in (self.suffix, self.picture_suffix):
+            if suffix and path.name.endswith(suffix):
+                return path.name.removesuffix(suffix), suffix
         return (path.name, "") if self.is_folder else (path.stem, path.suffix)
 
     def _begin_late(self, name: str) -> None:
@@ -197,14 +198,25 @@ _GRAY_CRF = "12"  # edges of mattes are what they are for
 
 
 class MatteVideo(Mattes):
-    """Alpha as a gray video: white inside; H.264 in mp4 or mov, lossless FFV1 in mkv."""
+    """Alpha as a gray video: white inside; H.264 in mp4 or mov, lossless FFV1 in mkv.
+
+    One picture, or numbered ones, become PNGs.
+    """
 
     suffix: ClassVar[str] = ".matte.mp4"
+    picture_suffix: ClassVar[str] = ".matte.png"
+    picture_endings: ClassVar[tuple[str, ...]] = (".png",)
     endings: ClassVar[tuple[str, ...]] = tuple(_GRAY_FILES)
     copies_streams: ClassVar[bool] = True
 
     def matte_file(self, target: Target) -> MatteFile:
+        if target.path is not None and target.ending in self.picture_endings:
+            return PictureFiles(target, self._picture, "matte")
         return _GrayVideo(target, self.options, sound=not self._each)
+
+    def _picture(self, frame: Frame, matte: Matte | None) -> bytes:
+        alpha: np.ndarray = np.zeros(self._info.size_hw, np.uint8)
+        return gray_png(alpha if matte is None else matte.alpha)
 
 
 class EncodedMatte:

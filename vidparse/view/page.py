@@ -21,11 +21,13 @@ from vidparse.files import whole_file
 from vidparse.page import check_page, render
 from vidparse.requests.view import ViewRequest
 from vidparse.sinks.stream import Rows
+from vidparse.video.inputs import is_image, is_video
 from vidparse.view.blocks import video_elements
 from vidparse.view.contents import Made, OnFrame, collect, contents_of
 from vidparse.view.result import find_records, find_video, open_results, stem_of
 
 ENDING = ".view.html"
+_TEXTS = (".json", ".jsonl", ".md", ".txt", ".pdf", ".xml", ".zip")  # which no folder is called
 _HERE = "BLOCKS GO HERE"  # in the template; names are escaped and cannot close a comment
 
 
@@ -105,6 +107,8 @@ def _place(request: ViewRequest, records: Path, *, is_single: bool) -> Path:
         if not is_single:
             raise UsageError(f"-o {out}: there are several pages; give a folder for them")
         return out
+    if (is_video(out) or is_image(out) or out.suffix.lower() in _TEXTS) and not out.is_dir():
+        raise UsageError(f"-o {out}: a page is HTML; end it in .html, or name a folder")
     return out / name
 
 

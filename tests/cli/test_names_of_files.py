@@ -1,0 +1,39 @@
+"""Names that say a file, where a folder would be made, and a picture where a video would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from support.colour_model import save_nearest_colour
+from vidparse.data.convert import check_new_folder
+from vidparse.errors import OutputError
+from vidparse.labels import load_labels
+
+
+@pytest.mark.parametrize("name", ["README.md", "x.mp4", "x.PNG", "labels.json"])
+def test_a_name_of_a_file_makes_no_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="is a name of a file"):
+        check_new_folder(tmp_path / name)
+    check_new_folder(tmp_path / "v1.2")
+
+
+def test_a_matte_of_one_picture_is_a_picture(cli: Callable[..., Any], tmp_path: Path) -> None:
+    """The right half is Car, of which the model is not quite sure."""
+    ids = np.zeros((48, 64), int)
+    ids[:, 32:] = 8
+    colours = np.array(load_labels("camvid").colours, np.uint8)
+    cv2.imwrite(str(tmp_path / "one.png"), colours[ids][..., ::-1])
+    model = save_nearest_colour(tmp_path / "nearest.onnx", "camvid")
+    words = ("segment", tmp_path / "one.png", "-m", model, "--matte", "Car", "--save", "matte")
+    for out, place in ((tmp_path / "o.png", "o.png"), (f"{tmp_path}/d/", "d/one.matte.png")):
+        said = cli(*words, "-o", out)
+        assert said.code == 0, said.err
+        alpha = cv2.imread(str(tmp_path / place), cv2.IMREAD_UNCHANGED)
+        assert alpha.shape == (48, 64)
+        assert (alpha[:, :16] == 0).all() and (alpha[:, 48:] > 127).all()
