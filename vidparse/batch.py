@@ -38,7 +38,7 @@ from vidparse.requests.matte import MatteOptions
 from vidparse.requests.segment import SegmentOptions
 from vidparse.sinks import SINKS, Protected, Sink, make_sinks
 from vidparse.sinks.pictures import is_numbered, numbered_files
-from vidparse.sinks.targets import missing_outputs
+from vidparse.sinks.targets import journal_folder, missing_outputs
 from vidparse.video import NVDEC, Input, ReadingOptions, open_video
 from vidparse.video.first_frames import FirstFrames, limited
 from vidparse.video.source import Source, select
@@ -256,11 +256,42 @@ class Batch:
         """
         if not self.options.resume:
             return None
-        from vidparse.resume import Journal, job_of, journal_folder
+        from vidparse.resume import Journal, job_of
 
-        folder = journal_folder(self.options, one)
+        folder = self._journal_folder(one)
         assert folder is not None  # streams were refused
         return Journal(folder, job_of(one, self.options, self.runner, self.settings))
+
+    def completed(self, one: Input) -> InputResult | None:
+        """The result of an earlier call with --resume that made all of this very job, if any did.
+
+        Raises:
+            UsageError, OutputError: as `Journal`.
+        """
+        if not self.has_journal(one):
+            return None
+        journal = self.journal(one)
+        assert journal is not None
+        journal.close()
+        if not journal.made:
+            return None
+        outputs = tuple(made.path for made in journal.made)
+        self.written.update((path, one.name) for path in outputs)
+        note = "already complete"
+        return InputResult(one.name, outputs, (note,), settled=True)
+
+    def made_anew(self, one: Input) -> tuple[str, ...]:
+        """Remove the journal of an earlier call with --resume that is outdated now; notes of it."""
+        if self.options.resume or self.options.live.rotate is not None:
+            return ()
+        folder = self._journal_folder(one)
+        if folder is None or not folder.exists():
+            return ()
+        from vidparse.resume import remove_stale
+
+        if not remove_stale(folder):
+            return ()
+        return (f"removed {folder}: the outputs that it was to go on with are made anew",)
 
     def has_attempted(self, one: Input) -> bool:
         """True where outputs of an attempt before may be there, which are ours to replace."""
@@ -271,10 +302,12 @@ class Batch:
         """True where an attempt before has left a journal."""
         if not self.options.resume:
             return False
-        from vidparse.resume import journal_folder
-
-        folder = journal_folder(self.options, one)
+        folder = self._journal_folder(one)
         return folder is not None and folder.exists()
+
+    def _journal_folder(self, one: Input) -> Path | None:
+        save = tuple(self.options.save or ())
+        return journal_folder(SINKS, save, source=one, out=self.options.out)
 
     def sinks(self, one: Input, save: Sequence[str], *, replaces: bool) -> list[Sink]:
         """Raises: UsageError, OutputError: as `make_sinks`."""
@@ -416,6 +449,7 @@ class Turn:
         self._session: AnySession | None = None
         self._sinks: list[Sink] = []
         self._journal: Journal | None = None
+        self._notes: tuple[str, ...] = ()
         self._frames = 0
 
     def result(self) -> InputResult:
@@ -440,6 +474,8 @@ class Turn:
             save = self._missing()
             if not save:
                 return Outcome(self._skipped())
+            if (complete := batch.completed(self._one)) is not None:
+                return Outcome(complete)
             report = self._run(save)
         except ClosedPipe:
             pass  # whoever read our output has seen enough: a normal end
@@ -463,6 +499,8 @@ class Turn:
             save = self._missing()
             if not save:
                 return self._skipped()
+            if (complete := self._batch.completed(self._one)) is not None:
+                return complete
             # Let the worker look into the journal: it will have it open.
             replaces = self.replaces or self._batch.has_journal(self._one)
             self._batch.sinks(self._one, save, replaces=replaces)
@@ -509,7 +547,7 @@ class Turn:
 
                     keeping.enter_context(journal)
                     stages = JournaledStages(session, journal)  # type: ignore[arg-type]
-                return run(
+                report = run(
                     source,
                     stages,
                     self._sinks,
@@ -517,6 +555,12 @@ class Turn:
                     stop=batch.stop,
                     overlap=options.overlap,
                 )
+
+                # Leave a record that the job is done, unless a ledger has it.
+                if journal is not None and options.ledger is None:
+                    journal.completed([path for sink in self._sinks for path in sink.outputs])
+            self._notes = batch.made_anew(one)
+            return report
         finally:
             shared = _shared(session, batch.crew)
             if shared is not None:
@@ -547,6 +591,7 @@ class Turn:
         pace = None if paced is None else paced.report
         notes += [pace.note] if pace is not None and pace.note else []
         notes += self._journal.notes if self._journal is not None else ()
+        notes += self._notes
         if shared is not None:
             notes += shared.notes
 

@@ -115,7 +115,7 @@ def outcomes(batch: Batch, crew: Crew[Lot, int, Outcome]) -> Iterator[tuple[int,
 
     After `batch.stop` is set no input is begun, and those under way end early.
     """
-    options = replace(batch.options, ledger=None, retry_failed=False)
+    options = replace(batch.options, retry_failed=False)
     lot = Lot(tuple(batch.inputs), options, batch.settings, str(Path.cwd()))
     places = iter(range(len(batch.inputs)))
     under_way: dict[int, int] = {}  # places by ticket

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -73,7 +74,7 @@ def check(cli, full_at, tmp_path: Path):
         first = cli(*call)
         assert first.code == code, first.err
         whole = files_in(out)
-        assert whole and not [name for name in whole if "resume" in name]
+        assert whole and all(name.endswith("/job.json") for name in whole if "resume" in name)
         shutil.rmtree(out)
 
         for number in breaks:
@@ -90,7 +91,8 @@ def check(cli, full_at, tmp_path: Path):
         assert "went on after" in again.err
         found = files_in(out)
         assert found.keys() == whole.keys()
-        assert [name for name in whole if found[name] != whole[name]] == []
+        others = [name for name in whole if not name.endswith("/job.json")]  # it has times
+        assert [name for name in others if found[name] != whole[name]] == []
 
     return checked
 
@@ -218,6 +220,70 @@ def test_several_inputs_need_a_ledger(cli, clip, tmp_path) -> None:
     assert cli(*call, "--ledger", tmp_path / "b.db").code == 0
 
 
+def test_a_job_that_is_complete_is_left_as_it_is(cli, clip, tmp_path) -> None:
+    source, out = clip("clip.mp4", frames=3), tmp_path / "o"
+    call = ("segment", source, "-o", f"{out}/", "--save", "masks,csv", "--resume")
+    assert cli(*call).code == 0
+    whole = files_in(out)
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+
+    # Again, alone and with jobs: nothing is touched, and the files are named.
+    again = cli(*call)
+    assert again.code == 0 and again.lines == [f"{source}: note: already complete"]
+    assert cli(*call, "--jobs", "1").lines == [f"{source}: note: already complete"]
+    record = json.loads(cli(*call, "--json").out)["inputs"][0]
+    assert record["outputs"] == [str(out / "clip.masks"), str(out / "clip.csv")]
+    assert record["exit_code"] == 0 and record["settled_before"]
+    assert files_in(out) == whole
+    assert times == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+
+    # What is gone is made again, to the same bytes.
+    (out / "clip.csv").unlink()
+    assert cli(*call).code == 0
+    found = files_in(out)
+    assert {name: data for name, data in found.items() if "resume" not in name} == {
+        name: data for name, data in whole.items() if "resume" not in name
+    }
+    assert cli(*call).lines == [f"{source}: note: already complete"]
+
+
+def test_outputs_of_another_job_and_changed_ones_are_still_refused(cli, clip, tmp_path) -> None:
+    source, out = clip("clip.mp4", frames=3), tmp_path / "o"
+    call = ("segment", source, "-o", f"{out}/", "--save", "csv", "--resume")
+    assert cli(*call).code == 0
+
+    other = cli(*call, "--stride", "2")
+    assert other.code == 6 and "exists; use --overwrite" in other.err
+    (out / "clip.csv").write_text("mine")
+    changed = cli(*call)
+    assert changed.code == 6 and "exists; use --overwrite" in changed.err
+    assert (out / "clip.csv").read_text() == "mine"
+
+    # Replaced when asked to, they are of that job.
+    assert cli(*call, "--stride", "2", "--overwrite").code == 0
+    assert cli(*call, "--stride", "2").lines == [f"{source}: note: already complete"]
+    assert cli(*call).code == 6
+
+
+def test_a_call_without_resume_outdates_the_journal(cli, clip, full_at, tmp_path) -> None:
+    source, out = clip("clip.mp4", frames=6), tmp_path / "o"
+    call = ("segment", source, "-o", f"{out}/", "--save", "csv")
+    full_at(4)
+    assert cli(*call, "--resume").code == 6
+    full_at(None)
+    assert [path.name for path in out.iterdir()] == [".clip.csv.vidparse-resume"]
+    anew = cli(*call)
+    assert anew.code == 0 and f"note: removed {out / '.clip.csv.vidparse-resume'}: " in anew.err
+    assert [path.name for path in out.iterdir()] == ["clip.csv"]
+
+    # A record of what was complete goes without a word.
+    assert cli(*call, "--resume", "--overwrite").code == 0
+    assert len([*out.iterdir()]) == 2
+    silent = cli(*call, "--overwrite")
+    assert silent.code == 0 and "note" not in silent.err
+    assert [path.name for path in out.iterdir()] == ["clip.csv"]
+
+
 def test_older_outputs_stay_where_no_journal_knows_them(cli, clip, tmp_path) -> None:
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "clip.csv").write_text("mine")
@@ -277,4 +343,7 @@ def test_a_killed_process_goes_on(cli, clip, colour_model, tmp_path, number) -> 
 
     again = cli("segment", *call, "--resume")
     assert again.code == 0 and "went on after" in again.err
-    assert files_in(out) == whole
+    found = files_in(out)
+    assert found.keys() == whole.keys()
+    others = [name for name in whole if not name.endswith("/job.json")]  # it has times
+    assert [name for name in others if found[name] != whole[name]] == []

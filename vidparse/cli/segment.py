@@ -131,7 +131,7 @@ class Screen:
         else:
             self._reporter.end()
         line = self._reporter.line
-        if result.settled:  # the summary counts it
+        if result.settled and not result.notes:  # the summary counts it
             return
 
         if not self._quiet:

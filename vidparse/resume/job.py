@@ -9,13 +9,11 @@ from pathlib import Path
 
 from vidparse import __version__
 from vidparse.errors import UsageError
-from vidparse.filenames import shortened
 from vidparse.inference import Runner
 from vidparse.requests.live import may_be_live
 from vidparse.requests.segment import SegmentOptions
 from vidparse.sinks import SINKS
-from vidparse.sinks.names import JOURNAL
-from vidparse.sinks.targets import first_output
+from vidparse.sinks.targets import journal_folder
 from vidparse.video import Input
 
 _END_BYTES = 4 << 20  # of a file, that are compared at both ends
@@ -50,14 +48,9 @@ def check_resume(options: SegmentOptions, inputs: Sequence[Input]) -> None:
             raise UsageError(
                 f"--resume: {what} cannot be read again from its beginning; name a file"
             )
-    if inputs and journal_folder(options, inputs[0]) is None:
+    save = tuple(options.save or ())
+    if inputs and journal_folder(SINKS, save, source=inputs[0], out=options.out) is None:
         raise UsageError(f"--resume: -o {options.out} is a stream; name a file or a folder")
-
-
-def journal_folder(options: SegmentOptions, one: Input) -> Path | None:
-    """The place of an input's journal, beside the first of its outputs; None for a stream."""
-    first = first_output(SINKS, tuple(options.save or ()), source=one, out=options.out)
-    return None if first is None else first.with_name(shortened(f".{first.name}", JOURNAL))
 
 
 def job_of(

@@ -1,12 +1,13 @@
 """The journal of a video under way: a folder with its predictions so far, and a memory to go on by.
 
-    job.json            what is made of what; another job is refused
+    job.json            what is made of what; another job is refused; at the end, what was made
     frames              the predictions, one after another
     memory-0, memory-1  what the session remembered after some frame, by turns
 
 A frame counts once a memory that was taken after it is on the disk. What a killed process wrote
 behind that is cut off. Every entry has its length and a checksum before it, so that what power
-loss tore is known.
+loss tore is known. Once the outputs are whole, `job.json` alone stays and lists them, so that the
+same call finds its work done.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import shutil
 import struct
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,9 @@ from vidparse.inference.memory import Answering, Finishing
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.maps.matte import Matte
+from vidparse.resume.made import Made
 from vidparse.resume.plain import pack, unpack
-from vidparse.textfiles import as_table, as_word, parse_json
+from vidparse.textfiles import Json, as_list, as_table, as_word, parse_json
 
 FIRST_S, EVERY_S = 1.0, 5.0  # until a memory is kept, and from one to the next
 _LEAST_SHARE = 30  # times as long as keeping one takes, at the least
@@ -77,7 +79,8 @@ class Journal:
 
     Attributes:
         memory: the last that is on the disk; None: the video begins anew.
-        is_found: an earlier call began it.
+        is_found: an earlier call began it, and its outputs are ours to replace.
+        made: the outputs, where an earlier call completed all of this very job.
 
     Raises:
         UsageError: it is of another job; the first setting that differs is named.
@@ -90,16 +93,17 @@ class Journal:
         self._lock: int | None = None
         self._file: BinaryIO | None = None
         self._slot = 0  # of the next memory
+        self._is_kept = False  # as the record of what was made
         self._added = 0  # frames, with those since the last memory
         self._cost_s = 0.0
         self._due_s = time.monotonic() + FIRST_S
 
+        self.made: tuple[Made, ...] = ()
         self.is_found = (folder / _JOB).is_file()
         if self.is_found:
             self._take()
             try:
-                self._check_job()
-                self._recover()
+                self._look()
             except BaseException:
                 self._release()
                 raise
@@ -136,12 +140,10 @@ class Journal:
             OutputError: it cannot be written, or another process has it.
         """
         with self._writing():
-            if not self.is_found:
-                self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if self._lock is None:
                 self._take()
-                with whole_file(self.folder / _JOB) as part:
-                    text = json.dumps({"schema": _SCHEMA, "job": self._job}, indent=1)
-                    part.write_text(text, encoding="utf-8")
+            self._note_job()
             end = 0 if self.memory is None else self.memory.end
             path = self.folder / _FRAMES
             self._file = path.open("r+b" if path.exists() else "w+b")
@@ -155,6 +157,27 @@ class Journal:
     ) -> None:
         # Outputs of a file that ended early are kept: there is nothing to go on with.
         self.close(done=error is None or isinstance(error, TruncatedError))
+
+    def completed(self, outputs: Sequence[str]) -> None:
+        """Note that these outputs are whole; the folder keeps nothing else from now on.
+
+        Raises:
+            OutputError: disk full, and the like.
+        """
+        with self._writing():
+            # Have the outputs on the disk before the predictions that they are made of go.
+            if hasattr(os, "sync"):  # not on Windows
+                os.sync()
+            self._note_job([Made.of(path).record for path in outputs])
+            for name in (_FRAMES, *_MEMORIES):
+                (self.folder / name).unlink(missing_ok=True)
+        self._is_kept = True
+
+    def _note_job(self, outputs: Sequence[Json] = ()) -> None:
+        record = {"schema": _SCHEMA, "job": self._job}
+        with whole_file(self.folder / _JOB) as part:
+            text = json.dumps({**record, "outputs": [*outputs]} if outputs else record, indent=1)
+            part.write_text(text, encoding="utf-8")
 
     def replayed(self, frame: Frame, entries: Iterator[Recorded], labels: Labels) -> Prediction:
         """The next prediction, which is that of the frame.
@@ -224,7 +247,7 @@ class Journal:
         if self._file is not None:
             with suppress(OSError):  # a full disk; what counts is there already
                 self._file.close()
-            if done or not self.frames:
+            if (done or not self.frames) and not self._is_kept:
                 shutil.rmtree(self.folder, ignore_errors=True)
         self._file = None
         self._release()
@@ -238,7 +261,21 @@ class Journal:
             os.close(self._lock)
             self._lock = None
 
-    def _check_job(self) -> None:
+    def _look(self) -> None:
+        """Find out what an earlier call left: parts to go on with, or whole outputs."""
+        known, made = self._record()
+        if not made:
+            self._check_job(known)
+            self._recover()
+            return
+
+        # Leave outputs of another job, and changed ones, to the rules for any file that is there.
+        is_same = known == self._job and all(one.is_unchanged for one in made)
+        self.made = made if is_same and all(one.is_there for one in made) else ()
+        self.is_found = is_same
+
+    def _record(self) -> tuple[dict[str, str], tuple[Made, ...]]:
+        """The job, and its outputs once they are whole."""
         path = self.folder / _JOB
 
         # Read the record, which may be torn.
@@ -249,11 +286,14 @@ class Journal:
             known = {
                 name: as_word(one, name) for name, one in as_table(record["job"], "job").items()
             }
+            made = tuple(map(Made.read, as_list(record.get("outputs", []), "outputs")))
         except (KeyError, TypeError, ValueError) as error:
             raise OutputError(
                 f"{path}: damaged ({error}); remove {self.folder}, and begin anew"
             ) from error
+        return known, made
 
+    def _check_job(self, known: Mapping[str, str]) -> None:
         # Name the first setting that differs; the record of an input is for machines.
         for name in [*self._job, *known]:
             now, then = (one.get(name) or "not set" for one in (self._job, known))
@@ -305,6 +345,24 @@ class Journal:
             yield
         except OSError as error:
             raise write_error(self.folder, error) from error
+
+
+def remove_stale(folder: Path) -> bool:
+    """Remove a journal whose outputs were made anew; True where predictions went with it.
+
+    One that another process has stays.
+    """
+    if not (folder / _JOB).is_file():
+        return False
+    try:
+        lock = lock_folder(folder)
+    except OutputError:
+        return False
+    had_frames = (folder / _FRAMES).is_file()
+    shutil.rmtree(folder, ignore_errors=True)
+    if lock is not None:
+        os.close(lock)
+    return had_frames
 
 
 def _entry(file: BinaryIO) -> bytes | None:

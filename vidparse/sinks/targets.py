@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
 from vidparse.errors import OutputError, UsageError
-from vidparse.filenames import home_path, real_path
+from vidparse.filenames import home_path, real_path, shortened
 from vidparse.files import WholeFile, WholeFolder, write_error
 from vidparse.requests.matte import MatteOptions
 from vidparse.requests.outputs import SinkOptions
 from vidparse.requests.redaction import RedactOptions
 from vidparse.sinks.names import (
+    JOURNAL,
     check_names,
     check_out,
     final_path,
@@ -254,14 +255,14 @@ def missing_outputs(
 
 
 @_as_output_errors
-def first_output(
+def journal_folder(
     table: Mapping[str, type[Sink]],
     names: Sequence[str],
     *,
     source: Input,
     out: str | os.PathLike[str] | None,
 ) -> Path | None:
-    """The place of the first output of an input; None where it is a stream.
+    """The place of an input's journal, beside the first of its outputs; None for a stream.
 
     Arguments as of `plan_sinks`.
     """
@@ -270,8 +271,8 @@ def first_output(
     final = final_path(names[0], table, source, out, single=len({*names}) == 1, video=None)
     kind = table[names[0]]
     if issubclass(kind, Submission):
-        return kind(final, SinkOptions(), video=video_name(source)).folder
-    return final
+        final = kind(final, SinkOptions(), video=video_name(source)).folder
+    return final.with_name(shortened(f".{final.name}", JOURNAL))
 
 
 def _becomes_folder(final: Path, kind: type[Sink]) -> bool:
