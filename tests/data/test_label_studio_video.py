@@ -111,6 +111,8 @@ def test_one_frame_too_many_of_the_browser_is_let_go(tmp_path: Path) -> None:
         (box(key(1, 0), value={"labels": []}), {}, "box a has no label"),
         (box({"frame": 1}), {}, "lacks 'x'"),
         (box({**key(1, 0), "frame": "1"}), {}, "frame is to be a whole number"),
+        (box(key(0, 0)), {}, "frame is to be a whole number"),
+        (box(key(1, 0), key(9, 0)), {}, "a box at frame 9, but its video ends with frame 6"),
         (box({**key(1, 0), "enabled": 1}), {}, "enabled is to be true or false"),
         (box(value={"sequence": 5}), {}, "sequence is to be a list"),
         (box(value={"framesCount": 10**12}), {}, "framesCount is to be a whole number"),

@@ -107,6 +107,9 @@ def cvat(root: Path, inner: str) -> Path:
 def test_names_that_no_file_can_have(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="recipe 'xxx"):
         load_recipe("x" * 5000 + ".toml")
+    (tmp_path / "long.toml").write_text(f'base = "{"b" * 5000}"')
+    with pytest.raises(UsageError, match="recipe 'bbb"):
+        load_recipe(str(tmp_path / "long.toml"))
     size = "<original_size><width>8</width><height>6</height></original_size><size>1</size>"
     film = cvat(tmp_path, f"<meta><task><source>{'y' * 5000}.mp4</source>{size}</task></meta>")
     assert len(open_dataset("cvat", film, ALL).videos[0].frames) == 1

@@ -15,6 +15,7 @@ from vidparse.data.label_studio_video import (
     KIND,
     NOTE,
     box_of,
+    check_frames,
     film_of,
     regions_at,
     tracks_of,
@@ -155,6 +156,7 @@ class _Gathered:
         film = film_of(path, (name, _plain_name(name)), values)
         check_size(where, film.size_hw)
         tracks = tracks_of(result, self._class_ids, [_number(one) for one in result])
+        check_frames(tracks, film)
 
         # Tell videos of one name apart: two tasks may be of the same.
         stem, copies = PurePosixPath(_plain_name(name)).stem, 1

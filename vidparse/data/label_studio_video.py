@@ -170,6 +170,18 @@ def tracks_of(
     return found
 
 
+def check_frames(tracks: Sequence[Track], film: Film) -> None:
+    """Refuse boxes behind the end: they belong to another video, or one that was cut.
+
+    Raises:
+        ValueError: a key frame lies there.
+    """
+    last = max((track.keyframes[-1].frame for track in tracks), default=1)
+    end = film.frames * film.step
+    if last > end + _SLACK:
+        raise ValueError(f"a box at frame {last}, but its video ends with frame {round(end)}")
+
+
 def regions_at(tracks: Sequence[Track], position: float) -> Iterator[Region]:
     """Boxes at a frame of the tool, small ones last, so that large ones do not cover them."""
     seen = [(box, track) for track in tracks if (box := track.at(position)) is not None]
@@ -187,7 +199,7 @@ def _keyframes(value: JsonTable) -> tuple[Keyframe, ...]:
     """Raises: KeyError, TypeError, ValueError: it is no sequence of boxes."""
     found: dict[int, Keyframe] = {}
     for one in as_tables(value["sequence"], "sequence"):
-        frame = as_whole(one["frame"], "frame", 0, _MOST_FRAMES)
+        frame = as_whole(one["frame"], "frame", 1, _MOST_FRAMES)
         enabled = as_flag(one.get("enabled", True), "enabled")
         found[frame] = Keyframe(frame, box_of(one), enabled)
     return tuple(found[frame] for frame in sorted(found))

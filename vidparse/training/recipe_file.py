@@ -173,7 +173,7 @@ def _read(name: str, on_note: Callable[[str], None], above: tuple[str, ...] = ()
     path = Path(name)
     entry = files("vidparse.training") / "recipes" / f"{name}.toml"
     place = path if path.suffix == ".toml" else entry
-    if not (is_file(path) if place is path else place.is_file()):
+    if not (is_file(path) if place is path else name in available_recipes()):
         hint = "no such file; check the path" if place is path else "unknown; use "
         known = "" if place is path else ", ".join(available_recipes())
         raise UsageError(f"recipe '{name}': {hint}{known}")
