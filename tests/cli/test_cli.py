@@ -453,6 +453,15 @@ class TestProcess:
         with av.open(str(tmp_path / "out/a.overlay.mp4")) as video:
             assert sum(1 for _ in video.decode(video=0)) == 6
 
+    @pytest.mark.parametrize("words", ["info a.mp4 --json", "models --json"])
+    def test_a_record_for_a_closed_stdout_is_lost(self, clips, words):
+        command = f"exec '{sys.executable}' -m vidparse {words} >&-"
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], cwd=clips, capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, len(done.stderr.splitlines())) == (6, 1)
+        assert "--json: stdout is closed" in done.stderr
+
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
     def test_a_full_or_closed_stdout(self, process, clips):
         with Path("/dev/full").open("wb") as full:

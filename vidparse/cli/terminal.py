@@ -49,8 +49,19 @@ def show_page(text: str) -> None:
 
 
 def print_json(record: object) -> None:
-    """Print one JSON document on stdout, in ASCII."""
+    """Print one JSON document on stdout, in ASCII.
+
+    Raises:
+        OutputError: stdout is closed, so that the record would be lost.
+    """
     import json
+
+    if sys.stdout is None:
+        from vidparse.errors import OutputError
+
+        raise OutputError(
+            "--json: stdout is closed; pipe it into a program or redirect it to a file"
+        )
 
     # Escape DEL, too, which json leaves as it is and terminals act on.
     _write(json.dumps(record, indent=2).replace("\x7f", "\\u007f"), sys.stdout)
