@@ -60,6 +60,13 @@ def test_what_asks_for_mattes_is_refused(cli, clip, keys, tmp_path: Path, words)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("wishes", [{"frames": 2}, {"frames": 5, "size_hw": (20, 20)}])
+def test_keys_of_another_video_leave_no_folder(cli, clip, keys, tmp_path: Path, wishes) -> None:
+    done = cli("propagate", clip("x.mp4", **wishes), keys, "-o", f"{tmp_path}/out/")
+    assert (done.code, len(done.lines)) == (3, 1), done.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_any_option_of_redaction_redacts(cli, clip, keys, tmp_path: Path) -> None:
     """Nobody shall take a picture for redacted that is not."""
     out = tmp_path / "out"

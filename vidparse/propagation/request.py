@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -102,7 +103,8 @@ def propagate(
     protected = Protected([job.source for job in jobs])
     results = []
     for job in jobs:
-        sinks = plan_sinks(
+        make_sinks = partial(
+            plan_sinks,
             OUTPUTS,
             tuple(request.save or ()),
             source=job.source,
@@ -112,9 +114,9 @@ def propagate(
             protected=protected,
             video=job.video,
         )
-        taken.update((path, job.source.name) for sink in sinks for path in sink.outputs)
-        turn = _Turn(request, job, flow, runner, sinks)
+        turn = _Turn(request, job, flow, runner, make_sinks)
         results.append(turn.result(on_begin, on_frame, stop))
+        taken.update((path, job.source.name) for sink in turn.sinks for path in sink.outputs)
     return Propagations(flow.name, tuple(results))
 
 
@@ -210,7 +212,8 @@ class _Turn:
     job: _Job
     flow: FlowEstimator
     runner: Runner | None
-    sinks: list[Sink]
+    make_sinks: Callable[[], list[Sink]]
+    sinks: list[Sink] = field(default_factory=list, init=False)
     doubts: Doubts = field(default_factory=Doubts)
 
     def result(
@@ -226,6 +229,10 @@ class _Turn:
             source = self._open(copy_streams=True)
             closing.callback(source.close)
             self._check_numbers(source)
+            keys.map_of(min(keys.files), source.info.size_hw)  # raises if it is of another video
+
+            # Plan outputs now that video and keys fit: that makes the folder of -o.
+            self.sinks = self.make_sinks()
             on_begin(source.info.name, source.info.frames)
             cut = self.request.cut
             network = None if self.runner is None else Session(self.runner, cut=cut)
