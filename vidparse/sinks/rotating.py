@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -27,9 +28,8 @@ from vidparse.sinks.targets import Protected
 from vidparse.video import Input
 from vidparse.video.demux import copied_streams, stream_and_time
 
-_STAMP = "%Y%m%dT%H%M%SZ"
 _LISTED = 1000  # names of pieces that are kept for the summary
-_MOST_PIECES_A_SECOND = 1000
+_MOST_TAKEN = 1000  # names in a row that other files have
 _MOST_NOTES = 20
 _EVERY_FRAMES = 25  # between two looks at the size, at least
 _LATE_S = 2.0  # for which a piece that is full waits for its sound
@@ -93,7 +93,9 @@ def rotating(
 
 
 def with_stamp(out: str | os.PathLike[str] | None, stem: str, stamp: str) -> tuple[str | None, str]:
-    """Place and stem of a piece: out/ and "cam.20261130T012500Z", or cam.20261130T012500Z.mp4.
+    """Place and stem of a piece, in front of what an output adds.
+
+    They are out/ and "cam.20261130T012500.250Z", or cam.20261130T012500.250Z.mp4.
 
     Args:
         out: a folder, the name of a file, or None.
@@ -105,7 +107,7 @@ def with_stamp(out: str | os.PathLike[str] | None, stem: str, stamp: str) -> tup
     if not names_a_file(text):
         return f"{text.rstrip('/')}/" if text.strip("/") else text, f"{stem}.{stamp}"
 
-    # Put the time before the place of a frame's number: x_%04d.png is x.20261130T012500Z_%04d.png.
+    # Put the time before the place of a frame's number: x_%04d.png is x.STAMP_%04d.png.
     path = Path(text)
     before, percent, after = path.stem.partition("%")
     joint = f"{before.rstrip('_-.')}.{stamp}"
@@ -215,12 +217,11 @@ class Rotating(Sink):
 
     def _begin_piece(self, frame: Frame) -> None:
         utc_s = time.time() if frame.arrival is None else frame.arrival.utc_s
-        stamp = _stamp(utc_s)
 
-        # Look for names that are free: a second may see two pieces, and clocks are set back.
+        # Look for names that are free, a millisecond on at a time: clocks are set back.
         open_now = {sink.target.path for sink in self._before}
-        for number in range(1, _MOST_PIECES_A_SECOND):
-            sinks = self._make(stamp if number == 1 else f"{stamp}-{number}")
+        for taken in range(_MOST_TAKEN):
+            sinks = self._make(_stamp(utc_s + taken / 1000))
             if not any(sink.target.path in open_now or _is_there(sink) for sink in sinks):
                 break
         else:
@@ -264,7 +265,14 @@ class Rotating(Sink):
 
 
 def _stamp(utc_s: float) -> str:
-    return datetime.fromtimestamp(utc_s, UTC).strftime(_STAMP)
+    """The time in letters that sort as time does: 20261130T012500.250Z.
+
+    Args:
+        utc_s: seconds since 1970, cut to a millisecond.
+    """
+    at_ms = math.floor(utc_s * 1000 + 1e-3)  # 0.001 s behind 0.1 s is not 0.100999
+    whole_s, rest_ms = divmod(at_ms, 1000)
+    return f"{datetime.fromtimestamp(whole_s, UTC):%Y%m%dT%H%M%S}.{rest_ms:03d}Z"
 
 
 def _is_there(sink: Sink) -> bool:
