@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,30 @@ def test_a_miss_of_one_frame_is_filled_from_the_past_but_not_across_a_cut() -> N
     assert steady[2][:, :50].mean() > 100
     assert alphas(pictures(3), *wishes, smooth=False)[2][:, :50].mean() < 5
     assert alphas(pictures(3, cut=2), *wishes)[2][:, :50].mean() < 5
+
+
+def mattes_of(matte: str, frames: list[Frame], is_there: Sequence[bool]) -> list[np.ndarray]:
+    """The alpha of cars in each frame; zeros where no matte is given."""
+    with LeftHalf(*is_there).session(matte=MatteOptions((matte,))) as session:
+        found = [
+            {one.name: one.alpha for one in prediction.mattes}
+            for _, prediction in session.run(frames)
+        ]
+    return [one.get("Car", np.zeros((96, 144), np.uint8)) for one in found]
+
+
+def test_a_class_named_by_itself_and_by_each_has_one_matte() -> None:
+    """It goes, fades from frame to frame, is forgotten, and comes back as if it had never been."""
+    is_there = [False, False, True, True, *[False] * 9, True, True]
+    alone, each = (mattes_of(one, pictures(15), is_there) for one in ("Car", "each"))
+    np.testing.assert_array_equal(alone, each)
+
+    # Its scores stay at p = 1 / (1 + e), and 0.6 of the past: p + (1 - p) 0.6^n > 0.3 for n < 7.
+    shows = [bool(alpha[:, :50].any()) for alpha in alone]
+    assert shows[:4] == [False, False, True, True] and shows[-2:] == [True, True]
+    assert not any(shows[4 + 6 : -2]) and shows[4:6] == [True, True]
+    (new,) = mattes_of("Car", pictures(15)[13:14], [True])
+    np.testing.assert_array_equal(alone[13], new)
 
 
 def test_nobody_pays_for_mattes_that_nobody_wants() -> None:

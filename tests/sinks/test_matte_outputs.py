@@ -193,6 +193,33 @@ def test_pictures_of_each_object_begin_with_the_first_frame(tmp_path) -> None:
     assert not blank.any() and seen.any()
 
 
+@pytest.mark.parametrize("name", ["matte", "matte-png", "trimap", "cutout-png"])
+def test_a_matte_named_by_itself_has_the_pictures_of_each(tmp_path, name) -> None:
+    """Faint, clear, gone, faint: what comes before the first clear frame is left out of both."""
+    strengths, written = (0.3, 1, 0, 0.3), {}
+    source = make_clip(tmp_path / "clip.mp4", frames=4)
+    for words in ("Car", "each"):
+        options = SinkOptions(mattes=MatteOptions(words), audio=False)
+        out = f"{tmp_path}/{words}/"
+        (sink,) = make_sinks([name], source=source, out=out, options=options)
+        with open_video(source) as video, sink:
+            for frame, strength in zip(video, strengths, strict=True):
+                if not frame.index:
+                    sink.open(video.info, CAMVID)
+                one = matte(frame.index)
+                faint = replace(one, alpha=np.rint(one.alpha * strength).astype(np.uint8))
+                shown = () if words == "each" and not strength else (faint,)
+                sink.write(frame, predicted(frame, *shown))
+        (path,) = sink.outputs
+        files = sorted(Path(path).iterdir()) if Path(path).is_dir() else [Path(path)]
+        written[words] = [one.read_bytes() for one in files]
+
+    assert written["Car"] == written["each"]
+    if name == "matte-png":
+        pictures = [cv2.imread(str(one), -1) for one in files]
+        assert [int(one.max()) for one in pictures] == [0, 255, 0, 76]  # 0.3 * 255, to even
+
+
 def test_files_of_each_are_not_replaced_nor_skipped_by_guess(tmp_path) -> None:
     each(tmp_path, "matte", [("car-1",)])
     with pytest.raises(OutputError, match="exists; use --overwrite"):

@@ -29,6 +29,7 @@ _PENALTY = 1e-4
 _STEEPNESS = 2.5  # the filter blurs a little: values from 0.3 to 0.7 are spread over 0 to 1
 _OBJECT_STEEPNESS = 2  # of logits of objects: those of masks change slowly over an edge
 _FAINT = 4  # of 255: a matte that is nowhere stronger is empty
+_GONE = 0.3  # probability: what is nowhere above it and wins no pixel has ended
 
 Refined = NDArray[np.float32]
 
@@ -93,51 +94,87 @@ class Matter:
     def mattes(self, frame: Frame, found: SegmentMap) -> tuple[Matte, ...]:
         """The mattes of the next frame.
 
-        Where the map has margins they say how unsure an edge is, else the map's own pixels do.
+        Where the map has margins they say how unsure an edge is, else the map's own pixels do. A
+        matte begins where it wins a pixel, and ends where it wins none and what the past left of it
+        is faint. One that is not there is empty, of `each` left out.
         """
         picture = frame.image.rgb()
         work_hw = work_size(frame.image.size_hw)
         small = resized(picture, work_hw)
-        inside = self._inside(found, work_hw)
-        if self._smoother is not None:
-            inside = self._smoother.step(small, inside)
+        inside = self._present(small, found)
 
         refine = self._refiner(picture, small, inside)
-        return tuple(
+        mattes = tuple(
             Matte(name, refine(one), np.rint(one * 255).astype(np.uint8))
             for name, one in inside.items()
         )
+        if mattes or self.selection.each:
+            return mattes
+        alpha, nothing = (np.zeros(size, np.uint8) for size in (picture.shape[:2], work_hw))
+        return (Matte(self.selection.name, alpha, nothing),)
 
-    def _inside(self, found: SegmentMap, work_hw: tuple[int, int]) -> dict[str, Refined]:
-        """The probability of each matte at each pixel of the small picture, by its name."""
-        selection, labels = self.selection, self._labels
+    def _present(self, small: np.ndarray, found: SegmentMap) -> dict[str, Refined]:
+        """The probability (h, w) of each matte that is there, by its name, steadied by the past.
+
+        Args:
+            small: the picture, RGB uint8 (h, w, 3).
+        """
+        past = () if self._smoother is None else self._smoother.names
+        inside, winners = self._inside(found, small.shape[:2], past)
+        if self._smoother is None:
+            return {name: inside[name] for name in winners}
+
+        # Forget what has ended, so that it begins anew.
+        inside = self._smoother.step(small, inside)
+        there = {n: one for n, one in inside.items() if n in winners or one.max() > _GONE}
+        self._smoother.keep(there.keys())
+        return there
+
+    def _inside(
+        self, found: SegmentMap, work_hw: tuple[int, ...], past: Sequence[str]
+    ) -> tuple[dict[str, Refined], list[str]]:
+        """Mattes that win a pixel of the map, or are of the past, at the size of the small picture.
+
+        Returns:
+            the probability of each, float32 (h, w), by its name; the names of those that win one.
+        """
         height, width = work_hw
         if found.margins is None or found.segments is not None:
-            # Blur the pixels of maps without scores: their edge is unsure by about a window.
-            deviation = radius_of(height) / 2
-            small = {
-                name: resized(mask, work_hw)
-                for name, mask in selection.masks(found, labels).items()
+            inside = self._inside_of_pixels(found, (height, width))
+            winners = list(inside)
+            inside |= {
+                name: np.zeros((height, width), np.float32) for name in past if name not in inside
             }
-            inside = {name: _softened(mask, deviation) for name, mask in small.items()}
-            if found.margins is None or found.segments is None:
-                return inside
-            places = selection.places(found.segments, labels)
-            return {
-                name: object_inside(found.margins[places[name]], small[name], soft)
-                for name, soft in inside.items()
-            }
+            return inside, winners
 
+        selection, inside, winners = self.selection, {}, []
         names = [selection.name]
         if selection.each:
-            names = [labels.classes[one] for one in selection.class_ids]
-        inside = {}
+            names = [self._labels.classes[one] for one in selection.class_ids]
         for name, margin in zip(names, found.margins, strict=True):
-            if selection.each and not (margin > 0).any():
+            if (margin > 0).any():
+                winners.append(name)
+            elif name not in past:
                 continue  # of the classes that a model knows, few are in view
             plane = cv2.resize(margin.astype(np.float32), (width, height))
             inside[name] = np.reciprocal(1 + cv2.exp(-plane))
-        return inside
+        return inside, winners
+
+    def _inside_of_pixels(self, found: SegmentMap, size_hw: tuple[int, int]) -> dict[str, Refined]:
+        """The probability of mattes by the map's own pixels, and by scores of its objects."""
+        # Blur the pixels: their edge is unsure by about a window.
+        deviation = radius_of(size_hw[0]) / 2
+        masks = self.selection.masks(found, self._labels)
+        small = {name: resized(mask, size_hw) for name, mask in masks.items() if mask.any()}
+        inside = {name: _softened(mask, deviation) for name, mask in small.items()}
+        if found.margins is None or found.segments is None:
+            return inside
+
+        places = self.selection.places(found.segments, self._labels)
+        return {
+            name: object_inside(found.margins[places[name]], small[name], soft)
+            for name, soft in inside.items()
+        }
 
     def _refiner(
         self, picture: np.ndarray, small: np.ndarray, inside: Mapping[str, Refined]

@@ -10,7 +10,7 @@ picture. Nothing is carried over a cut.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import cv2
 import numpy as np
@@ -58,6 +58,17 @@ class Smoother:
     def reset(self) -> None:
         """A new video or shot: forget the past."""
         self.state = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the masks that are remembered."""
+        return () if self.state is None else tuple(self.state.masks)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all masks but these."""
+        if self.state is not None:
+            masks = {name: one for name, one in self.state.masks.items() if name in names}
+            self.state = Past(self.state.picture, masks)
 
     def step(
         self, picture: np.ndarray, masks: Mapping[str, NDArray[np.float32]]

@@ -1,7 +1,8 @@
 """Mattes as outputs: gray video, gray PNGs and trimaps, of one matte or a file for each.
 
 With `--matte each` files come as classes and objects do. A file that begins late is filled up with
-empty frames, so that all of them fit the video frame by frame.
+empty frames, so that all of them fit the video frame by frame. A matte that was named by itself is
+empty as long, so that both have the same pictures.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class MatteFile(Protocol):
         """Raises: OutputError: it cannot be written."""
 
     def write(self, frame: Frame, matte: Matte | None) -> None:
-        """Add a frame; None where nothing of the matte is in it. Raises: as `Sink.add`."""
+        """Add a frame; None where alpha is 0 everywhere. Raises: as `Sink.add`."""
 
     def close(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         """As `Sink.end`."""
@@ -81,15 +82,16 @@ class Mattes(Sink):
             self._files[""].open(info)
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
+        found = {one.name: one for one in prediction.mattes if one.alpha.any()}
         if self._past is None:
-            (matte,) = prediction.mattes
-            self._has_seen = self._has_seen or int(matte.alpha.max(initial=0)) >= _CLEAR
-            self._files[""].write(frame, matte)
+            # Leave out what is faint before the first clear frame, as files of `each` do.
+            matte = next(iter(found.values()), None)
+            self._has_seen = self._has_seen or (matte is not None and _is_clear(matte))
+            self._files[""].write(frame, matte if self._has_seen else None)
             return
 
-        found = {one.name: one for one in prediction.mattes}
         for name, matte in found.items():
-            if name not in self._files and int(matte.alpha.max(initial=0)) >= _CLEAR:
+            if name not in self._files and _is_clear(matte):
                 self._begin_late(name)
         for name, file in self._files.items():
             file.write(_silent(frame), found.get(name))
@@ -165,6 +167,11 @@ class Mattes(Sink):
         file.open(self._info)
         for frame in _frames(self._past, self._info):
             file.write(frame, None)
+
+
+def _is_clear(matte: Matte) -> bool:
+    """The object counts as in view."""
+    return int(matte.alpha.max(initial=0)) >= _CLEAR
 
 
 def _frames(rows: Rows, info: VideoInfo) -> Iterator[Frame]:
