@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 Answer = Callable[["Reply"], None]
 
@@ -51,12 +53,24 @@ class Reply(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def web(answers: dict[str, Answer]) -> Iterator[Web]:
-    """A server for the block; `over` is set at its end, for answers that wait."""
+def web(answers: dict[str, Answer], certificate: Path | None = None) -> Iterator[Web]:
+    """A server for the block; `over` is set at its end, for answers that wait.
+
+    certificate: and its key, in one file; it speaks TLS then.
+    """
     handler = type("Handler", (Reply,), {})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
-        found = Web(f"http://127.0.0.1:{server.server_port}", answers)
+        if certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
+            # Shake hands in the thread of the answer: clients may break off there.
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            server.handle_error = lambda *_: None  # clients that break off
+        scheme = "http" if certificate is None else "https"
+        found = Web(f"{scheme}://127.0.0.1:{server.server_port}", answers)
         handler.web = found
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()

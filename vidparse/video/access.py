@@ -108,13 +108,13 @@ def open_limited(
         if not isinstance(target, str) or reach.opener or not Path(local_path(target)).is_file():
             raise
     except (av.error.FFmpegError, OSError) as error:
-        if not reach.lists or error.errno != errno.EIO:
+        if error.errno != errno.EIO or not isinstance(target, str) or _scheme(target) not in _WEB:
             raise
         from vidparse.video.servers import moved
 
-        # Follow a redirect here: FFmpeg would follow it anywhere.
-        further = moved(str(target), name)
-        if further is None:
+        # Find out why, and follow a redirect here: FFmpeg would follow it anywhere.
+        further = moved(target, name)
+        if further is None or not reach.lists:
             raise
         return open_limited(further, name, missing=missing, settings=settings, **wishes)
 
@@ -172,13 +172,20 @@ def _reach_of(target: str | BinaryIO | Pipe, name: str, missing: list[str]) -> _
     if is_address(target):
         scheme = _check_scheme(target, name)
         protocols = frozenset((*NETWORK_PROTOCOLS, *_INNER_PROTOCOLS)) | allowed
-        if scheme not in _WEB or scheme in allowed:
+        if scheme not in _WEB:
             return _Reach(target, (*own, *_NETWORK_FORMATS), protocols)
-        from vidparse.video.servers import Servers, server_of
+        from vidparse.video.servers import Servers, moved, server_of, tls_options
+
+        # Ask once by our own client where FFmpeg has no certificates to check the server's by.
+        trust = tls_options() if scheme == "https" else {}
+        if scheme == "https" and not trust:
+            moved(target, name)
+        if scheme in allowed:
+            return _Reach(target, (*own, *_NETWORK_FORMATS), protocols, options=trust)
 
         # Let lists of the web through a client of our own, which stays on their server.
         opener = Servers(server_of(target), name, missing)
-        options = _NO_REDIRECTS | _ONE_BY_ONE
+        options = _NO_REDIRECTS | _ONE_BY_ONE | trust
         return _Reach(target, own, protocols, opener, _NETWORK_FORMATS, options)
 
     path, protocols = Path(local_path(target)), allowed | {"file"}

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import io
 import logging
+import ssl
 from base64 import b64encode
 from http.client import HTTPException
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 from urllib import request
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 
 from vidparse import __version__
@@ -108,7 +109,7 @@ def fetched(
     """The server's answer, redirects followed as far as `check_server` lets them go.
 
     Raises:
-        InputError: they lead elsewhere.
+        InputError: they lead elsewhere, or the server's certificate is not trusted.
         OSError, HTTPException, ValueError: no answer, or a refusal.
     """
     director = request.OpenerDirector()
@@ -125,7 +126,24 @@ def fetched(
     asked = request.Request(plain, headers=agent | (headers or {}))
     if login is not None:
         asked.add_unredirected_header("Authorization", login)
-    return cast("HTTPResponse", director.open(asked, timeout=_TIMEOUT_S))
+    try:
+        return cast("HTTPResponse", director.open(asked, timeout=_TIMEOUT_S))
+    except URLError as error:
+        if not isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise
+        raise InputError(
+            f"{name}: the server's certificate is not trusted ({error.reason.verify_message}); "
+            "check the address, or name a file of certificates to trust in SSL_CERT_FILE"
+        ) from error
+
+
+def tls_options() -> dict[str, str]:
+    """FFmpeg's options to trust the servers that Python trusts, and no others.
+
+    Empty where Python asks the operating system and has no file of certificates for FFmpeg.
+    """
+    file = ssl.get_default_verify_paths().cafile  # of SSL_CERT_FILE, too
+    return {} if file is None else {"tls_verify": "1", "ca_file": file}
 
 
 def without_login(url: str) -> tuple[str, str | None]:
@@ -142,7 +160,7 @@ def moved(address: str, name: str) -> str | None:
     """The address that a server sends on to, on the same server; None: none.
 
     Raises:
-        InputError: to another server.
+        InputError: to another server, or the certificate of this one is not trusted.
     """
     home = server_of(address)
     if home is None:
