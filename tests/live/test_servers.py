@@ -323,6 +323,7 @@ def test_a_playlist_that_grows_is_followed_to_its_end(cli, tmp_path):
     with web({"/live.m3u8": playlist, **answers}) as found:
         said = cli("segment", f"{found.url}/live.m3u8", "-o", tmp_path / "a.jsonl")
     assert said.code == 0, said.err
+    assert "lost" not in said.err and "trying again" not in said.err
     records = lines(tmp_path / "a.jsonl")
     assert len(records) == 150
     steps = [after["time"] - before["time"] for before, after in pairwise(records)]

@@ -255,9 +255,11 @@ class Reader:
             raise why
         reason = "lost: the stream ended" if why is None else str(why).removeprefix(f"{name}: ")
         lost_s = time.monotonic()
-        if patience_s:
-            self._say(f"{name}: {reason}; trying again")
+        news = [f"{name}: {reason}; trying again"]
 
+        # Keep back the news of an end until one more try has shown that it was none.
+        if why is not None:
+            self._tell(news)
         while not self._ends:
             pause_s = self._backoff.pause_s()
             left_s = lost_s + patience_s - time.monotonic()
@@ -269,6 +271,7 @@ class Reader:
             try:
                 connection = self._connection = self._opening()
             except InputError as error:
+                self._tell(news)
                 reason = str(error).removeprefix(f"{name}: ")
                 log.debug("%s", error)
                 continue
@@ -278,9 +281,15 @@ class Reader:
                 return None
             if isinstance(connection, ContainerSource) and isinstance(self._first, ContainerSource):
                 connection.looks_like(self._first)
-            self._say(f"{name}: back after {time.monotonic() - lost_s:.1f} s")
+            self._tell([*news, f"{name}: back after {time.monotonic() - lost_s:.1f} s"])
             return connection
         return None
+
+    def _tell(self, news: list[str]) -> None:
+        """Show the user these lines, and take them off the list."""
+        for line in news:
+            self._say(line)
+        news.clear()
 
     def _lost(self, reason: str, patience_s: float) -> TruncatedError:
         name = self._opening.one.name
