@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -153,10 +153,14 @@ class Ledger:
         if row is None:
             return None
         state, error, code, outputs, identity = row
-        paths = tuple(
-            as_word(path, "an output") for path in as_list(parse_json(outputs), "outputs")
-        )
-        return Entry(state, error, code, paths, identity == _identity(one))
+        return Entry(state, error, code, _paths(outputs), identity == _identity(one))
+
+    def places(self) -> Callable[[Input], Sequence[str]]:
+        """The outputs of each input, as they are noted now."""
+        with self._errors():
+            rows = self._file.execute("select name, outputs from inputs").fetchall()
+        found = dict(rows)
+        return lambda one: _paths(found.get(_name(one), "[]"))
 
     def begin(self, one: Input, outputs: Sequence[str] = ()) -> None:
         """Count one more attempt, and note its outputs: a killed process leaves no other trace.
@@ -247,9 +251,11 @@ def _identity(one: Input) -> str:
 
 
 def _name(one: Input) -> str:
-    if one.path is None:
-        return one.name
-    return str(Path(one.name).absolute()) if one.pattern else str(one.path.absolute())
+    return one.name if one.path is None else one.identity  # addresses hold passwords
+
+
+def _paths(outputs: str) -> tuple[str, ...]:
+    return tuple(as_word(path, "an output") for path in as_list(parse_json(outputs), "outputs"))
 
 
 def _now() -> str:

@@ -25,6 +25,7 @@ from vidparse.requests.live import may_be_live
 from vidparse.requests.outputs import RunHeader
 from vidparse.requests.segment import DECODERS, SegmentOptions
 from vidparse.sinks import SINKS, is_output
+from vidparse.sinks.places import places
 from vidparse.sinks.targets import choose_outputs, with_implied
 from vidparse.video import Input, expand_inputs
 from vidparse.video.inputs import listed
@@ -69,6 +70,7 @@ class Summary:
     chosen: str  # why, where `auto` chose the backend; else ""
     inputs: tuple[InputResult, ...]
     wall_s: float  # from the first input on
+    notes: tuple[str, ...] = ()  # on all inputs together
 
     @property
     def totals(self) -> Totals:
@@ -168,6 +170,12 @@ def segment(
             from vidparse.ledger import Ledger
 
             ledger = closing.enter_context(Ledger(options.ledger, settings))
+        known = ledger.places() if ledger is not None else lambda _: ()
+        save, out = one_or_several(options.save or ()), options.out
+        placed = places(
+            SINKS, save, inputs=found, out=None if out is None else str(out), known=known
+        )
+        found = list(placed.inputs)
         choice = decided(options.choice, runner)
 
         # Segment in this process, with the help of a crew or without, unless jobs do it all.
@@ -204,6 +212,7 @@ def segment(
         runner.chosen,
         tuple(results),
         time.perf_counter() - begun_s,
+        placed.notes,
     )
 
 
@@ -255,7 +264,7 @@ def _expanded(inputs: Sequence[str]) -> tuple[list[Input], list[InputResult]]:
     for pattern in listed(inputs):
         try:
             for one in expand_inputs([pattern], is_output=is_output):
-                found.setdefault(one.address or one.name, one)
+                found.setdefault(one.identity, one)
         except InputError as error:
             missing.append(InputResult(masked(pattern), error=error))
     return list(found.values()), missing

@@ -45,18 +45,6 @@ def test_only_what_is_missing_is_made(cli, clip, tmp_path):
     assert sorted(after) == [f"{c}.{kind}" for c in "abc" for kind in ("csv", "jsonl")]
 
 
-def test_two_inputs_of_one_name_are_still_told_apart(cli, clip, tmp_path):
-    for folder in "ab":
-        (tmp_path / folder).mkdir()
-        clip("x.mp4", frames=2).rename(tmp_path / folder / "x.mp4")
-    clips = [tmp_path / folder / "x.mp4" for folder in "ab"]
-    words = ("segment", *clips, "--save", "csv", "-o", f"{tmp_path}/o/", "--skip-existing")
-    for _ in range(2):  # the second time all outputs of the first input are skipped
-        said = cli(*words)
-        assert said.code == 1
-        assert "would overwrite" in said.err
-
-
 def test_numbered_pictures_and_files(cli, clip, tmp_path):
     path = clip("x.mp4", frames=2)
     for out in ("m_%03d.png", "x.csv", "o.mp4"):

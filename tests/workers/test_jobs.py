@@ -144,13 +144,24 @@ def test_outputs_of_a_worker_that_was_killed_among_them_are_replaced(videos, tmp
 
 
 def test_names_are_taken_in_the_order_of_the_inputs(videos, tmp_path):
-    twin = tmp_path / "twin" / "a.mp4"
-    twin.parent.mkdir()
-    twin.write_bytes(Path(videos[0]).read_bytes())
-    summary = run([videos[0], str(twin)], tmp_path / "out", jobs=2)
+    for ending in ("mp4", "mov"):
+        (tmp_path / f"a.{ending}").write_bytes(Path(videos[0]).read_bytes())
+    summary = run([f"{tmp_path}/a.mp4", f"{tmp_path}/a.mov"], tmp_path / "out", jobs=2)
     assert summary.inputs[0].error is None
     assert isinstance(summary.inputs[1].error, OutputError)
-    assert "would overwrite" in str(summary.inputs[1].error)
+    assert "as both have one name; rename one" in str(summary.inputs[1].error)
+
+
+def test_jobs_lay_inputs_of_one_name_in_folders(videos, tmp_path):
+    paths = [tmp_path / "in" / cam / "0001.mp4" for cam in ("cam1", "cam2")]
+    for path, video in zip(paths, videos, strict=False):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(Path(video).read_bytes())
+    summary = run([*map(str, paths)], tmp_path / "o", jobs=2, save="csv", ledger=tmp_path / "b.db")
+    assert [one.outputs for one in summary.inputs] == [
+        (f"{tmp_path}/o/{cam}/0001.csv",) for cam in ("cam1", "cam2")
+    ]
+    assert set(rows(tmp_path / "b.db").values()) == {("done", 1)}
 
 
 def test_outputs_that_are_there_are_skipped(videos, tmp_path):

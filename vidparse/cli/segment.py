@@ -153,6 +153,8 @@ class Screen:
     def finish(self, summary: Summary) -> None:
         """The totals of several inputs, and a table of those that failed."""
         if len(summary.inputs) > 1 and not self._quiet:
+            for note in summary.notes:
+                say(f"note: {note}")
             say(_totals_line(summary.totals))
 
         failed = [result for result in summary.inputs if result.error is not None]
@@ -277,6 +279,7 @@ def summary_record(summary: Summary) -> dict[str, object]:
         "engine": summary.engine,
         "chosen": summary.chosen or None,
         "exit_code": summary.exit_code,
+        "notes": list(summary.notes),
         "totals": asdict(summary.totals),
         "inputs": [one(result) for result in summary.inputs],
     }

@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence, Set
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vidparse.errors import UsageError
 from vidparse.filenames import home_path, shortened
@@ -189,15 +189,32 @@ def final_path(
         return _beside(source) / file_name
     text = os.fspath(out)
     path = home_path(text)
-    separators = tuple(sep for sep in (os.sep, os.altsep) if sep)
-    if not single or text.endswith(separators) or path.is_dir():
-        return path if shared else path / file_name
+    if is_into_folder(text, single=single):
+        return path if shared else path / source.folder / file_name
     _check_ending(name, kind, path, is_picture=source.is_picture)
     return path
 
 
+def is_into_folder(out: str, *, single: bool) -> bool:
+    """True if outputs get their own names in the folder `out`; `single`: there is one per input."""
+    separators = tuple(sep for sep in (os.sep, os.altsep) if sep)
+    return not single or out.endswith(separators) or home_path(out).is_dir()
+
+
 def _beside(source: Input) -> Path:
     return Path() if source.path is None else _named(source.path).parent
+
+
+def input_folder(source: Input) -> tuple[str, ...]:
+    """The names of the folders that an input lies in, from the root on; of an address its host."""
+    if source.path is not None:
+        parts = Path(os.path.normpath(_beside(source).absolute())).parts
+    elif "://" in source.name:
+        address = source.name.split("?")[0].partition("://")[2]
+        parts = PurePosixPath(address.rpartition("@")[2]).parts[:-1]
+    else:
+        parts = ()
+    return tuple(_harmless(part, _RESERVED) or "_" for part in parts)
 
 
 def _check_ending(name: str, kind: type[Sink], path: Path, *, is_picture: bool) -> None:

@@ -194,8 +194,8 @@ def plan_sinks(
         # Refuse two inputs that end in one place, before any of them is read.
         if str(final) in taken:
             raise OutputError(
-                f"{source.name}: would overwrite {final} of {taken[str(final)]}; "
-                "segment them with different -o"
+                f"{source.name}: would overwrite {final} of {taken[str(final)]}, as both have one "
+                "name; rename one of them, or segment them with different -o"
             )
         is_folder = _becomes_folder(final, kind)
         (protected or Protected([source])).check(final, is_folder=is_folder)

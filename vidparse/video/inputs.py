@@ -59,6 +59,7 @@ class Input:
     images: the pictures of a sequence, in order, where they are known already.
     notes: for the user, one line each: what was passed over.
     address: of the network or of a camera, with users and passwords, which `name` hides.
+    folder: of its outputs below that of -o; "" for that itself.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Input:
     images: tuple[Path, ...] | None = None
     notes: tuple[str, ...] = ()
     address: str = field(default="", repr=False)
+    folder: str = ""
 
     @classmethod
     def named(cls, text: str) -> Input:
@@ -90,6 +92,18 @@ class Input:
         if (numbered or _GLOB.search(text)) and not exists and not path.is_symlink():
             return cls(text, path.parent, text)
         return cls(text, path)
+
+    @property
+    def identity(self) -> str:
+        """The same for all spellings of the name: the address, or the absolute path."""
+        if self.path is None:
+            return self.address or self.name
+        path = Path(self.name) if self.pattern else self.path
+
+        # Follow links only where the name climbs: linked folders are folders of their own.
+        if ".." in path.parts:
+            path = Path(os.path.realpath(path.parent)) / path.name
+        return str(path.absolute())
 
     @property
     def is_picture(self) -> bool:
@@ -251,7 +265,7 @@ def expand_inputs(patterns: Sequence[str], *, is_output: IsOutput = is_unfinishe
     # Take each once, where it came first.
     by_name: dict[str, Input] = {}
     for one in inputs:
-        by_name.setdefault(one.address or one.name, one)
+        by_name.setdefault(one.identity, one)
     return list(by_name.values())
 
 
