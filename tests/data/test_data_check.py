@@ -527,6 +527,51 @@ def test_every_layout_is_recognised_and_clean(tmp_path: Path, name: str, quick: 
     assert sum(split.labelled for split in report.splits) == (2 if name == "camvid-32" else 1)
 
 
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_splits_are_those_that_a_folder_has(tmp_path: Path, name: str) -> None:
+    MAKERS[name](tmp_path)
+    has = format_of(name).splits(tmp_path)
+    assert all(open_dataset(name, tmp_path, split).videos for split in has)
+
+    # What has no splits serves the usual ones; "all" is every frame wherever it is taken.
+    for split in {"train", "val", "test", "all", "vall", "../val", ""} - {*has}:
+        try:
+            dataset = open_dataset(name, tmp_path, split)
+        except InputError as error:
+            told = str(error).replace(str(tmp_path), "")
+            assert (len(told) < 200, "\n" in told, split in told) == (True, False, True)
+        else:
+            assert split == "all" or (has == ("all",) and split in ("train", "val", "test"))
+            assert sum(len(video.frames) for video in dataset.videos) >= len(has)
+
+
+def make_davis_of_val(root: Path) -> None:
+    make_davis(root)
+    listed = root / "ImageSets" / "480p" / "val.txt"
+    listed.parent.mkdir(parents=True)
+    listed.write_text("/JPEGImages/480p/dog/00000.jpg /Annotations/480p/dog/00000.png\n")
+
+
+def make_coco_of_val(root: Path) -> None:
+    make_coco_instances(root)
+    (root / "annotations" / "instances_val2017.json").rename(root / "val.json")
+
+
+def make_labelme_of_val(root: Path) -> None:
+    (root / "val").mkdir()
+    make_labelme(root / "val")
+
+
+@pytest.mark.parametrize("make", [make_davis_of_val, make_coco_of_val, make_labelme_of_val])
+def test_the_frames_of_a_split_serve_no_other(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path)
+    name = recognise(tmp_path)
+    assert format_of(name).splits(tmp_path) == ("val",)
+    assert open_dataset(name, tmp_path, "val").videos
+    with pytest.raises(InputError, match=r"'train'.*; (put it there, or )?use val"):
+        open_dataset(name, tmp_path, "train")
+
+
 def test_a_folder_that_is_nothing_or_too_much(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no data set found, looked for .*LabeledApproved_full/"):
         check_dataset(tmp_path)

@@ -339,7 +339,7 @@ def test_one_file_of_a_tool_is_known_by_its_contents(cli, clip, tmp_path):
 
 def test_a_split_that_is_none_is_refused(cli, convert, tmp_path):
     done = cli("data", "convert", convert("folder"), tmp_path / "o", "--split", "blub")
-    assert (done.code, "no such split" in done.err) == (2, True), done.err
+    assert (done.code, "split 'blub': unknown; use train" in done.err) == (3, True), done.err
 
 
 def test_a_damaged_labelme_file_beside_a_picture_is_refused(cli, clip, tmp_path):

@@ -170,9 +170,28 @@ def test_300vw_lists_sequences_and_parts(tmp_path: Path) -> None:
     (tmp_path / "images_orig" / "001_000012.jpg").unlink()
     with pytest.raises(InputError, match=r"val_per10\.txt: /images_orig/001_000012\.jpg is listed"):
         open_dataset("300vw", tmp_path, "val")
+    (tmp_path / "labels_orig" / "010_000014.png").unlink()
+    with pytest.raises(InputError, match=r"val_per10\.txt: /labels_orig/010_000014\.png is listed"):
+        open_dataset("300vw", tmp_path, "val")
+
+    # A split without a list would hold pictures of the others.
+    with pytest.raises(InputError, match="split 'train': unknown; use val, all"):
+        open_dataset("300vw", tmp_path, "train")
     (listed / "val_per10.txt").write_text("")
     with pytest.raises(InputError, match=r"val_per10\.txt: names no picture"):
         open_dataset("300vw", tmp_path, "val")
+
+
+def test_300vw_has_the_sets_of_its_second_paper(tmp_path: Path) -> None:
+    make_300vw(tmp_path, dict.fromkeys(["001_000001", "002_000001"], np.zeros((2, 2), np.uint8)))
+    listed = tmp_path / "data_splits" / "split_2"
+    listed.mkdir(parents=True)
+    (listed / "B.txt").write_text("/images_orig/002_000001.jpg /labels_orig/002_000001.png\n")
+    (frame,) = labelled_frames(open_dataset("300vw", tmp_path, "B"))
+    assert frame.stem == "002_000001"
+    assert len(labelled_frames(open_dataset("300vw", tmp_path, "all"))) == 2
+    with pytest.raises(InputError, match="split 'C': unknown; use B, all"):
+        open_dataset("300vw", tmp_path, "C")
 
 
 def test_300vw_masks_in_the_colours_of_its_script(tmp_path: Path) -> None:

@@ -130,7 +130,9 @@ class _Found:
 def _opened(kind: _Kind, root: Path, split: str, on_missing: OnMissing) -> Dataset:
     paths = _records(root, split, kind)
     if not paths:
-        raise InputError(f"{root}: holds no json of {kind.words} for {split}; put it there")
+        has = ", ".join(one for one in _splits_of(root, kind) if one != ALL)
+        other = f"put it there, or use {has}" if has else "put it there"
+        raise InputError(f"{root}: holds no json of {kind.words} for '{split}'; {other}")
     tables = {path: _table(path) for path in paths}
     labels, class_ids = _categories(root, tables)
 
@@ -219,17 +221,26 @@ def is_ytvis(path: Path) -> bool:
 
 
 def _records(root: Path, split: str, kind: _Kind) -> list[Path]:
-    """The jsons of a split, from the first place that has any."""
+    """The jsons of a split, or those in the root that are of none, which then serve all usual."""
     if root.is_file():
         return [root]
-    is_record, named = kind.is_record, f"{kind.prefix}{split}"
+    own = _own_records(root, split, kind)
+    if own or split not in (*SPLITS, ALL):
+        return own
+    of_others = {path for one in SPLITS for path in _own_records(root, one, kind)}
+    free = records_in(root, kind.is_record, ".json")
+    return free if split == ALL else [path for path in free if path not in of_others]
+
+
+def _own_records(root: Path, split: str, kind: _Kind) -> list[Path]:
+    """The jsons that are of a split by their name or folder, from the first place with any."""
+    named = f"{kind.prefix}{split}"
     names = [f"{named}.json", f"{named}{_YEAR}.json", f"{split}.json"]
     for folder in (root / "annotations", root):
         for name in names:
-            if (folder / name).is_file() and is_record(folder / name):
+            if is_file(folder / name) and kind.is_record(folder / name):
                 return [folder / name]
-    own = records_in(root / split, is_record, ".json")
-    return own or records_in(root, is_record, ".json")
+    return records_in(root / split, kind.is_record, ".json")
 
 
 def _matches(root: Path, kind: _Kind) -> bool:
@@ -242,10 +253,8 @@ def _matches(root: Path, kind: _Kind) -> bool:
 def _splits_of(root: Path, kind: _Kind) -> tuple[str, ...]:
     if root.is_file():
         return (ALL,)
-    whole = _records(root, "", kind)
-    return tuple(
-        one for one in SPLITS if (found := _records(root, one, kind)) and found != whole
-    ) or ((ALL,) if whole else ())
+    own = tuple(one for one in SPLITS if _own_records(root, one, kind))
+    return own or ((ALL,) if _records(root, ALL, kind) else ())
 
 
 def _table(path: Path) -> JsonTable:

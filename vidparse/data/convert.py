@@ -115,13 +115,7 @@ def convert_dataset(
         raise InputError(f"{source}: {name} is a data set in a folder; give {source.parent}")
     _check_place(source, out)
 
-    splits = layout.splits(source)
-    if split is not None:
-        # Refuse a name that is none: a folder without splits is opened whole by any.
-        if split not in splits:
-            has = ", ".join(splits) or "none"
-            raise UsageError(f"--split {split}: {source} has no such split; it has {has}")
-        splits = (split,)
+    splits = layout.splits(source) if split is None else (split,)
     datasets = [layout.open(source, one) for one in splits]
     if video is not None:
         datasets = [_of_video(one, video) for one in datasets]

@@ -56,7 +56,7 @@ def open_cvat(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
     Raises:
         InputError: no such XML, or one that says what cannot be.
     """
-    base = split_folder(root, split)
+    base = split_folder(root, split, FORMAT.splits(root))
     paths = records_of(root, base, is_cvat, ".xml")
     if not paths:
         raise InputError(f"{base}: holds no XML of CVAT; export the task as CVAT 1.1")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import ALL, Dataset, Format, FrameRecord, OnMissing, refuse
-from vidparse.data.folders import paired_videos, sorted_folders
+from vidparse.data.folders import check_served, paired_videos, sorted_folders
 from vidparse.data.pictures import mask_values
 from vidparse.errors import InputError
 from vidparse.filenames import name_below
@@ -31,7 +31,8 @@ OBJECTS = {
 def open_davis(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """All sequences of JPEGImages/480p and Annotations/480p, or those ImageSets lists for a split.
 
-    Masks are 0 for background; any other value is the object.
+    Masks are 0 for background; any other value is the object. The split "all" is all sequences,
+    whatever is listed.
 
     Raises:
         InputError: the folder is not laid out like this, or a listed sequence is missing.
@@ -39,6 +40,7 @@ def open_davis(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dat
     images, masks = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
     if not images.is_dir():
         raise InputError(f"{images}: no such folder; point --data at DAVIS")
+    check_served(root, split, (*_splits(root), ALL))
 
     return Dataset(
         "davis",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -17,15 +17,18 @@ from vidparse.data.dataset import (
     Video,
     refuse,
 )
-from vidparse.data.folders import PICTURES, check_split, sorted_files
+from vidparse.data.folders import PICTURES, check_served, sorted_files
 from vidparse.data.pictures import ColourCode, is_coloured, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import load_labels
 from vidparse.textfiles import read_text
 
 RATE_HZ = 30
-IMAGES, MASKS, LISTS = "images_orig", "labels_orig", Path("data_splits", "split_1")
-_LISTED = "{split}_per10.txt"  # a tenth of the sequences, which papers train and score on
+IMAGES, MASKS, LISTS = "images_orig", "labels_orig", "data_splits"
+# The tenth of the sequences that papers train and score on, and the sets of
+# Wang et al., Dynamic face video segmentation via reinforcement learning, CVPR 2020.
+_LISTED = {split: f"split_1/{split}_per10.txt" for split in SPLITS}
+_OTHERS = {name: f"split_2/{name}.txt" for name in "ABC"}
 # In the order in which the authors' script paints the parts.
 VALUES = mask_values({raw: raw for raw in range(5)}, rule="300VW-Mask has the classes 0..4")
 _COLOURS = {(0, 0, 0): 0, (255, 0, 0): 1, (0, 255, 0): 2, (0, 255, 255): 3, (0, 0, 255): 4}
@@ -33,21 +36,25 @@ _COLOURS = {(0, 0, 0): 0, (255, 0, 0): 1, (0, 255, 0): 2, (0, 255, 255): 3, (0, 
 
 def open_300vw(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """One split: images_orig/<video>_<frame>.jpg, labels_orig/ with PNGs of the same names, and
-    data_splits/split_1/{split}_per10.txt with a picture and its mask per line.
+    data_splits/split_1/{split}_per10.txt with a picture and its mask per line. The splits A, B and
+    C are those of data_splits/split_2/.
 
-    Frames that follow each other are one video, called after its first. Without the lists, or of
-    the split "all", all pictures are read. Masks hold class numbers, or the colours that the
-    authors' script paints; which of them the first mask has, all have.
+    So it is unpacked, as its authors say in github.com/mapleandfire/300VW-Mask. Frames that follow
+    each other are one video, called after its first. Without the lists, or of the split "all", all
+    pictures are read. Masks hold class numbers, or the colours that the authors' script paints;
+    which of them the first mask has, all have.
 
     Raises:
-        InputError: the folder is not laid out like this, or a listed picture is missing.
+        InputError: the folder is not laid out like this, or a listed picture or mask is missing.
     """
-    check_split("300vw", split, (*SPLITS, ALL))
+    has = _listed_splits(root, {**_LISTED, **_OTHERS})
+    check_served(root, split, (*has, ALL))
     images, masks = root / IMAGES, root / MASKS
     pictures = {path.stem: path for path in sorted_files(images, PICTURES)}
     known = {path.stem: path for path in sorted_files(masks, (".png",))}
-    listed = root / LISTS / _LISTED.format(split=split)
-    stems = _listed(listed, pictures, on_missing) if listed.is_file() else list(pictures)
+    stems = list(pictures)
+    if split in has:
+        stems = _listed(root / LISTS / has[split], pictures, known, on_missing)
     if not stems:
         raise InputError(f"{images}: holds no images of split {split}; point --data at 300VW-Mask")
 
@@ -75,8 +82,10 @@ def _are_coloured(masks: Iterable[Path]) -> bool:
     return False
 
 
-def _listed(path: Path, pictures: Iterable[str], on_missing: OnMissing) -> list[str]:
-    """Stems of the pictures that a list names, less those that are not there.
+def _listed(
+    path: Path, pictures: Mapping[str, Path], masks: Mapping[str, Path], on_missing: OnMissing
+) -> list[str]:
+    """Stems of the pictures that a list names, less those that are not there with their masks.
 
     Raises:
         InputError: it cannot be read, or names nothing.
@@ -84,13 +93,14 @@ def _listed(path: Path, pictures: Iterable[str], on_missing: OnMissing) -> list[
     lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
     if not lines:
         raise InputError(f"{path}: names no picture; fetch it again")
-    there, found = set(pictures), dict[str, None]()
-    for words in lines:
-        stem = Path(words[0]).stem
-        if stem in there:
-            found[stem] = None
+    found = dict[str, None]()
+    for picture, *mask in lines:
+        stem = Path(picture).stem
+        gone = picture if stem not in pictures else mask[0] if mask and stem not in masks else ""
+        if gone:
+            on_missing(InputError(f"{path}: {gone} is listed but missing; fetch it again"))
         else:
-            on_missing(InputError(f"{path}: {words[0]} is listed but missing; fetch it again"))
+            found[stem] = None
     return [*found]
 
 
@@ -112,9 +122,13 @@ def _place(stem: str) -> tuple[str, int]:
     return (video, int(digits)) if digits.isdecimal() and len(digits) < 10 else (stem, -1)
 
 
+def _listed_splits(root: Path, lists: Mapping[str, str]) -> dict[str, str]:
+    """The lists that are there, by split."""
+    return {split: name for split, name in lists.items() if (root / LISTS / name).is_file()}
+
+
 def _splits(root: Path) -> tuple[str, ...]:
-    lists = root / LISTS
-    return tuple(one for one in SPLITS if (lists / _LISTED.format(split=one)).is_file()) or (ALL,)
+    return tuple(_listed_splits(root, _LISTED)) or (ALL,)
 
 
 FORMAT = Format(

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vidparse.data.dataset import ALL, SPLITS, Dataset, Format, OnMissing, Video, refuse
-from vidparse.data.folders import PICTURES, has_match, paired_frames, sorted_files, sorted_folders
+from vidparse.data.folders import (
+    PICTURES,
+    check_served,
+    has_match,
+    paired_frames,
+    sorted_files,
+    sorted_folders,
+)
 from vidparse.data.pictures import IGNORE, mask_values
 from vidparse.errors import InputError
 from vidparse.labels import LABEL_FORM, Labels, labels_from_json
@@ -22,9 +30,12 @@ def open_folder(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Da
     Raises:
         InputError: images/, masks/ or labels.json is missing or damaged.
     """
-    base = root / split if (root / split / "images").is_dir() else root
-    if not (base / "images").is_dir():
-        raise InputError(_no_frames(root, split))
+    base, has = root / split, _splits(root)
+    if split not in has or not (base / "images").is_dir():
+        if not (root / "images").is_dir():
+            raise InputError(_no_frames(root, split, has))
+        check_served(root, split, (*has, ALL))
+        base = root
     labels = read_labels(root / "labels.json")
     images, masks = base / "images", base / "masks"
     subfolders = sorted_folders(images)
@@ -47,14 +58,18 @@ def open_folder(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Da
 
 
 def _splits(root: Path) -> tuple[str, ...]:
-    return tuple(split for split in SPLITS if (root / split / "images").is_dir()) or (ALL,)
+    """Folders that hold images/, the usual ones first; others only where the root has none."""
+    found = [one for one in SPLITS if (root / one / "images").is_dir()]
+    if not (root / "images").is_dir():
+        others = (path.name for path in sorted_folders(root) if (path / "images").is_dir())
+        found += [one for one in others if one not in SPLITS]
+    return tuple(found) or (ALL,)
 
 
-def _no_frames(root: Path, split: str) -> str:
-    splits = sorted(path.parent.name for path in root.glob("*/images") if path.is_dir())
-    if splits:
+def _no_frames(root: Path, split: str, has: Sequence[str]) -> str:
+    if has != (ALL,):
         return (
-            f"{root}: has no split '{split}', but {', '.join(splits)}; make "
+            f"{root}: has no split '{split}', but {', '.join(has)}; make "
             f"{split}/images and {split}/masks, or choose another split"
         )
     return f"{root / 'images'}: no such folder; put the frames there, and their masks in masks/"

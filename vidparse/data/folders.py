@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from vidparse.data.dataset import SPLITS, FrameRecord, OnMissing, Video
+from vidparse.data.dataset import ALL, SPLITS, FrameRecord, OnMissing, Video
 from vidparse.errors import InputError
 from vidparse.filenames import name_below, natural_key
 from vidparse.labels import Labels
@@ -22,6 +22,18 @@ def check_split(name: str, split: str, known: Iterable[str]) -> None:
     """Raises: InputError: the data set has no such split."""
     if split not in known:
         raise InputError(f"{name} split '{split}': unknown; use {', '.join(known)}")
+
+
+def check_served(root: Path, split: str, has: Sequence[str]) -> None:
+    """Refuse a split that a folder would open whole by mistake.
+
+    Args:
+        has: splits with a place of their own; where there are none, the folder serves all usual.
+
+    Raises:
+        InputError: the split is none of them.
+    """
+    check_split(str(root), split, has if set(has) - {ALL} else (*SPLITS, ALL))
 
 
 def has_match(root: Path, pattern: str) -> bool:

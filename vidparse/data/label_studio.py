@@ -80,7 +80,7 @@ def open_label_studio(root: Path, split: str, *, on_missing: OnMissing = refuse)
     Raises:
         InputError: no such JSON, or one that says what cannot be.
     """
-    base = split_folder(root, split)
+    base = split_folder(root, split, FORMAT.splits(root))
     paths = records_of(root, base, is_label_studio, ".json")
     if not paths:
         raise InputError(f"{base}: holds no JSON of Label Studio; export the project as JSON")

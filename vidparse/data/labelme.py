@@ -51,7 +51,7 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
     Raises:
         InputError: no such JSON, or one that says what cannot be.
     """
-    base = split_folder(root, split)
+    base = split_folder(root, split, FORMAT.splits(root))
     folders = [base, base / IMAGES, *sorted_folders(base / IMAGES), *sorted_folders(base)]
     groups = {base: [root]} if root.is_file() else {}
     for folder in dict.fromkeys(folders) if not groups else ():

@@ -6,7 +6,7 @@ images/ or beside it; frames of a video without pictures are decoded from the vi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from vidparse.data.dataset import ALL, SPLITS, FrameRecord, image_of_file
 from vidparse.data.folder import read_labels
-from vidparse.data.folders import PICTURES, sorted_files
+from vidparse.data.folders import PICTURES, check_served, sorted_files, sorted_folders
 from vidparse.errors import InputError
 from vidparse.filenames import is_file, name_below
 from vidparse.labels import Labels
@@ -26,14 +26,27 @@ IMAGES, VIDEOS = "images", "videos"
 IsRecord = Callable[[Path], bool]  # looks into a file
 
 
-def split_folder(root: Path, split: str) -> Path:
+def split_folder(root: Path, split: str, has: Sequence[str]) -> Path:
     """The folder of a split: its own, or the root, which then serves every split.
 
     The root may be a record itself.
+
+    Args:
+        has: those of `record_splits`.
+
+    Raises:
+        InputError: the root is not to serve this split.
     """
     if root.is_file():
         return root.parent
-    return root / split if (root / split).is_dir() else root
+
+    # Take a folder of any other name, too, but none of a usual one that holds no record: it may
+    # hold the pictures of a video that is called so.
+    others = {path.name for path in sorted_folders(root)} - {*SPLITS, ALL}
+    if split in (*has, *others) and (root / split).is_dir():
+        return root / split
+    check_served(root, split, has)
+    return root
 
 
 def record_splits(root: Path, is_record: IsRecord, ending: str) -> tuple[str, ...]:
