@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from vidparse.data.writers import WRITERS
 from vidparse.errors import VidparseError
 
 ROUNDS = 10
+NONE = (b"", b"[1, 2", b'{"images": [', b"[1, 2]", b"{}", b"<a>", b"\xff\xfe\x00", b"[" * 99999)
 ODD = [None, -1, 0, 1.5, 2**40, 1e300, "", "\u00e9", "../../x", [], {}, [[]], True]
 RECORDS = (".json", ".xml", ".yaml", ".txt", ".png", ".mp4")
 
@@ -103,3 +105,18 @@ def test_damage_is_told_in_one_line_or_read(record_set: tuple[str, Path]) -> Non
     with pytest.raises(VidparseError, match="; "):
         format_of(name).open(root, ALL if name not in ("vspw", "vipseg") else "train")
         read_all(name, root)
+
+
+def test_a_record_that_is_none_is_told_of_by_its_folder_and_by_itself(
+    record_set: tuple[str, Path], tmp_path: Path
+) -> None:
+    name, root = record_set
+    records = [path for path in root.rglob("*") if path.suffix in (".json", ".xml")]
+    for content, place in product(NONE, (root, records[0])):
+        for path in records:
+            path.write_bytes(content)
+        for dataset in (None, name):
+            with pytest.raises(VidparseError) as caught:
+                convert_dataset(place, tmp_path / "new", to="folder", dataset=dataset)
+            told = str(caught.value).replace(str(tmp_path), "")
+            assert (len(told) < 300, "\n" in told, "; " in told) == (True, False, True), told

@@ -573,7 +573,7 @@ def test_the_frames_of_a_split_serve_no_other(tmp_path: Path, make: Callable[[Pa
 
 
 def test_a_folder_that_is_nothing_or_too_much(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no data set found, looked for .*LabeledApproved_full/"):
+    with pytest.raises(InputError, match=r"no data set found, laid out as none of 300vw, "):
         check_dataset(tmp_path)
     make_vspw(tmp_path)
     make_davis(tmp_path)

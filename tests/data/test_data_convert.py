@@ -410,7 +410,7 @@ def test_a_file_of_a_folder_is_refused_with_the_folder(cli, convert, tmp_path) -
     source = convert("vspw", videos=1)
     done = cli("data", "convert", source / "train.txt", tmp_path / "n")
     assert (done.code, len(done.lines)) == (3, 1), done.err
-    assert "looked for a json of COCO instances (coco), " in done.err
+    assert "it is none of a json of COCO instances, " in done.err
     done = cli("data", "convert", source / "train.txt", tmp_path / "n", "--from", "vspw")
     assert f"train.txt: vspw is a data set in a folder; give {source}" in done.err
     done = cli("data", "convert", source, tmp_path / "n", "--from", "vspw-set", "--to", "vspw-set")

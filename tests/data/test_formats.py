@@ -87,7 +87,7 @@ def test_data_sets_need_not_be_named(toy: Path, cli: Callable[..., Any], tmp_pat
     )
     assert ended.code == 0, ended.err
     nothing = cli("eval", "--data", toy / "pred")
-    assert nothing.code == 3 and "no data set found, looked for" in nothing.err
+    assert nothing.code == 3 and "no data set found, laid out as none of" in nothing.err
     assert cli("eval").code == 2
 
 

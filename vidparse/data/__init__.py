@@ -13,10 +13,9 @@ if TYPE_CHECKING:
         frame_interval_s,
         labelled_frames,
         open_dataset,
-        recognise,
-        usual_format,
     )
     from vidparse.data.pictures import IGNORE
+    from vidparse.data.recognition import recognise, usual_format
 
 # name -> the module of its Format, and the Format's name there unless it is FORMAT. Text, so that
 # the command line can list the names without loading numpy.
@@ -60,8 +59,8 @@ _PUBLIC = {
     "frame_interval_s": "vidparse.data.dataset",
     "labelled_frames": "vidparse.data.dataset",
     "open_dataset": "vidparse.data.dataset",
-    "recognise": "vidparse.data.dataset",
-    "usual_format": "vidparse.data.dataset",
+    "recognise": "vidparse.data.recognition",
+    "usual_format": "vidparse.data.recognition",
 }
 __all__ = [
     "FORMATS",

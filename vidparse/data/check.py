@@ -23,7 +23,6 @@ from vidparse.data.dataset import (
     Video,
     format_of,
     labelled_frames,
-    recognise,
 )
 from vidparse.data.folders import PICTURES, not_png
 from vidparse.data.pictures import (
@@ -34,6 +33,7 @@ from vidparse.data.pictures import (
     read_indices,
     size_mismatch,
 )
+from vidparse.data.recognition import recognise
 from vidparse.errors import InputError, Interrupted, counted
 from vidparse.labels import Labels, available_labels, load_labels
 from vidparse.maps import VOID, SegmentMap, count_codes

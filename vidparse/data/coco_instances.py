@@ -27,6 +27,7 @@ from vidparse.data.tool_folders import (
     FramesBeside,
     IsRecord,
     head_of,
+    no_record,
     own_labels,
     records_in,
     video_beside,
@@ -132,7 +133,7 @@ def _opened(kind: _Kind, root: Path, split: str, on_missing: OnMissing) -> Datas
     if not paths:
         has = ", ".join(one for one in _splits_of(root, kind) if one != ALL)
         other = f"put it there, or use {has}" if has else "put it there"
-        raise InputError(f"{root}: holds no json of {kind.words} for '{split}'; {other}")
+        raise no_record(root, f"json of {kind.words} for '{split}'", other)
     tables = {path: _table(path) for path in paths}
     labels, class_ids = _categories(root, tables)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import ALL, SPLITS, Dataset, FrameRecord, format_of, recognise
+from vidparse.data.dataset import ALL, SPLITS, Dataset, FrameRecord, format_of
 from vidparse.data.pictures import image_size, size_mismatch
+from vidparse.data.recognition import recognise
 from vidparse.data.tool_folders import IMAGES, VIDEOS, FramesBeside
 from vidparse.data.writers import WRITERS, Writer
 from vidparse.errors import InputError, Interrupted, OutputError, UsageError
@@ -115,7 +116,7 @@ def convert_dataset(
         raise InputError(f"{source}: {name} is a data set in a folder; give {source.parent}")
     _check_place(source, out)
 
-    splits = layout.splits(source) if split is None else (split,)
+    splits = (layout.splits(source) or (ALL,)) if split is None else (split,)
     datasets = [layout.open(source, one) for one in splits]
     if video is not None:
         datasets = [_of_video(one, video) for one in datasets]

@@ -25,6 +25,7 @@ from vidparse.data.tool_folders import (
     colour_of,
     has_records,
     head_of,
+    no_record,
     own_labels,
     record_splits,
     record_stem,
@@ -59,7 +60,7 @@ def open_cvat(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
     base = split_folder(root, split, FORMAT.splits(root))
     paths = records_of(root, base, is_cvat, ".xml")
     if not paths:
-        raise InputError(f"{base}: holds no XML of CVAT; export the task as CVAT 1.1")
+        raise no_record(base, "XML of CVAT", "export the task as CVAT 1.1")
     records = [_read(path) for path in paths]
     labels = own_labels(root, base) or _labels(records)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,9 +14,10 @@ from vidparse.errors import InputError
 from vidparse.filenames import name_below, natural_key
 from vidparse.labels import Labels
 from vidparse.maps import ListedPicture, PanopticJson, SegmentMap, read_segment_map
-from vidparse.textfiles import read_text
+from vidparse.textfiles import read_json, read_text, xml_events
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+_MOST_RECORDS = 100  # that are looked into for damage
 
 
 def check_split(name: str, split: str, known: Iterable[str]) -> None:
@@ -81,6 +83,27 @@ def _visible(folder: Path) -> list[Path]:
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}; check its name and permissions") from error
     return sorted(paths, key=lambda path: natural_key(path.name))
+
+
+def damaged_record(root: Path) -> InputError | None:
+    """The fault of the first file that is no JSON or XML, as its name says; None: there is none.
+
+    Args:
+        root: the file, or the folder of a data set; files lie in it or in those of its splits.
+    """
+    paths = [root]
+    if not root.is_file():
+        folders = (root / name for name in ("", "annotations", *SPLITS))
+        paths = [path for folder in folders for path in sorted_files(folder, (".json", ".xml"))]
+    for path in paths[:_MOST_RECORDS]:
+        try:
+            if path.suffix.lower() == ".json":
+                read_json(path)
+            elif path.suffix.lower() == ".xml":
+                deque(xml_events(path), maxlen=0)
+        except InputError as error:
+            return error
+    return None
 
 
 def paired_frames(video: str, images: Path, masks: Path) -> tuple[FrameRecord, ...]:

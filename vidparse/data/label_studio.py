@@ -36,6 +36,7 @@ from vidparse.data.tool_folders import (
     colour_of,
     has_records,
     head_of,
+    no_record,
     own_labels,
     record_splits,
     records_of,
@@ -83,7 +84,7 @@ def open_label_studio(root: Path, split: str, *, on_missing: OnMissing = refuse)
     base = split_folder(root, split, FORMAT.splits(root))
     paths = records_of(root, base, is_label_studio, ".json")
     if not paths:
-        raise InputError(f"{base}: holds no JSON of Label Studio; export the project as JSON")
+        raise no_record(base, "JSON of Label Studio", "export the project as JSON")
     tasks = {path: _tasks(path) for path in paths}
     labels = own_labels(root, base) or _labels(base, tasks)
 

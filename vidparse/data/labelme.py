@@ -15,6 +15,7 @@ from vidparse.data.tool_folders import (
     FramesBeside,
     has_records,
     head_of,
+    no_record,
     own_labels,
     record_splits,
     records_in,
@@ -59,7 +60,7 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
         _check_damaged(folder, groups[folder])
     records = {path: _record(path) for paths in groups.values() for path in paths}
     if not records:
-        raise InputError(f"{base}: holds no JSON of LabelMe; save the annotations there")
+        raise no_record(base, "JSON of LabelMe", "save the annotations there")
     labels = own_labels(root, base) or _labels(records)
 
     class_ids = {name: i for i, name in enumerate(labels.classes)}

@@ -14,7 +14,13 @@ import numpy as np
 
 from vidparse.data.dataset import ALL, SPLITS, FrameRecord, image_of_file
 from vidparse.data.folder import read_labels
-from vidparse.data.folders import PICTURES, check_served, sorted_files, sorted_folders
+from vidparse.data.folders import (
+    PICTURES,
+    check_served,
+    damaged_record,
+    sorted_files,
+    sorted_folders,
+)
 from vidparse.errors import InputError
 from vidparse.filenames import is_file, name_below
 from vidparse.labels import Labels
@@ -71,6 +77,11 @@ def records_in(folder: Path, is_record: IsRecord, ending: str) -> list[Path]:
 def records_of(root: Path, base: Path, is_record: IsRecord, ending: str) -> list[Path]:
     """The record that the root is, or those of the folder of a split."""
     return [root] if root.is_file() else records_in(base, is_record, ending)
+
+
+def no_record(folder: Path, what: str, advice: str) -> InputError:
+    """The reason why a folder holds no record: one that is damaged, or none at all."""
+    return damaged_record(folder) or InputError(f"{folder}: holds no {what}; {advice}")
 
 
 def head_of(path: Path, size: int = 1 << 12) -> bytes:

@@ -36,7 +36,7 @@ def read_polygons(path: Path, classes: int) -> list[tuple[int, np.ndarray]]:
 def _polygon(words: list[str], classes: int) -> tuple[int, np.ndarray]:
     """Class number and points of a line. Raises: ValueError: it is none, and why."""
     if not words[0].isdecimal() or int(words[0]) >= classes:
-        raise ValueError(f"class {words[0]} is not one of 0..{classes - 1}")
+        raise ValueError(f"class {words[0][:20]} is not one of 0..{classes - 1}")
     values = np.array([float(word) for word in words[1:]])
     if len(values) % 2:
         raise ValueError(f"{len(values)} coordinates are not pairs of x and y")
