@@ -19,6 +19,7 @@ PathText = str | os.PathLike[str]
 LONGEST_NAME = 255  # bytes, of nearly all file systems
 _ON_WINDOWS = os.name == "nt"
 _USUAL = re.compile(r"[\w-][\w .-]{0,59}")  # a single part, of 240 bytes at most
+_ODD_BYTE = re.compile("[\udc80-\udcff]")  # as `os.fsdecode` has bytes that are no UTF-8
 
 NaturalKey = tuple[list[tuple[int, int, str]], ...]
 
@@ -107,6 +108,11 @@ def name_below(name: str, listed_in: Path, *, failure: type[VidparseError] = Inp
     if not path.parts or too_long or "\0" in name or (_ON_WINDOWS and there.is_reserved()):
         raise failure(f"{listed_in}: {name[:80]!r} is no name of a file; correct or remove it")
     return name
+
+
+def text_name(name: str) -> str:
+    """The name with bytes that are no UTF-8 as `_ff`, for files that hold text alone."""
+    return _ODD_BYTE.sub(lambda found: f"_{ord(found[0]) & 0xFF:02x}", name)
 
 
 def is_file(path: Path) -> bool:

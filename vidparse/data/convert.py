@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import ALL, SPLITS, Dataset, FrameRecord, format_of
-from vidparse.data.pictures import image_size, size_mismatch
+from vidparse.data.pictures import IGNORE, image_size, size_mismatch
 from vidparse.data.recognition import recognise
+from vidparse.data.shapes import BACKGROUND
 from vidparse.data.tool_folders import IMAGES, VIDEOS, FramesBeside
 from vidparse.data.writers import WRITERS, Writer
 from vidparse.errors import InputError, Interrupted, OutputError, UsageError
-from vidparse.filenames import real_path, same_file
+from vidparse.filenames import real_path, same_file, text_name
 from vidparse.files import WholeFolder, kind_of, write_error
 from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
@@ -351,6 +352,7 @@ class _Work:
             if self._stop.is_set():
                 raise Interrupted(f"convert: stopped after {self.done} of {self.total} frames")
             found = dataset.load_truth(record)
+            self._note_void(found, dataset.labels)
             image, file = _blank(found), None
             if needs_pixels:
                 image, file = _picture(dataset, record, found, may_copy=may_copy)
@@ -365,9 +367,19 @@ class _Work:
             "videos": any(len(video.frames) > 1 for video in dataset.videos),
             "stuff": len(dataset.labels.things) < len(dataset.labels),
         }
+        present["void"] = False  # until a frame has some
         self.notes += [
             f"{self._to}: {what}" for key, what in self._writer.loses if present.get(key, True)
         ]
+
+    def _note_void(self, found: SegmentMap, labels: Labels) -> None:
+        """Note the first void pixels that become background."""
+        what = dict(self._writer.loses).get("void")
+        if what is None or BACKGROUND not in map(str.casefold, labels.classes):
+            return
+        note = f"{self._to}: {what}"
+        if note not in self.notes and (found.classes() == IGNORE).any():
+            self.notes.append(note)
 
 
 def _recordings(dataset: Dataset) -> list[_Recording]:
@@ -388,8 +400,8 @@ def _recordings(dataset: Dataset) -> list[_Recording]:
 
 
 def _folder_name(name: str) -> str:
-    """A name that is one folder's."""
-    return name.replace("/", "_").replace("\\", "_").strip(".") or "video"
+    """A name that is one folder's, and text that files of labels can hold."""
+    return text_name(name.replace("/", "_").replace("\\", "_").strip(".")) or "video"
 
 
 def _info(video: _Recording, dataset: Dataset) -> VideoInfo:

@@ -19,13 +19,15 @@ from vidparse.errors import InputError
 from vidparse.labels import LABEL_FORM, Labels, labels_from_json
 from vidparse.textfiles import parse_json
 
+LABELS = "labels.json"
+
 
 def open_folder(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """images/[<video>/]NAME.jpg, masks/[<video>/]NAME.png (class ids, 255 void), labels.json.
 
     With {split}/images the split's own folder is read, otherwise the root serves every split.
-    labels.json has the form of vidparse's own label files: name, and classes with name, thing and
-    colour.
+    labels.json lies in the split's own folder, or in the root. It has the form of vidparse's own
+    label files: name, and classes with name, thing and colour.
 
     Raises:
         InputError: images/, masks/ or labels.json is missing or damaged.
@@ -36,7 +38,8 @@ def open_folder(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Da
             raise InputError(_no_frames(root, split, has))
         check_served(root, split, (*has, ALL))
         base = root
-    labels = read_labels(root / "labels.json")
+    own = base / LABELS
+    labels = read_labels(own if own.is_file() else root / LABELS)
     images, masks = base / "images", base / "masks"
     subfolders = sorted_folders(images)
     if subfolders and (lone := sorted_files(images, PICTURES)):
@@ -64,6 +67,11 @@ def _splits(root: Path) -> tuple[str, ...]:
         others = (path.name for path in sorted_folders(root) if (path / "images").is_dir())
         found += [one for one in others if one not in SPLITS]
     return tuple(found) or (ALL,)
+
+
+def _is_whole(folder: Path) -> bool:
+    """True for a folder that needs no other, such as a split that `data convert` wrote."""
+    return (folder / LABELS).is_file() and (folder / "images").is_dir()
 
 
 def _no_frames(root: Path, split: str, has: Sequence[str]) -> str:
@@ -96,8 +104,8 @@ FORMAT = Format(
     open=open_folder,
     sign="labels.json beside images/ or {split}/images/",
     matches=lambda root: (
-        (root / "labels.json").is_file()
-        and (has_match(root, "images") or has_match(root, "*/images"))
+        ((root / LABELS).is_file() and (has_match(root, "images") or has_match(root, "*/images")))
+        or any(_is_whole(root / split) for split in SPLITS)
     ),
     splits=_splits,
     masks=(

@@ -217,7 +217,7 @@ class DrawnRegions:
 
         # Number what has no number behind all objects: classes first, then things one by one.
         next_free = self.first_free + len(self.labels)
-        rest = self._rest
+        rest = self._rest(listed)
         if rest is not None:
             ids[:] = self.first_free + rest
             class_of[self.first_free + rest] = rest
@@ -245,17 +245,23 @@ class DrawnRegions:
             InputError: a region cannot be drawn; its place is named.
         """
         listed = self.pictures[frame.video, frame.index]
-        rest = self._rest
+        rest = self._rest(listed)
         ids = np.full(listed.size_hw, IGNORE if rest is None else rest, np.uint8)
         for region, (top, left, mask) in self._drawn(listed):
             ids[top : top + mask.shape[0], left : left + mask.shape[1]][mask] = region.class_id
         return ids
 
-    @property
-    def _rest(self) -> int | None:
-        """The class of pixels in no region: `background` where there is one."""
+    def _rest(self, listed: Listed) -> int | None:
+        """The class of pixels in no region; None: they are void.
+
+        It is `background`, where there is such a class and no region is of it: where people draw
+        background, too, they leave out what they are not sure of.
+        """
         names = [name.casefold() for name in self.labels.classes]
-        return names.index(BACKGROUND) if BACKGROUND in names else None
+        if BACKGROUND not in names:
+            return None
+        rest = names.index(BACKGROUND)
+        return None if any(one.class_id == rest for one in listed.regions) else rest
 
     def _drawn(self, listed: Listed) -> list[tuple[Region, _Place]]:
         found = []

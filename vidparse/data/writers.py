@@ -19,7 +19,7 @@ class Writer:
         `PictureSet` takes all videos of a split, others one each.
     read_as: the name for `--dataset` that reads it; "": its own.
     loses: in words, what it cannot hold, by the kind of data set that has it: "ids",
-        "videos", "stuff" or "any".
+        "videos", "stuff", "void" (beside a class `background`) or "any".
     """
 
     place: str
@@ -33,11 +33,12 @@ class Writer:
 
 _NO_IDS = ("ids", "holds classes alone, so ids of objects are left out")
 _NO_STUFF = ("stuff", "holds things alone, so classes that are no things are left out")
+_NO_VOID = ("void", "holds no shape of 'background', so void pixels are of it, too")
 _NO_VIDEOS = ("videos", "holds photographs, so each frame is one by itself")
 _NEAR = ("any", "outlines are simplified, to at least 0.98 IoU of each")
 # name -> how it is written
 WRITERS = {
-    "coco": Writer("vidparse.sinks.coco:Coco", loses=(_NO_STUFF,)),
+    "coco": Writer("vidparse.sinks.coco:Coco", loses=(_NO_STUFF, _NO_VOID)),
     "coco-panoptic": Writer("vidparse.sinks.split_set:CocoPanopticSet", loses=(_NO_VIDEOS,)),
     "cvat": Writer("vidparse.sinks.cvat:CvatVideo"),
     "cvat-images": Writer("vidparse.sinks.cvat:CvatImages", read_as="cvat"),
@@ -46,11 +47,11 @@ WRITERS = {
     "label-studio-video": Writer(
         "vidparse.sinks.label_studio_video:LabelStudioVideo",
         read_as="label-studio",
-        loses=(_NO_STUFF,),
+        loses=(_NO_STUFF, _NO_VOID),
     ),
     "labelme": Writer("vidparse.sinks.outlines:LabelMe", loses=(_NEAR,)),
     "vipseg": Writer("vidparse.sinks.split_set:VipsegSet"),
     "vspw": Writer("vidparse.sinks.split_set:VspwSet", loses=(_NO_IDS,)),
-    "yolo-seg": Writer("vidparse.sinks.outlines:YoloSeg", loses=(_NO_IDS, _NEAR)),
-    "ytvis": Writer("vidparse.sinks.coco:YouTubeVis", loses=(_NO_STUFF,)),
+    "yolo-seg": Writer("vidparse.sinks.outlines:YoloSeg", loses=(_NO_IDS, _NO_VOID, _NEAR)),
+    "ytvis": Writer("vidparse.sinks.coco:YouTubeVis", loses=(_NO_STUFF, _NO_VOID)),
 }

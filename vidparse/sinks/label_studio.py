@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 from urllib.parse import quote
@@ -63,7 +64,7 @@ class LabelStudio(PictureSet):
         said: dict[str, object] = {"result": regions}
         if model:
             said["model_version"] = model
-        place = quote(f"{self.place}/{picture.as_posix()}")
+        place = quote(os.fsencode(f"{self.place}/{picture.as_posix()}"))
         return {
             "data": {"image": f"{SERVED}{place}", "frame": frame.index},
             "predictions" if model else "annotations": [said],

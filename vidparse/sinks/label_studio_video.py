@@ -5,6 +5,7 @@ The videos are written anew, since the tool counts frames evenly, by a rate in i
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -114,7 +115,7 @@ class LabelStudioVideo(PictureSet):
     def _write_task(self, file: BinaryIO, film: _Film) -> None:
         """The JSON of a task, box by box: no list of them is in memory."""
         model = self.options.header.model
-        place = quote(f"{self.place}/{VIDEOS}/{film.name}.mp4")
+        place = quote(os.fsencode(f"{self.place}/{VIDEOS}/{film.name}.mp4"))
         data = {"video": f"{SERVED}{place}", "fps": float(film.rate)}
         key = "predictions" if model else "annotations"
         version = f'"model_version":{dumped(model)},' if model else ""

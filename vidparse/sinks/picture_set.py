@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from vidparse.errors import OutputError
+from vidparse.filenames import text_name
 from vidparse.files import WholeFolder
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels, labels_to_json
@@ -79,7 +80,7 @@ class PictureSet(Sink):
     @property
     def lone_name(self) -> str:
         """The name of the one video of a folder: clip.vspw-set -> clip."""
-        return self.folder.final.name.removesuffix(self.suffix) or "video"
+        return text_name(self.folder.final.name.removesuffix(self.suffix)) or "video"
 
     def next_video(self, info: VideoInfo, *, alone: bool) -> None:
         """Say which video the next pictures are of; `alone`: there is no other in the folder."""
@@ -143,7 +144,9 @@ def labels_bytes(labels: Labels) -> bytes:
 
 def picture_stem(frame: Frame) -> str:
     """The picture's own name when the input is a folder of pictures, else the frame's number."""
-    return f"{frame.index:0{_DIGITS}d}" if frame.name is None else Path(frame.name).name
+    if frame.name is None:
+        return f"{frame.index:0{_DIGITS}d}"
+    return text_name(Path(frame.name).name)
 
 
 def is_copied(path: Path) -> bool:

@@ -412,8 +412,9 @@ class JsonLists:
 
 
 def dumped(value: object) -> str:
-    """Compact JSON of a value that holds no NaN."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """Compact JSON of a value that holds no NaN; it is UTF-8, whatever bytes names are of."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode()  # \\udcff is JSON's escape, too
 
 
 def encoded(text: str) -> bytes:
