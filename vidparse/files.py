@@ -172,7 +172,7 @@ class _Whole(ABC):
             try:
                 self._lock = self._make()
             except FileExistsError:
-                if not self._remove_stale():
+                if not self.remove_stale():
                     return False
                 continue
             # Another program may take it for a stale one before it is locked.
@@ -184,8 +184,11 @@ class _Whole(ABC):
             self._release()
         return False
 
-    def _remove_stale(self) -> bool:
-        """Remove what lies at `path` if it is of the right kind and of no living program."""
+    def remove_stale(self) -> bool:
+        """Remove what lies at `path`, if it is of the right kind and of no living program.
+
+        True where nothing lies there any more.
+        """
         is_ours = stat.S_ISDIR if self.is_folder else stat.S_ISREG
         try:
             # Look without following links: one that lies here may point anywhere.

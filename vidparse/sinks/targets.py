@@ -301,6 +301,11 @@ class Protected:
                 self._above.update(real_path(one.path).parents)
             self._pictures.update(filter(None, map(_file_key, one.images or ())))
 
+    def __contains__(self, path: Path) -> bool:
+        """True for an input, or a folder that holds one."""
+        key = _file_key(path)
+        return key in self._files or key in self._pictures or real_path(path) in self._above
+
     def check(self, final: Path, *, is_folder: bool) -> None:
         """Raises: OutputError: writing `final` would replace an input, or a folder with one."""
         if is_numbered(final):
