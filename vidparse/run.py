@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 
@@ -25,12 +27,15 @@ from vidparse.requests.live import may_be_live
 from vidparse.requests.outputs import RunHeader
 from vidparse.requests.segment import DECODERS, SegmentOptions
 from vidparse.sinks import SINKS, is_output
-from vidparse.sinks.places import places
+from vidparse.sinks.places import Places, places
 from vidparse.sinks.targets import choose_outputs, with_implied
 from vidparse.video import Input, expand_inputs
 from vidparse.video.inputs import listed
 from vidparse.video.source import select
 from vidparse.workers import Sharing
+
+if TYPE_CHECKING:
+    from vidparse.ledger import Ledger
 
 # Fields of options that change no output, or are noted in words of their own.
 _NO_SETTINGS = {
@@ -122,21 +127,62 @@ def segment(
     names = one_or_several(inputs)
     if not names:
         raise UsageError("inputs: none is given; name a file, a folder or several")
-    found, results = _expanded(names)
+    found, failed = _expanded(names)
     options = _settled(options, found)
-    sharing = Sharing(options.workers, options.cluster, options.jobs)
-    sharing.check()
-    if sharing and STDIN in [one.name for one in found]:
-        option = "--jobs" if sharing.has_jobs else "--workers"
-        raise UsageError(f"{option}: stdin can be read at one place only; name a file")
+    sharing = _sharing(options, found)
     options = replace(options, threads=sharing.threads(options.threads))
 
     # Load the network only now: a wrong option must not take seconds to be refused.
     runner = load_runner(options)
+    settings = _settings(options, runner)
+    options = _with_network(options, runner, sharing)
+
+    begun_s = time.perf_counter()
+    watcher.batch(len(failed) + len(found), side_by_side=sharing.has_jobs)
+    for result in failed:
+        watcher.end(result)
+    by_place: dict[int, InputResult] = {}
+    with ExitStack() as held:
+        ledger = _ledger(options, settings, held)
+        placed = _placed(options, found, ledger)
+        call = _Call(options, runner, watcher, stop, sharing, settings)
+        for place, result in call.results(placed.inputs, ledger, held):
+            by_place[place] = result
+            watcher.end(result)
+
+    results = [by_place.get(place) or _not_begun(one) for place, one in enumerate(found)]
+    return Summary(
+        os.fspath(options.model),
+        runner.description.sha256,
+        runner.backend,
+        runner.device,
+        runner.precision,
+        runner.engine,
+        runner.chosen,
+        (*failed, *results),
+        time.perf_counter() - begun_s,
+        placed.notes,
+    )
+
+
+def _sharing(options: SegmentOptions, inputs: Sequence[Input]) -> Sharing:
+    """The workers that a user wants. Raises: UsageError: they cannot have these inputs."""
+    sharing = Sharing(options.workers, options.cluster, options.jobs)
+    sharing.check()
+    if sharing and STDIN in [one.name for one in inputs]:
+        option = "--jobs" if sharing.has_jobs else "--workers"
+        raise UsageError(f"{option}: stdin can be read at one place only; name a file")
+    return sharing
+
+
+def _with_network(options: SegmentOptions, runner: Runner, sharing: Sharing) -> SegmentOptions:
+    """The options with what only a network says: ids of classes, and the header of records.
+
+    Raises:
+        UsageError, InputError: the network or its labels cannot do what is asked.
+    """
     labels = runner.description.labels
     class_ids = None if options.classes is None else select_classes(labels, options.classes)
-    settings = _settings(options, runner)
-    options = replace(options, sinks=replace(options.sinks, classes=class_ids))
 
     # Refuse what the network cannot do before anything is opened.
     wishes = clip_options(options)
@@ -144,10 +190,11 @@ def segment(
     runner.session(**wishes)
     keyframes = options.keyframes is not None
     sharing.check_memory(runner, stabilize=options.stabilize, keyframes=keyframes)
+    sinks = replace(options.sinks, classes=class_ids)
     for name in one_or_several(options.save or ()):
-        SINKS[name].refuse(options.sinks, labels)
-    if options.sinks.palette is not None:
-        class_colours(labels, options.sinks.palette)  # a fault is reported once for all inputs
+        SINKS[name].refuse(sinks, labels)
+    if sinks.palette is not None:
+        class_colours(labels, sinks.palette)  # a fault is reported once for all inputs
 
     header = RunHeader(
         model=os.fspath(options.model),
@@ -158,70 +205,81 @@ def segment(
         device=runner.device,
         precision=runner.precision,
     )
-    options = replace(options, sinks=replace(options.sinks, header=header))
+    return replace(options, sinks=replace(sinks, header=header))
 
-    begun_s = time.perf_counter()
-    watcher.batch(len(results) + len(found), side_by_side=sharing.has_jobs)
-    for result in results:
-        watcher.end(result)
-    with ExitStack() as closing:
-        ledger = None
-        if options.ledger is not None:
-            from vidparse.ledger import Ledger
 
-            ledger = closing.enter_context(Ledger(options.ledger, settings))
-        known = ledger.places() if ledger is not None else lambda _: ()
-        save, out = one_or_several(options.save or ()), options.out
-        placed = places(
-            SINKS, save, inputs=found, out=None if out is None else str(out), known=known
-        )
-        found = list(placed.inputs)
-        choice = decided(options.choice, runner)
+def _ledger(options: SegmentOptions, settings: Mapping[str, str], held: ExitStack) -> Ledger | None:
+    """The ledger that a user named. Raises: UsageError, OutputError: as `Ledger`."""
+    if options.ledger is None:
+        return None
+    from vidparse.ledger import Ledger
 
-        # Segment in this process, with the help of a crew or without, unless jobs do it all.
-        if sharing.has_jobs:
+    return held.enter_context(Ledger(options.ledger, settings))
+
+
+def _placed(options: SegmentOptions, inputs: Sequence[Input], ledger: Ledger | None) -> Places:
+    """The inputs with the places of their outputs."""
+    return places(
+        SINKS,
+        one_or_several(options.save or ()),
+        inputs=inputs,
+        out=None if options.out is None else os.fspath(options.out),
+        known=None if ledger is None else ledger.places(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """All that a batch needs beside its inputs."""
+
+    options: SegmentOptions
+    runner: Runner
+    watcher: Watcher
+    stop: threading.Event
+    sharing: Sharing
+    settings: Mapping[str, str]
+
+    def results(
+        self, inputs: Sequence[Input], ledger: Ledger | None, held: ExitStack
+    ) -> Iterator[tuple[int, InputResult]]:
+        """Segment all inputs; the place and the result of each, as it comes.
+
+        Args:
+            held: what ends with the call; it has the workers now.
+
+        Raises:
+            UsageError, DeviceError: as `Batch` and `Sharing.crew`.
+        """
+        make = partial(Batch, inputs, self.options, self.runner, self.watcher, self.stop)
+        choice = decided(self.options.choice, self.runner)
+        if self.sharing.has_jobs:
             from vidparse.jobs import LotSetup, outcomes
 
-            batch = Batch(found, options, runner, watcher, stop, None, ledger, settings)
-            made = outcomes(batch, closing.enter_context(sharing.crew(LotSetup, choice, stop)))
-        else:
-            crew = None
-            if sharing:
-                from vidparse.workers.job import RangeSetup
+            batch = make(ledger=ledger, settings=self.settings)
+            jobs = held.enter_context(self.sharing.crew(LotSetup, choice, self.stop))
+            return held.enter_context(closing(outcomes(batch, jobs)))
 
-                # Close the crew after the batch: videos that end early cancel ranges there.
-                crew = closing.enter_context(sharing.crew(RangeSetup, choice, stop))
-            batch = Batch(found, options, runner, watcher, stop, crew, ledger, settings)
-            made = _in_turn(closing.enter_context(batch))
-        by_place: dict[int, InputResult] = {}
-        for place, result in made:
-            by_place[place] = result
-            watcher.end(result)
+        # Segment in this process, with the help of a crew or without.
+        crew = None
+        if self.sharing:
+            from vidparse.workers.job import RangeSetup
 
-    for place, one in enumerate(found):
-        interrupted = Interrupted(f"{one.name}: not begun; interrupted")
-        results.append(by_place.get(place) or InputResult(one.name, error=interrupted))
+            # End the crew after the batch: videos that end early cancel ranges there.
+            crew = held.enter_context(self.sharing.crew(RangeSetup, choice, self.stop))
+        batch = make(crew=crew, ledger=ledger, settings=self.settings)
+        return _in_turn(held.enter_context(batch))
 
-    return Summary(
-        os.fspath(options.model),
-        runner.description.sha256,
-        runner.backend,
-        runner.device,
-        runner.precision,
-        runner.engine,
-        runner.chosen,
-        tuple(results),
-        time.perf_counter() - begun_s,
-        placed.notes,
-    )
+
+def _not_begun(one: Input) -> InputResult:
+    return InputResult(one.name, error=Interrupted(f"{one.name}: not begun; interrupted"))
 
 
 def _in_turn(batch: Batch) -> Iterator[tuple[int, InputResult]]:
     """Segment all inputs of a batch, one after the other; place and result of each."""
-    for place, one in enumerate(batch.inputs):
+    for place in range(len(batch.inputs)):
         if batch.stop.is_set():
             return
-        yield place, batch.settled(one) or Turn(batch, place).result()
+        yield place, Turn(batch, place).result()
 
 
 def load_runner(options: SegmentOptions) -> Runner:

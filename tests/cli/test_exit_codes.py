@@ -30,7 +30,7 @@ def fail_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     def raises(*arguments, **options):
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("vidparse.batch.Session", raises)
+    monkeypatch.setattr("vidparse.batch.batch.Session", raises)
 
 
 def nothing(monkeypatch: pytest.MonkeyPatch) -> None:

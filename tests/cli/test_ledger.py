@@ -8,12 +8,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from vidparse import SegmentOptions, segment
+from vidparse.batch import Silent
 from vidparse.cli.segment import Screen
+from vidparse.ledger import Ledger
+from vidparse.resume import Journal
 
 
 def rows(path: Path) -> dict[str, tuple[str, int, int]]:
@@ -199,3 +204,40 @@ def test_lists_from_stdin_and_names_that_begin_so(cli, clip, tmp_path, monkeypat
     assert said.code == 0, said.err
     assert cli("segment", "@nowhere.txt").code == 3
     assert cli("segment", "a.mp4", "--retry-failed").code == 2
+
+
+def test_ledger_and_journal_are_asked_once_per_input(clip, colour_model, tmp_path, monkeypatch):
+    """Also where an input goes on from its journal, which is as long as its video."""
+    asked = []
+    monkeypatch.setattr(Ledger, "entry", _counting(Ledger.entry, asked, "ledger"))
+    monkeypatch.setattr(Journal, "__init__", _counting(Journal.__init__, asked, "journal"))
+    monkeypatch.setattr("vidparse.resume.journal.FIRST_S", 0.0)
+    clips = [str(clip(f"{name}.mp4", frames=4)) for name in "ab"]
+    options = SegmentOptions(
+        out=f"{tmp_path}/o/",
+        save="csv",
+        model=colour_model,
+        ledger=tmp_path / "b.db",
+        resume=True,
+    )
+
+    class StopsAtThird(Silent):
+        stop = threading.Event()
+
+        def frame(self, frame):
+            if frame.index == 2:
+                self.stop.set()
+
+    assert segment(clips, options, watcher=StopsAtThird(), stop=StopsAtThird.stop).exit_code == 130
+    assert asked == ["ledger", "journal"]
+    asked.clear()
+    assert segment(clips, options).exit_code == 0
+    assert asked == ["ledger", "journal"] * 2
+
+
+def _counting(method, asked, name):
+    def counted(self, *arguments):
+        asked.append(name)
+        return method(self, *arguments)
+
+    return counted
