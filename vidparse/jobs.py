@@ -10,7 +10,7 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.process import parent_process
 from pathlib import Path
@@ -18,7 +18,7 @@ from types import FrameType
 from typing import ClassVar
 
 from vidparse.batch import Batch, InputResult, Outcome, Silent, Turn
-from vidparse.errors import InputError, Interrupted, VidparseError
+from vidparse.errors import InputError, VidparseError
 from vidparse.inference import Runner
 from vidparse.requests.segment import SegmentOptions
 from vidparse.video import Input
@@ -110,50 +110,65 @@ def _enter(folder: str) -> None:
         ) from error
 
 
-def outcomes(batch: Batch, crew: Crew[Lot, int, Outcome]) -> Iterator[tuple[int, InputResult]]:
+def outcomes(
+    batch: Batch, crew: Crew[Lot, int, Outcome]
+) -> Generator[tuple[int, InputResult], None, None]:
     """Segment all inputs of a batch; the place and the result of each, as it comes.
 
-    After `batch.stop` is set no input is begun, and those under way end early.
+    After `batch.stop` is set no input is begun, and those under way end early. However it ends, no
+    worker leaves parts of outputs.
     """
     options = replace(batch.options, retry_failed=False)
     lot = Lot(tuple(batch.inputs), options, batch.settings, str(Path.cwd()))
-    places = iter(range(len(batch.inputs)))
-    under_way: dict[int, int] = {}  # places by ticket
+    under_way: dict[int, Turn] = {}  # by ticket
+    try:
+        yield from _handed_out(batch, crew, lot, under_way)
 
+        # Let the inputs under way end early, and keep what they have.
+        if under_way:
+            crew.ask_to_end()
+        while crew.is_at_work:
+            yield from _collected(batch, crew, under_way)
+    finally:
+        # Tidy up when all workers are gone, also where the user waits no longer.
+        if under_way:
+            crew.end()
+        lost = [(turn.place, turn.interrupted()) for turn in under_way.values()]
+    yield from lost
+
+
+def _handed_out(
+    batch: Batch, crew: Crew[Lot, int, Outcome], lot: Lot, under_way: dict[int, Turn]
+) -> Iterator[tuple[int, InputResult]]:
+    """Have all inputs segmented, until `batch.stop` is set; the results that came until then."""
+    places = iter(range(len(batch.inputs)))
     while not batch.stop.is_set():
         # Hand out one input per worker: one that waited for a long one could go elsewhere.
         while len(under_way) < crew.count and (place := next(places, None)) is not None:
-            settled = batch.settled(batch.inputs[place]) or Turn(batch, place).planned()
+            turn = Turn(batch, place)
+            settled = turn.settled() or turn.planned()
             if settled is None:
-                under_way[crew.submit(lot, place)] = place
+                under_way[crew.submit(lot, place)] = turn
             else:
                 yield place, settled
         if not under_way:
             return
         yield from _collected(batch, crew, under_way)
 
-    # Let the inputs under way end early, and keep what they have.
-    crew.ask_to_end()
-    while crew.is_at_work:
-        yield from _collected(batch, crew, under_way)
-    for place in under_way.values():
-        name = batch.inputs[place].name
-        error = Interrupted(f"{name}: interrupted; nothing of it is kept")
-        yield place, InputResult(name, error=error)
-
 
 def _collected(
-    batch: Batch, crew: Crew[Lot, int, Outcome], under_way: dict[int, int]
+    batch: Batch, crew: Crew[Lot, int, Outcome], under_way: dict[int, Turn]
 ) -> Iterator[tuple[int, InputResult]]:
     """The inputs that are done, as the ledger has noted them."""
     for ticket, found in crew.outcomes():
-        place = under_way.pop(ticket)
-        one = batch.inputs[place]
+        turn = under_way.pop(ticket)
+        one = batch.inputs[turn.place]
         if isinstance(found, VidparseError):
+            turn.remove_parts()  # of the workers that were killed
             found = Outcome(InputResult(one.name, error=found))
         result = found.result
         if crew.was_redone(ticket):
             again = "done again from its beginning, as the worker that had it was killed"
             result = replace(result, notes=(*result.notes, again))
         batch.note(one, replace(found, result=result))
-        yield place, result
+        yield turn.place, result

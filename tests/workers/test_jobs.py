@@ -218,6 +218,55 @@ def test_an_interrupt_keeps_the_frames_so_far_and_begins_nothing_more(tmp_path):
     assert {state for state, _ in rows(ledger).values()} == {"begun"}, "to be done again"
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds workers in /proc")
+@pytest.mark.parametrize(
+    ("number", "more"), [(signal.SIGINT, ()), (signal.SIGTERM, ("--resume",))], ids=["", "resume"]
+)
+def test_workers_that_hang_or_are_killed_leave_no_parts(tmp_path, number, more):
+    """One worker hangs when the signals come, and one is killed."""
+    from support.clips import make_clip
+
+    long = [make_clip(tmp_path / f"{name}.mp4", frames=900) for name in "ab"]
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "of others.part.mp4").write_bytes(b"theirs")
+    words = [*map(str, long), "-o", f"{tmp_path}/o/", "--save", "csv,masks,overlay", *more]
+    words += ["--jobs", "2", "--ledger", f"{tmp_path}/b.db"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vidparse", "segment", *words], stderr=subprocess.PIPE, text=True
+    )
+    until_s = time.monotonic() + 120
+    while len([*(tmp_path / "o").glob("*.part*")]) < 7 and time.monotonic() < until_s:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+    hangs, killed = workers_of(process.pid)
+    os.kill(hangs, signal.SIGSTOP)
+    os.kill(process.pid, number)
+    os.kill(killed, signal.SIGKILL)
+    time.sleep(2.1)  # signals that come closer together are one wish
+    os.kill(process.pid, number)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == Interrupted.exit_code, err
+    assert "Traceback" not in err
+    assert [path.name for path in (tmp_path / "o").glob("*.part*")] == ["of others.part.mp4"]
+    assert not Path(f"/proc/{hangs}").exists(), "nobody would end it any more"
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes that a process has started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if parent == pid and b"spawn_main" in command:
+            found.append(int(folder.name))
+    return found
+
+
 def test_a_cluster_segments_whole_clips(videos, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'vidparse[cluster]'")
     from ray.cluster_utils import Cluster

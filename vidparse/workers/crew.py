@@ -292,7 +292,13 @@ class ProcessCrew(Crew[Shared, Part, Answer]):
 
     def _forget(self, worker: int) -> None:
         self._pipes.pop(worker).close()
-        self._processes.pop(worker).join(_PATIENCE_S)
+        process = self._processes.pop(worker)
+        process.join(_PATIENCE_S)
+
+        # Kill it where it hangs: nobody would tidy up after it once this process is gone.
+        if process.is_alive():
+            process.kill()
+            process.join(_PATIENCE_S)
         self._known.pop(worker, None)
 
     def ask_to_end(self) -> None:
