@@ -179,7 +179,7 @@ def _with_network(options: SegmentOptions, runner: Runner, sharing: Sharing) -> 
     """The options with what only a network says: ids of classes, and the header of records.
 
     Raises:
-        UsageError, InputError: the network or its labels cannot do what is asked.
+        UsageError, InputError: the network or its labels cannot do it.
     """
     labels = runner.description.labels
     class_ids = None if options.classes is None else select_classes(labels, options.classes)

@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 2.0  # with a worker of a cluster, which ends some time after it was told to
+_PATIENCE_S = 2.0  # with a worker of a cluster, which ends some time after its order
 
 
 class Turn:
     """One of the inputs, from opening to the last rename.
 
-    The ledger is asked once, at the beginning.
+    It reads the ledger once, at the beginning.
 
     Args:
         place: of the input in the batch.

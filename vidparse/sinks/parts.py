@@ -20,7 +20,7 @@ def remove_parts(sinks: Sequence[Sink], protected: Protected, *, patience_s: flo
 
     Args:
         protected: inputs, which may have names of parts.
-        patience_s: with a worker that was told to end, and still holds a part.
+        patience_s: with a worker that is about to end, and still holds a part.
     """
     until_s = time.monotonic() + patience_s
     left = {path for sink in sinks for path in _parts(sink) if path not in protected}
