@@ -123,6 +123,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """True for a folder that is there; False also for a name that none can have."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def home_path(text: str) -> Path:
     """A path, with ~ and ~user as the shell reads them.
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vidparse.data import labelled_frames, open_dataset, recognise
+from vidparse.data import format_of, labelled_frames, open_dataset, recognise
 from vidparse.data.check import check_dataset
 from vidparse.data.yolo_polygons import read_polygons
 from vidparse.errors import InputError
@@ -197,3 +197,36 @@ def test_coco128(coco128: Path) -> None:
             assert ids.shape == dataset.load_image(frame).shape[:2]
             seen |= named(ids)
         assert len(seen) >= 18
+
+
+@pytest.mark.parametrize(
+    ("lines", "folders"),
+    [
+        ("path: ../sets/mine\ntrain: images/train # 1\nval: images/val\ntest:\n", "{kind}/{split}"),
+        ("train: ../train/images\nval: '../val/images'\ntest: ../test/images\n", "{split}/{kind}"),
+    ],
+    ids=["ultralytics", "roboflow"],
+)
+def test_a_data_yaml_names_the_folders_of_its_splits(
+    tmp_path: Path, lines: str, folders: str
+) -> None:
+    """As Ultralytics' own sets are laid out, and as exports of Roboflow are."""
+    (tmp_path / "data.yaml").write_text(f"{lines}nc: 2\nnames: ['cat', 'dog']\n")
+    for number, split in enumerate(("train", "val")):
+        pictures, labels = (
+            tmp_path / folders.format(kind=kind, split=split) for kind in ("images", "labels")
+        )
+        for place in (pictures, labels):
+            place.mkdir(parents=True)
+        cv2.imwrite(str(pictures / "1.jpg"), np.zeros((8, 8, 3), np.uint8))
+        (labels / "1.txt").write_text(f"{number} {WHOLE}\n")
+
+    known = format_of("yolo-seg")
+    for place in (tmp_path, tmp_path / "data.yaml"):
+        assert recognise(place) == "yolo-seg" and known.splits(place) == ("train", "val")
+        for number, split in enumerate(("train", "val")):
+            dataset = known.open(place, split)
+            (frame,) = labelled_frames(dataset)
+            assert (dataset.load_truth(frame).classes() == number).all()
+    with pytest.raises(InputError, match="split 'all': unknown; use train, val"):
+        open_dataset("yolo-seg", tmp_path, "all")

@@ -3,44 +3,76 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
-from vidparse.data.dataset import Dataset, FrameRecord, Video
-from vidparse.data.folders import PICTURES, sorted_files, sorted_folders
+from vidparse.data.dataset import SPLITS, Dataset, FrameRecord, Video
+from vidparse.data.folders import PICTURES, check_split, sorted_files, sorted_folders
 from vidparse.data.pictures import image_size
 from vidparse.data.shapes import Listed, Polygons, Region, dataset_of, made_labels
-from vidparse.data.tool_folders import own_labels
+from vidparse.data.tool_folders import IMAGES, own_labels
 from vidparse.data.yolo_polygons import read_polygons
 from vidparse.errors import InputError
+from vidparse.filenames import is_folder
 from vidparse.textfiles import parse_json, read_text
 
 DATA = "data.yaml"
 
 
 def data_yaml(root: Path, split: str = "") -> Path | None:
-    """The file that names classes, in the split's own folder or the root, beside images/.
+    """The file that names classes, in the split's own folder or the root, beside images/ or the
+    folders of splits that it names.
 
     The root may be that file.
     """
     if root.is_file():
-        return root if root.name == DATA and (root.parent / "images").is_dir() else None
+        return root if root.name == DATA and _has_pictures(root) else None
     for folder in (root / split, root):
         path = folder / DATA
-        if path.is_file() and (folder / "images").is_dir():
+        if path.is_file() and _has_pictures(path):
             return path
     return None
+
+
+def _has_pictures(path: Path) -> bool:
+    return (path.parent / IMAGES).is_dir() or bool(yaml_splits(path))
+
+
+def yaml_splits(path: Path) -> dict[str, Path]:
+    """The folders of pictures of train, val and test that a data.yaml names and that are there.
+
+    None where all are one within images/, as `--save yolo-seg` writes it. They are looked for
+    beside the file: exports name them from elsewhere (`../train/images`).
+    """
+    base, named = path.parent, dict[str, Path]()
+    with suppress(InputError):
+        for line in read_text(path).splitlines():
+            key, _, rest = line.split(" #")[0].partition(":")
+            parts = PurePosixPath(rest.strip().strip("'\"")).parts
+            inside = [part for part in parts if part not in ("..", "/")]
+            if key in SPLITS and inside and is_folder(folder := base.joinpath(*inside)):
+                named[key] = folder
+    folders = {*named.values()}
+    is_one = len(folders) == 1 and base / IMAGES in (*folders, *next(iter(folders)).parents)
+    return {} if is_one else named
 
 
 def open_own_yolo(path: Path, split: str) -> Dataset:
     """images/[<video>/]NAME.jpg and labels/[<video>/]NAME.txt beside a data.yaml.
 
-    A line is an object; a pixel in several is of the smallest. Pixels in none are of the class
-    `background`, or void where there is no such class.
+    Where it names folders of splits, pictures are those of its `split`, and the labels lie in the
+    folder that is called labels in place of images, as Ultralytics has it. A line is an object; a
+    pixel in several is of the smallest. Pixels in none are of the class `background`, or void where
+    there is no such class.
 
     Raises:
-        InputError: data.yaml names no classes, there are no pictures, or a line is no polygon.
+        InputError: data.yaml names no classes or another split, there are no pictures, or a line is
+            no polygon.
     """
-    base = path.parent
+    base, named = path.parent, yaml_splits(path)
+    if named:
+        check_split(str(base), split, named)
+    top = named.get(split, base / IMAGES)
     try:
         names = yaml_names(read_text(path))
         labels = own_labels(base, base) or made_labels("yolo-seg", names)
@@ -50,11 +82,10 @@ def open_own_yolo(path: Path, split: str) -> Dataset:
         raise InputError(f"{path}: {len(names)} names, classes.json has {len(labels)}; mend one")
 
     videos, listed = [], dict[tuple[str, int], Listed]()
-    for folder in (base / "images", *sorted_folders(base / "images")):
+    for folder in (top, *sorted_folders(top)):
         frames = list[FrameRecord]()
         for image in sorted_files(folder, PICTURES):
-            inside = image.relative_to(base / "images").with_suffix(".txt")
-            file = base / "labels" / inside
+            file = _labels_of(top, base) / image.relative_to(top).with_suffix(".txt")
             index, size_hw = len(frames), image_size(image)
             polygons = read_polygons(file, len(labels)) if file.is_file() else []
             scale = size_hw[::-1]
@@ -65,8 +96,16 @@ def open_own_yolo(path: Path, split: str) -> Dataset:
         if frames:
             videos.append(Video(folder.name, tuple(frames), math.inf))
     if not videos:
-        raise InputError(f"{base / 'images'}: holds no images; put them there")
+        raise InputError(f"{top}: holds no images; put them there")
     return dataset_of("yolo-seg", split, labels, videos, listed, small_on_top=True)
+
+
+def _labels_of(pictures: Path, base: Path) -> Path:
+    """The folder of labels: that of pictures, with `labels` in place of its last `images`."""
+    parts = [*reversed(pictures.relative_to(base).parts)]
+    if IMAGES in parts:
+        parts[parts.index(IMAGES)] = "labels"
+    return base.joinpath(*reversed(parts))
 
 
 def yaml_names(text: str) -> list[str]:

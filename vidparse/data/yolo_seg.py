@@ -23,7 +23,7 @@ from vidparse.data.dataset import (
 )
 from vidparse.data.folders import PICTURES, check_split, has_match, sorted_files, sorted_folders
 from vidparse.data.pictures import image_size
-from vidparse.data.yolo_own import data_yaml, open_own_yolo
+from vidparse.data.yolo_own import data_yaml, open_own_yolo, yaml_splits
 from vidparse.data.yolo_polygons import read_polygons
 from vidparse.errors import InputError
 from vidparse.labels import Labels, load_labels, regrouped
@@ -138,8 +138,8 @@ def _photograph(path: Path, labels: Path) -> Video:
 
 
 def _splits(root: Path) -> tuple[str, ...]:
-    if data_yaml(root) is not None:
-        return (ALL,)
+    if (found := data_yaml(root)) is not None:
+        return tuple(yaml_splits(found)) or (ALL,)
     if own := tuple(one for one in SPLITS if data_yaml(root, one) is not None):
         return own
     folders = image_folders(root)
