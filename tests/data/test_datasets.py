@@ -246,6 +246,13 @@ def mine(root: Path) -> Path:
     return root
 
 
+def test_folder_names_pictures_that_lie_too_deep(tmp_path: Path) -> None:
+    image(mine(tmp_path) / "images" / "a" / "1.jpg")
+    image(tmp_path / "images" / "b" / "c" / "1.jpg")
+    with pytest.raises(InputError, match=r"b/c: its pictures are not read, as b is a video; move"):
+        open_dataset("folder", tmp_path, "val")
+
+
 def test_folder_overlooks_nothing(tmp_path: Path) -> None:
     root = mine(tmp_path)
     with pytest.raises(InputError, match=r"images: no such folder; put the frames there, and"):

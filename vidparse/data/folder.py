@@ -8,6 +8,7 @@ from pathlib import Path
 from vidparse.data.dataset import ALL, SPLITS, Dataset, Format, OnMissing, Video, refuse
 from vidparse.data.folders import (
     PICTURES,
+    check_flat,
     check_served,
     has_match,
     paired_frames,
@@ -48,6 +49,8 @@ def open_folder(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Da
             "side by side; a folder is a video, so move the pictures into one"
         )
 
+    for path in subfolders:
+        check_flat(path, on_missing)
     pairs = [(path, masks / path.name) for path in subfolders] or [(images, masks)]
     videos = tuple(Video(path.name, paired_frames(path.name, path, mask)) for path, mask in pairs)
     if not any(video.frames for video in videos):

@@ -106,6 +106,18 @@ def damaged_record(root: Path) -> InputError | None:
     return None
 
 
+def check_flat(folder: Path, on_missing: OnMissing) -> None:
+    """Name the folders of pictures within that of a video: nobody looks into them."""
+    for inside in sorted_folders(folder):
+        if sorted_files(inside, PICTURES):
+            on_missing(
+                InputError(
+                    f"{inside}: its pictures are not read, as {folder.name} is a video; move them "
+                    "into it, or the folder beside it"
+                )
+            )
+
+
 def paired_frames(video: str, images: Path, masks: Path) -> tuple[FrameRecord, ...]:
     """Pictures of a folder in natural order, each with the PNG mask of the same stem if any.
 

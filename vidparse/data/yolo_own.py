@@ -6,8 +6,8 @@ import math
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from vidparse.data.dataset import SPLITS, Dataset, FrameRecord, Video
-from vidparse.data.folders import PICTURES, check_split, sorted_files, sorted_folders
+from vidparse.data.dataset import SPLITS, Dataset, FrameRecord, OnMissing, Video
+from vidparse.data.folders import PICTURES, check_flat, check_split, sorted_files, sorted_folders
 from vidparse.data.pictures import image_size
 from vidparse.data.shapes import Listed, Polygons, Region, dataset_of, made_labels
 from vidparse.data.tool_folders import IMAGES, own_labels
@@ -57,7 +57,7 @@ def yaml_splits(path: Path) -> dict[str, Path]:
     return {} if is_one else named
 
 
-def open_own_yolo(path: Path, split: str) -> Dataset:
+def open_own_yolo(path: Path, split: str, on_missing: OnMissing) -> Dataset:
     """images/[<video>/]NAME.jpg and labels/[<video>/]NAME.txt beside a data.yaml.
 
     Where it names folders of splits, pictures are those of its `split`, and the labels lie in the
@@ -82,7 +82,10 @@ def open_own_yolo(path: Path, split: str) -> Dataset:
         raise InputError(f"{path}: {len(names)} names, classes.json has {len(labels)}; mend one")
 
     videos, listed = [], dict[tuple[str, int], Listed]()
-    for folder in (top, *sorted_folders(top)):
+    folders = sorted_folders(top)
+    for folder in folders:
+        check_flat(folder, on_missing)
+    for folder in (top, *folders):
         frames = list[FrameRecord]()
         for image in sorted_files(folder, PICTURES):
             file = _labels_of(top, base) / image.relative_to(top).with_suffix(".txt")

@@ -53,7 +53,7 @@ def open_yolo_seg(root: Path, split: str, *, on_missing: OnMissing = refuse) -> 
         InputError: the folder is not laid out like this.
     """
     if (found := data_yaml(root, split)) is not None:
-        return open_own_yolo(found, split)
+        return open_own_yolo(found, split, on_missing)
     folders = image_folders(root)
     if not folders:
         raise InputError(f"{root / 'images'}: holds no folder; point --data at its parent")
