@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,26 @@ def test_nothing_is_carried_over_a_cut() -> None:
     # Without cuts the keys reach over them.
     uncut = propagated([p for p, _ in frames], keys_of(keys), cut=None)
     assert [one.origin for one in uncut] == [KEY, *[BOTH] * 9, KEY]
+
+
+def test_pictures_that_wait_are_in_memory_no_more() -> None:
+    keys = keys_of({0: np.zeros(SIZE_HW, np.uint8), 4: np.zeros(SIZE_HW, np.uint8)})
+    alive, most = set[int](), 0
+
+    def frames() -> Iterator[Frame]:
+        nonlocal most
+        for i in range(5):
+            picture = ball(i)[0].copy()
+            alive.add(i)
+            weakref.finalize(picture, alive.discard, i)
+            most = max(most, len(alive))
+            yield Frame.from_rgb(picture, index=i)
+
+    shelf = Shelf("made", 0)
+    stages = Propagation(keys, DisFlow(), cut=None, shelf=shelf, name="made")
+    for _ in stages.finished(stages.answered(stages.prepared(frames()))):
+        pass
+    assert most <= 3  # this one, the one before, and the one that is made
 
 
 def test_the_shelf_changes_nothing() -> None:

@@ -135,6 +135,7 @@ class Report(Sink):
     endings: ClassVar[tuple[str, ...]] = (".json",)
     by_ending: ClassVar[bool] = False
     is_text: ClassVar[bool] = True
+    _lists: JsonLists | None = None
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:
         self._stream = ByteStream(self.target)
@@ -154,6 +155,7 @@ class Report(Sink):
         )
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
+        assert self._lists is not None
         found = _propagated(prediction)
         doubt = self._doubts.see(frame, found)
         row: dict[str, object] = {"frame": frame.index, "origin": found.origin}
@@ -166,15 +168,18 @@ class Report(Sink):
         self._lists.add("frames", row)
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
+        lists, self._lists = self._lists, None
+        keep = keep and lists is not None
         try:
-            if keep:
+            if lists is not None and keep:
                 for doubt in self._doubts.worst_first():
-                    self._lists.add("worst", doubt.record())
-                self._lists.finish()
+                    lists.add("worst", doubt.record())
+                lists.finish()
         except BaseException:
             keep = False
             raise
         finally:
-            self._lists.close()
+            if lists is not None:
+                lists.close()
             left = self._stream.close(keep=keep, complete=complete)
         return left

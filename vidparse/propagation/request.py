@@ -138,6 +138,8 @@ def _jobs(request: PropagateRequest) -> Iterator[_Job]:
             f"{request.source}: name the folder of its key masks, too, as in "
             "vidparse propagate clip.mp4 keys/"
         )
+    if request.ids and request.label_set is not None:
+        raise UsageError("--ids --label-set: ids of objects name no classes; drop one of the two")
     found = expand_inputs([request.source])
     if len(found) > 1:
         raise UsageError(

@@ -95,6 +95,6 @@ class Shelf:
             yield
         except OSError as error:
             where = f"{self._name}: the temporary file for frames between far key frames"
-            if isinstance(error, OSError) and error.errno:
+            if error.errno:
                 raise OutputError(f"{write_error(where, error)}; or set TMPDIR") from error
             raise

@@ -305,7 +305,8 @@ class Propagation:
         """Put a frame on the shelf, but for what is small."""
         frame = now.frame
         planes = frame.image.planes
-        stub = replace(frame, image=_with_planes(frame.image, [one[:1, :1] for one in planes]))
+        corners = [one[:1, :1].copy() for one in planes]  # a view would hold the whole plane
+        stub = replace(frame, image=_with_planes(frame.image, corners))
         kept = None if trace is None else self._put_trace(trace)
         classes = None if now.classes is None else self._shelf.put(now.classes)
         return Waiting(stub, self._shelf.put(*planes), kept, classes)
