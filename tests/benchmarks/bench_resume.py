@@ -4,7 +4,8 @@
     python tests/benchmarks/bench_resume.py --kills 20         # a clip is made
 
 The first gives the CPU time of a session, of the journal of its predictions, and of playing them
-back. The second kills (-9) calls of every output, and of models with a memory, until so many have
+back; and the time on the clock of calls with --resume, beside the same calls without, by turns. The
+second kills (-9) calls of every output, and of models with a memory, until so many have
 died, lets the same call go on each time, and holds the outputs against those of a call that nobody
 disturbed, byte for byte.
 """
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -30,6 +32,7 @@ from vidparse.inference.memory import Answering
 from vidparse.resume import Journal
 
 SECONDS = 1.2  # of the clip
+WALL_S, ROUNDS = 2.0, 4  # of the clip, for times on the clock
 ALL = ("--matte", "Car", "--background", "#00FF00", "--redact", "fill")
 # As the program, with a memory after each clip, and not each five seconds.
 EAGER = """
@@ -73,6 +76,37 @@ def measure_cost(clip: Path, model: str, place: Path) -> None:
         f"{model}: session {1000 * session_s:.1f} ms of CPU per frame; journal "
         f"{1000 * add_s:.2f} ms ({add_s / session_s:.1%}), {size / 1000:.1f} kB; played back "
         f"{1000 * replay_s:.2f} ms; a memory {1000 * keep_s:.1f} ms, {memory / 1e6:.2f} MB",
+        flush=True,
+    )
+
+
+def measure_wall(clip: Path, model: str, place: Path) -> None:
+    """Print the time that whole calls take with a journal, as a ratio to those without."""
+    times: dict[bool, list[float]] = {False: [], True: []}
+    cpu_s: dict[bool, list[float]] = {False: [], True: []}
+    for turn in range(ROUNDS + 1):
+        # Begin with either by turns: a machine that warms up must not favour one.
+        for resume in (True, False) if turn % 2 else (False, True):
+            options = vidparse.SegmentOptions(
+                model=model,
+                out=f"{place}/w/",
+                save=("overlay", "masks"),
+                resume=resume,
+                end_s=WALL_S,
+            )
+            begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
+            vidparse.segment(clip, options)
+            times[resume].append(time.perf_counter() - begun_s)
+            cpu_s[resume].append(time.process_time() - begun_cpu_s)
+            shutil.rmtree(place / "w")
+
+    # Leave the first round out: libraries choose their kernels in it.
+    ratios = [with_it / without for without, with_it in zip(*times.values(), strict=True)][1:]
+    more = median(cpu_s[True][1:]) / median(cpu_s[False][1:])
+    print(
+        f"{model}: with --resume {median(ratios):.3f} times as long ({min(ratios):.3f} to "
+        f"{max(ratios):.3f}), in CPU time {more:.3f}; "
+        f"{median(times[False][1:]):.1f} s without",
         flush=True,
     )
 
@@ -138,6 +172,7 @@ def main() -> None:
         if asked.clip is not None:
             for model in asked.models.split(","):
                 measure_cost(asked.clip, model, place)
+                measure_wall(asked.clip, model, place)
         if asked.kills:
             from vidparse.sinks import SINKS
 
