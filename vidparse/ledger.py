@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -193,7 +194,7 @@ class Ledger:
         """
         state, code = (DONE, 0) if error is None else (FAILED, error.exit_code)
         paths = json.dumps([*outputs])
-        outcome = (state, str(error or ""), code, round(seconds, 3), frames)
+        outcome = (state, _text(str(error or "")), code, round(seconds, 3), frames)
         self._change(
             "update inputs set state = ?, error = ?, exit_code = ?, seconds = ?, frames = ?, "
             "outputs = case ? when '[]' then outputs else ? end, changed = ? where name = ?",
@@ -251,7 +252,12 @@ def _identity(one: Input) -> str:
 
 
 def _name(one: Input) -> str:
-    return one.name if one.path is None else one.identity  # addresses hold passwords
+    return _text(one.name if one.path is None else one.identity)  # addresses hold passwords
+
+
+def _text(name: str) -> str:
+    """A name that SQLite takes: bytes of it that are no UTF-8 are written as \\xe9."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _paths(outputs: str) -> tuple[str, ...]:

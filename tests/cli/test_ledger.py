@@ -206,6 +206,27 @@ def test_lists_from_stdin_and_names_that_begin_so(cli, clip, tmp_path, monkeypat
     assert cli("segment", "a.mp4", "--retry-failed").code == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes here")
+@pytest.mark.parametrize("more", [(), ("--resume",)], ids=["", "resume"])
+def test_names_that_are_no_text(cli, clip, tmp_path, more):
+    """In a list, a ledger and a journal; the line of a list that leads nowhere is refused."""
+    name = os.fsencode(tmp_path) + b"/lat\xe9n.mp4"
+    os.rename(clip("a.mp4", frames=2), name)  # noqa: PTH104
+    (tmp_path / "list.txt").write_bytes(b"# ours\r\n" + name + b"\r\n")
+    words = ("segment", f"@{tmp_path}/list.txt", "-o", f"{tmp_path}/o/", "--save", "csv", *more)
+    words = (*words, "--ledger", tmp_path / "b.db")
+    for _ in range(2):
+        said = cli(*words)
+        assert said.code == 0, said.err
+    assert rows(tmp_path / "b.db") == {"lat\\xe9n.mp4": ["done", 0, 1]}
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["lat_n.csv"]
+
+    (tmp_path / "list.txt").write_bytes(name + b"\nnone\xe9.mp4\n")
+    assert "line 1 is not UTF-8" in cli(*words).err
+    said = cli("segment", "@-", "-o", f"{tmp_path}/o/", "--skip-existing", stdin=name + b"\n")
+    assert said.code == 0, said.err
+
+
 def test_ledger_and_journal_are_asked_once_per_input(clip, colour_model, tmp_path, monkeypatch):
     """Also where an input goes on from its journal, which is as long as its video."""
     asked = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -82,7 +83,8 @@ def identity(one: Input) -> str:
             continue
         status = path.stat()
         sizes, latest = sizes + status.st_size, max(latest, status.st_mtime_ns)
-        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        facts = f"{path.name} {status.st_size} {status.st_mtime_ns}\n"
+        digest.update(os.fsencode(facts))  # names may hold bytes that are no UTF-8
 
     # Look into videos, which may be written anew with the time of change that they had.
     if len(paths) == 1 and paths[0].is_file():

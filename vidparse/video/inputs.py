@@ -7,13 +7,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vidparse.addresses import masked
 from vidparse.errors import InputError, counted
 from vidparse.filenames import natural_key
-from vidparse.textfiles import read_text
+from vidparse.textfiles import decode_text, read_text
 from vidparse.video.access import is_address, local_path
 
 IMAGE_SUFFIXES = {
@@ -224,13 +225,39 @@ def listed(names: Iterable[str]) -> list[str]:
         if not name.startswith("@") or os.path.lexists(name):
             found.append(name)
             continue
-        text = sys.stdin.read() if name == "@-" else read_text(Path(local_path(name[1:])))
-        lines = [line.strip() for line in text.splitlines()]
+        # Split at line ends alone: names may hold other signs that Python takes for such.
+        lines = [line.strip() for line in _list_text(name).split("\n")]
         inside = [line for line in lines if line and not line.startswith("#")]
         if not inside:
             raise InputError(f"{name}: lists no input; write a name per line")
         found += inside
     return found
+
+
+def _list_text(name: str) -> str:
+    """The text of a list file, with bytes that are no UTF-8 where files are called so.
+
+    Raises:
+        InputError: it cannot be read, or has another encoding.
+    """
+    path = Path(local_path(name[1:]))
+    data = b""
+    try:
+        if name != "@-":
+            return read_text(path)
+        data = sys.stdin.buffer.read() if sys.stdin is not None else b""
+        return decode_text(data)
+    except (InputError, ValueError) as error:
+        # Take the bytes of names as they are, as tools list them, if all lead to files.
+        with suppress(OSError, ValueError):
+            text = (data or path.read_bytes()).decode("utf-8", "surrogateescape")
+            lines = [line.strip() for line in text.split("\n") if not line.startswith("#")]
+            names = [line for line in lines if not line.isprintable()]
+            if names and all(os.path.lexists(one) for one in names):
+                return text
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name}: {error}; write it as UTF-8") from error
 
 
 def expand_inputs(patterns: Sequence[str], *, is_output: IsOutput = is_unfinished) -> list[Input]:
