@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from support.clips import make_clip
-from vidparse.data import Dataset, open_dataset
+from vidparse.data import Dataset, format_of, open_dataset
 from vidparse.data.convert import convert_dataset
 from vidparse.data.dataset import ALL, labelled_frames
 from vidparse.errors import InputError, OutputError, UsageError
@@ -312,10 +312,27 @@ def ytvis(**more: object) -> dict[str, object]:
     return {**table, "categories": [{"id": 3, "name": "a"}], **more}
 
 
+BOXED = {"id": 1, "image_id": 1, "category_id": 3, "segmentation": [], "bbox": [1, 0, 2, 3]}
+
+
+def test_objects_of_coco_without_a_mask_fill_their_box(tmp_path: Path) -> None:
+    """So are rectangles that CVAT exports."""
+    picture(tmp_path / "valid" / "1.png")
+    (tmp_path / "valid" / "_annotations.coco.json").write_text(
+        json.dumps(coco(annotations=[BOXED]))
+    )
+    assert format_of("coco").splits(tmp_path) == ("valid",)
+    dataset = open_dataset("coco", tmp_path, "valid")
+    (frame,) = dataset.videos[0].frames
+    box = dataset.load_truth(frame).classes() == 0
+    assert box[:3, 1:3].all() and box.sum() == 6
+
+
 @pytest.mark.parametrize(
     ("name", "table", "why"),
     [
         ("coco", coco(annotations=[{"image_id": 1, "category_id": 3}]), "lacks 'segmentation'"),
+        ("coco", coco(annotations=[BOXED | {"bbox": [1, 2, 3]}]), "a bbox of 3 numbers"),
         ("coco", coco(categories=[{"id": 4, "name": "a"}]), "category_id 3 is none of"),
         ("coco", coco(categories=[]), "categories: names no class"),
         ("coco", coco(categories=[{"id": 3}]), "categories: one lacks 'name'"),

@@ -28,6 +28,7 @@ from vidparse.data.tool_folders import (
     IsRecord,
     head_of,
     no_record,
+    other_splits,
     own_labels,
     records_in,
     video_beside,
@@ -61,7 +62,8 @@ def open_coco(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
 
     Pictures lie in {split}/, images/{split}/, images/ or beside the json; those of a json that
     vidparse wrote of a video are its frames, and the video lies beside it or in videos/. Polygons
-    and run lengths (packed or not) are read; a pixel in several objects is of the smallest. Classes
+    and run lengths (packed or not) are read, and boxes of objects that have neither; a pixel in
+    several objects is of the smallest. Classes
     are the categories, all things unless `isthing` says no. Each picture is a video of its own,
     unless annotations have a `track_id`, as vidparse writes it.
 
@@ -164,9 +166,7 @@ def _add_pictures(found: _Found, path: Path, table: JsonTable) -> None:
         place = f"{path}: {name}"
         size_hw = _size(row, place)
         objects = by_image.get(_key(row["id"]), [])
-        regions = tuple(
-            _region(one, one["segmentation"], found.class_ids, size_hw) for one in objects
-        )
+        regions = tuple(_region(one, _mask_of(one), found.class_ids, size_hw) for one in objects)
         image = None if of_film else found.picture(path, name)
         if image is None and not of_film:
             continue
@@ -255,6 +255,7 @@ def _splits_of(root: Path, kind: _Kind) -> tuple[str, ...]:
     if root.is_file():
         return (ALL,)
     own = tuple(one for one in SPLITS if _own_records(root, one, kind))
+    own += other_splits(root, kind.is_record, ".json")
     return own or ((ALL,) if _records(root, ALL, kind) else ())
 
 
@@ -326,6 +327,17 @@ def _region(
     if "track_id" in row:
         number = as_whole(row["track_id"], "track_id", 0, 1 << 24)
     return Region(class_ids[category], _shape(mask, size_hw), number, row.get("iscrowd", 0) == 1)
+
+
+def _mask_of(row: JsonTable) -> Json:
+    """The mask of an object; the polygon of its box where tools give nothing else."""
+    if row.get("segmentation") or "bbox" not in row:
+        return row["segmentation"]
+    sides = [as_number(one, "a side of bbox") for one in as_list(row["bbox"], "bbox")]
+    if len(sides) != 4:
+        raise ValueError(f"a bbox of {len(sides)} numbers")
+    x, y, width, height = sides
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
 
 
 def _in_frame(

@@ -7,7 +7,16 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vidparse.data.dataset import Dataset, Format, FrameRecord, OnMissing, Video, refuse
+from vidparse.data.dataset import (
+    ALL,
+    SPLITS,
+    Dataset,
+    Format,
+    FrameRecord,
+    OnMissing,
+    Video,
+    refuse,
+)
 from vidparse.data.folders import PICTURES, sorted_files, sorted_folders
 from vidparse.data.shapes import Listed, Polygons, Region, dataset_of, made_labels
 from vidparse.data.tool_folders import (
@@ -17,7 +26,6 @@ from vidparse.data.tool_folders import (
     head_of,
     no_record,
     own_labels,
-    record_splits,
     records_in,
     split_folder,
 )
@@ -187,10 +195,7 @@ FORMAT = Format(
     open=open_labelme,
     sign="a JSON of LabelMe beside each picture",
     matches=lambda root: _matches(root) or any(map(_matches, _parts(root))),
-    splits=lambda root: (
-        tuple(part.name for part in _parts(root) if _matches(part))
-        or record_splits(root, is_labelme, ".json")
-    ),
+    splits=lambda root: tuple(part.name for part in _parts(root) if _matches(part)) or (ALL,),
     every_frame=False,
     file="a JSON of LabelMe",
 )
@@ -198,4 +203,4 @@ FORMAT = Format(
 
 def _parts(root: Path) -> list[Path]:
     """The folders of splits."""
-    return [root / name for name in ("train", "val", "test") if (root / name).is_dir()]
+    return [root / name for name in SPLITS if (root / name).is_dir()]

@@ -29,6 +29,7 @@ from vidparse.video import open_video
 from vidparse.video.inputs import VIDEO_SUFFIXES
 
 IMAGES, VIDEOS = "images", "videos"
+_NO_SPLITS = (ALL, IMAGES, VIDEOS, "annotations")  # folders that are parts of a data set
 IsRecord = Callable[[Path], bool]  # looks into a file
 
 
@@ -46,19 +47,23 @@ def split_folder(root: Path, split: str, has: Sequence[str]) -> Path:
     if root.is_file():
         return root.parent
 
-    # Take a folder of any other name, too, but none of a usual one that holds no record: it may
-    # hold the pictures of a video that is called so.
-    others = {path.name for path in sorted_folders(root)} - {*SPLITS, ALL}
-    if split in (*has, *others) and (root / split).is_dir():
+    # Take no folder without a record: it may hold the pictures of a video that is called so.
+    if split in has and (root / split).is_dir():
         return root / split
     check_served(root, split, has)
     return root
 
 
 def record_splits(root: Path, is_record: IsRecord, ending: str) -> tuple[str, ...]:
-    """Splits whose folders hold a record; else ALL."""
+    """Splits whose folders hold a record, the usual ones first; else ALL."""
     found = [one for one in SPLITS if records_in(root / one, is_record, ending)]
-    return tuple(found) or (ALL,)
+    return (*found, *other_splits(root, is_record, ending)) or (ALL,)
+
+
+def other_splits(root: Path, is_record: IsRecord, ending: str) -> tuple[str, ...]:
+    """Folders of other names that hold a record, such as `valid`."""
+    others = (path for path in sorted_folders(root) if path.name not in (*SPLITS, *_NO_SPLITS))
+    return tuple(path.name for path in others if records_in(path, is_record, ending))
 
 
 def has_records(root: Path, is_record: IsRecord, ending: str) -> bool:

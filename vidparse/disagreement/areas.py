@@ -36,9 +36,9 @@ def with_areas(found: SegmentMap, labels: Labels, *, first: int) -> SegmentMap:
     ids = np.zeros(whole.size_hw, np.uint32)
     class_of: dict[int, int] = {}
     for one in whole.segments or ():
-        mask = whole.ids == one.id
         if one.class_id not in labels.things:
             continue
+        mask = whole.ids == one.id
         if one.is_thing and not is_semantic:
             ids[mask] = one.id
             class_of[one.id] = one.class_id
