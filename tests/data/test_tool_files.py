@@ -123,6 +123,14 @@ def test_shapes_of_cvat(tmp_path: Path) -> None:
     assert [one.class_id for one in truth.segments or ()].count(0) == 2  # two objects
 
 
+def test_a_picture_is_found_by_the_text_of_its_name(tmp_path: Path) -> None:
+    """CVAT's file has no bytes that are no UTF-8: they are written as `_fe`."""
+    picture(tmp_path / "1.png").rename(tmp_path / "a\udcfe.png")
+    cvat(tmp_path, image_of(BOX, name="a_fe.png"))
+    (frame,) = labelled_frames(open_dataset("cvat", tmp_path, ALL))
+    assert frame.image == tmp_path / "a\udcfe.png"
+
+
 def test_a_track_is_an_object_and_ends_outside(tmp_path: Path) -> None:
     for number in range(3):
         picture(tmp_path / "images" / f"frame_{number:06d}.PNG")

@@ -22,7 +22,7 @@ from vidparse.data.folders import (
     sorted_folders,
 )
 from vidparse.errors import InputError
-from vidparse.filenames import is_file, name_below
+from vidparse.filenames import is_file, name_below, text_name
 from vidparse.labels import Labels
 from vidparse.sinks.picture_set import LABELS_FILE
 from vidparse.video import open_video
@@ -147,7 +147,7 @@ class PicturesBeside:
             if not found.listed:
                 found.listed.extend(files)
             for path in files:
-                found.stems.setdefault(path.stem, path)
+                found.stems.setdefault(text_name(path.stem), path)
         return found
 
     def find(self, *names: str) -> Path | None:
@@ -163,8 +163,8 @@ class PicturesBeside:
                     return folder / inside
             last = PurePosixPath(name).name
             stem = PurePosixPath(last).stem if last.lower().endswith(PICTURES) else last
-            if stem in self.stems:
-                return self.stems[stem]
+            if text_name(stem) in self.stems:
+                return self.stems[text_name(stem)]
         return None
 
     def at(self, number: int) -> Path | None:

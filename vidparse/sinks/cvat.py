@@ -9,6 +9,7 @@ from typing import ClassVar
 from xml.sax.saxutils import escape, quoteattr
 
 from vidparse.errors import OutputError
+from vidparse.filenames import text_name
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, Segment, SegmentMap, object_map
@@ -200,7 +201,7 @@ def picture_name(frame: Frame) -> str:
     if frame.name is None:
         return f"frame_{frame.index:06d}"
     path = PurePosixPath(frame.name)
-    return str(path if frame.file is None else path.with_name(frame.file.name))
+    return text_name(str(path if frame.file is None else path.with_name(frame.file.name)))
 
 
 def _attributes(fields: Mapping[str, str]) -> str:
