@@ -61,7 +61,9 @@ def trainer(camvid: Path, out: Path, teacher: Any = None, **changes: Any) -> Tra
     """A trainer of TINY with some fields changed."""
     recipe = recipe_from({**TINY, **changes}, "tiny")
     sources = open_training_sets(
-        [SourceRequest("camvid", camvid)], label_fraction=recipe.data.label_fraction
+        [SourceRequest("camvid", camvid)],
+        label_fraction=recipe.data.label_fraction,
+        labels_per_video=recipe.data.labels_per_video,
     )
     validation = open_dataset("camvid", camvid, "val")
     processes = Processes(device=torch.device("cpu"))

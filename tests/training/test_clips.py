@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from support.made_camvid import make_camvid
+from support.made_folder import make_folder
 from vidparse.data.augment import Augmentation, draw_motion, draw_view, sensor_noise
 from vidparse.errors import InputError, UsageError
 from vidparse.flow import warp_image
@@ -18,7 +19,7 @@ from vidparse.models.zoo import build
 from vidparse.requests.training import SourceRequest, parse_source
 from vidparse.training.clips import ClipPlan, Companions, load_clip
 from vidparse.training.objectives import OBJECTIVES
-from vidparse.training.recipe_file import recipe_from
+from vidparse.training.recipe_file import load_recipe, recipe_from
 from vidparse.training.stream import Schedule, batches
 from vidparse.training.training_sets import open_training_sets
 
@@ -208,6 +209,58 @@ def test_simulated_neighbours_have_labels_and_flow(sources) -> None:
     assert (hidden.labels == 255).all() and (hidden.frames == clip.frames).all()
 
 
+def test_arms_see_their_targets_alike_whatever_stands_beside_them(sources) -> None:
+    """A per-frame network and one with supports learn from the very same pictures and labels."""
+    fields = {"neighbours": "simulated", "degrade": "burst"}
+    arms = [
+        plan_for("perframe", SMALL, **fields),
+        plan_for("tcb-ocr", TCB, **fields),
+        plan_for("perframe", SMALL, objective="etc", **fields),
+    ]
+    hit = 0
+    for seed in range(8):
+        frame = sources.first.labelled[seed % 6]
+        one, tcb, etc = (
+            load_clip(sources.first, frame, plan, np.random.default_rng(seed), labelled=True)
+            for plan in arms
+        )
+        assert (len(one.frames), len(tcb.frames), len(etc.frames)) == (1, 4, 3)
+        for clip, at in ((tcb, 3), (etc, 1)):
+            assert (clip.frames[at] == one.frames[0]).all()
+            assert (clip.labels[at] == one.labels[0]).all()
+            assert clip.worse[at] == one.worse[0]
+        hit += int(one.worse[0])
+    assert 0 < hit < 8
+    assert load_recipe("camvid-ocr").data == load_recipe("camvid-tcb").data
+    assert load_recipe("camvid-plain").data == load_recipe("camvid-etc").data
+
+
+@pytest.mark.parametrize("neighbours", ["simulated", "video"])
+def test_frames_of_a_clip_are_degraded_each_by_itself(sources, neighbours: str) -> None:
+    fields = {"objective": "etc", "neighbours": neighbours, "scales": [1.0], "border": "black"}
+    plan = plan_for("perframe", SMALL, degrade="burst", **fields)
+    clean = plan_for("perframe", SMALL, **fields)
+    kinds = set()
+    for seed in range(12):
+        frame = sources.first.labelled[2]
+        clip, as_it_was = (
+            load_clip(sources.first, frame, one, np.random.default_rng(seed), labelled=True)
+            for one in (plan, clean)
+        )
+        assert clip.worse is not None and clip.clean is not None
+        kinds.add(tuple(clip.worse.tolist()))
+        assert (clip.labels == as_it_was.labels).all() and (clip.flow == as_it_was.flow).all()
+        wanted = as_it_was.frames if neighbours == "video" else as_it_was.clean
+        assert (clip.clean == wanted).all()
+        assert (clip.frames[~clip.inside] == 0).all(), "nothing is done to the border"
+        for i, is_worse in enumerate(clip.worse):
+            change = np.abs(clip.frames[i].astype(int) - as_it_was.frames[i]).max()
+            assert (change > 0) == is_worse
+    assert len(kinds) > 4
+    assert as_it_was.worse is not None and not as_it_was.worse.any()
+    assert (as_it_was.clean is None) == (neighbours == "video")
+
+
 def test_sensor_noise_is_a_gain_and_noise_about_it() -> None:
     grey = np.full((200, 300, 3), 100, np.uint8)
     draws = [sensor_noise(grey, np.random.default_rng(seed)).astype(float) for seed in range(200)]
@@ -263,6 +316,29 @@ class TestSchedule:
                 batch_size=2,
                 unlabelled_share=0.5,
             )
+
+    def test_each_video_keeps_as_many_labels_as_are_asked_for(self, tmp_path: Path) -> None:
+        make_folder(tmp_path, videos=3, frames=5)
+        for video, length in (("v_1", 1), ("v_2", 4)):
+            for path in [*tmp_path.glob(f"*/{video}/*.png")]:
+                if int(path.stem) >= length:
+                    path.unlink()
+        request = [SourceRequest("folder", tmp_path)]
+        part = open_training_sets(request, labels_per_video=1).first
+        assert [(frame.video, frame.index) for frame in part.labelled] == [
+            ("v_0", 2),
+            ("v_1", 0),
+            ("v_2", 2),
+        ]
+        assert len(part.unlabelled) == 7
+        assert not {*map(str, part.labelled)} & {*map(str, part.unlabelled)}
+        two = open_training_sets(request, labels_per_video=2).first
+        places = [(frame.video, frame.index) for frame in two.labelled]
+        assert places == [("v_0", 1), ("v_0", 3), ("v_1", 0), ("v_2", 1), ("v_2", 3)]
+        assert len(open_training_sets(request, labels_per_video=9).first.labelled) == 10
+        with pytest.raises(UsageError, match="both say which labels"):
+            recipe_from({"arch": "perframe", "label_fraction": 0.5, "labels_per_video": 1}, "x")
+        assert load_recipe("ssltm").data.labels_per_video == 1
 
     def test_too_few_frames(self, sources) -> None:
         with pytest.raises(InputError, match="6 labelled frames are fewer than a batch of 8"):

@@ -14,6 +14,7 @@ from vidparse.training.losses import (
     confident_labels,
     cross_entropy,
     lovasz_softmax,
+    pseudo_cross_entropy,
     union_cross_entropy,
 )
 
@@ -246,3 +247,22 @@ def test_class_weights_favour_the_rare() -> None:
     expected = [1 / math.log(1.02 + share) for share in (0.9, 0.1, 0.0)]
     mean = sum(expected) / 3
     assert weights.tolist() == pytest.approx([value / mean for value in expected], rel=1e-6)
+
+
+def test_pseudo_labels_are_divided_by_all_pixels_that_count() -> None:
+    """One of four pixels has a label, a fifth one is the border: a quarter of its loss."""
+    logits = torch.zeros(1, 3, 1, 5)
+    logits[0, 0] = math.log(2)  # probabilities 2/4, 1/4, 1/4 everywhere
+    pseudo = torch.full((1, 1, 5), 255)
+    pseudo[0, 0, 0], pseudo[0, 0, 4] = 1, 2
+    counted = torch.tensor([[[True, True, True, True, False]]])
+    loss = pseudo_cross_entropy(logits, pseudo, counted, ignore=255)
+    assert loss.item() == pytest.approx(math.log(4) / 4)
+    nothing = pseudo_cross_entropy(logits, pseudo, counted & (pseudo == 255), ignore=255)
+    assert nothing.item() == 0
+    beyond = pseudo_cross_entropy(logits, pseudo, torch.zeros_like(counted), ignore=255)
+    assert beyond.item() == 0
+    logits.requires_grad_()
+    pseudo_cross_entropy(logits, pseudo, counted, ignore=255).backward()
+    moved = logits.grad.abs().sum(dim=1)[0, 0]
+    assert (moved > 0).tolist() == [True, False, False, False, False]

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidparse.data import IGNORE
+from vidparse.errors import UsageError
 from vidparse.labels import Labels
 from vidparse.models.description import Preprocess
 from vidparse.models.network import FrameNetwork, Outputs, State
@@ -32,7 +33,7 @@ from vidparse.training.losses import (
 )
 from vidparse.training.objectives import OBJECTIVES, Objective, Setting, Teacher
 from vidparse.training.objectives.objective import normalise
-from vidparse.training.recipe_file import recipe_from
+from vidparse.training.recipe_file import load_recipe, recipe_from
 from vidparse.training.stream import Batch
 
 K, SIDE = 5, 32
@@ -235,6 +236,54 @@ def test_etc_is_its_four_losses_of_the_right_frames(kind: str) -> None:
     assert terms["sf"].item() == pytest.approx(0.9 * sf.item(), rel=1e-4)
 
 
+def test_what_is_visible_is_told_by_clean_frames() -> None:
+    """Noise would make V small, where the loss is wanted most."""
+    batch = replace(make_batch(2, 2), clean=make_batch(2, 2, seed=5).frames)
+    student = Tiny(1)
+    fields = {"temporal_weight": 0.3, "pair_weight": 0.0, "motion_weight": 0.0}
+    tl = make("etc", student, **fields)(batch)["tl"].item()
+    assert batch.clean is not None and batch.flow is not None
+    shown, clean = normalise(batch.frames, SEEN), normalise(batch.clean, SEEN)
+    mine = [student.answer(shown[:, i]) for i in range(2)]
+
+    def by(pair: Tensor) -> float:
+        visible = visibility(pair[:, 0], pair[:, 1], batch.flow) * batch.inside[:, 0, None]
+        return 0.3 * temporal_loss(*mine, visible, batch.flow).item()
+
+    assert tl == pytest.approx(by(clean), rel=1e-4)
+    assert tl != pytest.approx(by(shown), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("worse", "learns"),
+    [((0, 0), (1, 1)), ((1, 1), (1, 1)), ((1, 0), (1, 0)), ((0, 1), (0, 1))],
+)
+def test_the_temporal_loss_draws_a_degraded_frame_to_a_good_one_and_not_back(
+    worse: tuple[int, int], learns: tuple[int, int]
+) -> None:
+    batch = make_batch(1, 2)
+    batch = replace(batch, clean=batch.frames, worse=torch.tensor([worse]).bool())
+    fields = {"temporal_weight": 1.0, "pair_weight": 0.0, "motion_weight": 0.0}
+    objective = make("etc", Tiny(1), **fields)
+    logits = torch.randn(1, 2, K, 8, 8, requires_grad=True)
+    loss = objective._temporal(batch, normalise(batch.frames, SEEN), logits, 0)
+    loss.backward()
+    assert logits.grad is not None
+    assert tuple(logits.grad[0].flatten(1).any(dim=1).int().tolist()) == learns
+    alike = replace(batch, worse=torch.zeros(1, 2, dtype=torch.bool))
+    same = objective._temporal(alike, normalise(batch.frames, SEEN), logits, 0)
+    assert loss.item() == pytest.approx(same.item()), "its value is the same whoever learns"
+
+
+def test_the_weight_of_the_temporal_loss_may_rise() -> None:
+    batch = make_batch(2, 2)
+    fields = {"pair_weight": 0.0, "motion_weight": 0.0, "temporal_ramp": 0.5}
+    objective = make("etc", Tiny(1), **fields)
+    full = objective(batch)["tl"].item()
+    objective.progress = 0.25  # t = 1/2: exp(-5 / 4)
+    assert objective(batch)["tl"].item() == pytest.approx(0.286505 * full, rel=1e-4)
+
+
 def test_the_teacher_of_etc_learns_nothing_and_the_motion_encoder_is_clipped() -> None:
     student, teacher = Tiny(1), Tiny(2).eval().requires_grad_(False)
     objective = make("etc", student, teacher=teacher, motion_cell=3, **ETC)
@@ -260,6 +309,7 @@ def test_stcl_contrasts_projections_of_two_frames_by_the_labels_of_each() -> Non
     unions = torch.tensor([[True, False, False, True, False]])
     network = Tiny(3)
     fields = {"contrast_weight": 0.3, "contrast_temperature": 0.2, "contrast_width": 7}
+    fields["contrast_features"] = "head"
     objective = make("stcl", network, unions=unions, contrast_pixels=9999, **fields).eval()
     terms = objective(batch)
     clip = normalise(batch.frames, SEEN)
@@ -286,6 +336,72 @@ def test_stcl_contrasts_projections_of_two_frames_by_the_labels_of_each() -> Non
     assert few(batch)["stcl"].item() != pytest.approx(terms["stcl"].item(), rel=1e-3)
 
 
+class Pyramid(nn.Module):
+    """Four maps, each half as large as the one before."""
+
+    channels = (4, 5, 6, 7)
+
+    def __init__(self) -> None:
+        super().__init__()
+        steps = zip((3, *self.channels), self.channels, strict=False)
+        self.stages = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in steps)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        maps = []
+        for stage in self.stages:
+            x = stage(x).relu()
+            maps.append(x)
+        return tuple(maps)
+
+
+class Encoded(Tiny):
+    """A backbone, and a head of two convolutions on its last map."""
+
+    backbone_name = "backbone"
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.backbone = Pyramid()
+        self.features = nn.Conv2d(7, 6, 1)
+
+    def inner(self, picture: Tensor) -> Tensor:
+        return self.features(self.backbone(picture)[3]).relu()
+
+    def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
+        return Outputs(self.answer(picture)), state
+
+
+def test_stcl_projects_what_the_encoder_gives_unless_the_head_is_asked_for() -> None:
+    batch, network = make_batch(2, 2), Encoded(3)
+    fields = {"contrast_weight": 0.3, "contrast_width": 9, "contrast_pixels": 9999}
+    encoder = make("stcl", network, **fields).eval()
+    head = make("stcl", network, contrast_features="head", **fields).eval()
+    assert encoder.projection[0].in_channels == 7 and head.projection[0].in_channels == 6
+
+    clip, labels = normalise(batch.frames, SEEN), batch.labels.long()
+    projected = [encoder.projection(network.backbone(clip[:, i])[3]) for i in range(2)]
+    wanted = contrastive_loss(
+        *projected, labels[:, 0], labels[:, 1], ignore=IGNORE, per_class=9999
+    ).item()
+    assert encoder(batch)["stcl"].item() == pytest.approx(0.3 * wanted, rel=1e-4)
+
+    with pytest.raises(UsageError, match="perframe has no encoder apart; set contrast_features"):
+        make("stcl", Tiny(3), **fields)
+
+
+def test_stcl_without_weight_is_cross_entropy_on_both_frames_and_nothing_beside() -> None:
+    """The arm that its gain is measured against has no further weights, and the same pictures."""
+    batch, network = make_batch(2, 2), Encoded(3)
+    plain = make("stcl", network, contrast_weight=0.0)
+    assert plain(batch).keys() == {"ce"}
+    assert {*plain.parameters()} == {*network.parameters()}
+    both = make("stcl", network, contrast_weight=0.2)(batch)
+    assert plain(batch)["ce"].item() == pytest.approx(both["ce"].item(), rel=1e-6)
+    ours, twin = (load_recipe(f"camvid-{name}").record() for name in ("stcl", "pairs"))
+    ours["objective"]["contrast_weight"] = 0.0
+    assert ours == twin
+
+
 @pytest.mark.parametrize("clips", [2, 6])
 def test_the_mean_teacher_labels_the_mild_view_and_the_student_sees_the_strong(clips: int) -> None:
     """Two clips go through the student together, of six those with labels apart."""
@@ -303,9 +419,13 @@ def test_the_mean_teacher_labels_the_mild_view_and_the_student_sees_the_strong(c
 
     scores = F.interpolate(average.answer(mild[~known]), (SIDE, SIDE), mode="bilinear")
     sure = confident_labels(scores.softmax(1), threshold=0.6, ignore=IGNORE)
-    pseudo = torch.where(batch.inside[~known, 0], sure, IGNORE)
+    inside = batch.inside[~known, 0]
+    pseudo = torch.where(inside, sure, IGNORE)
     assert 0.1 < (sure == IGNORE).float().mean() < 0.9
-    wanted = 0.6 * entropy(student.answer(strong[~known]), pseudo, WEIGHTS)
+
+    # Divide by all pixels within the view; no class weighs more than another.
+    kept = (pseudo != IGNORE).sum() / inside.sum()
+    wanted = 0.6 * kept.item() * entropy(student.answer(strong[~known]), pseudo)
     assert terms["pseudo"].item() == pytest.approx(wanted, rel=1e-5)
     shown = torch.cat(student.shown)
     for rgb in (*mild[known], *strong[~known]):
@@ -323,3 +443,32 @@ def test_the_mean_teacher_of_clips_looks_at_targets_alone() -> None:
     without = objective(replace(batch, labels=batch.labels))
     assert with_companions["pseudo"].item() == pytest.approx(without["pseudo"].item())
     assert with_companions["pseudo"].item() > 0
+
+
+def test_the_word_of_the_mean_teacher_comes_to_count_over_the_first_part_of_a_run() -> None:
+    """exp(-5 (1 - t)^2), t from 0 to 1 over pseudo_ramp of all steps."""
+    batch = make_batch(2, 1)
+    batch.labels[1] = IGNORE
+    fields = {"average": Tiny(5, scale=9.0).eval(), "pseudo_weight": 2.0, "pseudo_ramp": 0.4}
+    objective = make("mean-teacher", Tiny(4), **fields)
+
+    def weight(progress: float) -> float:
+        objective.progress = progress
+        return objective(batch)["pseudo"].item()
+
+    full = weight(1.0)
+    assert full > 0
+    shares = [weight(progress) / full for progress in (0.0, 0.1, 0.2, 0.4, 0.7)]
+    assert shares == pytest.approx([0.006738, 0.060055, 0.286505, 1, 1], rel=1e-3)
+    at_once = make("mean-teacher", Tiny(4), **{**fields, "pseudo_ramp": 0.0})
+    at_once.progress = 0.0
+    assert at_once(batch)["pseudo"].item() == pytest.approx(full)
+
+
+def test_arms_of_the_mean_teacher_share_everything_but_the_frames_without_labels() -> None:
+    ours, twin = (load_recipe(f"camvid-{name}") for name in ("mean-teacher", "eighth"))
+    assert ours.optimiser == twin.optimiser and ours.data == twin.data and ours.views == twin.views
+    options = ours.objective
+    labelled = ours.schedule.batch_size * (1 - options.unlabelled_share)
+    assert labelled == twin.schedule.batch_size
+    assert ours.schedule.steps_per_epoch == twin.schedule.steps_per_epoch

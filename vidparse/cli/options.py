@@ -57,6 +57,7 @@ CHOICES = {
     "converted": "vidparse.convert:converted_networks",
     "cuts": "vidparse.requests.option:CUT_WORDS",
     "datasets": "vidparse.data:dataset_names",
+    "degradations": "vidparse.requests.degradation:DEGRADATIONS",
     "disagreements": "vidparse.requests.disagreement:MEASURES",
     "devices": "vidparse.requests.model:DEVICES",
     "edges": "vidparse.requests.matte:EDGES",

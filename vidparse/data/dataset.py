@@ -83,6 +83,7 @@ class Dataset:
         labelled frame whose class is in `names`, each a class name (of COCO, or "rider") and a mask
         bool (H, W), by numbers that find them again.
     read_image: RGB uint8 (H, W, 3).
+    read_clean: the same of pictures that are shown degraded, before that; None of all others.
     metrics: that scores on it are usually quoted by, names in METRICS. With objects in both
         data and predictions, these come after VPQ and STQ.
     windows: of VPQ, in frames.
@@ -100,6 +101,7 @@ class Dataset:
     read_segments: Callable[[FrameRecord], SegmentMap] | None = None
     read_objects: ReadObjects | None = None
     read_image: Callable[[FrameRecord], np.ndarray] = image_of_file
+    read_clean: Callable[[FrameRecord], np.ndarray] | None = None
     metrics: tuple[str, ...] = ("miou",)
     windows: tuple[int, ...] = (1, 2, 4, 6)
     recipe: str = ""

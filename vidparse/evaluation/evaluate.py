@@ -332,7 +332,10 @@ def _load(
         if frame.labelled:  # segments only where they are looked at: classes are read faster
             objects = plan.objects and dataset.is_panoptic
             truth = dataset.load_truth(frame) if objects else SegmentMap(dataset.load_mask(frame))
-        loaded = FrameData(frame, image, truth)
+        # Follow motion in pictures as they were: noise hides it, and the world moved all the same.
+        follows = plan.flow is not None and dataset.read_clean is not None
+        clean = dataset.read_clean(frame) if follows and dataset.read_clean else None
+        loaded = FrameData(frame, image, truth, clean=clean)
         yield replace(loaded, flow=_flow(plan.flow, video, before, loaded))
         before = loaded
 
@@ -343,7 +346,8 @@ def _flow(
     """Flow from the frame before; None at the start, and where a frame is missing between."""
     if source is None or before is None or now.frame.index != before.frame.index + 1:
         return None
-    assert before.image is not None and now.image is not None
-    if before.image.shape != now.image.shape:
+    earlier, later = (one.image if one.clean is None else one.clean for one in (before, now))
+    assert earlier is not None and later is not None
+    if earlier.shape != later.shape:
         raise InputError(f"{now.frame}: differs in size from {before.frame}; check the data folder")
-    return source.between(before.image, now.image, video=video.name, stem=before.frame.stem)
+    return source.between(earlier, later, video=video.name, stem=before.frame.stem)

@@ -53,6 +53,11 @@ def run_evaluation(
     if request.labels is not None:
         dataset = in_labels(dataset, load_labels(request.labels))
 
+    if request.degrade is not None:
+        from vidparse.data.degrade import degraded
+
+        dataset = degraded(dataset, request.degrade)
+
     if (request.save is None) != (request.out is None):
         raise UsageError("--save and -o: belong together; name a layout and a folder")
 
@@ -102,6 +107,7 @@ def _entries(request: EvaluationRequest, dataset: Dataset) -> list[Entry]:
 def _refuse_options_of_models(request: EvaluationRequest) -> None:
     """Raises: UsageError: an option is set that changes nothing where predictions are read."""
     given = {
+        "degrade": request.degrade is not None,
         "size": request.size is not None,
         "stabilize": request.stabilize,
         "keyframes": request.keyframes is not None,

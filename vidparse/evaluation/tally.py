@@ -35,9 +35,10 @@ class FrameData:
     """One frame's data, read once for all entries."""
 
     frame: FrameRecord
-    image: np.ndarray | None  # RGB uint8 (H, W, 3)
+    image: np.ndarray | None  # RGB uint8 (H, W, 3), as it is shown
     truth: SegmentMap | None  # None of an unlabelled frame
     flow: np.ndarray | None = None  # float32 (2, H, W) from the frame before
+    clean: np.ndarray | None = None  # the image before it was degraded; None where it was not
 
 
 class Tally:

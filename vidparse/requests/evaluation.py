@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from vidparse.requests.degradation import Degrade
 from vidparse.requests.model import (
     PANEL,
     KeyFrames,
@@ -67,6 +68,7 @@ class EvaluationRequest:
             panel=SCORED,
         ),
     ] = False
+    degrade: Degrade = None
     max_videos: Annotated[
         int | None, Option("Only the first videos of the split.", panel=SCORED, least=1)
     ] = None

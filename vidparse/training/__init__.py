@@ -101,7 +101,11 @@ def _run(
     stop: threading.Event | None,
 ) -> float | None:
     """A run among the processes that were joined: open the data, build, notes, train."""
-    opened = open_training_sets(request.sources, label_fraction=recipe.data.label_fraction)
+    opened = open_training_sets(
+        request.sources,
+        label_fraction=recipe.data.label_fraction,
+        labels_per_video=recipe.data.labels_per_video,
+    )
     scored = request.open_validation()
     if scored is not None and _learnt_from(scored, opened):
         on_note(

@@ -19,6 +19,7 @@ from vidparse.data.augment import (
     draw_view,
     sensor_noise,
 )
+from vidparse.data.degrade import degrade
 from vidparse.data.pictures import size_mismatch
 from vidparse.errors import InputError, UsageError
 from vidparse.flow import DisFlow
@@ -38,6 +39,8 @@ class TrainingClip(NamedTuple):
     inside: bool (T, h, w), where the view shows the picture and not its border.
     flow: float32 (2, h, w) from the target to the next frame, for the temporal loss.
     strong: uint8 (T, h, w, 3), the same views in far other colours, for the mean teacher's student.
+    clean: uint8 (T, h, w, 3), the frames before noise and degradation; None where they are these.
+    worse: bool (T,), the frames that were degraded.
     objects: uint16 (T, h, w), 0 or the number of a thing, which is one and the same in all frames.
     """
 
@@ -48,6 +51,8 @@ class TrainingClip(NamedTuple):
     strong: np.ndarray | None
     name: str
     objects: np.ndarray | None = None
+    clean: np.ndarray | None = None
+    worse: np.ndarray | None = None
 
 
 class Neighbours(Protocol):
@@ -99,7 +104,9 @@ class ClipPlan:
 
     neighbours: which frames a clip holds. simulated: a camera that moves over the target takes the
     place of its neighbours. with_flow: the motion to the frame after the target is wanted;
-    with_strong: the views in far other colours; with_objects: which thing is where.
+    with_strong: the views in far other colours; with_objects: which thing is where; with_clean: the
+    frames as they were before noise. degrade: what is done to each frame by itself, one of
+    DEGRADATIONS; "none": nothing.
     """
 
     neighbours: Neighbours
@@ -108,6 +115,8 @@ class ClipPlan:
     with_flow: bool = False
     with_strong: bool = False
     with_objects: bool = False
+    with_clean: bool = False
+    degrade: str = "none"
 
     @property
     def length(self) -> int:
@@ -144,6 +153,16 @@ def views_of(recipe: Recipe) -> Augmentation:
     )
 
 
+def plan_of(recipe: Recipe, neighbours: Neighbours) -> ClipPlan:
+    """The plan of a run whose clips hold these frames."""
+    return ClipPlan(
+        neighbours,
+        views_of(recipe),
+        simulated=recipe.data.neighbours == "simulated",
+        degrade=recipe.data.degrade,
+    )
+
+
 def load_clip(
     part: TrainingSet,
     frame: FrameRecord,
@@ -162,21 +181,25 @@ def load_clip(
     Raises:
         InputError: a file cannot be used; it is named.
     """
-    offsets = plan.neighbours.draw(rng)
+    # Draw each kind of thing from numbers of its own: whatever clips hold beside their targets,
+    # these are seen alike, so that networks that take one frame or several can be compared.
+    for_offsets, for_view, for_frames, for_strong = rng.spawn(4)
+    offsets = plan.neighbours.draw(for_offsets)
+    draws = _FrameDraws(offsets, plan.degrade, for_frames)
     # Objects are learnt by how they move, so a camera moves over pictures that are no video.
     still = plan.with_objects and part.video_of(frame).interval_s == math.inf
     if len(offsets) == 1 or plan.simulated or still:
-        clip = _from_still(part, frame, plan, offsets, rng, labelled=labelled)
+        clip = _from_still(part, frame, plan, offsets, for_view, draws, labelled=labelled)
     else:
-        clip = _from_video(part, frame, plan, offsets, rng, labelled=labelled)
+        clip = _from_video(part, frame, plan, offsets, for_view, draws, labelled=labelled)
     if not plan.with_strong:
         return clip
 
     # Draw strong colours once, so that all frames of the clip keep one look.
     wild = Augmentation(plan.augmentation.crop_hw, brightness=0.6, contrast=0.6, saturation=1.0)
-    colour = draw_colour(wild, rng)
+    colour = draw_colour(wild, for_strong)
     widest = max(0.1, plan.augmentation.crop_hw[0] / 240)  # of the blur; 2 at a height of 480
-    sigma = float(rng.uniform(0.1, widest)) if rng.random() < 0.5 else 0.0
+    sigma = float(for_strong.uniform(0.1, widest)) if for_strong.random() < 0.5 else 0.0
     strong = np.stack([_strong(one, colour, sigma) for one in clip.frames])
 
     # Lay the border on again: the colours changed it, and it is no part of the picture.
@@ -185,12 +208,39 @@ def load_clip(
     return clip._replace(strong=strong)
 
 
+class _FrameDraws:
+    """The draws of each frame of a clip, the target's first.
+
+    Args:
+        kind: of degradation, or "none".
+    """
+
+    def __init__(self, offsets: tuple[int, ...], kind: str, rng: np.random.Generator) -> None:
+        self._kind = kind
+        nearest = sorted({*offsets}, key=lambda offset: (abs(offset), offset))
+        self._clip = rng.integers(0, 1 << 32, 4).tolist()
+        own = dict(zip(nearest, rng.spawn(len(nearest)), strict=True))
+        self._draws = {offset: (*one.spawn(2),) for offset, one in own.items()}
+
+    def degraded(self, offset: int, rgb: np.ndarray) -> tuple[np.ndarray, bool]:
+        """The view of a frame, degraded or not, and which of the two."""
+        if self._kind == "none":
+            return rgb, False
+        key = self._draws[offset][0].integers(0, 1 << 32, 4).tolist()
+        return degrade(rgb, self._kind, self._clip, key)
+
+    def noisy(self, offset: int, rgb: np.ndarray) -> np.ndarray:
+        """The view of a frame with the noise of a sensor."""
+        return sensor_noise(rgb, self._draws[offset][1])
+
+
 def _from_still(
     part: TrainingSet,
     frame: FrameRecord,
     plan: ClipPlan,
     offsets: tuple[int, ...],
     rng: np.random.Generator,
+    draws: _FrameDraws,
     *,
     labelled: bool,
 ) -> TrainingClip:
@@ -200,17 +250,22 @@ def _from_still(
     size_hw = (seen.rgb.shape[0], seen.rgb.shape[1])
 
     view = draw_view(size_hw, plan.augmentation, rng)
-    if len(offsets) == 1:
-        views, frames, flow = [view], [view.image(seen.rgb)], None
-    else:
-        motion = draw_motion(view.size_hw, max(map(abs, offsets)), rng)
-        views = [view.moved(motion.after(offset, view.size_hw)) for offset in offsets]
+    motion = draw_motion(view.size_hw, max(map(abs, offsets)), rng)
+    views = [view.moved(motion.after(offset, view.size_hw)) for offset in offsets]
+    clean = [one.image(seen.rgb) for one in views]
+    at = offsets.index(0)
+    flow = views[at].flow_to(views[at + 1]) if plan.with_flow else None
 
-        # Add noise to each frame by itself: moved copies would match too well for a video.
-        noisy = (sensor_noise(one.image(seen.rgb), rng) for one in views)
-        frames = [one.bordered(rgb, size_hw) for one, rgb in zip(views, noisy, strict=True)]
-        at = offsets.index(0)
-        flow = views[at].flow_to(views[at + 1]) if plan.with_flow else None
+    frames, worse = [], []
+    for offset, one, rgb in zip(offsets, views, clean, strict=True):
+        shown, is_worse = draws.degraded(offset, rgb)
+
+        # Add noise to each frame by itself: moved copies would match too well for a video. Where
+        # a plan asks for neighbours, its stills have it, too.
+        if len(offsets) > 1 or plan.simulated:
+            shown = draws.noisy(offset, shown)
+        frames.append(shown if shown is rgb else one.bordered(shown, size_hw))
+        worse.append(is_worse)
 
     return TrainingClip(
         np.stack(frames),
@@ -220,6 +275,8 @@ def _from_still(
         None,
         str(frame),
         None if numbers is None else np.stack([one.numbers(numbers) for one in views]),
+        np.stack(clean) if plan.with_clean else None,
+        np.array(worse),
     )
 
 
@@ -229,6 +286,7 @@ def _from_video(
     plan: ClipPlan,
     offsets: tuple[int, ...],
     rng: np.random.Generator,
+    draws: _FrameDraws,
     *,
     labelled: bool,
 ) -> TrainingClip:
@@ -247,7 +305,12 @@ def _from_video(
     view = draw_view(size_hw, plan.augmentation, rng)
 
     # See each frame once, however often it is in the clip.
-    pictures = {offset: view.image(one.rgb) for offset, one in loaded.items()}
+    clean = {offset: view.image(one.rgb) for offset, one in loaded.items()}
+    shown = {offset: draws.degraded(offset, rgb) for offset, rgb in clean.items()}
+    pictures = {
+        offset: view.bordered(rgb, loaded[offset].rgb.shape[:2]) if is_worse else rgb
+        for offset, (rgb, is_worse) in shown.items()
+    }
     labels = {offset: view.mask(one.labels) for offset, one in loaded.items()}
     inside = {offset: view.inside(one.rgb.shape[:2]) for offset, one in loaded.items()}
     clip, targets, within = (
@@ -260,11 +323,22 @@ def _from_video(
         numbers = dict(zip(loaded, map(view.numbers, _numbered(ids)), strict=True))
         objects = np.stack([numbers[offset] for offset in offsets])
 
-    flow = None
+    # Follow the motion in clean pictures, which show it best.
+    at, flow = offsets.index(0), None
     if plan.with_flow:
-        at = offsets.index(0)
-        flow = DisFlow("fast").between(clip[at], clip[at + 1])
-    return TrainingClip(clip, targets, within, flow, None, str(frame), objects)
+        flow = DisFlow("fast").between(clean[offsets[at]], clean[offsets[at + 1]])
+    is_clean = plan.degrade == "none" or not plan.with_clean
+    return TrainingClip(
+        clip,
+        targets,
+        within,
+        flow,
+        None,
+        str(frame),
+        objects,
+        None if is_clean else np.stack([clean[offset] for offset in offsets]),
+        np.array([shown[offset][1] for offset in offsets]),
+    )
 
 
 class _Seen(NamedTuple):

@@ -105,6 +105,7 @@ class Learner:
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
 
+        self.objective.progress = step / steps
         self.optimizer.zero_grad(set_to_none=True)
         losses: dict[str, float] = {}
         accumulate = self.recipe.schedule.accumulate

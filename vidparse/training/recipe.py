@@ -82,7 +82,9 @@ class DataTable(RecipeTable):
     """[data]: which frames are learnt from, and what stands beside them."""
 
     label_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the first data set's labels
+    labels_per_video: Count = 0  # of them, so many of each of its videos; 0: all
     neighbours: Literal["video", "simulated"] = "video"  # or a camera moving over the target
+    degrade: Literal["none", "burst", "noise", "night", "jpeg", "light"] = "none"  # as --degrade
     reverse: Share = 0.5  # how often a clip of a network with a memory runs backwards
     workers: Count = 1  # processes that load
 

@@ -99,6 +99,11 @@ def recipe_from(values: Mapping[str, Json], name: str) -> Recipe:
             f"recipe '{name}': a batch of {schedule.batch_size} cannot be worked through in "
             f"{schedule.accumulate} equal parts; choose another accumulate"
         )
+    if recipe.data.labels_per_video and recipe.data.label_fraction < 1:
+        raise UsageError(
+            f"recipe '{name}': label_fraction and labels_per_video both say which labels are "
+            "learnt from; leave one out"
+        )
     return recipe
 
 

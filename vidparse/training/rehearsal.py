@@ -57,7 +57,11 @@ def rehearse(
     Raises:
         VidparseError: as `fit`.
     """
-    sets = open_training_sets(request.sources, label_fraction=recipe.data.label_fraction)
+    sets = open_training_sets(
+        request.sources,
+        label_fraction=recipe.data.label_fraction,
+        labels_per_video=recipe.data.labels_per_video,
+    )
     validation = request.open_validation()
     if validation is not None:
         check_validation(validation, sets.labels)

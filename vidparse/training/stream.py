@@ -27,6 +27,7 @@ class Batch:
     inside: bool (B, T, h, w), where a view shows its picture and not the border.
     flow: float32 (B, 2, h, w) or None. strong: as frames, or None. names: of the targets.
     objects: uint16 (B, T, h, w), 0 or the number of a thing within its clip, or None.
+    clean: as frames, before noise and degradation, or None. worse: bool (B, T), degraded frames.
     """
 
     frames: Tensor
@@ -36,6 +37,8 @@ class Batch:
     strong: Tensor | None
     names: tuple[str, ...]
     objects: Tensor | None = None
+    clean: Tensor | None = None
+    worse: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True), self.names)
@@ -58,6 +61,8 @@ class Batch:
             None if self.strong is None else act(self.strong),
             names,
             None if self.objects is None else act(self.objects),
+            None if self.clean is None else act(self.clean),
+            None if self.worse is None else act(self.worse),
         )
 
 
@@ -154,7 +159,7 @@ def _pools(sets: TrainingSets, unlabelled_share: float) -> list[Pool]:
         if not without:
             raise InputError(
                 "training data: no frame is without labels, and the mean teacher needs some; "
-                "add a data set with --also or lower label_fraction"
+                "add a data set with --also, lower label_fraction, or set labels_per_video"
             )
         pools += _shared_out(without, unlabelled_share, labelled=False)
     return pools
@@ -224,6 +229,8 @@ def collate(loaded: Sequence[TrainingClip | str]) -> Batch | str:
         stacked([clip.strong for clip in clips]),
         tuple(clip.name for clip in clips),
         stacked([clip.objects for clip in clips]),
+        stacked([clip.clean for clip in clips]),
+        stacked([clip.worse for clip in clips]),
     )
 
 

@@ -147,7 +147,7 @@ def open_source(request: SourceRequest) -> Dataset:
 
 
 def open_training_sets(
-    requests: Sequence[SourceRequest], *, label_fraction: float = 1.0
+    requests: Sequence[SourceRequest], *, label_fraction: float = 1.0, labels_per_video: int = 0
 ) -> TrainingSets:
     """Open every data set and bring it to the labels of the first.
 
@@ -158,6 +158,7 @@ def open_training_sets(
     Args:
         label_fraction: this part of the first data set's labelled frames, evenly spread, keep their
             labels; the others count as unlabelled.
+        labels_per_video: so many of each of its videos do, evenly spread over the video; 0: all.
 
     Raises:
         UsageError: classes that do not fit. InputError: no labelled frame in the first.
@@ -179,7 +180,10 @@ def open_training_sets(
                     f"{dataset.name} {dataset.split}: has no masks to learn from; put them there, "
                     "or make some with `vidparse autolabel`"
                 )
-            keeps = _evenly(keeps, label_fraction)
+            keeps = _evenly(keeps, max(1, round(len(keeps) * label_fraction)))
+            if labels_per_video:
+                videos = ([one for one in video.frames if one.labelled] for video in dataset.videos)
+                keeps = [one for own in videos for one in _evenly(own, labels_per_video)]
 
         # Compare by identity, which is quicker than by all fields of a record.
         kept = {id(frame) for frame in keeps}
@@ -222,9 +226,9 @@ def _table(dataset: Dataset, labels: Labels, members: list[np.ndarray]) -> np.nd
     return table
 
 
-def _evenly(frames: list[FrameRecord], fraction: float) -> list[FrameRecord]:
-    """round(fraction * N) frames, 1 at least, spread over all of them."""
-    count = max(1, round(len(frames) * fraction))
+def _evenly(frames: list[FrameRecord], count: int) -> list[FrameRecord]:
+    """So many frames, or all where they are fewer, spread over all of them."""
+    count = min(count, len(frames))
 
     # Pick from the middle of equal stretches, so that both ends count alike.
     picked = np.floor((np.arange(count) + 0.5) * len(frames) / count).astype(int)

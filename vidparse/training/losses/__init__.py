@@ -6,6 +6,7 @@ from vidparse.training.losses.cross_entropy import (
     class_weights_from_counts,
     cross_entropy,
     lovasz_softmax,
+    pseudo_cross_entropy,
     union_cross_entropy,
 )
 from vidparse.training.losses.distillation import (
@@ -42,6 +43,7 @@ __all__ = [
     "offset_loss",
     "pairwise_frame_loss",
     "position_loss",
+    "pseudo_cross_entropy",
     "single_frame_loss",
     "temporal_loss",
     "union_cross_entropy",

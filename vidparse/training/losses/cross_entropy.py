@@ -85,6 +85,27 @@ def union_cross_entropy(
     return total / (weights[exact[exact != ignore]].sum() + partial_weights.sum())
 
 
+def pseudo_cross_entropy(logits: Tensor, pseudo: Tensor, counted: Tensor, *, ignore: int) -> Tensor:
+    """Cross-entropy of the pixels that have a label, over the number of those that count.
+
+    For labels that a network gave where it is sure: divided by the labelled pixels alone, the few
+    that it is sure of at first would weigh as much as all pixels of true labels. No class weighs
+    more than another, since rare classes are those that it is wrong about.
+
+    Args:
+        logits: (B, K, h, w), brought to the labels' size bilinearly (align_corners False).
+        pseudo: int64 (B, H, W) with ids 0..K-1 and `ignore`.
+        counted: bool (B, H, W), all pixels that might have had a label; the others cost nothing.
+
+    Returns:
+        Scalar; exactly 0, with a gradient, when no counted pixel has a label.
+    """
+    scores = _at_label_size(logits, pseudo)
+    labels = pseudo.masked_fill(~counted, ignore)
+    total = F.cross_entropy(scores, labels, ignore_index=ignore, reduction="sum")
+    return total / counted.sum().clamp(min=1)
+
+
 def bootstrapped_cross_entropy(
     logits: Tensor, target: Tensor, *, ignore: int, threshold: float = 0.3, least: int = 4096
 ) -> Tensor:

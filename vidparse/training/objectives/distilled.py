@@ -6,7 +6,7 @@ frame before is left out where neither PF nor MF has a weight, the next where TL
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vidparse.errors import UsageError
 from vidparse.models.network import Outputs, VideoNetwork
-from vidparse.training.clips import ClipPlan, views_of
+from vidparse.training.clips import ClipPlan, plan_of
 from vidparse.training.losses import (
     ConvLSTM,
     multi_frame_loss,
@@ -29,10 +29,11 @@ from vidparse.training.objectives.objective import (
     Setting,
     Teacher,
     check_per_frame,
+    ramp,
     run_frames,
 )
 from vidparse.training.objectives.supervised import Supervised, SupervisedOptions
-from vidparse.training.recipe import Positive, Recipe, Weight
+from vidparse.training.recipe import Positive, Recipe, Share, Weight
 from vidparse.training.stream import Batch
 
 HELPER_WEIGHT = 0.1  # of the term that keeps MF's embedding of the teacher from collapsing
@@ -44,6 +45,7 @@ class DistilledOptions(SupervisedOptions):
 
     gap: Positive = 3  # frames between the target and the one before, at most
     temporal_weight: Weight = 0.1  # TL
+    temporal_ramp: Share = 0.0  # of the run: TL's weight rises over it, see `ramp`
     temporal_kind: TemporalKind = "kl"  # "mse" as the released code has it
     pair_weight: Weight = 0.1  # PF
     pair_pool: Positive = 2  # cells of the scores' map that are averaged first
@@ -84,12 +86,8 @@ class Distilled(Supervised):
         neighbours = Around(
             options.gap if compares else 0, next=compares or options.temporal_weight > 0
         )
-        return ClipPlan(
-            neighbours,
-            views_of(recipe),
-            simulated=recipe.data.neighbours == "simulated",
-            with_flow=options.temporal_weight > 0,
-        )
+        follows = options.temporal_weight > 0
+        return replace(plan_of(recipe, neighbours), with_flow=follows, with_clean=follows)
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
@@ -117,22 +115,36 @@ class Distilled(Supervised):
         terms = self.terms(_of_frame(at, outputs, size), batch.labels[:, at].long())
 
         if options.temporal_weight:
-            assert batch.flow is not None  # the plan asks for it
-            visible = visibility(
-                clip[:, at], clip[:, at + 1], batch.flow, cancelling=options.temporal_kind == "mse"
-            )
-
-            # Leave the border out: no motion is known of it.
-            visible = visible * batch.inside[:, at, None]
-            temporal = temporal_loss(
-                logits[:, at], logits[:, at + 1], visible, batch.flow, kind=options.temporal_kind
-            )
-            terms["tl"] = options.temporal_weight * temporal
+            seen = clip if batch.clean is None else self.normalised(batch.clean)
+            weight = options.temporal_weight * ramp(self.progress, options.temporal_ramp)
+            terms["tl"] = weight * self._temporal(batch, seen[:, at:], logits[:, at:], at)
 
         teacher = self._frozen[1]
         if teacher is not None:
             terms |= self._taught_by(teacher, batch, outputs.logits, tap.take())
         return terms
+
+    def _temporal(self, batch: Batch, seen: Tensor, logits: Tensor, at: int) -> Tensor:
+        """TL between the first two of some frames.
+
+        Args:
+            seen: (B, T', 3, H, W), the target first, without noise: it makes V small where the
+                loss is wanted most. logits: (B, T', K, h, w).
+            at: the target's place in the clips.
+        """
+        kind, flow = self.options.temporal_kind, batch.flow
+        assert flow is not None  # the plan asks for it
+        visible = visibility(seen[:, 0], seen[:, 1], flow, cancelling=kind == "mse")
+
+        # Leave the border out: no motion is known of it.
+        visible = visible * batch.inside[:, at, None]
+        now, later = logits[:, 0], logits[:, 1]
+        if batch.worse is not None:
+            # Let a good frame teach a degraded one, and not be drawn to it.
+            now_worse, later_worse = batch.worse[:, at], batch.worse[:, at + 1]
+            now = _held(now, later_worse & ~now_worse)
+            later = _held(later, now_worse & ~later_worse)
+        return temporal_loss(now, later, visible, flow, kind=kind)
 
     def _taught_by(
         self, teacher: Teacher, batch: Batch, logits: Tensor, features: Tensor
@@ -183,6 +195,11 @@ class Distilled(Supervised):
         if self.motion is not None:
             # Clip after every step, as released: without a limit all maps could be encoded alike.
             self.motion.clip_weights(WEIGHT_LIMIT)
+
+
+def _held(logits: Tensor, which: Tensor) -> Tensor:
+    """Scores (B, K, h, w) of which those of some clips, bool (B,), get no gradient."""
+    return torch.where(which[:, None, None, None], logits.detach(), logits)
 
 
 def _of_frame(at: int, outputs: Outputs, size: torch.Size) -> Outputs:

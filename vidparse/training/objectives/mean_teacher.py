@@ -1,4 +1,7 @@
-"""Mean teacher: the average of the weights labels what has no labels (SSLTM, CVPR 2023)."""
+"""Mean teacher: the average of the weights labels what has no labels (SSLTM, CVPR 2023).
+
+Tarvainen and Valpola (NeurIPS 2017), with hard labels where the teacher is sure.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from torch import Tensor, nn
 from vidparse.data import IGNORE
 from vidparse.models.network import VideoNetwork
 from vidparse.training.clips import ClipPlan
-from vidparse.training.losses import confident_labels
-from vidparse.training.objectives.objective import run_clips
+from vidparse.training.losses import confident_labels, pseudo_cross_entropy
+from vidparse.training.objectives.objective import ramp, run_clips
 from vidparse.training.objectives.supervised import Supervised, SupervisedOptions
 from vidparse.training.recipe import Recipe, Share, Weight
 from vidparse.training.stream import Batch
@@ -27,6 +30,7 @@ class MeanTeacherOptions(SupervisedOptions):
 
     unlabelled_share: Annotated[float, Field(ge=0, le=0.999)] = 0.5  # of a batch
     pseudo_weight: Weight = 1.0
+    pseudo_ramp: Share = 0.4  # of the run: the weight rises over it, see `ramp`
     pseudo_threshold: Share = 0.8
 
 
@@ -77,8 +81,9 @@ class MeanTeacher(Supervised):
 
         excluded: bool (B, H, W), where its word does not count.
         """
-        pseudo = torch.where(excluded, IGNORE, self._labelled(mild))
-        return self.options.pseudo_weight * self._cross_entropy(logits, pseudo)
+        options = self.options
+        weight = options.pseudo_weight * ramp(self.progress, options.pseudo_ramp)
+        return weight * pseudo_cross_entropy(logits, self._labelled(mild), ~excluded, ignore=IGNORE)
 
     @torch.no_grad()
     def _labelled(self, clip: Tensor) -> Tensor:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from vidparse.errors import UsageError
 from vidparse.labels import Labels
+from vidparse.models.backbones import Backbone
 from vidparse.models.description import Preprocess
 from vidparse.models.network import Outputs, VideoNetwork
-from vidparse.training.clips import ClipPlan, Companions, Run, views_of
+from vidparse.training.clips import ClipPlan, Companions, Run, plan_of
 from vidparse.training.recipe import ObjectiveOptions, Recipe
 from vidparse.training.stream import Batch
 
@@ -82,6 +86,7 @@ class Objective(nn.Module):
     Attributes:
         Options: the table [objective] of its recipes, with their fields and bounds.
         takes_teacher: it can learn from a frozen network, which the recipe or --teacher names.
+        progress: part of the run's steps that were done before this one, from 0 to 1.
     """
 
     Options: ClassVar[type[ObjectiveOptions]] = ObjectiveOptions
@@ -96,8 +101,7 @@ class Objective(nn.Module):
         """
         check_scores(recipe, network)
         companions = Companions(type(network), network.config, recipe.data.reverse)
-        simulated = recipe.data.neighbours == "simulated"
-        return ClipPlan(companions, views_of(recipe), simulated=simulated)
+        return plan_of(recipe, companions)
 
     @classmethod
     def training_pass(cls, network: VideoNetwork, clips: Tensor) -> Any:
@@ -118,6 +122,7 @@ class Objective(nn.Module):
         self.preprocess = setting.preprocess
         # in tuples: neither parameters nor part of the state
         self._frozen = (setting.average, setting.teacher)
+        self.progress = 1.0
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         raise NotImplementedError
@@ -145,14 +150,19 @@ class Objective(nn.Module):
         return self
 
 
+def ramp(progress: float, share: float) -> float:
+    """The part of its full weight that a term has: exp(-5 (1 - t)^2), then 1.
+
+    Laine and Aila (Temporal Ensembling, ICLR 2017, section 2), as Tarvainen and Valpola (NeurIPS
+    2017) take it for the mean teacher; t rises from 0 to 1 over the first `share` of a run.
+    """
+    t = min(1.0, progress / share) if share else 1.0
+    return math.exp(-5 * (1 - t) ** 2)
+
+
 def object_clips(recipe: Recipe, length: int, most_gap: int) -> ClipPlan:
     """Clips of `length` frames with the numbers of objects, each 1 to `most_gap` after the last."""
-    return ClipPlan(
-        Run(length, most_gap, recipe.data.reverse),
-        views_of(recipe),
-        simulated=recipe.data.neighbours == "simulated",
-        with_objects=True,
-    )
+    return replace(plan_of(recipe, Run(length, most_gap, recipe.data.reverse)), with_objects=True)
 
 
 def check_scores(recipe: Recipe, network: VideoNetwork) -> None:
@@ -212,24 +222,59 @@ def run_clips(network: VideoNetwork, clips: Tensor) -> Outputs:
     return network.forward_clip(clips)
 
 
-class FeatureTap:
-    """Remembers what goes into a module while it is open."""
+def encoder_of(network: VideoNetwork, recipe: Recipe) -> Backbone:
+    """The backbone, by its name in the network.
+
+    Raises:
+        UsageError: the network has none, or one that gives no pyramid of maps.
+    """
+    named = network.get_submodule(network.backbone_name) if network.backbone_name else None
+    if not hasattr(named, "channels"):
+        raise UsageError(
+            f"objective {recipe.objective.kind}: {recipe.network.arch} has no encoder apart; "
+            "set contrast_features=head"
+        )
+    return cast(Backbone, named)
+
+
+class _Tap(abc.ABC):
+    """Remembers the features of a pass that is made while it is open."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self.features: Tensor | None = None
 
-    def __enter__(self) -> FeatureTap:
-        self._handle = self._module.register_forward_pre_hook(self._keep)
+    def __enter__(self) -> Self:
+        self._handle = self._hooked(self._module)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._handle.remove()
 
-    def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.features = inputs[0]
+    @abc.abstractmethod
+    def _hooked(self, module: nn.Module) -> RemovableHandle: ...
 
     def take(self) -> Tensor:
         """(N, C, h, w) of the pass that was made."""
         assert self.features is not None  # a pass was made inside the block
         return self.features
+
+
+class FeatureTap(_Tap):
+    """Remembers what goes into a module while it is open."""
+
+    def _hooked(self, module: nn.Module) -> RemovableHandle:
+        return module.register_forward_pre_hook(self._keep)
+
+    def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.features = inputs[0]
+
+
+class EncoderTap(_Tap):
+    """Remembers the deepest map of a backbone while it is open."""
+
+    def _hooked(self, module: nn.Module) -> RemovableHandle:
+        return module.register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, inputs: object, pyramid: Sequence[Tensor]) -> None:
+        self.features = pyramid[3]
