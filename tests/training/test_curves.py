@@ -43,13 +43,19 @@ def read(path: Path) -> CurveReader:
 
 
 def make_run(
-    folder: Path, *, steps: int = 200, gain: float = 0.0, recipe: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    steps: int = 200,
+    gain: float = 0.0,
+    recipe: dict[str, Any] | None = None,
+    shares: bool = False,
 ) -> Path:
     log = Logbook(folder)
     for step in range(1, steps + 1):
         loss = 0.5 + math.exp(-step / 50)
         rates = {"backbone": 3e-4 * (1 - step / steps), "head": 3e-4 * (1 - step / steps)}
-        log.step(step, step // 20, {"loss": loss, NASTY: loss / 2}, rates, 0.25)
+        looked = {"tl": 0.02, NASTY: 0.5} if shares and step % 50 == 1 else {}
+        log.step(step, step // 20, {"loss": loss, NASTY: loss / 2}, rates, 0.25, looked)
         if step % 50 == 0:
             classes = {"road": 0.8 + gain, "a<b>c": 0.25, "fence": math.nan}
             log.validation(
@@ -220,3 +226,11 @@ def test_command_line(tmp_path: Path, cli: Callable[..., Any]) -> None:
     said = cli("curves", tmp_path, "-o", tmp_path / "page.html")
     assert said.code == 3 and len(said.lines) == 1 and "no such log" in said.err
     assert cli("curves").code == 2
+
+
+def test_gradients_of_losses_stand_beside_cross_entropys(tmp_path: Path) -> None:
+    page = page_of(tmp_path, make_run(tmp_path / "street", shares=True))
+    assert any(title.startswith("tl, %") and title.endswith("2.00") for title in page.titles)
+    assert "per cent of that of cross-entropy" in page.text
+    assert len(page.titles) == 2 + page_of(tmp_path, make_run(tmp_path / "bare")).count("svg")
+    assert "cross-entropy" not in page_of(tmp_path, tmp_path / "bare").text, "logs may have none"

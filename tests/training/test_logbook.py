@@ -191,3 +191,14 @@ def test_tensorboard_is_not_imported_unasked_and_missed_in_one_line(
     with pytest.raises(UsageError, match=r"pip install 'vidparse\[tensorboard\]'"):
         Logbook(tmp_path / "board", tensorboard=True)
     assert not (tmp_path / "board").exists()
+
+
+def test_shares_stand_in_the_lines_whose_steps_looked_at_gradients(tmp_path: Path) -> None:
+    log = Logbook(tmp_path)
+    for step in range(1, 31):
+        looked = {"tl": step / 100} if step in (1, 2, 21) else {}
+        log.step(step, 0, {"ce": 1.0}, {}, 0.1, looked)
+    log.close()
+    assert [line.get("shares") for line in lines(tmp_path)] == [{"tl": 0.015}, None, {"tl": 0.21}]
+    steps, _ = read_log(tmp_path / LOG_NAME)
+    assert steps.shares["tl"].tolist() == pytest.approx([0.015, math.nan, 0.21], nan_ok=True)

@@ -111,8 +111,9 @@ def test_etc_is_the_sum_of_its_losses(camvid: Path, tmp_path: Path) -> None:
         ce = union_cross_entropy(
             logits[1], batch.labels[:, 1].long(), torch.zeros(0, 11, dtype=torch.bool), ignore=255
         )
-        assert batch.flow is not None
-        seen = visibility(clip[:, 1], clip[:, 2], batch.flow) * batch.inside[:, 1, None]
+        assert batch.flow is not None and batch.clean is not None
+        clean = normalise(batch.clean, run.learner.preprocess)
+        seen = visibility(clean[:, 1], clean[:, 2], batch.flow) * batch.inside[:, 1, None]
         tl = temporal_loss(logits[1], logits[2], seen, batch.flow)
     assert terms["ce"].item() == pytest.approx(ce.item(), rel=1e-5)
     assert terms["tl"].item() == pytest.approx(0.1 * tl.item(), rel=1e-4)

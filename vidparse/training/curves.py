@@ -42,6 +42,7 @@ _HEADINGS = {
     "scores": "Scores",
     "validation": "Validation",
     "loss": "Loss",
+    "shares": "Gradients",
     "rates": "Learning rate",
     "classes": "Classes",
     "recipe": "Recipe",
@@ -119,6 +120,7 @@ def _page(runs: Sequence[_Run], command: str) -> str:
         "scores": _scores(runs),
         "validation": _validation(runs),
         "loss": _losses(runs),
+        "shares": _shares(runs),
         "rates": rates,
         "classes": _classes(runs),
         "recipe": recipe,
@@ -282,6 +284,14 @@ def _losses(runs: Sequence[_Run]) -> list[Chart]:
     curves = _curves(runs, lambda run: (run.steps.steps, run.steps.losses))
     return [
         draw(name.replace("_", " "), found, **_over(runs), smooth=True)
+        for name, found in curves.items()
+    ]
+
+
+def _shares(runs: Sequence[_Run]) -> list[Chart]:
+    curves = _curves(runs, lambda run: (run.steps.steps, run.steps.shares))
+    return [
+        draw(name.replace("_", " "), found, **_over(runs), percent=True, dots=True)
         for name, found in curves.items()
     ]
 

@@ -17,6 +17,7 @@ from vidparse.errors import VidparseError, counted
 from vidparse.models.description import Preprocess
 from vidparse.models.network import VideoNetwork
 from vidparse.training.clips import check_objects
+from vidparse.training.gradients import gradient_shares
 from vidparse.training.objectives import OBJECTIVES, Objective, Setting, Teacher
 from vidparse.training.processes import Processes, whole
 from vidparse.training.recipe import Recipe
@@ -41,6 +42,8 @@ class Learner:
         taken: how much of `init` fitted; None without it.
         plan: of the clips to learn from.
         average: the network with the average of the weights, in eval mode.
+        shares: of the last step, the gradient of each term beside cross-entropy's (see
+            `gradient_shares`); empty where the step did not look.
     """
 
     def __init__(
@@ -81,6 +84,8 @@ class Learner:
         self.wrapped = processes.wrapped(self.objective, shard=recipe.optimiser.shard)
         self.optimizer, self._rates = make_optimizer(self.objective, recipe)
 
+        self.shares: dict[str, float] = {}
+
         # Scale the loss in fp16 alone: bf16 has the range of float32.
         half = recipe.optimiser.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
@@ -118,6 +123,8 @@ class Learner:
 
             # Stop before the weights move: NaN in them could not be mended.
             self._check_finite(total.item(), batch, step)
+            if not losses:
+                self.shares = self._shares(terms, step)
             self.scaler.scale(total).backward()
             for name, term in terms.items():
                 losses[name] = losses.get(name, 0.0) + term.item() / accumulate
@@ -132,6 +139,16 @@ class Learner:
         self.objective.after_step()
         self._average.update(whole(self.network.state_dict()), step)
         return losses
+
+    def _shares(self, terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
+        """The shares of the first part of a batch, in the steps that look at them."""
+        # Leave sharded weights out: their gradients come together in the real backward pass.
+        every = self.recipe.schedule.shares_every
+        if not every or step % every or self.recipe.optimiser.shard:
+            return {}
+        trained = [one for one in self.network.parameters() if one.requires_grad]
+        scale = self.scaler.get_scale() if self.scaler.is_enabled() else 1.0
+        return gradient_shares(terms, trained, scale=scale)
 
     @property
     def rates(self) -> dict[str, float]:

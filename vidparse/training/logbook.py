@@ -1,6 +1,7 @@
 """The log of a run, log.jsonl: one line every few steps and one a validation, whole after a crash.
 
-A step line: {"kind": "step", "time", "step", "epoch", "losses": {...}, "rates": {...}, "seconds"}.
+A step line: {"kind": "step", "time", "step", "epoch", "losses": {...}, "rates": {...}, "seconds"},
+and, where one of its steps looked at gradients, "shares": {...}.
 A validation line: {"kind": "validation", "time", "step", "epoch", "scores": {...}, "classes":
 {...}}. Numbers that are not finite are null. `step` counts the steps done so far.
 """
@@ -38,6 +39,7 @@ class Steps:
     losses: Mapping[str, np.ndarray]  # float64 (N,) each: means over the steps since the last line
     rates: Mapping[str, np.ndarray]  # float64 (N,) each: learning rates of that step
     seconds: np.ndarray  # float64 (N,), a step, mean as the losses
+    shares: Mapping[str, np.ndarray]  # float64 (N,) each: gradients beside cross-entropy's
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Logbook:
         self._every = every
         self._losses: dict[str, list[float]] = {}
         self._seconds: list[float] = []
+        self._shares: dict[str, list[float]] = {}
         self._last: tuple[int, int, dict[str, float]] | None = None  # step, epoch, rates
 
         # Look for TensorBoard first, so that nothing is made where it is missing.
@@ -107,6 +110,7 @@ class Logbook:
         losses: Mapping[str, float],
         rates: Mapping[str, float],
         seconds: float,
+        shares: Mapping[str, float] | None = None,
     ) -> None:
         """Note a step; every few of them become a line.
 
@@ -115,12 +119,15 @@ class Logbook:
             losses: each term, and their sum.
             rates: learning rates by parameter group.
             seconds: how long the step took.
+            shares: of the gradient of each term in cross-entropy's, where the step looked.
 
         Raises:
             OutputError: disk full, or the folder is gone.
         """
         for name, value in losses.items():
             self._losses.setdefault(name, []).append(value)
+        for name, value in (shares or {}).items():
+            self._shares.setdefault(name, []).append(value)
         self._seconds.append(seconds)
         self._last = (step, epoch, dict(rates))
 
@@ -159,13 +166,17 @@ class Logbook:
         step, epoch, rates = self._last
         losses = {name: _mean(values) for name, values in self._losses.items()}
         seconds = _mean(self._seconds)
+        shares = {name: _mean(values) for name, values in self._shares.items()}
 
         # Forget the steps before the write: one that fails must not fail again at the close.
         self._last = None
         self._losses.clear()
         self._seconds.clear()
-        self._write("step", step, epoch, {"losses": losses, "rates": rates, "seconds": seconds})
-        self._chart({"loss": losses, "rate": rates, "seconds": {"step": seconds}}, step)
+        self._shares.clear()
+        values = {"losses": losses, "rates": rates, "seconds": seconds}
+        self._write("step", step, epoch, values | ({"shares": shares} if shares else {}))
+        groups = {"loss": losses, "rate": rates, "seconds": {"step": seconds}, "share": shares}
+        self._chart(groups, step)
 
     def close(self) -> None:
         """Write what is left; nothing may be noted after it.
@@ -216,6 +227,7 @@ def read_log(path: Path) -> tuple[Steps, Validations]:
             losses=_columns(steps, "losses"),
             rates=_columns(steps, "rates"),
             seconds=_floats([record.get("seconds") for record in steps]),
+            shares=_columns(steps, "shares"),
         ),
         Validations(
             *_places(validations),

@@ -118,6 +118,7 @@ class ScheduleTable(RecipeTable):
     steps_per_epoch: Count = 0  # 0: one pass over the labels of the first data set
     batch_size: Positive = 8  # of one step, over all processes
     accumulate: Positive = 1  # parts that a batch is worked through in
+    shares_every: Count = 50  # steps between looks at each term's gradient (log.jsonl); 0: never
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
 
 

@@ -105,10 +105,11 @@ class RunFolder:
         losses: Mapping[str, float],
         rates: Mapping[str, float],
         seconds: float,
+        shares: Mapping[str, float],
     ) -> None:
         """As :meth:`Logbook.step`."""
         if self._log is not None:
-            self._log.step(step, epoch, losses, rates, seconds)
+            self._log.step(step, epoch, losses, rates, seconds, shares)
 
     def note_scores(self, step: int, epoch: int, scores: ValidationScores) -> None:
         """Log the scores of a validation, if it has any, and draw the curves up to here.

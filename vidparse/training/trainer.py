@@ -182,7 +182,10 @@ class Trainer:
 
     def _note_step(self, losses: Mapping[str, float], seconds: float) -> None:
         totals = {"total": sum(losses.values()), **losses}
-        self.folder.note_step(self.step, self._epoch, totals, self.learner.rates, seconds)
+        shares = self.learner.shares
+        if shares:
+            shares = self.processes.mean(shares)
+        self.folder.note_step(self.step, self._epoch, totals, self.learner.rates, seconds, shares)
 
     @property
     def _epoch(self) -> int:
