@@ -372,6 +372,7 @@ def _check_pace(options: SegmentOptions) -> None:
     """Refuse what does not go with a rate to keep up with."""
     if options.fps is None:
         return
+    from vidparse.inference.load import model_names
     from vidparse.inference.pace import check_rate
 
     check_rate(options.fps)
@@ -380,6 +381,8 @@ def _check_pace(options: SegmentOptions) -> None:
         "--workers": options.workers > 1,
         "--resume": options.resume,
         "--decoder gpu": options.decoder == "gpu",
+        options.variants.words: not options.variants.is_plain,
+        "several models": len(model_names(os.fspath(options.model))) > 1,
     }
     for name, is_given in others.items():
         if is_given:

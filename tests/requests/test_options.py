@@ -43,7 +43,7 @@ NO_OPTIONS = {
     "SegmentOptions": {"raw", "image_rate", "size", "argv"},
     "SinkOptions": {"classes", "preset", "pipe_format", "header", "keep_parts"},
     "Merging": {"classes"},
-    "ModelChoice": {"name"},
+    "ModelChoice": {"name", "variants"},
 }
 
 

@@ -37,7 +37,8 @@ from vidparse.inference.runners.ensemble import Ensemble
 from vidparse.inference.session import Session
 from vidparse.labels import Labels, load_labels, regrouped, unions
 from vidparse.models.description import Preprocess
-from vidparse.requests.autolabel import SCALES, AutolabelRequest, Variants
+from vidparse.requests.autolabel import AutolabelRequest
+from vidparse.requests.variants import SCALES, LabelVariants, Variants
 from vidparse.training.autolabel import make_labels
 from vidparse.training.autolabel.choice import Within
 from vidparse.training.autolabel.pictures import recordings_of_inputs
@@ -83,7 +84,8 @@ def ensemble(
     **variants: object,
 ) -> Ensemble:
     named = [(f"model {i}", runner) for i, runner in enumerate(runners)]
-    return Ensemble(named, Variants(**variants), labels=labels, votes=votes)
+    looks = LabelVariants(**variants)
+    return Ensemble(named, looks, labels=labels, votes=votes, begin_anew=True)
 
 
 def whole(asked: Ensemble, rgb: np.ndarray) -> np.ndarray:
@@ -164,14 +166,14 @@ class TestMean:
         runner = load_model(str(colour_model if backend == "onnx" else tiny_weights),
                             backend=backend, device="cpu", threads=1)  # fmt: skip
         rgb = picture(3, (90, 130))
-        asked = Ensemble([("model", runner)], Variants((1.0,), flip=False))
+        asked = Ensemble([("model", runner)], Variants())
         ((_, segmented),) = Session(runner).run([Frame(0, 0, Rgb(rgb))])
         assert (whole(asked, rgb).argmax(0) == segmented.ids).mean() > 0.9999
 
     def test_one_window_is_none(self) -> None:
         rgb = picture(3, SIZE_HW)
         plain, windowed = (
-            whole(ensemble(ColourRunner(CAMVID, 1), scales=(0.5, 1.5), window=length), rgb)
+            whole(ensemble(ColourRunner(CAMVID, 1), scales=(0.5, 1.5), slide=length), rgb)
             for length in (0, 144)
         )
         np.testing.assert_array_equal(plain, windowed)
@@ -179,7 +181,7 @@ class TestMean:
     def test_overlapping_windows_are_averaged(self) -> None:
         rgb = picture(3, SIZE_HW)
         model, again = ColourRunner(CAMVID, 1), ColourRunner(CAMVID, 1)
-        found = whole(ensemble(model, scales=(1.0,), flip=False, window=48), rgb)
+        found = whole(ensemble(model, scales=(1.0,), flip=False, slide=48), rgb)
         clip = to_clip(Rgb(rgb), SIZE_HW, model.description.preprocess)
         total, times = np.zeros((11, *SIZE_HW)), np.zeros(SIZE_HW)
         for top in (0, 16):
@@ -249,7 +251,7 @@ class TestLabelSets:
             ensemble(camvid, ColourRunner(load_labels("vspw"), 1), labels="camvid")
         with pytest.raises(UsageError, match="model 0: is panoptic"):
             ensemble(ColourRunner(CAMVID, 1, task="panoptic"))
-        for wrong in ({"scales": ()}, {"scales": (0.0,)}, {"scales": (9.0,)}, {"window": 31}):
+        for wrong in ({"scales": ()}, {"scales": (0.0,)}, {"scales": (9.0,)}, {"slide": 31}):
             with pytest.raises(UsageError):
                 Variants(**wrong)
 
@@ -323,7 +325,7 @@ def request_of(idd: Path, colour_model: Path, tmp_path: Path) -> Callable[..., A
             "out": tmp_path / "out",
             "models": (str(colour_model),),
             "choice": ModelChoice(device="cpu", threads=1),
-            "variants": Variants((0.5, 1.0)),
+            "variants": LabelVariants((0.5, 1.0)),
             "threshold": 0.2,
         }
         return AutolabelRequest(**(usual | source | wishes))
@@ -398,7 +400,7 @@ class TestFolder:
         first = request_of(max_frames=1)
         make_labels(first)
         with pytest.raises(OutputError, match=r"other settings \(scales, threshold\); choose"):
-            make_labels(request_of(variants=Variants((1.0,)), threshold=0.3))
+            make_labels(request_of(variants=LabelVariants((1.0,)), threshold=0.3))
         with pytest.raises(OutputError, match=r"other settings \(models\)"):
             make_labels(request_of(models=(*first.models, str(tiny_weights))))
         with pytest.raises(OutputError, match=r"other settings \(shrink\)"):
@@ -542,7 +544,7 @@ class TestInputs:
     def test_a_video_that_ends_early(self, request_of, clip) -> None:
         whole, good = clip("cut.mkv", frames=20), clip("good.mp4", frames=2)
         whole.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
-        request = request_of(inputs=(str(whole), str(good)), variants=Variants((1.0,), False))
+        request = request_of(inputs=(str(whole), str(good)), variants=LabelVariants((1.0,), False))
         with pytest.raises(TruncatedError, match=r"cut.mkv"):
             make_labels(request)
         assert 5 < len(list(request.out.glob("masks/cut/*"))) < 20
@@ -551,7 +553,7 @@ class TestInputs:
 
 
 def test_papers_look_at_six_sizes() -> None:
-    assert Variants() == Variants(SCALES, flip=True, window=0) and len(SCALES) == 6
+    assert LabelVariants() == LabelVariants(SCALES, flip=True, slide=0) and len(SCALES) == 6
 
 
 def test_a_sequence_has_one_name_in_messages_and_folders(

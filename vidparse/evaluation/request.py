@@ -30,6 +30,7 @@ from vidparse.hub import DEFAULT_MODEL
 from vidparse.image import ColourTags, Rgb
 from vidparse.inference import load_chosen
 from vidparse.inference.devices import choose_device
+from vidparse.inference.load import model_names
 from vidparse.inference.runners import TorchRunner
 from vidparse.labels import Labels, load_labels
 from vidparse.maps import Prediction
@@ -109,6 +110,7 @@ def _refuse_options_of_models(request: EvaluationRequest) -> None:
     given = {
         "degrade": request.degrade is not None,
         "size": request.size is not None,
+        **dict.fromkeys(filter(None, [request.variants.words.split(" ")[0].lstrip("-")]), True),
         "stabilize": request.stabilize,
         "keyframes": request.keyframes is not None,
         "window": request.window is not None,
@@ -126,6 +128,10 @@ def _refuse_options_of_models(request: EvaluationRequest) -> None:
 
 def _model_entry(name: str, request: EvaluationRequest, dataset: Dataset) -> Entry:
     is_published = request.support == "official"
+    if is_published and not request.variants.is_plain:
+        raise UsageError(
+            f"--support official: is one look at each frame; leave out {request.variants.words}"
+        )
     if is_published:
         smoother = "--stabilize" if request.stabilize else "--keyframes"
         changes = request.stabilize or request.keyframes is not None
@@ -133,10 +139,10 @@ def _model_entry(name: str, request: EvaluationRequest, dataset: Dataset) -> Ent
             name, backend=request.choice.backend, changed_by=smoother if changes else ""
         )
 
-    choice = request.choice.of(name)
+    choice = replace(request.choice.of(name), variants=request.variants)
     runner = load_chosen(replace(choice, backend="torch") if is_published else choice)
 
-    short = Path(name).name
+    short = ",".join(Path(one).name for one in model_names(name))
     if isinstance(runner, TorchRunner) and is_published:
         return PublishedTcbEntry(short, runner, dataset, size=request.size)
     labels = dataset.labels if request.labels is not None else None

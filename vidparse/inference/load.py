@@ -50,7 +50,20 @@ def load_model(
 
 
 def load_chosen(choice: ModelChoice) -> Runner:
-    """The network of a choice: see :func:`load_model`, which makes one of its arguments."""
+    """The network of a choice: see :func:`load_model`, which makes one of its arguments.
+
+    Several names, or several looks at a picture, give an `Ensemble`.
+    """
+    if choice.variants is not None:
+        names = model_names(choice.name)
+        if len(names) > 1 or not choice.variants.is_plain:
+            from vidparse.inference.runners.ensemble import Ensemble
+
+            runners = [
+                (name, load_chosen(replace(choice.of(name), variants=None))) for name in names
+            ]
+            return Ensemble(runners, choice.variants)
+
     backend, precision, task = choice.backend, choice.precision, choice.task
     if backend not in backends():
         raise UsageError(f"backend '{backend}': unknown; use {', '.join(backends())}")
@@ -88,6 +101,18 @@ def load_chosen(choice: ModelChoice) -> Runner:
     return runner
 
 
+def model_names(text: str) -> list[str]:
+    """`a,b` -> ["a", "b"]; a file or folder of that very name is one model.
+
+    Raises:
+        UsageError: an empty name.
+    """
+    names = [text] if Path(text).exists() else [name.strip() for name in text.split(",")]
+    if len(names) > 1 and not all(names):
+        raise UsageError(f"model '{text}': a name is empty; separate names by single commas")
+    return names
+
+
 def open_ahead(choice: ModelChoice) -> None:
     """Begin to open the session that :func:`load_chosen` will ask for, if it is sure to be one.
 
@@ -95,6 +120,8 @@ def open_ahead(choice: ModelChoice) -> None:
     choice is left to `load_chosen` to say.
     """
     if choice.backend not in ("auto", "onnx") or choice.precision != "auto":
+        return
+    if choice.variants is not None and len(model_names(choice.name)) > 1:
         return
     try:
         check_threads(choice.threads)
@@ -120,6 +147,11 @@ def decided(choice: ModelChoice, runner: Runner) -> ModelChoice:
     """
     if choice.precision != "auto" or runner.device != "cpu":
         return choice
+    if runner.parts:
+        # Leave each model of several to itself where they do not all compute alike.
+        settled = {decided(replace(choice, variants=None), part) for part in runner.parts}
+        alike = settled.pop() if len(settled) == 1 else choice
+        return replace(alike, variants=choice.variants)
     if runner.precision == "int8":
         return replace(choice, backend=runner.backend, precision="int8", device="cpu")
     return replace(choice, precision=runner.precision)

@@ -54,14 +54,15 @@ class Patch:
     vote: float = 1.0
 
 
-def windows(side: int, length: int) -> list[tuple[int, int]]:
-    """Windows [start, stop) that cover a side, each 2/3 of a window after the one before it.
+def windows(side: int, length: int, stride: int = 0) -> list[tuple[int, int]]:
+    """Windows [start, stop) that cover a side, each `stride` after the one before it.
 
-    The last one ends with the side. 0: one window, the whole side.
+    The last one ends with the side. stride 0: 2/3 of a window. length 0: one window, the whole
+    side.
     """
     if length == 0 or length >= side:
         return [(0, side)]
-    stride = -(-2 * length // 3)
+    stride = stride or -(-2 * length // 3)
     starts = [*range(0, side - length, stride), side - length]
     return [(start, start + length) for start in starts]
 

@@ -140,6 +140,9 @@ class Session:
             check_key_frames(runner, stabilize=stabilize)
             self._key_frames = KeyFrames(self._network_answer, key_frames(keyframes))
         follows = stabilize or keyframes is not None  # the motion from frame to frame
+        if runner.takes_pixels:
+            _check_averaged(stabilize=stabilize, mattes=matte is not None)
+        runner.view(size, sample_aspect_ratio)
 
         # Look for cuts only where something is remembered across frames.
         is_panoptic = runner.description.task != SEMANTIC
@@ -458,6 +461,16 @@ class Session:
         labels, least = self.labels, self._least or 0.0
         refine = None if self._refine is None else partial(self._refine, frame)
         return mixture.ids(void=labels.void, dtype=labels.dtype, least=least, refine=refine)
+
+
+def _check_averaged(*, stabilize: bool, mattes: bool) -> None:
+    """Raises: UsageError: an option needs scores of one look at a picture."""
+    option = "stabilize" if stabilize else "matte" if mattes else ""
+    if option:
+        raise UsageError(
+            f"{option}: needs the scores of one look at a picture, and the mean of several is "
+            f"asked for; leave out {option}, or use one model without --scales, --flip and --slide"
+        )
 
 
 def _keep_table(labels: Labels, classes: tuple[int, ...] | None) -> np.ndarray | None:

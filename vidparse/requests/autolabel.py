@@ -6,51 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from vidparse.errors import UsageError
-from vidparse.limits import LARGEST, SMALLEST
+from vidparse.limits import SMALLEST
 from vidparse.requests.model import PANEL, ModelChoice
-from vidparse.requests.option import Argument, Option, comma_list, scales, seconds, votes
+from vidparse.requests.option import Argument, Option, comma_list, seconds, votes
+from vidparse.requests.variants import LABELS, LabelVariants
 
-LABELLED, LABELS = "What is labelled", "Labels"  # panels
-SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-
-
-@dataclass(frozen=True, slots=True)
-class Variants:
-    """The forms in which each network sees a picture.
-
-    scales: of the network's own input size. flip: mirrored, too. window: side of the windows that
-    slide over the input, pixels; 0: none. Where the input is smaller, so is the window.
-    """
-
-    scales: Annotated[
-        tuple[float, ...],
-        Option(
-            "Sizes at which each model looks, times its own input size: up to 8.",
-            panel=LABELS,
-            parse=scales,
-            text="0.5,0.75,1,1.25,1.5,1.75",
-        ),
-    ] = SCALES
-    flip: Annotated[bool, Option("Look at the mirrored picture, too.", panel=LABELS)] = True
-    window: Annotated[
-        int,
-        Option(
-            "Slide a window of this side (32 to 8192) over the network's input, 2/3 of it at a "
-            "time; 0: the whole input at once.",
-            panel=LABELS,
-            least=0,
-        ),
-    ] = 0
-
-    def __post_init__(self) -> None:
-        """Raises: UsageError: nothing to see, or sizes that cannot be."""
-        if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
-            raise UsageError("scales: must be above 0 and at most 8; give 0.5,1,1.5")
-        if self.window and not SMALLEST <= self.window <= LARGEST:
-            raise UsageError(
-                f"window {self.window}: must lie in {SMALLEST}..{LARGEST} pixels; 0 turns it off"
-            )
+LABELLED = "What is labelled"  # panel
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +95,7 @@ class AutolabelRequest:
         ),
     ] = None
 
-    variants: Variants = field(default_factory=Variants)
+    variants: LabelVariants = field(default_factory=LabelVariants)
     threshold: Annotated[
         float,
         Option(

@@ -19,6 +19,7 @@ from vidparse.requests.model import (
 )
 from vidparse.requests.option import Option, comma_list, window_lengths
 from vidparse.requests.training import DataRoot, DatasetName
+from vidparse.requests.variants import Variants
 
 SCORED, METRICS, OUTPUTS = "What is scored", "Metrics", "Outputs"  # panels
 
@@ -36,7 +37,8 @@ class EvaluationRequest:
     models: Annotated[
         tuple[str, ...],
         Option(
-            "Name, hf:owner/repo, or a .safetensors or .onnx file (repeatable).",
+            "Name, hf:owner/repo, or a .safetensors or .onnx file (repeatable); a,b is the mean of "
+            "both.",
             flag="--model",
             short="-m",
             panel=SCORED,
@@ -113,6 +115,7 @@ class EvaluationRequest:
 
     size: Size = None
     choice: ModelChoice = field(default_factory=ModelChoice)
+    variants: Variants = field(default_factory=Variants)
     stabilize: Stabilize = False
     keyframes: KeyFrames = None
     window: Window = None

@@ -9,8 +9,8 @@ from typing import Annotated
 from vidparse import DEFAULT_MODEL
 from vidparse.errors import UsageError
 from vidparse.requests.option import Option, input_size, key_frames, word
+from vidparse.requests.variants import PANEL, Variants
 
-PANEL = "Model"
 RULES = ("intended", "official", "filled")  # of merging
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 DEVICES = ("auto", "cpu", "cuda")  # and cuda:N
@@ -84,6 +84,8 @@ class ModelChoice:
     device: auto, cpu, cuda or cuda:N; one that is not there raises.
     threads: CPU threads of the network; 0 means one per core.
     task: auto, semantic, instance or panoptic, for transformers checkpoints with several.
+    variants: how the model looks at pictures, where the request has options for it; with it, names
+        separated by commas are several models, whose probabilities are averaged.
     """
 
     name: str = DEFAULT_MODEL
@@ -92,6 +94,7 @@ class ModelChoice:
     precision: Precision = "auto"
     threads: Threads = 0
     task: Task = "auto"
+    variants: Annotated[Variants | None, "given beside it"] = None
 
     def of(self, name: str | os.PathLike[str]) -> ModelChoice:
         """Another model, run in the same way."""

@@ -24,6 +24,7 @@ from vidparse.requests.option import (
     seconds,
 )
 from vidparse.requests.outputs import OUTPUT, SAVE, Out, SinkOptions
+from vidparse.requests.variants import Variants
 
 INPUT, BATCH = "Input", "Many inputs"  # panels
 ZOO_WORDS = ("all",)  # or names of networks, which it would take torch to list
@@ -116,6 +117,7 @@ class SegmentOptions:
     window: shared.Window = None
     linker: shared.Linker = None
     merging: shared.Merging | None = None
+    variants: Variants = field(default_factory=Variants)
     fps: Annotated[
         float | None,
         Option(
@@ -181,6 +183,7 @@ class SegmentOptions:
             self.precision,
             self.threads,
             self.task,
+            self.variants,
         )
 
 

@@ -6,17 +6,17 @@ probabilities are averaged over scales, flips, overlapping windows and models.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import astuple
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidparse.errors import UsageError, counted
-from vidparse.frame import VideoInfo
 from vidparse.image import Rgb
 from vidparse.inference.answer import Scores
 from vidparse.inference.mixture import Mixture, Patch, spans, windows
@@ -25,27 +25,25 @@ from vidparse.inference.runners.runner import Runner
 from vidparse.labels import Labels, class_ids_in, load_labels
 from vidparse.limits import LARGEST, SMALLEST
 from vidparse.models.description import SEMANTIC, Description, Preprocess
-from vidparse.requests.autolabel import Variants
-
-if TYPE_CHECKING:
-    from vidparse.inference.session import Session, SessionOptions
+from vidparse.requests.variants import Variants
 
 
 class Ensemble(Runner):
     """Several networks as one, whose answer is the mean of their probabilities.
 
-    Every frame is taken by itself: networks that remember begin anew with each. It takes the pixels
-    of frames, of which it makes the inputs of its networks. Made of runners that are loaded, it has
-    no line in RUNNERS.
+    Every frame is taken by itself. It takes the pixels of frames, of which it makes the inputs of
+    its networks. Made of runners that are loaded, it has no line in RUNNERS.
 
     Args:
         runners: by the names that people gave them.
         labels: the label set of the answer; without it all models must have the same classes.
         votes: how much each model counts beside the others; none: all alike.
+        begin_anew: networks that look at frames before are taken, too, and begin with each frame.
 
     Raises:
-        UsageError: label sets that differ and are not known to fit, a panoptic model, or votes that
-            are not one above 0 for each model.
+        UsageError: label sets that differ and are not known to fit, a panoptic model, one with a
+            memory, one of a single size that is to look at several, or votes that are not one above
+            0 for each model.
     """
 
     backend = "ensemble"
@@ -58,33 +56,33 @@ class Ensemble(Runner):
         *,
         labels: str | None = None,
         votes: Sequence[float] = (),
+        begin_anew: bool = False,
     ) -> None:
         self.shares = shares_of(votes, len(runners))
-
         for name, runner in runners:
-            if runner.description.task != SEMANTIC:
-                raise UsageError(
-                    f"{name}: is panoptic, and probabilities of pixels are needed; "
-                    "use --task semantic or another model"
-                )
+            _check(name, runner, variants, begin_anew=begin_anew)
 
         common = _common_labels(runners) if labels is None else load_labels(labels)
         self._runners = [(one, class_ids_in(one.labels, common)) for _, one in runners]
         self._variants = variants
+        self._size: int | tuple[int, int] | None = None
         self._sample_aspect_ratio = Fraction(1)
 
+        # Name it by all that decides its answers, so that results are not taken for others.
+        self.parts = tuple(one for _, one in runners)
+        sums = [(one.description.sha256, self.shares[i]) for i, one in enumerate(self.parts)]
+        sha256 = hashlib.sha256(repr((sums, astuple(variants))).encode()).hexdigest()
         self.description = Description(
-            Path("ensemble"), "", "ensemble", {}, common, Preprocess(short_side=0), training={}
-        )
+            Path(", ".join(name for name, _ in runners)), sha256, "ensemble", {}, common,
+            Preprocess(short_side=0), training={},
+        )  # fmt: skip
 
-        self.device = ", ".join(dict.fromkeys(one.device for _, one in runners))
-        self.precision = ", ".join(dict.fromkeys(one.precision for _, one in runners))
-        self.engine = " + ".join(one.engine for _, one in runners)
+        self.device = ", ".join(dict.fromkeys(one.device for one in self.parts))
+        self.precision = ", ".join(dict.fromkeys(one.precision for one in self.parts))
+        self.engine = " + ".join(dict.fromkeys(one.engine for one in self.parts))
 
-    def session(self, info: VideoInfo | None = None, **options: Unpack[SessionOptions]) -> Session:
-        """A session for one video, whose pixels may be wide or narrow; see :class:`Runner`."""
-        self._sample_aspect_ratio = Fraction(1) if info is None else info.sample_aspect_ratio
-        return super().session(info, **options)
+    def view(self, size: int | tuple[int, int] | None, sample_aspect_ratio: Fraction) -> None:
+        self._size, self._sample_aspect_ratio = size, sample_aspect_ratio
 
     def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Mixture:
         """See :class:`Runner`; clips are of one frame, and the answer has its size."""
@@ -95,9 +93,12 @@ class Ensemble(Runner):
         for (runner, class_ids), share in zip(self._runners, self.shares, strict=True):
             vote = share * len(self.shares)
             facts = runner.description.preprocess
-            full_hw = input_size(size_hw, facts, sample_aspect_ratio=self._sample_aspect_ratio)
+            full_hw = input_size(
+                size_hw, facts, wanted=self._size, sample_aspect_ratio=self._sample_aspect_ratio
+            )
             for scale in self._variants.scales:
-                seen = to_clip(image, _scaled(full_hw, scale, facts.divisor), facts)
+                scaled_hw = full_hw if scale == 1 else _scaled(full_hw, scale, facts.divisor)
+                seen = to_clip(image, scaled_hw, facts)
                 patches += self._patches(runner, class_ids, vote, seen, size_hw)
 
         # Count each model once, whatever its vote: votes are 1 on the mean.
@@ -113,8 +114,9 @@ class Ensemble(Runner):
         size_hw: tuple[int, int],
     ) -> list[Patch]:
         """The scores of a network for one size of the picture, float32 (1, 3, h, w), and mirror."""
-        length = _multiple(self._variants.window, runner.description.preprocess.divisor)
-        rows, columns = (windows(side, length) for side in clip.shape[2:])
+        length = _multiple(self._variants.slide, runner.description.preprocess.divisor)
+        stride = self._variants.slide_stride
+        rows, columns = (windows(side, length, stride) for side in clip.shape[2:])
         found = [
             (i, j, _scores(runner, clip[..., top:bottom, left:right], mirrored=mirrored))
             for mirrored in ((False, True) if self._variants.flip else (False,))
@@ -126,6 +128,24 @@ class Ensemble(Runner):
         down = spans(size_hw[0], clip.shape[2], rows, height)
         across = spans(size_hw[1], clip.shape[3], columns, width)
         return [Patch(scores, down[i], across[j], class_ids, vote) for i, j, scores in found]
+
+
+def _check(name: str, runner: Runner, variants: Variants, *, begin_anew: bool) -> None:
+    """Raises: UsageError: a model of another kind than can be averaged."""
+    facts = runner.description
+    if facts.task != SEMANTIC:
+        raise UsageError(
+            f"{name}: is panoptic, and probabilities of pixels are needed; "
+            "use --task semantic or another model"
+        )
+    if not begin_anew and (runner.remembers or runner.window > 1):
+        raise UsageError(
+            f"{name}: looks at the frames before, and several looks at a picture are averaged of "
+            f"each frame by itself; leave out {variants.words or 'the other models'}, or use a "
+            "model of single frames"
+        )
+    if facts.preprocess.size_hw is not None and not variants.one_size:
+        raise UsageError(f"{name}: takes one size alone; leave out {variants.words}")
 
 
 def shares_of(votes: Sequence[float], models: int) -> tuple[float, ...]:

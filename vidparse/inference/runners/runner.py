@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -48,6 +49,7 @@ class Runner(ABC):
         any_window: True where clips of any length will do, and `window` is only the usual one.
         batch: frames that are best put into one call where nobody waits for them; above 1 only
             for networks of window 1 that remember nothing.
+        parts: the runners whose answers are averaged, where it is of several.
         takes_pixels: True where clips are the frames' own pixels, RGB uint8 (1, T, 3, H, W).
     """
 
@@ -63,6 +65,7 @@ class Runner(ABC):
     any_window: bool = False
     batch: int = 1
     takes_pixels: bool = False
+    parts: tuple[Runner, ...] = ()
 
     @classmethod
     def load(cls, files: ModelFiles, choice: ModelChoice, device: Device) -> Self:
@@ -135,6 +138,13 @@ class Runner(ABC):
 
     def reset(self) -> None:
         """Forget the video so far."""
+        return None
+
+    def view(self, size: int | tuple[int, int] | None, sample_aspect_ratio: Fraction) -> None:
+        """Be told how a session sees pictures, where the runner makes its own inputs of pixels.
+
+        Args: as for :class:`Session`.
+        """
         return None
 
     @property

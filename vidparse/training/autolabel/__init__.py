@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from vidparse.inference.runners.ensemble import Ensemble, shares_of
 from vidparse.labels import Labels
 from vidparse.limits import SMALLEST
 from vidparse.requests.autolabel import AutolabelRequest
+from vidparse.requests.variants import Variants
 from vidparse.training.autolabel.choice import Choice, OwnClasses, Within
 from vidparse.training.autolabel.folder import FolderCounts, LabelFolder, LabelSink
 from vidparse.training.autolabel.pictures import (
@@ -74,7 +75,8 @@ def make_labels(
 
     # Load, and find the folder as these settings left it, or new.
     runners = [(name, load_chosen(request.choice.of(name))) for name in names]
-    ensemble = Ensemble(runners, request.variants, labels=request.labels, votes=votes)
+    ensemble = Ensemble(runners, request.variants, labels=request.labels, votes=votes,
+                        begin_anew=True)  # fmt: skip
     choice = _choice(request, ensemble.labels, dataset)
     settings = _settings(request, runners, ensemble, dataset)
     folder = LabelFolder(request.out, choice.labels, settings, overwrite=request.overwrite)
@@ -167,6 +169,12 @@ class _Work:
             on_frame=self._progress.count_made,
             stop=self._progress.stop,
         )
+
+
+def _looks(variants: Variants) -> dict[str, object]:
+    """The looks at a picture, by the names that folders of all versions have."""
+    found = {"scales": variants.scales, "flip": variants.flip, "window": variants.slide}
+    return found | ({"stride": variants.slide_stride} if variants.slide_stride else {})
 
 
 def autolabel_record(result: AutolabelResult) -> dict[str, object]:
@@ -265,7 +273,7 @@ def _settings(
     return {
         "source": source,
         "models": models,
-        **asdict(request.variants),
+        **_looks(request.variants),
         "shrink": request.shrink,
         "threshold": request.threshold,
         "labels": ensemble.labels.name,
