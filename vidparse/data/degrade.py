@@ -95,27 +95,33 @@ def degrade(rgb: np.ndarray, kind: str, clip: Key, frame: Key) -> tuple[np.ndarr
     """
     draws = Draws(frame)
     if kind == "burst":
-        chosen, strength = int(draws.within(0, 6)), draws.within(0, 1)
-        if chosen == 0:
-            return noisy(rgb, 25 + 35 * strength, draws), True
-        if chosen == 1:
-            return blurred(rgb, 1.2 + 1.8 * strength), True
-        if chosen == 2:
-            return compressed(rgb, 3 + int(8 * strength)), True
-        return rgb, False
+        return _burst(rgb, draws)
     if kind == "noise":
         return noisy(rgb, draws.within(5, 30), draws), True
     if kind == "jpeg":
         return compressed(rgb, 5 + int(draws.within(0, 26))), True
+
     if kind == "light":
         gain, contrast = draws.within(0.5, 1.5), draws.within(0.7, 1.3)
         casts = [draws.within(0.8, 1.2) for _ in range(3)]
         return toned(rgb, [gain * cast for cast in casts], contrast), True
+
+    # Draw the dark once per clip: a night stays as dark as it is.
     assert kind == "night", kind
     dark = Draws(clip).within(0.18, 0.4)
-    return noisy(
-        toned(rgb, [0.85 * dark, 0.95 * dark, 1.1 * dark]), draws.within(6, 14), draws
-    ), True
+    dimmed = toned(rgb, [0.85 * dark, 0.95 * dark, 1.1 * dark])
+    return noisy(dimmed, draws.within(6, 14), draws), True
+
+
+def _burst(rgb: np.ndarray, draws: Draws) -> tuple[np.ndarray, bool]:
+    chosen, strength = int(draws.within(0, 6)), draws.within(0, 1)
+    if chosen == 0:
+        return noisy(rgb, 25 + 35 * strength, draws), True
+    if chosen == 1:
+        return blurred(rgb, 1.2 + 1.8 * strength), True
+    if chosen == 2:
+        return compressed(rgb, 3 + int(8 * strength)), True
+    return rgb, False
 
 
 def noisy(rgb: np.ndarray, sigma: float, draws: Draws) -> np.ndarray:

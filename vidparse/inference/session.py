@@ -468,8 +468,8 @@ def _check_averaged(*, stabilize: bool, mattes: bool) -> None:
     option = "stabilize" if stabilize else "matte" if mattes else ""
     if option:
         raise UsageError(
-            f"{option}: needs the scores of one look at a picture, and the mean of several is "
-            f"asked for; leave out {option}, or use one model without --scales, --flip and --slide"
+            f"{option}: needs the scores of one look at a picture, and this is the mean of "
+            f"several; leave out {option}, or use one model without --scales, --flip and --slide"
         )
 
 

@@ -13,7 +13,7 @@ DEGRADATIONS = ("burst", "noise", "night", "jpeg", "light")
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """What is done to pictures, and the seed of its draws.
+    """A kind of change to pictures, and the seed of its draws.
 
     Raises:
         UsageError: an unknown kind.

@@ -141,7 +141,7 @@ class Runner(ABC):
         return None
 
     def view(self, size: int | tuple[int, int] | None, sample_aspect_ratio: Fraction) -> None:
-        """Be told how a session sees pictures, where the runner makes its own inputs of pixels.
+        """Take over how a session sees pictures, where the runner makes its own inputs of pixels.
 
         Args: as for :class:`Session`.
         """
