@@ -17,10 +17,11 @@ import pytest
 from support.clips import picture
 from vidparse import limits
 from vidparse.data.pictures import read_rgb
-from vidparse.errors import InputError, UsageError
+from vidparse.errors import DeviceError, InputError, UsageError
 from vidparse.maps.ids import read_panoptic_png
 from vidparse.video import open_video
 from vidparse.video.container import ContainerSource
+from vidparse.video.demux import Demuxer
 
 
 @pytest.fixture
@@ -165,8 +166,25 @@ def test_a_lack_of_memory_is_no_damage(clip, monkeypatch):
 
     monkeypatch.setattr("vidparse.video.access.av.open", refuse)
     monkeypatch.setattr("vidparse.video.demux.has_room", lambda: False)
-    with pytest.raises(MemoryError):
+    with pytest.raises(DeviceError, match="out of memory"):
         open_video(path)
+
+
+@pytest.mark.parametrize(("has_room", "kind"), [(True, InputError), (False, DeviceError)])
+def test_memory_that_a_file_asks_for_on_the_way(clip, monkeypatch, has_room, kind):
+    source = open_video(clip("a.mp4", frames=5))
+
+    class Greedy:
+        name, format = "a.mp4", source._container.format
+
+        def demux(self, streams):
+            raise av.error.MemoryError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("vidparse.video.demux.has_room", lambda: has_room)
+    demuxer = Demuxer(Greedy(), [], "a.mp4")
+    with pytest.raises(kind, match=r"a\.mp4: .*memory"):
+        list(demuxer)
+    source.close()
 
 
 def test_a_table_that_asks_for_no_end_of_memory_is_damage(cli, clip):

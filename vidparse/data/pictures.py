@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from vidparse.errors import InputError
+from vidparse.errors import InputError, expected
 from vidparse.image import PILLOW_FAULTS, decoded
 from vidparse.labels import Labels
 from vidparse.limits import check_size, max_pixels
@@ -169,6 +169,8 @@ def _damage(data: bytes) -> str:
     try:
         with Pillow.open(io.BytesIO(data)) as picture:
             picture.load()
+    except MemoryError as error:
+        raise expected(error) from error
     except _DAMAGED as error:
         return f"damaged image: {_reason(error)}"
     return "damaged image"

@@ -21,7 +21,7 @@ from av.container import InputContainer
 from av.container.streams import StreamContainer
 from av.stream import Disposition, Stream
 
-from vidparse.errors import InputError
+from vidparse.errors import InputError, VidparseError, expected
 from vidparse.frame import Packet, VideoInfo
 from vidparse.limits import has_room
 from vidparse.video.access import Wishes, is_address, is_list, local_path, open_limited
@@ -102,12 +102,7 @@ def open_container(
         container.flags &= ~_GENERATE_PTS
         return container
     except MemoryError as error:
-        if not has_room():
-            raise
-        raise InputError(
-            f"{name}: its tables ask for more memory than a file can need; it is damaged, get "
-            "another copy"
-        ) from error
+        raise _asked_too_much(name, error) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if isinstance(target, str) and is_address(target):
             # Take what fails after so long for silence: RTSP calls that bad data.
@@ -115,6 +110,16 @@ def open_container(
             is_silent = time.monotonic() - begun_s >= waited_s
             raise opening_error(name, error, waited_s, is_silent=is_silent) from error
         raise InputError(f"{name}: {_why(error, target)}") from error
+
+
+def _asked_too_much(name: str, error: MemoryError) -> VidparseError:
+    """The error for memory that a file asked for; with little left it may be no fault of it."""
+    if not has_room():
+        return expected(error, name)
+    return InputError(
+        f"{name}: its tables ask for more memory than a file can need; it is damaged, get another "
+        "copy"
+    )
 
 
 def _why(error: Exception, target: str | Pipe) -> str:
@@ -232,8 +237,8 @@ class Demuxer:
                     self._largest = max(self._largest, packet.size)
                     yield packet
                 return
-            except MemoryError:
-                raise
+            except MemoryError as error:
+                raise _asked_too_much(self._container.name, error) from error
             except IndexError:
                 return  # PyAV has read all, and stumbles over a stream that began on the way
             except av.error.FFmpegError as error:
