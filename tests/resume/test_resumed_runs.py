@@ -276,6 +276,14 @@ def test_a_call_without_resume_outdates_the_journal(cli, clip, full_at, tmp_path
     assert anew.code == 0 and f"note: removed {out / '.clip.csv.vidparse-resume'}: " in anew.err
     assert [path.name for path in out.iterdir()] == ["clip.csv"]
 
+    # It may lie beside an output that is not the first one any more.
+    full_at(4)
+    assert cli(*call, "--resume", "--overwrite").code == 6
+    full_at(None)
+    assert cli(*call[:-1], "jsonl,csv", "--overwrite").code == 0
+    assert sorted(path.name for path in out.iterdir()) == ["clip.csv", "clip.jsonl"]
+    (out / "clip.jsonl").unlink()
+
     # A record of what was complete goes without a word.
     assert cli(*call, "--resume", "--overwrite").code == 0
     assert len([*out.iterdir()]) == 2

@@ -26,7 +26,7 @@ from vidparse.requests.live import may_be_live
 from vidparse.requests.matte import MatteOptions
 from vidparse.requests.segment import SegmentOptions
 from vidparse.sinks import SINKS, Protected, Sink, make_sinks
-from vidparse.sinks.targets import journal_folder, missing_outputs
+from vidparse.sinks.targets import journal_folders, missing_outputs
 from vidparse.video import NVDEC, Input, ReadingOptions, open_video
 from vidparse.video.first_frames import FirstFrames, limited
 from vidparse.video.source import Source, select
@@ -193,8 +193,7 @@ class Batch:
         """
         if not self.options.resume:
             return None
-        folder = self._journal_folder(one)
-        assert folder is not None  # streams were refused
+        folder = self._journal_folders(one)[0]  # streams were refused
         if is_there and not folder.exists():
             return None
         from vidparse.resume import Journal, job_of
@@ -211,18 +210,20 @@ class Batch:
         """Remove the journal of an earlier call with --resume that is outdated now; notes of it."""
         if self.options.resume or self.options.live.rotate is not None:
             return ()
-        folder = self._journal_folder(one)
-        if folder is None or not folder.exists():
+        there = [folder for folder in self._journal_folders(one) if folder.exists()]
+        if not there:
             return ()
         from vidparse.resume import remove_stale
 
-        if not remove_stale(folder):
-            return ()
-        return (f"removed {folder}: the outputs that it was to go on with are made anew",)
+        return tuple(
+            f"removed {folder}: the outputs that it was to go on with are made anew"
+            for folder in there
+            if remove_stale(folder)
+        )
 
-    def _journal_folder(self, one: Input) -> Path | None:
+    def _journal_folders(self, one: Input) -> tuple[Path, ...]:
         save = tuple(self.options.save or ())
-        return journal_folder(SINKS, save, source=one, out=self.options.out)
+        return journal_folders(SINKS, save, source=one, out=self.options.out)
 
     def sinks(self, one: Input, save: Sequence[str], *, replaces: bool) -> list[Sink]:
         """Raises: UsageError, OutputError: as `make_sinks`."""

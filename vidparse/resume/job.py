@@ -14,7 +14,7 @@ from vidparse.inference import Runner
 from vidparse.requests.live import may_be_live
 from vidparse.requests.segment import SegmentOptions
 from vidparse.sinks import SINKS
-from vidparse.sinks.targets import journal_folder
+from vidparse.sinks.targets import journal_folders
 from vidparse.video import Input
 
 _END_BYTES = 4 << 20  # of a file, that are compared at both ends
@@ -50,7 +50,7 @@ def check_resume(options: SegmentOptions, inputs: Sequence[Input]) -> None:
                 f"--resume: {what} cannot be read again from its beginning; name a file"
             )
     save = tuple(options.save or ())
-    if inputs and journal_folder(SINKS, save, source=inputs[0], out=options.out) is None:
+    if inputs and not journal_folders(SINKS, save, source=inputs[0], out=options.out):
         raise UsageError(f"--resume: -o {options.out} is a stream; name a file or a folder")
 
 

@@ -255,24 +255,28 @@ def missing_outputs(
 
 
 @_as_output_errors
-def journal_folder(
+def journal_folders(
     table: Mapping[str, type[Sink]],
     names: Sequence[str],
     *,
     source: Input,
     out: str | os.PathLike[str] | None,
-) -> Path | None:
-    """The place of an input's journal, beside the first of its outputs; None for a stream.
+) -> tuple[Path, ...]:
+    """A folder beside each output of an input, of which the first is for its journal.
 
-    Arguments as of `plan_sinks`.
+    Another order of outputs has its journal in another of them. None for a stream. Arguments as of
+    `plan_sinks`.
     """
     if out is not None and _stream(os.fspath(out), None) is not None:
-        return None
-    final = final_path(names[0], table, source, out, single=len({*names}) == 1, video=None)
-    kind = table[names[0]]
-    if issubclass(kind, Submission):
-        final = kind(final, SinkOptions(), video=video_name(source)).folder
-    return final.with_name(shortened(f".{final.name}", JOURNAL))
+        return ()
+    found = []
+    for name in dict.fromkeys(names):
+        final = final_path(name, table, source, out, single=len({*names}) == 1, video=None)
+        kind = table[name]
+        if issubclass(kind, Submission):
+            final = kind(final, SinkOptions(), video=video_name(source)).folder
+        found.append(final.with_name(shortened(f".{final.name}", JOURNAL)))
+    return tuple(found)
 
 
 def _becomes_folder(final: Path, kind: type[Sink]) -> bool:
