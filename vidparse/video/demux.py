@@ -102,7 +102,7 @@ def open_container(
         container.flags &= ~_GENERATE_PTS
         return container
     except MemoryError as error:
-        raise _asked_too_much(name, error) from error
+        raise _wanted_too_much(name, error) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if isinstance(target, str) and is_address(target):
             # Take what fails after so long for silence: RTSP calls that bad data.
@@ -112,8 +112,8 @@ def open_container(
         raise InputError(f"{name}: {_why(error, target)}") from error
 
 
-def _asked_too_much(name: str, error: MemoryError) -> VidparseError:
-    """The error for memory that a file asked for; with little left it may be no fault of it."""
+def _wanted_too_much(name: str, error: MemoryError) -> VidparseError:
+    """The error for memory that a file claims; with little left it may be no fault of it."""
     if not has_room():
         return expected(error, name)
     return InputError(
@@ -238,7 +238,7 @@ class Demuxer:
                     yield packet
                 return
             except MemoryError as error:
-                raise _asked_too_much(self._container.name, error) from error
+                raise _wanted_too_much(self._container.name, error) from error
             except IndexError:
                 return  # PyAV has read all, and stumbles over a stream that began on the way
             except av.error.FFmpegError as error:
