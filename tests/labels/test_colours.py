@@ -164,6 +164,14 @@ def test_distinct_colours(count: int, wanted: float) -> None:
     colours = distinct_colours(count)
     assert min(least(colours), *(least(colours, view) for view in MACHADO.values())) >= wanted
     assert (colours == distinct_colours(count)).all()
+    assert np.hypot(*lab(colours)[:, 1:].T).min() > 19.5  # none is grey
+
+
+def test_no_class_of_a_street_is_grey_by_distinct_colours() -> None:
+    """Grey cars on a street look like pixels without a class."""
+    colours = class_colours(load_labels("camvid"), "distinct")
+    assert np.hypot(*lab(colours)[:, 1:].T).min() > 19.5
+    assert min(least(colours), *(least(colours, view) for view in MACHADO.values())) >= 12
 
 
 def test_one_colour_and_none() -> None:

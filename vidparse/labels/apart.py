@@ -19,7 +19,9 @@ _DARKEST, _BRIGHTEST = 30.0, 93.0  # lightness that shows on pictures of any kin
 _Rows = tuple[tuple[int, ...], ...]
 
 
-def far_apart(wished: np.ndarray, first: Sequence[int] = ()) -> np.ndarray:
+def far_apart(
+    wished: np.ndarray, first: Sequence[int] = (), *, least_chroma: float = 0.0
+) -> np.ndarray:
     """Colours near the wished ones that everybody can tell apart, as far as there are so many.
 
     The classes choose in turn: each takes the colour nearest to its wish among those that lie far
@@ -30,6 +32,7 @@ def far_apart(wished: np.ndarray, first: Sequence[int] = ()) -> np.ndarray:
     Args:
         wished: RGB uint8 (N, 3).
         first: those that are often seen together; they choose first, and lie further apart.
+        least_chroma: of Lab, of all colours: greys, on a street, look like what has no class.
 
     Returns:
         RGB uint8 (N, 3).
@@ -37,12 +40,13 @@ def far_apart(wished: np.ndarray, first: Sequence[int] = ()) -> np.ndarray:
     if len(wished) > _MANY:
         return wished
     rows = tuple(map(tuple, wished.tolist()))
-    return np.array(_far_apart(rows, tuple(first)), np.uint8).reshape(-1, 3)
+    chosen = _far_apart(rows, tuple(first), least_chroma)
+    return np.array(chosen, np.uint8).reshape(-1, 3)
 
 
 @lru_cache(maxsize=8)
-def _far_apart(wished: _Rows, first: tuple[int, ...]) -> _Rows:
-    candidates = _Candidates(np.array(wished, np.int64).reshape(-1, 3))
+def _far_apart(wished: _Rows, first: tuple[int, ...], least_chroma: float) -> _Rows:
+    candidates = _Candidates(np.array(wished, np.int64).reshape(-1, 3), least_chroma)
     others = tuple(i for i in range(len(wished)) if i not in set(first))
     taken: dict[int, int] = {}
 
@@ -56,17 +60,18 @@ def _far_apart(wished: _Rows, first: tuple[int, ...]) -> _Rows:
 
 
 class _Candidates:
-    """Colours to choose from: the wished ones, and a grid; none too dark or too bright.
+    """Colours to choose from: the wished ones, and a grid; none too dark, bright or grey.
 
     colours: RGB (M, 3). wishes: Lab (N, 3) of the wished colours. wanted: CIEDE2000 (N, N) that
     each two of them are to keep for eyes with all cones.
     """
 
-    def __init__(self, wished: np.ndarray) -> None:
+    def __init__(self, wished: np.ndarray, least_chroma: float) -> None:
         grid = np.stack(np.meshgrid(_GRID, _GRID, _GRID, indexing="ij"), -1).reshape(-1, 3)
         colours = np.concatenate([wished, grid])
         seen = as_seen(colours).astype(np.float32)  # (3, M, 3)
         usable = (seen[0, :, 0] >= _DARKEST) & (seen[0, :, 0] <= _BRIGHTEST)
+        usable &= np.hypot(seen[0, :, 1], seen[0, :, 2]) >= least_chroma
 
         self.wishes = seen[0, : len(wished)]
         pairs = difference(self.wishes[:, None], self.wishes[None])

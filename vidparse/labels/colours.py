@@ -16,6 +16,7 @@ from vidparse.labels.apart import far_apart
 from vidparse.textfiles import Json, JsonTable, decode_text, parse_json
 
 PUBLISHED, APART, DISTINCT = "published", "apart", "distinct"
+_COLOURFUL = 20.0  # least chroma of Lab of a hue wheel: no class looks as if it had none
 _HUE_RANGE = 0.16  # of the wheel: objects stay recognisable as of their class
 # Powers of the inverse plastic number in three dimensions: places that fill a cube evenly.
 _COLOUR_STEPS = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
@@ -47,7 +48,8 @@ def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
     if palette == APART:
         return _moved_apart(own, labels)
     if palette == DISTINCT:
-        return far_apart(hue_wheel(len(labels)), common_classes(labels))
+        wheel = hue_wheel(len(labels))
+        return far_apart(wheel, common_classes(labels), least_chroma=_COLOURFUL)
 
     path = Path(palette)
     if path.suffix.lower() in (".json", ".txt"):
@@ -80,7 +82,8 @@ def _moved_apart(colours: np.ndarray, labels: Labels) -> np.ndarray:
     coloured = [i for i in range(len(labels)) if i not in uncoloured(labels)]
     common = [coloured.index(i) for i in common_classes(labels) if i in coloured]
     moved = colours.copy()
-    moved[coloured] = far_apart(colours[coloured], common)
+    least_chroma = _COLOURFUL if _are_made_up(labels) else 0.0
+    moved[coloured] = far_apart(colours[coloured], common, least_chroma=least_chroma)
     return moved
 
 
@@ -92,10 +95,15 @@ def uncoloured(labels: Labels) -> frozenset[int]:
 
 def _are_chosen(labels: Labels) -> bool:
     """True if the colours are neither a published label set's nor made up by vidparse."""
-    if labels.colours == tuple(map(tuple, hue_wheel(len(labels)).tolist())):
+    if _are_made_up(labels):
         return False
     known = labels.name in available_labels()
     return not known or load_labels(labels.name).colours != labels.colours
+
+
+def _are_made_up(labels: Labels) -> bool:
+    """True if the colours are those of a label set that brought none."""
+    return labels.colours == tuple(map(tuple, hue_wheel(len(labels)).tolist()))
 
 
 def instance_colour(colour: tuple[int, int, int], instance: int) -> tuple[int, int, int]:
@@ -186,4 +194,4 @@ def hue_wheel(count: int) -> np.ndarray:
 
 def distinct_colours(count: int) -> np.ndarray:
     """Such colours as far apart as `far_apart` makes them, uint8 (count, 3)."""
-    return far_apart(hue_wheel(count))
+    return far_apart(hue_wheel(count), least_chroma=_COLOURFUL)
