@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from dataclasses import replace
@@ -270,6 +271,16 @@ def test_odd_sizes_stay(tmp_path) -> None:
         with av.open(sink.outputs[0]) as container:
             stream = container.streams.video[0]
             assert (stream.height, stream.width) == info_size
+
+
+def test_quiet_leaves_the_note_on_an_empty_matte_to_json(cli, tmp_path) -> None:
+    make_clip(tmp_path / "clip.mp4", frames=2, size_hw=SIZE)
+    words = ("segment", tmp_path / "clip.mp4", "--matte", "Bicyclist", "--overwrite")
+    said = cli(*words)
+    assert said.code == 0 and "clip.matte.mp4: Bicyclist: in no frame" in said.err
+    assert (quiet := cli(*words, "-q")).code == 0 and (quiet.out, quiet.err) == (b"", "")
+    told = json.loads(cli(*words, "-q", "--json").out)
+    assert any("Bicyclist: in no frame" in note for note in told["inputs"][0]["notes"])
 
 
 def test_a_matte_of_nothing_is_a_note(tmp_path) -> None:

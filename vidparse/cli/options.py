@@ -45,7 +45,7 @@ AllowProtocols = Annotated[
     ),
 ]
 Json = Annotated[bool, Option("Print the result as JSON on stdout.")]
-Quiet = Annotated[bool, Option("No progress, no summary.", flag="--quiet", short="-q")]
+Quiet = Annotated[bool, Option("No progress, notes or summary.", flag="--quiet", short="-q")]
 
 
 # Name -> the module of a table, and its name there; or of a function that gives the names.
