@@ -23,17 +23,38 @@ def test_a_name_of_a_file_makes_no_folder(tmp_path: Path, name: str) -> None:
     check_new_folder(tmp_path / "v1.2")
 
 
-def test_a_matte_of_one_picture_is_a_picture(cli: Callable[..., Any], tmp_path: Path) -> None:
-    """The right half is Car, of which the model is not quite sure."""
+@pytest.fixture
+def picture(tmp_path: Path) -> tuple[Path, ...]:
+    """A picture whose right half is Car, and a model that is not quite sure of it."""
     ids = np.zeros((48, 64), int)
     ids[:, 32:] = 8
     colours = np.array(load_labels("camvid").colours, np.uint8)
     cv2.imwrite(str(tmp_path / "one.png"), colours[ids][..., ::-1])
-    model = save_nearest_colour(tmp_path / "nearest.onnx", "camvid")
-    words = ("segment", tmp_path / "one.png", "-m", model, "--matte", "Car", "--save", "matte")
-    for out, place in ((tmp_path / "o.png", "o.png"), (f"{tmp_path}/d/", "d/one.matte.png")):
-        said = cli(*words, "-o", out)
-        assert said.code == 0, said.err
-        alpha = cv2.imread(str(tmp_path / place), cv2.IMREAD_UNCHANGED)
-        assert alpha.shape == (48, 64)
-        assert (alpha[:, :16] == 0).all() and (alpha[:, 48:] > 127).all()
+    return tmp_path / "one.png", save_nearest_colour(tmp_path / "nearest.onnx", "camvid")
+
+
+@pytest.mark.parametrize(("out", "place"), [("o.png", "o.png"), ("d/", "d/one.matte.png")])
+def test_a_matte_of_one_picture_is_a_picture(
+    cli: Callable[..., Any], picture: tuple[Path, ...], tmp_path: Path, out: str, place: str
+) -> None:
+    source, model = picture
+    words = ("segment", source, "-m", model, "--matte", "Car", "--save", "matte")
+    said = cli(*words, "-o", f"{tmp_path}/{out}")
+    assert said.code == 0, said.err
+    alpha = cv2.imread(str(tmp_path / place), cv2.IMREAD_UNCHANGED)
+    assert alpha.shape == (48, 64)
+    assert (alpha[:, :16] == 0).all() and (alpha[:, 48:] > 127).all()
+
+
+@pytest.mark.parametrize(("out", "before"), [("d/o.png", "o"), ("d/", "one")])
+def test_mattes_of_each_of_one_picture_have_the_names_of_classes(
+    cli: Callable[..., Any], picture: tuple[Path, ...], tmp_path: Path, out: str, before: str
+) -> None:
+    source, model = picture
+    (tmp_path / "d").mkdir()
+    words = ("segment", source, "-m", model, "--matte", "each", "--save", "matte")
+    said = cli(*words, "-o", f"{tmp_path}/{out}")
+    assert said.code == 0, said.err
+    after = ".png" if out.endswith(".png") else ".matte.png"
+    names = sorted(one.name for one in (tmp_path / "d").iterdir())
+    assert names == [f"{before}.Car{after}", f"{before}.Sky{after}"]

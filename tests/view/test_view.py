@@ -236,6 +236,17 @@ class TestTwoModels:
 
 
 class TestNames:
+    @pytest.mark.parametrize("name", ["x.mp4", "x.MOV", "x.png", "x.json"])
+    def test_of_videos_pictures_and_texts_are_refused(
+        self, clip: Path, tmp_path: Path, name: str
+    ) -> None:
+        make_result(clip, tmp_path)
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(UsageError, match=rf"-o .*{name}: a page is HTML; end it in .html"):
+            page_of(tmp_path, out=tmp_path / name)
+        assert sorted(tmp_path.iterdir()) == before
+        assert page_of(tmp_path, out=tmp_path / "v1.2").html  # a folder with a dot
+
     EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)">\u202e\x07&amp;'
 
     def test_are_words_and_nothing_else(self, tmp_path: Path) -> None:
