@@ -133,7 +133,7 @@ def test_scores_decide_where_the_map_agrees_and_the_map_elsewhere() -> None:
     margins = np.array([[[1.0, 1.0, -1.0, -1.0]]], np.float16)
     mask = np.array([[255, 0, 255, 0]], np.uint8)
     soft = np.array([[0.9, 0.2, 0.8, 0.1]], np.float32)
-    sure = 1 / (1 + np.exp(-2))
+    sure = 1 / (1 + np.exp(-1))
     found = object_inside(margins, mask, soft)
     np.testing.assert_allclose(found, [[sure, 0.2, 0.8, 1 - sure]], atol=1e-3)
     assert not object_inside(margins[:0], np.zeros_like(mask), np.zeros_like(soft)).any()
@@ -177,6 +177,6 @@ def test_the_alpha_of_an_object_is_its_own_probability(words, logits) -> None:
         return
     (alpha,) = mattes.values()
     left = {6: 0, 1: 48}[logits]
-    wanted = 255 / (1 + np.exp(-2 * logits))
+    wanted = 255 / (1 + np.exp(-logits))
     assert abs(int(alpha[48, left + 24]) - wanted) < 2
     assert alpha[48, 130] < 2

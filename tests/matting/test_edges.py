@@ -14,6 +14,7 @@ from vidparse.matting.guided import GuidedFilter, applied
 from vidparse.matting.margins import margins_of
 from vidparse.matting.matter import Matter
 from vidparse.matting.selection import Selection
+from vidparse.matting.specks import without_specks
 from vidparse.matting.trimap import INSIDE, OUTSIDE, UNKNOWN, trimap_of
 
 CAMVID = load_labels("camvid")
@@ -116,6 +117,31 @@ def test_the_object_keeps_its_colour_where_the_background_shines_through() -> No
     assert np.abs(picture[edge].astype(int) - red).mean() > 50
     np.testing.assert_array_equal(clean[alpha == 255], picture[alpha == 255])
     np.testing.assert_array_equal(clean[:, :80], picture[:, :80])
+
+
+def test_specks_go_and_thin_lines_that_touch_the_object_stay() -> None:
+    alpha = np.zeros((360, 640), np.uint8)  # a speck has less than 11.5 pixels
+    alpha[100:200, 100:200] = 255
+    alpha[50:100, 150] = 200  # a hair, one pixel wide
+    object_alone = alpha.copy()
+    alpha[150:153, 220:223] = 180  # beside it
+    alpha[150, 150], alpha[160, 140:144] = 90, 0  # in it
+    np.testing.assert_array_equal(without_specks(alpha, alpha.size, 1), object_alone)
+
+    # A larger spot is an object; so is this one in a part of a frame that is larger still.
+    alpha[300:304, 300:304] = 255
+    assert without_specks(alpha, alpha.size, 1)[300:304, 300:304].all()
+    assert not without_specks(alpha, 4 * alpha.size, 1)[300, 300]
+
+
+def test_single_pixels_go_where_the_picture_is_finer_than_what_was_looked_at() -> None:
+    alpha = np.zeros((720, 1280), np.uint8)
+    alpha[100:600, 100:600] = 255
+    toothed = alpha.copy()
+    toothed[200:500:4, 600] = 255  # teeth of a pixel on its side
+    np.testing.assert_array_equal(without_specks(toothed, alpha.size, 1), toothed)
+    smooth = without_specks(toothed, alpha.size, 2)
+    np.testing.assert_array_equal(smooth[150:550], alpha[150:550])
 
 
 def test_the_unknown_band_is_as_wide_as_the_edge_is_unsure() -> None:

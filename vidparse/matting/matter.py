@@ -21,13 +21,13 @@ from vidparse.matting.margins import margins_of
 from vidparse.matting.past import Past
 from vidparse.matting.selection import Selection, select_mattes
 from vidparse.matting.smoothing import Smoother
+from vidparse.matting.specks import without_specks
 from vidparse.requests.matte import MatteOptions
 
 _WORK_LINES = 360  # edges are looked for in pictures that are not much taller
 _RADII_PER_HEIGHT = 60  # windows of the guided filter reach over this share of the height
 _PENALTY = 1e-4
 _STEEPNESS = 2.5  # the filter blurs a little: values from 0.3 to 0.7 are spread over 0 to 1
-_OBJECT_STEEPNESS = 2  # of logits of objects: those of masks change slowly over an edge
 _FAINT = 4  # of 255: a matte that is nowhere stronger is empty
 _GONE = 0.3  # probability: what is nowhere above it and wins no pixel has ended
 
@@ -206,7 +206,7 @@ def object_inside(margins: NDArray[np.float16], mask: np.ndarray, soft: Refined)
     first, second = np.zeros((2, height, width), np.float32)
     for margin in margins:
         plane = cv2.resize(margin.astype(np.float32), (width, height))
-        own = np.reciprocal(1 + cv2.exp(-_OBJECT_STEEPNESS * plane))
+        own = np.reciprocal(1 + cv2.exp(-plane))
         second = np.maximum(second, np.minimum(first, own))
         first = np.maximum(first, own)
 
@@ -237,7 +237,8 @@ def guided_alpha(picture: np.ndarray, windows: GuidedFilter, inside: Refined) ->
     rows = slice(round(top * scale_y), round(bottom * scale_y))
     columns = slice(round(left * scale_x), round(right * scale_x))
     soft = applied(lines[top:bottom, left:right], picture[rows, columns])
-    alpha[rows, columns] = _bytes((soft - 0.5) * _STEEPNESS + 0.5)
+    found = _bytes((soft - 0.5) * _STEEPNESS + 0.5)
+    alpha[rows, columns] = without_specks(found, alpha.size, len(alpha) // len(inside))
     return alpha
 
 
