@@ -17,6 +17,7 @@ import pytest
 from support.clips import make_clip
 from support.colour_model import save_colour_model
 from support.commands import Finished
+from support.exports_once import share_exports
 from vidparse.inference.devices import cuda_device_count
 
 # Let Triton interpret kernels where no GPU is. It looks once, as whatever imports it first does so.
@@ -65,6 +66,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
     """No CPU has VNNI, so that models compute in fp32 and answer alike on every machine."""
     monkeypatch.setattr("vidparse.inference.devices.CPU_FACTS", Path(os.devnull))
+
+
+@pytest.fixture(autouse=True)
+def _exports_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All tests of a run, also those of other processes, export a network once."""
+    base = tmp_path_factory.getbasetemp()
+    share_exports((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports")
 
 
 @pytest.fixture

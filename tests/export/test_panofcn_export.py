@@ -169,7 +169,7 @@ def test_pooled_kernels_are_exported_in_place_of_the_regions(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     torch.manual_seed(4)
-    network = build("clip-panofcn", {**CONFIG, "pooled": True}).eval()
+    network = build("clip-panofcn", {**CONFIG, "backbone": "resnet18", "pooled": True}).eval()
     metadata = metadata_of(
         arch="clip-panofcn", **facts_of(network), labels=load_labels("camvid"),
         preprocess=Preprocess(128, divisor=32), training={},

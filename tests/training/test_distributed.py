@@ -19,8 +19,10 @@ from safetensors.torch import load_file
 from torch import distributed
 
 from support.made_camvid import make_camvid
+from vidparse.errors import UsageError
 from vidparse.training.logbook import read_log
-from vidparse.training.processes import join_processes
+from vidparse.training.processes import Processes, check_parts, join_processes
+from vidparse.training.recipe_file import load_recipe
 
 # Nothing here depends on which process a sample is in: norms frozen, no dropout, no void.
 SETTINGS = (
@@ -175,11 +177,12 @@ def test_a_killed_process_ends_the_others_with_a_message(camvid: Path, tmp_path:
     assert (tmp_path / "last.safetensors").exists()
 
 
-def test_a_batch_that_can_not_be_shared_out_is_refused(camvid: Path, tmp_path: Path) -> None:
-    run = torchrun(*command(camvid, tmp_path, "batch_size=3"))
-    _, said = run.communicate(timeout=PATIENCE_S)
-    assert run.returncode != 0
-    assert "batch_size 3: cannot be shared out evenly over 2 processes" in said
+def test_a_batch_that_can_not_be_shared_out_is_refused() -> None:
+    settings = {"batch_size": "6", "accumulate": "2", "precision": "fp32", "norm": "frozen"}
+    recipe = load_recipe("street-mnv2", settings)
+    check_parts(recipe, Processes(count=3))
+    with pytest.raises(UsageError, match="batch_size 6: cannot be shared out evenly over 2 proc"):
+        check_parts(recipe, Processes(count=2))
 
 
 def test_a_failing_run_leaves_no_wrapped_network(

@@ -1,0 +1,56 @@
+"""Exports to ONNX that tests share: torch takes half a minute for a network, the same each time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_EXPORTER = "vidparse.export.onnx"
+_USERS = (_EXPORTER, "vidparse.export", "vidparse.export.quantize")
+
+
+def share_exports(folder: Path) -> None:
+    """Let `to_onnx` look into a folder of all test processes first, wherever it is imported."""
+    exporter = sys.modules.get(_EXPORTER)
+    if exporter is None or hasattr(exporter.to_onnx, "exports"):
+        return
+    shared = _shared(exporter.to_onnx, folder)
+    for name in _USERS:
+        setattr(sys.modules[name], "to_onnx", shared)  # noqa: B010
+
+
+def _shared(to_onnx: Callable[[Any], Any], folder: Path) -> Callable[[Any], Any]:
+    def once(network: Any) -> Any:
+        import onnx
+
+        if network.config is None:  # parts of networks, which tests make
+            return to_onnx(network)
+        path = folder / f"{_identity(network)}.onnx"
+        if path.is_file():
+            return onnx.load(path)
+        model = to_onnx(network)
+
+        # Write under a name of one's own: another process may export the same network now.
+        folder.mkdir(exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}")
+        onnx.save(model, part)
+        part.replace(path)
+        return model
+
+    once.exports = to_onnx  # type: ignore[attr-defined]
+    return once
+
+
+def _identity(network: Any) -> str:
+    """A name for what a network is built of and has learnt."""
+    from vidparse.models.zoo import facts_of
+
+    found = hashlib.sha256(f"{type(network)} {facts_of(network)} {network}".encode())
+    for name, tensor in network.state_dict().items():
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().numpy().tobytes())
+    return found.hexdigest()
