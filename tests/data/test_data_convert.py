@@ -333,6 +333,10 @@ def test_one_file_of_a_tool_is_known_by_its_contents(cli, clip, tmp_path):
         done = cli("data", "convert", out / f"a.{name}", tmp_path / f"{name}-o")
         assert "looks like" not in done.err
 
+    (tmp_path / "task.zip").write_bytes(b"PK")
+    packed = cli("data", "convert", tmp_path / "task.zip", tmp_path / "n")
+    assert (packed.code, "is packed; unpack it" in packed.err) == (3, True)
+
     other = cli("data", "convert", tmp_path / "a.mp4", tmp_path / "n")
     assert (other.code, "no data set found" in other.err, "--from" in other.err) == (3, True, True)
 

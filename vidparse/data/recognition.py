@@ -9,6 +9,8 @@ from vidparse.data.dataset import format_of
 from vidparse.data.folders import damaged_record
 from vidparse.errors import InputError, UsageError
 
+_PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")  # as annotation tools export
+
 
 def usual_format(root: Path | None) -> str:
     """The name of the format that a folder is opened as where nobody names one.
@@ -32,10 +34,12 @@ def recognise(root: Path, *, option: str = "--dataset") -> str:
     option: by which the user can name it, for messages.
 
     Raises:
-        InputError: none, or more than one, or a damaged file may be of any.
+        InputError: none, or more than one; a damaged file may be of any, and a packed one, too.
     """
     formats = {name: format_of(name) for name in FORMATS}
     if root.is_file():
+        if root.suffix.lower() in _PACKED:
+            raise InputError(f"{root}: is packed; unpack it, and give the folder")
         formats = {name: known for name, known in formats.items() if known.file}
     found = [name for name, known in formats.items() if known.matches(root)]
     if len(found) == 1:

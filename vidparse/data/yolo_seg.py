@@ -155,6 +155,6 @@ FORMAT = Format(
     ),
     splits=_splits,
     masks=("labels/*/*.txt",),
-    file="its data.yaml",
+    file="a data.yaml of YOLO",
     owns=lambda stem, split: split == ALL,  # a part does not know the names of the others
 )
