@@ -278,3 +278,26 @@ def test_a_model_gives_clues(cli, clip, keys, colour_model: Path, tmp_path: Path
     assert video["origins"] == {"key": 2, "both": 3} and video["reverse_test"]["keys"] == 2
     found = cli("propagate", source, keys, "-o", f"{tmp_path}/b/", "-m", "missing.onnx")
     assert (found.code, len(found.lines)) == (4, 1)
+
+
+def test_key_frames_that_were_drawn_in_cvat_on_the_video(cli, clip, tmp_path: Path) -> None:
+    """An XML beside its video is all that is needed; its frames go by their numbers."""
+    clip("x.mp4", frames=5)
+    tracks = "".join(
+        f'<track id="{i}" label="square"><box frame="{i}" keyframe="1" outside="0" xtl="{3 * i}" '
+        f'ytl="{2 * i}" xbr="{3 * i + 8}" ybr="{2 * i + 8}"/></track>'
+        for i in (1, 4)
+    )
+    size = "<original_size><width>64</width><height>48</height></original_size>"
+    xml = f"<annotations><meta><task>{size}</task></meta>{tracks}</annotations>"
+    (tmp_path / "x.xml").write_text(xml)
+    done = cli(
+        *("propagate", "--data", tmp_path, "--save", "ids,report"),
+        *("-o", tmp_path / "out", "--json"),
+    )
+    assert done.code == 0, done.err
+    (video,) = json.loads(done.out)["videos"]
+    assert video["origins"] == {"after": 1, "key": 2, "both": 2}
+    for i in (1, 4):
+        ids = cv2.imread(str(tmp_path / "out" / "x.ids" / f"{i:06d}.png"), -1)
+        assert np.array_equal(ids > 0, mask(i) > 0)

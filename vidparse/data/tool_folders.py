@@ -219,15 +219,26 @@ class FramesBeside:
             )
         return self._decoded(frame, path)
 
-    def _decoded(self, frame: FrameRecord, path: Path) -> np.ndarray:
-        # CVAT calls pictures of a video frame_000000.
-        digits = frame.stem.removeprefix("frame_")
+    def film(self, video: str) -> Path | None:
+        """The file of a video, where it lies beside its record."""
+        return self._videos.get(video)
+
+    def number(self, frame: FrameRecord) -> int:
+        """The number of a frame in the file of its video, from 0.
+
+        Raises:
+            InputError: its name is no number.
+        """
+        digits = frame.stem.removeprefix("frame_")  # as CVAT calls pictures of a video
         if not digits.isdecimal():
             raise InputError(
                 f"{frame.mask}: no picture {frame.stem}, and the name is no number of a frame of "
-                f"{path.name}; put the pictures into {IMAGES}/"
+                f"{frame.video}; put the pictures into {IMAGES}/"
             )
-        number = int(digits)
+        return int(digits)
+
+    def _decoded(self, frame: FrameRecord, path: Path) -> np.ndarray:
+        number = self.number(frame)
 
         # Go on from where the last frame was, unless this one lies before it.
         state = self._open

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data import IGNORE, Dataset, Video
+from vidparse.data import IGNORE, Dataset, FrameRecord, Video
 from vidparse.data.coco_panoptic import labels_of
 from vidparse.data.folders import PICTURES, not_png, sorted_files
 from vidparse.data.pictures import mask_values, read_indices
@@ -73,9 +73,15 @@ class Keys:
             )
 
 
-def keys_of_video(dataset: Dataset, video: Video) -> Keys:
-    """The labelled frames of a video of a data set."""
-    labelled = {one.index: one for one in video.frames if one.labelled}
+def keys_of_video(
+    dataset: Dataset, video: Video, number: Callable[[FrameRecord], int] | None = None
+) -> Keys:
+    """The labelled frames of a video of a data set.
+
+    Args:
+        number: of a frame in the file of the video; None: its place among the pictures.
+    """
+    labelled = {number(one) if number else one.index: one for one in video.frames if one.labelled}
     return Keys(
         dataset.labels,
         {index: str(one.mask or one) for index, one in labelled.items()},

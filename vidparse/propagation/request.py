@@ -15,6 +15,7 @@ import cv2
 from vidparse import __version__
 from vidparse.addresses import masked
 from vidparse.data import open_dataset, usual_format
+from vidparse.data.tool_folders import FramesBeside
 from vidparse.errors import InputError, UsageError, counted
 from vidparse.filenames import one_or_several
 from vidparse.flow import FlowEstimator, open_estimator
@@ -175,8 +176,18 @@ def _of_dataset(request: PropagateRequest) -> Iterator[_Job]:
         raise InputError(f"{dataset.name} {dataset.split}: no frame has a mask; draw some first")
     for video in labelled:
         images = tuple(one.image for one in video.frames if one.image is not None)
+
+        # Take the video itself, where an annotation tool has it in place of pictures.
+        reader = dataset.read_image
+        if not images and isinstance(reader, FramesBeside) and (film := reader.film(video.name)):
+            (source,) = expand_inputs([str(film)])
+            yield _Job(source, keys_of_video(dataset, video, reader.number), video.name)
+            continue
         if len(images) < len(video.frames):
-            raise UsageError(f"{dataset.name}: its pictures are made, not read; give one of files")
+            raise UsageError(
+                f"{dataset.name}: frames of {video.name} lie neither as pictures nor in a video "
+                "beside the labels; put them there"
+            )
         source = Input(video.name, images[0].parent, images=images)
         yield _Job(source, keys_of_video(dataset, video), video.name)
 
