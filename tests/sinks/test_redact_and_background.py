@@ -88,10 +88,12 @@ def test_frames_before_and_after_hide_what_a_frame_lost(tmp_path) -> None:
     (gap,) = told["gaps"]
     assert (gap["frame"], gap["class"], gap["hidden"]) == (7, "Car", True)
     assert abs(gap["time_s"] - 7 / 25) < 1e-6
-    assert told["totals"] == [{"frames": 15, "frames_with_gaps": 1, "complete": True}]
+    assert told["totals"] == [
+        {"frames": 15, "frames_with_gaps": 1, "frames_with": {"Car": 3}, "complete": True}
+    ]
     assert told["classes"] == ["Car"] and told["margin_px"] == 4
     assert any("voices tell who speaks" in note for note in sink.notes)
-    assert any("lost for 1 to 3 frames in 1 frames, hidden by the union" in n for n in sink.notes)
+    assert any("lost for 1 to 3 frames in 1 frame, hidden by the union" in n for n in sink.notes)
 
 
 def test_without_a_union_the_report_says_what_shows(tmp_path) -> None:
@@ -100,6 +102,13 @@ def test_without_a_union_the_report_says_what_shows(tmp_path) -> None:
     assert hidden_in(video) == [True, True, False, True, True]
     assert json.loads(report.read_text())["gaps"][0]["hidden"] is False
     assert any("NOT all hidden" in note for note in sink.notes)
+
+
+def test_a_video_in_which_nothing_is_hidden_says_so(tmp_path) -> None:
+    notes = redact(tmp_path, [False] * 4).notes
+    assert "redact: Car: in no frame, so nothing is hidden" in notes
+    (tmp_path / "b").mkdir()
+    assert not any("in no frame" in one for one in redact(tmp_path / "b", [False, True]).notes)
 
 
 def test_an_interrupt_leaves_out_frames_whose_future_nobody_knows(tmp_path) -> None:
@@ -124,7 +133,10 @@ def test_a_picture_has_a_report_too(cli, tmp_path) -> None:
     names = {one.name for one in (tmp_path / "out").iterdir()}
     assert names == {"street.redacted.png", "street.redact.json"}
     told = json.loads((tmp_path / "out" / "street.redact.json").read_text())
-    assert told["totals"] == [{"frames": 1, "frames_with_gaps": 0, "complete": True}]
+    assert told["totals"] == [
+        {"frames": 1, "frames_with_gaps": 0, "frames_with": {}, "complete": True}
+    ]
+    assert "note: redact: countable things: in no frame, so nothing is hidden" in said.err
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ which an object was lost for a moment.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,6 +54,7 @@ class Redact(Overlay):
         super().__init__(where, options)
         self._window: deque[_Waiting] = deque()
         self._gaps, self._lost = GapFinder(), set[int]()
+        self._found = Counter[str]()  # frames with each class
         self._times: deque[tuple[int, int, float]] = deque(maxlen=LONGEST + 1)
         self._count = self._written = 0
         self._ahead = options.redaction.redact_union
@@ -95,14 +96,12 @@ class Redact(Overlay):
         classes = prediction.map.class_map(self._labels)
         mask = self._hidden.take(classes)
         self._times.append((self._count, frame.index, frame.time_s))
-        self._note(
-            self._gaps.add(
-                {
-                    self._labels.classes[one]: (classes == one).view(np.uint8) * np.uint8(255)
-                    for one in self._class_ids
-                }
-            )
-        )
+        masks = {
+            self._labels.classes[one]: (classes == one).view(np.uint8) * np.uint8(255)
+            for one in self._class_ids
+        }
+        self._found.update(name for name, one in masks.items() if one.any())
+        self._note(self._gaps.add(masks))
         self._window.append(_Waiting(self._count, frame, mask))
         self._count += 1
         if self._count - self._written > self._ahead:
@@ -206,9 +205,13 @@ class Redact(Overlay):
         if self._lost and keep:
             hidden = "hidden by the union" if self._ahead >= LONGEST else "NOT all hidden"
             self.notes.append(
-                f"redact: objects were lost for 1 to {LONGEST} frames in {len(self._lost)} frames, "
-                f"{hidden}"
+                f"redact: objects were lost for 1 to {LONGEST} frames in "
+                f"{counted(len(self._lost), 'frame')}, {hidden}"
             )
+        if keep and not self._found:
+            words = self.options.redaction.redact_classes
+            names = "countable things" if words is None else ",".join(one_or_several(words))
+            self.notes.append(f"redact: {names}: in no frame, so nothing is hidden")
         if self._report is None:
             return
 
@@ -218,6 +221,7 @@ class Redact(Overlay):
                 totals = {
                     "frames": self._written,
                     "frames_with_gaps": len(self._lost),
+                    "frames_with": dict(self._found),
                     "complete": complete,
                 }
                 self._lists.add("totals", totals)
