@@ -58,3 +58,14 @@ def test_mattes_of_each_of_one_picture_have_the_names_of_classes(
     after = ".png" if out.endswith(".png") else ".matte.png"
     names = sorted(one.name for one in (tmp_path / "d").iterdir())
     assert names == [f"{before}.Car{after}", f"{before}.Sky{after}"]
+
+
+def test_folders_of_one_picture_are_replaced_where_that_is_wished(
+    cli: Callable[..., Any], picture: tuple[Path, ...], tmp_path: Path
+) -> None:
+    source, model = picture
+    words = ("segment", source, "-m", model, "--matte", "Car", "--save", "masks,trimap")
+    for code, more in ((0, ()), (6, ()), (0, ("--overwrite",))):
+        said = cli(*words, "-o", f"{tmp_path}/d/", *more)
+        assert said.code == code, said.err
+    assert (tmp_path / "d" / "one.masks" / "one.png").is_file()

@@ -200,7 +200,7 @@ def plan_sinks(
         is_folder = _becomes_folder(final, kind)
         (protected or Protected([source])).check(final, is_folder=is_folder)
 
-        of_pictures = source.path is not None and source.path.is_dir()
+        of_pictures = source.path is not None and (source.path.is_dir() or source.is_picture)
         if submission is not None:
             submission.check(of_pictures=of_pictures)
             sinks.append(submission)
