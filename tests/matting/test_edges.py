@@ -144,6 +144,25 @@ def test_single_pixels_go_where_the_picture_is_finer_than_what_was_looked_at() -
     np.testing.assert_array_equal(smooth[150:550], alpha[150:550])
 
 
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 4), (4, 1), (2, 2), (3, 2), (33, 17)])
+@pytest.mark.parametrize("edges", ["guided", "scores"])
+def test_the_smallest_pictures_have_mattes(size_hw, edges) -> None:
+    """Of a picture that is the object all over; OpenCV takes arrays of up to 4 for scalars."""
+    ids = np.full(size_hw, CAR, np.uint8)
+    margins = np.full((1, *size_hw), 9, np.float16)
+    picture = np.full((*size_hw, 3), 70, np.uint8)
+    frame = Frame.from_rgb(picture)
+    matter = Matter(CAMVID, Selection("Car", (CAR,)), edges=edges)
+    for _ in range(2):  # the second has a past
+        (matte,) = matter.mattes(frame, SegmentMap(ids, margins=margins))
+        np.testing.assert_array_equal(matte.alpha, np.full(size_hw, 255))
+        np.testing.assert_array_equal(trimap_of(matte), np.full(size_hw, INSIDE))
+        np.testing.assert_array_equal(foreground_colours(picture, matte.alpha), picture)
+        soft = np.full(size_hw, 100, np.uint8)
+        assert foreground_colours(picture, soft).shape == picture.shape
+        assert trimap_of(Matte("Car", soft, soft)).shape == size_hw
+
+
 def test_the_unknown_band_is_as_wide_as_the_edge_is_unsure() -> None:
     ramp = np.clip((np.arange(320) - 100) / 40, 0, 1)
     steep = np.clip((np.arange(320) - 118) / 4, 0, 1)

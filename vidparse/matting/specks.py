@@ -27,11 +27,8 @@ def without_specks(alpha: np.ndarray, area: int, finer: int) -> np.ndarray:
     if finer > 1:
         alpha = cv2.medianBlur(alpha, 3 if finer < 4 else 5)
     specks: np.ndarray = np.zeros(alpha.shape, np.uint8)
-    for mask in (
-        cv2.compare(alpha, _SEEN, cv2.CMP_GT),  # type: ignore[call-overload]
-        cv2.compare(alpha, _WHOLE, cv2.CMP_LT),  # type: ignore[call-overload]
-    ):
-        cv2.drawContours(specks, _small(mask, area * _SMALLEST), -1, 255, cv2.FILLED)
+    for mask in (alpha > _SEEN, alpha < _WHOLE):
+        cv2.drawContours(specks, _small(mask.view(np.uint8), area * _SMALLEST), -1, 255, cv2.FILLED)
     if not specks.any():
         return alpha
     return np.where(specks > 0, cv2.medianBlur(alpha, _WIDE), alpha)

@@ -28,7 +28,7 @@ def trimap_of(matte: Matte) -> np.ndarray:
     # Widen the edge where alpha is between, so that hair that the picture showed is in it.
     between = cv2.inRange(matte.alpha, least, 255 - least)  # type: ignore[call-overload]
     unsure = cv2.bitwise_or(unsure, between)
-    edge = cv2.compare(matte.alpha, 127, cv2.CMP_GT)  # type: ignore[call-overload]
+    edge = np.where(matte.alpha > 127, np.uint8(INSIDE), np.uint8(OUTSIDE))
     far = _distance(edge)
     unsure[far > max(2.0, height * _WIDEST)] = 0
     unsure[far <= 1 + height // _LINES_PER_PIXEL] = 255
