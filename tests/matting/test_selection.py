@@ -34,6 +34,7 @@ def masks(words: tuple[str, ...] | None, found: SegmentMap) -> dict[str, list[li
 def test_classes_and_objects_make_one_matte() -> None:
     assert masks(("car", "Road"), OBJECTS) == {"car+Road": [[1, 1, 1], [0, 1, 1]]}
     assert masks(("car:8", "road"), OBJECTS) == {"car-8+road": [[0, 0, 1], [0, 1, 1]]}
+    assert masks(("road:8",), OBJECTS) == {"road-8": [[0, 0, 0], [0, 0, 0]]}  # 8 is a car
     assert masks(None, OBJECTS) == {"things": [[1, 1, 1], [0, 0, 0]]}
 
 
@@ -61,6 +62,11 @@ def test_each_gives_a_matte_for_every_object_and_class() -> None:
 def test_wishes_that_cannot_be_met_are_refused(words, kept, told) -> None:
     with pytest.raises(UsageError, match=told):
         select_mattes(words, CAMVID, is_panoptic=False, kept=kept)
+
+
+def test_an_object_of_a_class_that_is_left_out_is_refused() -> None:
+    with pytest.raises(UsageError, match="--matte Car: --classes leaves it out"):
+        select_mattes(("car:7",), CAMVID, is_panoptic=True, kept=(ROAD,))
 
 
 @pytest.mark.skipif(find_spec("pymatting") is not None, reason="pymatting is installed")

@@ -18,13 +18,13 @@ class Selection:
     """The classes and objects of mattes.
 
     name: of the one matte; "" where there is one for each.
-    class_ids: whose pixels are wanted. objects: ids of objects that are wanted, too.
+    class_ids: whose pixels are wanted. objects: class and id of objects that are wanted, too.
     each: a matte for every class, and for every object of a panoptic map.
     """
 
     name: str
     class_ids: tuple[int, ...]
-    objects: tuple[int, ...] = ()
+    objects: tuple[tuple[int, int], ...] = ()
     each: bool = False
 
     @property
@@ -55,7 +55,7 @@ class Selection:
                 self.name: [
                     place
                     for place, one in enumerate(segments)
-                    if one.class_id in self.class_ids or one.id in self.objects
+                    if one.class_id in self.class_ids or (one.class_id, one.id) in self.objects
                 ]
             }
 
@@ -120,7 +120,8 @@ def select_mattes(
     classes = [word for word in words if ":" not in word]
     objects = [_object_id(word, labels, is_panoptic, select) for word in words if ":" in word]
     class_ids = select(labels, classes) if classes else ()
-    lost = [labels.classes[one] for one in class_ids if one not in allowed]
+    named = (*class_ids, *(class_id for class_id, _ in objects))
+    lost = [labels.classes[one] for one in named if one not in allowed]
     if lost:
         raise UsageError(f"--matte {lost[0]}: --classes leaves it out; name it there, too")
     name = "+".join(word.strip().replace(":", "-") for word in words)
@@ -132,9 +133,9 @@ def _object_id(
     labels: Labels,
     is_panoptic: bool,
     select: Callable[[Labels, Sequence[str]], tuple[int, ...]],
-) -> int:
+) -> tuple[int, int]:
     name, _, number = word.partition(":")
-    select(labels, [name])
+    (class_id,) = select(labels, [name])
     if not number.strip().isdecimal():
         raise UsageError(f"--matte {word}: not an object; write class:id, as in car:7")
     if not is_panoptic:
@@ -142,4 +143,4 @@ def _object_id(
             f"--matte {word}: the model finds classes and no objects; "
             f"use --matte {name}, or a panoptic model"
         )
-    return int(number)
+    return class_id, int(number)
