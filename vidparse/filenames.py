@@ -84,6 +84,18 @@ def real_path(path: Path) -> Path:
         return path
 
 
+def plain_path(path: Path) -> Path:
+    """`path` from the root on, the same for all spellings.
+
+    Links are followed only where it climbs by `..`: linked folders are folders of their own.
+    """
+    if path.name == "..":
+        return real_path(path)
+    if ".." in path.parts:
+        return real_path(path.parent) / path.name
+    return path.absolute()
+
+
 def name_below(name: str, listed_in: Path, *, failure: type[VidparseError] = InputError) -> str:
     """`name`, if it leads to a place below the folder that it will be joined to.
 

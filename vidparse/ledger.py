@@ -20,6 +20,9 @@ from vidparse.errors import (
     UsageError,
     VidparseError,
 )
+from vidparse.filenames import plain_path
+from vidparse.sinks.pictures import is_there
+from vidparse.sinks.sink import STDOUT
 from vidparse.textfiles import as_list, as_word, parse_json
 from vidparse.video import Input
 
@@ -51,8 +54,8 @@ _ERRORS: dict[int, type[VidparseError]] = {
 class Entry:
     """An input's line in the ledger.
 
-    is_same: the input is the one that it was. outputs: paths that earlier attempts wrote, or were
-    about to.
+    is_same: the input is the one that it was. outputs: absolute paths that earlier attempts wrote,
+    or were about to.
     """
 
     state: str
@@ -64,7 +67,7 @@ class Entry:
     @property
     def is_done(self) -> bool:
         """True where the input and all that was made of it are as they were."""
-        there = all(Path(path).exists() for path in self.outputs)
+        there = all(map(is_there, self.outputs))
         return self.state == DONE and self.is_same and there
 
     @property
@@ -174,7 +177,7 @@ class Ledger:
             "state = excluded.state, error = '', exit_code = 0, attempts = attempts + 1, "
             "outputs = case excluded.outputs when '[]' then outputs else excluded.outputs end, "
             "changed = excluded.changed",
-            (_name(one), _identity(one), BEGUN, json.dumps([*outputs]), _now()),
+            (_name(one), _identity(one), BEGUN, _paths_text(outputs), _now()),
         )
         with self._errors():
             self._file.execute("commit")
@@ -193,7 +196,7 @@ class Ledger:
         outputs: all that were written, of which some may have come up on the way.
         """
         state, code = (DONE, 0) if error is None else (FAILED, error.exit_code)
-        paths = json.dumps([*outputs])
+        paths = _paths_text(outputs)
         outcome = (state, _text(str(error or "")), code, round(seconds, 3), frames)
         self._change(
             "update inputs set state = ?, error = ?, exit_code = ?, seconds = ?, frames = ?, "
@@ -258,6 +261,11 @@ def _name(one: Input) -> str:
 def _text(name: str) -> str:
     """A name that SQLite takes: bytes of it that are no UTF-8 are written as \\xe9."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _paths_text(outputs: Sequence[str]) -> str:
+    """Paths as JSON; absolute, so that a call from another folder finds them."""
+    return json.dumps([path if path == STDOUT else str(plain_path(Path(path))) for path in outputs])
 
 
 def _paths(outputs: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from vidparse import __version__
 from vidparse.addresses import masked
 from vidparse.batch import STDIN, Batch, InputResult, Silent, Turn, Watcher, clip_options
 from vidparse.errors import InputError, Interrupted, UsageError
-from vidparse.filenames import PathText, one_or_several
+from vidparse.filenames import PathText, one_or_several, plain_path
 from vidparse.hub.known import select_classes
 from vidparse.inference import Runner, decided, load_chosen
 from vidparse.labels.colours import class_colours
@@ -294,8 +294,12 @@ def load_runner(options: SegmentOptions) -> Runner:
 
 def _settings(options: SegmentOptions, runner: Runner) -> dict[str, str]:
     """Settings that change outputs and are not the usual ones, for a ledger."""
-    out = "beside the inputs" if options.out is None else str(Path(options.out).absolute())
-    model = f"{os.fspath(options.model)} {runner.description.sha256 or ''}".strip()
+    out = "beside the inputs" if options.out is None else str(plain_path(Path(options.out)))
+    sha256 = runner.description.sha256
+
+    # Name weights by what is in them: their file may be called from elsewhere.
+    model = os.fspath(options.model)
+    model = f"{Path(model).name if Path(model).exists() else model} {sha256}" if sha256 else model
     usual = SegmentOptions()
     found = {
         name: _words(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -204,6 +205,30 @@ def test_lists_from_stdin_and_names_that_begin_so(cli, clip, tmp_path, monkeypat
     assert said.code == 0, said.err
     assert cli("segment", "@nowhere.txt").code == 3
     assert cli("segment", "a.mp4", "--retry-failed").code == 2
+
+
+@pytest.mark.parametrize("out", ["o/", "m_%03d.png", None])
+def test_a_call_from_another_folder_goes_on(cli, clip, tmp_path, monkeypatch, colour_model, out):
+    clip("a.mp4", frames=2)
+    shutil.copy(colour_model, tmp_path / "m.onnx")
+    words = ("--save", "masks", "--ledger", tmp_path / "b.db", "-m")
+
+    def call(prefix):
+        place = () if out is None else ("-o", f"{prefix}{out}")
+        return cli("segment", f"{prefix}a.mp4", *place, *words, f"{prefix}m.onnx", "--json")
+
+    monkeypatch.chdir(tmp_path)
+    first = json.loads(call("").out)["inputs"][0]
+    assert first["settled_before"] is False
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    again = json.loads(call("../").out)["inputs"][0]
+    assert again["settled_before"] is True
+    assert [Path(path).resolve() for path in again["outputs"]] == [
+        tmp_path / path for path in first["outputs"]
+    ]
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(call("").out)["inputs"][0]["outputs"] == first["outputs"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes here")

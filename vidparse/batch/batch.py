@@ -26,6 +26,7 @@ from vidparse.requests.live import may_be_live
 from vidparse.requests.matte import MatteOptions
 from vidparse.requests.segment import SegmentOptions
 from vidparse.sinks import SINKS, Protected, Sink, make_sinks
+from vidparse.sinks.names import as_named
 from vidparse.sinks.targets import journal_folders, missing_outputs
 from vidparse.video import NVDEC, Input, ReadingOptions, open_video
 from vidparse.video.first_frames import FirstFrames, limited
@@ -129,8 +130,9 @@ class Batch:
         if entry is None:
             return None
         if entry.is_done:
-            self.written.update((path, one.name) for path in entry.outputs)
-            return InputResult(one.name, entry.outputs, settled=True)
+            outputs = tuple(as_named(path, one, self.options.out) for path in entry.outputs)
+            self.written.update((path, one.name) for path in outputs)
+            return InputResult(one.name, outputs, settled=True)
         if entry.failure is not None and not self.options.retry_failed:
             return InputResult(one.name, error=entry.failure, settled=True)
         return None

@@ -29,7 +29,7 @@ from vidparse.inference import (
 )
 from vidparse.sinks import Sink
 from vidparse.sinks.parts import remove_parts
-from vidparse.sinks.pictures import is_numbered, numbered_files
+from vidparse.sinks.pictures import is_there
 from vidparse.video import NVDEC
 from vidparse.video.source import Source
 
@@ -241,7 +241,7 @@ class Turn:
         # A run that ended early has left what it had done, unless it failed.
         ended_early = isinstance(error, Interrupted | TruncatedError) and self._frames > 0
         written = [path for sink in self._sinks for path in sink.outputs]
-        outputs = [path for path in written if _is_there(path)]
+        outputs = [path for path in written if path == STDIN or is_there(path)]
         return InputResult(
             self._one.name,
             tuple(outputs) if error is None or ended_early else (),
@@ -271,8 +271,3 @@ def _expected_error(
     if isinstance(problem, KeyboardInterrupt):
         return Interrupted(f"{short}: interrupted after {counted(frames, 'frame')}")
     return expected(problem, name)
-
-
-def _is_there(path: str) -> bool:
-    at = Path(path)
-    return path == STDIN or at.exists() or (is_numbered(at) and any(numbered_files(at)))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path, PurePosixPath
 
 from vidparse.errors import UsageError
-from vidparse.filenames import home_path, shortened
+from vidparse.filenames import home_path, plain_path, shortened
 from vidparse.sinks.pictures import is_numbered, places_of_number
 from vidparse.sinks.sink import Sink
 from vidparse.sinks.submission import Submission
@@ -205,10 +205,19 @@ def _beside(source: Input) -> Path:
     return Path() if source.path is None else _named(source.path).parent
 
 
+def as_named(path: str, source: Input, out: str | os.PathLike[str] | None) -> str:
+    """An absolute path of an output as `final_path` names it, where it is one of that call."""
+    folder = _beside(source) if out is None else home_path(os.fspath(out))
+    try:
+        return str(folder / Path(path).relative_to(plain_path(folder)))
+    except ValueError:
+        return path
+
+
 def input_folder(source: Input) -> tuple[str, ...]:
     """The names of the folders that an input lies in, from the root on; of an address its host."""
     if source.path is not None:
-        parts = Path(os.path.normpath(_beside(source).absolute())).parts
+        parts = plain_path(_beside(source)).parts
     elif "://" in source.name:
         address = source.name.split("?")[0].partition("://")[2]
         parts = PurePosixPath(address.rpartition("@")[2]).parts[:-1]

@@ -65,6 +65,11 @@ def places_of_number(path: Path) -> int:
     return len(NUMBER.findall(path.name)) if is_image(path) else 0
 
 
+def is_there(path: str) -> bool:
+    """True where an output is at a path; a picture, where the path has the place of a number."""
+    return any(numbered_files(Path(path))) if is_numbered(Path(path)) else Path(path).exists()
+
+
 def numbered_files(path: Path) -> Iterator[Path]:
     """The files at a name with a place for a number."""
     before, _, after = NUMBER.split(path.name, maxsplit=1)

@@ -9,7 +9,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 
 from vidparse.errors import counted
-from vidparse.filenames import home_path
+from vidparse.filenames import home_path, plain_path
 from vidparse.sinks.names import input_folder, is_into_folder, source_stem
 from vidparse.sinks.sink import Sink
 from vidparse.sinks.submission import Submission
@@ -123,7 +123,7 @@ def _known_folder(outputs: Sequence[str], out: str) -> str | None:
     if not outputs:
         return None
     try:
-        below = Path(outputs[0]).parent.absolute().relative_to(home_path(out).absolute())
+        below = Path(outputs[0]).parent.relative_to(plain_path(home_path(out)))
     except ValueError:
         return None
     return "" if below == Path() else str(below)

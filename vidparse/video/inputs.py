@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vidparse.addresses import masked
 from vidparse.errors import InputError, counted
-from vidparse.filenames import natural_key
+from vidparse.filenames import natural_key, plain_path
 from vidparse.textfiles import decode_text, read_text
 from vidparse.video.access import is_address, local_path
 
@@ -99,12 +99,7 @@ class Input:
         """The same for all spellings of the name: the address, or the absolute path."""
         if self.path is None:
             return self.address or self.name
-        path = Path(self.name) if self.pattern else self.path
-
-        # Follow links only where the name climbs: linked folders are folders of their own.
-        if ".." in path.parts:
-            path = Path(os.path.realpath(path.parent)) / path.name
-        return str(path.absolute())
+        return str(plain_path(Path(self.name) if self.pattern else self.path))
 
     @property
     def is_picture(self) -> bool:
