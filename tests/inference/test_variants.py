@@ -206,6 +206,7 @@ def test_names_and_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert model_names("x,y.onnx") == ["x,y.onnx"], "a file may have a comma in its name"
     with pytest.raises(UsageError, match="a name is empty"):
         model_names("a,")
+    assert model_names("x" * 5000) == ["x" * 5000] and model_names("a\0") == ["a\0"]
     assert Variants((0.5, 1.0), True, 64, 32).words == (
         "--scales 0.5,1 --flip --slide 64 --slide-stride 32"
     )

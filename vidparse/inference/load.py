@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vidparse.errors import DeviceError, ModelError, UsageError, VidparseError
+from vidparse.filenames import is_file, is_folder
 from vidparse.hub import DEFAULT_MODEL, ModelFiles, found_here, resolve
 from vidparse.inference.devices import Device, check_threads, choose_device, has_vnni
 from vidparse.inference.runners import (
@@ -107,7 +108,8 @@ def model_names(text: str) -> list[str]:
     Raises:
         UsageError: an empty name.
     """
-    names = [text] if Path(text).exists() else [name.strip() for name in text.split(",")]
+    is_there = is_file(Path(text)) or is_folder(Path(text))
+    names = [text] if is_there else [name.strip() for name in text.split(",")]
     if len(names) > 1 and not all(names):
         raise UsageError(f"model '{text}': a name is empty; separate names by single commas")
     return names
@@ -121,9 +123,9 @@ def open_ahead(choice: ModelChoice) -> None:
     """
     if choice.backend not in ("auto", "onnx") or choice.precision != "auto":
         return
-    if choice.variants is not None and len(model_names(choice.name)) > 1:
-        return
     try:
+        if choice.variants is not None and len(model_names(choice.name)) > 1:
+            return
         check_threads(choice.threads)
         files, place = found_here(choice.name), choose_device(choice.device)
         if files is None or files.onnx is None or place.kind != "cpu":
