@@ -69,3 +69,17 @@ def test_folders_of_one_picture_are_replaced_where_that_is_wished(
         said = cli(*words, "-o", f"{tmp_path}/d/", *more)
         assert said.code == code, said.err
     assert (tmp_path / "d" / "one.masks" / "one.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("x.webm", "end it in .mp4, .mov, .mkv, or in / for a directory, or save cutout-vp9"),
+        ("x.gif", "end it in .mp4, .mov, .mkv, or in / for a directory"),
+    ],
+)
+def test_an_ending_that_a_matte_has_not_leads_to_the_output_that_has_it(
+    cli: Callable[..., Any], clip: Callable[..., Path], tmp_path: Path, name: str, told: str
+) -> None:
+    said = cli("segment", clip("a.mp4", frames=1), "--matte", "Car", "-o", tmp_path / name)
+    assert said.code == 2 and said.err.endswith(f"{told}\n")

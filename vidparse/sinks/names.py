@@ -191,7 +191,7 @@ def final_path(
     path = home_path(text)
     if is_into_folder(text, single=single):
         return path if shared else path / source.folder / file_name
-    _check_ending(name, kind, path, is_picture=source.is_picture)
+    _check_ending(name, table, path, is_picture=source.is_picture)
     return path
 
 
@@ -226,8 +226,10 @@ def input_folder(source: Input) -> tuple[str, ...]:
     return tuple(_harmless(part, _RESERVED) or "_" for part in parts)
 
 
-def _check_ending(name: str, kind: type[Sink], path: Path, *, is_picture: bool) -> None:
-    ending = path.suffix.lower()
+def _check_ending(
+    name: str, table: Mapping[str, type[Sink]], path: Path, *, is_picture: bool
+) -> None:
+    kind, ending = table[name], path.suffix.lower()
     if ending in kind.picture_endings and (is_picture or is_numbered(path)):
         return
     if ending in kind.picture_endings:
@@ -245,4 +247,8 @@ def _check_ending(name: str, kind: type[Sink], path: Path, *, is_picture: bool) 
     elif kind.endings and ending not in kind.endings:
         known = ", ".join(kind.endings)
         why = f"{name} cannot be written as '{ending}'" if ending else "no file ending"
-        raise UsageError(f"-o {path}: {why}; end it in {known}, or in / for a directory")
+
+        # Name the one output that is written so, if there is one: WebM means a cut-out.
+        others = [other for other, one in table.items() if ending and ending in one.endings]
+        instead = f", or save {others[0]}" if len(others) == 1 else ""
+        raise UsageError(f"-o {path}: {why}; end it in {known}, or in / for a directory{instead}")
