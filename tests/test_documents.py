@@ -73,6 +73,7 @@ NOT_RUN = {
     "python tests/benchmarks/bench_matte.py": "DAVIS, and a minute",
     "python tests/benchmarks/bench_gpu.py": "a CUDA device",
     "python tests/benchmarks/bench_propagate.py": "masks of DAVIS, and minutes",
+    "python tests/benchmarks/bench_batch.py": "two minutes of a quiet machine",
     "python tests/benchmarks/bench_scale.py": "a clip of one's own, and minutes",
     "python tests/benchmarks/bench_resume.py": "a clip of one's own, and minutes",
     "python tests/benchmarks/soak.py": "six hours of video, in a quarter of an hour",
