@@ -7,6 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence, Set
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from vidparse.errors import UsageError
@@ -110,14 +111,20 @@ def _endings(kind: type[Sink]) -> tuple[str, ...]:
 
 def is_output_name(table: Mapping[str, type[Sink]], path: Path) -> bool:
     """By name: what vidparse writes by default, with any ending, and what it left when killed."""
+    return is_unfinished(path) or path.name.endswith((*_default_endings(*table.values()), JOURNAL))
+
+
+@cache
+def _default_endings(*kinds: type[Sink]) -> tuple[str, ...]:
+    """Ends of the names of outputs; found once, as folders hold thousands of files."""
     suffixes = {
         suffix.removesuffix(Path(f"x{suffix}").suffix) + ending
-        for kind in table.values()
+        for kind in kinds
         for suffix in (kind.suffix, kind.picture_suffix)
         if suffix
         for ending in (Path(f"x{suffix}").suffix, *kind.endings)
     }
-    return is_unfinished(path) or path.name.endswith((*suffixes, JOURNAL))
+    return tuple(suffixes)
 
 
 def source_stem(source: Input) -> str:

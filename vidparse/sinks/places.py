@@ -56,16 +56,17 @@ def places(
     if out is None or is_alone or not is_into_folder(out, single=len({*names}) == 1):
         return Places(tuple(inputs))
     parts = _below_common(inputs)
-    sharing = _sharing(inputs, parts)
+    stems = [source_stem(one) for one in inputs]
+    sharing = _sharing(stems, parts)
 
     found, kept = [], 0
-    for one, folder in zip(inputs, parts, strict=True):
+    for one, stem, folder in zip(inputs, stems, parts, strict=True):
         mirrored = str(Path(*folder)) if folder else ""
         usual, other = (mirrored, "") if sharing else ("", mirrored)
         place = _known_folder(() if known is None else known(one), out)
 
         # Look at the other place, too, unless the name alone does not say whose outputs those are.
-        if place is None and usual != other and source_stem(one) not in sharing:
+        if place is None and usual != other and stem not in sharing:
             place = other if _has_outputs(table, names, replace(one, folder=other), out) else None
         kept += place not in (None, usual)
         found.append(replace(one, folder=usual if place is None else place))
@@ -110,11 +111,11 @@ def _shared(folders: Sequence[Folder]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _sharing(inputs: Sequence[Input], folders: Sequence[Folder]) -> Set[str]:
+def _sharing(stems: Sequence[str], folders: Sequence[Folder]) -> Set[str]:
     """The names that inputs of several folders share."""
     found: dict[str, set[Folder]] = defaultdict(set)
-    for one, folder in zip(inputs, folders, strict=True):
-        found[source_stem(one)].add(folder)
+    for stem, folder in zip(stems, folders, strict=True):
+        found[stem].add(folder)
     return {stem for stem, several in found.items() if len(several) > 1}
 
 
