@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import shutil
 import tracemalloc
@@ -27,6 +28,22 @@ def frame_of(index: int) -> Frame:
 
 def ids_of(index: int) -> np.ndarray:
     return np.full((4, 6), index, np.uint8)
+
+
+def test_a_full_disk_leaves_no_empty_folder(tmp_path, monkeypatch):
+    journal = Journal(tmp_path / ".clip.csv.vidparse-resume", JOB)
+
+    def full(self, *arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(OutputError, match="disk full"):
+            journal.__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+    # Nobody has it any more, so the next call may begin.
+    write(journal.folder, range(2), kept=(1,))
 
 
 @pytest.fixture

@@ -139,18 +139,29 @@ class Journal:
         Raises:
             OutputError: it cannot be written, or another process has it.
         """
-        with self._writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if self._lock is None:
-                self._take()
-            self._note_job()
-            end = 0 if self.memory is None else self.memory.end
-            path = self.folder / _FRAMES
-            self._file = path.open("r+b" if path.exists() else "w+b")
-            self._file.truncate(end)
-            self._file.seek(end)
+        try:
+            with self._writing():
+                self._begin()
+        except BaseException:
+            # Leave no empty folder of ours on a disk that has no room for more.
+            if self._lock is not None:
+                with suppress(OSError):
+                    self.folder.rmdir()
+            self.close()
+            raise
         self._added = self.frames
         return self
+
+    def _begin(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._lock is None:
+            self._take()
+        self._note_job()
+        end = 0 if self.memory is None else self.memory.end
+        path = self.folder / _FRAMES
+        self._file = path.open("r+b" if path.exists() else "w+b")
+        self._file.truncate(end)
+        self._file.seek(end)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
