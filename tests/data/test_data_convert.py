@@ -361,7 +361,8 @@ def test_pictures_of_another_size_than_their_labels_are_refused(
 ) -> None:
     """Copied into the new set they would be taken for the pictures of these labels."""
     source = convert(to, videos=1)
-    (picture,) = (p for p in source.rglob("p01.png") if p.parent.name in ("images", "origin", "v0"))
+    shelves = ("images", "images/v0", "v0/origin")
+    (picture,) = (p for p in source.rglob("p01.png") if p.parent.as_posix().endswith(shelves))
     cv2.imwrite(str(picture), np.zeros((20, 30, 3), np.uint8))
     done = cli("data", "convert", source, tmp_path / "n", "--to", "cvat")
     assert (done.code, len(done.lines)) == (3, 1), done.err
@@ -394,7 +395,7 @@ def test_a_new_folder_beside_the_record_is_none_of_the_set(cli, convert) -> None
         ("ytvis", "v0.ytvis.json", "ytvis", 3),
         ("label-studio", "tasks.json", "label-studio", 3),
         ("label-studio-video", "tasks.json", "label-studio", 3),
-        ("labelme", "images/p01.json", "labelme", 1),
+        ("labelme", "images/v0/p01.json", "labelme", 1),
         ("yolo-seg", "data.yaml", "yolo-seg", 3),
     ],
 )

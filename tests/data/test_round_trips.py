@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,16 @@ def test_names_splits_and_void_come_back(mine: Path, tmp_path: Path, to: str) ->
     # Say so where void is lost.
     told = f"{to}: holds no shape of 'background', so void pixels are of it, too"
     assert (told in first.notes) == (to in (*THINGS_ALONE, "yolo-seg"))
+
+
+@pytest.mark.parametrize("to", ["folder", "labelme", "yolo-seg", "label-studio", "cvat"])
+def test_the_only_video_keeps_its_name(mine: Path, tmp_path: Path, to: str) -> None:
+    shutil.rmtree(mine / "train" / "images" / VIDEOS["train"][1])
+    first = convert_dataset(mine, tmp_path / "there", to=to, split="train")
+    convert_dataset(tmp_path / "there", tmp_path / "back", to="folder")
+    for name, root in ((first.read_as, "there"), ("folder", "back")):
+        (video,) = open_dataset(name, tmp_path / root, "all").videos
+        assert (video.name, len(video.frames)) == ("v 1", len(STEMS))
 
 
 def test_a_split_of_a_converted_folder_needs_no_other(mine: Path, tmp_path: Path) -> None:

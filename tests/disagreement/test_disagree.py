@@ -224,10 +224,10 @@ def test_the_loop_of_labelling_ends_in_scores(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "2 frames corrected" in done.stdout
     mine = tmp_path / "work" / "mine"
-    stems = sorted(path.stem for path in (mine / "train" / "masks").iterdir())
+    masks = {path.stem: path for path in (mine / "train" / "masks").rglob("*.png")}
     truth = open_dataset(spec, None, "val")
     frames = {frame.stem: frame for frame in truth.videos[0].frames}
-    for stem in stems:
+    for stem, path in masks.items():
         frame = frames[stem.rpartition("_")[2]]
-        stored = read_indices(mine / "train" / "masks" / f"{stem}.png")
+        stored = read_indices(path)
         assert (stored == truth.load_mask(frame)).all()

@@ -294,7 +294,7 @@ def _categories(
 
 def _by_key(table: JsonTable, key: str) -> dict[int | str, list[JsonTable]]:
     found = defaultdict[int | str, list[JsonTable]](list)
-    for one in as_tables(table["annotations"] or [], "annotations"):
+    for one in as_tables(table.get("annotations") or [], "annotations"):  # none of a test split
         found[_key(one[key])].append(one)
     return found
 

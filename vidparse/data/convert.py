@@ -25,6 +25,7 @@ from vidparse.image import ColourTags, Rgb
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.requests.outputs import SinkOptions
+from vidparse.sinks.label_studio import TASKS
 from vidparse.sinks.picture_set import (
     LABELS_FILE,
     PictureSet,
@@ -39,6 +40,7 @@ from vidparse.video.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 _SET = "-set"  # of the names of `segment --save` for data sets
 _OF_FILES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | {".json", ".md", ".txt", ".xml", ".yaml", ".zip"}
+_OF_ALL = (IMAGES, Path(TASKS).stem)  # what readers call videos that have no folder of their own
 # Folders in which readers look for splits, pictures and labels.
 _LOOKED_INTO = frozenset(
     (*SPLITS, IMAGES, VIDEOS, "masks", "labels", "annotations", "data", "imgs", "JPEGImages")
@@ -47,11 +49,20 @@ _LOOKED_INTO = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Recording:
-    """Labelled frames that make one video: each record, and the name of its picture."""
+    """Labelled frames that make one video: each record, and the name of its picture.
+
+    is_album: it is photographs, which are no video.
+    """
 
     name: str
     interval_s: float | None
     frames: tuple[tuple[str, FrameRecord], ...]
+    is_album: bool = False
+
+    @property
+    def has_name(self) -> bool:
+        """True for a video that is called otherwise than the folder or file of all videos."""
+        return not self.is_album and len(self.frames) > 1 and self.name not in _OF_ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +345,8 @@ class _Work:
         with sink:
             sink.open(_info(recordings[0], dataset), dataset.labels)
             for video in recordings:
-                sink.next_video(_info(video, dataset), alone=len(recordings) == 1)
+                alone = len(recordings) == 1 and not video.has_name
+                sink.next_video(_info(video, dataset), alone=alone)
                 self._add_frames(sink, dataset, video)
         self.notes += sink.notes
 
@@ -396,7 +408,7 @@ def _recordings(dataset: Dataset) -> list[_Recording]:
     rows = [(video.name, *video.frames[0]) for video in found]
     is_known = len({stem for _, stem, _ in rows}) == len(rows)
     frames = tuple((stem if is_known else name, record) for name, stem, record in rows)
-    return [_Recording(dataset.split, None, frames)]
+    return [_Recording(dataset.split, None, frames, is_album=True)]
 
 
 def _folder_name(name: str) -> str:
