@@ -61,6 +61,12 @@ def test_chosen_frames_keep_a_distance() -> None:
     assert chosen(scores, times, top=2, spacing_s=0) == [2, 1]
 
 
+def test_neighbours_lie_as_far_apart_as_their_step() -> None:
+    times = array("d", [0, 0.04, 0.08, 0.12])  # 0.12 - 0.08 is less than 0.04 in floats
+    assert chosen(array("f", [4, 3, 2, 1]), times, top=9, spacing_s=0.04) == [0, 1, 2, 3]
+    assert chosen(array("f", [4, 3, 2, 1]), times, top=9, spacing_s=0.041) == [0, 2]
+
+
 def test_frames_that_are_alike_are_not_chosen() -> None:
     scores, times = array("d", [0.0, 0.5, 0.0]), array("d", [0.0, 1.0, 2.0])
     assert chosen(scores, times, top=3, spacing_s=0) == [1]

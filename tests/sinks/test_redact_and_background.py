@@ -271,6 +271,24 @@ def test_a_picture_covers_the_frame_and_a_video_plays_and_begins_anew(tmp_path) 
         assert int(np.argmin(wrong)) == t % 4
 
 
+def test_a_background_with_nothing_before_it_says_so(tmp_path) -> None:
+    clip = make_clip(tmp_path / "x.mp4", frames=1, size_hw=SIZE)
+    sink = sink_of(tmp_path, "background", mattes=MatteOptions(("Car", "Pole")))
+    with open_video(clip) as video:
+        sink.open(video.info, CAMVID)
+        for frame in video:
+            nothing = np.zeros(SIZE, np.uint8)
+            found = replace(seen(0, False), mattes=(Matte("Car+Pole", nothing, nothing),))
+            sink.write(frame, found)
+    sink.close(keep=True)
+    assert sink.notes == ["background: Car,Pole: in no frame, so the background is all there is"]
+
+
+def test_one_background_is_not_behind_each(tmp_path) -> None:
+    with pytest.raises(UsageError, match="name the classes in front of it"):
+        SINKS["background"].refuse(SinkOptions(mattes=MatteOptions(("each",))), CAMVID)
+
+
 def test_a_blurred_background_has_none_of_the_front_in_it(tmp_path) -> None:
     from vidparse.sinks.background import _Blurred
 

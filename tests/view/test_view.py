@@ -27,6 +27,7 @@ from vidparse.maps import SegmentMap
 from vidparse.requests.view import ViewRequest
 from vidparse.view import write_pages
 from vidparse.view.flicker import UNKNOWN, FlickerMeter
+from vidparse.view.result import find_records, find_video, open_results
 from vidparse.view.timeline import Areas
 
 SIZE_HW = (48, 64)
@@ -321,6 +322,22 @@ class TestVideo:
             cv2.imwrite(str(tmp_path / "shots" / f"s{i}.png"), picture)
         page = page_of(make_result(tmp_path / "shots", tmp_path / "out"))
         assert (page.regions()[2] == words_of(classes(2, SIZE_HW))).all()
+
+
+def test_results_of_namesakes_are_found_with_their_own_videos(cli, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    clips = [make_clip(tmp_path / name / "clip.mp4", frames=2) for name in ("a", "b")]
+    said = cli("segment", *clips, "-o", tmp_path / "out", "--save", "masks,jsonl")
+    assert said.code == 0, said.err
+    groups = find_records([tmp_path / "out"])
+    assert [find_video(open_results(one)[0], None).path for one in groups] == clips
+    assert len(find_records([tmp_path / "out", tmp_path / "out"])) == 2
+
+    pages = write_pages(ViewRequest(results=(tmp_path / "out",), out=tmp_path / "pages"))
+    assert [page.path for page in pages] == [
+        tmp_path / "pages" / name / "clip.view.html" for name in ("a", "b")
+    ]
 
 
 class TestFaults:

@@ -13,6 +13,7 @@ from vidparse.disagreement.answers import NOTHING, Answer, Answers
 from vidparse.errors import InputError, Interrupted
 from vidparse.requests.disagreement import DisagreementRequest
 
+_ROUNDING_S = 1e-6  # of times, so that neighbours 0.04 s apart are that
 _MOST_PAIRS = 3  # of classes, that are named for a frame
 
 
@@ -149,6 +150,6 @@ def chosen(scores: array[float], times: array[float], *, top: int, spacing_s: fl
     for place in order.tolist():
         if len(found) == top or scores[place] <= 0:
             break
-        if all(abs(times[place] - times[other]) >= spacing_s for other in found):
+        if all(abs(times[place] - times[other]) > spacing_s - _ROUNDING_S for other in found):
             found.append(place)
     return found

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidparse.errors import InputError, UsageError
-from vidparse.filenames import home_path
+from vidparse.filenames import home_path, one_or_several
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.image import Rgb
 from vidparse.labels import Labels
 from vidparse.maps import Prediction
 from vidparse.matting.foreground import foreground_colours
+from vidparse.requests.matte import EACH
 from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks.overlay import Overlay
 from vidparse.video import open_video
@@ -43,11 +44,18 @@ class Background(Overlay):
 
     @classmethod
     def refuse(cls, options: SinkOptions, labels: Labels) -> None:
+        wanted = options.mattes.matte
+        if wanted is not None and EACH in one_or_several(wanted):
+            raise UsageError(
+                f"--matte {EACH}: makes a file for each class, and a background is behind one; "
+                "name the classes in front of it"
+            )
         _backdrop(options.mattes.background).close()
 
     def prepare(self, info: VideoInfo, labels: Labels) -> None:
         self._backdrop = _backdrop(self.options.mattes.background)
         self._start_s: float | None = None
+        self._has_seen = False
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
         picture = frame.image.rgb()
@@ -56,6 +64,7 @@ class Background(Overlay):
             alpha = np.maximum(alpha, matte.alpha)
         if self._start_s is None:
             self._start_s = frame.time_s
+        self._has_seen |= bool(alpha.any())
 
         behind = self._backdrop.at(frame.time_s - self._start_s, picture, alpha)
         mixed = composed(foreground_colours(picture, alpha), behind, alpha)
@@ -63,6 +72,12 @@ class Background(Overlay):
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         self._backdrop.close()
+        if keep and not self._has_seen:
+            words = self.options.mattes.matte
+            names = "countable things" if words is None else ",".join(one_or_several(words))
+            self.notes.append(
+                f"background: {names}: in no frame, so the background is all there is"
+            )
         return super().end(keep=keep, complete=complete, packets=packets)
 
 

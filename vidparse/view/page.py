@@ -109,7 +109,10 @@ def _place(request: ViewRequest, records: Path, *, is_single: bool) -> Path:
         return out
     if (is_video(out) or is_image(out) or out.suffix.lower() in _TEXTS) and not out.is_dir():
         raise UsageError(f"-o {out}: a page is HTML; end it in .html, or name a folder")
-    return out / name
+
+    # Keep the folders that results of namesakes lie in.
+    place = request.results[0]
+    return out / (records.parent.relative_to(place) if place.is_dir() else "") / name
 
 
 def _write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from vidparse.errors import InputError
@@ -29,8 +30,8 @@ def find_records(places: Sequence[Path]) -> list[tuple[Path, ...]]:
     """The records of each video, those of one video together, in the order of `places`.
 
     Args:
-        places: one or two: folders of outputs, or jsonl files. Of two folders the videos that are
-            in both count.
+        places: one or two: folders of outputs, or jsonl files. Folders below are looked through,
+            too: namesakes lie there. Of two folders the videos that are in both count.
 
     Raises:
         InputError: no records there, or of no video in both.
@@ -40,13 +41,16 @@ def find_records(places: Sequence[Path]) -> list[tuple[Path, ...]]:
         return [(path,) for path in found[0]]
 
     # Pair files that were named whatever they are called, those of folders by their names.
-    first, second = found
     pairs: list[tuple[Path, ...]]
+    first, second = found
     if len(first) == len(second) == 1:
         pairs = [(first[0], second[0])]
     else:
-        others = {path.name: path for path in second}
-        pairs = [(path, others[path.name]) for path in first if path.name in others]
+        names = [
+            {str(path.relative_to(place)) if place.is_dir() else path.name: path for path in there}
+            for place, there in zip(places, found, strict=True)
+        ]
+        pairs = [(path, names[1][name]) for name, path in names[0].items() if name in names[1]]
     if not pairs:
         raise InputError(
             f"{places[0]}, {places[1]}: have no video in common; name two .jsonl of one video"
@@ -73,7 +77,12 @@ def _records_at(place: Path) -> list[Path]:
         if place.suffix != _RECORDS:
             raise InputError(f"{place}: no .jsonl; give a folder of outputs or its .jsonl")
         return [place]
-    found = sorted(path for path in place.glob(f"*{_RECORDS}") if not path.stem.endswith(".part"))
+    names = f"*{_RECORDS}"
+    found = sorted(
+        path
+        for path in [*place.glob(names)] or place.rglob(names)
+        if not path.stem.endswith(".part")
+    )
     if not found:
         raise InputError(
             f"{place}: holds no .jsonl; segment the video with --save masks,jsonl "
@@ -103,11 +112,17 @@ def _check_same_video(one: Result, other: Result) -> None:
         )
 
 
+def _shared_end(path: Path, folder: Path) -> int:
+    """The number of folders, from the innermost one on, that a file has in common with `folder`."""
+    pairs = zip(reversed(path.parent.parts), reversed(folder.parts), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 def find_video(result: Result, given: str | None) -> Input:
     """The video that was segmented: the one that is given, else by the name in the records.
 
     It is looked for where the command of the run found it, beside the records, in the folder
-    above and in the current one.
+    above and in the current one. Of namesakes it is the one whose folders are those of the records.
 
     Raises:
         InputError: it is nowhere.
@@ -121,10 +136,14 @@ def find_video(result: Result, given: str | None) -> Input:
     # Try the words of the command first: they have its path.
     folder = result.path.absolute().parent
     places = [*map(Path, result.header.words[1:]), folder, folder.parent, Path()]
-    for place in places:
-        for path in (place, place / name):
-            if path.name == name and _exists(path) and not is_output(path):
-                return Input.named(str(path))
+    found = [
+        path
+        for place in places
+        for path in (place, place / name)
+        if path.name == name and _exists(path) and not is_output(path)
+    ]
+    if found:
+        return Input.named(str(max(found, key=lambda path: _shared_end(path.absolute(), folder))))
     raise InputError(f"{result.path}: its video {name} is not found; give it with -i")
 
 
