@@ -170,6 +170,8 @@ def test_the_losses_of_a_pair_are_those_of_its_target_and_the_next(
         frames=torch.cat([batch.frames[:, :1], batch.frames], dim=1),
         labels=torch.cat([torch.full_like(batch.labels[:, :1], 9), batch.labels], dim=1),
         inside=torch.cat([torch.ones_like(batch.inside[:, :1]), batch.inside], dim=1),
+        clean=torch.cat([batch.clean[:, :1], batch.clean], dim=1),
+        worse=torch.cat([torch.ones_like(batch.worse[:, :1]), batch.worse], dim=1),
     )
     with torch.no_grad():
         pair, triplet = run.learner.objective(batch), run.learner.objective(longer)
