@@ -416,7 +416,7 @@ class TestPlacesThatCannotBeMeant:
         assert "is an ending without a name" in said.err
         assert listing(tmp_path) == ["x.mp4"]
 
-    @pytest.mark.parametrize("out", [".mp4/", ".results", ".mp4.csv"])
+    @pytest.mark.parametrize("out", [".mp4/", ".results/", ".mp4.csv"])
     def test_names_that_begin_with_a_dot(self, cli, clip, tmp_path, monkeypatch, out):
         monkeypatch.chdir(tmp_path)
         assert cli("segment", clip("x.mp4", frames=2), "-o", out, "--save", "csv").code == 0

@@ -140,6 +140,7 @@ def test_by_name():
     [
         ("x.avi", "overlay", ".mp4, .mkv, .mov"),
         ("x", "overlay", "no file ending"),
+        ("day1", "csv", r"no file ending; end it in \.csv, or in / for a directory"),
         ("x.mp4", "mask-video", ".mkv, .nut"),
         ("x.png", "masks", r"number its pictures, as in x_%04d\.png"),
         ("x.zip", "masks", "written to a folder"),

@@ -68,6 +68,10 @@ def test_a_server_that_is_not_trusted_is_refused(certificates, clip, monkeypatch
             with pytest.raises(InputError, match=r"is not trusted \(self.signed certificate\)"):
                 frames(f"{server.url}/{name}")
 
+            monkeypatch.setenv("SSL_CERT_FILE", str(clip.with_name("none.pem")))
+            with pytest.raises(InputError, match=r"SSL_CERT_FILE .*none\.pem: no such file"):
+                frames(f"{server.url}/{name}")
+
             # Give the certificate to trust, and then one that is of another host.
             monkeypatch.setenv("SSL_CERT_FILE", str(certificates["own"]))
             assert frames(f"{server.url}/{name}") == 3

@@ -251,8 +251,8 @@ def _check_ending(
             raise UsageError(
                 f"-o {path}: {name} are written to a folder; name one without {ending}"
             )
-    elif kind.endings and ending not in kind.endings:
-        known = ", ".join(kind.endings)
+    elif not ending or (kind.endings and ending not in kind.endings):
+        known = ", ".join(kind.endings or (Path(f"x{kind.suffix}").suffix,))
         why = f"{name} cannot be written as '{ending}'" if ending else "no file ending"
 
         # Name the one output that is written so, if there is one: WebM means a cut-out.

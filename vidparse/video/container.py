@@ -32,7 +32,7 @@ from vidparse.video.demux import (
 from vidparse.video.picture import Converter, check_announced, hdr_note
 from vidparse.video.raw import Pipe
 from vidparse.video.source import NVDEC, Selection, Source, Stamps, packet_stamps
-from vidparse.video.unreachable import opening_error, reason
+from vidparse.video.unreachable import lost_reason, opening_error
 
 log = logging.getLogger(__name__)
 
@@ -427,7 +427,7 @@ class ContainerSource(Source):
         """
         time_s = float((pts - self._first_pts) * self._time_base)
         if self._demuxer.lost is not None:
-            why, _ = reason(self._demuxer.lost, self._silence_s)
+            why = lost_reason(self._demuxer.lost, self._silence_s)
             raise TruncatedError(
                 f"{self._name}: lost after {counted(count, 'frame')} ({time_s:.2f} s); it {why}"
             )

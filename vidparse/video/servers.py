@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import ssl
 from base64 import b64encode
 from http.client import HTTPException
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 from urllib import request
 from urllib.error import HTTPError, URLError
@@ -131,6 +133,9 @@ def fetched(
     except URLError as error:
         if not isinstance(error.reason, ssl.SSLCertVerificationError):
             raise
+        given = os.environ.get("SSL_CERT_FILE", "")
+        if given and not Path(given).is_file():
+            raise InputError(f"SSL_CERT_FILE {given}: no such file; correct the path") from error
         raise InputError(
             f"{name}: the server's certificate is not trusted ({error.reason.verify_message}); "
             "check the address, or name a file of certificates to trust in SSL_CERT_FILE"

@@ -60,6 +60,13 @@ def reason(error: BaseException, timeout_s: float) -> tuple[str, bool]:
     return f"cannot be opened ({getattr(error, 'strerror', None) or error}); {_CHECK}", False
 
 
+def lost_reason(error: BaseException, timeout_s: float) -> str:
+    """The reason why an address that was open gives no more, to stand behind its name."""
+    if getattr(error, "errno", None) == errno.EIO:
+        return "broke off: the server or the network ended it"
+    return reason(error, timeout_s)[0]
+
+
 def _silence(timeout_s: float) -> str:
     return f"gave no answer for {timeout_s:g} s; {_CHECK}, or raise --timeout"
 
