@@ -254,6 +254,11 @@ def test_outputs_of_another_job_and_changed_ones_are_still_refused(cli, clip, tm
 
     other = cli(*call, "--stride", "2")
     assert other.code == 6 and "exists; use --overwrite" in other.err
+    assert "is of an earlier job (stride: was not set, is 2)" in other.err
+    times = source.stat()
+    os.utime(source, (times.st_atime, times.st_mtime + 9))
+    assert "is of an earlier job (the input has changed since" in cli(*call).err
+    os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
     (out / "clip.csv").write_text("mine")
     changed = cli(*call)
     assert changed.code == 6 and "exists; use --overwrite" in changed.err

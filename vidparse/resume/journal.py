@@ -48,6 +48,7 @@ _LEAST_SHARE = 30  # times as long as keeping one takes, at the least
 _ENTRY = struct.Struct("<II")  # length, CRC-32
 _JOB, _FRAMES, _MEMORIES = "job.json", "frames", ("memory-0", "memory-1")
 _SCHEMA = "vidparse-resume/1"
+_OTHER_INPUT = "the input has changed since, or is another"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Journal:
         self._due_s = time.monotonic() + FIRST_S
 
         self.made: tuple[Made, ...] = ()
+        self._earlier = ""  # how the job differs whose outputs are there
         self.is_found = (folder / _JOB).is_file()
         if self.is_found:
             self._take()
@@ -126,6 +128,8 @@ class Journal:
         if isinstance(error, Interrupted):
             onwards = f"goes on after {self.frames} of them" if self.frames else "begins anew"
             return Interrupted(f"{str(error).split('; ')[0]}; the same call {onwards}")
+        if self._earlier and isinstance(error, OutputError):
+            return OutputError(f"{error}; what is there is of an earlier job ({self._earlier})")
         if not self.frames or isinstance(error, TruncatedError):
             return error
         frames = counted(self.frames, "frame")
@@ -281,9 +285,12 @@ class Journal:
             return
 
         # Leave outputs of another job, and changed ones, to the rules for any file that is there.
-        is_same = known == self._job and all(one.is_unchanged for one in made)
+        difference = self._difference(known)
+        is_same = not difference and all(one.is_unchanged for one in made)
         self.made = made if is_same and all(one.is_there for one in made) else ()
         self.is_found = is_same
+        if difference and any(one.is_there for one in made):
+            self._earlier = difference
 
     def _record(self) -> tuple[dict[str, str], tuple[Made, ...]]:
         """The job, and its outputs once they are whole."""
@@ -305,19 +312,25 @@ class Journal:
         return known, made
 
     def _check_job(self, known: Mapping[str, str]) -> None:
-        # Name the first setting that differs; the record of an input is for machines.
+        difference = self._difference(known)
+        if difference == _OTHER_INPUT:
+            raise UsageError(
+                f"--resume {self.folder}: {difference}; remove that folder to begin anew"
+            )
+        if difference:
+            raise UsageError(
+                f"--resume {self.folder}: is of another job ({difference}); "
+                "give the same call, or remove that folder"
+            )
+
+    def _difference(self, known: Mapping[str, str]) -> str:
+        """The first setting in which the job is not the one that is known; "" where it is."""
         for name in [*self._job, *known]:
             now, then = (one.get(name) or "not set" for one in (self._job, known))
-            if now != then and name == "input":
-                raise UsageError(
-                    f"--resume {self.folder}: the input has changed since, or is another; remove "
-                    "that folder to begin anew"
-                )
             if now != then:
-                raise UsageError(
-                    f"--resume {self.folder}: is of another job ({name}: was {then}, is {now}); "
-                    "give the same call, or remove that folder"
-                )
+                # The record of an input is for machines.
+                return _OTHER_INPUT if name == "input" else f"{name}: was {then}, is {now}"
+        return ""
 
     def _recover(self) -> None:
         """Find the last memory that is whole, as are all frames before it."""
