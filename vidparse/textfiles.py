@@ -112,6 +112,14 @@ def xml_events(
     yield from found
 
 
+def without_mark(data: bytes) -> bytes:
+    """The beginning of a file in UTF-8: without its byte order mark, from UTF-16 and 32, too."""
+    mark = next((mark for mark in _MARKS if data.startswith(mark)), b"")
+    if not mark:
+        return data
+    return data[len(mark) :].decode(_MARKS[mark], "ignore").encode()
+
+
 def decode_text(data: bytes) -> str:
     """Text of encoded bytes; the encodings are those of :func:`read_text`.
 

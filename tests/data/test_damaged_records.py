@@ -16,6 +16,7 @@ from vidparse.data import convert as converting
 from vidparse.data import format_of, open_dataset
 from vidparse.data.convert import convert_dataset
 from vidparse.data.dataset import ALL, Format
+from vidparse.data.recognition import recognise
 from vidparse.data.writers import WRITERS
 from vidparse.errors import VidparseError
 
@@ -52,6 +53,20 @@ def read_all(name: str, root: Path) -> int:
                 dataset.load_truth(frame)
                 count += 1
     return count
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_texts_with_a_byte_order_mark_are_known(
+    record_set: tuple[str, Path], encoding: str
+) -> None:
+    """As programs for Windows save them."""
+    name, root = record_set
+    before = recognise(root), read_all(name, root)
+    for path in root.rglob("*"):
+        if path.suffix in (".json", ".xml"):
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text, encoding="utf-8-sig" if path.suffix == ".xml" else encoding)
+    assert (recognise(root), read_all(name, root)) == before
 
 
 def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -25,6 +25,7 @@ from vidparse.errors import InputError
 from vidparse.filenames import is_file, name_below, text_name
 from vidparse.labels import Labels
 from vidparse.sinks.picture_set import LABELS_FILE
+from vidparse.textfiles import without_mark
 from vidparse.video import open_video
 from vidparse.video.inputs import VIDEO_SUFFIXES
 
@@ -90,10 +91,10 @@ def no_record(folder: Path, what: str, advice: str) -> InputError:
 
 
 def head_of(path: Path, size: int = 1 << 12) -> bytes:
-    """The first bytes of a file, to know its kind by; none where it cannot be read."""
+    """The first bytes of a text in UTF-8, to know its kind by; none where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return file.read(size)
+            return without_mark(file.read(size))
     except OSError:
         return b""
 
