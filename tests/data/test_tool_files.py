@@ -111,9 +111,13 @@ def test_shapes_of_cvat(tmp_path: Path) -> None:
             '<polygon label="b" points="0,0;8,0;8,2;0,2" z_order="0"/>',
             '<ellipse label="a" cx="7" cy="5" rx="0.9" ry="0.9"/>',
             '<polyline label="b" points="0,5;8,5"/>',
+            '<points label="b" points="0,5"/>',
+            '<points label="b" points="1,5"/>',
         ),
     )
     dataset = open_dataset("cvat", tmp_path, ALL)
+    left = "left out, as they cover no pixels or are not read"
+    assert dataset.notes == (f"cvat: {left}: 2 points, 1 polyline",)
     wanted = np.full((HEIGHT, WIDTH), 255)
     wanted[:2] = 1
     wanted[1:4, 1:5] = 0
@@ -172,7 +176,7 @@ def test_frames_come_from_the_video_beside(tmp_path: Path) -> None:
         frame = dataset.videos[0].frames[number]
         assert (dataset.load_image(frame) == pictures[number]).all()
     found = convert_dataset(tmp_path, tmp_path / "out", to="folder")
-    assert (found.frames, len(list((tmp_path / "out" / "images").iterdir()))) == (2, 2)
+    assert (found.frames, len([*(tmp_path / "out" / "images").rglob("*.*")])) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +256,23 @@ def test_the_last_annotation_that_was_not_cancelled_counts(tmp_path: Path) -> No
     task = task_of(annotations=annotations, predictions=predictions)
     mask = classes_of(studio(tmp_path, [task]))
     assert (mask[:, :4] == 0).all() and (mask[:3, 4:] == 1).all() and (mask[3:, 4:] == 255).all()
+
+
+def test_ellipses_are_read_and_points_are_counted(tmp_path: Path) -> None:
+    """Of 8 x 6 pixels: 3 wide and 1 high to each side of the middle, or turned by 90 degrees."""
+    ellipse = {"x": 50, "y": 50, "radiusX": 37.5, "radiusY": 100 / 6, "ellipselabels": ["a"]}
+    point = region(type="keypointlabels", value={"x": 1, "y": 1, "keypointlabels": ["b"]})
+    flat = studio(tmp_path, [task_of(region(type="ellipselabels", value=ellipse), point)])
+    mask = classes_of(flat)
+    assert (mask[2:4, 1:7] == 0).all() and (mask == 0).sum() == 12
+    assert flat.notes == (
+        "label-studio: left out, as they cover no pixels or are not read: 1 keypointlabels",
+    )
+
+    turned = classes_of(
+        studio(tmp_path, [task_of(region(value=ellipse | {"rotation": 90}, type="ellipselabels"))])
+    )
+    assert (turned[:, 3:5] == 0).all() and (turned == 0).sum() == 12
 
 
 def test_predictions_count_where_nobody_annotated(tmp_path: Path) -> None:
@@ -372,3 +393,15 @@ def test_bad_jsons_of_coco_and_ytvis_are_named(
     (tmp_path / "classes.json").write_text(json.dumps(classes))
     with pytest.raises(InputError, match=r"'a' is no class of classes\.json"):
         open_dataset(name, tmp_path, ALL)
+
+
+def test_lines_of_labelme_are_counted(tmp_path: Path) -> None:
+    picture(tmp_path / "1.png")
+    square = {"label": "a", "points": [[0, 0], [4, 2]], "shape_type": "rectangle"}
+    line = {"label": "b", "points": [[0, 0], [4, 2]], "shape_type": "line"}
+    sizes = {"imageHeight": HEIGHT, "imageWidth": WIDTH, "imagePath": "1.png"}
+    record = {"version": "5.4.1", "shapes": [square, line, line], **sizes}
+    (tmp_path / "1.json").write_text(json.dumps(record))
+    dataset = open_dataset("labelme", tmp_path, ALL)
+    assert (classes_of(dataset)[:2, :4] == 0).all()
+    assert dataset.notes == ("labelme: left out, as they cover no pixels or are not read: 2 line",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from vidparse.data.shapes import (
     Region,
     Shape,
     dataset_of,
+    left_out,
     made_labels,
 )
 from vidparse.data.tool_folders import (
@@ -40,6 +41,7 @@ from vidparse.sinks.cvat import DUMPED_BY, TRACK_ID
 from vidparse.textfiles import fault_of, xml_events
 
 _SHAPES = ("mask", "polygon", "box", "ellipse")  # that cover pixels
+_OTHERS = ("polyline", "points", "cuboid", "skeleton", "tag")
 _CORNERS_OF_ELLIPSE = 64
 _MOST_FRAMES = 10**7
 _MOST_LISTED = 150_000  # frames of a task in which nothing need be drawn
@@ -72,7 +74,16 @@ def open_cvat(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
         listed |= regions
         if (film := video_beside(record.path, [record.source])) is not None:
             files[name] = film
-    return dataset_of("cvat", split, labels, videos, listed, read_image=FramesBeside(files))
+    others = sum((record.others for record in records), Counter[str]())
+    return dataset_of(
+        "cvat",
+        split,
+        labels,
+        videos,
+        listed,
+        read_image=FramesBeside(files),
+        notes=left_out("cvat", others),
+    )
 
 
 @dataclass(slots=True)
@@ -108,6 +119,7 @@ class _Record:
     ours: bool
     source: str
     tracks: dict[str, int]  # number of each track that is one object
+    others: Counter[str]  # of what is not read, by kind
 
 
 def is_cvat(path: Path) -> bool:
@@ -129,7 +141,7 @@ class _Reading:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._record = _Record(path, {}, {}, set(), False, "", {})
+        self._record = _Record(path, {}, {}, set(), False, "", {}, Counter())
         self._size, self._width, self._height = 0, 0, 0
         self._label = ""  # of the task's list that is open
         self._holder: Mapping[str, str] | None = None  # the open track or image
@@ -158,6 +170,8 @@ class _Reading:
             self._shape = _Drawn(name, label, fields)
             self._shape.group = self._holder.get("group_id", "") or fields.get("group_id", "")
             self._shape.track = self._holder["id"] if self._is_track else ""
+        elif name in _OTHERS and self._inside[-2] in ("track", "image"):
+            self._record.others[name] += 1
         elif name == "attribute" and self._shape is not None:
             self._shape.number = "?" if fields.get("name") == TRACK_ID else self._shape.number
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -27,6 +28,7 @@ from vidparse.data.shapes import (
     Region,
     Shape,
     dataset_of,
+    left_out,
     made_labels,
 )
 from vidparse.data.tool_folders import (
@@ -61,7 +63,8 @@ from vidparse.textfiles import (
 from vidparse.video.inputs import VIDEO_SUFFIXES
 
 _NOTE = re.compile(r"\bid (\d{1,9})\b")  # in the note of a region: the number of its object
-_KINDS = ("brushlabels", "polygonlabels", "rectanglelabels")
+_KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
+_CORNERS_OF_ELLIPSE = 64
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # before the name of a file that was uploaded
 _FILMS = tuple(VIDEO_SUFFIXES)
 _BEGIN = re.compile(rb'\s*\[\s*(\{[^\0]*"(data|annotations|predictions|image)"|\])')
@@ -70,13 +73,12 @@ _BEGIN = re.compile(rb'\s*\[\s*(\{[^\0]*"(data|annotations|predictions|image)"|\
 def open_label_studio(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """Every export of Label Studio (JSON) in the folder, with the pictures in images/ or beside.
 
-    Brushes, polygons and rectangles are read, later ones on top, and boxes in videos, which lie in
-    the folder, in videos/, or as pictures in images/<name>/. Of a task's annotations the last
-    one that was not cancelled counts, and without any its last prediction. A region whose note has
-    "id 7" is of object 7; every other one is an object of its own, in a video through all of its
-    frames. Classes are those of
-    classes.json beside, else of config.xml, else as they come. Pictures without regions count as
-    unlabelled.
+    Brushes, polygons, rectangles and ellipses are read, later ones on top, and boxes in videos,
+    which lie in the folder, in videos/, or as pictures in images/<name>/. Of a task's annotations
+    the last one that was not cancelled counts, and without any its last prediction. A region whose
+    note has "id 7" is of object 7; every other one is an object of its own, in a video through all
+    of its frames. Classes are those of classes.json beside, else of config.xml, else as they come.
+    Pictures without regions count as unlabelled.
 
     Raises:
         InputError: no such JSON, or one that says what cannot be.
@@ -110,7 +112,10 @@ def open_label_studio(root: Path, split: str, *, on_missing: OnMissing = refuse)
         gathered.videos(),
         gathered.listed,
         read_image=FramesBeside(gathered.films),
-        notes=(f"label-studio: {NOTE}",) if gathered.intervals else (),
+        notes=(
+            *((f"label-studio: {NOTE}",) if gathered.intervals else ()),
+            *left_out("label-studio", gathered.others),
+        ),
     )
 
 
@@ -119,6 +124,7 @@ class _Gathered:
 
     Attributes:
         films, intervals: files of videos, and seconds from frame to frame, by name.
+        others: numbers of regions that are not read, by kind.
     """
 
     def __init__(self, base: Path, class_ids: Mapping[str, int]) -> None:
@@ -127,6 +133,7 @@ class _Gathered:
         self.listed: dict[tuple[str, int], Listed] = {}
         self.films: dict[str, Path] = {}
         self.intervals: dict[str, float | None] = {}
+        self.others = Counter[str]()
 
     def videos(self) -> list[Video]:
         return [
@@ -140,7 +147,7 @@ class _Gathered:
         """Raises: InputError, KeyError, TypeError, ValueError: it says what cannot be."""
         name = _picture_name(task)
         file = pictures.find(name, PurePosixPath(name).name, _plain_name(name))
-        found = _listed(task, self._class_ids, where)
+        found = _listed(task, self._class_ids, where, self.others)
         if file is None:
             raise InputError(f"{where}: no picture {name}; put it into {self._base}/{IMAGES}")
 
@@ -152,7 +159,9 @@ class _Gathered:
     def add_video(self, task: JsonTable, path: Path, where: str) -> None:
         """Raises: InputError, KeyError, TypeError, ValueError: it says what cannot be."""
         name = PurePosixPath(_served_path(_video_address(task))).name
-        result = [one for one in _result(task) if one.get("type") == KIND]
+        drawn = _result(task)
+        result = [one for one in drawn if one.get("type") == KIND]
+        self.others.update(str(one.get("type")) for one in drawn if one.get("type") != KIND)
         values = [as_table(one["value"], "value") for one in result]
         film = film_of(path, (name, _plain_name(name)), values)
         check_size(where, film.size_hw)
@@ -234,12 +243,19 @@ def _result(task: JsonTable) -> list[JsonTable]:
     return as_tables(said[-1].get("result", []), "result") if said else []
 
 
-def _listed(task: JsonTable, class_ids: Mapping[str, int], where: str) -> Listed:
-    """Raises: KeyError, TypeError, ValueError: a region says what cannot be."""
+def _listed(
+    task: JsonTable, class_ids: Mapping[str, int], where: str, others: Counter[str]
+) -> Listed:
+    """The regions of a task; counts what is not read in `others`.
+
+    Raises:
+        KeyError, TypeError, ValueError: a region says what cannot be.
+    """
     regions, size_hw = list[Region](), (1, 1)
     for region in _result(task):
         kind = region.get("type")
         if kind not in _KINDS:
+            others[str(kind)] += 1
             continue
         own_hw = (
             as_whole(region["original_height"], "original_height", 1),
@@ -278,7 +294,22 @@ def _shape(kind: str, value: JsonTable, size_hw: tuple[int, int]) -> Shape:
             raise ValueError(f"{len(pairs)} points are no polygon")
         return Polygons((np.array(pairs) * size_hw[::-1] / 100,))  # places are in percent
 
+    if kind == "ellipselabels":
+        return _ellipse(value, size_hw)
     return box_of(value)
+
+
+def _ellipse(value: JsonTable, size_hw: tuple[int, int]) -> Polygons:
+    """An ellipse in percent of the sides, turned clockwise round its centre by degrees."""
+    x, y, across, down = (as_number(value[key], key) for key in ("x", "y", "radiusX", "radiusY"))
+    turn = math.radians(as_number(value.get("rotation", 0), "rotation"))
+    scale = np.array(size_hw[::-1]) / 100
+
+    # Turn in pixels: percents of the two sides are of different lengths.
+    round_ = np.arange(_CORNERS_OF_ELLIPSE) * (2 * np.pi / _CORNERS_OF_ELLIPSE)
+    points = np.stack([across * np.cos(round_), down * np.sin(round_)], axis=1) * scale
+    axes = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+    return Polygons((points @ axes + np.array([x, y]) * scale,))
 
 
 def _pair(value: Json) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,7 +19,7 @@ from vidparse.data.dataset import (
     refuse,
 )
 from vidparse.data.folders import PICTURES, sorted_files, sorted_folders
-from vidparse.data.shapes import Listed, Polygons, Region, dataset_of, made_labels
+from vidparse.data.shapes import Listed, Polygons, Region, dataset_of, left_out, made_labels
 from vidparse.data.tool_folders import (
     IMAGES,
     FramesBeside,
@@ -73,11 +74,12 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
 
     class_ids = {name: i for i, name in enumerate(labels.classes)}
     videos, listed = [], dict[tuple[str, int], Listed]()
+    others = Counter[str]()
     for folder, paths in groups.items():
         video, frames = folder.name, list[FrameRecord]()
         for path in paths:
             try:
-                image, found = _listed(path, records[path], class_ids)
+                image, found = _listed(path, records[path], class_ids, others)
             except (KeyError, TypeError, ValueError) as error:
                 on_missing(InputError(f"{path}: {fault_of(error)}; correct or remove it"))
                 continue
@@ -90,7 +92,15 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
             )
         if frames:
             videos.append(Video(video, tuple(frames), math.inf))
-    return dataset_of("labelme", split, labels, videos, listed, read_image=FramesBeside({}))
+    return dataset_of(
+        "labelme",
+        split,
+        labels,
+        videos,
+        listed,
+        read_image=FramesBeside({}),
+        notes=left_out("labelme", others),
+    )
 
 
 def _check_damaged(folder: Path, records: list[Path]) -> None:
@@ -133,8 +143,14 @@ def _labels(records: dict[Path, JsonTable]) -> Labels:
         raise InputError(f"{path}: {what}; correct it, or put classes.json beside") from error
 
 
-def _listed(path: Path, record: JsonTable, class_ids: dict[str, int]) -> tuple[Path, Listed]:
-    """The picture of a record and its regions. Raises: KeyError, TypeError, ValueError."""
+def _listed(
+    path: Path, record: JsonTable, class_ids: dict[str, int], others: Counter[str]
+) -> tuple[Path, Listed]:
+    """The picture of a record and its regions; counts what covers no pixel in `others`.
+
+    Raises:
+        KeyError, TypeError, ValueError: it says what cannot be.
+    """
     size_hw = (
         as_whole(record["imageHeight"], "imageHeight", 1),
         as_whole(record["imageWidth"], "imageWidth", 1),
@@ -150,6 +166,7 @@ def _listed(path: Path, record: JsonTable, class_ids: dict[str, int]) -> tuple[P
     for shape in as_tables(record["shapes"], "shapes"):
         label, kind = as_word(shape["label"], "label"), shape.get("shape_type", "polygon")
         if kind in _SKIPPED:
+            others[str(kind)] += 1
             continue
         if label not in class_ids:
             raise ValueError(f"label '{label}' is none of the classes")

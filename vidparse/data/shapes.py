@@ -306,6 +306,19 @@ def dataset_of(
     return replace(dataset, read_mask=drawn.classes)
 
 
+def left_out(name: str, kinds: Mapping[str, int]) -> tuple[str, ...]:
+    """The note on what people drew and is not read, by kind: points, lines, tags.
+
+    Args:
+        name: of the format.
+        kinds: how many there are of each.
+    """
+    if not any(kinds.values()):
+        return ()
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    return (f"{name}: left out, as they cover no pixels or are not read: {listed}",)
+
+
 def made_labels(
     name: str,
     classes: Sequence[str],
