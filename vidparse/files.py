@@ -52,7 +52,7 @@ def write_error(name: Path | str, error: OSError) -> OutputError:
             f"{name}: cannot be written (too many files are open); raise the limit (ulimit -n)"
         )
     reason = error.strerror or str(error) or type(error).__name__
-    return OutputError(f"{name}: cannot be written ({reason}); choose another place with -o")
+    return OutputError(f"{name}: cannot be written ({reason}); choose another place")
 
 
 def kind_of(path: Path) -> str:
@@ -87,16 +87,14 @@ def check_folder(path: Path, folder: Path, *, make: bool) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except (FileExistsError, NotADirectoryError) as error:
         raise OutputError(
-            f"{path}: cannot be written ({folder} is no directory); choose another place with -o"
+            f"{path}: cannot be written ({folder} is no directory); choose another place"
         ) from error
     except OSError as error:
         raise write_error(path, error) from error
 
     # Ask for permission too: a folder may exist and still refuse new files.
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"{path}: directory {folder} is not writable; choose another place with -o"
-        )
+        raise OutputError(f"{path}: directory {folder} is not writable; choose another place")
 
 
 class _Whole(ABC):

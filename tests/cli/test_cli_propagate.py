@@ -130,6 +130,16 @@ def test_ids_go_in_and_come_out(cli, clip, tmp_path: Path) -> None:
         assert (again == first).all()
 
 
+def test_masks_of_both_depths_are_ids_and_it_is_said(cli, clip, tmp_path: Path) -> None:
+    source, folder = clip("x.mp4", frames=5), tmp_path / "keys"
+    folder.mkdir()
+    Pillow.fromarray(mask(0)).save(folder / "0.png")
+    Pillow.fromarray(mask(4).astype(np.uint16) * 300).save(folder / "4.png")
+    said = cli("propagate", source, folder, "-o", f"{tmp_path}/out/", "--save", "ids")
+    assert said.code == 0, said.err
+    assert "4.png has 16 bits and others have 8, so all hold ids of objects" in said.err
+
+
 def test_a_data_set_with_few_masks_is_filled(cli, tmp_path: Path) -> None:
     from support.clips import picture
 

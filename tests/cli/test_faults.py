@@ -231,7 +231,7 @@ class TestPlaces:
         locked.mkdir(mode=0o500)
         said = cli("segment", path, "-o", f"{locked}/")
         assert (said.code, len(said.lines)) == (6, 1)
-        assert "is not writable; choose another place with -o" in said.err
+        assert "is not writable; choose another place" in said.err
 
     def test_a_failed_overwrite_leaves_the_old_outputs(self, cli, path, tmp_path):
         assert cli("segment", path).code == 0

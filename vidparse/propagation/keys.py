@@ -234,6 +234,12 @@ def _indices(folder: Path, files: dict[int, Path], labels: Labels | None, *, ids
     if ids or (labels is None and max(values) >= _WIDE):
         if is_binary:
             notes.append(f"{folder}: all values are 0 and 255, so 255 is one object, and not void")
+        wide = [path for path in files.values() if read_indices(path).itemsize > 1]
+        if not ids and len(wide) < len(files):
+            notes.append(
+                f"{folder}: {wide[0].name} has 16 bits and others have 8, so all hold ids of "
+                "objects; where they are classes, give --label-set"
+            )
         objects = Labels("objects", ("object",), ((220, 20, 60),), frozenset([0]))
         void = None if is_binary else IGNORE
         read = partial(_objects_of, files, void)
