@@ -88,7 +88,7 @@ def test_models_of_other_classes(run: Run, other_labels: Path, tmp_path: Path) -
         (("nowhere.mp4", "--within"), 2, "belong to a data set"),
         (("x.mp4", "--scales", "1,big"), 2, "--scales '1,big': not numbers"),
         (("x.mp4", "--scales", "nan"), 2, "must be above 0"),
-        (("x.mp4", "--window", "8"), 2, "window 8: must lie in"),
+        (("x.mp4", "--slide", "8"), 2, "slide 8: must lie in"),
         (("x.mp4", "--labels", "nothing"), 2, "label set 'nothing': unknown"),
         (("x.mp4", "--labels", "vspw"), 2, "cannot be regrouped to 'vspw'"),
         (("x.mp4", "-m", "nowhere.onnx"), 4, "nowhere.onnx"),

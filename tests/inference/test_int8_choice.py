@@ -278,7 +278,7 @@ class TestBundled:
         words = ("-m", "vidparse", "segment", str(clip("x.mp4", frames=6)), "-m", "street-student")
         more = ("--size", "64", "--device", "cpu", "--workers", "2", "--save", "jsonl", "--json")
         run = subprocess.run(
-            [sys.executable, *words, *more, "-o", str(tmp_path / "out")],
+            [sys.executable, *words, *more, "-o", f"{tmp_path}/out/"],
             capture_output=True, text=True, env=environment,
         )  # fmt: skip
         assert run.returncode == 0, run.stderr

@@ -210,6 +210,14 @@ def test_scales(values: list[float], said: str) -> None:
     assert places and all(0 <= y <= 200 for y in places)
 
 
+@pytest.mark.parametrize("values", [[7e-17], [7e-17, 1e-20], [0.0, 1e-12], [-3e-16]])
+def test_shares_that_are_all_but_nothing(values: list[float]) -> None:
+    """As of a loss whose weights have no gradient: rounding is left."""
+    curve = Curve("run", 0, np.arange(1, len(values) + 1), np.array(values))
+    chart = draw("x", [curve], end=len(values), over="steps", percent=True, dots=True)
+    assert "nan" not in "".join(path.data for path in chart.drawn)
+
+
 def test_running_mean_keeps_lines_straight() -> None:
     assert running_mean(np.arange(10.0)).tolist() == list(range(10))
     straight = np.arange(800.0)

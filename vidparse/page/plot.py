@@ -19,6 +19,7 @@ WIDTH, HEIGHT = 600, 200  # in the units of the SVG; the page stretches it
 _MOST_POINTS = 600  # longer curves keep the lowest and highest of each stretch
 _MOST_DOTS = 60  # of a curve with more, points are too close to tell apart
 _INTERVALS = 5  # between ticks, at most
+_LEAST_ROOM = 1e-3  # around a flat curve: a share of 1e-17 has no ticks of its own
 _WIDE = 5.0  # curves that fall by this factor need a logarithmic scale
 _OUTLIER = 4.0  # times the range of 99 % of the points: cut off
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -206,7 +207,7 @@ def _fitting(values: np.ndarray, means: np.ndarray, *, may_be_log: bool) -> Scal
     if low >= 0 and low < 0.4 * high:
         low = 0.0
     if high - low < 1e-9 * max(abs(high), 1.0):
-        room = 0.1 * abs(high) or 1.0
+        room = max(0.1 * abs(high), _LEAST_ROOM) if high else 1.0
         low, high = low - room, high + room
     steps = _round_steps(low, high, outside=True)
     digits = max(0, -math.floor(math.log10(steps[1] - steps[0]) + 1e-9))

@@ -215,20 +215,27 @@ class Redact(Overlay):
         if self._report is None:
             return
 
-        # Say of an interrupted run that it is a part: its report looks like any other.
-        if self._lists is not None:
-            if keep:
-                totals = {
-                    "frames": self._written,
-                    "frames_with_gaps": len(self._lost),
-                    "frames_with": dict(self._found),
-                    "complete": complete,
-                }
-                self._lists.add("totals", totals)
-                self._lists.finish()
-            else:
+        # Let go of the report whatever happens: the disk may be full at its last line.
+        is_whole = False
+        try:
+            if self._lists is not None and keep:
+                self._finish_lists(self._lists, complete=complete)
+            is_whole = keep
+        finally:
+            if self._lists is not None:
                 self._lists.close()
-        self._report.close(keep=keep, complete=complete)
+            self._report.close(keep=is_whole, complete=complete)
+
+    def _finish_lists(self, lists: JsonLists, *, complete: bool) -> None:
+        """Write the totals; they say of an interrupted run that it is a part."""
+        totals = {
+            "frames": self._written,
+            "frames_with_gaps": len(self._lost),
+            "frames_with": dict(self._found),
+            "complete": complete,
+        }
+        lists.add("totals", totals)
+        lists.finish()
 
 
 def report_path(path: Path, suffixes: Sequence[str]) -> Path:
