@@ -128,6 +128,7 @@ def segment(
     if not names:
         raise UsageError("inputs: none is given; name a file, a folder or several")
     found, failed = _expanded(names)
+    found, notes = _with_notes_apart(found)
     options = _settled(options, found)
     sharing = _sharing(options, found)
     options = replace(options, threads=sharing.threads(options.threads))
@@ -161,7 +162,7 @@ def segment(
         runner.chosen,
         (*failed, *results),
         time.perf_counter() - begun_s,
-        placed.notes,
+        (*notes, *placed.notes),
     )
 
 
@@ -330,6 +331,14 @@ def _expanded(inputs: Sequence[str]) -> tuple[list[Input], list[InputResult]]:
         except InputError as error:
             missing.append(InputResult(masked(pattern), error=error))
     return list(found.values()), missing
+
+
+def _with_notes_apart(inputs: Sequence[Input]) -> tuple[list[Input], tuple[str, ...]]:
+    """Several inputs, and the notes on the folders that they come from: they are of none alone."""
+    if len(inputs) < 2:
+        return list(inputs), ()
+    notes = tuple(note for one in inputs for note in one.notes)
+    return [replace(one, notes=()) for one in inputs], notes
 
 
 def _settled(options: SegmentOptions, inputs: Sequence[Input]) -> SegmentOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from pathlib import Path
 
@@ -229,6 +230,18 @@ class TestFolders:
         assert "shots: passed over 4 other files (a.xyz, b.txt, c.svg and 1 more)" in said.err
         assert len([line for line in said.lines if "passed over" in line]) == 2
         assert "._1" not in said.err
+
+    def test_notes_on_a_folder_are_of_none_of_its_videos(self, cli, clip, tmp_path):
+        clips = tmp_path / "clips"
+        (clips / "more").mkdir(parents=True)
+        for name in ("a", "b"):
+            clip("x.mp4", frames=2).rename(clips / f"{name}.mp4")
+        words = ("segment", clips, "-o", f"{tmp_path}/o/", "--save", "csv")
+        told = [line for line in cli(*words).lines if "passed over" in line]
+        assert told == [f"note: {clips}: passed over 1 folder (more)"]
+        record = json.loads(cli(*words, "--overwrite", "--json").out)
+        assert record["notes"] == [f"{clips}: passed over 1 folder (more)"]
+        assert [one["notes"] for one in record["inputs"]] == [[], []]
 
     def test_files_that_macos_keeps_beside_others(self, cli, clip, tmp_path):
         clips = tmp_path / "clips"
