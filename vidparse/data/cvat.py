@@ -17,8 +17,10 @@ from vidparse.data.shapes import (
     Region,
     Shape,
     dataset_of,
+    ellipse,
     left_out,
     made_labels,
+    turned,
 )
 from vidparse.data.tool_folders import (
     FramesBeside,
@@ -42,7 +44,6 @@ from vidparse.textfiles import fault_of, xml_events
 
 _SHAPES = ("mask", "polygon", "box", "ellipse")  # that cover pixels
 _OTHERS = ("polyline", "points", "cuboid", "skeleton", "tag")
-_CORNERS_OF_ELLIPSE = 64
 _MOST_FRAMES = 10**7
 _MOST_LISTED = 150_000  # frames of a task in which nothing need be drawn
 
@@ -353,21 +354,16 @@ def _shape(shape: _Drawn) -> Shape:
         points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
     else:
         x, y, across, down = (float(fields[key]) for key in ("cx", "cy", "rx", "ry"))
-        turn = np.arange(_CORNERS_OF_ELLIPSE) * (2 * np.pi / _CORNERS_OF_ELLIPSE)
-        points = np.stack([x + across * np.cos(turn), y + down * np.sin(turn)], axis=1)
+        points = np.array([x, y]) + ellipse(across, down)
 
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
         raise ValueError(f"a {shape.kind} of points that are none")
-    return Polygons((_turned(points, float(fields.get("rotation", "0") or 0)),))
 
-
-def _turned(points: np.ndarray, degrees: float) -> np.ndarray:
-    """Points turned clockwise round the middle of the box that holds them."""
-    if not degrees % 360:
-        return points
-    centre = (points.min(axis=0) + points.max(axis=0)) / 2
-    sine, cosine = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
-    return (points - centre) @ np.array([[cosine, sine], [-sine, cosine]]) + centre
+    # Turn a shape round the middle of the box that holds it.
+    if degrees := float(fields.get("rotation", "0") or 0) % 360:
+        centre = (points.min(axis=0) + points.max(axis=0)) / 2
+        points = turned(points - centre, degrees) + centre
+    return Polygons((points,))
 
 
 FORMAT = Format(

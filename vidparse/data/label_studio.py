@@ -28,8 +28,10 @@ from vidparse.data.shapes import (
     Region,
     Shape,
     dataset_of,
+    ellipse,
     left_out,
     made_labels,
+    turned,
 )
 from vidparse.data.tool_folders import (
     IMAGES,
@@ -64,7 +66,6 @@ from vidparse.video.inputs import VIDEO_SUFFIXES
 
 _NOTE = re.compile(r"\bid (\d{1,9})\b")  # in the note of a region: the number of its object
 _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
-_CORNERS_OF_ELLIPSE = 64
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # before the name of a file that was uploaded
 _FILMS = tuple(VIDEO_SUFFIXES)
 _BEGIN = re.compile(rb'\s*\[\s*(\{[^\0]*"(data|annotations|predictions|image)"|\])')
@@ -302,14 +303,12 @@ def _shape(kind: str, value: JsonTable, size_hw: tuple[int, int]) -> Shape:
 def _ellipse(value: JsonTable, size_hw: tuple[int, int]) -> Polygons:
     """An ellipse in percent of the sides, turned clockwise round its centre by degrees."""
     x, y, across, down = (as_number(value[key], key) for key in ("x", "y", "radiusX", "radiusY"))
-    turn = math.radians(as_number(value.get("rotation", 0), "rotation"))
-    scale = np.array(size_hw[::-1]) / 100
+    degrees = as_number(value.get("rotation", 0), "rotation")
 
     # Turn in pixels: percents of the two sides are of different lengths.
-    round_ = np.arange(_CORNERS_OF_ELLIPSE) * (2 * np.pi / _CORNERS_OF_ELLIPSE)
-    points = np.stack([across * np.cos(round_), down * np.sin(round_)], axis=1) * scale
-    axes = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-    return Polygons((points @ axes + np.array([x, y]) * scale,))
+    scale = np.array(size_hw[::-1]) / 100
+    points = turned(ellipse(across, down) * scale, degrees)
+    return Polygons((points + np.array([x, y]) * scale,))
 
 
 def _pair(value: Json) -> list[float]:

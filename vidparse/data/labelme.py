@@ -19,7 +19,15 @@ from vidparse.data.dataset import (
     refuse,
 )
 from vidparse.data.folders import PICTURES, sorted_files, sorted_folders
-from vidparse.data.shapes import Listed, Polygons, Region, dataset_of, left_out, made_labels
+from vidparse.data.shapes import (
+    Listed,
+    Polygons,
+    Region,
+    dataset_of,
+    ellipse,
+    left_out,
+    made_labels,
+)
 from vidparse.data.tool_folders import (
     IMAGES,
     FramesBeside,
@@ -46,7 +54,6 @@ from vidparse.textfiles import (
     read_json,
 )
 
-_CORNERS_OF_CIRCLE = 64
 _SKIPPED = ("point", "points", "line", "linestrip")  # that cover no pixel
 
 
@@ -192,8 +199,7 @@ def _shape(shape: JsonTable, kind: str) -> Polygons:
         points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
     elif kind == "circle" and len(points) == 2:
         radius = np.hypot(*(points[1] - points[0]))
-        turn = np.arange(_CORNERS_OF_CIRCLE) * (2 * np.pi / _CORNERS_OF_CIRCLE)
-        points = points[0] + radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+        points = points[0] + ellipse(radius, radius)
     elif kind not in ("polygon", "rectangle"):
         raise ValueError(f"a shape of type {kind}; polygons, rectangles and circles are read")
     if len(points) < 3:

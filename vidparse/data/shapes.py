@@ -20,6 +20,7 @@ from vidparse.maps.brushes import from_packed_brush, from_row_counts
 from vidparse.maps.polygons import filled
 
 BACKGROUND = "background"
+_CORNERS_OF_ELLIPSE = 64
 _Place = tuple[int, int, np.ndarray]  # top, left, bool (h, w)
 
 
@@ -109,12 +110,22 @@ class TurnedBox:
         # Turn in pixels: percents of the two sides are of different lengths.
         scale = np.array(size_hw[::-1]) / 100
         across, down = np.array([self.width, self.height]) * scale
-        sides = np.array([[0, 0], [across, 0], [across, down], [0, down]])
-        turn = math.radians(self.rotation)
-        axes = [[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]
-        return Polygons((sides @ np.array(axes) + np.array([self.x, self.y]) * scale,)).drawn(
-            size_hw
-        )
+        sides = turned(np.array([[0, 0], [across, 0], [across, down], [0, down]]), self.rotation)
+        return Polygons((sides + np.array([self.x, self.y]) * scale,)).drawn(size_hw)
+
+
+def turned(points: np.ndarray, degrees: float) -> np.ndarray:
+    """Points (N, 2) of x and y turned clockwise, as pictures show it, round (0, 0)."""
+    if not degrees % 360:
+        return points
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    return points @ np.array([[cosine, sine], [-sine, cosine]])
+
+
+def ellipse(across: float, down: float) -> np.ndarray:
+    """Corners (64, 2) of x and y of an ellipse round (0, 0); across, down: its half axes."""
+    turn = np.arange(_CORNERS_OF_ELLIPSE) * (2 * np.pi / _CORNERS_OF_ELLIPSE)
+    return np.stack([across * np.cos(turn), down * np.sin(turn)], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
