@@ -225,8 +225,11 @@ def _listed(
 def _indices(folder: Path, files: dict[int, Path], labels: Labels | None, *, ids: bool) -> Keys:
     """Keys of one channel: classes or ids, by their labels and values."""
     named = {number: str(path) for number, path in files.items()}
-    values = {int(one) for path in files.values() for one in count_codes(read_indices(path))[0]}
-    notes: list[str] = []
+    values, wide, notes = set[int](), list[Path](), list[str]()
+    for path in files.values():
+        raw = read_indices(path)
+        values.update(count_codes(raw)[0].tolist())
+        wide += [path] if raw.itemsize > 1 else []
 
     # Take 255 for void, but not where it is the only other value: DAVIS and many tools mean one
     # object by it.
@@ -234,7 +237,6 @@ def _indices(folder: Path, files: dict[int, Path], labels: Labels | None, *, ids
     if ids or (labels is None and max(values) >= _WIDE):
         if is_binary:
             notes.append(f"{folder}: all values are 0 and 255, so 255 is one object, and not void")
-        wide = [path for path in files.values() if read_indices(path).itemsize > 1]
         if not ids and len(wide) < len(files):
             notes.append(
                 f"{folder}: {wide[0].name} has 16 bits and others have 8, so all hold ids of "
