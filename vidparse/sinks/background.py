@@ -22,6 +22,7 @@ from vidparse.matting.foreground import foreground_colours
 from vidparse.requests.matte import EACH
 from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks.overlay import Overlay
+from vidparse.sinks.sink import in_no_frame
 from vidparse.video import open_video
 
 BLUR = "blur"
@@ -73,11 +74,8 @@ class Background(Overlay):
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         self._backdrop.close()
         if keep and not self._has_seen:
-            words = self.options.mattes.matte
-            names = "countable things" if words is None else ",".join(one_or_several(words))
-            self.notes.append(
-                f"background: {names}: in no frame, so the background is all there is"
-            )
+            wanted = self.options.mattes.matte
+            self.notes.append(in_no_frame("background", wanted, "the background is all there is"))
         return super().end(keep=keep, complete=complete, packets=packets)
 
 

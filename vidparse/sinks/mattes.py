@@ -26,7 +26,7 @@ from vidparse.requests.matte import EACH
 from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks.masks import ffv1_options
 from vidparse.sinks.pictures import Pictures, check_target, gray_png, pictures_at
-from vidparse.sinks.sink import Sink, Target
+from vidparse.sinks.sink import Sink, Target, in_no_frame
 from vidparse.sinks.stream import EncodedVideo, Encoding, Rows, dumped, encoded
 from vidparse.textfiles import parse_json
 
@@ -115,8 +115,7 @@ class Mattes(Sink):
             self.notes += [note for note in file.notes if note not in self.notes]
         if keep and not self._has_seen and not self._each:
             wanted = self.options.mattes.matte
-            names = "countable things" if wanted is None else ",".join(one_or_several(wanted))
-            self.notes.append(f"{self.target.name}: {names}: in no frame, so the matte is empty")
+            self.notes.append(in_no_frame(self.target.name, wanted, "the matte is empty"))
         if self._left_out:
             self.notes.append(
                 f"{self.target.name}: {len(self._left_out)} more classes or objects have no file: "

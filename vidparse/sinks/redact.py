@@ -26,7 +26,7 @@ from vidparse.matting.redaction import redacted, with_margin
 from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks.overlay import Overlay
 from vidparse.sinks.pictures import NUMBER, check_target, is_numbered
-from vidparse.sinks.sink import Target
+from vidparse.sinks.sink import Target, in_no_frame
 from vidparse.sinks.stream import ByteStream, JsonLists
 
 SCHEMA = "vidparse-redaction/1"
@@ -210,8 +210,7 @@ class Redact(Overlay):
             )
         if keep and not self._found:
             words = self.options.redaction.redact_classes
-            names = "countable things" if words is None else ",".join(one_or_several(words))
-            self.notes.append(f"redact: {names}: in no frame, so nothing is hidden")
+            self.notes.append(in_no_frame("redact", words, "nothing is hidden"))
         if self._report is None:
             return
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar, Self
 
 from vidparse.errors import ClosedPipe, Interrupted, OutputError, TruncatedError, UsageError
+from vidparse.filenames import one_or_several
 from vidparse.files import kind_of, write_error
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
@@ -226,6 +227,18 @@ class Sink(ABC):
         interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
         keep = error is None or interrupted or isinstance(error, TruncatedError)
         self.close(keep=keep, complete=not interrupted)
+
+
+def in_no_frame(name: str, words: str | Sequence[str] | None, so: str) -> str:
+    """The note of an output that waited for classes in vain.
+
+    Args:
+        name: of the output.
+        words: the classes as the user gave them; None: all countable things.
+        so: the result.
+    """
+    wanted = "countable things" if words is None else ",".join(one_or_several(words))
+    return f"{name}: {wanted}: in no frame, so {so}"
 
 
 def is_stdout(out: str) -> bool:
