@@ -7,9 +7,10 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import takewhile
 from pathlib import Path, PurePath, PureWindowsPath
 
 from vidparse.errors import InputError, UsageError, VidparseError
@@ -120,6 +121,12 @@ def name_below(name: str, listed_in: Path, *, failure: type[VidparseError] = Inp
     if not path.parts or too_long or "\0" in name or (_ON_WINDOWS and there.is_reserved()):
         raise failure(f"{listed_in}: {name[:80]!r} is no name of a file; correct or remove it")
     return name
+
+
+def shared_start(one: Sequence[str], other: Sequence[str]) -> int:
+    """The number of folders, from the first one on, in which two rows of them agree."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def text_name(name: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import islice, takewhile
+from itertools import islice
 from pathlib import Path
 
 from vidparse.errors import counted
-from vidparse.filenames import home_path, plain_path
+from vidparse.filenames import home_path, plain_path, shared_start
 from vidparse.sinks.names import input_folder, is_into_folder, source_stem
 from vidparse.sinks.sink import Sink
 from vidparse.sinks.submission import Submission
@@ -105,10 +105,7 @@ def _below_common(inputs: Sequence[Input]) -> list[Folder]:
 
 def _shared(folders: Sequence[Folder]) -> int:
     """The number of folders, from the outermost one on, that all have."""
-    if not folders:
-        return 0
-    pairs = zip(min(folders), max(folders), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return shared_start(min(folders), max(folders)) if folders else 0
 
 
 def _sharing(stems: Sequence[str], folders: Sequence[Folder]) -> Set[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 from vidparse.errors import InputError
+from vidparse.filenames import shared_start
 from vidparse.sinks import is_output
 from vidparse.video import Input
 from vidparse.view.idfiles import IdFiles, find_ids
@@ -114,8 +114,7 @@ def _check_same_video(one: Result, other: Result) -> None:
 
 def _shared_end(path: Path, folder: Path) -> int:
     """The number of folders, from the innermost one on, that a file has in common with `folder`."""
-    pairs = zip(reversed(path.parent.parts), reversed(folder.parts), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return shared_start(path.parent.parts[::-1], folder.parts[::-1])
 
 
 def find_video(result: Result, given: str | None) -> Input:
