@@ -10,6 +10,7 @@ from vidparse.cli import options as shared
 from vidparse.cli.process import stop_on_signals
 from vidparse.cli.terminal import Reporter, cell, console, print_json, say, show
 from vidparse.errors import InputError, counted
+from vidparse.limits import SMALLEST
 from vidparse.requests.autolabel import AutolabelRequest
 from vidparse.requests.option import Argument, Option
 
@@ -147,6 +148,13 @@ def convert(
         Path | None,
         Option("The video that the labels are of, where it does not lie beside them."),
     ] = None,
+    shrink: Annotated[
+        int | None,
+        Option(
+            "Bring larger pictures and their labels to this shorter side, as VSPW's 480p form.",
+            least=SMALLEST,
+        ),
+    ] = None,
     max_pixels: shared.MaxPixels = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -164,6 +172,7 @@ def convert(
             split=split,
             pictures=pictures,
             video=video,
+            shrink=shrink,
             on_frame=reporter.update,
             stop=stop,
         )

@@ -15,6 +15,7 @@ from vidparse.data.dataset import ALL, SPLITS, Dataset, FrameRecord, format_of
 from vidparse.data.pictures import IGNORE, image_size, size_mismatch
 from vidparse.data.recognition import recognise
 from vidparse.data.shapes import BACKGROUND
+from vidparse.data.shrink import check_shorter_side, shrunk_map, shrunk_picture, shrunk_size
 from vidparse.data.tool_folders import IMAGES, VIDEOS, FramesBeside
 from vidparse.data.writers import WRITERS, Writer
 from vidparse.errors import InputError, Interrupted, OutputError, UsageError
@@ -92,6 +93,7 @@ def convert_dataset(
     split: str | None = None,
     pictures: bool = True,
     video: Path | None = None,
+    shrink: int | None = None,
     on_frame: Callable[[int, int], None] = lambda done, total: None,
     stop: threading.Event | None = None,
 ) -> Conversion:
@@ -105,17 +107,22 @@ def convert_dataset(
         split: only this one; all that there are if not given.
         pictures: copy the pictures, too. Formats that consist of pictures always hold them.
         video: that the labels are of, where no pictures of it lie beside them.
+        shrink: larger pictures and their labels are brought to this shorter side, in pixels.
         on_frame: gets the number of frames done, and of all.
         stop: set it to end early.
 
     Raises:
-        UsageError: an unknown format, or a video of labels that are not of one video.
+        UsageError: an unknown format, a video of labels that are not of one video, a shorter
+            side below 32, or one without pictures.
         InputError: the source cannot be read.
         OutputError: `out` is there, or cannot be written. Interrupted: `stop` was set.
     """
     to = to.removesuffix(_SET)
     if to not in WRITERS:
         raise UsageError(f"--to {to}: no data set is written so; use {', '.join(WRITERS)}")
+    check_shorter_side(shrink)
+    if shrink is not None and not pictures:
+        raise UsageError("--shrink: labels would not fit their pictures; drop --no-pictures")
     if not source.exists():
         raise InputError(f"{source}: no such file or folder; give a data set")
     # Take the name that a format is written by for the one that it is read by.
@@ -132,7 +139,7 @@ def convert_dataset(
     datasets = [layout.open(source, one) for one in splits]
     if video is not None:
         datasets = [_of_video(one, video) for one in datasets]
-    work = _Work(WRITERS[to], to, pictures, on_frame, stop or threading.Event())
+    work = _Work(WRITERS[to], to, pictures, shrink, on_frame, stop or threading.Event())
     work.total = sum(
         frame.labelled for one in datasets for video in one.videos for frame in video.frames
     )
@@ -268,10 +275,11 @@ class _Work:
         writer: Writer,
         to: str,
         pictures: bool,
+        shrink: int | None,
         on_frame: Callable[[int, int], None],
         stop: threading.Event,
     ) -> None:
-        self._writer, self._to, self._pictures = writer, to, pictures
+        self._writer, self._to, self._pictures, self._shrink = writer, to, pictures, shrink
         self._on_frame, self._stop = on_frame, stop
         self.total = self.done = self.videos = 0
         self.notes: list[str] = []
@@ -306,7 +314,7 @@ class _Work:
                 self._to,
                 base,
                 video.name,
-                _info(video, dataset),
+                self._info(video, dataset),
                 labels,
                 self._frames(dataset, video),
                 shelf="" if len(recordings) == 1 else video.name,
@@ -323,7 +331,7 @@ class _Work:
                 recordings = _recordings(dataset)
                 if recordings and labels is None:
                     labels = dataset.labels
-                    sink.open(_info(recordings[0], dataset), labels)
+                    sink.open(self._info(recordings[0], dataset), labels)
 
                 # Refuse splits that one list of classes cannot describe.
                 if labels is not None and dataset.labels.classes != labels.classes:
@@ -343,10 +351,10 @@ class _Work:
         sink.place = self._shown if self._root == base else f"{self._shown}/{base.name}"
         base.parent.mkdir(parents=True, exist_ok=True)
         with sink:
-            sink.open(_info(recordings[0], dataset), dataset.labels)
+            sink.open(self._info(recordings[0], dataset), dataset.labels)
             for video in recordings:
                 alone = len(recordings) == 1 and not video.has_name
-                sink.next_video(_info(video, dataset), alone=alone)
+                sink.next_video(self._info(video, dataset), alone=alone)
                 self._add_frames(sink, dataset, video)
         self.notes += sink.notes
 
@@ -354,6 +362,16 @@ class _Work:
         for frame, found in self._frames(dataset, video):
             sink.write(frame, Prediction(frame.index, found, dataset.labels))
         self.videos += 1
+
+    def _info(self, video: _Recording, dataset: Dataset) -> VideoInfo:
+        first = dataset.load_truth(video.frames[0][1]).size_hw
+        size_hw, interval, rate = shrunk_size(first, self._shrink), video.interval_s, NOMINAL_RATE
+        if interval is not None and 0 < interval < math.inf:
+            rate = Fraction(1 / interval).limit_denominator(1001) or NOMINAL_RATE
+        count = len(video.frames)
+        return VideoInfo(
+            video.name, size_hw, 1 / rate, rate, count, None, Fraction(1), ColourTags()
+        )
 
     def _frames(self, dataset: Dataset, video: _Recording) -> Iterator[tuple[Frame, SegmentMap]]:
         """The frames of a video, numbered from 0. Raises: Interrupted: it is to stop."""
@@ -365,10 +383,13 @@ class _Work:
                 raise Interrupted(f"convert: stopped after {self.done} of {self.total} frames")
             found = dataset.load_truth(record)
             self._note_void(found, dataset.labels)
-            image, file = _blank(found), None
+            small = shrunk_map(found, dataset.labels, self._shrink)
+            image, file = _blank(small), None
             if needs_pixels:
-                image, file = _picture(dataset, record, found, may_copy=may_copy)
-            yield Frame(index, index, image, name=name, file=file), found
+                as_it_is = may_copy and small.size_hw == found.size_hw
+                image, file = _picture(dataset, record, found, may_copy=as_it_is)
+                image = Rgb(shrunk_picture(image.pixels, self._shrink))
+            yield Frame(index, index, image, name=name, file=file), small
             self.done += 1
             self._on_frame(self.done, self.total)
 
@@ -414,15 +435,6 @@ def _recordings(dataset: Dataset) -> list[_Recording]:
 def _folder_name(name: str) -> str:
     """A name that is one folder's, and text that files of labels can hold."""
     return text_name(name.replace("/", "_").replace("\\", "_").strip(".")) or "video"
-
-
-def _info(video: _Recording, dataset: Dataset) -> VideoInfo:
-    size_hw = dataset.load_truth(video.frames[0][1]).size_hw
-    interval, rate = video.interval_s, NOMINAL_RATE
-    if interval is not None and 0 < interval < math.inf:
-        rate = Fraction(1 / interval).limit_denominator(1001) or NOMINAL_RATE
-    count = len(video.frames)
-    return VideoInfo(video.name, size_hw, 1 / rate, rate, count, None, Fraction(1), ColourTags())
 
 
 def _picture(

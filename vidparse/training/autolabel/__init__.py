@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from vidparse.data import Dataset, labelled_frames, open_dataset, usual_format
+from vidparse.data.shrink import check_shorter_side
 from vidparse.errors import Interrupted, TruncatedError, UsageError, counted
 from vidparse.hub import DEFAULT_MODEL, catalogue
 from vidparse.inference import Runner, load_chosen, run
 from vidparse.inference.runners.ensemble import Ensemble, shares_of
 from vidparse.labels import Labels
-from vidparse.limits import SMALLEST
 from vidparse.requests.autolabel import AutolabelRequest
 from vidparse.requests.variants import Variants
 from vidparse.training.autolabel.choice import Choice, OwnClasses, Within
@@ -198,8 +198,7 @@ def _recordings(request: AutolabelRequest) -> tuple[list[Recording], Dataset | N
         raise UsageError("inputs: name either a data set with --dataset, or videos and folders")
     if request.within and request.unlabelled:
         raise UsageError("--within: needs the labels that --unlabelled leaves out; drop one")
-    if request.shrink is not None and request.shrink < SMALLEST:
-        raise UsageError(f"--shrink {request.shrink}: must be {SMALLEST} or more")
+    check_shorter_side(request.shrink)
     if request.within and request.shrink is not None:
         raise UsageError("--shrink: cannot go with --within, whose labels are of full size")
     if not of_dataset:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 
-import cv2
 import numpy as np
 
 from vidparse.data import Dataset, FrameRecord
 from vidparse.data.dataset import image_of_file
 from vidparse.data.folders import PICTURES
+from vidparse.data.shrink import shrunk_picture, shrunk_size
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
@@ -204,14 +204,12 @@ class Rest(Source):
 
     def _sized(self, frame: Frame) -> Frame:
         """The frame, brought to the shorter side that pictures may have."""
-        size_hw, size = frame.image.size_hw, self._reading.shrink
-        if size is None or min(size_hw) <= size:
+        side = self._reading.shrink
+        if shrunk_size(frame.image.size_hw, side) == frame.image.size_hw:
             return frame
-        height, width = (round(side * size / min(size_hw)) for side in size_hw)
-        pixels = cv2.resize(frame.image.rgb(), (width, height), interpolation=cv2.INTER_AREA)
 
         # Forget the file: a copy of it would be of the former size.
-        return replace(frame, image=Rgb(pixels), file=None)
+        return replace(frame, image=Rgb(shrunk_picture(frame.image.rgb(), side)), file=None)
 
 
 def mask_name(frame: Frame) -> str:
