@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from support.clips import make_clip
 from vidparse.data import Dataset, format_of, open_dataset
@@ -405,3 +408,53 @@ def test_lines_of_labelme_are_counted(tmp_path: Path) -> None:
     dataset = open_dataset("labelme", tmp_path, ALL)
     assert (classes_of(dataset)[:2, :4] == 0).all()
     assert dataset.notes == ("labelme: left out, as they cover no pixels or are not read: 2 line",)
+
+
+def ai_mask(values: np.ndarray, *, left: int = 3, top: int = 2) -> dict[str, object]:
+    """A shape as LabelMe's AI-Mask saves it: a PNG, and the first and last pixel of its box."""
+    data = io.BytesIO()
+    Pillow.fromarray(values).save(data, "PNG")
+    height, width = values.shape[:2]
+    corners = [[left, top], [left + width - 1, top + height - 1]]
+    mask = base64.b64encode(data.getvalue()).decode()
+    return {"label": "a", "points": corners, "shape_type": "mask", "mask": mask, "group_id": 4}
+
+
+def save_labelme(folder: Path, *shapes: object) -> None:
+    picture(folder / "1.png")
+    sizes = {"imageHeight": HEIGHT, "imageWidth": WIDTH, "imagePath": "1.png"}
+    record = {"version": "5.6.0", "shapes": list(shapes), **sizes}
+    (folder / "1.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("white", [1, 255])
+def test_masks_of_labelme_are_read_to_the_pixel(tmp_path: Path, white: int) -> None:
+    bits = np.array([[1, 0, 1], [0, 1, 1]], np.uint8) * white
+    save_labelme(tmp_path, ai_mask(bits))
+    dataset = open_dataset("labelme", tmp_path, ALL)
+    expected = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    expected[2:4, 3:6][bits > 0] = 0
+    np.testing.assert_array_equal(classes_of(dataset), expected)
+    (segment,) = dataset.load_truth(dataset.videos[0].frames[0]).segments or ()
+    assert (segment.id, segment.area, segment.box) == (4, 4, (3, 2, 3, 2))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"mask": "no base64!"}, "no base64"),
+        ({"mask": "bm8gcGljdHVyZQ=="}, "its mask is no picture"),
+        ({"mask": 3}, "mask"),
+        ({"points": [[3, 2], [6, 3]]}, "its mask is 3x2, its box 4x2"),
+        ({"points": [[WIDTH - 2, 2], [WIDTH, 3]]}, "its mask is not inside the picture"),
+        ({"points": [[3, 2]]}, "1 points are no box"),
+        (ai_mask(np.ones((2, 3, 3), np.uint8)), "mode RGB"),
+    ],
+)
+def test_damaged_masks_of_labelme_are_named(
+    tmp_path: Path, wrong: dict[str, object], why: str
+) -> None:
+    save_labelme(tmp_path, ai_mask(np.ones((2, 3), np.uint8)) | wrong)
+    with pytest.raises(InputError, match=why) as caught:
+        classes_of(open_dataset("labelme", tmp_path, ALL))
+    assert "1.json" in str(caught.value)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,10 +22,12 @@ from vidparse.data.dataset import (
     refuse,
 )
 from vidparse.data.folders import PICTURES, sorted_files, sorted_folders
+from vidparse.data.pictures import decoded_bits
 from vidparse.data.shapes import (
     Listed,
     Polygons,
     Region,
+    Shape,
     dataset_of,
     ellipse,
     left_out,
@@ -60,10 +65,10 @@ _SKIPPED = ("point", "points", "line", "linestrip")  # that cover no pixel
 def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
     """Every JSON of LabelMe in the folder, its images/ and the folders in these, which are videos.
 
-    A JSON by itself is a data set of its picture. Polygons, rectangles and circles are read, later
-    ones on top. Shapes of one label and group are one object; one without a group is an object of
-    its own. Classes are those of classes.json beside, else the labels by name. Pictures without
-    shapes count as unlabelled.
+    A JSON by itself is a data set of its picture. Polygons, rectangles, circles and masks are read,
+    later ones on top. Shapes of one label and group are one object; one without a group is an
+    object of its own. Classes are those of classes.json beside, else the labels by name. Pictures
+    without shapes count as unlabelled.
 
     Raises:
         InputError: no such JSON, or one that says what cannot be.
@@ -183,7 +188,31 @@ def _listed(
     return image, Listed(str(path), size_hw, tuple(regions))
 
 
-def _shape(shape: JsonTable, kind: str) -> Polygons:
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    """LabelMe's AI mask: a PNG of 0 and 1, or 255, of the box between two pixels, both inside it.
+
+    data: of the PNG. box: left, top, right, bottom.
+    """
+
+    data: bytes
+    box: tuple[int, int, int, int]
+
+    def drawn(self, size_hw: tuple[int, int]) -> tuple[int, int, np.ndarray]:
+        """As `Shape.drawn`."""
+        left, top, right, bottom = self.box
+        mask = decoded_bits(self.data)
+        if mask.shape != (bottom + 1 - top, right + 1 - left):
+            height, width = mask.shape
+            raise ValueError(
+                f"its mask is {width}x{height}, its box {right + 1 - left}x{bottom + 1 - top}"
+            )
+        if min(left, top) < 0 or right >= size_hw[1] or bottom >= size_hw[0]:
+            raise ValueError("its mask is not inside the picture")
+        return top, left, mask
+
+
+def _shape(shape: JsonTable, kind: str) -> Shape:
     """Raises: KeyError, TypeError, ValueError: it says what cannot be."""
     pairs = [
         [as_number(one, "a coordinate") for one in as_list(pair, "a point")]
@@ -192,8 +221,11 @@ def _shape(shape: JsonTable, kind: str) -> Polygons:
     if any(len(pair) != 2 for pair in pairs):
         raise ValueError("a point has two coordinates")
 
-    # Make corners of what two points say.
     points = np.array(pairs, float)
+    if kind == "mask":
+        return _mask(shape, points)
+
+    # Make corners of what two points say.
     if kind == "rectangle" and len(points) == 2:
         (x0, y0), (x1, y1) = points
         points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
@@ -201,10 +233,24 @@ def _shape(shape: JsonTable, kind: str) -> Polygons:
         radius = np.hypot(*(points[1] - points[0]))
         points = points[0] + ellipse(radius, radius)
     elif kind not in ("polygon", "rectangle"):
-        raise ValueError(f"a shape of type {kind}; polygons, rectangles and circles are read")
+        raise ValueError(
+            f"a shape of type {kind}; polygons, rectangles, circles and masks are read"
+        )
     if len(points) < 3:
         raise ValueError(f"{len(points)} points are no {kind}")
     return Polygons((points,))
+
+
+def _mask(shape: JsonTable, points: np.ndarray) -> _Mask:
+    """Raises: KeyError, TypeError, ValueError: it says what cannot be."""
+    if len(points) != 2:
+        raise ValueError(f"{len(points)} points are no box of a mask")
+    try:
+        data = base64.b64decode(as_word(shape["mask"], "mask"), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"its mask is no base64 ({error})") from error
+    left, top, right, bottom = np.rint(points).astype(int).reshape(-1).tolist()
+    return _Mask(data, (left, top, right, bottom))
 
 
 def _matches(root: Path) -> bool:

@@ -92,6 +92,25 @@ def read_indices(path: Path) -> np.ndarray:
         raise _unreadable(path, error, "mask") from error
 
 
+def decoded_bits(data: bytes) -> np.ndarray:
+    """bool (H, W): where a picture of one channel, stored within another file, is not 0.
+
+    Raises:
+        ValueError: it is damaged, enormous, or no picture of one channel.
+    """
+    try:
+        with Pillow.open(io.BytesIO(data)) as picture:
+            if picture.mode not in INDEX_MODES:
+                raise ValueError(
+                    f"its mask is a picture of mode {picture.mode}, not of one channel"
+                )
+            check_size("its mask", (picture.height, picture.width))
+            found: np.ndarray = np.asarray(picture) != 0
+            return found
+    except (*_DAMAGED, InputError) as error:
+        raise ValueError(f"its mask is no picture ({_reason(error)})") from error
+
+
 def is_coloured(path: Path) -> bool:
     """True for a mask whose pixels are colours, not numbers, by the head of the file.
 
