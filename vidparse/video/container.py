@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
-from typing import Protocol
 
 import av
 from av.container import InputContainer
 
 from vidparse.errors import InputError, TruncatedError, counted
-from vidparse.frame import Frame, Packet, VideoInfo
+from vidparse.frame import Frame, Packet
 from vidparse.limits import check_size
 from vidparse.video.access import is_address, local_path
 from vidparse.video.camera import Camera, is_camera
@@ -25,10 +21,10 @@ from vidparse.video.demux import (
     CopiedPackets,
     Demuxer,
     choose_track,
-    copied_stream,
     copied_streams,
     open_container,
 )
+from vidparse.video.header import Header, even_rate, fraction
 from vidparse.video.picture import Converter, check_announced, hdr_note
 from vidparse.video.raw import Pipe
 from vidparse.video.source import NVDEC, Selection, Source, Stamps, packet_stamps
@@ -36,14 +32,7 @@ from vidparse.video.unreachable import lost_reason, opening_error
 
 log = logging.getLogger(__name__)
 
-# Keys that describe the old file and would lie about a new one.
-_FILE_KEYS = {
-    *("encoder", "encoded_by", "encoding_tool", "software", "isft", "vendor_id", "handler_name"),
-    *("major_brand", "minor_version", "compatible_brands", "duration", "rotate"),
-}
 _SEEK_MARGINS_S = (0, 1, 5, 20)
-_SILENT_END_S = 0.5  # a header may well count the last frame or some padding too much
-_INDEXED = {"mov", "matroska"}  # formats whose duration is that of their contents
 _PLAYLISTS = ("hls", "dash")
 _NAMED = 3  # missing segments
 _TRAILING_S = 5  # how far behind the end of the range its last audio packets are looked for
@@ -104,7 +93,16 @@ class ContainerSource(Source):
             self._first: av.VideoFrame | None = self._first_frame()
             check_size(name, (self._first.height, self._first.width))
             self._converter = Converter(self._first)
-            self.info = self._describe(self._first)
+            self._header = Header.read(
+                name,
+                self._container,
+                self._stream,
+                self._copied,
+                first=self._first,
+                converter=self._converter,
+                codec=self._decoder.codec,
+            )
+            self.info = self._header.info
             if device is not None:
                 self._move_to(device, self._first)
         except BaseException:
@@ -209,11 +207,12 @@ class ContainerSource(Source):
         copied = [s for s in streams if s.type in ("audio", "subtitle") and s.codec_context]
         self._copied = copied if self._copy_streams else []
         assert self._stream.time_base is not None  # of a stream that is read
-        self._time_base = _fraction(self._stream.time_base)
+        self._time_base = fraction(self._stream.time_base)
 
         # Let the clock guess where frames come unevenly: it steps only where times are missing.
         guessed = self._stream.guessed_rate
-        self._clock = Clock(self._time_base, self._rate() or (guessed and _fraction(guessed)))
+        rate = even_rate(self._stream) or (guessed and fraction(guessed))
+        self._clock = Clock(self._time_base, rate)
 
         self._demuxer = Demuxer(self._container, [self._stream, *self._copied], self._target)
         self._packets = CopiedPackets([s.index for s in self._copied], self._selection)
@@ -238,57 +237,6 @@ class ContainerSource(Source):
         # Place the copied packets only now: seconds count from the first picture.
         self._packets.place(self._first_pts * self._time_base)
         return frame
-
-    def _describe(self, first: av.VideoFrame) -> VideoInfo:
-        stream, base = self._stream, self._time_base
-        duration_s = None
-        if stream.duration:
-            duration_s = float(stream.duration * base)
-        elif self._container.duration:
-            duration_s = self._container.duration / av.time_base
-
-        self._ends: int | None = None  # pts at which the container says that all is over
-        self._millisecond = math.ceil(Fraction(1, 1000) / base)
-        self._indexed = bool(_INDEXED & set(self._container.format.name.split(",")))
-        if self._container.duration:
-            # Add the start: the clock of a file need not begin at 0.
-            ends_us = (self._container.start_time or 0) + self._container.duration
-            self._ends = math.floor(Fraction(ends_us, av.time_base) / base)
-
-        # Turn the shape of the pixels with the picture: it is inverted in one that lies.
-        aspect = _fraction(stream.sample_aspect_ratio or Fraction(1))
-        metadata = tuple(
-            (key, text)
-            for key, text in self._container.metadata.items()
-            if key.lower() not in _FILE_KEYS
-        )
-
-        return VideoInfo(
-            name=Path(self._name).name or self._name,
-            size_hw=self._converter.size_hw,
-            time_base=base,
-            rate=self._rate(),
-            frames=stream.frames or None,
-            duration_s=duration_s,
-            sample_aspect_ratio=1 / aspect if self._converter.transposed else aspect,
-            colour=self._converter.tags,
-            rotation=self._converter.degrees,
-            codec=self._decoder.codec,
-            pixel_format=first.format.name,
-            metadata=metadata,
-            copied=tuple(copied_stream(stream) for stream in self._copied),
-        )
-
-    def _rate(self) -> Fraction | None:
-        """The constant frame rate, None when frames do not come evenly."""
-        rates = (self._stream.average_rate, self._stream.base_rate)
-        average, base = (_fraction(rate) if rate else None for rate in rates)
-        if not average or not base:
-            return average or base
-
-        # Allow half a percent: short files round their average, interlaced ones count fields.
-        even = abs(average / base - 1) < Fraction(1, 200) or base == 2 * average  # fields
-        return (base if base != 2 * average else average) if even else None
 
     def _decode(self) -> Generator[av.VideoFrame, None, None]:
         """Frames in presentation order; packets of copied streams gather on the way."""
@@ -334,7 +282,7 @@ class ContainerSource(Source):
         for number, after, picture in self._from(start, numbered):
             if until is not None and after >= until:
                 break
-            lasts = self._duration(picture, lasts if pts is None else after - pts)
+            lasts = self._header.duration(picture, lasts if pts is None else after - pts)
             pts = after
 
             # Count damage here, not in the decoder: what is before the range is no loss.
@@ -345,7 +293,7 @@ class ContainerSource(Source):
         self._decoder.damage.end()
 
     def _frame(self, number: int, pts: int, lasts: int, picture: av.VideoFrame) -> Frame:
-        shown = self._shown(pts, lasts, self.end_pts)
+        shown = self._header.shown(pts, lasts, self.end_pts, self._selection.stride)
         over_s = (pts + shown - self._first_pts) * self._time_base
         return Frame(
             number,
@@ -401,24 +349,6 @@ class ContainerSource(Source):
         for number, pts, lasts, picture in self._pictures(start, until, numbered=False):
             yield self._frame(number, pts, lasts, picture)
 
-    def _duration(self, frame: av.VideoFrame, before: int) -> int:
-        """Duration of a frame: its own, else by the rate, else that of the one before."""
-        if frame.duration or not self.info.rate:
-            return frame.duration or before
-        return max(1, round(1 / (self.info.rate * self._time_base)))
-
-    def _shown(self, pts: int, lasts: int, end: int | None) -> int:
-        """`lasts`, or less when the range or the file ends before."""
-        over = pts + lasts * self._selection.stride
-        if end is not None:
-            over = min(over, end)
-
-        # Believe the container's end where it has an index, or where a stride would run past it.
-        ends = self._ends if self._indexed or self._selection.stride > 1 else None
-        if ends is not None and pts < ends < over - self._millisecond:
-            over = ends
-        return over - pts
-
     def check_end(self, count: int, pts: int, lasts: int) -> None:
         """Behind `count` frames, of which the last begins at `pts` and lasts `lasts`, if known.
 
@@ -443,21 +373,9 @@ class ContainerSource(Source):
                 "get a complete copy for the rest"
             )
         mean_s = time_s / (count - 1) if count > 1 else 0.0  # slow video: seconds for one picture
-        self._compare_duration(time_s, max(mean_s, float(lasts * self._time_base)))
-
-    def _compare_duration(self, time_s: float, lasts_s: float) -> None:
-        """Note a header that promises more: damaged Matroska can end without an error.
-
-        The last frame begins at `time_s` and lasts about `lasts_s`.
-        """
-        # Take the container's duration for video alone: longer sound would count in it, too.
-        alone = len(self._container.streams) == 1
-        claimed_s = self.info.duration_s if self._stream.duration or alone else None
-        if claimed_s and time_s + max(_SILENT_END_S, 0.02 * claimed_s, 1.5 * lasts_s) < claimed_s:
-            self._end_notes.append(
-                f"frames end at {time_s:.2f} s though the header says {claimed_s:.2f} s: "
-                "a part of the file may be damaged"
-            )
+        lasts_s = max(mean_s, float(lasts * self._time_base))
+        if note := self._header.loss_note(time_s, lasts_s):
+            self._end_notes.append(note)
 
     def _from(self, start: int | None, numbered: bool) -> Iterator[tuple[int, int, av.VideoFrame]]:
         """(number in the file, pts, frame) from the first frame at or after `start`."""
@@ -586,15 +504,3 @@ class ContainerSource(Source):
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
-
-
-class _Ratio(Protocol):
-    @property
-    def numerator(self) -> int: ...
-    @property
-    def denominator(self) -> int: ...
-
-
-def _fraction(ratio: _Ratio) -> Fraction:
-    """From PyAV 19 on its ratios are of a type of its own."""
-    return Fraction(ratio.numerator, ratio.denominator)
