@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from support.made_coco import IDS, make_coco, segment
-from vidparse.data import IGNORE, open_dataset, recognise
+from vidparse.data import IGNORE, format_of, open_dataset, recognise
 from vidparse.data.check import check_dataset
 from vidparse.errors import InputError
 
@@ -52,6 +52,20 @@ def test_other_places(tmp_path: Path, images: str) -> None:
     (tmp_path / "val2017").rename(tmp_path / images)
     assert len(open_dataset("coco-panoptic", tmp_path, "val").videos) == 2
     assert check_dataset(tmp_path, "coco-panoptic").errors == 0
+
+
+@pytest.mark.parametrize("annotations", ["annotations", "."])
+def test_a_json_by_itself_is_its_split(cli, tmp_path: Path, annotations: str) -> None:
+    make_coco(tmp_path / "set", annotations=annotations)
+    record = tmp_path / "set" / annotations / "panoptic_val2017.json"
+    assert recognise(record) == "coco-panoptic"
+    known = format_of("coco-panoptic")
+    assert known.splits(record) == ("val",)
+    whole = open_dataset("coco-panoptic", tmp_path / "set", "val")
+    assert known.open(record, "val").videos == whole.videos
+    done = cli("data", "convert", record, tmp_path / "new", "--to", "folder")
+    assert done.code == 0, done.err
+    assert "coco-panoptic to folder" in done.err and (tmp_path / "new" / "labels.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from vidparse.labels import Labels
 from vidparse.maps import ListedPicture, PanopticJson, read_panoptic_json
 
 _PREFIX = "panoptic_"
+_ANNOTATIONS = "annotations"
 _YEAR = "2017"  # that COCO's own names end in
 
 
@@ -21,8 +22,8 @@ def open_coco_panoptic(root: Path, split: str, *, on_missing: OnMissing = refuse
 
     The json and the folder of PNGs of the same name lie in annotations/ or in the root itself, the
     photographs in {split}/, images/{split}/, images/ or input_images/. COCO's own names end in
-    2017, which `split` may leave out. Classes are the categories of the json in its order; the
-    segments of a photograph are as listed, crowds included.
+    2017, which `split` may leave out. One json by itself is its split. Classes are the categories
+    of the json in its order; the segments of a photograph are as listed, crowds included.
 
     Raises:
         InputError: the folder is not laid out like this, the json says too little of its
@@ -37,7 +38,7 @@ def open_coco_panoptic(root: Path, split: str, *, on_missing: OnMissing = refuse
     labels = labels_of(table)
 
     folder = record.with_suffix("")
-    images = _images_of(root, record.stem.removeprefix(_PREFIX))
+    images = _images_of(_base_of(record), record.stem.removeprefix(_PREFIX))
     photographs = {path.stem: path for path in sorted_files(images, PICTURES)}
     masks = {path.stem: path for path in sorted_files(folder, (".png",))}
     listed: dict[str, ListedPicture] = {}
@@ -93,14 +94,19 @@ def labels_of(table: PanopticJson) -> Labels:
 def _jsons(root: Path) -> dict[str, Path]:
     """The json of each split that has a folder of PNGs beside it; COCO's by both names."""
     found: dict[str, Path] = {}
-    for folder in (root / "annotations", root):
-        for path in sorted_files(folder, (".json",)):
+    for folder in (root / _ANNOTATIONS, root):
+        for path in [root] if root.is_file() else sorted_files(folder, (".json",)):
             if path.stem.startswith(_PREFIX) and path.with_suffix("").is_dir():
                 found.setdefault(path.stem.removeprefix(_PREFIX), path)
 
     # Let whole names win over shortened ones, should two be the same.
     short = {name.removesuffix(_YEAR): path for name, path in found.items()}
     return {**short, **found}
+
+
+def _base_of(record: Path) -> Path:
+    """The folder of the data set that a json is of."""
+    return record.parent.parent if record.parent.name == _ANNOTATIONS else record.parent
 
 
 def _images_of(root: Path, name: str) -> Path:
@@ -122,4 +128,5 @@ FORMAT = Format(
     sign="panoptic_{split}.json beside panoptic_{split}/, or both in annotations/",
     matches=lambda root: bool(_jsons(root)),
     splits=_splits,
+    file="a panoptic_{split}.json with its folder of PNGs",
 )
