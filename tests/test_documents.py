@@ -64,6 +64,8 @@ NOT_RUN = {
     "vidparse export street-panoptic -o fast.onnx --int8": "minutes, test_panofcn_export has one",
     "vidparse export weights/": "half a minute each: test_export has small ones",
     "python examples/label_loop.py": "minutes of training; tests/disagreement has a small one",
+    "python examples/tflite_teacher.py": "TensorFlow, which vidparse never installs",
+    "vidparse autolabel -m teacher.onnx": "the file of the command above",
     "python tests/benchmarks/compare_loops.py": "half a minute of a quiet machine, at its least",
     "python tests/benchmarks/bench_view.py": "Chromium, and minutes",
     "python tests/benchmarks/bench_start.py": "half a minute of a quiet machine",
