@@ -108,6 +108,20 @@ def test_a_night_is_as_dark_in_all_of_its_frames_and_light_changes_in_each() -> 
     assert max(light) - min(light) > 20
 
 
+def test_mixed_leaves_half_of_the_frames_and_has_each_kind_of_the_others() -> None:
+    rgb = picture()
+    kinds = [kind for kind in DEGRADATIONS if kind != "mixed"]
+    dark = left = 0
+    for i in range(600):
+        made, is_worse = degrade(rgb, "mixed", CLIP, key_of("frame", str(i)))
+        assert is_worse == (made != rgb).any()
+        left += not is_worse
+        dark += is_worse and made.mean() < 0.45 * rgb.mean()
+    # Half, and the half that bursts leave of theirs; nights are the darkest.
+    assert left == pytest.approx(600 * (0.5 + 0.5 * 0.5 / len(kinds)), abs=40)
+    assert dark == pytest.approx(60, abs=20)
+
+
 # Of each kind, the bytes of frames 0 to 9 of one clip: they must not change between machines,
 # versions and orders, or scores on degraded data could not be compared.
 HASHES = {
@@ -116,6 +130,7 @@ HASHES = {
     "night": "f0b670470ae1fc6e",
     "jpeg": "7f1bfb2d76693e9f",
     "light": "c1f8d3b6eec9b930",
+    "mixed": "9af1340877da0a97",
 }
 
 

@@ -236,6 +236,24 @@ def test_etc_is_its_four_losses_of_the_right_frames(kind: str) -> None:
     assert terms["sf"].item() == pytest.approx(0.9 * sf.item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("clean_teacher", [False, True])
+def test_a_teacher_may_see_the_frames_before_they_were_degraded(clean_teacher: bool) -> None:
+    batch = replace(make_batch(2, 1), clean=make_batch(2, 1, seed=5).frames)
+    student, teacher = Tiny(1), Tiny(2).eval()
+    fields = dict.fromkeys(("temporal_weight", "pair_weight", "motion_weight"), 0.0)
+    fields |= {"frame_weight": 0.9, "clean_teacher": clean_teacher}
+    sf = make("etc", student, teacher=teacher, **fields)(batch)["sf"].item()
+    assert batch.clean is not None
+    seen = normalise(batch.clean if clean_teacher else batch.frames, SEEN)[:, 0]
+    wanted = single_frame_loss(
+        student.answer(normalise(batch.frames, SEEN)[:, 0]),
+        teacher.answer(seen),
+        batch.inside.flatten(0, 1),
+        class_weights=None,
+    )
+    assert sf == pytest.approx(0.9 * wanted.item(), rel=1e-4)
+
+
 def test_what_is_visible_is_told_by_clean_frames() -> None:
     """Noise would make V small, where the loss is wanted most."""
     batch = replace(make_batch(2, 2), clean=make_batch(2, 2, seed=5).frames)

@@ -17,13 +17,14 @@ import numpy as np
 from PIL import Image as Pillow
 
 from vidparse.data.dataset import Dataset, FrameRecord
-from vidparse.requests.degradation import Degradation
+from vidparse.requests.degradation import DEGRADATIONS, Degradation
 
 Key = Sequence[int]  # whole numbers from 0 to 2^32 - 1, which all draws follow from
 
 _FOUR_BYTES_MEAN = 510
 _FOUR_BYTES_DEVIATION = (4 * (256**2 - 1) / 12) ** 0.5
 _FINE = 1 << 16  # parts of one that noise is scaled in
+_MIXED = tuple(kind for kind in DEGRADATIONS if kind != "mixed")
 _COARSE = 256  # parts of one that weights of a blur are rounded to
 
 
@@ -87,6 +88,7 @@ def degrade(rgb: np.ndarray, kind: str, clip: Key, frame: Key) -> tuple[np.ndarr
     burst: half of the frames get noise (sigma 25 to 60), blur (1.2 to 3) or JPEG (quality 3 to 10).
     noise: sigma 5 to 30. jpeg: quality 5 to 30. light: brightness, contrast and a cast of colours.
     night: a clip is dark and bluish, and its frames are noisy (sigma 6 to 14).
+    mixed: half of the frames are as one of the others has them.
 
     Args:
         rgb: uint8 (H, W, 3); it is left as it is.
@@ -94,6 +96,12 @@ def degrade(rgb: np.ndarray, kind: str, clip: Key, frame: Key) -> tuple[np.ndarr
         clip: the key of what all frames of a clip share. frame: of this frame.
     """
     draws = Draws(frame)
+    if kind == "mixed":
+        chosen = int(draws.within(0, 2 * len(_MIXED)))
+        if chosen >= len(_MIXED):
+            return rgb, False
+        kind = _MIXED[chosen]
+
     if kind == "burst":
         return _burst(rgb, draws)
     if kind == "noise":

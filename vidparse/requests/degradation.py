@@ -8,7 +8,7 @@ from typing import Annotated
 from vidparse.errors import UsageError
 from vidparse.requests.option import Option
 
-DEGRADATIONS = ("burst", "noise", "night", "jpeg", "light")
+DEGRADATIONS = ("burst", "noise", "night", "jpeg", "light", "mixed")
 
 
 @dataclass(frozen=True, slots=True)

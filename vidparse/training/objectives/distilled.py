@@ -52,6 +52,7 @@ class DistilledOptions(SupervisedOptions):
     motion_weight: Weight = 0.1  # MF
     motion_cell: Positive = 16  # cells of the features' map that are averaged first
     frame_weight: Weight = 0.0  # SF: teacher's probabilities on single frames
+    clean_teacher: bool = False  # it sees the frames before noise and degradation
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,11 @@ class Distilled(Supervised):
             options.gap if compares else 0, next=compares or options.temporal_weight > 0
         )
         follows = options.temporal_weight > 0
-        return replace(plan_of(recipe, neighbours), with_flow=follows, with_clean=follows)
+        return replace(
+            plan_of(recipe, neighbours),
+            with_flow=follows,
+            with_clean=follows or options.clean_teacher,
+        )
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
@@ -151,9 +156,10 @@ class Distilled(Supervised):
     ) -> dict[str, Tensor]:
         """Terms of the teacher's answer to the frames."""
         options, size = self.options, batch.frames.shape[:2]
-        pictures = teacher.pictures(
-            batch.frames, self.recipe.network.short_side
-        )  # (B * T, 3, H', W')
+        shown = batch.frames
+        if options.clean_teacher and batch.clean is not None:
+            shown = batch.clean
+        pictures = teacher.pictures(shown, self.recipe.network.short_side)  # (B * T, 3, H', W')
         with (
             torch.no_grad(),
             self.autocast(pictures.device),
