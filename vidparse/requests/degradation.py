@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from vidparse.errors import UsageError
 from vidparse.requests.option import Option
 
-DEGRADATIONS = ("burst", "noise", "night", "jpeg", "light", "mixed")
+DegradationKind = Literal["burst", "noise", "night", "jpeg", "light", "mixed"]
+DEGRADATIONS = get_args(DegradationKind)
 
 
 @dataclass(frozen=True, slots=True)

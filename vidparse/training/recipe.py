@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
 )
 
+from vidparse.requests.degradation import DegradationKind
 from vidparse.textfiles import JsonTable
 
 # Older and shorter names of fields whose table has another word for them.
@@ -84,7 +85,7 @@ class DataTable(RecipeTable):
     label_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the first data set's labels
     labels_per_video: Count = 0  # of them, so many of each of its videos; 0: all
     neighbours: Literal["video", "simulated"] = "video"  # or a camera moving over the target
-    degrade: Literal["none", "burst", "noise", "night", "jpeg", "light"] = "none"  # as --degrade
+    degrade: Literal["none", DegradationKind] = "none"  # as --degrade
     reverse: Share = 0.5  # how often a clip of a network with a memory runs backwards
     workers: Count = 1  # processes that load
 
