@@ -16,7 +16,8 @@ from vidparse.data.augment import Augmentation
 from vidparse.data.camvid_objects import separate
 from vidparse.data.check import check_dataset
 from vidparse.requests.training import SourceRequest
-from vidparse.training.clips import ClipPlan, Run, load_clip
+from vidparse.training.clips import ClipPlan, load_clip
+from vidparse.training.neighbours import Run
 from vidparse.training.training_sets import open_training_sets
 
 CASES = {

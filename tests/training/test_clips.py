@@ -17,10 +17,11 @@ from vidparse.errors import InputError, UsageError
 from vidparse.flow import warp_image
 from vidparse.models.zoo import build
 from vidparse.requests.training import SourceRequest, parse_source
-from vidparse.training.clips import ClipPlan, Companions, load_clip
+from vidparse.training.clips import ClipPlan, load_clip
+from vidparse.training.neighbours import Companions
 from vidparse.training.objectives import OBJECTIVES
 from vidparse.training.recipe_file import load_recipe, recipe_from
-from vidparse.training.stream import Schedule, batches
+from vidparse.training.stream import Schedule, batches, collate
 from vidparse.training.training_sets import open_training_sets
 
 PLAIN = Augmentation((64, 96), brightness=0, contrast=0, saturation=0, blur=0)
@@ -144,6 +145,34 @@ def test_flow_between_two_views_of_a_frame_is_exact() -> None:
     assert inside.mean() > 0.5
     error = np.abs(warped.astype(int) - view.image(smooth).astype(int))[inside]
     assert error.mean() < 1 and np.abs(view.flow_to(view)).max() == 0
+
+
+def test_the_flow_of_a_frame_is_scaled_and_mirrored_with_its_view() -> None:
+    """3 to the right and 2 down are 6 to the left and 4 down, twice as large and mirrored."""
+    flow = np.zeros((2, 40, 60), np.float32)
+    flow[0, :, :30], flow[1, :, :30] = 3.0, 2.0
+    valid = np.ones((40, 60), bool)
+    valid[10:20] = False
+    still = replace(PLAIN, crop_hw=(80, 120), scales=(2.0,), flip=False)
+    view = draw_view((40, 60), still, np.random.default_rng(0))
+    seen, known = view.flow(flow, valid)
+    assert seen.dtype == np.float32 and known.dtype == bool
+    assert (seen[0, :, :59] == 6).all() and (seen[1, :, :59] == 4).all()
+    assert (seen[:, :, 61:] == 0).all() and not known[21:39].any() and known[41:].all()
+
+    mirror = np.array([[-1.0, 0, 119], [0, 1, 0], [0, 0, 1]])
+    seen, _ = replace(view, matrix=view.matrix @ mirror).flow(flow, valid)
+    assert (seen[0, :, 61:] == -6).all() and (seen[1, :, 61:] == 4).all()
+
+    # Turned by a quarter, right becomes up: x of the view runs along y of the frame.
+    turned = replace(view, matrix=np.array([[0.0, -1, 59], [1, 0, 0], [0, 0, 1]]), size_hw=(60, 40))
+    seen, known = turned.flow(flow, valid)
+    assert (seen[0, 30:] == 2).all() and (seen[1, 30:] == -3).all()
+    assert not known[:, 10:20].any() and known[:, 20:].all()
+
+    wide = replace(still, crop_hw=(50, 80), scales=(1.0,))
+    view = draw_view((40, 60), wide, np.random.default_rng(0))
+    assert not view.flow(flow, np.ones_like(valid))[1][~view.inside((40, 60))].any()
 
 
 def plan_for(arch: str, config: dict, **fields: object) -> ClipPlan:
@@ -276,6 +305,82 @@ def test_dense_flow_is_found_where_neighbours_are_real(sources) -> None:
         sources.first, sources.first.labelled[2], plan, np.random.default_rng(0), labelled=True
     )
     assert clip.flow is not None and clip.flow.shape == (2, 64, 80)
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    address = "sample://street?videos=1&frames=3&size=320x180&rate=15&seed=2"
+    return open_training_sets([SourceRequest(address, None)]).first
+
+
+def rendered_plan(**fields: object) -> ClipPlan:
+    views = {"short_side": 180, "crop_hw": [180, 320], "scales": [1.0], "colour": 0.0, "blur": 0.0}
+    return plan_for("perframe", SMALL, **{"objective": "etc", "gap": 1, **views, **fields})
+
+
+def test_rendered_neighbours_have_their_exact_flow(rendered) -> None:
+    frame = rendered.labelled[1]
+    flow, valid = rendered.dataset.read_flow(frame)
+    assert 0.5 < valid.mean() < 1 and np.abs(flow).max() > 2
+    mirrored = 0
+    for seed in range(6):
+        clip = load_clip(
+            rendered, frame, rendered_plan(), np.random.default_rng(seed), labelled=True
+        )
+        if (clip.labels[1] != rendered.load_labels(frame)).any():
+            mirrored += 1
+            assert (clip.flow[0] == -flow[0, :, ::-1]).all()
+            assert (clip.flow[1] == flow[1, :, ::-1]).all()
+            assert (clip.flow_valid == valid[:, ::-1]).all()
+        else:
+            assert (clip.flow == flow).all() and (clip.flow_valid == valid).all()
+    assert 0 < mirrored < 6
+
+
+@pytest.mark.parametrize("scale", [0.7, 1.6])
+def test_a_rendered_neighbour_shows_the_target_where_its_flow_is_valid(
+    rendered, scale: float
+) -> None:
+    frame = rendered.labelled[1]
+    plan = rendered_plan(scales=[scale], rotation=8.0, crop_hw=[150, 200])
+    for seed in range(3):
+        clip = load_clip(rendered, frame, plan, np.random.default_rng(seed), labelled=True)
+        y, x = np.mgrid[:150, :200].astype(np.float32)
+        there = (x + clip.flow[0], y + clip.flow[1])
+        found = cv2.remap(clip.labels[2], *there, cv2.INTER_NEAREST, borderValue=255)
+        seen = clip.flow_valid & (found != 255)
+        assert seen.mean() > 0.4 and not clip.flow_valid[~clip.inside[1]].any()
+        assert (found == clip.labels[1])[seen].mean() > 0.97
+
+        # Both sides count: still pictures would agree less, and so would turned vectors.
+        def apart(by: float, clip=clip, seen=seen) -> float:
+            moved = warp_image(clip.frames[2], by * clip.flow).astype(int)
+            return float(np.abs(moved - clip.frames[1])[seen].mean())
+
+        assert apart(1) < 0.6 * min(apart(0), apart(-1))
+
+
+def test_the_last_frame_of_a_rendered_video_stands_still(rendered) -> None:
+    frame = rendered.labelled[2]
+    clip = load_clip(rendered, frame, rendered_plan(), np.random.default_rng(0), labelled=True)
+    assert (clip.frames[2] == clip.frames[1]).all() and np.abs(clip.flow).max() < 0.01
+    assert clip.flow_valid.all()
+
+
+def test_clips_of_all_kinds_make_one_batch(sources, rendered) -> None:
+    views = {"crop_hw": [48, 64], "scales": [0.5]}
+    still = rendered_plan(**views, neighbours="simulated")
+    clips = [
+        load_clip(part, part.labelled[1], plan, np.random.default_rng(0), labelled=True)
+        for part, plan in (
+            (rendered, rendered_plan(**views)),
+            (sources.first, rendered_plan(**views)),
+            (sources.first, still),
+        )
+    ]
+    batch = collate([clip._replace(clean=clip.frames) for clip in clips])
+    assert batch.flow_valid.shape == (3, 48, 64)
+    assert not batch.flow_valid[0].all() and batch.flow_valid[1:].all()
 
 
 def test_the_students_view_of_the_mean_teacher_has_other_colours(sources) -> None:

@@ -272,6 +272,26 @@ def test_what_is_visible_is_told_by_clean_frames() -> None:
     assert tl != pytest.approx(by(shown), rel=0.01)
 
 
+@pytest.mark.parametrize("kind", ["kl", "mse"])
+def test_nothing_is_learnt_of_points_that_are_known_to_be_hidden(kind: str) -> None:
+    batch, student = make_batch(2, 2), Tiny(1)
+    fields = {"temporal_weight": 1.0, "pair_weight": 0.0, "motion_weight": 0.0}
+    objective = make("etc", student, **fields, temporal_kind=kind)
+    valid = torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
+    tl = [
+        objective(replace(batch, flow_valid=one))["tl"].item()
+        for one in (None, ~valid, valid, torch.arange(SIDE).expand_as(valid) < 16)
+    ]
+    assert tl[0] == tl[1] > tl[3] > tl[2] == 0
+    clip = normalise(batch.frames, SEEN)
+    mine = [student.answer(clip[:, i]) for i in range(2)]
+    visible = visibility(clip[:, 0], clip[:, 1], batch.flow, cancelling=kind == "mse")
+    visible = visible * batch.inside[:, 0, None]
+    visible[..., 16:] = 0
+    wanted = temporal_loss(*mine, visible, batch.flow, kind=kind).item()
+    assert tl[3] == pytest.approx(wanted, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("worse", "learns"),
     [((0, 0), (1, 1)), ((1, 1), (1, 1)), ((1, 0), (1, 0)), ((0, 1), (0, 1))],

@@ -20,8 +20,9 @@ from vidparse.maps import SegmentMap, segments_of_ids
 from vidparse.models.description import Preprocess
 from vidparse.models.zoo import build, settings_for
 from vidparse.requests.training import SourceRequest
-from vidparse.training.clips import Run, load_clip
+from vidparse.training.clips import load_clip
 from vidparse.training.losses import ClipLosses
+from vidparse.training.neighbours import Run
 from vidparse.training.objectives import OBJECTIVES, Setting
 from vidparse.training.objectives.objective import autocast
 from vidparse.training.processes import Processes

@@ -82,6 +82,22 @@ class View:
         """uint16 (H, W) -> uint16 (h, w); 0 outside the frame."""
         return self._warp(ids, cv2.INTER_NEAREST, 0)
 
+    def flow(self, frame_flow: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The motion that this view shows, between two frames that it serves.
+
+        Args:
+            frame_flow: float32 (2, H, W) from one frame to the other, its pixels right and down.
+            valid: bool (H, W), where it holds.
+
+        Returns:
+            float32 (2, h, w) in pixels of the view, and bool (h, w), False outside the frame.
+        """
+        # Take the nearest vector: a mean of two would follow neither side of an edge.
+        right, down = (self._warp(part, cv2.INTER_NEAREST, 0) for part in frame_flow)
+        turn = np.linalg.inv(self.matrix[:2, :2]).astype(np.float32)
+        flow = np.stack([row[0] * right + row[1] * down for row in turn])
+        return flow, self._warp(valid.astype(np.uint8), cv2.INTER_NEAREST, 0) > 0
+
     def moved(self, motion: np.ndarray) -> View:
         """The view of a camera that has moved; motion: (3, 3), its pixel -> pixel of this view."""
         return replace(self, matrix=self.matrix @ motion)

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -54,6 +54,17 @@ class Video:
     interval_s: float | None = None
 
 
+class ExactFlow(NamedTuple):
+    """The true motion from a frame to the next one of its video.
+
+    flow: float32 (2, H, W), pixels right and down. valid: bool (H, W), False where the next frame
+    does not show the point: it is hidden there, or out of the picture.
+    """
+
+    flow: np.ndarray
+    valid: np.ndarray
+
+
 def image_of_file(frame: FrameRecord) -> np.ndarray:
     """RGB uint8 (H, W, 3) of a frame that lies on disk.
 
@@ -84,6 +95,8 @@ class Dataset:
         bool (H, W), by numbers that find them again.
     read_image: RGB uint8 (H, W, 3).
     read_clean: the same of pictures that are shown degraded, before that; None of all others.
+    read_flow: the motion of a frame to the next of its video, where it is known, as of rendered
+        ones; None: of none. It is never called with the last frame of a video.
     metrics: that scores on it are usually quoted by, names in METRICS. With objects in both
         data and predictions, these come after VPQ and STQ.
     windows: of VPQ, in frames.
@@ -102,6 +115,7 @@ class Dataset:
     read_objects: ReadObjects | None = None
     read_image: Callable[[FrameRecord], np.ndarray] = image_of_file
     read_clean: Callable[[FrameRecord], np.ndarray] | None = None
+    read_flow: Callable[[FrameRecord], ExactFlow] | None = None
     metrics: tuple[str, ...] = ("miou",)
     windows: tuple[int, ...] = (1, 2, 4, 6)
     recipe: str = ""

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 
-from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.dataset import Dataset, ExactFlow, FrameRecord, Video
 from vidparse.data.folders import check_split
 from vidparse.data.pictures import IGNORE, numbered_segments
 from vidparse.errors import UsageError
@@ -71,6 +71,7 @@ def open_rendered(spec: str, split: str) -> Dataset:
         read_mask=renderer.classes,
         read_segments=renderer.segments,
         read_image=renderer.rgb,
+        read_flow=renderer.flow,
         recipe=f"{base} least={least}",
     )
 
@@ -114,6 +115,11 @@ class Renderer:
         """One segment per object and one per stuff class."""
         truth = self._render(frame)
         return numbered_segments(truth.classes, truth.instances, self._labels)
+
+    def flow(self, frame: FrameRecord) -> ExactFlow:
+        """The motion to the next frame, which knows what moves in front of what."""
+        truth = self._render(frame)
+        return ExactFlow(truth.flow, truth.flow_valid)
 
     def _render(self, frame: FrameRecord) -> SceneFrame:
         key = (frame.video, frame.index)

@@ -1,11 +1,11 @@
-"""Training clips: which frames stand beside a target, and how all of them are seen."""
+"""Training clips: a target and the frames beside it, and how all of them are seen."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from vidparse.data import IGNORE, FrameRecord
 from vidparse.data.augment import (
     BORDERS,
     Augmentation,
+    View,
     draw_colour,
     draw_motion,
     draw_view,
@@ -24,12 +25,9 @@ from vidparse.data.pictures import size_mismatch
 from vidparse.errors import InputError, UsageError
 from vidparse.flow import DisFlow
 from vidparse.maps import count_codes, recode
-from vidparse.models.network import VideoNetwork
+from vidparse.training.neighbours import Neighbours
 from vidparse.training.recipe import Recipe
 from vidparse.training.training_sets import TrainingSet, TrainingSets
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 class TrainingClip(NamedTuple):
@@ -38,6 +36,7 @@ class TrainingClip(NamedTuple):
     frames: uint8 (T, h, w, 3). labels: uint8 (T, h, w), IGNORE where nothing is known.
     inside: bool (T, h, w), where the view shows the picture and not its border.
     flow: float32 (2, h, w) from the target to the next frame, for the temporal loss.
+    flow_valid: bool (h, w), False where the next frame is known not to show what the target does.
     strong: uint8 (T, h, w, 3), the same views in far other colours, for the mean teacher's student.
     clean: uint8 (T, h, w, 3), the frames before noise and degradation; None where they are these.
     worse: bool (T,), the frames that were degraded.
@@ -53,49 +52,7 @@ class TrainingClip(NamedTuple):
     objects: np.ndarray | None = None
     clean: np.ndarray | None = None
     worse: np.ndarray | None = None
-
-
-class Neighbours(Protocol):
-    """The frames of a clip; a plain record, for processes that hold neither network nor losses."""
-
-    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
-        """Frames relative to the target (0), in the order of the clip; always as many."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Companions:
-    """The frames that a network takes beside a target, some of the time backwards in time."""
-
-    network: type[VideoNetwork]
-    config: DataclassInstance  # that it was built from
-    reverse: float = 0.0  # how often
-
-    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
-        """Frames relative to the target, which comes last."""
-        offsets = self.network.companions(self.config, rng)
-        if len(offsets) == 1:
-            return offsets
-        sign = -1 if rng.random() < self.reverse else 1
-        return tuple(sign * offset for offset in offsets)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Frames at an even distance, the target last.
-
-    most_gap: the distance is drawn from 1 to it. reverse: how often a clip runs backwards.
-    """
-
-    length: int
-    most_gap: int = 1
-    reverse: float = 0.0
-
-    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
-        """Frames relative to the target."""
-        gap = int(rng.integers(1, self.most_gap, endpoint=True))
-        sign = -1 if rng.random() < self.reverse else 1
-        return tuple(-sign * gap * before for before in reversed(range(self.length)))
+    flow_valid: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +234,7 @@ def _from_still(
         None if numbers is None else np.stack([one.numbers(numbers) for one in views]),
         np.stack(clean) if plan.with_clean else None,
         np.array(worse),
+        None if flow is None else np.ones(view.size_hw, bool),  # a still hides nothing
     )
 
 
@@ -323,10 +281,11 @@ def _from_video(
         numbers = dict(zip(loaded, map(view.numbers, _numbered(ids)), strict=True))
         objects = np.stack([numbers[offset] for offset in offsets])
 
-    # Follow the motion in clean pictures, which show it best.
-    at, flow = offsets.index(0), None
+    flow, valid = None, None
     if plan.with_flow:
-        flow = DisFlow("fast").between(clean[offsets[at]], clean[offsets[at + 1]])
+        after = offsets[offsets.index(0) + 1]
+        other = frames[min(max(frame.index + after, 0), len(frames) - 1)]
+        flow, valid = _followed(part, frame, other, view, (clean[0], clean[after]))
     is_clean = plan.degrade == "none" or not plan.with_clean
     return TrainingClip(
         clip,
@@ -338,7 +297,27 @@ def _from_video(
         objects,
         None if is_clean else np.stack([clean[offset] for offset in offsets]),
         np.array([shown[offset][1] for offset in offsets]),
+        valid,
     )
+
+
+def _followed(
+    part: TrainingSet,
+    frame: FrameRecord,
+    other: FrameRecord,
+    view: View,
+    seen: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flow (2, h, w) from one view to the other, and where it holds (h, w).
+
+    seen: both views, uint8 (h, w, 3), without degradation, which would hide the motion.
+    """
+    read = part.dataset.read_flow
+    if read is not None and other.index == frame.index + 1:
+        return view.flow(*read(frame))
+
+    # Estimate what nothing knows; which points are hidden only the pictures tell then.
+    return DisFlow("fast").between(*seen), np.ones(view.size_hw, bool)
 
 
 class _Seen(NamedTuple):

@@ -28,6 +28,7 @@ class Batch:
     flow: float32 (B, 2, h, w) or None. strong: as frames, or None. names: of the targets.
     objects: uint16 (B, T, h, w), 0 or the number of a thing within its clip, or None.
     clean: as frames, before noise and degradation, or None. worse: bool (B, T), degraded frames.
+    flow_valid: bool (B, h, w), False where the flow is known to lead nowhere, or None.
     """
 
     frames: Tensor
@@ -39,6 +40,7 @@ class Batch:
     objects: Tensor | None = None
     clean: Tensor | None = None
     worse: Tensor | None = None
+    flow_valid: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True), self.names)
@@ -63,6 +65,7 @@ class Batch:
             None if self.objects is None else act(self.objects),
             None if self.clean is None else act(self.clean),
             None if self.worse is None else act(self.worse),
+            None if self.flow_valid is None else act(self.flow_valid),
         )
 
 
@@ -231,6 +234,7 @@ def collate(loaded: Sequence[TrainingClip | str]) -> Batch | str:
         stacked([clip.objects for clip in clips]),
         stacked([clip.clean for clip in clips]),
         stacked([clip.worse for clip in clips]),
+        stacked([clip.flow_valid for clip in clips]),
     )
 
 

@@ -143,6 +143,9 @@ class Distilled(Supervised):
 
         # Leave the border out: no motion is known of it.
         visible = visible * batch.inside[:, at, None]
+        if batch.flow_valid is not None:
+            # Look no further where a point is known to be hidden, whatever hides it looks like.
+            visible = visible * batch.flow_valid[:, None]
         now, later = logits[:, 0], logits[:, 1]
         if batch.worse is not None:
             # Let a good frame teach a degraded one, and not be drawn to it.

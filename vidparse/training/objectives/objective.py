@@ -20,7 +20,8 @@ from vidparse.labels import Labels
 from vidparse.models.backbones import Backbone
 from vidparse.models.description import Preprocess
 from vidparse.models.network import Outputs, VideoNetwork
-from vidparse.training.clips import ClipPlan, Companions, Run, plan_of
+from vidparse.training.clips import ClipPlan, plan_of
+from vidparse.training.neighbours import Companions, Run
 from vidparse.training.recipe import ObjectiveOptions, Recipe
 from vidparse.training.stream import Batch
 
