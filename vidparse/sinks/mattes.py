@@ -100,11 +100,12 @@ class Mattes(Sink):
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         if self._past is not None:
             self._past.close()
+
+        # Put every file away, whatever becomes of the others.
         files, self._files = self._files, {}
         left = None
         failure: Exception | None = None
         for file in files.values():
-            # Put every file away, whatever becomes of the others.
             try:
                 place = file.close(
                     keep=keep and failure is None, complete=complete, packets=packets
@@ -113,6 +114,7 @@ class Mattes(Sink):
             except Exception as error:
                 failure = failure or error
             self.notes += [note for note in file.notes if note not in self.notes]
+
         if keep and not self._has_seen and not self._each:
             wanted = self.options.mattes.matte
             self.notes.append(in_no_frame(self.target.name, wanted, "the matte is empty"))

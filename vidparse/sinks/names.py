@@ -79,12 +79,15 @@ def saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) -> 
     meant = [name for name, suffix in files.items() if path.name.lower().endswith(suffix)]
     if meant:
         return max(meant, key=lambda name: len(files[name]))  # x.tracks.csv is no x.csv
+
+    # Take the likelier kind first: a picture becomes a picture, a video numbered masks.
     as_pictures = is_picture or is_numbered(path)
-    # A picture becomes a picture, a video numbered masks.
     for name, kind in sorted(table.items(), key=lambda item: item[1].is_folder is is_picture):
         endings = (*_endings(kind), *kind.picture_endings) if as_pictures else _endings(kind)
         if path.suffix.lower() in endings:
             return name
+
+    # List the endings that would do.
     if says_a_file(out, table):
         raise UsageError(
             f"-o {out}: the input is no single picture; number its pictures, as in "

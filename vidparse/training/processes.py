@@ -137,6 +137,8 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
     if count == 1:
         yield Processes(device=device)
         return
+
+    # Give every process its own GPU.
     rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     if device.type == "cuda":
         if local >= torch.cuda.device_count():
@@ -146,6 +148,7 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
             )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
+
     kind = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(kind, timeout=_PATIENCE)
     try:

@@ -259,14 +259,16 @@ class Trainer:
         last = self.folder.last
         try:
             yield
+
+        # Keep nothing of a step that was stopped within: it would not be exact.
         except KeyboardInterrupt as error:
-            # within a step: there is nothing exact to keep
             raise Interrupted(
                 f"training: stopped within step {self.step + 1}; {last}, where it is "
                 "there, holds the epoch before: go on with --resume"
             ) from error
-        except InputError as error:  # between two steps, and its cause can be mended
-            # Save only where nobody is halfway through a step, as other processes or parts may be.
+
+        # Save between two steps, where nobody is halfway, as other processes or parts may be.
+        except InputError as error:
             whole_step = self.processes.count == 1 == self.recipe.schedule.accumulate
             if not whole_step or self.step == 0:
                 raise

@@ -87,6 +87,7 @@ def open_container(
     wishes, begun_s = _TEXTS.copy(), time.monotonic()
     if decoder is not None:
         wishes["hwaccel"] = decoder
+
     try:
         settings = {} if timeout_s is None else _LIVE_SETTINGS
         if isinstance(target, str) and is_address(target):
@@ -96,9 +97,10 @@ def open_container(
             path = Path(local_path(target))
             if path.is_file() and path.stat().st_size == 0:
                 raise InputError(f"{name}: the file is empty; copy or record it again")
+
         container = open_limited(target, name, missing=missing, settings=settings, **wishes)
-        # Without this, times are made up for formats that have none, and wrongly when frames are
-        # reordered (h264 in AVI); see `Clock` for what is done instead.
+        # Have no times made up for formats that have none, which goes wrong where frames are
+        # reordered (h264 in AVI); `Clock` fills them in.
         container.flags &= ~_GENERATE_PTS
         return container
     except MemoryError as error:

@@ -53,16 +53,18 @@ class OpenVinoRunner(Runner):
         self.any_window = self.description.any_window
         # A clip of several frames is exported with its length.
         self.fixed_window = self.window > 1 and not self.any_window
+
+        # Leave threads free to move: decoding, drawing and encoding run beside the network.
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
-            # Decoding, drawing and encoding run beside the network.
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
         }
         self._path = path
         self._requests: OrderedDict[tuple[int, ...], openvino.InferRequest] = OrderedDict()
         self._state: list[np.ndarray] = []
+
         # Read the file now: damage is known before the first frame, which takes what is read.
         self._unused: openvino.Model | None = self._read()
 
