@@ -283,6 +283,7 @@ def test_classes_in_any_case_and_the_rest_is_void(cli, clips):
         ("person", "try Pedestrian; or a model that knows it: -m everyday-student ('person')"),
         ("sofa", "; or a model that knows it: -m everyday-student ('sofa')"),
         ("couch", "; or a model that knows it: -m everyday-student ('sofa')"),
+        ("tram", "; or a model that knows it: -m everyday-student ('train')"),
         ("sidewalk", "try Pavement"),
         ("unicorn", "try Sky, Building, Pole"),
     ],

@@ -131,6 +131,11 @@ def test_many_classes_are_read_in_no_time() -> None:
         ("camvid", "sidewalk", "Pavement"),
         ("cityscapes", "pavement", "sidewalk"),
         ("cityscapes", "motorbike", "motorcycle"),
+        ("camvid", "kid", "Pedestrian"),
+        ("voc", "coach", "bus"),
+        ("ade20k", "TrafficLight", "traffic light"),
+        ("vspw", "ship", "ship_or_boat"),
+        ("vspw", "cell phone", "Mobile_phone"),
         ("camvid", "Raod", "Road"),
     ],
 )

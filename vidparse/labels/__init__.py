@@ -217,25 +217,37 @@ def labels_to_json(labels: Labels) -> dict[str, object]:
     }
 
 
+# Words that people use for one class, as `_words` has them: small letters, no spaces.
 _GROUPS = (
     {"person", "people", "persons", "pedestrian", "pedestrians", "human", "man", "woman"},
+    {"person", "pedestrian", "child", "children", "kid", "boy", "girl"},
     {"bicyclist", "cyclist", "rider"},
     {"bicycle", "bike", "cycle"},
-    {"motorbike", "motorcycle", "motorcycle/moped", "motorcyclescooter"},
+    {"motorbike", "motorcycle", "motorcyclescooter", "moped", "scooter", "minibike"},
     {"car", "cars", "automobile", "vehicle", "vehicles"},
-    {"truck", "lorry", "truck_bus"},
+    {"car", "van", "suv", "taxi"},
+    {"truck", "lorry", "truckbus"},
+    {"bus", "coach", "minibus", "truckbus"},
+    {"train", "tram", "streetcar"},
+    {"boat", "ship"},
     {"aeroplane", "airplane", "plane", "aircraft"},
     {"tvmonitor", "tv", "television", "monitor", "screen"},
+    {"computer", "laptop", "notebook"},
+    {"mobilephone", "phone", "cellphone", "smartphone"},
     {"sofa", "couch", "settee"},
-    {"diningtable", "dining table", "table", "desk"},
-    {"pottedplant", "potted plant", "plant", "houseplant"},
+    {"chair", "armchair", "seat"},
+    {"diningtable", "table", "desk"},
+    {"pottedplant", "plant", "houseplant"},
     {"tree", "trees", "vegetation", "plant"},
+    {"grass", "lawn", "terrain", "meadow"},
+    {"sea", "ocean"},
+    {"floor", "ground"},
     {"pavement", "sidewalk", "footpath", "footway"},
     {"road", "street", "roadway", "drivable"},
     {"building", "buildings", "house"},
-    {"signsymbol", "traffic sign", "sign", "signboard"},
-    {"pole", "column_pole", "post"},
-    {"fence", "fencing"},
+    {"signsymbol", "trafficsign", "sign", "signboard"},
+    {"pole", "columnpole", "post"},
+    {"fence", "fencing", "guardrail"},
     {"cow", "cattle"},
     {"cat", "kitten"},
     {"dog", "puppy"},
@@ -243,10 +255,20 @@ _GROUPS = (
 
 
 def classes_like(name: str, classes: Iterable[str]) -> list[str]:
-    """Those of `classes` that mean what `name` does, by the words that people use for it."""
-    key = name.strip().casefold()
-    words = {key}.union(*(group for group in _GROUPS if key in group))
-    return [one for one in classes if one.casefold() in words]
+    """Those of `classes` that mean what `name` does, by the words that people use for it.
+
+    A class of several things ("ship_or_boat") means each of them, and spaces do not count
+    ("traffic light" is "TrafficLight").
+    """
+    asked = _words(name)
+    words = asked.union(*(group for group in _GROUPS if asked & group))
+    return [one for one in classes if words & _words(one)]
+
+
+def _words(name: str) -> set[str]:
+    """The names in the name of a class, in small letters, without spaces."""
+    parts = name.casefold().replace("_", " ").replace("/", " or ").split(" or ")
+    return {"".join(part.split()) for part in parts}
 
 
 def unions(coarse: str, fine: str) -> MappingProxyType[str, tuple[str, ...]]:
