@@ -471,6 +471,55 @@ def test_the_mean_teacher_labels_the_mild_view_and_the_student_sees_the_strong(c
     assert not any(torch.equal(rgb, one) for rgb in mild[~known] for one in shown)
 
 
+@pytest.mark.parametrize("mix", ["cutmix", "classmix"])
+@pytest.mark.parametrize("clips", [3, 6])
+def test_views_and_labels_of_the_mean_teacher_are_mixed_alike(
+    mix: str, clips: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clips 1 and 2 of three go with the labelled one, 1, 3 and 5 of six by themselves."""
+    batch = make_batch(clips, 2)
+    known = torch.arange(clips) % 2 == 0 if clips > 3 else torch.arange(clips) == 0
+    batch.labels[~known] = IGNORE
+    batch.inside[:, -1, :, :9] = False
+    batch.inside[-1, -1] = True  # its partner has a border that it lacks
+    student, average = Tiny(4), Tiny(5, scale=6.0).eval()
+    mask = torch.rand(clips, SIDE, SIDE, generator=torch.Generator().manual_seed(3)) < 0.5
+    asked = []
+
+    def hand_made(*given: Any) -> Tensor:
+        asked.append(given)
+        return mask[-given[0] :] if isinstance(given[0], int) else mask[-len(given[0]) :]
+
+    module = "vidparse.training.objectives.mean_teacher."
+    monkeypatch.setattr(module + ("boxes" if mix == "cutmix" else "class_masks"), hand_made)
+    objective = make("mean-teacher", student, average=average, mix=mix, pseudo_threshold=0.6)
+    terms = objective(batch)
+    assert batch.strong is not None and len(asked) == 1
+    mild, strong = (normalise(rgb, SEEN) for rgb in (batch.frames, batch.strong))
+
+    others = (~known).nonzero()[:, 0].tolist()
+    scores = F.interpolate(average.answer(mild[:, -1]), (SIDE, SIDE), mode="bilinear")
+    sure = confident_labels(scores.softmax(1), threshold=0.6, ignore=IGNORE)
+    views, wanted, within = [], [], []
+    of_others = mask[-len(others) :] if clips > 3 else mask[others]
+    for place, one in enumerate(others):
+        other, own = others[(place + 1) % len(others)], of_others[place]
+        views.append(torch.where(own, strong[one, -1], strong[other, -1]))
+        inside = torch.where(own, batch.inside[one, -1], batch.inside[other, -1])
+        wanted.append(torch.where(own, sure[one], sure[other]))
+        within.append(inside)
+    pseudo = torch.where(torch.stack(within), torch.stack(wanted), IGNORE)
+    assert 0.05 < (pseudo == IGNORE).float().mean() < 0.95
+    kept = (pseudo != IGNORE).sum() / torch.stack(within).sum()
+    full = kept.item() * entropy(student.answer(torch.stack(views)), pseudo)
+    assert terms["pseudo"].item() == pytest.approx(full, rel=1e-5)
+    if mix == "classmix":
+        ids, counted = asked[0]
+        rows = others if clips > 3 else list(range(clips))
+        assert torch.equal(ids, scores.argmax(1)[rows])
+        assert torch.equal(counted[-1], batch.inside[others[-1], -1])
+
+
 def test_the_mean_teacher_of_clips_looks_at_targets_alone() -> None:
     """A companion's labels do not make a clip a labelled one."""
     batch = make_batch(2, 3)

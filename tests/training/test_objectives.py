@@ -205,7 +205,9 @@ def test_the_mean_teacher_teaches_what_it_is_sure_of(camvid: Path, tmp_path: Pat
     labels = batch.labels.clone()
     labels[0] = 255
     batch = replace(batch, labels=labels)
-    pseudo = run.learner.objective._labelled(normalise(batch.frames, run.learner.preprocess))
+    mild, inside = normalise(batch.frames, run.learner.preprocess), batch.inside[:, -1]
+    every = torch.ones(len(mild), dtype=torch.bool)
+    _, pseudo, _ = run.learner.objective._learnt_from(mild, mild, inside, every)
     assert (pseudo[:, :, :24] == 4).all() and (pseudo[:, :, 48:] == 255).all()
     run.learner.objective.eval()
     with torch.no_grad():

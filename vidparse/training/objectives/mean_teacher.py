@@ -19,6 +19,7 @@ from vidparse.data import IGNORE
 from vidparse.models.network import VideoNetwork
 from vidparse.training.clips import ClipPlan
 from vidparse.training.losses import confident_labels, pseudo_cross_entropy
+from vidparse.training.mixing import Mix, boxes, class_masks, mixed, partners
 from vidparse.training.objectives.objective import ramp, run_clips
 from vidparse.training.objectives.supervised import Supervised, SupervisedOptions
 from vidparse.training.recipe import Recipe, Share, Weight
@@ -32,11 +33,13 @@ class MeanTeacherOptions(SupervisedOptions):
     pseudo_weight: Weight = 1.0
     pseudo_ramp: Share = 0.4  # of the run: the weight rises over it, see `ramp`
     pseudo_threshold: Share = 0.8
+    mix: Mix = "none"  # of two strong views: "cutmix" a rectangle, "classmix" half of the classes
 
 
 class MeanTeacher(Supervised):
     """Clips with labels teach as usual. On the others the averaged network says what it sees in a
-    mild view, and where it is sure the student has to say the same of a strongly recoloured one.
+    mild view, and where it is sure the student has to say the same of a strongly recoloured one,
+    which may be mixed of two: of their labels, too.
     """
 
     Options = MeanTeacherOptions
@@ -57,43 +60,67 @@ class MeanTeacher(Supervised):
         assert batch.strong is not None  # the plan asks for it
         mild = self.normalised(batch.frames)  # (B, T, 3, H, W)
         strong = self.normalised(batch.strong)
-        unseen = ~batch.inside[:, -1]  # (B, H, W)
+        counted = batch.inside[:, -1] & ~known[:, None, None]  # (B, H, W)
 
         # Part the two kinds where each has two clips: a batch norm can do nothing with one.
         apart = 1 < int(known.sum()) < len(known) - 1
         if not apart:
+            strong, guess, counted = self._learnt_from(mild, strong, counted, ~known)
             seen = torch.where(known[:, None, None, None, None], mild, strong)
             own = torch.where(known[:, None, None, None], labels, IGNORE)
             logits, terms = self.taught(seen, own)
-            return terms | {"pseudo": self._guessed(logits, mild, unseen | known[:, None, None])}
+            return terms | {"pseudo": self._guessed(logits, guess, counted)}
         _, terms = self.taught(mild[known], labels[known])
+        others = ~known
+        strong, guess, counted = self._learnt_from(
+            mild[others], strong[others], counted[others], others[others]
+        )
 
         # Keep strong views out of the running statistics: use shows no such colours.
         with statistics_kept(self.network):
-            nothing = torch.full_like(labels[~known], IGNORE)
+            nothing = torch.full_like(labels[others], IGNORE)
             # The zeros are added so that every parameter has a gradient, as DDP asks.
-            logits, zeros = self.taught(strong[~known], nothing)
+            logits, zeros = self.taught(strong, nothing)
         terms = {name: term + zeros[name] for name, term in terms.items()}
-        return terms | {"pseudo": self._guessed(logits, mild[~known], unseen[~known])}
+        return terms | {"pseudo": self._guessed(logits, guess, counted)}
 
-    def _guessed(self, logits: Tensor, mild: Tensor, excluded: Tensor) -> Tensor:
-        """The term of the average's labels: scores (B, K, h, w) against what it sees in `mild`.
-
-        excluded: bool (B, H, W), where its word does not count.
-        """
+    def _guessed(self, logits: Tensor, guess: Tensor, counted: Tensor) -> Tensor:
+        """The term of the average's labels: scores (B, K, h, w) against its guess."""
         options = self.options
         weight = options.pseudo_weight * ramp(self.progress, options.pseudo_ramp)
-        return weight * pseudo_cross_entropy(logits, self._labelled(mild), ~excluded, ignore=IGNORE)
+        return weight * pseudo_cross_entropy(logits, guess, counted, ignore=IGNORE)
 
     @torch.no_grad()
-    def _labelled(self, clip: Tensor) -> Tensor:
-        """The labels of the target that the average is sure of: int64 (B, H, W)."""
-        with self.autocast(clip.device):
-            logits = run_clips(self._frozen[0], clip).logits
+    def _learnt_from(
+        self, mild: Tensor, strong: Tensor, counted: Tensor, which: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The student's clips, the labels of their targets that the average is sure of, and where.
+
+        Args:
+            mild, strong: (B, T, 3, H, W), both views. counted: bool (B, H, W), where the average's
+                word counts. which: bool (B,), the clips that may be mixed.
+
+        Returns:
+            (B, T, 3, H, W), int64 (B, H, W), and bool (B, H, W), all mixed alike.
+        """
+        options = self.options
+        with self.autocast(mild.device):
+            logits = run_clips(self._frozen[0], mild).logits
         full = F.interpolate(
-            logits.float(), clip.shape[-2:], mode="bilinear", align_corners=False
+            logits.float(), mild.shape[-2:], mode="bilinear", align_corners=False
         ).softmax(dim=1)
-        return confident_labels(full, threshold=self.options.pseudo_threshold, ignore=IGNORE)
+        guess = confident_labels(full, threshold=options.pseudo_threshold, ignore=IGNORE)
+        if options.mix == "none":
+            return strong, guess, counted
+
+        # Mix what the average sees in whole pictures: it is to see no seams.
+        if options.mix == "cutmix":
+            mask = boxes(len(guess), (guess.shape[1], guess.shape[2])).to(guess.device)
+        else:
+            mask = class_masks(full.argmax(dim=1), counted)
+        partner = partners(which)
+        strong, guess, counted = (mixed(one, mask, partner) for one in (strong, guess, counted))
+        return strong, guess, counted
 
 
 @contextlib.contextmanager
