@@ -162,7 +162,8 @@ def test_both_forms_of_a_bundled_model_fit_together() -> None:
     assert sorted(path.name for path in weights_folder().glob("*.onnx")) == sorted(listed)
     for weights, graph in descriptions():
         assert graph.training["source_sha256"] == weights.sha256, graph.path
-        for field in ("arch", "config", "labels", "preprocess", "task", "window", "alignment"):
+        facts = ("arch", "config", "labels", "preprocess", "task", "window", "alignment", "profile")
+        for field in facts:
             assert getattr(graph, field) == getattr(weights, field), (graph.path, field)
         of_graph = {**graph.training}
         del of_graph["source_sha256"]

@@ -20,7 +20,7 @@ class Fake:
     """A live source of frames that are so old, and a session that passes them on."""
 
     labels = None
-    repeated, key_frames = 0, None
+    repeated, key_frames, looks = 0, None, ()
 
     def __init__(self, ages_s: list[float], *, gap: int = -1) -> None:
         self.tally, self.wanted = Tally(clock=lambda: 100.0), 0

@@ -77,6 +77,13 @@ def put(*keys: Any, value: Any) -> Change:
         (put("window", value=0), "window is to be a whole number, 1 to"),
         (put("alignment", value=2.5), "alignment is to be a whole number"),
         (put("state", value={"a": 1}), "state is to be a list"),
+        (put("profile", value=[]), "profile is to be a table"),
+        (put("profile", value={"pictures": 0}), "pictures of the profile is to be a whole number"),
+        (put("profile", value={"pictures": 3, "confidence": 0.9}), "confidence is to be a table"),
+        (
+            put("profile", value={"pictures": 3, "confidence": {"mean": 2, "deviation": 0.1}}),
+            "confidence is to be a mean and a deviation from 0 to 1",
+        ),
         (put("state", value=[{"name": "a", "shape": [-1], "stride": 0}]), "shape of a is to be"),
         (put("state", value=[{"name": "a", "shape": [2**20] * 2, "stride": 0}]), "too large"),
     ],

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from vidparse.models.profile import Profile
 
 
 def save_nearest_colour(path: Path, names: str, *, swapped: tuple[int, int] | None = None) -> Path:
@@ -29,6 +33,7 @@ def save_colour_model(
     *,
     weights: np.ndarray | None = None,
     biases: np.ndarray | None = None,
+    profile: Profile | None = None,
 ) -> Path:
     """An ONNX model that any machine runs in no time: a pixel's class depends on its colour.
 
@@ -68,6 +73,7 @@ def save_colour_model(
         labels=labels,
         preprocess=Preprocess(short_side=96),
         training={},
+        profile=profile,
     )
     helper.set_model_props(model, metadata)
     onnx.save(model, path)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vidparse.batch.batch import STDIN, Batch, shared_video
 from vidparse.batch.result import InputResult, Outcome
+from vidparse.batch.unlike import unlike_note
 from vidparse.errors import (
     ClosedPipe,
     InputError,
@@ -233,6 +234,9 @@ class Turn:
         paced = self._batch.paced if session is not None else None
         pace = None if paced is None else paced.report
         notes += [pace.note] if pace is not None and pace.note else []
+        if report is not None:
+            unlike = unlike_note(report.looks, self._batch.runner.description)
+            notes += [unlike] if unlike else []
         notes += self._journal.notes if self._journal is not None else ()
         notes += self._notes
         if shared is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from vidparse.cli import options as shared
@@ -13,6 +13,7 @@ from vidparse.requests.export import ConvertRequest, ExportRequest
 if TYPE_CHECKING:
     from vidparse.export import Quantized
     from vidparse.models.description import Description
+    from vidparse.models.profile import Profile
 
 _SHOWN = ("path", "frames", "max_abs_difference", "argmax_agreement", "bytes", "sha256")
 
@@ -28,6 +29,10 @@ def export(request: ExportRequest, json: shared.Json = False) -> None:
     if files.weights is None:
         raise ModelError(f"{model}: has no .safetensors weights to export; give one that has")
     description = read_description(files.weights)
+    if request.profile:
+        # Check the place before the work.
+        exporter.check_target(out, source=description.path, overwrite=overwrite)
+        description = replace(description, profile=_profile(description, request, quiet=json))
 
     record: dict[str, object] = {"path": str(out)}
     if request.int8:
@@ -45,6 +50,19 @@ def export(request: ExportRequest, json: shared.Json = False) -> None:
     else:
         shown = [key for key in _SHOWN if key in record]
         say(", ".join(f"{key} {record[key]}" for key in shown))
+
+
+def _profile(description: Description, request: ExportRequest, *, quiet: bool) -> Profile:
+    from vidparse.inference.profile import measured_profile
+
+    with Reporter("profile", quiet=quiet) as reporter:
+        found = measured_profile(description, request.profile, on_step=reporter.update)
+    say(
+        f"profile: of {counted(found.pictures, 'picture')}: mean confidence "
+        f"{found.confidence.mean:.3f} (deviation {found.confidence.deviation:.3f}), mean entropy "
+        f"{found.entropy.mean:.3f} ({found.entropy.deviation:.3f})"
+    )
+    return found
 
 
 def _export_int8(

@@ -17,10 +17,13 @@ from vidparse.requests.option import Argument
 from vidparse.requests.segment import PipeOptions, SegmentOptions, Track
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vidparse.arrival import LiveReport
     from vidparse.batch import InputResult
     from vidparse.frame import Frame, VideoInfo
     from vidparse.inference.keyframes import KeyFrameReport
+    from vidparse.inference.looks import Look
     from vidparse.inference.pace import PaceReport
     from vidparse.run import Summary, Totals
     from vidparse.video import MediaReport
@@ -263,6 +266,7 @@ def summary_record(summary: Summary) -> dict[str, object]:
             record["bottleneck"] = report.bottleneck
             record["repeated"] = report.repeated
             record["key_frames"] = _key_record(report.key_frames)
+            record["looks"] = _looks_record(report.looks)
             record["stages_ms_per_frame"] = {
                 stage.name: round(stage.ms_per_item, 3) for stage in report.stages
             }
@@ -303,6 +307,20 @@ def _live_record(live: LiveReport) -> dict[str, object]:
         "gaps": live.gaps,
         "gap_s": round(live.gap_s, 3),
         "latency_ms": {name: round(1000 * time_s, 3) for name, time_s in times.items()},
+    }
+
+
+def _looks_record(looks: Sequence[Look]) -> dict[str, object] | None:
+    """Sureness of the network at the frames that were looked at: means, and the surest frame."""
+    if not looks:
+        return None
+    confidences, entropies = zip(*looks, strict=True)
+    return {
+        "frames": len(looks),
+        "confidence": round(sum(confidences) / len(looks), 4),
+        "entropy": round(sum(entropies) / len(looks), 4),
+        "highest_confidence": round(max(confidences), 4),
+        "lowest_entropy": round(min(entropies), 4),
     }
 
 

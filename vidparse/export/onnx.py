@@ -279,6 +279,7 @@ def export_metadata(
         window=description.window,
         alignment=description.alignment,
         any_window=description.any_window,
+        profile=description.profile,
         training={**description.training, **more},
         state=state,
     )

@@ -123,6 +123,15 @@ def select_classes(labels: Labels, names: Sequence[str]) -> tuple[int, ...]:
     return labels.select(names)
 
 
+def models_for_other(labels: str) -> tuple[CatalogueEntry, ...]:
+    """The first known model of each label set but this one: for pictures of another kind."""
+    first: dict[str, CatalogueEntry] = {}
+    for entry in catalogue().values():
+        if entry.labels != labels:
+            first.setdefault(entry.labels, entry)
+    return tuple(first.values())
+
+
 def _models_knowing(name: str) -> dict[str, str]:
     """Known models with a class that means `name`, and what they call it."""
     found = {}

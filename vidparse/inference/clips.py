@@ -12,6 +12,7 @@ import numpy as np
 from vidparse.frame import Frame
 from vidparse.inference.answer import Answer
 from vidparse.inference.clip_segments import ClipSegments
+from vidparse.inference.looks import Look
 
 if TYPE_CHECKING:
     from vidparse.inference.memory import Answering
@@ -57,6 +58,7 @@ class Answered:
     greens: tuple[np.ndarray | None, ...] = ()  # as in Prepared, one per frame
     repeated: int = 0  # frames that the network was spared
     memory: Answering | None = None  # after them, where somebody keeps it
+    looks: tuple[Look, ...] = ()  # at those of them whose turn it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Segmented:
 
     clip: of semantic networks its maps are semantic, too.
     repeated: frames that the network was spared.
-    memory: as in :class:`Answered`.
+    memory, looks: as in :class:`Answered`.
     """
 
     frames: tuple[Frame, ...]
@@ -73,6 +75,7 @@ class Segmented:
     begins_shot: bool = False
     repeated: int = 0
     memory: Answering | None = None
+    looks: tuple[Look, ...] = ()
 
 
 def clips_of(prepared: Iterable[P], most: int, *, aligned: bool, number: int) -> Iterator[list[P]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from vidparse.frame import Frame
 from vidparse.hub import resolve
 from vidparse.inference.clips import Answered, Prepared, closed
 from vidparse.inference.load import load_chosen
+from vidparse.inference.looks import Look
 from vidparse.inference.preprocess import input_size
 from vidparse.inference.runners import Runner
 from vidparse.inference.session import FramePredictions, Session
@@ -301,6 +302,10 @@ class PacedStages:
     @property
     def repeated(self) -> int:
         return self._session.repeated
+
+    @property
+    def looks(self) -> Sequence[Look]:
+        return self._session.looks
 
     @property
     def key_frames(self) -> None:

@@ -20,6 +20,7 @@ from vidparse.threads import END, End, close_iterator, in_thread
 
 if TYPE_CHECKING:
     from vidparse.inference.keyframes import KeyFrameReport
+    from vidparse.inference.looks import Look
     from vidparse.labels import Labels
     from vidparse.sinks import Sink
     from vidparse.video import Source
@@ -52,6 +53,7 @@ class RunReport:
 
     repeated: frames whose network input was that of the frame before, so that it was not run.
     key_frames: None where the network runs at every frame.
+    looks: at some frames; none where the model has no profile, or no scores are at hand.
     """
 
     frames: int
@@ -59,6 +61,7 @@ class RunReport:
     stages: tuple[StageTime, ...]
     repeated: int = 0
     key_frames: KeyFrameReport | None = None
+    looks: tuple[Look, ...] = ()
 
     @property
     def fps(self) -> float:
@@ -86,6 +89,11 @@ class Stages(Protocol):
     @property
     def key_frames(self) -> KeyFrameReport | None:
         """Key frames so far, of all videos; None where the network runs at every frame."""
+        ...
+
+    @property
+    def looks(self) -> Sequence[Look]:
+        """Looks at frames of the video under way."""
         ...
 
     def prepared(self, frames: Iterable[Frame]) -> Iterator[Any]: ...
@@ -163,7 +171,7 @@ def run(
     times = tuple(StageTime(c.name, c.wall_s, c.cpu_s, frames) for c in clocks)
     repeated = session.repeated - repeated_before
     wall_s = time.perf_counter() - start
-    return RunReport(frames, wall_s, times, repeated, session.key_frames)
+    return RunReport(frames, wall_s, times, repeated, session.key_frames, tuple(session.looks))
 
 
 def _predictions(

@@ -28,6 +28,7 @@ from vidparse.inference.clips import Answered, Prepared, Segmented, clips_of, cl
 from vidparse.inference.cuts import CutDetector
 from vidparse.inference.keyframes import KeyFrameReport, KeyFrames, check_key_frames
 from vidparse.inference.linkers import check_linker, linker_name, linker_of, make_linker
+from vidparse.inference.looks import Look, looks_at
 from vidparse.inference.memory import Answering, Finishing, Linking
 from vidparse.inference.mixture import Mixture
 from vidparse.inference.panoptic import Linker
@@ -110,6 +111,7 @@ class Session:
 
     Attributes:
         scale: of the sides of the network's input, from the next frame on.
+        looks: at some frames of the video under way, where the model has a profile to compare with.
     """
 
     def __init__(
@@ -176,6 +178,7 @@ class Session:
         self.linker: Linker | None = None  # of the video under way, from its first clip on
         self._stabilizer: Stabilizer | None = None  # of the video under way
         self.repeated = 0  # frames so far, of all videos, that the network was spared
+        self.looks: list[Look] = []
 
     def __enter__(self) -> Self:
         return self
@@ -335,7 +338,9 @@ class Session:
                 tuple(one.green for one in clip),
                 repeated,
                 self._answering(shape, repeats) if is_due() else None,
+                () if runner.description.profile is None else looks_at(answer, number),
             )
+            number += len(clip)
 
     def _answering(self, shape: tuple[int, ...], repeats: Repeats) -> Answering:
         runner, keys = self._runner, self._key_frames
@@ -384,7 +389,7 @@ class Session:
                 # Where nothing else has a say, equal answers have equal segments.
                 if not (self._runner.remembers or self._stabilize or self._refine):
                     last = one.answer, copied(clip)
-                yield Segmented(one.frames, clip, one.begins_shot, one.repeated)
+                yield Segmented(one.frames, clip, one.begins_shot, one.repeated, looks=one.looks)
 
     def linked(
         self, segmented: Iterable[Segmented], *, memory: Finishing | None = None
@@ -395,8 +400,10 @@ class Session:
         self.linker = None if linking is None else linker_of(linking.name, linking.state)
         if self._matter is not None:
             self._matter.state = memory.mattes
+        self.looks = []
         with closed(segmented) as source:
             for one in source:
+                self.looks += one.looks
                 if one.begins_shot and self._matter is not None:
                     self._matter.reset()
                 maps: Sequence[SegmentMap] = one.clip.maps

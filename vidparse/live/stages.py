@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from vidparse.frame import Frame
 from vidparse.inference.clips import Prepared, closed
 from vidparse.inference.keyframes import KeyFrameReport
+from vidparse.inference.looks import Look
 from vidparse.inference.pipeline import Stages
 from vidparse.labels import Labels
 from vidparse.live.source import LiveSource
@@ -47,6 +48,10 @@ class LiveStages:
     @property
     def repeated(self) -> int:
         return self.session.repeated
+
+    @property
+    def looks(self) -> Sequence[Look]:
+        return self.session.looks
 
     @property
     def key_frames(self) -> KeyFrameReport | None:

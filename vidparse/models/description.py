@@ -15,6 +15,7 @@ from pathlib import Path, PureWindowsPath
 from vidparse.errors import ModelError
 from vidparse.labels import Labels, labels_from_json, labels_to_json
 from vidparse.limits import LARGEST
+from vidparse.models.profile import Profile, profile_from
 from vidparse.textfiles import (
     Json,
     JsonTable,
@@ -92,6 +93,7 @@ class Description:
     window: int = 1  # frames per call
     alignment: int = 1  # multiples of it are sides that the network covers evenly
     any_window: bool = False  # its frames are independent: any number per call will do
+    profile: Profile | None = None  # of what it learnt from; None where nobody measured it
 
 
 def metadata_of(
@@ -106,6 +108,7 @@ def metadata_of(
     window: int = 1,
     alignment: int = 1,
     any_window: bool = False,
+    profile: Profile | None = None,
 ) -> dict[str, str]:
     """The string table that safetensors and ONNX files carry; no folder of a teacher is in it."""
     record: dict[str, object] = {
@@ -124,6 +127,8 @@ def metadata_of(
         record["any_window"] = True
     if state:
         record["state"] = [asdict(tensor) for tensor in state]
+    if profile is not None:
+        record["profile"] = asdict(profile)
     return {"vidparse": json.dumps(record, sort_keys=True)}
 
 
@@ -198,6 +203,7 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
             window=as_whole(record.get("window", 1), "window", 1, _LONGEST_WINDOW),
             alignment=as_whole(record.get("alignment", 1), "alignment", 1, LARGEST),
             any_window=as_flag(record.get("any_window", False), "any_window"),
+            profile=profile_from(record["profile"]) if "profile" in record else None,
         )
     except KeyError as error:
         raise ModelError(f"{path}: damaged description (no {error}); fetch it again") from error

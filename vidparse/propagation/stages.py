@@ -17,6 +17,7 @@ from vidparse.frame import Frame
 from vidparse.image import Image, Rgb, Yuv420
 from vidparse.inference.clips import closed
 from vidparse.inference.cuts import CutDetector
+from vidparse.inference.looks import Look
 from vidparse.inference.session import Session
 from vidparse.maps import VOID, Segment, SegmentMap, count_codes, recode, segments_of_ids
 from vidparse.propagation.keys import Keys
@@ -96,6 +97,7 @@ class Propagation:
 
     repeated = 0
     key_frames = None
+    looks: Sequence[Look] = ()
 
     def __init__(
         self,

@@ -27,6 +27,13 @@ class ExportRequest:
             "is a rendered street."
         ),
     ] = None
+    profile: Annotated[
+        tuple[str, ...],
+        Option(
+            "Folder, pattern or video of what the model learnt from; `segment` names inputs that "
+            "look unlike it (repeatable)."
+        ),
+    ] = ()
     overwrite: Annotated[bool, Option("Replace the output.")] = False
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 from vidparse.frame import Frame
 from vidparse.inference.clips import closed
 from vidparse.inference.keyframes import KeyFrameReport
+from vidparse.inference.looks import Look
 from vidparse.inference.memory import Answering, Finishing
 from vidparse.inference.session import FramePredictions
 from vidparse.labels import Labels
@@ -34,6 +35,8 @@ class GoingOn(Protocol):
     def repeated(self) -> int: ...
     @property
     def key_frames(self) -> KeyFrameReport | None: ...
+    @property
+    def looks(self) -> Sequence[Look]: ...
     @property
     def finishing(self) -> Finishing: ...
 
@@ -80,6 +83,10 @@ class JournaledStages:
     @property
     def repeated(self) -> int:
         return self._session.repeated
+
+    @property
+    def looks(self) -> Sequence[Look]:
+        return self._session.looks
 
     @property
     def key_frames(self) -> KeyFrameReport | None:

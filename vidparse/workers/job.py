@@ -23,6 +23,7 @@ from vidparse.inference import (
     load_chosen,
 )
 from vidparse.inference.clips import Segmented
+from vidparse.inference.looks import Look
 from vidparse.limits import Limits, allow_decoder_threads
 from vidparse.maps import Segment, SegmentMap
 from vidparse.video import Input, ReadingOptions, Source, Stamps, open_video
@@ -221,7 +222,7 @@ class PackedMap:
 class PackedClip:
     """The segments of one clip, and the pts of its frames.
 
-    keys, key_kind, hidden: as of `ClipSegments`. repeated: frames that the network was spared.
+    keys, key_kind, hidden: as of `ClipSegments`. repeated, looks: as of `Segmented`.
     """
 
     pts: tuple[int, ...]
@@ -231,6 +232,7 @@ class PackedClip:
     key_kind: str
     hidden: Mapping[int, int]
     repeated: int = 0
+    looks: tuple[Look, ...] = ()
 
     @classmethod
     def of(cls, one: Segmented) -> PackedClip:
@@ -243,6 +245,7 @@ class PackedClip:
             clip.key_kind,
             dict(clip.hidden),
             one.repeated,
+            one.looks,
         )
 
     def clip(self) -> ClipSegments:

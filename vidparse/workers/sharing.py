@@ -19,6 +19,7 @@ from vidparse.errors import counted
 from vidparse.frame import Frame
 from vidparse.inference import SessionOptions
 from vidparse.inference.clips import Segmented
+from vidparse.inference.looks import Look
 from vidparse.inference.memory import Answering, Finishing
 from vidparse.inference.session import FramePredictions, Session
 from vidparse.labels import Labels
@@ -199,6 +200,10 @@ class SharedSession:
         return self._repeated + self._session.repeated
 
     @property
+    def looks(self) -> Sequence[Look]:
+        return self._session.looks
+
+    @property
     def key_frames(self) -> None:
         """None: a video with key frames cannot be cut."""
         return None
@@ -336,7 +341,7 @@ class SharedSession:
 
             # Look after the workers at every clip: outputs may be slower than they are.
             self._crew.attend()
-            yield Segmented(frames, one.clip(), one.begins_shot, one.repeated)
+            yield Segmented(frames, one.clip(), one.begins_shot, one.repeated, looks=one.looks)
 
     def _alone(self, ahead: _Ahead, end: int | None) -> Iterator[Segmented]:
         """Segment frames in this process: those before a pts, and to the end of its clip."""

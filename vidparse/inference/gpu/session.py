@@ -9,7 +9,7 @@ the next. Only ids, one byte per pixel, leave the device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -27,6 +27,7 @@ from vidparse.inference.cuts import THUMBNAIL_HW, CutDetector
 from vidparse.inference.gpu.captured import CapturedNetwork, in_precision
 from vidparse.inference.gpu.kernels import InputMaker, Taps
 from vidparse.inference.keyframes import KeyFrameReport
+from vidparse.inference.looks import Look
 from vidparse.inference.memory import Answering, Finishing
 from vidparse.inference.preprocess import to_clip
 from vidparse.inference.runners.pytorch import TorchRunner
@@ -80,6 +81,7 @@ class GpuSession:
 
     repeated = 0  # a comparison would take longer than the network
     key_frames: KeyFrameReport | None = None
+    looks: Sequence[Look] = ()  # only class ids leave the device
 
     def __init__(
         self,
