@@ -304,6 +304,30 @@ def test_frames_that_lie_further_apart_than_a_memory_learnt_on(
     assert all(note.startswith("blender blends") and str(told) in note for note in result.notes)
 
 
+@pytest.mark.parametrize(
+    ("step", "held", "forgotten"),
+    [(1, [False, True, True, False, True, True], 1), (3, [False] * 6, 1), (60, [False] * 6, 6)],
+)
+def test_a_memory_goes_by_the_time_of_the_data_sets_frames(
+    tmp_path: Path, step: int, held: list[bool], forgotten: int
+) -> None:
+    """CamVid numbers 30 frames per second; a frame is to go in every 0.1 s."""
+    holds = []
+
+    class Remembering(ConstantRunner):
+        remembers = True
+
+        def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores:
+            holds.append(self.holds)
+            return super().answer(clip, size_hw)
+
+    runner = Remembering(load_labels("camvid"), 3)
+    runner.description = replace(runner.description, memory_interval_s=0.1)
+    result = evaluate(camvid_numbered(tmp_path, step=step), [ModelEntry("blender", runner)])
+    assert holds == held and runner.resets == forgotten and not runner.holds
+    assert any("each by itself" in note for note in result.notes) == (step == 60)
+
+
 def test_frames_between_that_are_left_out_count(tmp_path: Path) -> None:
     """Cityscapes-VPS has labels on some frames; a network gets only these."""
     dataset = camvid_numbered(tmp_path, step=2)

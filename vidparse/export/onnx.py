@@ -279,6 +279,7 @@ def export_metadata(
         window=description.window,
         alignment=description.alignment,
         any_window=description.any_window,
+        memory_interval_s=description.memory_interval_s,
         profile=description.profile,
         training={**description.training, **more},
         state=state,

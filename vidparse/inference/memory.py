@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from vidparse.inference.answer import ClassIds, Scores
 from vidparse.inference.keyframes import KeyFrame
+from vidparse.inference.memory_clock import ClockState
 from vidparse.inference.network_state import NetworkState
 from vidparse.inference.stabilize import StabilizerState
 from vidparse.matting.past import Past
@@ -22,12 +23,14 @@ class Answering:
     shape: of the frames' network input; another one makes the network forget.
     repeated: the answer to the last frame, where a frame that repeats it takes the same.
     key: the last key frame, where there are such.
+    clock: of a memory that goes by the time of the video.
     """
 
     network: NetworkState = field(default_factory=NetworkState)
     shape: tuple[int, ...] = ()
     repeated: Scores | ClassIds | None = None
     key: KeyFrame | None = None
+    clock: ClockState | None = None
 
 
 @dataclass(frozen=True, slots=True)

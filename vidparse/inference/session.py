@@ -30,6 +30,7 @@ from vidparse.inference.keyframes import KeyFrameReport, KeyFrames, check_key_fr
 from vidparse.inference.linkers import check_linker, linker_name, linker_of, make_linker
 from vidparse.inference.looks import Look, looks_at
 from vidparse.inference.memory import Answering, Finishing, Linking
+from vidparse.inference.memory_clock import MemoryClock
 from vidparse.inference.mixture import Mixture
 from vidparse.inference.panoptic import Linker
 from vidparse.inference.preprocess import input_size, scaled_size, to_clip
@@ -302,7 +303,7 @@ class Session:
         A clip is successive frames of one size, one shot and one `number // window`, where frames
         are numbered from 0: where clips begin does not depend on the cuts before. A network with a
         memory gets whole windows from each cut on instead. The network forgets at a cut, and where
-        its input changes in size.
+        its input changes in size; its memory moves on as its clock says.
 
         Args:
             number: of the first frame, where the frames are a part of a video.
@@ -317,17 +318,23 @@ class Session:
             keys.reset()
         ask = self._network_answer if keys is None else keys.answer
         repeats = Repeats(ask, alone=self._window == 1)  # with a memory nothing repeats
+        clock = MemoryClock(runner.description.memory_interval_s)
         if memory is not None:
             shape, runner.state, repeats.state = memory.shape, memory.network, memory.repeated
+            clock.state = memory.clock
             if keys is not None:
                 keys.state = memory.key
 
         for clip in clips_of(prepared, most, aligned=not runner.remembers, number=number):
-            if clip[0].begins_shot or clip[0].input.shape != shape:
+            time_s = clip[0].frame.time_s
+            begins = clip[0].begins_shot or clip[0].input.shape != shape or clock.forgets(time_s)
+            if begins:
                 runner.reset()
+            runner.holds = not clock.moves(time_s, begins=begins)
             shape = clip[0].input.shape
             begun_s = time.perf_counter()
             answer, repeated = repeats.answer(clip)
+            runner.holds = False
             self.repeated += repeated
             if keys is not None:
                 keys.count(time.perf_counter() - begun_s)
@@ -337,15 +344,16 @@ class Session:
                 clip[0].begins_shot,
                 tuple(one.green for one in clip),
                 repeated,
-                self._answering(shape, repeats) if is_due() else None,
+                self._answering(shape, repeats, clock) if is_due() else None,
                 () if runner.description.profile is None else looks_at(answer, number),
             )
             number += len(clip)
 
-    def _answering(self, shape: tuple[int, ...], repeats: Repeats) -> Answering:
+    def _answering(self, shape: tuple[int, ...], repeats: Repeats, clock: MemoryClock) -> Answering:
         runner, keys = self._runner, self._key_frames
         repeated = None if runner.remembers else repeats.state
-        return Answering(runner.state, shape, repeated, None if keys is None else keys.state)
+        key = None if keys is None else keys.state
+        return Answering(runner.state, shape, repeated, key, clock.state)
 
     def finished(
         self, answered: Iterable[Answered], *, memory: Finishing | None = None

@@ -21,6 +21,7 @@ from vidparse.textfiles import (
     JsonTable,
     as_flag,
     as_list,
+    as_number,
     as_table,
     as_whole,
     as_word,
@@ -35,6 +36,9 @@ AREA = "area"  # the resize of vidparse's own networks; the others are Pillow's
 RESAMPLES = (AREA, "nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 
 _LONGEST_WINDOW = 256  # frames
+_LONGEST_INTERVAL_S = 86400
+# Of networks whose files may be older than the field: those of VSPW's 15 frames per second.
+_TAUGHT_AT = {"tcb-ocr": 1 / 15, "tcb-ppm": 1 / 15}
 _LARGEST_STATE = 2**31  # values of one tensor, without the axes that depend on the input's size
 
 
@@ -93,6 +97,8 @@ class Description:
     window: int = 1  # frames per call
     alignment: int = 1  # multiples of it are sides that the network covers evenly
     any_window: bool = False  # its frames are independent: any number per call will do
+    # Seconds from frame to frame that its memory was taught with; None: it takes every frame.
+    memory_interval_s: float | None = None
     profile: Profile | None = None  # of what it learnt from; None where nobody measured it
 
 
@@ -108,6 +114,7 @@ def metadata_of(
     window: int = 1,
     alignment: int = 1,
     any_window: bool = False,
+    memory_interval_s: float | None = None,
     profile: Profile | None = None,
 ) -> dict[str, str]:
     """The string table that safetensors and ONNX files carry; no folder of a teacher is in it."""
@@ -125,6 +132,8 @@ def metadata_of(
 
     if any_window:
         record["any_window"] = True
+    if memory_interval_s is not None:
+        record["memory_interval_s"] = memory_interval_s
     if state:
         record["state"] = [asdict(tensor) for tensor in state]
     if profile is not None:
@@ -190,10 +199,11 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
             raise ModelError(f"{path}: format {version} is newer; update vidparse")
 
         # Fill in what format 1 lacks: task, window and alignment.
+        arch = as_word(record["arch"], "arch")
         return Description(
             path=path,
             sha256=sha256,
-            arch=as_word(record["arch"], "arch"),
+            arch=arch,
             config=as_table(record["config"], "config"),
             labels=labels_from_json(record["labels"]),
             preprocess=preprocess_from(as_table(record["preprocess"], "preprocess")),
@@ -203,6 +213,7 @@ def describe(path: Path, metadata: Mapping[str, str] | None, sha256: str) -> Des
             window=as_whole(record.get("window", 1), "window", 1, _LONGEST_WINDOW),
             alignment=as_whole(record.get("alignment", 1), "alignment", 1, LARGEST),
             any_window=as_flag(record.get("any_window", False), "any_window"),
+            memory_interval_s=_memory_interval_of(record, arch),
             profile=profile_from(record["profile"]) if "profile" in record else None,
         )
     except KeyError as error:
@@ -258,6 +269,21 @@ def _state_of(tensors: Json) -> tuple[StateTensor, ...]:
             raise ValueError(f"state {name} is too large")
         found[name] = StateTensor(name, shape, as_whole(facts["stride"], "stride", 0, LARGEST))
     return tuple(found.values())
+
+
+def _memory_interval_of(record: JsonTable, arch: str) -> float | None:
+    """Raises: TypeError, ValueError: it is no number of seconds between two frames."""
+    value = record.get("memory_interval_s")
+    if value is None and arch in _TAUGHT_AT:
+        # Take the interval of the training data, which older files have.
+        stored = as_table(record["training"], "training").get("frame_interval_s")
+        value = stored if isinstance(stored, int | float) and stored > 0 else _TAUGHT_AT[arch]
+    if value is None:
+        return None
+    interval_s = as_number(value, "memory_interval_s")
+    if not 0 < interval_s <= _LONGEST_INTERVAL_S:
+        raise ValueError(f"memory_interval_s is to lie in 0..{_LONGEST_INTERVAL_S} s")
+    return interval_s
 
 
 def _one_of(value: Json, what: str, known: Sequence[str]) -> str:

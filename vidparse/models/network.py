@@ -187,6 +187,8 @@ class VideoNetwork(nn.Module):
         any_window: its frames are independent, so that any number per call will do.
         alignment: input sides that are multiples of it are covered evenly by the answer.
         state_tensors: the memory, () for none; its shapes are the same from call to call.
+        memory_interval_s: of a memory that goes by the time of the video: seconds from frame to
+            frame that it is meant for. None where it must see every frame, or there is none.
         backbone_name: the submodule that starts from ImageNet weights and trains at the backbone's
             rate; "" for none.
         training_only: submodules that nothing but training needs, None where they are left out.
@@ -201,6 +203,7 @@ class VideoNetwork(nn.Module):
     any_window: bool = False
     alignment: int = 1
     state_tensors: tuple[StateTensor, ...] = ()
+    memory_interval_s: float | None = None
     backbone_name: ClassVar[str] = ""
     training_only: ClassVar[tuple[str, ...]] = ()
     flow_weights: str = ""

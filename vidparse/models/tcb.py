@@ -93,6 +93,7 @@ class _Tcb(FrameNetwork):
 
     backbone_name = "backbone"
     has_published_form = True
+    memory_interval_s = 1 / 15  # VSPW's, of which the supports are 3, 6 and 9 frames back
 
     config: TcbPpmConfig | TcbOcrConfig
 

@@ -139,6 +139,7 @@ class NetworkFacts(TypedDict):
     window: int
     alignment: int
     any_window: bool
+    memory_interval_s: float | None
 
 
 def facts_of(network: VideoNetwork) -> NetworkFacts:
@@ -149,6 +150,7 @@ def facts_of(network: VideoNetwork) -> NetworkFacts:
         "window": network.window,
         "alignment": network.alignment,
         "any_window": network.any_window,
+        "memory_interval_s": network.memory_interval_s,
     }
 
 

@@ -44,6 +44,15 @@ class Origin:
     request: TrainingRequest | None = None
     teacher_sha256: str = ""
 
+    @property
+    def frame_interval_s(self) -> float | None:
+        """Seconds from frame to frame in clips of videos, None where nothing tells them.
+
+        None, too, where a camera was made up: its frames are no time apart.
+        """
+        simulated = self.recipe.data.neighbours == "simulated"
+        return None if simulated else self.sets.frame_interval_s
+
 
 def check_folder(path: Path, *, resume: Path | None, overwrite: bool) -> None:
     """Raises: UsageError: a run is there and is not the one to go on, or is to go on elsewhere."""
@@ -147,9 +156,7 @@ class RunFolder:
             return
         origin = self._origin
 
-        # Give no interval where a camera was made up: its frames are no time apart.
-        simulated = origin.recipe.data.neighbours == "simulated"
-        interval_s = None if simulated else origin.sets.frame_interval_s
+        interval_s = origin.frame_interval_s
 
         # Write an undefined score as none: readers of weights take no NaN.
         known = {

@@ -79,9 +79,15 @@ class Trainer:
         )
         self.steps = recipe.schedule.epochs * self.schedule.steps_per_epoch
 
+        origin = Origin(recipe, sets, request, teacher.sha256 if teacher else "")
+        average, interval_s = self.learner.average, origin.frame_interval_s
+
+        # Let a memory go at the pace of its clips, where they are frames of videos.
+        if average.memory_interval_s is not None and interval_s is not None:
+            average.memory_interval_s = interval_s
         self.folder = RunFolder(
             out,
-            Origin(recipe, sets, request, teacher.sha256 if teacher else ""),
+            origin,
             writes=self.processes.is_first,
             tensorboard=tensorboard,
         )

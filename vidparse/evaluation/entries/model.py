@@ -8,8 +8,9 @@ published scores.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import tee
 
 import numpy as np
@@ -17,19 +18,22 @@ import numpy as np
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import InputError, UsageError, counted
 from vidparse.evaluation.entries.entry import InputFrame, VideoFrames, stamp_of
-from vidparse.frame import Frame
+from vidparse.frame import NOMINAL_RATE, Frame
 from vidparse.hub import resolve
 from vidparse.image import Rgb
 from vidparse.inference import Merging, Runner, Scores, Session
+from vidparse.inference.memory_clock import FORGETS_AFTER
 from vidparse.inference.preprocess import to_clip
 from vidparse.inference.runners import TorchRunner
 from vidparse.labels import Labels, class_ids_in
 from vidparse.maps import Prediction, SegmentMap
 from vidparse.models.checkpoint import read_description
-from vidparse.models.description import SEMANTIC
+from vidparse.models.description import SEMANTIC, Description
 
 _USUAL_INTERVAL_S = 0.1  # of video that networks with a memory are meant for, or a shorter one
 _MUCH_FURTHER = 3  # times as far apart as in training
+_NO_VIDEO_S = 86400.0  # from picture to picture where they are none, so that no memory lasts
+_FINEST = 10**6  # parts of a second that intervals are taken to
 SUPPORTS = ("past", "official")
 
 
@@ -108,22 +112,29 @@ class ModelEntry:
                 f"({labels.difference(dataset.labels)}); choose a model trained for it"
             )
         if self._looks_back:
-            self._pace = _pace_notes(self.name, self._runner.description.training, videos)
+            self._pace = _pace_notes(self.name, self._runner.description, videos)
             self.notes = self._pace
 
     def fingerprint(self, video: Video) -> str:
         facts = self._runner.description
         task = "" if facts.task == SEMANTIC else f" {facts.task}"
         how = f"{self._runner.backend} {self._runner.precision} {self._size}{self._settings}{task}"
-        return f"{facts.sha256} {how}"
+        pace = "" if facts.memory_interval_s is None else f" {self._frame_interval_s(video):.4g} s"
+        return f"{facts.sha256} {how}{pace}"
 
     def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
-        for prediction in predictions_of(self._session, frames):
+        interval_s = self._frame_interval_s(video)
+        for prediction in predictions_of(self._session, frames, interval_s=interval_s):
             yield prediction if self._table is None else self._regrouped(prediction, self._table)
         keys = self._session.key_frames
         if keys is not None:
             done = f"{self.name}: {keys.keys} of {counted(keys.frames, 'frame')} were key frames."
             self.notes = (*self._pace, done)
+
+    def _frame_interval_s(self, video: Video) -> float:
+        """Seconds from frame to frame; those that a memory was taught with where nothing tells."""
+        known = video.interval_s or self._runner.description.memory_interval_s or 1 / NOMINAL_RATE
+        return min(float(known), _NO_VIDEO_S)
 
     def _regrouped(self, prediction: Prediction, table: np.ndarray) -> Prediction:
         ids = np.take(table, prediction.ids)
@@ -146,34 +157,40 @@ def _table(name: str, runner: Runner, labels: Labels) -> np.ndarray | None:
     return table
 
 
-def predictions_of(session: Session, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
+def predictions_of(
+    session: Session, frames: Iterable[InputFrame], *, interval_s: float = float(1 / NOMINAL_RATE)
+) -> Iterator[Prediction]:
     """The predictions of a session for frames of one video that come with their images."""
-    return (prediction for _, prediction in session.run(_frame(*one) for one in frames))
+    base = Fraction(interval_s).limit_denominator(_FINEST)
+    return (prediction for _, prediction in session.run(_frame(*one, base) for one in frames))
 
 
-def _frame(record: FrameRecord, image: np.ndarray | None) -> Frame:
+def _frame(record: FrameRecord, image: np.ndarray | None, base: Fraction) -> Frame:
     assert image is not None  # needs_images
-    return Frame(record.index, record.index, Rgb(image), name=record.stem)
+    return Frame(record.index, record.index, Rgb(image), name=record.stem, time_base=base)
 
 
-def _pace_notes(
-    name: str, training: Mapping[str, object], videos: Sequence[VideoFrames]
-) -> tuple[str, ...]:
+def _pace_notes(name: str, facts: Description, videos: Sequence[VideoFrames]) -> tuple[str, ...]:
     """A note if the frames lie much further apart than those that a memory learnt on."""
     # Compare with the pace that the memory was trained at, where the file has it.
-    stored = training.get("frame_interval_s")
-    learnt_s = _USUAL_INTERVAL_S
-    if isinstance(stored, int | float) and stored > 0:
+    stored = facts.training.get("frame_interval_s")
+    learnt_s = facts.memory_interval_s or _USUAL_INTERVAL_S
+    if facts.memory_interval_s is None and isinstance(stored, int | float) and stored > 0:
         learnt_s = float(stored)
     interval_s = _interval_s(videos)
     if interval_s is None or interval_s <= _MUCH_FURTHER * learnt_s:
         return ()
 
+    forgets = interval_s > FORGETS_AFTER * (facts.memory_interval_s or math.inf)
     far = "are no video" if math.isinf(interval_s) else f"lie {interval_s:.3g} s apart"
     return (
         f"{name} blends each frame with those before, and the frames here {far}; it is for video "
-        f"with a frame every {learnt_s:.2g} s. What it remembers may be too old to help: compare "
-        "with a model without a memory.",
+        f"with a frame every {learnt_s:.2g} s. "
+        + (
+            "So far apart it answers each by itself."
+            if forgets
+            else "What it remembers may be too old to help: compare with a model without a memory."
+        ),
     )
 
 
@@ -233,7 +250,9 @@ class PublishedTcb(Runner):
         wanted: Iterator[int],
         load_input: Callable[[int], np.ndarray],
     ) -> None:
-        self.description, self.engine = runner.description, runner.engine
+        # Give the published memory every frame, whatever their pace.
+        self.description = replace(runner.description, memory_interval_s=None)
+        self.engine = runner.engine
         self.backend, self.device, self.precision = runner.backend, runner.device, runner.precision
         self._runner, self._frames, self._wanted, self._load = runner, frames, wanted, load_input
         self.inputs: dict[int, np.ndarray] = {}  # by index

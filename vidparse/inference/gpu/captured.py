@@ -76,6 +76,15 @@ class CapturedNetwork:
         for mine, kept in zip(self._state, tensors_of(state, self.input.device), strict=True):
             mine.copy_(kept)
 
+    def run_held(self) -> None:
+        """As `run`, with the memory as it was."""
+        before = [mine.clone() for mine in self._state]
+        self.run()
+
+        # Put it back after the graph, which moves it on in place.
+        for mine, kept in zip(self._state, before, strict=True):
+            mine.copy_(kept)
+
     def _step(self) -> None:
         half = self._dtype != torch.float32
         place = self.input.device.type

@@ -29,6 +29,7 @@ from vidparse.inference.gpu.kernels import InputMaker, Taps
 from vidparse.inference.keyframes import KeyFrameReport
 from vidparse.inference.looks import Look
 from vidparse.inference.memory import Answering, Finishing
+from vidparse.inference.memory_clock import MemoryClock
 from vidparse.inference.preprocess import to_clip
 from vidparse.inference.runners.pytorch import TorchRunner
 from vidparse.inference.runners.runner import Runner
@@ -144,30 +145,42 @@ class GpuSession:
         stream, copies = self._stream(), self._stream()
         network: CapturedNetwork | None = None
         sizes: tuple[object, ...] = ()
+        clock = MemoryClock(self._runner.description.memory_interval_s)
 
         for clip in clips_of(prepared, batch, aligned=False, number=0):
             input_hw = clip[0].input.shape[1], clip[0].input.shape[2]
-            size_hw = clip[0].frame.image.size_hw
+            size_hw, time_s = clip[0].frame.image.size_hw, clip[0].frame.time_s
             with self._on(stream), self._runner.guarded(input_hw):
+                begins = True
                 if network is None or clip[0].sizes != sizes:
                     sizes = clip[0].sizes
                     network = self.captured(input_hw, size_hw, batch)
                     goes_on = memory is not None and memory.shape == (*input_hw, *size_hw)
                     if memory is not None and goes_on and not clip[0].begins_shot:
-                        network.state = memory.network
+                        network.state, clock.state = memory.network, memory.clock
+                        begins = clock.forgets(time_s)
+                        if begins:
+                            network.reset()
                     memory = None
-                elif clip[0].begins_shot:
+                elif clip[0].begins_shot or clock.forgets(time_s):
                     network.reset()
+                else:
+                    begins = False
                 for place, one in enumerate(clip):
                     self._wait(stream, one.ready)
                     network.input[place].copy_(one.input)
                     self._keep_for(one.input, stream)
-                network.run()
+                if clock.moves(time_s, begins=begins):
+                    network.run()
+                else:
+                    network.run_held()
 
                 # Copy at once: the next batch overwrites what the graph has filled.
                 ids, is_finite = network.ids[: len(clip)].clone(), network.is_finite.clone()
                 computed = self._event(stream)
-                kept = Answering(network.state, (*input_hw, *size_hw)) if is_due() else None
+                kept = None
+                if is_due():
+                    kept = Answering(network.state, (*input_hw, *size_hw), clock=clock.state)
             with self._on(copies):
                 self._wait(copies, computed)
                 host = self._to_host(ids), self._to_host(is_finite)

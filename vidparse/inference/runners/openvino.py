@@ -97,7 +97,7 @@ class OpenVinoRunner(Runner):
         self._state = list(state.arrays)
 
     def _outputs(self, clip: np.ndarray) -> dict[str, np.ndarray]:
-        """The outputs that hold the answer; the state moves on."""
+        """The outputs that hold the answer; the state moves on unless it holds."""
         size_hw = (clip.shape[-2], clip.shape[-1])
         request = self._request(clip.shape)
         request.set_tensor("clip", self._shared(clip))
@@ -122,7 +122,8 @@ class OpenVinoRunner(Runner):
             names = {name for output in request.model_outputs for name in output.names}
             names -= {f"{tensor.name}_next" for tensor in tensors}
             outputs = {name: np.array(request.get_tensor(name).data) for name in names}
-        self._state = after
+        if not self.holds:
+            self._state = after
         return outputs
 
     def _shared(self, array: np.ndarray) -> openvino.Tensor:

@@ -105,7 +105,7 @@ class OnnxRunner(Runner):
         return outputs
 
     def _with_state(self, clip: np.ndarray) -> list[np.ndarray]:
-        """As `_plain`; the state moves on."""
+        """As `_plain`; the state moves on unless it holds."""
         tensors = self.description.state
         if not self._state:
             self._state = [
@@ -125,7 +125,8 @@ class OnnxRunner(Runner):
             binding.bind_output(f"{tensor.name}_next", *self._place)
         self._session.run_with_iobinding(binding)
         outputs = binding.get_outputs()
-        self._state = outputs[len(self._answers) :]
+        if not self.holds:
+            self._state = outputs[len(self._answers) :]
         return [output.numpy() for output in outputs[: len(self._answers)]]
 
     def reset(self) -> None:

@@ -108,7 +108,7 @@ class TorchRunner(Runner):
         return self._device
 
     def _run(self, frames: np.ndarray) -> network.Answer:
-        """The answer on the device to frames (T, 3, H, W); the state moves on."""
+        """The answer on the device to frames (T, 3, H, W); the state moves on unless it holds."""
         tensor = self._to_device(frames)
         # To a network that goes frame by frame several frames are a batch, not a clip.
         clips = tensor[:, None] if self.window == 1 else tensor[None]
@@ -116,7 +116,9 @@ class TorchRunner(Runner):
             self._state = self._network.first_state(clips)
         with self._autocasting():
             answer: network.Answer
-            answer, self._state = self._network(clips, self._state)
+            answer, after = self._network(clips, self._state)
+        if not self.holds:
+            self._state = after
         return answer
 
     def published_supports(self, frame: int, frames: int) -> tuple[int, ...]:

@@ -44,6 +44,7 @@ class Runner(ABC):
         engine: all three for people: "ONNX Runtime, fp32, 2 threads".
         chosen: why, where `auto` chose the backend; else "".
         remembers: True where an answer depends on the clips before.
+        holds: set to True, it answers with its memory as it is, which does not move on.
         window: frames of a clip. The last clip of a shot may bring fewer, unless `fixed_window`.
         fixed_window: True where every clip must have `window` frames.
         any_window: True where clips of any length will do, and `window` is only the usual one.
@@ -60,6 +61,7 @@ class Runner(ABC):
     engine: str
     chosen: str = ""
     remembers: bool = False
+    holds: bool = False
     window: int = 1
     fixed_window: bool = False
     any_window: bool = False
@@ -83,7 +85,7 @@ class Runner(ABC):
 
     @abstractmethod
     def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Answer:
-        """Run the network on one clip and keep what it remembers.
+        """Run the network on one clip and keep what it remembers, unless it holds.
 
         Args:
             clip: float32 (1, T, 3, H, W), C-contiguous, T at most the window, or the batch. See
