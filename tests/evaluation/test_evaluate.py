@@ -374,6 +374,7 @@ def test_labels_from_the_command_line(tmp_path: Path, cli: Any) -> None:
     options = ("--data", tmp_path, "-m", "street-student", "--size", "64", "--metrics", "miou")
     refused = cli("eval", *options)
     assert refused.code == 2 and "are not those of cityscapes" in refused.err
+    assert refused.err.endswith("; score in the coarser ones with --labels camvid\n")
     scored = cli("eval", *options, "--labels", "camvid", "--json")
     assert scored.code == 0, scored.err
     assert list(json.loads(scored.out)["entries"][0]["per_class"]["miou"])[3] == "Road"

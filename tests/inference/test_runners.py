@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from support.blobs import Blobs, BlobsConfig
+from vidparse.errors import ModelError
 from vidparse.export.onnx import describe_model, save_model, to_onnx
 from vidparse.frame import Frame
 from vidparse.image import Rgb
@@ -105,3 +106,39 @@ def test_every_runner_of_the_table_is_loaded_by_name() -> None:
     assert list(RUNNERS) == ["torch", "onnx", "openvino", "transformers"]
     for name, kind in RUNNERS.items():
         assert kind.backend == name and kind.load.__func__ is not Runner.load.__func__
+
+
+def renamed(path: Path, place: Path, *, ends: str, old: str, new: str) -> Path:
+    """The model of a file with another name of an input or output, in another file."""
+    import onnx
+
+    model = onnx.load(str(path))
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new if name == old else name for name in names]
+    (one,) = (one for one in getattr(model.graph, ends) if one.name == old)
+    one.name = new
+    onnx.save(model, str(place))
+    return place
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+@pytest.mark.parametrize(
+    ("ends", "old", "new", "why"),
+    [
+        ("input", "clip", "images", "has the inputs .*images.* in place of .*clip"),
+        ("output", "masks", "pred_masks", "has the outputs .*pred_masks.* and none of .*masks"),
+    ],
+)
+def test_graphs_with_names_of_other_programs_are_refused_when_they_are_loaded(
+    onnx_path: Path, tmp_path: Path, kind: str, ends: str, old: str, new: str, why: str
+) -> None:
+    path = renamed(onnx_path, tmp_path / "other.onnx", ends=ends, old=old, new=new)
+    with pytest.raises(ModelError, match=why) as caught:
+        if kind == "onnx":
+            OnnxRunner(path, device=Device("cpu"), precision="auto", threads=1)
+        elif not has_openvino():
+            pytest.skip("OpenVINO is not installed")
+        else:
+            OpenVinoRunner(path, precision="auto", threads=1)
+    assert str(path) in str(caught.value) and str(caught.value).endswith("with these names")

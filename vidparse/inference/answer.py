@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -13,6 +13,9 @@ from vidparse.errors import counted
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.mixture import Mixture
 from vidparse.labels import Labels
+from vidparse.models.description import SEMANTIC, Description
+
+_PANOPTIC_OUTPUTS = ("query_masks", "features", "earlier_offsets", "masks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,28 @@ class ClassIds:
 
 
 Answer = Scores | PanopticAnswer | ClassIds | Mixture
+
+
+def signature_problem(
+    description: Description, inputs: Collection[str], outputs: Collection[str]
+) -> str | None:
+    """The reason why a graph with these names is no network of the description, in words."""
+    states = [tensor.name for tensor in description.state]
+    wanted = {"clip", *states}
+    if set(inputs) != wanted:
+        return f"has the inputs {_listed(inputs)} in place of {_listed(wanted)}"
+    if missing := {f"{name}_next" for name in states} - set(outputs):
+        return f"lacks the outputs {_listed(missing)}, which its memory goes on from"
+
+    # Look for one output of each kind of answer, by which it is known.
+    known_by = ("logits",) if description.task == SEMANTIC else _PANOPTIC_OUTPUTS
+    if not set(known_by) & set(outputs):
+        return f"has the outputs {_listed(outputs)} and none of {_listed(known_by)}"
+    return None
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def read_outputs(

@@ -109,7 +109,7 @@ class ModelEntry:
         if labels.classes != dataset.labels.classes:
             raise UsageError(
                 f"model {self.name}: its labels '{labels.name}' are not those of {dataset.name} "
-                f"({labels.difference(dataset.labels)}); choose a model trained for it"
+                f"({labels.difference(dataset.labels)}); {_way_out(labels, dataset.labels)}"
             )
         if self._looks_back:
             self._pace = _pace_notes(self.name, self._runner.description, videos)
@@ -155,6 +155,17 @@ def _table(name: str, runner: Runner, labels: Labels) -> np.ndarray | None:
     table = np.full(own.void + 1, labels.void, labels.dtype)
     table[: len(class_ids)] = class_ids
     return table
+
+
+def _way_out(own: Labels, truth: Labels) -> str:
+    """The advice for a model whose classes are not those of the data."""
+    for fine, coarse in ((own, truth), (truth, own)):
+        try:
+            class_ids_in(fine, coarse)
+        except UsageError:
+            continue
+        return f"score in the coarser ones with --labels {coarse.name}"
+    return "choose a model trained for it"
 
 
 def predictions_of(

@@ -13,7 +13,7 @@ import numpy as np
 
 from vidparse.errors import DeviceError, ModelError, UsageError
 from vidparse.hub import ModelFiles
-from vidparse.inference.answer import Scores, read_outputs
+from vidparse.inference.answer import Scores, read_outputs, signature_problem
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.network_state import NetworkState
@@ -148,12 +148,20 @@ class OpenVinoRunner(Runner):
 
     def _read(self) -> openvino.Model:
         try:
-            return self._core.read_model(str(self._path))
+            model = self._core.read_model(str(self._path))
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1][:200]
             raise ModelError(
                 f"{self._path}: not a usable ONNX model ({reason}); fetch it again"
             ) from error
+
+        # Refuse graphs of other programs before the first frame.
+        inputs, outputs = (
+            [one.get_any_name() for one in ends] for ends in (model.inputs, model.outputs)
+        )
+        if problem := signature_problem(self.description, inputs, outputs):
+            raise ModelError(f"{self._path}: {problem}; export it with these names")
+        return model
 
     def _precision(self, path: Path, wanted: str) -> str:
         stored = stored_precision(self.description)

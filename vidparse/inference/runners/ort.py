@@ -7,9 +7,9 @@ from typing import Self
 
 import numpy as np
 
-from vidparse.errors import DeviceError
+from vidparse.errors import DeviceError, ModelError
 from vidparse.hub import ModelFiles
-from vidparse.inference.answer import Scores, read_outputs
+from vidparse.inference.answer import Scores, read_outputs, signature_problem
 from vidparse.inference.clip_segments import PanopticAnswer
 from vidparse.inference.devices import Device, cpu_count
 from vidparse.inference.network_state import NetworkState
@@ -70,8 +70,14 @@ class OnnxRunner(Runner):
         self.any_window = self.description.any_window
         # A clip of several frames is exported with its length.
         self.fixed_window = self.window > 1 and not self.any_window
-        states = {f"{tensor.name}_next" for tensor in self.description.state}
+
+        # Refuse graphs of other programs before the first frame.
+        inputs = [one.name for one in self._session.get_inputs()]
         outputs = [output.name for output in self._session.get_outputs()]
+        if problem := signature_problem(self.description, inputs, outputs):
+            raise ModelError(f"{path}: {problem}; export it with these names")
+
+        states = {f"{tensor.name}_next" for tensor in self.description.state}
         self._answers = [name for name in outputs if name not in states]
         self._place = (device.kind, device.index)
         self._state: list[ort.OrtValue] = []  # they stay on the device from frame to frame
