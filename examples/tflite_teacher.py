@@ -35,7 +35,7 @@ NEEDED = ("tf2onnx", "tensorflow")
 
 
 class Input(NamedTuple):
-    """What a network makes of a picture first: (byte - zero) * scale, at one size."""
+    """The first step of a network: (byte - zero) * scale of a picture, at one size."""
 
     size_hw: tuple[int, int]
     zero: float
@@ -181,7 +181,7 @@ def open_scores(graph: GraphProto) -> None:
     if axis != 1:
         raise ValueError(f"its classes are along axis {axis}, not 1")
 
-    # Drop the step and all behind it: what makes nothing that is asked for.
+    # Drop the step, and every one behind it whose outputs nothing wanted needs.
     scores = last[0].input[0]
     wanted, kept = {scores}, []
     for node in reversed(graph.node):
