@@ -29,7 +29,9 @@ from vidparse.models.checkpoint import file_sha256
 from vidparse.models.description import Preprocess, metadata_of
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto
+    from collections.abc import Mapping
+
+    from onnx import GraphProto, ModelProto, NodeProto
 
 NEEDED = ("tf2onnx", "tensorflow")
 
@@ -147,12 +149,16 @@ def open_input(graph: GraphProto) -> Input:
     steps, name = [], first.name
     numbers: dict[str, float] = {}
     for kind in ("Cast", "Sub", "Mul", "Transpose"):
-        (node,) = [one for one in graph.node if name in one.input] or [None]
-        if node is None or node.op_type != kind:
+        takers = [one for one in graph.node if name in one.input]
+        if len(takers) != 1 or takers[0].op_type != kind:
             raise ValueError(f"its input meets no {kind} where one is expected")
-        numbers[kind] = next((known[one].item() for one in node.input if one in known), 0.0)
+        (node,) = takers
+        if kind in ("Sub", "Mul"):
+            numbers[kind] = _number(node, known)
         steps.append(node)
         name = node.output[0]
+    if not numbers["Mul"] > 0:
+        raise ValueError(f"its bytes are multiplied by {numbers['Mul']}, not by a scale above 0")
 
     # Put the clip in their place: vidparse normalises, and puts channels first.
     for node in steps:
@@ -164,6 +170,14 @@ def open_input(graph: GraphProto) -> Input:
     clip_shape = [1, 3, shape[1], shape[2]]
     first.CopyFrom(helper.make_tensor_value_info("clip", TensorProto.FLOAT, clip_shape))
     return Input((shape[1], shape[2]), zero=numbers["Sub"], scale=numbers["Mul"])
+
+
+def _number(node: NodeProto, known: Mapping[str, np.ndarray]) -> float:
+    """The number that a node subtracts or multiplies by. Raises: ValueError: it has no such."""
+    values = [known[name] for name in node.input if name in known]
+    if len(values) != 1 or values[0].size != 1:
+        raise ValueError(f"its {node.op_type} has no number of its own")
+    return float(values[0].reshape(-1)[0])
 
 
 def open_scores(graph: GraphProto) -> None:
@@ -205,8 +219,12 @@ def check_classes(model: ModelProto, seen: Input, labels: Labels) -> None:
     """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    (scores,) = session.run(["logits"], {"clip": np.zeros((1, 3, *seen.size_hw), np.float32)})
+    black = np.zeros((1, 3, *seen.size_hw), np.float32)
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+        (scores,) = session.run(["logits"], {"clip": black})
+    except Exception as error:  # ONNX Runtime's exceptions share no base but this one
+        raise ValueError(f"ONNX Runtime cannot run it ({str(error).splitlines()[0]})") from error
     if scores.ndim != 4 or scores.shape[1] != len(labels):
         raise ValueError(f"scores {scores.shape}, and {labels.name} has {len(labels)} classes")
 

@@ -54,6 +54,11 @@ def test_other_places(tmp_path: Path, images: str) -> None:
     assert check_dataset(tmp_path, "coco-panoptic").errors == 0
 
 
+def test_a_data_set_may_be_called_annotations(tmp_path: Path) -> None:
+    make_coco(tmp_path / "annotations", annotations=".")
+    assert len(open_dataset("coco-panoptic", tmp_path / "annotations", "val").videos) == 2
+
+
 @pytest.mark.parametrize("annotations", ["annotations", "."])
 def test_a_json_by_itself_is_its_split(cli, tmp_path: Path, annotations: str) -> None:
     make_coco(tmp_path / "set", annotations=annotations)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import time
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import numpy as np
 import pytest
 
 from support.colour_model import save_colour_model
+from vidparse.frame import Frame
+from vidparse.image import Rgb
+from vidparse.inference import Session, load_model
 from vidparse.inference.answer import ClassIds, Scores
 from vidparse.inference.looks import (
     LEAST_LOOKS,
@@ -23,8 +28,10 @@ from vidparse.inference.looks import (
     mean_look,
     profile_of,
 )
+from vidparse.inference.memory import Finishing
 from vidparse.models.profile import Profile, Spread
 from vidparse.requests.segment import SegmentOptions
+from vidparse.resume.plain import pack, unpack
 from vidparse.run import Summary, segment
 
 # The model below gives one class ten times the odds of each of the ten others: half of it all.
@@ -45,15 +52,15 @@ def scores_of(*probabilities: float, size_hw: tuple[int, int] = (5, 7)) -> np.nd
 def test_figures_are_those_of_the_probabilities() -> None:
     look = look_at(scores_of(0.9, 0.1))
     bits = -(0.9 * math.log2(0.9) + 0.1 * math.log2(0.1))  # 0.469
-    assert look == pytest.approx((0.9, bits), abs=1e-6)
-    assert look_at(scores_of(*[0.25] * 4)) == pytest.approx((0.25, 1.0), abs=1e-6)
-    assert look_at(scores_of(1.0)) == (1.0, 0.0)  # one class: nothing to be unsure of
+    assert astuple(look) == pytest.approx((0.9, bits), abs=1e-6)
+    assert astuple(look_at(scores_of(*[0.25] * 4))) == pytest.approx((0.25, 1.0), abs=1e-6)
+    assert look_at(scores_of(1.0)) == Look(1.0, 0.0)  # one class: nothing to be unsure of
 
 
 def test_sure_scores_have_no_entropy_and_no_overflow() -> None:
     scores = np.zeros((3, 2, 2), np.float32)
     scores[1] = 1e30
-    assert look_at(scores) == (1.0, 0.0)
+    assert look_at(scores) == Look(1.0, 0.0)
 
 
 def test_positions_count_alike() -> None:
@@ -82,7 +89,8 @@ def test_sixteen_frames_of_a_video_are_looked_at_however_it_is_cut() -> None:
 def test_a_profile_is_mean_and_deviation() -> None:
     found = profile_of([Look(0.8, 0.3), Look(0.9, 0.1), Look(1.0, 0.2)])
     assert found == Profile(3, Spread(0.9, 0.0816), Spread(0.2, 0.0816))
-    assert mean_look([Look(0.8, 0.3), Look(0.9, 0.1)]) == pytest.approx((0.85, 0.2))
+    found = mean_look([Look(0.8, 0.3), Look(0.9, 0.1)])
+    assert (found.confidence, found.entropy) == pytest.approx((0.85, 0.2))
 
 
 def test_one_frame_within_two_deviations_of_one_figure_is_enough() -> None:
@@ -177,3 +185,33 @@ class TestRuns:
         first = self.run(tmp_path / "out", video, **wishes)
         again = self.run(tmp_path / "out", video, **wishes)
         assert [len(n) for n in (*self.notes(first), *self.notes(again))] == [1, 0]
+
+    def test_a_run_that_goes_on_judges_by_all_of_its_looks(self, model) -> None:
+        rng = np.random.default_rng(0)
+        frames = [Frame(i, i, Rgb(rng.integers(0, 255, (32, 48, 3), np.uint8))) for i in range(30)]
+        path = model(SURE)
+        whole, before, after = (Session(load_model(path, device="cpu")) for _ in range(3))
+        list(whole.run(frames))
+        assert len(whole.looks) == 4  # frames 0, 3, 12 and 27
+
+        # Go on behind frame 13 from what a journal would hold, as bytes.
+        list(before.run(frames[:13]))
+        kept = unpack(Finishing, pack(before.finishing))
+        rest = after.answered(
+            after.prepared(frames[13:], after=frames[12]), live=False, number=13, memory=None
+        )
+        list(after.finished(rest, memory=kept))
+        assert after.looks == whole.looks and len(before.looks) == 3
+
+    def test_json_has_the_figures(self, model, clip, tmp_path: Path, cli) -> None:
+        video = clip("x.mp4", frames=30)
+        done = cli("segment", video, "-m", model(SURE), "-o", f"{tmp_path}/o/", "--json")
+        assert done.code == 0, done.err
+        (found,) = (one["looks"] for one in json.loads(done.out)["inputs"])
+        assert found == {
+            "frames": 4,
+            "confidence": round(_CONFIDENCE, 4),
+            "entropy": round(_ENTROPY, 4),
+            "highest_confidence": round(_CONFIDENCE, 4),
+            "lowest_entropy": round(_ENTROPY, 4),
+        }

@@ -314,13 +314,15 @@ def _looks_record(looks: Sequence[Look]) -> dict[str, object] | None:
     """Sureness of the network at the frames that were looked at: means, and the surest frame."""
     if not looks:
         return None
-    confidences, entropies = zip(*looks, strict=True)
+    from vidparse.inference.looks import mean_look
+
+    found = mean_look(looks)
     return {
         "frames": len(looks),
-        "confidence": round(sum(confidences) / len(looks), 4),
-        "entropy": round(sum(entropies) / len(looks), 4),
-        "highest_confidence": round(max(confidences), 4),
-        "lowest_entropy": round(min(entropies), 4),
+        "confidence": round(found.confidence, 4),
+        "entropy": round(found.entropy, 4),
+        "highest_confidence": round(max(one.confidence for one in looks), 4),
+        "lowest_entropy": round(min(one.entropy for one in looks), 4),
     }
 
 

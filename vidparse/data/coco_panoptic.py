@@ -38,7 +38,7 @@ def open_coco_panoptic(root: Path, split: str, *, on_missing: OnMissing = refuse
     labels = labels_of(table)
 
     folder = record.with_suffix("")
-    images = _images_of(_base_of(record), record.stem.removeprefix(_PREFIX))
+    images = _images_of(_bases_of(record), record.stem.removeprefix(_PREFIX))
     photographs = {path.stem: path for path in sorted_files(images, PICTURES)}
     masks = {path.stem: path for path in sorted_files(folder, (".png",))}
     listed: dict[str, ListedPicture] = {}
@@ -104,18 +104,19 @@ def _jsons(root: Path) -> dict[str, Path]:
     return {**short, **found}
 
 
-def _base_of(record: Path) -> Path:
-    """The folder of the data set that a json is of."""
-    return record.parent.parent if record.parent.name == _ANNOTATIONS else record.parent
+def _bases_of(record: Path) -> list[Path]:
+    """The folders that may be the data set that a json is of, the likeliest first."""
+    inside = record.parent
+    return [inside.parent, inside] if inside.name == _ANNOTATIONS else [inside]
 
 
-def _images_of(root: Path, name: str) -> Path:
+def _images_of(bases: list[Path], name: str) -> Path:
     """The folder of a split's photographs. Raises: InputError: there is none."""
-    folders = [root / name, root / "images" / name, root / "images", root / "input_images"]
-    for folder in folders:
+    places = [Path(name), Path("images", name), Path("images"), Path("input_images")]
+    for folder in (base / place for base in bases for place in places):
         if folder.is_dir():
             return folder
-    looked = ", ".join(str(folder.relative_to(root)) for folder in folders)
+    root, looked = bases[0], ", ".join(map(str, places))
     raise InputError(f"{root}: no photographs of {name}, looked for {looked}; put them there")
 
 

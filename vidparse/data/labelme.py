@@ -249,6 +249,8 @@ def _mask(shape: JsonTable, points: np.ndarray) -> _Mask:
         data = base64.b64decode(as_word(shape["mask"], "mask"), validate=True)
     except binascii.Error as error:
         raise ValueError(f"its mask is no base64 ({error})") from error
+    if not (np.abs(points) < 1 << 30).all():
+        raise ValueError("its box lies outside any picture")
     left, top, right, bottom = np.rint(points).astype(int).reshape(-1).tolist()
     return _Mask(data, (left, top, right, bottom))
 

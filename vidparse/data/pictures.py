@@ -100,15 +100,14 @@ def decoded_bits(data: bytes) -> np.ndarray:
     """
     try:
         with Pillow.open(io.BytesIO(data)) as picture:
-            if picture.mode not in INDEX_MODES:
-                raise ValueError(
-                    f"its mask is a picture of mode {picture.mode}, not of one channel"
-                )
             check_size("its mask", (picture.height, picture.width))
-            found: np.ndarray = np.asarray(picture) != 0
-            return found
+            mode, values = picture.mode, np.asarray(picture)
     except (*_DAMAGED, InputError) as error:
         raise ValueError(f"its mask is no picture ({_reason(error)})") from error
+    if mode not in INDEX_MODES:
+        raise ValueError(f"its mask is a picture of mode {mode}, not of one channel")
+    found: np.ndarray = values != 0
+    return found
 
 
 def is_coloured(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -68,20 +68,26 @@ Answer = Scores | PanopticAnswer | ClassIds | Mixture
 
 
 def signature_problem(
-    description: Description, inputs: Collection[str], outputs: Collection[str]
+    description: Description, inputs: Sequence[tuple[str, ...]], outputs: Sequence[tuple[str, ...]]
 ) -> str | None:
-    """The reason why a graph with these names is no network of the description, in words."""
+    """The reason why a graph is no network of the description, in words.
+
+    Args:
+        inputs, outputs: all names of each; one that passes a tensor on may have several.
+    """
     states = [tensor.name for tensor in description.state]
     wanted = {"clip", *states}
-    if set(inputs) != wanted:
-        return f"has the inputs {_listed(inputs)} in place of {_listed(wanted)}"
-    if missing := {f"{name}_next" for name in states} - set(outputs):
+    found = {next((name for name in names if name in wanted), names[0]) for names in inputs}
+    if found != wanted:
+        return f"has the inputs {_listed(found)} in place of {_listed(wanted)}"
+    answers = {name for names in outputs for name in names}
+    if missing := {f"{name}_next" for name in states} - answers:
         return f"lacks the outputs {_listed(missing)}, which its memory goes on from"
 
     # Look for one output of each kind of answer, by which it is known.
     known_by = ("logits",) if description.task == SEMANTIC else _PANOPTIC_OUTPUTS
-    if not set(known_by) & set(outputs):
-        return f"has the outputs {_listed(outputs)} and none of {_listed(known_by)}"
+    if not set(known_by) & answers:
+        return f"has the outputs {_listed(answers)} and none of {_listed(known_by)}"
     return None
 
 

@@ -8,8 +8,8 @@ A network that is given what it never saw still answers, but it is less sure (He
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from math import isqrt
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,8 @@ _FIRST_GAP = 3  # frames between the first two looks
 _POSITIONS = 4096  # of a frame's scores, about
 
 
-class Look(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Look:
     """The sureness of a network at one frame; see :class:`Profile` for both figures."""
 
     confidence: float
@@ -77,7 +78,7 @@ def _is_due(number: int) -> bool:
 
 def profile_of(looks: Sequence[Look]) -> Profile:
     """The profile of pictures, by a look at each; at least one."""
-    confidence, entropy = np.array(looks, np.float64).T
+    confidence, entropy = np.array([astuple(one) for one in looks]).T
     return Profile(len(looks), _spread(confidence), _spread(entropy))
 
 
@@ -98,5 +99,5 @@ def is_unlike(looks: Sequence[Look], profile: Profile | None) -> bool:
 
 def mean_look(looks: Sequence[Look]) -> Look:
     """The mean of both figures; of at least one look."""
-    confidence, entropy = np.mean(looks, axis=0)
+    confidence, entropy = np.mean([astuple(one) for one in looks], axis=0)
     return Look(float(confidence), float(entropy))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from vidparse.inference.answer import ClassIds, Scores
 from vidparse.inference.keyframes import KeyFrame
+from vidparse.inference.looks import Look
 from vidparse.inference.memory_clock import ClockState
 from vidparse.inference.network_state import NetworkState
 from vidparse.inference.stabilize import StabilizerState
@@ -43,8 +44,12 @@ class Linking:
 
 @dataclass(frozen=True, slots=True)
 class Finishing:
-    """The memory of the third stage, after a clip."""
+    """The memory of the third stage, after a clip.
+
+    looks: at the frames so far.
+    """
 
     stabilizer: StabilizerState | None = None
     linking: Linking | None = None
     mattes: Past | None = None
+    looks: tuple[Look, ...] = ()

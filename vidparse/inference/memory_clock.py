@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FORGETS_AFTER = 10  # intervals without a frame: the past is then farther than it ever was taught
+# Intervals without a frame: the past is then farther than it ever was taught. No whole number,
+# which rounded stamps would meet by chance.
+FORGETS_AFTER = 10.5
 
 
 @dataclass(frozen=True, slots=True)

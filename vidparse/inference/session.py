@@ -333,8 +333,10 @@ class Session:
             runner.holds = not clock.moves(time_s, begins=begins)
             shape = clip[0].input.shape
             begun_s = time.perf_counter()
-            answer, repeated = repeats.answer(clip)
-            runner.holds = False
+            try:
+                answer, repeated = repeats.answer(clip)
+            finally:
+                runner.holds = False
             self.repeated += repeated
             if keys is not None:
                 keys.count(time.perf_counter() - begun_s)
@@ -372,6 +374,7 @@ class Session:
             None if self._stabilizer is None else self._stabilizer.state,
             None if self.linker is None else Linking(linker_name(self.linker), self.linker.state),
             None if self._matter is None else self._matter.state,
+            tuple(self.looks),
         )
 
     def segmented(
@@ -408,7 +411,7 @@ class Session:
         self.linker = None if linking is None else linker_of(linking.name, linking.state)
         if self._matter is not None:
             self._matter.state = memory.mattes
-        self.looks = []
+        self.looks = [*memory.looks]
         with closed(segmented) as source:
             for one in source:
                 self.looks += one.looks

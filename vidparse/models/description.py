@@ -277,7 +277,8 @@ def _memory_interval_of(record: JsonTable, arch: str) -> float | None:
     if value is None and arch in _TAUGHT_AT:
         # Take the interval of the training data, which older files have.
         stored = as_table(record["training"], "training").get("frame_interval_s")
-        value = stored if isinstance(stored, int | float) and stored > 0 else _TAUGHT_AT[arch]
+        is_known = isinstance(stored, int | float) and 0 < stored <= _LONGEST_INTERVAL_S
+        value = stored if is_known else _TAUGHT_AT[arch]
     if value is None:
         return None
     interval_s = as_number(value, "memory_interval_s")

@@ -155,7 +155,6 @@ class RunFolder:
         if not self._writes:
             return
         origin = self._origin
-
         interval_s = origin.frame_interval_s
 
         # Write an undefined score as none: readers of weights take no NaN.

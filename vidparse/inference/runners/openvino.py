@@ -23,6 +23,8 @@ from vidparse.models.description import SEMANTIC
 from vidparse.requests.model import ModelChoice
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import openvino
 
 _SIZES_KEPT = 3  # compiled forms, one an input size; each holds the weights
@@ -156,9 +158,7 @@ class OpenVinoRunner(Runner):
             ) from error
 
         # Refuse graphs of other programs before the first frame.
-        inputs, outputs = (
-            [one.get_any_name() for one in ends] for ends in (model.inputs, model.outputs)
-        )
+        inputs, outputs = (_names(ends) for ends in (model.inputs, model.outputs))
         if problem := signature_problem(self.description, inputs, outputs):
             raise ModelError(f"{self._path}: {problem}; export it with these names")
         return model
@@ -178,6 +178,11 @@ class OpenVinoRunner(Runner):
         raise DeviceError(
             f"precision {wanted}: OpenVINO computes in fp32, bf16 or int8; use one of these"
         )
+
+
+def _names(ends: Sequence[openvino.Output]) -> list[tuple[str, ...]]:
+    """All names of each input or output: an end that passes a tensor on has those of both."""
+    return [tuple(one.get_names()) for one in ends]
 
 
 def has_openvino() -> bool:

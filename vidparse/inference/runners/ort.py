@@ -74,7 +74,8 @@ class OnnxRunner(Runner):
         # Refuse graphs of other programs before the first frame.
         inputs = [one.name for one in self._session.get_inputs()]
         outputs = [output.name for output in self._session.get_outputs()]
-        if problem := signature_problem(self.description, inputs, outputs):
+        ends = ([(name,) for name in names] for names in (inputs, outputs))
+        if problem := signature_problem(self.description, *ends):
             raise ModelError(f"{path}: {problem}; export it with these names")
 
         states = {f"{tensor.name}_next" for tensor in self.description.state}
