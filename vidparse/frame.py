@@ -93,11 +93,17 @@ class Frame:
     time_base: Fraction = 1 / NOMINAL_RATE  # seconds per pts unit
     file: Path | None = None  # the same picture as it lies on disk, to be copied as it is
     arrival: Arrival | None = None  # of live inputs
+    is_timed: bool = True  # False: nothing tells its time, and `pts` counts at a usual rate
 
     @property
     def time_s(self) -> float:
         """Seconds on the input's clock, which need not begin at 0."""
         return float(self.pts * self.time_base)
+
+    @property
+    def told_s(self) -> float | None:
+        """As `time_s`; None where nothing tells it."""
+        return self.time_s if self.is_timed else None
 
     @property
     def follows_gap(self) -> bool:
@@ -130,7 +136,7 @@ class Frame:
 
         image = rgb_picture(pixels)
         if time_s is None:
-            return cls(index, index, image)
+            return cls(index, index, image, is_timed=False)
         if not math.isfinite(time_s):
             raise ValueError(f"time_s {time_s}: give finite seconds")
         unit = Fraction(1, 1_000_000)

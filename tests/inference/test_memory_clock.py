@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from support.going_on import check_goes_on, drive
 from vidparse.frame import Frame
@@ -16,6 +17,7 @@ from vidparse.inference.memory_clock import ClockState, MemoryClock
 from vidparse.inference.runners import Runner, has_openvino
 from vidparse.models.description import describe
 from vidparse.resume.plain import pack, unpack
+from vidparse.video import open_video
 
 BACKENDS = [
     "torch",
@@ -62,6 +64,22 @@ def test_without_an_interval_or_without_times_every_frame_goes_in() -> None:
     assert moved_at(MemoryClock(1 / 15), [3.0, 2.0, 1.0]) == [0, 1, 2]
 
 
+def test_pictures_of_a_folder_all_go_in_unless_somebody_says_their_rate(tmp_path: Path) -> None:
+    for i, frame in enumerate(drive(4)):
+        Pillow.fromarray(frame.image.rgb()).save(tmp_path / f"{i}.png")
+    runner = load_model("street-tcb", backend="onnx", device="cpu", threads=1)
+
+    def read(rate: int | None) -> list[Frame]:
+        return [*open_video(str(tmp_path), image_rate=None if rate is None else Fraction(rate))]
+
+    every = answers(runner, at_rate(read(15), 15))
+    for frames, same in ((read(None), True), (read(15), True), (read(30), False)):
+        found = answers(runner, frames)
+        assert all((a == b).all() for a, b in zip(found, every, strict=True)) == same
+    assert Frame.from_rgb(np.zeros((4, 4, 3), np.uint8)).told_s is None
+    assert Frame.from_rgb(np.zeros((4, 4, 3), np.uint8), time_s=2.0).told_s == 2.0
+
+
 def test_a_long_gap_makes_it_forget() -> None:
     clock = MemoryClock(0.1)
     assert clock.moves(0.0, begins=True)
@@ -85,7 +103,7 @@ def test_its_state_goes_on_in_another_process() -> None:
 
 
 def at_rate(frames: list[Frame], rate: int) -> list[Frame]:
-    return [replace(one, time_base=Fraction(1, rate)) for one in frames]
+    return [replace(one, time_base=Fraction(1, rate), is_timed=True) for one in frames]
 
 
 def answers(runner: Runner, frames: list[Frame]) -> list[np.ndarray]:

@@ -326,7 +326,7 @@ class Session:
                 keys.state = memory.key
 
         for clip in clips_of(prepared, most, aligned=not runner.remembers, number=number):
-            time_s = clip[0].frame.time_s
+            time_s = clip[0].frame.told_s
             begins = clip[0].begins_shot or clip[0].input.shape != shape or clock.forgets(time_s)
             if begins:
                 runner.reset()

@@ -18,7 +18,7 @@ import numpy as np
 from av.container import InputContainer
 
 from vidparse.errors import InputError, TruncatedError, counted
-from vidparse.frame import Frame, VideoInfo
+from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
 from vidparse.image import PILLOW_FAULTS, ColourTags, Rgb
 from vidparse.limits import check_size
 from vidparse.video.access import open_limited
@@ -50,7 +50,7 @@ class FolderSource(Source):
         name: str,
         paths: list[Path],
         selection: Selection,
-        rate: Fraction,
+        rate: Fraction | None,
         *,
         pages: int = 0,
         any_size: bool = False,
@@ -59,6 +59,7 @@ class FolderSource(Source):
 
         Args:
             name: what messages and outputs call it.
+            rate: images per second; None: nobody says it, and 25 is the usual one.
             pages: take so many pages of the one TIFF in `paths`.
             any_size: each image may have its own size; `info` has the first one's.
 
@@ -66,6 +67,7 @@ class FolderSource(Source):
             InputError: none of the images can be read.
         """
         self._name, self._selection, self._any_size = name, selection, any_size
+        self._is_timed, rate = rate is not None, rate or NOMINAL_RATE
         # Each with its page, from 1; page 0 is the first of a file that is a picture among others.
         self._shots = [(path, page) for path in paths for page in range(1, pages + 1) or (0,)]
         self._notes: list[str] = []
@@ -144,6 +146,7 @@ class FolderSource(Source):
                 duration=min(self._selection.stride, len(self._shots) - pts),
                 time_base=self.info.time_base,
                 file=None if page else path,
+                is_timed=self._is_timed,
             )
             index += 1
 

@@ -10,7 +10,7 @@ from typing import BinaryIO, TypedDict
 import av
 
 from vidparse.errors import InputError, UsageError, counted
-from vidparse.frame import NOMINAL_RATE, VideoInfo
+from vidparse.frame import VideoInfo
 from vidparse.video.container import ContainerSource
 from vidparse.video.demux import CopiedStream, copied_streams
 from vidparse.video.folder import (
@@ -87,9 +87,9 @@ def open_video(
 
         _refuse_tracks(text, track)
         return SceneSource(text, selection)
-    rate = image_rate or NOMINAL_RATE
-    if rate <= 0:
-        raise UsageError(f"image rate {rate}: must be above zero, as in --rate 25")
+    if image_rate is not None and image_rate <= 0:
+        raise UsageError(f"image rate {image_rate}: must be above zero, as in --rate 25")
+    rate = None if image_rate is None else Fraction(image_rate)
     images = given.sequence()
     if images is None:
         return _from_file(given, selection, copy_streams, track, device)
@@ -99,8 +99,8 @@ def open_video(
 
     # Look into a file that was named alone: it may be an animation, or have pages.
     if len(images) == 1 and given.path.is_file():
-        return _one_picture(name, images[0], selection, Fraction(rate))
-    return FolderSource(name, list(images), selection, Fraction(rate), any_size=any_size)
+        return _one_picture(name, images[0], selection, rate)
+    return FolderSource(name, list(images), selection, rate, any_size=any_size)
 
 
 def _from_file(
@@ -127,7 +127,7 @@ def _refuse_tracks(name: str, wanted: int | None) -> None:
         raise InputError(f"{name}: --track {wanted}: it has 1 video track; give one of these")
 
 
-def _one_picture(name: str, path: Path, selection: Selection, rate: Fraction) -> Source:
+def _one_picture(name: str, path: Path, selection: Selection, rate: Fraction | None) -> Source:
     """A file that was named: with all its pictures, where it holds several."""
     try:
         data = path.read_bytes()
