@@ -138,6 +138,11 @@ class TestShow:
         assert len(record["classes"]) == 11
         assert record["known"]["licence"]
         assert record["preprocess"]["short_side"] == 360
+        assert record["memory_interval_s"] is None and record["profile"]["pictures"] > 0
+
+    def test_the_pace_of_a_memory(self, cli):
+        record = json.loads(cli("models", "show", "street-tcb", "--json").out)
+        assert record["memory_interval_s"] == pytest.approx(1 / 15)
 
     def test_a_file(self, cli, weights, colour_model):
         assert b"architecture: perframe" in cli("models", "show", weights).out

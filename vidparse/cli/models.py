@@ -214,6 +214,7 @@ def _content(files: ModelFiles) -> dict[str, Any]:
         "classes": list(description.labels.classes),
         "preprocess": asdict(description.preprocess),
         "sha256": description.sha256,
+        "memory_interval_s": description.memory_interval_s,
         "profile": None if description.profile is None else asdict(description.profile),
         "training": description.training,
     }

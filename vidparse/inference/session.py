@@ -412,6 +412,7 @@ class Session:
         if self._matter is not None:
             self._matter.state = memory.mattes
         self.looks = [*memory.looks]
+
         with closed(segmented) as source:
             for one in source:
                 self.looks += one.looks
@@ -425,6 +426,7 @@ class Session:
                     if one.begins_shot:
                         self.linker.cut()
                     maps = self.linker.link(one.clip, one.frames)
+
                 for frame, found in zip(one.frames, maps, strict=True):
                     mattes = () if self._matter is None else self._matter.mattes(frame, found)
                     yield frame, Prediction(frame.index, found, self.labels, mattes)
