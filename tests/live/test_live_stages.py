@@ -95,7 +95,8 @@ def test_the_newest_frame_is_taken_when_the_network_is_ready(colour_model, monke
         return answer(self, clip)
 
     monkeypatch.setattr(Session, "_network_answer", slow)
-    server = RtspServer(rate=100, most=60)
+    # Show no picture twice: the network would be spared the second.
+    server = RtspServer(rate=100, most=60, frames=60)
     server.at_end = lambda connection: (connection.close(), ended.set())
     server.start()
     options = SegmentOptions(
