@@ -184,6 +184,14 @@ SMALL = {"output_stride": 16, "width": 16}
 TCB = {"backbone": "mobilenetv2", **SMALL, "key_width": 8}
 
 
+@pytest.mark.parametrize("clean_teacher", [False, True])
+def test_a_teacher_that_sees_clean_pictures_gets_them(clean_teacher: bool) -> None:
+    alone = dict.fromkeys(("temporal_weight", "pair_weight", "motion_weight"), 0.0)
+    wishes = {"objective": "etc", "frame_weight": 1.0, "clean_teacher": clean_teacher}
+    plan = plan_for("perframe", SMALL, degrade="mixed", **wishes, **alone)
+    assert plan.with_clean == clean_teacher and plan.degrade == "mixed"
+
+
 def test_each_network_and_objective_gets_its_clip() -> None:
     rng = np.random.default_rng(0)
     assert plan_for("perframe", SMALL).neighbours.draw(rng) == (0,)
