@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from vidparse.errors import UsageError
+from vidparse.image import Rgb
 from vidparse.labels import Labels
 from vidparse.limits import SMALLEST
 from vidparse.maps import SegmentMap, object_map
@@ -28,10 +28,8 @@ def shrunk_size(size_hw: tuple[int, int], side: int | None) -> tuple[int, int]:
 
 def shrunk_picture(rgb: np.ndarray, side: int | None) -> np.ndarray:
     """uint8 (H, W, 3) brought to a shorter side by averages of areas."""
-    height, width = shrunk_size((rgb.shape[0], rgb.shape[1]), side)
-    if (height, width) == rgb.shape[:2]:
-        return rgb
-    return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+    picture = Rgb(rgb)
+    return picture.rgb(shrunk_size(picture.size_hw, side))
 
 
 def shrunk_map(found: SegmentMap, labels: Labels, side: int | None) -> SegmentMap:

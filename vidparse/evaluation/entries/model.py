@@ -18,7 +18,7 @@ import numpy as np
 from vidparse.data import Dataset, FrameRecord, Video
 from vidparse.errors import InputError, UsageError, counted
 from vidparse.evaluation.entries.entry import InputFrame, VideoFrames, stamp_of
-from vidparse.frame import NOMINAL_RATE, Frame
+from vidparse.frame import Frame
 from vidparse.hub import resolve
 from vidparse.image import Rgb
 from vidparse.inference import Merging, Runner, Scores, Session
@@ -119,22 +119,16 @@ class ModelEntry:
         facts = self._runner.description
         task = "" if facts.task == SEMANTIC else f" {facts.task}"
         how = f"{self._runner.backend} {self._runner.precision} {self._size}{self._settings}{task}"
-        pace = "" if facts.memory_interval_s is None else f" {self._frame_interval_s(video):.4g} s"
+        pace = "" if facts.memory_interval_s is None else f" {video.interval_s} s"
         return f"{facts.sha256} {how}{pace}"
 
     def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
-        interval_s = self._frame_interval_s(video)
-        for prediction in predictions_of(self._session, frames, interval_s=interval_s):
+        for prediction in predictions_of(self._session, frames, interval_s=video.interval_s):
             yield prediction if self._table is None else self._regrouped(prediction, self._table)
         keys = self._session.key_frames
         if keys is not None:
             done = f"{self.name}: {keys.keys} of {counted(keys.frames, 'frame')} were key frames."
             self.notes = (*self._pace, done)
-
-    def _frame_interval_s(self, video: Video) -> float:
-        """Seconds from frame to frame; those that a memory was taught with where nothing tells."""
-        known = video.interval_s or self._runner.description.memory_interval_s or 1 / NOMINAL_RATE
-        return min(float(known), _NO_VIDEO_S)
 
     def _regrouped(self, prediction: Prediction, table: np.ndarray) -> Prediction:
         ids = np.take(table, prediction.ids)
@@ -169,16 +163,23 @@ def _way_out(own: Labels, truth: Labels) -> str:
 
 
 def predictions_of(
-    session: Session, frames: Iterable[InputFrame], *, interval_s: float = float(1 / NOMINAL_RATE)
+    session: Session, frames: Iterable[InputFrame], *, interval_s: float | None = None
 ) -> Iterator[Prediction]:
-    """The predictions of a session for frames of one video that come with their images."""
-    base = Fraction(interval_s).limit_denominator(_FINEST)
-    return (prediction for _, prediction in session.run(_frame(*one, base) for one in frames))
+    """The predictions of a session for frames of one video that come with their images.
+
+    Args:
+        interval_s: from frame to frame; None where nothing tells it.
+    """
+    return (prediction for _, prediction in session.run(_frame(*one, interval_s) for one in frames))
 
 
-def _frame(record: FrameRecord, image: np.ndarray | None, base: Fraction) -> Frame:
+def _frame(record: FrameRecord, image: np.ndarray | None, interval_s: float | None) -> Frame:
     assert image is not None  # needs_images
-    return Frame(record.index, record.index, Rgb(image), name=record.stem, time_base=base)
+    index, picture = record.index, Rgb(image)
+    if not interval_s:
+        return Frame(index, index, picture, name=record.stem, is_timed=False)
+    base = Fraction(min(interval_s, _NO_VIDEO_S)).limit_denominator(_FINEST)
+    return Frame(index, index, picture, name=record.stem, time_base=base)
 
 
 def _pace_notes(name: str, facts: Description, videos: Sequence[VideoFrames]) -> tuple[str, ...]:
