@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.going_on import check_goes_on, drive
+from support.going_on import check_goes_on, drive, sessions_on_a_device
 from vidparse.frame import Frame
 from vidparse.inference import load_model
 from vidparse.inference.runners import has_openvino
@@ -74,15 +74,6 @@ def test_a_panoptic_network(linker: str | None) -> None:
 
 
 def test_a_session_on_a_device() -> None:
-    """On a CPU where no GPU is, with interpreted kernels."""
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("triton", reason="Triton is not installed: it comes with '.[dev]' on Linux")
-    from vidparse.inference.gpu import kernels
-    from vidparse.inference.gpu.session import GpuSession
-
-    if not torch.cuda.is_available():
-        kernels.BLOCK = 1 << 14  # as in test_gpu_path
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    runner = load_model("street-tcb", backend="torch", device=device, precision="fp32")
+    session = sessions_on_a_device("street-tcb", (48, 72))
     frames = drive(3, (48, 72))
-    assert check_goes_on(lambda: GpuSession(runner, size=(48, 72)), frames) == len(frames)
+    assert check_goes_on(session, frames) == len(frames)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from support.going_on import check_goes_on, drive
+from support.going_on import check_goes_on, drive, sessions_on_a_device
 from vidparse.frame import Frame
 from vidparse.inference import Scores, Session, load_model
 from vidparse.inference.memory_clock import ClockState, MemoryClock
@@ -149,28 +149,19 @@ def test_a_session_goes_on_between_two_moves_of_its_memory(rate: int) -> None:
 
 
 def test_a_session_on_a_device_keeps_the_same_pace() -> None:
-    """On a CPU where no GPU is, with interpreted kernels."""
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("triton", reason="Triton is not installed: it comes with '.[dev]' on Linux")
-    from vidparse.inference.gpu import kernels
-    from vidparse.inference.gpu.session import GpuSession
-
-    if not torch.cuda.is_available():
-        kernels.BLOCK = 1 << 14  # as in test_gpu_path
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    runner = load_model("street-tcb", backend="torch", device=device, precision="fp32")
+    session = sessions_on_a_device("street-tcb", (48, 72))
     frames = drive(3, (48, 72))
 
     def ids(frames: list[Frame]) -> list[np.ndarray]:
-        session = GpuSession(runner, size=(48, 72), cut=None)
-        stages = session.answered(session.prepared(frames), live=True)
-        return [one.ids for _, one in session.finished(stages)]
+        one = session(cut=None)
+        stages = one.answered(one.prepared(frames), live=True)
+        return [found.ids for _, found in one.finished(stages)]
 
     fast = ids(at_rate(frames, 30))
     slow = ids(at_rate(frames[::2], 15))
     assert all((a == b).all() for a, b in zip(fast[::2], slow, strict=True))
     goes_on = at_rate(frames, 30)
-    assert check_goes_on(lambda: GpuSession(runner, size=(48, 72)), goes_on) == len(frames)
+    assert check_goes_on(session, goes_on) == len(frames)
 
 
 @pytest.mark.parametrize(

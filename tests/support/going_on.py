@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from vidparse.frame import Frame
+from vidparse.inference import load_model
 from vidparse.inference.memory import Answering, Finishing
 from vidparse.maps import Prediction
 from vidparse.maps.matte import Matte
 from vidparse.maps.segment_map import Segment
+
+if TYPE_CHECKING:
+    from vidparse.inference.gpu.session import GpuSession
 
 Kept = Callable[[Answering, Finishing], tuple[Answering, Finishing]]
 Facts = tuple[int, bytes, str, tuple[Segment, ...] | None, list[tuple[str, bytes, bytes]]]
@@ -25,6 +32,20 @@ def facts_of(prediction: Prediction) -> Facts:
     ids = prediction.ids
     mattes = [plain(one) for one in prediction.mattes]
     return prediction.index, ids.tobytes(), ids.dtype.str, prediction.segments, mattes
+
+
+def sessions_on_a_device(model: str, size_hw: tuple[int, int]) -> Callable[..., GpuSession]:
+    """Makes sessions of the GPU path; on a CPU where no GPU is, with interpreted kernels."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("triton", reason="Triton is not installed: it comes with '.[dev]' on Linux")
+    from vidparse.inference.gpu import kernels
+    from vidparse.inference.gpu.session import GpuSession
+
+    if not torch.cuda.is_available():
+        kernels.BLOCK = 1 << 14  # as in test_gpu_path
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    runner = load_model(model, backend="torch", device=device, precision="fp32")
+    return partial(GpuSession, runner, size=size_hw)
 
 
 def check_goes_on(
