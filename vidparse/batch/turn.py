@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from vidparse.batch.batch import STDIN, Batch, shared_video
 from vidparse.batch.result import InputResult, Outcome
-from vidparse.batch.unlike import unlike_note
 from vidparse.errors import (
     ClosedPipe,
     InputError,
@@ -22,12 +21,15 @@ from vidparse.errors import (
     expected,
 )
 from vidparse.frame import Frame
+from vidparse.hub.known import models_for_other
 from vidparse.inference import (
     RunReport,
     Stages,
     engine_and_reason,
     run,
 )
+from vidparse.inference.looks import Look, is_unlike, mean_look
+from vidparse.models.description import Description
 from vidparse.sinks import Sink
 from vidparse.sinks.parts import remove_parts
 from vidparse.sinks.pictures import is_there
@@ -235,7 +237,7 @@ class Turn:
         pace = None if paced is None else paced.report
         notes += [pace.note] if pace is not None and pace.note else []
         if report is not None:
-            unlike = unlike_note(report.looks, self._batch.runner.description)
+            unlike = _unlike_note(report.looks, self._batch.runner.description)
             notes += [unlike] if unlike else []
         notes += self._journal.notes if self._journal is not None else ()
         notes += self._notes
@@ -259,6 +261,25 @@ class Turn:
             live=None if source is None else source.live,
             pace=pace,
         )
+
+
+def _unlike_note(looks: Sequence[Look], description: Description) -> str:
+    """One line for the user, with both figures and what to do; "" where the input looks known.
+
+    Args:
+        looks: at frames of the input. description: of the model, with its profile if it has one.
+    """
+    profile = description.profile
+    if profile is None or not is_unlike(looks, profile):
+        return ""
+    found = mean_look(looks)
+    others = " or ".join(f"-m {entry.name}" for entry in models_for_other(description.labels.name))
+    return (
+        "looks unlike what the model learnt from: mean confidence "
+        f"{found.confidence:.2f} (there {profile.confidence.mean:.2f}), mean entropy "
+        f"{found.entropy:.2f} (there {profile.entropy.mean:.2f}); check the result, and try "
+        f"{others}, or train on pictures of your own"
+    )
 
 
 def _expected_error(
