@@ -19,6 +19,7 @@ from support.colour_model import save_colour_model
 from support.commands import Finished
 from support.exports_once import share_exports
 from vidparse.inference.devices import cuda_device_count
+from vidparse.limits import Limits
 
 # Let Triton interpret kernels where no GPU is. It looks once, as whatever imports it first does so.
 if not cuda_device_count():
@@ -73,6 +74,14 @@ def _exports_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """All tests of a run, also those of other processes, export a network once."""
     base = tmp_path_factory.getbasetemp()
     share_exports((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports")
+
+
+@pytest.fixture(autouse=True)
+def _limits_of_a_new_process() -> Iterator[None]:
+    """End the limits that a test sets with it: `cli` runs commands inside this process."""
+    before = Limits.of_this_process()
+    yield
+    before.set_here()
 
 
 @pytest.fixture

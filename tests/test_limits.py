@@ -27,8 +27,7 @@ from vidparse.video.demux import Demuxer
 @pytest.fixture
 def allow():
     """`allow(100)`: the limit, for one test."""
-    yield limits.allow_pixels
-    limits.allow_pixels(None)
+    return limits.allow_pixels
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -246,6 +245,10 @@ class TestMaxFrames:
             run = process("segment", "-", *raw, "-o", f"{tmp_path}/o/", stdin=endless)
             err = run.communicate(timeout=60)[1].decode()
         assert (run.returncode, len(list((tmp_path / "o/stdin.masks").iterdir()))) == (0, 30), err
+
+    def test_tests_leave_no_limit_to_the_next_one(self):
+        usual = limits.Limits(limits.MAX_PIXELS, None, frozenset())
+        assert limits.Limits.of_this_process() == usual
 
     def test_less_than_one_is_refused(self, cli, clip, allow):
         assert cli("segment", clip("a.mkv", frames=2), "--max-frames", "0").code == 2

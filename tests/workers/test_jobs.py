@@ -126,10 +126,7 @@ def test_a_job_goes_on_from_its_journal(videos, tmp_path):
 
 def test_limits_hold_in_the_jobs_too(videos, tmp_path):
     allow_frames(2)
-    try:
-        summary = run(videos[:2], tmp_path, jobs=2)
-    finally:
-        allow_frames(None)
+    summary = run(videos[:2], tmp_path, jobs=2)
     assert [one.frames for one in summary.inputs] == [2, 2]
 
 
