@@ -89,9 +89,9 @@ def without_repeats(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Call it, and no frame is found to repeat any more."""
 
     def switch() -> None:
-        session = "vidparse.inference.session"
-        monkeypatch.setattr(f"{session}.same_bytes", lambda a, b: False)
-        monkeypatch.setattr(f"{session}.LastPicture.repeats", lambda self, image: False)
+        preparing = "vidparse.inference.preparing"
+        monkeypatch.setattr(f"{preparing}.same_bytes", lambda a, b: False)
+        monkeypatch.setattr(f"{preparing}.LastPicture.repeats", lambda self, image: False)
 
     return switch
 

@@ -43,7 +43,9 @@ def run(path: Path, *, sight: bool) -> tuple[int, float]:
         if not sight:
             blind = "vidparse.inference.repeats.LastPicture.repeats"
             doing.enter_context(patch(blind, lambda last, image: False))
-            doing.enter_context(patch("vidparse.inference.session.same_bytes", lambda a, b: False))
+            doing.enter_context(
+                patch("vidparse.inference.preparing.same_bytes", lambda a, b: False)
+            )
         (result,) = segment(path, SegmentOptions(out=f"{folder}/", save="overlay")).inputs
     assert result.report is not None, result.error
     return result.report.repeated, 1000 * result.report.wall_s / result.report.frames

@@ -13,11 +13,12 @@ from vidparse.errors import UsageError
 from vidparse.frame import Frame
 from vidparse.hub import resolve
 from vidparse.inference.clips import Answered, Prepared, closed
+from vidparse.inference.finishing import FramePredictions
 from vidparse.inference.load import load_chosen
 from vidparse.inference.looks import Look
 from vidparse.inference.preprocess import input_size
 from vidparse.inference.runners import Runner
-from vidparse.inference.session import FramePredictions, Session
+from vidparse.inference.session import Session
 from vidparse.labels import Labels
 from vidparse.requests.model import ModelChoice
 

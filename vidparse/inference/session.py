@@ -11,35 +11,28 @@ it when it is closed. A stage takes what it remembered after some frame, and goe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING, Protocol, Self, TypedDict
+from typing import TYPE_CHECKING, Self, TypedDict
 
 import numpy as np
 
 from vidparse.errors import UsageError
 from vidparse.frame import Frame
-from vidparse.inference.answer import Answer, ClassIds, Scores
-from vidparse.inference.clip_segments import ClipSegments, PanopticAnswer
-from vidparse.inference.clips import Answered, Prepared, Segmented, clips_of, closed
-from vidparse.inference.cuts import CutDetector
+from vidparse.inference.answer import Answer
+from vidparse.inference.clips import Answered, Prepared, Segmented, clips_of
+from vidparse.inference.finishing import Finisher, FramePredictions, Refine
 from vidparse.inference.keyframes import KeyFrameReport, KeyFrames, check_key_frames
-from vidparse.inference.linkers import check_linker, linker_name, linker_of, make_linker
+from vidparse.inference.linkers import check_linker
 from vidparse.inference.looks import Look, looks_at
-from vidparse.inference.memory import Answering, Finishing, Linking
+from vidparse.inference.memory import Answering, Finishing
 from vidparse.inference.memory_clock import MemoryClock
-from vidparse.inference.mixture import Mixture
 from vidparse.inference.panoptic import Linker
-from vidparse.inference.preprocess import input_size, scaled_size, to_clip
-from vidparse.inference.repeats import LastPicture, Repeats, copied, same_bytes
+from vidparse.inference.preparing import Preparer
+from vidparse.inference.repeats import Repeats
 from vidparse.inference.runners.runner import Runner
-from vidparse.inference.stabilize import Stabilizer
-from vidparse.inference.upsample import upsample_argmax
 from vidparse.labels import Labels
-from vidparse.maps import Prediction, SegmentMap
 from vidparse.models.description import SEMANTIC
 from vidparse.requests.matte import MatteOptions
 from vidparse.requests.model import Merging
@@ -66,22 +59,8 @@ class SessionOptions(TypedDict, total=False):
     matte: MatteOptions | None
 
 
-FramePredictions = Generator[tuple[Frame, Prediction]]
-
-
 def _never() -> bool:
     return False
-
-
-class Refine(Protocol):
-    """Changes the probabilities of rows of a frame, (K, n, W), before classes are chosen by them.
-
-    labels: the classes of its answer (G, n, W), which may be others.
-    """
-
-    labels: Labels
-
-    def __call__(self, frame: Frame, rows: slice, probabilities: np.ndarray) -> np.ndarray: ...
 
 
 class Session:
@@ -111,8 +90,8 @@ class Session:
             to be linked or merged, or its scores cannot be carried from key frames.
 
     Attributes:
-        scale: of the sides of the network's input, from the next frame on.
-        looks: at some frames of the video under way, where the model has a profile to compare with.
+        labels: of the predictions.
+        repeated: frames so far, of all videos, that the network was spared.
     """
 
     def __init__(
@@ -134,52 +113,51 @@ class Session:
     ) -> None:
         self.labels: Labels = runner.labels if refine is None else refine.labels
         self._runner = runner
-        self._size, self.scale = size, 1.0
-        self._keep = _keep_table(self.labels, classes)
-        self._sample_aspect_ratio = sample_aspect_ratio
+        self.repeated = 0  # frames so far, of all videos, that the network was spared
+
+        # Refuse options that do not fit the network, before a video is read for them.
+        if keyframes is not None:
+            check_key_frames(runner, stabilize=stabilize)
+        if runner.takes_pixels:
+            _check_averaged(stabilize=stabilize, mattes=matte is not None)
+        _check_objects(runner, linker, merging)
+        runner.view(size, sample_aspect_ratio)
+        self._window = runner.clip_length(window)
 
         self._key_frames: KeyFrames | None = None
         if keyframes is not None:
-            check_key_frames(runner, stabilize=stabilize)
             self._key_frames = KeyFrames(self._network_answer, key_frames(keyframes))
-        follows = stabilize or keyframes is not None  # the motion from frame to frame
-        if runner.takes_pixels:
-            _check_averaged(stabilize=stabilize, mattes=matte is not None)
-        runner.view(size, sample_aspect_ratio)
-
-        # Look for cuts only where something is remembered across frames.
         is_panoptic = runner.description.task != SEMANTIC
-        remembers = runner.remembers or follows or is_panoptic or matte is not None
-        self._matter: Matter | None = None
+        matter: Matter | None = None
         if matte is not None:
             from vidparse.matting.matter import Matter
 
-            self._matter = Matter.of(matte, self.labels, is_panoptic=is_panoptic, kept=classes)
-        self._window = runner.clip_length(window)
-        has_shots = remembers or self._window > 1
-        self._cut = cut if has_shots else None
-        self._stabilize, self._follows = stabilize, follows
-        self._least, self._refine = min_confidence, refine
+            matter = Matter.of(matte, self.labels, is_panoptic=is_panoptic, kept=classes)
 
-        # The size of frames with the scale, and that of the input for these.
-        self._sized: tuple[tuple[tuple[int, int], float], tuple[int, int]] = (((0, 0), 1.0), (0, 0))
+        # Look for cuts only where something is remembered across frames.
+        self._follows = stabilize or keyframes is not None  # the motion from frame to frame
+        remembers = runner.remembers or self._follows or is_panoptic or matter is not None
+        self._preparer = Preparer(
+            runner,
+            size=size,
+            sample_aspect_ratio=sample_aspect_ratio,
+            cut=cut if remembers or self._window > 1 else None,
+            has_green=self._follows,
+        )
 
-        # Refuse options that would do nothing, before a video is read for them.
-        if runner.description.task == SEMANTIC and (linker or merging):
-            option = merging.first_set if merging and not linker else "linker"
-            raise UsageError(
-                f"{option}: the model finds classes and no objects; leave it out, or use a "
-                "panoptic model"
-            )
-
-        # Refuse an unknown name now: the linker itself is made at the first clip.
-        check_linker(linker)
-        self._linker_name = linker
-        self._merging = replace(merging or Merging(), classes=classes)
-        self.linker: Linker | None = None  # of the video under way, from its first clip on
-        self._stabilizer: Stabilizer | None = None  # of the video under way
-        self.repeated = 0  # frames so far, of all videos, that the network was spared
-        self.looks: list[Look] = []
+        # Let a device answer with class ids only where nothing after it needs scores.
+        self._needs_scores = self._follows or min_confidence is not None or matter is not None
+        self._finisher = Finisher(
+            self.labels,
+            remembers=runner.remembers,
+            keep=classes,
+            stabilize=stabilize,
+            min_confidence=min_confidence,
+            refine=refine,
+            linker=linker,
+            merging=replace(merging or Merging(), classes=classes),
+            matter=matter,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -190,7 +168,7 @@ class Session:
     def close(self) -> None:
         """Drop the memory of the last video."""
         self._runner.reset()
-        self.linker = None
+        self._finisher.linker = None
 
     def run(self, frames: Iterable[Frame], *, live: bool = True) -> FramePredictions:
         """Every frame of a video with its prediction, in order.
@@ -206,22 +184,26 @@ class Session:
 
     def input_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Size (h, w) of the network's input for frames of `size_hw`."""
-        facts = self._runner.description.preprocess
-        usual = input_size(
-            size_hw, facts, wanted=self._size, sample_aspect_ratio=self._sample_aspect_ratio
-        )
-        return scaled_size(usual, self.scale, facts.divisor)
+        return self._preparer.input_size(size_hw)
 
     @property
     def can_scale(self) -> bool:
         """True where `scale` changes the network's input: networks may see one size only."""
-        facts = self._runner.description.preprocess
-        return facts.size_hw is None and not self._runner.takes_pixels
+        return self._preparer.can_scale
+
+    @property
+    def scale(self) -> float:
+        """Of the sides of the network's input, from the next frame on."""
+        return self._preparer.scale
+
+    @scale.setter
+    def scale(self, scale: float) -> None:
+        self._preparer.scale = scale
 
     @property
     def sees_cuts(self) -> bool:
         """True where each frame is compared with the one before it."""
-        return self._cut is not None
+        return self._preparer.sees_cuts
 
     @property
     def key_frames(self) -> KeyFrameReport | None:
@@ -238,56 +220,8 @@ class Session:
     def prepared(
         self, frames: Iterable[Frame], *, after: Frame | None = None
     ) -> Iterator[Prepared]:
-        """First stage: frames as network inputs, with the cuts between shots.
-
-        Args:
-            after: the frame before these, where they go on with a video.
-        """
-        cuts = CutDetector(self._cut) if self._cut is not None else None
-
-        # Seek repeats only where no memory makes equal inputs answer differently.
-        picture = LastPicture() if not self._runner.remembers else None
-        last: Prepared | None = None
-        with closed(frames) as source:
-            # Show the frame before once more: all that the past has a say in comes from it.
-            shown = source if after is None else chain([after], source)
-            for frame in shown:
-                is_still = picture is not None and picture.repeats(frame.image)
-                now = self._prepared(frame, last, is_still=is_still)
-                if cuts is not None and now.green is not None:
-                    now = replace(now, begins_shot=cuts.is_cut(now.green))
-                if frame.follows_gap:
-                    now = replace(now, begins_shot=True)
-                if frame is not after:
-                    yield now
-                last = now
-
-    def _prepared(self, frame: Frame, last: Prepared | None, *, is_still: bool) -> Prepared:
-        """A frame with its network input, which repeats that of the last frame or does not.
-
-        is_still: its picture equals the last one.
-        """
-        if self._runner.takes_pixels:
-            return Prepared(frame, frame.image.rgb().transpose(2, 0, 1)[None], repeats=is_still)
-        if last is not None and is_still:
-            return replace(last, frame=frame, repeats=True)
-
-        facts = self._runner.description.preprocess
-        size_hw = frame.image.size_hw
-        if self._sized[0] != (size_hw, self.scale):
-            self._sized = (size_hw, self.scale), self.input_size(size_hw)
-        input_hw = self._sized[1]
-        picture = to_clip(frame.image, input_hw, facts)
-        now = Prepared(frame, picture)
-
-        # Compare inputs, too: pictures that differ in few samples may shrink to the same.
-        if last is not None and not self._runner.remembers and last.sizes == now.sizes:
-            now = replace(now, repeats=same_bytes(picture, last.input))
-
-        # Undo the normalisation of green for those who look at pictures, in values 0..1.
-        if self._cut is None and not self._follows:
-            return now
-        return replace(now, green=picture[0, 1] * facts.std[1] + facts.mean[1])
+        """First stage: see :meth:`Preparer.prepared`."""
+        return self._preparer.prepared(frames, after=after)
 
     def answered(
         self,
@@ -370,66 +304,29 @@ class Session:
     @property
     def finishing(self) -> Finishing:
         """The memory of the third stage; to be taken between the clips of a video."""
-        return Finishing(
-            None if self._stabilizer is None else self._stabilizer.state,
-            None if self.linker is None else Linking(linker_name(self.linker), self.linker.state),
-            None if self._matter is None else self._matter.state,
-            tuple(self.looks),
-        )
+        return self._finisher.memory
 
     def segmented(
         self, answered: Iterable[Answered], *, memory: Finishing | None = None
     ) -> Iterator[Segmented]:
         """The segments of each clip at the size of its frames."""
-        self._stabilizer = stabilizer = Stabilizer() if self._stabilize else None
-        if stabilizer is not None and memory is not None:
-            stabilizer.state = memory.stabilizer
-        last: tuple[Answer, ClipSegments] | None = None
-        with closed(answered) as source:
-            for one in source:
-                size_hw = one.frames[0].image.size_hw
-                if last is not None and one.answer is last[0]:
-                    clip = copied(last[1])
-                elif isinstance(one.answer, PanopticAnswer):
-                    clip = one.answer.segments(
-                        size_hw, self.labels, self._merging, margins=self._matter is not None
-                    )
-                else:
-                    clip = ClipSegments(tuple(self._labelled(one, one.answer, stabilizer)))
-
-                # Where nothing else has a say, equal answers have equal segments.
-                if not (self._runner.remembers or self._stabilize or self._refine):
-                    last = one.answer, copied(clip)
-                yield Segmented(one.frames, clip, one.begins_shot, one.repeated, looks=one.looks)
+        return self._finisher.segmented(answered, memory=memory)
 
     def linked(
         self, segmented: Iterable[Segmented], *, memory: Finishing | None = None
     ) -> FramePredictions:
         """Predictions of successive clips; ids of panoptic ones are stable through the video."""
-        memory = memory or Finishing()
-        linking = memory.linking
-        self.linker = None if linking is None else linker_of(linking.name, linking.state)
-        if self._matter is not None:
-            self._matter.state = memory.mattes
-        self.looks = [*memory.looks]
+        return self._finisher.linked(segmented, memory=memory)
 
-        with closed(segmented) as source:
-            for one in source:
-                self.looks += one.looks
-                if one.begins_shot and self._matter is not None:
-                    self._matter.reset()
-                maps: Sequence[SegmentMap] = one.clip.maps
-                if maps[0].segments is not None:
-                    # Choose by the first clip, whose keys show what the network gives.
-                    if self.linker is None:
-                        self.linker = make_linker(self._linker_name, one.clip)
-                    if one.begins_shot:
-                        self.linker.cut()
-                    maps = self.linker.link(one.clip, one.frames)
+    @property
+    def linker(self) -> Linker | None:
+        """Of the video under way, from its first clip on."""
+        return self._finisher.linker
 
-                for frame, found in zip(one.frames, maps, strict=True):
-                    mattes = () if self._matter is None else self._matter.mattes(frame, found)
-                    yield frame, Prediction(frame.index, found, self.labels, mattes)
+    @property
+    def looks(self) -> list[Look]:
+        """At some frames of the video under way, where the model has a profile to compare with."""
+        return self._finisher.looks
 
     def _network_answer(self, clip: Sequence[Prepared]) -> Answer:
         """The network's answer to T frames; a fixed window is filled up with the last of them."""
@@ -437,50 +334,20 @@ class Session:
         if self._runner.fixed_window:
             inputs += inputs[-1:] * (self._window - len(inputs))
         frames = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)  # (T, 3, h, w)
-
-        # Let a device answer with class ids only where nothing after it needs scores.
-        scores_wanted = self._follows or self._least is not None or self._matter is not None
-        size_hw = None if scores_wanted else clip[0].frame.image.size_hw
+        size_hw = None if self._needs_scores else clip[0].frame.image.size_hw
         answer = self._runner.checked(self._runner.answer(frames[None], size_hw))
         return answer if len(inputs) == len(clip) else answer.first(len(clip))
 
-    def _labelled(
-        self, one: Answered, answer: Scores | ClassIds | Mixture, stabilizer: Stabilizer | None
-    ) -> Iterator[SegmentMap]:
-        """Semantic maps, one per frame: each pixel goes to the class with the greatest score."""
-        if stabilizer is not None and one.begins_shot:
-            stabilizer.reset()
-        for t, (frame, green) in enumerate(zip(one.frames, one.greens, strict=True)):
-            margins = None
 
-            # Take class ids as they are, and choose classes by scores else.
-            if isinstance(answer, ClassIds):
-                ids = answer.ids[t]
-            elif isinstance(answer, Mixture):
-                ids = self._confident_ids(answer, frame)
-            else:
-                scores = answer.values[t]
-                if stabilizer is not None:
-                    assert green is not None  # made where scores are stabilized
-                    scores = stabilizer.step(scores, green)
-                ids = self._ids(scores, frame)
-                margins = None if self._matter is None else self._matter.margins(scores)
-
-            if self._keep is not None:
-                ids = self._keep[ids]
-            yield SegmentMap(ids, margins=margins)
-
-    def _ids(self, scores: np.ndarray, frame: Frame) -> np.ndarray:
-        """Class ids (H, W) of scores (K, h, w)."""
-        size_hw = frame.image.size_hw
-        if self._least is None:
-            return upsample_argmax(scores, size_hw, dtype=self.labels.dtype.type)
-        return self._confident_ids(Mixture.of_scores(scores, size_hw), frame)
-
-    def _confident_ids(self, mixture: Mixture, frame: Frame) -> np.ndarray:
-        labels, least = self.labels, self._least or 0.0
-        refine = None if self._refine is None else partial(self._refine, frame)
-        return mixture.ids(void=labels.void, dtype=labels.dtype, least=least, refine=refine)
+def _check_objects(runner: Runner, linker: str | None, merging: Merging | None) -> None:
+    """Raises: UsageError: an option does nothing for this network, or no linker has this name."""
+    if runner.description.task == SEMANTIC and (linker or merging):
+        option = merging.first_set if merging and not linker else "linker"
+        raise UsageError(
+            f"{option}: the model finds classes and no objects; leave it out, or use a "
+            "panoptic model"
+        )
+    check_linker(linker)  # the linker itself is made at the first clip
 
 
 def _check_averaged(*, stabilize: bool, mattes: bool) -> None:
@@ -491,12 +358,3 @@ def _check_averaged(*, stabilize: bool, mattes: bool) -> None:
             f"{option}: needs the scores of one look at a picture, and this is the mean of "
             f"several; leave out {option}, or use one model without --scales, --flip and --slide"
         )
-
-
-def _keep_table(labels: Labels, classes: tuple[int, ...] | None) -> np.ndarray | None:
-    """id -> itself or void, for every id the labels' type can hold."""
-    if classes is None:
-        return None
-    table = np.full(labels.void + 1, labels.void, labels.dtype)
-    table[list(classes)] = classes
-    return table

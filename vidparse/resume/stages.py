@@ -9,10 +9,10 @@ from typing import Protocol
 
 from vidparse.frame import Frame
 from vidparse.inference.clips import closed
+from vidparse.inference.finishing import FramePredictions
 from vidparse.inference.keyframes import KeyFrameReport
 from vidparse.inference.looks import Look
 from vidparse.inference.memory import Answering, Finishing
-from vidparse.inference.session import FramePredictions
 from vidparse.labels import Labels
 from vidparse.resume.journal import Journal
 

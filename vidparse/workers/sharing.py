@@ -19,9 +19,10 @@ from vidparse.errors import counted
 from vidparse.frame import Frame
 from vidparse.inference import SessionOptions
 from vidparse.inference.clips import Segmented
+from vidparse.inference.finishing import FramePredictions
 from vidparse.inference.looks import Look
 from vidparse.inference.memory import Answering, Finishing
-from vidparse.inference.session import FramePredictions, Session
+from vidparse.inference.session import Session
 from vidparse.labels import Labels
 from vidparse.video import Input, ReadingOptions, Source, Stamps
 from vidparse.workers.crew import Crew

@@ -24,6 +24,7 @@ from vidparse.image import Nv12, Rgb, Yuv420
 from vidparse.inference.answer import ClassIds
 from vidparse.inference.clips import Answered, clips_of, closed
 from vidparse.inference.cuts import THUMBNAIL_HW, CutDetector
+from vidparse.inference.finishing import FramePredictions
 from vidparse.inference.gpu.captured import CapturedNetwork, in_precision
 from vidparse.inference.gpu.kernels import InputMaker, Taps
 from vidparse.inference.keyframes import KeyFrameReport
@@ -33,7 +34,7 @@ from vidparse.inference.memory_clock import MemoryClock
 from vidparse.inference.preprocess import to_clip
 from vidparse.inference.runners.pytorch import TorchRunner
 from vidparse.inference.runners.runner import Runner
-from vidparse.inference.session import FramePredictions, Session, SessionOptions
+from vidparse.inference.session import Session, SessionOptions
 from vidparse.labels import Labels
 from vidparse.requests.option import DEFAULT_CUT
 
