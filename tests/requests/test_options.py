@@ -29,6 +29,7 @@ from vidparse.requests.option import (
     comma_list,
     members_of,
     options_of,
+    seconds,
 )
 from vidparse.requests.outputs import SinkOptions
 from vidparse.requests.segment import BenchRequest, PipeOptions, SegmentOptions
@@ -111,6 +112,18 @@ def test_options_of_a_record_within_a_record_stand_in_its_place() -> None:
     assert told == SegmentOptions(sinks=SinkOptions(crf=20, audio=False), overlap=False, end_s=62.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("12.5", 12.5), (".5", 0.5), ("200ms", 0.2), ("2s", 2.0), ("1.5m", 90.0), ("24h", 86400.0),
+        ("7d", 604800.0), ("1:02", 62.0), ("01:02:03.250", 3723.25), ("0:90", 90.0),
+    ],
+)  # fmt: skip
+def test_times_are_written_alike_everywhere(text: str, expected: float) -> None:
+    assert value_of(SegmentOptions, "--start", text).start_s == expected
+    assert seconds(text, "--stop-after") == expected
+
+
 def test_a_record_that_may_be_missing_is_made_of_what_is_given() -> None:
     assert value_of(SegmentOptions).merging is None
     assert value_of(SegmentOptions, "--min-area", "9").merging == Merging(min_area=9)
@@ -128,8 +141,9 @@ def test_what_is_given_several_times_is_several_values() -> None:
 
 
 def test_a_text_that_says_no_value_names_the_flag() -> None:
-    with pytest.raises(UsageError, match="--start 'soon': not a time"):
-        value_of(SegmentOptions, "--start", "soon")
+    for text in ("soon", "1:2:3:4", "2x", "-1", "1:-2", "inf", "nan", "1:", "2s:1", ""):
+        with pytest.raises(UsageError, match=f"--start '{text}': not a time"):
+            value_of(SegmentOptions, "--start", text)
     with pytest.raises(UsageError, match="--set 'a': write field=value"):
         value_of(TrainOptions, "--set", "a")
 

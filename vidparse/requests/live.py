@@ -14,8 +14,6 @@ EVERY, LATEST = "every", "latest"
 POLICIES = (EVERY, LATEST)
 OFF, ENDLESS = PATIENCE_WORDS = ("off", "endless")
 ENDLESS_S = float("inf")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kMGT])i?B", re.IGNORECASE)
 _UNITS_BYTES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _LEAST_PIECE_S, _LEAST_PIECE_BYTES = 0.1, 10**4
@@ -29,29 +27,15 @@ class Rotation:
     size: int | None = None  # bytes of all outputs of the piece
 
 
-def duration(text: str, flag: str) -> float:
-    """Seconds: `2.5`, `200ms`, `30s`, `10m`, `24h`, `7d` or `[HH:]MM:SS`.
-
-    Raises:
-        UsageError: none of these.
-    """
-    if ":" in text:
-        return seconds(text, flag)
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{flag} '{text}': not a time; write seconds (2.5), 200ms, 10m or 24h")
-    return float(match[1]) * _UNITS_S[match[2]]
-
-
 def patience(text: str, flag: str) -> float:
-    """Seconds to go on trying: a :func:`duration`, `off` (0) or `endless`."""
+    """Seconds to go on trying: a :func:`seconds`, `off` (0) or `endless`."""
     if text in PATIENCE_WORDS:
         return 0.0 if text == OFF else ENDLESS_S
-    return duration(text, flag)
+    return seconds(text, flag)
 
 
 def rotation(text: str, flag: str) -> Rotation:
-    """`10m` (a :func:`duration`) or `500MB` (kB, MB, GB, TB).
+    """`10m` (a :func:`seconds`) or `500MB` (kB, MB, GB, TB).
 
     Raises:
         UsageError: neither, or a piece of less than 0.1 s or 10 kB.
@@ -62,9 +46,11 @@ def rotation(text: str, flag: str) -> Rotation:
         if size < _LEAST_PIECE_BYTES:
             raise UsageError(f"{flag} '{text}': pieces are too small; write 500MB, at least 10kB")
         return Rotation(size=size)
-    if not _DURATION.fullmatch(text.strip()) and ":" not in text:
-        raise UsageError(f"{flag} '{text}': neither a time nor a size; write 10m or 500MB")
-    found_s = duration(text, flag)
+    try:
+        found_s = seconds(text, flag)
+    except UsageError:
+        fault = f"{flag} '{text}': neither a time nor a size; write 10m or 500MB"
+        raise UsageError(fault) from None
     if found_s < _LEAST_PIECE_S:
         raise UsageError(f"{flag} '{text}': pieces are too short; write 10m, at least 0.1s")
     return Rotation(seconds=found_s)
@@ -92,7 +78,7 @@ class LiveOptions:
             "Drop frames that are older when the network could take them: 0.5, 200ms.",
             flag="--max-latency",
             panel=LIVE,
-            parse=duration,
+            parse=seconds,
         ),
     ] = None
     reconnect_s: Annotated[
@@ -112,7 +98,7 @@ class LiveOptions:
             "How long a source may stay silent before it counts as lost.",
             flag="--timeout",
             panel=LIVE,
-            parse=duration,
+            parse=seconds,
             text="10",
         ),
     ] = 10.0
@@ -133,7 +119,7 @@ class LiveOptions:
             "With --follow: end once the file has not grown for so long. Default: never.",
             flag="--follow-idle",
             panel=LIVE,
-            parse=duration,
+            parse=seconds,
         ),
     ] = None
 

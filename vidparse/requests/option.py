@@ -32,6 +32,9 @@ KEY_FRAME_WORDS = (AUTO,)
 CUT_WORDS = ("auto", "off")
 _FURTHEST_KEYS = 1000  # frames from one to the next
 PIPE_FORMATS = ("y4m", "matroska", "nut", "raw")
+_NUMBER = re.compile(r"[0-9]{1,12}\.?[0-9]{0,9}|\.[0-9]{1,9}")
+_DURATION = re.compile(rf"({_NUMBER.pattern})(ms|s|m|h|d)?")
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 _RATE = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9}|/[0-9]{1,9})?")
 _SLOWEST, _FASTEST = Fraction(1, 100_000), 1000  # pictures per second; about one per day
 
@@ -259,17 +262,24 @@ def _numbers(text: str, flag: str, example: str) -> tuple[float, ...]:
 
 
 def seconds(text: str, flag: str) -> float:
-    """`12.5`, `1:02` or `01:02:03.250`."""
+    """`12.5`, `200ms`, `30s`, `10m`, `24h`, `7d`, `1:02` or `01:02:03.250`.
+
+    Raises:
+        UsageError: none of these.
+    """
+    fault = UsageError(
+        f"{flag} '{text}': not a time; write seconds (12.5), 200ms, 10m, 24h or HH:MM:SS"
+    )
+    if match := _DURATION.fullmatch(text.strip()):
+        return float(match[1]) * _UNITS_S[match[2]]
+
+    # Each part counts 60 of the one behind it.
     parts = text.split(":")
-    try:
-        numbers = [float(part) for part in parts]
-    except ValueError:
-        numbers = []
-    if not 1 <= len(numbers) <= 3 or any(not 0 <= n < float("inf") for n in numbers):
-        raise UsageError(f"{flag} '{text}': not a time; write seconds (12.5) or HH:MM:SS")
+    if not 2 <= len(parts) <= 3 or not all(_NUMBER.fullmatch(part.strip()) for part in parts):
+        raise fault
     total = 0.0
-    for number in numbers:
-        total = total * 60 + number
+    for part in parts:
+        total = total * 60 + float(part)
     return total
 
 

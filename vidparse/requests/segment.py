@@ -77,7 +77,7 @@ class SegmentOptions:
 
     start_s: Annotated[
         float | None,
-        Option("Seconds or [HH:]MM:SS[.mmm].", flag="--start", panel=INPUT, parse=seconds),
+        Option("90, 90s, 1.5m or [HH:]MM:SS[.mmm].", flag="--start", panel=INPUT, parse=seconds),
     ] = None
     end_s: End = None
     stride: Annotated[int, Option("Take every n-th frame.", panel=INPUT, least=1)] = 1
