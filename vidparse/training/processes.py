@@ -11,16 +11,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from vidparse.errors import DeviceError, UsageError, VidparseError
 from vidparse.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 _PATIENCE = timedelta(hours=2)  # validation runs in the first process alone
 _LOST = ("Connection closed", "Connection reset", "Broken pipe", "timed out", "Timed out", "closed")
@@ -48,6 +50,8 @@ class Processes:
         if self.count == 1:
             return objective
         if shard:
+            from torch.distributed.fsdp import fully_shard  # takes 2 s, for few runs
+
             mesh = init_device_mesh(self.device.type, (self.count,))
             fully_shard(objective, mesh=mesh)
             return objective
@@ -83,16 +87,24 @@ class Processes:
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Each tensor in full, sharded ones gathered; every process has to call it."""
     return {
-        name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        name: tensor.full_tensor() if _is_sharded(tensor) else tensor
         for name, tensor in tensors.items()
     }
 
 
 def placed_like(tensor: Tensor, example: Tensor) -> Tensor:
     """A full tensor as the example is kept: sharded over the same processes, or as it is."""
-    if not isinstance(example, DTensor):
+    if not _is_sharded(example):
         return tensor
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(tensor.to(example.device), example.device_mesh, example.placements)
+
+
+def _is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
+    """True for a part of a tensor; whoever made it has imported its kind."""
+    kinds = sys.modules.get("torch.distributed.tensor")
+    return kinds is not None and isinstance(tensor, kinds.DTensor)
 
 
 def check_parts(recipe: Recipe, processes: Processes) -> None:
