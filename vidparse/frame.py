@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _MOST_PACKETS = 2000  # of sound, that frames which are dropped hand on
-NOMINAL_RATE = Fraction(25)  # frames per second where nothing tells one
+NOMINAL_RATE = Fraction(25)  # frames per second where none is known
 # Of a copied stream, as PyAV has it: frames and outputs carry it, only `vidparse.video` opens it.
 Packet: TypeAlias = object
 
@@ -93,7 +93,7 @@ class Frame:
     time_base: Fraction = 1 / NOMINAL_RATE  # seconds per pts unit
     file: Path | None = None  # the same picture as it lies on disk, to be copied as it is
     arrival: Arrival | None = None  # of live inputs
-    is_timed: bool = True  # False: nothing tells its time, and `pts` counts at a usual rate
+    is_timed: bool = True  # False: its time is not known, and `pts` counts at a usual rate
 
     @property
     def time_s(self) -> float:
@@ -101,8 +101,8 @@ class Frame:
         return float(self.pts * self.time_base)
 
     @property
-    def told_s(self) -> float | None:
-        """As `time_s`; None where nothing tells it."""
+    def known_time_s(self) -> float | None:
+        """As `time_s`; None where the time is not known."""
         return self.time_s if self.is_timed else None
 
     @property

@@ -126,7 +126,7 @@ def outcomes(
 
         # Let the inputs under way end early, and keep what they have.
         if under_way:
-            crew.ask_to_end()
+            crew.request_end()
         while crew.is_at_work:
             yield from _collected(batch, crew, under_way)
     finally:

@@ -126,7 +126,7 @@ def test_clip_pictures_show_what_they_say() -> None:
     (frame,) = worst.frames
     palette = LABELS.palette()
     assert (decoded(frame.truth) == palette[truth]).all()
-    assert (decoded(frame.said) == palette[said]).all()
+    assert (decoded(frame.prediction) == palette[said]).all()
     assert frame.picture is not None
     assert_allclose(decoded(frame.picture), 200, atol=3)
     wrong = decoded(frame.wrong).astype(int)

@@ -76,8 +76,8 @@ def test_pictures_of_a_folder_all_go_in_unless_somebody_says_their_rate(tmp_path
     for frames, same in ((read(None), True), (read(15), True), (read(30), False)):
         found = answers(runner, frames)
         assert all((a == b).all() for a, b in zip(found, every, strict=True)) == same
-    assert Frame.from_rgb(np.zeros((4, 4, 3), np.uint8)).told_s is None
-    assert Frame.from_rgb(np.zeros((4, 4, 3), np.uint8), time_s=2.0).told_s == 2.0
+    assert Frame.from_rgb(np.zeros((4, 4, 3), np.uint8)).known_time_s is None
+    assert Frame.from_rgb(np.zeros((4, 4, 3), np.uint8), time_s=2.0).known_time_s == 2.0
 
 
 def test_a_long_gap_makes_it_forget() -> None:

@@ -37,7 +37,7 @@ class Fake:
 
     def on_demand(self) -> None: ...
 
-    def ask(self) -> None:
+    def request_frame(self) -> None:
         self.wanted += 1
 
     def answered(self, prepared: Iterable[Prepared], *, live: bool) -> Iterator[Prepared]:

@@ -57,8 +57,8 @@ class Scripted(Opening):
 
 
 def live(script: Script, said: list[str] | None = None, **options: object) -> LiveSource:
-    say = (lambda _: None) if said is None else said.append
-    return LiveSource(Scripted(script, **options), say=say, backoff=Backoff(**QUICK))
+    notify = (lambda _: None) if said is None else said.append
+    return LiveSource(Scripted(script, **options), notify=notify, backoff=Backoff(**QUICK))
 
 
 def broken() -> Iterator[int]:

@@ -182,7 +182,7 @@ class Batch:
             raw=options.raw,
         )
         selection = select(options.start_s, options.end_s, options.stride)
-        return open_live(opening, selection, say=self.watcher.say)
+        return open_live(opening, selection, notify=self.watcher.notify)
 
     def journal(self, one: Input, *, is_there: bool = False) -> Journal | None:
         """The journal of an input with --resume, as an earlier call left it, or a new one.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from vidparse.cli import options as shared
 from vidparse.cli.process import stop_on_signals
-from vidparse.cli.terminal import Reporter, cell, console, print_json, say, show
+from vidparse.cli.terminal import Reporter, cell, console, print_json, print_message, show
 from vidparse.errors import InputError, counted
 from vidparse.limits import SMALLEST
 from vidparse.requests.autolabel import AutolabelRequest
@@ -180,8 +180,8 @@ def convert(
         print_json({**asdict(found), "out": str(found.out)})
     elif not quiet:
         for note in found.notes:
-            say(f"note: {note}")
-        say(
+            print_message(f"note: {note}")
+        print_message(
             f"{found.from_format} to {found.to_format}: {counted(found.videos, 'video')}, "
             f"{counted(found.frames, 'frame')} -> {found.out} (--dataset {found.read_as})"
         )
@@ -216,4 +216,4 @@ def _print_counts(result: AutolabelResult) -> None:
         f"{counts.kept_share:.1%} of the pixels labelled -> {result.out}",
     ]
     for line in lines:
-        say(line)
+        print_message(line)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vidparse.cli import options as shared
 from vidparse.cli.process import stop_on_signals
-from vidparse.cli.terminal import Reporter, cell, console, print_json, say, show
+from vidparse.cli.terminal import Reporter, cell, console, print_json, print_message, show
 from vidparse.errors import counted
 from vidparse.requests.disagreement import DisagreementRequest
 
@@ -42,13 +42,13 @@ def disagree(
     if quiet:
         return
     for note in answers.notes:
-        say(f"note: {note}")
+        print_message(f"note: {note}")
     if not found.ranked:
-        say(_agreement(found, answers.compared, has_task=request.out is not None))
+        print_message(_agreement(found, answers.compared, has_task=request.out is not None))
         return
     _print_ranked(found)
     if out is not None:
-        say(f"{request.to}: {counted(len(found.ranked), 'frame')} to correct -> {out}")
+        print_message(f"{request.to}: {counted(len(found.ranked), 'frame')} to correct -> {out}")
 
 
 def _agreement(found: Disagreement, compared: int, *, has_task: bool) -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from vidparse.cli import options as shared
-from vidparse.cli.terminal import Reporter, print_json, say
+from vidparse.cli.terminal import Reporter, print_json, print_message
 from vidparse.errors import ModelError, counted
 from vidparse.requests.export import ConvertRequest, ExportRequest
 
@@ -49,7 +49,7 @@ def export(request: ExportRequest, json: shared.Json = False) -> None:
         print_json(record)
     else:
         shown = [key for key in _SHOWN if key in record]
-        say(", ".join(f"{key} {record[key]}" for key in shown))
+        print_message(", ".join(f"{key} {record[key]}" for key in shown))
 
 
 def _profile(description: Description, request: ExportRequest, *, quiet: bool) -> Profile:
@@ -57,7 +57,7 @@ def _profile(description: Description, request: ExportRequest, *, quiet: bool) -
 
     with Reporter("profile", quiet=quiet) as reporter:
         found = measured_profile(description, request.profile, on_step=reporter.update)
-    say(
+    print_message(
         f"profile: of {counted(found.pictures, 'picture')}: mean confidence "
         f"{found.confidence.mean:.3f} (deviation {found.confidence.deviation:.3f}), mean entropy "
         f"{found.entropy.mean:.3f} ({found.entropy.deviation:.3f})"
@@ -85,7 +85,7 @@ def _export_int8(
         exporter.check_rendered(description.labels)
 
     # Announce it: without a terminal nothing else shows for minutes.
-    say(f"int8: calibrating on {calibrate or 'a rendered street'}, which takes minutes")
+    print_message(f"int8: calibrating on {calibrate or 'a rendered street'}, which takes minutes")
     with Reporter("int8", quiet=quiet) as reporter:
         quantized = exporter.export_int8(
             description,
@@ -96,7 +96,7 @@ def _export_int8(
             on_note=reporter.line,
         )
     for line in _lines(quantized, calibrate):
-        say(line)
+        print_message(line)
     return exporter.quantized_record(quantized)
 
 
@@ -151,8 +151,8 @@ def convert(
         print_json(asdict(done) | {"path": str(done.path)})
     elif not quiet:
         for rule, count in done.rules.items():
-            say(f"{rule} ({counted(count, 'tensor')})")
+            print_message(f"{rule} ({counted(count, 'tensor')})")
         if done.dropped:
-            say(f"left out: {', '.join(done.dropped)}")
+            print_message(f"left out: {', '.join(done.dropped)}")
         kind = f", {done.labels}" if done.labels else ", a start for `vidparse train --init`"
-        say(f"{done.path}: {done.arch}{kind}, {counted(done.tensors, 'tensor')}")
+        print_message(f"{done.path}: {done.arch}{kind}, {counted(done.tensors, 'tensor')}")

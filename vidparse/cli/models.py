@@ -71,7 +71,7 @@ def pull(name: Name, json: shared.Json = False, quiet: shared.Quiet = False) -> 
         terminal.print_json(record)
     elif not quiet:
         for path in record["files"]:
-            terminal.say(f"{name}: {path}")
+            terminal.print_message(f"{name}: {path}")
 
 
 def show(name: Name, json: shared.Json = False) -> None:
@@ -106,7 +106,7 @@ def push(
             {"address": str(pushed.address), "commit": pushed.commit, "files": pushed.files}
         )
     else:
-        terminal.say(f"{pushed.address}: {', '.join(pushed.files)} ({pushed.commit})")
+        terminal.print_message(f"{pushed.address}: {', '.join(pushed.files)} ({pushed.commit})")
 
 
 def _known_records() -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from vidparse.cli.terminal import plain, say
+from vidparse.cli.terminal import plain, print_message
 from vidparse.errors import (
     DeviceError,
     Interrupted,
@@ -53,7 +53,7 @@ def exit_code_of(
     except KeyboardInterrupt:
         code = Interrupted.exit_code
     if interrupted is not None and interrupted.is_set() and code == Interrupted.exit_code:
-        say("vidparse: interrupted")
+        print_message("vidparse: interrupted")
     return code
 
 
@@ -72,13 +72,13 @@ def _run(app: Callable[..., object], debug: bool, interrupted: threading.Event) 
             import traceback
 
             for line in traceback.format_exc().splitlines():
-                say(line)
+                print_message(line)
 
         # Take any error for the interrupt: an import that is cut off may end in all kinds.
         if interrupted.is_set():
             return Interrupted.exit_code
         failure = _expected(error)
-        say(f"vidparse: {failure}")
+        print_message(f"vidparse: {failure}")
         return failure.exit_code
 
 
@@ -101,7 +101,7 @@ def flush_stdout() -> int:
         if isinstance(error, BrokenPipeError):
             return 0
         failure = _expected(error)
-        say(f"vidparse: {failure}")
+        print_message(f"vidparse: {failure}")
         return failure.exit_code
     return 0
 

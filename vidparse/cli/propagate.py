@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vidparse.cli import options as shared
 from vidparse.cli.process import stop_on_signals
-from vidparse.cli.terminal import Reporter, cell, console, print_json, say
+from vidparse.cli.terminal import Reporter, cell, console, print_json, print_message
 from vidparse.errors import ClosedPipe, UsageError, counted
 from vidparse.requests.propagate import PropagateRequest
 
@@ -63,7 +63,7 @@ def propagate(
 def _print(result: VideoResult, flow: str) -> None:
     report, origins = result.report, result.origins
     for note in result.notes:
-        say(f"{result.name}: note: {note}")
+        print_message(f"{result.name}: note: {note}")
     sides = [
         f"{counted(origins[origin], 'frame')} {words}"
         for origin, words in (
@@ -76,12 +76,14 @@ def _print(result: VideoResult, flow: str) -> None:
     ]
     done = ", ".join([f"{counted(origins.get('key', 0), 'key')}", *sides])
     outputs = ", ".join("stdout" if path == "-" else path for path in result.outputs)
-    say(f"{result.name}: {done} in {report.wall_s:.1f} s ({report.fps:.1f} fps) with {flow}")
-    say(f"{result.name}: -> {outputs}")
+    print_message(
+        f"{result.name}: {done} in {report.wall_s:.1f} s ({report.fps:.1f} fps) with {flow}"
+    )
+    print_message(f"{result.name}: -> {outputs}")
 
     if result.reverse is not None:
         score = result.reverse
-        say(
+        print_message(
             f"{result.name}: {counted(score.keys, 'key')} predicted from propagated frames: "
             f"mIoU {score.miou:.1%}, WIoU {score.wiou:.1%}, pixels {score.pixel_accuracy:.1%}"
         )

@@ -11,7 +11,7 @@ from vidparse import __version__
 from vidparse.addresses import masked
 from vidparse.cli import options as shared
 from vidparse.cli.process import all_kept, stop_on_signals
-from vidparse.cli.terminal import Reporter, cell, console, print_json, say, show
+from vidparse.cli.terminal import Reporter, cell, console, print_json, print_message, show
 from vidparse.errors import UsageError, VidparseError, counted
 from vidparse.requests.option import Argument
 from vidparse.requests.segment import PipeOptions, SegmentOptions, Track
@@ -122,7 +122,7 @@ class Screen:
         else:
             self._reporter.advance()
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         if not self._quiet:
             self._reporter.line(text)
 
@@ -157,8 +157,8 @@ class Screen:
         """The totals of several inputs, and a table of those that failed."""
         if len(summary.inputs) > 1 and not self._quiet:
             for note in summary.notes:
-                say(f"note: {note}")
-            say(_totals_line(summary.totals))
+                print_message(f"note: {note}")
+            print_message(_totals_line(summary.totals))
 
         failed = [result for result in summary.inputs if result.error is not None]
         if not failed or len(summary.inputs) == 1 or self._quiet:
@@ -357,7 +357,7 @@ def info(
             if len(found) == 1:
                 raise
             failures.append(one.name)
-            say(f"vidparse: {error}")
+            print_message(f"vidparse: {error}")
     if json:
         print_json(records if len(found) > 1 else records[0])
     else:

@@ -29,7 +29,7 @@ def plain(text: object) -> str:
     return unsteered(words)
 
 
-def say(text: str) -> None:
+def print_message(text: str) -> None:
     """Print a line on stderr, where errors, notes and summaries go.
 
     A stderr that is full or closed changes nothing: the result of a run does not depend on it.
@@ -184,7 +184,7 @@ class Reporter:
             # Leave the line to the bar's own console: another would write across the bar.
             self._bar.console.print(cell(text), soft_wrap=True)
         else:
-            say(text)
+            print_message(text)
 
     def _fps(self) -> str:
         assert self._bar is not None

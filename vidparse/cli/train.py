@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from vidparse.cli import options as shared
 from vidparse.cli.process import stop_on_signals
-from vidparse.cli.terminal import Reporter, print_json, say
+from vidparse.cli.terminal import Reporter, print_json, print_message
 from vidparse.errors import counted
 from vidparse.requests.option import Argument, Option
 from vidparse.requests.training import TrainOptions
@@ -115,7 +115,7 @@ def _say_best(best: float | None, recipe: Recipe, folder: Path) -> None:
         score = "done; the validation has no pixel of a known class, so nothing was scored"
     elif best is not None:
         score = f"best validation {recipe.validation.metrics[0]} {best:.4f}"
-    say(f"{score} -> {folder / 'best.safetensors'}")
+    print_message(f"{score} -> {folder / 'best.safetensors'}")
 
 
 def _show_plan(
@@ -173,4 +173,4 @@ def curves(
 
     write_curves(runs, out)
     if not quiet:
-        say(f"{counted(len(runs), 'run')} -> {out}")
+        print_message(f"{counted(len(runs), 'run')} -> {out}")

@@ -240,8 +240,8 @@ def _result(task: JsonTable) -> list[JsonTable]:
     """The regions of the annotation that counts."""
     annotations = as_tables(task.get("annotations", []), "annotations")
     kept = [one for one in annotations if not one.get("was_cancelled")]
-    said = kept or as_tables(task.get("predictions", []), "predictions")
-    return as_tables(said[-1].get("result", []), "result") if said else []
+    chosen = kept or as_tables(task.get("predictions", []), "predictions")
+    return as_tables(chosen[-1].get("result", []), "result") if chosen else []
 
 
 def _listed(

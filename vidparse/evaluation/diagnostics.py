@@ -24,6 +24,8 @@ _JPEG_QUALITY = 80
 _BACKDROP = 0.55  # brightness of the grey picture behind wrong pixels and heat
 _VOID_SHADE = 0.35  # what is not labelled is darker still
 _WRONG = (255, 72, 40)  # RGB
+# Fields of a ClipFrame by the names that files of interrupted evaluations have for them.
+_PICTURES = {"picture": "picture", "truth": "truth", "said": "prediction", "wrong": "wrong"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class ClipFrame:
     stem: str
     picture: bytes | None  # JPEG; None when there was no image
     truth: bytes  # PNG in class colours
-    said: bytes  # PNG in class colours
+    prediction: bytes  # PNG in class colours
     wrong: bytes  # JPEG, wrong pixels marked
 
 
@@ -78,8 +80,8 @@ class VideoDiagnostics:
             arrays["worst/accuracy"] = np.array(self.worst.accuracy)
             arrays["worst/stems"] = np.array([frame.stem for frame in self.worst.frames])
             for i, frame in enumerate(self.worst.frames):
-                for kind in ("picture", "truth", "said", "wrong"):
-                    arrays[f"worst/{i}/{kind}"] = _as_array(getattr(frame, kind))
+                for name, field in _PICTURES.items():
+                    arrays[f"worst/{i}/{name}"] = _as_array(getattr(frame, field))
         return arrays
 
     @classmethod
@@ -107,7 +109,7 @@ class VideoDiagnostics:
                         stem,
                         picture=_as_bytes(arrays[f"worst/{i}/picture"]),
                         truth=arrays[f"worst/{i}/truth"].tobytes(),
-                        said=arrays[f"worst/{i}/said"].tobytes(),
+                        prediction=arrays[f"worst/{i}/said"].tobytes(),
                         wrong=arrays[f"worst/{i}/wrong"].tobytes(),
                     )
                     for i, stem in enumerate(arrays["worst/stems"].tolist())
@@ -135,7 +137,7 @@ class _Shot:
     labelled: int  # pixels
     image: np.ndarray | None  # RGB uint8 (h, w, 3)
     truth: np.ndarray | None  # ids (h, w)
-    said: np.ndarray  # ids (h, w)
+    prediction: np.ndarray  # ids (h, w)
 
 
 class Diagnostics:
@@ -187,15 +189,15 @@ class Diagnostics:
             if other is not None and other.shape[:2] != predicted.shape:
                 raise ValueError(f"prediction is {predicted.shape}, not {other.shape[:2]}")
 
-        said = self._classes_or_void(predicted)
+        prediction = self._classes_or_void(predicted)
         truth = None if true is None else self._classes_or_void(true)
-        size_hw = small_size(said.shape, self._side)
+        size_hw = small_size(prediction.shape, self._side)
         picture = None if image is None else small_picture(image, size_hw)
         matrix = ConfusionMatrix(len(self._labels), ignore=self._labels.void)
         if truth is not None:
-            matrix.update(truth, said)
+            matrix.update(truth, prediction)
         scores = matrix.compute()
-        flicker = self._flicker(sample.index, truth, said, size_hw)
+        flicker = self._flicker(sample.index, truth, prediction, size_hw)
         self._video = sample.video
         self._stems.append(sample.stem)
         self._curves.append((scores.pixel_accuracy, scores.miou, flicker))
@@ -208,7 +210,7 @@ class Diagnostics:
             labelled=int(matrix.counts.sum() + matrix.missed.sum()),
             image=picture,
             truth=None if truth is None else small_ids(truth, size_hw),
-            said=small_ids(said, size_hw),
+            prediction=small_ids(prediction, size_hw),
         )
         self._window.append(shot)
         if len(self._window) == self._clip_length:
@@ -247,15 +249,15 @@ class Diagnostics:
         return np.where(known, ids, self._labels.void).astype(self._labels.dtype)
 
     def _flicker(
-        self, index: int, truth: np.ndarray | None, said: np.ndarray, size_hw: tuple[int, int]
+        self, index: int, truth: np.ndarray | None, predicted: np.ndarray, size_hw: tuple[int, int]
     ) -> float:
-        before, self._before = self._before, (index, truth, said)
+        before, self._before = self._before, (index, truth, predicted)
 
         # Compare with the very next frame only: a gap would count as flicker.
-        if before is None or before[0] != index - 1 or before[2].shape != said.shape:
+        if before is None or before[0] != index - 1 or before[2].shape != predicted.shape:
             return float("nan")
-        changed = said != before[2]  # (H, W)
-        pixels = said.size
+        changed = predicted != before[2]  # (H, W)
+        pixels = predicted.size
         if truth is not None and before[1] is not None:
             # Count only where the truth stands still: there a change is the network's own.
             still = (truth == before[1]) & (truth != self._labels.void)
@@ -302,8 +304,8 @@ class Diagnostics:
             stem=shot.stem,
             picture=None if shot.image is None else jpeg(shot.image),
             truth=class_png(shot.truth, self._palette),
-            said=class_png(shot.said, self._palette),
-            wrong=wrong_jpeg(shot.image, known & (shot.truth != shot.said), known),
+            prediction=class_png(shot.prediction, self._palette),
+            wrong=wrong_jpeg(shot.image, known & (shot.truth != shot.prediction), known),
         )
 
 

@@ -232,7 +232,7 @@ def evaluate(
                 tally.take(video.name, record)
                 resumed += 1
 
-        steps = _ask(dataset, plan, video, frames, pending, saver, stop)
+        steps = _predict(dataset, plan, video, frames, pending, saver, stop)
         for count in steps if pending else ():
             on_frame(done + count, plan.frames)
 
@@ -281,7 +281,7 @@ def _notes(
     return tuple(notes)
 
 
-def _ask(
+def _predict(
     dataset: Dataset,
     plan: Plan,
     video: Video,

@@ -123,12 +123,12 @@ class KeyFrames:
     """The scores of each frame of a video, for which the network runs at key frames alone.
 
     Args:
-        ask: the network's scores of a clip of one frame.
+        predict: the network's scores of a clip of one frame.
         every: frames from one key frame to the next; AUTO: as the pictures change.
     """
 
-    def __init__(self, ask: Callable[[Sequence[Prepared]], Answer], every: int | str) -> None:
-        self._ask = ask
+    def __init__(self, predict: Callable[[Sequence[Prepared]], Answer], every: int | str) -> None:
+        self._predict = predict
         self._is_adaptive = every == AUTO
         self._furthest = _FURTHEST if isinstance(every, str) else every
         self._key: KeyFrame | None = None
@@ -161,7 +161,7 @@ class KeyFrames:
         if self._key is not None:
             return Scores(_carried(self._key)[None])
 
-        answer = self._ask(clip)
+        answer = self._predict(clip)
         assert isinstance(answer, Scores)  # see `check_key_frames`
         self._key = KeyFrame(small, answer.values[0])
         self._keys += 1

@@ -40,7 +40,7 @@ class MemoryClock:
         self.state: ClockState | None = None
 
     def forgets(self, time_s: float | None) -> bool:
-        """True where a frame comes so late that nothing leads up to it; see `Frame.told_s`."""
+        """True where a frame comes so late that nothing leads up to it, by `Frame.known_time_s`."""
         if self._interval_s is None or self.state is None or time_s is None:
             return False
         return time_s - self.state.last_s > FORGETS_AFTER * self._interval_s

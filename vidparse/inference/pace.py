@@ -165,12 +165,12 @@ class Pace:
         """The frames, as they are counted and waited for."""
         with closed(frames) as source:
             while True:
-                asked_s = self._clock()
+                began_s = self._clock()
                 frame = next(source, None)
                 self._ended_s = self._clock()
                 if frame is None:
                     return
-                self._waited_s += self._ended_s - asked_s
+                self._waited_s += self._ended_s - began_s
                 if self._begun_s is None:
                     self._begun_s = self._ended_s
                 self._read[self.step] += 1
@@ -328,9 +328,9 @@ class PacedStages:
             nonlocal waited_s
             with closed(prepared) as source:
                 while True:
-                    asked_s = time.perf_counter()
+                    began_s = time.perf_counter()
                     one = next(source, None)
-                    waited_s += time.perf_counter() - asked_s
+                    waited_s += time.perf_counter() - began_s
                     if one is None:
                         return
                     yield one

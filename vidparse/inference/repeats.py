@@ -71,13 +71,13 @@ class Repeats:
     """The answers to the clips of a video, each of which is got once while it repeats.
 
     Args:
-        ask: the answer to a clip.
+        predict: the answer to a clip.
         alone: each frame is answered by itself, and a clip is a mere batch of them: frames that
             repeat within it are left out, too.
     """
 
-    def __init__(self, ask: Callable[[Sequence[Prepared]], Answer], *, alone: bool) -> None:
-        self._ask, self._alone = ask, alone
+    def __init__(self, predict: Callable[[Sequence[Prepared]], Answer], *, alone: bool) -> None:
+        self._predict, self._alone = predict, alone
         self._last: Answer | None = None
         self._frames = 0  # of the last clip
         self._is_still = False  # all of them are one picture
@@ -110,7 +110,7 @@ class Repeats:
         if last is not None and goes_on and self._alone:
             fresh, answer = [], _taken(last, np.full(frames, -1))
         else:
-            answer = self._ask([clip[i] for i in fresh])
+            answer = self._predict([clip[i] for i in fresh])
             if len(fresh) < frames:
                 answer = _taken(answer, np.searchsorted(fresh, np.arange(frames), "right") - 1)
 

@@ -250,8 +250,8 @@ class Session:
         keys = self._key_frames
         if keys is not None:
             keys.reset()
-        ask = self._network_answer if keys is None else keys.answer
-        repeats = Repeats(ask, alone=self._window == 1)  # with a memory nothing repeats
+        predict = self._network_answer if keys is None else keys.answer
+        repeats = Repeats(predict, alone=self._window == 1)  # with a memory nothing repeats
         clock = MemoryClock(runner.description.memory_interval_s)
         if memory is not None:
             shape, runner.state, repeats.state = memory.shape, memory.network, memory.repeated
@@ -260,7 +260,7 @@ class Session:
                 keys.state = memory.key
 
         for clip in clips_of(prepared, most, aligned=not runner.remembers, number=number):
-            time_s = clip[0].frame.told_s
+            time_s = clip[0].frame.known_time_s
             begins = clip[0].begins_shot or clip[0].input.shape != shape or clock.forgets(time_s)
             if begins:
                 runner.reset()

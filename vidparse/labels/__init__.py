@@ -260,8 +260,8 @@ def classes_like(name: str, classes: Iterable[str]) -> list[str]:
     A class of several things ("ship_or_boat") means each of them, and spaces do not count
     ("traffic light" is "TrafficLight").
     """
-    asked = _words(name)
-    words = asked.union(*(group for group in _GROUPS if asked & group))
+    wanted = _words(name)
+    words = wanted.union(*(group for group in _GROUPS if wanted & group))
     return [one for one in classes if words & _words(one)]
 
 

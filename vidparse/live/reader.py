@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _POLL_S = 0.1  # how soon a waiting thread notices that all is over
 _ROOM = 4  # frames that wait, where every frame counts
 _JOIN_S = 2.0  # patience with a thread that waits for the network
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 class Reader:
@@ -36,7 +36,7 @@ class Reader:
         latest: the box holds the newest frame alone; else the source waits for room.
         tally: counts frames that newer ones replaced, and gaps.
         stop: ends all waiting.
-        say: shows the user a line at once.
+        notify: shows the user a line at once.
         backoff: the pauses between tries.
     """
 
@@ -47,10 +47,10 @@ class Reader:
         latest: bool,
         tally: Tally,
         stop: threading.Event,
-        say: Say = lambda _: None,
+        notify: Notify = lambda _: None,
         backoff: Backoff | None = None,
     ) -> None:
-        self._opening, self._tally, self._say = opening, tally, say
+        self._opening, self._tally, self._notify = opening, tally, notify
         self._latest, self._stop = latest, stop
         self._backoff = backoff or Backoff()
         self.notes: list[str] = []  # of connections that are over, each once
@@ -175,7 +175,7 @@ class Reader:
                 pause_s = self._backoff.pause_s()
                 if self._ends or time.monotonic() + pause_s > until_s:
                     raise
-                self._say(f"{error}; trying again")
+                self._notify(f"{error}; trying again")
                 self._wait(pause_s)
                 continue
             return self._connection
@@ -233,7 +233,7 @@ class Reader:
             self._change.notify_all()
 
     def _part(self, connection: Source) -> None:
-        """Let go of a connection, and keep what it has to say."""
+        """Let go of a connection, and keep its notes and counts."""
         self.skipped += connection.skipped
         for note in connection.notes:
             self._note(note)
@@ -259,7 +259,7 @@ class Reader:
 
         # Keep back the news of an end until one more try has shown that it was none.
         if why is not None:
-            self._tell(news)
+            self._notify_all(news)
         while not self._ends:
             pause_s = self._backoff.pause_s()
             left_s = lost_s + patience_s - time.monotonic()
@@ -271,7 +271,7 @@ class Reader:
             try:
                 connection = self._connection = self._opening()
             except InputError as error:
-                self._tell(news)
+                self._notify_all(news)
                 reason = str(error).removeprefix(f"{name}: ")
                 log.debug("%s", error)
                 continue
@@ -281,14 +281,14 @@ class Reader:
                 return None
             if isinstance(connection, ContainerSource) and isinstance(self._first, ContainerSource):
                 connection.looks_like(self._first)
-            self._tell([*news, f"{name}: back after {time.monotonic() - lost_s:.1f} s"])
+            self._notify_all([*news, f"{name}: back after {time.monotonic() - lost_s:.1f} s"])
             return connection
         return None
 
-    def _tell(self, news: list[str]) -> None:
+    def _notify_all(self, news: list[str]) -> None:
         """Show the user these lines, and take them off the list."""
         for line in news:
-            self._say(line)
+            self._notify(line)
         news.clear()
 
     def _lost(self, reason: str, patience_s: float) -> TruncatedError:

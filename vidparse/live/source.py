@@ -10,7 +10,7 @@ from vidparse.errors import InputError
 from vidparse.frame import Frame
 from vidparse.live.backoff import Backoff
 from vidparse.live.connection import Opening, is_live, no_live_input
-from vidparse.live.reader import Reader, Say
+from vidparse.live.reader import Notify, Reader
 from vidparse.live.tally import Tally
 from vidparse.live.timeline import Timeline
 from vidparse.requests.live import LATEST
@@ -24,7 +24,7 @@ class LiveSource(Source):
         opening: of its connections.
         selection: the frames that are wanted; seconds count from the first one.
         stop: ends the iteration.
-        say: shows the user a line at once.
+        notify: shows the user a line at once.
         backoff: the pauses between tries to reach it again.
 
     Attributes:
@@ -40,7 +40,7 @@ class LiveSource(Source):
         selection: Selection | None = None,
         *,
         stop: threading.Event | None = None,
-        say: Say = lambda _: None,
+        notify: Notify = lambda _: None,
         backoff: Backoff | None = None,
     ) -> None:
         self._opening, self._selection = opening, selection or Selection()
@@ -56,7 +56,7 @@ class LiveSource(Source):
             latest=self._latest,
             tally=self.tally,
             stop=self._stop,
-            say=say,
+            notify=notify,
             backoff=backoff,
         )
         try:
@@ -69,12 +69,12 @@ class LiveSource(Source):
         self._has_stamps = opening.has_stamps(first)
 
     def on_demand(self) -> None:
-        """Give a frame only after `ask` was called for it, where only the newest counts."""
+        """Give one frame per call of `request_frame`, where only the newest counts."""
         if self._latest:
             self._wanted = threading.Semaphore(0)
 
-    def ask(self) -> None:
-        """One more frame is wanted now."""
+    def request_frame(self) -> None:
+        """Request one more frame now."""
         if self._wanted is not None:
             self._wanted.release()
 
@@ -105,7 +105,7 @@ class LiveSource(Source):
             is_inside = start is None or frame.pts >= start
             if not is_inside or count % self._selection.stride:
                 count, passed = count + is_inside, frame
-                self.ask()
+                self.request_frame()
                 continue
             count, passed = count + 1, None
             yield frame
@@ -113,7 +113,7 @@ class LiveSource(Source):
             raise InputError(f"{self.info.name}: ended before any frame that is wanted")
 
     def _is_wanted(self) -> bool:
-        """Wait until somebody asks; False if all ends before."""
+        """Wait for a request of a frame; False if all ends before."""
         if self._wanted is None:
             return True
         while not self._wanted.acquire(timeout=0.1):
@@ -151,7 +151,7 @@ def open_live(
     opening: Opening,
     selection: Selection,
     *,
-    say: Say = lambda _: None,
+    notify: Notify = lambda _: None,
     backoff: Backoff | None = None,
 ) -> LiveSource | None:
     """A live input; None for what is none, as a video that lies at an address.
@@ -162,7 +162,7 @@ def open_live(
     """
     if not is_live(opening.one, opening.options):
         return None
-    source = LiveSource(opening, selection, say=say, backoff=backoff)
+    source = LiveSource(opening, selection, notify=notify, backoff=backoff)
     if not source.is_promised:
         return source
     source.close()

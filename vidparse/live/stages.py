@@ -1,4 +1,4 @@
-"""The border before the network: it drops what is too old there, and asks for the newest."""
+"""The border before the network: it drops frames that are too old, and requests the newest."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class LiveStages:
         dropped: R | None = None
         with closed(prepared) as items:
             while True:
-                self._source.ask()
+                self._source.request_frame()
                 one = next(items, END)
                 if isinstance(one, End):
                     return

@@ -61,13 +61,13 @@ class LabelStudio(PictureSet):
             for segment in found.segments or ()
         ]
         model = self.options.header.model
-        said: dict[str, object] = {"result": regions}
+        entry: dict[str, object] = {"result": regions}
         if model:
-            said["model_version"] = model
+            entry["model_version"] = model
         place = quote(os.fsencode(f"{self.place}/{picture.as_posix()}"))
         return {
             "data": {"image": f"{SERVED}{place}", "frame": frame.index},
-            "predictions" if model else "annotations": [said],
+            "predictions" if model else "annotations": [entry],
         }
 
     def _region(self, found: SegmentMap, segment: Segment, *, is_object: bool) -> dict[str, object]:

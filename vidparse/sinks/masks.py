@@ -113,8 +113,8 @@ class MaskVideo(Sink):
         self._labels = labels
         default = FFV1_CONTAINERS.get(self.target.ending, "matroska")
         container = "nut" if self.options.pipe_format == "nut" else "matroska"
-        is_asked = self.target.stream is not None and self.options.pipe_format is not None
-        encoding = Encoding(container if is_asked else default, "ffv1", _gray(labels))
+        has_pipe_format = self.target.stream is not None and self.options.pipe_format is not None
+        encoding = Encoding(container if has_pipe_format else default, "ffv1", _gray(labels))
         self._video.open(info, encoding, options=ffv1_options(info.size_hw))
 
     def add(self, frame: Frame, prediction: Prediction) -> None:

@@ -44,7 +44,7 @@ def check_out(out: str, table: Mapping[str, type[Sink]]) -> None:
 
     # Take ".mp4" for a name that was forgotten: nobody means a hidden folder by it.
     is_ending = path.suffix == "" and path.name.startswith(".") and not path.is_dir()
-    if is_ending and not out.endswith(("/", os.sep)) and says_a_file(f"x{path.name}", table):
+    if is_ending and not out.endswith(("/", os.sep)) and has_known_ending(f"x{path.name}", table):
         raise UsageError(
             f"-o {out}: is an ending without a name; write {path.with_name(f'x{path.name}')}, "
             f"or {out}/ for a directory"
@@ -62,7 +62,7 @@ def names_a_file(out: str) -> bool:
     return is_file and not out.endswith(("/", os.sep)) and not home_path(out).is_dir()
 
 
-def says_a_file(out: str, table: Mapping[str, type[Sink]]) -> bool:
+def has_known_ending(out: str, table: Mapping[str, type[Sink]]) -> bool:
     """True if the ending of a name is that of some output, or of pictures."""
     ending = Path(out).suffix.lower()
     return any(ending in (*_endings(kind), *kind.picture_endings) for kind in table.values())
@@ -88,7 +88,7 @@ def saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) -> 
             return name
 
     # List the endings that would do.
-    if says_a_file(out, table):
+    if has_known_ending(out, table):
         raise UsageError(
             f"-o {out}: the input is no single picture; number its pictures, as in "
             f"{path.stem}_%04d{path.suffix}, or end it in / for a directory"

@@ -119,8 +119,8 @@ class Overlay(Sink):
     def _encoder_options(self) -> dict[str, str]:
         if self._encoding.codec != "libx264":
             return {}
-        asked = {"preset": self.options.preset, "crf": self.options.crf}
-        return {key: str(value) for key, value in asked.items() if value is not None}
+        given = {"preset": self.options.preset, "crf": self.options.crf}
+        return {key: str(value) for key, value in given.items() if value is not None}
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
         if self.options.labels and prediction.segments is None and not self._warned:

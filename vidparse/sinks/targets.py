@@ -20,9 +20,9 @@ from vidparse.sinks.names import (
     check_names,
     check_out,
     final_path,
+    has_known_ending,
     names_a_file,
     saved_as,
-    says_a_file,
     video_name,
 )
 from vidparse.sinks.pictures import check_target, is_empty, is_made, is_numbered, numbered_files
@@ -118,7 +118,7 @@ def choose_outputs(
     # A folder takes any number of outputs.
     if not names_a_file(out):
         return tuple(save or DEFAULT_SAVE), f"{out}/" if several else out
-    is_free = len(set(save or ())) == 1 or not says_a_file(out, table)
+    is_free = len(set(save or ())) == 1 or not has_known_ending(out, table)
     if save is not None and is_free and any(table[name].is_folder for name in save):
         return tuple(save), out  # a folder may be called as it likes, but not as a file
 

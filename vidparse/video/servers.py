@@ -125,11 +125,11 @@ def fetched(
     # Give the login to this server alone, wherever it sends on to.
     plain, login = without_login(url)
     agent = {"User-Agent": f"vidparse/{__version__}"}
-    asked = request.Request(plain, headers=agent | (headers or {}))
+    query = request.Request(plain, headers=agent | (headers or {}))
     if login is not None:
-        asked.add_unredirected_header("Authorization", login)
+        query.add_unredirected_header("Authorization", login)
     try:
-        return cast("HTTPResponse", director.open(asked, timeout=_TIMEOUT_S))
+        return cast("HTTPResponse", director.open(query, timeout=_TIMEOUT_S))
     except URLError as error:
         if not isinstance(error.reason, ssl.SSLCertVerificationError):
             raise

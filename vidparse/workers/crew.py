@@ -92,7 +92,7 @@ class Crew(ABC, Generic[Shared, Part, Answer]):
     def end(self) -> None:
         """End all workers at once. Idempotent."""
 
-    def ask_to_end(self) -> None:
+    def request_end(self) -> None:
         """Hand out nothing more, and have each worker end the part it works at, if it can."""
         self._is_ending = True
 
@@ -301,8 +301,8 @@ class ProcessCrew(Crew[Shared, Part, Answer]):
             process.join(_PATIENCE_S)
         self._known.pop(worker, None)
 
-    def ask_to_end(self) -> None:
-        super().ask_to_end()
+    def request_end(self) -> None:
+        super().request_end()
         for process in self._processes.values():
             process.terminate()
 
@@ -421,8 +421,8 @@ class ClusterCrew(Crew[Shared, Part, Answer]):
                 del self._actors[worker]
                 yield Returned(worker)
 
-    def ask_to_end(self) -> None:
-        super().ask_to_end()
+    def request_end(self) -> None:
+        super().request_end()
         self.end()  # an actor hears nothing while it works
 
     def end(self) -> None:

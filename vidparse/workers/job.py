@@ -38,7 +38,7 @@ class Range:
 
     number: of the first of them, among those taken from the whole video.
     start: pts of the first one. end: pts of the first one that is not wanted any more.
-    before: pts of the one before, which shows whether a shot begins; None where nobody asks.
+    before: pts of the one before, which shows if a shot begins; None where that is not used.
     """
 
     number: int
@@ -99,11 +99,11 @@ class Cutting:
 
         # Among ends where a clip ends, too, prefer those after which little is decoded twice.
         lowest += -(number + lowest) % self.unit
-        asks = 1 if self.sees_cuts else 0  # a range is decoded from the frame before it on
+        lead = 1 if self.sees_cuts else 0  # a range is decoded from the frame before it on
         candidates = range(lowest, max(highest, lowest + 1), self.unit)
         return min(
             (one for one in candidates if one < len(places)),
-            key=lambda one: (since_key[places[one - asks]], abs(one - first - usual)),
+            key=lambda one: (since_key[places[one - lead]], abs(one - first - usual)),
             default=len(places),
         )
 

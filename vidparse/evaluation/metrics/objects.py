@@ -59,9 +59,9 @@ def contour_accuracy(truth: np.ndarray, predicted: np.ndarray, *, radius: int) -
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     disk = (x * x + y * y <= radius * radius).astype(np.uint8)
     near_truth = cv2.dilate(true_edge.view(np.uint8), disk).view(bool)
-    near_said = cv2.dilate(predicted_edge.view(np.uint8), disk).view(bool)
+    near_predicted = cv2.dilate(predicted_edge.view(np.uint8), disk).view(bool)
     precision = np.count_nonzero(predicted_edge & near_truth) / predicted_length
-    recall = np.count_nonzero(true_edge & near_said) / true_length
+    recall = np.count_nonzero(true_edge & near_predicted) / true_length
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 

@@ -150,7 +150,7 @@ class GpuSession:
 
         for clip in clips_of(prepared, batch, aligned=False, number=0):
             input_hw = clip[0].input.shape[1], clip[0].input.shape[2]
-            size_hw, time_s = clip[0].frame.image.size_hw, clip[0].frame.told_s
+            size_hw, time_s = clip[0].frame.image.size_hw, clip[0].frame.known_time_s
             with self._on(stream), self._runner.guarded(input_hw):
                 begins = True
                 if network is None or clip[0].sizes != sizes:
