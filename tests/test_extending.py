@@ -220,7 +220,7 @@ def test_a_map_without_segments_is_refused_by_every_reader(cli, weights, data, m
     """Of a data set that tells objects apart; classes alone are for `read_mask`."""
     read = toys.read_toy
     monkeypatch.setattr(toys, "read_toy", lambda frame: SegmentMap(read(frame).classes()))
-    told = "data set toy tells objects apart and read no segments here"
+    told = "data set toy distinguishes objects and read no segments here"
 
     checked = cli("data", "check", data)
     assert checked.code == 3 and told in checked.err + checked.out.decode()

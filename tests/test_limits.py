@@ -212,7 +212,7 @@ class TestMaxFrames:
         assert said.code == 0
         (one,) = json.loads(said.out)["inputs"]
         assert one["frames"] == 10
-        assert one["notes"] == ["ended after 10 frames, as --max-frames says"]
+        assert one["notes"] == ["ended after 10 frames, by --max-frames"]
         assert len((tmp_path / "a.csv").read_text().splitlines()) == 11
         with av.open(str(tmp_path / "a.overlay.mp4")) as video:
             assert sum(1 for _ in video.decode(video=0)) == 10

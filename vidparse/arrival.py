@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """When a live picture was taken, as far as its stamp and its coming tell.
+    """The time at which a live picture was taken, by its stamp and by the moment it came.
 
     clock_s: on the clock of this process (`time.monotonic`). utc_s: seconds since 1970.
     gap_s: seconds before it in which the source was away; 0: it follows the picture before.

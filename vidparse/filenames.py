@@ -189,7 +189,7 @@ def _shared_cache() -> Path:
     try:
         found = folder.lstat()
     except OSError:
-        return folder  # nothing can be made there, as whoever tries will say
+        return folder  # nothing can be made there; the first write reports it
 
     # Take no folder that somebody else has put there, or can write to: its files would be trusted.
     is_mine = stat.S_ISDIR(found.st_mode) and (_ON_WINDOWS or found.st_uid == os.getuid())

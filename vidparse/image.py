@@ -1,6 +1,6 @@
 """Pictures in memory: packed RGB, or the planar YUV 4:2:0 that video codecs speak.
 
-A frame stays in the form it was decoded to. The network asks for a small RGB picture, the overlay
+A frame stays in the form it was decoded to. The network needs a small RGB picture, the overlay
 draws on the planes, and nobody converts a full-size frame unless a sink really needs it.
 """
 
@@ -181,7 +181,7 @@ class Yuv420:
 class Nv12:
     """8-bit 4:2:0 in the memory of a CUDA device, as its decoder leaves it.
 
-    The samples come to the host when somebody asks for them, and once.
+    The samples come to the host when they are first read, and once.
 
     Args:
         y: uint8 (H, W) on the device. uv: uint8 (H/2, W/2, 2); H and W are even.

@@ -216,7 +216,7 @@ class Ledger:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Raises: OutputError: what SQLite or the system says, in one line."""
+        """Raises: OutputError: the message of SQLite or of the system, in one line."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:

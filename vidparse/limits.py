@@ -124,7 +124,7 @@ def allow_decoder_threads(count: int) -> None:
 def has_room() -> bool:
     """True where this process could take a good deal of memory: whoever lacked it wanted more.
 
-    Tables of damaged files ask for sizes that no machine has, and libraries call that a lack of
+    Tables of damaged files claim sizes that no machine has, and libraries call that a lack of
     memory, too.
     """
     try:

@@ -177,7 +177,7 @@ def _sharing(options: SegmentOptions, inputs: Sequence[Input]) -> Sharing:
 
 
 def _with_network(options: SegmentOptions, runner: Runner, sharing: Sharing) -> SegmentOptions:
-    """The options with what only a network says: ids of classes, and the header of records.
+    """The options with what only a network knows: ids of classes, and the header of records.
 
     Raises:
         UsageError, InputError: the network or its labels cannot do it.
@@ -284,7 +284,7 @@ def _in_turn(batch: Batch) -> Iterator[tuple[int, InputResult]]:
 
 
 def load_runner(options: SegmentOptions) -> Runner:
-    """The network that the options ask for, in a process set up to run it."""
+    """The network that the options name, in a process set up to run it."""
     cv2.setNumThreads(1)  # the stages are the parallelism; a pool inside each would fight for cores
     if options.fps is None:
         return load_chosen(options.choice)

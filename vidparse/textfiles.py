@@ -2,7 +2,7 @@
 
 Every text file and every JSON or TOML value that the project reads passes here, so that a byte
 order mark, another encoding, an infinite number or a nesting without end is one line for the user.
-Readers ask for the kind of each value by `as_table`, `as_list`, ...
+Readers check the kind of each value by `as_table`, `as_list`, ...
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def as_whole(value: Json, what: str, least: int = 0, most: int = 1 << 31) -> int
 
 
 def fault_of(error: Exception, whose: str = "") -> str:
-    """In words, why a record is none: the key that it lacks, or what the error says.
+    """In words, why a record is none: the key that it lacks, or the text of the error.
 
     Args:
         whose: what lacks the key, such as "a shape".

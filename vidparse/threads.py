@@ -36,7 +36,7 @@ def in_thread(
     An error of the producer is raised here after every item before it was delivered. When the
     consumer stops early (or fails), closing this generator stops the producer, which closes
     `source` in its own thread. `stuck` is set when the producer could not be stopped in time (it
-    waits in a read, say); then nothing it uses may be touched. When `halt` is set while nothing is
+    may wait in a read); then nothing it uses may be touched. When `halt` is set while nothing is
     ready, the iteration ends.
     """
     box: queue.Queue[T | End] = queue.Queue(depth)

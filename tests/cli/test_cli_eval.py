@@ -94,7 +94,7 @@ def test_panoptic_submission_is_read_back_whole(tmp_path: Path, run: Run) -> Non
         (("--save", "vspw"), 2, "belong together"),
         (("--save", "coco", "-o", "x"), 2, "--save coco: unknown"),
         (("--report", "."), 6, "is a directory, not a file"),
-        (("--metrics", "vpq"), 2, "does not tell objects apart"),
+        (("--metrics", "vpq"), 2, "does not distinguish objects"),
         (("--keyframes", "3"), 2, "--keyframes: acts on models, and only predictions"),
         (("--stabilize",), 2, "--stabilize: acts on models"),
         (("--size", "64"), 2, "--size: acts on models"),

@@ -233,7 +233,7 @@ def test_a_rehearsal_finds_what_would_end_the_run(
         (["--recipe", "netwarp", "--flow-weights", other], 4, "other.pth"),
         (["--recipe", "etc-teacher"], 2, "class_weights: 19 of them for 11 classes"),
         (["--val", f"camvid={tmp_path}"], 3, str(tmp_path)),
-        (["--set", "metrics=['vpq']"], 2, "tells objects apart"),
+        (["--set", "metrics=['vpq']"], 2, "distinguishes objects"),
         (["--set", "steps_per_epoch=0", "--set", "batch_size=64"], 3, "fewer than a batch"),
         (["--recipe", "stcl", "--set", "arch=tcb-ocr"], 2, "has a memory"),
     ):

@@ -168,7 +168,7 @@ def test_training_on_labels_without_things_ends_with_a_line(
     (tmp_path / "tiny.toml").write_text(TRAINING)
     given = ("--dataset", "coco-panoptic", "--data", tmp_path, "--val", "none")
     ended = cli("train", *given, "--recipe", tmp_path / "tiny.toml", "-o", tmp_path / "run")
-    assert ended.code == 2 and "no things to tell apart" in ended.err
+    assert ended.code == 2 and "no things to distinguish" in ended.err
     assert not (tmp_path / "run").exists()
 
 

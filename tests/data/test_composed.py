@@ -336,7 +336,7 @@ def test_paths_and_camera() -> None:
         ({"cutouts": []}, 'cutouts: not a list of "FORMAT=FOLDER"'),
         ({"cutouts": "people"}, 'cutouts: not a list of "FORMAT=FOLDER"'),
         ({"cutouts": "yolo-seg=gone"}, "gone: no such folder, named in composed.json"),
-        ({"cutouts": "camvid=streets"}, "camvid: does not tell objects apart"),
+        ({"cutouts": "camvid=streets"}, "camvid: does not distinguish objects"),
         ({"backgrounds": ["camvid=streets", "yolo-seg=people"]}, "have other classes"),
         ({"frames": 0}, "frames: not a whole number from 1 to 100000"),
         ({"frames": True}, "frames: not a whole number"),

@@ -325,7 +325,7 @@ def test_panoptic_pictures_against_their_json(tmp_path: Path) -> None:
     assert texts == [
         f"3.png: {listing} does not list it; make the json again",
         f"{listing}: lists frame 4 of 1_v, which has no image; fetch it again",
-        "1.png: id 7 has 6 pixels, its json says 1",
+        "1.png: id 7 has 6 pixels, 1 by its json",
         "1.png: id 9 is listed but has no pixel",
         f"2.png: id 5 is not listed in {listing}; fetch or make both again",
     ]
@@ -577,7 +577,7 @@ def test_a_folder_that_is_nothing_or_too_much(tmp_path: Path) -> None:
         check_dataset(tmp_path)
     make_vspw(tmp_path)
     make_davis(tmp_path)
-    with pytest.raises(InputError, match="looks like davis and vspw; say which with --dataset"):
+    with pytest.raises(InputError, match="looks like davis and vspw; choose one with --dataset"):
         check_dataset(tmp_path)
     assert check_dataset(tmp_path, "davis").name == "davis"
     with pytest.raises(UsageError, match="'vspww': unknown"):

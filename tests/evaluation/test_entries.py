@@ -133,7 +133,7 @@ def test_nothing_said_is_a_miss(vspw: Path, tmp_path: Path) -> None:
     result = evaluate(dataset, [MaskEntry(tmp_path / "pred", name="pred")])
     per_class = result.entries[0].per_class["miou"]
     assert per_class[PERSON] == 0 and per_class[SKY] == 1
-    assert any("says nothing of" in note for note in result.notes)
+    assert any("has no prediction for" in note for note in result.notes)
 
 
 def test_davis_predictions_are_read_as_its_masks(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def refused(
 
 def test_measures_that_can_not_be_had_are_refused(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "set")
-    refused(root, "vpq: folder does not tell objects apart", metrics=("vpq",))
+    refused(root, "vpq: folder does not distinguish objects", metrics=("vpq",))
     refused(root, "tc: needs optical flow", metrics=("tc",))
     refused(root, "miuo.*miou", metrics=("miuo",))
     (root / "masks" / "v_1" / "0002.png").unlink()

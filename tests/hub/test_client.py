@@ -212,7 +212,7 @@ class TestFailures:
             ("hf:me/street/x.onnx", "no file 'x.onnx'; it holds README.md, model.onnx, model.s"),
             ("hf:me/street/README.md", "'README.md' is no .safetensors or .onnx file"),
             ("hf:me/empty", "holds no .safetensors or .onnx file, but pytorch_model.bin"),
-            ("hf:me/gated", "access must be granted first; ask at http"),
+            ("hf:me/gated", "access must be granted first; request it at http"),
         ],
     )
     def test_what_is_not_there(self, hub, ours, name, told):

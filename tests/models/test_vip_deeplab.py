@@ -95,7 +95,7 @@ def test_the_published_widths() -> None:
 
 def test_classes_without_things_and_strides_are_refused() -> None:
     labels = Labels("land", ("sea", "sand"), ((0, 0, 0), (1, 1, 1)), frozenset())
-    with pytest.raises(UsageError, match=r"classes \(land\) have no things to tell apart"):
+    with pytest.raises(UsageError, match=r"classes \(land\) have no things to distinguish"):
         settings_for("vip-deeplab", labels)
     with pytest.raises(ModelError, match="output_stride must be 8, 16 or 32"):
         build("vip-deeplab", {**CONFIG, "output_stride": 5})

@@ -92,7 +92,7 @@ def test_frames_before_and_after_hide_what_a_frame_lost(tmp_path) -> None:
         {"frames": 15, "frames_with_gaps": 1, "frames_with": {"Car": 3}, "complete": True}
     ]
     assert told["classes"] == ["Car"] and told["margin_px"] == 4
-    assert any("voices tell who speaks" in note for note in sink.notes)
+    assert any("voices identify speakers" in note for note in sink.notes)
     assert any("lost for 1 to 3 frames in 1 frame, hidden by the union" in n for n in sink.notes)
 
 

@@ -449,7 +449,7 @@ class TestSchedule:
         places = [(frame.video, frame.index) for frame in two.labelled]
         assert places == [("v_0", 1), ("v_0", 3), ("v_1", 0), ("v_2", 1), ("v_2", 3)]
         assert len(open_training_sets(request, labels_per_video=9).first.labelled) == 10
-        with pytest.raises(UsageError, match="both say which labels"):
+        with pytest.raises(UsageError, match="both choose the labels"):
             recipe_from({"arch": "perframe", "label_fraction": 0.5, "labels_per_video": 1}, "x")
         assert load_recipe("ssltm").data.labels_per_video == 1
 

@@ -289,7 +289,7 @@ class TestRefusals:
         for more in (("--dry-run",), ("-o", tmp_path / "run", "--val", "none")):
             said = cli(*words, *more)
             assert (said.code, said.err.count("\n")) == (2, 1)
-            assert "data set camvid: tells no objects apart" in said.err
+            assert "data set camvid: does not distinguish objects" in said.err
         assert not (tmp_path / "run").exists()
 
 

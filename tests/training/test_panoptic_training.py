@@ -294,7 +294,7 @@ class TestRefusals:
 
     def test_classes_without_things(self) -> None:
         labels = Labels("land", ("sea", "sand"), ((0, 0, 0), (1, 1, 1)), frozenset())
-        with pytest.raises(UsageError, match=r"classes \(land\) have no things to tell apart"):
+        with pytest.raises(UsageError, match=r"classes \(land\) have no things to distinguish"):
             settings_for("clip-panofcn", labels)
 
     def test_data_without_objects(self, cli, tmp_path: Path) -> None:
@@ -304,14 +304,14 @@ class TestRefusals:
         for more in (("--dry-run",), ("-o", tmp_path / "run", "--val", "none")):
             said = cli(*words, *more)
             assert said.code == 2
-            assert "data set camvid: tells no objects apart" in said.err
+            assert "data set camvid: does not distinguish objects" in said.err
         assert not (tmp_path / "run").exists()
 
     def test_objects_scored_of_a_semantic_network(self, cli, tmp_path: Path) -> None:
         words = ("train", "--dataset", SCENE, "--recipe", "street-plain", "--dry-run")
         said = cli(*words, "--set", "metrics=['vpq']")
         assert said.code == 2
-        assert "metric 'vpq': tells objects apart" in said.err
+        assert "metric 'vpq': distinguishes objects" in said.err
 
 
 def written(folder: Path) -> Path:

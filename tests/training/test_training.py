@@ -310,7 +310,7 @@ def test_accumulated_parts_give_the_gradient_of_the_whole(camvid: Path, tmp_path
 def test_what_can_not_be_scored_is_said_before_the_first_step(camvid: Path, tmp_path: Path) -> None:
     sources = [SourceRequest("camvid", camvid)]
     for changes, request, word in (
-        ({"metrics": ["vpq"]}, None, "tells objects apart"),
+        ({"metrics": ["vpq"]}, None, "distinguishes objects"),
         ({"metrics": ["mious"]}, None, "metric 'mious': unknown"),
         ({}, SourceRequest("camvid-32", camvid, "val"), "CamVid"),
     ):

@@ -280,7 +280,7 @@ def test_an_end_that_the_demuxer_hides_is_noted(clip):
     frames, error, source = drain(path)
     assert error is None
     assert len(frames) < 60
-    assert any("though the header says 4.00 s" in note for note in source.notes)
+    assert any("though the header has 4.00 s" in note for note in source.notes)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ _FEWEST_FRAMES = 30
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """Medians over the repeats; times in seconds for the whole clip unless a name says ms."""
+    """Medians over the repeats; times in seconds for the whole clip, or in ms by the name."""
 
     input: str
     frames: int

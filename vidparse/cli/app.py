@@ -20,7 +20,7 @@ from vidparse.errors import UsageError
 
 
 def app() -> object:
-    """Do what the words of the process say; the exit code.
+    """Run the command line of the process; the exit code.
 
     Raises:
         VidparseError: as commands do. SystemExit: with the code of a command that has shown why.

@@ -86,7 +86,7 @@ def call(
         kept: for completion: see `vidparse.cli.completion`.
 
     Raises:
-        UsageError: words that say nothing here, or a value that is missing or none.
+        UsageError: an unknown word, or a value that is missing or invalid.
     """
     own = None if words is None else list(words)
     return command.main(own, prog_name=program, obj=kept, standalone_mode=False)
@@ -114,7 +114,7 @@ def command_of(name: str, function: Callable[..., object]) -> Parsed:
 
 
 def parser_of(app: typer.Typer, options: Sequence[Given] = ()) -> Parsed:
-    """The parser of an application, whose values are made of words as `options` say."""
+    """The parser of an application, whose values are made of words by `options`."""
     command: Parsed = typer.main.get_command(app)
     given = {one.name: one for one in options}
     for parameter in command.params:
@@ -164,7 +164,7 @@ def _options_of(function: Callable[..., object]) -> list[Given]:
 
 
 def _with_options(function: Callable[..., object], options: list[Given]) -> Callable[..., object]:
-    """A function of options, as Typer reads it, that calls `function` with what they say.
+    """A function of options, as Typer reads it, that calls `function` with their values.
 
     Options that are not given are left to the defaults of records.
     """

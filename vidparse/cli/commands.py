@@ -68,7 +68,7 @@ COMMANDS = {
     ),
     "models show": (
         "vidparse.cli.models:show",
-        "Print what a model's files say of it: network, classes, input, training.",
+        "Print the description in a model's files: network, classes, input, training.",
     ),
     "models push": (
         "vidparse.cli.models:push",

@@ -14,7 +14,7 @@ _BREAKS = set("=:")  # bash begins a new word at each
 
 
 def answer(wish: str) -> int:
-    """Print what a shell asks for: "complete_bash" and so on, or "source_bash"; the exit code."""
+    """Print the answer to "complete_bash" and so on, or "source_bash"; the exit code."""
     task, _, shell = wish.partition("_")
     if task not in ("complete", "source") or shell not in SHELLS:
         return 0
@@ -29,7 +29,7 @@ def answer(wish: str) -> int:
 
         call(application(), (), kept=kept)
     except SystemExit as leaving:
-        # Tell fish by the code whether there are words, as its script asks.
+        # Show fish by the code if there are words, as its script needs.
         return leaving.code if isinstance(leaving.code, int) and shell == "fish" else 0
     except Exception:
         return 0

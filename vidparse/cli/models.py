@@ -36,7 +36,7 @@ def models(json: shared.Json = False) -> None:
     from rich.table import Table
 
     table = Table(title="Models")
-    for heading in ("name", "where", "labels", "score", "size", "what it is", "licence"):
+    for heading in ("name", "where", "labels", "score", "size", "use", "licence"):
         justify: Literal["left", "right"] = "right" if heading == "size" else "left"
         table.add_column(heading, justify=justify, no_wrap=heading == "name")
 
@@ -75,7 +75,7 @@ def pull(name: Name, json: shared.Json = False, quiet: shared.Quiet = False) -> 
 
 
 def show(name: Name, json: shared.Json = False) -> None:
-    """Print what a model's files say of it: network, classes, input, training."""
+    """Print the description in a model's files: network, classes, input, training."""
     from vidparse.hub import resolve
 
     files = resolve(name)

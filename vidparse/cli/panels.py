@@ -48,7 +48,7 @@ class Page:
         return "\n".join(self._lines)
 
     def usage(self, text: str) -> None:
-        """The line that says how a command is written."""
+        """The line that shows how a command is written."""
         first, *others = _wrapped(f"Usage: {text}", self._width - 2)
         head, rest = self._styled("Usage:", KIND), self._styled(first[len("Usage:") :], HEAD)
         self._lines += ["", f" {head}{rest}"]

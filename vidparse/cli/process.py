@@ -127,7 +127,7 @@ def log_to_stderr(*, debug: bool) -> None:
     import logging
     import warnings
 
-    # Leave Pillow's warning out: our own limit says the same, and what to do.
+    # Leave Pillow's warning out: the error of our own limit covers it, with the remedy.
     warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
 
     # OpenCV reads this once it is loaded: it would write of damaged files in words of its own.
@@ -154,7 +154,7 @@ def log_to_stderr(*, debug: bool) -> None:
 def stop_on_signals(is_writing: Callable[[], bool] = lambda: True) -> Iterator[threading.Event]:
     """An event that the first signal sets, for the program to finish its outputs and end.
 
-    With nothing to finish (`is_writing` says so) the first signal raises KeyboardInterrupt; so does
+    With nothing to finish (by `is_writing`) the first signal raises KeyboardInterrupt; so does
     a later one, when finishing takes too long. One after that ends the process on the spot.
 
     Raises:

@@ -142,7 +142,7 @@ def _show_plan(
 
 
 def _announce(stop: threading.Event, reporter: Reporter) -> None:
-    """Say at once that a signal was heard: the step or validation under way may take minutes.
+    """Confirm a signal at once: the step or validation under way may take minutes.
 
     In a thread of its own, since a handler of signals may interrupt another line.
     """

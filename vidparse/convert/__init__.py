@@ -58,7 +58,7 @@ def convert(
         source: a key of SOURCES. arch: ours, one of the source's.
         labels: name of the label set, in the checkpoint's order; not for starts.
         short_side: pixels, of the network's input; the published size when None.
-        settings: fields of the network's config that the tensors do not tell.
+        settings: fields of the network's config that the tensors do not show.
 
     Raises:
         UsageError, ModelError, OutputError: see each one's message.

@@ -34,7 +34,7 @@ class Renamed:
     tensors: dict[str, Tensor]
     rules: dict[str, int]  # "theirs -> ours" -> how many tensors went that way
     dropped: tuple[str, ...] = ()  # theirs that have no use here
-    config: dict[str, object] = field(default_factory=dict)  # what the tensors say of the network
+    config: dict[str, object] = field(default_factory=dict)  # of the network, from the tensors
     short_side: int = 480  # pixels, of the pictures that it was tested on
     std: tuple[float, float, float] = Preprocess(0).std  # of its pictures, of RGB / 255
 
@@ -77,7 +77,7 @@ def rename(
 
 
 def need(tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    """A tensor whose shape says something of the network.
+    """A tensor whose shape describes the network.
 
     Raises:
         ModelError: it is not there.

@@ -480,7 +480,7 @@ def _check_segments(path: Path, objects: SegmentMap, facts: FrameFacts) -> tuple
         if not found:
             what = f"id {segment.id} is listed but has no pixel"
         elif segment.area != found:
-            what = f"id {segment.id} has {found} pixels, its json says {segment.area}"
+            what = f"id {segment.id} has {found} pixels, {segment.area} by its json"
         else:
             continue
         facts.problems.append(Problem(str(path), what, warning=True))

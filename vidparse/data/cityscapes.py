@@ -124,7 +124,7 @@ def open_cityscapes_vps(root: Path, split: str, *, on_missing: OnMissing = refus
     record = root / f"panoptic_gt_{split}_city_vps.json"
     folder = root / split / "panoptic_video"
     if folder.is_dir() and not record.is_file():
-        raise InputError(f"{record}: no such file; it says what {folder} holds")
+        raise InputError(f"{record}: no such file; it lists the content of {folder}")
     table = read_panoptic_json(record) if record.is_file() else None
     listed = {frame_id(row.stem): row for row in (table.pictures if table else ())}
     masks = {frame_id(path.stem): path for path in sorted_files(folder, (".png",))}

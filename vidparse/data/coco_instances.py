@@ -53,7 +53,7 @@ from vidparse.textfiles import (
 
 _YEAR = "2017"
 _FRAME = re.compile(r"\d{6,9}\.png")  # how outputs of a video call its frames
-_HEAD = 1 << 16  # bytes that tell what a json is
+_HEAD = 1 << 16  # bytes that show which format a json has
 
 
 def open_coco(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
@@ -63,12 +63,11 @@ def open_coco(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
     Pictures lie in {split}/, images/{split}/, images/ or beside the json; those of a json that
     vidparse wrote of a video are its frames, and the video lies beside it or in videos/. Polygons
     and run lengths (packed or not) are read, and boxes of objects that have neither; a pixel in
-    several objects is of the smallest. Classes
-    are the categories, all things unless `isthing` says no. Each picture is a video of its own,
-    unless annotations have a `track_id`, as vidparse writes it.
+    several objects is of the smallest. Classes are the categories, all things unless `isthing` is
+    0. Each picture is a video of its own, unless annotations have a `track_id`, as of vidparse.
 
     Raises:
-        InputError: no such json, or one that says what cannot be.
+        InputError: no such json, or one with an invalid value.
     """
     return _opened(_COCO, root, split, on_missing)
 
@@ -81,7 +80,7 @@ def open_ytvis(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dat
     Classes are the categories, all things. Pixels of no object are void.
 
     Raises:
-        InputError: no such json, or one that says what cannot be.
+        InputError: no such json, or one with an invalid value.
     """
     return _opened(_YTVIS, root, split, on_missing)
 
@@ -320,7 +319,7 @@ def _region(
     *,
     number: int = 0,
 ) -> Region:
-    """Raises: KeyError, TypeError, ValueError: it says what cannot be."""
+    """Raises: KeyError, TypeError, ValueError: it has an invalid value."""
     category = _key(row["category_id"])
     if category not in class_ids:
         raise ValueError(f"category_id {category} is none of the categories")

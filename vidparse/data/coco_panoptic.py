@@ -26,7 +26,7 @@ def open_coco_panoptic(root: Path, split: str, *, on_missing: OnMissing = refuse
     of the json in its order; the segments of a photograph are as listed, crowds included.
 
     Raises:
-        InputError: the folder is not laid out like this, the json says too little of its
+        InputError: the folder is not laid out like this, the json has too few facts on its
             categories, or it and the folders differ in the photographs.
     """
     found = _jsons(root)

@@ -161,7 +161,7 @@ _READERS: dict[str, tuple[str, Callable[[Json], object]]] = {
 
 
 def open_composed(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dataset:
-    """The clips that composed.json asks for.
+    """The clips that composed.json describes.
 
     It names `backgrounds`, labelled street pictures, and `cutouts`, data sets that objects are cut
     out of, as "FORMAT=FOLDER" (a relative folder starts at composed.json). `videos` (a number, or
@@ -192,7 +192,7 @@ def open_composed(root: Path, split: str, *, on_missing: OnMissing = refuse) -> 
     for number, source in enumerate(sources):
         if not is_source(source):
             raise InputError(
-                f"{root / FILE}: cutouts {source.name}: does not tell objects apart; use one that "
+                f"{root / FILE}: cutouts {source.name}: does not distinguish objects; use one that "
                 "does, such as camvid-objects, yolo-seg or davis"
             )
         cutouts += list_cutouts(number, source, source.videos, labels)

@@ -194,7 +194,7 @@ def write_frames(
     is_set = issubclass(kind, PictureSet)
     place = base if is_set else base / f"{name}{kind.suffix}"
 
-    # Write the classes beside a file that cannot say which of them are things.
+    # Write the classes beside a file that cannot mark things among them.
     if not is_set:
         base.mkdir(parents=True, exist_ok=True)
         (base / LABELS_FILE).write_bytes(labels_bytes(labels))
@@ -285,7 +285,7 @@ class _Work:
         self.notes: list[str] = []
 
     def set_place(self, root: Path, shown: str) -> None:
-        """Say where all is written to, and the name that this folder will have."""
+        """Set the folder that all is written to, and the name that it will have."""
         self._root, self._shown = root, shown
 
     def write(self, dataset: Dataset, base: Path) -> None:

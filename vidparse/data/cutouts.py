@@ -1,7 +1,7 @@
-"""Cut-outs: objects of data sets that tell them apart, to be put into other pictures.
+"""Cut-outs: objects of data sets that distinguish them, to be put into other pictures.
 
-Sources are data sets that read objects, as photographs with polygons, and those with segments. What
-is only part of an object is left out, as far as its shape tells it.
+Sources are data sets that read objects, as photographs with polygons, and those with segments. A
+mere part of an object is left out, as far as its shape shows it.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def open_cvat(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
     wrote, else all.
 
     Raises:
-        InputError: no such XML, or one that says what cannot be.
+        InputError: no such XML, or one with an invalid value.
     """
     base = split_folder(root, split, FORMAT.splits(root))
     paths = records_of(root, base, is_cvat, ".xml")

@@ -45,7 +45,7 @@ class FrameRecord:
 class Video:
     """Frames of one recording in order of time.
 
-    interval_s: seconds from frame to frame, the usual ones; None where nothing tells, infinity for
+    interval_s: seconds from frame to frame, the usual ones; None where not known, infinity for
         pictures that are no video at all.
     """
 
@@ -88,11 +88,11 @@ class Dataset:
     name: of its format, or the address of rendered scenes.
     values: the meaning of the numbers in its masks, where they are numbers.
     read_mask: class ids of a labelled frame, uint8 (H, W): 0..K-1 and IGNORE.
-    read_segments: of a data set that tells objects apart: the segments of a labelled frame; an id
+    read_segments: of a data set that distinguishes objects: the segments of a labelled frame; an id
         is one object for the whole video.
-    read_objects: of a data set whose files tell objects apart that its masks do not: those of a
-        labelled frame whose class is in `names`, each a class name (of COCO, or "rider") and a mask
-        bool (H, W), by numbers that find them again.
+    read_objects: of a data set whose files list objects that its masks do not distinguish: those of
+        a labelled frame whose class is in `names`, each a class name (of COCO, or "rider") and a
+        mask bool (H, W), by numbers that find them again.
     read_image: RGB uint8 (H, W, 3).
     read_clean: the same of pictures that are shown degraded, before that; None of all others.
     read_flow: the motion of a frame to the next of its video, where it is known, as of rendered
@@ -123,7 +123,7 @@ class Dataset:
 
     @property
     def is_panoptic(self) -> bool:
-        """True if it tells objects apart."""
+        """True if it distinguishes objects."""
         return self.read_segments is not None
 
     def load_image(self, frame: FrameRecord) -> np.ndarray:
@@ -152,7 +152,7 @@ class Dataset:
 
         Raises:
             InputError: as of :meth:`load_mask`, the picture disagrees with its json, or a data set
-                that tells objects apart read none.
+                that distinguishes objects read none.
         """
         if self.read_segments is None:
             return SegmentMap(self.load_mask(frame))
@@ -160,7 +160,7 @@ class Dataset:
         truth = self.read_segments(frame)
         if truth.segments is None:
             raise InputError(
-                f"{frame.mask or frame}: data set {self.name} tells objects apart and read no "
+                f"{frame.mask or frame}: data set {self.name} distinguishes objects and read no "
                 "segments here; list them in the map, or let it give read_mask"
             )
         return truth
@@ -211,7 +211,7 @@ def labelled_frames(dataset: Dataset) -> list[FrameRecord]:
 
 
 def frame_interval_s(videos: Sequence[Video]) -> float | None:
-    """Seconds from frame to frame: the median over videos; None where none tells it."""
+    """Seconds from frame to frame: the median over videos; None where none has it."""
     known = [video.interval_s for video in videos if video.interval_s is not None]
     return statistics.median(known) if known else None
 

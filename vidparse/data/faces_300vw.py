@@ -39,9 +39,9 @@ def open_300vw(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dat
     data_splits/split_1/{split}_per10.txt with a picture and its mask per line. The splits A, B and
     C are those of data_splits/split_2/.
 
-    So it is unpacked, as its authors say in github.com/mapleandfire/300VW-Mask. Frames that follow
-    each other are one video, called after its first. Without the lists, or of the split "all", all
-    pictures are read. Masks hold class numbers, or the colours that the authors' script paints;
+    Its archive unpacks so (github.com/mapleandfire/300VW-Mask). Frames that follow each other are
+    one video, called after its first. Without the lists, or of the split "all", all pictures are
+    read. Masks hold class numbers, or the colours that the authors' script paints;
     which of them the first mask has, all have.
 
     Raises:

@@ -86,7 +86,7 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def damaged_record(root: Path) -> InputError | None:
-    """The fault of the first file that is no JSON or XML, as its name says; None: there is none.
+    """The fault of the first file that is no JSON or XML, against its name; None: there is none.
 
     Args:
         root: the file, or the folder of a data set; files lie in it or in those of its splits.

@@ -82,7 +82,7 @@ def open_label_studio(root: Path, split: str, *, on_missing: OnMissing = refuse)
     Pictures without regions count as unlabelled.
 
     Raises:
-        InputError: no such JSON, or one that says what cannot be.
+        InputError: no such JSON, or one with an invalid value.
     """
     base = split_folder(root, split, FORMAT.splits(root))
     paths = records_of(root, base, is_label_studio, ".json")
@@ -145,7 +145,7 @@ class _Gathered:
     def add_picture(
         self, task: JsonTable, path: Path, pictures: PicturesBeside, where: str
     ) -> None:
-        """Raises: InputError, KeyError, TypeError, ValueError: it says what cannot be."""
+        """Raises: InputError, KeyError, TypeError, ValueError: it has an invalid value."""
         name = _picture_name(task)
         file = pictures.find(name, PurePosixPath(name).name, _plain_name(name))
         found = _listed(task, self._class_ids, where, self.others)
@@ -158,7 +158,7 @@ class _Gathered:
         self._add(video, file.stem, file, found, path)
 
     def add_video(self, task: JsonTable, path: Path, where: str) -> None:
-        """Raises: InputError, KeyError, TypeError, ValueError: it says what cannot be."""
+        """Raises: InputError, KeyError, TypeError, ValueError: it has an invalid value."""
         name = PurePosixPath(_served_path(_video_address(task))).name
         drawn = _result(task)
         result = [one for one in drawn if one.get("type") == KIND]
@@ -250,7 +250,7 @@ def _listed(
     """The regions of a task; counts what is not read in `others`.
 
     Raises:
-        KeyError, TypeError, ValueError: a region says what cannot be.
+        KeyError, TypeError, ValueError: a region has an invalid value.
     """
     regions, size_hw = list[Region](), (1, 1)
     for region in _result(task):
@@ -285,7 +285,7 @@ def _number(region: JsonTable) -> int:
 
 
 def _shape(kind: str, value: JsonTable, size_hw: tuple[int, int]) -> Shape:
-    """Raises: KeyError, TypeError, ValueError: it says what cannot be."""
+    """Raises: KeyError, TypeError, ValueError: it has an invalid value."""
     if kind == "brushlabels":
         data = [as_whole(one, "a byte of rle", 0, 255) for one in as_list(value["rle"], "rle")]
         return Brush(bytes(data), size_hw)

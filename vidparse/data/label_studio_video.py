@@ -114,7 +114,7 @@ def film_of(record: Path, names: Sequence[str], values: Sequence[JsonTable]) -> 
     info = source.info
     source.close()
 
-    # Go by the tool's own count where nothing else tells, and never beyond the video's.
+    # Go by the tool's own count where there is no other, and never beyond the video's.
     rate = info.known_rate
     known = info.frames_between(None, None)
     step = _step(counted, duration_s, None if rate is None else float(rate))
@@ -147,7 +147,7 @@ def tracks_of(
         numbers: of the objects that regions' notes name, 0 for none; others get the numbers above.
 
     Raises:
-        KeyError, TypeError, ValueError: a region says what cannot be.
+        KeyError, TypeError, ValueError: a region has an invalid value.
     """
     found, free = list[Track](), max(numbers, default=0) + 1
     for region, number in zip(result, numbers, strict=True):

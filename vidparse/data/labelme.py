@@ -71,7 +71,7 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
     without shapes count as unlabelled.
 
     Raises:
-        InputError: no such JSON, or one that says what cannot be.
+        InputError: no such JSON, or one with an invalid value.
     """
     base = split_folder(root, split, FORMAT.splits(root))
     folders = [base, base / IMAGES, *sorted_folders(base / IMAGES), *sorted_folders(base)]
@@ -161,7 +161,7 @@ def _listed(
     """The picture of a record and its regions; counts what covers no pixel in `others`.
 
     Raises:
-        KeyError, TypeError, ValueError: it says what cannot be.
+        KeyError, TypeError, ValueError: it has an invalid value.
     """
     size_hw = (
         as_whole(record["imageHeight"], "imageHeight", 1),
@@ -213,7 +213,7 @@ class _Mask:
 
 
 def _shape(shape: JsonTable, kind: str) -> Shape:
-    """Raises: KeyError, TypeError, ValueError: it says what cannot be."""
+    """Raises: KeyError, TypeError, ValueError: it has an invalid value."""
     pairs = [
         [as_number(one, "a coordinate") for one in as_list(pair, "a point")]
         for pair in as_list(shape["points"], "points")
@@ -225,7 +225,7 @@ def _shape(shape: JsonTable, kind: str) -> Shape:
     if kind == "mask":
         return _mask(shape, points)
 
-    # Make corners of what two points say.
+    # Make the corners of a box from its two points.
     if kind == "rectangle" and len(points) == 2:
         (x0, y0), (x1, y1) = points
         points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
@@ -242,7 +242,7 @@ def _shape(shape: JsonTable, kind: str) -> Shape:
 
 
 def _mask(shape: JsonTable, points: np.ndarray) -> _Mask:
-    """Raises: KeyError, TypeError, ValueError: it says what cannot be."""
+    """Raises: KeyError, TypeError, ValueError: it has an invalid value."""
     if len(points) != 2:
         raise ValueError(f"{len(points)} points are no box of a mask")
     try:

@@ -79,7 +79,7 @@ def read_indices(path: Path) -> np.ndarray:
         InputError: missing, damaged, or a colour picture where indices are expected.
     """
     try:
-        # From memory: Pillow takes as much as a damaged file says that it holds.
+        # From memory: Pillow takes as much as a damaged file claims to hold.
         with Pillow.open(io.BytesIO(path.read_bytes())) as picture:
             if picture.mode not in INDEX_MODES:
                 raise InputError(

@@ -45,7 +45,7 @@ def recognise(root: Path, *, option: str = "--dataset") -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"{root}: looks like {' and '.join(found)}; say which with {option}")
+        raise InputError(f"{root}: looks like {' and '.join(found)}; choose one with {option}")
 
     # Name a damaged file first: no sign of its format may be left.
     if damage := damaged_record(root):

@@ -19,7 +19,7 @@ from vidparse.labels import Labels, load_labels
 from vidparse.maps import SegmentMap, count_codes
 from vidparse.scenes import LABELS, Scene, SceneFrame, SceneSpec, parse_scene
 
-VIDEOS = {"train": 12, "val": 3, "test": 3}  # of each split, unless the address says otherwise
+VIDEOS = {"train": 12, "val": 3, "test": 3}  # of each split, unless the address sets it
 FRAMES, SIZE_HW = 40, (360, 640)  # of each video, likewise
 # Pixels of the smallest thing that is one: two cells of masks at a quarter of the size. Of the
 # things of a street 46 % have fewer (27 % have six or fewer), of those of a crowd 18 %.

@@ -31,7 +31,7 @@ class Shape(Protocol):
         """Top and left of a mask, bool (h, w), inside a picture of that size.
 
         Raises:
-            ValueError: it says nothing that can be drawn there, and why.
+            ValueError: it cannot be drawn there; the message has the reason.
         """
         ...
 
@@ -299,7 +299,7 @@ def dataset_of(
     small_on_top: bool = False,
     **more: object,
 ) -> Dataset:
-    """A data set of listed regions: it tells objects apart where some class is a thing.
+    """A data set of listed regions: it distinguishes objects where some class is a thing.
 
     Args:
         more: other fields of :class:`Dataset`.
@@ -341,7 +341,7 @@ def made_labels(
 
     Args:
         colours: of some of them; the others have colours of a wheel.
-        things: None: all are, since nothing tells; `background` never is.
+        things: None: all are, since no list is given; `background` never is.
 
     Raises:
         ValueError: there are none, too many, two of one name, or one without a letter.

@@ -65,7 +65,7 @@ def open_vipseg(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Da
     if coloured and not masks.is_dir():
         raise InputError(
             f"{root / 'panomasksRGB'}: needs panoptic_gt_VIPSeg_{split}.json beside it, which "
-            "says what the ids are; make it, or add panomasks/"
+            "has the meaning of the ids; make it, or add panomasks/"
         )
 
     videos = paired_videos(

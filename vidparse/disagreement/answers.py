@@ -83,7 +83,7 @@ class Answers:
             )
 
         self.compared = len(shared)
-        # Say so, as most of the picture may be left out.
+        # Add a note, as most of the picture may be left out.
         for table in self._places:
             table[~np.isin(table, shared)] = NOTHING
         if len(shared) < len(self.classes):
@@ -92,7 +92,7 @@ class Answers:
 
     @property
     def is_panoptic(self) -> bool:
-        """True where the first model tells objects apart."""
+        """True where the first model distinguishes objects."""
         return self._runners[0].description.task != SEMANTIC
 
     @staticmethod

@@ -102,8 +102,8 @@ def rank_frames(
 def score_of(answer: Answer, by: str, classes: int) -> float:
     """Distance of the two opinions of a frame, 0 (alike) to 1.
 
-    pixels: the share of pixels on which both say something and not the same. classes: 1 less the
-    mean over classes of the IoU of the two, over the same pixels.
+    pixels: the share of pixels on which both predict a class and not the same one. classes: 1 less
+    the mean over classes of the IoU of the two, over the same pixels.
     """
     first, second = answer.first, answer.second
     assert second is not None

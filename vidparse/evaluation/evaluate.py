@@ -50,8 +50,8 @@ class Plan:
     metrics: tuple[str, ...]
     videos: tuple[VideoFrames, ...]
     flow: FlowSource | None  # only if a measure needs it
-    images: bool  # whether anyone looks at the pictures
-    objects: bool  # whether a measure tells objects apart
+    images: bool  # True if a measure or the report needs the pictures
+    objects: bool  # True if a measure distinguishes objects
     key: str  # everything but the files that decides the result
 
     @property
@@ -137,7 +137,7 @@ def _check(
         raise UsageError(f"{name}: needs optical flow; name one with --flow")
     if measure.needs_panoptic and not dataset.is_panoptic:
         raise UsageError(
-            f"{name}: {dataset.name} does not tell objects apart; choose a panoptic data set"
+            f"{name}: {dataset.name} does not distinguish objects; choose a panoptic data set"
         )
 
     for entry in entries:
@@ -269,7 +269,7 @@ def _notes(
 ) -> tuple[str, ...]:
     """Sentences that a reader of the scores must know."""
     notes = [
-        f"{entry.name} says nothing of {entry.silent:.0%} of the labelled pixels."
+        f"{entry.name} has no prediction for {entry.silent:.0%} of the labelled pixels."
         for entry in results
         if entry.silent > 0.01
     ]
@@ -306,7 +306,7 @@ def _predict(
 
             for count, answered in enumerate(zip(*answers, strict=True), start=1):
                 for loaded, prediction in answered if saver is not None else ():
-                    assert loaded.image is not None and saver is not None  # the plan asks for it
+                    assert loaded.image is not None and saver is not None  # the plan has images on
                     if not saving:
                         saver.begin(video, loaded.image.shape[:2])
                         saving = True

@@ -1,4 +1,4 @@
-"""An evaluation as one asks for it, in names and paths; what `vidparse eval` calls."""
+"""A requested evaluation, in names and paths, and the function that `vidparse eval` calls."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class SubmissionSaver:
         labels: what the class ids mean.
 
     Raises:
-        OutputError: the folder is not empty, and `options` do not say to replace what it holds.
+        OutputError: the folder is not empty, and `options` do not allow to replace its content.
     """
 
     def __init__(self, layout: str, out: Path, labels: Labels, options: SinkOptions) -> None:

@@ -165,7 +165,7 @@ def to_onnx(network: VideoNetwork) -> ModelProto:
 
 @contextlib.contextmanager
 def _silent_exporter() -> Iterator[None]:
-    """Hide what torch says on the way, tracebacks included: what really fails raises."""
+    """Hide torch's messages on the way, tracebacks included: a real failure raises."""
     # Quieten the loggers and stdout: the exporter shows tracebacks of what it recovers from.
     loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 _PLACES = 500  # of each clip that moments are taken of
-_DAMPING = 0.01  # of the mean moment, added to each: few clips say little of rare inputs
+_DAMPING = 0.01  # of the mean moment, added to each: few clips have few of the rare inputs
 _BLOCK = 64
 _MOST_INPUTS = 4096  # a moment has the square of it
 _BOUNDS = {7: (-64, 64), 8: (-127, 127)}  # steps of weights; two of 64 fit the sums of any CPU

@@ -342,7 +342,7 @@ def _margins(side: int) -> tuple[int, int]:
 
 def _usable(device: str) -> torch.device:
     try:
-        # Silence torch's word about drivers: the error below says it in one line.
+        # Silence torch's warning about drivers: the error below is the same in one line.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.empty(0, device=device).device

@@ -3,7 +3,7 @@
 Layout (documented by huggingface_hub): models--OWNER--REPO/refs/REVISION names a commit, whose
 files are in snapshots/COMMIT. Read by hand: huggingface_hub takes a quarter of a second to import;
 `scan_cache_dir` leaves out a whole repository for one damaged file, and fails for all where a
-reference is no text; `snapshot_download(local_files_only=True)` follows a reference that says
+reference is no text; `snapshot_download(local_files_only=True)` follows a reference such as
 "../.." out of the cache.
 """
 

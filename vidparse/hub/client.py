@@ -43,7 +43,7 @@ _PROCESSOR_PARTS = (  # of transformers checkpoints for video, or whose network 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOCKED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _MEANINGS = {  # of errors of huggingface_hub, by class; a class stands before those it is made from
-    "GatedRepoError": "access must be granted first; ask at {hub}/{repo} and set HF_TOKEN",
+    "GatedRepoError": "access must be granted first; request it at {hub}/{repo} and set HF_TOKEN",
     "RepositoryNotFoundError": (
         "no such repository, or a private one; check the name, or set HF_TOKEN"
     ),
@@ -74,7 +74,7 @@ def fetch(address: HubAddress, wanted: Sequence[str] = ()) -> Path:
 
     Raises:
         ModelError: no such repository, revision or file; no network (UnreachableError); disk full;
-            a file that is not what the hub's sum says; or a checkpoint of transformers, which is
+            a file that differs from the hub's sum; or a checkpoint of transformers, which is
             not installed.
     """
     api = hub_api()
@@ -165,7 +165,7 @@ class Pushed:
 def push(weights: Path, address: HubAddress, *, private: bool = False) -> Pushed:
     """Publish a checkpoint; X.onnx and the card X.md go with X.safetensors where they are.
 
-    In the repository they are called model.safetensors (or as the address says), model.onnx and
+    In the repository they are called model.safetensors (or as in the address), model.onnx and
     README.md. The repository is made when it is missing; all files come in one commit.
 
     Raises:

@@ -123,7 +123,7 @@ def read_table(path: Path) -> dict[str, str]:
         with safe_open(path, framework="np") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError):
-        return {}  # whoever loads the file says what is wrong with it
+        return {}  # the loader of the file reports its fault
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Models that vidparse knows: its own by name, and those of others on the hub by address.
 
-Its own lie in its weights folder or on the hub, as the catalogue says. Those of others run as they
+Its own lie in its weights folder or on the hub, by the catalogue. Those of others run as they
 are; their scores are those of the authors' model zoos (tue-mps/videomt, tue-mps/eomt,
 facebookresearch/Mask2Former, SHI-Labs/OneFormer), as shares of 1.
 """

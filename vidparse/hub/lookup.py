@@ -25,7 +25,7 @@ def resolve(name: str, *, refresh: bool = False) -> ModelFiles:
         name: a known name; hf:owner/repo[@revision][/file]; a .safetensors or .onnx file; or a
             folder that holds one, or a transformers checkpoint. A path to a file stands for that
             file alone: what lies beside it may be of another age.
-        refresh: ask the hub what is new even when the model is cached.
+        refresh: look for a newer version on the hub even when the model is cached.
 
     Raises:
         ModelError: unknown name, missing file, no network, or a download that is not what was

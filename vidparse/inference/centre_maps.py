@@ -144,7 +144,7 @@ class CentreMaps(PanopticAnswer):
         return _Frame(kinds, groups, things, scores, follows)
 
     def _with_margins(self, t: int, found: SegmentMap) -> SegmentMap:
-        """The lead of each segment's class: centres say where objects are, not how surely."""
+        """The lead of each segment's class: centres show where objects are, not how surely."""
         kinds = sorted({one.class_id for one in found.segments or ()})
         leads = margins_of(self.classes[t], [(one,) for one in kinds])
         of_kind = dict(zip(kinds, leads, strict=True))

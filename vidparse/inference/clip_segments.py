@@ -23,7 +23,7 @@ class ClipSegments:
     """The segments of T successive frames of one shot and one size.
 
     maps: one per frame. Their ids are numbers of the clip's own, from 1; a number is one object, or
-        one stuff class, in all of them. 0 says "nothing here".
+        one stuff class, in all of them. 0 stands for no segment.
     keys: what an object is known again by in other clips, (D,) by its number; {} where there are
         none.
     key_kind: what the keys of this network are, also where the clip has no object: "kernels",
@@ -95,5 +95,5 @@ class PanopticAnswer(ABC):
         Args:
             size_hw: of the frames, and of the result.
             labels: which classes are things; these are objects of their own.
-            margins: give those of each map, too, where the network says how sure it is of pixels.
+            margins: give those of each map, too, where the network has a confidence of pixels.
         """

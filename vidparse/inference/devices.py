@@ -69,7 +69,7 @@ def cpu_count() -> int:
 
 
 def has_vnni() -> bool:
-    """True if this CPU says that it has VNNI or AVX-VNNI; False where no system tells."""
+    """True if this CPU reports VNNI or AVX-VNNI; False where the system has no such report."""
     try:
         with CPU_FACTS.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:

@@ -78,7 +78,7 @@ class Finisher:
         self._stabilize, self._least, self._refine = stabilize, min_confidence, refine
         self._linker_name, self._merging, self._matter = linker, merging, matter
 
-        # Where nothing else has a say, equal answers have equal segments.
+        # Where nothing else counts, equal answers have equal segments.
         self._repeats = not (remembers or stabilize or refine)
 
         self.linker: Linker | None = None

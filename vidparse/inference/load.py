@@ -39,8 +39,8 @@ def load_model(
     `backend="auto"` takes the fastest that keeps the answer (measured: see the guide on models): on
     the CPU, for a model that comes as ONNX, ONNX Runtime (it starts without importing torch), in
     int8 where the CPU has VNNI and the model an int8 form, else in fp32; and OpenVINO, where it is
-    installed, in bf16 and for int8 files; torch otherwise. The runner's `engine` says what it is,
-    `chosen` why.
+    installed, in bf16 and for int8 files; torch otherwise. The runner's `engine` names the choice,
+    `chosen` the reason.
 
     Args: those of :class:`ModelChoice`.
 
@@ -116,10 +116,10 @@ def model_names(text: str) -> list[str]:
 
 
 def open_ahead(choice: ModelChoice) -> None:
-    """Begin to open the session that :func:`load_chosen` will ask for, if it is sure to be one.
+    """Begin to open the session that :func:`load_chosen` will need, if it is sure to be one.
 
-    It is for a file on this machine that ONNX Runtime reads on the CPU. What is wrong with the
-    choice is left to `load_chosen` to say.
+    It is for a file on this machine that ONNX Runtime reads on the CPU. Faults of the choice
+    are left to `load_chosen` to report.
     """
     if choice.backend not in ("auto", "onnx") or choice.precision != "auto":
         return
@@ -218,4 +218,4 @@ def _is_int8(path: Path) -> bool:
     try:
         return stored_precision(read_onnx_description(path)) == "int8"
     except ModelError:
-        return False  # whoever runs the file says what is wrong with it
+        return False  # the runner of the file reports its fault

@@ -1,4 +1,4 @@
-"""Looks at how sure a network is of some frames of a video, and what they say of the whole.
+"""Looks at how sure a network is of some frames of a video, and of the whole, by their mean.
 
 A network that is given what it never saw still answers, but it is less sure (Hendrycks and Gimpel,
 "A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural Networks", ICLR

@@ -26,7 +26,7 @@ class MemoryClock:
     Where frames come faster than the interval, the nearest to it goes in: of 1/15 s every second
     frame at 30 fps, every fourth one at 60. The frames between are answered with the memory as it
     is. Where they come slower each one goes in, and a gap of more than ten intervals makes it
-    forget. Frames whose time nothing tells, as those of a folder of pictures, all go in.
+    forget. Frames without a known time, as those of a folder of pictures, all go in.
 
     Args:
         interval_s: of the frames that the memory was taught with; None: every frame goes in.

@@ -53,7 +53,7 @@ class Numbers:
     """The ids that a video has used.
 
     stuff: id of each stuff class seen so far; it keeps one for the whole video.
-    next_id: the lowest id that was never used; 0 says "nothing here".
+    next_id: the lowest id that was never used; 0 stands for no segment.
     """
 
     stuff: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))

@@ -79,7 +79,7 @@ class Preparer:
         picture = LastPicture() if not self._runner.remembers else None
         last: Prepared | None = None
         with closed(frames) as source:
-            # Show the frame before once more: all that the past has a say in comes from it.
+            # Show the frame before once more: all that depends on the past comes from it.
             shown = source if after is None else chain([after], source)
             for frame in shown:
                 is_still = picture is not None and picture.repeats(frame.image)

@@ -56,5 +56,5 @@ def _look(runner: Runner, clip: np.ndarray) -> Look:
     runner.reset()
     window = runner.window if runner.fixed_window else 1
     answer = runner.checked(runner.answer(np.repeat(clip, window, axis=0)[None]))
-    assert isinstance(answer, Scores)  # the task says so, and the CPU gives no ids
+    assert isinstance(answer, Scores)  # by the task, and the CPU gives no ids
     return look_at(answer.values[0])

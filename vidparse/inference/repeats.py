@@ -86,7 +86,7 @@ class Repeats:
     def state(self) -> Scores | ClassIds | None:
         """The answer to the last frame alone, to be kept and set again.
 
-        None where a clip that repeats it asks for the same answer once more.
+        None where a clip that repeats it runs the network once more.
         """
         last = self._last
         return _last_of(last) if self._alone and isinstance(last, Scores | ClassIds) else None

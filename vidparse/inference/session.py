@@ -237,7 +237,7 @@ class Session:
         A clip is successive frames of one size, one shot and one `number // window`, where frames
         are numbered from 0: where clips begin does not depend on the cuts before. A network with a
         memory gets whole windows from each cut on instead. The network forgets at a cut, and where
-        its input changes in size; its memory moves on as its clock says.
+        its input changes in size; its memory moves on by its clock.
 
         Args:
             number: of the first frame, where the frames are a part of a video.

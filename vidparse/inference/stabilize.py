@@ -74,7 +74,7 @@ class Stabilizer:
         Args:
             scores: float32 (K, h, w), logits of one frame. Where one of them is NaN or +inf, or
                 all are -inf, the frame counts as undecided.
-            picture: float32 (H, W), values 0..1, one channel (green, say) of the network's input.
+            picture: float32 (H, W), values 0..1, one channel (as green) of the network's input.
 
         Returns:
             float32 (K, h, w), to be resized and compared like logits: logarithms of the blended
@@ -124,7 +124,7 @@ class Stabilizer:
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
-    """Probabilities (K, h, w) of logits; even ones where the logits say nothing."""
+    """Probabilities (K, h, w) of logits; even ones where the logits are all invalid."""
     scores = np.ascontiguousarray(scores, np.float32)
     with np.errstate(invalid="ignore"):  # inf - inf
         shares: NDArray[np.float32] = scores - scores.max(axis=0)

@@ -30,10 +30,10 @@ class Tracking:
         likewise. These make the uncertainty of a hidden object grow.
     hidden_side: how far the centre of a box is off where a side is hidden, in hidden lengths.
     gate: greatest squared Mahalanobis distance of a box from where its object is expected.
-    look_even: distance of two looks (0 the same, 1 nothing in common) that says nothing.
+    look_even: distance of two looks (0 the same, 1 nothing in common) that scores 0.
     look_weight: the score of looks without any difference.
     look_memory_s: time constant of the mean look of an object, in seconds.
-    overlap_even, overlap_weight: IoU of masks in successive frames that says nothing, and the score
+    overlap_even, overlap_weight: IoU of masks in successive frames that scores 0, and the score
         that grows with what is above it.
     shapes: how many different widths, and heights, objects have, for those of no track.
     least_score: of a pair that is one object.

@@ -3,7 +3,7 @@
 Relations are by class name, and stand in the json of the coarser set: "unions" has, by fine set,
 the classes that the pixels of each coarse class may be of (a fine class may be in several unions);
 "parts" has, by fine set, the one coarse class that each fine class is part of. "common" lists the
-classes that pictures mostly show, of sets with more classes than colours could tell apart.
+classes that pictures mostly show, of sets with more classes than colours could show.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Labels:
 
     @property
     def void(self) -> int:
-        """The id that says "nothing here": 255, or 65535 when the class ids need 16 bits."""
+        """The id of pixels without a class: 255, or 65535 when the class ids need 16 bits."""
         return 255 if len(self.classes) <= 255 else 65535
 
     @property
@@ -125,7 +125,7 @@ def label_record(name: str) -> JsonTable:
 def common_classes(labels: Labels) -> tuple[int, ...]:
     """Ids of the classes of a known set that are often seen together; of other sets none.
 
-    They are the list "common" of its json, where it has more classes than colours could tell apart.
+    They are the list "common" of its json, where it has more classes than colours could show.
     """
     if labels.name not in available_labels():
         return ()
@@ -139,7 +139,7 @@ def labels_from_json(record: Json) -> Labels:
     """The inverse of :func:`labels_to_json`; this is also the form label files are written in.
 
     Raises:
-        ValueError: of another form; the message says where.
+        ValueError: of another form; the message names the place.
     """
     table = record if isinstance(record, dict) else {}
     name, listed = table.get("name"), table.get("classes")

@@ -22,7 +22,7 @@ _Rows = tuple[tuple[int, ...], ...]
 def far_apart(
     wished: np.ndarray, first: Sequence[int] = (), *, least_chroma: float = 0.0
 ) -> np.ndarray:
-    """Colours near the wished ones that everybody can tell apart, as far as there are so many.
+    """Colours near the wished ones that everybody can distinguish, as far as there are so many.
 
     The classes choose in turn: each takes the colour nearest to its wish among those that lie far
     enough from all colours taken, as seen with all cones, without green and without red ones. How
@@ -133,6 +133,6 @@ def _choose(
         best = candidates.nearest(member, allowed)
         places[member] = best
 
-        # Rule out what a colour-blind eye could not tell from it.
+        # Rule out colours that a colour-blind eye could not distinguish from it.
         free &= (candidates.differences(best)[1:] >= share * _FAR).all(0)
     return places

@@ -1,4 +1,4 @@
-"""Colours of classes: published ones, ones that everybody can tell apart, or a file's.
+"""Colours of classes: published ones, ones that everybody can distinguish, or a file's.
 
 Everybody includes people who confuse red and green.
 """
@@ -36,7 +36,7 @@ def class_colours(labels: Labels, palette: str | None) -> np.ndarray:
         labels: the label set of the ids; its own colours are used when `palette` is None or
             "published".
         palette: a label set's name (by class name where both have it, else by id), "apart" (its
-            own colours, moved until everybody can tell them apart), "distinct", or a file: .json
+            own colours, moved until everybody can distinguish them), "distinct", or a file: .json
             (a list of [r, g, b], or {class name: [r, g, b]}) or .txt (r g b).
 
     Raises:
@@ -64,7 +64,7 @@ def drawn_colours(labels: Labels, palette: str | None) -> np.ndarray:
     """The same for drawing on pictures.
 
     Where no palette is chosen, published colours are those of "apart", so that people who confuse
-    red and green can tell classes apart; colours that somebody gave a label set of his own stay.
+    red and green can distinguish classes; colours that somebody gave a label set of his own stay.
 
     Raises:
         UsageError: as `class_colours`.
@@ -88,7 +88,7 @@ def _moved_apart(colours: np.ndarray, labels: Labels) -> np.ndarray:
 
 
 def uncoloured(labels: Labels) -> frozenset[int]:
-    """Ids of classes that overlays leave as the picture is: they say that nothing is there."""
+    """Ids of classes that overlays leave as the picture is: they mark pixels of no other class."""
     names = enumerate(labels.classes)
     return frozenset(i for i, name in names if name.casefold() == _UNCOLOURED)
 

@@ -133,7 +133,7 @@ class Opening:
         return source.format not in _TIMELESS
 
     def is_promised(self, source: Source) -> bool:
-        """It says how long it is: a video that lies there, and is not made now."""
+        """True if it has a known length: a video that lies there, and is not made now."""
         if self.is_file or is_camera(self.one.address):
             return False
         return isinstance(source, ContainerSource) and source.is_promised

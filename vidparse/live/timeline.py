@@ -2,7 +2,7 @@
 
 The stamps of a stream are even and begin anywhere; the moments at which its pictures come are true
 to the clock on the wall, but late by what lay in buffers, and uneven. A picture is never taken
-after it has come, nor later behind the one before it than its stamp says. So the time of taking is
+after it has come, nor later behind the one before it than by its stamp. So the time of taking is
 the earlier of the two, which the fastest pictures on the way decide.
 """
 
@@ -25,7 +25,7 @@ class Timeline:
 
     Args:
         time_base: of `pts`, in seconds.
-        has_stamps: stamps tell the time; False: a format without, so that only the coming does.
+        has_stamps: stamps give the time; False: a format without, so that only the arrival does.
         keeps_pace: the source goes with the clock on the wall. False for files and pipes, which
             may come faster: their own stamps stay as they are.
     """

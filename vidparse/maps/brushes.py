@@ -40,7 +40,7 @@ def packed_brush(mask: np.ndarray) -> list[int]:
     """Bytes of Label Studio's brush: the runs of its RGBA picture, packed into bits.
 
     After the number of values (32 bits), the width of a value and four widths of lengths come
-    runs: a bit that says so, which width the length has (2 bits), the length less one, the value.
+    runs: a bit that marks them, the number of a width (2 bits), the length less one, the value.
 
     Args:
         mask: bool (H, W).

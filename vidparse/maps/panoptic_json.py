@@ -57,8 +57,8 @@ class ListedPicture:
 class PanopticJson:
     """A panoptic json: `videos` by id where it is grouped, else one flat list of `pictures`.
 
-    categories: names by id; empty where the json has none. looks: of those that the json says
-    more of: thing or not, and the colour.
+    categories: names by id; empty where the json has none. looks: of those that the json
+    describes: thing or not, and the colour.
     """
 
     path: Path

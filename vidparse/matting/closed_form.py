@@ -1,7 +1,7 @@
 """Alpha by closed-form matting, with the optional library pymatting.
 
 Levin, Lischinski and Weiss, "A Closed-Form Solution to Natural Image Matting" (TPAMI 2008): colours
-on both sides of an edge lie on lines in small windows, and a trimap says what is known. It takes
+on both sides of an edge lie on lines in small windows, and a trimap marks known pixels. It takes
 seconds per frame, and only the part of the picture round the unknown band is looked at.
 """
 
@@ -40,7 +40,7 @@ def closed_form_alpha(picture: np.ndarray, inside: NDArray[np.float32]) -> np.nd
     part = trimap[rows, columns].astype(np.float64) / 255
     part[trimap[rows, columns] == UNKNOWN] = 0.5
 
-    # Keep the scores where one side is not known at all: there is nothing to tell it from.
+    # Keep the scores where one side is not known at all: the two cannot be compared.
     if part.max() < 1 or part.min() > 0:
         alpha[rows, columns] = soft[rows, columns]
         return alpha

@@ -63,7 +63,7 @@ class Matter:
     def of(
         cls, options: MatteOptions, labels: Labels, *, is_panoptic: bool, kept: Sequence[int] | None
     ) -> Self:
-        """As the options say; `is_panoptic` and `kept` as of `select_mattes`.
+        """By the options; `is_panoptic` and `kept` as of `select_mattes`.
 
         Raises:
             UsageError: classes, objects or edges that cannot be had.
@@ -94,7 +94,7 @@ class Matter:
     def mattes(self, frame: Frame, found: SegmentMap) -> tuple[Matte, ...]:
         """The mattes of the next frame.
 
-        Where the map has margins they say how unsure an edge is, else the map's own pixels do. A
+        Where the map has margins they show how unsure an edge is, else the map's own pixels do. A
         matte begins where it wins a pixel, and ends where it wins none and what the past left of it
         is faint. One that is not there is empty, of `each` left out.
         """

@@ -1,4 +1,4 @@
-"""The one contract of every network: a function of (clip, state), and all that training asks of it.
+"""The one contract of every network: a function of (clip, state), and all that training needs.
 
 A new network is one file that derives from :class:`FrameNetwork` (it goes frame by frame) or from
 :class:`VideoNetwork` (it takes several frames per call, or answers with masks), and one line in

@@ -1,7 +1,7 @@
 """The table of texts of an ONNX file, read without the library: to import that takes far longer.
 
-The file is one message of protobuf: fields one after the other, each a number that says which it is
-and how it is written (https://protobuf.dev/programming-guides/encoding).
+The file is one message of protobuf: fields one after the other, each with a number for its field
+and its encoding (https://protobuf.dev/programming-guides/encoding).
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class PanoFcn(VideoNetwork):
         things = len(labels.things)
         if not things:
             raise UsageError(
-                f"clip-panofcn: the classes ({labels.name}) have no things to tell apart; mark "
+                f"clip-panofcn: the classes ({labels.name}) have no things to distinguish; mark "
                 "some in labels.json, or use a semantic network"
             )
         return {"things": things, "stuff": len(labels) - things}

@@ -25,7 +25,7 @@ class Profile:
 
     pictures: so many were looked at.
     confidence: the mean over positions of the greatest probability of a class, 0 to 1.
-    entropy: the mean over positions of the entropy of the classes, where 1 says that all K of them
+    entropy: the mean over positions of the entropy of the classes, where 1 means that all K of them
         are as likely: -sum(p log p) / log K.
     """
 

@@ -61,7 +61,7 @@ class TcbOcrConfig:
 class Ring:
     """A ring of what was kept of the frames before, oldest first.
 
-    Before the first frame of a video the ring is zero and `seen` says so; the first frame then
+    Before the first frame of a video the ring is zero and `seen` is 0; the first frame then
     stands for all frames before it, so a support before the start is the first frame.
     """
 

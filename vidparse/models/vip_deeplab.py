@@ -88,7 +88,7 @@ class VipDeepLab(VideoNetwork):
     def settings_for(cls, labels: Labels) -> dict[str, int]:
         if not labels.things:
             raise UsageError(
-                f"vip-deeplab: the classes ({labels.name}) have no things to tell apart; mark "
+                f"vip-deeplab: the classes ({labels.name}) have no things to distinguish; mark "
                 "some in labels.json, or use a semantic network"
             )
         return {"classes": len(labels)}

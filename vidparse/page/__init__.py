@@ -33,7 +33,7 @@ def check_page(path: Path) -> None:
 
     Raises:
         OutputError: it is a folder, lies where nothing can be written, or is a file of another
-            kind, a model, say.
+            kind, such as a model.
     """
     check_place(path)
 

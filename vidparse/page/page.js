@@ -1,5 +1,5 @@
 "use strict";
-// Tables that say so can be sorted by any column. Everything can be read without this script.
+// A "sortable" table can be sorted by any column. Everything can be read without this script.
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const heads = [...table.querySelectorAll("thead th[data-column]")];

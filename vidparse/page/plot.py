@@ -17,7 +17,7 @@ from vidparse.page import DASH
 
 WIDTH, HEIGHT = 600, 200  # in the units of the SVG; the page stretches it
 _MOST_POINTS = 600  # longer curves keep the lowest and highest of each stretch
-_MOST_DOTS = 60  # of a curve with more, points are too close to tell apart
+_MOST_DOTS = 60  # of a curve with more, points are too close to distinguish
 _INTERVALS = 5  # between ticks, at most
 _LEAST_ROOM = 1e-3  # around a flat curve: a share of 1e-17 has no ticks of its own
 _WIDE = 5.0  # curves that fall by this factor need a logarithmic scale

@@ -96,7 +96,7 @@ def keys_of_folder(
     """The key masks of a folder.
 
     PNGs of class ids (8 or 16 bits, grey or palette; 255, or 65535, is void), of ids of objects
-    (16 bits without labels, or as `ids` says; 0 is nothing), or RGB ones with a panoptic json in
+    (16 bits without labels, or with `ids`; 0 is nothing), or RGB ones with a panoptic json in
     the folder or beside it.
 
     Args:
@@ -125,7 +125,7 @@ def keys_of_folder(
 
 
 def _numbered(masks: Sequence[Path], stems: Sequence[str] | None) -> dict[int, Path]:
-    """Key masks by the number of their frame: its place among the pictures, else as they say."""
+    """Key masks by frame number: the place among the pictures, or the number in the name."""
     places = {stem: i for i, stem in enumerate(stems or ())}
     by_name = bool(places) and all(path.stem in places for path in masks)
     files: dict[int, Path] = {}

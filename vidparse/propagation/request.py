@@ -279,7 +279,7 @@ class _Turn:
         )
 
     def _check_numbers(self, source: Source) -> None:
-        """Refuse a key beyond the video now, not after its last frame, where files say so."""
+        """Refuse a key beyond the video now, not after its last frame, where the end is known."""
         last, frames = max(self.job.keys.files), source.info.frames
         if frames is not None and last >= frames:
             stamps = source.stamps()

@@ -1,4 +1,4 @@
-"""Requests: what users may ask for, as records. Each field carries the words of its option, once.
+"""Requests of users, as records. Each field carries the words of its option, once.
 
 They load nothing that takes time, so that help and errors come at once.
 """

@@ -1,4 +1,4 @@
-"""Automatic labels as one asks for them, in names and paths."""
+"""A request of automatic labels, in names and paths."""
 
 from __future__ import annotations
 

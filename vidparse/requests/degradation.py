@@ -1,4 +1,4 @@
-"""A degradation of frames as one asks for it: burst, or burst:SEED."""
+"""A request of degraded frames: burst, or burst:SEED."""
 
 from __future__ import annotations
 

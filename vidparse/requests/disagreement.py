@@ -1,4 +1,4 @@
-"""Frames worth a person's time as one asks for them, in names and paths."""
+"""A request of the frames that are worth a person's time, in names and paths."""
 
 from __future__ import annotations
 

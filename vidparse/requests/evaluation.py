@@ -1,4 +1,4 @@
-"""An evaluation as one asks for it, in names and paths."""
+"""A request of an evaluation, in names and paths."""
 
 from __future__ import annotations
 

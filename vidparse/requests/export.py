@@ -50,7 +50,7 @@ def network_setting(text: str, flag: str) -> tuple[str, object]:
     """`field=value` -> both, the value as JSON reads it, else as a text."""
     field, value = assignment(text, flag)
     try:
-        # Let JSON tell numbers and lists from names, as no type of a field is known here.
+        # Let JSON distinguish numbers and lists from names, as no type of a field is known here.
         return field, loads(value)
     except ValueError:
         return field, value

@@ -134,7 +134,7 @@ class LiveOptions:
 
     @property
     def wants_live(self) -> bool:
-        """True where options ask for what only live inputs have."""
+        """True where options are set that only live inputs have."""
         return self.policy is not None or self.max_latency_s is not None
 
 

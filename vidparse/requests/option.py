@@ -8,7 +8,7 @@ A field whose type is a record gives the options of that record in its place. Al
 for Python alone. `vidparse.cli.command` makes commands of records; nothing here needs its library.
 
 Functions such as :func:`seconds` make the value of an option of a text and the flag before it, with
-errors that say what would have been right.
+errors that name the right form.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Option:
     panel: the part of the help page that lists it.
     least, most: bounds of a number.
     choices: the table whose names it takes, one of `vidparse.cli.options.CHOICES`.
-    parse: makes the value of a text; without it the field's type says how.
+    parse: makes the value of a text; without it the field's type does.
     each: the same for every text of a field that holds several, and may be given several times.
     text: the default as a user would write it, where the field's own is no text.
     negates: the flag sets a field to False that is True without it.
@@ -123,7 +123,7 @@ class Given:
         """The field's value for what the command line found: a bool, number, path, text or list.
 
         Raises:
-            UsageError: a text that does not say such a value.
+            UsageError: a text that is no such value.
         """
         option = self.option
         if self.is_repeated:
@@ -203,7 +203,7 @@ def members_of(function: Callable[..., object]) -> dict[str, Given | Part | None
 
 
 def member_of(name: str, hint: object, default: object = MISSING) -> Given | Part | None:
-    """The option or record that an annotation asks for; None for what is no option."""
+    """The option or record of an annotation; None where it is none."""
     if get_origin(hint) is Annotated:
         kind, *extras = get_args(hint)
         option = next((extra for extra in extras if isinstance(extra, Option)), None)

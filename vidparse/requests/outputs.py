@@ -29,7 +29,7 @@ X264_PRESETS = (
 Out = Annotated[
     str | os.PathLike[str] | None,
     Option(
-        "Directory, file (x.mp4, x.csv, m_%04d.png, ... says what to save), pipe, or - for "
+        "Directory, file (x.mp4, x.csv, m_%04d.png, ... chooses the output), pipe, or - for "
         "stdout. Default: beside the input.",
         flag="--out",
         short="-o",

@@ -220,7 +220,7 @@ class PipeOptions:
     network_size: Annotated[
         int | tuple[int, int] | None,
         Option(
-            "Network input, where --size says something else.", panel=shared.PANEL, parse=input_size
+            "Network input, where --size has another meaning.", panel=shared.PANEL, parse=input_size
         ),
     ] = None
 

@@ -1,4 +1,4 @@
-"""A training run as one asks for it, in names and paths."""
+"""A request of a training run, in names and paths."""
 
 from __future__ import annotations
 

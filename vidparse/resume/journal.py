@@ -243,7 +243,7 @@ class Journal:
         begun_s = time.monotonic()
         assert self._file is not None
         with self._writing():
-            # Have the frames on the disk before the memory that says so.
+            # Have the frames on the disk before the memory that counts them.
             self._file.flush()
             os.fsync(self._file.fileno())
             memory = Memory(self._added, self._file.tell(), answering, finishing)

@@ -137,7 +137,7 @@ def _read_record(kind: type, value: Json, arrays: list[np.ndarray]) -> object:
     inside = as_list(as_table(value, "a record")[kind.__name__], "fields")
     hints = dict(_hints(kind))
     if kind is Linking:
-        # A linker's class says of what kind its state is.
+        # A linker's class gives the type of its state.
         hints["state"] = _hints(LINKERS[as_word(inside[0], "a linker")])["state"]
     names = [one.name for one in fields(kind)]
     pairs = zip(names, inside, strict=True)

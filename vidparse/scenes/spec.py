@@ -75,7 +75,7 @@ def parse_scene(spec: str, *, also: tuple[str, ...] = ()) -> SceneSpec:
     if scene.frames / scene.rate > MAX_DURATION_S:
         raise UsageError(
             f"{spec}: lasts {float(scene.frames / scene.rate):.0f} s and scenes end at "
-            f"{MAX_DURATION_S} s; ask for fewer frames or a higher rate"
+            f"{MAX_DURATION_S} s; choose fewer frames or a higher rate"
         )
     return scene
 

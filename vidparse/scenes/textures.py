@@ -114,7 +114,7 @@ def soft_noise(
 class _Cache:
     """Arrays by key; the least recently used ones go when they are too many bytes together.
 
-    Threads may share it; two that ask for the same at once may both make it.
+    Threads may share it; two that need the same at once may both make it.
     """
 
     def __init__(self, most_bytes: int) -> None:

@@ -218,7 +218,7 @@ class Legend:
 
 
 def _tile(entries: list[tuple[str, np.ndarray]], image: Yuv420, pixel_aspect: float) -> Tile | None:
-    """Render at the picture's size, or None when there is nothing to say or no room to."""
+    """Render at the picture's size, or None when there is no entry or no room."""
     height, width = image.size_hw
     text_px = min(max(round(height / 42), _SMALLEST_TEXT_PX), 48)
     room = round(width * pixel_aspect) - 2 * (text_px // 2)  # as players show it

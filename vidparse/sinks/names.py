@@ -106,7 +106,7 @@ def saved_as(out: str, table: Mapping[str, type[Sink]], *, is_picture: bool) -> 
 
 
 def _endings(kind: type[Sink]) -> tuple[str, ...]:
-    """Endings of files that hold this output, where they alone say so."""
+    """Endings of files that alone show that the file holds this output."""
     if not kind.by_ending:
         return ()
     return kind.endings or (() if kind.is_folder else (Path(f"x{kind.suffix}").suffix,))

@@ -83,7 +83,7 @@ class PictureSet(Sink):
         return text_name(self.folder.final.name.removesuffix(self.suffix)) or "video"
 
     def next_video(self, info: VideoInfo, *, alone: bool) -> None:
-        """Say which video the next pictures are of; `alone`: there is no other in the folder."""
+        """Set the video of the next pictures; `alone`: there is no other in the folder."""
         self.video = "" if alone else info.name
 
     @abstractmethod

@@ -65,7 +65,7 @@ def places(
         usual, other = (mirrored, "") if sharing else ("", mirrored)
         place = _known_folder(() if known is None else known(one), out)
 
-        # Look at the other place, too, unless the name alone does not say whose outputs those are.
+        # Look at the other place, too, unless several inputs have the name of those outputs.
         if place is None and usual != other and stem not in sharing:
             place = other if _has_outputs(table, names, replace(one, folder=other), out) else None
         kept += place not in (None, usual)
@@ -74,7 +74,7 @@ def places(
 
 
 def _notes(inputs: Sequence[Input], out: str, sharing: Set[str], kept: int) -> Iterator[str]:
-    """Lines on where outputs are, where names alone do not say it."""
+    """Notes on the places of outputs, where names alone do not show them."""
     in_folders = (one for one in inputs if one.folder and source_stem(one) in sharing)
     for one in islice(in_folders, 1):
         yield (

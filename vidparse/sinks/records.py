@@ -25,7 +25,7 @@ from vidparse.sinks.sink import Sink
 from vidparse.sinks.stream import ByteStream, dumped, encoded
 
 SCHEMA = "vidparse/1"
-_SHARE_DIGITS = 8  # tells single pixels apart up to 8K frames
+_SHARE_DIGITS = 8  # distinguishes single pixels in frames up to 8K
 
 
 class Jsonl(Sink):

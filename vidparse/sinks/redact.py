@@ -30,7 +30,7 @@ from vidparse.sinks.sink import Target, in_no_frame
 from vidparse.sinks.stream import ByteStream, JsonLists
 
 SCHEMA = "vidparse-redaction/1"
-_PLACES = ("location", "gps", "geo")  # in keys of metadata that tell where a video was taken
+_PLACES = ("location", "gps", "geo")  # in keys of metadata that hold where a video was taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,10 @@ class Redact(Overlay):
         self._margin = wanted.redact_margin.of(info.size_hw[0])
         self._start_report(info)
         if info.copied and options.audio:
-            self.notes.append("redact: sound is kept, and voices tell who speaks; see --no-audio")
+            self.notes.append("redact: sound is kept, and voices identify speakers; see --no-audio")
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:
-        # Leave places out of the metadata: a street says who lives there.
+        # Leave places out of the metadata: a street shows who lives there.
         places = [key for key, _ in info.metadata if any(one in key.lower() for one in _PLACES)]
         if places:
             self.notes.append(f"redact: left out of the metadata: {', '.join(places)}")
@@ -226,7 +226,7 @@ class Redact(Overlay):
             self._report.close(keep=is_whole, complete=complete)
 
     def _finish_lists(self, lists: JsonLists, *, complete: bool) -> None:
-        """Write the totals; they say of an interrupted run that it is a part."""
+        """Write the totals; they mark an interrupted run as a part."""
         totals = {
             "frames": self._written,
             "frames_with_gaps": len(self._lost),

@@ -140,7 +140,7 @@ class Rotating(Sink):
         self._pieces = 0
         self._begun_s = self._look_at = 0.0
         self._frames = 0
-        self._notes: dict[str, int] = {}  # how many pieces say so
+        self._notes: dict[str, int] = {}  # how many pieces have each
         self.outputs = ()
 
         # Ask once now: a place that cannot be written to is known before the first frame.

@@ -96,7 +96,7 @@ class Target:
 class Sink(ABC):
     """An output of one input: opened once, written in order, closed exactly once.
 
-    A subclass is listed in SINKS. It says how its files are called, and implements `begin`, `add`
+    A subclass is listed in SINKS. It names its files, and implements `begin`, `add`
     and `end`; this class sees to the order of the calls, and to pipes and devices. As a context
     manager a sink keeps its output at the end of the block, and drops it after an error; an
     interrupt is none.
@@ -112,7 +112,7 @@ class Sink(ABC):
 
     suffix: ClassVar[str]  # of default names: "clip" + suffix
     endings: ClassVar[tuple[str, ...]] = ()  # that a chosen file name may have; empty: any
-    by_ending: ClassVar[bool] = True  # `-o x.csv` says it; False: only `-o x.tracks.csv` does
+    by_ending: ClassVar[bool] = True  # `-o x.csv` chooses it; False: only `-o x.tracks.csv` does
     is_folder: ClassVar[bool] = False
     beside: ClassVar[tuple[str, ...]] = ()  # files that lie with the pictures in its folder
     is_text: ClassVar[bool] = False  # and may be shown by a terminal
@@ -148,10 +148,10 @@ class Sink(ABC):
         return self.options.keep_parts and not self.options.skip_existing
 
     def note_if_semantic(self, prediction: Prediction, output: str) -> None:
-        """Say once that the model tells no objects apart, in an `output` of objects."""
+        """Note once that the model does not distinguish objects, for an `output` of objects."""
         note = (
             f"{output}: the model is semantic, so all pixels of a class are one segment, whatever "
-            "objects they belong to; a panoptic model tells them apart"
+            "objects they belong to; a panoptic model distinguishes them"
         )
         if prediction.segments is None and note not in self.notes:
             self.notes.append(note)

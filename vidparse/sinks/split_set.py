@@ -40,9 +40,9 @@ _PARTS = ".parts"  # folder of the lines of a json until it is written
 
 
 class SplitSet(PictureSet):
-    """A folder that all splits share; whoever writes several videos says which comes next.
+    """A folder that all splits share; a writer of several videos names the next one.
 
-    A single one, which nobody says anything of, is the train split.
+    A single one, which nobody names, is the train split.
 
     Attributes:
         reader: the name of the data set that reads the folder.
@@ -66,7 +66,7 @@ class SplitSet(PictureSet):
         super().add(frame, prediction)
 
     def begin_video(self, split: str, name: str, *, alone: bool) -> None:
-        """Say which video the next pictures are of; `alone`: the split has no other."""
+        """Set the video of the next pictures; `alone`: the split has no other."""
         self.split, self.clip = split, name
         self.video = "" if alone else name
         self.videos.setdefault(split, []).append(name)

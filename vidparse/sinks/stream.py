@@ -228,8 +228,8 @@ class EncodedVideo:
 class Y4mWriter:
     """YUV4MPEG2 on a stream, with the methods of a VideoWriter: a header line, then planes.
 
-    Written here because PyAV cannot tell FFmpeg's own muxer the pixel shape. y4m has no times: the
-    frames of a variable-rate video come out evenly spaced, which a note says.
+    Written here because PyAV cannot give FFmpeg's own muxer the pixel shape. y4m has no times: the
+    frames of a variable-rate video come out evenly spaced, with a note.
 
     Args:
         target: an open stream, left open.

@@ -51,9 +51,9 @@ def _as_output_errors(function: Callable[P, T]) -> Callable[P, T]:
 def with_implied(
     table: Mapping[str, type[Sink]], save: tuple[str, ...] | None, options: SinkOptions
 ) -> tuple[str, ...] | None:
-    """The outputs that were named, and those that other options ask for.
+    """The outputs that were named, and those that other options need.
 
-    Each option of redaction asks for it: nobody shall take a picture for redacted that is not.
+    Each option of redaction turns it on: nobody shall take a picture for redacted that is not.
 
     Raises:
         UsageError: options of mattes without any output that takes one.
@@ -90,7 +90,7 @@ def choose_outputs(
 
     Args:
         table: sink classes by name.
-        save: names of outputs; None for those that `out` or the default says.
+        save: names of outputs; None for those of `out` or the default.
         out: as for :func:`plan_sinks`.
         inputs: all of the call.
 

@@ -83,11 +83,11 @@ class ClipPlan:
 
 
 def check_objects(plan: ClipPlan, sets: TrainingSets) -> None:
-    """Raises: UsageError: the plan asks for objects that a data set does not tell apart."""
+    """Raises: UsageError: the plan needs objects that a data set does not distinguish."""
     for part in sets.parts:
         if plan.with_objects and not part.dataset.is_panoptic:
             raise UsageError(
-                f"data set {part.dataset.name}: tells no objects apart, which this objective "
+                f"data set {part.dataset.name}: does not distinguish objects, which this objective "
                 "learns; use one with segments, as vipseg, cityscapes-vps or sample://street"
             )
 
@@ -218,7 +218,7 @@ def _from_still(
         shown, is_worse = draws.degraded(offset, rgb)
 
         # Add noise to each frame by itself: moved copies would match too well for a video. Where
-        # a plan asks for neighbours, its stills have it, too.
+        # a plan has neighbours, its stills have it, too.
         if len(offsets) > 1 or plan.simulated:
             shown = draws.noisy(offset, shown)
         frames.append(shown if shown is rgb else one.bordered(shown, size_hw))
@@ -316,7 +316,7 @@ def _followed(
     if read is not None and other.index == frame.index + 1:
         return view.flow(*read(frame))
 
-    # Estimate what nothing knows; which points are hidden only the pictures tell then.
+    # Estimate unknown motion; only the pictures show then which points are hidden.
     return DisFlow("fast").between(*seen), np.ones(view.size_hw, bool)
 
 

@@ -82,7 +82,7 @@ def write_curves(folders: Sequence[Path], out: Path) -> None:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The last part of each path, or as many as tell the runs apart."""
+    """The last part of each path, or as many as distinguish the runs."""
     parts = [folder.resolve().parts for folder in folders]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(own[-length:]) for own in parts]

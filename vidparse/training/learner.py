@@ -191,7 +191,7 @@ def make_optimizer(
 ) -> tuple[torch.optim.Optimizer, list[float]]:
     """The optimiser and the full learning rate of each of its groups, which are GROUPS.
 
-    Weight decay is not for biases, nor for norms unless decay_norms says so. What is trained beside
+    Weight decay is not for biases, nor for norms unless decay_norms is set. A part trained beside
     the network belongs to the head; so does all of a network that names no backbone.
     """
     table = recipe.optimiser

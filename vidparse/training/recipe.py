@@ -38,7 +38,7 @@ def _listed(value: object) -> object:
 
 
 def _pair(hint: str) -> BeforeValidator:
-    """A list of two values; `hint` says which."""
+    """A list of two values; `hint` names them."""
 
     def check(value: object) -> object:
         if isinstance(value, list | tuple) and len(value) != 2:

@@ -101,8 +101,8 @@ def recipe_from(values: Mapping[str, Json], name: str) -> Recipe:
         )
     if recipe.data.labels_per_video and recipe.data.label_fraction < 1:
         raise UsageError(
-            f"recipe '{name}': label_fraction and labels_per_video both say which labels are "
-            "learnt from; leave one out"
+            f"recipe '{name}': label_fraction and labels_per_video both choose the labels "
+            "of the run; leave one out"
         )
     return recipe
 

@@ -46,7 +46,7 @@ class Origin:
 
     @property
     def frame_interval_s(self) -> float | None:
-        """Seconds from frame to frame in clips of videos, None where nothing tells them.
+        """Seconds from frame to frame in clips of videos, None where not known.
 
         None, too, where a camera was made up: its frames are no time apart.
         """
@@ -144,7 +144,7 @@ class RunFolder:
         step: int,
         epoch: int,
     ) -> None:
-        """Write weights for use, with all that a model says of itself.
+        """Write weights for use, with the whole description of the model.
 
         Args:
             network: the average. step, epoch: done so far.

@@ -252,7 +252,7 @@ class Trainer:
         self.folder.save_last(self.learner.tensors(), facts)
 
     def _stopped(self) -> Interrupted:
-        """Save the step reached; the error that ends the run says how to go on."""
+        """Save the step reached; the error that ends the run names the command to go on."""
         self._save_last()
         return Interrupted(
             f"training: stopped at step {self.step} of {self.steps}; "

@@ -94,9 +94,10 @@ def check_validation(dataset: Dataset, labels: Labels) -> None:
 
 
 def check_metrics(metrics: Sequence[str], labels: Labels, task: str) -> None:
-    """Raises: UsageError: an unknown metric, or one that tells objects apart without a network."""
+    """Raises: UsageError: an unknown metric, or one of objects without a network of them."""
     for name, measure in make_measures(metrics, labels).items():
         if measure.needs_panoptic and task != PANOPTIC:
             raise UsageError(
-                f"metric '{name}': tells objects apart, semantic networks do not; use miou, vc8, tc"
+                f"metric '{name}': distinguishes objects, semantic networks do not; "
+                "use miou, vc8, tc"
             )

@@ -255,7 +255,7 @@ class _Neighbours:
         self._refused = False
 
     def __call__(self, url: str, flags: int, options: dict[str, str]) -> BinaryIO:
-        """Raises: InputError: `url` is elsewhere; once, FFmpeg may ask for many before it ends."""
+        """Raises: InputError: `url` is elsewhere; once, as FFmpeg may open many before it ends."""
         if _scheme(url) in allowed_protocols() & {*_WEB}:
             from vidparse.video.servers import Servers
 
@@ -266,7 +266,7 @@ class _Neighbours:
         # Follow symbolic links before the check: one below the folder may point out of it.
         path = Path(named).resolve()
         if not path.is_relative_to(self._folder) or "://" in url or flags & _WRITE:
-            # Refuse aloud once: FFmpeg may ask for many more before it ends.
+            # Refuse aloud once: FFmpeg may open many more before it ends.
             if self._refused:
                 return io.BytesIO()
             self._refused = True

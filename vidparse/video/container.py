@@ -310,11 +310,11 @@ class ContainerSource(Source):
 
     @property
     def is_promised(self) -> bool:
-        """True where the container says how long it is, so that it is not being made now."""
+        """True where the container gives its length, so that it is not being made now."""
         if self.info.duration_s is not None or self.info.frames is not None:
             return True
 
-        # Pass the size of a playlist by: it says nothing of the video.
+        # Pass the size of a playlist by: it has no relation to the video.
         size: int = 0 if self.format in _PLAYLISTS else self._container.size
         return size > 0  # else nobody knows it
 

@@ -3,7 +3,7 @@
 FFmpeg reads a cut file to its last packet and reports a normal end. The structure shows more: most
 formats are a row of elements that announce their length. A walker follows that row, skipping the
 contents, and so knows when the last element is not all there. It takes bytes as they pass (pipes)
-or jumps through a file. By hand: no library of PyPI tells a cut Matroska file from a whole one.
+or jumps through a file. By hand: no library of PyPI finds out that a Matroska file is cut.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-# A walker asks for n > 0 bytes, or skips -n bytes when n < 0. It asks for the head of an element
+# A walker requests n > 0 bytes, or skips -n bytes when n < 0. It requests the head of an element
 # only at a border between elements, where an end is a proper end.
 Walk = Generator[tuple[int, bool], bytes, None]
 

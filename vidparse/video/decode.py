@@ -18,7 +18,7 @@ from vidparse.limits import check_size, decoder_limit, decoder_threads
 
 log = logging.getLogger(__name__)
 
-_SILENT: Final = ("hevc",)  # decoders that say nothing of a picture they leave out
+_SILENT: Final = ("hevc",)  # decoders that leave out a picture without a report
 _REORDERED: Final = 4  # pictures that a decoder holds back at most, in practice
 _PROBED: Final = 100  # packets that show whether frames come evenly
 

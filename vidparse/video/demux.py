@@ -119,7 +119,7 @@ def _wanted_too_much(name: str, error: MemoryError) -> VidparseError:
     if not has_room():
         return expected(error, name)
     return InputError(
-        f"{name}: its tables ask for more memory than a file can need; it is damaged, get another "
+        f"{name}: its tables claim more memory than a file can need; it is damaged, get another "
         "copy"
     )
 

@@ -63,7 +63,7 @@ class FirstFrames(Source):
     def notes(self) -> list[str]:
         notes = self.source.notes
         if self._end_s is not None and self.info.frames != self._most:
-            notes = [*notes, f"ended after {counted(self._most, 'frame')}, as --max-frames says"]
+            notes = [*notes, f"ended after {counted(self._most, 'frame')}, by --max-frames"]
         return notes
 
     def stamps(self) -> Stamps | None:

@@ -59,7 +59,7 @@ class FolderSource(Source):
 
         Args:
             name: what messages and outputs call it.
-            rate: images per second; None: nobody says it, and 25 is the usual one.
+            rate: images per second; None: not known, and 25 is the usual one.
             pages: take so many pages of the one TIFF in `paths`.
             any_size: each image may have its own size; `info` has the first one's.
 
@@ -241,7 +241,7 @@ def _opened(path: Path, data: bytes) -> InputContainer:
     try:
         return open_limited(io.BytesIO(data), str(path))
     except av.error.InvalidDataError:
-        form = f"{path.suffix[1:].lower()}_pipe"  # kinds that only their names tell
+        form = f"{path.suffix[1:].lower()}_pipe"  # kinds that only their names show
         if form not in av.formats_available:
             raise
         return open_limited(io.BytesIO(data), str(path), format=form)

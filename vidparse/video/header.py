@@ -137,7 +137,7 @@ class Header:
         if time_s + max(_SILENT_END_S, 0.02 * claimed_s, 1.5 * lasts_s) >= claimed_s:
             return None
         return (
-            f"frames end at {time_s:.2f} s though the header says {claimed_s:.2f} s: "
+            f"frames end at {time_s:.2f} s though the header has {claimed_s:.2f} s: "
             "a part of the file may be damaged"
         )
 

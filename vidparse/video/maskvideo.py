@@ -88,7 +88,7 @@ def _mask_stream(container: InputContainer, name: str) -> av.VideoStream:
     if decoder is None:
         raise InputError(f"{name}: no decoder for its video; {_WRITE_AGAIN}")
 
-    # Refuse codecs that can be either: a file does not tell how its encoder was set.
+    # Refuse codecs that can be either: a file does not show how its encoder was set.
     codec = decoder.codec
     if codec.lossy or not codec.lossless:
         called = _CODEC_NAMES.get(codec.canonical_name, codec.canonical_name)

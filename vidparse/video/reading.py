@@ -26,7 +26,7 @@ from vidparse.video.source import NVDEC, Seconds, Selection, Source, select
 
 
 class ReadingOptions(TypedDict, total=False):
-    """Arguments of :func:`open_video` that have a say in what is decoded."""
+    """Arguments of :func:`open_video` that decide which frames are decoded, and how."""
 
     image_rate: Fraction | None
     track: int | None
@@ -132,7 +132,7 @@ def _one_picture(name: str, path: Path, selection: Selection, rate: Fraction | N
     try:
         data = path.read_bytes()
     except OSError:
-        data = b""  # the source says it in its own words
+        data = b""  # the source reports it in its own words
     if is_moving_webp(data):
         return WebpSource(str(path), path, selection)
     if is_moving_container(data):

@@ -65,7 +65,7 @@ class Servers:
         """Raises: InputError: `url` is elsewhere, or the list itself cannot be fetched."""
         check_server(url, self._home, self._name)
         if flags & _WRITE:
-            raise InputError(f"{self._name}: asks to write to {url}; give another input")
+            raise InputError(f"{self._name}: would write to {url}; give another input")
         begun, self._has_begun = self._has_begun, True
         try:
             return cast(BinaryIO, _Body(self._opened(url, options)))
@@ -95,7 +95,7 @@ def check_server(url: str, home: Server | None, name: str) -> None:
     if scheme in allowed_protocols() & {*SCHEMES} or (found is not None and found == home):
         return
 
-    # Let a server ask for TLS: it stays the same one.
+    # Let a server move to TLS: it stays the same one.
     if found is not None and home is not None and home == (found[0], 80) and found[1] == 443:
         return
     wanted = scheme.rpartition("+")[2] if scheme.startswith("crypto") else scheme
@@ -145,7 +145,7 @@ def fetched(
 def tls_options() -> dict[str, str]:
     """FFmpeg's options to trust the servers that Python trusts, and no others.
 
-    Empty where Python asks the operating system and has no file of certificates for FFmpeg.
+    Empty where Python relies on the operating system and has no file of certificates for FFmpeg.
     """
     file = ssl.get_default_verify_paths().cafile  # of SSL_CERT_FILE, too
     return {} if file is None else {"tls_verify": "1", "ca_file": file}

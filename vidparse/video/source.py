@@ -57,7 +57,7 @@ def packet_stamps(
         if end is not None and packet.dts is not None and packet.dts >= end:
             break  # no later one is shown earlier: spare reading the rest of a long film
 
-        # Promise nothing where times do not tell frames apart: the decoder makes some up.
+        # Promise nothing where times do not distinguish frames: the decoder makes some up.
         if packet.pts is None or packet.pts in found:
             return None
         if packet.pts >= begin and (end is None or packet.pts < end):

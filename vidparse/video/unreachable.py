@@ -76,7 +76,7 @@ def opening_error(
 ) -> InputError:
     """The error of an address that cannot be opened; Unreachable where it may pass by itself.
 
-    is_silent: nothing came for that long, whatever FFmpeg says.
+    is_silent: nothing came for that long, whatever FFmpeg reports.
     """
     why, passes = (_silence(timeout_s), True) if is_silent else reason(error, timeout_s)
     return (Unreachable if passes else InputError)(f"{name}: {why}")

@@ -45,7 +45,7 @@ class VideoWriter:
     Times: every frame keeps its pts in `info.time_base`, exactly, also when the steps vary, and the
     last one its duration. Exceptions: Matroska counts in milliseconds (rounded to the nearest one,
     there is no way round it), y4m and rawvideo have no times at all. mp4 and mov begin at 0 with
-    the first picture or packet, at the same distances: they could say a later start only by an
+    the first picture or packet, at the same distances: they could hold a later start only by an
     empty edit, through which players wait. WebM does, too, so that layers of one run, which may
     have alpha in WebM alone, lie on each other.
 
@@ -300,7 +300,7 @@ class VideoWriter:
         base = 1 / rate if self._container.format.name in _NO_CLOCK else info.time_base
         context.time_base = stream.time_base = base
 
-        # Let the encoder pass durations on: no next frame tells how long the last one is shown.
+        # Let the encoder pass durations on: no next frame shows how long the last one lasts.
         context.flags |= _FRAME_DURATION
 
         if info.sample_aspect_ratio not in (0, 1):
@@ -348,7 +348,7 @@ class VideoWriter:
             self._put(packet)
             return
 
-        # Hold one picture back: only the next tells how long it lasts, and mp4 stores that.
+        # Hold one picture back: only the next shows how long it lasts, and mp4 stores that.
         waiting, self._waiting = self._waiting, packet
         if waiting is not None:
             if packet.dts is not None and waiting.dts is not None:
@@ -437,12 +437,12 @@ class OutFile:
         return self._stream.tell()
 
     def check(self) -> None:
-        """Raises: OSError: what went wrong in a write that FFmpeg did not tell us about."""
+        """Raises: OSError: what went wrong in a write that FFmpeg did not report."""
         if self.error is not None:
             raise self.error
 
     def close(self) -> None:
-        """Raises: OSError: the last bytes do not fit (network file systems tell only now)."""
+        """Raises: OSError: the last bytes do not fit (network file systems report it only now)."""
         self.closed = True
         if self._owned:
             self._stream.close()

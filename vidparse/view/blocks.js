@@ -102,7 +102,7 @@ function framesOf(bytes) {
   });
 }
 
-/** Runs in each frame: the first word says how many frames there are. */
+/** Runs in each frame: the first word is the number of frames. */
 function firstCounts(bytes) {
   const words = new DataView(bytes.buffer);
   return Array.from({ length: words.getUint32(0, true) }, (_, i) => words.getUint32(4 * i + 4, true));

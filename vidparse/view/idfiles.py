@@ -18,7 +18,7 @@ from vidparse.video import read_id_video, read_mask_video
 from vidparse.view.records import FrameRecord, read_frames, read_header
 
 Kind = Literal["objects", "classes", "records"]
-# Outputs that hold ids, those that tell objects apart first.
+# Outputs that hold ids, those that distinguish objects first.
 _PLACES: tuple[tuple[str, Kind], ...] = (
     ("ids", "objects"),
     ("id-video", "objects"),
@@ -154,7 +154,7 @@ def _mask(packed: str, pixels: int) -> np.ndarray:
     counts: list[int] = []
     value = shift = 0
     for sign in packed.encode("ascii", "replace"):
-        # Each sign holds five bits, and a sixth that says if more follow (maskApi.c).
+        # Each sign holds five bits, and a sixth that shows if more follow (maskApi.c).
         bits = sign - 48
         value |= (bits & 31) << shift
         shift += 5

@@ -88,7 +88,7 @@ def write_pages(
         on_page(page)
         pages.append(page)
 
-    # End with an error that says how many: the caller has seen why.
+    # End with an error that counts them: the caller has seen the reasons.
     if failures:
         raise type(failures[0])(
             f"view: {len(failures)} of {counted(len(groups), 'page')} could not be written; "
@@ -98,7 +98,7 @@ def write_pages(
 
 
 def _place(request: ViewRequest, records: Path, *, is_single: bool) -> Path:
-    """The path of a page: clip.view.html beside the first records, or as -o says."""
+    """The path of a page: clip.view.html beside the first records, or at -o."""
     name = shortened(stem_of(records), ENDING)
     if request.out is None:
         return records.with_name(name)

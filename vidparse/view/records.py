@@ -84,7 +84,7 @@ def read_header(path: Path) -> Header:
 
 def _header(table: dict[str, Json]) -> Header:
     if table.get("schema") != SCHEMA:
-        raise ValueError(f"the first line does not say {SCHEMA}")
+        raise ValueError(f"the first line does not name {SCHEMA}")
     source = as_table(table["source"], "source")
     width, height = (as_whole(source[side], side, 1) for side in ("width", "height"))
     base = Fraction(as_word(source["time_base"], "time_base"))

@@ -76,7 +76,7 @@ function showAll(shown) {
   stage.recolour();
 }
 
-/** Everything that says where we are. */
+/** Everything that shows the place in the video. */
 stage.onShow = (place) => {
   byId("scrub").value = place;
   byId("scrub").setAttribute("aria-valuetext", `${frameOf(place)}, ${timeOf(place)}`);
@@ -96,7 +96,7 @@ stage.onShow = (place) => {
   });
 };
 
-/** Follows the video, frame by frame where the browser tells of each. */
+/** Follows the video, frame by frame where the browser reports each. */
 function follow() {
   if (video.requestVideoFrameCallback) {
     const shown = (now, { mediaTime }) => {
@@ -117,7 +117,7 @@ function follow() {
     const place = wanted;
     wanted = null;
     if (place !== null) seek(place);
-    else if (!video.paused) sought = null; // a video that plays on need not say so again
+    else if (!video.paused) sought = null; // a video that plays on fires no second event
   });
 }
 

@@ -55,7 +55,7 @@ class Crew(ABC, Generic[Shared, Part, Answer]):
 
     Args:
         count: of workers.
-        setup: of each worker; it says what the work is.
+        setup: of each worker; it defines the work.
         stop: when set, nobody waits for an outcome any more.
     """
 
@@ -82,7 +82,7 @@ class Crew(ABC, Generic[Shared, Part, Answer]):
 
     @abstractmethod
     def send(self, worker: int, ticket: int, shared: Shared, part: Part) -> None:
-        """Give a part to a worker that may be gone, of which `news` tells later."""
+        """Give a part to a worker that may be gone, which `news` reports later."""
 
     @abstractmethod
     def news(self, wait_s: float) -> Iterable[Returned[Answer]]:

@@ -128,7 +128,7 @@ class Setup(ABC, Generic[Shared, Part, Answer]):
 
     limits: those of the process that was called.
     each: parts that a worker has: the one it works at, and those that wait for it there.
-    killed: what to say of a part at which one worker after the other was killed.
+    killed: the message on a part at which one worker after the other was killed.
     """
 
     choice: ModelChoice
@@ -297,7 +297,7 @@ class RangeWorker:
 def _good_frames(source: Source, start: int) -> Iterator[Frame]:
     """Frames up to the first damage; none where they do not begin at `start`.
 
-    Who joins the clips decodes the frames, too, and says what is wrong with them.
+    The process that joins the clips decodes the frames, too, and reports their faults.
     """
     frames = iter(source)
     try:

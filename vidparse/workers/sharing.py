@@ -237,7 +237,7 @@ class SharedSession:
 
         Args:
             number: of the first frame. memory: unused; networks that have one are not shared.
-            is_due: true where a clip is to say that one may go on after it.
+            is_due: true where a clip is to mark that one may go on after it.
         """
         ahead = _Ahead(iter(frames))
         try:

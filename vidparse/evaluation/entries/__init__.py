@@ -16,7 +16,7 @@ from vidparse.evaluation.entries.model import (
 
 
 def open_predictions(folder: Path, *, name: str | None = None, raw_ids: bool = False) -> Entry:
-    """Predictions made by any tool; the layout tells which kind they are.
+    """Predictions made by any tool; the layout shows their kind.
 
     pan_pred/ with pred.json is VIPSeg's form, a single json beside pictures COCO panoptic,
     V.panoptic/ that for each video V; anything else is taken as index masks, see

@@ -33,7 +33,7 @@ def _refuse_missing(missing: Sequence[Path], count: int, dataset: Dataset) -> No
         rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(
             f"{missing[0]}{rest}: missing, of {count} predictions that "
-            f"{dataset.name} {dataset.split} asks for; predict every frame"
+            f"{dataset.name} {dataset.split} needs; predict every frame"
         )
 
 
@@ -166,7 +166,7 @@ class MaskEntry:
         count, first = len(self._labels), int(self._raw_ids)
         hint = "; write class ids"
         if value == count and not self._raw_ids:
-            hint = "; are these raw ids that begin at 1? then say --raw-ids"
+            hint = "; are these raw ids that begin at 1? then add --raw-ids"
         raise InputError(
             f"{name}: holds id {value}; the classes are {first}..{count - 1 + first}{hint}"
         )
@@ -250,7 +250,7 @@ class PanopticEntry:
         if matched:
             return matched, ()
 
-        # Take category ids for class ids where no name is known, and say so.
+        # Take category ids for class ids where no name is known, with a note.
         notes = [
             f"{self.name}: none of the categories in {self._json.name} ('{name}', ...) is a class "
             f"of {dataset.name}; their ids are taken for class ids 0..{len(classes) - 1}."

@@ -168,7 +168,7 @@ def predictions_of(
     """The predictions of a session for frames of one video that come with their images.
 
     Args:
-        interval_s: from frame to frame; None where nothing tells it.
+        interval_s: from frame to frame; None where not known.
     """
     return (prediction for _, prediction in session.run(_frame(*one, interval_s) for one in frames))
 

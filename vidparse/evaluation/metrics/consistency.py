@@ -1,7 +1,7 @@
 """Temporal consistency of label maps: VC (of still pixels) and TC (along flow).
 
 Both follow the VSPW paper (Miao et al., CVPR 2021, section 4) and its published evaluation code,
-quirks included ("published"); what the paper means to say is the other mode of each."""
+quirks included ("published"); the definition of the paper is the other mode of each."""
 
 from __future__ import annotations
 

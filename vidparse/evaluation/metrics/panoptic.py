@@ -221,7 +221,7 @@ class _Pairs:
         """IoU of the comparable pairs; void does not count as part of a prediction."""
         t, s, shared = (part[self.comparable] for part in (self.truth, self.predicted, self.pixels))
 
-        # Take void off the union: a prediction may say anything there.
+        # Take void off the union: a prediction may be anything there.
         union = truth.areas[t] + predicted.areas[s] - shared - self.void_under[s]
         if (union == 0).any():
             wrong = truth.ids[t[union == 0][0]]

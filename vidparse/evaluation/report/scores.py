@@ -69,7 +69,7 @@ def _interval(bounds: tuple[float, float] | None) -> str:
 
 
 def _best(name: str, values: Sequence[float]) -> float:
-    """The value to print bold; NaN when there is nothing to tell apart."""
+    """The value to print bold; NaN when all are equal, or fewer than two are defined."""
     defined = [value for value in values if not math.isnan(value)]
     if len(set(defined)) < 2:
         return math.nan

@@ -78,7 +78,7 @@ class GpuSession:
     The frames' pictures may be on the device (:class:`~vidparse.image.Nv12`) or on the host. On a
     CPU device everything runs in turn, for tests.
 
-    Args: those of the session, of which `gpu_of` says what can be done here.
+    Args: those of the session, within the limits of `gpu_of`.
     """
 
     repeated = 0  # a comparison would take longer than the network
@@ -122,7 +122,7 @@ class GpuSession:
         stream = self._stream()
         with closed(frames) as source:
             for frame in source if after is None else chain([after], source):
-                # Set the stream for each frame: whoever asks for it may use others in between.
+                # Set the stream for each frame: the consumer may use others in between.
                 with self._on(stream), torch.inference_mode():
                     made = self._input(frame)
                     green = None if cuts is None else self._thumbnail(made)
@@ -207,7 +207,7 @@ class GpuSession:
             for one in source:
                 if one.arrived is not None:
                     one.arrived.synchronize()
-                if not bool(one.is_finite):  # class ids could not tell
+                if not bool(one.is_finite):  # class ids could not show it
                     raise self._runner.not_finite()
                 greens = (None,) * len(one.frames)
                 yield Answered(one.frames, ClassIds(one.ids.numpy()), one.begins_shot, greens)

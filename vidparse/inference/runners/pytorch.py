@@ -93,7 +93,7 @@ class TorchRunner(Runner):
 
             # Choose classes on the GPU: ids are a fraction of the scores that would be copied.
             logits = answer.logits.flatten(0, 1)  # (T, K, h, w)
-            if not bool(logits.isfinite().all()):  # class ids could not tell
+            if not bool(logits.isfinite().all()):  # class ids could not show it
                 raise self.not_finite()
             return ClassIds(upsampled_argmax(logits, size_hw).cpu().numpy())
 

@@ -180,7 +180,7 @@ class Runner(ABC):
 
     @property
     def labels(self) -> Labels:
-        """The classes that the network tells apart."""
+        """The classes that the network predicts."""
         return self.description.labels
 
     def session(self, info: VideoInfo | None = None, **options: Unpack[SessionOptions]) -> Session:

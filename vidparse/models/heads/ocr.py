@@ -47,7 +47,7 @@ class OcrHead(RefinedHead):
             nn.Conv2d(width, classes, 1),
         )
 
-        # Name query, key and value as attention does: pixels ask, regions answer.
+        # Name query, key and value as attention does: pixels query regions.
         self.query = _two_projections(width, key_width)
         self.key = _two_projections(width, key_width)
         self.value = conv_bn_relu(width, key_width, 1, bias=True)

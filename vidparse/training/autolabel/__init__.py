@@ -238,7 +238,7 @@ def _settings(
     ensemble: Ensemble,
     dataset: Dataset | None,
 ) -> dict[str, object]:
-    """All that decides what a mask says, as plain JSON values.
+    """All that decides the labels in a mask, as plain JSON values.
 
     A folder goes on only with the settings that it was begun with. An edge that nobody set has
     no key, as in the folders of versions that knew no edges.

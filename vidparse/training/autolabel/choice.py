@@ -91,7 +91,7 @@ class Within:
         """
         found = probabilities * np.moveaxis(self._allowed[coarse], -1, 0)  # (K, n, W)
 
-        # Let void divide by 0: its NaN says that no label can be right.
+        # Let void divide by 0: its NaN marks that no label can be right.
         with np.errstate(invalid="ignore"):
             found /= found.sum(axis=0)
         return found

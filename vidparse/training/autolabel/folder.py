@@ -45,7 +45,7 @@ class LabelFolder:
     Every file appears whole or not at all, the mask after its picture: what has a mask is done.
 
     Args:
-        settings: plain JSON values, everything that decides what a mask says.
+        settings: plain JSON values, everything that decides the labels in a mask.
         overwrite: begin anew where there is something that was written by it before.
 
     Raises:

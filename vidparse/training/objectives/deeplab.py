@@ -47,7 +47,7 @@ class DeepLabOptions(ObjectiveOptions):
 class DeepLab(Objective):
     """Losses of scores, heat maps and offsets (Qiao et al., CVPR 2021, section 3.3).
 
-    It is for networks that answer with maps of centres, and for data sets that tell objects apart.
+    It is for networks that answer with maps of centres, and for data sets that distinguish objects.
     Void teaches nothing, and neither do frames without labels. Crowds teach their class alone.
     """
 

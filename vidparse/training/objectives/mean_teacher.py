@@ -37,9 +37,9 @@ class MeanTeacherOptions(SupervisedOptions):
 
 
 class MeanTeacher(Supervised):
-    """Clips with labels teach as usual. On the others the averaged network says what it sees in a
-    mild view, and where it is sure the student has to say the same of a strongly recoloured one,
-    which may be mixed of two: of their labels, too.
+    """Clips with labels teach as usual. On the others the averaged network predicts labels for
+    a mild view, and where it is sure the student has to predict the same for a strongly recoloured
+    one, which may be mixed of two: of their labels, too.
     """
 
     Options = MeanTeacherOptions
@@ -57,7 +57,7 @@ class MeanTeacher(Supervised):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         labels = batch.labels.long()  # (B, T, H, W)
         known = (labels[:, -1] != IGNORE).flatten(1).any(dim=1)  # (B,)
-        assert batch.strong is not None  # the plan asks for it
+        assert batch.strong is not None  # by the plan
         mild = self.normalised(batch.frames)  # (B, T, 3, H, W)
         strong = self.normalised(batch.strong)
         counted = batch.inside[:, -1] & ~known[:, None, None]  # (B, H, W)
@@ -79,7 +79,7 @@ class MeanTeacher(Supervised):
         # Keep strong views out of the running statistics: use shows no such colours.
         with statistics_kept(self.network):
             nothing = torch.full_like(labels[others], IGNORE)
-            # The zeros are added so that every parameter has a gradient, as DDP asks.
+            # The zeros are added so that every parameter has a gradient, as DDP needs.
             logits, zeros = self.taught(strong, nothing)
         terms = {name: term + zeros[name] for name, term in terms.items()}
         return terms | {"pseudo": self._guessed(logits, guess, counted)}

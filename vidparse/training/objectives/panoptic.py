@@ -51,7 +51,7 @@ class PanopticOptions(ObjectiveOptions):
 class Panoptic(Objective):
     """Position and mask losses of whole clips (Miao et al., CVPR 2022, section 4).
 
-    It is for networks that answer with kernel maps, and for data sets that tell objects apart.
+    It is for networks that answer with kernel maps, and for data sets that distinguish objects.
     A thing is one and the same in all frames of a clip; frames without labels teach nothing. Of a
     crowd the pixels are known to be things, but not how many, nor where their centres are.
     """

@@ -1,4 +1,4 @@
-"""A folder as the Hugging Face hub has it: what its json files say of the network in it.
+"""A folder as the Hugging Face hub has it: its network, as its json files describe it.
 
 Nothing here needs transformers; nothing is unpickled, no code of a checkpoint is run.
 """
@@ -35,7 +35,7 @@ from vidparse.textfiles import (
     parse_json,
 )
 
-_NAMED_TASKS = (  # parts of names that say what a checkpoint was trained for
+_NAMED_TASKS = (  # parts of names that show which task a checkpoint was trained for
     (PANOPTIC, ("panoptic", "vipseg")),
     (INSTANCE, ("instance", "ytvis", "youtubevis", "ovis")),
     (SEMANTIC, ("semantic", "vspw")),
@@ -55,7 +55,7 @@ _BOUNDED = {"shortest_edge": 800, "longest_edge": 1333}
 class Architecture:
     """One class of transformers.
 
-    size, divisor: what its processor does where a checkpoint says nothing.
+    size, divisor: of its processor's input where a checkpoint does not set them.
     masks: it answers with scored masks rather than with scores of classes.
     mask_hw: size that transformers brings the masks to before it reads them; None: as they are.
     least_score, least_instance: of a query, above which its mask counts: its class's, and for
@@ -110,11 +110,11 @@ def read_checkpoint(folder: Path, *, name: str = "", task: str = "auto") -> Desc
     """Labels, preprocessing and checksum of the checkpoint in `folder`; tensors stay on disk.
 
     Args:
-        name: its address on the hub, which may say what it was trained for.
-        task: what to run it for. auto: what the name says (panoptic, instance, semantic, or a data
-            set of one of them); else panoptic for OneFormer, VidEoMT and COCO's 133 classes, and
-            semantic for others. Networks whose masks leave each other alone are read as panoptic
-            where they were trained for instances.
+        name: its address on the hub, which may show the task it was trained for.
+        task: the task to run it for. auto: that of its name (panoptic, instance, semantic, or a
+            data set of one of them); else panoptic for OneFormer, VidEoMT and COCO's 133 classes,
+            and semantic for others. Networks whose masks leave each other alone are read as
+            panoptic where they were trained for instances.
 
     Raises:
         ModelError: a file is missing or damaged, the weights are pickled, or the architecture or
@@ -170,7 +170,7 @@ def _chosen_task(wanted: str, architecture: Architecture, config: JsonTable, nam
 def _square_sizes(
     config: JsonTable, processor: JsonTable, architecture: Architecture, task: str
 ) -> JsonTable:
-    """The size to say to a processor of squares: that of the network, whatever it says itself."""
+    """The size for a processor of squares: that of the network, not that of its own file."""
     side = as_whole(config.get("image_size", _USUAL_SQUARE), "image_size")
     if architecture.follows:
         return {"do_resize": True, "size": {"height": side, "width": side}}

@@ -41,7 +41,7 @@ class TransformersRunner(TorchRunner):
 
     Args:
         folder: config.json, preprocessor_config.json and model.safetensors (or its parts).
-        name: the checkpoint's address, for messages and for what it says of the task.
+        name: the checkpoint's address, for messages and for the task in it.
         task: auto, semantic, instance or panoptic; see :func:`read_checkpoint`.
 
     Raises:
@@ -187,7 +187,7 @@ def _task_tokens(folder: Path, task: str, config: PreTrainedConfig, name: str) -
     import torch
     import transformers
 
-    # Without them the library makes a tokenizer that knows no words, and says nothing.
+    # Without them the library makes a tokenizer that knows no words, without a warning.
     if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.json")):
         raise ModelError(f"{name}: holds no tokenizer.json or vocab.json; fetch it again")
 
