@@ -88,7 +88,7 @@ def expected(problem: BaseException, name: str = "") -> VidparseError:
     whatever else is no VidparseError is a fault of our own.
 
     Args:
-        problem: what was raised.
+        problem: the exception.
         name: the input at work, for the message.
     """
     if isinstance(problem, VidparseError):

@@ -92,7 +92,7 @@ def check_folder(path: Path, folder: Path, *, make: bool) -> None:
     except OSError as error:
         raise write_error(path, error) from error
 
-    # Ask for permission too: a folder may exist and still refuse new files.
+    # Check permission, too: a folder may exist and still refuse new files.
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: directory {folder} is not writable; choose another place")
 
@@ -107,7 +107,7 @@ class _Whole(ABC):
 
     Args:
         final: its name; of a link, what it points to is replaced and the link stays.
-        replace: whether it takes the place of an older one.
+        replace: it may take the place of an older one.
     """
 
     is_folder = False
@@ -225,7 +225,7 @@ class _Whole(ABC):
         """Put in place, or remove; once, and only if it was made here.
 
         Args:
-            complete: whether it is the whole result. A part never takes the place of an older
+            complete: it is the whole result. A part never takes the place of an older
                 result; it stays under its temporary name then, which is returned.
 
         Raises:

@@ -30,7 +30,7 @@ class VideoInfo:
     size_hw: tuple[int, int]
     time_base: Fraction  # seconds per pts unit
     rate: Fraction | None  # frames per second; None when variable or unknown
-    frames: int | None  # what the header claims: a hint, never a fact
+    frames: int | None  # by the header: a hint, never a fact
     duration_s: float | None
     sample_aspect_ratio: Fraction
     colour: ColourTags

@@ -246,7 +246,7 @@ class _Call:
         """Segment all inputs; the place and the result of each, as it comes.
 
         Args:
-            held: what ends with the call; it has the workers now.
+            held: closes its members at the end of the call; it has the workers now.
 
         Raises:
             UsageError, DeviceError: as `Batch` and `Sharing.crew`.

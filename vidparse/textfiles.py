@@ -30,7 +30,7 @@ _MARKS = {
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 JsonTable: TypeAlias = dict[str, Json]
 
-_LARGEST_INTEGER = 1 << 63  # what NumPy and torch can hold
+_LARGEST_INTEGER = 1 << 63  # the limit of NumPy and torch
 _DEEPEST_XML, _XML_BLOCK = 64, 1 << 16  # elements inside each other; bytes that are read at once
 
 
@@ -241,7 +241,7 @@ def fault_of(error: Exception, whose: str = "") -> str:
     """In words, why a record is none: the key that it lacks, or the text of the error.
 
     Args:
-        whose: what lacks the key, such as "a shape".
+        whose: the thing that lacks the key, such as "a shape".
     """
     if isinstance(error, KeyError):
         return f"{whose} lacks {error}".strip()

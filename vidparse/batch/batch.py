@@ -76,7 +76,7 @@ class Batch:
     Attributes:
         written: outputs of the inputs so far, each with the input it is of.
         protected: the inputs, of which no output may take the place.
-        queue: what the workers have begun with; None where this process segments alone.
+        queue: inputs that the workers have begun; None where this process segments alone.
         paced: the stages under way that keep up with a rate; None without `--fps`.
     """
 

@@ -25,7 +25,7 @@ class InputResult:
     redone: int = 0  # ranges done again, after a worker was killed
     report: RunReport | None = None
     error: VidparseError | None = None
-    engine: str = ""  # what the network ran in, and why
+    engine: str = ""  # of the network, and the reason for it
     settled: bool = False  # by an earlier call, as the ledger has it
     live: LiveReport | None = None  # of a live input
     pace: PaceReport | None = None  # where a rate was to be kept up with

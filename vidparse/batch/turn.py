@@ -166,7 +166,7 @@ class Turn:
     def _run(self, save: Sequence[str]) -> RunReport:
         batch, one = self._batch, self._one
 
-        # What was begun or opened is closed here until the pipeline closes it.
+        # Close here all that was begun or opened, until the pipeline does.
         with ExitStack() as closing:
             if self._journal is not None:
                 closing.callback(self._journal.close)

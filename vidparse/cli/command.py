@@ -1,6 +1,6 @@
 """Commands of Typer, made of functions whose parameters are requests: `vidparse.requests.option`.
 
-Typer reads the words. What we add by its hooks: a command is made once it is called, help pages are
+Typer reads the words. Its hooks add the rest: a command is made once it is called, help pages are
 those of `vidparse.cli.help`, and only numbers are given to the library's types, which take time to
 load.
 """
@@ -82,7 +82,7 @@ def call(
 
     Args:
         words: None: those of the process, where Windows leaves patterns of names as they are.
-        program: what stands before the words.
+        program: the name before the words.
         kept: for completion: see `vidparse.cli.completion`.
 
     Raises:
@@ -203,7 +203,7 @@ def _parameter(given: Given) -> Parameter:
     word: Parsed = list[kind] if given.is_repeated else kind  # type: ignore[valid-type]
     least, most = (option.least, option.most) if kind in (int, float) else (None, None)
 
-    # Tell shells the help up to the names in it, which would have to be loaded.
+    # Give shells the help up to the names in it, which would have to be loaded.
     about = option.help.partition("{")[0].strip()
     words = _completer(given) if option.choices else None
     if isinstance(option, Argument):

@@ -132,7 +132,7 @@ def _known_records() -> list[dict[str, Any]]:
 
 
 def _published_records() -> list[dict[str, Any]]:
-    """Checkpoints of others that run as they are, whether they are here or not."""
+    """Checkpoints of others that run as they are, here or still on the hub."""
     from vidparse.hub import cached_models, published_models
 
     here = {str(model.address): model for model in cached_models()}

@@ -133,7 +133,7 @@ def _screen_width() -> int:
         if os.environ.get(name, "").isdecimal():
             return int(os.environ[name])
 
-    # Ask all three streams: any of them may be a file, or closed.
+    # Try all three streams: any of them may be a file, or closed.
     for descriptor in range(3):
         try:
             return os.get_terminal_size(descriptor).columns or _USUAL_WIDTH
@@ -143,7 +143,7 @@ def _screen_width() -> int:
 
 
 def _has_colour() -> bool:
-    """As rich decides: by NO_COLOR and FORCE_COLOR, by TERM, and whether it is a terminal."""
+    """As rich decides: by NO_COLOR, FORCE_COLOR and TERM, and then by the kind of stdout."""
     given = os.environ.get
     if given("NO_COLOR") or given("TERM", "").lower() in ("dumb", "unknown"):
         return False

@@ -166,7 +166,7 @@ VSPW_TABLES = {
 
 def placed_of_vspw(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Names of an encoder or decoder file as they are in the whole network."""
-    # Tell the encoder by a layer that decoders have not: files carry no word of it.
+    # Know the encoder by a layer that decoders have not: files carry no word of it.
     if "layer4.0.conv1.weight" in tensors:
         return {f"encoder.{name}": tensor for name, tensor in tensors.items()}
     if any(name.startswith(("encoder.", "decoder.")) for name in tensors):
@@ -189,7 +189,7 @@ def from_vspw(tensors: Mapping[str, Tensor], arch: str, labels: Labels) -> Renam
     if not any(name.startswith("encoder.") for name in tensors):
         raise ModelError("no encoder: give the encoder's file and the decoder's, one after another")
 
-    # Tell VSPW_OCR by its own head: both kinds of per-frame network have the same backbone.
+    # Know VSPW_OCR by its own head: both kinds of per-frame network have the same backbone.
     is_ocr = arch == "tcb-ocr" or (arch == "perframe" and "decoder.head.weight" in tensors)
     found = rename(tensors, VSPW_BACKBONE | VSPW_TABLES[arch, is_ocr])
     own = found.tensors

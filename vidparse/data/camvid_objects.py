@@ -211,7 +211,7 @@ def _link(plain: Dataset, video: Video) -> list[np.ndarray]:
         given += len(fresh)
         known.append(table)
 
-        # What went into a crowd is kept there, for the frame in which it comes out again.
+        # Keep a thing that went into a crowd there, for the frame in which it comes out again.
         things = np.isin(classes, sorted(plain.labels.things))
         carried = np.where(numbers > 0, table[numbers], carried * things).astype(np.int32)
         before = picture

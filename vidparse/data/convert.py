@@ -41,7 +41,7 @@ from vidparse.video.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 _SET = "-set"  # of the names of `segment --save` for data sets
 _OF_FILES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | {".json", ".md", ".txt", ".xml", ".yaml", ".zip"}
-_OF_ALL = (IMAGES, Path(TASKS).stem)  # what readers call videos that have no folder of their own
+_OF_ALL = (IMAGES, Path(TASKS).stem)  # readers' names of videos that have no folder of their own
 # Folders in which readers look for splits, pictures and labels.
 _LOOKED_INTO = frozenset(
     (*SPLITS, IMAGES, VIDEOS, "masks", "labels", "annotations", "data", "imgs", "JPEGImages")
@@ -71,7 +71,7 @@ class Conversion:
     """The outcome of a conversion.
 
     read_as: the name for `--dataset` that reads it.
-    notes: what the format could not hold, one line each.
+    notes: things that the format could not hold, one line each.
     """
 
     out: Path

@@ -83,7 +83,7 @@ def key_of(*words: str) -> Key:
 
 
 def degrade(rgb: np.ndarray, kind: str, clip: Key, frame: Key) -> tuple[np.ndarray, bool]:
-    """A picture as a worse camera gives it, and whether anything was done to it.
+    """A picture as a worse camera gives it, and True if it differs from `rgb`.
 
     burst: half of the frames get noise (sigma 25 to 60), blur (1.2 to 3) or JPEG (quality 3 to 10).
     noise: sigma 5 to 30. jpeg: quality 5 to 30. light: brightness, contrast and a cast of colours.

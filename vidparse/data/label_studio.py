@@ -169,7 +169,7 @@ class _Gathered:
         tracks = tracks_of(result, self._class_ids, [_number(one) for one in result])
         check_frames(tracks, film)
 
-        # Tell videos of one name apart: two tasks may be of the same.
+        # Distinguish videos of one name: two tasks may be of the same.
         stem, copies = PurePosixPath(_plain_name(name)).stem, 1
         video = stem
         while video in self._frames:

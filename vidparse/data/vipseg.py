@@ -1,4 +1,4 @@
-"""VIPSeg: 124 classes, 58 of them things, instance ids that last through a video."""
+"""VIPSeg: 124 classes, 58 of them things, with stable instance ids in each video."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from vidparse.labels import Labels
 from vidparse.maps import SegmentMap, object_map, segments_of_ids
 
 FIRST_AREA = 1 << 20  # above the ids that objects of models get
-_REST = "background"  # what readers take pixels in no shape for
+_REST = "background"  # readers' class of pixels in no shape
 
 
 def with_all_things(labels: Labels) -> Labels:

@@ -22,7 +22,7 @@ HOTTEST = 0.3  # share of frame pairs at which the heat map ends
 _HEAT_FAINT = 0.06  # below this share the backdrop shines through
 _JPEG_QUALITY = 80
 _BACKDROP = 0.55  # brightness of the grey picture behind wrong pixels and heat
-_VOID_SHADE = 0.35  # what is not labelled is darker still
+_VOID_SHADE = 0.35  # brightness of pixels without a label
 _WRONG = (255, 72, 40)  # RGB
 # Fields of a ClipFrame by the names that files of interrupted evaluations have for them.
 _PICTURES = {"picture": "picture", "truth": "truth", "said": "prediction", "wrong": "wrong"}

@@ -175,7 +175,7 @@ class SubmissionSaver:
     Args:
         layout: one of SUBMISSIONS.
         out: the folder; made when it is not there.
-        labels: what the class ids mean.
+        labels: the classes of the ids.
 
     Raises:
         OutputError: the folder is not empty, and `options` do not allow to replace its content.

@@ -36,7 +36,7 @@ class EntryResult:
     per_class: dict[str, np.ndarray]  # score -> (K,), NaN where the class is absent
     confusion: np.ndarray | None  # int64 (K, K) pixels, rows ground truth; of semantic scores
     per_video: dict[str, dict[str, float]]  # video -> score -> value
-    videos: tuple[VideoDiagnostics, ...]  # what the report shows of each; may be empty
+    videos: tuple[VideoDiagnostics, ...]  # for the report; may be empty
     silent: float = 0.0  # share of the labelled pixels that were given no class
     notes: tuple[str, ...] = ()  # about this entry alone, a sentence each
 
@@ -56,7 +56,7 @@ class Evaluation:
     flow: str | None
     entries: tuple[EntryResult, ...]  # at least one; the others are compared with the first
     command: str = ""  # that made it
-    notes: tuple[str, ...] = ()  # what people should know about the scores
+    notes: tuple[str, ...] = ()  # sentences for readers of the scores
 
 
 def evaluation_record(evaluation: Evaluation) -> dict[str, object]:

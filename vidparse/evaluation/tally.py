@@ -294,7 +294,7 @@ def better_offset(counts: Counts) -> tuple[int, float, float] | None:
     if not total:
         return None
 
-    # Ask for a clear gain in two classes: one may be taken for its neighbour.
+    # Require a clear gain in two classes: one may be taken for its neighbour.
     shares = counts["right"].sum(axis=1) / total  # (3,)
     best = int(shares.argmax())
     clear = shares[best] >= _LEAST_SHARE and shares[best] > _TIMES * shares[0]

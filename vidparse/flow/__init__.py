@@ -38,7 +38,7 @@ class FlowEstimator(Protocol):
 
     @property
     def key(self) -> str:
-        """Tells method, settings and weights apart; letters, digits, dots and dashes only."""
+        """The name of method, settings and weights; letters, digits, dots and dashes only."""
         ...
 
     def between(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -106,7 +106,7 @@ def _luma(picture: np.ndarray) -> np.ndarray:
 
 
 class FlowCache:
-    """An estimator that looks first whether the flow of a pair is there already.
+    """An estimator that first looks for a stored flow of a pair.
 
     A pair's file is FOLDER/METHOD/VIDEO/STEM.flo, METHOD being the estimator's key and STEM that of
     the pair's first frame. Nothing but these names is compared: a folder serves one data set, with
@@ -295,7 +295,7 @@ def warp_image(image: np.ndarray, flow: np.ndarray, *, border: str = "replicate"
     Args:
         image: (H, W) or (H, W, C), uint8 or float32.
         flow: (2, H, W), pixels right and down, from the wanted picture to `image`.
-        border: what lies outside the picture: its edge pixels ("replicate") or 0 ("constant").
+        border: pixels outside the picture: those of its edge ("replicate") or 0 ("constant").
 
     Returns:
         Shape and type of `image`.

@@ -276,7 +276,7 @@ class RaftFlow:
         weights: .pth of the full model, as its authors publish it.
         iterations: of the recurrent unit; 20 in the published TC code of VSPW.
         device: as torch names it.
-        padding: what surrounds a picture whose sides are no multiples of 8 (or under 128 px): black
+        padding: the border of a picture whose sides are no multiples of 8 (or under 128 px): black
             ("zeros", as in that TC code), or its edge ("replicate", as in RAFT's own code).
 
     Raises:

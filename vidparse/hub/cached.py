@@ -49,7 +49,7 @@ def is_offline() -> bool:
 
 
 def repo_folder(repo: str) -> Path:
-    """The place of a repository in the cache, whether it is there or not."""
+    """The place of a repository in the cache, which need not exist."""
     return cache_root() / f"models--{repo.replace('/', '--')}"
 
 

@@ -79,7 +79,7 @@ def fetch(address: HubAddress, wanted: Sequence[str] = ()) -> Path:
     """
     api = hub_api()
 
-    # Ask for the commit first: a branch may move while its files are fetched.
+    # Request the commit first: a branch may move while its files are fetched.
     with as_model_errors(address):
         info = api.model_info(address.repo, revision=address.revision, timeout=TIMEOUT_S)
     names = [file.rfilename for file in info.siblings or ()]
@@ -261,7 +261,7 @@ def _meaning(error: Exception, address: HubAddress) -> ModelError:
     """The error of huggingface_hub, of the network or of the disk in one line."""
     from huggingface_hub import errors
 
-    # Ask for this one first: it is an EntryNotFoundError, too, but means no network.
+    # Check for this one first: it is an EntryNotFoundError, too, but means no network.
     if isinstance(error, errors.LocalEntryNotFoundError):
         return _unreachable(address)
     for name, words in _MEANINGS.items():

@@ -157,7 +157,7 @@ def _cached(address: HubAddress, name: str) -> ModelFiles | None:
         return None
     try:
         return _short_named(files_in(folder, address.file, name), address)
-    except ModelError:  # what is here is not all of it
+    except ModelError:  # only a part of it is here
         return None
 
 

@@ -24,9 +24,9 @@ class ClipSegments:
 
     maps: one per frame. Their ids are numbers of the clip's own, from 1; a number is one object, or
         one stuff class, in all of them. 0 stands for no segment.
-    keys: what an object is known again by in other clips, (D,) by its number; {} where there are
-        none.
-    key_kind: what the keys of this network are, also where the clip has no object: "kernels",
+    keys: descriptors by which an object is found again in other clips, (D,) by its number; {} where
+        there are none.
+    key_kind: the kind of this network's keys, also where the clip has no object: "kernels",
         "vectors", "queries" (the number of a query that follows the object), "centres" (the number
         of its centre in the frame before, and in the last), or "" for none.
     hidden: class of each object that has a key and no pixel, by its number.

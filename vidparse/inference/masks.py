@@ -230,7 +230,7 @@ class QueryMasks(_NamedMasks):
             owners = owners_of(numbers, self.class_ids, labels)
             maps = [with_margins(one, self._margins(t, owners)) for t, one in enumerate(maps)]
 
-        # Tell objects apart in later clips by their queries.
+        # Distinguish objects in later clips by their queries.
         if self.queries is None:
             return ClipSegments(tuple(maps))
         seen = {one.id for found in maps for one in found.segments or ()}

@@ -21,7 +21,7 @@ class ClockState:
 
 
 class MemoryClock:
-    """Says for each frame of a video whether it goes into the memory of a network.
+    """Decides for each frame of a video if it goes into the memory of a network.
 
     Where frames come faster than the interval, the nearest to it goes in: of 1/15 s every second
     frame at 30 fps, every fourth one at 60. The frames between are answered with the memory as it
@@ -32,7 +32,7 @@ class MemoryClock:
         interval_s: of the frames that the memory was taught with; None: every frame goes in.
 
     Attributes:
-        state: what is remembered, to be kept and set again; None before the first frame.
+        state: its memory, to be kept and set again; None before the first frame.
     """
 
     def __init__(self, interval_s: float | None) -> None:

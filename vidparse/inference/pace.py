@@ -228,7 +228,7 @@ class Pace:
                 self._go(next(fits, lower[-1]), now_s)
             return
 
-        # Ask of the source's own slowness nothing but that the network keeps up.
+        # Demand no more of a slow source than that the network keeps up.
         if self._place and now_s - self._changed_s > self._patience_s:
             above = self._steps[self._place - 1]
             others_s = 0.0 if is_starved else rest_s

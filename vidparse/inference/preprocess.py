@@ -46,7 +46,7 @@ def input_size(
     """Size (h, w) of the network's input for pictures of `size_hw`.
 
     Args:
-        facts: what the network was trained at.
+        facts: preprocessing that the network was trained with.
         wanted: short side or exact (h, w) to use instead; the divisor holds for short sides.
     """
     if isinstance(wanted, tuple):
@@ -133,7 +133,7 @@ def sample_clips(source: str, facts: Preprocess, count: int, *, row: int = 1) ->
     wanted, every other one is dropped, and from then on half as many frames are taken.
 
     Args:
-        source: what `open_video` takes; the first 6000 frames count.
+        source: as for `open_video`; the first 6000 frames count.
         row: so many are taken in a row, for networks that remember; a divisor of `count`.
 
     Raises:

@@ -105,7 +105,7 @@ class Repeats:
         if last is not None and goes_on and self._is_still and self._frames == frames:
             return last, frames
 
-        # Ask for the frames that are new; of a batch, the others have the answer before theirs.
+        # Predict the frames that are new; of a batch, the others have the answer before theirs.
         fresh = [i for i, one in enumerate(clip) if not (self._alone and one.repeats and i)]
         if last is not None and goes_on and self._alone:
             fresh, answer = [], _taken(last, np.full(frames, -1))

@@ -52,7 +52,7 @@ class Stabilizer:
         tolerance: difference of two pictures, in values 0..1, at which the past counts 1/e as much.
 
     Attributes:
-        state: what is remembered, to be kept and set again; None before the first frame.
+        state: its memory, to be kept and set again; None before the first frame.
     """
 
     def __init__(

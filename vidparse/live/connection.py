@@ -22,7 +22,7 @@ from vidparse.video.source import Selection
 _SAMPLE = "sample://"
 # Streams that are plain connections: whoever closes one has ended it.
 _PLAIN = ("tcp://",)
-# Formats without times: FFmpeg takes 25 pictures a second for granted.
+# Formats without times: FFmpeg assumes 25 pictures per second.
 _TIMELESS = {
     *("mpjpeg", "mjpeg", "mjpeg_2000", "h264", "hevc", "m4v", "image2pipe", "jpeg_pipe"),
     *("png_pipe", "webp_pipe", "bmp_pipe", "smjpeg", "rawvideo"),

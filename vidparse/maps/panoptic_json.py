@@ -91,7 +91,7 @@ def read_panoptic_json(path: Path) -> PanopticJson:
             if "isthing" in entry and "color" in entry
         }
 
-        # Tell the two layouts apart by the first entry: videos number their annotations.
+        # Distinguish the two layouts by the first entry: videos number their annotations.
         annotations = as_tables(record["annotations"], "annotations")
         videos, images = record.get("videos") or [], record.get("images") or []
         if annotations and "video_id" in annotations[0]:

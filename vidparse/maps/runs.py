@@ -23,8 +23,8 @@ class RunLengths(TypedDict):
 class PixelRuns:
     """A map, or several maps of one size, as runs of pixels in which none of them changes.
 
-    size_hw: of the maps. down_columns: whether runs go down the columns, left to right (the order
-        of COCO), or along the rows. No run spans two lines.
+    size_hw: of the maps. down_columns: runs go down the columns, left to right (the order of
+        COCO); False: along the rows. No run spans two lines.
     values: of the first map, (R,) in its own type; others: of the other maps, likewise.
     starts, lengths: int64 (R,), in pixels of that order.
     """

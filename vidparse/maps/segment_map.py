@@ -120,7 +120,7 @@ class Prediction:
     Args:
         index: of the frame in its video, counted from the first one read.
         map: its segments.
-        labels: what the class ids mean.
+        labels: the classes of the ids.
         mattes: soft masks, where the session makes some.
     """
 

@@ -38,7 +38,7 @@ def trusted(
     wide = cv2.blur(difference, (_WINDOW, _WINDOW)).astype(np.float32) / 255
     trust = np.exp(-((wide / TOLERANCE) ** 2)) * np.float32(STRENGTH)
 
-    # Ask the flow back: a surface that was hidden has come from nowhere.
+    # Check the flow back: a surface that was hidden has come from nowhere.
     trust[round_trip_error(flow, back, slack_px2=_SLACK_PX2, share=_SHARE) > 1] = 0
     trust[leads_outside(flow)] = 0
     return trust
@@ -48,7 +48,7 @@ class Smoother:
     """The memory of mattes from frame to frame, by their names.
 
     Attributes:
-        state: what is remembered, to be kept and set again; None before the first frame.
+        state: its memory, to be kept and set again; None before the first frame.
     """
 
     def __init__(self) -> None:

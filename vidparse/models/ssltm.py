@@ -277,7 +277,7 @@ def _check(config: SsltmConfig) -> None:
         if value < 1:
             raise ValueError(f"{name} {value}: at least 1")
 
-    # Ask for whole steps: the oldest entry of the ring, one per stride, is the reference.
+    # Require whole steps: the oldest entry of the ring, one per stride, is the reference.
     if config.reference_distance % config.reference_stride:
         raise ValueError(
             f"reference_distance {config.reference_distance}: "

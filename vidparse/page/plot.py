@@ -77,7 +77,7 @@ class Chart:
     """A chart that the template `chart` can write."""
 
     title: str
-    aside: str  # what follows the title: ", %", ", log"
+    aside: str  # text after the title: ", %", ", log"
     summary: str  # for those who hear the page
     figures: tuple[tuple[int, str], ...]  # index of a curve, its figure
     drawn: tuple[Drawn, ...]
@@ -111,7 +111,7 @@ def draw(
     Args:
         curves: one at least; without `scale`, one value at least that is not NaN.
         end: where the horizontal axis ends; of 0, points stand in the middle.
-        over: what the horizontal axis is, in words.
+        over: the quantity of the horizontal axis, in words.
         percent: values are shares of 1.
         smooth: draw the running mean over the faint curve itself; no value is NaN.
         dots: mark the points.

@@ -89,7 +89,7 @@ class Propagation:
         keys: of the video.
         flow: estimates the motion.
         cut: threshold of the `CutDetector`; None: the video is one shot.
-        shelf: what waits between keys waits there.
+        shelf: holds the frames that wait between keys.
         name: of the video, for messages.
         network: gives classes of its own to every frame, which decide where no key does; None: no
             network.

@@ -139,7 +139,7 @@ class LiveOptions:
 
 
 def may_be_live(address: str, options: LiveOptions) -> bool:
-    """Ask `vidparse.live` of an input, which is loaded for nothing else.
+    """True where an input needs a look by `vidparse.live`, which is loaded for nothing else.
 
     Args:
         address: of the network or of a camera; "" for files and pipes.

@@ -1,13 +1,13 @@
 """The journal of a video under way: a folder with its predictions so far, and a memory to go on by.
 
-    job.json            what is made of what; another job is refused; at the end, what was made
+    job.json            the job; another one is refused; at the end, the list of its outputs
     frames              the predictions, one after another
-    memory-0, memory-1  what the session remembered after some frame, by turns
+    memory-0, memory-1  the memory of the session after some frame, by turns
 
-A frame counts once a memory that was taken after it is on the disk. What a killed process wrote
-behind that is cut off. Every entry has its length and a checksum before it, so that what power
-loss tore is known. Once the outputs are whole, `job.json` alone stays and lists them, so that the
-same call finds its work done.
+A frame counts once a memory that was taken after it is on the disk. Entries that a killed process
+wrote behind that are cut off. Every entry has its length and a checksum before it, so that one
+that a power loss tore is known. Once the outputs are whole, `job.json` alone stays and lists them,
+so that the same call finds its work done.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Journal:
 
     Args:
         folder: of the journal; nothing is made yet.
-        job: what is made of what, by the names that users know.
+        job: the facts that it belongs to (input, model, options), by the names that users know.
 
     Attributes:
         memory: the last that is on the disk; None: the video begins anew.

@@ -73,7 +73,7 @@ class Sheet:
     def texture(self, shade: np.ndarray | None = None) -> np.ndarray:
         """The drawing as premultiplied RGBA uint8 (h, w, 4).
 
-        shade: what to multiply brightness by, (h, w) or (h, w, 3).
+        shade: factor of brightness, (h, w) or (h, w, 3).
         """
         height, width = self.texels_hw
 

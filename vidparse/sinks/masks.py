@@ -207,8 +207,8 @@ class Ids(_Ids):
 class IdVideo(_Ids):
     """Ids as one lossless FFV1 video: 16-bit gray, or 24-bit RGB where one is above 65535.
 
-    A file is written anew from its start when the first such id comes. What went down a pipe cannot
-    be, so that pipes always have 24 bits. `vidparse.video.read_id_video` reads both.
+    A file is written anew from its start when the first such id comes. A pipe cannot be
+    written anew, so that pipes always have 24 bits. `vidparse.video.read_id_video` reads both.
     """
 
     suffix: ClassVar[str] = ".ids.mkv"

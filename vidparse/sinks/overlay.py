@@ -180,7 +180,7 @@ class Painter:
     """Draws predictions over pictures of one video.
 
     Args:
-        labels: what the ids mean.
+        labels: the classes of the ids.
         colours: RGB uint8 (C, 3) by class id.
         opacity: of the colours, 0..1.
         contours: outline every region in its own colour, brightened.

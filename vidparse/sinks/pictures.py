@@ -84,7 +84,7 @@ class PictureFolder:
     Args:
         final: the folder's name in the end.
         digits: of the frame index, which names a frame that has no name of its own.
-        replace: whether an older folder may be replaced.
+        replace: it may take the place of an older folder.
     """
 
     def __init__(self, final: Path, *, digits: int, replace: bool = True) -> None:
@@ -233,11 +233,11 @@ def check_target(
 
     Args:
         final: the output's name.
-        overwrite: whether an existing output may be replaced.
-        is_folder: whether the output is a folder of mask pictures.
-        of_pictures: whether the masks have the names of pictures, which are any.
-        beside: names of what else lies in the folder.
-        directory: what must be writable, and is made; the folder round `final` unless given.
+        overwrite: an existing output may be replaced.
+        is_folder: the output is a folder of mask pictures.
+        of_pictures: the masks have the names of the input's pictures, which may be any.
+        beside: names of other files in the folder.
+        directory: must be writable, and is made; the folder round `final` unless given.
 
     Raises:
         OutputError: the output exists, or lies where nothing can be written.

@@ -160,7 +160,7 @@ class Redact(Overlay):
         if self._report is None:
             return
 
-        # Say what was hidden and how, so that it can be judged and made again.
+        # Record what was hidden and how, so that it can be judged and made again.
         self._report.open()
         header = self.options.header
         head = {

@@ -143,7 +143,7 @@ class Rotating(Sink):
         self._notes: dict[str, int] = {}  # how many pieces have each
         self.outputs = ()
 
-        # Ask once now: a place that cannot be written to is known before the first frame.
+        # Check once now: a place that cannot be written to is known before the first frame.
         make(_stamp(time.time()))
 
     def begin(self, info: VideoInfo, labels: Labels) -> None:

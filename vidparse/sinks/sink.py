@@ -32,9 +32,9 @@ class Target:
 
     name: for messages and summaries; "-" is stdout.
     path: of a file or folder that appears when whole; None for a stream.
-    stream: what is written straight through; None for a path, and for a device until `open`.
+    stream: takes the bytes at once; None for a path, and for a device until `open`.
     device: a pipe or device by its path or descriptor, opened and closed here.
-    replace: whether an older file or folder may be replaced.
+    replace: an older file or folder may be replaced.
     """
 
     name: str

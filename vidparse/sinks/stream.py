@@ -350,7 +350,7 @@ class JsonLists:
     Args:
         name: of the output, for messages.
         write: takes the next bytes of the output.
-        head: what stands before the lists.
+        head: the members before the lists.
         straight: the list that is written as it grows.
         waiting: lists that are written at the end.
     """

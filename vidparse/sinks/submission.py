@@ -310,7 +310,7 @@ class VipSegFolder(Submission):
                     frames.close()
                 with suppress(OSError):
                     self._frames_path.unlink(missing_ok=True)
-            super().end(keep=False, complete=False, packets=())  # what is not in place by now goes
+            super().end(keep=False, complete=False, packets=())  # drops all not in place by now
         return None
 
     def _commit(self) -> None:

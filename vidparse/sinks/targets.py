@@ -240,7 +240,7 @@ def missing_outputs(
         kind = table[name]
         final = final_path(name, table, source, out, single=len({*names}) == 1, video=None)
 
-        # Ask the sink where it would write: challenges lay out their own folders.
+        # Let the sink give its place: challenges lay out their own folders.
         if issubclass(kind, Submission):
             submission = kind(final, SinkOptions(), video=video_name(source))
             final, made = submission.folder, submission.is_made()

@@ -46,7 +46,7 @@ def fit(
     Under torchrun every process calls this; the first one writes.
 
     Args:
-        validation: what is scored; None: the split "val" of the first source.
+        validation: data to score; None: the split "val" of the first source.
         validates: False: nothing is, and the last weights count as the best.
         init: weights to start from (see `read_start`); names that fit the network or its
             backbone are taken.

@@ -35,7 +35,7 @@ class Estimate:
     samples: int  # clips over the whole run
     parameters: int
     weights_mib: float  # weights, gradients, moments of the optimiser, average
-    activations_mib: float  # what a step keeps for its backward pass; losses come on top
+    activations_mib: float  # kept by a step for its backward pass; losses come on top
 
 
 @dataclass(frozen=True, slots=True)

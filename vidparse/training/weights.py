@@ -269,7 +269,7 @@ def class_rows(arch: str, config: Mapping[str, object], labels: Labels) -> dict[
     for name, tensor in one.items():
         per_class = more[name].shape[:1].numel() - tensor.shape[:1].numel() if tensor.ndim else 0
 
-        # Ask for nothing but classes: rows beside them could not be matched by name.
+        # Require classes alone: rows beside them could not be matched by name.
         if per_class and per_class * count == len(tensor):
             rows[name] = per_class
     return rows

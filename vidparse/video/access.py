@@ -3,8 +3,8 @@
 FFmpeg follows lists of files (HLS and DASH playlists, concat scripts, SDP, numbered images)
 wherever they point, and takes a file for one by its content. Here every input is opened with a
 whitelist of formats and of protocols. A playlist on the disk may name files below its folder, one
-of the network may name addresses of its own server (`vidparse/video/servers.py`). What users allow
-(`--allow-protocols`) lists may open anywhere.
+of the network may name addresses of its own server (`vidparse/video/servers.py`). Lists may open
+addresses anywhere by the protocols of `--allow-protocols`.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _reach_of(target: str | BinaryIO | Pipe, name: str, missing: list[str]) -> _
             return _Reach(target, (*own, *_NETWORK_FORMATS), protocols)
         from vidparse.video.servers import Servers, moved, server_of, tls_options
 
-        # Ask once by our own client where FFmpeg has no certificates to check the server's by.
+        # Try once by our own client where FFmpeg has no certificates to check the server's by.
         trust = tls_options() if scheme == "https" else {}
         if scheme == "https" and not trust:
             moved(target, name)
@@ -228,7 +228,7 @@ def _scheme(address: str) -> str:
 @lru_cache(maxsize=1)
 def _own_formats() -> str:
     """The demuxers that read nothing but their own bytes, as a list for FFmpeg."""
-    # Ask FFmpeg for its list instead of keeping one: builds differ in what they hold.
+    # Take FFmpeg's list instead of keeping one: builds differ in what they hold.
     names = []
     for name in sorted(av.formats_available):
         try:

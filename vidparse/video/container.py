@@ -68,10 +68,10 @@ class ContainerSource(Source):
         """Open `target`.
 
         Args:
-            name: what messages call it: the whole path.
+            name: for messages: the whole path.
             track: which of several video tracks, from 1; None: the one FFmpeg thinks best.
             device: number of the CUDA device that decodes files where it can; None: the CPU does.
-            live: how to read what is being made at this moment.
+            live: how to read a file that is being made at this moment.
 
         Raises:
             InputError: it is no video, or not one frame of it can be decoded.
@@ -136,7 +136,7 @@ class ContainerSource(Source):
                 raise InputError(f"{self._name}: the device does not cut off its margins")
             self.decoded_on = NVDEC
 
-        # Ask the device itself: it has limits of size and profile that no header shows.
+        # Try the device itself: it has limits of size and profile that no header shows.
         except (av.error.FFmpegError, InputError, NotImplementedError, RuntimeError) as error:
             log.info("%s: not decoded on cuda:%d: %s", self._name, device, error)
             self.decoded_on = "the GPU cannot decode it"
@@ -362,7 +362,7 @@ class ContainerSource(Source):
                 f"{self._name}: lost after {counted(count, 'frame')} ({time_s:.2f} s); it {why}"
             )
 
-        # Ask the container first: one damaged picture at the end need not be a cut.
+        # Check the container first: one damaged picture at the end need not be a cut.
         cut = self._demuxer.cut_short()
         if cut is None:
             cut = self._decoder.ends_badly()

@@ -405,7 +405,7 @@ def _last_units(tail: bytes, places: range) -> Iterator[_Unit]:
 
         unit = units.get(number)
 
-        # Ask for the start code, too: tables have the same flag and no unit.
+        # Require the start code, too: tables have the same flag and no unit.
         if packet[1] & 0x40 and content.startswith(_UNIT):
             size = int.from_bytes(content[4:6], "big")
             unit = units[number] = _Unit(size + _UNIT_HEAD if size else 0, counter)

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _SILENT: Final = ("hevc",)  # decoders that leave out a picture without a report
 _REORDERED: Final = 4  # pictures that a decoder holds back at most, in practice
-_PROBED: Final = 100  # packets that show whether frames come evenly
+_PROBED: Final = 100  # packets that show if frames come evenly
 
 # RFC 9043, 4.8 and 4.9: an FFV1 frame is a row of slices, each followed by its size (3 bytes), a
 # status byte and a CRC that makes the remainder over slice and footer zero.
@@ -34,7 +34,7 @@ class Decoder:
 
     Attributes:
         codec: FFmpeg's name.
-        damage: what went wrong so far.
+        damage: the faults found so far.
     """
 
     def __init__(self, stream: av.VideoStream, name: str, *, at_once: bool = False) -> None:

@@ -44,7 +44,7 @@ _MAX_FAILURES_IN_A_ROW = 1000
 _HELD_PACKETS = 3
 _ENDS_SHOW = ("flv", "mpegts")  # formats whose last bytes show a whole end, whatever was before
 _OPEN_S, READ_S = 15.0, 30.0  # that an address may stay silent
-# Ask for packets of RTSP in its own connection first: those of UDP are lost on the way.
+# Request packets of RTSP in its own connection first: those of UDP are lost on the way.
 _RTSP_SETTINGS = {"rtsp_flags": "prefer_tcp"}
 _LIVE_SETTINGS = {"analyzeduration": "2000000"}  # us; FFmpeg's 5 s of a live stream are long
 MP4_IN_A_PIPE = (

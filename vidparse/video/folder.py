@@ -58,7 +58,7 @@ class FolderSource(Source):
         """Open a sequence.
 
         Args:
-            name: what messages and outputs call it.
+            name: for messages and outputs.
             rate: images per second; None: not known, and 25 is the usual one.
             pages: take so many pages of the one TIFF in `paths`.
             any_size: each image may have its own size; `info` has the first one's.

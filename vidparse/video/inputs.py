@@ -30,7 +30,7 @@ VIDEO_SUFFIXES = {
 }
 _GLOB = re.compile(r"[*?\[]")
 _NUMBERED = re.compile(r"%0?\d*d")
-_UNFINISHED = re.compile(r"\.part(\.\w+)?$")  # what a killed program left
+_UNFINISHED = re.compile(r"\.part(\.\w+)?$")  # left by a killed program
 IsOutput = Callable[[Path], bool]
 
 
@@ -262,8 +262,8 @@ def expand_inputs(patterns: Sequence[str], *, is_output: IsOutput = is_unfinishe
 
     The images of a folder or pattern are one entry for each folder they lie in (a sequence), each
     video is an entry of its own, and the folders that a pattern matches are taken as if they were
-    named. What vidparse wrote beside its inputs (`is_output`) is passed over, unless there is
-    nothing else; what else is passed over stands in the notes of the first entry.
+    named. Outputs of vidparse beside its inputs (`is_output`) are passed over, unless there is
+    nothing else; the notes of the first entry list all else that is passed over.
 
     Raises:
         InputError: an empty name, a pattern that matches nothing, or a folder that holds neither

@@ -94,7 +94,7 @@ class PieceSource(Source):
                     yield replace(frame, index=count)
                     count, last = count + 1, frame
 
-            # Ask whoever read the last piece, and has done: frames were counted here alone.
+            # Check the end by the source of the last piece: frames were counted here alone.
             source = self._opened[(len(self._pieces) - 1) % len(lanes)]
             if last is not None and source.is_over:
                 source.check_end(count, last.pts, last.duration or 0)

@@ -57,7 +57,7 @@ def open_video(
         stride: deliver every n-th frame of that range.
         pipe: how to read standard input that is raw frames.
         copy_streams: let audio and subtitle packets travel in the frames.
-        stdin: what to read instead of `sys.stdin.buffer`.
+        stdin: a stream to read instead of `sys.stdin.buffer`.
         image_rate: images per second; 25 unless given.
         track: which of several video tracks, from 1; None: the one that FFmpeg thinks best.
         numbered: frames have their number in the file; False: they count from the start of the

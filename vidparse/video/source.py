@@ -23,7 +23,7 @@ class Stamps:
     """The frames that a source promises, those that `stride` leaves out included.
 
     pts: ascending, in units of the time base.
-    keys: whether decoding can begin at each of them.
+    keys: True for each at which decoding can begin.
     first: pts of the first frame of the video, from which --start and --end count.
     """
 

@@ -10,7 +10,7 @@ from vidparse.errors import InputError, Unreachable
 
 _CHECK = "check the address"
 _NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
-# By class, the first that fits: the reason, and whether it may pass by itself.
+# By class, the first that fits: the reason, and True if it may pass by itself.
 _REASONS: tuple[tuple[tuple[type[Exception], ...], str, bool], ...] = (
     (
         (av.error.HTTPUnauthorizedError,),
@@ -39,7 +39,7 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str, bool], ...] = (
 
 
 def reason(error: BaseException, timeout_s: float) -> tuple[str, bool]:
-    """The reason, to stand behind the name of the address, and whether it may pass by itself.
+    """The reason, to stand behind the name of the address, and True if it may pass by itself.
 
     Args:
         error: of FFmpeg.

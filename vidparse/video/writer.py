@@ -52,7 +52,7 @@ class VideoWriter:
     mp4 is written as fragments of about a second, so that a killed program leaves a file that plays
     up to the last fragment, and is turned into an ordinary mp4 at the end. A copied stream that is
     still silent after two seconds makes it a plain mp4 from the start, which cannot be played
-    before it is finished. Asking for B-frames ("bf") costs the last frame of uneven mp4 video:
+    before it is finished. A request of B-frames ("bf") costs the last frame of uneven mp4 video:
     FFmpeg's edit list cuts it off.
 
     Odd sizes: H.264 with 4:2:0 colour can only be of even size (its crop rectangle counts in steps
@@ -448,7 +448,7 @@ class OutFile:
             self._stream.close()
 
     def drop(self) -> None:
-        """Close without caring whether the content is complete."""
+        """Close, even if the content is not complete."""
         try:
             self.close()
         except OSError as error:

@@ -1,6 +1,6 @@
 """Pages of results: whole by themselves, they open without a network and however long the video.
 
-What is shown first stands first: names, timelines and one picture. Ids and the video follow in
+The first view stands first: names, timelines and one picture. Ids and the video follow in
 blocks that the page opens when it needs them.
 """
 

@@ -111,7 +111,7 @@ class Timeline {
     if (found) this.act.seek([found[0], found[1], found[3]][which]);
   }
 
-  /** Says of each jump where it leads, for the model that is chosen. */
+  /** Shows where each jump leads, for the model that is chosen. */
   describeJumps() {
     const whose = Number(document.getElementById("whose")?.value ?? 0);
     this.rows.forEach(({ jumps }, one) => {

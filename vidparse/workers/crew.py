@@ -115,7 +115,7 @@ class Crew(ABC, Generic[Shared, Part, Answer]):
     def submit(self, shared: Shared, part: Part) -> int:
         """Have a part done some time; a ticket for its outcome.
 
-        shared: what it has in common with other parts, by identity: it travels to a worker once.
+        shared: data in common with other parts, by identity: it travels to a worker once.
         """
         self._tickets += 1
         self._wanted[self._tickets] = shared, part
@@ -139,7 +139,7 @@ class Crew(ABC, Generic[Shared, Part, Answer]):
             halted: when set, nobody waits for this outcome any more.
 
         Raises:
-            VidparseError: what the worker raised, or DeviceError: its workers were killed.
+            VidparseError: that of the worker, or DeviceError: its workers were killed.
         """
         # Do not wait the first time: the outcome may be among those that came.
         wait_s = 0.0
@@ -245,7 +245,7 @@ class ProcessCrew(Crew[Shared, Part, Answer]):
         super().__init__(count, setup, stop)
         self._processes: dict[int, BaseProcess] = {}
         self._pipes: dict[int, Connection] = {}
-        self._known: dict[int, Shared] = {}  # what each worker has heard of last
+        self._known: dict[int, Shared] = {}  # the last that each worker got
 
     def start(self, worker: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork copies locks that are held

@@ -117,7 +117,7 @@ def _since_key(keys: tuple[bool, ...]) -> list[int]:
     return counts
 
 
-Shared = TypeVar("Shared")  # what the parts of a piece of work have in common
+Shared = TypeVar("Shared")  # data that the parts of a piece of work have in common
 Part = TypeVar("Part")
 Answer = TypeVar("Answer")
 
@@ -266,7 +266,7 @@ class RangeWorker:
             InputError: the video cannot be opened from here.
             VidparseError: whatever the network raises.
         """
-        # Begin with the frame before where cuts count: it shows whether a shot begins.
+        # Begin with the frame before where cuts count: it shows if a shot begins.
         start = wanted.start if wanted.before is None else wanted.before
         edges = [(edge - job.first) * job.time_base for edge in (start, wanted.end)]
 

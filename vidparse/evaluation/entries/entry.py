@@ -19,10 +19,10 @@ class Entry(Protocol):
     """Answers for the frames of one video after another, in order."""
 
     name: str  # short, for table heads
-    detail: str  # what it is, in full
+    detail: str  # its full description
     needs_images: bool
     is_panoptic: bool
-    notes: tuple[str, ...]  # what a reader of its scores must know, a sentence each; after `check`
+    notes: tuple[str, ...]  # sentences for readers of its scores; after `check`
 
     def check(self, dataset: Dataset, videos: Sequence[VideoFrames]) -> None:
         """Refuse what can be refused before the first frame: labels, missing frames.

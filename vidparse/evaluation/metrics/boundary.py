@@ -145,7 +145,7 @@ class BoundaryIoU(Measure):
 class BoundaryConsistency(Measure):
     """Boundary IoU between a prediction and the next one warped back along the flow.
 
-    Says how much outlines tremble; ground truth is not used. This measure is ours. It is not the
+    It measures how much outlines tremble, without ground truth. This measure is ours. It is not the
     temporal instability T of DAVIS, which matches the shapes of contours and is lower when better.
     What the flow takes out of the picture, and what either prediction leaves void, does not count;
     what comes into view or is covered does.

@@ -20,7 +20,7 @@ from vidparse.evaluation.metrics.measure import (
 
 TOLERANCE = 0.008  # how far apart contours may lie, as a share of the image diagonal
 _QUARTERS = 4
-_GOOD = 0.5  # what a frame must exceed to count as recalled
+_GOOD = 0.5  # IoU or F above which a frame counts as recalled
 
 
 def contour(mask: np.ndarray) -> np.ndarray:

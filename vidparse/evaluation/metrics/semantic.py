@@ -125,7 +125,7 @@ def overlap_scores(counts: Counts) -> dict[str, np.ndarray]:
 def _count_bytes(
     truth: np.ndarray, prediction: np.ndarray, k: int, ignore: int
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """(K, K) pair counts, (K,) pixels predicted `ignore`, whether any other id occurs.
+    """(K, K) pair counts, (K,) pixels predicted `ignore`, True if any other id occurs.
 
     OpenCV counts pairs of bytes several times faster than NumPy, in float32, which is exact up to
     2**24 pixels; larger pictures are counted in bands.

@@ -24,7 +24,7 @@ _SMALLEST_SHARE = 0.002  # of a row, to be drawn
 class ClassBars:
     """One score, class by class.
 
-    order: what classes are sorted by. class_ids: those that have a score, in that order.
+    order: the key that classes are sorted by. class_ids: those that have a score, in that order.
     share: of each class in the ground truth, (K,); None where nobody counted pixels.
     values: (K, E), NaN where an entry has none. absent: names of the classes without a score.
     """

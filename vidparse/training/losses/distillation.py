@@ -105,8 +105,8 @@ def multi_frame_loss(
         encoder: gets gradients from both its uses.
         student: (B, T, C, h, w), features before the classifier.
         teacher: (B, T, C', h', w'), the same crop; brought to (h, w) bilinearly; no gradient.
-        cell: positions of the map, side and stride of the cells. What is left over at the right
-            and below is dropped; a side shorter than a cell is one cell.
+        cell: positions of the map, side and stride of the cells. The rest at the right and below
+            is dropped; a side shorter than a cell is one cell.
 
     Returns:
         The loss, a scalar, 0 when student and teacher agree; and the mean of (1 - cell state of

@@ -267,7 +267,7 @@ def clip_targets(
         per_row, per_column = level_hw[0] / size_hw[0], level_hw[1] / size_hw[1]
         cells = places * places.new_tensor((level_hw[0] / fine_hw[0], level_hw[1] / fine_hw[1]))
 
-        # Tell absence by NaN: by cell (0, 0), as published, an object there is lost.
+        # Mark absence by NaN: by cell (0, 0), as published, an object there is lost.
         shown = inside.any(dim=1)[:, None] & ~places.isnan().any(dim=2)
         for n, t in shown.nonzero().tolist():
             height, width = boxes[n, t].tolist()
