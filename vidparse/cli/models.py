@@ -36,7 +36,7 @@ def models(json: shared.Json = False) -> None:
     from rich.table import Table
 
     table = Table(title="Models")
-    for heading in ("name", "where", "labels", "score", "size", "use", "licence"):
+    for heading in ("name", "where", "labels", "score", "size", "summary", "licence"):
         justify: Literal["left", "right"] = "right" if heading == "size" else "left"
         table.add_column(heading, justify=justify, no_wrap=heading == "name")
 

@@ -266,7 +266,7 @@ def _size(path: Path, header: bytes) -> tuple[int, int]:
         raise InputError(f"{path}: not a .flo file (no PIEH tag); delete it and make it again")
     _, width, height = _HEADER.unpack(header)
     if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
-        raise InputError(f"{path}: holds {width}x{height} pixels; delete it and make it again")
+        raise InputError(f"{path}: has a size of {width}x{height}; delete it and make it again")
     return width, height
 
 

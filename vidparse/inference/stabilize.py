@@ -124,7 +124,7 @@ class Stabilizer:
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
-    """Probabilities (K, h, w) of logits; even ones where the logits are all invalid."""
+    """Probabilities (K, h, w) of logits; even ones where the logits are undecided."""
     scores = np.ascontiguousarray(scores, np.float32)
     with np.errstate(invalid="ignore"):  # inf - inf
         shares: NDArray[np.float32] = scores - scores.max(axis=0)
