@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vidparse.errors import ModelError, OutputError
 from vidparse.export import check_parity, export_onnx, export_weights
+from vidparse.export.weights import export_metadata
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Session, load_model
-from vidparse.models.checkpoint import load_network, read_description
+from vidparse.models.checkpoint import load_network, read_description, save_checkpoint
 
 
 def frames(count: int, size_hw: tuple[int, int] = (90, 122)) -> list[Frame]:
@@ -112,6 +114,38 @@ def test_float16_weights_round_trip(tiny_weights, tmp_path):
         np.testing.assert_allclose(values, full[name], rtol=1e-3, atol=1e-6)
     runners = [load_model(str(p), backend="torch", threads=1) for p in (tiny_weights, first)]
     assert (ids(runners[0], 4) == ids(runners[1], 4)).mean() >= 0.95
+
+
+def test_weights_of_several_runs_are_averaged(tiny_weights, tmp_path):
+    from safetensors.numpy import load_file
+
+    mine = read_description(tiny_weights)
+    first = load_file(tiny_weights)
+    doubled = {n: v * 3 if v.dtype == np.float32 else v for n, v in first.items()}
+    other, out = tmp_path / "other.safetensors", tmp_path / "mean.safetensors"
+    save_checkpoint(
+        other, {n: torch.from_numpy(v) for n, v in doubled.items()}, export_metadata(mine)
+    )
+
+    export_weights(mine, out, others=[read_description(other)])
+    for name, values in load_file(out).items():
+        if first[name].dtype == np.float32:
+            np.testing.assert_allclose(values, 2 * first[name], rtol=1e-3, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(values, first[name])
+    training = read_description(out).training
+    assert training["averaged_sha256"] == [mine.sha256, read_description(other).sha256]
+
+
+def test_only_runs_of_one_network_are_averaged(tiny_weights, tmp_path, cli):
+    out = tmp_path / "mean.safetensors"
+    said = cli("export", tiny_weights, "--average", "street-student", "-o", out)
+    assert said.code != 0 and "weights of another network" in said.err and not out.exists()
+    said = cli("export", tiny_weights, "--average", tiny_weights, "-o", tmp_path / "a.onnx")
+    assert said.code == 2 and "--average writes weights" in said.err
+    said = cli("export", tiny_weights, "--average", tiny_weights, "--profile", "x", "-o", out)
+    assert said.code == 2 and "--profile: measures one model" in said.err
+    assert cli("export", tiny_weights, "--average", tiny_weights, "-o", out).code == 0
 
 
 def test_an_export_that_disagrees_is_not_kept(tiny_weights, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidparse.export.onnx import export_metadata
+from vidparse.export.weights import export_metadata
 from vidparse.models.checkpoint import read_description, save_checkpoint
 from vidparse.models.description import describe
 from vidparse.models.profile import Profile, Spread

@@ -215,8 +215,8 @@ class TestValuesThatAreNotFinite:
 
     def test_answers_are_never_shown(self, tiny_weights: Path, tmp_path: Path, cli) -> None:
         from vidparse.export import check_parity
-        from vidparse.export.onnx import export_metadata
         from vidparse.export.parity import check_finite
+        from vidparse.export.weights import export_metadata
 
         network = load_network(read_description(tiny_weights))
         with pytest.raises(ModelError, match="infinite logits"):

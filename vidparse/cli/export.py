@@ -21,14 +21,10 @@ _SHOWN = ("path", "frames", "max_abs_difference", "argmax_agreement", "bytes", "
 def export(request: ExportRequest, json: shared.Json = False) -> None:
     """Write a model as ONNX (checked against torch), or as float16 weights for distribution."""
     from vidparse import export as exporter
-    from vidparse.hub import resolve
-    from vidparse.models.checkpoint import file_sha256, read_description
+    from vidparse.models.checkpoint import file_sha256
 
-    model, out, overwrite = request.model, request.out, request.overwrite
-    files = resolve(model)
-    if files.weights is None:
-        raise ModelError(f"{model}: has no .safetensors weights to export; give one that has")
-    description = read_description(files.weights)
+    out, overwrite = request.out, request.overwrite
+    description, *others = map(_weights_of, (request.model, *request.average))
     if request.profile:
         # Check the place before the work.
         exporter.check_target(out, source=description.path, overwrite=overwrite)
@@ -42,7 +38,7 @@ def export(request: ExportRequest, json: shared.Json = False) -> None:
             exporter.export_onnx(description, out, overwrite=overwrite)
         )
     else:
-        exporter.export_weights(description, out, overwrite=overwrite)
+        exporter.export_weights(description, out, others=others, overwrite=overwrite)
     record |= {"bytes": out.stat().st_size, "sha256": file_sha256(out)}
 
     if json:
@@ -50,6 +46,17 @@ def export(request: ExportRequest, json: shared.Json = False) -> None:
     else:
         shown = [key for key in _SHOWN if key in record]
         print_message(", ".join(f"{key} {record[key]}" for key in shown))
+
+
+def _weights_of(model: str) -> Description:
+    """Raises: ModelError: the model has no weights, or they are damaged."""
+    from vidparse.hub import resolve
+    from vidparse.models.checkpoint import read_description
+
+    files = resolve(model)
+    if files.weights is None:
+        raise ModelError(f"{model}: has no .safetensors weights to export; give one that has")
+    return read_description(files.weights)
 
 
 def _profile(description: Description, request: ExportRequest, *, quiet: bool) -> Profile:

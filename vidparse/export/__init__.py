@@ -1,6 +1,6 @@
 """Exports: ONNX in float32 or int8, float16 weights; checked before they are kept."""
 
-from vidparse.export.onnx import check_target, export_onnx, export_weights, to_onnx
+from vidparse.export.onnx import export_onnx, to_onnx
 from vidparse.export.parity import Parity, check_parity, parity_record, rendered_clips
 from vidparse.export.quantize import (
     CALIBRATION_FRAMES,
@@ -10,6 +10,7 @@ from vidparse.export.quantize import (
     export_int8,
     quantized_record,
 )
+from vidparse.export.weights import check_target, export_weights
 
 __all__ = [
     "CALIBRATION_FRAMES",

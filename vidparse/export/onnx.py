@@ -1,4 +1,4 @@
-"""Exports of weights: ONNX with dynamic height and width, checked against torch, and float16."""
+"""Exports to ONNX with dynamic height and width, checked against torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidparse.errors import ModelError, OutputError
+from vidparse.errors import ModelError
 from vidparse.export.parity import Parity, as_clip, check_parity
-from vidparse.filenames import same_file
-from vidparse.files import check_folder, check_place, whole_file
-from vidparse.models.checkpoint import load_network, save_checkpoint
-from vidparse.models.description import Description, StateTensor, metadata_of
+from vidparse.export.weights import LARGEST_HALF, check_target, export_metadata
+from vidparse.files import whole_file
+from vidparse.models.checkpoint import load_network
+from vidparse.models.description import Description
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,6 @@ OPSET = 18
 _EXAMPLE_HW = (352, 640)  # that the graph is traced with
 _TALKATIVE = ("onnx_ir", "torch.onnx", "torch.fx.experimental.symbolic_shapes", "torch.export")
 LEAST_AGREEMENT = 0.999  # with torch; below it an export in float32 is wrong, not rounded
-LARGEST_HALF = 65504  # the largest finite value of float16
 
 
 def export_onnx(
@@ -221,66 +220,3 @@ def _store_as_half(model: ModelProto) -> None:
     halves = {cast.output[0] for cast in casts}
     for value in [v for v in graph.value_info if v.name in halves]:
         graph.value_info.remove(value)
-
-
-def check_target(path: Path, *, source: Path, overwrite: bool) -> None:
-    """Refuse, before the work, a file that an export cannot be written to.
-
-    Args:
-        source: the weights that are exported.
-
-    Raises:
-        OutputError: it holds the weights, exists, is no file, or lies where nothing can be written.
-    """
-    check_place(path)
-    check_folder(path, path.parent, make=False)
-    if path.exists() and same_file(path, source):
-        raise OutputError(f"{path}: holds the weights to export; choose another name")
-    if not overwrite and (path.exists() or path.is_symlink()):
-        raise OutputError(f"{path}: exists already; choose another name or add --overwrite")
-
-
-def export_weights(description: Description, path: Path, *, overwrite: bool = False) -> None:
-    """Rewrite a checkpoint for distribution: inference tensors only, in float16.
-
-    Raises:
-        ModelError: the weights do not fit the network, or float16.
-        OutputError: the file exists and is not to be replaced, or cannot be written.
-    """
-    import torch
-
-    check_target(path, source=description.path, overwrite=overwrite)
-    network = load_network(description)
-
-    tensors: dict[str, torch.Tensor] = {}
-    for name, tensor in network.state_dict().items():
-        halves = tensor.is_floating_point()
-
-        # Refuse what half would make infinite, which no reader could mend.
-        if halves and tensor.numel() and tensor.abs().max() > LARGEST_HALF:
-            raise ModelError(
-                f"{path}: tensor '{name}' does not fit float16 (values above {LARGEST_HALF}); "
-                "export it as .onnx"
-            )
-        tensors[name] = tensor.to(torch.float16) if halves else tensor
-    save_checkpoint(path, tensors, export_metadata(description))
-
-
-def export_metadata(
-    description: Description, *, state: Sequence[StateTensor] = (), **more: object
-) -> dict[str, str]:
-    """The string table of an export: its source's, with `more` added to the training record."""
-    return metadata_of(
-        arch=description.arch,
-        config=description.config,
-        labels=description.labels,
-        preprocess=description.preprocess,
-        task=description.task,
-        window=description.window,
-        alignment=description.alignment,
-        any_window=description.any_window,
-        memory_interval_s=description.memory_interval_s,
-        profile=description.profile,
-        training={**description.training, **more},
-        state=state,
-    )

@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidparse.errors import ModelError, UsageError
-from vidparse.export.onnx import (
-    check_target,
-    describe_model,
-    export_metadata,
-    save_model,
-    to_onnx,
-)
+from vidparse.export.onnx import describe_model, save_model, to_onnx
 from vidparse.export.parity import (
     Parity,
     check_parity,
@@ -27,6 +21,7 @@ from vidparse.export.parity import (
     windows_of,
 )
 from vidparse.export.quantizer import Quantizer
+from vidparse.export.weights import check_target, export_metadata
 from vidparse.files import whole_file
 from vidparse.labels import Labels, load_labels
 from vidparse.models.checkpoint import load_network

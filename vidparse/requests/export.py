@@ -34,6 +34,13 @@ class ExportRequest:
             "look unlike it (repeatable)."
         ),
     ] = ()
+    average: Annotated[
+        tuple[str, ...],
+        Option(
+            "Another run of the same network: the mean of the weights is written, as between a "
+            "start and its fine-tuning (repeatable)."
+        ),
+    ] = ()
     overwrite: Annotated[bool, Option("Replace the output.")] = False
 
     def __post_init__(self) -> None:
@@ -44,6 +51,13 @@ class ExportRequest:
             raise UsageError(f"-o {self.out}: int8 is for ONNX; end the name in .onnx")
         if self.calibrate and not self.int8:
             raise UsageError("--calibrate: only int8 is calibrated; add --int8")
+        if self.average and self.out.suffix != ".safetensors":
+            raise UsageError(
+                f"-o {self.out}: --average writes weights; end the name in .safetensors, and "
+                "export that file to ONNX"
+            )
+        if self.average and self.profile:
+            raise UsageError("--profile: measures one model; export what --average writes again")
 
 
 def network_setting(text: str, flag: str) -> tuple[str, object]:

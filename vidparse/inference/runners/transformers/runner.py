@@ -239,6 +239,7 @@ def exported_checkpoint(folder: Path, cache: Path, *, name: str = "") -> Path:
     """
     from vidparse.export import onnx
     from vidparse.export.parity import check_parity
+    from vidparse.export.weights import export_metadata
 
     description = read_checkpoint(folder, name=name)
     name = name or str(folder)
@@ -257,7 +258,7 @@ def exported_checkpoint(folder: Path, cache: Path, *, name: str = "") -> Path:
     pretrained = load_pretrained(folder, description.arch, name)
     network = as_network(pretrained, description, folder, name)
     model = onnx.to_onnx(network)
-    metadata = onnx.export_metadata(description, source_sha256=description.sha256)
+    metadata = export_metadata(description, source_sha256=description.sha256)
     onnx.describe_model(model, metadata)
 
     # Check before the file is put in place: a later run takes it without a look.
