@@ -89,6 +89,7 @@ NOT_RUN = {
     'vidparse train --dataset "sample://street?videos': "hours; test_arms has small ones",
     "vidparse train --dataset idd-lite --data IDD --recipe sparse": "test_arms has made ones",
     "vidparse autolabel -m runs/few": "the run above",
+    "vidparse eval --dataset idd-lite --data IDD --split val -m few": "the run above",
     "vidparse eval --dataset composed": "objects to cut out; tests/data has made ones",
     "vidparse eval -m street-panoptic --dataset camvid-objects": "objects of a real size",
     "vidparse segment input.mp4 -m street-panoptic --matte each": "objects of a real size",
