@@ -63,24 +63,21 @@ def frames(address: str) -> int:
 @pytest.mark.parametrize("allowed", [None, ("https",)], ids=["its own server", "any server"])
 def test_a_server_that_is_not_trusted_is_refused(certificates, clip, monkeypatch, name, allowed):
     allow_protocols(allowed)
-    try:
-        with served(clip, certificates["own"]) as server:
-            with pytest.raises(InputError, match=r"is not trusted \(self.signed certificate\)"):
-                frames(f"{server.url}/{name}")
+    with served(clip, certificates["own"]) as server:
+        with pytest.raises(InputError, match=r"is not trusted \(self.signed certificate\)"):
+            frames(f"{server.url}/{name}")
 
-            monkeypatch.setenv("SSL_CERT_FILE", str(clip.with_name("none.pem")))
-            with pytest.raises(InputError, match=r"SSL_CERT_FILE .*none\.pem: no such file"):
-                frames(f"{server.url}/{name}")
+        monkeypatch.setenv("SSL_CERT_FILE", str(clip.with_name("none.pem")))
+        with pytest.raises(InputError, match=r"SSL_CERT_FILE .*none\.pem: no such file"):
+            frames(f"{server.url}/{name}")
 
-            # Give the certificate to trust, and then one that is of another host.
-            monkeypatch.setenv("SSL_CERT_FILE", str(certificates["own"]))
-            assert frames(f"{server.url}/{name}") == 3
-        with served(clip, certificates["other"]) as server:
-            monkeypatch.setenv("SSL_CERT_FILE", str(certificates["other"]))
-            with pytest.raises(InputError, match=r"is not trusted .*127\.0\.0\.1"):
-                frames(f"{server.url}/{name}")
-    finally:
-        allow_protocols(None)
+        # Give the certificate to trust, and then one that is of another host.
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates["own"]))
+        assert frames(f"{server.url}/{name}") == 3
+    with served(clip, certificates["other"]) as server:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates["other"]))
+        with pytest.raises(InputError, match=r"is not trusted .*127\.0\.0\.1"):
+            frames(f"{server.url}/{name}")
 
 
 @openssl

@@ -28,14 +28,14 @@ class Rotation:
 
 
 def patience(text: str, flag: str) -> float:
-    """Seconds to go on trying: a :func:`seconds`, `off` (0) or `endless`."""
+    """Seconds to go on trying: a time (:func:`seconds`), `off` (0) or `endless`."""
     if text in PATIENCE_WORDS:
         return 0.0 if text == OFF else ENDLESS_S
     return seconds(text, flag)
 
 
 def rotation(text: str, flag: str) -> Rotation:
-    """`10m` (a :func:`seconds`) or `500MB` (kB, MB, GB, TB).
+    """`10m` (a time, :func:`seconds`) or `500MB` (kB, MB, GB, TB).
 
     Raises:
         UsageError: neither, or a piece of less than 0.1 s or 10 kB.

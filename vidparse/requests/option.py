@@ -267,16 +267,15 @@ def seconds(text: str, flag: str) -> float:
     Raises:
         UsageError: none of these.
     """
-    fault = UsageError(
-        f"{flag} '{text}': not a time; write seconds (12.5), 200ms, 10m, 24h or HH:MM:SS"
-    )
     if match := _DURATION.fullmatch(text.strip()):
         return float(match[1]) * _UNITS_S[match[2]]
 
     # Each part counts 60 of the one behind it.
     parts = text.split(":")
     if not 2 <= len(parts) <= 3 or not all(_NUMBER.fullmatch(part.strip()) for part in parts):
-        raise fault
+        raise UsageError(
+            f"{flag} '{text}': not a time; write seconds (12.5), 200ms, 10m, 24h or HH:MM:SS"
+        )
     total = 0.0
     for part in parts:
         total = total * 60 + float(part)
