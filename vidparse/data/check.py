@@ -1,48 +1,27 @@
-"""A data set held against its format: what it holds, and every bad file by name.
-
-The classes that its masks hold may show that void stands for a class that never occurs.
-"""
+"""A data set held against its format: its content, and every bad file by name."""
 
 from __future__ import annotations
 
 import glob
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import (
-    Dataset,
-    Format,
-    FrameRecord,
-    Video,
-    format_of,
-    labelled_frames,
-)
+from vidparse.data.dataset import Dataset, Format, FrameRecord, Video, format_of
 from vidparse.data.folders import PICTURES, not_png
-from vidparse.data.pictures import (
-    IGNORE,
-    MaskValues,
-    image_size,
-    mask_size,
-    read_indices,
-    size_mismatch,
-)
+from vidparse.data.frame_check import FrameFacts, Problem, check_frame
+from vidparse.data.pictures import IGNORE
 from vidparse.data.recognition import recognise
+from vidparse.data.void_warning import void_warning
 from vidparse.errors import InputError, Interrupted, counted
-from vidparse.labels import Labels, available_labels, load_labels
-from vidparse.maps import VOID, SegmentMap, count_codes
 
 MOST_PROBLEMS = 1000  # kept; further ones are counted
 _THREADS = 4  # decoding lets go of the interpreter, the rest does not
-_MOST_MASKS = 300  # read before training and scoring; a set with all classes needs a few
-_LEAST_VOID = 0.01  # share of the pixels; boundaries and doubtful spots are often less
-_NAMED = 3  # classes that the warning names
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,192 +275,3 @@ def _in_order(
         while waiting and not stop.is_set():
             yield waiting.popleft().result()
         pool.shutdown(cancel_futures=True)
-
-
-def void_warning(labels: Labels, pixels: np.ndarray, void: int) -> str | None:
-    """A sentence if void may be a class in truth: some never occurs, and void covers pixels.
-
-    Masks of 0 and 255 are the usual case, where 255 was meant as the object. Label sets that ship
-    with vidparse often lack classes in a small split, so of those it takes masks of one class.
-
-    Args:
-        pixels: int64 (K,), of each class. void: pixels of none.
-    """
-    total = int(pixels.sum()) + void
-    unseen = [name for i, name in enumerate(labels.classes) if not pixels[i]]
-    if not void or not unseen or _is_usual(labels, pixels):
-        return None
-
-    # Let a little void pass: it is boundaries and doubtful spots.
-    if np.count_nonzero(pixels) > 1 and void < _LEAST_VOID * total:
-        return None
-
-    names = ", ".join(f"'{name}'" for name in unseen[:_NAMED])
-    more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
-    plural = len(unseen) > 1
-    first = labels.classes.index(unseen[0])
-    return (
-        f"void covers {void / total:.1%} of the labelled pixels, and class{'es' * plural} {names}"
-        f"{more} never occur{'s' * (not plural)}; if {IGNORE} stands for '{unseen[0]}', store "
-        f"{first} in its place"
-    )
-
-
-def survey(dataset: Dataset, frames: Sequence[FrameRecord] | None = None) -> str | None:
-    """`void_warning` of a data set's masks: of all, or of some hundred evenly spread ones.
-
-    Reading ends with the first mask after which it cannot be one.
-
-    Args:
-        frames: labelled ones; all of the split if not given.
-
-    Raises:
-        InputError: a mask cannot be read, or holds values that it must not.
-    """
-    frames = labelled_frames(dataset) if frames is None else frames
-    frames = [frame for frame in frames if frame.mask is not None]  # rendered masks are whole
-
-    # Spread the sample over the split: masks at its beginning may be of one video.
-    step = max(1, -(-len(frames) // _MOST_MASKS))
-    looked_at = frames[::step]
-    counts = np.zeros(IGNORE + 1, np.int64)
-    for frame in looked_at:
-        counts += np.bincount(dataset.load_mask(frame).ravel(), minlength=IGNORE + 1)
-        if _is_usual(dataset.labels, counts[: len(dataset.labels)]):
-            return None
-
-    warning = void_warning(dataset.labels, counts[: len(dataset.labels)], int(counts[IGNORE]))
-    part = f" (in {len(looked_at)} of {len(frames)} masks)" if step > 1 else ""
-    return f"{dataset.name} {dataset.split}{part}: {warning}" if warning else None
-
-
-def _is_usual(labels: Labels, pixels: np.ndarray) -> bool:
-    """True if masks with these pixels per class can be no sign of a class taken for void."""
-    seen = np.count_nonzero(pixels)
-    return bool(seen == len(labels) or (seen > 1 and labels.classes in _shipped_classes()))
-
-
-@lru_cache(maxsize=1)
-def _shipped_classes() -> frozenset[tuple[str, ...]]:
-    return frozenset(load_labels(name).classes for name in available_labels())
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong with a file; a warning where reading it goes on regardless."""
-
-    path: str
-    what: str
-    warning: bool = False
-
-
-@dataclass(slots=True)
-class FrameFacts:
-    """Size, pixels per class and problems of a frame."""
-
-    size_hw: tuple[int, int] | None = None
-    pixels: np.ndarray | None = None  # int64 (256,): of each training id and of IGNORE
-    problems: list[Problem] = field(default_factory=list)
-
-
-def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFacts:
-    """Read a frame's files; problems end up in the facts.
-
-    Args:
-        quick: read the heads of the files only.
-    """
-    facts = FrameFacts()
-    if frame.image is None:
-        return _made(dataset, frame, facts, quick)
-    try:
-        facts.size_hw = _size(dataset, frame, quick)
-    except InputError as error:
-        facts.problems.append(Problem(str(frame.image), _what(error, frame.image)))
-
-    if not frame.labelled or frame.mask is None:
-        return facts
-
-    values = dataset.values
-    try:
-        if quick and frame.mask.suffix.lower() in PICTURES:  # text has no head
-            size_hw = mask_size(frame.mask, of_indices=values is not None)
-        elif values is not None:
-            size_hw = _check_indices(frame.mask, values, facts)
-        elif dataset.is_panoptic:
-            size_hw = _check_segments(frame.mask, dataset.load_truth(frame), facts)
-        else:
-            mask = dataset.load_mask(frame)
-            size_hw = (mask.shape[0], mask.shape[1])
-            facts.pixels = np.bincount(mask.ravel(), minlength=256)
-    except InputError as error:
-        facts.problems.append(Problem(str(frame.mask), _what(error, frame.mask)))
-        return facts
-
-    # Compare sizes as people see them: EXIF turns images and not masks.
-    if facts.size_hw is not None and size_hw != facts.size_hw:
-        what = size_mismatch(frame.image, size_hw, facts.size_hw)
-        facts.problems.append(Problem(str(frame.mask), what))
-    return facts
-
-
-def _made(dataset: Dataset, frame: FrameRecord, facts: FrameFacts, quick: bool) -> FrameFacts:
-    """A frame that is made when it is read; a bad file that it is made of is a problem."""
-    if quick:
-        return facts
-    try:
-        mask = dataset.load_mask(frame)
-    except InputError as error:
-        path, _, what = str(error).partition(": ")
-        facts.problems.append(Problem(path, what))
-        return facts
-    facts.size_hw = mask.shape[0], mask.shape[1]
-    facts.pixels = np.bincount(mask.ravel(), minlength=256)
-    return facts
-
-
-def _what(error: InputError, path: Path) -> str:
-    """The error without the path that it begins with."""
-    return str(error).removeprefix(f"{path}: ")
-
-
-def _size(dataset: Dataset, frame: FrameRecord, quick: bool) -> tuple[int, int]:
-    """Height and width of a frame's image. Raises: InputError: damaged; the file is named."""
-    assert frame.image is not None
-    if quick:
-        return image_size(frame.image)
-    height, width = dataset.load_image(frame).shape[:2]
-    return height, width
-
-
-def _check_indices(path: Path, values: MaskValues, facts: FrameFacts) -> tuple[int, int]:
-    raw = read_indices(path)
-    counts = values.counts(raw)
-    facts.pixels = values.per_class(counts)
-    strays = values.strays(counts)
-
-    # Take strays for errors only where the format has a rule against them.
-    if strays:
-        listed = ", ".join(f"{value} ({pixels} px)" for value, pixels in strays.items())
-        what = f"holds values that are no class: {listed}"
-        what += "" if values.rule else "; taken as void"
-        facts.problems.append(Problem(str(path), what, warning=not values.rule))
-    return raw.shape[0], raw.shape[1]
-
-
-def _check_segments(path: Path, objects: SegmentMap, facts: FrameFacts) -> tuple[int, int]:
-    """Pixels of each class, and the areas that the json claims against those of the picture."""
-    ids, pixels = count_codes(objects.ids)
-    counted = dict(zip(ids.tolist(), pixels.tolist(), strict=True))
-    facts.pixels = np.zeros(256, np.int64)
-    facts.pixels[IGNORE] = counted.get(VOID, 0)
-    for segment in objects.segments or ():
-        found = counted.get(segment.id, 0)
-        facts.pixels[segment.class_id] += found
-        if not found:
-            what = f"id {segment.id} is listed but has no pixel"
-        elif segment.area != found:
-            what = f"id {segment.id} has {found} pixels, {segment.area} by its json"
-        else:
-            continue
-        facts.problems.append(Problem(str(path), what, warning=True))
-    return objects.ids.shape[0], objects.ids.shape[1]

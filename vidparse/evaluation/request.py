@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data import Dataset, FrameRecord, Video, open_dataset, usual_format
-from vidparse.data.check import survey
 from vidparse.data.dataset import in_labels
+from vidparse.data.void_warning import survey
 from vidparse.errors import OutputError, UsageError
 from vidparse.evaluation.entries import (
     SUPPORTS,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vidparse.data import Dataset, labelled_frames
-from vidparse.data.check import survey
+from vidparse.data.void_warning import survey
 from vidparse.requests.training import SourceRequest, available_recipes
 from vidparse.training.learner import warmup_note
 from vidparse.training.logbook import Progress
