@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vidparse.data.convert import check_new_folder, write_frames
+from vidparse.data.convert import check_new_folder
+from vidparse.data.rewriting import write_frames
 from vidparse.data.writers import WRITERS
 from vidparse.disagreement.answers import NOTHING, Answer, Answers
 from vidparse.disagreement.areas import FIRST_AREA, with_all_things, with_areas
