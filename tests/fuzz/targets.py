@@ -36,7 +36,8 @@ from vidparse.errors import VidparseError
 from vidparse.flow import read_flo, write_flo
 from vidparse.labels import labels_to_json, load_labels
 from vidparse.maps.ids import read_panoptic_png
-from vidparse.maps.panoptic_json import read_panoptic_json, read_record
+from vidparse.maps.panoptic_json import read_panoptic_json
+from vidparse.maps.panoptic_record import read_record
 from vidparse.models.checkpoint import read_description, read_onnx_description
 from vidparse.models.onnx_file import onnx_metadata
 from vidparse.video import RawPipe, open_video, read_id_video, read_mask_video, report_media

@@ -31,14 +31,16 @@ if TYPE_CHECKING:
     from vidparse.maps.panoptic_json import (
         ListedPicture,
         PanopticJson,
+        read_panoptic_json,
+        read_segment_map,
+    )
+    from vidparse.maps.panoptic_record import (
         PanopticRecord,
         VideoLines,
         annotation_line,
         categories_of,
         image_line,
-        read_panoptic_json,
         read_record,
-        read_segment_map,
         write_record,
     )
 
@@ -47,17 +49,21 @@ _PUBLIC = dict.fromkeys(
     (
         "ListedPicture",
         "PanopticJson",
+        "read_panoptic_json",
+        "read_segment_map",
+    ),
+    "vidparse.maps.panoptic_json",
+) | dict.fromkeys(
+    (
         "PanopticRecord",
         "VideoLines",
         "annotation_line",
         "categories_of",
         "image_line",
-        "read_panoptic_json",
         "read_record",
-        "read_segment_map",
         "write_record",
     ),
-    "vidparse.maps.panoptic_json",
+    "vidparse.maps.panoptic_record",
 )
 __all__ = [
     "MAX_ID",

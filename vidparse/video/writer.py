@@ -1,16 +1,11 @@
-"""Encoded video out, frame by frame, each with the time it had in the input.
-
-Writes are whole, and the first error is kept with its real reason.
-"""
+"""Encoded video out, frame by frame, each with the time it had in the input."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -21,6 +16,7 @@ from av.container import OutputContainer
 from vidparse.errors import ClosedPipe, OutputError
 from vidparse.frame import Packet, VideoInfo
 from vidparse.image import Yuv420, YuvAlpha
+from vidparse.video.outfile import OutFile, advice
 from vidparse.video.remux import Remuxer
 
 log = logging.getLogger(__name__)
@@ -386,86 +382,3 @@ class VideoWriter:
             )
         reason = getattr(cause, "strerror", None) or str(cause)
         return OutputError(f"{self._name}: {reason}; {advice(cause)}")
-
-
-class OutFile:
-    """A file object for PyAV. A path is opened and owned; a stream that was handed in is not."""
-
-    def __init__(self, target: Path | str | BinaryIO) -> None:
-        """Raises: OutputError: the path cannot be created."""
-        self._owned = isinstance(target, Path | str)
-        self.error: OSError | None = None
-        self.closed = False
-        self._stream: BinaryIO | FileIO
-        if isinstance(target, Path | str):
-            self.name = str(target)
-            try:
-                self._stream = Path(target).open("wb", buffering=0)  # noqa: SIM115
-            except OSError as error:
-                raise OutputError(f"{target}: {error.strerror}; {advice(error)}") from error
-        else:
-            self._stream = target
-            self.name = str(getattr(target, "name", "output")).strip("<>")
-
-    def write(self, data: bytes) -> int:
-        """All of `data`; PyAV hands over memory that is valid during the call only."""
-        try:
-            # Write on until all is out: files without a buffer may take a part.
-            view = memoryview(data)
-            while len(view):
-                view = view[self._stream.write(view) or 0 :]
-
-            # Pass it on to the reader of a pipe, which shows frames as they come.
-            if not self._owned:
-                self._stream.flush()
-        except OSError as error:
-            self.error = self.error or error
-            raise
-        return len(data)
-
-    def seekable(self) -> bool:
-        """The header can be filled in later; not so in a stream that is already written to."""
-        return bool(self._stream.seekable()) and (self._owned or self._stream.tell() == 0)
-
-    def writable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def check(self) -> None:
-        """Raises: OSError: what went wrong in a write that FFmpeg did not report."""
-        if self.error is not None:
-            raise self.error
-
-    def close(self) -> None:
-        """Raises: OSError: the last bytes do not fit (network file systems report it only now)."""
-        self.closed = True
-        if self._owned:
-            self._stream.close()
-
-    def drop(self) -> None:
-        """Close, even if the content is not complete."""
-        try:
-            self.close()
-        except OSError as error:
-            self.error = self.error or error
-
-
-def advice(error: BaseException) -> str:
-    """The next step after an output error."""
-    number = getattr(error, "errno", None)
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space or write elsewhere with -o"
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "choose a place you may write to with -o"
-    if number == errno.ENOENT:
-        return "the folder does not exist; create it or choose another with -o"
-    if number in (errno.EMFILE, errno.ENFILE):
-        return "raise the limit (ulimit -n)"
-    if number in (errno.EISDIR, errno.ENOTDIR):
-        return "name a file inside a folder"
-    return "check the output path and options"

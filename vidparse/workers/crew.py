@@ -1,4 +1,4 @@
-"""Workers that share work, as processes of this machine or on the machines of a Ray cluster.
+"""Workers that share work, wherever they run.
 
 Work comes in parts: ranges of a video, or whole inputs. A crew knows who has which part, what came
 back, and what to do when a worker is killed.
@@ -7,35 +7,21 @@ back, and what to do when a worker is killed.
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import signal
-import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess, parent_process
-from types import ModuleType
-from typing import TYPE_CHECKING, Generic, Self
+from dataclasses import dataclass
+from typing import Generic, Self
 
-from vidparse.errors import DeviceError, UsageError, VidparseError, expected
-from vidparse.inference.devices import cuda_device_count
+from vidparse.errors import DeviceError, VidparseError, expected
 from vidparse.workers.job import Answer, Part, Setup, Shared
-
-if TYPE_CHECKING:
-    import ray
 
 log = logging.getLogger(__name__)
 
 _WAIT_S = 0.1  # how soon a wish to stop is noticed
 _AHEAD = 3  # parts per worker that are under way or wait to be taken
 _TRIES = 3  # of a part whose worker is killed
-_PATIENCE_S = 2.0  # with a process that was ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,223 +220,3 @@ class AnsweringWorker(Generic[Shared, Part, Answer]):
             about = self._setup.about(shared)
             log.debug("%s", about, exc_info=error)
             return expected(error, about).alone()
-
-
-class ProcessCrew(Crew[Shared, Part, Answer]):
-    """Processes, spread over the CUDA devices where these are used; arguments as of `Crew`."""
-
-    def __init__(
-        self, count: int, setup: Setup[Shared, Part, Answer], stop: threading.Event
-    ) -> None:
-        super().__init__(count, setup, stop)
-        self._processes: dict[int, BaseProcess] = {}
-        self._pipes: dict[int, Connection] = {}
-        self._known: dict[int, Shared] = {}  # the last that each worker got
-
-    def start(self, worker: int) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork copies locks that are held
-        mine, its = context.Pipe()
-        process = context.Process(
-            target=serve,
-            args=(its, _on_device(self._setup, worker)),
-            name=f"vidparse-worker-{worker}",
-            daemon=True,
-        )
-
-        try:
-            with _deaf():
-                process.start()
-        except OSError as error:
-            raise DeviceError(
-                f"worker {worker}: cannot be started ({error.strerror}); use fewer --workers"
-            ) from error
-        its.close()  # so that the end of the process ends the pipe
-        self._processes[worker], self._pipes[worker] = process, mine
-
-    def send(self, worker: int, ticket: int, shared: Shared, part: Part) -> None:
-        # Send what is shared with the first part only: it may list thousands of pictures.
-        is_known = self._known.get(worker) is shared
-        self._known[worker] = shared
-        try:
-            self._pipes[worker].send((ticket, None if is_known else shared, part))
-        except OSError as error:
-            log.debug("worker %d: %s", worker, error)
-
-    def news(self, wait_s: float) -> Iterable[Returned[Answer]]:
-        by_pipe = {pipe: worker for worker, pipe in self._pipes.items()}
-        if not by_pipe:
-            return
-        for pipe in wait(list(by_pipe), wait_s):
-            worker = by_pipe[pipe]  # type: ignore[index]
-            try:
-                ticket, outcome = self._pipes[worker].recv()
-            except (EOFError, OSError):
-                self._forget(worker)
-                yield Returned(worker)
-            else:
-                yield Returned(worker, ticket, outcome)
-
-    def _forget(self, worker: int) -> None:
-        self._pipes.pop(worker).close()
-        process = self._processes.pop(worker)
-        process.join(_PATIENCE_S)
-
-        # Kill it where it hangs: nobody would tidy up after it once this process is gone.
-        if process.is_alive():
-            process.kill()
-            process.join(_PATIENCE_S)
-        self._known.pop(worker, None)
-
-    def request_end(self) -> None:
-        super().request_end()
-        for process in self._processes.values():
-            process.terminate()
-
-    def end(self) -> None:
-        # Terminate all before waiting for any, so that they end side by side.
-        for process in self._processes.values():
-            process.terminate()
-        for worker in list(self._processes):
-            self._forget(worker)
-
-
-def _on_device(setup: Setup[Shared, Part, Answer], worker: int) -> Setup[Shared, Part, Answer]:
-    """The same, on one of the CUDA devices where any may be taken."""
-    devices = cuda_device_count() if setup.choice.device in ("auto", "cuda") else 0
-    if not devices:
-        return setup
-    return replace(setup, choice=replace(setup.choice, device=f"cuda:{worker % devices}"))
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes begin deaf to Ctrl-C, which a terminal sends to all, until they can ignore it."""
-    if sys.platform == "win32":
-        yield
-        return
-    resource_tracker.ensure_running()  # starting it would let the signal through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def serve(pipe: Connection, setup: Setup[Shared, Part, Answer]) -> None:
-    """Answer to parts until the pipe ends; the main function of a worker's process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    worker = AnsweringWorker(setup)
-    shared: Shared | None = None
-
-    # End on a pipe that is gone, and on a signal that nobody else heeds.
-    with suppress(EOFError, OSError, KeyboardInterrupt):
-        while True:
-            ticket, new, part = pipe.recv()
-            shared = shared if new is None else new
-            assert shared is not None  # it comes with the first part
-            pipe.send((ticket, worker.answer(shared, part)))
-
-
-def _end_with_parent() -> None:
-    """Leave when the process that wants the answers is gone, however it ended."""
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
-class ClusterCrew(Crew[Shared, Part, Answer]):
-    """Actors of Ray, each with as many CPUs as its network has threads.
-
-    The videos must have the same path on all machines.
-
-    Args:
-        address: of a cluster, host:port or ray://host:port; "auto": the one that runs here.
-        count: of workers; 0: as many as the CPUs of the cluster allow.
-        setup: of each worker.
-
-    Raises:
-        UsageError: Ray is not installed.
-        DeviceError: no cluster answers at the address.
-    """
-
-    def __init__(
-        self, address: str, count: int, setup: Setup[Shared, Part, Answer], stop: threading.Event
-    ) -> None:
-        self._ray = _connected(address)
-        cpus = max(1, setup.choice.threads)
-        has = int(self._ray.cluster_resources().get("CPU", 1))
-        super().__init__(count or max(1, has // cpus), setup, stop)
-
-        on_gpu = setup.choice.device.startswith("cuda")
-        # An actor that is lost is started anew by this side, which knows what it had to do.
-        self._kind = self._ray.remote(
-            num_cpus=cpus, num_gpus=1 if on_gpu else 0, scheduling_strategy="SPREAD"
-        )(AnsweringWorker)
-        self._actors: dict[int, ray.actor.ActorHandle] = {}
-        # Worker and ticket by the promise of an answer.
-        self._sent: dict[ray.ObjectRef, tuple[int, int]] = {}
-        # What the last part shares with others, and where the cluster keeps it.
-        self._known: list[tuple[Shared, ray.ObjectRef]] = []
-
-    def start(self, worker: int) -> None:
-        self._actors[worker] = self._kind.remote(self._setup)
-
-    def send(self, worker: int, ticket: int, shared: Shared, part: Part) -> None:
-        if not self._known or self._known[0][0] is not shared:
-            self._known = [(shared, self._ray.put(shared))]
-        promise = self._actors[worker].answer.remote(self._known[0][1], part)
-        self._sent[promise] = worker, ticket
-
-    def news(self, wait_s: float) -> Iterable[Returned[Answer]]:
-        if not self._sent:
-            return
-        ready, _ = self._ray.wait(list(self._sent), num_returns=1, timeout=wait_s)
-        for promise in ready:
-            worker, ticket = self._sent.pop(promise)
-            try:
-                yield Returned(worker, ticket, self._ray.get(promise))
-            except self._ray.exceptions.RayTaskError as error:
-                yield Returned(worker, ticket, expected(error))
-            except self._ray.exceptions.RayError as error:
-                log.debug("worker %d: %s", worker, error)
-
-                # Forget its other parts, too, or the same loss would be reported for each.
-                self._sent = {one: to for one, to in self._sent.items() if to[0] != worker}
-                del self._actors[worker]
-                yield Returned(worker)
-
-    def request_end(self) -> None:
-        super().request_end()
-        self.end()  # an actor hears nothing while it works
-
-    def end(self) -> None:
-        for actor in self._actors.values():
-            self._ray.kill(actor)
-        self._actors.clear()
-        self._sent.clear()
-        self._held.clear()
-        self._ray.shutdown()
-
-
-def _connected(address: str) -> ModuleType:
-    """Ray, as a client of the cluster."""
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise UsageError(
-            "--cluster: Ray is not installed; pip install 'vidparse[cluster]'"
-        ) from error
-
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        log.debug("%s", address, exc_info=error)
-        raise DeviceError(
-            f"--cluster {address}: no Ray cluster answers; start one with 'ray start --head', or "
-            "give the address of one"
-        ) from error
-    package: ModuleType = ray
-    return package

@@ -110,7 +110,8 @@ class Sharing:
         Raises:
             UsageError, DeviceError: as `ClusterCrew`.
         """
-        from vidparse.workers.crew import ClusterCrew, ProcessCrew
+        from vidparse.workers.cluster_crew import ClusterCrew
+        from vidparse.workers.process_crew import ProcessCrew
 
         if Path(choice.name).exists():  # a worker may be in another folder
             choice = choice.of(Path(choice.name).absolute())
