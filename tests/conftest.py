@@ -45,7 +45,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     )
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # A shell starts background jobs so, and programs that are told to ignore Ctrl-C do ignore it.
+    # A shell starts background jobs so, and programs that start with Ctrl-C ignored do ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

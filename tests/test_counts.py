@@ -42,9 +42,9 @@ def write_folder(root: Path, *, damaged: bool) -> Path:
 
 
 def test_one_error(cli, tmp_path):
-    said = cli("data", "check", write_folder(tmp_path / "d", damaged=True))
-    assert said.code == 3
-    assert b"\n1 error, 0 warnings\n" in said.out
+    ended = cli("data", "check", write_folder(tmp_path / "d", damaged=True))
+    assert ended.code == 3
+    assert b"\n1 error, 0 warnings\n" in ended.out
 
 
 def test_one_frame_of_one_video(cli, clip, colour_model, tmp_path):
@@ -56,8 +56,8 @@ def test_one_frame_of_one_video(cli, clip, colour_model, tmp_path):
         ("bench", path, "-m", colour_model, "--repeats", 1, "--threads", 1),
         ("autolabel", "-m", colour_model, path, "-o", tmp_path / "pseudo", "--scales", "1"),
     ):
-        said = cli(*words)
-        assert said.code == 0, said.err
-        text = said.err + said.out.decode()
+        ended = cli(*words)
+        assert ended.code == 0, ended.err
+        text = ended.err + ended.out.decode()
         assert "1 frame" in text, text
         assert not ONE_OF_MANY.search(text), text

@@ -214,7 +214,7 @@ def test_every_command_of_a_document_runs(document: str, terminal: Terminal, hub
             (terminal.place / file).write_text(lines)
         for shown in commands(text):
             terminal.run(shown)
-        assert ("hf:owner/repo" in text) == any("owner/repo" in asked for asked in hub.asked)
+        assert ("hf:owner/repo" in text) == any("owner/repo" in request for request in hub.requests)
 
 
 # CONTRIBUTING's blocks show style, test_examples runs README's.
@@ -239,7 +239,7 @@ def test_the_readme_leads_to_every_guide() -> None:
     assert GUIDES and set(GUIDES) <= set(links(README))
 
 
-def test_every_output_is_called_as_the_readme_says(terminal: Terminal) -> None:
+def test_every_output_has_the_name_that_the_readme_gives(terminal: Terminal) -> None:
     from vidparse.sinks import SINKS
 
     files = named_outputs()
@@ -322,7 +322,7 @@ def _vidparse_on_path(folder: Path) -> Path:
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.sh")), ids=lambda p: p.name)
 def test_example_scripts_run(script: Path, workplace: Path, tmp_path: Path) -> None:
     usage = re.search(rf"^#\s+examples/{script.name} (.+)$", script.read_text(), re.M)
-    assert usage is not None, f"{script.name}: a comment says how it is called"
+    assert usage is not None, f"{script.name}: a comment shows how it is called"
     if "ffmpeg" in script.read_text() and shutil.which("ffmpeg") is None:
         pytest.skip("ffmpeg is not installed here")
     place = tmp_path / "place"

@@ -108,16 +108,16 @@ def data(tmp_path: Path) -> Path:
 
 def test_segment_runs_the_network_and_writes_the_output(cli, clip, weights, tmp_path):
     video = clip("in.mp4", frames=FRAMES)
-    said = cli("segment", video, "-m", weights, "--save", "toy,vipseg,jsonl", "-o", f"{tmp_path}/")
-    assert (said.code, said.err.count("vidparse:")) == (0, 0)
+    ended = cli("segment", video, "-m", weights, "--save", "toy,vipseg,jsonl", "-o", f"{tmp_path}/")
+    assert (ended.code, ended.err.count("vidparse:")) == (0, 0)
     head, *lines = (tmp_path / "in.toy").read_text().splitlines()
     assert head == f"in.mp4 {len(toys.LABELS)}"
     assert [line.split()[0] for line in lines] == [str(i) for i in range(FRAMES)]
 
 
-def test_a_file_name_with_its_ending_asks_for_the_output(cli, clip, weights, tmp_path):
-    said = cli("segment", clip("in.mp4", frames=4), "-m", weights, "-o", tmp_path / "x.toy")
-    assert said.code == 0
+def test_a_file_name_with_its_ending_chooses_the_output(cli, clip, weights, tmp_path):
+    ended = cli("segment", clip("in.mp4", frames=4), "-m", weights, "-o", tmp_path / "x.toy")
+    assert ended.code == 0
     assert (tmp_path / "x.toy").read_text().count("\n") == 4
 
 
@@ -129,16 +129,16 @@ def test_errors_list_it(cli, data, command):
         "eval": [["--dataset", "tox"], ["--dataset", "toy", "--data", data, "--metrics", "tox"]],
     }
     for words in wrong[command]:
-        said = cli(command, *words)
-        assert said.code == 2
-        assert "toy" in said.err
+        ended = cli(command, *words)
+        assert ended.code == 2
+        assert "toy" in ended.err
 
 
 def test_segment_links_by_it(cli, clip, weights, tmp_path):
     video = clip("in.mp4", frames=FRAMES)
     out = tmp_path / "x.jsonl"
-    said = cli("segment", video, "-m", weights, "--linker", "toy", "-o", out)
-    assert said.code == 0, said.err
+    ended = cli("segment", video, "-m", weights, "--linker", "toy", "-o", out)
+    assert ended.code == 0, ended.err
     frames = [json.loads(line)["segments"] for line in out.read_text().splitlines()[1:]]
     ids = [{segment["id"] for segment in segments} for segments in frames]
     assert all(number % 10 == 0 for one in ids for number in one)
@@ -147,8 +147,8 @@ def test_segment_links_by_it(cli, clip, weights, tmp_path):
 
 def test_segment_runs_on_it(cli, clip, colour_model, tmp_path):
     out = tmp_path / "x.csv"
-    said = cli("segment", clip("in.mp4", frames=2), "--backend", "toy", "-o", out)
-    assert said.code == 0, said.err
+    ended = cli("segment", clip("in.mp4", frames=2), "--backend", "toy", "-o", out)
+    assert ended.code == 0, ended.err
     with out.open() as lines:
         shares = [float(row[toys.LABELS.classes[3]]) for row in csv.DictReader(lines)]
     assert shares == [1.0, 1.0]
@@ -159,10 +159,10 @@ def test_torch_and_onnx_give_the_same_answer(cli, clip, weights, tmp_path):
     video = clip("in.mp4", frames=FRAMES)
     for form in ("safetensors", "onnx"):
         place = tmp_path / form
-        said = cli(
+        ended = cli(
             "segment", video, "-m", tmp_path / f"toy.{form}", "--save", "jsonl", "-o", f"{place}/"
         )
-        assert said.code == 0
+        assert ended.code == 0
     torch_lines, onnx_lines = (
         [json.loads(line) for line in (tmp_path / form / "in.jsonl").read_text().splitlines()][1:]
         for form in ("safetensors", "onnx")
@@ -172,15 +172,15 @@ def test_torch_and_onnx_give_the_same_answer(cli, clip, weights, tmp_path):
 
 
 def test_eval_reads_the_data_and_scores_by_the_metric(cli, weights, data):
-    said = cli("eval", "--dataset", "toy", "--data", data, "-m", weights, "--json")
-    assert said.code == 0
-    assert "toy" in json.loads(said.out)["entries"][0]["scores"]
+    ended = cli("eval", "--dataset", "toy", "--data", data, "-m", weights, "--json")
+    assert ended.code == 0
+    assert "toy" in json.loads(ended.out)["entries"][0]["scores"]
 
 
 def test_the_data_set_is_recognised(cli, data):
-    said = cli("data", "check", data)
-    assert said.code == 0
-    assert "toy" in said.err + said.out.decode()
+    ended = cli("data", "check", data)
+    assert ended.code == 0
+    assert "toy" in ended.err + ended.out.decode()
 
 
 @pytest.mark.parametrize("objective", ["toy", "supervised"])
@@ -192,8 +192,8 @@ def test_train_two_steps(cli, data, tmp_path, objective):
         'workers = 0\nmetrics = ["toy"]\n'
     )
     run = tmp_path / "run"
-    said = cli("train", "--dataset", "toy", "--data", data, "--recipe", recipe, "-o", run)
-    assert said.code == 0, said.err
+    ended = cli("train", "--dataset", "toy", "--data", data, "--recipe", recipe, "-o", run)
+    assert ended.code == 0, ended.err
     steps = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert any(objective == "supervised" or "toy" in step.get("losses", {}) for step in steps)
     trained = cli("eval", "--dataset", "toy", "--data", data, "-m", run / "best.safetensors")
@@ -209,26 +209,26 @@ def test_bench_measures_it(cli, clip, weights, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(lines)
     places = [str(tmp_path), str(Path(__file__).parent), str(Path(__file__).parents[1])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(places))
-    said = cli(
+    ended = cli(
         "bench", clip("in.mp4", frames=FRAMES), "-m", weights, "--repeats", "1", "--save", "toy"
     )
-    assert said.code == 0
+    assert ended.code == 0
     assert cli("bench", "--zoo", "toy", "--repeats", "1", "--backends", "torch").code == 0
 
 
 def test_a_map_without_segments_is_refused_by_every_reader(cli, weights, data, monkeypatch):
-    """Of a data set that tells objects apart; classes alone are for `read_mask`."""
+    """Of a data set that distinguishes objects; classes alone are for `read_mask`."""
     read = toys.read_toy
     monkeypatch.setattr(toys, "read_toy", lambda frame: SegmentMap(read(frame).classes()))
-    told = "data set toy distinguishes objects and read no segments here"
+    message = "data set toy distinguishes objects and read no segments here"
 
     checked = cli("data", "check", data)
-    assert checked.code == 3 and told in checked.err + checked.out.decode()
+    assert checked.code == 3 and message in checked.err + checked.out.decode()
     for metrics in ("toy", "vpq", "miou"):
         scored = cli(
             *("eval", "--dataset", "toy", "--data", data, "--metrics", metrics, "-m", weights)
         )
-        assert scored.code == 3 and told in scored.err, metrics
+        assert scored.code == 3 and message in scored.err, metrics
 
 
 class UntrainedNetwork(toys.ToyNetwork):
@@ -246,7 +246,7 @@ def test_a_network_without_scores_is_refused_before_anything_is_written(
     recipe.write_text(f'arch = "toy"\nobjective = "{objective}"\ncrop_hw = [48, 64]\n')
     words = ("train", "--dataset", "toy", "--data", data, "--recipe", recipe, "-o", tmp_path / "r")
     for more in ((), ("--dry-run",)):
-        said = cli(*words, *more)
-        assert said.code == 2
-        assert f"objective {objective}: learns from scores of classes" in said.err
+        ended = cli(*words, *more)
+        assert ended.code == 2
+        assert f"objective {objective}: learns from scores of classes" in ended.err
         assert not (tmp_path / "r").exists()

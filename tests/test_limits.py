@@ -35,7 +35,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png_of(width: int, height: int, depth: int, colour: int) -> bytes:
-    """A PNG of zeros; 2 MB say 16000 x 16000 of 16 bits."""
+    """A PNG of zeros; 2 MB are 16000 x 16000 of 16 bits."""
     row = 1 + width * {0: 1, 2: 3, 6: 4}[colour] * depth // 8
     packer, rows = zlib.compressobj(9), bytes(row)
     packed = b"".join(packer.compress(rows) for _ in range(height)) + packer.flush()
@@ -79,9 +79,9 @@ def test_small_files_of_huge_pictures_take_no_memory(tmp_path, name, data):
         [sys.executable, "-c", CODE, str(tmp_path / name)],
         capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1],
     )  # fmt: skip
-    said, grown_mb = done.stdout.splitlines()
-    assert "pixels" in said
-    assert "--max-pixels" in said
+    message, grown_mb = done.stdout.splitlines()
+    assert "pixels" in message
+    assert "--max-pixels" in message
     assert int(grown_mb) < 150
 
 
@@ -135,9 +135,9 @@ def test_panoptic_pictures_have_the_same_limit(tmp_path, allow):
 
 def test_the_option(cli, clip, tmp_path, allow):
     path = clip("a.mp4", frames=2)
-    said = cli("segment", path, "--max-pixels", "3000", "--save", "csv")
-    assert said.code == 3
-    assert said.err.endswith("or allow them with --max-pixels 3072\n")
+    ended = cli("segment", path, "--max-pixels", "3000", "--save", "csv")
+    assert ended.code == 3
+    assert ended.err.endswith("or allow them with --max-pixels 3072\n")
     assert cli("segment", path, "--max-pixels", "3072", "--save", "csv").code == 0
     assert cli("info", path, "--max-pixels", "3000").code == 3
     assert cli("info", path, "--max-pixels", "9223372036854775807").code == 0
@@ -170,7 +170,7 @@ def test_a_lack_of_memory_is_no_damage(clip, monkeypatch):
 
 
 @pytest.mark.parametrize(("has_room", "kind"), [(True, InputError), (False, DeviceError)])
-def test_memory_that_a_file_asks_for_on_the_way(clip, monkeypatch, has_room, kind):
+def test_memory_that_a_file_needs_on_the_way(clip, monkeypatch, has_room, kind):
     source = open_video(clip("a.mp4", frames=5))
 
     class Greedy:
@@ -186,16 +186,16 @@ def test_memory_that_a_file_asks_for_on_the_way(clip, monkeypatch, has_room, kin
     source.close()
 
 
-def test_a_table_that_asks_for_no_end_of_memory_is_damage(cli, clip):
+def test_a_table_that_needs_no_end_of_memory_is_damage(cli, clip):
     """FFmpeg calls it a lack of memory, which `--size` or `ulimit` would not help."""
     path = clip("a.mp4", frames=5)
     data = bytearray(path.read_bytes())
     where = data.index(b"stsz") + 12
     data[where : where + 4] = (2**29 - 8).to_bytes(4, "big")  # so many frames
     path.write_bytes(data)
-    said = cli("info", path)
-    assert said.code == 3, said.err
-    assert len(said.lines) == 1
+    ended = cli("info", path)
+    assert ended.code == 3, ended.err
+    assert len(ended.lines) == 1
 
 
 def test_an_enormous_stride_takes_the_first_frame(clip):
@@ -208,9 +208,9 @@ def test_an_enormous_stride_takes_the_first_frame(clip):
 class TestMaxFrames:
     def test_the_first_frames_are_taken_with_their_sound(self, cli, clip, tmp_path):
         path = clip("a.mp4", frames=60, audio=True)
-        said = cli("segment", path, "--max-frames", "10", "--save", "overlay,csv", "--json")
-        assert said.code == 0
-        (one,) = json.loads(said.out)["inputs"]
+        ended = cli("segment", path, "--max-frames", "10", "--save", "overlay,csv", "--json")
+        assert ended.code == 0
+        (one,) = json.loads(ended.out)["inputs"]
         assert one["frames"] == 10
         assert one["notes"] == ["ended after 10 frames, by --max-frames"]
         assert len((tmp_path / "a.csv").read_text().splitlines()) == 11
@@ -225,8 +225,8 @@ class TestMaxFrames:
         path = clip("a.mp4", frames=60, audio=True)
         assert cli("segment", path, "--save", "overlay").code == 0
         whole = (tmp_path / "a.overlay.mp4").read_bytes()
-        said = cli("segment", path, "--save", "overlay", "--overwrite", "--max-frames", most)
-        assert (said.code, "max-frames" in said.err) == (0, False)
+        ended = cli("segment", path, "--save", "overlay", "--overwrite", "--max-frames", most)
+        assert (ended.code, "max-frames" in ended.err) == (0, False)
         assert (tmp_path / "a.overlay.mp4").read_bytes() == whole
 
     def test_frames_are_counted_behind_start_and_stride(self, cli, clip, tmp_path):
@@ -238,8 +238,8 @@ class TestMaxFrames:
 
     def test_each_input_has_it_and_an_endless_pipe_ends(self, cli, process, clip, tmp_path):
         paths = [clip(f"{name}.mkv", frames=9) for name in "ab"]
-        said = cli("segment", *paths, "--max-frames", "4", "--save", "csv", "--json")
-        assert [one["frames"] for one in json.loads(said.out)["inputs"]] == [4, 4]
+        ended = cli("segment", *paths, "--max-frames", "4", "--save", "csv", "--json")
+        assert [one["frames"] for one in json.loads(ended.out)["inputs"]] == [4, 4]
         raw = ("--pipe", "raw", "--size", "64x48", "--rate", "25", "--max-frames", "30")
         with Path("/dev/zero").open("rb") as endless:
             run = process("segment", "-", *raw, "-o", f"{tmp_path}/o/", stdin=endless)

@@ -19,7 +19,7 @@ WATCHED = [
     str(Path(__file__).parent / "support" / "no_internet.py"),
     sys.executable,
 ]
-BEGINS_TO_SEND_S = 12  # ONNX Runtime asks for its maker's address some 9 s after it is imported
+BEGINS_TO_SEND_S = 12  # ONNX Runtime looks up its maker's address some 9 s after it is imported
 
 needs_filter = pytest.mark.skipif(not can_watch(), reason="needs seccomp of Linux, x86-64 or ARM64")
 

@@ -72,7 +72,7 @@ def test_a_model_is_named_by_a_path(colour_model: Path) -> None:
 
 
 class TestSession:
-    def test_pictures_in_memory_say_what_the_file_says(self, clip, colour_model: Path) -> None:
+    def test_pictures_in_memory_have_the_answer_of_the_file(self, clip, colour_model: Path) -> None:
         """Arrays go in by `Frame.from_rgb`, one by one, as they come."""
         model = vidparse.load_model(colour_model, device="cpu", threads=1)
         with vidparse.open_video(clip("a.mp4", frames=4)) as video:

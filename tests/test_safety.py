@@ -90,7 +90,7 @@ class TestHabits:
             assert keywords(node).get("trust_remote_code", "False") == "False", path
 
     def test_temporary_names_are_the_systems(self) -> None:
-        """None is made by hand below /tmp; the folder of temporary files is asked for once."""
+        """None is made by hand below /tmp; the folder of temporary files is looked up once."""
         for path in FILES:
             assert "'/tmp" not in path.read_text().replace('"', "'"), path
         users = {str(path) for path, _, name in CALLS if name == "tempfile.gettempdir"}
@@ -174,17 +174,17 @@ class TestFilesThatLie:
         path = tmp_path / "m.safetensors"
         path.write_bytes(struct.pack("<Q", length) + b'{"a":')
         for words in (("segment", clip("x.mkv", frames=1), "-m", path), ("models", "show", path)):
-            said = cli(*words)
-            assert (said.code, len(said.lines)) == (4, 1)
-            assert "fetch it again" in said.err
+            ended = cli(*words)
+            assert (ended.code, len(ended.lines)) == (4, 1)
+            assert "fetch it again" in ended.err
 
     def test_tensors_beyond_the_end_of_a_file(self, cli, clip, tmp_path: Path) -> None:
         head = {"a": {"dtype": "F32", "shape": [10**6, 10**6], "data_offsets": [0, 4 * 10**12]}}
         text = json.dumps(head).encode()
         path = tmp_path / "m.safetensors"
         path.write_bytes(struct.pack("<Q", len(text)) + text)
-        said = cli("segment", clip("x.mkv", frames=1), "-m", path)
-        assert (said.code, len(said.lines)) == (4, 1)
+        ended = cli("segment", clip("x.mkv", frames=1), "-m", path)
+        assert (ended.code, len(ended.lines)) == (4, 1)
 
     @pytest.mark.parametrize("where", ["../secret.bin", "absolute", "link.bin"])
     def test_tensors_of_onnx_in_other_files(
@@ -205,8 +205,8 @@ class TestFilesThatLie:
             weights.external_data.add(key=key, value=value)
         path = tmp_path / "in" / "m.onnx"
         path.write_bytes(model.SerializeToString())
-        said = cli("segment", clip("x.mkv", frames=1), "-m", path)
-        assert (said.code, len(said.lines)) == (4, 1), said.err
+        ended = cli("segment", clip("x.mkv", frames=1), "-m", path)
+        assert (ended.code, len(ended.lines)) == (4, 1), ended.err
 
     def test_masks_of_more_pixels_than_are_allowed(
         self, tmp_path: Path, recwarn: pytest.WarningsRecorder
@@ -233,8 +233,8 @@ class TestFilesThatLie:
 
 class TestTheTerminal:
     def test_lines_for_it_keep_their_ends(self) -> None:
-        said = 'a\x1b[31m\tb\u202e\n{"x":"\x9b2J"}\r\n\udc80'.encode("utf-8", "surrogateescape")
-        assert plain_lines(said) == b'a?[31m\tb?\n{"x":"?2J"}\n?'
+        written = 'a\x1b[31m\tb\u202e\n{"x":"\x9b2J"}\r\n\udc80'.encode("utf-8", "surrogateescape")
+        assert plain_lines(written) == b'a?[31m\tb?\n{"x":"?2J"}\n?'
 
     @pytest.mark.parametrize("is_terminal", [True, False])
     def test_records_on_stdout(self, is_terminal: bool, tmp_path: Path) -> None:
@@ -283,8 +283,8 @@ class TestSecrets:
             ["models"],
             ["segment", clip("x.mkv", frames=1), "-m", "hf:me/net", "-o", f"{tmp_path}/o/"],
         ):
-            said = cli(*words)
-            assert self.TOKEN not in said.out.decode() + said.err, words
+            ended = cli(*words)
+            assert self.TOKEN not in ended.out.decode() + ended.err, words
         assert status or any(self.TOKEN in one for one in hub.tokens), "it was sent"
         self.check_kept(tmp_path)
 
@@ -303,10 +303,10 @@ def test_outputs_are_written_by_their_user_alone(cli, clip, tmp_path: Path) -> N
     save = "overlay,masks,mask-video,jsonl,csv,coco,label-studio,vspw"
     before = os.umask(0o022)
     try:
-        said = cli("segment", clip("x.mkv", frames=2), "--save", save, "-o", f"{tmp_path}/o/")
+        ended = cli("segment", clip("x.mkv", frames=2), "--save", save, "-o", f"{tmp_path}/o/")
     finally:
         os.umask(before)
-    assert said.code == 0, said.err
+    assert ended.code == 0, ended.err
     made = [tmp_path / "o", *(tmp_path / "o").rglob("*")]
     assert len(made) > 10
     assert not [one for one in made if one.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)]

@@ -52,7 +52,7 @@ def test_another_encoding_is_one_line_with_the_file(
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_an_error_of_the_class_asked_for(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_of_the_requested_class(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         read_text(tmp_path / "list.txt")
     with pytest.raises(UsageError, match="No such file"):

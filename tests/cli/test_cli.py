@@ -39,22 +39,22 @@ def clips(tmp_path, clip) -> Path:
 
 class TestOutputs:
     def test_default_is_an_overlay_and_masks_beside_the_input(self, cli, clips):
-        said = cli("segment", clips / "a.mp4")
-        assert (said.code, said.out) == (0, b"")
+        ended = cli("segment", clips / "a.mp4")
+        assert (ended.code, ended.out) == (0, b"")
         assert listing(clips) == ["a.masks", "a.mp4", "a.overlay.mp4", "b.mov"]
         assert len(listing(clips / "a.masks")) == 6
-        assert len(said.lines) == 1
-        assert said.lines[0].startswith(f"{clips / 'a.mp4'}: 6 frames in ")
-        assert "a.overlay.mp4" in said.lines[0]
+        assert len(ended.lines) == 1
+        assert ended.lines[0].startswith(f"{clips / 'a.mp4'}: 6 frames in ")
+        assert "a.overlay.mp4" in ended.lines[0]
 
-    def test_what_the_network_ran_in_is_said_once_and_why_if_chosen(self, cli, clips):
+    def test_one_line_names_the_engine_and_why_it_was_chosen(self, cli, clips):
         both = (clips / "a.mp4", clips / "b.mov", "--save", "csv")
         first, second, totals = cli("segment", *both, "--threads", "1").lines
         assert totals.startswith("2 inputs: 2 done; ")
         assert ") with ONNX Runtime, fp32, 1 thread (auto: the quickest to start) -> " in first
         assert "ONNX" not in second
-        told = cli("segment", *both, "--backend", "onnx", "--threads", "2", "--overwrite")
-        assert ") with ONNX Runtime, fp32, 2 threads -> " in told.lines[0]
+        ended = cli("segment", *both, "--backend", "onnx", "--threads", "2", "--overwrite")
+        assert ") with ONNX Runtime, fp32, 2 threads -> " in ended.lines[0]
         assert cli("segment", *both, "--overwrite", "-q").lines == []
 
     @pytest.mark.parametrize(
@@ -68,18 +68,18 @@ class TestOutputs:
             ("results", ["a.masks", "a.overlay.mp4"]),
         ],
     )
-    def test_a_name_says_what_is_written(self, cli, clips, tmp_path, out, written):
+    def test_the_name_chooses_what_is_written(self, cli, clips, tmp_path, out, written):
         target = f"{tmp_path}/{out}"
         assert cli("segment", clips / "a.mp4", "-o", target).code == 0
         folder = Path(target) if Path(target).is_dir() else Path(target).parent
         assert [name for name in listing(folder) if name != "clips"] == written
 
-    def test_every_output_in_one_pass_tells_the_same(self, cli, clips, tmp_path):
-        said = cli(
+    def test_all_outputs_of_one_pass_agree(self, cli, clips, tmp_path):
+        ended = cli(
             *("segment", clips / "a.mp4", "-o", f"{tmp_path}/out/", "--rle", "--contours"),
             *("--save", "overlay,masks,mask-video,jsonl,csv", "--legend"),
         )
-        assert said.code == 0
+        assert ended.code == 0
         out = tmp_path / "out"
         assert listing(out) == ["a.csv", "a.jsonl", "a.masks", "a.masks.mkv", "a.overlay.mp4"]
         with av.open(str(out / "a.masks.mkv")) as video:
@@ -93,12 +93,12 @@ class TestOutputs:
             areas = {segment["class_id"]: segment["area"] for segment in record["segments"]}
             values, counts = np.unique(image, return_counts=True)
             assert areas == dict(zip(values.tolist(), counts.tolist(), strict=True))
-            assert len(areas) > 1, "the model must see something, or this test tells nothing"
+            assert len(areas) > 1, "the model must see something, or this test checks nothing"
             for segment in record["segments"]:
                 assert float(row[segment["class"]]) == pytest.approx(segment["area"] / image.size)
 
     @pytest.mark.parametrize(
-        ("arguments", "code", "told"),
+        ("arguments", "code", "message"),
         [
             (["-o", "x.mp4", "--save", "overlay,csv"], 2, "one file for 2 outputs"),
             (["-o", "x.avi"], 2, "no output is written as '.avi'"),
@@ -113,15 +113,15 @@ class TestOutputs:
         ],
     )
     def test_refused_before_anything_is_written(
-        self, cli, clips, monkeypatch, arguments, code, told
+        self, cli, clips, monkeypatch, arguments, code, message
     ):
         monkeypatch.chdir(clips)
         before = {path: path.read_bytes() for path in clips.iterdir()}
-        said = cli("segment", "a.mp4", *arguments)
-        assert said.code == code
-        assert len(said.lines) == 1
-        assert told in said.lines[0]
-        assert said.lines[0].startswith("vidparse: ")
+        ended = cli("segment", "a.mp4", *arguments)
+        assert ended.code == code
+        assert len(ended.lines) == 1
+        assert message in ended.lines[0]
+        assert ended.lines[0].startswith("vidparse: ")
         assert {path: path.read_bytes() for path in clips.iterdir()} == before
 
     def test_existing_outputs_are_replaced_on_request_only(self, cli, clips):
@@ -138,19 +138,19 @@ class TestSeveralInputs:
     def test_files_patterns_and_folders_in_one_call(self, cli, clips, tmp_path, clip):
         (tmp_path / "more").mkdir()
         clip("more/c.mkv", frames=2)
-        said = cli(
+        ended = cli(
             *("segment", clips / "a.mp4", f"{clips}/*.mov", tmp_path / "more"),
             *("-o", f"{tmp_path}/out", "--save", "csv", "--json"),
         )
-        assert said.code == 0
+        assert ended.code == 0
         assert listing(tmp_path / "out") == ["a.csv", "b.csv", "c.csv"]
-        assert [one["frames"] for one in json.loads(said.out)["inputs"]] == [6, 4, 2]
+        assert [one["frames"] for one in json.loads(ended.out)["inputs"]] == [6, 4, 2]
 
     def test_a_second_run_does_not_take_the_first_ones_outputs(self, cli, clips):
         for _ in range(2):
-            said = cli("segment", clips, "--overwrite", "--save", "overlay,masks,mask-video")
-            assert said.code == 0
-            assert len(said.lines) == 2 + 1, "and the totals"
+            ended = cli("segment", clips, "--overwrite", "--save", "overlay,masks,mask-video")
+            assert ended.code == 0
+            assert len(ended.lines) == 2 + 1, "and the totals"
         assert cli("segment", f"{clips}/*", "--overwrite", "--save", "csv").code == 0
         assert [name for name in listing(clips) if name.endswith("csv")] == ["a.csv", "b.csv"]
         assert cli("segment", f"{clips}/*.overlay.mp4", "--save", "csv").code == 0, "when named"
@@ -166,35 +166,35 @@ class TestSeveralInputs:
         assert "no output takes a matte; add --save matte" in refused.err
 
     def test_the_same_input_twice_is_done_once(self, cli, clips):
-        said = cli("segment", clips / "a.mp4", clips / "a.mp4", "--save", "csv")
-        assert said.code == 0
-        assert len(said.lines) == 1
+        ended = cli("segment", clips / "a.mp4", clips / "a.mp4", "--save", "csv")
+        assert ended.code == 0
+        assert len(ended.lines) == 1
 
     @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
     def test_two_inputs_of_one_name_do_not_share_an_output(self, cli, clips, clip, overwrite):
         clip("clips/a.mkv", frames=2)
-        said = cli("segment", clips / "a.mp4", clips / "a.mkv", "--save", "csv", *overwrite)
-        assert said.code == 1
-        assert f"a.mkv: would overwrite {clips / 'a.csv'} of {clips / 'a.mp4'}" in said.err
+        ended = cli("segment", clips / "a.mp4", clips / "a.mkv", "--save", "csv", *overwrite)
+        assert ended.code == 1
+        assert f"a.mkv: would overwrite {clips / 'a.csv'} of {clips / 'a.mp4'}" in ended.err
         assert (clips / "a.csv").read_bytes().count(b"\n") == 1 + 6
 
     def test_a_batch_goes_on_past_bad_inputs_and_ends_with_a_table(self, cli, clips, tmp_path):
         (tmp_path / "bad.mp4").write_text("no video")
-        said = cli(
+        ended = cli(
             *("segment", clips / "a.mp4", tmp_path / "bad.mp4", tmp_path / "[/no].mp4"),
             *(f"{clips}/*.none", clips / "b.mov", "-o", f"{tmp_path}/out/", "--save", "csv"),
         )
-        assert said.code == 1
+        assert ended.code == 1
         assert listing(tmp_path / "out") == ["a.csv", "b.csv"]
-        assert "3 of 5 inputs failed" in said.err
-        assert said.err.count("not a video or image that can be read") >= 1
-        alone = [line for line in said.lines if line.startswith("vidparse: ")]
+        assert "3 of 5 inputs failed" in ended.err
+        assert ended.err.count("not a video or image that can be read") >= 1
+        alone = [line for line in ended.lines if line.startswith("vidparse: ")]
         assert len(alone) == 3
 
     def test_one_of_one_keeps_its_own_code(self, cli, tmp_path):
-        said = cli("segment", tmp_path / "none.mp4")
-        assert (said.code, len(said.lines)) == (3, 1)
-        assert said.err == f"vidparse: {tmp_path}/none.mp4: no such file; check the path\n"
+        ended = cli("segment", tmp_path / "none.mp4")
+        assert (ended.code, len(ended.lines)) == (3, 1)
+        assert ended.err == f"vidparse: {tmp_path}/none.mp4: no such file; check the path\n"
 
 
 USAGE = [
@@ -241,18 +241,18 @@ USAGE = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "told"), USAGE, ids=lambda value: " ".join(value)[:50])
-def test_usage_errors_are_one_line_and_exit_2(cli, arguments, told, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("arguments", "message"), USAGE, ids=lambda value: " ".join(value)[:50])
+def test_usage_errors_are_one_line_and_exit_2(cli, arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = cli(*arguments)
-    assert (said.code, said.out, len(said.lines)) == (2, b"", 1)
-    assert said.lines[0].startswith("vidparse: ")
-    assert told in said.lines[0].replace("No", "no")
+    ended = cli(*arguments)
+    assert (ended.code, ended.out, len(ended.lines)) == (2, b"", 1)
+    assert ended.lines[0].startswith("vidparse: ")
+    assert message in ended.lines[0].replace("No", "no")
     assert listing(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (["--device", "cuda:99"], 5, "use --device cpu or auto"),
         (["--precision", "bf16", "--backend", "onnx"], 5, "computes in fp32"),
@@ -262,23 +262,23 @@ def test_usage_errors_are_one_line_and_exit_2(cli, arguments, told, tmp_path, mo
         (["-m", "nosuch.onnx"], 4, "no such file"),
     ],
 )
-def test_what_can_not_be_run_is_named(cli, clips, arguments, code, told):
-    said = cli("segment", clips / "a.mp4", *arguments)
-    assert (said.code, len(said.lines)) == (code, 1)
-    assert told in said.err
+def test_what_can_not_be_run_is_named(cli, clips, arguments, code, message):
+    ended = cli("segment", clips / "a.mp4", *arguments)
+    assert (ended.code, len(ended.lines)) == (code, 1)
+    assert message in ended.err
     assert listing(clips) == ["a.mp4", "b.mov"]
 
 
 def test_classes_in_any_case_and_the_rest_is_void(cli, clips):
-    said = cli("segment", clips / "a.mp4", "--classes", "sky, TREE", "--save", "csv")
-    assert said.code == 0
+    ended = cli("segment", clips / "a.mp4", "--classes", "sky, TREE", "--save", "csv")
+    assert ended.code == 0
     rows = list(csv.DictReader((clips / "a.csv").open()))
     assert list(rows[0]) == ["frame", "pts", "time", "Sky", "Tree", "void"]
     assert all(sum(Fraction(row[key]) for key in ("Sky", "Tree", "void")) == 1 for row in rows)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("person", "try Pedestrian; or a model that knows it: -m everyday-student ('person')"),
         ("sofa", "; or a model that knows it: -m everyday-student ('sofa')"),
@@ -288,26 +288,26 @@ def test_classes_in_any_case_and_the_rest_is_void(cli, clips):
         ("unicorn", "try Sky, Building, Pole"),
     ],
 )
-def test_a_class_that_another_model_knows(cli, clip, tmp_path, name, told):
-    said = cli("segment", clip("x.mp4", frames=1), "-o", f"{tmp_path}/o/", "--classes", name)
-    assert (said.code, len(said.lines)) == (2, 1)
-    assert told in said.err
-    assert ("everyday" in said.err) == ("everyday" in told)
+def test_a_class_that_another_model_knows(cli, clip, tmp_path, name, message):
+    ended = cli("segment", clip("x.mp4", frames=1), "-o", f"{tmp_path}/o/", "--classes", name)
+    assert (ended.code, len(ended.lines)) == (2, 1)
+    assert message in ended.err
+    assert ("everyday" in ended.err) == ("everyday" in message)
 
 
 def test_a_range_and_a_stride(cli, clip, tmp_path):
     path = clip("long.mp4", frames=50)
-    said = cli("segment", path, "--start", "0:00.4", "--end", "1.2", "--stride", "5", "-o", "-",
+    ended = cli("segment", path, "--start", "0:00.4", "--end", "1.2", "--stride", "5", "-o", "-",
                "--save", "csv")  # fmt: skip
-    assert said.code == 0
-    rows = list(csv.DictReader(said.out.decode().splitlines()))
+    assert ended.code == 0
+    rows = list(csv.DictReader(ended.out.decode().splitlines()))
     assert [float(row["time"]) for row in rows] == pytest.approx([0.4, 0.6, 0.8, 1.0])
     past = cli("segment", path, "--start", "10")
     assert (past.code, len(past.lines)) == (3, 1)
     assert "no frame between 10 s and the end; the video is 2.00 s long" in past.err
 
 
-def test_sound_is_copied_unless_told_otherwise(cli, clip, tmp_path):
+def test_sound_is_copied_unless_an_option_leaves_it_out(cli, clip, tmp_path):
     path = clip("loud.mp4", frames=25, audio=True)
     for name, extra in (("with.mp4", []), ("without.mp4", ["--no-audio"])):
         assert cli("segment", path, "-o", tmp_path / name, *extra).code == 0
@@ -320,12 +320,12 @@ def test_sound_is_copied_unless_told_otherwise(cli, clip, tmp_path):
 
 class TestJson:
     def test_summary(self, cli, clips, tmp_path, colour_model):
-        said = cli(
+        ended = cli(
             *("segment", clips / "a.mp4", tmp_path / "none.mp4", "--json"),
             *("-o", f"{tmp_path}/out/", "--save", "csv,masks"),
         )
-        assert said.code == 1
-        summary = json.loads(said.out)
+        assert ended.code == 1
+        summary = json.loads(ended.out)
         expected = {"model": str(colour_model), "backend": "onnx", "device": "cpu"}
         expected |= {"precision": "fp32", "exit_code": 1, "schema": "vidparse-summary/1"}
         expected |= {"chosen": "the quickest to start"}
@@ -340,7 +340,7 @@ class TestJson:
         assert good["bottleneck"] in stages
         assert (bad["frames"], bad["outputs"], bad["exit_code"]) == (0, [], 3)
         assert bad["error"].startswith(str(tmp_path / "none.mp4"))
-        assert len(said.lines) == 1, "stderr holds the error and nothing else"
+        assert len(ended.lines) == 1, "stderr holds the error and nothing else"
 
     def test_info(self, cli, clips):
         one = json.loads(cli("info", clips / "a.mp4", "--json").out)
@@ -356,32 +356,32 @@ class TestJson:
         assert f"{DEFAULT_MODEL} (default)".encode() in cli("models").out
 
 
-def test_quiet_says_errors_only(cli, clips, tmp_path):
+def test_quiet_prints_errors_only(cli, clips, tmp_path):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for index in range(2):
         pixels = np.full((32, 32, 3), 99 * index, np.uint8)
         av.VideoFrame.from_ndarray(pixels, "rgb24").save(str(pictures / f"{index}.png"))
     (pictures / "9.png").write_bytes(b"no picture")
-    said = cli("segment", clips / "a.mp4", pictures, "-q", "--save", "csv")
-    assert (said.code, said.out, said.err) == (0, b"", "")
-    said = cli("segment", pictures, "-o", f"{tmp_path}/out/", "--save", "csv")
-    assert said.lines[0].endswith("note: 9.png is no image that can be read; skipped")
-    assert "2 frames, 1 damaged skipped" in said.lines[1]
-    said = cli("segment", tmp_path / "none.mp4", clips / "b.mov", "-q", "--save", "csv")
-    assert (said.code, len(said.lines)) == (1, 1)
+    ended = cli("segment", clips / "a.mp4", pictures, "-q", "--save", "csv")
+    assert (ended.code, ended.out, ended.err) == (0, b"", "")
+    ended = cli("segment", pictures, "-o", f"{tmp_path}/out/", "--save", "csv")
+    assert ended.lines[0].endswith("note: 9.png is no image that can be read; skipped")
+    assert "2 frames, 1 damaged skipped" in ended.lines[1]
+    ended = cli("segment", tmp_path / "none.mp4", clips / "b.mov", "-q", "--save", "csv")
+    assert (ended.code, len(ended.lines)) == (1, 1)
 
 
 def test_names_with_marks_that_terminals_and_parsers_read(cli, clip, tmp_path):
     name = "[red]50% {x}\n:2.mp4"
     clip(name, frames=2)
-    said = cli("segment", tmp_path / name, "-o", f"{tmp_path}/out/", "--save", "csv,jsonl")
-    assert (said.code, len(said.lines)) == (0, 1)
+    ended = cli("segment", tmp_path / name, "-o", f"{tmp_path}/out/", "--save", "csv,jsonl")
+    assert (ended.code, len(ended.lines)) == (0, 1)
     assert len(listing(tmp_path / "out")) == 2
     header = json.loads((tmp_path / "out").glob("*.jsonl").__next__().open().readline())
     assert header["source"]["name"] == name
-    said = cli("segment", tmp_path / "[/none]\n.mp4", tmp_path / name, "--save", "csv")
-    assert said.code == 1
+    ended = cli("segment", tmp_path / "[/none]\n.mp4", tmp_path / name, "--save", "csv")
+    assert ended.code == 1
 
 
 def test_frames_to_expect_follow_the_range(clip):
@@ -505,7 +505,7 @@ def drain(terminal: int) -> str:
     while select.select([terminal], [], [], 30)[0]:
         try:
             part = os.read(terminal, 65536)
-        except OSError:  # how Linux says that nobody writes any more
+        except OSError:  # how Linux shows that nobody writes any more
             break
         if not part:
             break

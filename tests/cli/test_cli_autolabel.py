@@ -39,13 +39,13 @@ def other_labels(colour_model: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_split_and_what_is_said_of_it(run: Run, tmp_path: Path) -> None:
+def test_a_split_and_the_summary_of_it(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "pseudo"
     made = make_folder(tmp_path / "made", videos=2, frames=3)
     split = ("--dataset", "folder", "--data", made, "--threshold", "0", "-o", out)
-    said = run(*split)
-    assert said.code == 0, said.err
-    assert said.lines == [f"6 frames, 100.0% of the pixels labelled -> {out}"]
+    ended = run(*split)
+    assert ended.code == 0, ended.err
+    assert ended.lines == [f"6 frames, 100.0% of the pixels labelled -> {out}"]
     record = json.loads(run(*split, "--json").out)
     assert (record["made"], record["skipped"], record["frames"]) == (0, 6, 6)
     assert sum(record["class_shares_of_kept"].values()) == pytest.approx(1)
@@ -55,17 +55,17 @@ def test_a_split_and_what_is_said_of_it(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_video(run: Run, clip: Callable[..., Path], tmp_path: Path) -> None:
-    said = run(clip("drive.mp4", frames=9), "--every", "2", "--max-frames", "3",
+    ended = run(clip("drive.mp4", frames=9), "--every", "2", "--max-frames", "3",
                "-o", tmp_path / "pseudo")  # fmt: skip
-    assert said.code == 0 and said.err.startswith("3 frames, ")
+    assert ended.code == 0 and ended.err.startswith("3 frames, ")
     masks = sorted(path.name for path in (tmp_path / "pseudo/masks/drive").iterdir())
     assert masks == ["000000.png", "000002.png", "000004.png"]
 
 
 def test_models_of_other_classes(run: Run, other_labels: Path, tmp_path: Path) -> None:
-    said = run("-m", other_labels, "--dataset", SCENES, "-o", tmp_path / "pseudo")
-    assert said.code == 2 and len(said.lines) == 1
-    assert "llamas.onnx: has other classes than" in said.err and "'Llama'" in said.err
+    ended = run("-m", other_labels, "--dataset", SCENES, "-o", tmp_path / "pseudo")
+    assert ended.code == 2 and len(ended.lines) == 1
+    assert "llamas.onnx: has other classes than" in ended.err and "'Llama'" in ended.err
     assert not (tmp_path / "pseudo").exists()
 
 
@@ -97,9 +97,9 @@ def test_models_of_other_classes(run: Run, other_labels: Path, tmp_path: Path) -
 def test_errors_are_one_line(
     run: Run, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    said = run(*arguments, "-o", tmp_path / "pseudo")
-    assert said.code == code, said.err
-    assert len(said.lines) == 1 and message in said.err
+    ended = run(*arguments, "-o", tmp_path / "pseudo")
+    assert ended.code == code, ended.err
+    assert len(ended.lines) == 1 and message in ended.err
 
 
 def test_interrupted_and_resumed(

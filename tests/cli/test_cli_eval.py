@@ -20,14 +20,14 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def run(cli: Callable[..., Finished], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`vidparse eval` with a cache of its own; what it says on stdout."""
+    """`vidparse eval` with a cache of its own; its stdout."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "120")
 
     def evaluate(*arguments: object) -> str:
-        said = cli("eval", *arguments)
-        assert said.code == 0, said.err
-        return said.out.decode()
+        ended = cli("eval", *arguments)
+        assert ended.code == 0, ended.err
+        return ended.out.decode()
 
     return evaluate
 
@@ -107,9 +107,9 @@ def test_errors_are_one_line(
     made: Path, cli: Callable[..., Finished], arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     pred = () if "--pred" in arguments or "--save" in arguments else ("--pred", made / "pred")
-    said = cli("eval", *of(made, *pred, *arguments))
-    assert said.code == code, said.err
-    assert len(said.lines) == 1 and message in said.err
+    ended = cli("eval", *of(made, *pred, *arguments))
+    assert ended.code == code, ended.err
+    assert len(ended.lines) == 1 and message in ended.err
 
 
 def test_interrupted_and_resumed(

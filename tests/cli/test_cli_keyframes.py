@@ -12,12 +12,12 @@ from support.made_camvid import make_camvid
 
 def test_the_summary_has_the_share_and_the_spread(cli, clip, tmp_path: Path) -> None:
     command = ("segment", clip("x.mp4", frames=9), "-o", f"{tmp_path}/", "--save", "csv")
-    said = cli(*command, "--keyframes", "3")
-    assert said.code == 0, said.err
-    assert ", 33% key frames (scores in " in said.lines[-1] and " ms, 95 % in " in said.lines[-1]
+    ended = cli(*command, "--keyframes", "3")
+    assert ended.code == 0, ended.err
+    assert ", 33% key frames (scores in " in ended.lines[-1] and " ms, 95 % in " in ended.lines[-1]
 
-    told = cli(*command, "--keyframes", "auto", "--overwrite", "--json")
-    found = json.loads(told.out)["inputs"][0]["key_frames"]
+    auto = cli(*command, "--keyframes", "auto", "--overwrite", "--json")
+    found = json.loads(auto.out)["inputs"][0]["key_frames"]
     assert found["keys"] >= 1 and found["share"] == round(found["keys"] / 9, 4)
     times = found["scores_ms"]
     assert 0 < times["median"] <= times["p95"] <= times["max"]
@@ -27,7 +27,7 @@ def test_the_summary_has_the_share_and_the_spread(cli, clip, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--keyframes", "0"), "--keyframes '0': write auto, or every how many frames"),
         (("--keyframes", "often"), "--keyframes 'often': write auto, or every how many frames"),
@@ -37,13 +37,15 @@ def test_the_summary_has_the_share_and_the_spread(cli, clip, tmp_path: Path) -> 
         (("--keyframes", "2", "-m", "street-tcb"), "keyframes: the model has a memory"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(cli, clip, arguments, told: str) -> None:
-    said = cli("segment", clip("x.mp4", frames=2), *arguments)
-    assert (said.code, len(said.lines)) == (2, 1)
-    assert told in said.lines[0]
+def test_what_makes_no_sense_is_one_line(cli, clip, arguments, message: str) -> None:
+    ended = cli("segment", clip("x.mp4", frames=2), *arguments)
+    assert (ended.code, len(ended.lines)) == (2, 1)
+    assert message in ended.lines[0]
 
 
-def test_eval_scores_them_and_says_how_many(cli, colour_model, tmp_path: Path, monkeypatch) -> None:
+def test_eval_scores_them_and_notes_how_many(
+    cli, colour_model, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "data").mkdir()
     data = make_camvid(tmp_path / "data")
@@ -58,6 +60,6 @@ def test_eval_scores_them_and_says_how_many(cli, colour_model, tmp_path: Path, m
 
 def test_eval_of_other_frames_than_segments_own_has_no_key_frames(cli, tmp_path: Path) -> None:
     data = ("--dataset", "sample://street", "--support", "official")
-    said = cli("eval", "-m", "street-tcb", *data, "--keyframes", "2")
-    assert (said.code, len(said.lines)) == (2, 1)
-    assert "the published code has no --keyframes" in said.lines[0]
+    ended = cli("eval", "-m", "street-tcb", *data, "--keyframes", "2")
+    assert (ended.code, len(ended.lines)) == (2, 1)
+    assert "the published code has no --keyframes" in ended.lines[0]

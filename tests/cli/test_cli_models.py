@@ -42,7 +42,7 @@ class TestList:
         assert record["default"]
         assert record["scores"]
         assert record["bytes"] > 1_000_000
-        assert hub.asked == []
+        assert hub.requests == []
 
     def test_the_table_names_models_and_what_they_score_where(self, cli, hub):
         table = cli("models").out.decode()
@@ -71,7 +71,7 @@ class TestList:
             assert all(f"{score:.3f} {metric}" in shown for metric, score in model.scores.items())
             if model.labels in available_labels():
                 assert len(load_labels(model.labels)) == model.classes
-        assert hub.asked == []
+        assert hub.requests == []
 
     def test_a_published_model_that_was_fetched_is_listed_once(self, cli, hub, weights):
         name = "hf:tue-mps/videomt-dinov2-large-vspw"
@@ -83,11 +83,13 @@ class TestList:
         assert cli("models").out.decode().count(name) == 1
 
     def test_a_class_that_no_bundled_model_knows_names_one_to_fetch(self, cli, hub, tmp_path):
-        said = cli("segment", "sample://street", "--classes", "waterfall", "-o", tmp_path / "o.csv")
-        assert said.code == 2
-        assert "-m hf:tue-mps/videomt-dinov2-large-vipseg ('waterfall')" in said.err
-        said = cli("segment", "sample://street", "--classes", "dog", "-o", tmp_path / "o.csv")
-        assert "-m everyday-student ('dog')" in said.err and "hf:" not in said.err
+        ended = cli(
+            "segment", "sample://street", "--classes", "waterfall", "-o", tmp_path / "o.csv"
+        )
+        assert ended.code == 2
+        assert "-m hf:tue-mps/videomt-dinov2-large-vipseg ('waterfall')" in ended.err
+        ended = cli("segment", "sample://street", "--classes", "dog", "-o", tmp_path / "o.csv")
+        assert "-m everyday-student ('dog')" in ended.err and "hf:" not in ended.err
 
     def test_the_list_is_offline_and_quick(self):
         code = (
@@ -97,22 +99,22 @@ class TestList:
             "atexit.register(lambda: print(*sorted(heavy & sys.modules.keys()), flush=True))\n"
             "main()"
         )
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert DEFAULT_MODEL in said.stdout
-        assert said.stdout.splitlines()[-1] == ""
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert DEFAULT_MODEL in ended.stdout
+        assert ended.stdout.splitlines()[-1] == ""
 
 
 class TestPull:
     def test_files_are_named(self, cli, hub, weights):
         commit = hub.add("me/street", {"model.safetensors": weights.read_bytes()})
-        said = cli("models", "pull", "hf:me/street", "--json")
-        (path,) = json.loads(said.out)["files"]
+        ended = cli("models", "pull", "hf:me/street", "--json")
+        (path,) = json.loads(ended.out)["files"]
         assert commit in path
 
     def test_a_failure_is_one_line_and_code_4(self, cli, hub):
-        said = cli("models", "pull", "hf:no/such")
-        assert (said.code, len(said.lines)) == (4, 1)
-        assert "no such repository" in said.err
+        ended = cli("models", "pull", "hf:no/such")
+        assert (ended.code, len(ended.lines)) == (4, 1)
+        assert "no such repository" in ended.err
 
     def test_a_process_of_its_own_pulls_then_runs_offline(
         self, hub, weights, colour_model, clip, tmp_path
@@ -157,9 +159,9 @@ class TestPush:
     def test_what_was_pushed_can_be_pulled(self, cli, hub, own, monkeypatch):
         monkeypatch.setenv("HF_TOKEN", "hf_secret")
         own.with_suffix(".md").write_text("---\nlicense: mit\n---\n# Street\n")
-        said = cli("models", "push", own, "hf:me/street", "--json")
-        assert said.code == 0, said.err
-        assert json.loads(said.out)["files"] == ["model.safetensors", "README.md"]
+        ended = cli("models", "push", own, "hf:me/street", "--json")
+        assert ended.code == 0, ended.err
+        assert json.loads(ended.out)["files"] == ["model.safetensors", "README.md"]
         assert "Bearer hf_secret" in hub.tokens
         assert hub.repos["me/street"]["main"]["model.safetensors"] == own.read_bytes()
         pulled = json.loads(cli("models", "show", "hf:me/street", "--json").out)
@@ -177,15 +179,15 @@ class TestPush:
 
     def test_an_onnx_form_of_another_network_is_refused(self, cli, hub, own, colour_model):
         shutil.copy(colour_model, own.with_suffix(".onnx"))
-        said = cli("models", "push", own, "hf:me/street")
-        assert said.code == 4
-        assert "was not exported from street.safetensors" in said.err
+        ended = cli("models", "push", own, "hf:me/street")
+        assert ended.code == 4
+        assert "was not exported from street.safetensors" in ended.err
 
     def test_without_a_token(self, cli, hub, own):
-        said = cli("models", "push", own, "hf:me/street")
-        assert (said.code, len(said.lines)) == (4, 1)
-        assert "needs a token; set HF_TOKEN" in said.err
-        assert hub.asked == []
+        ended = cli("models", "push", own, "hf:me/street")
+        assert (ended.code, len(ended.lines)) == (4, 1)
+        assert "needs a token; set HF_TOKEN" in ended.err
+        assert hub.requests == []
 
     def test_what_is_not_ours(self, cli, hub, tmp_path):
         (tmp_path / "x.safetensors").write_bytes(b"junk")
@@ -193,7 +195,7 @@ class TestPush:
 
 
 class TestPathsThatTheSystemRefuses:
-    """A model that cannot be reached is exit code 4, whichever command asks for it."""
+    """A model that cannot be reached is exit code 4, whichever command needs it."""
 
     @pytest.mark.parametrize("words", ["segment sample://street -m", "export", "models show"])
     @pytest.mark.parametrize("name", ["m.onnx", "m.safetensors", "."])
@@ -211,12 +213,12 @@ class TestPathsThatTheSystemRefuses:
         monkeypatch.setattr(Path, "stat", stat)  # root, who may run the tests, is never refused
         monkeypatch.setattr(Path, "iterdir", refuse)
         out = ("-o", tmp_path / "o.onnx") if words == "export" else ()
-        said = cli(*words.split(), folder / name, *out)
-        assert (said.code, len(said.lines)) == (4, 1), said.err
-        assert "Permission denied" in said.err
+        ended = cli(*words.split(), folder / name, *out)
+        assert (ended.code, len(ended.lines)) == (4, 1), ended.err
+        assert "Permission denied" in ended.err
 
     @pytest.mark.parametrize("ending", [".onnx", ".safetensors", ""])
     def test_a_name_longer_than_names_can_be(self, cli, ending):
-        said = cli("segment", "sample://street", "-m", "y" * 300 + ending)
-        assert (said.code, len(said.lines)) == (4, 1)
-        assert "internal error" not in said.err
+        ended = cli("segment", "sample://street", "-m", "y" * 300 + ending)
+        assert (ended.code, len(ended.lines)) == (4, 1)
+        assert "internal error" not in ended.err

@@ -49,33 +49,33 @@ def ids(cli, path, tmp_path) -> np.ndarray:
 
 class TestOut:
     def test_masks_as_y4m(self, cli, path, ids):
-        said = cli("segment", path, "-o", "-", "--save", "masks")
-        assert (said.code, said.err) == (0, "")
-        head, *frames = said.out.split(b"FRAME\n")
+        ended = cli("segment", path, "-o", "-", "--save", "masks")
+        assert (ended.code, ended.err) == (0, "")
+        head, *frames = ended.out.split(b"FRAME\n")
         assert head.split()[:4] == [b"YUV4MPEG2", b"W64", b"H48", b"F25:1"]
         assert b"Cmono" in head
         assert b"".join(frames) == ids.tobytes()
 
     def test_masks_as_raw_frames(self, cli, path, ids):
-        said = cli("segment", "-", *RAW, "-o", "-", "--save", "masks", stdin=rgb_of(path))
-        assert said.code == 0
-        got = np.frombuffer(said.out, np.uint8).reshape(ids.shape)
+        ended = cli("segment", "-", *RAW, "-o", "-", "--save", "masks", stdin=rgb_of(path))
+        assert ended.code == 0
+        got = np.frombuffer(ended.out, np.uint8).reshape(ids.shape)
         # RGB in is not the YUV of the file: a pixel here or there lies on the other side.
         assert (got == ids).mean() > 0.99
 
     def test_mask_video_in_matroska(self, cli, path, ids):
-        said = cli("segment", path, "-o", "-", "--save", "mask-video")
-        with av.open(io.BytesIO(said.out)) as video:
+        ended = cli("segment", path, "-o", "-", "--save", "mask-video")
+        with av.open(io.BytesIO(ended.out)) as video:
             got = [frame.to_ndarray() for frame in video.decode(video=0)]
         np.testing.assert_array_equal(got, ids)
 
     @pytest.mark.parametrize("pipe", ["y4m", "matroska", "nut"])
     def test_overlay(self, cli, path, pipe, tmp_path):
-        said = cli("segment", path, "-o", "-", "--pipe", pipe, "--crf", "0")
-        assert said.code == 0
+        ended = cli("segment", path, "-o", "-", "--pipe", pipe, "--crf", "0")
+        assert ended.code == 0
         assert cli("segment", path, "-o", tmp_path / "file.mkv", "--crf", "0").code == 0
         pictures = []
-        for source in (io.BytesIO(said.out), str(tmp_path / "file.mkv")):
+        for source in (io.BytesIO(ended.out), str(tmp_path / "file.mkv")):
             with av.open(source) as video:
                 frames = [f.to_ndarray(format="yuv420p") for f in video.decode(video=0)]
                 pictures.append(np.stack(frames))
@@ -83,9 +83,9 @@ class TestOut:
 
     def test_overlay_as_raw_rgb(self, cli, path):
         opaque = ("--opacity", "0", "--save", "overlay")
-        said = cli("segment", "-", *RAW, "-o", "-", *opaque, stdin=rgb_of(path))
-        assert len(said.out) == 9 * FRAME_BYTES
-        off = np.frombuffer(said.out, np.uint8).astype(int) - np.frombuffer(rgb_of(path), np.uint8)
+        ended = cli("segment", "-", *RAW, "-o", "-", *opaque, stdin=rgb_of(path))
+        assert len(ended.out) == 9 * FRAME_BYTES
+        off = np.frombuffer(ended.out, np.uint8).astype(int) - np.frombuffer(rgb_of(path), np.uint8)
         assert np.abs(off).mean() < 8, "nothing drawn: the picture itself, by way of 4:2:0"
 
     def test_records(self, cli, path):
@@ -103,11 +103,11 @@ class TestOut:
 
     def test_notes_go_to_stderr(self, cli, clip):
         path = clip("uneven.mp4", pts=[0, 3000, 9000, 9500])
-        said = cli("segment", path, "-o", "-")
-        assert said.code == 0
-        assert said.out.count(b"FRAME\n") == 4
-        assert len(said.lines) == 1
-        assert "y4m carries no timestamps" in said.err
+        ended = cli("segment", path, "-o", "-")
+        assert ended.code == 0
+        assert ended.out.count(b"FRAME\n") == 4
+        assert len(ended.lines) == 1
+        assert "y4m carries no timestamps" in ended.err
 
 
 class TestIn:
@@ -117,21 +117,21 @@ class TestIn:
             if name == "x.y4m":
                 wishes = {"codec": "wrapped_avframe", "container": "yuv4mpegpipe"}
             piped = clip(name, frames=9, **wishes)
-            said = cli("segment", "-", "-o", "-", "--save", "masks", stdin=piped)
-            assert said.code == 0, said.err
-            got = b"".join(said.out.split(b"FRAME\n")[1:])
+            ended = cli("segment", "-", "-o", "-", "--save", "masks", stdin=piped)
+            assert ended.code == 0, ended.err
+            got = b"".join(ended.out.split(b"FRAME\n")[1:])
             assert (np.frombuffer(got, np.uint8) == ids.ravel()).mean() > 0.99, name
 
     def test_files_are_named_stdin(self, cli, path, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        said = cli("segment", "-", *RAW, stdin=rgb_of(path))
-        assert said.code == 0
+        ended = cli("segment", "-", *RAW, stdin=rgb_of(path))
+        assert ended.code == 0
         assert {"stdin.masks", "stdin.overlay.mp4"} <= {p.name for p in tmp_path.iterdir()}
-        assert said.err.startswith("stdin: 9 frames in ")
+        assert ended.err.startswith("stdin: 9 frames in ")
 
     def test_raw_times_are_exact(self, cli, path):
-        said = cli("segment", "-", *RAW, "-o", "-", "--save", "jsonl", stdin=rgb_of(path))
-        header, *records = map(json.loads, said.out.splitlines())
+        ended = cli("segment", "-", *RAW, "-o", "-", "--save", "jsonl", stdin=rgb_of(path))
+        header, *records = map(json.loads, ended.out.splitlines())
         assert Fraction(header["source"]["time_base"]) == Fraction(1001, 30000)
         assert [record["pts"] for record in records] == list(range(9))
 
@@ -140,20 +140,22 @@ class TestIn:
         monkeypatch.chdir(tmp_path)
         whole = rgb_of(path)
         cut = whole[: 5 * FRAME_BYTES + 100]
-        said = cli("segment", "-", *RAW, "-o", out, "--save", "masks", stdin=cut)
-        assert said.code == 3
-        assert said.lines[0] == (
+        ended = cli("segment", "-", *RAW, "-o", out, "--save", "masks", stdin=cut)
+        assert ended.code == 3
+        assert ended.lines[0] == (
             "vidparse: stdin: the pipe ended inside frame 5 (100 of 9216 bytes); "
             "5 whole frames were read, check --size and --pixel-format"
         )
-        assert said.lines[1:] == [f"stdin: kept {'stdout' if out == '-' else 'folder/stdin.masks'}"]
+        assert ended.lines[1:] == [
+            f"stdin: kept {'stdout' if out == '-' else 'folder/stdin.masks'}"
+        ]
         if out == "-":
-            assert len(said.out) == 5 * 64 * 48
+            assert len(ended.out) == 5 * 64 * 48
         else:
             assert len(ids_in(tmp_path / "folder/stdin.masks")) == 5
 
     @pytest.mark.parametrize(
-        ("data", "arguments", "told"),
+        ("data", "arguments", "message"),
         [
             (b"", RAW, "the pipe held no frame"),
             (b"x" * 100, RAW, "the pipe ended inside frame 0"),
@@ -161,10 +163,10 @@ class TestIn:
             (b"just text\n" * 100, (), "the pipe holds no known format"),
         ],
     )
-    def test_a_pipe_without_a_frame_leaves_nothing(self, cli, tmp_path, data, arguments, told):
-        said = cli("segment", "-", *arguments, "-o", f"{tmp_path}/out/", stdin=data)
-        assert (said.code, len(said.lines)) == (3, 1)
-        assert told in said.err
+    def test_a_pipe_without_a_frame_leaves_nothing(self, cli, tmp_path, data, arguments, message):
+        ended = cli("segment", "-", *arguments, "-o", f"{tmp_path}/out/", stdin=data)
+        assert (ended.code, len(ended.lines)) == (3, 1)
+        assert message in ended.err
         assert not list(tmp_path.rglob("*.*"))
 
     def test_a_terminal_is_no_input(self, process):

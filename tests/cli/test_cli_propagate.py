@@ -53,7 +53,7 @@ def test_ids_of_0_and_255_are_one_object(cli, clip, keys, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "words", [("--matte", "each"), ("--background", "blur"), ("--matte-edges", "scores")]
 )
-def test_what_asks_for_mattes_is_refused(cli, clip, keys, tmp_path: Path, words) -> None:
+def test_what_needs_mattes_is_refused(cli, clip, keys, tmp_path: Path, words) -> None:
     done = cli("propagate", clip("x.mp4", frames=2), keys, "-o", f"{tmp_path}/out/", *words)
     assert done.code == 2
     assert "needs the scores of a network" in done.err or "no output takes a matte" in done.err
@@ -79,8 +79,8 @@ def test_any_option_of_redaction_redacts(cli, clip, keys, tmp_path: Path) -> Non
 
 def test_outputs_are_named_and_timed_as_those_of_segment(cli, clip, keys, tmp_path: Path) -> None:
     source, out = clip("x.mp4", frames=7), tmp_path / "out"
-    said = cli("propagate", source, keys, "-o", f"{out}/")
-    assert said.code == 0, said.err
+    ended = cli("propagate", source, keys, "-o", f"{out}/")
+    assert ended.code == 0, ended.err
     names = {"x.overlay.mp4", "x.masks", "x.confidence", "x.propagation.json"}
     assert {path.name for path in out.iterdir()} == names
     assert len(list((out / "x.masks").glob("*.png"))) == 7
@@ -96,14 +96,14 @@ def test_outputs_are_named_and_timed_as_those_of_segment(cli, clip, keys, tmp_pa
     assert [row["origin"] for row in report["frames"]] == origins
     worst = [row["disagreement"] for row in report["worst"]]
     assert len(worst) == 3 and worst == sorted(worst, reverse=True)
-    assert "2 keys, 3 frames from keys on both sides, 2 frames from the key before" in said.err
-    assert "frames in doubt, worst first" in said.err
+    assert "2 keys, 3 frames from keys on both sides, 2 frames from the key before" in ended.err
+    assert "frames in doubt, worst first" in ended.err
 
 
 def test_the_summary_is_json_when_wanted(cli, clip, keys, tmp_path: Path) -> None:
     words = ("--save", "mask-video,confidence-video", "--json", "--reverse-test")
-    said = cli("propagate", clip("x.mp4", frames=5), keys, "-o", f"{tmp_path}/out/", *words)
-    (video,) = json.loads(said.out)["videos"]
+    ended = cli("propagate", clip("x.mp4", frames=5), keys, "-o", f"{tmp_path}/out/", *words)
+    (video,) = json.loads(ended.out)["videos"]
     assert (video["frames"], video["keys"]) == (5, 2)
     assert video["origins"] == {"key": 2, "both": 3}
     assert video["reverse_test"]["keys"] == 2 and 0 < video["reverse_test"]["miou"] <= 1
@@ -117,27 +117,29 @@ def test_ids_go_in_and_come_out(cli, clip, tmp_path: Path) -> None:
     folder.mkdir()
     for number in (0, 4):
         Pillow.fromarray(mask(number).astype(np.uint16) * 700).save(folder / f"{number}.png")
-    said = cli("propagate", source, folder, "-o", f"{tmp_path}/a/", "--quiet")
-    assert said.code == 0, said.err
+    ended = cli("propagate", source, folder, "-o", f"{tmp_path}/a/", "--quiet")
+    assert ended.code == 0, ended.err
     made = tmp_path / "a" / "x.panoptic"
     assert (read_panoptic_png(made / "000004.png") == mask(4) * np.uint32(700)).all()
 
-    said = cli("propagate", source, made, "-o", f"{tmp_path}/b/", "--save", "ids,report", "--quiet")
-    assert said.code == 0, said.err
+    ended = cli(
+        "propagate", source, made, "-o", f"{tmp_path}/b/", "--save", "ids,report", "--quiet"
+    )
+    assert ended.code == 0, ended.err
     for number in range(5):
         first = read_panoptic_png(made / f"{number:06d}.png")
         again = np.asarray(Pillow.open(tmp_path / "b" / "x.ids" / f"{number:06d}.png"))
         assert (again == first).all()
 
 
-def test_masks_of_both_depths_are_ids_and_it_is_said(cli, clip, tmp_path: Path) -> None:
+def test_masks_of_both_depths_are_ids_and_a_note_names_them(cli, clip, tmp_path: Path) -> None:
     source, folder = clip("x.mp4", frames=5), tmp_path / "keys"
     folder.mkdir()
     Pillow.fromarray(mask(0)).save(folder / "0.png")
     Pillow.fromarray(mask(4).astype(np.uint16) * 300).save(folder / "4.png")
-    said = cli("propagate", source, folder, "-o", f"{tmp_path}/out/", "--save", "ids")
-    assert said.code == 0, said.err
-    assert "4.png has 16 bits and others have 8, so all hold ids of objects" in said.err
+    ended = cli("propagate", source, folder, "-o", f"{tmp_path}/out/", "--save", "ids")
+    assert ended.code == 0, ended.err
+    assert "4.png has 16 bits and others have 8, so all hold ids of objects" in ended.err
 
 
 def test_a_data_set_with_few_masks_is_filled(cli, tmp_path: Path) -> None:
@@ -153,13 +155,13 @@ def test_a_data_set_with_few_masks_is_filled(cli, tmp_path: Path) -> None:
             cv2.imwrite(path, picture(i)[..., ::-1])
         Pillow.fromarray(mask(1)).save(root / "masks" / video / "0001.png")
     (root / "labels.json").write_text(json.dumps(labels_to_json(labels)))
-    said = cli("propagate", "--data", root, "-o", f"{tmp_path}/out", "--save", "masks", "--json")
-    assert said.code == 0, said.err
+    ended = cli("propagate", "--data", root, "-o", f"{tmp_path}/out", "--save", "masks", "--json")
+    assert ended.code == 0, ended.err
     for video in ("a", "b"):
         names = sorted(path.name for path in (tmp_path / "out" / f"{video}.masks").iterdir())
         assert names == [f"{i:04d}.png" for i in range(4)]
     origins = {"after": 1, "key": 1, "before": 2}
-    assert [one["origins"] for one in json.loads(said.out)["videos"]] == [origins] * 2
+    assert [one["origins"] for one in json.loads(ended.out)["videos"]] == [origins] * 2
 
 
 def no_keys(keys: Path) -> None:
@@ -205,7 +207,7 @@ def as_they_are(keys: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "words", "code", "told"),
+    ("harm", "words", "code", "message"),
     [
         (no_keys, (), 3, "holds no key masks; put PNGs there"),
         (two_of_one_number, (), 3, "/4.png: is of frame 4, as 000004.png is; keep one of them"),
@@ -225,14 +227,14 @@ def as_they_are(keys: Path) -> None:
         (as_they_are, ("--data", "x"), 2, "name either a video and its keys"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(
-    cli, clip, keys, tmp_path, harm: Callable[[Path], None], words, code: int, told: str
+def test_an_error_is_one_line(
+    cli, clip, keys, tmp_path, harm: Callable[[Path], None], words, code: int, message: str
 ) -> None:
     source = clip("x.mp4", frames=5)
     harm(keys)
-    said = cli("propagate", source, keys, "-o", f"{tmp_path}/out/", *words)
-    assert (said.code, len(said.lines)) == (code, 1), said.err
-    assert told in said.lines[0]
+    ended = cli("propagate", source, keys, "-o", f"{tmp_path}/out/", *words)
+    assert (ended.code, len(ended.lines)) == (code, 1), ended.err
+    assert message in ended.lines[0]
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").is_dir() else True
 
 
@@ -247,26 +249,26 @@ def test_what_is_wrong_is_told_in_one_line(
         ),
     ],
 )
-def test_what_255_is_taken_for_is_said(
+def test_a_note_names_what_255_is_taken_for(
     cli, clip, keys, tmp_path, words: tuple[str, ...], note: str, object_id: int
 ) -> None:
     for path in keys.iterdir():
         stored = np.asarray(Pillow.open(path))
         Pillow.fromarray(np.where(stored, np.uint8(255), stored)).save(path)
     out = tmp_path / "out"
-    said = cli("propagate", clip("x.mp4", frames=5), keys, "--save", "masks", "-o", out, *words)
-    assert said.code == 0 and note in said.err, said.err
+    ended = cli("propagate", clip("x.mp4", frames=5), keys, "--save", "masks", "-o", out, *words)
+    assert ended.code == 0 and note in ended.err, ended.err
     found = np.asarray(Pillow.open(out / "000004.png"))
     assert (found == np.where(mask(4), object_id, 0)).all()
 
 
 def test_a_video_without_keys_is_refused(cli, clip, tmp_path: Path) -> None:
-    said = cli("propagate", clip("x.mp4", frames=2))
-    assert (said.code, len(said.lines)) == (2, 1)
-    assert "name the folder of its key masks" in said.lines[0]
-    said = cli("propagate", clip("x.mp4", frames=2), tmp_path / "nowhere")
-    assert (said.code, len(said.lines)) == (3, 1)
-    assert "nowhere: no such folder of key masks" in said.lines[0]
+    ended = cli("propagate", clip("x.mp4", frames=2))
+    assert (ended.code, len(ended.lines)) == (2, 1)
+    assert "name the folder of its key masks" in ended.lines[0]
+    ended = cli("propagate", clip("x.mp4", frames=2), tmp_path / "nowhere")
+    assert (ended.code, len(ended.lines)) == (3, 1)
+    assert "nowhere: no such folder of key masks" in ended.lines[0]
 
 
 def test_it_is_a_function_of_the_package(clip, keys, tmp_path: Path) -> None:

@@ -64,12 +64,12 @@ def test_every_output_is_the_same(
 def test_workers_spare_theirs_too(cli, slides: Path, tmp_path: Path) -> None:
     found, summaries = [], []
     for extra in ((), ("--workers", "2")):
-        said = cli(
+        ended = cli(
             *("segment", slides, "-o", f"{tmp_path}/out/", "--save", "masks,csv", "--json"),
             *("--rate", "25", *extra),
         )
-        assert said.code == 0
-        summaries.append(json.loads(said.out)["inputs"][0])
+        assert ended.code == 0
+        summaries.append(json.loads(ended.out)["inputs"][0])
         found.append(contents(tmp_path / "out"))
     assert found[0] == found[1]
     alone, shared = (one["repeated"] for one in summaries)
@@ -78,5 +78,5 @@ def test_workers_spare_theirs_too(cli, slides: Path, tmp_path: Path) -> None:
 
 
 def test_moving_pictures_do_not_repeat(cli, clip, tmp_path: Path) -> None:
-    said = cli("segment", clip("x.mp4", frames=5), "--save", "csv", "--json")
-    assert json.loads(said.out)["inputs"][0]["repeated"] == 0
+    ended = cli("segment", clip("x.mp4", frames=5), "--save", "csv", "--json")
+    assert json.loads(ended.out)["inputs"][0]["repeated"] == 0

@@ -1,4 +1,4 @@
-"""`vidparse train` from the command line: the recipe that it chooses, and what it tells people."""
+"""`vidparse train` from the command line: the recipe that it chooses, and its messages."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ def test_masks_of_0_and_255_are_pointed_out(
     arguments = ("--dataset", "folder", "--data", tmp_path, *options, *SHORT)
     ended = cli("train", *arguments, "-o", tmp_path / "run")
     assert ended.code == 0, ended.err
-    told = "class 'cup' never occurs; if 255 stands for 'cup', store 1 in its place"
-    assert (told in ended.err) == objects_are_void
+    message = "class 'cup' never occurs; if 255 stands for 'cup', store 1 in its place"
+    assert (message in ended.err) == objects_are_void
 
 
 def test_a_run_goes_on_from_its_state_alone(
@@ -264,8 +264,8 @@ def test_an_interrupt_is_answered_at_once(
         assert run.poll() is None
         time.sleep(0.05)
     run.send_signal(number)
-    _, told = run.communicate(timeout=200)
+    _, err = run.communicate(timeout=200)
     assert run.returncode == 130
-    heard, end = (told.decode().find(text) for text in ("note: stopping after", "stopped at step"))
-    assert 0 < heard < end, told.decode()
+    heard, end = (err.decode().find(text) for text in ("note: stopping after", "stopped at step"))
+    assert 0 < heard < end, err.decode()
     assert (tmp_path / "last.safetensors").exists()

@@ -1,4 +1,4 @@
-"""Commands that Typer reads: what their words say of options, and what is said of bad words."""
+"""Commands that Typer reads: how their words become options, and the errors for bad words."""
 
 from __future__ import annotations
 

@@ -31,13 +31,13 @@ def offered(
 ) -> Callable[[Sequence[str]], list[str]]:
     """Words that bash is offered for the last of those that it hands over."""
 
-    def ask(words: Sequence[str]) -> list[str]:
+    def complete(words: Sequence[str]) -> list[str]:
         for name, value in {"_VIDPARSE_COMPLETE": "complete_bash", **handed_over(words)}.items():
             monkeypatch.setenv(name, value)
         assert answer("complete_bash") == 0
         return capsys.readouterr().out.split()
 
-    return ask
+    return complete
 
 
 def run(variables: dict[str, str]) -> tuple[int, str, str]:
@@ -175,20 +175,20 @@ def test_a_fault_of_ours_is_no_error_of_the_shell(
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_are_answered_in_their_forms(shell: str) -> None:
-    asked = {
+    variables = {
         "_VIDPARSE_COMPLETE": f"complete_{shell}",
         "_TYPER_COMPLETE_ARGS": "vidparse segm",
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
     }
-    code, out, err = run(asked)
+    code, out, err = run(variables)
     assert (code, err) == (0, "")
     assert "segment" in out and "Segment videos: masks, overlays" in out.replace("\\", "")
 
 
-def test_fish_is_told_by_the_code_if_there_are_words() -> None:
+def test_the_exit_code_shows_fish_whether_there_are_words() -> None:
     for line, code in (("vidparse segm", 0), ("vidparse segment x", 1)):
-        asked = {"_VIDPARSE_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": line}
-        assert run({**asked, "_TYPER_COMPLETE_FISH_ACTION": "is-args"}) == (code, "", "")
+        variables = {"_VIDPARSE_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": line}
+        assert run({**variables, "_TYPER_COMPLETE_FISH_ACTION": "is-args"}) == (code, "", "")
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if not listed(name)])

@@ -1,4 +1,4 @@
-"""`segment --decoder`, where no GPU is: it stays with the CPU, or says why."""
+"""`segment --decoder`, where no GPU is: it stays with the CPU, or names the reason."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from vidparse.video.decode import Decoder
 
 
 def test_the_gpu_that_is_not_in_use_decodes_nothing(cli, clip, tmp_path, colour_model) -> None:
-    said = cli(
+    ended = cli(
         "segment", clip("x.mp4"), "-m", colour_model, "--decoder", "gpu", "-o", f"{tmp_path}/"
     )
-    assert said.code == 2
-    assert said.lines == ["vidparse: decoder gpu: the network runs on the CPU; use --decoder auto"]
+    assert ended.code == 2
+    assert ended.lines == ["vidparse: decoder gpu: the network runs on the CPU; use --decoder auto"]
 
 
 @pytest.mark.parametrize("decoder", ["auto", "cpu"])
 def test_all_else_is_the_cpu(cli, clip, tmp_path, colour_model, decoder) -> None:
     path = clip("x.mp4")
-    said = cli("segment", path, "-m", colour_model, "--decoder", decoder, "-o", f"{tmp_path}/")
-    assert said.code == 0 and "NVDEC" not in said.err
+    ended = cli("segment", path, "-m", colour_model, "--decoder", decoder, "-o", f"{tmp_path}/")
+    assert ended.code == 0 and "NVDEC" not in ended.err
 
 
 def test_an_unknown_decoder(cli, clip) -> None:
-    said = cli("segment", clip("x.mp4"), "--decoder", "nvdec")
-    assert said.code == 2 and "auto, cpu, gpu" in said.err
+    ended = cli("segment", clip("x.mp4"), "--decoder", "nvdec")
+    assert ended.code == 2 and "auto, cpu, gpu" in ended.err
 
 
 @pytest.mark.parametrize(

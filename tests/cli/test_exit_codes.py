@@ -65,10 +65,10 @@ def test_a_code_of_the_table(cli, clip, tmp_path, monkeypatch, code, words, line
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 2 // 3])
     clip("x.mp4", frames=30)
     happens(monkeypatch)
-    said = cli("segment", *words.split(), "--save", "overlay")
-    assert said.code == code, said.err
-    assert any(line in text for text in said.lines), said.err
-    assert "Traceback" not in said.err
+    ended = cli("segment", *words.split(), "--save", "overlay")
+    assert ended.code == code, ended.err
+    assert any(line in text for text in ended.lines), ended.err
+    assert "Traceback" not in ended.err
 
 
 def test_the_cases_are_those_of_the_table():

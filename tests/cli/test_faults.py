@@ -59,9 +59,9 @@ class TestInputs:
     def test_a_file_that_is_no_video(self, cli, tmp_path, content, why):
         path = tmp_path / "x.mp4"
         path.write_bytes(content)
-        said = cli("segment", path, "-o", f"{tmp_path}/out/")
-        assert (said.code, said.out, len(said.lines)) == (3, b"", 1)
-        assert said.lines[0].startswith(f"vidparse: {path}: {why}; ") or why in said.lines[0]
+        ended = cli("segment", path, "-o", f"{tmp_path}/out/")
+        assert (ended.code, ended.out, len(ended.lines)) == (3, b"", 1)
+        assert ended.lines[0].startswith(f"vidparse: {path}: {why}; ") or why in ended.lines[0]
         assert listing(tmp_path) == ["x.mp4"]
 
     @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ class TestInputs:
         Path("empty").mkdir()
         Path("words").mkdir()
         Path("words/read.me").write_text("hello")
-        said = cli("segment", name, "-o", "out/")
-        assert said.code == (2 if not name or name.startswith("sample") else 3)
-        assert len(said.lines) == 1
-        assert why in said.lines[0]
+        ended = cli("segment", name, "-o", "out/")
+        assert ended.code == (2 if not name or name.startswith("sample") else 3)
+        assert len(ended.lines) == 1
+        assert why in ended.lines[0]
         assert listing(tmp_path) == ["empty", "words"]
 
     def test_sound_alone(self, cli, tmp_path):
@@ -95,9 +95,9 @@ class TestInputs:
             frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
             frame.sample_rate, frame.pts, frame.time_base = 8000, 0, Fraction(1, 8000)
             container.mux([*stream.encode(frame), *stream.encode(None)])
-        said = cli("segment", path)
-        assert (said.code, len(said.lines)) == (3, 1)
-        assert "holds audio but no video" in said.err
+        ended = cli("segment", path)
+        assert (ended.code, len(ended.lines)) == (3, 1)
+        assert "holds audio but no video" in ended.err
         assert listing(tmp_path) == ["x.m4a"]
 
     def test_a_stream_without_frames(self, cli, clip, tmp_path):
@@ -107,19 +107,19 @@ class TestInputs:
         size = int.from_bytes(data[where - 8 : where - 4], "big") - 8
         data[where : where + size] = b"\x55" * size
         path.write_bytes(data)
-        said = cli("segment", path)
-        assert (said.code, len(said.lines)) == (3, 1)
-        assert "not one frame can be decoded" in said.err
+        ended = cli("segment", path)
+        assert (ended.code, len(ended.lines)) == (3, 1)
+        assert "not one frame can be decoded" in ended.err
         assert listing(tmp_path) == ["x.mp4"]
 
     def test_a_truncated_file_keeps_what_was_good(self, cli, clip, tmp_path):
         path = clip("x.mkv", frames=100)
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
-        said = cli("segment", path, *ALL, "-o", f"{tmp_path}/out/", "--json")
-        assert (said.code, len(said.lines)) == (3, 1)
-        assert "the file ends early, after" in said.err
-        summary = json.loads(said.out)["inputs"][0]
+        ended = cli("segment", path, *ALL, "-o", f"{tmp_path}/out/", "--json")
+        assert (ended.code, len(ended.lines)) == (3, 1)
+        assert "the file ends early, after" in ended.err
+        summary = json.loads(ended.out)["inputs"][0]
         assert 20 < summary["frames"] < 80
         out = tmp_path / "out"
         names = ["x.csv", "x.jsonl", "x.masks", "x.masks.mkv", "x.overlay.mp4"]
@@ -138,9 +138,9 @@ class TestInputs:
             start, size = places[index]
             data[start : start + size] = bytes(size)
         path.write_bytes(data)
-        said = cli("segment", path, "--save", "csv", "--json")
-        assert said.code == 0
-        one = json.loads(said.out)["inputs"][0]
+        ended = cli("segment", path, "--save", "csv", "--json")
+        assert ended.code == 0
+        one = json.loads(ended.out)["inputs"][0]
         assert (one["frames"], one["skipped"]) == (10, 2)
 
     def test_pictures_of_different_size(self, cli, tmp_path):
@@ -148,23 +148,23 @@ class TestInputs:
         folder.mkdir()
         for index, side in enumerate((32, 32, 48)):
             av.VideoFrame(side, 32, "rgb24").save(str(folder / f"{index}.png"))
-        said = cli("segment", folder, *ALL)
-        assert (said.code, len(said.lines)) == (3, 1)
-        assert "2.png: is 48x32 but the sequence began with 32x32" in said.err
+        ended = cli("segment", folder, *ALL)
+        assert (ended.code, len(ended.lines)) == (3, 1)
+        assert "2.png: is 48x32 but the sequence began with 32x32" in ended.err
         assert listing(tmp_path) == ["in"]
 
     def test_a_picture_that_is_too_large(self, cli, tmp_path):
-        said = cli("segment", "-", "--pipe", "raw", "--size", "99999x9", "--rate", "1", stdin=b"x")
-        assert (said.code, len(said.lines)) == (3, 1)
-        assert "99999x9 pixels" in said.err
+        ended = cli("segment", "-", "--pipe", "raw", "--size", "99999x9", "--rate", "1", stdin=b"x")
+        assert (ended.code, len(ended.lines)) == (3, 1)
+        assert "99999x9 pixels" in ended.err
 
 
 class TestUnusualVideo:
     @pytest.mark.parametrize("size_hw", [(1, 1), (1, 40), (2, 2), (17, 33), (48, 1)])
     def test_any_size(self, cli, clip, tmp_path, size_hw):
         path = clip("x.mov", frames=2, size_hw=size_hw, codec="png", pixel_format="rgb24")
-        said = cli("segment", path, *ALL, "--rle", "--contours", "--legend")
-        assert (said.code, len(said.lines)) == (0, 1)
+        ended = cli("segment", path, *ALL, "--rle", "--contours", "--legend")
+        assert (ended.code, len(ended.lines)) == (0, 1)
         assert frames_in(tmp_path / "x.overlay.mp4") == 2
         with av.open(str(tmp_path / "x.masks.mkv")) as video:
             stream = video.streams.video[0]
@@ -208,38 +208,38 @@ class TestPlaces:
         limit = {"masks": 150, "jsonl": 4000, "csv": 1000}.get(sink, 3000)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
         try:
-            said = cli("segment", path, "--save", sink, "-o", f"{tmp_path}/out/")
+            ended = cli("segment", path, "--save", sink, "-o", f"{tmp_path}/out/")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert (said.code, len(said.lines)) == (6, 1)
-        assert ".part" not in said.err
+        assert (ended.code, len(ended.lines)) == (6, 1)
+        assert ".part" not in ended.err
         assert listing(tmp_path / "out") == []
 
     def test_one_output_that_fails_takes_the_others_with_it(self, cli, path, tmp_path):
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
         try:
-            said = cli("segment", path, *ALL, "-o", f"{tmp_path}/out/")
+            ended = cli("segment", path, *ALL, "-o", f"{tmp_path}/out/")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert (said.code, len(said.lines)) == (6, 1)
+        assert (ended.code, len(ended.lines)) == (6, 1)
         assert listing(tmp_path / "out") == []
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
     def test_a_folder_without_permission(self, cli, path, tmp_path):
         locked = tmp_path / "locked"
         locked.mkdir(mode=0o500)
-        said = cli("segment", path, "-o", f"{locked}/")
-        assert (said.code, len(said.lines)) == (6, 1)
-        assert "is not writable; choose another place" in said.err
+        ended = cli("segment", path, "-o", f"{locked}/")
+        assert (ended.code, len(ended.lines)) == (6, 1)
+        assert "is not writable; choose another place" in ended.err
 
     def test_a_failed_overwrite_leaves_the_old_outputs(self, cli, path, tmp_path):
         assert cli("segment", path).code == 0
         before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
         path.write_bytes(b"no video any more")
-        said = cli("segment", path, "--overwrite", "--json")
-        assert said.code == 3
-        assert json.loads(said.out)["inputs"][0]["outputs"] == []
+        ended = cli("segment", path, "--overwrite", "--json")
+        assert ended.code == 3
+        assert json.loads(ended.out)["inputs"][0]["outputs"] == []
         del before[path]
         assert {p: p.read_bytes() for p in before} == before
 
@@ -259,9 +259,9 @@ class TestInside:
             self._session = Full()
 
         monkeypatch.setattr(OnnxRunner, "__init__", broken)
-        said = cli("segment", path)
-        assert (said.code, len(said.lines)) == (5, 1)
-        assert "out of memory at 128x96; lower --size" in said.err
+        ended = cli("segment", path)
+        assert (ended.code, len(ended.lines)) == (5, 1)
+        assert "out of memory at 128x96; lower --size" in ended.err
         assert listing(tmp_path) == ["x.mp4"]
 
     def test_a_fault_of_ours_is_one_line_and_the_batch_goes_on(
@@ -276,9 +276,9 @@ class TestInside:
             write(self, frame, prediction)
 
         monkeypatch.setattr(Overlay, "write", broken)
-        said = cli("segment", one, two)
-        assert said.code == 1
-        assert said.lines[0] == (
+        ended = cli("segment", one, two)
+        assert ended.code == 1
+        assert ended.lines[0] == (
             f"vidparse: {one}: internal error: ZeroDivisionError: float division; "
             "run again with --debug and report it"
         )
@@ -311,10 +311,10 @@ class TestInterrupts:
     def test_outputs_are_finished(self, cli, clip, tmp_path, at_frame, number, serial):
         path = clip("x.mp4", frames=100, audio=True)
         at_frame({10: [number]})
-        said = cli("segment", path, *ALL, *serial, "-o", f"{tmp_path}/out/")
-        assert said.code == 130
-        assert said.lines[0] == "vidparse: x.mp4: interrupted after 11 frames; outputs hold these"
-        assert said.lines[1].startswith(f"{path}: kept ")
+        ended = cli("segment", path, *ALL, *serial, "-o", f"{tmp_path}/out/")
+        assert ended.code == 130
+        assert ended.lines[0] == "vidparse: x.mp4: interrupted after 11 frames; outputs hold these"
+        assert ended.lines[1].startswith(f"{path}: kept ")
         out = tmp_path / "out"
         assert listing(out) == ["x.csv", "x.jsonl", "x.masks", "x.masks.mkv", "x.overlay.mp4"]
         assert frames_in(out / "x.overlay.mp4") == 11
@@ -342,12 +342,12 @@ class TestInterrupts:
         assert cli(*words).code == 0
         before = content(out)
         at_frame({10: [signal.SIGINT]})
-        said = cli(*words, "--overwrite", "--json")
-        assert said.code == 130
-        (part,) = {Path(name) for name in json.loads(said.out)["inputs"][0]["outputs"]}
+        ended = cli(*words, "--overwrite", "--json")
+        assert ended.code == 130
+        (part,) = {Path(name) for name in json.loads(ended.out)["inputs"][0]["outputs"]}
         assert part.exists()
         assert "part" in part.name
-        (note,) = [note for note in json.loads(said.out)["inputs"][0]["notes"] if "older" in note]
+        (note,) = [note for note in json.loads(ended.out)["inputs"][0]["notes"] if "older" in note]
         assert note.endswith(
             f"interrupted, so the older one stays; the frames so far lie in {part}"
         )
@@ -362,18 +362,18 @@ class TestInterrupts:
         assert cli(*words).code == 0
         before = content(out)
         at_frame({10: [signal.SIGINT]})
-        said = cli(*words, "--overwrite", "--json")
-        assert said.code == 130
-        assert json.loads(said.out)["inputs"][0]["outputs"] == []
-        assert "interrupted, so the older one stays" in said.out.decode()
+        ended = cli(*words, "--overwrite", "--json")
+        assert ended.code == 130
+        assert json.loads(ended.out)["inputs"][0]["outputs"] == []
+        assert "interrupted, so the older one stays" in ended.out.decode()
         assert content(out) == before
 
     def test_the_rest_of_a_batch_is_not_begun(self, cli, clip, tmp_path, at_frame):
         paths = [clip(f"{name}.mp4", frames=30) for name in "abc"]
         at_frame({29: [signal.SIGTERM]})  # a is all done, and yet this is no success
-        said = cli("segment", *paths, "--save", "csv", "--json")
-        assert said.code == 130
-        summary = json.loads(said.out)
+        ended = cli("segment", *paths, "--save", "csv", "--json")
+        assert ended.code == 130
+        summary = json.loads(ended.out)
         assert summary["exit_code"] == 130
         assert [one["exit_code"] for one in summary["inputs"]] == [130, 130, 130]
         assert [one["frames"] for one in summary["inputs"]] == [30, 0, 0]
@@ -382,8 +382,8 @@ class TestInterrupts:
     def test_a_double_press_is_one(self, cli, clip, tmp_path, at_frame):
         path = clip("x.mp4", frames=60)
         at_frame({10: [signal.SIGINT, signal.SIGINT, signal.SIGTERM]})
-        said = cli("segment", path, *ALL, "-o", f"{tmp_path}/out/")
-        assert said.code == 130
+        ended = cli("segment", path, *ALL, "-o", f"{tmp_path}/out/")
+        assert ended.code == 130
         assert frames_in(tmp_path / "out/x.overlay.mp4") == 11
         assert not list(tmp_path.rglob("*.part*"))
 
@@ -398,8 +398,8 @@ class TestInterrupts:
 
         monkeypatch.setattr(Overlay, "close", slow)
         at_frame({10: [signal.SIGINT]})
-        said = cli("segment", path, "--save", "overlay,masks,csv", "-o", f"{tmp_path}/out/")
-        assert said.code == 130
+        ended = cli("segment", path, "--save", "overlay,masks,csv", "-o", f"{tmp_path}/out/")
+        assert ended.code == 130
         assert len(listing(tmp_path / "out/x.masks")) == 11, "the others are finished all the same"
         assert (tmp_path / "out/x.csv").read_bytes().count(b"\n") == 12
 
@@ -416,9 +416,9 @@ class TestInterrupts:
 
         monkeypatch.setattr("vidparse.run.load_chosen", load)
         start = time.monotonic()
-        said = cli("segment", path)
+        ended = cli("segment", path)
         assert time.monotonic() - start < 4
-        assert (said.code, said.lines) == (
+        assert (ended.code, ended.lines) == (
             130,
             ["vidparse: interrupted before anything was written"],
         )

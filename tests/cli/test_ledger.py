@@ -58,7 +58,7 @@ def test_done_and_failed_inputs_are_passed_over(cli, batch, tmp_path):
     assert {row[2] for row in rows(tmp_path / "b.db").values()} == {1}
 
 
-def test_failed_ones_are_tried_again_when_asked_or_mended(cli, batch, clip, tmp_path):
+def test_failed_ones_are_tried_again_on_request_or_when_mended(cli, batch, clip, tmp_path):
     cli(*batch)
     assert cli(*batch, "--retry-failed").code == 1
     assert rows(tmp_path / "b.db")["b.mp4"] == ["failed", 3, 2]
@@ -151,7 +151,7 @@ def test_a_killed_batch_goes_on(clip, colour_model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         (("--stride", "2"), "another job (stride: not set, now 2)"),
         (("--size", "32"), "another job (size: not set, now 32)"),
@@ -160,10 +160,10 @@ def test_a_killed_batch_goes_on(clip, colour_model, tmp_path):
         (("--skip-existing",), "--ledger and --skip-existing: give one"),
     ],
 )
-def test_another_job_is_refused(cli, batch, more, said):
+def test_another_job_is_refused(cli, batch, more, message):
     cli(*batch)
     again = cli(*batch, *more)
-    assert (again.code, said in again.err) == (2, True), again.err
+    assert (again.code, message in again.err) == (2, True), again.err
 
 
 def test_files_that_are_no_ledger_are_left_alone(cli, batch, tmp_path):
@@ -193,16 +193,16 @@ def test_one_process_at_a_time(cli, batch, tmp_path):
 def test_empty_lists(cli, tmp_path, text):
     path = tmp_path / "list.txt"
     path.write_text(text)
-    said = cli("segment", f"@{path}")
-    assert (said.code, "lists no input" in said.err) == (3, True)
+    ended = cli("segment", f"@{path}")
+    assert (ended.code, "lists no input" in ended.err) == (3, True)
 
 
 def test_lists_from_stdin_and_names_that_begin_so(cli, clip, tmp_path, monkeypatch):
     path = clip("@a.mp4", frames=2)
     monkeypatch.chdir(tmp_path)
     assert cli("segment", "@a.mp4", "-o", "x.csv").code == 0
-    said = cli("segment", "@-", "-o", "y.csv", stdin=f"{path}\n".encode())
-    assert said.code == 0, said.err
+    ended = cli("segment", "@-", "-o", "y.csv", stdin=f"{path}\n".encode())
+    assert ended.code == 0, ended.err
     assert cli("segment", "@nowhere.txt").code == 3
     assert cli("segment", "a.mp4", "--retry-failed").code == 2
 
@@ -241,22 +241,22 @@ def test_names_that_are_no_text(cli, clip, tmp_path, more):
     words = ("segment", f"@{tmp_path}/list.txt", "-o", f"{tmp_path}/o/", "--save", "csv", *more)
     words = (*words, "--ledger", tmp_path / "b.db")
     for _ in range(2):
-        said = cli(*words)
-        assert said.code == 0, said.err
+        ended = cli(*words)
+        assert ended.code == 0, ended.err
     assert rows(tmp_path / "b.db") == {"lat\\xe9n.mp4": ["done", 0, 1]}
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["lat_n.csv"]
 
     (tmp_path / "list.txt").write_bytes(name + b"\nnone\xe9.mp4\n")
     assert "line 1 is not UTF-8" in cli(*words).err
-    said = cli("segment", "@-", "-o", f"{tmp_path}/o/", "--skip-existing", stdin=name + b"\n")
-    assert said.code == 0, said.err
+    ended = cli("segment", "@-", "-o", f"{tmp_path}/o/", "--skip-existing", stdin=name + b"\n")
+    assert ended.code == 0, ended.err
 
 
-def test_ledger_and_journal_are_asked_once_per_input(clip, colour_model, tmp_path, monkeypatch):
+def test_ledger_and_journal_are_read_once_per_input(clip, colour_model, tmp_path, monkeypatch):
     """Also where an input goes on from its journal, which is as long as its video."""
-    asked = []
-    monkeypatch.setattr(Ledger, "entry", _counting(Ledger.entry, asked, "ledger"))
-    monkeypatch.setattr(Journal, "__init__", _counting(Journal.__init__, asked, "journal"))
+    calls = []
+    monkeypatch.setattr(Ledger, "entry", _counting(Ledger.entry, calls, "ledger"))
+    monkeypatch.setattr(Journal, "__init__", _counting(Journal.__init__, calls, "journal"))
     monkeypatch.setattr("vidparse.resume.journal.FIRST_S", 0.0)
     clips = [str(clip(f"{name}.mp4", frames=4)) for name in "ab"]
     options = SegmentOptions(
@@ -275,15 +275,15 @@ def test_ledger_and_journal_are_asked_once_per_input(clip, colour_model, tmp_pat
                 self.stop.set()
 
     assert segment(clips, options, watcher=StopsAtThird(), stop=StopsAtThird.stop).exit_code == 130
-    assert asked == ["ledger", "journal"]
-    asked.clear()
+    assert calls == ["ledger", "journal"]
+    calls.clear()
     assert segment(clips, options).exit_code == 0
-    assert asked == ["ledger", "journal"] * 2
+    assert calls == ["ledger", "journal"] * 2
 
 
-def _counting(method, asked, name):
+def _counting(method, calls, name):
     def counted(self, *arguments):
-        asked.append(name)
+        calls.append(name)
         return method(self, *arguments)
 
     return counted

@@ -51,15 +51,15 @@ class TestSignsOfPatterns:
     def test_the_input_is_never_replaced(self, cli, clip, tmp_path, stem):
         path = clip("x.mp4", frames=2).rename(tmp_path / f"{stem}.mp4")
         before = path.read_bytes()
-        said = cli("segment", path, "-o", path, "--overwrite")
-        assert (said.code, len(said.lines)) == (6, 1)
-        assert "is the input itself" in said.err
+        ended = cli("segment", path, "-o", path, "--overwrite")
+        assert (ended.code, len(ended.lines)) == (6, 1)
+        assert "is the input itself" in ended.err
         assert path.read_bytes() == before
 
     def test_folders_of_pictures(self, cli, tmp_path, stem):
         folder = pictures(tmp_path / stem, "f1.png", "f2.png")
-        said = cli("segment", folder, "--save", "masks", "-o", f"{tmp_path}/o/")
-        assert said.code == 0, said.err
+        ended = cli("segment", folder, "--save", "masks", "-o", f"{tmp_path}/o/")
+        assert ended.code == 0, ended.err
         assert listing(tmp_path / "o") == [f"{stem}.masks"]
         assert listing(tmp_path / "o" / f"{stem}.masks") == ["f1.png", "f2.png"]
 
@@ -74,8 +74,8 @@ def test_two_such_files_of_one_folder_do_not_collide(cli, clip, tmp_path):
     folder.mkdir()
     clip("x.mp4", frames=2).rename(folder / "a [1].mp4")
     clip("x.mp4", frames=2).rename(folder / "b [1].mp4")
-    said = cli("segment", folder, "--save", "csv", "-o", f"{tmp_path}/o/")
-    assert said.code == 0, said.err
+    ended = cli("segment", folder, "--save", "csv", "-o", f"{tmp_path}/o/")
+    assert ended.code == 0, ended.err
     assert listing(tmp_path / "o") == ["a [1].csv", "b [1].csv"]
 
 
@@ -83,8 +83,8 @@ def test_a_pattern_over_folders_with_brackets(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("cam[1]", "cam[2]", "cam 3"):
         pictures(Path(folder), "001.png", "002.png")
-    said = cli("segment", "cam*/*.png", "--save", "masks", "-o", "p/")
-    assert said.code == 0, said.err
+    ended = cli("segment", "cam*/*.png", "--save", "masks", "-o", "p/")
+    assert ended.code == 0, ended.err
     assert listing(Path("p")) == ["cam 3.masks", "cam[1].masks", "cam[2].masks"]
     assert listing(Path("p/cam[1].masks")) == ["001.png", "002.png"]
 
@@ -138,9 +138,9 @@ class TestInputsOfTheSameCall:
         else:
             other = other.rename(out)
         before = other.read_bytes()
-        said = cli("segment", one, other, "--save", "overlay", "--overwrite")
-        assert said.code == 1, "the second input is good"
-        assert "a.overlay.mp4: is the input itself" in said.err
+        ended = cli("segment", one, other, "--save", "overlay", "--overwrite")
+        assert ended.code == 1, "the second input is good"
+        assert "a.overlay.mp4: is the input itself" in ended.err
         assert other.read_bytes() == before
 
     def test_a_picture_of_a_sequence(self, tmp_path):
@@ -161,29 +161,29 @@ class TestInputsOfTheSameCall:
         shots = pictures(tmp_path / "x.masks", "000000.png", "000001.png")
         before = [path.read_bytes() for path in sorted(shots.iterdir())]
         for source in (shots, f"{shots}/*.png"):
-            said = cli("segment", tmp_path / "x.mp4", source, "--save", "masks", "--overwrite")
-            assert said.code == 1
-            assert "x.masks: is the input itself" in said.err
+            ended = cli("segment", tmp_path / "x.mp4", source, "--save", "masks", "--overwrite")
+            assert ended.code == 1
+            assert "x.masks: is the input itself" in ended.err
             assert [path.read_bytes() for path in sorted(shots.iterdir())] == before
 
 
 def test_numbers_in_a_name_are_a_sequence(cli, tmp_path):
     shots = pictures(tmp_path / "shots", "a_0009.png", "a_0010.png", "b_0001.png", "a_x.png")
-    said = cli("segment", shots / "a_%04d.png", "--save", "masks")
-    assert said.code == 0, said.err
+    ended = cli("segment", shots / "a_%04d.png", "--save", "masks")
+    assert ended.code == 0, ended.err
     assert listing(tmp_path / "shots.masks") == ["a_0009.png", "a_0010.png"]
-    said = cli("segment", shots / "c_%04d.png", "--save", "masks")
-    assert (said.code, len(said.lines)) == (3, 1)
-    assert "holds no images" in said.err
+    ended = cli("segment", shots / "c_%04d.png", "--save", "masks")
+    assert (ended.code, len(ended.lines)) == (3, 1)
+    assert "holds no images" in ended.err
 
 
 def test_a_path_written_as_an_address(cli, clip, tmp_path):
     path = clip("x [1].mp4", frames=2)
     assert cli("segment", f"file://{path}", "--save", "csv").code == 0
     assert listing(tmp_path) == ["x [1].csv", "x [1].mp4"]
-    said = cli("segment", f"file://{path}", "-o", path, "--overwrite")
-    assert said.code == 6
-    assert "is the input itself" in said.err
+    ended = cli("segment", f"file://{path}", "-o", path, "--overwrite")
+    assert ended.code == 6
+    assert "is the input itself" in ended.err
 
 
 class TestFolders:
@@ -193,10 +193,10 @@ class TestFolders:
         camera = pictures(tmp_path / "camera", "thumb.png")
         for name in ("a", "b"):
             clip("x.mp4", frames=2).rename(camera / f"{name}.mp4")
-        said = cli("segment", camera, "-o", f"{tmp_path}/o/", "--save", "csv")
-        assert said.code == 0, said.err
+        ended = cli("segment", camera, "-o", f"{tmp_path}/o/", "--save", "csv")
+        assert ended.code == 0, ended.err
         assert listing(tmp_path / "o") == ["a.csv", "b.csv", "camera.csv"]
-        assert "camera: 1 picture and 2 videos; the pictures are one sequence" in said.err
+        assert "camera: 1 picture and 2 videos; the pictures are one sequence" in ended.err
 
     @pytest.mark.parametrize("ending", ["jfif", "jpe", "avif", "webp", "PNG", "Jpg", "bmp", "tiff"])
     def test_pictures_of_several_endings(self, cli, tmp_path, ending):
@@ -212,8 +212,8 @@ class TestFolders:
             Image.fromarray(picture).save(frames / "2.avif")
         else:
             (frames / f"2.{ending}").write_bytes(cv2.imencode(f".{kind}", picture)[1].tobytes())
-        said = cli("segment", frames, "-o", f"{tmp_path}/o/", "--save", "masks")
-        assert said.code == 0, said.err
+        ended = cli("segment", frames, "-o", f"{tmp_path}/o/", "--save", "masks")
+        assert ended.code == 0, ended.err
         assert listing(tmp_path / "o/frames.masks") == ["1.png", "2.png", "3.png"]
 
     def test_what_is_neither_is_named(self, cli, tmp_path):
@@ -224,12 +224,12 @@ class TestFolders:
             (shots / name).write_bytes(b"x")
         for name in ("d.csv", "._1.png", "y.overlay.mp4", "y.masks.nut", "y.overlay.png"):
             (shots / name).write_bytes(b"x")
-        said = cli("segment", shots, "-o", f"{tmp_path}/o/", "--save", "masks")
-        assert said.code == 0, said.err
-        assert "shots: passed over 1 folder (more)" in said.err
-        assert "shots: passed over 4 other files (a.xyz, b.txt, c.svg and 1 more)" in said.err
-        assert len([line for line in said.lines if "passed over" in line]) == 2
-        assert "._1" not in said.err
+        ended = cli("segment", shots, "-o", f"{tmp_path}/o/", "--save", "masks")
+        assert ended.code == 0, ended.err
+        assert "shots: passed over 1 folder (more)" in ended.err
+        assert "shots: passed over 4 other files (a.xyz, b.txt, c.svg and 1 more)" in ended.err
+        assert len([line for line in ended.lines if "passed over" in line]) == 2
+        assert "._1" not in ended.err
 
     def test_notes_on_a_folder_are_of_none_of_its_videos(self, cli, clip, tmp_path):
         clips = tmp_path / "clips"
@@ -237,8 +237,8 @@ class TestFolders:
         for name in ("a", "b"):
             clip("x.mp4", frames=2).rename(clips / f"{name}.mp4")
         words = ("segment", clips, "-o", f"{tmp_path}/o/", "--save", "csv")
-        told = [line for line in cli(*words).lines if "passed over" in line]
-        assert told == [f"note: {clips}: passed over 1 folder (more)"]
+        notes = [line for line in cli(*words).lines if "passed over" in line]
+        assert notes == [f"note: {clips}: passed over 1 folder (more)"]
         record = json.loads(cli(*words, "--overwrite", "--json").out)
         assert record["notes"] == [f"{clips}: passed over 1 folder (more)"]
         assert [one["notes"] for one in record["inputs"]] == [[], []]
@@ -249,11 +249,11 @@ class TestFolders:
         clip("x.mp4", frames=2).rename(clips / "a.mp4")
         (clips / "._a.mp4").write_bytes(b"\0\x05\x16\x07")
         for source in (clips, f"{clips}/*", f"{clips}/*a.mp4", f"{clips}/.*"):
-            said = cli("segment", source, "-o", f"{tmp_path}/o/", "--save", "csv", "--overwrite")
+            ended = cli("segment", source, "-o", f"{tmp_path}/o/", "--save", "csv", "--overwrite")
             if source == f"{clips}/.*":
-                assert said.code == 3
+                assert ended.code == 3
                 continue
-            assert said.code == 0, said.err
+            assert ended.code == 0, ended.err
             assert listing(tmp_path / "o") == ["a.csv"]
 
     def test_a_pattern_that_matches_several_kinds(self, tmp_path, monkeypatch):
@@ -282,8 +282,8 @@ class TestLongNames:
     @pytest.mark.parametrize("save", ["overlay,masks,mask-video,jsonl,csv", "vspw", "vipseg"])
     def test_as_long_as_names_can_be(self, cli, clip, tmp_path, stem, save):
         path = clip("x.mp4", frames=2).rename(tmp_path / f"{stem}.mp4")
-        said = cli("segment", path, "--save", save, "-o", f"{tmp_path}/o/")
-        assert said.code == 0, said.err
+        ended = cli("segment", path, "--save", save, "-o", f"{tmp_path}/o/")
+        assert ended.code == 0, ended.err
         names = listing(tmp_path / "o")
         assert len(names) == save.count(",") + 1 + (save == "vipseg")
         assert not any(".part" in name for name in names)
@@ -300,8 +300,8 @@ class TestLongNames:
         suffixes = [".overlay.mp4", ".masks", ".masks-gray", ".masks.mkv", ".jsonl", ".csv"]
         saves = ["overlay,masks,jsonl,csv", "masks-gray", "mask-video", "vspw", "vipseg"]
         for save in saves:
-            said = cli("segment", source, "--save", save, "-o", f"{out}/", "--json")
-            assert said.code == 0, said.err
+            ended = cli("segment", source, "--save", save, "-o", f"{out}/", "--json")
+            assert ended.code == 0, ended.err
         made = {suffix: set() for suffix in suffixes}
         for name in listing(out):
             suffix = next((one for one in suffixes if name.endswith(one)), None)
@@ -317,8 +317,8 @@ class TestLongNames:
     def test_all_outputs_of_a_picture_have_one_stem(self, cli, tmp_path):
         pictures(tmp_path / "p", "x" * 250 + ".png")
         source = tmp_path / "p" / ("x" * 250 + ".png")
-        said = cli("segment", source, "--save", "overlay,masks,csv", "-o", f"{tmp_path}/o/")
-        assert said.code == 0, said.err
+        ended = cli("segment", source, "--save", "overlay,masks,csv", "-o", f"{tmp_path}/o/")
+        assert ended.code == 0, ended.err
         overlay, masks, table = (
             next(name for name in listing(tmp_path / "o") if name.endswith(suffix))
             for suffix in (".overlay.png", ".masks", ".csv")
@@ -329,15 +329,15 @@ class TestLongNames:
     def test_two_that_differ_at_the_end_only(self, cli, clip, tmp_path):
         stems = ["x" * 248 + end for end in ("one", "two")]
         paths = [clip("x.mp4", frames=2).rename(tmp_path / f"{stem}.mp4") for stem in stems]
-        said = cli("segment", *paths, "--save", "overlay", "-o", f"{tmp_path}/o/")
-        assert said.code == 0, said.err
+        ended = cli("segment", *paths, "--save", "overlay", "-o", f"{tmp_path}/o/")
+        assert ended.code == 0, ended.err
         assert len(listing(tmp_path / "o")) == 2
         assert all(name.endswith(".overlay.mp4") for name in listing(tmp_path / "o"))
 
     @pytest.mark.parametrize("out", ["y" * 300, "y" * 300 + ".csv", "y" * 300 + "/"])
     def test_a_name_that_can_not_be(self, cli, clip, tmp_path, monkeypatch, out):
         monkeypatch.chdir(tmp_path)
-        said = cli("segment", clip("x.mp4", frames=2), "--save", "csv", "-o", out)
-        assert (said.code, len(said.lines)) == (6, 1), said.err
-        assert "internal error" not in said.err
+        ended = cli("segment", clip("x.mp4", frames=2), "--save", "csv", "-o", out)
+        assert (ended.code, len(ended.lines)) == (6, 1), ended.err
+        assert "internal error" not in ended.err
         assert listing(tmp_path) == ["x.mp4"]

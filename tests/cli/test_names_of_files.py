@@ -1,4 +1,4 @@
-"""Names that say a file, where a folder would be made, and a picture where a video would."""
+"""Names of a file, where a folder would be made, and a picture where a video would."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_a_matte_of_one_picture_is_a_picture(
 ) -> None:
     source, model = picture
     words = ("segment", source, "-m", model, "--matte", "Car", "--save", "matte")
-    said = cli(*words, "-o", f"{tmp_path}/{out}")
-    assert said.code == 0, said.err
+    ended = cli(*words, "-o", f"{tmp_path}/{out}")
+    assert ended.code == 0, ended.err
     alpha = cv2.imread(str(tmp_path / place), cv2.IMREAD_UNCHANGED)
     assert alpha.shape == (48, 64)
     assert (alpha[:, :16] == 0).all() and (alpha[:, 48:] > 127).all()
@@ -53,8 +53,8 @@ def test_mattes_of_each_of_one_picture_have_the_names_of_classes(
     source, model = picture
     (tmp_path / "d").mkdir()
     words = ("segment", source, "-m", model, "--matte", "each", "--save", "matte")
-    said = cli(*words, "-o", f"{tmp_path}/{out}")
-    assert said.code == 0, said.err
+    ended = cli(*words, "-o", f"{tmp_path}/{out}")
+    assert ended.code == 0, ended.err
     after = ".png" if out.endswith(".png") else ".matte.png"
     names = sorted(one.name for one in (tmp_path / "d").iterdir())
     assert names == [f"{before}.Car{after}", f"{before}.Sky{after}"]
@@ -66,20 +66,20 @@ def test_folders_of_one_picture_are_replaced_where_that_is_wished(
     source, model = picture
     words = ("segment", source, "-m", model, "--matte", "Car", "--save", "masks,trimap")
     for code, more in ((0, ()), (6, ()), (0, ("--overwrite",))):
-        said = cli(*words, "-o", f"{tmp_path}/d/", *more)
-        assert said.code == code, said.err
+        ended = cli(*words, "-o", f"{tmp_path}/d/", *more)
+        assert ended.code == code, ended.err
     assert (tmp_path / "d" / "one.masks" / "one.png").is_file()
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("x.webm", "end it in .mp4, .mov, .mkv, or in / for a directory, or save cutout-vp9"),
         ("x.gif", "end it in .mp4, .mov, .mkv, or in / for a directory"),
     ],
 )
 def test_an_ending_that_a_matte_has_not_leads_to_the_output_that_has_it(
-    cli: Callable[..., Any], clip: Callable[..., Path], tmp_path: Path, name: str, told: str
+    cli: Callable[..., Any], clip: Callable[..., Path], tmp_path: Path, name: str, message: str
 ) -> None:
-    said = cli("segment", clip("a.mp4", frames=1), "--matte", "Car", "-o", tmp_path / name)
-    assert said.code == 2 and said.err.endswith(f"{told}\n")
+    ended = cli("segment", clip("a.mp4", frames=1), "--matte", "Car", "-o", tmp_path / name)
+    assert ended.code == 2 and ended.err.endswith(f"{message}\n")

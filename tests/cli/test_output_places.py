@@ -69,8 +69,8 @@ class TestStreams:
     def test_a_pipe_is_written_as_stdout_is(self, cli, clip, tmp_path, pipe, save, overwrite):
         path, reader = clip("x.mp4", frames=3), pipe("pipe")
         expected = cli("segment", path, "--save", save, "-o", "-").out
-        said = cli("segment", path, "--save", save, "-o", reader.path, *overwrite)
-        assert said.code == 0, said.err
+        ended = cli("segment", path, "--save", save, "-o", reader.path, *overwrite)
+        assert ended.code == 0, ended.err
         found = reader.result()
         if save == "jsonl":  # the first line has the command
             expected, found = (data.split(b"\n", 1)[1] for data in (expected, found))
@@ -81,7 +81,7 @@ class TestStreams:
         assert listing(tmp_path) == ["pipe", "x.mp4"]
 
     @pytest.mark.parametrize("name", ["pipe.mkv", "pipe.nut"])
-    def test_the_ending_of_a_pipe_says_its_form(self, cli, clip, tmp_path, pipe, name):
+    def test_the_ending_of_a_pipe_chooses_its_form(self, cli, clip, tmp_path, pipe, name):
         reader = pipe(name)
         assert cli("segment", clip("x.mp4", frames=3), "-o", reader.path).code == 0
         (tmp_path / "copy").write_bytes(reader.result())
@@ -101,16 +101,16 @@ class TestStreams:
     @pytest.mark.parametrize("save", ["vspw", "vipseg"])
     def test_folders_do_not_go_into_a_pipe(self, cli, clip, tmp_path, save):
         os.mkfifo(tmp_path / "pipe")
-        said = cli("segment", clip("x.mp4", frames=3), "--save", save, "-o", tmp_path / "pipe")
-        assert (said.code, len(said.lines)) == (2, 1)
-        assert "a stream cannot carry" in said.err
+        ended = cli("segment", clip("x.mp4", frames=3), "--save", save, "-o", tmp_path / "pipe")
+        assert (ended.code, len(ended.lines)) == (2, 1)
+        assert "a stream cannot carry" in ended.err
 
     def test_a_pipe_that_can_not_hold_its_ending(self, cli, clip, tmp_path):
         os.mkfifo(tmp_path / "pipe.mp4")
-        said = cli("segment", clip("x.mp4", frames=3), "-o", tmp_path / "pipe.mp4")
-        assert (said.code, len(said.lines)) == (6, 1)
-        assert "end its name in .mkv" in said.err
-        assert "--overwrite" not in said.err
+        ended = cli("segment", clip("x.mp4", frames=3), "-o", tmp_path / "pipe.mp4")
+        assert (ended.code, len(ended.lines)) == (6, 1)
+        assert "end its name in .mkv" in ended.err
+        assert "--overwrite" not in ended.err
 
     @pytest.mark.parametrize("save", SAVES)
     def test_a_device_stays_one(self, cli, clip, tmp_path, save):
@@ -125,8 +125,8 @@ class TestStreams:
         null = device(tmp_path / "null")
         link = tmp_path / "x.csv"
         link.symlink_to(null)
-        said = cli("segment", clip("x.mp4", frames=3), "-o", link, "--overwrite", "--save", "csv")
-        assert said.code == 0
+        ended = cli("segment", clip("x.mp4", frames=3), "-o", link, "--overwrite", "--save", "csv")
+        assert ended.code == 0
         assert link.is_symlink()
         assert null.is_char_device()
 
@@ -135,9 +135,9 @@ class TestStreams:
         socket.socket(socket.AF_UNIX).bind("there")
         for overwrite in ((), ("--overwrite",)):
             path = clip("x.mp4", frames=3)
-            said = cli("segment", path, "--save", "csv", "-o", "there", *overwrite)
-            assert (said.code, len(said.lines)) == (6, 1)
-            assert "there: is a socket; choose another name with -o" in said.err
+            ended = cli("segment", path, "--save", "csv", "-o", "there", *overwrite)
+            assert (ended.code, len(ended.lines)) == (6, 1)
+            assert "there: is a socket; choose another name with -o" in ended.err
             assert Path("there").is_socket()
 
     @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
@@ -171,10 +171,10 @@ class TestStreams:
     def test_several_outputs_or_inputs(self, cli, clip, tmp_path):
         os.mkfifo(tmp_path / "pipe")
         one, other = clip("x.mp4", frames=3), clip("y.mp4", frames=3)
-        said = cli("segment", one, "--save", "csv,jsonl", "-o", tmp_path / "pipe")
-        assert (said.code, len(said.lines)) == (2, 1)
-        said = cli("segment", one, other, "--save", "csv", "-o", tmp_path / "pipe")
-        assert (said.code, len(said.lines)) == (2, 1)
+        ended = cli("segment", one, "--save", "csv,jsonl", "-o", tmp_path / "pipe")
+        assert (ended.code, len(ended.lines)) == (2, 1)
+        ended = cli("segment", one, other, "--save", "csv", "-o", tmp_path / "pipe")
+        assert (ended.code, len(ended.lines)) == (2, 1)
 
 
 class TestOtherCommands:
@@ -183,9 +183,9 @@ class TestOtherCommands:
     @pytest.mark.parametrize("ending", [".onnx", ".safetensors"])
     def test_export(self, cli, tiny_weights, tmp_path, ending):
         os.mkfifo(tmp_path / f"x{ending}")
-        said = cli("export", tiny_weights, "-o", tmp_path / f"x{ending}", "--overwrite")
-        assert (said.code, len(said.lines)) == (6, 1)
-        assert "is a named pipe, not a file" in said.err
+        ended = cli("export", tiny_weights, "-o", tmp_path / f"x{ending}", "--overwrite")
+        assert (ended.code, len(ended.lines)) == (6, 1)
+        assert "is a named pipe, not a file" in ended.err
         assert (tmp_path / f"x{ending}").is_fifo()
 
 
@@ -196,8 +196,8 @@ class TestLinks:
         real.write_text("old")
         link.symlink_to(real)
         path = clip("x.mp4", frames=3)
-        said = cli("segment", path, "--save", "csv")
-        assert (said.code, "exists" in said.err, real.read_text()) == (6, True, "old")
+        ended = cli("segment", path, "--save", "csv")
+        assert (ended.code, "exists" in ended.err, real.read_text()) == (6, True, "old")
         assert cli("segment", path, "--save", "csv", "--overwrite").code == 0
         assert link.is_symlink()
         assert len(real.read_text().splitlines()) == 4
@@ -218,8 +218,8 @@ class TestLinks:
             place.with_name(part).symlink_to(out / "outside" / part)
             if not place.with_name(f"{place.name}.part.jsonl").exists():
                 os.mkfifo(place.with_name(f"{place.name}.part.jsonl"))
-        said = cli("segment", path, "--save", save, "-o", f"{out}/", "--overwrite")
-        assert said.code == 0, said.err
+        ended = cli("segment", path, "--save", save, "-o", f"{out}/", "--overwrite")
+        assert ended.code == 0, ended.err
         assert listing(out / "outside") == []
 
 
@@ -266,13 +266,14 @@ class TestEndings:
 
     @pytest.mark.parametrize("ending", ["json", "txt", "exr", "zip", "avi", "tiff", "npz", "d"])
     def test_one_that_no_output_has(self, cli, clip, tmp_path, ending):
-        said = cli("segment", clip("x.mp4", frames=2), "-o", tmp_path / f"out.{ending}")
-        assert (said.code, len(said.lines)) == (2, 1)
+        ended = cli("segment", clip("x.mp4", frames=2), "-o", tmp_path / f"out.{ending}")
+        assert (ended.code, len(ended.lines)) == (2, 1)
         assert (
-            f"no output is written as '.{ending}'; end it in .mp4, .mkv, .mov (overlay)" in said.err
+            f"no output is written as '.{ending}'; end it in .mp4, .mkv, .mov (overlay)"
+            in ended.err
         )
-        assert ".jsonl (jsonl); .csv (csv); .ids.mkv (id-video)" in said.err
-        assert ", or in / for a directory" in said.err
+        assert ".jsonl (jsonl); .csv (csv); .ids.mkv (id-video)" in ended.err
+        assert ", or in / for a directory" in ended.err
         assert listing(tmp_path) == ["x.mp4"]
         again = cli("segment", tmp_path / "x.mp4", "-o", f"{tmp_path}/out.{ending}/")
         assert again.code == 0
@@ -286,23 +287,23 @@ class TestEndings:
     @pytest.mark.parametrize("out", ["x.png", "x_%03d.png", "x.jpg", "x.mkv", "x.csv"])
     def test_one_file_for_several_outputs(self, cli, clip, tmp_path, out):
         path = clip("in.mp4", frames=2)
-        said = cli("segment", path, "--save", "overlay,masks", "-o", tmp_path / out)
-        assert (said.code, len(said.lines)) == (2, 1)
-        assert "one file for 2 outputs (overlay, masks)" in said.err
+        ended = cli("segment", path, "--save", "overlay,masks", "-o", tmp_path / out)
+        assert (ended.code, len(ended.lines)) == (2, 1)
+        assert "one file for 2 outputs (overlay, masks)" in ended.err
         assert listing(tmp_path) == ["in.mp4"]
 
     @pytest.mark.parametrize("out", ["x.png", "x.jpg"])
     def test_one_picture_for_a_video(self, cli, clip, tmp_path, out):
-        said = cli("segment", clip("x.mp4", frames=2), "-o", tmp_path / out)
-        assert (said.code, len(said.lines)) == (2, 1)
+        ended = cli("segment", clip("x.mp4", frames=2), "-o", tmp_path / out)
+        assert (ended.code, len(ended.lines)) == (2, 1)
         ending = out.removeprefix("x")
-        assert f"number its pictures, as in x_%04d{ending}, or end it in / for a" in said.err
+        assert f"number its pictures, as in x_%04d{ending}, or end it in / for a" in ended.err
 
     def test_several_inputs(self, cli, clip, tmp_path):
         clips = clip("x.mp4", frames=2), clip("y.mp4", frames=2)
-        said = cli("segment", *clips, "-o", tmp_path / "out.json")
-        assert (said.code, len(said.lines)) == (2, 1)
-        assert "one file for 2 inputs" in said.err
+        ended = cli("segment", *clips, "-o", tmp_path / "out.json")
+        assert (ended.code, len(ended.lines)) == (2, 1)
+        assert "one file for 2 inputs" in ended.err
 
 
 def photo(tmp_path: Path, name: str = "photo.jpg") -> Path:
@@ -316,8 +317,8 @@ class TestPictures:
 
     @pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
     def test_by_default(self, cli, tmp_path, name):
-        said = cli("segment", photo(tmp_path, name))
-        assert said.code == 0, said.err
+        ended = cli("segment", photo(tmp_path, name))
+        assert ended.code == 0, ended.err
         assert listing(tmp_path) == sorted([name, "photo.masks", "photo.overlay.png"])
         assert listing(tmp_path / "photo.masks") == ["photo.png"]
         assert cv2.imread(str(tmp_path / "photo.overlay.png")).shape == (48, 64, 3)
@@ -355,8 +356,8 @@ class TestPictures:
         path = photo(tmp_path, "photo.png")
         before = path.read_bytes()
         for save in ("overlay", "masks"):
-            said = cli("segment", path, "-o", path, "--save", save, "--overwrite")
-            assert said.code == 6
+            ended = cli("segment", path, "-o", path, "--save", save, "--overwrite")
+            assert ended.code == 6
             assert path.read_bytes() == before
 
 
@@ -373,10 +374,10 @@ class TestNumbers:
     )
     def test_masks(self, cli, clip, tmp_path, pattern, names):
         path = clip("x.mp4", frames=3)
-        said = cli("segment", path, "-o", f"{tmp_path}/o/{pattern}", "--json")
-        assert said.code == 0, said.err
+        ended = cli("segment", path, "-o", f"{tmp_path}/o/{pattern}", "--json")
+        assert ended.code == 0, ended.err
         assert listing(tmp_path / "o") == sorted(names)
-        assert json.loads(said.out)["inputs"][0]["outputs"] == [f"{tmp_path}/o/{pattern}"]
+        assert json.loads(ended.out)["inputs"][0]["outputs"] == [f"{tmp_path}/o/{pattern}"]
         assert cli("segment", path, "--save", "masks", "-o", f"{tmp_path}/m/").code == 0
         for index, name in enumerate(names):
             mask = tmp_path / "m/x.masks" / f"{index:06d}.png"
@@ -392,8 +393,8 @@ class TestNumbers:
         path, out = clip("x.mp4", frames=5), f"{tmp_path}/o/m%d.png"
         assert cli("segment", path, "-o", out).code == 0
         (tmp_path / "o" / "mine.png").write_bytes(b"x")
-        said = cli("segment", path, "-o", out)
-        assert (said.code, "exist; use --overwrite" in said.err) == (6, True)
+        ended = cli("segment", path, "-o", out)
+        assert (ended.code, "exist; use --overwrite" in ended.err) == (6, True)
         assert cli("segment", path, "-o", out, "--overwrite", "--end", "0.08").code == 0
         assert listing(tmp_path / "o") == ["m0.png", "m1.png", "mine.png"]
 
@@ -402,8 +403,8 @@ class TestNumbers:
         assert cli("segment", path, "-o", f"{tmp_path}/o/%d.png").code == 0
         before = {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()}
         for source in (tmp_path / "o", f"{tmp_path}/o/%d.png", f"{tmp_path}/o/*.png"):
-            said = cli("segment", source, "-o", f"{tmp_path}/o/%d.png", "--overwrite")
-            assert (said.code, "is what the input is called" in said.err) == (6, True)
+            ended = cli("segment", source, "-o", f"{tmp_path}/o/%d.png", "--overwrite")
+            assert (ended.code, "is what the input is called" in ended.err) == (6, True)
             assert {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()} == before
 
 
@@ -411,9 +412,9 @@ class TestPlacesThatCannotBeMeant:
     @pytest.mark.parametrize("out", [".mp4", ".csv", ".png", ".MKV", "sub/.jsonl"])
     def test_an_ending_without_a_name(self, cli, clip, tmp_path, monkeypatch, out):
         monkeypatch.chdir(tmp_path)
-        said = cli("segment", clip("x.mp4", frames=2), "-o", out)
-        assert (said.code, len(said.lines)) == (2, 1)
-        assert "is an ending without a name" in said.err
+        ended = cli("segment", clip("x.mp4", frames=2), "-o", out)
+        assert (ended.code, len(ended.lines)) == (2, 1)
+        assert "is an ending without a name" in ended.err
         assert listing(tmp_path) == ["x.mp4"]
 
     @pytest.mark.parametrize("out", [".mp4/", ".results/", ".mp4.csv"])
@@ -426,9 +427,9 @@ class TestPlacesThatCannotBeMeant:
     def test_several_places_for_a_number(self, cli, clip, tmp_path, monkeypatch, out):
         monkeypatch.chdir(tmp_path)
         words = ("--save", "overlay") if out.endswith("jpg") else ()
-        said = cli("segment", clip("x.mp4", frames=2), "-o", out, *words)
-        assert (said.code, len(said.lines)) == (2, 1)
-        assert "several places for the number of the frame" in said.err
+        ended = cli("segment", clip("x.mp4", frames=2), "-o", out, *words)
+        assert (ended.code, len(ended.lines)) == (2, 1)
+        assert "several places for the number of the frame" in ended.err
         assert listing(tmp_path) == ["x.mp4"]
 
     @pytest.mark.parametrize(
@@ -452,9 +453,9 @@ class TestPlacesThatCannotBeMeant:
         """An unset variable of a script is never the current folder."""
         monkeypatch.chdir(tmp_path)
         clip("x.mp4", frames=2)
-        said = cli(*words)
-        assert (said.code, len(said.lines)) == (2, 1), said.err
-        assert "empty" in said.err
+        ended = cli(*words)
+        assert (ended.code, len(ended.lines)) == (2, 1), ended.err
+        assert "empty" in ended.err
         assert listing(tmp_path) == ["x.mp4"]
 
     def test_from_python(self, clip, colour_model):

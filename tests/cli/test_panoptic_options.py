@@ -54,8 +54,8 @@ def found(
         count += 1
         folder = write_pictures(tmp_path / f"in{count}", pictures)
         out = tmp_path / f"out{count}.jsonl"
-        said = cli("segment", folder, "-m", model, "-o", out, *words)
-        assert said.code == 0, said.err
+        ended = cli("segment", folder, "-m", model, "-o", out, *words)
+        assert ended.code == 0, ended.err
         lines = [json.loads(line) for line in out.read_text().splitlines()][1:]
         assert len(lines) == len(pictures[:: 2 if "--stride" in words else 1])
         return [line["segments"] for line in lines]
@@ -157,20 +157,20 @@ def test_small_and_unsure_objects_can_be_left_out(found) -> None:
 
 @pytest.mark.parametrize("rule", ["intended", "official"])
 def test_the_rule_is_that_of_the_decoder(found, monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
-    asked = []
+    rules = []
 
     def merge(*kernels: Any, **options: Any) -> Any:
-        asked.append(options["rule"])
+        rules.append(options["rule"])
         return merge_clip(*kernels, **options)
 
     monkeypatch.setattr(kernel_maps, "merge_clip", merge)
     assert things(found(moving(4), "--merging", rule)) == [{FIRST: 1, SECOND: 2}] * 4
     found(moving(4))
-    assert asked == [rule] * 2 + ["intended"] * 2
+    assert rules == [rule] * 2 + ["intended"] * 2
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--window", 9), "window 9: must lie in 1..8 frames"),
         (("--window", 0), "window 0: must lie in 1..8 frames"),
@@ -181,15 +181,15 @@ def test_the_rule_is_that_of_the_decoder(found, monkeypatch: pytest.MonkeyPatch,
         (("--min-score", 1.5), "min-score 1.5: must lie in 0..1"),
     ],
 )
-def test_what_cannot_be_is_one_line(cli, model: Path, tmp_path: Path, words, told: str) -> None:
+def test_what_cannot_be_is_one_line(cli, model: Path, tmp_path: Path, words, message: str) -> None:
     folder = write_pictures(tmp_path / "in", moving(2))
-    said = cli("segment", folder, "-m", model, "-o", f"{tmp_path}/out/", *words)
-    assert (said.code, said.err.count("\n")) == (2, 1)
-    assert told in said.err
+    ended = cli("segment", folder, "-m", model, "-o", f"{tmp_path}/out/", *words)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert message in ended.err
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--window", 2), "window 2: this network takes 1 frame at a time; leave --window out"),
         (("--linker", "overlap"), "linker: the model finds classes and no objects"),
@@ -198,9 +198,9 @@ def test_what_cannot_be_is_one_line(cli, model: Path, tmp_path: Path, words, tol
         (("--merging", "official"), "merging: the model finds classes and no objects"),
     ],
 )
-def test_a_semantic_model_has_no_use_for_them(cli, clip, tmp_path: Path, words, told) -> None:
-    said = cli("segment", clip("in.mp4", frames=2), "-o", f"{tmp_path}/out/", *words)
-    assert said.code == 2 and told in said.err
+def test_a_semantic_model_has_no_use_for_them(cli, clip, tmp_path: Path, words, message) -> None:
+    ended = cli("segment", clip("in.mp4", frames=2), "-o", f"{tmp_path}/out/", *words)
+    assert ended.code == 2 and message in ended.err
     assert not (tmp_path / "out").exists()
 
 
@@ -241,8 +241,8 @@ def test_eval_by_the_command_line(cli, model: Path) -> None:
         1,
         "--json",
     )
-    said = cli(*words, "--window", 2, "--linker", "none", "--merging", "official")
-    assert said.code == 0, said.err
-    assert "vpq" in json.loads(said.out)["entries"][0]["scores"]
-    said = cli(*words, "--window", 12)
-    assert said.code == 2 and "window 12: must lie in 1..8 frames" in said.err
+    ended = cli(*words, "--window", 2, "--linker", "none", "--merging", "official")
+    assert ended.code == 0, ended.err
+    assert "vpq" in json.loads(ended.out)["entries"][0]["scores"]
+    ended = cli(*words, "--window", 12)
+    assert ended.code == 2 and "window 12: must lie in 1..8 frames" in ended.err

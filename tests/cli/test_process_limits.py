@@ -76,7 +76,7 @@ class TestDescriptors:
 
     @pytest.mark.parametrize("most", [9, 13])
     def test_too_few_are_one_line(self, limited, clip, tmp_path: Path, most: int) -> None:
-        """Where they run out is for libraries to say: in an output, or before."""
+        """Libraries decide where they run out: in an output, or before."""
         words = ("segment", clip("a.mp4", frames=4), "--save", ALL, "-o", f"{tmp_path}/o/")
         code, lines = limited({resource.RLIMIT_NOFILE: most}, *words)
         assert (code in (5, 6), len(lines)) == (True, 1), lines
@@ -235,8 +235,8 @@ def test_two_processes_on_one_folder(process, tmp_path: Path, save: str) -> None
     for name in "ab":
         path = make_clip(tmp_path / f"{name}.mkv", frames=30)
         runs.append(process("segment", path, "--save", save, "-o", f"{out}/"))
-    said = [run.communicate(timeout=120)[1].decode() for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], said
+    messages = [run.communicate(timeout=120)[1].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], messages
     assert not list(out.rglob("*.part*"))
     assert len(list(out.rglob("*.png"))) == 60
 

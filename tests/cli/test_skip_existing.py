@@ -23,9 +23,9 @@ def test_a_finished_batch(cli, clip, tmp_path, save):
     words = ("segment", *clips, "--save", save, "-o", f"{tmp_path}/o/", "--skip-existing")
     assert cli(*words).code == 0
     before = content(tmp_path / "o")
-    said = cli(*words)
-    assert said.code == 0
-    assert said.err.count("note: skipped: its outputs are there") == 2
+    ended = cli(*words)
+    assert ended.code == 0
+    assert ended.err.count("note: skipped: its outputs are there") == 2
     assert content(tmp_path / "o") == before
     record = json.loads(cli(*words, "--json").out)
     assert [one["error"] for one in record["inputs"]] == [None, None]
@@ -38,8 +38,8 @@ def test_only_what_is_missing_is_made(cli, clip, tmp_path):
     assert cli("segment", clips[0], "--save", "csv,jsonl", "-o", f"{out}/").code == 0
     assert cli("segment", clips[1], "--save", "csv", "-o", f"{out}/").code == 0
     before = content(out)
-    said = cli("segment", *clips, "--save", "csv,jsonl", "-o", f"{out}/", "--skip-existing")
-    assert said.code == 0, said.err
+    ended = cli("segment", *clips, "--save", "csv,jsonl", "-o", f"{out}/", "--skip-existing")
+    assert ended.code == 0, ended.err
     after = content(out)
     assert {name: after[name] for name in before} == before
     assert sorted(after) == [f"{c}.{kind}" for c in "abc" for kind in ("csv", "jsonl")]
@@ -50,8 +50,8 @@ def test_numbered_pictures_and_files(cli, clip, tmp_path):
     for out in ("m_%03d.png", "x.csv", "o.mp4"):
         words = ("segment", path, "-o", tmp_path / out, "--skip-existing")
         assert cli(*words).code == 0
-        said = cli(*words)
-        assert (said.code, "skipped" in said.err) == (0, True)
+        ended = cli(*words)
+        assert (ended.code, "skipped" in ended.err) == (0, True)
 
 
 def test_an_interrupt_leaves_no_part_that_would_pass_for_the_whole(
@@ -68,10 +68,10 @@ def test_an_interrupt_leaves_no_part_that_would_pass_for_the_whole(
     words = ("segment", path, "--save", "csv,masks", "-o", f"{tmp_path}/o/", "--skip-existing")
     with monkeypatch.context() as patch:
         patch.setattr(Screen, "frame", frame)
-        said = cli(*words)
-    assert said.code == 130
-    assert "interrupted, so nothing of it is kept" in said.err
-    assert "nothing of them is kept" in said.lines[-1] and "outputs hold" not in said.err
+        ended = cli(*words)
+    assert ended.code == 130
+    assert "interrupted, so nothing of it is kept" in ended.err
+    assert "nothing of them is kept" in ended.lines[-1] and "outputs hold" not in ended.err
     assert content(tmp_path / "o") == {}
     assert cli(*words).code == 0
     assert len(list((tmp_path / "o" / "x.masks").iterdir())) == 60
@@ -90,11 +90,11 @@ def test_an_empty_file_or_folder_is_no_output(cli, clip, tmp_path, save):
             picture.unlink()
     else:
         made.write_bytes(b"")
-    said = cli(*words)
-    assert (said.code, len(said.lines)) == (6, 1), "without --skip-existing it is not replaced"
-    said = cli(*words, "--skip-existing")
-    assert said.code == 0, said.err
-    assert "skipped" not in said.err
+    ended = cli(*words)
+    assert (ended.code, len(ended.lines)) == (6, 1), "without --skip-existing it is not replaced"
+    ended = cli(*words, "--skip-existing")
+    assert ended.code == 0, ended.err
+    assert "skipped" not in ended.err
     after = content(out)
     assert sorted(after) == sorted(whole)
     assert all(data for _, data in after.values())
@@ -108,9 +108,9 @@ def test_an_empty_folder_of_a_submission(cli, clip, tmp_path, save):
     words = ("segment", path, "--save", save, "-o", f"{out}/", "--skip-existing")
     folder = out / "x" if save == "vspw" else out / "pan_pred" / "x"
     folder.mkdir(parents=True)
-    said = cli(*words)
-    assert said.code == 0, said.err
-    assert "skipped" not in said.err
+    ended = cli(*words)
+    assert ended.code == 0, ended.err
+    assert "skipped" not in ended.err
     assert len(list(folder.iterdir())) == 2
     assert "skipped" in cli(*words).err
 
@@ -124,17 +124,17 @@ def test_pictures_that_pred_json_does_not_list_are_not_finished(cli, clip, tmp_p
     (out / "pred.json").unlink()
     if left == "another video":
         assert cli("segment", paths[1], *words).code == 0
-    said = cli("segment", paths[0], *words, "--skip-existing")
-    assert (said.code, len(said.lines)) == (6, 1)
-    assert "pan_pred/x: exists; use --overwrite or -o" in said.err
+    ended = cli("segment", paths[0], *words, "--skip-existing")
+    assert (ended.code, len(ended.lines)) == (6, 1)
+    assert "pan_pred/x: exists; use --overwrite or -o" in ended.err
 
 
 def test_empty_numbered_pictures(cli, clip, tmp_path):
     path, out = clip("x.mp4", frames=2), tmp_path / "m_%03d.png"
     for name in ("m_000.png", "m_007.png"):
         (tmp_path / name).touch()
-    said = cli("segment", path, "-o", out, "--skip-existing")
-    assert said.code == 0, said.err
+    ended = cli("segment", path, "-o", out, "--skip-existing")
+    assert ended.code == 0, ended.err
     assert sorted(entry.name for entry in tmp_path.glob("m_*")) == ["m_000.png", "m_001.png"]
     assert "skipped" in cli("segment", path, "-o", out, "--skip-existing").err
 
@@ -149,8 +149,8 @@ def test_what_no_output_can_be_is_named(cli, clip, tmp_path, save):
         place.mkdir()
     else:
         place.write_bytes(b"mine")
-    said = cli("segment", path, "--save", save, "-o", f"{out}/", "--skip-existing")
-    assert (said.code, len(said.lines)) == (6, 1), said.err
+    ended = cli("segment", path, "--save", save, "-o", f"{out}/", "--skip-existing")
+    assert (ended.code, len(ended.lines)) == (6, 1), ended.err
     assert place.is_dir() if save == "csv" else place.read_bytes() == b"mine"
 
 
@@ -180,5 +180,5 @@ def test_an_interrupt_over_an_empty_file_leaves_no_part(cli, clip, tmp_path, mon
 
 
 def test_not_together_with_overwrite(cli, clip):
-    said = cli("segment", clip("x.mp4", frames=2), "--skip-existing", "--overwrite")
-    assert (said.code, len(said.lines)) == (2, 1)
+    ended = cli("segment", clip("x.mp4", frames=2), "--skip-existing", "--overwrite")
+    assert (ended.code, len(ended.lines)) == (2, 1)

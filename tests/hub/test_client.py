@@ -1,4 +1,4 @@
-"""Models of the hub: what is fetched, what stays cached, and what each failure says."""
+"""Models of the hub: what is fetched, what stays cached, and the error of each failure."""
 
 from __future__ import annotations
 
@@ -70,18 +70,18 @@ class TestPull:
         assert files.weights.read_bytes() == ours["model.safetensors"]
         assert files.onnx.read_bytes() == ours["model.onnx"]
         assert files.weights.parent.name == commit
-        assert not any(asked.endswith("README.md") for asked in hub.asked)
-        hub.asked.clear()
+        assert not any(request.endswith("README.md") for request in hub.requests)
+        hub.requests.clear()
         assert resolve("hf:me/street") == files
         assert resolve(f"hf:me/street@{commit}") == files
-        assert hub.asked == []
+        assert hub.requests == []
 
     def test_cached_models_need_no_network(self, hub, ours, monkeypatch):
         hub.add("me/street", ours)
         with pytest.raises(ModelError, match=r"not on this machine .* HF_HUB_OFFLINE is set"):
             monkeypatch.setenv("HF_HUB_OFFLINE", "1")
             resolve("hf:me/street")
-        assert hub.asked == []
+        assert hub.requests == []
         monkeypatch.delenv("HF_HUB_OFFLINE")
         files = resolve("hf:me/street")
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -118,9 +118,9 @@ class TestPull:
         hub.cut_once.add("model.safetensors")
         files = resolve("hf:me/street")
         assert files.weights.read_bytes() == ours["model.safetensors"]
-        (asked,) = hub.ranges
+        (requested,) = hub.ranges
         half = len(ours["model.safetensors"]) // 2
-        assert half - 1000 < int(asked.removeprefix("bytes=").rstrip("-")) <= half
+        assert half - 1000 < int(requested.removeprefix("bytes=").rstrip("-")) <= half
 
     def test_a_transformers_checkpoint_is_a_folder(self, hub, monkeypatch):
         monkeypatch.setattr("vidparse.hub.client._is_installed", lambda: True)  # all is installed
@@ -184,9 +184,9 @@ class TestKnown:
         files = resolve("far")
         assert files.entry.name == "far"
         assert files.weights.read_bytes() == weights.read_bytes()
-        hub.asked.clear()
+        hub.requests.clear()
         assert resolve("far") == files
-        assert hub.asked == []
+        assert hub.requests == []
 
     def test_another_sum_than_published_is_refused_and_deleted(self, known):
         known(sha256="0" * 64)
@@ -205,7 +205,7 @@ class TestFailures:
         assert resolve("hf:me/street").weights.read_bytes() == ours["model.safetensors"]
 
     @pytest.mark.parametrize(
-        ("name", "told"),
+        ("name", "message"),
         [
             ("hf:no/such", "hf:no/such: no such repository, or a private one; check the name"),
             ("hf:me/street@v9", "me/street has no revision 'v9'"),
@@ -215,12 +215,12 @@ class TestFailures:
             ("hf:me/gated", "access must be granted first; request it at http"),
         ],
     )
-    def test_what_is_not_there(self, hub, ours, name, told):
+    def test_what_is_not_there(self, hub, ours, name, message):
         hub.add("me/street", ours)
         hub.add("me/empty", {"pytorch_model.bin": b"x"})
         hub.add("me/gated", ours)
         hub.gated.add("me/gated")
-        with pytest.raises(ModelError, match=told.replace(".", r"\.")) as caught:
+        with pytest.raises(ModelError, match=message.replace(".", r"\.")) as caught:
             resolve(name)
         assert len(str(caught.value).splitlines()) == 1
 
@@ -247,13 +247,13 @@ class TestFailures:
         monkeypatch.setattr("vidparse.hub.client.find_spec", lambda name: None)
         with pytest.raises(ModelError, match=r"hf:me/segformer: needs transformers, which is not"):
             resolve("hf:me/segformer")
-        assert not [path for path in hub.asked if path.endswith("model.safetensors")]
+        assert not [path for path in hub.requests if path.endswith("model.safetensors")]
 
     @pytest.mark.parametrize(
-        ("code", "told"),
+        ("code", "message"),
         [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "cannot be written .Read-only")],
     )
-    def test_a_disk_that_takes_nothing(self, hub, ours, monkeypatch, code, told):
+    def test_a_disk_that_takes_nothing(self, hub, ours, monkeypatch, code, message):
         import huggingface_hub
 
         def refuse(*_args, **_wishes):
@@ -261,5 +261,5 @@ class TestFailures:
 
         hub.add("me/street", ours)
         monkeypatch.setattr(huggingface_hub.HfApi, "hf_hub_download", refuse)
-        with pytest.raises(ModelError, match=told):
+        with pytest.raises(ModelError, match=message):
             resolve("hf:me/street")

@@ -105,7 +105,7 @@ def test_damaged_files(repository: Path, cli, damage: Callable[[Path], None]) ->
 
 def test_weights_that_may_not_be_read(tiny_weights: Path, monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise FileNotFoundError("No such file or directory")  # as safetensors tells it
+        raise FileNotFoundError("No such file or directory")  # as safetensors raises it
 
     monkeypatch.setattr("safetensors.safe_open", refuse)
     with pytest.raises(ModelError, match="may not be read; check its permissions"):

@@ -173,7 +173,7 @@ class TestForeign:
                 read_description(path)
 
     @pytest.mark.parametrize(
-        ("change", "told"),
+        ("change", "message"),
         [
             ({"format": FORMAT + 1}, "is newer; update vidparse"),
             ({"labels": None}, "damaged description"),
@@ -185,7 +185,7 @@ class TestForeign:
         ],
         ids=str,
     )
-    def test_a_description_that_makes_no_sense(self, tmp_path, change, told):
+    def test_a_description_that_makes_no_sense(self, tmp_path, change, message):
         from safetensors import safe_open
         from safetensors.numpy import save_file
 
@@ -194,7 +194,7 @@ class TestForeign:
             record = json.loads(file.metadata()["vidparse"]) | change
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         save_file(tensors, path, {"vidparse": json.dumps(record)})
-        with pytest.raises(ModelError, match=told) as caught:
+        with pytest.raises(ModelError, match=message) as caught:
             load_model(str(path), backend="torch", device="cpu", threads=1)
         assert len(str(caught.value).splitlines()) == 1
 

@@ -44,11 +44,11 @@ class Opened:
     ) -> None:
         context = browser.new_context(**wishes)
         self.errors: list[str] = []
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.page = context.new_page()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda line: line.type == "error" and self.errors.append(line.text))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.absolute().as_uri(), wait_until=wait_until)
 
     def run(self, words: str, value: object = None) -> Any:

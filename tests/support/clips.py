@@ -1,4 +1,4 @@
-"""Clips made at test time, whose pictures tell their own number."""
+"""Clips made at test time, whose pictures show their own number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def picture(index: int, size_hw: tuple[int, int] = (48, 64)) -> np.ndarray:
-    """RGB uint8 (H, W, 3): a ramp, a square that moves, and a patch whose grey tells the index."""
+    """RGB uint8 (H, W, 3): a ramp, a square that moves, and a patch whose grey shows the index."""
     height, width = size_hw
     rows, columns = np.mgrid[:height, :width]
     image = np.stack([columns * 255 // width, rows * 255 // height, rows * 0 + 90], -1)

@@ -52,14 +52,14 @@ def commit_of(files: dict[str, bytes]) -> str:
 
 @dataclass
 class Hub:
-    """What the server holds, and what it was asked."""
+    """What the server holds, and the requests that it got."""
 
     repos: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)  # repo, revision
     gated: set[str] = field(default_factory=set)
     cut_once: set[str] = field(default_factory=set)  # files whose first download breaks off
     spoiled: set[str] = field(default_factory=set)  # files sent with one byte changed
     status: int = 0  # answer everything with this
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     url: str = ""
@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = unquote(urlsplit(self.path).path)
-        self.hub.asked.append(f"POST {path}")
+        self.hub.requests.append(f"POST {path}")
         self.hub.tokens.add(self.headers.get("Authorization", ""))
         parts = path.strip("/").split("/")
         if path == "/api/repos/create":
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.hub.asked.append(f"{self.command} {path}")
+        self.hub.requests.append(f"{self.command} {path}")
         if self.hub.status:
             self._json({}, self.hub.status)
             return

@@ -1,4 +1,4 @@
-"""A made CamVid whose classes are told by colour, and trainers on it."""
+"""A made CamVid whose colours show the classes, and trainers on it."""
 
 from __future__ import annotations
 

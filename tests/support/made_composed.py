@@ -19,7 +19,7 @@ SIZE_HW = (120, 160)
 
 
 def make_streets(root: Path, pictures: int = 4) -> Path:
-    """A CamVid of sky over road with a pole and a car; the colours tell the classes."""
+    """A CamVid of sky over road with a pole and a car; the colours show the classes."""
     colours = np.zeros((12, 3), np.uint8)
     colours[[SKY, POLE, ROAD, CAR]] = (200, 220, 250), (150, 150, 90), (90, 90, 95), (200, 40, 40)
     for split in ("train", "val", "test"):

@@ -23,8 +23,8 @@ def make_folder(root: Path, *, videos: int = 3, frames: int = 4, classes: int = 
     for v in range(videos):
         truth = rng.integers(0, classes, SIZE_HW).astype(np.uint8)
         for t in range(frames):
-            said = np.where(rng.random(SIZE_HW) < 0.9, truth, (truth + 1) % classes)
-            for kind, values in (("masks", truth), ("pred", said.astype(np.uint8))):
+            predicted = np.where(rng.random(SIZE_HW) < 0.9, truth, (truth + 1) % classes)
+            for kind, values in (("masks", truth), ("pred", predicted.astype(np.uint8))):
                 path = root / kind / f"v_{v}" / f"{t:04d}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Pillow.fromarray(values).save(path)

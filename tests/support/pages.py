@@ -17,7 +17,7 @@ from pathlib import Path
 LONG = 25  # lines; a function as long as this has paragraphs, or its page is a wall
 PLAIN = 20  # lines; longer functions have paragraphs unless what follows the docstring is short
 SHORT_BODY = 12  # lines; a body of no more is one paragraph
-# Words that hide who does what to whom; docstrings say subject, verb and object instead.
+# Words that hide who does what to whom; docstrings have subject, verb and object instead.
 WORDS = re.compile(r"\b(can not|said|told|asked)\b", re.IGNORECASE)
 OPENINGS = re.compile(r"\s*(What|Whether|Where|How|Which)\b")
 

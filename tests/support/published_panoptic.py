@@ -23,32 +23,32 @@ def published_vpq(videos: Videos, *, windows: tuple[int, ...], classes: int) -> 
     qualities = []
     for k in windows:
         sums = np.zeros((classes, 4))  # sum of IoU, TP, FP, FN
-        for truth, said in videos:
+        for truth, predicted in videos:
             for start in range(len(truth) - k + 1):
-                _add_window(sums, truth[start : start + k], said[start : start + k])
+                _add_window(sums, truth[start : start + k], predicted[start : start + k])
         found = [s[0] / (s[1] + s[2] / 2 + s[3] / 2) for s in sums if s[1:].any()]
         qualities.append(np.mean(found))
     return float(np.mean(qualities))
 
 
-def _add_window(sums: np.ndarray, truth: list[Frame], said: list[Frame]) -> None:
+def _add_window(sums: np.ndarray, truth: list[Frame], predicted: list[Frame]) -> None:
     true_tubes = _tubes(truth, counted=False)
-    said_tubes = _tubes(said, counted=True)
+    predicted_tubes = _tubes(predicted, counted=True)
     shared: Counter[tuple[int, int]] = Counter()
-    for (true_ids, _), (said_ids, _) in zip(truth, said, strict=True):
-        shared.update(zip(true_ids.ravel().tolist(), said_ids.ravel().tolist(), strict=True))
+    for (true_ids, _), (predicted_ids, _) in zip(truth, predicted, strict=True):
+        shared.update(zip(true_ids.ravel().tolist(), predicted_ids.ravel().tolist(), strict=True))
 
-    true_matched, said_matched = set(), set()
+    true_matched, predicted_matched = set(), set()
     for (t, s), pixels in shared.items():
-        if t not in true_tubes or s not in said_tubes or true_tubes[t]["iscrowd"]:
+        if t not in true_tubes or s not in predicted_tubes or true_tubes[t]["iscrowd"]:
             continue
-        if true_tubes[t]["category_id"] != said_tubes[s]["category_id"]:
+        if true_tubes[t]["category_id"] != predicted_tubes[s]["category_id"]:
             continue
-        union = true_tubes[t]["area"] + said_tubes[s]["area"] - pixels - shared[0, s]
+        union = true_tubes[t]["area"] + predicted_tubes[s]["area"] - pixels - shared[0, s]
         if pixels / union > 0.5:
             sums[true_tubes[t]["category_id"], :2] += pixels / union, 1
             true_matched.add(t)
-            said_matched.add(s)
+            predicted_matched.add(s)
 
     crowd_of_category: dict[int, int] = {}
     for t, tube in true_tubes.items():
@@ -59,8 +59,8 @@ def _add_window(sums: np.ndarray, truth: list[Frame], said: list[Frame]) -> None
             continue
         sums[tube["category_id"], 3] += 1
 
-    for s, tube in said_tubes.items():
-        if s in said_matched:
+    for s, tube in predicted_tubes.items():
+        if s in predicted_matched:
             continue
         excused = shared[0, s]
         if tube["category_id"] in crowd_of_category:
@@ -86,24 +86,24 @@ def published_stq(videos: Videos, *, things: frozenset[int], classes: int) -> fl
     """STQ as a fraction; objects are numbered from 0 per video, and number 0 is a crowd."""
     confusion = np.zeros((classes + 1, classes + 1), np.int64)
     association, tracks = 0.0, 0
-    for truth, said in videos:
-        true_maps, said_maps = _coded(truth), _coded(said)
+    for truth, predicted in videos:
+        true_maps, predicted_maps = _coded(truth), _coded(predicted)
         areas: tuple[Counter[int], Counter[int]] = (Counter(), Counter())
         shared: Counter[tuple[int, int]] = Counter()
-        for t, s in zip(true_maps, said_maps, strict=True):
-            true_class, said_class = t >> 16, s >> 16
+        for t, s in zip(true_maps, predicted_maps, strict=True):
+            true_class, predicted_class = t >> 16, s >> 16
             valid = true_class != VOID_CLASS
             rows = np.minimum(true_class[valid], classes)
-            columns = np.minimum(said_class[valid], classes)
+            columns = np.minimum(predicted_class[valid], classes)
             np.add.at(confusion, (rows, columns), 1)
 
             is_thing = np.isin(true_class, list(things))
             crowd = is_thing & (t & 0xFFFF == 0)
             true_track = is_thing & ~crowd
-            said_track = np.isin(said_class, list(things)) & ~crowd
+            predicted_track = np.isin(predicted_class, list(things)) & ~crowd
             areas[0].update(t[true_track].tolist())
-            areas[1].update(s[said_track].tolist())
-            both = true_track & said_track
+            areas[1].update(s[predicted_track].tolist())
+            both = true_track & predicted_track
             shared.update(zip(t[both].tolist(), s[both].tolist(), strict=True))
 
         tracks += len(areas[0])

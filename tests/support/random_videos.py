@@ -1,4 +1,4 @@
-"""Small random videos with everything that a measure can ask for."""
+"""Small random videos with everything that a measure can need."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def random_ids(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.where(rng.random(shape) < 0.2, rng.integers(0, 9, shape), ids)
 
 
-def sample(index: int, truth: np.ndarray, said: np.ndarray, flow: np.ndarray | None) -> Sample:
+def sample(index: int, truth: np.ndarray, predicted: np.ndarray, flow: np.ndarray | None) -> Sample:
     """A frame from two maps of segment ids."""
-    return Sample("v", str(index), index, panoptic(said), panoptic(truth), flow)
+    return Sample("v", str(index), index, panoptic(predicted), panoptic(truth), flow)
 
 
 def semantic(truth: np.ndarray | None, predicted: np.ndarray, index: int = 0) -> Sample:
@@ -56,6 +56,6 @@ def random_video(seed: int, *, frames: int = 5, size_hw: tuple[int, int] = (7, 9
     truth = random_ids(rng, (frames, *size_hw))
     truth[0, 0, :2] = 1, 2  # stuff is listed first, so no thing is number 0 of the published STQ
     wrong = random_ids(rng, truth.shape)
-    said = np.where(rng.random(truth.shape) < 0.7, truth, wrong)
+    predicted = np.where(rng.random(truth.shape) < 0.7, truth, wrong)
     flows = rng.normal(0, 1.5, (frames, 2, *size_hw)).astype(np.float32)
-    return [sample(t, truth[t], said[t], flows[t] if t else None) for t in range(frames)]
+    return [sample(t, truth[t], predicted[t], flows[t] if t else None) for t in range(frames)]

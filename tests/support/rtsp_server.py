@@ -47,7 +47,7 @@ def _units(data: bytes) -> list[bytes]:
 class RtspServer:
     """Serves `frames` pictures to whoever plays, at `rate` per second, in an endless loop.
 
-    user, password: asked for, where given. stalls: it takes connections and says nothing.
+    user, password: required, where given. stalls: it takes connections and sends nothing.
     most: pictures of a connection, after which `at_end` is called with the socket.
     """
 

@@ -15,7 +15,7 @@ Answer = Callable[["Reply"], None]
 
 @dataclass
 class Web:
-    """answers: by path, a function that writes to a reply. seen: paths that were asked for."""
+    """answers: by path, a function that writes to a reply. seen: paths that were requested."""
 
     url: str
     answers: dict[str, Answer]

@@ -283,10 +283,10 @@ def test_fits_its_window(opened: Any, scheme: str, width: int) -> None:
     assert len(names) > 5 and all(names)
 
 
-def test_asks_for_nothing_but_itself(opened: Any, folder: Path) -> None:
+def test_it_loads_nothing_but_itself(opened: Any, folder: Path) -> None:
     page = opened("one.html")
     page.page.wait_for_timeout(100)
-    assert [one for one in page.asked if not one.startswith(("blob:", "data:"))] == [
+    assert [one for one in page.requests if not one.startswith(("blob:", "data:"))] == [
         (folder / "one.html").as_uri()
     ]
 

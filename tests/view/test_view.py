@@ -260,7 +260,7 @@ class TestNames:
         assert page.html.count("<script") == 2 + len(page.blocks)
         assert "a<b>&'\".mp4" in read_whole(Reader(), page.html).text
 
-    def test_the_page_asks_for_nothing(self, clip: Path, tmp_path: Path) -> None:
+    def test_the_page_loads_nothing(self, clip: Path, tmp_path: Path) -> None:
         make_result(clip, tmp_path)
         seen = read_whole(Reader(), page_of(tmp_path).html).seen
         policy = next(attributes for _, attributes in seen if "http-equiv" in attributes)
@@ -276,7 +276,9 @@ class TestVideo:
         clip.rename(tmp_path / "out" / "clip.mp4")
         assert page_of(records).contents["frames"] == 12
 
-    def test_is_asked_for_where_it_is_nowhere(self, clip: Path, tmp_path: Path) -> None:
+    def test_a_missing_video_is_an_error_that_names_the_option(
+        self, clip: Path, tmp_path: Path
+    ) -> None:
         records = make_result(clip, tmp_path / "out")
         moved = clip.rename(tmp_path / "moved.mp4")
         with pytest.raises(InputError, match=r"its video clip.mp4 is not found; give it with -i$"):
@@ -328,8 +330,8 @@ def test_results_of_namesakes_are_found_with_their_own_videos(cli, tmp_path: Pat
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     clips = [make_clip(tmp_path / name / "clip.mp4", frames=2) for name in ("a", "b")]
-    said = cli("segment", *clips, "-o", tmp_path / "out", "--save", "masks,jsonl")
-    assert said.code == 0, said.err
+    ended = cli("segment", *clips, "-o", tmp_path / "out", "--save", "masks,jsonl")
+    assert ended.code == 0, ended.err
     groups = find_records([tmp_path / "out"])
     assert [find_video(open_results(one)[0], None).path for one in groups] == clips
     assert len(find_records([tmp_path / "out", tmp_path / "out"])) == 2
@@ -438,8 +440,8 @@ class TestCommandLine:
 
 
 def test_a_page_does_not_go_to_stdout(cli, tmp_path):
-    said = cli("view", tmp_path, "-o", "-")
-    assert (said.code, "a page is a file" in said.err) == (2, True), said.err
+    ended = cli("view", tmp_path, "-o", "-")
+    assert (ended.code, "a page is a file" in ended.err) == (2, True), ended.err
 
 
 def test_a_name_that_is_no_utf8_is_shown(clip: Path, tmp_path: Path) -> None:
