@@ -22,8 +22,8 @@ def counts_of_videos(name: str) -> list[Counts]:
     for v in range(VIDEOS):
         for t in range(4):
             truth = rng.integers(0, 3, (6, 8)).astype(np.uint8)
-            said = np.where(rng.random((6, 8)) < 0.5 + v / 10, truth, 0).astype(np.uint8)
-            measure.update(semantic(truth, said, t))
+            predicted = np.where(rng.random((6, 8)) < 0.5 + v / 10, truth, 0).astype(np.uint8)
+            measure.update(semantic(truth, predicted, t))
         found.append(measure.end_video())
     return found
 
@@ -54,6 +54,6 @@ def test_more_draws_than_fit_at_once() -> None:
     assert intervals(measure, videos, draws=DRAWS) == intervals(measure, videos, draws=DRAWS)
 
 
-def test_one_video_says_nothing_of_the_spread() -> None:
+def test_one_video_has_no_intervals() -> None:
     (measure,) = make_measures(["miou"], LABELS).values()
     assert intervals(measure, counts_of_videos("miou")[:1], draws=DRAWS) == {}

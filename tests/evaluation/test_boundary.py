@@ -21,8 +21,8 @@ from vidparse.evaluation.metrics.measure import DataFacts, Sample
 from vidparse.maps import SegmentMap
 
 
-def frame(truth: np.ndarray, said: np.ndarray, flow: np.ndarray | None = None) -> Sample:
-    return Sample("v", "0", 0, SegmentMap(said), SegmentMap(truth), flow)
+def frame(truth: np.ndarray, predicted: np.ndarray, flow: np.ndarray | None = None) -> Sample:
+    return Sample("v", "0", 0, SegmentMap(predicted), SegmentMap(truth), flow)
 
 
 def literal_band(mask: np.ndarray, width: int) -> np.ndarray:
@@ -62,11 +62,11 @@ def test_boundary_iou_equals_the_definition(seed: int, width: int) -> None:
     measure = BoundaryIoU(DataFacts(4))
     shared, joint, seen = np.zeros(4), np.zeros(4), np.zeros(4, bool)
     for _ in range(3):
-        truth, said = blocks(rng, 4, (90, width)), blocks(rng, 4, (90, width))
-        measure.update(frame(truth, said))
+        truth, predicted = blocks(rng, 4, (90, width)), blocks(rng, 4, (90, width))
+        measure.update(frame(truth, predicted))
         d = max(1, round(0.02 * np.sqrt(90**2 + width**2)))
         for c in range(4):
-            one, other = literal_band(truth == c, d), literal_band(said == c, d)
+            one, other = literal_band(truth == c, d), literal_band(predicted == c, d)
             shared[c] += (one & other).sum()
             joint[c] += (one | other).sum()
             seen[c] |= (truth == c).any()
@@ -85,20 +85,20 @@ def test_band_width_of_common_sizes() -> None:
 def test_void_is_not_counted_but_bounds_both_maps() -> None:
     truth = np.zeros((60, 80), np.uint8)
     truth[:, 40:] = 255
-    for beyond in (0, 1):  # whatever is said of void
-        said = np.where(truth == 255, beyond, truth).astype(np.uint8)
+    for beyond in (0, 1):  # whatever void is predicted as
+        predicted = np.where(truth == 255, beyond, truth).astype(np.uint8)
         measure = BoundaryIoU(DataFacts(2))
-        measure.update(frame(truth, said))
+        measure.update(frame(truth, predicted))
         counts = measure.end_video()
         assert measure.scores(counts)["boundary_iou"] == 1
         assert counts["predicted_band"][1] == 0
 
 
 def test_predicted_void_is_a_miss_with_an_outline() -> None:
-    truth, said = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint8)
-    said[40:60, 40:60] = 255
+    truth, predicted = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint8)
+    predicted[40:60, 40:60] = 255
     measure = BoundaryIoU(DataFacts(1))
-    measure.update(frame(truth, said))
+    measure.update(frame(truth, predicted))
     counts = measure.end_video()
     d = band_width((100, 100))
     outline = (20 + 2 * d) ** 2 - 20**2
@@ -107,22 +107,22 @@ def test_predicted_void_is_a_miss_with_an_outline() -> None:
 
 
 def test_a_displaced_outline_costs_more_than_it_does_in_iou() -> None:
-    truth, said = np.zeros((200, 200), np.uint8), np.zeros((200, 200), np.uint8)
+    truth, predicted = np.zeros((200, 200), np.uint8), np.zeros((200, 200), np.uint8)
     truth[50:150, 50:150] = 1
-    said[53:153, 50:150] = 1
+    predicted[53:153, 50:150] = 1
     measure = BoundaryIoU(DataFacts(2))
-    measure.update(frame(truth, said))
-    iou = (truth & said).sum() / (truth | said).sum()
+    measure.update(frame(truth, predicted))
+    iou = (truth & predicted).sum() / (truth | predicted).sum()
     assert measure.per_class(measure.end_video())["boundary_iou"][1] < iou - 0.15
 
 
 def test_a_still_prediction_is_consistent_wherever_the_flow_leaves_the_picture() -> None:
-    said = random_video(0, frames=1, size_hw=(60, 80))[0].predicted_classes
+    predicted = random_video(0, frames=1, size_hw=(60, 80))[0].predicted_classes
     for flow in (0, 5):
-        still = np.roll(said, flow, axis=1)
+        still = np.roll(predicted, flow, axis=1)
         measure = BoundaryConsistency(DataFacts(5))
-        measure.update(frame(said, said))
-        measure.update(frame(said, still, np.full((2, 60, 80), [[[flow]], [[0]]], np.float32)))
+        measure.update(frame(predicted, predicted))
+        measure.update(frame(predicted, still, np.full((2, 60, 80), [[[flow]], [[0]]], np.float32)))
         assert measure.scores(measure.end_video())["tc_boundary"] == 1
 
 

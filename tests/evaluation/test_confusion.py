@@ -33,15 +33,15 @@ def test_void_in_the_prediction_is_a_miss() -> None:
 
 def test_frames_add_up_like_one_picture() -> None:
     rng = np.random.default_rng(1)
-    truth, said = rng.integers(0, 5, (4, 9, 7)), rng.integers(0, 5, (4, 9, 7))
+    truth, predicted = rng.integers(0, 5, (4, 9, 7)), rng.integers(0, 5, (4, 9, 7))
     one, many = ConfusionMatrix(5), ConfusionMatrix(5)
-    one.update(truth.reshape(-1, 7), said.reshape(-1, 7))
-    for t, s in zip(truth, said, strict=True):
+    one.update(truth.reshape(-1, 7), predicted.reshape(-1, 7))
+    for t, s in zip(truth, predicted, strict=True):
         many.update(t, s)
     assert (one.counts == many.counts).all()
     for i in range(5):
         for j in range(5):
-            assert one.counts[i, j] == ((truth == i) & (said == j)).sum()
+            assert one.counts[i, j] == ((truth == i) & (predicted == j)).sum()
 
 
 def test_ids_beyond_the_classes_are_refused() -> None:
@@ -62,23 +62,23 @@ def test_nothing_labelled_is_nan() -> None:
 def test_bytes_and_wide_ids_are_counted_alike() -> None:
     rng = np.random.default_rng(0)
     truth = rng.choice([0, 1, 2, 3, 255], (40, 30)).astype(np.uint8)
-    said = rng.choice([0, 1, 2, 3, 255], (40, 30)).astype(np.uint8)
+    predicted = rng.choice([0, 1, 2, 3, 255], (40, 30)).astype(np.uint8)
     fast, slow = ConfusionMatrix(4), ConfusionMatrix(4)
-    fast.update(truth, said)
-    slow.update(truth.astype(np.int32), said.astype(np.int32))
+    fast.update(truth, predicted)
+    slow.update(truth.astype(np.int32), predicted.astype(np.int32))
     assert (fast.counts == slow.counts).all() and (fast.missed == slow.missed).all()
-    said[truth == 255] = 77  # where nothing counts, anything may be said
-    fast.update(truth, said)
-    said[truth == 1] = 77
+    predicted[truth == 255] = 77  # where nothing counts, anything may be predicted
+    fast.update(truth, predicted)
+    predicted[truth == 1] = 77
     for dtype in (np.uint8, np.int64):
         with pytest.raises(ValueError, match="beyond 3"):
-            ConfusionMatrix(4).update(truth.astype(dtype), said.astype(dtype))
+            ConfusionMatrix(4).update(truth.astype(dtype), predicted.astype(dtype))
 
 
 def test_segmentation_scores_over_videos() -> None:
     truth = [np.zeros((2, 2, 2), np.uint8), np.ones((1, 2, 2), np.uint8)]
-    said = [np.zeros((2, 2, 2), np.uint8), np.array([[[1, 1], [0, 0]]], np.uint8)]
-    scores = segmentation_scores(truth, said, num_classes=3)
+    predicted = [np.zeros((2, 2, 2), np.uint8), np.array([[[1, 1], [0, 0]]], np.uint8)]
+    scores = segmentation_scores(truth, predicted, num_classes=3)
     assert scores.per_class[0] == pytest.approx(8 / 10)
     assert scores.per_class[1] == pytest.approx(0.5)
     assert scores.miou == pytest.approx(0.65)
@@ -90,10 +90,10 @@ def test_segmentation_scores_over_videos() -> None:
 def test_scikit_learn_counts_and_scores_the_same(classes: int, dtype: type) -> None:
     rng = np.random.default_rng(classes)
     truth = rng.integers(0, classes, (60, 80)).astype(dtype)
-    said = np.where(rng.random(truth.shape) < 0.6, truth, rng.permutation(truth)).astype(dtype)
+    predicted = np.where(rng.random(truth.shape) < 0.6, truth, rng.permutation(truth)).astype(dtype)
     matrix = ConfusionMatrix(classes, ignore=65535)
-    matrix.update(truth, said)
-    ours, flat = matrix.compute(), (truth.reshape(-1), said.reshape(-1))
+    matrix.update(truth, predicted)
+    ours, flat = matrix.compute(), (truth.reshape(-1), predicted.reshape(-1))
     assert (ours.confusion == confusion_matrix(*flat, labels=range(classes))).all()
     theirs = jaccard_score(*flat, average=None, labels=np.unique(truth))
     np.testing.assert_allclose(ours.per_class[np.unique(truth)], theirs, rtol=1e-12)

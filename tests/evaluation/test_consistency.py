@@ -21,26 +21,26 @@ def clip(*rows: list[int]) -> np.ndarray:
 
 
 TRUTH = clip([1, 1, 2], [1, 1, 2], [1, 2, 2], [1, 2, 2])
-SAID = clip([5, 5, 5], [5, 5, 6], [5, 5, 6], [7, 5, 6])
+PREDICTED = clip([5, 5, 5], [5, 5, 6], [5, 5, 6], [7, 5, 6])
 
 
 def test_vc_worked_example() -> None:
-    scores = video_consistency([TRUTH], [SAID], clip_length=2)
+    scores = video_consistency([TRUTH], [PREDICTED], clip_length=2)
     assert scores.per_clip[0].tolist() == [pytest.approx(2 / 3), 1.0]
     assert scores.score == pytest.approx(0.833333, abs=1e-6)
 
 
-def slow_vc(truth: np.ndarray, said: np.ndarray, length: int, *, strict: bool) -> list[float]:
+def slow_vc(truth: np.ndarray, predicted: np.ndarray, length: int, *, strict: bool) -> list[float]:
     """Clip by clip, from the definition."""
     clips = []
     last = len(truth) - length + (1 if strict else 0)
     for start in range(max(last, 0)):
         window = slice(start, start + length)
         still = (truth[window] == truth[start]).all(axis=0)
-        steady = (said[window] == said[start]).all(axis=0)
+        steady = (predicted[window] == predicted[start]).all(axis=0)
         if strict:
             still &= truth[start] != 255
-            steady &= (said[window] == truth[window]).all(axis=0)
+            steady &= (predicted[window] == truth[window]).all(axis=0)
         clips.append((still & steady).sum() / still.sum() if still.any() else np.nan)
     return clips
 
@@ -52,12 +52,12 @@ def slow_vc(truth: np.ndarray, said: np.ndarray, length: int, *, strict: bool) -
     length=st.integers(2, 5),
     mode=st.sampled_from(["published", "strict"]),
 )
-def test_vc_streams_what_the_definition_says(seed, frames, length, mode) -> None:
+def test_streamed_vc_equals_the_definition(seed, frames, length, mode) -> None:
     rng = np.random.default_rng(seed)
     videos = [rng.choice([0, 1, 255], (frames + i, 3, 4), p=[0.8, 0.1, 0.1]) for i in range(2)]
-    said = [rng.choice([0, 1, 255], video.shape, p=[0.8, 0.1, 0.1]) for video in videos]
-    got = video_consistency(videos, said, clip_length=length, mode=mode)
-    for truth, prediction, clips in zip(videos, said, got.per_clip, strict=True):
+    predicted = [rng.choice([0, 1, 255], video.shape, p=[0.8, 0.1, 0.1]) for video in videos]
+    got = video_consistency(videos, predicted, clip_length=length, mode=mode)
+    for truth, prediction, clips in zip(videos, predicted, got.per_clip, strict=True):
         expected = slow_vc(truth, prediction, length, strict=mode == "strict")
         assert np.array_equal(clips, np.array(expected), equal_nan=True)
 
@@ -73,18 +73,18 @@ def test_vc_long_clips_do_not_wrap() -> None:
 
 def test_vc_perfect_and_permuted() -> None:
     assert video_consistency([TRUTH], [TRUTH], clip_length=3).score == 1
-    permuted = np.where(SAID == 5, 9, SAID)
+    permuted = np.where(PREDICTED == 5, 9, PREDICTED)
     assert (
         video_consistency([TRUTH], [permuted], clip_length=2).score
-        == video_consistency([TRUTH], [SAID], clip_length=2).score
+        == video_consistency([TRUTH], [PREDICTED], clip_length=2).score
     )
-    assert np.isnan(video_consistency([TRUTH[:2]], [SAID[:2]], clip_length=2).score)
+    assert np.isnan(video_consistency([TRUTH[:2]], [PREDICTED[:2]], clip_length=2).score)
 
 
 def test_tc_worked_example() -> None:
-    said = clip([3, 3, 5, 5], [3, 5, 5, 5])
+    predicted = clip([3, 3, 5, 5], [3, 5, 5, 5])
     flow = np.zeros((1, 2, 1, 4), np.float32)
-    scores = temporal_consistency([said], [flow], num_classes=124)
+    scores = temporal_consistency([predicted], [flow], num_classes=124)
     assert scores.score == pytest.approx(0.416667, abs=1e-6)
     assert scores.confusion[5, 0] == 1  # the last column of an even width falls outside
 
@@ -132,12 +132,14 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="clip_length"):
         VideoConsistency(DataFacts(3), clip_length=1)
     with pytest.raises(ValueError, match="the one before"):
-        video_consistency([[TRUTH[0], TRUTH[0][:, :2]]], [[SAID[0], SAID[0][:, :2]]], clip_length=2)
+        video_consistency(
+            [[TRUTH[0], TRUTH[0][:, :2]]], [[PREDICTED[0], PREDICTED[0][:, :2]]], clip_length=2
+        )
     with pytest.raises(ValueError, match="4 ground truth frames, 3 predicted"):
-        video_consistency([TRUTH], [SAID[:3]], clip_length=2)
+        video_consistency([TRUTH], [PREDICTED[:3]], clip_length=2)
     with pytest.raises(ValueError, match="flow is"):
         temporal_consistency([TRUTH[:2]], [np.zeros((1, 2, 1, 4))], num_classes=3)
     with pytest.raises(ValueError, match="beyond 4"):
-        temporal_consistency([SAID[:1]], [np.zeros((0, 2, 1, 3))], num_classes=5)
+        temporal_consistency([PREDICTED[:1]], [np.zeros((0, 2, 1, 3))], num_classes=5)
     with pytest.raises(ValueError, match="flows"):
         temporal_consistency([TRUTH], [np.zeros((1, 2, 1, 3))], num_classes=3)

@@ -27,14 +27,14 @@ def row(*ids: int) -> np.ndarray:
 
 def feed(
     diagnostics: Diagnostics,
-    said: Sequence[np.ndarray],
+    predicted: Sequence[np.ndarray],
     truth: Sequence[np.ndarray | None],
     *,
     video: str = "v",
     first: int = 0,
     colour: bool = True,
 ) -> None:
-    for i, (one, true) in enumerate(zip(said, truth, strict=True), start=first):
+    for i, (one, true) in enumerate(zip(predicted, truth, strict=True), start=first):
         image = np.full((*one.shape, 3), i % 256, np.uint8) if colour else None
         known = None if true is None else SegmentMap(true)
         diagnostics.update(Sample(video, f"f{i}", i, SegmentMap(one), known), image)
@@ -49,8 +49,8 @@ def decoded(data: bytes) -> np.ndarray:
 def test_curves_of_a_worked_example() -> None:
     diagnostics = Diagnostics(LABELS)
     truth = [row(0, 0, 1, VOID), row(0, 0, 1, 1), row(0, 2, 1, 1)]
-    said = [row(0, 1, 1, 5), row(0, 0, 1, 3), row(4, 2, 1, 3)]
-    feed(diagnostics, said, truth)
+    predicted = [row(0, 1, 1, 5), row(0, 0, 1, 3), row(4, 2, 1, 3)]
+    feed(diagnostics, predicted, truth)
     found = diagnostics.end_video()
     assert found.stems == ("f0", "f1", "f2")
     assert_allclose(found.accuracy, [2 / 3, 3 / 4, 2 / 4])
@@ -94,9 +94,9 @@ def test_frames_apart_do_not_flicker() -> None:
 
 def test_worst_clip_is_the_right_one() -> None:
     wrong = {20: 2, 21: 5, 22: 5, 23: 5, 24: 1, 40: 7}  # frame -> wrong pixels of ten
-    said = [row(*[1] * wrong.get(i, 0), *[0] * (10 - wrong.get(i, 0))) for i in range(60)]
+    predicted = [row(*[1] * wrong.get(i, 0), *[0] * (10 - wrong.get(i, 0))) for i in range(60)]
     diagnostics = Diagnostics(LABELS, clip_length=4)
-    feed(diagnostics, said, [row(*[0] * 10)] * 60)
+    feed(diagnostics, predicted, [row(*[0] * 10)] * 60)
     worst = diagnostics.end_video().worst
     assert worst is not None
     assert (worst.first, worst.last) == (20, 23)
@@ -117,16 +117,16 @@ def test_clip_pictures_show_what_they_say() -> None:
     truth = np.zeros((8, 16), np.uint8)
     truth[:, :8] = 3
     truth[0] = VOID
-    said = np.zeros_like(truth)
+    predicted = np.zeros_like(truth)
     image = np.full((8, 16, 3), 200, np.uint8)
     diagnostics = Diagnostics(LABELS)
-    diagnostics.update(Sample("v", "a", 0, SegmentMap(said), SegmentMap(truth)), image)
+    diagnostics.update(Sample("v", "a", 0, SegmentMap(predicted), SegmentMap(truth)), image)
     worst = diagnostics.end_video().worst
     assert worst is not None
     (frame,) = worst.frames
     palette = LABELS.palette()
     assert (decoded(frame.truth) == palette[truth]).all()
-    assert (decoded(frame.prediction) == palette[said]).all()
+    assert (decoded(frame.prediction) == palette[predicted]).all()
     assert frame.picture is not None
     assert_allclose(decoded(frame.picture), 200, atol=3)
     wrong = decoded(frame.wrong).astype(int)
@@ -138,11 +138,11 @@ def test_clip_pictures_show_what_they_say() -> None:
 
 def test_flicker_map_glows_where_answers_change() -> None:
     truth = np.zeros((64, 64), np.uint8)
-    said = [truth.copy() for _ in range(6)]
-    for ids in said[::2]:
+    predicted = [truth.copy() for _ in range(6)]
+    for ids in predicted[::2]:
         ids[:, 32:] = 1
     diagnostics = Diagnostics(LABELS)
-    feed(diagnostics, said, [truth] * 6)
+    feed(diagnostics, predicted, [truth] * 6)
     data = diagnostics.end_video().flicker_map
     assert data is not None
     glow = decoded(data).astype(int).sum(axis=2)
@@ -213,23 +213,23 @@ def test_memory_does_not_grow_with_the_video() -> None:
     diagnostics = Diagnostics(LABELS, thumbnail_side=64)
     sizes = []
     for start in range(0, 200, 20):
-        said = [rng.integers(0, 11, (90, 160), np.uint8) for _ in range(20)]
-        feed(diagnostics, said, said, first=start)
+        predicted = [rng.integers(0, 11, (90, 160), np.uint8) for _ in range(20)]
+        feed(diagnostics, predicted, predicted, first=start)
         sizes.append(held_bytes(diagnostics))
     growth = (sizes[-1] - sizes[0]) / 180
     assert growth < 400  # bytes a frame: a stem and three numbers, no pictures
     assert sizes[-1] < 600_000
 
 
-def test_classes_above_255_are_told_apart() -> None:
+def test_classes_above_255_stay_distinct() -> None:
     from vidparse.labels import Labels
 
     names = tuple(f"c{i}" for i in range(300))
     labels = Labels("many", names, tuple((i % 256, 0, 0) for i in range(300)), frozenset())
     diagnostics = Diagnostics(labels)
     truth = np.array([[255, 299, 65535]], np.uint16)
-    said = np.array([[255, 43, 0]], np.uint16)
-    feed(diagnostics, [said], [truth])
+    predicted = np.array([[255, 43, 0]], np.uint16)
+    feed(diagnostics, [predicted], [truth])
     assert_allclose(diagnostics.end_video().accuracy, [0.5])
 
 

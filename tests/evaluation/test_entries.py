@@ -125,7 +125,7 @@ def test_ids_out_of_range_are_named(vspw: Path, tmp_path: Path) -> None:
         miou(dataset, tmp_path / "pred")
 
 
-def test_nothing_said_is_a_miss(vspw: Path, tmp_path: Path) -> None:
+def test_no_prediction_is_a_miss(vspw: Path, tmp_path: Path) -> None:
     dataset = open_dataset("vspw", vspw, "val")
     for (video, stem), ids in truth(dataset).items():
         silent = np.where(ids == PERSON, 255, ids).astype(np.uint8)

@@ -32,7 +32,7 @@ ADDRESS = "sample://street?size=160x90&frames=2"
 
 
 class ConstantRunner(Runner):
-    """A network that says one class everywhere."""
+    """A network that answers one class everywhere."""
 
     backend, device, precision, engine = "test", "cpu", "fp32", "test"
 
@@ -60,21 +60,21 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Stopper:
-    """An entry that sets `stop` when it is asked about a frame of some video."""
+    """An entry that sets `stop` when it answers a frame of some video."""
 
     def __init__(self, inner: MaskEntry, stop: threading.Event, video: str) -> None:
         self._inner, self._stop, self._video = inner, stop, video
         self.name, self.detail = inner.name, inner.detail
         self.needs_images, self.is_panoptic, self.notes = False, False, ()
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.check, self.fingerprint = inner.check, inner.fingerprint
 
     def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
-        for said in self._inner.answers(video, frames):
-            self.asked.append(video.name)
+        for prediction in self._inner.answers(video, frames):
+            self.requested.append(video.name)
             if video.name == self._video:
                 self._stop.set()
-            yield said
+            yield prediction
 
 
 def test_scores_of_a_known_prediction() -> None:
@@ -110,14 +110,14 @@ def test_several_entries_see_the_same_frames(tmp_path: Path) -> None:
     result = evaluate(
         dataset, entries, EvaluationOptions(metrics=("miou", "vc2", "boundary"), bootstrap=50)
     )
-    said, right = result.entries
+    predicted, right = result.entries
     assert right.scores["miou"] == right.scores["vc2"] == right.scores["boundary_iou"] == 1
-    assert 0.7 < said.scores["miou"] < 0.95
-    low, high = said.intervals["miou"]
-    assert low <= said.scores["miou"] <= high and high > low
+    assert 0.7 < predicted.scores["miou"] < 0.95
+    low, high = predicted.intervals["miou"]
+    assert low <= predicted.scores["miou"] <= high and high > low
     assert right.intervals["miou"] == (1, 1)
     alone = evaluate(dataset, entries[:1], EvaluationOptions(metrics=("miou", "vc2")))
-    assert alone.entries[0].scores["miou"] == said.scores["miou"]
+    assert alone.entries[0].scores["miou"] == predicted.scores["miou"]
 
 
 def test_stopped_evaluation_goes_on_and_ends_the_same(tmp_path: Path, own_cache: Path) -> None:
@@ -131,7 +131,7 @@ def test_stopped_evaluation_goes_on_and_ends_the_same(tmp_path: Path, own_cache:
         evaluate(dataset, [Stopper(inner, stop, "v_1")], options, stop=stop)
     again = Stopper(inner, threading.Event(), "none")
     resumed = evaluate(dataset, [again], options)
-    assert resumed.resumed == 1 and set(again.asked) == {"v_1", "v_2"}
+    assert resumed.resumed == 1 and set(again.requested) == {"v_1", "v_2"}
     assert resumed.entries[0].scores == whole.entries[0].scores
     assert resumed.entries[0].per_video == whole.entries[0].per_video
     assert len(resumed.entries[0].videos) == 3
@@ -150,7 +150,7 @@ def test_changed_files_are_scored_again(tmp_path: Path) -> None:
     )
     again = Stopper(inner, threading.Event(), "none")
     assert evaluate(dataset, [again]).resumed == 1
-    assert set(again.asked) == {"v_0", "v_2"}
+    assert set(again.requested) == {"v_0", "v_2"}
 
 
 def test_cache_that_can_not_be_written_costs_only_the_resume(
@@ -244,8 +244,8 @@ class LateEntry:
         self.check, self.fingerprint = masks.check, masks.fingerprint
 
     def answers(self, video: Video, frames: Iterable[InputFrame]) -> Iterator[Prediction]:
-        said = self._masks.answers(video, frames)
-        while held := list(islice(said, 2)):
+        predictions = self._masks.answers(video, frames)
+        while held := list(islice(predictions, 2)):
             yield from held
 
 
@@ -269,7 +269,7 @@ def camvid_numbered(root: Path, *, step: int) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("step", "remembers", "stabilize", "learnt", "told"),
+    ("step", "remembers", "stabilize", "learnt", "message"),
     [
         (30, True, False, {}, "lie 1 s apart; it is for video with a frame every 0.1 s"),
         (30, False, True, {}, "the frames here lie 1 s apart"),
@@ -292,7 +292,7 @@ def test_frames_that_lie_further_apart_than_a_memory_learnt_on(
     remembers: bool,
     stabilize: bool,
     learnt: dict[str, Any],
-    told: str | None,
+    message: str | None,
 ) -> None:
     runner = ConstantRunner(load_labels("camvid"), 3)
     runner.remembers = remembers
@@ -300,8 +300,8 @@ def test_frames_that_lie_further_apart_than_a_memory_learnt_on(
     dataset = camvid_numbered(tmp_path, step=step)
     result = evaluate(dataset, [ModelEntry("blender", runner, stabilize=stabilize)])
     assert result.entries[0].scores["miou"] == 1.0
-    assert len(result.notes) == (told is not None)
-    assert all(note.startswith("blender blends") and str(told) in note for note in result.notes)
+    assert len(result.notes) == (message is not None)
+    assert all(note.startswith("blender blends") and str(message) in note for note in result.notes)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_scores_are_fractions_and_named_in_the_glossary(name: str) -> None:
 def test_nothing_counted_scores_nothing(name: str) -> None:
     measure = make(name)
     scores = measure.scores(measure.end_video())
-    expected = 0 if name.startswith("stq") else np.nan  # STQ says 0 where nothing is to be found
+    expected = 0 if name.startswith("stq") else np.nan  # STQ is 0 where nothing is to be found
     np.testing.assert_array_equal(list(scores.values()), expected)
 
 
@@ -237,12 +237,12 @@ def test_a_new_metric_is_a_class_and_a_line(
     monkeypatch.setitem(METRICS, "majority", Majority)
     assert (title("majority"), definition("majority")) == Majority.glossary["majority"]
     page = tmp_path / "report.html"
-    asked = cli(
+    ended = cli(
         "eval", "--dataset", "sample://street?frames=2&size=160x96", "--device", "cpu", "--json",
         "--metrics", "majority,miou", "--bootstrap", "20", "--report", page, "--no-resume",
     )  # fmt: skip
-    assert asked.code == 0, asked.err
-    record = json.loads(asked.out)
+    assert ended.code == 0, ended.err
+    record = json.loads(ended.out)
     assert 0 < record["entries"][0]["scores"]["majority"] < 1
     assert "majority" in record["entries"][0]["intervals_95"]
     assert "share of the commonest predicted class" in page.read_text().casefold()
@@ -252,7 +252,7 @@ def test_a_new_metric_is_a_class_and_a_line(
         make_measures(["majorty"], LABELS)
 
 
-def test_every_metric_says_what_its_scores_mean() -> None:
+def test_every_metric_explains_its_scores() -> None:
     for name, measure in make_measures(NAMES, LABELS).items():
         for score in measure.scores(measure.end_video()):
             words = type(measure).words(score)

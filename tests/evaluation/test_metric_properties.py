@@ -159,7 +159,7 @@ def slow_image_pq(video: list[Sample]) -> np.ndarray:
     """PQ of each category (Kirillov et al., CVPR 2019), mask by mask; all frames pooled."""
     iou_sum, tp, fp, fn = np.zeros((4, 5))
     for frame in video:
-        truth, said = frame.truth.ids, frame.prediction.ids
+        truth, predicted = frame.truth.ids, frame.prediction.ids
         for c in range(5):
             taken = set()
             for t in ids_of_category(c):
@@ -167,7 +167,7 @@ def slow_image_pq(video: list[Sample]) -> np.ndarray:
                     continue
                 fn[c] += 1
                 for s in ids_of_category(c):
-                    counted = (said == s) & (truth != 0)
+                    counted = (predicted == s) & (truth != 0)
                     union = (counted | (truth == t)).sum()
                     iou = (counted & (truth == t)).sum() / union
                     if iou > 0.5:
@@ -176,8 +176,8 @@ def slow_image_pq(video: list[Sample]) -> np.ndarray:
                         fn[c] -= 1
                         taken.add(s)
             for s in set(ids_of_category(c)) - taken:
-                area = (said == s).sum()
-                if area and ((said == s) & (truth == 0)).sum() / area <= 0.5:
+                area = (predicted == s).sum()
+                if area and ((predicted == s) & (truth == 0)).sum() / area <= 0.5:
                     fp[c] += 1
     whole = tp + fp / 2 + fn / 2
     return np.where(whole > 0, iou_sum / np.maximum(whole, 0.5), np.nan)
@@ -204,14 +204,14 @@ def test_a_window_is_an_image_of_its_frames_side_by_side(seed: int, length: int)
     for start in range(len(video) - length + 1):
         window = video[start : start + length]
         truth = np.hstack([f.truth.ids for f in window])
-        said = np.hstack([f.prediction.ids for f in window])
-        joined.append(sample(start, truth, said, None))
+        predicted = np.hstack([f.prediction.ids for f in window])
+        joined.append(sample(start, truth, predicted, None))
     np.testing.assert_allclose(measure.per_class(counts)["vpq"], slow_image_pq(joined), rtol=1e-12)
 
 
 def slow_stq(video: list[Sample]) -> tuple[float, float]:
     """AQ and SQ (Weber et al., NeurIPS 2021) from sets of pixels; no crowd."""
-    truths, said = {}, {}  # (category, id) -> pixels
+    truths, predicted = {}, {}  # (category, id) -> pixels
     classes: dict[tuple[int, int], int] = {}
     for frame in video:
         for position in np.ndindex(frame.truth.ids.shape):
@@ -220,13 +220,15 @@ def slow_stq(video: list[Sample]) -> tuple[float, float]:
             if CATEGORY.get(t) in LABELS.things:
                 truths.setdefault(t, set()).add(pixel)
             if CATEGORY.get(s) in LABELS.things:
-                said.setdefault(s, set()).add(pixel)
+                predicted.setdefault(s, set()).add(pixel)
             if t:
                 pair = CATEGORY[t], CATEGORY.get(s, 5)
                 classes[pair] = classes.get(pair, 0) + 1
     association = 0.0
     for g in truths.values():
-        association += sum(len(p & g) * len(p & g) / len(p | g) for p in said.values()) / len(g)
+        association += sum(len(p & g) * len(p & g) / len(p | g) for p in predicted.values()) / len(
+            g
+        )
     ious = []
     for c in range(6):
         union = sum(n for pair, n in classes.items() if c in pair)

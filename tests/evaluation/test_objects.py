@@ -20,11 +20,11 @@ from vidparse.evaluation.metrics.objects import (
 )
 
 
-def scores(truth: np.ndarray, said: np.ndarray, *, semi: bool = False) -> dict[str, float]:
+def scores(truth: np.ndarray, predicted: np.ndarray, *, semi: bool = False) -> dict[str, float]:
     """Of one video (T, H, W)."""
     measure = ObjectQuality(DataFacts(2), semi=semi)
     for t in range(len(truth)):
-        measure.update(semantic(truth[t], said[t], t))
+        measure.update(semantic(truth[t], predicted[t], t))
     return {k: float(v) for k, v in measure.scores(measure.end_video()).items()}
 
 
@@ -45,8 +45,8 @@ def literal_contour(mask: np.ndarray) -> set[tuple[int, int]]:
     return edge
 
 
-def literal_f(truth: np.ndarray, said: np.ndarray, radius: float) -> float:
-    one, other = literal_contour(truth), literal_contour(said)
+def literal_f(truth: np.ndarray, predicted: np.ndarray, radius: float) -> float:
+    one, other = literal_contour(truth), literal_contour(predicted)
     if not one or not other:
         return float(one == other)
 
@@ -69,18 +69,18 @@ def blob(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
 @given(seed=st.integers(0, 10**6), radius=st.integers(1, 4))
 def test_contours_and_f_equal_the_definition(seed: int, radius: int) -> None:
     rng = np.random.default_rng(seed)
-    truth, said = blob(rng, (13, 11)), blob(rng, (13, 11))
+    truth, predicted = blob(rng, (13, 11)), blob(rng, (13, 11))
     assert set(zip(*np.nonzero(contour(truth)), strict=True)) == literal_contour(truth)
-    ours = contour_accuracy(truth, said, radius=radius)
-    assert ours == pytest.approx(literal_f(truth, said, radius))
+    ours = contour_accuracy(truth, predicted, radius=radius)
+    assert ours == pytest.approx(literal_f(truth, predicted, radius))
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_a_video_scores_what_whole_masks_do(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    truth, said = np.zeros((2, 4, 30, 40), np.uint8)
-    for maps in (truth, said):
+    truth, predicted = np.zeros((2, 4, 30, 40), np.uint8)
+    for maps in (truth, predicted):
         for ids in maps:
             for i in (1, 2):
                 ids[blob(rng, (30, 40))] = i
@@ -88,11 +88,11 @@ def test_a_video_scores_what_whole_masks_do(seed: int) -> None:
     sums = np.zeros((2, 3))
     objects = [i for i in (1, 2) if (truth == i).any()]
     for i in objects:
-        pairs = [(one == i, other == i) for one, other in zip(truth, said, strict=True)]
+        pairs = [(one == i, other == i) for one, other in zip(truth, predicted, strict=True)]
         j = np.array([region_similarity(*pair) for pair in pairs])
         f = np.array([contour_accuracy(*pair, radius=radius) for pair in pairs])
         sums += [statistics(j), statistics(f)]
-    got = scores(truth, said)
+    got = scores(truth, predicted)
     expected = (sums / len(objects)).reshape(-1) if objects else np.full(6, np.nan)
     names = ("j_mean", "j_recall", "j_decay", "f_mean", "f_recall", "f_decay")
     np.testing.assert_allclose([got[name] for name in names], expected, rtol=1e-12)
@@ -133,18 +133,18 @@ def video(*squares: int | None) -> np.ndarray:
 
 def test_semi_supervised_leaves_out_the_first_and_the_last_frame() -> None:
     truth = video(2, 2, 2, 2)
-    said = video(10, 2, 2, 10)  # wrong at both ends
-    assert scores(truth, said)["j_mean"] == pytest.approx(0.5)
-    assert scores(truth, said, semi=True)["jf_semi"] == 1
-    assert np.isnan(scores(truth[:2], said[:2], semi=True)["jf_semi"])
+    predicted = video(10, 2, 2, 10)  # wrong at both ends
+    assert scores(truth, predicted)["j_mean"] == pytest.approx(0.5)
+    assert scores(truth, predicted, semi=True)["jf_semi"] == 1
+    assert np.isnan(scores(truth[:2], predicted[:2], semi=True)["jf_semi"])
 
 
 def test_objects_that_come_later() -> None:
     truth = video(None, None, 4, 4)
     assert scores(truth, truth)["j_mean"] == 1
     early = scores(truth, video(4, None, 4, 4))
-    assert early["j_mean"] == 0.75  # said where there was nothing
-    assert np.isnan(scores(truth, truth, semi=True)["j_mean_semi"])  # not asked for
+    assert early["j_mean"] == 0.75  # predicted where there was nothing
+    assert np.isnan(scores(truth, truth, semi=True)["j_mean_semi"])  # not requested
 
 
 def test_predicted_ids_are_not_matched_and_others_do_not_count() -> None:
@@ -158,12 +158,12 @@ def test_predicted_ids_are_not_matched_and_others_do_not_count() -> None:
 
 def test_void_is_background_in_both() -> None:
     truth = video(2, 2, 2)
-    said = truth.copy()
-    said[:, 5:13, 10:14] = 1
+    predicted = truth.copy()
+    predicted[:, 5:13, 10:14] = 1
     void = truth.copy()
     void[:, 5:13, 10:14] = 255
-    assert scores(truth, said)["j_mean"] < 0.7
-    assert scores(void, said)["jf"] == 1
+    assert scores(truth, predicted)["j_mean"] < 0.7
+    assert scores(void, predicted)["jf"] == 1
 
 
 def test_shapes_must_agree() -> None:

@@ -1,4 +1,4 @@
-"""The truth itself, predicted, scores 1 on every data set that tells objects apart."""
+"""The truth itself, predicted, scores 1 on every data set that distinguishes objects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def composed(root: Path) -> Dataset:
 
 
 def composed_with_crowds(root: Path) -> Dataset:
-    """The cars of the backgrounds are not told apart."""
+    """The cars of the backgrounds are one crowd."""
     make_streets(root / "streets")
     make_people(root / "people")
     plan = write_plan(root, frames=6, videos=2, backgrounds=["camvid=streets"])
@@ -83,12 +83,14 @@ def test_the_truth_scores_one(tmp_path: Path, name: str) -> None:
     (tmp_path / "truth").mkdir()
     dataset = make(tmp_path / "truth")
     assert dataset.is_panoptic
-    assert write_truth(dataset, tmp_path / "said") == (has_crowds, has_void)
+    assert write_truth(dataset, tmp_path / "predicted") == (has_crowds, has_void)
 
     longest = max(len(video.frames) for video in dataset.videos)
     windows = tuple(k for k in (1, 2, 4, 6) if k <= longest)
     options = EvaluationOptions(("vpq", "stq", "stq-clean"), windows=windows, resume=False)
-    scores = evaluate(dataset, [open_predictions(tmp_path / "said")], options).entries[0].scores
+    scores = (
+        evaluate(dataset, [open_predictions(tmp_path / "predicted")], options).entries[0].scores
+    )
     got = {key: scores[key] for key in ("vpq", "vpq_stuff", "stq_clean", "sq", "sq_clean")}
     assert got == pytest.approx(dict.fromkeys(got, 1.0), rel=1e-12)
     per_window = [scores[f"vpq_k{k}"] for k in windows]

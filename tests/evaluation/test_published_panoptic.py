@@ -78,16 +78,16 @@ def made_prediction(rng: np.random.Generator, truth: list[Frame]) -> list[Frame]
             renamed.setdefault(segment["id"], (int(70_000 + 977 * len(renamed)), int(category)))
     video = []
     for ids, segments in truth:
-        moved, said = np.roll(ids, rng.integers(-1, 2), axis=1), np.zeros_like(ids)
+        moved, predicted = np.roll(ids, rng.integers(-1, 2), axis=1), np.zeros_like(ids)
         for segment in segments:
             if rng.random() < 0.85:
-                said[moved == segment["id"]] = renamed[segment["id"]][0]
+                predicted[moved == segment["id"]] = renamed[segment["id"]][0]
         rows = [
             {"id": number, "category_id": category}
             for number, category in renamed.values()
-            if (said == number).any()
+            if (predicted == number).any()
         ]
-        video.append((said, [rows[i] for i in rng.permutation(len(rows))]))
+        video.append((predicted, [rows[i] for i in rng.permutation(len(rows))]))
     return video
 
 
@@ -193,8 +193,8 @@ def made_truth(
 # Readers of predictions.
 
 
-def vipseg_prediction(root: Path, dataset: Dataset, said: list[list[Frame]]) -> None:
-    videos = dict(zip([video.name for video in dataset.videos], said, strict=True))
+def vipseg_prediction(root: Path, dataset: Dataset, predicted: list[list[Frame]]) -> None:
+    videos = dict(zip([video.name for video in dataset.videos], predicted, strict=True))
     stems = {video.name: [frame.stem for frame in video.frames] for video in dataset.videos}
     for name, frames in videos.items():
         for stem, (ids, _) in zip(stems[name], frames, strict=True):
@@ -202,10 +202,10 @@ def vipseg_prediction(root: Path, dataset: Dataset, said: list[list[Frame]]) -> 
     (root / "pred.json").write_text(json.dumps({"annotations": by_video(videos, stems)}))
 
 
-def coco_prediction(root: Path, dataset: Dataset, said: list[list[Frame]]) -> None:
+def coco_prediction(root: Path, dataset: Dataset, predicted: list[list[Frame]]) -> None:
     """One flat list, whose categories have ids of their own and go by name."""
     annotations = []
-    for video, frames in zip(dataset.videos, said, strict=True):
+    for video, frames in zip(dataset.videos, predicted, strict=True):
         for frame, (ids, segments) in zip(video.frames, frames, strict=True):
             name = f"{video.name}/{frame.stem}.png"
             write(root / "panoptic" / name, ids_to_rgb(ids))
@@ -241,10 +241,10 @@ def test_scores_through_files_are_the_published_ones(
     rng = np.random.default_rng(seed)
     truth = made_truth(rng, reader, thing_first=seed % 2 == 1)
     dataset = READERS[reader][0](tmp_path / "truth", truth)
-    said = [made_prediction(rng, frames) for frames in truth.values()]
-    PREDICTIONS[form](tmp_path / "said", dataset, said)
-    got = scores_of(dataset, tmp_path / "said")
-    expected = published(dataset, list(zip(truth.values(), said, strict=True)))
+    predicted = [made_prediction(rng, frames) for frames in truth.values()]
+    PREDICTIONS[form](tmp_path / "predicted", dataset, predicted)
+    got = scores_of(dataset, tmp_path / "predicted")
+    expected = published(dataset, list(zip(truth.values(), predicted, strict=True)))
     assert [got["vpq"], got["stq"]] == pytest.approx(expected, rel=1e-12)
     assert 0.05 < got["vpq"] < 0.95 and 0.05 < got["stq"] < 0.95
 
@@ -255,10 +255,10 @@ def test_an_object_that_published_stq_leaves_out_is_named(
 ) -> None:
     truth = made_truth(np.random.default_rng(1), "converted VIPSeg", thing_first=thing_first)
     dataset = converted_vipseg(tmp_path / "truth", truth)
-    vipseg_prediction(tmp_path / "said", dataset, list(truth.values()))
+    vipseg_prediction(tmp_path / "predicted", dataset, list(truth.values()))
     options = EvaluationOptions(metrics=("stq", "stq-clean"), resume=False)
-    entry = open_predictions(tmp_path / "said")
-    result = evaluate(dataset, [entry, open_predictions(tmp_path / "said", name="b")], options)
+    entry = open_predictions(tmp_path / "predicted")
+    result = evaluate(dataset, [entry, open_predictions(tmp_path / "predicted", name="b")], options)
     expected = [
         "2 videos list an object first in the ground truth; published STQ takes it for a crowd "
         "and leaves it out, stq-clean counts it."
@@ -279,8 +279,8 @@ def test_a_perfect_prediction_through_files_scores_one(
             for segment in segments:
                 segment["area"] = int((ids == segment["id"]).sum())
     dataset = READERS[reader][0](tmp_path / "truth", truth)
-    PREDICTIONS[form](tmp_path / "said", dataset, list(truth.values()))
-    got = scores_of(dataset, tmp_path / "said")
+    PREDICTIONS[form](tmp_path / "predicted", dataset, list(truth.values()))
+    got = scores_of(dataset, tmp_path / "predicted")
     assert got["vpq"] == 1
     assert [got["stq"], got["stq_clean"]] == pytest.approx([1, 1], rel=1e-12)
 
@@ -329,8 +329,8 @@ def test_made_truth_scores_as_published(
     assert [got["vpq"], got["stq"], got["stq_clean"]] == pytest.approx([1, 1, 1], rel=1e-12)
 
     rng = np.random.default_rng(0)
-    said = [made_prediction(rng, frames) for frames in truth]
-    PREDICTIONS[form](tmp_path / "said", dataset, said)
-    got = scores_of(dataset, tmp_path / "said")
-    expected = published(dataset, list(zip(truth, said, strict=True)))
+    predicted = [made_prediction(rng, frames) for frames in truth]
+    PREDICTIONS[form](tmp_path / "predicted", dataset, predicted)
+    got = scores_of(dataset, tmp_path / "predicted")
+    expected = published(dataset, list(zip(truth, predicted, strict=True)))
     assert [got["vpq"], got["stq"]] == pytest.approx(expected, rel=1e-12)

@@ -96,9 +96,9 @@ def entry_of(weights: Path, dataset: Dataset) -> PublishedTcbEntry:
     return PublishedTcbEntry("tcb", runner, dataset)
 
 
-def answers(entry: Any, dataset: Dataset, asked: range = range(FRAMES)) -> list[np.ndarray]:
+def answers(entry: Any, dataset: Dataset, requested: range = range(FRAMES)) -> list[np.ndarray]:
     (video,) = dataset.videos
-    frames = ((video.frames[t], dataset.load_image(video.frames[t])) for t in asked)
+    frames = ((video.frames[t], dataset.load_image(video.frames[t])) for t in requested)
     return [prediction.ids for prediction in entry.answers(video, frames)]
 
 
@@ -110,7 +110,7 @@ def published(weights: Path, dataset: Dataset) -> list[np.ndarray]:
     network: Any = load_network(read_description(weights))
     frames = clips(dataset)
     kept: list[torch.Tensor] = []
-    said = []
+    predicted = []
     for t in range(FRAMES):
         supports = [t + 3, t + 6, t + 9] if t + 9 < FRAMES else [t - 3, t - 6, t - 9]
         clip = [frames[max(i, 0)][None] for i in (*supports, t)]
@@ -127,8 +127,8 @@ def published(weights: Path, dataset: Dataset) -> list[np.ndarray]:
             kept = kept or contexts
             context = torch.stack(listed).mean(dim=0)
             logits = head.classify(pixels[-1], head.attend(pixels[-1], context))
-        said.append(upsample_argmax(logits[0].contiguous().numpy(), SIZE_HW, dtype=np.uint8))
-    return said
+        predicted.append(upsample_argmax(logits[0].contiguous().numpy(), SIZE_HW, dtype=np.uint8))
+    return predicted
 
 
 def agreement(one: list[np.ndarray], other: list[np.ndarray]) -> float:
@@ -145,7 +145,7 @@ def test_equals_the_published_code(weights: Path, dataset: Dataset) -> None:
     assert agreement(answers(ModelEntry("past", runner), dataset), expected) < 0.995
 
 
-def test_frames_that_are_not_asked_for_change_nothing(weights: Path, dataset: Dataset) -> None:
+def test_frames_that_are_not_requested_change_nothing(weights: Path, dataset: Dataset) -> None:
     entry = entry_of(weights, dataset)
     some = range(2, FRAMES, 3)
     every = answers(entry, dataset)
@@ -176,9 +176,9 @@ def test_command(with_memory: Path, tmp_path: Path, evaluated: Callable[..., Fin
     scores = {}
     for support in ((), ("--support", "past"), ("--support", "official")):
         out = tmp_path / f"out{len(scores)}"
-        said = evaluated("-m", with_memory, *support, "--save", "vspw", "-o", out, "--json")
-        assert said.code == 0, said.err
-        (entry,) = json.loads(said.out)["entries"]
+        ended = evaluated("-m", with_memory, *support, "--save", "vspw", "-o", out, "--json")
+        assert ended.code == 0, ended.err
+        (entry,) = json.loads(ended.out)["entries"]
         assert entry["detail"].endswith(", official supports") == ("official" in support)
         scores[support] = entry["scores"]
         assert len(list(out.rglob("*.png"))) == FRAMES
@@ -205,6 +205,6 @@ def test_errors_are_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.onnx").write_bytes(b"")
     model = () if "-m" in arguments else ("-m", "street-student")
-    said = evaluated(*model, *arguments)
-    assert (said.code, len(said.lines)) == (2, 1), said.err
-    assert message in said.err
+    ended = evaluated(*model, *arguments)
+    assert (ended.code, len(ended.lines)) == (2, 1), ended.err
+    assert message in ended.err

@@ -39,13 +39,13 @@ def entry(
     for video, frames in videos.items():
         own = ConfusionMatrix(len(labels))
         for i in range(frames):
-            said = np.where(rng.random(truth.shape) < 0.2, rng.integers(0, present), truth)
-            said = said.astype(np.uint8)
+            predicted = np.where(rng.random(truth.shape) < 0.2, rng.integers(0, present), truth)
+            predicted = predicted.astype(np.uint8)
             image = np.full((24, 32, 3), 90, np.uint8) if images else None
             diagnostics.update(
-                Sample(video, f"{i:05d}", i, SegmentMap(said), SegmentMap(truth)), image
+                Sample(video, f"{i:05d}", i, SegmentMap(predicted), SegmentMap(truth)), image
             )
-            own.update(truth, said)
+            own.update(truth, predicted)
         found.append(diagnostics.end_video())
         matrix.add(own)
         scores = own.compute()
@@ -162,19 +162,18 @@ def test_every_picture_has_a_description_and_every_heading_cell_a_scope(two) -> 
     assert all(a["role"] == "img" and a["aria-label"] for a in drawings)
 
 
-def test_confusion_tells_shares_and_pixels(two) -> None:
+def test_confusion_shows_shares_and_pixels(two) -> None:
     counts = two.entries[0].confusion
     wrong = counts * (1 - np.eye(len(counts), dtype=int))
     i, j = np.unravel_index(wrong.argmax(), wrong.shape)
-    true, said = two.labels.classes[i], two.labels.classes[j]
+    true, predicted = two.labels.classes[i], two.labels.classes[j]
     share = 100 * counts[i, j] / counts[i].sum()
-    tip = (
-        f"{true} predicted as {said}: {share:.2f} %, {counts[i, j]:,} of {counts[i].sum():,} pixels"
-    )
+    part = f"{counts[i, j]:,} of {counts[i].sum():,} pixels"
+    tip = f"{true} predicted as {predicted}: {share:.2f} %, {part}"
     assert tip in html_page(two)
     table = html_page(two)[html_page(two).index("The largest mistakes") :]
     first = re.findall(r"</i>(\w+)<", table)[:2]
-    assert first == [true, said]
+    assert first == [true, predicted]
 
 
 def test_worst_video_comes_first() -> None:
@@ -275,7 +274,7 @@ def test_a_failed_write_leaves_the_old_page(two, tmp_path: Path, monkeypatch) ->
 
 
 @pytest.mark.parametrize("name", [".", "file/out.html", "file/deep/out.html"])
-def test_unwritable_paths_are_told_in_a_line(two, tmp_path: Path, name: str) -> None:
+def test_unwritable_paths_are_one_line_errors(two, tmp_path: Path, name: str) -> None:
     file = tmp_path / "file"
     file.write_text("")
     target = tmp_path / name
