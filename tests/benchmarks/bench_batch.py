@@ -73,25 +73,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=1)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
     per_clip: dict[str, list[Cost]] = {"loop": [], "segment": [], "--jobs 2": []}
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         first = make_clip(place / "clip.mp4", frames=FRAMES, size_hw=(SIDE, SIDE))
-        for count in (FEW, asked.clips):
+        for count in (FEW, options.clips):
             (place / str(count)).mkdir()
             for at in range(count):
                 shutil.copy(first, place / str(count) / f"{at:05d}.mp4")
 
-        for _ in range(asked.rounds):
+        for _ in range(options.rounds):
             for way, found in per_clip.items():
                 few, many = (
                     cost(words_of(way, place / str(count), place / f"{count} of {way}"))
-                    for count in (FEW, asked.clips)
+                    for count in (FEW, options.clips)
                 )
-                rest = asked.clips - FEW
+                rest = options.clips - FEW
                 found.append(
                     Cost((many.wall_s - few.wall_s) / rest, (many.cpu_s - few.cpu_s) / rest)
                 )

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_keyframes.py road.mp4 yard.avi --end 2 --repeats 3
 
-CPU time tells more than wall time where others use the machine, too.
+CPU time is the better measure where others use the machine, too.
 """
 
 from __future__ import annotations

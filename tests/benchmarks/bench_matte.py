@@ -7,7 +7,7 @@ Two kinds of predictions go through the same `Matter` as in `segment`:
 - "coarse": the truth at an eighth of the size, blurred, with noise of its own in each frame, as the
   scores of a network that knows the object but not its outline;
 - with --models the scores of everyday-student (DAVIS) and street-student (people), and the objects
-  of street-panoptic that lie in the truth: of two cars the one that is asked for.
+  of street-panoptic that lie in the truth: of two cars the requested one.
 
 The truth of DAVIS is its masks (binary: soft edges can only lose there); that of rendered people is
 exact: the scene at four times the size, of which picture and alpha are means. SAD is the sum of

@@ -164,26 +164,26 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--models", default="street-student,street-tcb,street-panoptic")
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        if asked.clip is not None:
-            for model in asked.models.split(","):
-                measure_cost(asked.clip, model, place)
-                measure_wall(asked.clip, model, place)
-        if asked.kills:
+        if options.clip is not None:
+            for model in options.models.split(","):
+                measure_cost(options.clip, model, place)
+                measure_wall(options.clip, model, place)
+        if options.kills:
             from vidparse.sinks import SINKS
 
-            rng = random.Random(asked.seed)
+            rng = random.Random(options.seed)
             clip = str(make_clip(place / "clip.mp4", frames=40, size_hw=(96, 160), audio=True))
             size = ["--size", "64"]
             save = ["--save", ",".join(SINKS), *ALL]
-            kill("every output", [clip, *size, *save], asked.kills, place, rng)
+            kill("every output", [clip, *size, *save], options.kills, place, rng)
             for model in ("street-tcb", "street-panoptic"):
                 words = [clip, *size, "-m", model, "--save", "masks,jsonl,ids,panoptic,id-video"]
-                kill(model, words, asked.kills, place, rng)
+                kill(model, words, options.kills, place, rng)
 
 
 if __name__ == "__main__":

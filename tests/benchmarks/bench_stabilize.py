@@ -84,8 +84,10 @@ def compare(path: str, frames: int = 100) -> None:
             green = prepared.input[0, 1] * preprocess.std[1] + preprocess.mean[1]
             rgb = frame.image.rgb()
             moved = None if before is None else flow.between(before, rgb)
-            for said, mine in zip((scores, stabilizer.step(scores, green)), measures, strict=True):
-                ids = upsample_argmax(said, frame.image.size_hw)
+            for values, mine in zip(
+                (scores, stabilizer.step(scores, green)), measures, strict=True
+            ):
+                ids = upsample_argmax(values, frame.image.size_hw)
                 for measure in mine.values():
                     measure.update(Sample("video", str(index), index, SegmentMap(ids), None, moved))
             before = rgb

@@ -1,4 +1,4 @@
-"""How well each palette tells the classes of a label set apart, for three kinds of eyes.
+"""How well each palette separates the classes of a label set, for three kinds of eyes.
 
 `python tests/benchmarks/palette_figures.py` prints a Markdown table. Each figure is the CIEDE2000
 of the two classes that look most alike, with all cones, and without green or red ones as Machado et

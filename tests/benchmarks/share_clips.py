@@ -48,13 +48,13 @@ def main() -> None:
     parser.add_argument("video")
     parser.add_argument("--model", default="street-student")
     parser.add_argument("--repeats", type=int, default=3)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     PackedClip.clip = _timed  # type: ignore[method-assign]
 
     alone, shared, joins = [], [], []
-    for _ in range(asked.repeats):
-        alone.append(run(asked.video, model=asked.model, threads=2)[0])
-        wall_s, join_s = run(asked.video, model=asked.model, threads=1, workers=2)
+    for _ in range(options.repeats):
+        alone.append(run(options.video, model=options.model, threads=2)[0])
+        wall_s, join_s = run(options.video, model=options.model, threads=1, workers=2)
         shared.append(wall_s)
         joins.append(join_s)
 

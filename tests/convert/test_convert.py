@@ -187,7 +187,7 @@ def test_step_counters_of_norms_may_be_missing(pspnet):
 
 class TestRefusals:
     @pytest.mark.parametrize(
-        ("change", "told"),
+        ("change", "message"),
         [
             (lambda s: s | {"pspweight_conv.0.weight": torch.zeros(1)}, r"'pspweight_conv.0.weig"),
             (lambda s: {k: v for k, v in s.items() if k != "decoder.conv_last_.1.bias"}, "missing"),
@@ -198,34 +198,34 @@ class TestRefusals:
         ],
         ids=["left over", "missing", "shape", "no encoder", "no tensors", "a list"],
     )
-    def test_what_does_not_fit_is_named(self, pspnet, tmp_path, change, told):
-        with pytest.raises(ModelError, match=told) as caught:
+    def test_what_does_not_fit_is_named(self, pspnet, tmp_path, change, message):
+        with pytest.raises(ModelError, match=message) as caught:
             pspnet(change)
         assert str(caught.value).startswith(f"{tmp_path / 'net.pth'}: ")
         assert len(str(caught.value).splitlines()) == 1
         assert not (tmp_path / "out.safetensors").exists()
 
     @pytest.mark.parametrize(
-        ("wishes", "told"),
+        ("wishes", "message"),
         [
             ({"labels": "camvid"}, "scores 124 classes, label set 'camvid' has 11; check --labels"),
             ({"settings": {"colour": 1}}, "no such setting colour"),
         ],
     )
-    def test_wishes_that_do_not_fit(self, pspnet, wishes, told):
-        with pytest.raises(ModelError, match=told):
+    def test_wishes_that_do_not_fit(self, pspnet, wishes, message):
+        with pytest.raises(ModelError, match=message):
             pspnet(**wishes)
 
     @pytest.mark.parametrize(
-        ("wishes", "told"),
+        ("wishes", "message"),
         [
             ({"source": "caffe"}, "--from 'caffe': unknown; use edgenets, semseg, vspw"),
             ({"arch": "espnetv2"}, "--arch 'espnetv2': not of vspw; use perframe, tcb-ppm"),
             ({"labels": None}, "--from vspw: needs the classes; add --labels"),
         ],
     )
-    def test_usage(self, pspnet, wishes, told):
-        with pytest.raises(UsageError, match=told):
+    def test_usage(self, pspnet, wishes, message):
+        with pytest.raises(UsageError, match=message):
             pspnet(**wishes)
 
     @pytest.mark.parametrize("content", [b"text", b"\0\0\0 ftypisom" + bytes(99)])
@@ -392,18 +392,18 @@ class TestPublishedEspNet:
 
 
 class TestCommand:
-    def test_says_what_was_mapped(self, cli, pspnet, tmp_path):
+    def test_the_output_lists_what_was_mapped(self, cli, pspnet, tmp_path):
         pspnet()
         arguments = ["convert", tmp_path / "net.pth", "--from", "vspw", "--arch", "perframe"]
         arguments += ["--labels", "vspw", "--short-side", "320", "--set", "output_stride=16"]
-        said = cli(*arguments, "-o", tmp_path / "a.safetensors")
-        assert said.code == 0, said.err
-        assert "decoder.conv_last_.0 -> head.fuse.0 (1 tensor)" in said.lines
+        ended = cli(*arguments, "-o", tmp_path / "a.safetensors")
+        assert ended.code == 0, ended.err
+        assert "decoder.conv_last_.0 -> head.fuse.0 (1 tensor)" in ended.lines
         description = read_description(tmp_path / "a.safetensors")
         assert description.config["output_stride"] == 16
         assert description.preprocess.short_side == 320
-        said = cli(*arguments, "-o", tmp_path / "b.safetensors", "--json")
-        assert json.loads(said.out)["config"]["backbone"] == "resnet18-deep"
+        ended = cli(*arguments, "-o", tmp_path / "b.safetensors", "--json")
+        assert json.loads(ended.out)["config"]["backbone"] == "resnet18-deep"
 
     def test_every_source_is_named_in_the_help(self, cli):
         text = cli("convert", "--help").out.decode()

@@ -72,7 +72,7 @@ def test_objects_keep_their_ids_through_a_crowd(tmp_path: Path) -> None:
     assert len(ids[0]) == 2 and len(ids[2]) == 1
     assert ids == [ids[0], ids[0], ids[2], ids[2], ids[0], ids[0]]
     late = pickle.loads(pickle.dumps(open_dataset("camvid-objects", tmp_path, "val")))
-    last = late.load_truth(video.frames[5])  # asked for first, and the same
+    last = late.load_truth(video.frames[5])  # requested first, and the same
     assert {one.id for one in last.segments or () if one.is_thing} == set(ids[0])
 
 

@@ -125,7 +125,7 @@ def test_splits_share_no_object_and_no_background(composed: Path) -> None:
     """People in photographs at even places are for train; each has its own grey."""
     for place, split in enumerate(("train", "val", "test")):
         folder = composed / "streets" / split
-        for path in folder.iterdir():  # the red of the cars tells the split
+        for path in folder.iterdir():  # the red of the cars shows the split
             rgb = cv2.imread(str(path))
             rgb[50:80, 100:135] = (40, 40, 160 + 40 * place)
             cv2.imwrite(str(path), rgb)

@@ -1,4 +1,4 @@
-"""Records that are cut, empty, or hold odd values: one line that says what is wrong, or labels."""
+"""Records that are cut, empty, or hold odd values: one line that names what is wrong, or labels."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def damaged(data: bytes, ending: str, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-def test_damage_is_told_in_one_line_or_read(record_set: tuple[str, Path]) -> None:
+def test_damage_is_a_one_line_error_or_is_read(record_set: tuple[str, Path]) -> None:
     name, root = record_set
     assert read_all(name, root) == 3
     rng = random.Random(name)
@@ -122,7 +122,7 @@ def test_damage_is_told_in_one_line_or_read(record_set: tuple[str, Path]) -> Non
         read_all(name, root)
 
 
-def test_a_record_that_is_none_is_told_of_by_its_folder_and_by_itself(
+def test_a_record_that_is_none_is_a_one_line_error_by_folder_and_by_file(
     record_set: tuple[str, Path], tmp_path: Path
 ) -> None:
     name, root = record_set
@@ -133,5 +133,7 @@ def test_a_record_that_is_none_is_told_of_by_its_folder_and_by_itself(
         for dataset in (None, name):
             with pytest.raises(VidparseError) as caught:
                 convert_dataset(place, tmp_path / "new", to="folder", dataset=dataset)
-            told = str(caught.value).replace(str(tmp_path), "")
-            assert (len(told) < 300, "\n" in told, "; " in told) == (True, False, True), told
+            message = str(caught.value).replace(str(tmp_path), "")
+            assert (len(message) < 300, "\n" in message, "; " in message) == (True, False, True), (
+                message
+            )

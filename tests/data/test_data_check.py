@@ -50,7 +50,7 @@ def vspw(tmp_path: Path) -> Path:
     return root
 
 
-def said(report: CheckReport, root: Path) -> dict[str, str]:
+def problems_of(report: CheckReport, root: Path) -> dict[str, str]:
     """What is wrong, by path inside the data set."""
     return {str(Path(one.path).relative_to(root)): one.what for one in report.problems}
 
@@ -85,7 +85,7 @@ def test_every_bad_file_is_named(vspw: Path) -> None:
     with (vspw / "val.txt").open("a") as file:
         file.write("\n99_gone\n")
     report = check_dataset(vspw)
-    found = said(report, vspw)
+    found = problems_of(report, vspw)
     assert found.pop("data/99_gone/origin").startswith("holds no images for 99_gone")
     inside = {
         "origin/00000166.jpg": "empty file",
@@ -110,7 +110,7 @@ def test_a_video_without_masks_in_a_labelled_split(vspw: Path) -> None:
 
     shutil.rmtree(vspw / "data" / "7_[red]" / "mask")
     report = check_dataset(vspw, split="val")
-    assert said(report, vspw) == {
+    assert problems_of(report, vspw) == {
         "data/7_[red]/origin": "no masks for the 2 images of the video",
     }
 
@@ -130,7 +130,9 @@ def test_values_of_no_class_are_errors_where_they_are_refused(tmp_path: Path) ->
     (tmp_path / "labels.json").write_text(json.dumps({"name": "mine", "classes": classes}))
     report = check_dataset(tmp_path)
     assert (report.name, report.classes, report.errors) == ("folder", ("x", "y"), 1)
-    assert said(report, tmp_path) == {"masks/1.png": "holds values that are no class: 9 (6 px)"}
+    assert problems_of(report, tmp_path) == {
+        "masks/1.png": "holds values that are no class: 9 (6 px)"
+    }
 
 
 def own_folder(root: Path, names: list[str]) -> Path:
@@ -212,7 +214,7 @@ def test_pictures_that_exif_turns(
     assert dataset.load_image(frame).shape[:2] == dataset.load_mask(frame).shape
     report = check_dataset(tmp_path, quick=quick)
     turned = "is 8x6, its image 6x8 as EXIF turns it; turn the mask, too"
-    assert said(report, tmp_path) == ({"masks/2.png": turned} if orientation >= 5 else {})
+    assert problems_of(report, tmp_path) == ({"masks/2.png": turned} if orientation >= 5 else {})
     assert report.splits[0].sizes == ((*shown_hw, 2),)
 
 
@@ -244,12 +246,12 @@ def test_masks_that_are_no_png_are_pointed_out(
     for stem in ("1", "2"):
         Pillow.new("L", (WIDTH, HEIGHT)).save(tmp_path / "masks" / f"{stem}.{ending}")
     what = f"masks are PNGs, and 1.{ending} and 1 more are none"
-    assert said(check_dataset(tmp_path), tmp_path)["masks"].startswith(what)
+    assert problems_of(check_dataset(tmp_path), tmp_path)["masks"].startswith(what)
     for command in ("eval", "train"):
         result = cli(command, "--dataset", "folder", "--data", tmp_path)
         assert result.code == 3 and what in result.err
     mask(tmp_path / "masks" / "1.png", 0)  # one of them made anew
-    assert said(check_dataset(tmp_path), tmp_path) == {
+    assert problems_of(check_dataset(tmp_path), tmp_path) == {
         "images/2.jpg": "no mask for this image",
         "masks": "masks are PNGs, and 1." + ending + " and 1 more are none; make them anew as PNG "
         "(other kinds change the class ids)",
@@ -264,7 +266,7 @@ def test_masks_that_are_no_png_in_every_layout(tmp_path: Path, name: str) -> Non
             with Pillow.open(path) as picture:
                 picture.convert("RGB").save(path.with_suffix(".jpg"))
             path.unlink()
-    problems = said(check_dataset(tmp_path), tmp_path)
+    problems = problems_of(check_dataset(tmp_path), tmp_path)
     assert any(what.startswith("masks are PNGs, and ") for what in problems.values()), problems
 
 
@@ -275,7 +277,7 @@ def test_quick_reads_only_heads(vspw: Path) -> None:
     image(vspw / "data" / "7_[red]" / "origin" / "00000166.jpg", (4, 4))
     (vspw / "data" / "7_[red]" / "origin" / "00000167.jpg").write_bytes(b"")
     report = check_dataset(vspw, quick=True)
-    assert said(report, vspw) == {
+    assert problems_of(report, vspw) == {
         "data/12_a_b-C/mask/00000167.png": "a mask of mode RGB, not of class indices",
         "data/7_[red]/mask/00000166.png": "is 8x6, its image 4x4",
         "data/7_[red]/origin/00000167.jpg": "empty file; fetch it again",
@@ -538,8 +540,8 @@ def test_splits_are_those_that_a_folder_has(tmp_path: Path, name: str) -> None:
         try:
             dataset = open_dataset(name, tmp_path, split)
         except InputError as error:
-            told = str(error).replace(str(tmp_path), "")
-            assert (len(told) < 200, "\n" in told, split in told) == (True, False, True)
+            message = str(error).replace(str(tmp_path), "")
+            assert (len(message) < 200, "\n" in message, split in message) == (True, False, True)
         else:
             assert split == "all" or (has == ("all",) and split in ("train", "val", "test"))
             assert sum(len(video.frames) for video in dataset.videos) >= len(has)

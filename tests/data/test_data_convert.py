@@ -325,10 +325,10 @@ def test_one_file_of_a_tool_is_known_by_its_contents(cli, clip, tmp_path):
     save = "cvat,cvat-images,coco,ytvis"
     words = ("segment", clip("a.mp4", frames=3), "--save", save, "-o", f"{out}/")
     assert cli(*words).code == 0
-    for name, told in (("cvat.xml", "cvat"), ("cvat-images.xml", "cvat")):
+    for name, expected in (("cvat.xml", "cvat"), ("cvat-images.xml", "cvat")):
         done = cli("data", "convert", out / f"a.{name}", tmp_path / f"{name}-o", "--json")
         assert done.code == 0, done.err
-        assert json.loads(done.out)["from_format"] == told
+        assert json.loads(done.out)["from_format"] == expected
     for name in ("coco.json", "ytvis.json"):  # of classes that are no things: empty, but known
         done = cli("data", "convert", out / f"a.{name}", tmp_path / f"{name}-o")
         assert "looks like" not in done.err

@@ -38,7 +38,7 @@ def picture() -> np.ndarray:
 
 
 @pytest.mark.parametrize("sigma", [5, 25, 60])
-def test_noise_has_the_deviation_it_is_asked_for_and_no_mean(sigma: int) -> None:
+def test_noise_has_the_requested_deviation_and_no_mean(sigma: int) -> None:
     grey = np.full((240, 320, 3), 128, np.uint8)
     made = noisy(grey, sigma, Draws(CLIP)).astype(float) - 128
     if sigma < 60:  # else the ends of the range cut the largest off
@@ -207,13 +207,13 @@ class Watching:
 
 def test_models_see_worse_pictures_and_flow_the_clean_ones(folder: Dataset) -> None:
     flow = open_flow("dis")
-    asked: list[tuple[np.ndarray, np.ndarray]] = []
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
 
     class Noting(FlowSource):
         name, key = flow.name, flow.key
 
         def between(self, image, other, **words):
-            asked.append((image.copy(), other.copy()))
+            pairs.append((image.copy(), other.copy()))
             return flow.between(image, other, **words)
 
     entry, worse = Watching(), degraded(folder, Degradation("noise"))
@@ -224,6 +224,6 @@ def test_models_see_worse_pictures_and_flow_the_clean_ones(folder: Dataset) -> N
     for frame in frames:
         assert (entry.shown[f"{frame.video} {frame.stem}"] == worse.load_image(frame)).all()
     clean = [folder.load_image(frame) for frame in frames]
-    assert len(asked) == len(frames) - 1
-    for (before, now), a, b in zip(asked, clean, clean[1:], strict=False):
+    assert len(pairs) == len(frames) - 1
+    for (before, now), a, b in zip(pairs, clean, clean[1:], strict=False):
         assert (before == a).all() and (now == b).all()

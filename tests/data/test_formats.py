@@ -97,7 +97,7 @@ def test_the_release_of_camvid_is_opened_with_11_classes(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
-def test_every_format_says_what_it_is(name: str, tmp_path: Path) -> None:
+def test_every_format_describes_itself(name: str, tmp_path: Path) -> None:
     known = format_of(name)
     assert known.sign and not known.matches(tmp_path)
     assert known.splits(tmp_path) in ((), (ALL,))

@@ -89,7 +89,7 @@ def test_small_boxes_lie_on_large_ones_and_turn_round_their_corner(tmp_path: Pat
 
 
 def test_frames_of_another_rate_are_found_by_their_times(tmp_path: Path) -> None:
-    """The tool counts 24 per second unless told: 2 s of 12 frames per second are 48 to it."""
+    """The tool counts 24 per second by default: 2 s of 12 frames per second are 48 to it."""
     value = {"framesCount": 48, "duration": 2.0}
     dataset = opened(tmp_path, box(key(1, 0), key(41, 50, False), value=value), frames=24, fps=12)
     assert len(dataset.videos[0].frames) == 24
@@ -246,7 +246,7 @@ def test_every_box_comes_back_from_random_ways(tmp_path: Path) -> None:
         }
 
 
-def test_odd_sides_are_made_even_and_said(tmp_path: Path) -> None:
+def test_odd_sides_are_made_even(tmp_path: Path) -> None:
     root = write(tmp_path / "out", [{7: (1, 1, 40, 30)}], (41, 63))
     dataset = open_dataset("label-studio", root, ALL)
     (frame,) = dataset.videos[0].frames

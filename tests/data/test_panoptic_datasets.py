@@ -90,7 +90,7 @@ def test_vipseg_masks_of_8_bits(vipseg: Path) -> None:
     assert rows(dataset.load_truth(frame)) == [[29, SKY, 0], [61, PERSON, 0]]
 
 
-def test_vipseg_wrong_values_are_told_once_a_video(
+def test_vipseg_wrong_values_are_logged_once_per_video(
     vipseg: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     dataset = open_dataset("vipseg", vipseg, "val")
@@ -239,7 +239,7 @@ def test_frames_that_disagree(converted: Path) -> None:
         open_dataset("vipseg", converted, "val")
 
 
-def test_colours_that_clash_are_told_apart_by_id(tmp_path: Path) -> None:
+def test_ids_separate_colours_that_clash(tmp_path: Path) -> None:
     labels = load_labels("vspw")
     assert labels.colours[CAR] == labels.colours[SLIDE]
     ids = SegmentIds(labels, "1_v")

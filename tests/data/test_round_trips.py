@@ -75,9 +75,9 @@ def test_names_splits_and_void_come_back(mine: Path, tmp_path: Path, to: str) ->
                     wanted[wanted == 255] = 0
                 assert (found != wanted).mean() <= (0.02 if to in NEAR else 0)
 
-    # Say so where void is lost.
-    told = f"{to}: holds no shape of 'background', so void pixels are of it, too"
-    assert (told in first.notes) == (to in (*THINGS_ALONE, "yolo-seg"))
+    # A note names where void is lost.
+    note = f"{to}: holds no shape of 'background', so void pixels are of it, too"
+    assert (note in first.notes) == (to in (*THINGS_ALONE, "yolo-seg"))
 
 
 @pytest.mark.parametrize("to", ["folder", "labelme", "yolo-seg", "label-studio", "cvat"])

@@ -173,8 +173,8 @@ def test_data_check_names_bad_label_files(tmp_path: Path, cli: Callable[..., Any
     found = {Path(one.path).name: one.what for one in check_dataset(tmp_path).problems}
     assert found.pop("c.txt").startswith("line 1: class 80 is not one of 0..79")
     assert found == {"z.txt": "no image for this mask"}
-    said = cli("data", "check", tmp_path, "--split", "train")
-    assert said.code == 3 and "c.txt: line 1" in said.out.decode()
+    ended = cli("data", "check", tmp_path, "--split", "train")
+    assert ended.code == 3 and "c.txt: line 1" in ended.out.decode()
 
 
 @pytest.fixture(scope="module")

@@ -93,16 +93,16 @@ def model(tmp_path: Path) -> Path:
     return save_nearest_colour(tmp_path / "nearest.onnx", "camvid")
 
 
-def ranked(said: Any) -> list[int]:
-    assert said.code == 0, said.err
-    return [one["index"] for one in json.loads(said.out)["ranked"]]
+def ranked(ended: Any) -> list[int]:
+    assert ended.code == 0, ended.err
+    return [one["index"] for one in json.loads(ended.out)["ranked"]]
 
 
 def test_one_model_wavers_where_the_picture_jumps(
     cli: Callable[..., Any], pictures: Path, model: Path
 ) -> None:
-    said = cli("disagree", pictures, "-m", model, "--top", "2", "--spacing", "0", "--json")
-    assert set(ranked(said)) == {5, 6}  # it comes, and it goes
+    ended = cli("disagree", pictures, "-m", model, "--top", "2", "--spacing", "0", "--json")
+    assert set(ranked(ended)) == {5, 6}  # it comes, and it goes
 
 
 def test_two_models_and_the_way_back(
@@ -114,8 +114,8 @@ def test_two_models_and_the_way_back(
     words = ("--top", "1", "--prelabels", "agreed", "--json")
     for to in ("cvat-images", "label-studio", "folder"):
         out = tmp_path / to
-        said = cli("disagree", pictures, *models, *words, "--to", to, "-o", out)
-        assert ranked(said) == [5]
+        ended = cli("disagree", pictures, *models, *words, "--to", to, "-o", out)
+        assert ranked(ended) == [5]
         assert cli("data", "convert", out, tmp_path / f"back-{to}").code == 0
         dataset = open_dataset("folder", tmp_path / f"back-{to}", ALL)
         assert dataset.labels.classes == load_labels("camvid").classes
@@ -133,8 +133,8 @@ def test_formats_of_things_alone_get_each_area_of_a_class(
 ) -> None:
     """Sky and road come back, which are no things of the model's."""
     out, back = tmp_path / to, tmp_path / "back"
-    said = cli("disagree", pictures, "-m", model, "--top", "1", "--to", to, "-o", out, "--json")
-    assert said.code == 0, said.err
+    ended = cli("disagree", pictures, "-m", model, "--top", "1", "--to", to, "-o", out, "--json")
+    assert ended.code == 0, ended.err
     (record,) = out.glob(f"*.{to}.json")
     rows = json.loads(record.read_text())["annotations"]
     assert len({row["id"] for row in rows}) == len(rows) >= 2
@@ -160,15 +160,15 @@ def test_models_that_agree_make_no_task(
     cli: Callable[..., Any], pictures: Path, model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "task"
-    said = cli("disagree", pictures, "-m", model, "-m", model, "-o", out)
-    assert said.code == 0 and not out.exists()
-    assert said.err.splitlines()[-1] == (
+    ended = cli("disagree", pictures, "-m", model, "-m", model, "-o", out)
+    assert ended.code == 0 and not out.exists()
+    assert ended.err.splitlines()[-1] == (
         f"{pictures}: the models agree on the 11 classes compared in 8 frames; no task is written"
     )
     (pictures / "5.png").unlink()
-    said = cli("disagree", pictures, "-m", model)
-    assert said.code == 0
-    assert said.err.splitlines()[-1].endswith("does not waver anywhere in 7 frames")
+    ended = cli("disagree", pictures, "-m", model)
+    assert ended.code == 0
+    assert ended.err.splitlines()[-1].endswith("does not waver anywhere in 7 frames")
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,9 @@ def test_what_cannot_be_is_one_line(
     why: str,
 ) -> None:
     given = words if "-m" in words else ("-m", model, *words)
-    said = cli("disagree", pictures, *given)
-    assert said.code == code, said.err
-    assert why in said.err and said.err.count("vidparse:") == 1
+    ended = cli("disagree", pictures, *given)
+    assert ended.code == code, ended.err
+    assert why in ended.err and ended.err.count("vidparse:") == 1
 
 
 def test_classes_of_one_model_alone_are_left_out(
@@ -201,17 +201,19 @@ def test_classes_of_one_model_alone_are_left_out(
 ) -> None:
     """CamVid and VOC share `car` alone, which is in no picture; IDD-Lite shares no name."""
     other = save_nearest_colour(tmp_path / "voc.onnx", "voc")
-    said = cli("disagree", pictures, "-m", model, "-m", other)
-    assert (said.code, "that both models have are compared: Car" in said.err) == (0, True), said.err
-    assert "the models agree on the one class compared in 8 frames" in said.err
-    said = cli("disagree", pictures, "-m", model, "-m", other, "--json")
-    told = json.loads(said.out)
-    assert (told["ranked"], told["mean"], told["frames"]) == ([], 0, 8)
+    ended = cli("disagree", pictures, "-m", model, "-m", other)
+    assert (ended.code, "that both models have are compared: Car" in ended.err) == (0, True), (
+        ended.err
+    )
+    assert "the models agree on the one class compared in 8 frames" in ended.err
+    ended = cli("disagree", pictures, "-m", model, "-m", other, "--json")
+    record = json.loads(ended.out)
+    assert (record["ranked"], record["mean"], record["frames"]) == ([], 0, 8)
 
 
 def test_one_frame_is_too_few(cli: Callable[..., Any], pictures: Path, model: Path) -> None:
-    said = cli("disagree", pictures / "0.png", "-m", model)
-    assert (said.code, "too few frames to compare (1)" in said.err) == (3, True), said.err
+    ended = cli("disagree", pictures / "0.png", "-m", model)
+    assert (ended.code, "too few frames to compare (1)" in ended.err) == (3, True), ended.err
 
 
 def test_the_loop_of_labelling_ends_in_scores(tmp_path: Path) -> None:

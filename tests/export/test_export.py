@@ -1,4 +1,4 @@
-"""ONNX and float16 forms of a network say what the network says."""
+"""ONNX and float16 forms of a network answer as the network does."""
 
 from __future__ import annotations
 
@@ -139,12 +139,12 @@ def test_weights_of_several_runs_are_averaged(tiny_weights, tmp_path):
 
 def test_only_runs_of_one_network_are_averaged(tiny_weights, tmp_path, cli):
     out = tmp_path / "mean.safetensors"
-    said = cli("export", tiny_weights, "--average", "street-student", "-o", out)
-    assert said.code != 0 and "weights of another network" in said.err and not out.exists()
-    said = cli("export", tiny_weights, "--average", tiny_weights, "-o", tmp_path / "a.onnx")
-    assert said.code == 2 and "--average writes weights" in said.err
-    said = cli("export", tiny_weights, "--average", tiny_weights, "--profile", "x", "-o", out)
-    assert said.code == 2 and "--profile: measures one model" in said.err
+    ended = cli("export", tiny_weights, "--average", "street-student", "-o", out)
+    assert ended.code != 0 and "weights of another network" in ended.err and not out.exists()
+    ended = cli("export", tiny_weights, "--average", tiny_weights, "-o", tmp_path / "a.onnx")
+    assert ended.code == 2 and "--average writes weights" in ended.err
+    ended = cli("export", tiny_weights, "--average", tiny_weights, "--profile", "x", "-o", out)
+    assert ended.code == 2 and "--profile: measures one model" in ended.err
     assert cli("export", tiny_weights, "--average", tiny_weights, "-o", out).code == 0
 
 
@@ -212,12 +212,12 @@ class TestCommand:
         path = clip("x.mp4", frames=8, size_hw=(96, 128))
         masks = {}
         for backend in ("torch", "onnx"):
-            said = cli(
+            ended = cli(
                 *("segment", path, "-m", tiny_weights, "--backend", backend, "--threads", "1"),
                 *("--save", "masks", "-o", tmp_path / backend, "--json"),
             )
-            assert said.code == 0, said.err
-            assert json.loads(said.out)["backend"] == backend
+            assert ended.code == 0, ended.err
+            assert json.loads(ended.out)["backend"] == backend
             pictures = sorted((tmp_path / backend).iterdir())
             masks[backend] = np.stack([np.asarray(Image.open(picture)) for picture in pictures])
         assert masks["torch"].shape == (8, 96, 128)
@@ -226,9 +226,9 @@ class TestCommand:
     def test_a_cache_that_can_not_be_written(self, cli, clip, tiny_weights, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("VIDPARSE_CACHE", str(tmp_path / "file"))
-        said = cli("segment", clip("x.mp4", frames=1), "-m", tiny_weights, "--backend", "onnx")
-        assert (said.code, len(said.lines)) == (6, 1)
-        assert "set VIDPARSE_CACHE to a folder or use --backend torch" in said.err
+        ended = cli("segment", clip("x.mp4", frames=1), "-m", tiny_weights, "--backend", "onnx")
+        assert (ended.code, len(ended.lines)) == (6, 1)
+        assert "set VIDPARSE_CACHE to a folder or use --backend torch" in ended.err
 
     def test_export_float16_weights(self, cli, tiny_weights, tmp_path):
         out = tmp_path / "half.safetensors"
@@ -240,7 +240,7 @@ class TestCommand:
         assert cli("export", tiny_weights, "-o", out, "--overwrite").code == 0
 
     @pytest.mark.parametrize(
-        ("model", "out", "code", "told"),
+        ("model", "out", "code", "message"),
         [
             ("none.safetensors", "x.onnx", 4, "no such file"),
             ("nobody", "x.onnx", 4, "model 'nobody': unknown"),
@@ -250,16 +250,16 @@ class TestCommand:
         ],
     )
     def test_export_refusals(
-        self, cli, tiny_weights, colour_model, tmp_path, model, out, code, told
+        self, cli, tiny_weights, colour_model, tmp_path, model, out, code, message
     ):
         model = {"tiny": tiny_weights, "onnx": colour_model}.get(model, model)
-        said = cli("export", model, "-o", tmp_path / out)
-        assert (said.code, len(said.lines)) == (code, 1)
-        assert told in said.err
+        ended = cli("export", model, "-o", tmp_path / out)
+        assert (ended.code, len(ended.lines)) == (code, 1)
+        assert message in ended.err
         assert list(tmp_path.iterdir()) == []
 
 
-def test_the_file_says_nothing_of_the_machine_that_made_it(onnx_path) -> None:
+def test_the_file_holds_nothing_of_the_machine_that_made_it(onnx_path) -> None:
     from vidparse.hub import DEFAULT_MODEL, resolve
 
     for path in (onnx_path, resolve(DEFAULT_MODEL).onnx):

@@ -85,7 +85,7 @@ def test_maps_are_those_of_torch(weights: Path, exported: Path, shape: tuple[int
         np.testing.assert_allclose(got, expected.detach(), atol=1e-3, rtol=1e-4, err_msg=name)
 
 
-def test_its_description_says_that_any_window_will_do(weights: Path, exported: Path) -> None:
+def test_its_description_allows_any_window(weights: Path, exported: Path) -> None:
     from vidparse.models.checkpoint import read_onnx_description
 
     for description in (read_description(weights), read_onnx_description(exported)):

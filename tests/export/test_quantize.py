@@ -1,4 +1,4 @@
-"""Int8 models: what they keep of the answer, what stays float, and how they are asked for."""
+"""Int8 models: what they keep of the answer, what stays float, and how they are requested."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_any_size_of_input(exported, tiny_weights) -> None:
         assert (one * other).sum() > 0.85 * np.linalg.norm(one) * np.linalg.norm(other)
 
 
-def test_the_file_says_that_it_is_int8(exported, tiny_weights) -> None:
+def test_the_file_records_that_it_is_int8(exported, tiny_weights) -> None:
     path, quantized = exported
     runner = load_model(str(path), backend="onnx", device="cpu", threads=1)
     assert runner.precision == "int8"
@@ -142,8 +142,10 @@ class TestWithState:
     def test_pictures_of_several_sizes_are_no_video(self, streaming, tmp_path: Path) -> None:
         weights, _, _ = streaming
         clips = [*rendered_clips(1, (64, 96)), *rendered_clips(1, (96, 64))]
-        told = "input is 64x96 and 96x64, but tcb-ocr takes the pictures as one video; give images"
-        with pytest.raises(UsageError, match=told):
+        message = (
+            "input is 64x96 and 96x64, but tcb-ocr takes the pictures as one video; give images"
+        )
+        with pytest.raises(UsageError, match=message):
             export_int8(read_description(weights), tmp_path / "x.onnx", clips=clips)
 
     def test_memory_stays_near_that_of_float32(self, streaming) -> None:
@@ -279,7 +281,7 @@ def test_one_frame_does_not_calibrate(tiny_weights: Path, tmp_path: Path) -> Non
 class TestSamples:
     @pytest.mark.parametrize(("frames", "count"), [(5, 8), (8, 8), (23, 4), (34, 6)])
     def test_are_spread_over_the_video(self, clip, frames: int, count: int) -> None:
-        """The patch in the corner of the test picture tells which frame it is."""
+        """The patch in the corner of the test picture shows which frame it is."""
         path = clip("x.mp4", frames=frames)
         facts = Preprocess(48, mean=(0, 0, 0), std=(1, 1, 1))
         clips = sample_clips(str(path), facts, count)
@@ -325,18 +327,18 @@ class TestCommand:
         monkeypatch.setattr(export_int8, "__kwdefaults__", {
             **export_int8.__kwdefaults__, "least_agreement": 0.5})  # fmt: skip
         path, out = clip("x.mp4", frames=6, size_hw=(96, 128)), tmp_path / "x.onnx"
-        said = cli("export", tiny_weights, "-o", out, "--int8", "--calibrate", path, "--json")
-        assert said.code == 0, said.err
-        record = json.loads(said.out)
+        ended = cli("export", tiny_weights, "-o", out, "--int8", "--calibrate", path, "--json")
+        assert ended.code == 0, ended.err
+        record = json.loads(ended.out)
         assert (record["calibration_frames"], record["frames"]) == (3, 3)
         assert record["precision"] == "int8"
-        assert said.lines[0] == f"int8: calibrating on {path}, which takes minutes"
-        assert f"int8: calibrated on 3 frames of {path}; on 3 others the class" in said.lines[1]
+        assert ended.lines[0] == f"int8: calibrating on {path}, which takes minutes"
+        assert f"int8: calibrated on 3 frames of {path}; on 3 others the class" in ended.lines[1]
         run = cli("segment", path, "-m", out, "-o", tmp_path / "out/", "--save", "csv", "--json")
         assert (run.code, json.loads(run.out)["precision"]) == (0, "int8")
 
     @pytest.mark.parametrize(
-        ("words", "code", "told"),
+        ("words", "code", "message"),
         [
             (["-o", "x.safetensors", "--int8"], 2, "int8 is for ONNX"),
             (["-o", "x.onnx", "--calibrate", "y.mp4"], 2, "add --int8"),
@@ -344,16 +346,16 @@ class TestCommand:
             (["-o", "there.onnx", "--int8"], 6, "exists already"),
         ],
     )
-    def test_refusals(self, cli, tiny_weights, tmp_path, monkeypatch, words, code, told) -> None:
+    def test_refusals(self, cli, tiny_weights, tmp_path, monkeypatch, words, code, message) -> None:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "there.onnx").write_bytes(b"mine")
-        said = cli("export", tiny_weights, *words)
-        assert (said.code, len(said.lines)) == (code, 1), said.err
-        assert told in said.err
+        ended = cli("export", tiny_weights, *words)
+        assert (ended.code, len(ended.lines)) == (code, 1), ended.err
+        assert message in ended.err
         assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
 
     def test_everyday_things_are_not_calibrated_on_a_street(self, cli, tmp_path) -> None:
-        said = cli("export", "everyday-student", "-o", tmp_path / "x.onnx", "--int8")
-        assert (said.code, len(said.lines)) == (2, 1), said.err
-        assert "of the 21 classes of voc; add --calibrate with a clip" in said.err
+        ended = cli("export", "everyday-student", "-o", tmp_path / "x.onnx", "--int8")
+        assert (ended.code, len(ended.lines)) == (2, 1), ended.err
+        assert "of the 21 classes of voc; add --calibrate with a clip" in ended.err
         assert not (tmp_path / "x.onnx").exists()

@@ -76,7 +76,7 @@ def test_slots_are_places_in_the_list(dtype: type[np.unsignedinteger]) -> None:
     assert np.array_equal(slots == 2, ids[::2, ::2] == ids.max())
 
 
-def test_a_picture_without_corners_says_nothing_about_the_camera() -> None:
+def test_a_picture_without_corners_shows_no_motion_of_the_camera() -> None:
     view = Thumbnail.of(Rgb(np.full((90, 120, 3), 128, np.uint8)))
     slots = view.slots_of(np.zeros((90, 120), np.uint16), [])
     assert np.array_equal(view.camera_since(view, slots, (90, 120)), np.eye(2, 3))

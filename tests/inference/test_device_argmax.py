@@ -28,7 +28,7 @@ def test_argmax_in_parts_equals_the_argmax_of_all(classes: int) -> None:
     assert (ids != usual).mean() < 0.001  # ties of rounding
 
 
-def test_session_uses_it_and_says_the_same(tiny_weights: Path) -> None:
+def test_session_uses_it_and_answers_the_same(tiny_weights: Path) -> None:
     rng = np.random.default_rng(0)
     blocks = np.repeat(np.repeat(rng.integers(0, 255, (8, 12, 3), np.uint8), 12, 0), 12, 1)
     frame = Frame(0, 0, Rgb(blocks))
@@ -50,7 +50,7 @@ def test_session_uses_it_and_says_the_same(tiny_weights: Path) -> None:
 def test_frames_of_a_file_go_through_in_groups(
     clip, tiny_weights: Path, frames: int, overlap: bool
 ) -> None:
-    """Every frame comes out once, in order, and says what it says alone."""
+    """Every frame comes out once, in order, with the answer it has alone."""
     path = clip("x.mp4", frames=frames)
     runner = load_model(str(tiny_weights), backend="torch", device="cpu", threads=1)
     assert isinstance(runner, TorchRunner) and runner.batch == 1

@@ -77,7 +77,7 @@ def test_the_state_can_be_put_back() -> None:
 
 
 def test_it_is_taken_for_such_networks_only() -> None:
-    nothing_yet = clip_of()  # an empty first frame says what will follow
+    nothing_yet = clip_of()  # an empty first frame shows what will follow
     assert isinstance(make_linker(None, nothing_yet), QueryLinker)
     assert not QueryLinker.fits(ClipSegments((SegmentMap(np.zeros((2, 2), np.uint16), ()),)))
     assert LINKERS["queries"] is QueryLinker

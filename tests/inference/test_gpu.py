@@ -1,4 +1,4 @@
-"""On a CUDA device the session says what it says on the CPU. Skipped where there is none."""
+"""On a CUDA device the session answers as on the CPU. Skipped where there is none."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_torch(frames, expected, precision, agreement):
     assert (ids(runner, frames) == expected).mean() >= agreement
 
 
-def test_torch_computes_in_fp16_unless_told():
+def test_torch_computes_in_fp16_by_default():
     runner = load_model(backend="torch", device="cuda:0")
     assert (runner.device, runner.precision) == ("cuda:0", "fp16")
 
@@ -125,13 +125,13 @@ class TestNvdec:
         ids = {}
         for decoder in ("gpu", "cpu"):
             out = tmp_path / decoder
-            said = cli(
+            ended = cli(
                 *("segment", clip("x.mp4", frames=40, size_hw=(360, 480)), "-m", name),
                 *("--device", "cuda", "--decoder", decoder),
                 *("--save", "masks,overlay", "-o", f"{out}/"),
             )
-            assert said.code == 0, said.err
-            assert ("NVDEC" in said.err) == (decoder == "gpu")
+            assert ended.code == 0, ended.err
+            assert ("NVDEC" in ended.err) == (decoder == "gpu")
             masks = sorted((out / "x.masks").glob("*.png"))
             ids[decoder] = np.stack([np.asarray(Image.open(path)) for path in masks])
         assert len(ids["gpu"]) == 40
@@ -140,22 +140,22 @@ class TestNvdec:
     def test_a_file_that_it_cannot_decode(self, cli, clip, tmp_path):
         path = clip("x.mp4", pixel_format="yuv444p")
         words = ("segment", path, "--device", "cuda", "--save", "csv", "-o", f"{tmp_path}/")
-        said = cli(*words, "--decoder", "gpu")
-        assert said.code == 3
-        assert "decoder gpu: yuv444p is decoded on the CPU only; use --decoder auto" in said.err
-        said = cli(*words)
-        assert said.code == 0 and "yuv444p is decoded on the CPU only" in said.err
+        ended = cli(*words, "--decoder", "gpu")
+        assert ended.code == 3
+        assert "decoder gpu: yuv444p is decoded on the CPU only; use --decoder auto" in ended.err
+        ended = cli(*words)
+        assert ended.code == 0 and "yuv444p is decoded on the CPU only" in ended.err
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnx"])
 def test_segment(cli, tmp_path, backend):
     if backend == "onnx":
         needs_onnx_cuda()
-    said = cli(
+    ended = cli(
         *("segment", "sample://street", "-m", "street-student", "--end", "0.3", "--json"),
         *("--device", "cuda", "--backend", backend, "-o", f"{tmp_path}/"),
     )
-    assert said.code == 0, said.err
-    summary = json.loads(said.out)
+    assert ended.code == 0, ended.err
+    summary = json.loads(ended.out)
     assert (summary["device"], summary["backend"]) == ("cuda:0", backend)
     assert summary["inputs"][0]["frames"] > 5

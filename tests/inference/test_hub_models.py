@@ -41,8 +41,8 @@ KINDS = ("segformer", "upernet", "maskformer", "mask2former", "oneformer")
 
 def inputs_of(folder: Path, image: np.ndarray, task: str) -> Any:
     """What transformers' own processor makes of a picture."""
-    asked = {"task_inputs": [task]} if "oneformer" in folder.name else {}
-    return processor_of(folder)(image, **asked, return_tensors="pt")
+    options = {"task_inputs": [task]} if "oneformer" in folder.name else {}
+    return processor_of(folder)(image, **options, return_tensors="pt")
 
 
 def outputs_of(folder: Path, image: np.ndarray, task: str) -> Any:
@@ -124,7 +124,7 @@ def test_known_label_sets_lend_their_colours(checkpoints, tmp_path: Path) -> Non
 
 
 def edited(folder: Path, tmp_path: Path, name: str = "", **changes: Any) -> Path:
-    """A copy whose config.json (and processor, with `processor=`) says something else."""
+    """A copy whose config.json (and processor, with `processor=`) holds something else."""
     copy = tmp_path / (name or "copy")
     shutil.copytree(folder, copy)
     for file, record in (
@@ -137,7 +137,7 @@ def edited(folder: Path, tmp_path: Path, name: str = "", **changes: Any) -> Path
     return copy
 
 
-def test_task_is_told_by_the_name_or_the_network(checkpoints, tmp_path: Path) -> None:
+def test_the_name_or_the_network_gives_the_task(checkpoints, tmp_path: Path) -> None:
     plain = checkpoints("mask2former")
 
     def task(name: str, folder: Path = plain) -> str:
@@ -227,7 +227,7 @@ def test_code_that_a_checkpoint_brings_is_not_run(checkpoints, tmp_path: Path) -
     assert not (tmp_path / "ran").exists()
 
 
-def test_without_transformers_it_says_what_to_install(checkpoints, monkeypatch) -> None:
+def test_without_transformers_the_error_names_what_to_install(checkpoints, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(ModelError, match=r"pip install 'vidparse\[transformers\]'"):
         TransformersRunner(checkpoints("segformer"), device=CPU)
@@ -266,12 +266,12 @@ def test_segment_runs_a_folder(checkpoints, cli, clip, tmp_path: Path) -> None:
     video = clip("in.mp4", frames=4)
     for kind in ("segformer", "oneformer"):
         folder, out = checkpoints(kind), tmp_path / kind
-        said = cli(
+        ended = cli(
             *("segment", video, "-m", folder, "--threads", 1, "--device", "cpu", "-o", f"{out}/"),
             *("--save", "jsonl,overlay,masks,mask-video,csv,vspw,vipseg", "--json"),
         )
-        assert said.code == 0, said.err
-        summary = json.loads(said.out)
+        assert ended.code == 0, ended.err
+        summary = json.loads(ended.out)
         assert summary["backend"] == "transformers" and summary["inputs"][0]["frames"] == 4
         assert summary["weights_sha256"] == read_checkpoint(folder).sha256
         (record,) = out.glob("*.jsonl")
@@ -283,7 +283,7 @@ def test_segment_runs_a_folder(checkpoints, cli, clip, tmp_path: Path) -> None:
         assert all(("score" in segment) == (kind == "oneformer") for segment in segments)
 
 
-def test_an_onnx_form_is_made_once_and_says_the_same(
+def test_an_onnx_form_is_made_once_and_answers_the_same(
     checkpoints, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setenv("VIDPARSE_CACHE", str(tmp_path))
@@ -306,7 +306,7 @@ def test_other_backends_and_tasks_are_refused(
 ) -> None:
     monkeypatch.setenv("VIDPARSE_CACHE", str(tmp_path / "cache"))
     video = clip("in.mp4", frames=1)
-    said = cli("segment", video, "-m", checkpoints("mask2former"), "--backend", "onnx")
-    assert said.code == 2 and "ONNX is for SegformerForSemanticSegmentation" in said.lines[-1]
+    ended = cli("segment", video, "-m", checkpoints("mask2former"), "--backend", "onnx")
+    assert ended.code == 2 and "ONNX is for SegformerForSemanticSegmentation" in ended.lines[-1]
     with pytest.raises(UsageError, match="is semantic"):
         load_model(str(tiny_weights), task="panoptic")

@@ -290,7 +290,7 @@ def test_a_cut_makes_the_queries_forget(checkpoints) -> None:
     assert not np.allclose(first.values, again.values, atol=1e-3)
 
 
-def test_the_task_is_told_by_the_data_in_the_name(checkpoints) -> None:
+def test_the_data_in_the_name_gives_the_task(checkpoints) -> None:
     def task(name: str, kind: str = "videomt") -> str:
         return read_checkpoint(checkpoints(kind), name=name).task
 
@@ -377,13 +377,13 @@ def test_a_transformers_without_the_network_is_to_be_upgraded(
 def test_segment_writes_every_output(checkpoints, cli, clip, tmp_path: Path) -> None:
     video, out = clip("in.mp4", frames=3), tmp_path / "out"
     for task in ("panoptic", "instance"):
-        said = cli(
+        ended = cli(
             *("segment", video, "-m", checkpoints("videomt"), "--task", task, "--threads", 1),
             *("--device", "cpu", "-o", f"{out}/", "--save", "jsonl,overlay,vipseg", "--overwrite"),
             "--json",
         )
-        assert said.code == 0, said.err
-        assert json.loads(said.out)["backend"] == "transformers"
+        assert ended.code == 0, ended.err
+        assert json.loads(ended.out)["backend"] == "transformers"
         (record,) = out.glob("*.jsonl")
         lines = [json.loads(line) for line in record.read_text().splitlines()]
         assert len([line for line in lines if "segments" in line]) == 3
@@ -416,12 +416,12 @@ def test_eval_scores_the_124_classes_of_vspw(cli, tmp_path: Path) -> None:
     for t, ids in enumerate(truth):
         cv2.imwrite(str(video / "mask" / f"{t:08d}.png"), ids.numpy().astype(np.uint8) + 1)
 
-    said = cli(
+    ended = cli(
         *("eval", "-m", folder, "--dataset", "vspw", "--data", video.parent.parent),
         *("--metrics", "miou", "--device", "cpu", "--threads", "1", "--json"),
     )
-    assert said.code == 0, said.err
-    (entry,) = json.loads(said.out)["entries"]
+    assert ended.code == 0, ended.err
+    (entry,) = json.loads(ended.out)["entries"]
     assert load_model(str(folder), device="cpu", threads=1).labels == vspw
     assert entry["scores"]["miou"] > 0.95
 
@@ -436,8 +436,8 @@ def test_eval_scores_panoptic_vipseg(cli, tmp_path: Path) -> None:
         cv2.imwrite(str(pictures / f"{t:08d}.jpg"), image[..., ::-1])
     machine = ("--device", "cpu", "--threads", "1")
     truth, first = tmp_path / "o", tmp_path / "first"
-    said = cli("segment", pictures, "-m", folder, "--save", "vipseg", "-o", f"{truth}/", *machine)
-    assert said.code == 0, said.err
+    ended = cli("segment", pictures, "-m", folder, "--save", "vipseg", "-o", f"{truth}/", *machine)
+    assert ended.code == 0, ended.err
 
     # The two read JPEG files by decoders of their own, so let eval save what it sees, too.
     scored = ("eval", "-m", folder, "--dataset", "vipseg", "--data", data, *machine)
@@ -446,8 +446,8 @@ def test_eval_scores_panoptic_vipseg(cli, tmp_path: Path) -> None:
         shutil.rmtree(data / "panomasksRGB", ignore_errors=True)
         shutil.copytree(found / "pan_pred", data / "panomasksRGB")
         shutil.copy(found / "pred.json", data / "panoptic_gt_VIPSeg_val.json")
-        said = cli(*scored, *options)
-        assert said.code == 0, said.err
+        ended = cli(*scored, *options)
+        assert ended.code == 0, ended.err
         truth = first
-    scores = json.loads(said.out)["entries"][0]["scores"]
+    scores = json.loads(ended.out)["entries"][0]["scores"]
     assert scores["vpq"] == pytest.approx(1) and scores["stq"] == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""int8 by default: on CPUs that say they have VNNI, for models that come with an int8 form."""
+"""int8 by default: on CPUs that list VNNI, for models that come with an int8 form."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ FLAGS = "processor\t: 0\nmodel name\t: made up\nflags\t\t: fpu avx2 {} sha_ni\n"
 def cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """`cpu("avx_vnni")`: from now on the CPU has this flag."""
 
-    def says(flag: str) -> None:
+    def set_flag(flag: str) -> None:
         facts = tmp_path / "cpuinfo"
         facts.write_text(FLAGS.format(flag) * 2)
         monkeypatch.setattr("vidparse.inference.devices.CPU_FACTS", facts)
 
-    return says
+    return set_flag
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _as_int8(path: Path, copy: Path) -> Path:
-    """The same network in a file that says it computes in int8."""
+    """The same network in a file marked as computing in int8."""
     import onnx
 
     from vidparse.models.checkpoint import read_onnx_description
@@ -103,7 +103,7 @@ class TestCpu:
         assert has_vnni() is expected
 
     @pytest.mark.parametrize("text", ["", "flags", "processor : 0\nFeatures : fp asimd avx_vnni\n"])
-    def test_where_nothing_is_said_there_is_none(self, tmp_path, monkeypatch, text: str) -> None:
+    def test_without_flags_there_is_none(self, tmp_path, monkeypatch, text: str) -> None:
         monkeypatch.setattr("vidparse.inference.devices.CPU_FACTS", tmp_path / "facts")
         assert not has_vnni()
         (tmp_path / "facts").write_text(text)
@@ -129,8 +129,8 @@ class TestAuto:
         cpu("avx512_vnni")
         runner = loaded()
         assert (runner.backend, runner.precision) == ("onnx", "int8")
-        said = "ONNX Runtime, int8, 1 thread (auto: this CPU has VNNI)"
-        assert engine_and_reason(runner) == said
+        expected = "ONNX Runtime, int8, 1 thread (auto: this CPU has VNNI)"
+        assert engine_and_reason(runner) == expected
 
     def test_is_foreseen_by_a_start_that_opens_the_network_ahead(
         self, both, cpu, monkeypatch
@@ -145,8 +145,8 @@ class TestAuto:
 
     def test_takes_fp32_elsewhere(self, both, cpu) -> None:
         cpu("")
-        said = "ONNX Runtime, fp32, 1 thread (auto: the quickest to start)"
-        assert engine_and_reason(loaded()) == said
+        expected = "ONNX Runtime, fp32, 1 thread (auto: the quickest to start)"
+        assert engine_and_reason(loaded()) == expected
 
     def test_takes_fp32_where_there_is_no_int8_form(self, both, cpu) -> None:
         cpu("avx_vnni")
@@ -159,7 +159,9 @@ class TestAuto:
         cpu("avx_vnni")
         assert loaded(**wishes).precision == "fp32"
 
-    def test_the_summary_line_says_it(self, both, cpu, cli, clip, tmp_path: Path) -> None:
+    def test_the_summary_line_names_the_precision(
+        self, both, cpu, cli, clip, tmp_path: Path
+    ) -> None:
         cpu("avx_vnni")
         video = clip("x.mp4", frames=2)
         options = ("-m", "both", "--device", "cpu", "--threads", "1", "--save", "masks")
@@ -265,7 +267,7 @@ class TestBundled:
         assert small.remembers == exact.remembers == (name == "street-tcb")
 
     def test_workers_follow(self, tmp_path: Path, clip) -> None:
-        """Each process asks the CPU of its own, which a start file makes up."""
+        """Each process reads its own CPU facts, which a start file makes up."""
         facts, start = tmp_path / "cpuinfo", tmp_path / "start"
         facts.write_text(FLAGS.format("avx512_vnni"))
         start.mkdir()

@@ -45,7 +45,7 @@ class TestFusion:
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, [[3.3333, 0.5, 0, 0.1667], [8, 1, 0, 0]], atol=1e-4)
 
-    def test_the_cosine_that_is_asked_for_is_enough(self) -> None:
+    def test_a_cosine_equal_to_the_threshold_is_enough(self) -> None:
         kept, _ = fused([[1, 0], [3, 4]], [0, 0], np.float64, similarity=0.6)
         assert kept.tolist() == [0]
         assert fused([[1, 0], [3, 4]], [0, 0], similarity=0.61)[0].tolist() == [0, 1]

@@ -1,4 +1,4 @@
-"""How sure a network is: both figures by hand, and what a run says of them."""
+"""How sure a network is: both figures by hand, and the notes of a run on them."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class TestRuns:
         found = self.notes(self.run(tmp_path / "out", *videos, model=model(SURE), **how))
         assert [len(notes) for notes in found] == [1, 1, 0]
 
-    def test_a_run_that_is_complete_says_nothing_again(self, model, clip, tmp_path: Path) -> None:
+    def test_a_run_that_is_complete_repeats_no_note(self, model, clip, tmp_path: Path) -> None:
         video = clip("x.mp4", frames=30)
         wishes = {"model": model(SURE), "resume": True}
         first = self.run(tmp_path / "out", video, **wishes)

@@ -64,7 +64,7 @@ def test_without_an_interval_or_without_times_every_frame_goes_in() -> None:
     assert moved_at(MemoryClock(1 / 15), [3.0, 2.0, 1.0]) == [0, 1, 2]
 
 
-def test_pictures_of_a_folder_all_go_in_unless_somebody_says_their_rate(tmp_path: Path) -> None:
+def test_pictures_of_a_folder_all_go_in_unless_their_rate_is_given(tmp_path: Path) -> None:
     for i, frame in enumerate(drive(4)):
         Pillow.fromarray(frame.image.rgb()).save(tmp_path / f"{i}.png")
     runner = load_model("street-tcb", backend="onnx", device="cpu", threads=1)

@@ -45,12 +45,12 @@ def onnx_runner(path: Path) -> OnnxRunner:
     return OnnxRunner(path, device=Device("cpu"), precision="fp32", threads=1)
 
 
-def test_what_is_not_installed_is_said(cli, clip, monkeypatch) -> None:
+def test_a_missing_package_is_a_one_line_error(cli, clip, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(UsageError, match=r"pip install 'vidparse\[openvino\]'"):
         load_model(backend="openvino", device="cpu")
-    said = cli("segment", clip("x.mp4", frames=1), "--backend", "openvino")
-    assert (said.code, len(said.lines)) == (2, 1)
+    ended = cli("segment", clip("x.mp4", frames=1), "--backend", "openvino")
+    assert (ended.code, len(ended.lines)) == (2, 1)
 
 
 def test_auto_does_not_need_it(colour_model, monkeypatch) -> None:
@@ -64,7 +64,7 @@ def test_auto_does_not_need_it(colour_model, monkeypatch) -> None:
 
 @needs_openvino
 class TestRunner:
-    def test_says_what_onnx_runtime_says(self) -> None:
+    def test_it_answers_as_onnx_runtime_does(self) -> None:
         mine, theirs = OpenVinoRunner(BUNDLED, precision="auto", threads=1), onnx_runner(BUNDLED)
         assert (mine.backend, mine.device, mine.precision) == ("openvino", "cpu", "fp32")
         for clip in rendered_clips(2, SIZE_HW):
@@ -192,11 +192,11 @@ class TestChoice:
         masks = {}
         for backend in ("onnx", "openvino"):
             out = tmp_path / backend
-            said = cli(
+            ended = cli(
                 "segment", path, "--backend", backend, "--save", "masks", "-o", out, "--json"
             )
-            assert said.code == 0, said.err
-            assert json.loads(said.out)["backend"] == backend
+            assert ended.code == 0, ended.err
+            assert json.loads(ended.out)["backend"] == backend
             masks[backend] = [one.read_bytes() for one in sorted(out.iterdir())]
         assert len(masks["onnx"]) == 4
         assert masks["onnx"] == masks["openvino"]

@@ -88,7 +88,7 @@ def test_frames_are_passed_over_where_the_smallest_input_is_too_slow():
     assert fixed.steps[-1][1] == Step(1.0, 8), "202 ms of 8 x 33.3; of 6 they would be more"
 
 
-def test_a_rate_out_of_reach_is_said():
+def test_a_note_names_a_rate_out_of_reach():
     report = Simulated(lambda _: 40.0, rest_s=0.5).run(30, 2000)
     assert not report.kept_up
     assert report.note.startswith("30 frames per second not reached: ")
@@ -178,7 +178,7 @@ def test_smaller_inputs_are_multiples_of_eight_and_of_the_divisor():
     assert scaled_size((40, 60), 0.5, 32) == (32, 32)
 
 
-def test_a_slow_machine_gives_up_what_it_says(cli, clip, tmp_path):
+def test_a_slow_machine_records_what_it_gives_up(cli, clip, tmp_path):
     """Ten thousand frames per second are too many for any machine."""
     path = clip("long.mp4", frames=400)
     out = tmp_path / "o.csv"

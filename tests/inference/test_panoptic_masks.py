@@ -176,7 +176,7 @@ def test_without_cuts_ids_go_on() -> None:
     assert [s.id for s in after.segments or ()] == [1, 2, 3]
 
 
-def test_only_the_classes_asked_for_are_kept() -> None:
+def test_only_the_requested_classes_are_kept() -> None:
     ((_, prediction),) = Session(Drive(), classes=(8,)).run([Frame(0, 0, picture(1))])
     assert [(s.id, s.class_id) for s in prediction.segments or ()] == [(1, 8), (2, 8)]
     assert (prediction.ids > 0).sum() == sum(s.area for s in prediction.segments or ())

@@ -21,7 +21,7 @@ SIZE = (36, 64)
 
 
 class BrightnessRunner(Runner):
-    """A network that says class = grey level // 20 everywhere; no framework needed."""
+    """A network that answers class = grey level // 20 everywhere; no framework needed."""
 
     backend, device, precision, engine = "test", "cpu", "fp32", "test"
 
@@ -162,7 +162,7 @@ def test_one_failing_sink_closes_all_once() -> None:
     assert threading.active_count() == 1 or source.closed == 1
 
 
-def test_stop_finalises_and_says_how_far_it_came() -> None:
+def test_stop_finalises_and_reports_how_far_it_came() -> None:
     sink, stop = ListSink(), threading.Event()
 
     def watch(frame: Frame) -> None:

@@ -1,4 +1,4 @@
-"""`export --profile`: what a model says of the pictures that it learnt from."""
+"""`export --profile`: what a model records of the pictures that it learnt from."""
 
 from __future__ import annotations
 

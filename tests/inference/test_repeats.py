@@ -193,7 +193,7 @@ def test_equal_samples_of_other_colours_do_not_repeat() -> None:
         assert [last.repeats(image), last.repeats(image)] == [False, True]
 
 
-def test_the_first_clip_of_a_part_is_asked_for(runners) -> None:
+def test_the_first_clip_of_a_part_is_computed(runners) -> None:
     """A worker prepares the frame before its part, and does not answer it."""
     runner = Batches(runners("onnx").description)
     session = Session(runner)
@@ -204,14 +204,14 @@ def test_the_first_clip_of_a_part_is_asked_for(runners) -> None:
 
 
 def test_equal_clips_have_one_answer() -> None:
-    asked: list[int] = []
+    lengths: list[int] = []
 
-    def ask(clip: Sequence[Prepared]) -> Scores:
-        asked.append(len(clip))
+    def answer(clip: Sequence[Prepared]) -> Scores:
+        lengths.append(len(clip))
         return Scores(np.zeros((len(clip), 2, 1, 1), np.float32))
 
     still = [Prepared(frame, np.zeros(1), repeats=True) for frame in frames([0, 0, 0])]
-    repeats = Repeats(ask, alone=False)
+    repeats = Repeats(answer, alone=False)
     first, second, shorter = (repeats.answer(clip) for clip in (still, still, still[:2]))
     assert second[0] is first[0] and (first[1], second[1], shorter[1]) == (0, 3, 0)
-    assert asked == [3, 2]
+    assert lengths == [3, 2]

@@ -23,7 +23,7 @@ from vidparse.maps import Prediction, SegmentMap
 from vidparse.models.description import Description, Preprocess
 
 SIZE_HW = (36, 64)
-LEVELS = 8  # grey levels that the toys tell apart
+LEVELS = 8  # grey levels that the toys distinguish
 
 
 class Clips(Runner):
@@ -243,7 +243,7 @@ class TestConfidence:
         assert prediction.labels is session.labels is OddOrEven.labels
         assert set(np.unique(prediction.ids)) == {1}
 
-    def test_a_device_that_gives_ids_is_asked_for_scores(self) -> None:
+    def test_a_device_that_gives_ids_gives_scores_where_needed(self) -> None:
         class Eager(Clips):
             def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores:
                 assert size_hw is None

@@ -67,8 +67,8 @@ def street() -> Street:
 def quality(street: Street, scores: list[np.ndarray]) -> dict[str, float]:
     """Scores of full-size ids, along the exact flow."""
     measures = make_measures(["miou", "vc8", "tc", "tc-boundary"], load_labels(LABELS))
-    for t, (truth, said) in enumerate(zip(street.truths, scores, strict=True)):
-        ids = upsample_argmax(said, SIZE_HW)
+    for t, (truth, values) in enumerate(zip(street.truths, scores, strict=True)):
+        ids = upsample_argmax(values, SIZE_HW)
         flow = street.flows[t - 1] if t else None
         for measure in measures.values():
             measure.update(Sample("drive", str(t), t, SegmentMap(ids), SegmentMap(truth), flow))
@@ -116,7 +116,7 @@ def test_a_still_scene_converges_to_what_most_frames_say() -> None:
     assert steady < shaky / 2
 
 
-def test_the_same_frame_again_says_the_same() -> None:
+def test_the_same_frame_again_has_the_same_answer() -> None:
     scores, picture, stabilizer = noisy(5, (24, 32), 0), texture((96, 128)), Stabilizer()
     for _ in range(5):
         steadier = stabilizer.step(scores, picture)
@@ -143,7 +143,7 @@ def test_what_the_pictures_deny_is_forgotten() -> None:
     assert np.allclose(after, now - np.log(np.exp(now).sum(0)), atol=0.1)
 
 
-def test_the_past_says_nothing_about_what_comes_into_view() -> None:
+def test_the_past_does_not_change_what_comes_into_view() -> None:
     wide = 0.3 * texture((128, 240), 5)
     wide[:, 160:] += 0.7
     before, now = noisy(3, (32, 40), 0), noisy(3, (32, 40), 1)

@@ -81,7 +81,7 @@ def test_parity_runs_over_frames_with_their_state(weights: Path, onnx: Path) -> 
     assert parity.argmax_agreement > 0.999
 
 
-def test_onnx_runtime_says_what_torch_says(weights: Path, onnx: Path) -> None:
+def test_onnx_runtime_answers_as_torch_does(weights: Path, onnx: Path) -> None:
     torch_runner = load_model(str(weights), backend="torch", device="cpu", threads=1)
     onnx_runner = load_model(str(onnx), device="cpu", threads=1)
     assert torch_runner.remembers and onnx_runner.remembers
@@ -136,8 +136,8 @@ def test_cut_option_refuses(text: str) -> None:
 
 def test_segment_takes_both_options(cli, clip, tmp_path: Path) -> None:
     video = clip("a.mp4", frames=4)
-    said = cli("segment", video, "--stabilize", "--cut", "0.3", "-o", f"{tmp_path}/out/")
-    assert said.code == 0, said.err
+    ended = cli("segment", video, "--stabilize", "--cut", "0.3", "-o", f"{tmp_path}/out/")
+    assert ended.code == 0, ended.err
     refused = cli("segment", video, "--cut", "often")
     assert refused.code == 2 and "--cut 'often'" in refused.err
 

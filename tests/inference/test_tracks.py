@@ -143,7 +143,7 @@ def test_one_that_leaves_is_not_one_that_comes_in() -> None:
     assert ids[0] == {1: 1} and ids[-1] == {2: 2, 3: 3}
 
 
-def test_two_of_one_look_are_told_apart_by_their_ways() -> None:
+def test_motion_separates_two_of_one_look() -> None:
     frames = []
     for t in range(40):
         up, down = (PERSON, GREEN, 40 + 2 * t, 60 - t), (PERSON, GREEN, 40 + 2 * t, 10 + t)
@@ -154,7 +154,7 @@ def test_two_of_one_look_are_told_apart_by_their_ways() -> None:
 
 
 def test_the_motion_of_the_camera_is_not_that_of_an_object() -> None:
-    """The camera turns only while one is hidden: nothing but the street tells of it."""
+    """The camera turns only while one is hidden: nothing but the street shows it."""
     frames = []
     for t in range(40):
         x = 6 * max(0, min(t - 12, 15))  # 90 px in all

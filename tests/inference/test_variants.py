@@ -60,7 +60,7 @@ def looks(model: Path, rgb: np.ndarray, sizes: list[tuple[int, int]], flips: boo
     return np.mean(found, axis=0)
 
 
-def said(model: str, rgb: np.ndarray, variants: Variants, **options: Any) -> np.ndarray:
+def ids_of(model: str, rgb: np.ndarray, variants: Variants, **options: Any) -> np.ndarray:
     """The class ids of a session, as `segment` and `eval` make them."""
     runner = load_chosen(ModelChoice(model, device="cpu", threads=1, variants=variants))
     ((_, prediction),) = Session(runner, **options).run([Frame(0, 0, Rgb(rgb))])
@@ -78,20 +78,20 @@ def test_scales_and_flips_are_averaged_as_probabilities(colour_model: Path) -> N
     rgb = picture()
     sizes = [(72, 108), (96, 144), (120, 180)]  # the model's own shorter side is 96
     wanted = looks(colour_model, rgb, sizes, flips=True).argmax(0)
-    found = said(str(colour_model), rgb, Variants((0.75, 1.0, 1.25), flip=True))
+    found = ids_of(str(colour_model), rgb, Variants((0.75, 1.0, 1.25), flip=True))
     assert (found == wanted).mean() > 0.999
     alone = looks(colour_model, rgb, sizes[1:2], flips=False).argmax(0)
-    assert (said(str(colour_model), rgb, Variants()) == alone).mean() > 0.999
-    assert 0.002 < (wanted != alone).mean() < 0.3, "several looks say something else"
+    assert (ids_of(str(colour_model), rgb, Variants()) == alone).mean() > 0.999
+    assert 0.002 < (wanted != alone).mean() < 0.3, "several looks answer something else"
 
 
-def test_scales_are_of_the_size_that_is_asked_for(colour_model: Path) -> None:
+def test_scales_are_of_the_requested_size(colour_model: Path) -> None:
     rgb = picture()
     wanted = looks(colour_model, rgb, [(48, 72), (96, 144)], flips=False).argmax(0)
-    found = said(str(colour_model), rgb, Variants((0.75, 1.5)), size=64)
+    found = ids_of(str(colour_model), rgb, Variants((0.75, 1.5)), size=64)
     assert (found == wanted).mean() > 0.999
     wanted = looks(colour_model, rgb, [(32, 64), (64, 128)], flips=False).argmax(0)
-    assert (said(str(colour_model), rgb, Variants((0.5, 1.0)), size=(64, 128)) == wanted).all()
+    assert (ids_of(str(colour_model), rgb, Variants((0.5, 1.0)), size=(64, 128)) == wanted).all()
 
 
 @pytest.mark.parametrize(("stride", "lefts"), [(0, (0, 43, 80)), (24, (0, 24, 48, 72, 80))])
@@ -111,14 +111,14 @@ def test_windows_slide_over_the_input_and_overlap(
             total[(..., *place)] += probabilities(runner.answer(part).values[0], (64, 64))
             times[place] += 1
     wanted = (total / times).argmax(0)
-    found = said(str(colour_model), rgb, Variants(slide=64, slide_stride=stride))
+    found = ids_of(str(colour_model), rgb, Variants(slide=64, slide_stride=stride))
     assert (found == wanted).mean() > 0.999
 
 
 def test_models_separated_by_a_comma_are_averaged(colour_model: Path, other: Path) -> None:
     rgb = picture(5)
     one, two = (looks(model, rgb, [SIZE_HW], flips=False) for model in (colour_model, other))
-    found = said(f"{colour_model},{other}", rgb, Variants())
+    found = ids_of(f"{colour_model},{other}", rgb, Variants())
     assert (found == (one + two).argmax(0)).mean() > 0.999
     assert all((found != alone.argmax(0)).mean() > 0.02 for alone in (one, two))
 
@@ -137,12 +137,12 @@ def test_eval_and_segment_give_the_mean(
     result = run_evaluation(request)
     assert [one.name for one in result.entries] == ["colours.onnx", "colours.onnx,other.onnx"]
 
-    # Count right pixels of what the session says, picture by picture.
+    # Count right pixels of the session's answers, picture by picture.
     right, known = 0, 0
     for path in images:
         rgb = cv2.imread(str(path))[..., ::-1].copy()
         truth = cv2.imread(str(camvid / "valannot" / path.name), cv2.IMREAD_GRAYSCALE)
-        ids = said(both, rgb, request.variants)
+        ids = ids_of(both, rgb, request.variants)
         right, known = right + (ids == truth).sum(), known + (truth < 11).sum()
     assert result.entries[1].scores["pixel_accuracy"] == pytest.approx(right / known)
 
@@ -152,7 +152,7 @@ def test_eval_and_segment_give_the_mean(
     assert ended.code == 0, ended.err
     (mask,) = out.rglob("*.png")
     rgb = cv2.imread(str(images[0]))[..., ::-1].copy()
-    assert (np.array(Pillow.open(mask)) == said(both, rgb, request.variants)).all()
+    assert (np.array(Pillow.open(mask)) == ids_of(both, rgb, request.variants)).all()
 
 
 def test_what_cannot_be_averaged_is_refused(

@@ -238,7 +238,7 @@ class TestSwin:
         assert torch.equal(block.eval()(x, shift_mask(x, 4)), block(x, shift_mask(x, 4)))
 
     @pytest.mark.slow
-    def test_onnx_says_what_torch_says(self, tmp_path: Path) -> None:
+    def test_onnx_answers_as_torch_does(self, tmp_path: Path) -> None:
         """Padding, shifted windows and merging, at sizes the exporter did not see."""
         torch.manual_seed(0)
         network = FirstStage().eval()

@@ -1,4 +1,4 @@
-"""What a weights file says of itself is checked once, when it is read."""
+"""The description in a weights file is checked once, when it is read."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_deep_record_is_one_line(tmp_path: Path) -> None:
         describe(tmp_path / "deep.onnx", {"vidparse": deep}, "")
 
 
-def test_a_newer_format_is_told_from_damage(changed) -> None:
+def test_a_newer_format_is_not_taken_for_damage(changed) -> None:
     with pytest.raises(ModelError, match=f"format {FORMAT + 1} is newer; update vidparse"):
         read_description(changed(put("format", value=FORMAT + 1)))
 
@@ -233,10 +233,10 @@ class TestValuesThatAreNotFinite:
         clips = [np.zeros((1, 3, 64, 64), np.float32)]
         with pytest.raises(ModelError, match="NaN or infinite logits"):
             check_parity(network, path, clips)
-        said = cli("segment", "sample://street?frames=2&size=96x64", "-m", path, "--save", "csv",
+        ended = cli("segment", "sample://street?frames=2&size=96x64", "-m", path, "--save", "csv",
                    "-o", tmp_path / "out.csv")  # fmt: skip
-        assert (said.code, len(said.lines)) == (4, 1), said.err
-        assert "inf.onnx: the network answers with NaN or infinite values" in said.err
+        assert (ended.code, len(ended.lines)) == (4, 1), ended.err
+        assert "inf.onnx: the network answers with NaN or infinite values" in ended.err
         assert not (tmp_path / "out.csv").exists()
 
     def test_of_half_precisions_the_full_one_is_the_way_out(self, tiny_weights: Path) -> None:
@@ -273,7 +273,7 @@ class TestValuesThatAreNotFinite:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
         (b"\xef\xbb\xbf\n<!DOCTYPE html><html></html>", "is a web page, not weights; download"),
@@ -284,7 +284,7 @@ class TestValuesThatAreNotFinite:
 )
 @pytest.mark.parametrize("ending", ["safetensors", "onnx", "pth"])
 def test_files_that_are_no_weights_are_named(
-    tmp_path: Path, content: bytes, told: str, ending: str
+    tmp_path: Path, content: bytes, message: str, ending: str
 ) -> None:
     from vidparse.convert import read_tensors
     from vidparse.inference.devices import Device
@@ -302,6 +302,6 @@ def test_files_that_are_no_weights_are_named(
         "pth": [read_tensors],
     }
     for read in readers[ending]:
-        with pytest.raises(ModelError, match=told) as caught:
+        with pytest.raises(ModelError, match=message) as caught:
             read(path)
         assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)

@@ -335,7 +335,7 @@ def awake(network: nn.Module) -> nn.Module:
     ],
     ids=lambda config: config["head"],
 )
-def test_onnx_says_what_torch_says(
+def test_onnx_answers_as_torch_does(
     config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The PSP head is exported in test_export.py."""

@@ -1,4 +1,4 @@
-"""The texts of ONNX files: as the library of that name reads them, or an error that says why."""
+"""The texts of ONNX files: as the library of that name reads them, or an error with the reason."""
 
 from __future__ import annotations
 

@@ -292,25 +292,25 @@ def test_published_voc_weights_find_what_the_photo_shows(photo: int, coco: int, 
     """An aeroplane, people, a bus."""
     folder = BESIDE / "data" / "coco128_seg"
     network = published("espnetv2_s_2.0_pascal_384x384.pth", EspNetV2Config(21))
-    said = classes_of(network, folder / "images/train2017" / f"{photo:012}.jpg", (384, 384))
-    truth = np.zeros(said.shape, np.uint8)
+    predicted = classes_of(network, folder / "images/train2017" / f"{photo:012}.jpg", (384, 384))
+    truth = np.zeros(predicted.shape, np.uint8)
     for line in (folder / "labels/train2017" / f"{photo:012}.txt").read_text().splitlines():
         kind, *corners = line.split()
         if int(kind) == coco:
-            polygon = np.array(corners, float).reshape(-1, 2) * said.shape[::-1]
+            polygon = np.array(corners, float).reshape(-1, 2) * predicted.shape[::-1]
             cv2.fillPoly(truth, [polygon.round().astype(np.int32)], 1)
-    both = (said == voc) & (truth == 1)
-    assert both.sum() / ((said == voc) | (truth == 1)).sum() > 0.85
+    both = (predicted == voc) & (truth == 1)
+    assert both.sum() / ((predicted == voc) | (truth == 1)).sum() > 0.85
 
 
 @pytest.mark.parametrize("config", [EspNetV2Config(20), EspNetV2Config(19, pyramid_width=10)])
 def test_published_cityscapes_weights_read_a_street(config: EspNetV2Config) -> None:
-    """CamVid's classes, which the network has never seen, are mostly told right."""
+    """The network mostly recognises CamVid's classes, which it has never seen."""
     folder = BESIDE / "data" / "camvid"
     network = published("espnetv2_s_2.0_city_1024x512.pth", config)
-    said = classes_of(network, folder / "val" / "0016E5_07969.jpg", (1024, 512))
+    predicted = classes_of(network, folder / "val" / "0016E5_07969.jpg", (1024, 512))
     truth = np.asarray(Image.open(folder / "valannot" / "0016E5_07969.png"))
     meant = {0: [10], 1: [2], 3: [0], 5: [8, 9], 8: [13, 14]}  # sky, building, road, tree, car
     for camvid, cityscapes in meant.items():
-        assert np.isin(said[truth == camvid], cityscapes).mean() > 0.9, camvid
-    assert (said == 19).sum() == 0  # the void output, trained with weight 0, never wins
+        assert np.isin(predicted[truth == camvid], cityscapes).mean() > 0.9, camvid
+    assert (predicted == 19).sum() == 0  # the void output, trained with weight 0, never wins

@@ -88,9 +88,9 @@ def ensemble(
     return Ensemble(named, looks, labels=labels, votes=votes, begin_anew=True)
 
 
-def whole(asked: Ensemble, rgb: np.ndarray) -> np.ndarray:
+def whole(models: Ensemble, rgb: np.ndarray) -> np.ndarray:
     """Mean probabilities (K, H, W) of all rows."""
-    (answered,) = stages(asked, rgb)
+    (answered,) = stages(models, rgb)
     answer = answered.answer
     assert isinstance(answer, Mixture) and answer.size_hw == rgb.shape[:2]
     bands = list(answer.bands())
@@ -98,9 +98,9 @@ def whole(asked: Ensemble, rgb: np.ndarray) -> np.ndarray:
     return np.concatenate([probabilities for _, probabilities in bands], axis=1)
 
 
-def stages(asked: Ensemble, rgb: np.ndarray) -> Iterator[Answered]:
+def stages(models: Ensemble, rgb: np.ndarray) -> Iterator[Answered]:
     """A picture through the first two stages of a session."""
-    session = asked.session()
+    session = models.session()
     return session.answered(session.prepared([Frame.from_rgb(rgb)]))
 
 
@@ -136,9 +136,9 @@ class TestMean:
 
     def test_of_a_mirrored_picture_is_mirrored(self) -> None:
         rgb = picture(3, SIZE_HW)
-        asked = ensemble(ColourRunner(CAMVID, 1), scales=(1.0,), flip=True)
-        mirrored = whole(asked, np.ascontiguousarray(rgb[:, ::-1]))
-        np.testing.assert_allclose(mirrored, whole(asked, rgb)[..., ::-1], atol=1e-6)
+        models = ensemble(ColourRunner(CAMVID, 1), scales=(1.0,), flip=True)
+        mirrored = whole(models, np.ascontiguousarray(rgb[:, ::-1]))
+        np.testing.assert_allclose(mirrored, whole(models, rgb)[..., ::-1], atol=1e-6)
 
     def test_votes_are_weights_of_the_mean(self) -> None:
         rgb, seeds = picture(3, SIZE_HW), (1, 2)
@@ -162,13 +162,13 @@ class TestMean:
             ensemble(ColourRunner(CAMVID, 1), ColourRunner(CAMVID, 2), votes=votes)
 
     @pytest.mark.parametrize("backend", ["onnx", "torch"])
-    def test_one_look_says_what_segment_says(self, colour_model, tiny_weights, backend) -> None:
+    def test_one_look_answers_as_segment_does(self, colour_model, tiny_weights, backend) -> None:
         runner = load_model(str(colour_model if backend == "onnx" else tiny_weights),
                             backend=backend, device="cpu", threads=1)  # fmt: skip
         rgb = picture(3, (90, 130))
-        asked = Ensemble([("model", runner)], Variants())
+        models = Ensemble([("model", runner)], Variants())
         ((_, segmented),) = Session(runner).run([Frame(0, 0, Rgb(rgb))])
-        assert (whole(asked, rgb).argmax(0) == segmented.ids).mean() > 0.9999
+        assert (whole(models, rgb).argmax(0) == segmented.ids).mean() > 0.9999
 
     def test_one_window_is_none(self) -> None:
         rgb = picture(3, SIZE_HW)
@@ -385,11 +385,11 @@ class TestFolder:
                         stop=stop)  # fmt: skip
         record = json.loads((request.out / "autolabel.json").read_text())
         assert record["frames"] == 2 and not record["complete"]
-        asked = []
+        calls = []
         answer = Ensemble.answer
-        monkeypatch.setattr(Ensemble, "answer", lambda *args: asked.append(1) or answer(*args))
+        monkeypatch.setattr(Ensemble, "answer", lambda *args: calls.append(1) or answer(*args))
         result = make_labels(request)
-        assert (result.made, result.skipped, len(asked)) == (4, 2, 4)
+        assert (result.made, result.skipped, len(calls)) == (4, 2, 4)
         assert result.counts == expected.counts
         for path in (tmp_path / "whole" / "masks").rglob("*.png"):
             assert (request.out / path.relative_to(tmp_path / "whole")).read_bytes() == (

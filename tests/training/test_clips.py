@@ -57,7 +57,7 @@ def test_views_keep_image_and_mask_together(rotation: float) -> None:
         assert (black[mask == 255] == 0).all() and (black[mask != 255] == seen[mask != 255]).all()
 
 
-def test_views_scale_and_flip_as_asked() -> None:
+def test_views_scale_and_flip_as_requested() -> None:
     rgb, ids = squares()
     exact = replace(PLAIN, crop_hw=ids.shape, scales=(1.0,), flip=False)
     view = draw_view(ids.shape, exact, np.random.default_rng(0))
@@ -430,7 +430,7 @@ class TestSchedule:
                 unlabelled_share=0.5,
             )
 
-    def test_each_video_keeps_as_many_labels_as_are_asked_for(self, tmp_path: Path) -> None:
+    def test_each_video_keeps_the_requested_number_of_labels(self, tmp_path: Path) -> None:
         make_folder(tmp_path, videos=3, frames=5)
         for video, length in (("v_1", 1), ("v_2", 4)):
             for path in [*tmp_path.glob(f"*/{video}/*.png")]:
@@ -500,12 +500,12 @@ class TestSources:
         part = both.parts[1]
         found = part.load_labels(part.labelled[0])[::20, ::20].ravel().tolist()
         names = both.labels.classes
-        told = [
+        meant = [
             {names[one]} if one < 11 else {names[i] for i in np.flatnonzero(both.unions[one - 11])}
             for one in found[:7]
         ]
-        assert told[0] == {"Road"} and told[6] == {"Sky"} and found[7] == 255
-        assert told[2] == {"Pedestrian", "Bicyclist"} and told[3] == {"Car", "Bicyclist"}
+        assert meant[0] == {"Road"} and meant[6] == {"Sky"} and found[7] == 255
+        assert meant[2] == {"Pedestrian", "Bicyclist"} and meant[3] == {"Car", "Bicyclist"}
         assert both.unions.shape == (5, 11)
 
     def test_strange_classes_are_refused(self, camvid: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page of training runs: well-formed, escaped, quick, and what it says."""
+"""The page of training runs: well-formed, escaped, quick, and what it shows."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_every_picture_has_a_description(tmp_path: Path) -> None:
     assert page.titles[4].startswith("backbone, head, 10⁻⁴, over 200 steps; at most: a 2.85")
 
 
-def test_several_runs_are_told_apart(tmp_path: Path) -> None:
+def test_the_page_distinguishes_several_runs(tmp_path: Path) -> None:
     recipes = [{"epochs": 10, "seed": 0, "config": {"tau": 1}}, {"epochs": 10, "seed": 1}]
     page = page_of(
         tmp_path,
@@ -189,7 +189,7 @@ def test_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "summary"),
     [
         ([1.0, 1.0, 1.0], "x, over"),
         ([0.0], "x, over"),
@@ -200,10 +200,10 @@ def test_errors(tmp_path: Path) -> None:
         ([1e9, *[1.5, 1.25] * 200], "x, 10⁹, cut off, over"),
     ],
 )
-def test_scales(values: list[float], said: str) -> None:
+def test_scales(values: list[float], summary: str) -> None:
     curve = Curve("run", 0, np.arange(1, len(values) + 1), np.array(values))
     chart = draw("x", [curve], end=len(values), over="steps", smooth=True)
-    assert chart.summary.startswith(said)
+    assert chart.summary.startswith(summary)
     paths = "".join(path.data for path in chart.drawn)
     assert "nan" not in paths and "inf" not in paths
     places = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.-]+)", paths)]
@@ -227,12 +227,12 @@ def test_running_mean_keeps_lines_straight() -> None:
 
 def test_command_line(tmp_path: Path, cli: Callable[..., Any]) -> None:
     runs = [make_run(tmp_path / name) for name in ("a", "b")]
-    said = cli("curves", *runs, "-o", tmp_path / "deep" / "page.html")
-    assert (said.code, said.out) == (0, b"")
-    assert said.lines == [f"2 runs -> {tmp_path / 'deep' / 'page.html'}"]
+    ended = cli("curves", *runs, "-o", tmp_path / "deep" / "page.html")
+    assert (ended.code, ended.out) == (0, b"")
+    assert ended.lines == [f"2 runs -> {tmp_path / 'deep' / 'page.html'}"]
     assert len(read(tmp_path / "deep" / "page.html").titles) == 6
-    said = cli("curves", tmp_path, "-o", tmp_path / "page.html")
-    assert said.code == 3 and len(said.lines) == 1 and "no such log" in said.err
+    ended = cli("curves", tmp_path, "-o", tmp_path / "page.html")
+    assert ended.code == 3 and len(ended.lines) == 1 and "no such log" in ended.err
     assert cli("curves").code == 2
 
 

@@ -287,9 +287,9 @@ class TestRefusals:
         camvid = make_camvid(tmp_path)
         words = ("train", "--dataset", "camvid", "--data", camvid, "--recipe", path)
         for more in (("--dry-run",), ("-o", tmp_path / "run", "--val", "none")):
-            said = cli(*words, *more)
-            assert (said.code, said.err.count("\n")) == (2, 1)
-            assert "data set camvid: does not distinguish objects" in said.err
+            ended = cli(*words, *more)
+            assert (ended.code, ended.err.count("\n")) == (2, 1)
+            assert "data set camvid: does not distinguish objects" in ended.err
         assert not (tmp_path / "run").exists()
 
 

@@ -57,7 +57,7 @@ def command(camvid: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-# The command line, which tells what wrapped networks are alive when the processes part.
+# The command line, which prints the wrapped networks that are alive when the processes part.
 PARTING = """
 import gc
 import os
@@ -126,9 +126,9 @@ def test_two_processes_have_the_loss_curve_of_one(
     """And they leave no wrapped network behind: it would wait for the group that is gone."""
     out = tmp_path / "run"
     run = torchrun(str(parting), *command(camvid, out, f"shard={shard}")[2:])
-    printed, said = run.communicate(timeout=PATIENCE_S)
-    assert run.returncode == 0, said
-    assert said.count("best validation miou") == 1  # the first process alone speaks
+    printed, err = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0, err
+    assert err.count("best validation miou") == 1  # the first process alone speaks
     assert len(curve(alone)) > 0 and curve(out) == pytest.approx(curve(alone), rel=1e-4)
     names = [sorted(path.name for path in folder.iterdir()) for folder in (out, alone)]
     assert names[0] == names[1]
@@ -141,14 +141,14 @@ def test_a_sharded_run_goes_on_where_it_was_stopped(camvid: Path, tmp_path: Path
     last, half = tmp_path / "last.safetensors", tmp_path / "half.safetensors"
     run = torchrun(*arguments)
     keep_first(last, half, run)
-    _, said = run.communicate(timeout=PATIENCE_S)
-    assert run.returncode == 0, said
+    _, err = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0, err
     whole = load_file(last)
     last.unlink()
 
     run = torchrun(*arguments, "--resume", str(half))
-    _, said = run.communicate(timeout=PATIENCE_S)
-    assert run.returncode == 0, said
+    _, err = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0, err
     resumed = load_file(last)
     assert whole.keys() == resumed.keys()
     for name, tensor in whole.items():
@@ -171,9 +171,9 @@ def test_a_killed_process_ends_the_others_with_a_message(camvid: Path, tmp_path:
         time.sleep(0.2)
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     os.kill(int(children[1]), signal.SIGKILL)
-    _, said = run.communicate(timeout=PATIENCE_S)
+    _, err = run.communicate(timeout=PATIENCE_S)
     assert run.returncode != 0
-    assert "lost another one" in said or "stopped at step" in said
+    assert "lost another one" in err or "stopped at step" in err
     assert (tmp_path / "last.safetensors").exists()
 
 
@@ -190,9 +190,9 @@ def test_a_failing_run_leaves_no_wrapped_network(
 ) -> None:
     """One that is left waits for the group that is gone, now and then for ever."""
     run = torchrun(str(parting), *command(camvid, tmp_path / "run", "lr_head=1e30")[2:])
-    printed, said = run.communicate(timeout=PATIENCE_S)
-    assert run.returncode == 1, said
-    assert "the loss became" in said
+    printed, err = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 1, err
+    assert "the loss became" in err
     assert printed.count("wrapped networks left: 0") == 2, printed
 
 

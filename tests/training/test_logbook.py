@@ -40,7 +40,7 @@ def test_a_line_holds_the_mean_of_the_steps_since_the_last(tmp_path: Path) -> No
     assert (np.diff(steps.times) >= 0).all() and steps.times[0] > 1.6e9
 
 
-def test_lines_are_where_asked(tmp_path: Path) -> None:
+def test_lines_are_at_the_requested_steps(tmp_path: Path) -> None:
     write(tmp_path, 1, 7, every=3).close()
     assert [line["step"] for line in lines(tmp_path)] == [3, 6, 7]
 
@@ -176,7 +176,7 @@ def test_tensorboard_forgets_what_comes_again(tmp_path: Path) -> None:
     assert [event.step for event in events.Scalars("loss/loss")] == [10, 20, 30]
 
 
-def test_tensorboard_is_not_imported_unasked_and_missed_in_one_line(
+def test_tensorboard_is_imported_on_request_alone_and_missed_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real: Callable[..., Any] = builtins.__import__

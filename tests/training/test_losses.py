@@ -96,11 +96,11 @@ def test_lovasz_equals_the_definition_by_sorting() -> None:
 
 def test_lovasz_of_hard_predictions_is_the_jaccard_loss() -> None:
     target = torch.tensor([[[0, 0, 1, 1]]])
-    for said in itertools.product((0, 1), repeat=4):
+    for predicted in itertools.product((0, 1), repeat=4):
         logits = torch.full((1, 2, 1, 4), -50.0)
-        for x, c in enumerate(said):
+        for x, c in enumerate(predicted):
             logits[0, c, 0, x] = 50.0
-        wrong = {i for i in range(4) if said[i] != target[0, 0, i]}
+        wrong = {i for i in range(4) if predicted[i] != target[0, 0, i]}
         both = [jaccard_loss([int(t == c) for t in target.flatten()], wrong) for c in (0, 1)]
         got = lovasz_softmax(logits, target, ignore=255).item()
         assert got == pytest.approx(sum(both) / 2, abs=1e-6)

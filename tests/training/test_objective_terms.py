@@ -83,13 +83,13 @@ class Canned(Tiny):
     def __init__(self, outputs: Outputs, own: float | None = None) -> None:
         super().__init__(0)
         self.outputs, self.own = outputs, own
-        self.asked: list[Tensor] = []
+        self.given_labels: list[Tensor] = []
 
     def forward_clip(self, frames: Tensor) -> Outputs:
         return self.outputs
 
     def own_terms(self, outputs: Outputs, labels: Tensor, *, ignore: int) -> dict[str, Tensor]:
-        self.asked.append(labels)
+        self.given_labels.append(labels)
         return {} if self.own is None else {"bank": torch.tensor(self.own)}
 
 
@@ -158,7 +158,7 @@ def test_labels_teach_the_target_and_auxiliary_scores_each_frame_by_its_own(
     assert terms["auxiliary"].item() == pytest.approx(auxiliary, rel=1e-5)
 
 
-def test_unions_are_taught_in_every_term_and_hard_pixels_alone_where_asked() -> None:
+def test_unions_are_taught_in_every_term_and_hard_pixels_alone_on_request() -> None:
     batch = make_batch(2, 1)
     batch.labels[batch.labels == 4] = K  # a partial label: class 0 or 3
     unions = torch.tensor([[True, False, False, True, False]])
@@ -188,7 +188,7 @@ def test_a_networks_own_term_has_its_weight_and_the_targets_classes() -> None:
     terms = make("supervised", network, unions=unions, own_weight=0.5)(batch)
     assert terms["bank"].item() == pytest.approx(1.5)
     target = batch.labels[:, -1].long()
-    assert torch.equal(network.asked[0], torch.where(target == K, IGNORE, target))
+    assert torch.equal(network.given_labels[0], torch.where(target == K, IGNORE, target))
 
 
 ETC = {"temporal_weight": 0.3, "pair_weight": 0.5, "motion_weight": 0.7, "frame_weight": 0.9}
@@ -254,7 +254,7 @@ def test_a_teacher_may_see_the_frames_before_they_were_degraded(clean_teacher: b
     assert sf == pytest.approx(0.9 * wanted.item(), rel=1e-4)
 
 
-def test_what_is_visible_is_told_by_clean_frames() -> None:
+def test_clean_frames_decide_what_is_visible() -> None:
     """Noise would make V small, where the loss is wanted most."""
     batch = replace(make_batch(2, 2), clean=make_batch(2, 2, seed=5).frames)
     student = Tiny(1)
@@ -409,7 +409,7 @@ class Encoded(Tiny):
         return Outputs(self.answer(picture)), state
 
 
-def test_stcl_projects_what_the_encoder_gives_unless_the_head_is_asked_for() -> None:
+def test_stcl_projects_what_the_encoder_gives_unless_the_head_is_chosen() -> None:
     batch, network = make_batch(2, 2), Encoded(3)
     fields = {"contrast_weight": 0.3, "contrast_width": 9, "contrast_pixels": 9999}
     encoder = make("stcl", network, **fields).eval()
@@ -484,17 +484,17 @@ def test_views_and_labels_of_the_mean_teacher_are_mixed_alike(
     batch.inside[-1, -1] = True  # its partner has a border that it lacks
     student, average = Tiny(4), Tiny(5, scale=6.0).eval()
     mask = torch.rand(clips, SIDE, SIDE, generator=torch.Generator().manual_seed(3)) < 0.5
-    asked = []
+    calls = []
 
     def hand_made(*given: Any) -> Tensor:
-        asked.append(given)
+        calls.append(given)
         return mask[-given[0] :] if isinstance(given[0], int) else mask[-len(given[0]) :]
 
     module = "vidparse.training.objectives.mean_teacher."
     monkeypatch.setattr(module + ("boxes" if mix == "cutmix" else "class_masks"), hand_made)
     objective = make("mean-teacher", student, average=average, mix=mix, pseudo_threshold=0.6)
     terms = objective(batch)
-    assert batch.strong is not None and len(asked) == 1
+    assert batch.strong is not None and len(calls) == 1
     mild, strong = (normalise(rgb, SEEN) for rgb in (batch.frames, batch.strong))
 
     others = (~known).nonzero()[:, 0].tolist()
@@ -514,7 +514,7 @@ def test_views_and_labels_of_the_mean_teacher_are_mixed_alike(
     full = kept.item() * entropy(student.answer(torch.stack(views)), pseudo)
     assert terms["pseudo"].item() == pytest.approx(full, rel=1e-5)
     if mix == "classmix":
-        ids, counted = asked[0]
+        ids, counted = calls[0]
         rows = others if clips > 3 else list(range(clips))
         assert torch.equal(ids, scores.argmax(1)[rows])
         assert torch.equal(counted[-1], batch.inside[others[-1], -1])

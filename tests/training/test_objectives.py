@@ -1,4 +1,4 @@
-"""Every objective trains every kind of network it is for, and is the sum it says it is."""
+"""Every objective trains every kind of network it is for, and is the sum that it documents."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_the_losses_of_a_pair_are_those_of_its_target_and_the_next(
 
 
 class Constant(FrameNetwork):
-    """Says the same of every picture: class 4 on the left, nothing certain on the right."""
+    """Answers the same for every picture: class 4 on the left, nothing certain on the right."""
 
     def step(self, picture: Tensor, state: State = ()) -> tuple[Outputs, State]:
         logits = torch.zeros(len(picture), 11, 4, 4)

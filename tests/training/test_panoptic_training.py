@@ -302,16 +302,16 @@ class TestRefusals:
         camvid = make_camvid(tmp_path)
         words = ("train", "--dataset", "camvid", "--data", camvid, "--recipe", path)
         for more in (("--dry-run",), ("-o", tmp_path / "run", "--val", "none")):
-            said = cli(*words, *more)
-            assert said.code == 2
-            assert "data set camvid: does not distinguish objects" in said.err
+            ended = cli(*words, *more)
+            assert ended.code == 2
+            assert "data set camvid: does not distinguish objects" in ended.err
         assert not (tmp_path / "run").exists()
 
     def test_objects_scored_of_a_semantic_network(self, cli, tmp_path: Path) -> None:
         words = ("train", "--dataset", SCENE, "--recipe", "street-plain", "--dry-run")
-        said = cli(*words, "--set", "metrics=['vpq']")
-        assert said.code == 2
-        assert "metric 'vpq': distinguishes objects" in said.err
+        ended = cli(*words, "--set", "metrics=['vpq']")
+        assert ended.code == 2
+        assert "metric 'vpq': distinguishes objects" in ended.err
 
 
 def written(folder: Path) -> Path:
@@ -344,5 +344,5 @@ def test_a_resumed_run_equals_an_unbroken_one(sources: TrainingSets, tmp_path: P
     check_resumes(run, tmp_path)
 
 
-def test_the_data_set_tells_objects_apart() -> None:
+def test_the_data_set_distinguishes_objects() -> None:
     assert open_dataset(SCENE, None, "train").is_panoptic

@@ -113,7 +113,7 @@ def test_resumed_weights_equal_unbroken_ones_bit_for_bit(camvid: Path, tmp_path:
         assert torch.equal(expected[name], got[name]), name
 
 
-def test_a_stopped_run_says_how_to_go_on(camvid: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_names_how_to_go_on(camvid: Path, tmp_path: Path) -> None:
     stop = threading.Event()
     run = trainer(camvid, tmp_path)
     with pytest.raises(Interrupted, match=r"stopped at step 2 of 6; go on with --resume"):
@@ -307,7 +307,7 @@ def test_accumulated_parts_give_the_gradient_of_the_whole(camvid: Path, tmp_path
     assert losses[:2] == pytest.approx(losses[2:], rel=1e-4)
 
 
-def test_what_can_not_be_scored_is_said_before_the_first_step(camvid: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_scored_fails_before_the_first_step(camvid: Path, tmp_path: Path) -> None:
     sources = [SourceRequest("camvid", camvid)]
     for changes, request, word in (
         ({"metrics": ["vpq"]}, None, "distinguishes objects"),
@@ -429,7 +429,7 @@ def test_a_run_goes_on_where_a_picture_was_damaged(
     assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
 
 
-def test_nothing_to_learn_is_said(camvid: Path, tmp_path: Path) -> None:
+def test_nothing_to_learn_is_an_error(camvid: Path, tmp_path: Path) -> None:
     run = trainer(camvid, tmp_path, epochs=1)
     run.sets.first.table[:] = 255
     with pytest.raises(InputError, match="without a pixel of a known class"):
@@ -439,7 +439,7 @@ def test_nothing_to_learn_is_said(camvid: Path, tmp_path: Path) -> None:
         run.fit()
 
 
-def test_scores_on_what_is_learnt_are_said_to_flatter(camvid: Path, tmp_path: Path) -> None:
+def test_a_note_warns_that_scores_on_what_is_learnt_flatter(camvid: Path, tmp_path: Path) -> None:
     notes: list[str] = []
     source = SourceRequest("camvid", camvid)
     run = recipe_from({**TINY, "epochs": 1}, "tiny")
