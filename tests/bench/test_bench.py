@@ -62,12 +62,12 @@ def test_unknown_networks_are_refused() -> None:
 
 
 def test_command(cli: Callable[..., Finished]) -> None:
-    said = cli(
+    ended = cli(
         "bench", "--zoo", "mobilenetv2-psp", "--size", "96x64", "--repeats", "1", "--json",
         "--threads", "1", "--backends", "torch",
     )  # fmt: skip
-    assert said.code == 0, said.err
-    (row,) = json.loads(said.out)
+    assert ended.code == 0, ended.err
+    (row,) = json.loads(ended.out)
     assert row["name"] == "mobilenetv2-psp" and row["ratio"] is None
     assert cli("bench").code == 2
     assert "needs both sides" in cli("bench", "--zoo", "all", "--size", "480").err
@@ -77,9 +77,9 @@ def test_a_clip_is_measured_whole_or_as_far_as_is_enough(
     cli: Callable[..., Finished], clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = clip("a.mp4", frames=40)
-    said = cli("bench", path, "--repeats", "1", "--size", "64", "--json")
-    assert said.code == 0, said.err
-    whole = json.loads(said.out)
+    ended = cli("bench", path, "--repeats", "1", "--size", "64", "--json")
+    assert ended.code == 0, ended.err
+    whole = json.loads(ended.out)
     assert whole["frames"] == 40 and whole["network_ms"] > 0
     monkeypatch.setattr("vidparse.bench._ENOUGH_S", 0.0)
     part = json.loads(cli("bench", path, "--repeats", "1", "--size", "64", "--json").out)

@@ -308,7 +308,7 @@ def test_weights_that_are_none_are_named(tmp_path, untrained, kind) -> None:
     one_line(failure, path, "raft-things.pth")
 
 
-def test_too_little_memory_is_said_in_one_line(untrained) -> None:
+def test_too_little_memory_is_a_one_line_error(untrained) -> None:
     import torch
 
     raft = RaftFlow(untrained)

@@ -44,7 +44,7 @@ def test_flow_comes_back_bit_for_bit(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         (b"", "PIEH"),
         (b"PIEH\2\0\0", "PIEH"),
@@ -57,12 +57,12 @@ def test_flow_comes_back_bit_for_bit(tmp_path) -> None:
         (struct.pack("<4s2i", b"PIEH", 99_999, 99_999), "0 bytes"),
     ],
 )
-def test_a_damaged_flo_file_is_named(tmp_path, data, says) -> None:
+def test_a_damaged_flo_file_is_named(tmp_path, data, message) -> None:
     path = tmp_path / "bad.flo"
     path.write_bytes(data)
     with pytest.raises(InputError) as failure:
         read_flo(path)
-    one_line(failure, path, says)
+    one_line(failure, path, message)
 
 
 def test_a_missing_flo_file_is_named(tmp_path) -> None:
@@ -84,7 +84,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch) -> None:
 
 
 class Counted:
-    """DIS that counts how often it is asked."""
+    """DIS that counts its calls."""
 
     name, key = "counted", "counted-1"
 
@@ -134,7 +134,7 @@ def test_a_damaged_file_in_the_cache_is_named(tmp_path) -> None:
     one_line(failure, path, "delete it")
 
 
-def test_a_cache_that_can_not_be_written_says_so_before_the_work(tmp_path) -> None:
+def test_a_cache_that_cannot_be_written_fails_before_the_work(tmp_path) -> None:
     estimator = Counted()
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError) as failure:

@@ -60,7 +60,7 @@ class Target:
 
 
 def _frames(source: str | Path, **wishes: object) -> None:
-    """The first frames of a video, to their pixels, and all that is said of it."""
+    """The first frames of a video, to their pixels, and all facts about it."""
     with open_video(source, **wishes) as video:  # type: ignore[arg-type]
         video.stamps()
         for frame in islice(video, FRAMES):
@@ -181,7 +181,7 @@ def _make_panoptic(folder: Path) -> list[Path]:
 
 def _read_panoptic(path: Path) -> None:
     _refusable(lambda: read_panoptic_json(path))
-    with suppress(ValueError):  # as it says
+    with suppress(ValueError):  # as its docstring names
         _refusable(lambda: read_record(path))
     _load("coco-panoptic", path.parents[1], "val")
 
@@ -266,7 +266,7 @@ def _make_onnx(folder: Path) -> list[Path]:
 
 
 def _read_onnx(path: Path) -> None:
-    with suppress(ValueError):  # as it says
+    with suppress(ValueError):  # as its docstring names
         onnx_metadata(path)
     read_onnx_description(path)
 

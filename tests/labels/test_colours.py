@@ -1,4 +1,4 @@
-"""Class colours can be told apart by everybody; measured with formulas of the test's own."""
+"""Everybody can distinguish class colours; measured with formulas of the test's own."""
 
 from __future__ import annotations
 

@@ -97,7 +97,9 @@ CAT = {"name": "cat", "thing": True, "colour": [1, 2, 3]}
         ({"name": "mine", "classes": [CAT] * 65536}, "65536 classes are more than 65535"),
     ],
 )
-def test_a_record_of_another_form_is_told_what_is_wrong(record: object, word: str) -> None:
+def test_the_error_for_a_record_of_another_form_names_what_is_wrong(
+    record: object, word: str
+) -> None:
     with pytest.raises(ValueError, match=word):
         labels_from_json(record)
 
@@ -140,6 +142,6 @@ def test_many_classes_are_read_in_no_time() -> None:
     ],
 )
 def test_other_words_for_a_class_are_understood(label_set: str, name: str, offered: str) -> None:
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as caught:
         load_labels(label_set).select([name])
-    assert str(told.value) == f"class '{name}': not in label set '{label_set}'; try {offered}"
+    assert str(caught.value) == f"class '{name}': not in label set '{label_set}'; try {offered}"

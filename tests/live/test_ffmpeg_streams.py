@@ -43,11 +43,11 @@ def test_a_plain_connection_ends_with_its_sender(cli, tmp_path):
         # Try until ffmpeg listens, which takes a moment.
         end_s = time.monotonic() + 60
         while True:
-            said = cli("segment", url, "-o", f"{tmp_path}/a.jsonl")
-            if "connection refused" not in said.err or time.monotonic() > end_s:
+            ended = cli("segment", url, "-o", f"{tmp_path}/a.jsonl")
+            if "connection refused" not in ended.err or time.monotonic() > end_s:
                 break
             time.sleep(0.1)
-    assert said.code == 0, said.err
+    assert ended.code == 0, ended.err
     records = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()[1:]]
     assert [record["frame"] for record in records] == list(range(100))
     times = [record["time"] - records[0]["time"] for record in records]
@@ -60,10 +60,10 @@ def test_a_recording_is_followed_while_ffmpeg_writes_it(cli, tmp_path):
         end_s = time.monotonic() + 60
         while not path.exists() and time.monotonic() < end_s:
             time.sleep(0.05)
-        said = cli(
+        ended = cli(
             *("segment", path, "--follow", "--follow-idle", "4", "-o", f"{tmp_path}/a.jsonl"),
             *("--policy", "every", "--json"),
         )
-    assert said.code == 0, said.err
-    (one,) = json.loads(said.out)["inputs"]
+    assert ended.code == 0, ended.err
+    (one,) = json.loads(ended.out)["inputs"]
     assert one["live"]["written"] == 75

@@ -66,7 +66,7 @@ def test_what_a_dropped_frame_brought_along_goes_to_the_next():
     assert (last.begins_shot, last.frame.follows_gap, last.repeats) == (False, False, True)
 
 
-def test_the_spread_of_latencies_is_told_from_counts():
+def test_the_spread_of_latencies_follows_from_counts():
     tally = Tally(clock=lambda: 100.0)
     frame = Frame.from_rgb(np.zeros((4, 4, 3), np.uint8))
     for number in range(1, 101):

@@ -56,8 +56,8 @@ class Scripted(Opening):
         return Counted(now())
 
 
-def live(script: Script, said: list[str] | None = None, **options: object) -> LiveSource:
-    notify = (lambda _: None) if said is None else said.append
+def live(script: Script, messages: list[str] | None = None, **options: object) -> LiveSource:
+    notify = (lambda _: None) if messages is None else messages.append
     return LiveSource(Scripted(script, **options), notify=notify, backoff=Backoff(**QUICK))
 
 
@@ -68,8 +68,8 @@ def broken() -> Iterator[int]:
 
 def test_frames_of_all_connections_come_in_order_with_the_gap_between():
     gone = Unreachable("rtsp://***@cam/live: nothing listens there")
-    said: list[str] = []
-    with live([broken, gone, gone, lambda: iter((3, 4))], said, reconnect_s=0.2) as source:
+    messages: list[str] = []
+    with live([broken, gone, gone, lambda: iter((3, 4))], messages, reconnect_s=0.2) as source:
         frames: list[Frame] = []
         with pytest.raises(TruncatedError, match=r"gone for 0.2 s .*outputs hold the frames"):
             frames.extend(source)
@@ -80,9 +80,9 @@ def test_frames_of_all_connections_come_in_order_with_the_gap_between():
         assert pts == sorted(set(pts))
         assert source.live.gaps == 1
         assert any("1 gap of" in note for note in source.notes)
-    assert said[0].endswith("lost; it was closed by the server; trying again")
-    assert said[1].startswith("rtsp://***@cam/live: back after ")
-    assert not [line for line in said if "secret" in line]
+    assert messages[0].endswith("lost; it was closed by the server; trying again")
+    assert messages[1].startswith("rtsp://***@cam/live: back after ")
+    assert not [line for line in messages if "secret" in line]
 
 
 def test_without_reconnection_an_end_is_the_end_and_a_break_is_an_error():
@@ -93,7 +93,7 @@ def test_without_reconnection_an_end_is_the_end_and_a_break_is_an_error():
     assert caught.value.exit_code == 3
 
 
-def test_the_first_opening_is_tried_once_unless_patience_was_asked_for():
+def test_the_first_opening_is_tried_once_unless_patience_is_requested():
     gone = Unreachable("cam: nothing listens there")
     with pytest.raises(Unreachable):
         live([gone, lambda: iter((1,))])

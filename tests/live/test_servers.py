@@ -60,14 +60,14 @@ def test_a_camera_that_vanishes_and_comes_back_costs_the_gap_alone(process, tmp_
     until(lambda: count(part) > before + 20, "frames after the break")
     running.send_signal(signal.SIGTERM)
     out, err = running.communicate(timeout=60)
-    said = err.decode()
+    messages = err.decode()
 
     assert running.returncode == 130
-    assert "secret" not in said + out.decode() + (tmp_path / "live.jsonl").read_text()
-    assert "lost" in said
-    assert "back after" in said
-    assert "1 gap of" in said
-    assert "latency" in said
+    assert "secret" not in messages + out.decode() + (tmp_path / "live.jsonl").read_text()
+    assert "lost" in messages
+    assert "back after" in messages
+    assert "1 gap of" in messages
+    assert "latency" in messages
 
     records = lines(tmp_path / "live.jsonl")
     assert [record["frame"] for record in records] == list(range(len(records)))
@@ -85,13 +85,13 @@ def test_a_camera_that_vanishes_and_comes_back_costs_the_gap_alone(process, tmp_
 
 def test_a_stream_that_ends_is_a_normal_end_without_reconnection(cli, tmp_path, camera):
     camera.most, camera.rate = 30, 100
-    said = cli(
+    ended = cli(
         *("segment", camera.url, "-o", tmp_path / "a.jsonl"),
         *("--reconnect", "off", "--timeout", "20", "--json"),
     )
-    assert said.code in (0, 3)  # FFmpeg may call a connection that is closed an error
+    assert ended.code in (0, 3)  # FFmpeg may call a connection that is closed an error
     assert count(tmp_path / "a.jsonl") == 31
-    (one,) = json.loads(said.out)["inputs"]
+    (one,) = json.loads(ended.out)["inputs"]
     assert one["live"]["written"] == 30
     assert one["live"]["latency_ms"]["max"] >= one["live"]["latency_ms"]["median"] > 0
 
@@ -101,11 +101,11 @@ def test_giving_up_keeps_the_frames_before(cli, tmp_path, camera):
     camera.rate = 100
     closing = threading.Thread(target=camera.stop)
     camera.at_end = lambda connection: (closing.start(), connection.close())
-    said = cli("segment", camera.url, "-o", tmp_path / "a.jsonl", "--reconnect", "1")
+    ended = cli("segment", camera.url, "-o", tmp_path / "a.jsonl", "--reconnect", "1")
     closing.join()
-    assert said.code == 3
-    assert "gone for 1 s (" in said.err
-    assert "kept" in said.err
+    assert ended.code == 3
+    assert "gone for 1 s (" in ended.err
+    assert "kept" in ended.err
     assert count(tmp_path / "a.jsonl") == 21
 
 
@@ -114,13 +114,13 @@ def test_a_user_that_the_camera_refuses(cli, tmp_path):
     server = RtspServer(login=right, most=5).start()
     try:
         bad = server.url.replace("rtsp://", "rtsp://joe:wrong@")
-        said = cli("segment", bad, "-o", tmp_path / "a.jsonl", "--reconnect", "30")
-        assert (said.code, len(said.lines)) == (3, 1)
-        assert "refuses the user or password (401)" in said.err
-        assert "wrong" not in said.err
+        ended = cli("segment", bad, "-o", tmp_path / "a.jsonl", "--reconnect", "30")
+        assert (ended.code, len(ended.lines)) == (3, 1)
+        assert "refuses the user or password (401)" in ended.err
+        assert "wrong" not in ended.err
         good = server.url.replace("rtsp://", "rtsp://joe:right@")
-        said = cli("segment", good, "-o", tmp_path / "b.jsonl", "--reconnect", "off")
-        assert "right" not in said.err + (tmp_path / "b.jsonl").read_text()
+        ended = cli("segment", good, "-o", tmp_path / "b.jsonl", "--reconnect", "off")
+        assert "right" not in ended.err + (tmp_path / "b.jsonl").read_text()
         assert count(tmp_path / "b.jsonl") == 6
     finally:
         server.stop()
@@ -150,20 +150,20 @@ def text(reply: Reply) -> None:
 )
 def test_an_address_that_gives_no_video_is_one_line(cli, tmp_path, path, why):
     with web({"/text": text, "/fails": fails, "/stalls": stalls}) as found:
-        said = cli("segment", found.url + path, "-o", tmp_path / "a.jsonl", "--timeout", "0.5")
-    assert (said.code, len(said.lines)) == (3, 1)
-    assert why in said.err
+        ended = cli("segment", found.url + path, "-o", tmp_path / "a.jsonl", "--timeout", "0.5")
+    assert (ended.code, len(ended.lines)) == (3, 1)
+    assert why in ended.err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_server_that_takes_the_connection_and_says_nothing(cli, tmp_path):
+def test_a_server_that_takes_the_connection_and_sends_nothing(cli, tmp_path):
     server = RtspServer(stalls=True).start()
     try:
-        said = cli("segment", server.url, "-o", tmp_path / "a.jsonl", "--timeout", "0.5")
+        ended = cli("segment", server.url, "-o", tmp_path / "a.jsonl", "--timeout", "0.5")
     finally:
         server.stop()
-    assert (said.code, len(said.lines)) == (3, 1)
-    assert "gave no answer for 0.5 s" in said.err
+    assert (ended.code, len(ended.lines)) == (3, 1)
+    assert "gave no answer for 0.5 s" in ended.err
 
 
 def test_an_opening_that_waits_is_interrupted_at_once(process, tmp_path):
@@ -198,12 +198,12 @@ def test_a_stream_that_falls_silent_is_lost_and_found_again(cli, tmp_path):
             reply.web.over.wait(60)
 
     with web({"/live.ts": live}) as found:
-        said = cli(
+        ended = cli(
             *("segment", f"{found.url}/live.ts", "-o", tmp_path / "a.jsonl"),
             *("--timeout", "1", "--end", "6", "--reconnect", "30"),
         )
-    assert said.code == 0, said.err
-    assert "gave no answer for 1 s" in said.err
+    assert ended.code == 0, ended.err
+    assert "gave no answer for 1 s" in ended.err
     records = lines(tmp_path / "a.jsonl")
     assert any("gap_s" in record for record in records)
     assert len(records) > 75
@@ -219,11 +219,11 @@ def test_sound_and_pictures_stay_together_over_a_break(cli, tmp_path):
         reply.wfile.write(data)
 
     with web({"/live.ts": live}) as found:
-        said = cli(
+        ended = cli(
             *("segment", f"{found.url}/live.ts", "-o", tmp_path / "a.mkv"),
             *("--save", "overlay", "--end", "5", "--reconnect", "30"),
         )
-    assert said.code == 0, said.err
+    assert ended.code == 0, ended.err
     with av.open(str(tmp_path / "a.mkv")) as video:
         times = [frame.time for frame in video.decode(video=0)]
     with av.open(str(tmp_path / "a.mkv")) as video:
@@ -261,15 +261,15 @@ def test_a_playlist_behind_a_login_is_read_with_it(cli, tmp_path):
     with web(answers) as found:
         for login, code in (("joe:se%20cret", 0), ("joe:wrong", 3)):
             url = found.url.replace("http://", f"http://{login}@")
-            said = cli("segment", f"{url}/live.m3u8", "-o", tmp_path / f"{code}.jsonl")
-            assert said.code == code, said.err
-            assert "joe" not in said.err
+            ended = cli("segment", f"{url}/live.m3u8", "-o", tmp_path / f"{code}.jsonl")
+            assert ended.code == code, ended.err
+            assert "joe" not in ended.err
         assert len(lines(tmp_path / "0.jsonl")) == 25
-        assert "refuses the user or password (401)" in said.err
+        assert "refuses the user or password (401)" in ended.err
 
 
 def test_pictures_without_times_are_timed_by_their_coming(cli, tmp_path):
-    """MJPEG in parts, of a camera that sends 10 pictures a second, which nothing in it says."""
+    """MJPEG in parts, of a camera that sends 10 pictures per second; nothing in it holds a rate."""
 
     def parts(reply: Reply) -> None:
         reply.begin("multipart/x-mixed-replace; boundary=x")
@@ -282,8 +282,8 @@ def test_pictures_without_times_are_timed_by_their_coming(cli, tmp_path):
             reply.web.over.wait(0.1)
 
     with web({"/cam": parts}) as found:
-        said = cli("segment", f"{found.url}/cam", "-o", tmp_path / "a.jsonl", "--reconnect", "off")
-    assert said.code in (0, 3), said.err
+        ended = cli("segment", f"{found.url}/cam", "-o", tmp_path / "a.jsonl", "--reconnect", "off")
+    assert ended.code in (0, 3), ended.err
     records = lines(tmp_path / "a.jsonl")
     assert len(records) >= 10
     for record in records:
@@ -321,9 +321,9 @@ def test_a_playlist_that_grows_is_followed_to_its_end(cli, tmp_path):
 
     answers = {f"/made{n}.ts": (lambda reply, d=d: reply.whole(d)) for n, d in enumerate(data)}
     with web({"/live.m3u8": playlist, **answers}) as found:
-        said = cli("segment", f"{found.url}/live.m3u8", "-o", tmp_path / "a.jsonl")
-    assert said.code == 0, said.err
-    assert "lost" not in said.err and "trying again" not in said.err
+        ended = cli("segment", f"{found.url}/live.m3u8", "-o", tmp_path / "a.jsonl")
+    assert ended.code == 0, ended.err
+    assert "lost" not in ended.err and "trying again" not in ended.err
     records = lines(tmp_path / "a.jsonl")
     assert len(records) == 150
     steps = [after["time"] - before["time"] for before, after in pairwise(records)]
@@ -333,12 +333,12 @@ def test_a_playlist_that_grows_is_followed_to_its_end(cli, tmp_path):
 def test_a_video_that_lies_at_an_address_is_read_like_a_file(cli, tmp_path):
     data = make_clip(tmp_path / "clip.mp4", frames=25).read_bytes()
     with web({"/clip.mp4": lambda reply: reply.whole(data, "video/mp4")}) as found:
-        said = cli("segment", f"{found.url}/clip.mp4", "-o", tmp_path / "a.jsonl")
-    assert said.code == 0, said.err
+        ended = cli("segment", f"{found.url}/clip.mp4", "-o", tmp_path / "a.jsonl")
+    assert ended.code == 0, ended.err
     records = lines(tmp_path / "a.jsonl")
     assert len(records) == 25
     assert not [record for record in records if "utc" in record]
-    assert "latency" not in said.err
+    assert "latency" not in ended.err
 
 
 @pytest.mark.parametrize("option", ["--policy", "--max-latency"])
@@ -347,9 +347,9 @@ def test_what_only_live_inputs_have_is_refused_for_others(cli, tmp_path, option)
     data, value = clip.read_bytes(), "latest" if option == "--policy" else "1"
     with web({"/clip.mp4": lambda reply: reply.whole(data, "video/mp4")}) as found:
         for name in (clip, f"{found.url}/clip.mp4", "sample://street"):
-            said = cli("segment", name, "-o", f"{tmp_path}/out/", option, value)
-            assert (said.code, len(said.lines)) == (2, 1)
-            assert f"{option}: {name} is no live input" in said.err
+            ended = cli("segment", name, "-o", f"{tmp_path}/out/", option, value)
+            assert (ended.code, len(ended.lines)) == (2, 1)
+            assert f"{option}: {name} is no live input" in ended.err
 
 
 @pytest.mark.parametrize("name", ["-", "rtsp://cam/live", "sample://street", "folder", "a.png"])
@@ -358,6 +358,6 @@ def test_only_a_file_is_followed(cli, tmp_path, monkeypatch, name):
     Path("folder").mkdir()
     for path in ("folder/1.png", "a.png"):
         Image.fromarray(picture(1)).save(path)
-    said = cli("segment", name, "--follow", "-o", "out/")
-    assert (said.code, len(said.lines)) == (2, 1)
-    assert f"--follow: {name} is no file that grows" in said.err
+    ended = cli("segment", name, "--follow", "-o", "out/")
+    assert (ended.code, len(ended.lines)) == (2, 1)
+    assert f"--follow: {name} is no file that grows" in ended.err

@@ -42,7 +42,7 @@ def test_stamps_of_a_source_stay_as_they_are(wall):
     assert not any(arrival.gap_s for _, arrival in placed)
 
 
-def test_a_picture_that_waited_in_a_buffer_was_taken_when_its_stamp_says(wall):
+def test_a_picture_that_waited_in_a_buffer_was_taken_at_its_stamp(wall):
     timeline = Timeline(BASE, has_stamps=True, keeps_pace=True)
     place(timeline, wall, Fraction(0), 1000.0)
     _, arrival = place(timeline, wall, STEP, 1005.0)

@@ -73,7 +73,7 @@ def test_the_same_questions_get_the_same_answers(video, questions):
     first, second = SegmentIds(VSPW, video), SegmentIds(VSPW, video)
     answers = [first(*question) for question in questions]
     assert answers == [second(*question) for question in questions]
-    assert answers == [first(*question) for question in questions]  # asked again
+    assert answers == [first(*question) for question in questions]  # once more
     assert 0 not in answers
     keys = {(c, i if c in VSPW.things else 0) for c, i in questions}
     assert len(set(answers)) == len(keys)
@@ -121,4 +121,4 @@ def test_categories_of_one_colour_share_its_neighbourhood():
     found = {category: [ids(category, i) for i in range(300)] for category in (1, 0)}
     assert not set(found[0]) & set(found[1])
     again = SegmentIds(labels, "twins")
-    assert [again(0, i) for i in range(300)] == found[0]  # nobody asked for the other before
+    assert [again(0, i) for i in range(300)] == found[0]  # no id of the other was taken before

@@ -22,7 +22,7 @@ CAR = load_labels("camvid").classes.index("Car")
 
 
 class LeftHalf(Runner):
-    """Scores of a car in the left half; `is_there` says for each call whether it is found."""
+    """Scores of a car in the left half; `is_there` holds for each call whether it is found."""
 
     backend, device, precision, engine = "test", "cpu", "fp32", "test"
 

@@ -1,4 +1,4 @@
-"""`--matte` names classes and objects, and says in one line what cannot be had."""
+"""`--matte` names classes and objects; one line names what cannot be had."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_each_gives_a_matte_for_every_object_and_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "kept", "told"),
+    ("words", "kept", "message"),
     [
         (("cra",), None, "class 'cra': not in label set 'camvid'; try Car"),
         (("car:x",), None, "--matte car:x: not an object; write class:id"),
@@ -59,8 +59,8 @@ def test_each_gives_a_matte_for_every_object_and_class() -> None:
         (None, (ROAD,), "has no countable things"),
     ],
 )
-def test_wishes_that_cannot_be_met_are_refused(words, kept, told) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_wishes_that_cannot_be_met_are_refused(words, kept, message) -> None:
+    with pytest.raises(UsageError, match=message):
         select_mattes(words, CAMVID, is_panoptic=False, kept=kept)
 
 

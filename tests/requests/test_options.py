@@ -108,8 +108,10 @@ def value_of(record: type, *words: str) -> Any:
 
 
 def test_options_of_a_record_within_a_record_stand_in_its_place() -> None:
-    told = value_of(SegmentOptions, "--crf", "20", "--no-audio", "--serial", "--end", "1:02")
-    assert told == SegmentOptions(sinks=SinkOptions(crf=20, audio=False), overlap=False, end_s=62.0)
+    options = value_of(SegmentOptions, "--crf", "20", "--no-audio", "--serial", "--end", "1:02")
+    assert options == SegmentOptions(
+        sinks=SinkOptions(crf=20, audio=False), overlap=False, end_s=62.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,16 +133,16 @@ def test_a_record_that_may_be_missing_is_made_of_what_is_given() -> None:
 
 
 def test_what_is_given_several_times_is_several_values() -> None:
-    told = value_of(TrainOptions, "--set", "a=1", "--set", "b=x=y", "--also", "folder=x:val@2")
-    assert told.changes == (("a", "1"), ("b", "x=y"))
-    assert told.also == (SourceRequest("folder", Path("x"), "val", 2.0),)
+    options = value_of(TrainOptions, "--set", "a=1", "--set", "b=x=y", "--also", "folder=x:val@2")
+    assert options.changes == (("a", "1"), ("b", "x=y"))
+    assert options.also == (SourceRequest("folder", Path("x"), "val", 2.0),)
     assert value_of(EvaluationRequest, "--pred", "a", "--pred", "b").predictions == (
         Path("a"),
         Path("b"),
     )
 
 
-def test_a_text_that_says_no_value_names_the_flag() -> None:
+def test_the_error_for_a_text_without_a_value_names_the_flag() -> None:
     for text in ("soon", "1:2:3:4", "2x", "-1", "1:-2", "inf", "nan", "1:", "2s:1", ""):
         with pytest.raises(UsageError, match=f"--start '{text}': not a time"):
             value_of(SegmentOptions, "--start", text)

@@ -264,7 +264,7 @@ def test_outputs_of_another_job_and_changed_ones_are_still_refused(cli, clip, tm
     assert changed.code == 6 and "exists; use --overwrite" in changed.err
     assert (out / "clip.csv").read_text() == "mine"
 
-    # Replaced when asked to, they are of that job.
+    # Replaced on request, they are of that job.
     assert cli(*call, "--stride", "2", "--overwrite").code == 0
     assert cli(*call, "--stride", "2").lines == [f"{source}: note: already complete"]
     assert cli(*call).code == 6

@@ -36,7 +36,7 @@ def digest(frame: SceneFrame) -> str:
 
 
 def followed(frame: SceneFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the pixels where the flow says each pixel goes, clipped."""
+    """Rows and columns of the pixels where the flow moves each pixel, clipped."""
     height, width = frame.classes.shape
     x = np.rint(np.arange(width)[None] + frame.flow[0]).astype(int)
     y = np.rint(np.arange(height)[:, None] + frame.flow[1]).astype(int)
@@ -51,7 +51,7 @@ def test_spec_defaults_and_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "says"),
+    ("spec", "message"),
     [
         ("sample://beach", "sample://street or sample://crowd"),
         ("sample://street?frame=3", "did you mean 'frames'"),
@@ -65,10 +65,10 @@ def test_spec_defaults_and_values() -> None:
         ("sample://street?frames=999999", "scenes end at 3600 s"),
     ],
 )
-def test_a_bad_spec_is_one_helpful_line(spec: str, says: str) -> None:
+def test_a_bad_spec_is_one_helpful_line(spec: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_scene(spec)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith(spec)
     assert "\n" not in str(caught.value)
 
@@ -220,7 +220,7 @@ def test_a_video_source_with_exact_times() -> None:
     source.close()
 
 
-def test_an_empty_range_is_told() -> None:
+def test_an_empty_range_is_an_error() -> None:
     with pytest.raises(InputError, match="no frame between 5 s and the end"):
         list(open_video("sample://street?frames=3&size=160x90", start_s=5))
     with pytest.raises(UsageError, match="a later end"):

@@ -204,7 +204,7 @@ def packet_ends(path: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("cut", [lambda ends: ends[7] - 40, lambda ends: ends[7]])
-def test_a_cut_file_gives_its_good_masks_and_says_so(
+def test_a_cut_file_gives_its_good_masks_and_an_error(
     stored: tuple[Path, list[np.ndarray]], cut: Callable[[list[int]], int]
 ) -> None:
     path, maps = stored

@@ -126,8 +126,8 @@ def test_layers_of_one_run_lie_on_each_other(cli, tmp_path, audio) -> None:
     make_clip(tmp_path / "clip.mp4", frames=40, size_hw=SIZE, audio=audio)
     layers = "overlay,matte,cutout-prores,cutout-vp9,background"
     words = ("--matte", "Car", "--start", "0.7", "--save", layers, "-o", f"{tmp_path}/out/")
-    said = cli("segment", tmp_path / "clip.mp4", *words)
-    assert said.code == 0, said.err
+    ended = cli("segment", tmp_path / "clip.mp4", *words)
+    assert ended.code == 0, ended.err
 
     times = [times_of(path) for path in sorted((tmp_path / "out").iterdir())]
     assert len(times) == 5 and all(one[0] < 0.05 for one in times)
@@ -276,11 +276,11 @@ def test_odd_sizes_stay(tmp_path) -> None:
 def test_quiet_leaves_the_note_on_an_empty_matte_to_json(cli, tmp_path) -> None:
     make_clip(tmp_path / "clip.mp4", frames=2, size_hw=SIZE)
     words = ("segment", tmp_path / "clip.mp4", "--matte", "Bicyclist", "--overwrite")
-    said = cli(*words)
-    assert said.code == 0 and "clip.matte.mp4: Bicyclist: in no frame" in said.err
+    ended = cli(*words)
+    assert ended.code == 0 and "clip.matte.mp4: Bicyclist: in no frame" in ended.err
     assert (quiet := cli(*words, "-q")).code == 0 and (quiet.out, quiet.err) == (b"", "")
-    told = json.loads(cli(*words, "-q", "--json").out)
-    assert any("Bicyclist: in no frame" in note for note in told["inputs"][0]["notes"])
+    record = json.loads(cli(*words, "-q", "--json").out)
+    assert any("Bicyclist: in no frame" in note for note in record["inputs"][0]["notes"])
 
 
 def test_a_matte_of_nothing_is_a_note(tmp_path) -> None:

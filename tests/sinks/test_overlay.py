@@ -232,7 +232,7 @@ class TestLegend:
         # one rendering a change, though Car was gone after one frame
         assert drawn == [["Road"], ["Road", "Car"], ["Road"]]
 
-    def test_only_classes_asked_for_are_listed(self, monkeypatch):
+    def test_only_requested_classes_are_listed(self, monkeypatch):
         drawn = []
 
         def spy(entries, *args, **kwargs):
@@ -387,7 +387,7 @@ def test_y4m_on_stdout_is_the_painted_planes(tmp_path):
     assert second == painted.y.tobytes()
 
 
-def test_y4m_of_a_variable_rate_says_that_times_are_lost():
+def test_y4m_of_a_variable_rate_notes_that_times_are_lost():
     info = video_info((16, 16), rate=None, frames=100, duration_s=5.0)
     sink = run_overlay(io.BytesIO(), SinkOptions(), frames_of(1, (16, 16)), info)
     assert any("no timestamps" in note and "20 frames" in note for note in sink.notes)

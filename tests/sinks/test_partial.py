@@ -105,7 +105,7 @@ def test_closing_what_was_never_opened_is_harmless(clip):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_existing_outputs_are_kept_unless_told_otherwise(clip, name):
+def test_existing_outputs_are_kept_without_overwrite(clip, name):
     for sink in (first := sinks_for(clip, names=[name])):
         feed([sink])
         sink.close(keep=True)
@@ -262,7 +262,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(clip, name, keep):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_device_says_disk_full():
+def test_a_full_device_is_a_disk_full_error():
     with Path("/dev/full").open("wb") as device:
         sink = Jsonl(device, SinkOptions())
         with pytest.raises(OutputError, match="stdout: disk full"):

@@ -75,7 +75,7 @@ def outputs(out: str = "out") -> list[str]:
     return sorted(str(path.relative_to(out)) for path in Path(out).rglob("*") if path.is_file())
 
 
-def test_one_note_says_where_outputs_are(call):
+def test_one_note_names_where_outputs_are(call):
     assert call("a/x.mp4", "b/y.mp4").notes == ()
     summary = call("v/a/x.mp4", "v/b/x.mp4", "v/z.mp4", out="o/")
     assert outputs("o") == ["a/x.csv", "b/x.csv", "z.csv"]
@@ -117,7 +117,7 @@ def test_a_journal_is_found_again(call):
     assert call("a/x.mp4", "b/x.mp4", **options).totals.settled == 2
 
 
-def test_inputs_of_one_name_in_one_folder_are_told_apart(call):
+def test_inputs_of_one_name_in_one_folder_do_not_overwrite_each_other(call):
     summary = call("a/x.mp4", "a/x.mov", "b/x.mp4")
     assert [one.error is None for one in summary.inputs] == [True, False, True]
     assert str(summary.inputs[1].error) == (

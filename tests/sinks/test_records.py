@@ -1,4 +1,4 @@
-"""Records say exactly what the id maps say: areas, boxes, run lengths, shares, times."""
+"""Records hold exactly what the id maps hold: areas, boxes, run lengths, shares, times."""
 
 from __future__ import annotations
 

@@ -84,19 +84,19 @@ def test_frames_before_and_after_hide_what_a_frame_lost(tmp_path) -> None:
     with av.open(str(video)) as container:
         assert [one.type for one in container.streams] == ["video", "audio"]
 
-    told = json.loads(report.read_text())
-    (gap,) = told["gaps"]
+    record = json.loads(report.read_text())
+    (gap,) = record["gaps"]
     assert (gap["frame"], gap["class"], gap["hidden"]) == (7, "Car", True)
     assert abs(gap["time_s"] - 7 / 25) < 1e-6
-    assert told["totals"] == [
+    assert record["totals"] == [
         {"frames": 15, "frames_with_gaps": 1, "frames_with": {"Car": 3}, "complete": True}
     ]
-    assert told["classes"] == ["Car"] and told["margin_px"] == 4
+    assert record["classes"] == ["Car"] and record["margin_px"] == 4
     assert any("voices identify speakers" in note for note in sink.notes)
     assert any("lost for 1 to 3 frames in 1 frame, hidden by the union" in n for n in sink.notes)
 
 
-def test_without_a_union_the_report_says_what_shows(tmp_path) -> None:
+def test_without_a_union_the_report_names_what_shows(tmp_path) -> None:
     sink = redact(tmp_path, [True, True, False, True, True], union=0)
     video, report = map(Path, sink.outputs)
     assert hidden_in(video) == [True, True, False, True, True]
@@ -104,7 +104,7 @@ def test_without_a_union_the_report_says_what_shows(tmp_path) -> None:
     assert any("NOT all hidden" in note for note in sink.notes)
 
 
-def test_a_video_in_which_nothing_is_hidden_says_so(tmp_path) -> None:
+def test_a_note_names_a_video_in_which_nothing_is_hidden(tmp_path) -> None:
     notes = redact(tmp_path, [False] * 4).notes
     assert "redact: Car: in no frame, so nothing is hidden" in notes
     (tmp_path / "b").mkdir()
@@ -128,15 +128,15 @@ def test_an_interrupt_before_any_frame_is_written_leaves_nothing(tmp_path) -> No
 
 def test_a_picture_has_a_report_too(cli, tmp_path) -> None:
     cv2.imwrite(str(tmp_path / "street.jpg"), np.full((*SIZE, 3), 90, np.uint8))
-    said = cli("segment", tmp_path / "street.jpg", "--redact", "fill", "-o", f"{tmp_path}/out/")
-    assert said.code == 0, said.err
+    ended = cli("segment", tmp_path / "street.jpg", "--redact", "fill", "-o", f"{tmp_path}/out/")
+    assert ended.code == 0, ended.err
     names = {one.name for one in (tmp_path / "out").iterdir()}
     assert names == {"street.redacted.png", "street.redact.json"}
-    told = json.loads((tmp_path / "out" / "street.redact.json").read_text())
-    assert told["totals"] == [
+    record = json.loads((tmp_path / "out" / "street.redact.json").read_text())
+    assert record["totals"] == [
         {"frames": 1, "frames_with_gaps": 0, "frames_with": {}, "complete": True}
     ]
-    assert "note: redact: countable things: in no frame, so nothing is hidden" in said.err
+    assert "note: redact: countable things: in no frame, so nothing is hidden" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_the_place_of_the_camera_is_left_out_of_the_metadata(tmp_path) -> None:
     make_clip(tmp_path / "clip.mp4", frames=4, size_hw=SIZE)
     sink = sink_of(tmp_path, "redact", redaction=RedactOptions("blur"))
     with open_video(tmp_path / "clip.mp4") as video, sink:
-        told = (("title", "walk"), ("location", "+52.5+13.4/"))
+        metadata = (("title", "walk"), ("location", "+52.5+13.4/"))
         frame = next(iter(video))
-        sink.open(replace(video.info, metadata=told), CAMVID)
+        sink.open(replace(video.info, metadata=metadata), CAMVID)
         sink.write(frame, seen(0, True))
     with av.open(sink.outputs[0]) as container:
         assert container.metadata.get("title") == "walk"
@@ -211,7 +211,7 @@ def test_the_place_of_the_camera_is_left_out_of_the_metadata(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"redaction": RedactOptions("blur", ("Crab",))}, "class 'Crab': not in label set"),
         (
@@ -220,8 +220,8 @@ def test_the_place_of_the_camera_is_left_out_of_the_metadata(tmp_path) -> None:
         ),
     ],
 )
-def test_classes_that_cannot_be_hidden_are_refused(options, told) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_classes_that_cannot_be_hidden_are_refused(options, message) -> None:
+    with pytest.raises(UsageError, match=message):
         SINKS["redact"].refuse(SinkOptions(**options), CAMVID)
 
 
@@ -271,7 +271,7 @@ def test_a_picture_covers_the_frame_and_a_video_plays_and_begins_anew(tmp_path) 
         assert int(np.argmin(wrong)) == t % 4
 
 
-def test_a_background_with_nothing_before_it_says_so(tmp_path) -> None:
+def test_a_note_names_a_background_with_nothing_before_it(tmp_path) -> None:
     clip = make_clip(tmp_path / "x.mp4", frames=1, size_hw=SIZE)
     sink = sink_of(tmp_path, "background", mattes=MatteOptions(("Car", "Pole")))
     with open_video(clip) as video:
@@ -318,5 +318,5 @@ def test_backgrounds_that_are_none_are_refused(wish) -> None:
 def test_backgrounds_that_are_none(cli, clip, tmp_path, wish, why):
     wish = wish.format(folder=tmp_path)
     words = ("--classes", "Car", "--matte", "Car", "--background", wish, "-o", tmp_path / "b.mp4")
-    said = cli("segment", clip("a.mp4", frames=2), *words)
-    assert (said.code, why in said.err) == (2, True), said.err
+    ended = cli("segment", clip("a.mp4", frames=2), *words)
+    assert (ended.code, why in ended.err) == (2, True), ended.err

@@ -38,9 +38,9 @@ def pieces(folder: Path, ending: str) -> list[Path]:
 def test_pieces_by_time_hold_every_frame_once_and_play(cli, tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", frames=110, audio=True)
     out = tmp_path / "out"
-    said = cli("segment", clip, "-o", f"{out}/", "--save", "overlay,jsonl,masks", "--rotate", "1s")
-    assert said.code == 0, said.err
-    assert "5 pieces" in said.err
+    ended = cli("segment", clip, "-o", f"{out}/", "--save", "overlay,jsonl,masks", "--rotate", "1s")
+    assert ended.code == 0, ended.err
+    assert "5 pieces" in ended.err
 
     lists = [frames_of(path) for path in pieces(out, ".jsonl")]
     assert [len(one) for one in lists] == [25, 25, 25, 25, 10]
@@ -68,8 +68,8 @@ def test_sound_that_comes_late_lies_in_its_own_piece(cli, tmp_path, monkeypatch,
 
     monkeypatch.setattr(CopiedPackets, "taken", lagging)
     clip = make_clip(tmp_path / "clip.mp4", frames=110, audio=True)
-    said = cli("segment", clip, "-o", f"{tmp_path}/out/", "--save", "overlay", "--rotate", "1s")
-    assert said.code == 0, said.err
+    ended = cli("segment", clip, "-o", f"{tmp_path}/out/", "--save", "overlay", "--rotate", "1s")
+    assert ended.code == 0, ended.err
 
     # Each packet of 1024 samples lies in the piece in which it begins.
     held = []
@@ -90,8 +90,8 @@ def test_sound_that_comes_late_lies_in_its_own_piece(cli, tmp_path, monkeypatch,
 def test_pieces_by_size_stay_near_it(cli, tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", frames=300)
     out = tmp_path / "out"
-    said = cli("segment", clip, "-o", f"{out}/", "--save", "jsonl", "--rle", "--rotate", "20kB")
-    assert said.code == 0, said.err
+    ended = cli("segment", clip, "-o", f"{out}/", "--save", "jsonl", "--rle", "--rotate", "20kB")
+    assert ended.code == 0, ended.err
     found = pieces(out, ".jsonl")
     assert len(found) > 2
     numbers = [number for path in found for number in frames_of(path)]
@@ -106,10 +106,10 @@ def test_a_piece_never_takes_the_place_of_another_file(cli, tmp_path, monkeypatc
     monkeypatch.setattr("vidparse.sinks.rotating.time.time", lambda: 1_796_000_000.0)
     clip = make_clip(tmp_path / "clip.mp4", frames=60)
     for _ in range(2):
-        said = cli(
+        ended = cli(
             *("segment", clip, "-o", tmp_path / "a.jsonl", "--rotate", "1s", "--overwrite"),
         )
-        assert said.code == 0, said.err
+        assert ended.code == 0, ended.err
     found = sorted(tmp_path.glob("a.*"))
     assert [path.name for path in found] == [
         f"a.20261130T005320.{ms:03d}Z.jsonl" for ms in range(6)
@@ -158,9 +158,9 @@ def test_an_interrupt_completes_the_piece_under_way(process, tmp_path):
 def test_what_has_no_pieces_is_refused(cli, tmp_path, monkeypatch, words, why):
     monkeypatch.chdir(tmp_path)
     make_clip(tmp_path / "clip.mp4", frames=2)
-    said = cli("segment", "clip.mp4", *words)
-    assert (said.code, len(said.lines)) == (2, 1)
-    assert why in said.err
+    ended = cli("segment", "clip.mp4", *words)
+    assert (ended.code, len(ended.lines)) == (2, 1)
+    assert why in ended.err
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 

@@ -1,4 +1,4 @@
-"""Outputs are called what the user expects: beside the input, in a folder, as told, on stdout."""
+"""Outputs have the names that users expect: beside the input, in a folder, given, on stdout."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_a_new_output_is_a_class_and_a_line(cli, clip, tmp_path, monkeypatch):
     assert cli("segment", path, "--save", "toy").code == 6
     assert cli("segment", path, "--save", "toy", "--skip-existing").code == 0
     assert b", toy." in b" ".join(cli("segment", "--help").out.split())
-    said = cli("segment", path, "-o", tmp_path / "x.avi")
-    assert ".lst (toy)" in said.err
+    ended = cli("segment", path, "-o", tmp_path / "x.avi")
+    assert ".lst (toy)" in ended.err
     assert is_output(tmp_path / "x.toy.lst")
     assert not is_output(tmp_path / "x.lst")
 
@@ -186,5 +186,5 @@ def test_nothing_is_made_when_one_of_several_exists():
 
 def test_the_help_lists_every_output(cli, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    said = cli("segment", "--help")
-    assert ", ".join(SINKS) in " ".join(said.out.decode().replace("│", " ").split())
+    ended = cli("segment", "--help")
+    assert ", ".join(SINKS) in " ".join(ended.out.decode().replace("│", " ").split())

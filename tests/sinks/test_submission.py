@@ -1,4 +1,4 @@
-"""What challenges are sent: the layout they ask for, and exactly what was predicted."""
+"""What challenges are sent: the layout they want, and exactly what was predicted."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_vspw_in_raw_ids_reads_as_ground_truth(tmp_path):
         np.testing.assert_array_equal(colours, VSPW.palette()[prediction.ids])
 
 
-def test_vspw_of_objects_says_their_classes(tmp_path):
+def test_vspw_of_objects_holds_their_classes(tmp_path):
     (prediction,) = panoptic(1)
     write(VspwFolder(tmp_path, OPTIONS, video="v"), [prediction], ["00000166"])
     ids = read_indices(tmp_path / "v" / "00000166.png")
@@ -231,18 +231,24 @@ def test_vipseg_scores_one_against_what_was_predicted(tmp_path):
     for video, predictions in videos.items():
         write(VipSegFolder(tmp_path, OPTIONS, video=video), predictions)
     true, true_rows = zip(*map(truth_of, videos.values()), strict=True)
-    said, said_rows = zip(*(read_back(tmp_path, video) for video in videos), strict=True)
+    predicted, predicted_rows = zip(*(read_back(tmp_path, video) for video in videos), strict=True)
     things, stuff = sorted(VSPW.things), sorted(set(range(124)) - VSPW.things)
     quality = video_panoptic_quality(
-        true, said, true_rows, said_rows, thing_ids=things, stuff_ids=stuff
+        true, predicted, true_rows, predicted_rows, thing_ids=things, stuff_ids=stuff
     )
     assert quality.vpq == quality.things == quality.stuff == 1
     tracking = segmentation_tracking_quality(
-        true, said, true_rows, said_rows, num_classes=124, thing_ids=things, mode="clean"
+        true, predicted, true_rows, predicted_rows, num_classes=124, thing_ids=things, mode="clean"
     )
     assert tracking.stq == pytest.approx(1) and tracking.aq == pytest.approx(1)
     itself = segmentation_tracking_quality(
-        said, said, said_rows, said_rows, num_classes=124, thing_ids=things, mode="clean"
+        predicted,
+        predicted,
+        predicted_rows,
+        predicted_rows,
+        num_classes=124,
+        thing_ids=things,
+        mode="clean",
     )
     assert itself.stq == pytest.approx(1)
 
@@ -441,7 +447,7 @@ def test_where_they_can_not_go(at_tmp):
 
 
 @pytest.mark.parametrize("name", ["vspw", "vipseg"])
-def test_existing_videos_are_kept_unless_told_otherwise(at_tmp, name):
+def test_existing_videos_are_kept_without_overwrite(at_tmp, name):
     def sink(**wishes: Any) -> Any:
         options = SinkOptions(**wishes)
         return make_sinks([name], source="a.mp4", out="sub", options=options)[0]
@@ -456,8 +462,8 @@ def test_existing_videos_are_kept_unless_told_otherwise(at_tmp, name):
 
 def test_the_command_writes_them(cli, clip, tmp_path):
     first, second = clip("a.mp4", frames=3), clip("b.mp4", frames=2)
-    said = cli("segment", first, second, "-o", tmp_path / "sub", "--save", "vspw,vipseg")
-    assert said.code == 0, said.err
+    ended = cli("segment", first, second, "-o", tmp_path / "sub", "--save", "vspw,vipseg")
+    assert ended.code == 0, ended.err
     pictures = ["a/00000000", "a/00000001", "a/00000002", "b/00000000", "b/00000001"]
     expected = [f"{shelf}{name}.png" for shelf in ("", "pan_pred/") for name in pictures]
     assert listing(tmp_path / "sub") == sorted([*expected, "pred.json"])
@@ -474,10 +480,10 @@ def test_the_command_writes_them(cli, clip, tmp_path):
 def test_classes_of_another_data_set_are_noted(cli, clip, tmp_path):
     path = clip("a.mp4", frames=2)
     for name, what in (("vspw", "not of VSPW's 124"), ("vipseg", "not VIPSeg's 124")):
-        said = cli("segment", path, "--save", name, "-o", f"{tmp_path}/o/{name}/")
-        assert said.code == 0
-        assert what in said.err
-    assert "the model is semantic" in said.err
+        ended = cli("segment", path, "--save", name, "-o", f"{tmp_path}/o/{name}/")
+        assert ended.code == 0
+        assert what in ended.err
+    assert "the model is semantic" in ended.err
 
 
 def test_a_submission_of_the_right_classes_has_no_note(tmp_path):

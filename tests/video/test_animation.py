@@ -131,7 +131,7 @@ def test_damaged_animations_end_in_a_line(animation, name):
 
 @pytest.mark.parametrize("kind", ["video", "images", "webp", "scene", "raw", "pipe"])
 def test_every_source_keeps_the_one_protocol(kind, animation, clip, tmp_path):
-    """Nothing but the base class says what a `with` block does."""
+    """Only the base class defines what a `with` block does."""
     video = clip("a.mkv", frames=3)
     targets = {"webp": animation("a.webp"), "images": animation("in/a.png").parent, "video": video}
     targets["scene"] = "sample://street?frames=3&size=64x64"

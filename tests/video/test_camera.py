@@ -77,8 +77,8 @@ def test_a_camera_that_is_not_there_or_is_none(tmp_path):
 
 def test_the_pictures_of_a_camera_come_with_their_time(made_up, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = cli("segment", "camera://0", "--save", "jsonl", "--reconnect", "off")
-    assert said.code == 0, said.err
+    ended = cli("segment", "camera://0", "--save", "jsonl", "--reconnect", "off")
+    assert ended.code == 0, ended.err
     records = [json.loads(line) for line in Path("camera0.jsonl").read_text().splitlines()[1:]]
     assert [record["frame"] for record in records] == list(range(8))
     assert all(record["utc"].endswith("Z") for record in records)

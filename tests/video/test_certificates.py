@@ -81,7 +81,7 @@ def test_a_server_that_is_not_trusted_is_refused(certificates, clip, monkeypatch
 
 
 @openssl
-def test_a_machine_without_a_file_of_certificates_asks_all_the_same(
+def test_a_machine_without_a_file_of_certificates_checks_all_the_same(
     certificates, clip, monkeypatch
 ):
     monkeypatch.setattr("vidparse.video.servers.tls_options", dict)
@@ -93,9 +93,9 @@ def test_a_machine_without_a_file_of_certificates_asks_all_the_same(
 
 
 @openssl
-def test_the_command_says_so_in_one_line(cli, certificates, clip, tmp_path):
+def test_the_command_ends_with_one_line(cli, certificates, clip, tmp_path):
     with served(clip, certificates["own"]) as server:
-        said = cli("segment", f"{server.url}/clip.ts", "-o", f"{tmp_path}/out/", "--save", "jsonl")
-    assert (said.code, len(said.lines)) == (3, 1)
-    assert "SSL_CERT_FILE" in said.err
+        ended = cli("segment", f"{server.url}/clip.ts", "-o", f"{tmp_path}/out/", "--save", "jsonl")
+    assert (ended.code, len(ended.lines)) == (3, 1)
+    assert "SSL_CERT_FILE" in ended.err
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Cut, broken and impossible inputs: what can be read is delivered, and the error says why."""
+"""Cut, broken and impossible inputs: what can be read is delivered; the error has the reason."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ BROADCAST = [
 
 
 @pytest.mark.parametrize(("name", "wishes"), BROADCAST, ids=[c[0] for c in BROADCAST])
-def test_damage_is_told_from_a_cut(clip, name, wishes):
+def test_damage_is_not_taken_for_a_cut(clip, name, wishes):
     """Bytes change anywhere behind the first tenth, or are missing at the end."""
     path = clip(name, frames=50, size_hw=(192, 256), **wishes)
     data, unit = path.read_bytes(), 192 if name.endswith("m2ts") else 188

@@ -84,8 +84,8 @@ def test_of_pipes_folders_and_samples(tmp_path: Path) -> None:
 def test_every_output_uses_them(cli, clip, tmp_path: Path) -> None:
     path = clip("x.mp4", frames=25)
     kinds = "masks,jsonl,csv,vspw,vipseg"
-    said = cli("segment", path, "-o", f"{tmp_path}/o/", "--save", kinds, "--start", "0.8")
-    assert said.code == 0, said.err
+    ended = cli("segment", path, "-o", f"{tmp_path}/o/", "--save", kinds, "--start", "0.8")
+    assert ended.code == 0, ended.err
     expected = [20, 21, 22, 23, 24]
     records = [json.loads(line) for line in (tmp_path / "o/x.jsonl").read_text().splitlines()]
     assert [record["frame"] for record in records[1:]] == expected

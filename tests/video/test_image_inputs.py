@@ -205,7 +205,7 @@ def test_a_track_of_what_has_one(cli, tmp_path, monkeypatch, source):
         cv2.imwrite(name, np.full((48, 64, 3), 90, np.uint8))
     raw = ("--pipe", "raw", "--size", "64x48", "--rate", "25") if source == "-" else ()
     words = ("segment", source, *raw, "--end", "0.05", "--save", "csv", "-o", "o/")
-    said = cli(*words, "--track", 2, stdin=bytes(64 * 48 * 3))
-    assert (said.code, len(said.lines)) == (3, 1), said.err
-    assert "--track 2: it has 1 video track" in said.err
+    ended = cli(*words, "--track", 2, stdin=bytes(64 * 48 * 3))
+    assert (ended.code, len(ended.lines)) == (3, 1), ended.err
+    assert "--track 2: it has 1 video track" in ended.err
     assert cli(*words, "--track", 1, stdin=bytes(64 * 48 * 3)).code == 0

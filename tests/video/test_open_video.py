@@ -128,7 +128,7 @@ def test_rgb_sources_stay_rgb_exactly(clip, pixel_format):
     assert source.info.colour.range == 0
 
 
-def test_full_range_bt709_is_told_and_used(clip):
+def test_full_range_bt709_is_read_and_used(clip):
     path = clip("f.mp4", colour=(1, 1, 1, 2), frames=2)
     frames, source = read(path)
     tags = source.info.colour
@@ -235,7 +235,7 @@ def test_a_lying_frame_count_is_only_a_hint(real_clips):
     assert len(frames) == 68
 
 
-def test_ffmpeg_says_nothing_on_the_terminal(clip, tmp_path):
+def test_ffmpeg_prints_nothing_on_the_terminal(clip, tmp_path):
     damaged = damage(clip("a.mp4", frames=40, options={"bf": "0"}), [20])
     code = (
         "import sys; from vidparse.video import open_video\n"
@@ -306,13 +306,13 @@ def test_track_on_the_command_line(tmp_path, clip, ffmpeg, cli):
     path = two_tracks(tmp_path, clip, ffmpeg)
     assert "height 96" in " ".join(cli("info", path, "--track", "2").out.decode().split())
     for track, height in ((1, 48), (2, 96)):
-        said = cli("segment", path, "--track", track, "-o", tmp_path / f"o{track}.mp4")
-        assert said.code == 0
+        ended = cli("segment", path, "--track", track, "-o", tmp_path / f"o{track}.mp4")
+        assert ended.code == 0
         assert report_media(tmp_path / f"o{track}.mp4").video.size_hw[0] == height
-    said = cli("segment", path, "-o", tmp_path / "o.mp4")
-    assert "note: it has 2 video tracks" in said.err
-    said = cli("segment", path, "--track", "3", "-o", tmp_path / "o3.mp4")
-    assert said.code == 3
+    ended = cli("segment", path, "-o", tmp_path / "o.mp4")
+    assert "note: it has 2 video tracks" in ended.err
+    ended = cli("segment", path, "--track", "3", "-o", tmp_path / "o3.mp4")
+    assert ended.code == 3
 
 
 def test_a_cover_picture_is_no_video(tmp_path, ffmpeg, clip):

@@ -144,7 +144,7 @@ def test_a_reader_that_leaves_stops_the_decoders(clip) -> None:
         assert next(iter(source)).index == 0
 
 
-def test_a_file_that_is_cut_off_says_so_behind_its_last_frame(clip, tmp_path) -> None:
+def test_a_file_that_is_cut_off_fails_behind_its_last_frame(clip, tmp_path) -> None:
     whole = clip("x.mkv", frames=200, options={"g": "12"})
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: -whole.stat().st_size // 5])

@@ -88,7 +88,7 @@ def test_a_range_and_its_stride_have_stamps_of_their_own(videos: dict[str, Path]
 
 
 def test_what_was_read_before_a_range_of_hevc_is_no_damage(videos: dict[str, Path]) -> None:
-    """Its decoder says nothing of lost pictures, so they are told by what it owes."""
+    """Its decoder reports no lost pictures, so what it owes shows them."""
     with open_video(videos["hevc.mkv"], start_s=1.0) as source:
         assert len(list(source)) == 15 and source.skipped == 0
 

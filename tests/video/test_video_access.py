@@ -205,7 +205,7 @@ def test_pictures_of_rarer_kinds_are_read(tmp_path, codec):
 
 @contextlib.contextmanager
 def server(folder: Path, away: str = ""):
-    """(address, paths that were asked for) of a web server of this machine.
+    """(address, paths that were requested) of a web server of this machine.
 
     It sends from /moved/x on to /x, and from /away/x to the address `away`.
     """
@@ -242,7 +242,7 @@ def allow():
 
 @contextlib.contextmanager
 def listening():
-    """(address, connections so far) of a server that takes every connection and says nothing."""
+    """(address, connections so far) of a server that takes every connection and sends nothing."""
     seen: list[object] = []
 
     class Handler(socketserver.BaseRequestHandler):
@@ -343,7 +343,7 @@ def test_references_inside_containers_are_not_followed(tmp_path, allow):
     entry = b"\0\0\0\x0curl \0\0\0\x01"  # this very file
     path.write_bytes(with_reference(secret.read_bytes(), entry, secret))
 
-    # FFmpeg would follow it if it were told to.
+    # FFmpeg would follow it if an option let it.
     with av.open(str(path), container_options={"enable_drefs": "1", "use_absolute_path": "1"}) as c:
         assert sum(1 for _ in c.decode(video=0)) == 5
     for names in ((), ("file",)):
@@ -412,10 +412,10 @@ def test_the_option_of_protocols(cli, tmp_path):
     (tmp_path / "in").mkdir()
     path = tmp_path / "in" / "x.m3u8"
     path.write_text(lists_of("../a.ts")["m3u8"])
-    said = cli("info", path)
-    assert said.code == 3
-    assert said.err.endswith("or allow what it opens with --allow-protocols file\n")
+    ended = cli("info", path)
+    assert ended.code == 3
+    assert ended.err.endswith("or allow what it opens with --allow-protocols file\n")
     assert cli("info", path, "--allow-protocols", "file").code == 0
     assert cli("info", path).code == 3, "it is that of one call"
-    said = cli("info", path, "--allow-protocols", "gopher")
-    assert (said.code, said.err[:45]) == (2, "vidparse: --allow-protocols gopher: no protoc")
+    ended = cli("info", path, "--allow-protocols", "gopher")
+    assert (ended.code, ended.err[:45]) == (2, "vidparse: --allow-protocols gopher: no protoc")

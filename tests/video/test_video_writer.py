@@ -119,7 +119,7 @@ def test_a_range_keeps_its_times_and_its_sound(clip, tmp_path):
     times, _ = rewrite(
         path, tmp_path / "out.mkv", container="matroska", read={"start_s": 1, "end_s": 2}
     )
-    assert times_of(tmp_path / "out.mkv") == times  # this one says when it begins
+    assert times_of(tmp_path / "out.mkv") == times  # this one holds when it begins
 
 
 def starts_of(path):
@@ -349,7 +349,7 @@ def test_pcm_of_a_range_keeps_its_place_and_its_gaps(clip, tmp_path):
 def test_other_sound_is_copied_or_named(clip, ffmpeg, tmp_path, codec, container, note):
     path = clip("a.mkv", frames=40, audio=codec)
     _, writer = rewrite(path, tmp_path / "out.bin", container=container)
-    assert [note in said for said in writer.notes] == ([True] if note else [])
+    assert [note in message for message in writer.notes] == ([True] if note else [])
     if note is None or "copied" in note:
         kept = packets_of(tmp_path / "out.bin", "audio")
         assert [data for data, _ in kept] == [data for data, _ in packets_of(path, "audio")]
@@ -506,7 +506,7 @@ def test_impossible_outputs_are_named(clip, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize("container", ["mp4", "matroska", "rawvideo"])
-def test_a_full_disk_is_told(clip, container):
+def test_a_full_disk_is_an_error(clip, container):
     info = open_video(clip("a.mp4", frames=1)).info
     wishes = {**H264, "container": container}
     if container == "rawvideo":

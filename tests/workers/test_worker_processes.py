@@ -115,7 +115,9 @@ def test_ids_of_a_panoptic_network_are_the_serial_ones(
     assert files(video, tmp_path / "shared", workers=2, **how) == serial
 
 
-def test_a_video_without_times_is_segmented_here_and_says_so(clip: Any, tmp_path: Path) -> None:
+def test_a_video_without_times_is_segmented_here_and_a_note_names_it(
+    clip: Any, tmp_path: Path
+) -> None:
     old = clip("old.avi", frames=6, options={"bf": "2"})
     options = SegmentOptions(out=str(tmp_path), save="masks", workers=2, **SMALL)
     (result,) = segment(old, options).inputs
@@ -167,9 +169,9 @@ def test_no_worker_outlives_the_command(number: int, video: Path, tmp_path: Path
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
-        _, said = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=120)
     assert process.returncode in (130, -signal.SIGKILL)
-    assert number == signal.SIGKILL or said.count("\n") == 1
+    assert number == signal.SIGKILL or err.count("\n") == 1
     while any(Path(f"/proc/{one}").exists() for one in workers):
         assert time.monotonic() < end_s, "a worker is still there"
         time.sleep(0.05)

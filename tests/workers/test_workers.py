@@ -62,7 +62,7 @@ class Blocks(Runner):
 
 
 class Inline(Crew[Job, Range, tuple[PackedClip, ...]]):
-    """Workers of this process, which die at the tasks that a list says."""
+    """Workers of this process, which die at the tasks that a list names."""
 
     def __init__(self, runner: Runner, count: int = 2, dies: Sequence[bool] = ()) -> None:
         super().__init__(
