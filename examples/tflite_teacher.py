@@ -123,7 +123,7 @@ def as_float_onnx(network: Path) -> ModelProto:
         command += ["--output", str(made), "--dequantize", "--opset", str(OPSET)]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if ended.returncode or not made.is_file():
-            (*_, reason) = ended.stderr.strip().splitlines() or ["it says nothing"]
+            (*_, reason) = ended.stderr.strip().splitlines() or ["no reason given"]
             raise ModelError(f"{network}: tf2onnx cannot read it ({reason}); fetch it again")
         return onnx.load(made)
 

@@ -138,7 +138,7 @@ class Distilled(Supervised):
             at: the target's place in the clips.
         """
         kind, flow = self.options.temporal_kind, batch.flow
-        assert flow is not None  # the plan asks for it
+        assert flow is not None  # by the plan
         visible = visibility(seen[:, 0], seen[:, 1], flow, cancelling=kind == "mse")
 
         # Leave the border out: no motion is known of it.
@@ -168,10 +168,10 @@ class Distilled(Supervised):
             self.autocast(pictures.device),
             FeatureTap(self._teachers_features[0]) as tap,
         ):
-            says = run_frames(teacher.network, pictures).logits.float()
+            guess = run_frames(teacher.network, pictures).logits.float()
 
         terms: dict[str, Tensor] = {}
-        mine, theirs = logits.float().unflatten(0, size), says.unflatten(0, size)
+        mine, theirs = logits.float().unflatten(0, size), guess.unflatten(0, size)
         if options.pair_weight:
             pairs = [
                 pairwise_frame_loss(
@@ -196,7 +196,7 @@ class Distilled(Supervised):
 
         if options.frame_weight:
             within = batch.inside.flatten(0, 1)  # (B * T, H, W)
-            single = single_frame_loss(logits, says, within, class_weights=self.class_weights)
+            single = single_frame_loss(logits, guess, within, class_weights=self.class_weights)
             terms["sf"] = options.frame_weight * single
         return terms
 
