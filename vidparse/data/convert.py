@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vidparse.data.dataset import ALL, SPLITS, Dataset, format_of
+from vidparse.data.dataset import ALL, SPLITS, Dataset, format_of, labelled_frames
 from vidparse.data.recognition import recognise
 from vidparse.data.rewriting import Rewriter
 from vidparse.data.shrink import check_shorter_side
@@ -16,7 +16,6 @@ from vidparse.data.writers import WRITERS
 from vidparse.errors import InputError, OutputError, UsageError
 from vidparse.filenames import real_path, same_file
 from vidparse.files import WholeFolder, kind_of, write_error
-from vidparse.sinks.split_set import SplitSet
 from vidparse.video.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 _SET = "-set"  # of the names of `segment --save` for data sets
@@ -86,6 +85,7 @@ def convert_dataset(
         raise UsageError("--shrink: labels would not fit their pictures; drop --no-pictures")
     if not source.exists():
         raise InputError(f"{source}: no such file or folder; give a data set")
+
     # Take the name that a format is written by for the one that it is read by.
     dataset = None if dataset is None else dataset.removesuffix(_SET)
     if dataset in WRITERS:
@@ -100,30 +100,39 @@ def convert_dataset(
     datasets = [layout.open(source, one) for one in splits]
     if video is not None:
         datasets = [_of_video(one, video) for one in datasets]
-    work = Rewriter(WRITERS[to], to, pictures, shrink, on_frame, stop or threading.Event())
-    work.total = sum(
-        frame.labelled for one in datasets for video in one.videos for frame in video.frames
-    )
-    if not work.total:
+    total = sum(len(labelled_frames(one)) for one in datasets)
+    if not total:
         raise InputError(f"{source}: no frame of it has labels; label some first")
 
     folder, done = WholeFolder(out, replace=False), False
     try:
         folder.create()
+        rewriter = Rewriter(
+            to,
+            folder.path,
+            out.name,
+            pictures=pictures,
+            shrink=shrink,
+            total=total,
+            on_frame=on_frame,
+            stop=stop or threading.Event(),
+        )
+
+        # Write a split that is alone, or that was named, without a folder of its own.
         with folder.writing():
-            work.set_place(folder.path, out.name)
-            if issubclass(WRITERS[to].sink, SplitSet):
-                work.write_splits(datasets, folder.path)
-                datasets = []
-            for one in datasets:
-                plain = len(datasets) == 1 and one.split in (ALL, split)
-                work.write(one, folder.path if plain else folder.path / one.split)
+            rewriter.write(datasets, apart=splits not in ((ALL,), (split,)))
         done = True
     finally:
         folder.close(keep=done)
-    notes = tuple(dict.fromkeys(work.notes))
     return Conversion(
-        out, name, to, WRITERS[to].read_as or to, splits, work.videos, work.done, notes
+        out,
+        name,
+        to,
+        WRITERS[to].read_as or to,
+        splits,
+        rewriter.videos,
+        rewriter.done,
+        tuple(dict.fromkeys(rewriter.notes)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,7 @@ from vidparse.data.pictures import IGNORE, image_size, size_mismatch
 from vidparse.data.shapes import BACKGROUND
 from vidparse.data.shrink import shrunk_map, shrunk_picture, shrunk_size
 from vidparse.data.tool_folders import IMAGES
-from vidparse.data.writers import WRITERS, Writer
+from vidparse.data.writers import WRITERS
 from vidparse.errors import InputError, Interrupted, OutputError, UsageError
 from vidparse.filenames import text_name
 from vidparse.frame import NOMINAL_RATE, Frame, VideoInfo
@@ -90,29 +90,48 @@ class Rewriter:
     """The frames of data sets on their way into a format.
 
     Attributes:
-        total: frames that there are. done, videos: those that are written. notes: of the format.
+        done, videos: frames and videos that are written. notes: of the format.
     """
 
     def __init__(
         self,
-        writer: Writer,
         to: str,
+        root: Path,
+        shown: str,
+        *,
         pictures: bool,
         shrink: int | None,
+        total: int,
         on_frame: Callable[[int, int], None],
         stop: threading.Event,
     ) -> None:
-        self._writer, self._to, self._pictures, self._shrink = writer, to, pictures, shrink
-        self._on_frame, self._stop = on_frame, stop
-        self.total = self.done = self.videos = 0
+        """Write nothing yet.
+
+        Args:
+            to: one of WRITERS.
+            root: the folder that all is written to. shown: the name that it will have.
+            pictures, shrink: as of `convert_dataset`.
+            total: frames that there are. on_frame, stop: as of `convert_dataset`, too.
+        """
+        self._writer, self._to = WRITERS[to], to
+        self._root, self._shown = root, shown
+        self._pictures, self._shrink = pictures, shrink
+        self._total, self._on_frame, self._stop = total, on_frame, stop
+        self.done = self.videos = 0
         self.notes: list[str] = []
 
-    def set_place(self, root: Path, shown: str) -> None:
-        """Set the folder that all is written to, and the name that it will have."""
-        self._root, self._shown = root, shown
+    def write(self, datasets: Sequence[Dataset], *, apart: bool) -> None:
+        """Write splits, each to a folder of its name where `apart`. Raises: as `convert_dataset`.
 
-    def write(self, dataset: Dataset, base: Path) -> None:
-        """Write a split to a folder. Raises: as `convert_dataset`."""
+        Formats that have all splits in one folder take them together.
+        """
+        if issubclass(self._writer.sink, SplitSet):
+            self._write_together(datasets, self._root)
+            return
+        for dataset in datasets:
+            self._write_split(dataset, self._root / dataset.split if apart else self._root)
+
+    def _write_split(self, dataset: Dataset, base: Path) -> None:
         labels = dataset.labels
         things_alone = "stuff" in dict(self._writer.loses)
         if things_alone and not labels.things:
@@ -145,8 +164,7 @@ class Rewriter:
             )
             self.videos += 1
 
-    def write_splits(self, datasets: list[Dataset], base: Path) -> None:
-        """Write all splits to one folder. Raises: as `convert_dataset`."""
+    def _write_together(self, datasets: Sequence[Dataset], base: Path) -> None:
         sink, labels = self._writer.sink(Target.of(base, replace=False), SinkOptions()), None
         assert isinstance(sink, SplitSet)
         with sink:
@@ -203,7 +221,7 @@ class Rewriter:
         may_copy = not issubclass(kind, PictureSet) or kind.copies_files
         for index, (name, record) in enumerate(video.frames):
             if self._stop.is_set():
-                raise Interrupted(f"convert: stopped after {self.done} of {self.total} frames")
+                raise Interrupted(f"convert: stopped after {self.done} of {self._total} frames")
             found = dataset.load_truth(record)
             self._note_void(found, dataset.labels)
             small = shrunk_map(found, dataset.labels, self._shrink)
@@ -214,7 +232,7 @@ class Rewriter:
                 image = Rgb(shrunk_picture(image.pixels, self._shrink))
             yield Frame(index, index, image, name=name, file=file), small
             self.done += 1
-            self._on_frame(self.done, self.total)
+            self._on_frame(self.done, self._total)
 
     def _note_losses(self, dataset: Dataset) -> None:
         self.notes += dataset.notes
