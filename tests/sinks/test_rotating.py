@@ -101,6 +101,36 @@ def test_pieces_by_size_stay_near_it(cli, tmp_path):
     assert all(path.stat().st_size >= 20_000 for path in found[:-1])
 
 
+def whole_size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(one.stat().st_size for one in files if one.is_file())
+
+
+@pytest.mark.parametrize(
+    ("name", "ending", "limit"),
+    [
+        ("overlay", ".overlay.mp4", 30_000),
+        ("mask-video", ".masks.mkv", 15_000),
+        ("masks", ".masks", 20_000),
+        ("yolo-seg", ".yolo-seg", 150_000),
+        ("folder", ".folder", 150_000),
+    ],
+)
+def test_encoders_that_write_late_and_folders_within_folders_have_pieces_by_size(
+    cli, tmp_path, name, ending, limit
+):
+    """An mp4 of 25 frames per second has no more than a header when its size is first read."""
+    clip = make_clip(tmp_path / "clip.mp4", frames=400)
+    out = tmp_path / "out"
+    ended = cli("segment", clip, "-o", f"{out}/", "--save", name, "--rotate", f"{limit / 1000}kB")
+    assert ended.code == 0, ended.err
+    sizes = [whole_size(path) for path in pieces(out, ending)]
+    per_frame = sum(sizes) / 400
+    assert len(sizes) > 2 and min(sizes[:-1]) >= limit
+    behind = 130 if ending.endswith(".mkv") else 30  # frames: Matroska is written by 5 s
+    assert max(sizes) <= 1.25 * limit + (behind + 25) * per_frame, sizes
+
+
 def test_a_piece_never_takes_the_place_of_another_file(cli, tmp_path, monkeypatch):
     """Also with --overwrite, and where the clock is set back."""
     monkeypatch.setattr("vidparse.sinks.rotating.time.time", lambda: 1_796_000_000.0)

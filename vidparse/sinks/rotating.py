@@ -191,10 +191,11 @@ class Rotating(Sink):
         if self._frames < self._look_at:
             return False
 
-        # Look again after a quarter of what is left: to look at a folder of masks takes time.
+        # Look again after a quarter of what is left, or of what there is: encoders write late, so
+        # that the first size may be a header's, and to look at a folder of masks takes time.
         size = sum(map(_size, self._now))
-        left = self._frames * (self._rotation.size / size - 1) if size else 0
-        self._look_at = self._frames + max(_EVERY_FRAMES, left / 4)
+        left = self._frames * (self._rotation.size / size - 1) if size else math.inf
+        self._look_at = self._frames + max(_EVERY_FRAMES, min(left, self._frames) / 4)
         return size >= self._rotation.size
 
     def _heard(self) -> set[int]:
@@ -292,7 +293,8 @@ def _size(sink: Sink) -> int:
     try:
         if not type(sink).is_folder:
             return WholeFile(path).path.stat().st_size
-        with os.scandir(WholeFolder(path).path) as entries:
-            return sum(entry.stat().st_size for entry in entries)
+        folders = os.walk(WholeFolder(path).path)
+        files = (Path(place, name) for place, _, names in folders for name in names)
+        return sum(file.stat().st_size for file in files)
     except OSError:
         return 0
