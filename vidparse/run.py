@@ -23,6 +23,7 @@ from vidparse.hub.known import select_classes
 from vidparse.inference import Runner, decided, load_chosen
 from vidparse.labels.colours import class_colours
 from vidparse.limits import max_frames
+from vidparse.requests.from_python import checked
 from vidparse.requests.live import may_be_live
 from vidparse.requests.outputs import RunHeader
 from vidparse.requests.segment import DECODERS, SegmentOptions
@@ -120,7 +121,8 @@ def segment(
     Raises:
         UsageError: the request makes no sense. ModelError, DeviceError: nothing could be run.
     """
-    options = options or SegmentOptions()
+    options = checked(options or SegmentOptions())
+    options.live.check()
     watcher = watcher or Silent()
     stop = stop or threading.Event()
 

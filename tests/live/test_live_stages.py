@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from vidparse.arrival import Arrival
+from vidparse.errors import InputError
 from vidparse.frame import Frame
 from vidparse.inference.clips import Prepared
 from vidparse.live.stages import LiveStages
@@ -20,6 +22,7 @@ class Fake:
     """A live source of frames that are so old, and a session that passes them on."""
 
     labels = None
+    info = SimpleNamespace(name="cam")
     repeated, key_frames, looks = 0, None, ()
 
     def __init__(self, ages_s: list[float], *, gap: int = -1) -> None:
@@ -54,6 +57,13 @@ def test_frames_that_are_too_old_at_the_network_are_dropped_and_counted():
     assert fake.tally.too_late == 2
     assert fake.wanted == 6  # once for each, and once for the end
     assert [one.frame.index for one in passed(Fake([9.0, 9.0]), None)] == [0, 1]
+
+
+def test_a_source_of_which_all_frames_are_too_old_is_an_error_of_its_own():
+    fake = Fake([9.0, 9.0])
+    with pytest.raises(InputError, match=r"cam: every frame was older than --max-latency 0.25 s"):
+        passed(fake, 0.25)
+    assert passed(Fake([]), 0.25) == []
 
 
 def test_what_a_dropped_frame_brought_along_goes_to_the_next():

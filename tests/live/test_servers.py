@@ -352,6 +352,13 @@ def test_what_only_live_inputs_have_is_refused_for_others(cli, tmp_path, option)
             assert f"{option}: {name} is no live input" in ended.err
 
 
+@pytest.mark.parametrize("option", ["--timeout", "--max-latency"])
+def test_a_time_in_which_nothing_can_happen_is_refused(cli, tmp_path, option):
+    ended = cli("segment", "rtsp://nobody.invalid/a", "-o", f"{tmp_path}/out/", option, "0s")
+    assert (ended.code, len(ended.lines)) == (2, 1), ended.err
+    assert f"{option} 0: would " in ended.err
+
+
 @pytest.mark.parametrize("name", ["-", "rtsp://cam/live", "sample://street", "folder", "a.png"])
 def test_only_a_file_is_followed(cli, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

@@ -119,11 +119,19 @@ def test_options_of_a_record_within_a_record_stand_in_its_place() -> None:
     [
         ("12.5", 12.5), (".5", 0.5), ("200ms", 0.2), ("2s", 2.0), ("1.5m", 90.0), ("24h", 86400.0),
         ("7d", 604800.0), ("1:02", 62.0), ("01:02:03.250", 3723.25), ("0:90", 90.0),
+        ("1400ms", 1.4), ("0.03m", 1.8), ("1:01.4", 61.4), ("5.", 5.0),
     ],
 )  # fmt: skip
 def test_times_are_written_alike_everywhere(text: str, expected: float) -> None:
     assert value_of(SegmentOptions, "--start", text).start_s == expected
     assert seconds(text, "--stop-after") == expected
+
+
+def test_a_time_is_one_number_however_it_is_written() -> None:
+    """A frame begins at 1.4 s: one at 1.4000000000000001 would be the next."""
+    for ms in range(5000):
+        texts = (f"{ms}ms", f"{ms / 1000:.3f}", f"0:{ms / 1000:.3f}", f"{ms / 1000:.3f}s")
+        assert {seconds(text, "--start") for text in texts} == {ms / 1000}
 
 
 def test_a_record_that_may_be_missing_is_made_of_what_is_given() -> None:

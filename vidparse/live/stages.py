@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from vidparse.errors import InputError
 from vidparse.frame import Frame
 from vidparse.inference.clips import Prepared, closed
 from vidparse.inference.keyframes import KeyFrameReport
@@ -67,13 +68,23 @@ class LiveStages:
         return self.session.finished(answered)
 
     def _fresh(self, prepared: Iterable[R]) -> Iterator[R]:
-        """Those that are not too old; what dropped ones began or brought along goes to the next."""
+        """Those that are not too old; what dropped ones began or brought along goes to the next.
+
+        Raises:
+            InputError: all were too old.
+        """
         dropped: R | None = None
+        none_taken = True
         with closed(prepared) as items:
             while True:
                 self._source.request_frame()
                 one = next(items, END)
                 if isinstance(one, End):
+                    if dropped is not None and none_taken:
+                        raise InputError(
+                            f"{self._source.info.name}: every frame was older than --max-latency "
+                            f"{self._most_s:g} s when the network could take it; allow more"
+                        )
                     return
                 if dropped is not None:
                     one = _after(one, dropped)
@@ -81,7 +92,7 @@ class LiveStages:
                     self._source.tally.too_late += 1
                     dropped = one
                     continue
-                dropped = None
+                dropped, none_taken = None, False
                 yield one
 
 

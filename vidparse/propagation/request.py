@@ -28,6 +28,7 @@ from vidparse.propagation.prediction import NONE, Propagated
 from vidparse.propagation.reverse import ReverseScore, ReverseTest
 from vidparse.propagation.shelf import Shelf
 from vidparse.propagation.stages import Answered, Propagation
+from vidparse.requests.from_python import checked
 from vidparse.requests.outputs import RunHeader
 from vidparse.requests.propagate import PropagateRequest
 from vidparse.sinks import Protected, Sink
@@ -93,7 +94,7 @@ def propagate(
             see each one's message; the outputs of videos before are in their places.
     """
     # Find and check all that is cheap before the first frame is read.
-    request, stop = replace(request, argv=request.argv), stop or threading.Event()
+    request, stop = checked(request), stop or threading.Event()
     flow = open_estimator(request.flow, request.flow_weights, request.flow_device)
     jobs = list(_jobs(request))
     request = _with_outputs(request, jobs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated
 
 from vidparse.errors import UsageError
@@ -14,8 +15,8 @@ EVERY, LATEST = "every", "latest"
 POLICIES = (EVERY, LATEST)
 OFF, ENDLESS = PATIENCE_WORDS = ("off", "endless")
 ENDLESS_S = float("inf")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kMGT])i?B", re.IGNORECASE)
-_UNITS_BYTES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)([kMGT])(i?)B", re.IGNORECASE)
+_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 _LEAST_PIECE_S, _LEAST_PIECE_BYTES = 0.1, 10**4
 
 
@@ -35,14 +36,14 @@ def patience(text: str, flag: str) -> float:
 
 
 def rotation(text: str, flag: str) -> Rotation:
-    """`10m` (a time, :func:`seconds`) or `500MB` (kB, MB, GB, TB).
+    """`10m` (a time, :func:`seconds`) or `500MB` (kB to TB, or kiB to TiB).
 
     Raises:
         UsageError: neither, or a piece of less than 0.1 s or 10 kB.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is not None:
-        size = int(float(match[1]) * _UNITS_BYTES[match[2].lower()])
+        size = int(Fraction(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2].lower()])
         if size < _LEAST_PIECE_BYTES:
             raise UsageError(f"{flag} '{text}': pieces are too small; write 500MB, at least 10kB")
         return Rotation(size=size)
@@ -123,12 +124,14 @@ class LiveOptions:
         ),
     ] = None
 
-    def __post_init__(self) -> None:
-        """Raises: UsageError: a policy that is none, or options that go with --follow without."""
+    def check(self) -> None:
+        """Raises: UsageError: a policy that is none, a time of nothing, or no file to follow."""
         if self.policy is not None and self.policy not in POLICIES:
             raise UsageError(f"--policy '{self.policy}': unknown; use {' or '.join(POLICIES)}")
         if self.timeout_s <= 0:
             raise UsageError("--timeout 0: would lose every source at once; give seconds")
+        if self.max_latency_s is not None and self.max_latency_s <= 0:
+            raise UsageError("--max-latency 0: would drop every frame; give seconds")
         if self.follow_idle_s is not None and not self.follow:
             raise UsageError("--follow-idle: nothing is followed; add --follow")
 

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from fractions import Fraction
+from functools import cache
 from inspect import Parameter, signature
 from types import NoneType, UnionType
 from typing import Annotated, Union, get_args, get_origin, get_type_hints
@@ -34,7 +35,7 @@ _FURTHEST_KEYS = 1000  # frames from one to the next
 PIPE_FORMATS = ("y4m", "matroska", "nut", "raw")
 _NUMBER = re.compile(r"[0-9]{1,12}\.?[0-9]{0,9}|\.[0-9]{1,9}")
 _DURATION = re.compile(rf"({_NUMBER.pattern})(ms|s|m|h|d)?")
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+_UNITS_S = {"ms": Fraction(1, 1000), "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
 _RATE = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9}|/[0-9]{1,9})?")
 _SLOWEST, _FASTEST = Fraction(1, 100_000), 1000  # pictures per second; about one per day
 
@@ -183,13 +184,18 @@ def options_of(members: tuple[Given | Part, ...]) -> Iterator[Given]:
 
 def part_of(name: str, record: type, *, is_optional: bool = False) -> Part:
     """The options that the fields of a record are, in order."""
+    return Part(name, record, fields_of(record, is_optional=is_optional), is_optional)
+
+
+@cache
+def fields_of(record: type, *, is_optional: bool = False) -> tuple[Given | Part, ...]:
+    """The same without a name; the hints of a large record take milliseconds to read."""
     hints = get_type_hints(record, include_extras=True)
-    members = []
-    for field in fields(record):
-        default = None if is_optional else field.default
-        if found := member_of(field.name, hints[field.name], default):
-            members.append(found)
-    return Part(name, record, tuple(members), is_optional)
+    found = (
+        member_of(field.name, hints[field.name], None if is_optional else field.default)
+        for field in fields(record)
+    )
+    return tuple(member for member in found if member)
 
 
 def members_of(function: Callable[..., object]) -> dict[str, Given | Part | None]:
@@ -264,11 +270,13 @@ def _numbers(text: str, flag: str, example: str) -> tuple[float, ...]:
 def seconds(text: str, flag: str) -> float:
     """`12.5`, `200ms`, `30s`, `10m`, `24h`, `7d`, `1:02` or `01:02:03.250`.
 
+    Equal times are equal numbers, however they are written: frames begin at 1.4 s, not behind.
+
     Raises:
         UsageError: none of these.
     """
     if match := _DURATION.fullmatch(text.strip()):
-        return float(match[1]) * _UNITS_S[match[2]]
+        return float(Fraction(match[1]) * _UNITS_S[match[2]])
 
     # Each part counts 60 of the one behind it.
     parts = text.split(":")
@@ -276,10 +284,10 @@ def seconds(text: str, flag: str) -> float:
         raise UsageError(
             f"{flag} '{text}': not a time; write seconds (12.5), 200ms, 10m, 24h or HH:MM:SS"
         )
-    total = 0.0
+    total = Fraction(0)
     for part in parts:
-        total = total * 60 + float(part)
-    return total
+        total = total * 60 + Fraction(part.strip())
+    return float(total)
 
 
 def frame_rate(text: str, flag: str) -> Fraction:
