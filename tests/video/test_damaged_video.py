@@ -283,6 +283,27 @@ def test_an_end_that_the_demuxer_hides_is_noted(clip):
     assert any("though the header has 4.00 s" in note for note in source.notes)
 
 
+@pytest.mark.parametrize("begins", [0, 125])
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mkv", "libx264"), ("a.webm", "libvpx"), ("a.nut", "mpeg4"), ("a.asf", "msmpeg4v3"),
+        ("a.mp4", "libx264"), ("a.ts", "libx264"),
+    ],
+)  # fmt: skip
+def test_a_file_that_begins_late_is_as_long_as_its_pictures(clip, name, codec, begins):
+    """Some formats count their length from 0, wherever the first picture lies."""
+    stamps = [begins + i for i in range(10)]
+    path = clip(name, codec=codec, pts=stamps, time_base=Fraction(1, 25))
+    frames, error, source = drain(path)
+    assert (len(frames), error, source.notes) == (10, None, [])
+    assert source.info.duration_s == pytest.approx(0.4, abs=0.05)  # NUT ends where a frame begins
+    with open_video(path, stride=4) as source:
+        *_, last = source
+    shown_s = last.time_s - frames[0].time_s + float(last.duration * last.time_base)
+    assert shown_s == pytest.approx(0.4, abs=0.05)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [

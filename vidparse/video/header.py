@@ -25,6 +25,7 @@ _FILE_KEYS = {
 }
 _SILENT_END_S = 0.5  # a header may well count the last frame or some padding too much
 _INDEXED = {"mov", "matroska"}  # formats whose duration is that of their contents
+_FROM_ZERO = {"matroska", "nut", "asf"}  # whose duration counts from 0, wherever they begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,18 @@ class Header:
         """
         assert stream.time_base is not None  # of a stream that is read
         base = fraction(stream.time_base)
-        duration_s = ends = None
-        if stream.duration:
-            duration_s = float(stream.duration * base)
-        elif container.duration:
-            duration_s = container.duration / av.time_base
-        if container.duration:
-            # Add the start: the clock of a file need not begin at 0.
-            ends_us = (container.start_time or 0) + container.duration
-            ends = math.floor(Fraction(ends_us, av.time_base) / base)
+        formats = set(container.format.name.split(","))
+        begins_s = Fraction(container.start_time or 0, av.time_base)
+        length_s = Fraction(container.duration or 0, av.time_base)
+        own_s = stream.duration * base if stream.duration else length_s
+
+        # Count from the start where the format counts from 0; one that is less does so already.
+        if formats & _FROM_ZERO:
+            length_s, own_s = (
+                one if one <= begins_s else one - begins_s for one in (length_s, own_s)
+            )
+        duration_s = float(own_s) if own_s else None
+        ends = math.floor((begins_s + length_s) / base) if length_s else None
 
         # Turn the shape of the pixels with the picture: it is inverted in one that lies.
         aspect = fraction(stream.sample_aspect_ratio or Fraction(1))
@@ -99,7 +103,7 @@ class Header:
         return cls(
             info,
             ends,
-            is_indexed=bool(_INDEXED & set(container.format.name.split(","))),
+            is_indexed=bool(formats & _INDEXED),
             claimed_s=duration_s if stream.duration or is_alone else None,
         )
 
