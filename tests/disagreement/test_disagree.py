@@ -101,7 +101,7 @@ def ranked(ended: Any) -> list[int]:
 def test_one_model_wavers_where_the_picture_jumps(
     cli: Callable[..., Any], pictures: Path, model: Path
 ) -> None:
-    ended = cli("disagree", pictures, "-m", model, "--top", "2", "--spacing", "0", "--json")
+    ended = cli("disagree", pictures, "-m", model, "--top", "2", "--spacing", "0ms", "--json")
     assert set(ranked(ended)) == {5, 6}  # it comes, and it goes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from vidparse.errors import ModelError, OutputError
 from vidparse.export import check_parity, export_onnx, export_weights
 from vidparse.export.weights import export_metadata
 from vidparse.frame import Frame
+from vidparse.hub import weights_folder
 from vidparse.image import Rgb
 from vidparse.inference import Session, load_model
 from vidparse.models.checkpoint import load_network, read_description, save_checkpoint
@@ -135,6 +137,24 @@ def test_weights_of_several_runs_are_averaged(tiny_weights, tmp_path):
             np.testing.assert_array_equal(values, first[name])
     training = read_description(out).training
     assert training["averaged_sha256"] == [mine.sha256, read_description(other).sha256]
+
+
+def test_the_mean_has_no_figures_that_were_measured_on_one_of_its_runs(tmp_path):
+    """A profile would note clips by the scores of other weights."""
+    student = read_description(weights_folder() / "street-student.safetensors")
+    assert student.profile is not None
+    student = replace(student, training={**student.training, "validation": {"miou": 0.7}})
+    export_weights(student, tmp_path / "mean.safetensors", others=[student])
+    found = read_description(tmp_path / "mean.safetensors")
+    assert found.profile is None and "validation" not in found.training
+    assert found.training["steps"] == student.training["steps"]
+
+
+def test_runs_that_remember_at_another_pace_are_not_averaged(tiny_weights, tmp_path):
+    mine = read_description(tiny_weights)
+    other = replace(mine, memory_interval_s=0.5)
+    with pytest.raises(ModelError, match="weights of another network"):
+        export_weights(mine, tmp_path / "mean.safetensors", others=[other])
 
 
 def test_only_runs_of_one_network_are_averaged(tiny_weights, tmp_path, cli):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidparse.errors import InputError, OutputError, UsageError
+from vidparse.errors import InputError, Interrupted, OutputError, UsageError
 from vidparse.frame import Frame
 from vidparse.inference.memory import Answering, Finishing
 from vidparse.labels import load_labels
@@ -52,6 +52,16 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / ".clip.csv.vidparse-resume"
     write(folder, range(5), kept=(1, 3))
     return folder
+
+
+def test_an_interrupt_names_the_frames_that_need_not_be_segmented_again(folder: Path) -> None:
+    """They may be more than this call has written so far."""
+    with Journal(folder, JOB) as journal:
+        error = journal.with_way_on(Interrupted("clip.mp4: interrupted after 2 frames; none kept"))
+        raise_past(journal)
+    assert str(error) == (
+        "clip.mp4: interrupted after 2 frames; the same call goes on after 4 frames"
+    )
 
 
 def write(folder: Path, indexes: range, *, kept: tuple[int, ...] = (), done: bool = False) -> None:

@@ -474,6 +474,23 @@ class TestSchedule:
 
         assert names(1, 1) == names(2, 1) == names(1, 2) == names(2, 2)
 
+    def test_workers_are_no_more_than_the_cpus(self, sources, monkeypatch) -> None:
+        """Torch would warn of it in two lines; the batches are the same."""
+        schedule = Schedule(sources, batch_size=4, steps_per_epoch=1)
+        network = build("perframe", {"classes": 11, **SMALL})
+        plan = ClipPlan(Companions(type(network), network.config), PLAIN)
+        wanted = []
+
+        def loader(*_, num_workers: int, **__) -> list[object]:
+            wanted.append(num_workers)
+            return []
+
+        monkeypatch.setattr("vidparse.training.stream.DataLoader", loader)
+        monkeypatch.setattr("vidparse.training.stream.cpu_count", lambda: 2)
+        for workers in (0, 1, 3):
+            assert list(batches(sources, schedule, plan, steps=1, workers=workers)) == []
+        assert wanted == [0, 1, 2]
+
 
 class TestSources:
     def test_texts(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from vidparse.filenames import same_file
 from vidparse.files import check_folder, check_place
 from vidparse.models.checkpoint import load_network, save_checkpoint
 from vidparse.models.description import Description, StateTensor, metadata_of
+from vidparse.textfiles import Json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,11 +73,16 @@ def export_weights(
             )
         tensors[name] = tensor.to(torch.float16)
 
-    metadata = export_metadata(description)
-    if others:
-        sums = [one.sha256 for one in (description, *others)]
-        metadata = export_metadata(description, averaged_sha256=sums)
-    save_checkpoint(path, tensors, metadata)
+    save_checkpoint(path, tensors, export_metadata(_mean_description(description, others)))
+
+
+def _mean_description(description: Description, others: Sequence[Description]) -> Description:
+    """The first one's, with the files of the mean, and without what was measured on it alone."""
+    if not others:
+        return description
+    training = {key: value for key, value in description.training.items() if key != "validation"}
+    sums: list[Json] = [one.sha256 for one in (description, *others)]
+    return replace(description, training={**training, "averaged_sha256": sums}, profile=None)
 
 
 def _mean_weights(description: Description, others: Sequence[Description]) -> dict[str, Tensor]:
@@ -86,8 +93,7 @@ def _mean_weights(description: Description, others: Sequence[Description]) -> di
     """
     total = dict(load_network(description).state_dict())
     for other in others:
-        facts = [(one.arch, one.config, one.labels, one.preprocess) for one in (description, other)]
-        if facts[0] != facts[1]:
+        if _facts(other) != _facts(description):
             raise ModelError(
                 f"{other.path}: weights of another network, other classes or another input than "
                 f"{description.path}; average runs that began from the same weights"
@@ -101,6 +107,21 @@ def _mean_weights(description: Description, others: Sequence[Description]) -> di
         name: tensor / count if tensor.is_floating_point() else tensor
         for name, tensor in total.items()
     }
+
+
+def _facts(description: Description) -> tuple[object, ...]:
+    """The facts in which the runs of a network are alike."""
+    return (
+        description.arch,
+        description.config,
+        description.labels,
+        description.preprocess,
+        description.task,
+        description.window,
+        description.alignment,
+        description.any_window,
+        description.memory_interval_s,
+    )
 
 
 def export_metadata(

@@ -73,7 +73,7 @@ class AutolabelRequest:
     start_s: Annotated[
         float | None,
         Option(
-            "Where to begin in each video: seconds or [HH:]MM:SS[.mmm].",
+            "Where to begin in each video: 90, 90s, 1.5m or [HH:]MM:SS[.mmm].",
             flag="--start",
             panel=LABELLED,
             parse=seconds,

@@ -40,10 +40,11 @@ class DisagreementRequest:
     spacing_s: Annotated[
         float,
         Option(
-            "Least seconds between two of them, so that they are not all of one moment.",
+            "Least time between two of them, so that they are not all of one moment.",
             flag="--spacing",
             panel=RANKED,
-            least=0,
+            parse=seconds,
+            text="1",
         ),
     ] = 1.0
     by: Annotated[
@@ -58,7 +59,7 @@ class DisagreementRequest:
     start_s: Annotated[
         float | None,
         Option(
-            "Where to begin: seconds or [HH:]MM:SS[.mmm].",
+            "Where to begin: 90, 90s, 1.5m or [HH:]MM:SS[.mmm].",
             flag="--start",
             panel=RANKED,
             parse=seconds,

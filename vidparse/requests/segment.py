@@ -274,7 +274,7 @@ class BenchRequest:
     end_s: Annotated[
         float | None,
         Option(
-            "Stop here: seconds or MM:SS. By default where the network has worked for 10 s.",
+            "Stop here: 90, 90s, 1.5m or MM:SS. By default where the network has worked for 10 s.",
             flag="--end",
             parse=seconds,
         ),

@@ -126,14 +126,14 @@ class Journal:
     def with_way_on(self, error: VidparseError) -> VidparseError:
         """The error that ended the run, with the words on how to go on where that is possible."""
         if isinstance(error, Interrupted):
-            onwards = f"goes on after {self.frames} of them" if self.frames else "begins anew"
+            frames = counted(self.frames, "frame")
+            onwards = f"goes on after {frames}" if self.frames else "begins anew"
             return Interrupted(f"{str(error).split('; ')[0]}; the same call {onwards}")
         if self._earlier and isinstance(error, OutputError):
             return OutputError(f"{error}; what is there is of an earlier job ({self._earlier})")
         if not self.frames or isinstance(error, TruncatedError):
             return error
-        frames = counted(self.frames, "frame")
-        made = type(error)(f"{error}; the same call goes on after {frames}")
+        made = type(error)(f"{error}; the same call goes on after {counted(self.frames, 'frame')}")
         made.__cause__ = error
         return made
 

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from vidparse.data import FrameRecord
 from vidparse.errors import InputError, VidparseError
+from vidparse.inference.devices import cpu_count
 from vidparse.training.clips import ClipPlan, TrainingClip, load_clip
 from vidparse.training.training_sets import TrainingSets
 
@@ -281,7 +282,8 @@ def batches(
     loader = DataLoader(
         _Clips(sets, schedule, plan),
         batch_sampler=_Listed(wanted),
-        num_workers=workers,
+        # Take no more than there are CPUs, where torch would warn of it; batches are the same.
+        num_workers=min(workers, cpu_count()),
         collate_fn=collate,
         worker_init_fn=_start_worker,
         pin_memory=torch.cuda.is_available(),
