@@ -21,7 +21,8 @@ from vidparse.data import convert as converting
 from vidparse.data.convert import convert_dataset
 from vidparse.data.dataset import ALL, Format
 from vidparse.data.writers import WRITERS
-from vidparse.errors import UsageError
+from vidparse.errors import InputError, UsageError
+from vidparse.labels import labels_to_json
 from vidparse.maps import SegmentMap
 from vidparse.maps.polygons import overlap
 
@@ -110,6 +111,97 @@ def test_coco_panoptic_keeps_segments_of_photographs(convert: Callable[..., Path
         assert same_segments(
             truth_of(int(video.name[1]), int(video.name[-1])), after.load_truth(frame)
         )
+
+
+def dotted(root: Path, names: tuple[str, ...]) -> Path:
+    """A folder of videos whose masks differ; class 1 of them is marked as a thing."""
+    labels = replace(LABELS, name="made")
+    (root / "masks").mkdir(parents=True)
+    (root / "labels.json").write_text(json.dumps(labels_to_json(labels)))
+    for v, name in enumerate(names):
+        for t in range(2):
+            mask = np.zeros((24, 32), np.uint8)
+            mask[2 + 4 * v : 5 + 4 * v, 3 + t : 9 + t] = 1
+            for kind, values in (("masks", mask), ("images", np.dstack([mask * 99] * 3))):
+                path = root / kind / name / f"f{t}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), values)
+    return root
+
+
+@pytest.mark.parametrize("to", sorted(WRITERS))
+def test_names_of_videos_with_dots_stay_apart(tmp_path: Path, to: str) -> None:
+    """Masks of cam.1 must not become those of cam.2."""
+    source = dotted(tmp_path / "in", ("cam.1", "cam.2", "2024.01.05"))
+    convert_dataset(source, tmp_path / "out", to=to)
+    before, after = open_dataset("folder", source, ALL), opened(tmp_path / "out", to)
+    wanted = {
+        (video.name, frame.stem): before.load_truth(frame).classes()
+        for video in before.videos
+        for frame in video.frames
+    }
+    if any(len(video.frames) > 1 for video in after.videos):
+        assert sorted(one.name for one in after.videos) == sorted(one.name for one in before.videos)
+    found = [after.load_truth(frame).classes() for video in after.videos for frame in video.frames]
+    assert len(found) == len(wanted)
+    left = [(one == 1) for one in wanted.values()]
+    for one in found:
+        thing = one == after.labels.classes.index(LABELS.classes[1])
+        left.pop(next(i for i, other in enumerate(left) if (other == thing).all()))
+
+
+def test_videos_of_one_name_in_a_json_stay_apart(tmp_path: Path) -> None:
+    """YouTube-VIS knows a video by its id; its folder may lie in folders of different names."""
+    videos, rows = [], []
+    for number, folder in enumerate(("a/cam", "b/cam")):
+        names = [f"{folder}/{t}.png" for t in range(2)]
+        videos.append({"id": number, "width": 32, "height": 24, "file_names": names})
+        x = 2 + 20 * number
+        ring = [[x, 2, x + 6, 2, x + 6, 8, x, 8]]
+        rows.append(
+            {"id": 7 + number, "video_id": number, "category_id": 1, "segmentations": [ring, ring]}
+        )
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / name), np.zeros((24, 32, 3), np.uint8))
+    record = {"videos": videos, "annotations": rows, "categories": [{"id": 1, "name": "car"}]}
+    (tmp_path / "set.json").write_text(json.dumps(record))
+
+    dataset = open_dataset("ytvis", tmp_path, ALL)
+    assert [video.name for video in dataset.videos] == ["cam", "cam_2"]
+    lefts = [
+        np.flatnonzero((dataset.load_truth(frame).classes() == 0).any(axis=0)).min()
+        for video in dataset.videos
+        for frame in video.frames
+    ]
+    assert lefts == [2, 2, 22, 22]
+
+
+def test_a_picture_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((24, 32, 3), np.uint8))
+    rows = [{"id": i, "file_name": "a.png", "width": 32, "height": 24} for i in range(2)]
+    record = {"images": rows, "annotations": [], "categories": [{"id": 1, "name": "car"}]}
+    (tmp_path / "set.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"set.json: a.png is listed before"):
+        open_dataset("coco", tmp_path, ALL)
+
+
+@pytest.mark.parametrize("to", sorted(WRITERS))
+def test_things_without_objects_and_crowds_are_noted_where_they_are_lost(
+    tmp_path: Path, to: str
+) -> None:
+    notes = convert_dataset(dotted(tmp_path / "in", ("v",)), tmp_path / "out", to=to).notes
+    lost = [note for note in notes if "marks things by objects" in note]
+    assert bool(lost) == (to in ("cvat", "cvat-images", "label-studio", "labelme", "yolo-seg"))
+    merged = [note for note in notes if "all pixels of a class are one" in note]
+    assert bool(merged) == (
+        to in ("coco", "coco-panoptic", "label-studio-video", "vipseg", "ytvis")
+    )
+
+    make_coco(tmp_path / "crowd")
+    notes = convert_dataset(tmp_path / "crowd", tmp_path / "o", to=to, split="val").notes
+    keeps = ("coco", "coco-panoptic", "vipseg", "folder", "vspw", "yolo-seg")
+    assert any("holds no crowds" in note for note in notes) == (to not in keeps)
 
 
 @pytest.mark.parametrize("to", ["coco-panoptic", "vipseg"])

@@ -91,7 +91,7 @@ def test_semantic_and_unlisted_and_too_wide(tmp_path: Path, name: str) -> None:
     ids = np.array([[0, 1, 255, 2]] * 4, np.uint8)
     place = tmp_path / ("a.mkv" if name == "id-video" else "a")
     (note,) = write(name, place, [SegmentMap(ids)])
-    assert f"{name}: the model is semantic" in note
+    assert f"{name}: objects are not known" in note
     assert read(place)[0].tolist() == [1, 2, 0, 3]
     unlisted = objects(np.array([[5, 6, 0, 6]] * 4, np.uint16), {6: 1})
     place = place.with_stem("b") if place.suffix else tmp_path / "b"

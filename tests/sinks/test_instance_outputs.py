@@ -137,7 +137,7 @@ def test_more_than_1000_of_one_class(tmp_path: Path) -> None:
 def test_semantic_maps_have_a_thing_per_class(tmp_path: Path) -> None:
     ids = np.array([[0, 1, 2], [0, 1, 255]], np.uint8)
     (note,) = write("coco", tmp_path / "x.json", [SegmentMap(ids)])
-    assert "coco: the model is semantic" in note
+    assert "coco: objects are not known" in note
     table = json.loads((tmp_path / "x.json").read_text())
     assert [row["category_id"] for row in table["annotations"]] == [1, 2]
 

@@ -69,7 +69,7 @@ def test_ids_beyond_24_bits_are_refused(tmp_path: Path) -> None:
 def test_classes_of_a_semantic_map_are_segments(tmp_path: Path) -> None:
     ids = np.array([[0, 0, 1, 255], [2, 0, 1, 255]], np.uint8)
     (note,) = write("panoptic", tmp_path / "x", [SegmentMap(ids)] * 2)
-    assert "the model is semantic" in note
+    assert "objects are not known" in note
     for row, read in coco_panoptic(tmp_path / "x"):
         assert read.tolist() == [[1, 1, 2, 0], [3, 1, 2, 0]]
         assert [one["category_id"] for one in row["segments_info"]] == [0, 1, 2]

@@ -483,7 +483,7 @@ def test_classes_of_another_data_set_are_noted(cli, clip, tmp_path):
         ended = cli("segment", path, "--save", name, "-o", f"{tmp_path}/o/{name}/")
         assert ended.code == 0
         assert what in ended.err
-    assert "the model is semantic" in ended.err
+    assert "objects are not known" in ended.err
 
 
 def test_a_submission_of_the_right_classes_has_no_note(tmp_path):

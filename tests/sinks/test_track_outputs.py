@@ -113,7 +113,7 @@ def test_more_than_1000_of_one_class(tmp_path: Path) -> None:
 
 def test_semantic_and_empty(tmp_path: Path) -> None:
     (note,) = write("tracks", tmp_path / "x", [SegmentMap(np.array([[0, 1, 255]], np.uint8))] * 2)
-    assert "tracks: the model is semantic" in note
+    assert "tracks: objects are not known" in note
     assert [(row["id"], row["class"]) for row in rows_of(tmp_path / "x")] == [
         ("1", "road"),
         ("2", "car"),

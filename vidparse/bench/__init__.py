@@ -19,11 +19,14 @@ from fractions import Fraction
 
 from vidparse.batch import clip_options
 from vidparse.errors import InputError, VidparseError
+from vidparse.filenames import one_or_several
 from vidparse.inference import Runner, RunReport, Session, StageTime, engine_and_reason, run
 from vidparse.inference.devices import cpu_count
 from vidparse.inference.pipeline import StageClock
+from vidparse.requests.from_python import checked
 from vidparse.run import SegmentOptions, load_runner
-from vidparse.sinks import make_sinks
+from vidparse.sinks import SINKS, make_sinks
+from vidparse.sinks.names import check_names
 from vidparse.video import Source, open_video
 
 _ENOUGH_S = 10.0  # of the network's time in one arm, where no end is given
@@ -92,7 +95,8 @@ def bench(
     Raises:
         VidparseError: whatever `segment` would raise.
     """
-    options = replace(options, save=options.save or ("overlay",))
+    options = replace(checked(options), save=options.save or ("overlay",))
+    check_names(one_or_several(options.save or ()), SINKS)
     runner = load_runner(options)
     frames, end_s, input_hw = _length(name, options, runner)
     options = replace(options, end_s=end_s)

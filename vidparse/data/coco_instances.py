@@ -26,10 +26,12 @@ from vidparse.data.tool_folders import (
     IMAGES,
     FramesBeside,
     IsRecord,
+    free_name,
     head_of,
     no_record,
     other_splits,
     own_labels,
+    record_stem,
     records_in,
     video_beside,
 )
@@ -108,6 +110,10 @@ class _Found:
     listed: dict[tuple[str, int], Listed] = field(default_factory=dict)
     films: dict[str, Path] = field(default_factory=dict)
 
+    def free_name(self, name: str) -> str:
+        """The name for a video, or one like it where another is called so."""
+        return free_name(name, {video.name for video in self.videos})
+
     def is_film(self, record: Path, table: JsonTable, video: str, names: Sequence[str]) -> bool:
         """True where pictures are frames of the video that vidparse segmented, known by number.
 
@@ -154,7 +160,7 @@ def _opened(kind: _Kind, root: Path, split: str, on_missing: OnMissing) -> Datas
 def _add_pictures(found: _Found, path: Path, table: JsonTable) -> None:
     """Take in a json of instances. Raises: KeyError, TypeError, ValueError, InputError."""
     rows, by_image = as_tables(table["images"], "images"), _by_key(table, "image_id")
-    own = path.name.split(".")[0]
+    own = found.free_name(record_stem(path))
     names = [as_word(row["file_name"], "file_name") for row in rows]
     of_film = found.is_film(path, table, own, names)
     tracked = of_film or any("track_id" in one for group in by_image.values() for one in group)
@@ -173,6 +179,8 @@ def _add_pictures(found: _Found, path: Path, table: JsonTable) -> None:
         # Name a photograph by its folder, too: names repeat from folder to folder.
         video = own if tracked else Path(name).with_suffix("").as_posix()
         index = len(frames) if tracked else 0
+        if (video, index) in found.listed:
+            raise ValueError(f"{name} is listed before")
         frames.append(FrameRecord(video, Path(name).stem, index, image, path))
         found.listed[video, index] = Listed(place, size_hw, regions)
 
@@ -190,7 +198,7 @@ def _add_videos(found: _Found, path: Path, table: JsonTable) -> None:
 
         # Call a video by the folder of its frames, as its authors do.
         first = Path(names[0]).parent.name if names else ""
-        video = first or path.name.split(".")[0]
+        video = found.free_name(first or record_stem(path))
         size_hw = _size(row, f"{path}: {video}")
         of_film = found.is_film(path, table, video, names)
         frames = []
@@ -279,7 +287,7 @@ def _categories(
         names = [as_word(row["name"], "name") for row in rows]
         own = own_labels(root if root.is_dir() else root.parent, path.parent)
         things = [name for name, row in zip(names, rows, strict=True) if row.get("isthing", 1)]
-        labels = own or made_labels(path.name.split(".")[0], names, things=things)
+        labels = own or made_labels(record_stem(path), names, things=things)
 
         # Classes of one's own may be fewer than the record's.
         known = {name: i for i, name in enumerate(labels.classes)}

@@ -26,6 +26,7 @@ from vidparse.data.tool_folders import (
     FramesBeside,
     PicturesBeside,
     colour_of,
+    free_name,
     has_records,
     head_of,
     no_record,
@@ -69,7 +70,7 @@ def open_cvat(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
 
     videos, listed, files = [], dict[tuple[str, int], Listed](), dict[str, Path]()
     for record in records:
-        name = record_stem(record.path)
+        name = free_name(record_stem(record.path), [video.name for video in videos])
         video, regions = _video(record, name, labels, on_missing)
         videos.append(video)
         listed |= regions

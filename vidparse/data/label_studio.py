@@ -38,6 +38,7 @@ from vidparse.data.tool_folders import (
     FramesBeside,
     PicturesBeside,
     colour_of,
+    free_name,
     has_records,
     head_of,
     no_record,
@@ -170,11 +171,7 @@ class _Gathered:
         check_frames(tracks, film)
 
         # Distinguish videos of one name: two tasks may be of the same.
-        stem, copies = PurePosixPath(_plain_name(name)).stem, 1
-        video = stem
-        while video in self._frames:
-            copies += 1
-            video = f"{stem}_{copies}"
+        video = free_name(PurePosixPath(_plain_name(name)).stem, self._frames)
         self._frames[video], self.intervals[video] = [], film.interval_s
         if film.video is not None:
             self.films[video] = film.video

@@ -36,6 +36,7 @@ from vidparse.data.shapes import (
 from vidparse.data.tool_folders import (
     IMAGES,
     FramesBeside,
+    free_name,
     has_records,
     head_of,
     no_record,
@@ -88,7 +89,7 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
     videos, listed = [], dict[tuple[str, int], Listed]()
     others = Counter[str]()
     for folder, paths in groups.items():
-        video, frames = folder.name, list[FrameRecord]()
+        video, frames = free_name(folder.name, [one.name for one in videos]), list[FrameRecord]()
         for path in paths:
             try:
                 image, found = _listed(path, records[path], class_ids, others)

@@ -223,7 +223,7 @@ class Rewriter:
             if self._stop.is_set():
                 raise Interrupted(f"convert: stopped after {self.done} of {self._total} frames")
             found = dataset.load_truth(record)
-            self._note_void(found, dataset.labels)
+            self._note_frame(found, dataset.labels)
             small = shrunk_map(found, dataset.labels, self._shrink)
             image, file = _blank(small), None
             if needs_pixels:
@@ -241,19 +241,24 @@ class Rewriter:
             "videos": any(len(video.frames) > 1 for video in dataset.videos),
             "stuff": len(dataset.labels.things) < len(dataset.labels),
         }
-        present["void"] = False  # until a frame has some
+        has_bare_things = bool(dataset.labels.things) and not dataset.is_panoptic
+        present |= {"things": has_bare_things, "objects": has_bare_things}
+        present |= {"void": False, "crowds": False}  # until a frame has some
         self.notes += [
             f"{self._to}: {what}" for key, what in self._writer.loses if present.get(key, True)
         ]
 
-    def _note_void(self, found: SegmentMap, labels: Labels) -> None:
-        """Note the first void pixels that become background."""
-        what = dict(self._writer.loses).get("void")
-        if what is None or BACKGROUND not in map(str.casefold, labels.classes):
-            return
-        note = f"{self._to}: {what}"
-        if note not in self.notes and (found.classes() == IGNORE).any():
-            self.notes.append(note)
+    def _note_frame(self, found: SegmentMap, labels: Labels) -> None:
+        """Note the first void pixels that become background, and the first crowd."""
+        lost = {key: f"{self._to}: {what}" for key, what in self._writer.loses}
+        lost = {key: note for key, note in lost.items() if note not in self.notes}
+        if "crowds" in lost and any(one.is_crowd for one in found.segments or ()):
+            self.notes.append(lost["crowds"])
+
+        # Look at the pixels last, and only for formats that cannot hold void.
+        is_background = BACKGROUND in map(str.casefold, labels.classes)
+        if "void" in lost and is_background and (found.classes() == IGNORE).any():
+            self.notes.append(lost["void"])
 
 
 @dataclass(frozen=True, slots=True)

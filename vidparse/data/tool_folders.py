@@ -6,7 +6,8 @@ images/ or beside it; frames of a video without pictures are decoded from the vi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -31,6 +32,7 @@ from vidparse.video.inputs import VIDEO_SUFFIXES
 
 IMAGES, VIDEOS = "images", "videos"
 _NO_SPLITS = (ALL, IMAGES, VIDEOS, "annotations")  # folders that are parts of a data set
+_ENDINGS = (".cvat.xml", ".cvat-images.xml", ".coco.json", ".ytvis.json")  # as vidparse writes them
 IsRecord = Callable[[Path], bool]  # looks into a file
 
 
@@ -122,8 +124,17 @@ def colour_of(text: str) -> tuple[int, int, int]:
 
 
 def record_stem(path: Path) -> str:
-    """The name of a record's video: clip.cvat.xml -> clip."""
-    return path.name.split(".")[0] or path.stem
+    """The name of a record's video: clip.v2.cvat.xml -> clip.v2, since names may have dots."""
+    for ending in _ENDINGS:
+        if path.name.endswith(ending) and path.name != ending:
+            return path.name.removesuffix(ending)
+    return path.stem
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """The name, or cam_2, cam_3 ... where others are called so: frames go by their video's."""
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(one for one in names if one not in taken)
 
 
 @dataclass(frozen=True)

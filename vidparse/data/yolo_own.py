@@ -10,7 +10,7 @@ from vidparse.data.dataset import SPLITS, Dataset, FrameRecord, OnMissing, Video
 from vidparse.data.folders import PICTURES, check_flat, check_split, sorted_files, sorted_folders
 from vidparse.data.pictures import image_size
 from vidparse.data.shapes import Listed, Polygons, Region, dataset_of, made_labels
-from vidparse.data.tool_folders import IMAGES, own_labels
+from vidparse.data.tool_folders import IMAGES, free_name, own_labels
 from vidparse.data.yolo_polygons import read_polygons
 from vidparse.errors import InputError
 from vidparse.filenames import is_folder
@@ -87,17 +87,18 @@ def open_own_yolo(path: Path, split: str, on_missing: OnMissing) -> Dataset:
         check_flat(folder, on_missing)
     for folder in (top, *folders):
         frames = list[FrameRecord]()
+        video = free_name(folder.name, [one.name for one in videos])
         for image in sorted_files(folder, PICTURES):
             file = _labels_of(top, base) / image.relative_to(top).with_suffix(".txt")
             index, size_hw = len(frames), image_size(image)
             polygons = read_polygons(file, len(labels)) if file.is_file() else []
             scale = size_hw[::-1]
             regions = tuple(Region(i, Polygons((points * scale,))) for i, points in polygons)
-            listed[folder.name, index] = Listed(str(file), size_hw, regions)
+            listed[video, index] = Listed(str(file), size_hw, regions)
             mask = file if file.is_file() else None
-            frames.append(FrameRecord(folder.name, image.stem, index, image, mask))
+            frames.append(FrameRecord(video, image.stem, index, image, mask))
         if frames:
-            videos.append(Video(folder.name, tuple(frames), math.inf))
+            videos.append(Video(video, tuple(frames), math.inf))
     if not videos:
         raise InputError(f"{top}: holds no images; put them there")
     return dataset_of("yolo-seg", split, labels, videos, listed, small_on_top=True)

@@ -148,10 +148,10 @@ class Sink(ABC):
         return self.options.keep_parts and not self.options.skip_existing
 
     def note_if_semantic(self, prediction: Prediction, output: str) -> None:
-        """Note once that the model does not distinguish objects, for an `output` of objects."""
+        """Note once that the prediction has no objects, for an `output` of objects."""
         note = (
-            f"{output}: the model is semantic, so all pixels of a class are one segment, whatever "
-            "objects they belong to; a panoptic model distinguishes them"
+            f"{output}: objects are not known, so all pixels of a class are one segment; a "
+            "panoptic model distinguishes them"
         )
         if prediction.segments is None and note not in self.notes:
             self.notes.append(note)

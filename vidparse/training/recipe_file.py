@@ -285,7 +285,11 @@ def _check_names(tables: JsonTable, name: str) -> None:
     if not unknown:
         return
     known = _places().keys() - OLDER_NAMES.keys()
-    near = difflib.get_close_matches(unknown[0].rpartition(".")[2], known, n=3)
+    last = unknown[0].rpartition(".")[2]
+
+    # Offer a field of this very name first: some are called by their table, too (validate_every).
+    same = [short for short, place in _places().items() if place.endswith(f".{last}")]
+    near = same or difflib.get_close_matches(last, known, n=3)
     raise UsageError(
         f"recipe '{name}': no field {', '.join(unknown)}; "
         + (f"try {', '.join(near)}" if near else f"fields are {', '.join(sorted(known))}")
