@@ -61,6 +61,12 @@ def test_unknown_networks_are_refused() -> None:
         bench_zoo(["resnet"])
 
 
+def test_an_output_that_is_none_is_one_line(cli: Callable[..., Finished]) -> None:
+    ended = cli("bench", "sample://street?frames=2", "--save", "overly", "--repeats", "1")
+    assert (ended.code, len(ended.lines)) == (2, 1), ended.err
+    assert "--save overly: no such output; did you mean overlay" in ended.err
+
+
 def test_command(cli: Callable[..., Finished]) -> None:
     ended = cli(
         "bench", "--zoo", "mobilenetv2-psp", "--size", "96x64", "--repeats", "1", "--json",

@@ -21,7 +21,7 @@ from vidparse.data import convert as converting
 from vidparse.data.convert import convert_dataset
 from vidparse.data.dataset import ALL, Format
 from vidparse.data.writers import WRITERS
-from vidparse.errors import InputError, UsageError
+from vidparse.errors import InputError, OutputError, UsageError
 from vidparse.labels import labels_to_json
 from vidparse.maps import SegmentMap
 from vidparse.maps.polygons import overlap
@@ -175,6 +175,21 @@ def test_videos_of_one_name_in_a_json_stay_apart(tmp_path: Path) -> None:
         for frame in video.frames
     ]
     assert lefts == [2, 2, 22, 22]
+
+
+@pytest.mark.parametrize(("to", "other"), [("cvat", "cvat-images"), ("ytvis", "coco")])
+def test_a_video_of_two_sizes_is_refused_where_a_format_has_one(
+    tmp_path: Path, to: str, other: str
+) -> None:
+    """CVAT would have a mask outside of its picture, and no reader takes that."""
+    source = dotted(tmp_path / "in", ("v",))
+    for kind in ("images", "masks"):
+        path = source / kind / "v" / "f1.png"
+        cv2.imwrite(str(path), cv2.copyMakeBorder(cv2.imread(str(path), -1), 6, 0, 8, 0, 0))
+    with pytest.raises(OutputError, match=f"a frame of 40x30 in a video of 32x24; .*{other}"):
+        convert_dataset(source, tmp_path / "out", to=to)
+    assert not (tmp_path / "out").exists()
+    convert_dataset(source, tmp_path / "out", to=other)
 
 
 def test_a_picture_that_is_listed_twice_is_refused(tmp_path: Path) -> None:

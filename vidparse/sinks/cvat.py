@@ -160,6 +160,13 @@ class CvatVideo(_Cvat):
         self._tracks = 0
 
     def rows(self, frame: Frame, found: SegmentMap) -> Iterator[str]:
+        if found.size_hw != self._info.size_hw:
+            self._is_broken = True
+            (height, width), (tall, wide) = found.size_hw, self._info.size_hw
+            raise OutputError(
+                f"{self.target.name}: a frame of {width}x{height} in a video of {wide}x{tall}; use "
+                "cvat-images, which holds pictures"
+            )
         for segment in found.segments or ():
             fields = {
                 "id": str(self._tracks),
