@@ -181,7 +181,7 @@ def test_recipe_overrides_and_their_errors() -> None:
     assert (recipe.network.config["width"], recipe.optimiser.kind) == (64, "sgd")
     for key, value, word in (
         ("epoch", "3", "no field epoch"),
-        ("every", "1", "no field every; try shares_every, validate_every"),
+        ("every", "1", "no field every; try validate_every"),
         ("epochs", "many", "should be int"),
         ("batch_size", "2.5", "should be int"),
         ("crop_hw", "3", "should be a list"),
