@@ -68,7 +68,8 @@ def open_cvat(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
     records = [_read(path) for path in paths]
     labels = own_labels(root, base) or _labels(records)
 
-    videos, listed, files = [], dict[tuple[str, int], Listed](), dict[str, Path]()
+    listed, files = dict[tuple[str, int], Listed](), dict[str, Path]()
+    videos: list[Video] = []
     for record in records:
         name = free_name(record_stem(record.path), [video.name for video in videos])
         video, regions = _video(record, name, labels, on_missing)

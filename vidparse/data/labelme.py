@@ -86,7 +86,7 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
     labels = own_labels(root, base) or _labels(records)
 
     class_ids = {name: i for i, name in enumerate(labels.classes)}
-    videos, listed = [], dict[tuple[str, int], Listed]()
+    videos, listed = list[Video](), dict[tuple[str, int], Listed]()
     others = Counter[str]()
     for folder, paths in groups.items():
         video, frames = free_name(folder.name, [one.name for one in videos]), list[FrameRecord]()

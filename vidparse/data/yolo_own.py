@@ -81,7 +81,7 @@ def open_own_yolo(path: Path, split: str, on_missing: OnMissing) -> Dataset:
     if len(labels) != len(names):
         raise InputError(f"{path}: {len(names)} names, classes.json has {len(labels)}; mend one")
 
-    videos, listed = [], dict[tuple[str, int], Listed]()
+    videos, listed = list[Video](), dict[tuple[str, int], Listed]()
     folders = sorted_folders(top)
     for folder in folders:
         check_flat(folder, on_missing)

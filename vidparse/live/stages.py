@@ -86,6 +86,8 @@ class LiveStages:
                             f"{self._most_s:g} s when the network could take it; allow more"
                         )
                     return
+
+                # Give each the sound and the cuts of those that were dropped before it.
                 if dropped is not None:
                     one = _after(one, dropped)
                 if self._most_s is not None and self._source.tally.age_s(one.frame) > self._most_s:

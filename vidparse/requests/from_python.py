@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass, replace
 from decimal import Decimal
 from types import NoneType
-from typing import TypeVar, get_args
+from typing import TypeVar, cast, get_args
 
 from vidparse.errors import UsageError
 from vidparse.requests.option import Given, Part, fields_of
 
-_KINDS: Mapping[object, str] = {int: "a whole number", float: "a number", bool: "True or False"}
+# type of a field -> its words, the types of values that are taken for it, and how one becomes it
+_Kind = tuple[str, tuple[type, ...], Callable[..., object]]
+_KINDS: Mapping[object, _Kind] = {
+    bool: ("True or False", (bool,), bool),
+    int: ("a whole number", (numbers.Integral,), int),
+    float: ("a number", (numbers.Real, Decimal), float),
+}
 Record = TypeVar("Record")
 
 
@@ -25,7 +31,7 @@ def checked(record: Record) -> Record:
         UsageError: a text that is no such value, or another kind of value than a number.
     """
     changes = {}
-    for member in fields_of(type(record)):
+    for member in fields_of(cast(type, type(record))):
         value = getattr(record, member.name)
         if isinstance(member, Part):
             changes[member.name] = checked(value) if is_dataclass(value) else value
@@ -41,14 +47,10 @@ def _checked_value(given: Given, value: object) -> object:
 
     # Leave fields that take more than one kind of value to those who read them.
     kinds -= {NoneType}
-    (kind,) = kinds if len(kinds) == 1 else (None,)
+    kind = kinds.pop() if len(kinds) == 1 else None
     if value is None or kind not in _KINDS:
         return value
-    if kind is bool:
-        fits = isinstance(value, bool)
-    else:
-        real = (numbers.Integral,) if kind is int else (numbers.Real, Decimal)
-        fits = isinstance(value, real) and not isinstance(value, bool)
-    if not fits:
-        raise UsageError(f"{given.name}={value!r}: is not {_KINDS[kind]}")
-    return kind(value)  # type: ignore[operator]
+    words, types, converted = _KINDS[kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and kind is not bool):
+        raise UsageError(f"{given.name}={value!r}: is not {words}")
+    return converted(value)

@@ -35,7 +35,7 @@ _FURTHEST_KEYS = 1000  # frames from one to the next
 PIPE_FORMATS = ("y4m", "matroska", "nut", "raw")
 _NUMBER = re.compile(r"[0-9]{1,12}\.?[0-9]{0,9}|\.[0-9]{1,9}")
 _DURATION = re.compile(rf"({_NUMBER.pattern})(ms|s|m|h|d)?")
-_UNITS_S = {"ms": Fraction(1, 1000), "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
+_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, None: 1000}
 _RATE = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9}|/[0-9]{1,9})?")
 _SLOWEST, _FASTEST = Fraction(1, 100_000), 1000  # pictures per second; about one per day
 
@@ -276,7 +276,7 @@ def seconds(text: str, flag: str) -> float:
         UsageError: none of these.
     """
     if match := _DURATION.fullmatch(text.strip()):
-        return float(Fraction(match[1]) * _UNITS_S[match[2]])
+        return float(Fraction(match[1]) * _UNITS_MS[match[2]] / 1000)
 
     # Each part counts 60 of the one behind it.
     parts = text.split(":")
