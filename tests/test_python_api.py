@@ -87,6 +87,14 @@ class TestSession:
                 assert (frame.index, prediction.index, frame.time_s) == (i, i, i / 5)
                 assert (prediction.ids == expected[i]).mean() > 0.99  # colours were rounded
 
+    def test_an_array_in_place_of_a_frame_is_one_line(self, colour_model: Path) -> None:
+        model = vidparse.load_model(colour_model, device="cpu", threads=1)
+        with (
+            model.session() as session,
+            pytest.raises(UsageError, match=r"^frames: ndarray is no Frame; make each by Frame"),
+        ):
+            list(session.run([np.zeros((48, 64, 3), np.uint8)]))
+
     def test_wide_pixels_are_seen_as_segment_sees_them(
         self, clip, options, colour_model: Path, tmp_path: Path
     ) -> None:

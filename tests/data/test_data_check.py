@@ -181,6 +181,20 @@ def test_void_that_stands_for_a_class(
         assert expected in notes[-1]
 
 
+def test_void_of_shapes_is_no_sign_of_a_class(tmp_path: Path) -> None:
+    """In a json of shapes, all that none of them covers is void: nothing is stored there."""
+    image(tmp_path / "a.jpg")
+    rows = [{"id": 1, "file_name": "a.jpg", "width": WIDTH, "height": HEIGHT}]
+    ring = [[0, 0, 2, 0, 2, 2, 0, 2]]
+    objects = [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": ring}]
+    categories = [{"id": i, "name": name} for i, name in enumerate(("sky", "car"))]
+    record = {"images": rows, "annotations": objects, "categories": categories}
+    (tmp_path / "set.json").write_text(json.dumps(record))
+    report = check_dataset(tmp_path)
+    assert report.name == "coco" and report.splits[0].void > 0
+    assert report.problems == ()
+
+
 def test_absent_classes_of_known_label_sets_are_usual(tmp_path: Path) -> None:
     make_vspw(tmp_path)
     mask(tmp_path / "data" / "1_v" / "mask" / "1.png", [0, 0, 0, 0, 1, 1, 2, 2])

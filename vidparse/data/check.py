@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import Dataset, Format, FrameRecord, Video, format_of
+from vidparse.data.dataset import Dataset, Format, FrameRecord, Video, format_of, labelled_frames
 from vidparse.data.folders import PICTURES, not_png
 from vidparse.data.frame_check import FrameFacts, Problem, check_frame
 from vidparse.data.pictures import IGNORE
 from vidparse.data.recognition import recognise
-from vidparse.data.void_warning import void_warning
+from vidparse.data.void_warning import is_painted, void_warning
 from vidparse.errors import InputError, Interrupted, counted
 
 MOST_PROBLEMS = 1000  # kept; further ones are counted
@@ -115,7 +115,7 @@ def check_dataset(
 
         # Look for a class that was stored as void once all pixels of the split are known.
         warning = void_warning(dataset.labels, np.array(report.pixels), report.void)
-        if warning is not None:
+        if warning is not None and any(map(is_painted, labelled_frames(dataset))):
             findings.add(Problem(str(root), f"split {report.split}: {warning}", warning=True))
         reports.append(report)
 

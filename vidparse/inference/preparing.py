@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 
+from vidparse.errors import UsageError
 from vidparse.frame import Frame
 from vidparse.inference.clips import Prepared, closed
 from vidparse.inference.cuts import CutDetector
@@ -72,6 +73,9 @@ class Preparer:
 
         Args:
             after: the frame before these, where they go on with a video.
+
+        Raises:
+            UsageError: an item is no frame.
         """
         cuts = CutDetector(self._cut) if self._cut is not None else None
 
@@ -81,7 +85,7 @@ class Preparer:
         with closed(frames) as source:
             # Show the frame before once more: all that depends on the past comes from it.
             shown = source if after is None else chain([after], source)
-            for frame in shown:
+            for frame in map(_frame, shown):
                 is_still = picture is not None and picture.repeats(frame.image)
                 now = self._prepared(frame, last, is_still=is_still)
                 if cuts is not None and now.green is not None:
@@ -118,3 +122,13 @@ class Preparer:
         if not self._has_green:
             return now
         return replace(now, green=picture[0, 1] * facts.std[1] + facts.mean[1])
+
+
+def _frame(item: object) -> Frame:
+    """The item. Raises: UsageError: it is no frame, such as the array of a picture."""
+    if not isinstance(item, Frame):
+        raise UsageError(
+            f"frames: {type(item).__name__} is no Frame; make each by "
+            "Frame.from_rgb(pixels, index=i)"
+        )
+    return item
