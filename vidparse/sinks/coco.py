@@ -33,7 +33,7 @@ from vidparse.requests.outputs import SinkOptions
 from vidparse.sinks.chains import Chains
 from vidparse.sinks.cvat import picture_name
 from vidparse.sinks.pictures import PictureFolder, rgb_png
-from vidparse.sinks.sink import Sink, Target
+from vidparse.sinks.sink import Sink, Target, other_size
 from vidparse.sinks.stream import ByteStream, JsonLists, Rows, dumped, encoded
 
 TABLE = "panoptic.json"
@@ -314,12 +314,10 @@ class YouTubeVis(_Instances):
         super().begin(info, labels)
 
     def _add_things(self, image: ImageRecord, things: Sequence[tuple[Segment, RunLengths]]) -> None:
-        if (image["height"], image["width"]) != self._size_hw:
-            height, width = self._size_hw
-            raise OutputError(
-                f"{self.target.name}: a frame of {image['width']}x{image['height']} in a video of "
-                f"{width}x{height}; YouTube-VIS has one size per video, use --save coco"
-            )
+        size_hw = image["height"], image["width"]
+        if size_hw != self._size_hw:
+            advice = "YouTube-VIS has one size per video, use --save coco"
+            raise other_size(self.target.name, size_hw, self._size_hw, advice)
 
         frame = self._done[0]
         for segment, mask in things:

@@ -14,7 +14,7 @@ from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels
 from vidparse.maps import Prediction, Segment, SegmentMap, object_map
 from vidparse.maps.brushes import row_counts
-from vidparse.sinks.sink import Sink
+from vidparse.sinks.sink import Sink, other_size
 from vidparse.sinks.stream import ByteStream, Rows, encoded
 
 TRACK_ID = "track_id"  # the attribute that carries an object's id through CVAT
@@ -48,11 +48,10 @@ class _Cvat(Sink):
         assert self._rows is not None
         self._is_panoptic |= prediction.segments is not None
         found = object_map(prediction.map, self._labels)
-        text = encoded("".join(self.rows(frame, found)))
 
         # Keep nothing after a failure: half of an XML would look like all of it.
         try:
-            self._rows.add(text)
+            self._rows.add(encoded("".join(self.rows(frame, found))))
         except OutputError:
             self._is_broken = True
             raise
@@ -161,12 +160,8 @@ class CvatVideo(_Cvat):
 
     def rows(self, frame: Frame, found: SegmentMap) -> Iterator[str]:
         if found.size_hw != self._info.size_hw:
-            self._is_broken = True
-            (height, width), (tall, wide) = found.size_hw, self._info.size_hw
-            raise OutputError(
-                f"{self.target.name}: a frame of {width}x{height} in a video of {wide}x{tall}; use "
-                "cvat-images, which holds pictures"
-            )
+            advice = "use cvat-images, which holds pictures"
+            raise other_size(self.target.name, found.size_hw, self._info.size_hw, advice)
         for segment in found.segments or ():
             fields = {
                 "id": str(self._tracks),

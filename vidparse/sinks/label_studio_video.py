@@ -12,14 +12,13 @@ from fractions import Fraction
 from typing import BinaryIO, ClassVar
 from urllib.parse import quote
 
-from vidparse.errors import OutputError
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import FULL_RANGE, Image, Yuv420, effective_matrix
 from vidparse.maps import Prediction, Segment, object_map
 from vidparse.sinks.chains import Chains
 from vidparse.sinks.label_studio import CONFIG, SERVED, TASKS, label_elements
 from vidparse.sinks.picture_set import LABELS_FILE, PictureSet
-from vidparse.sinks.sink import Target
+from vidparse.sinks.sink import Target, other_size
 from vidparse.sinks.stream import EncodedVideo, Encoding, dumped, encoded
 
 VIDEOS = "videos"
@@ -59,13 +58,10 @@ class LabelStudioVideo(PictureSet):
         self.note_if_semantic(prediction, self.suffix[1:])
         if self._film is None:
             self._film = self._begin_film(frame)
-        film, height_width = self._film, frame.image.size_hw
-        if height_width != film.size_hw:
-            height, width = film.size_hw
-            raise OutputError(
-                f"{self.folder.final}: a frame of {height_width[1]}x{height_width[0]} in a video "
-                f"of {width}x{height}; use label-studio, which holds pictures"
-            )
+        film, size_hw = self._film, frame.image.size_hw
+        if size_hw != film.size_hw:
+            advice = "use label-studio, which holds pictures"
+            raise other_size(self.folder.final, size_hw, film.size_hw, advice)
         film.add(frame, object_map(prediction.map, self.labels).segments or ())
 
     def finish(self, *, keep: bool) -> None:

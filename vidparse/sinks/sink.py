@@ -291,3 +291,17 @@ def stream_errors(name: str) -> Iterator[None]:
         raise ClosedPipe(f"{name}: the reader closed the pipe; output ends here") from error
     except OSError as error:
         raise write_error(name, error) from error
+
+
+def other_size(
+    place: object, size_hw: tuple[int, int], video_hw: tuple[int, int], advice: str
+) -> OutputError:
+    """The refusal of a frame by a format that has one size for all frames of a video.
+
+    Args:
+        place: the output, for the message. advice: the next step to take.
+    """
+    (height, width), (tall, wide) = size_hw, video_hw
+    return OutputError(
+        f"{place}: a frame of {width}x{height} in a video of {wide}x{tall}; {advice}"
+    )
