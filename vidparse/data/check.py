@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import Dataset, Format, FrameRecord, Video, format_of, labelled_frames
-from vidparse.data.folders import PICTURES, not_png
+from vidparse.data.folders import PICTURES, is_painted, not_png
 from vidparse.data.frame_check import FrameFacts, Problem, check_frame
 from vidparse.data.pictures import IGNORE
 from vidparse.data.recognition import recognise
-from vidparse.data.void_warning import is_painted, void_warning
+from vidparse.data.void_warning import void_warning
 from vidparse.errors import InputError, Interrupted, counted
 
 MOST_PROBLEMS = 1000  # kept; further ones are counted

@@ -20,6 +20,11 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _MOST_RECORDS = 100  # that are looked into for damage
 
 
+def is_painted(frame: FrameRecord) -> bool:
+    """True for a mask that is a picture; others are rendered, or shapes in a text."""
+    return frame.mask is not None and frame.mask.suffix.lower() in PICTURES
+
+
 def check_split(name: str, split: str, known: Iterable[str]) -> None:
     """Raises: InputError: the data set has no such split."""
     if split not in known:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vidparse.data.dataset import Dataset, FrameRecord
-from vidparse.data.folders import PICTURES
+from vidparse.data.folders import is_painted
 from vidparse.data.pictures import (
     IGNORE,
     MaskValues,
@@ -58,7 +58,7 @@ def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFa
 
     values = dataset.values
     try:
-        if quick and frame.mask.suffix.lower() in PICTURES:  # text has no head
+        if quick and is_painted(frame):  # text has no head
             size_hw = mask_size(frame.mask, of_indices=values is not None)
         elif values is not None:
             size_hw = _check_indices(frame.mask, values, facts)

@@ -126,7 +126,7 @@ class Rewriter:
         Formats that have all splits in one folder take them together.
         """
         if issubclass(self._writer.sink, SplitSet):
-            self._write_together(datasets, self._root)
+            self._write_together(datasets)
             return
         for dataset in datasets:
             self._write_split(dataset, self._root / dataset.split if apart else self._root)
@@ -164,8 +164,9 @@ class Rewriter:
             )
             self.videos += 1
 
-    def _write_together(self, datasets: Sequence[Dataset], base: Path) -> None:
-        sink, labels = self._writer.sink(Target.of(base, replace=False), SinkOptions()), None
+    def _write_together(self, datasets: Sequence[Dataset]) -> None:
+        sink = self._writer.sink(Target.of(self._root, replace=False), SinkOptions())
+        labels: Labels | None = None
         assert isinstance(sink, SplitSet)
         with sink:
             for dataset in datasets:

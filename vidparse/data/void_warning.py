@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from vidparse.data.dataset import Dataset, FrameRecord, labelled_frames
-from vidparse.data.folders import PICTURES
+from vidparse.data.folders import is_painted
 from vidparse.data.pictures import IGNORE
 from vidparse.labels import Labels, available_labels, load_labels
 
@@ -58,6 +58,8 @@ def survey(dataset: Dataset, frames: Sequence[FrameRecord] | None = None) -> str
         InputError: a mask cannot be read, or holds values that it must not.
     """
     frames = labelled_frames(dataset) if frames is None else frames
+
+    # Pass by rendered masks, which are whole, and shapes, around which all is void.
     frames = [frame for frame in frames if is_painted(frame)]
 
     # Spread the sample over the split: masks at its beginning may be of one video.
@@ -72,14 +74,6 @@ def survey(dataset: Dataset, frames: Sequence[FrameRecord] | None = None) -> str
     warning = void_warning(dataset.labels, counts[: len(dataset.labels)], int(counts[IGNORE]))
     part = f" (in {len(looked_at)} of {len(frames)} masks)" if step > 1 else ""
     return f"{dataset.name} {dataset.split}{part}: {warning}" if warning else None
-
-
-def is_painted(frame: FrameRecord) -> bool:
-    """True for a mask that is a picture: only there a pixel may hold 255 in place of a class.
-
-    Rendered masks are whole, and in records of shapes all that no shape covers is void.
-    """
-    return frame.mask is not None and frame.mask.suffix.lower() in PICTURES
 
 
 def _is_usual(labels: Labels, pixels: np.ndarray) -> bool:
