@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
 
 import pytest
@@ -114,6 +116,22 @@ def test_a_set_with_a_known_name_alone_is_no_union() -> None:
     assert camvid.difference(idd) == "class 0 is 'Sky', not 'drivable'"
     few = labels_from_json({"name": "few", "classes": labels_to_json(camvid)["classes"][:3]})
     assert few.difference(camvid) == "3 classes, not 11"
+
+
+def test_a_class_is_the_union_of_its_parts() -> None:
+    camvid, cityscapes = load_labels("camvid"), load_labels("cityscapes")
+    table = unions_of(camvid, cityscapes)
+    assert tuple(table) == camvid.classes
+    assert table["Car"] == ("car", "truck", "bus", "train")
+    assert table["Bicyclist"] == ("rider", "motorcycle", "bicycle")
+    assert table["Road"] == ("road",)
+    members = [member for names in table.values() for member in names]
+    assert sorted(members) == sorted(cityscapes.classes)
+    for coarse, fine in itertools.product(available_labels(), repeat=2):
+        with contextlib.suppress(UsageError):
+            assert all(unions(coarse, fine).values()), (coarse, fine)
+    with pytest.raises(UsageError, match=r"camvid to cityscapes, .*idd-lite to cityscapes"):
+        unions("camvid", "voc")
 
 
 def test_many_classes_are_read_in_no_time() -> None:

@@ -256,13 +256,14 @@ class TestLabelSets:
                 Variants(**wrong)
 
     def test_tables_name_every_class(self) -> None:
-        coarse, fine = load_labels("idd-lite"), CAMVID
-        table = unions("idd-lite", "camvid")
-        assert tuple(table) == coarse.classes
-        assert {name for names in table.values() for name in names} == set(fine.classes)
+        coarse, cityscapes = load_labels("idd-lite"), load_labels("cityscapes")
+        for fine in (CAMVID, cityscapes):
+            united = unions("idd-lite", fine.name)
+            assert tuple(united) == coarse.classes
+            assert {name for names in united.values() for name in names} == set(fine.classes)
         table = regrouped("cityscapes", "camvid")
-        assert tuple(table) == load_labels("cityscapes").classes
-        assert set(table.values()) == set(fine.classes)
+        assert tuple(table) == cityscapes.classes
+        assert set(table.values()) == set(CAMVID.classes)
         with pytest.raises(UsageError, match="not known as unions of 'vspw'"):
             unions("idd-lite", "vspw")
 

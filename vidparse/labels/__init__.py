@@ -2,7 +2,8 @@
 
 Relations are by class name, and stand in the json of the coarser set: "unions" has, by fine set,
 the classes that the pixels of each coarse class may be of (a fine class may be in several unions);
-"parts" has, by fine set, the one coarse class that each fine class is part of. "common" lists the
+"parts" has, by fine set, the one coarse class that each fine class is part of, which makes unions,
+too. "common" lists the
 classes that pictures mostly show, of sets with more classes than colours could show.
 """
 
@@ -278,14 +279,24 @@ def unions(coarse: str, fine: str) -> MappingProxyType[str, tuple[str, ...]]:
         UsageError: there is no table for these two.
     """
     table = _table(coarse, fine, "unions")
-    if table is None:
+    if table is not None:
+        return MappingProxyType(
+            {
+                name: tuple(as_word(one, name) for one in as_list(members, name))
+                for name, members in table.items()
+            }
+        )
+
+    # Turn the table of parts round: a class is the union of its parts.
+    parts = _table(coarse, fine, "parts")
+    if parts is None:
         raise UsageError(
             f"labels '{coarse}': not known as unions of '{fine}'; known are {_known('unions')}"
         )
     return MappingProxyType(
         {
-            name: tuple(as_word(one, name) for one in as_list(members, name))
-            for name, members in table.items()
+            name: tuple(member for member, whole in parts.items() if whole == name)
+            for name in load_labels(coarse).classes
         }
     )
 
@@ -370,9 +381,10 @@ def _tables(coarse: str, kind: str) -> JsonTable:
 
 def _known(kind: str) -> str:
     """Pairs of label sets that have a table, from the set whose classes are given to the other."""
-    pairs = [
-        (coarse, fine) if kind == "unions" else (fine, coarse)
+    as_unions = kind == "unions"
+    pairs = {
+        (coarse, fine) if as_unions else (fine, coarse)
         for coarse in available_labels()
-        for fine in _tables(coarse, kind)
-    ]
+        for fine in (*_tables(coarse, kind), *(_tables(coarse, "parts") if as_unions else ()))
+    }
     return ", ".join(f"{one} to {other}" for one, other in sorted(pairs))

@@ -216,7 +216,8 @@ def _table(dataset: Dataset, labels: Labels, members: list[np.ndarray]) -> np.nd
         fine = [labels.classes.index(one) for one in groups[name]]
         if len(fine) == 1:
             table[coarse] = fine[0]
-            continue
+        if len(fine) <= 1:
+            continue  # a class of which the run has no part stays void
         row = np.zeros(len(labels), bool)
         row[fine] = True
         table[coarse] = len(labels) + len(members)
