@@ -44,7 +44,7 @@ def whole(request, tmp_path):
     class Kind:
         make = staticmethod(whole_file if is_file else whole_folder)
         raw = WholeFile if is_file else WholeFolder
-        part = "x.part.csv" if is_file else "x.csv.part"
+        part = "x.vidparse-part.csv" if is_file else "x.csv.vidparse-part"
 
         @staticmethod
         def fill(path: Path, text: str) -> None:
@@ -93,6 +93,16 @@ class TestWhole:
             assert part.name == whole.part
             whole.fill(part, "new")
         assert listing(tmp_path) == ["x.csv"]
+
+    def test_what_others_call_a_part_stays(self, whole, tmp_path):
+        theirs = tmp_path / whole.part.replace("vidparse-", "")
+        if whole.raw is WholeFolder:
+            theirs.mkdir()
+        whole.fill(theirs, "precious")
+        with whole.make(tmp_path / "x.csv") as part:
+            whole.fill(part, "new")
+        assert whole.read(theirs) == "precious"
+        assert listing(tmp_path) == sorted(["x.csv", theirs.name])
 
     def test_two_writers_never_share_a_temporary_name(self, whole, tmp_path):
         final = tmp_path / "x.csv"

@@ -17,9 +17,11 @@ from vidparse.errors import InputError, UsageError, VidparseError
 
 PathText = str | os.PathLike[str]
 
+PART = ".vidparse-part"  # in names of outputs in the making, which nothing else is called
 LONGEST_NAME = 255  # bytes, of nearly all file systems
 _ON_WINDOWS = os.name == "nt"
 _USUAL = re.compile(r"[\w-][\w .-]{0,59}")  # a single part, of 240 bytes at most
+_UNFINISHED = re.compile(rf"{re.escape(PART)}(\.\w+)?$")
 _ODD_BYTE = re.compile("[\udc80-\udcff]")  # as `os.fsdecode` has bytes that are no UTF-8
 
 NaturalKey = tuple[list[tuple[int, int, str]], ...]
@@ -67,6 +69,11 @@ def shortened(stem: str, ending: str, *, beside: Iterable[str] = ()) -> str:
     # Cut bytes, as file systems count them, and drop what is left of a letter.
     mark = f"~{hashlib.sha256(data).hexdigest()[:8]}"
     return data[: room - len(mark)].decode("utf-8", "ignore") + mark + ending
+
+
+def is_unfinished(path: Path) -> bool:
+    """By name: an output in the making, or the part of one that a killed program left."""
+    return _UNFINISHED.search(path.name) is not None
 
 
 def same_file(one: Path, other: Path) -> bool:

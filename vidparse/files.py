@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vidparse.errors import Interrupted, OutputError
-from vidparse.filenames import real_path, shortened
+from vidparse.filenames import PART, real_path, shortened
 
 try:
     import fcntl
@@ -271,11 +271,11 @@ class _Whole(ABC):
 
 
 class WholeFile(_Whole):
-    """A file, written as clip.part.mp4 first, so that muxers know the format."""
+    """A file, written as clip.vidparse-part.mp4 first, so that muxers know the format."""
 
     @staticmethod
     def _temporary(final: Path, token: str) -> str:
-        return shortened(final.stem, f"{token and '.'}{token}.part{final.suffix}")
+        return shortened(final.stem, f"{token and '.'}{token}{PART}{final.suffix}")
 
     def _make(self) -> int | None:
         # Make it anew or fail: opening what lies there would write through a link.
@@ -307,13 +307,13 @@ class WholeFile(_Whole):
 
 
 class WholeFolder(_Whole):
-    """A folder, written as clip.masks.part first."""
+    """A folder, written as clip.masks.vidparse-part first."""
 
     is_folder = True
 
     @staticmethod
     def _temporary(final: Path, token: str) -> str:
-        return shortened(final.name, f"{token and '.'}{token}.part")
+        return shortened(final.name, f"{token and '.'}{token}{PART}")
 
     def _make(self) -> int | None:
         self.path.mkdir()
@@ -328,7 +328,7 @@ class WholeFolder(_Whole):
         # Take the place of an empty folder even so: it is no output.
         if not self._replace and any(place.iterdir()):
             raise self._appeared()
-        old = place.with_name(shortened(place.name, f".{secrets.token_hex(4)}.old.part"))
+        old = place.with_name(shortened(place.name, f".{secrets.token_hex(4)}.old{PART}"))
         place.rename(old)  # folders cannot be replaced in one step as files can
         try:
             self.path.rename(place)

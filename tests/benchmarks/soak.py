@@ -174,7 +174,10 @@ def soak_files(clip: Path, model: str, frames: int, folder: Path) -> bool:
 
     # Count by the records, a line per frame in a file under its unfinished name.
     def done() -> int:
-        records = [*(folder / "out").glob("clip.csv*"), *(folder / "out").glob("clip.part.csv")]
+        records = [
+            *(folder / "out").glob("clip.csv*"),
+            *(folder / "out").glob("clip.vidparse-part.csv"),
+        ]
         return _last_number(records[0]) if records else 0
 
     looks = watched(process, done)

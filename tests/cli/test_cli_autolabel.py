@@ -119,6 +119,6 @@ def test_interrupted_and_resumed(
     message = running.communicate(timeout=60)[1].decode()
     assert running.returncode == 130 and "the same command goes on from there" in message
     done = len(list(out.glob("masks/*/*.png")))
-    assert 0 < done < 300 and not list(out.rglob("*.part"))
+    assert 0 < done < 300 and not list(out.rglob("*.vidparse-part"))
     record = json.loads(run(*source, "--max-frames", str(done + 1), "--json").out)
     assert (record["made"], record["skipped"]) == (1, done)

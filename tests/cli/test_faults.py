@@ -212,7 +212,7 @@ class TestPlaces:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert (ended.code, len(ended.lines)) == (6, 1)
-        assert ".part" not in ended.err
+        assert ".vidparse-part" not in ended.err
         assert listing(tmp_path / "out") == []
 
     def test_one_output_that_fails_takes_the_others_with_it(self, cli, path, tmp_path):
@@ -385,7 +385,7 @@ class TestInterrupts:
         ended = cli("segment", path, *ALL, "-o", f"{tmp_path}/out/")
         assert ended.code == 130
         assert frames_in(tmp_path / "out/x.overlay.mp4") == 11
-        assert not list(tmp_path.rglob("*.part*"))
+        assert not list(tmp_path.rglob("*.vidparse-part*"))
 
     def test_a_later_press_while_finishing_hangs(self, cli, clip, tmp_path, at_frame, monkeypatch):
         monkeypatch.setattr("vidparse.cli.process._SAME_PRESS_S", 0)
@@ -450,7 +450,7 @@ class TestProcess:
     def test_sigint_in_the_middle(self, process, clip, tmp_path):
         out = tmp_path / "out"
         run = process("segment", clip("x.mp4", frames=3000), "-o", f"{out}/")
-        wait_for(lambda: len(listing(out / "x.masks.part")) > 5)
+        wait_for(lambda: len(listing(out / "x.masks.vidparse-part")) > 5)
         run.send_signal(signal.SIGINT)
         err = run.communicate(timeout=20)[1].decode()
         assert run.returncode == 130
@@ -463,11 +463,11 @@ class TestProcess:
     ):
         path, out = clip("x.mp4", frames=3000), tmp_path / "out"
         run = process("segment", path, "-o", f"{out}/")
-        wait_for(lambda: len(listing(out / "x.masks.part")) > 200)
+        wait_for(lambda: len(listing(out / "x.masks.vidparse-part")) > 200)
         run.kill()
         run.communicate(timeout=20)
-        assert listing(out) == ["x.masks.part", "x.overlay.part.mp4"]
-        assert frames_in(out / "x.overlay.part.mp4") >= 100
+        assert listing(out) == ["x.masks.vidparse-part", "x.overlay.vidparse-part.mp4"]
+        assert frames_in(out / "x.overlay.vidparse-part.mp4") >= 100
         assert cli("segment", path, "--end", "1", "-o", f"{out}/").code == 0
         assert listing(out) == ["x.masks", "x.overlay.mp4"]
 
@@ -482,7 +482,7 @@ class TestProcess:
         for _ in range(given - min(given, 7)):
             os.write(write, bytes(64 * 48 * 3))
         if given:
-            wait_for(lambda: len(listing(tmp_path / "out/stdin.masks.part")) == given)
+            wait_for(lambda: len(listing(tmp_path / "out/stdin.masks.vidparse-part")) == given)
         else:
             time.sleep(2.5)
         run.send_signal(signal.SIGINT)

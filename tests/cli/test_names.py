@@ -286,7 +286,7 @@ class TestLongNames:
         assert ended.code == 0, ended.err
         names = listing(tmp_path / "o")
         assert len(names) == save.count(",") + 1 + (save == "vipseg")
-        assert not any(".part" in name for name in names)
+        assert not any(".vidparse-part" in name for name in names)
 
     @pytest.mark.parametrize("letter", ["x", "界", "e\u0301"])
     @pytest.mark.parametrize("room", [4, 11, 13])

@@ -214,10 +214,14 @@ class TestLinks:
             if final.suffix == ".png":
                 continue
             place = out / final
-            part = f"{place.name}.part" if place.is_dir() else f"{place.stem}.part{place.suffix}"
+            part = (
+                f"{place.name}.vidparse-part"
+                if place.is_dir()
+                else f"{place.stem}.vidparse-part{place.suffix}"
+            )
             place.with_name(part).symlink_to(out / "outside" / part)
-            if not place.with_name(f"{place.name}.part.jsonl").exists():
-                os.mkfifo(place.with_name(f"{place.name}.part.jsonl"))
+            if not place.with_name(f"{place.name}.vidparse-part.jsonl").exists():
+                os.mkfifo(place.with_name(f"{place.name}.vidparse-part.jsonl"))
         ended = cli("segment", path, "--save", save, "-o", f"{out}/", "--overwrite")
         assert ended.code == 0, ended.err
         assert listing(out / "outside") == []

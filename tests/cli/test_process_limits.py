@@ -126,7 +126,7 @@ class TestTheFolderOfOutputs:
         lines = err.decode().splitlines()
         assert (run.returncode, len(lines)) == (6, 1), lines
         assert lines[0].startswith(f"vidparse: {out}/x.")
-        assert ".part" not in lines[0]
+        assert ".vidparse-part" not in lines[0]
         assert listing(out) == []
 
     def test_what_was_finished_before_stays_whole(
@@ -135,8 +135,8 @@ class TestTheFolderOfOutputs:
         paths = clip("a.mkv", frames=5), long_clip
         out = tmp_path / "out"
         run = process("segment", *paths, "--save", "masks", "-o", f"{out}/")
-        wait_for(lambda: "x.masks.part" in listing(out))
-        (out / "x.masks.part").rename(tmp_path / "gone")
+        wait_for(lambda: "x.masks.vidparse-part" in listing(out))
+        (out / "x.masks.vidparse-part").rename(tmp_path / "gone")
         shutil.rmtree(tmp_path / "gone")
         _, err = run.communicate(timeout=120)
         assert run.returncode == 1, err
@@ -178,7 +178,7 @@ class TestTheInput:
         path, out = Path(shutil.copy(long_clip, tmp_path / "x.mkv")), tmp_path / "out"
         size = path.stat().st_size
         run = process("segment", path, "--save", "masks,jsonl", "-o", f"{out}/")
-        wait_for(lambda: len(listing(out / "x.masks.part")) > 20)
+        wait_for(lambda: len(listing(out / "x.masks.vidparse-part")) > 20)
         os.truncate(path, size // 2)
         _, err = run.communicate(timeout=120)
         lines = err.decode().splitlines()
@@ -237,7 +237,7 @@ def test_two_processes_on_one_folder(process, tmp_path: Path, save: str) -> None
         runs.append(process("segment", path, "--save", save, "-o", f"{out}/"))
     messages = [run.communicate(timeout=120)[1].decode() for run in runs]
     assert [run.returncode for run in runs] == [0, 0], messages
-    assert not list(out.rglob("*.part*"))
+    assert not list(out.rglob("*.vidparse-part*"))
     assert len(list(out.rglob("*.png"))) == 60
 
 

@@ -176,7 +176,7 @@ def test_an_interrupt_over_an_empty_file_leaves_no_part(cli, clip, tmp_path, mon
     monkeypatch.setattr(Screen, "frame", frame)
     assert cli("segment", path, "--save", "csv", "--skip-existing").code == 130
     assert (tmp_path / "x.csv").read_bytes() == b""
-    assert not list(tmp_path.glob("*.part*"))
+    assert not list(tmp_path.glob("*.vidparse-part*"))
 
 
 def test_not_together_with_overwrite(cli, clip):

@@ -51,7 +51,7 @@ def count(path: Path) -> int:
 def test_a_camera_that_vanishes_and_comes_back_costs_the_gap_alone(process, tmp_path, camera):
     url = camera.url.replace("rtsp://", "rtsp://joe:secret@")
     running = process("segment", url, "-o", f"{tmp_path}/", "--save", "overlay,jsonl")
-    part = tmp_path / "live.part.jsonl"
+    part = tmp_path / "live.vidparse-part.jsonl"
     until(lambda: count(part) > 10, "frames before the break")
     camera.stop()
     camera.start()

@@ -313,6 +313,13 @@ def test_a_journal_beside_inputs_is_none(clip, tmp_path) -> None:
     assert one.name.endswith("clip.mp4") and not one.notes
 
 
+def test_the_part_of_another_program_is_an_input(clip, tmp_path) -> None:
+    clip("film.part.mp4", frames=1)
+    clip("film.vidparse-part.mp4", frames=1)
+    (one,) = expand_inputs([str(tmp_path)], is_output=is_output)
+    assert one.name.endswith("film.part.mp4") and not one.notes
+
+
 KILLED = """
 import os, signal, sys
 from vidparse.resume import journal

@@ -150,9 +150,9 @@ def test_a_folder_with_anything_else_in_it_is_never_replaced(clip, foreign):
 
 
 def test_stale_partial_files_are_replaced_silently(clip):
-    (clip.parent / "clip.masks.part").mkdir()
-    (clip.parent / "clip.masks.part" / "000000.png").write_bytes(b"old")
-    (clip.parent / "clip.part.jsonl").write_text("old\n" * 1000)
+    (clip.parent / "clip.masks.vidparse-part").mkdir()
+    (clip.parent / "clip.masks.vidparse-part" / "000000.png").write_bytes(b"old")
+    (clip.parent / "clip.vidparse-part.jsonl").write_text("old\n" * 1000)
     sinks = sinks_for(clip, names=["masks", "jsonl"])
     feed(sinks)
     for sink in sinks:
@@ -190,7 +190,7 @@ class TestTheInputIsSafe:
                 sinks_for(clip, str(link), names=["overlay"], overwrite=True)
 
     def test_partial_name(self, tmp_path):
-        source = tmp_path / "a.part.mp4"
+        source = tmp_path / "a.vidparse-part.mp4"
         source.write_bytes(b"x")
         with pytest.raises(OutputError, match="is the input itself"):
             sinks_for(source, str(tmp_path / "a.mp4"), names=["overlay"])
@@ -293,15 +293,15 @@ def test_a_killed_run_leaves_what_can_be_read(tmp_path):
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert listing(tmp_path) == [
-        "clip.masks.part",
+        "clip.masks.vidparse-part",
         "clip.mp4",
-        "clip.overlay.part.mp4",
-        "clip.part.csv",
-        "clip.part.jsonl",
+        "clip.overlay.vidparse-part.mp4",
+        "clip.vidparse-part.csv",
+        "clip.vidparse-part.jsonl",
     ]
-    assert len((tmp_path / "clip.part.jsonl").read_text().splitlines()) == 61
-    assert len((tmp_path / "clip.part.csv").read_text().splitlines()) == 61
-    assert len(listing(tmp_path / "clip.masks.part")) == 60
-    with av.open(str(tmp_path / "clip.overlay.part.mp4")) as container:
+    assert len((tmp_path / "clip.vidparse-part.jsonl").read_text().splitlines()) == 61
+    assert len((tmp_path / "clip.vidparse-part.csv").read_text().splitlines()) == 61
+    assert len(listing(tmp_path / "clip.masks.vidparse-part")) == 60
+    with av.open(str(tmp_path / "clip.overlay.vidparse-part.mp4")) as container:
         playable = sum(1 for _ in container.decode(video=0))
     assert playable >= 25  # all but the last fragment of about a second

@@ -137,7 +137,7 @@ def test_jsonl_of_objects_with_scores_and_run_lengths():
 def test_jsonl_lines_can_be_read_while_it_runs(tmp_path):
     sink = Jsonl(tmp_path / "clip.jsonl", SinkOptions())
     sink.open(INFO, LABELS)
-    part = tmp_path / "clip.part.jsonl"
+    part = tmp_path / "clip.vidparse-part.jsonl"
     assert len(part.read_text().splitlines()) == 1
     sink.write(Frame(0, 0, PICTURE), predicted(0, IDS))
     assert json.loads(part.read_text().splitlines()[1])["frame"] == 0

@@ -55,7 +55,7 @@ def test_pieces_by_time_hold_every_frame_once_and_play(cli, tmp_path):
     for path, numbers in zip(pieces(out, ".masks"), lists, strict=True):
         names = sorted(one.name for one in path.iterdir() if one.suffix == ".png")
         assert names == [f"{number:06d}.png" for number in numbers]
-    assert not [path for path in out.iterdir() if ".part" in path.name]
+    assert not [path for path in out.iterdir() if ".vidparse-part" in path.name]
 
 
 @pytest.mark.parametrize("late_s", [0.04, 0.4])

@@ -356,7 +356,7 @@ class TestFolder:
                     assert (ids[coarse == IGNORE] == IGNORE).all()
                     pairs = set(zip(coarse.ravel().tolist(), ids.ravel().tolist(), strict=True))
                     assert all(i == IGNORE or i in allowed[c] for c, i in pairs)
-        assert not list(result.out.rglob("*.part"))
+        assert not list(result.out.rglob("*.vidparse-part"))
         record = json.loads((result.out / "autolabel.json").read_text())
         assert record["complete"] and record["frames"] == 6 and record["pixels"] == 6 * 64 * 96
         assert record["kept_share"] == pytest.approx(1 - kept[IGNORE] / kept.sum())

@@ -195,7 +195,7 @@ def test_an_interrupt_keeps_the_frames_so_far_and_begins_nothing_more(tmp_path):
 
     # Wait until both write: an unfinished file is there under another name.
     until_s = time.monotonic() + 120
-    while len([*(tmp_path / "o").glob("*.part*")]) < 2 and time.monotonic() < until_s:
+    while len([*(tmp_path / "o").glob("*.vidparse-part*")]) < 2 and time.monotonic() < until_s:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
@@ -211,7 +211,7 @@ def test_an_interrupt_keeps_the_frames_so_far_and_begins_nothing_more(tmp_path):
         lines = Path(one["outputs"][0]).read_text().splitlines()
         frames = {line.split(",")[0] for line in lines[1:]}
         assert 0 < len(frames) == one["frames"] < 900
-    assert [*(tmp_path / "o").glob("*.part*")] == []
+    assert [*(tmp_path / "o").glob("*.vidparse-part*")] == []
     assert {state for state, _ in rows(ledger).values()} == {"begun"}, "to be done again"
 
 
@@ -225,14 +225,14 @@ def test_workers_that_hang_or_are_killed_leave_no_parts(tmp_path, number, more):
 
     long = [make_clip(tmp_path / f"{name}.mp4", frames=900) for name in "ab"]
     (tmp_path / "o").mkdir()
-    (tmp_path / "o" / "of others.part.mp4").write_bytes(b"theirs")
+    (tmp_path / "o" / "of others.vidparse-part.mp4").write_bytes(b"theirs")
     words = [*map(str, long), "-o", f"{tmp_path}/o/", "--save", "csv,masks,overlay", *more]
     words += ["--jobs", "2", "--ledger", f"{tmp_path}/b.db"]
     process = subprocess.Popen(
         [sys.executable, "-m", "vidparse", "segment", *words], stderr=subprocess.PIPE, text=True
     )
     until_s = time.monotonic() + 120
-    while len([*(tmp_path / "o").glob("*.part*")]) < 7 and time.monotonic() < until_s:
+    while len([*(tmp_path / "o").glob("*.vidparse-part*")]) < 7 and time.monotonic() < until_s:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
 
@@ -246,7 +246,9 @@ def test_workers_that_hang_or_are_killed_leave_no_parts(tmp_path, number, more):
 
     assert process.returncode == Interrupted.exit_code, err
     assert "Traceback" not in err
-    assert [path.name for path in (tmp_path / "o").glob("*.part*")] == ["of others.part.mp4"]
+    assert [path.name for path in (tmp_path / "o").glob("*.vidparse-part*")] == [
+        "of others.vidparse-part.mp4"
+    ]
     assert not Path(f"/proc/{hangs}").exists(), "nobody would end it any more"
 
 

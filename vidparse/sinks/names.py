@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from vidparse.errors import UsageError
-from vidparse.filenames import home_path, plain_path, shortened
+from vidparse.filenames import home_path, is_unfinished, plain_path, shortened
 from vidparse.sinks.pictures import is_numbered, places_of_number
 from vidparse.sinks.sink import Sink
 from vidparse.sinks.submission import Submission
-from vidparse.video.inputs import Input, is_unfinished
+from vidparse.video.inputs import Input
 
 JOURNAL = ".vidparse-resume"  # ending of the folder by which --resume goes on
 _VERSION = re.compile(r"\.v?\d+")  # at the end of a folder's name: no ending of a file

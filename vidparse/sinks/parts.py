@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from vidparse.filenames import is_unfinished
 from vidparse.files import WholeFile, WholeFolder
 from vidparse.sinks.sink import Sink
 from vidparse.sinks.targets import Protected
-from vidparse.video.inputs import is_unfinished
 
 _PAUSE_S = 0.05
 

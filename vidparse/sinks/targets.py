@@ -318,7 +318,7 @@ class Protected:
                 raise OutputError(f"{final}: is what the input is called; choose another with -o")
             return
 
-        # Check the temporary name, too: an input may be called clip.part.mp4.
+        # Check the temporary name, too: an input may be called clip.vidparse-part.mp4.
         for path in (final, (WholeFolder if is_folder else WholeFile)(final).path):
             key = _file_key(path)
             if key in self._files:

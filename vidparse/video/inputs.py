@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vidparse.addresses import masked
 from vidparse.errors import InputError, counted
-from vidparse.filenames import natural_key, plain_path
+from vidparse.filenames import is_unfinished, natural_key, plain_path
 from vidparse.textfiles import decode_text, read_text
 from vidparse.video.access import is_address, local_path
 
@@ -30,7 +30,6 @@ VIDEO_SUFFIXES = {
 }
 _GLOB = re.compile(r"[*?\[]")
 _NUMBERED = re.compile(r"%0?\d*d")
-_UNFINISHED = re.compile(r"\.part(\.\w+)?$")  # left by a killed program
 IsOutput = Callable[[Path], bool]
 
 
@@ -42,11 +41,6 @@ def is_image(path: Path) -> bool:
 def is_video(path: Path) -> bool:
     """By suffix; only used to sort a folder, never to refuse a file that was named."""
     return path.suffix.lower() in VIDEO_SUFFIXES
-
-
-def is_unfinished(path: Path) -> bool:
-    """By name: a part of an output."""
-    return _UNFINISHED.search(path.name) is not None
 
 
 @dataclass(frozen=True, slots=True)

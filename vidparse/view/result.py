@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidparse.errors import InputError
-from vidparse.filenames import shared_start
+from vidparse.filenames import PART, shared_start
 from vidparse.sinks import is_output
 from vidparse.video import Input
 from vidparse.view.idfiles import IdFiles, find_ids
@@ -79,9 +79,7 @@ def _records_at(place: Path) -> list[Path]:
         return [place]
     names = f"*{_RECORDS}"
     found = sorted(
-        path
-        for path in [*place.glob(names)] or place.rglob(names)
-        if not path.stem.endswith(".part")
+        path for path in [*place.glob(names)] or place.rglob(names) if not path.stem.endswith(PART)
     )
     if not found:
         raise InputError(

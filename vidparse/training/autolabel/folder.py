@@ -14,6 +14,7 @@ import numpy as np
 from vidparse.data import IGNORE
 from vidparse.data.pictures import read_indices
 from vidparse.errors import OutputError, UsageError, counted
+from vidparse.filenames import PART
 from vidparse.files import whole_file, write_error
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels, labels_to_json
@@ -26,7 +27,7 @@ from vidparse.training.autolabel.pictures import Picture, mask_name
 
 RECORD = "autolabel.json"
 _VOID_COLOUR = (224, 224, 192)  # as in the masks of VOC
-_OURS = ("images", "masks", "labels.json", RECORD, "autolabel.part.json", "labels.part.json")
+_OURS = ("images", "masks", "labels.json", RECORD, f"autolabel{PART}.json", f"labels{PART}.json")
 
 
 @dataclass(frozen=True, slots=True)
