@@ -15,7 +15,8 @@ from vidparse.requests.segment import RawPipe
 from vidparse.video import Input, Source
 from vidparse.video.access import is_address
 from vidparse.video.camera import is_camera
-from vidparse.video.container import ContainerSource, Live
+from vidparse.video.container import ContainerSource
+from vidparse.video.playhead import Live
 from vidparse.video.raw import Pipe, RawSource
 from vidparse.video.source import Selection
 
