@@ -74,7 +74,7 @@ def test_a_device_that_shows_the_margins_of_pictures_does_not_decode(clip, monke
             return [one.reformat(72, 56) for one in found] if of_the_device else found
 
     monkeypatch.setattr("vidparse.video.nvdec.device_decoder", lambda index: None)
-    monkeypatch.setattr("vidparse.video.container.Decoder", Uncropped)
+    monkeypatch.setattr("vidparse.video.playhead.Decoder", Uncropped)
     with open_video(clip("x.mp4", size_hw=(50, 66)), device=0) as source:
         assert source.decoded_on == "the GPU cannot decode it"
         assert {frame.image.size_hw for frame in source} == {(50, 66)} and not source.notes
