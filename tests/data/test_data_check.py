@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -602,6 +603,30 @@ def test_a_folder_that_is_nothing_or_too_much(tmp_path: Path) -> None:
         check_dataset(tmp_path, "vspw", split="val")
     with pytest.raises(InputError, match="no such folder"):
         check_dataset(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "composed"])
+def test_a_folder_of_another_layout_lacks_something(tmp_path: Path, name: str) -> None:
+    """It is named, or there would be nothing to mend."""
+    (tmp_path / "notes.txt").write_text("no data")
+    try:
+        report = check_dataset(tmp_path, name)
+    except InputError as error:
+        found = str(error)
+    else:
+        assert report.errors == 1
+        found = report.problems[0].what
+    assert not found.endswith("use ") and "no split" not in found
+    assert re.search("no such|holds no|no picture|no images|neither|none of|needs", found), found
+
+
+def test_a_layout_without_pictures_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "leftImg8bit" / "train" / "aachen").mkdir(parents=True)
+    (tmp_path / "gtFine" / "train" / "aachen").mkdir(parents=True)
+    report = check_dataset(tmp_path, "cityscapes")
+    assert [problem.what for problem in report.problems] == [
+        "no picture laid out as cityscapes has them; check --dataset"
+    ]
 
 
 def test_masks_of_the_camvid_release_are_looked_for_split_by_split(tmp_path: Path) -> None:

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from vidparse.data.dataset import Dataset, Format, FrameRecord, Video, format_of, labelled_frames
+from vidparse.data.dataset import (
+    SPLITS,
+    Dataset,
+    Format,
+    FrameRecord,
+    Video,
+    format_of,
+    labelled_frames,
+)
 from vidparse.data.folders import PICTURES, is_painted, not_png
 from vidparse.data.frame_check import FrameFacts, Problem, check_frame
 from vidparse.data.pictures import IGNORE
@@ -94,6 +102,11 @@ def check_dataset(
 
     datasets = _open(root, name, split, findings)
     total = sum(len(video.frames) for dataset in datasets for video in dataset.videos)
+    if not total and not findings.errors:
+        where = "" if split is None else f" in split {split}"
+        findings.add_error(
+            InputError(f"{root}: no picture laid out as {name} has them{where}; check --dataset")
+        )
     reports, done = [], 0
 
     for dataset in datasets:
@@ -137,8 +150,10 @@ def _open(root: Path, name: str, split: str | None, findings: _Findings) -> list
     if split is not None:
         return [known.open(root, split, on_missing=findings.add_error)]
     splits = known.splits(root)
+
+    # Open one even so where there is none: the error names the file or folder that it lacks.
     if not splits:
-        raise InputError(f"{root}: no split of {name} in it; name one with --split")
+        return [known.open(root, SPLITS[0], on_missing=findings.add_error)]
     datasets: list[Dataset] = []
     for one in splits:
         try:

@@ -30,6 +30,11 @@ def open_coco_panoptic(root: Path, split: str, *, on_missing: OnMissing = refuse
             categories, or it and the folders differ in the photographs.
     """
     found = _jsons(root)
+    if not found:
+        raise InputError(
+            f"{root}: holds no {_PREFIX}{split}.json with the folder of its PNGs beside it; put "
+            "both there, or into annotations/"
+        )
     check_split("coco-panoptic", split, found)
     record = found[split]
     table = read_panoptic_json(record)
