@@ -318,6 +318,21 @@ def test_sound_is_copied_unless_an_option_leaves_it_out(cli, clip, tmp_path):
     assert kinds == [["video", "audio"], ["video"]]
 
 
+def test_sound_behind_the_last_picture_is_in_every_output(cli, clip, tmp_path):
+    path = clip("long.mp4", frames=10, audio=True, audio_s=3)
+    names = "masks,overlay,background,matte,mask-video,cutout-prores,cutout-vp9"
+    ended = cli("segment", path, "--save", names, "--matte", "Road", "--background", "#00f",
+                "-o", f"{tmp_path}/out/")  # fmt: skip
+    assert ended.code == 0, ended.err
+    videos = {one for one in (tmp_path / "out").iterdir() if one.is_file()}
+    videos.remove(tmp_path / "out" / "long.masks.mkv")  # which has no sound
+    assert len(videos) == 5
+    for one in videos:
+        with av.open(str(one)) as video:
+            sound = [packet for packet in video.demux(audio=0) if packet.pts is not None]
+        assert float(sound[-1].pts * sound[-1].time_base) > 2.9, one.name
+
+
 class TestJson:
     def test_summary(self, cli, clips, tmp_path, colour_model):
         ended = cli(

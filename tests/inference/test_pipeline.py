@@ -52,6 +52,7 @@ class ListSource(Source):
             "clip", SIZE, Fraction(1, 1000), None, count, None, Fraction(1), ColourTags()
         )
         self.count, self.error, self.closed = count, error, 0
+        self.left = ["last words"]
 
     def __iter__(self):
         for i in range(self.count):
@@ -61,7 +62,8 @@ class ListSource(Source):
             raise self.error
 
     def trailing_packets(self):
-        return ["last words"]
+        left, self.left = self.left, []  # as a demuxer, it gives them once
+        return left
 
     def close(self) -> None:
         self.closed += 1
@@ -109,6 +111,12 @@ def test_every_frame_meets_its_own_prediction(overlap: bool) -> None:
     assert {stage.name for stage in report.stages} == {
         "decode", "prepare", "network", "upsample", "sinks",
     }  # fmt: skip
+
+
+def test_every_sink_gets_the_packets_behind_the_last_frame() -> None:
+    sinks = [ListSink(), ListSink(), ListSink()]
+    run(ListSource(2), session(), sinks)
+    assert [sink.closed for sink in sinks] == [[(True, ("last words",))]] * 3
 
 
 class GreySource(Source):

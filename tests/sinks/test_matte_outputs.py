@@ -104,6 +104,18 @@ def test_prores_4444_holds_alpha_exactly_and_sound(tmp_path) -> None:
     assert times_of(path) == times_of(tmp_path / "clip.mp4")
 
 
+@pytest.mark.parametrize("name", ["matte", "cutout-prores", "cutout-vp9"])
+def test_colour_tags_and_the_shape_of_pixels_are_kept_or_noted(tmp_path, name, ffprobe) -> None:
+    path, notes = saved(tmp_path, name, colour=(1, 1, 1, 1), aspect=Fraction(4, 3))
+    fields = "stream=color_range,color_space,color_transfer,color_primaries"
+    assert ffprobe(path, "-show_entries", fields) == ["tv,bt709,bt709,bt709"]
+    shape = ffprobe(path, "-show_entries", "stream=sample_aspect_ratio")
+    if path.suffix == ".webm":
+        assert shape == ["1:1"] and any("4/3 as wide as high" in note for note in notes)
+    else:
+        assert shape == ["4:3"] and notes == []
+
+
 @needs_ffmpeg
 def test_vp9_holds_alpha_and_sound_as_opus(tmp_path) -> None:
     path, notes = saved(tmp_path, "cutout-vp9", audio=True)

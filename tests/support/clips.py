@@ -54,6 +54,7 @@ def make_clip(
     colour: tuple[int, int, int, int] | None = None,
     aspect: Fraction | None = None,
     audio: bool | str = False,
+    audio_s: float | None = None,
     turn: int = 0,
     metadata: dict[str, str] | None = None,
 ) -> Path:
@@ -61,7 +62,7 @@ def make_clip(
 
     Args:
         pts: one a frame, in `time_base`; even steps at `rate` unless given.
-        audio: a tone as long as the video, in AAC or the codec that is named.
+        audio: a tone, in AAC or the codec that is named; as long as the video or `audio_s`.
         colour: H.273 matrix, primaries, transfer, and range (1 limited, 2 full).
         turn: degrees counter-clockwise for the display matrix.
     """
@@ -89,7 +90,8 @@ def make_clip(
         sound, sounds = None, None
         if audio:
             wanted = audio if isinstance(audio, str) else "aac"
-            sound, sounds = _add_audio(output, float(stamps[-1] * time_base), wanted)
+            lasts_s = float(stamps[-1] * time_base) if audio_s is None else audio_s
+            sound, sounds = _add_audio(output, lasts_s, wanted)
         for index, stamp in enumerate(stamps):
             frame = av.VideoFrame.from_ndarray(picture(index, size_hw), format="rgb24")
             spread = None if colour is None else colour[3]

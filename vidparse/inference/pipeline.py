@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from vidparse.errors import InputError, Interrupted, TruncatedError, counted
-from vidparse.frame import Frame
+from vidparse.frame import Frame, Packet
 from vidparse.maps import Prediction
 from vidparse.threads import END, End, close_iterator, in_thread
 
@@ -140,8 +140,9 @@ def run(
                 with clocks[-1].measure():
                     if not frames:
                         # Register all before any is opened: a failure puts every one away.
+                        trailing = cache(source.trailing_packets)  # given out once, for all
                         for sink in reversed(sinks):  # they are closed in order
-                            outputs.push(partial(_put_away, sink, source))
+                            outputs.push(partial(_put_away, sink, trailing))
                         for sink in sinks:
                             sink.open(source.info, session.labels)
                     for sink in sinks:
@@ -232,7 +233,7 @@ class StageClock:
 
 def _put_away(
     sink: Sink,
-    source: Source,
+    trailing: Callable[[], Sequence[Packet]],
     kind: type[BaseException] | None,
     error: BaseException | None,
     trace: object,
@@ -240,7 +241,7 @@ def _put_away(
     """Close a sink at the end of a run, and keep its output unless `error` makes it worthless."""
     # Keep what a source that ended early gave: all frames of it are good.
     if error is None or isinstance(error, TruncatedError):
-        sink.close(keep=True, packets=source.trailing_packets())
+        sink.close(keep=True, packets=trailing())
     elif isinstance(error, Interrupted | KeyboardInterrupt):
         sink.close(keep=True, complete=False)
     else:

@@ -29,6 +29,8 @@ _NEEDS_EVEN: Final = ("libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nve
 _QUICKTIME: Final = ("mp4", "mov")
 _BEGIN_AT_ZERO: Final = (*_QUICKTIME, "webm")
 _NO_CLOCK: Final = ("yuv4mpegpipe", "rawvideo")
+_MATROSKA: Final = ("matroska", "webm")
+_SHAPED: Final = ("libx264", "libx265", "h264_nvenc", "hevc_nvenc", "mpeg4")  # by their own header
 # bf=0: an mp4 cut inside a group of pictures then ends with whole frames, in order.
 _X264_DEFAULTS: Final = {"preset": "superfast", "crf": "20", "bf": "0"}
 _FRAME_DURATION: Final[int] = av.codec.context.Flags.frame_duration.value
@@ -299,8 +301,15 @@ class VideoWriter:
         # Let the encoder pass durations on: no next frame shows how long the last one lasts.
         context.flags |= _FRAME_DURATION
 
+        # Name the loss: PyAV cannot set the shape in the container itself, which WebM shows.
         if info.sample_aspect_ratio not in (0, 1):
             context.sample_aspect_ratio = info.sample_aspect_ratio
+            kind = self._container.format.name
+            if kind in _MATROSKA and codec not in _SHAPED:
+                self.notes.append(
+                    f"{codec} in {kind}: its pixels are square, those of the input "
+                    f"{info.sample_aspect_ratio} as wide as high; stretch it by that where it plays"
+                )
         if self._pixel_format.startswith("yuv"):
             context.colorspace = info.colour.matrix
             context.color_primaries = info.colour.primaries
@@ -316,6 +325,13 @@ class VideoWriter:
         """A new FFmpeg frame with the picture in it, its edge repeated to the coded size."""
         height, width = self._coded_hw
         frame = av.VideoFrame(width, height, self._pixel_format)
+
+        # Tag the frame, too: the encoder of ProRes does not look at its own settings.
+        if self._pixel_format.startswith("yuv"):
+            colour = self._info.colour
+            frame.colorspace, frame.color_range = colour.matrix, colour.range
+            frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
+
         planes = (image,) if isinstance(image, np.ndarray) else image.planes
         for index, picture in enumerate(planes):
             rows = picture.reshape(picture.shape[0], -1).view(np.uint8)  # (h, bytes of a row)
