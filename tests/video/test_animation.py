@@ -12,7 +12,7 @@ from PIL import Image
 from support.clips import picture
 from vidparse.errors import InputError, TruncatedError
 from vidparse.limits import allow_pixels
-from vidparse.video import RawPipe, Source, open_video
+from vidparse.video import Input, RawPipe, Source, open_video
 
 LASTS_MS = [100, 100, 300, 100, 100, 500]
 TIMES_S = [0, 0.1, 0.2, 0.5, 0.6, 0.7]
@@ -147,3 +147,32 @@ def test_every_source_keeps_the_one_protocol(kind, animation, clip, tmp_path):
         assert (source.skipped, source.trailing_packets()) == (0, [])
     source.close()
     assert isinstance(source.notes, list)
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.png", "a.avif", "a.gif", "a.tif"])
+def test_animations_have_outputs_of_videos(animation, cli, colour_model, tmp_path, name):
+    ended = cli("segment", animation(name), "--save", "overlay,matte,masks", "--matte", "Road",
+                "-m", colour_model, "-o", f"{tmp_path}/out/")  # fmt: skip
+    assert ended.code == 0, ended.err
+    names = sorted(one.name for one in (tmp_path / "out").iterdir())
+    assert names == ["a.masks", "a.matte.mp4", "a.overlay.mp4"]
+    assert len(list(open_video(tmp_path / "out" / "a.overlay.mp4"))) == 6
+    assert len(list((tmp_path / "out" / "a.masks").iterdir())) == 6
+
+
+def test_a_still_picture_has_outputs_of_pictures(animation, cli, colour_model, tmp_path):
+    path = animation("a.tif", sizes=[(48, 64), (12, 16)])
+    ended = cli("segment", path, "--save", "overlay,masks", "-m", colour_model,
+                "-o", f"{tmp_path}/out/")  # fmt: skip
+    assert ended.code == 0, ended.err
+    names = sorted(one.name for one in (tmp_path / "out").iterdir())
+    assert names == ["a.masks", "a.overlay.png"]
+
+
+def test_an_animation_that_becomes_a_picture_is_one(animation):
+    path = animation("a.png")
+    assert not Input.named(str(path)).is_picture
+    Image.fromarray(picture(0)).save(path)
+    assert Input.named(str(path)).is_picture
+    path.unlink()
+    assert not Input.named(str(path)).is_picture

@@ -16,6 +16,7 @@ from vidparse.video import Input, Source
 from vidparse.video.access import is_address
 from vidparse.video.camera import is_camera
 from vidparse.video.container import ContainerSource
+from vidparse.video.inputs import is_image
 from vidparse.video.playhead import Live
 from vidparse.video.raw import Pipe, RawSource
 from vidparse.video.source import Selection
@@ -40,7 +41,7 @@ def is_live(one: Input, options: LiveOptions) -> bool:
     is_stream = is_address(one.address) and not one.address.startswith(_SAMPLE)
     is_pipe = one.name == "-"
     if options.follow:
-        if one.path is None or one.path.is_dir() or one.images is not None or one.is_picture:
+        if one.path is None or one.path.is_dir() or one.images is not None or is_image(one.path):
             raise UsageError(f"--follow: {one.name} is no file that grows; name a video file")
         return True
     if options.wants_live and not (is_stream or is_pipe):

@@ -16,6 +16,7 @@ from vidparse.errors import InputError, counted
 from vidparse.filenames import is_unfinished, natural_key, plain_path
 from vidparse.textfiles import decode_text, read_text
 from vidparse.video.access import is_address, local_path
+from vidparse.video.animation import is_still
 
 IMAGE_SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".tga"),
@@ -97,8 +98,14 @@ class Input:
 
     @property
     def is_picture(self) -> bool:
-        """One picture by its own name, not a sequence of one."""
-        return self.pattern is None and _is_picture_file(self.path)
+        """One picture by its own name: no animation, and not a sequence of one."""
+        return self._is_picture_file and self.path is not None and is_still(self.path)
+
+    @property
+    def _is_picture_file(self) -> bool:
+        """A file by its own name, with the ending of a picture."""
+        has_ending = self.pattern is None and self.path is not None and is_image(self.path)
+        return has_ending and self.path is not None and self.path.is_file()
 
     @property
     def folder_name(self) -> str:
@@ -125,11 +132,7 @@ class Input:
             return _images(self.name, found)
         if self.path.is_dir():
             return _images(self.name, _listed(self.path))
-        return (self.path,) if self.is_picture else None
-
-
-def _is_picture_file(path: Path | None) -> bool:
-    return path is not None and is_image(path) and path.is_file()
+        return (self.path,) if self._is_picture_file else None
 
 
 def matches(pattern: str) -> list[Path]:

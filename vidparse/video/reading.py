@@ -11,15 +11,10 @@ import av
 
 from vidparse.errors import InputError, UsageError, counted
 from vidparse.frame import VideoInfo
+from vidparse.video.animation import is_moving_container, is_moving_webp, pages_of
 from vidparse.video.container import ContainerSource
 from vidparse.video.demux import CopiedStream, copied_streams
-from vidparse.video.folder import (
-    FolderSource,
-    WebpSource,
-    is_moving_container,
-    is_moving_webp,
-    pages_of,
-)
+from vidparse.video.folder import FolderSource, WebpSource
 from vidparse.video.inputs import Input
 from vidparse.video.raw import Pipe, RawPipe, RawSource
 from vidparse.video.source import NVDEC, Seconds, Selection, Source, select
