@@ -120,6 +120,17 @@ def test_an_interrupt_leaves_out_frames_whose_future_nobody_knows(tmp_path) -> N
     assert json.loads(Path(sink.outputs[1]).read_text())["totals"][0]["frames"] == 7
 
 
+def test_the_report_of_an_interrupted_run_is_of_the_frames_that_it_holds(tmp_path) -> None:
+    views = [True, False, True, True, True, True, False, True]
+    sink = redact(tmp_path, [*views, False], stop=8)
+    record = json.loads(Path(sink.outputs[1]).read_text())
+    assert [gap["frame"] for gap in record["gaps"]] == [1]  # not that of frame 6
+    assert record["totals"] == [
+        {"frames": 5, "frames_with_gaps": 1, "frames_with": {"Car": 4}, "complete": False}
+    ]
+    assert any("in 1 frame, hidden by the union" in note for note in sink.notes)
+
+
 def test_an_interrupt_before_any_frame_is_written_leaves_nothing(tmp_path) -> None:
     sink = redact(tmp_path, [True] * 6, stop=2)
     assert not list((tmp_path / "out").iterdir())

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from vidparse.errors import Interrupted, OutputError, UsageError
+from vidparse.requests.matte import MatteOptions
 from vidparse.sinks import SINKS, Sink, SinkOptions, is_output, make_sinks
 from vidparse.sinks.stream import ByteStream
 
 ALL = ["overlay", "masks", "mask-video", "jsonl", "csv"]
+STREAMED = ("masks", "masks-gray")  # folders that are videos on a stream
+FOLDERS = [name for name, kind in SINKS.items() if kind.is_folder and name not in STREAMED]
 
 
 def names(source: str, out: str | None = None, chosen=ALL) -> list[str]:
@@ -188,3 +191,10 @@ def test_the_help_lists_every_output(cli, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     ended = cli("segment", "--help")
     assert ", ".join(SINKS) in " ".join(ended.out.decode().replace("│", " ").split())
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_that_is_to_go_to_stdout_is_named(name):
+    options = SinkOptions(mattes=MatteOptions(("Car",)))
+    with pytest.raises(UsageError, match=f"^-o -: {name} is a folder of pictures, which a stream"):
+        make_sinks([name], source="clip.mp4", out="-", options=options, stdout=io.BytesIO())

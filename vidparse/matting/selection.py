@@ -106,9 +106,10 @@ def select_mattes(
     if words is None:
         class_ids = tuple(one for one in sorted(labels.things) if one in allowed)
         if not class_ids:
+            whose = "--classes keeps" if labels.things else f"label set '{labels.name}' has"
             raise UsageError(
-                f"--matte: label set '{labels.name}' has no countable things to choose by "
-                f"itself; name classes, as in --matte {labels.classes[0]}"
+                f"--matte: {whose} no countable things to choose by itself; name classes, as in "
+                f"--matte {labels.classes[allowed[0]]}"
             )
         return Selection("things", class_ids)
     if EACH in words:

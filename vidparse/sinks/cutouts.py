@@ -77,6 +77,7 @@ class CutoutPictures(MattePictures):
     """RGBA PNGs, one per frame."""
 
     suffix: ClassVar[str] = ".cutout"
+    output: ClassVar[str] = "cutout-png"
 
     def picture(self, frame: Frame, matte: Matte | None) -> bytes:
         if matte is None:

@@ -294,9 +294,15 @@ class MattePictures(Mattes):
     suffix: ClassVar[str] = ".matte"
     is_folder: ClassVar[bool] = True
     picture_endings: ClassVar[tuple[str, ...]] = (".png",)
+    output: ClassVar[str] = "matte-png"  # its name, for messages
+
+    def __init__(self, where: Target | Path | BinaryIO, options: SinkOptions) -> None:
+        """Raises: UsageError: as `Mattes`, or `where` is a stream. OutputError: as `Mattes`."""
+        super().__init__(where, options)
+        self.target.folder(self.output)
 
     def matte_file(self, target: Target) -> MatteFile:
-        return PictureFiles(target, self.picture, "matte-png")
+        return PictureFiles(target, self.picture, self.output)
 
     def picture(self, frame: Frame, matte: Matte | None) -> bytes:
         """A PNG file for a frame; None: nothing of the matte is in it."""
@@ -313,6 +319,7 @@ class Trimaps(MattePictures):
     """0 outside, 255 inside, and 128 where the edge is unsure: gray PNGs for matting tools."""
 
     suffix: ClassVar[str] = ".trimap"
+    output: ClassVar[str] = "trimap"
 
     def levels(self, matte: Matte) -> np.ndarray:
         from vidparse.matting.trimap import trimap_of

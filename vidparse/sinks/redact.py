@@ -40,6 +40,7 @@ class _Waiting:
     number: int
     frame: Frame | None  # None once it is written
     mask: np.ndarray
+    shows: tuple[str, ...]  # classes to hide
 
 
 class Redact(Overlay):
@@ -54,7 +55,8 @@ class Redact(Overlay):
         super().__init__(where, options)
         self._window: deque[_Waiting] = deque()
         self._gaps, self._lost = GapFinder(), set[int]()
-        self._found = Counter[str]()  # frames with each class
+        self._met: list[tuple[Gap, int, float]] = []  # of frames that are not written yet
+        self._found = Counter[str]()  # written frames with each class
         self._times: deque[tuple[int, int, float]] = deque(maxlen=LONGEST + 1)
         self._count = self._written = 0
         self._ahead = options.redaction.redact_union
@@ -100,12 +102,13 @@ class Redact(Overlay):
             self._labels.classes[one]: (classes == one).view(np.uint8) * np.uint8(255)
             for one in self._class_ids
         }
-        self._found.update(name for name, one in masks.items() if one.any())
-        self._note(self._gaps.add(masks))
-        self._window.append(_Waiting(self._count, frame, mask))
+        self._meet(self._gaps.add(masks))
+        shows = tuple(name for name, one in masks.items() if one.any())
+        self._window.append(_Waiting(self._count, frame, mask, shows))
         self._count += 1
         if self._count - self._written > self._ahead:
             self._write_next()
+        self._report_gaps()
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         failure: Exception | None = None
@@ -118,7 +121,8 @@ class Redact(Overlay):
 
                 # Leave no file without a picture: players take it for damaged.
                 keep = self._written > 0
-            self._note(self._gaps.finish())
+            self._meet(self._gaps.finish())
+            self._report_gaps()
         except Exception as error:
             failure, keep = error, False
         self._window.clear()
@@ -152,6 +156,7 @@ class Redact(Overlay):
 
         # Let go of the picture now, and of masks that no other frame looks back to.
         self._window[place] = replace(chosen, frame=None)
+        self._found.update(chosen.shows)
         self._written += 1
         while self._window and self._window[0].number < self._written - self._ahead:
             self._window.popleft()
@@ -181,15 +186,22 @@ class Redact(Overlay):
     def _report_name(self) -> str:
         return self.outputs[-1]
 
-    def _note(self, gaps: Iterable[Gap]) -> None:
-        """Put gaps into the report."""
+    def _meet(self, gaps: Iterable[Gap]) -> None:
+        """Keep gaps, with the place and time of their frames, until these are written."""
         for gap in gaps:
-            self._lost.add(gap.number)
-            if self._lists is None:
-                continue
             index, time_s = next(
                 (index, time_s) for number, index, time_s in self._times if number == gap.number
             )
+            self._met.append((gap, index, time_s))
+
+    def _report_gaps(self) -> None:
+        """Put the gaps of written frames into the report."""
+        written = [one for one in self._met if one[0].number < self._written]
+        self._met = [one for one in self._met if one[0].number >= self._written]
+        for gap, index, time_s in written:
+            self._lost.add(gap.number)
+            if self._lists is None:
+                continue
             self._lists.add(
                 "gaps",
                 {
@@ -208,7 +220,7 @@ class Redact(Overlay):
                 f"redact: objects were lost for 1 to {LONGEST} frames in "
                 f"{counted(len(self._lost), 'frame')}, {hidden}"
             )
-        if keep and not self._found:
+        if keep and complete and not self._found:
             words = self.options.redaction.redact_classes
             self.notes.append(in_no_frame("redact", words, "nothing is hidden"))
         if self._report is None:
