@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from vidparse.inference import Session, load_model
     from vidparse.maps import Prediction, Segment, SegmentMap
     from vidparse.propagation import propagate
+    from vidparse.requests.live import LiveOptions
+    from vidparse.requests.matte import MatteOptions
+    from vidparse.requests.outputs import SinkOptions
     from vidparse.requests.propagate import PropagateRequest
+    from vidparse.requests.redaction import RedactOptions
     from vidparse.run import SegmentOptions, segment
     from vidparse.video import open_video
 
@@ -26,12 +30,16 @@ for _switch in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
 # public name -> module; imported on first use, so that `import vidparse` costs nothing
 _PUBLIC = {
     "Frame": "vidparse.frame",
+    "LiveOptions": "vidparse.requests.live",
+    "MatteOptions": "vidparse.requests.matte",
     "Prediction": "vidparse.maps",
     "PropagateRequest": "vidparse.requests.propagate",
+    "RedactOptions": "vidparse.requests.redaction",
     "Segment": "vidparse.maps",
     "SegmentMap": "vidparse.maps",
     "SegmentOptions": "vidparse.run",
     "Session": "vidparse.inference",
+    "SinkOptions": "vidparse.requests.outputs",
     "VideoInfo": "vidparse.frame",
     "load_model": "vidparse.inference",
     "open_video": "vidparse.video",
@@ -41,12 +49,16 @@ _PUBLIC = {
 __all__ = [
     "DEFAULT_MODEL",
     "Frame",
+    "LiveOptions",
+    "MatteOptions",
     "Prediction",
     "PropagateRequest",
+    "RedactOptions",
     "Segment",
     "SegmentMap",
     "SegmentOptions",
     "Session",
+    "SinkOptions",
     "VideoInfo",
     "load_model",
     "open_video",
