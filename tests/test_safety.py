@@ -45,12 +45,18 @@ BARRED_CALLS = {
     *("os.spawnl", "os.spawnv", "tempfile.mktemp", "torch.hub.load", "os.umask", "breakpoint"),
     *("torch.jit.load", "torch.package.PackageImporter", "pandas.read_pickle", "cv2.FileStorage"),
 }
-CALLS = [
-    (path.relative_to(ROOT), node, ast.unparse(node.func))
-    for path in FILES
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    if isinstance(node, ast.Call)
-]
+Call = tuple[Path, ast.Call, str]
+
+
+@pytest.fixture(scope="module")
+def calls() -> list[Call]:
+    """Every call in the package: its file, itself, and the name of what is called."""
+    return [
+        (path.relative_to(ROOT), node, ast.unparse(node.func))
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    ]
 
 
 def keywords(call: ast.Call) -> dict[str | None, str]:
@@ -68,32 +74,32 @@ class TestHabits:
                 found += [f"{path}: {name}" for name in names if name in BARRED]
         assert found == []
 
-    def test_nothing_that_runs_what_it_reads_is_called(self) -> None:
-        assert [(path, name) for path, _, name in CALLS if name in BARRED_CALLS] == []
+    def test_nothing_that_runs_what_it_reads_is_called(self, calls: list[Call]) -> None:
+        assert [(path, name) for path, _, name in calls if name in BARRED_CALLS] == []
 
-    def test_tensors_alone_are_loaded(self) -> None:
-        loads = [(path, node) for path, node, name in CALLS if name in ("torch.load", "np.load")]
+    def test_tensors_alone_are_loaded(self, calls: list[Call]) -> None:
+        loads = [(path, node) for path, node, name in calls if name in ("torch.load", "np.load")]
         assert len(loads) >= 3
         for path, node in loads:
             wanted = {"weights_only": "True"}, {"allow_pickle": "False"}
             assert any(keywords(node).items() >= one.items() for one in wanted), path
 
-    def test_no_shell_is_started(self) -> None:
-        for path, node, name in CALLS:
+    def test_no_shell_is_started(self, calls: list[Call]) -> None:
+        for path, node, name in calls:
             assert "shell" not in keywords(node), path
             if name.startswith("subprocess."):
                 assert isinstance(node.args[0], ast.List | ast.Name), path
                 assert not isinstance(node.args[0], ast.JoinedStr), path
 
-    def test_foreign_code_of_models_is_never_trusted(self) -> None:
-        for path, node, _ in CALLS:
+    def test_foreign_code_of_models_is_never_trusted(self, calls: list[Call]) -> None:
+        for path, node, _ in calls:
             assert keywords(node).get("trust_remote_code", "False") == "False", path
 
-    def test_temporary_names_are_the_systems(self) -> None:
+    def test_temporary_names_are_the_systems(self, calls: list[Call]) -> None:
         """None is made by hand below /tmp; the folder of temporary files is looked up once."""
         for path in FILES:
             assert "'/tmp" not in path.read_text().replace('"', "'"), path
-        users = {str(path) for path, _, name in CALLS if name == "tempfile.gettempdir"}
+        users = {str(path) for path, _, name in calls if name == "tempfile.gettempdir"}
         assert users == {"filenames.py"}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix, jaccard_score
 
 from vidparse.evaluation import segmentation_scores
 from vidparse.evaluation.metrics.semantic import ConfusionMatrix
@@ -88,6 +87,8 @@ def test_segmentation_scores_over_videos() -> None:
 
 @pytest.mark.parametrize(("classes", "dtype"), [(5, np.uint8), (124, np.uint8), (300, np.uint16)])
 def test_scikit_learn_counts_and_scores_the_same(classes: int, dtype: type) -> None:
+    from sklearn.metrics import confusion_matrix, jaccard_score
+
     rng = np.random.default_rng(classes)
     truth = rng.integers(0, classes, (60, 80)).astype(dtype)
     predicted = np.where(rng.random(truth.shape) < 0.6, truth, rng.permutation(truth)).astype(dtype)

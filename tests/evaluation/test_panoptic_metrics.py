@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask
-from torchmetrics.detection import PanopticQuality
 
 from vidparse.evaluation.metrics.measure import DataFacts, Sample
 from vidparse.evaluation.metrics.overlaps import count_pairs, split_codes
@@ -182,6 +181,8 @@ def blobs(rng: np.random.Generator, segments: int) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_torchmetrics_finds_the_same_panoptic_quality(seed: int) -> None:
+    from torchmetrics.detection import PanopticQuality
+
     rng = np.random.default_rng(seed)
     truth = np.stack([blobs(rng, 9) for _ in range(4)])
     truth = np.where(truth % 2 == 1, 1, truth)  # one stuff id
