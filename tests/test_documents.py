@@ -41,6 +41,7 @@ from support.shown_commands import (
 from vidparse.cli.app import application
 from vidparse.cli.command import command_of
 from vidparse.cli.commands import COMMANDS, loaded
+from vidparse.cli.complaints import Parsed
 
 # README, guides, and records of how weights and results were made. One of them begins with files of
 # another.
@@ -265,10 +266,17 @@ def test_every_option_that_a_text_names_is_one(document: str) -> None:
 def options_of(name: str) -> set[str]:
     """Options of a command and of those in its group; of all where the name is none."""
     chosen = [one for one in COMMANDS if name == one.split()[0]] or [*COMMANDS]
-    commands = [application(), *(command_of(one, loaded(one)) for one in chosen)]
-    taken = [one for command in commands for one in command.params]
-    found = {word for one in taken for word in (*one.opts, *one.secondary_opts)}
+    found = words_of(application()).union(*map(own_options, chosen))
     return found | {"--help", "-h"}
+
+
+@cache
+def own_options(command: str) -> set[str]:
+    return words_of(command_of(command, loaded(command)))
+
+
+def words_of(command: Parsed) -> set[str]:
+    return {word for one in command.params for word in (*one.opts, *one.secondary_opts)}
 
 
 @pytest.mark.parametrize(
