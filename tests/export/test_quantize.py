@@ -226,6 +226,7 @@ def test_a_failure_names_the_way_out(tiny_weights: Path, tmp_path: Path, monkeyp
     def fails(*_: object) -> None:
         raise ModelError("in int8 the class is another")
 
+    monkeypatch.setattr(quantize, "Quantizer", lambda *_: None)
     monkeypatch.setattr(quantize, "_search", fails)
     monkeypatch.setattr(quantize, "CALIBRATION_FRAMES", 4)
     description, path = read_description(tiny_weights), tmp_path / "x.onnx"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 PARITY_FRAMES = 20
+PARITY_HW = (231, 333)  # multiples of no stride
 PARITY_MEAN, PARITY_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LOGITS = "logits"  # the output of a semantic network
 CLASSES = "classes"  # of one whose pixels point to centres
@@ -57,7 +58,7 @@ def check_parity(
     """
     import torch
 
-    frames = rendered_clips() if clips is None else clips
+    frames = rendered_clips(PARITY_FRAMES, PARITY_HW) if clips is None else clips
     inputs = windows_of(frames, network.window, any_window=network.any_window)
     state = network.first_state(as_clip(torch.from_numpy(inputs[0]), network))
     worst, same, total = 0.0, 0, 0
@@ -169,7 +170,7 @@ def replay(
 
 
 def rendered_clips(
-    frames: int = PARITY_FRAMES, size_hw: tuple[int, int] = (231, 333)
+    frames: int = PARITY_FRAMES, size_hw: tuple[int, int] = PARITY_HW
 ) -> list[np.ndarray]:
     """Consecutive frames of a rendered street as network input, float32 (1, 3, H, W)."""
     from vidparse.scenes import Scene, parse_scene
