@@ -18,6 +18,8 @@ import torch
 from safetensors.torch import load_file
 from torch import distributed
 
+from support import parting
+from support.forked_runs import ForkedRun
 from support.made_camvid import make_camvid
 from vidparse.errors import UsageError
 from vidparse.training.logbook import read_log
@@ -40,6 +42,7 @@ SETTINGS = (
     "warmup_steps=1",
     "short_side=60",
     "validate_every=2",
+    "metrics=['miou']",
     "config.head=upernet",
     "config.width=16",
     "config.skip_channels=0",
@@ -52,31 +55,9 @@ PATIENCE_S = 1800  # a bound for what hangs; a loaded machine may take minutes t
 def command(camvid: Path, out: Path, *more: str) -> list[str]:
     sets = [part for one in (*SETTINGS, *more) for part in ("--set", one)]
     return [
-        *("-m", "vidparse", "train", "--recipe", "street-mnv2", "--data", str(camvid)),
+        *("train", "--recipe", "street-mnv2", "--data", str(camvid)),
         *("--threads", "1", "--device", "cpu", "-o", str(out), *sets),
     ]
-
-
-# The command line, which prints the wrapped networks that are alive when the processes part.
-PARTING = """
-import gc
-import os
-from torch import distributed
-from torch.nn.parallel import DistributedDataParallel
-from vidparse.__main__ import main
-
-part = distributed.destroy_process_group
-
-def look_and_part():
-    kinds = [type(one) for one in gc.get_objects()]
-    left = kinds.count(DistributedDataParallel)
-    # In one write: print makes several, and those of two processes mix.
-    os.write(1, f"wrapped networks left: {left}\\n".encode())
-    part()
-
-distributed.destroy_process_group = look_and_part
-main()
-"""
 
 
 def torchrun(*arguments: str) -> subprocess.Popen[str]:
@@ -103,29 +84,24 @@ def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of a single process."""
     out = tmp_path_factory.mktemp("alone")
-    subprocess.run([sys.executable, *command(camvid, out)], check=True, capture_output=True)
+    run = ForkedRun(command(camvid, out), 1, tmp_path_factory.mktemp("printed") / "alone")
+    _, err = run.communicate(PATIENCE_S)
+    assert run.returncode == 0, err
     return out
-
-
-@pytest.fixture(scope="module")
-def parting(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """PARTING as a script."""
-    script = tmp_path_factory.mktemp("parting") / "parting.py"
-    script.write_text(PARTING)
-    return script
 
 
 def curve(folder: Path) -> np.ndarray:
     return read_log(folder / "log.jsonl")[0].losses["total"]
 
 
-@pytest.mark.parametrize("shard", ["false", "true"])
+@pytest.mark.parametrize("shard", [False, True])
 def test_two_processes_have_the_loss_curve_of_one(
-    shard: str, camvid: Path, alone: Path, parting: Path, tmp_path: Path
+    shard: bool, camvid: Path, alone: Path, tmp_path: Path
 ) -> None:
     """And they leave no wrapped network behind: it would wait for the group that is gone."""
     out = tmp_path / "run"
-    run = torchrun(str(parting), *command(camvid, out, f"shard={shard}")[2:])
+    words = command(camvid, out, f"shard={str(shard).lower()}")
+    run = ForkedRun(words, 2, tmp_path / "printed") if shard else torchrun(parting.__file__, *words)
     printed, err = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, err
     assert err.count("best validation miou") == 1  # the first process alone speaks
@@ -137,16 +113,16 @@ def test_two_processes_have_the_loss_curve_of_one(
 
 def test_a_sharded_run_goes_on_where_it_was_stopped(camvid: Path, tmp_path: Path) -> None:
     """What the first epoch left goes on, and ends as the run that it was taken from."""
-    arguments = command(camvid, tmp_path, "shard=true", "validate_every=1")
-    last, half = tmp_path / "last.safetensors", tmp_path / "half.safetensors"
-    run = torchrun(*arguments)
+    words = command(camvid, tmp_path / "run", "shard=true", "validate_every=1")
+    last, half = tmp_path / "run" / "last.safetensors", tmp_path / "run" / "half.safetensors"
+    run = ForkedRun(words, 2, tmp_path / "whole")
     keep_first(last, half, run)
     _, err = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, err
     whole = load_file(last)
     last.unlink()
 
-    run = torchrun(*arguments, "--resume", str(half))
+    run = ForkedRun([*words, "--resume", str(half)], 2, tmp_path / "resumed")
     _, err = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, err
     resumed = load_file(last)
@@ -155,7 +131,7 @@ def test_a_sharded_run_goes_on_where_it_was_stopped(camvid: Path, tmp_path: Path
         assert torch.allclose(resumed[name], tensor, rtol=1e-5, atol=1e-6), name
 
 
-def keep_first(written: Path, kept: Path, run: subprocess.Popen[str]) -> None:
+def keep_first(written: Path, kept: Path, run: ForkedRun) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not written.exists():
         assert time.monotonic() < deadline and run.poll() is None
@@ -164,7 +140,8 @@ def keep_first(written: Path, kept: Path, run: subprocess.Popen[str]) -> None:
 
 
 def test_a_killed_process_ends_the_others_with_a_message(camvid: Path, tmp_path: Path) -> None:
-    run = torchrun(*command(camvid, tmp_path, "epochs=4000", "validate_every=4000"))
+    words = command(camvid, tmp_path, "epochs=4000", "validate_every=4000")
+    run = torchrun("-m", "vidparse", *words)
     deadline = time.monotonic() + PATIENCE_S
     while not (tmp_path / "last.safetensors").exists():
         assert time.monotonic() < deadline and run.poll() is None
@@ -185,11 +162,10 @@ def test_a_batch_that_can_not_be_shared_out_is_refused() -> None:
         check_parts(recipe, Processes(count=2))
 
 
-def test_a_failing_run_leaves_no_wrapped_network(
-    camvid: Path, parting: Path, tmp_path: Path
-) -> None:
+def test_a_failing_run_leaves_no_wrapped_network(camvid: Path, tmp_path: Path) -> None:
     """One that is left waits for the group that is gone, now and then for ever."""
-    run = torchrun(str(parting), *command(camvid, tmp_path / "run", "lr_head=1e30")[2:])
+    words = command(camvid, tmp_path / "run", "lr_head=1e30")
+    run = ForkedRun(words, 2, tmp_path / "printed")
     printed, err = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 1, err
     assert "the loss became" in err
