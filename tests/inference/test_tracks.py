@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from vidparse.inference.linkers import make_linker
 from vidparse.inference.overlap import OverlapLinker
 from vidparse.inference.track_linker import TrackLinker
 from vidparse.inference.tracks import Motion
+from vidparse.labels import Labels
 from vidparse.maps import SegmentMap, segments_of_ids
 
 CAR, PERSON, SKY = 0, 1, 2
@@ -275,17 +277,26 @@ def test_it_is_the_linker_of_networks_without_a_better_one() -> None:
         assert type(make_linker(None, ClipSegments((found,), key_kind=kind))) is LINKERS[kind]
 
 
+@cache
+def drawn(scene: str) -> tuple[Labels, list[tuple[float, np.ndarray, SegmentMap]]]:
+    """The labels of a scene, and the time, the picture and the truth of its frames."""
+    data = open_rendered(f"sample://{scene}?videos=1&frames=36&size=480x270&rate=12&seed=4", "val")
+    return data.labels, [
+        (record.index / 12, data.read_image(record), data.read_segments(record))
+        for record in data.videos[0].frames
+    ]
+
+
 @pytest.mark.parametrize("scene", ["crowd", "street"])
 @pytest.mark.parametrize("faults", [None, Faults()], ids=["perfect", "weak"])
 def test_ids_switch_far_less_than_by_overlap(scene: str, faults: Faults | None) -> None:
-    data = open_rendered(f"sample://{scene}?videos=1&frames=36&size=480x270&rate=12&seed=4", "val")
+    labels, frames = drawn(scene)
     linkers = {"overlap": OverlapLinker(), "tracks": TrackLinker()}
     counters = {name: IdSwitches() for name in linkers}
-    network = WeakNetwork(faults, data.labels.things, 12, seed=2)
-    for record in data.videos[0].frames:
-        truth = data.read_segments(record)
+    network = WeakNetwork(faults, labels.things, 12, seed=2)
+    for time_s, image, truth in frames:
         found = network.found(truth)
-        frame = Frame.from_rgb(data.read_image(record), time_s=record.index / 12)
+        frame = Frame.from_rgb(image, time_s=time_s)
         for name, linker in linkers.items():
             counters[name].update(truth, linker.link(ClipSegments((found,)), [frame])[0])
     assert counters["overlap"].switches > 20
