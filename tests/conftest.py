@@ -69,7 +69,7 @@ def _without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidparse.inference.devices.CPU_FACTS", Path(os.devnull))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _exports_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """All tests of a run, also those of other processes, export a network once."""
     base = tmp_path_factory.getbasetemp()

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_EXPORTER = "vidparse.export.onnx"
-_USERS = (_EXPORTER, "vidparse.export", "vidparse.export.quantize")
+from vidparse import export
+from vidparse.export import onnx as exporter
+from vidparse.export import parity, quantize
+
 SMALL_HW = (71, 103)  # multiples of no stride, as the size that they stand for
 
 
 def share_exports(folder: Path) -> None:
     """Let `to_onnx` look into a folder of all test processes first, and checks be small."""
-    exporter = sys.modules.get(_EXPORTER)
-    if exporter is None or hasattr(exporter.to_onnx, "exports"):
-        return
     shared = _shared(exporter.to_onnx, folder)
-    for name in _USERS:
-        setattr(sys.modules[name], "to_onnx", shared)  # noqa: B010
-    sys.modules["vidparse.export.parity"].PARITY_HW = SMALL_HW  # type: ignore[attr-defined]
+    for module in (export, exporter, quantize):
+        module.to_onnx = shared
+    parity.PARITY_HW = SMALL_HW
 
 
 def _shared(to_onnx: Callable[[Any], Any], folder: Path) -> Callable[[Any], Any]:
@@ -47,7 +45,6 @@ def _shared(to_onnx: Callable[[Any], Any], folder: Path) -> Callable[[Any], Any]
         part.replace(path)
         return model
 
-    once.exports = to_onnx  # type: ignore[attr-defined]
     return once
 
 
