@@ -250,7 +250,9 @@ def test_an_unknown_memory_is_trained_by_its_own_frames() -> None:
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnx"])
-@pytest.mark.parametrize("name", ["street-student", "street-tcb", "everyday-student"])
+@pytest.mark.parametrize(
+    "name", ["street-student", "street-tcb", "street19-student", "everyday-student"]
+)
 def test_bundled_models_answer_as_they_did(name: str, backend: str) -> None:
     """Against scores kept at commit 3d8d395; CPUs differ in the order of their sums."""
     record = json.loads(BUNDLED.read_text())

@@ -34,6 +34,11 @@ def export(request: ExportRequest, json: shared.Json = False) -> None:
     if request.int8:
         record |= _export_int8(description, request, quiet=json)
     elif out.suffix == ".onnx":
+        exporter.check_target(out, source=description.path, overwrite=overwrite)
+
+        # Announce it: nothing else shows until the end.
+        if not json:
+            print_message("onnx: translating and checking against torch, which takes half a minute")
         record |= exporter.parity_record(
             exporter.export_onnx(description, out, overwrite=overwrite)
         )
