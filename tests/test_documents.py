@@ -89,7 +89,7 @@ NOT_RUN = {
     "vidparse export runs/longer": "the run above",
     "vidparse export runs/second": "the run above",
     "vidparse export mean.safetensors -o weights/street19": "the mean of the runs above",
-    "vidparse export street19-student -o weights/street19-student-int8": "minutes, as the one above",
+    "vidparse export street19-student -o weights/": "minutes, as the one above",
     'vidparse train --dataset "sample://street?videos': "hours; test_arms has small ones",
     "vidparse train --dataset idd-lite --data IDD --recipe sparse": "test_arms has made ones",
     "vidparse autolabel -m runs/few": "the run above",
