@@ -3,8 +3,8 @@
 Relations are by class name, and stand in the json of the coarser set: "unions" has, by fine set,
 the classes that the pixels of each coarse class may be of (a fine class may be in several unions);
 "parts" has, by fine set, the one coarse class that each fine class is part of, which makes unions,
-too. "common" lists the
-classes that pictures mostly show, of sets with more classes than colours could show.
+too. "common" lists the classes that pictures mostly show, of sets with more classes than colours
+could show.
 """
 
 from __future__ import annotations
