@@ -156,7 +156,7 @@ def test_a_lack_of_memory_is_no_damage(clip, monkeypatch):
         def decode(self, packet):
             raise av.error.MemoryError(12, "Cannot allocate memory")
 
-    source._decoder._context = Full()
+    source._head.decoder._context = Full()
     with pytest.raises(MemoryError):
         list(frames)
 
@@ -174,7 +174,7 @@ def test_memory_that_a_file_needs_on_the_way(clip, monkeypatch, has_room, kind):
     source = open_video(clip("a.mp4", frames=5))
 
     class Greedy:
-        name, format = "a.mp4", source._container.format
+        name, format = "a.mp4", source._head.container.format
 
         def demux(self, streams):
             raise av.error.MemoryError(12, "Cannot allocate memory")

@@ -280,10 +280,14 @@ def test_classes_in_any_case_and_the_rest_is_void(cli, clips):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("person", "try Pedestrian; or a model that knows it: -m everyday-student ('person')"),
+        (
+            "person",
+            "or a model that knows it: -m street19-student ('person'), -m everyday",
+        ),
         ("sofa", "; or a model that knows it: -m everyday-student ('sofa')"),
         ("couch", "; or a model that knows it: -m everyday-student ('sofa')"),
-        ("tram", "; or a model that knows it: -m everyday-student ('train')"),
+        ("tram", "; or a model that knows it: -m street19-student ('train'), -m everyday-student"),
+        ("rider", "try Bicyclist; or a model that knows it: -m street19-student ('rider')"),
         ("sidewalk", "try Pavement"),
         ("unicorn", "try Sky, Building, Pole"),
     ],

@@ -10,6 +10,7 @@ import pytest
 
 from vidparse.errors import UsageError
 from vidparse.labels import (
+    are_related,
     available_labels,
     labels_from_json,
     labels_to_json,
@@ -130,6 +131,9 @@ def test_a_class_is_the_union_of_its_parts() -> None:
     for coarse, fine in itertools.product(available_labels(), repeat=2):
         with contextlib.suppress(UsageError):
             assert all(unions(coarse, fine).values()), (coarse, fine)
+    assert are_related("camvid", "cityscapes") and are_related("cityscapes", "camvid")
+    assert are_related("voc", "voc") and not are_related("voc", "camvid")
+    assert not are_related("mine", "camvid")
     with pytest.raises(UsageError, match=r"camvid to cityscapes, .*idd-lite to cityscapes"):
         unions("camvid", "voc")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vidparse.errors import ModelError, UsageError
 from vidparse.hub.address import SCHEME
-from vidparse.labels import Labels, available_labels, classes_like, load_labels
+from vidparse.labels import Labels, are_related, available_labels, classes_like, load_labels
 from vidparse.textfiles import JsonTable, as_number, as_table, as_word, parse_json
 
 _CARD = "see its card"
@@ -124,12 +124,13 @@ def select_classes(labels: Labels, names: Sequence[str]) -> tuple[int, ...]:
 
 
 def models_for_other(labels: str) -> tuple[CatalogueEntry, ...]:
-    """The first known model of each label set but this one: for pictures of another kind."""
-    first: dict[str, CatalogueEntry] = {}
+    """The first known model of each family of label sets but this one's: for other pictures."""
+    found: list[CatalogueEntry] = []
     for entry in catalogue().values():
-        if entry.labels != labels:
-            first.setdefault(entry.labels, entry)
-    return tuple(first.values())
+        met = (labels, *(one.labels for one in found))
+        if not any(are_related(entry.labels, one) for one in met):
+            found.append(entry)
+    return tuple(found)
 
 
 def _models_knowing(name: str) -> dict[str, str]:

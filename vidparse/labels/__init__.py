@@ -316,6 +316,13 @@ def regrouped(labels_from: str, labels_to: str) -> MappingProxyType[str, str]:
     return MappingProxyType({name: as_word(whole, name) for name, whole in table.items()})
 
 
+def are_related(one: str, other: str) -> bool:
+    """Two label sets divide the same things: they are one set, or have a table."""
+    pairs = ((one, other), (other, one))
+    kinds = ("unions", "parts")
+    return one == other or any(_table(*pair, kind) for pair in pairs for kind in kinds)
+
+
 def unions_of(coarse: Labels, fine: Labels) -> dict[str, tuple[str, ...]]:
     """Like `unions`, but for label sets themselves. A subset of `fine` maps each class to itself.
 

@@ -255,7 +255,7 @@ class Playhead:
 
     @property
     def silence_s(self) -> float:
-        """How long the input may stay silent."""
+        """Seconds that the input may stay silent."""
         return READ_S if self._live is None else self._live.timeout_s
 
     def check_open(self) -> None:
