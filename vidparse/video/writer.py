@@ -310,12 +310,15 @@ class VideoWriter:
                     f"{codec} in {kind}: its pixels are square, those of the input "
                     f"{info.sample_aspect_ratio} as wide as high; stretch it by that where it plays"
                 )
-        if self._pixel_format.startswith("yuv"):
-            context.colorspace = info.colour.matrix
-            context.color_primaries = info.colour.primaries
-            context.color_trc = info.colour.transfer
-            context.color_range = info.colour.range
+        self._tag(context)
         return stream
+
+    def _tag(self, target: av.VideoCodecContext | av.VideoFrame) -> None:
+        """Set the colours that the pixels are in; gray ones have no tags."""
+        if self._pixel_format.startswith("yuv"):
+            colour = self._info.colour
+            target.colorspace, target.color_range = colour.matrix, colour.range
+            target.color_primaries, target.color_trc = colour.primaries, colour.transfer
 
     def _add_metadata(self) -> None:
         if self._container.format.name not in ("yuv4mpegpipe", "rawvideo"):
@@ -326,11 +329,7 @@ class VideoWriter:
         height, width = self._coded_hw
         frame = av.VideoFrame(width, height, self._pixel_format)
 
-        # Tag the frame, too: the encoder of ProRes does not look at its own settings.
-        if self._pixel_format.startswith("yuv"):
-            colour = self._info.colour
-            frame.colorspace, frame.color_range = colour.matrix, colour.range
-            frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
+        self._tag(frame)  # the encoder of ProRes does not look at its own settings
 
         planes = (image,) if isinstance(image, np.ndarray) else image.planes
         for index, picture in enumerate(planes):
