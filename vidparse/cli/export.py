@@ -25,19 +25,17 @@ def export(request: ExportRequest, json: shared.Json = False) -> None:
 
     out, overwrite = request.out, request.overwrite
     description, *others = map(_weights_of, (request.model, *request.average))
+
+    # Check the place before the work, which may take minutes.
+    exporter.check_target(out, source=description.path, overwrite=overwrite)
     if request.profile:
-        # Check the place before the work.
-        exporter.check_target(out, source=description.path, overwrite=overwrite)
         description = replace(description, profile=_profile(description, request, quiet=json))
 
     record: dict[str, object] = {"path": str(out)}
     if request.int8:
         record |= _export_int8(description, request, quiet=json)
     elif out.suffix == ".onnx":
-        exporter.check_target(out, source=description.path, overwrite=overwrite)
-
-        # Announce it: nothing else shows until the end.
-        if not json:
+        if not json:  # nothing else shows until the end
             print_message("onnx: translating and checking against torch, which takes half a minute")
         record |= exporter.parity_record(
             exporter.export_onnx(description, out, overwrite=overwrite)
@@ -86,8 +84,6 @@ def _export_int8(
 
     out, calibrate, overwrite = request.out, request.calibrate, request.overwrite
 
-    # Check the place before minutes of calibration.
-    exporter.check_target(out, source=description.path, overwrite=overwrite)
     clips = None
     if calibrate:
         row = exporter.FRAMES_IN_A_ROW if load_network(description).state_tensors else 1
