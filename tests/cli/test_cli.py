@@ -282,11 +282,16 @@ def test_classes_in_any_case_and_the_rest_is_void(cli, clips):
     [
         (
             "person",
-            "or a model that knows it: -m street19-student ('person'), -m everyday",
+            "try Pedestrian; or a model that knows it: -m street19-student ('person'), "
+            "-m everyday-student ('person')",
         ),
         ("sofa", "; or a model that knows it: -m everyday-student ('sofa')"),
         ("couch", "; or a model that knows it: -m everyday-student ('sofa')"),
-        ("tram", "; or a model that knows it: -m street19-student ('train'), -m everyday-student"),
+        (
+            "tram",
+            "; or a model that knows it: -m street19-student ('train'), "
+            "-m everyday-student ('train')",
+        ),
         ("rider", "try Bicyclist; or a model that knows it: -m street19-student ('rider')"),
         ("sidewalk", "try Pavement"),
         ("unicorn", "try Sky, Building, Pole"),
