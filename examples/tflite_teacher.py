@@ -78,11 +78,7 @@ def convert(network: Path, labels: Labels, out: Path, *, overwrite: bool = False
         ModelError: no such file, or a network of another form.
         OutputError: the file exists, or cannot be written.
     """
-    absent = [name for name in NEEDED if find_spec(name) is None]
-    if absent:
-        raise UsageError(f"{absent[0]}: is not installed; pip install tf2onnx tensorflow-cpu")
-    if not network.is_file():
-        raise ModelError(f"{network}: no such file; check the path")
+    check_needed(network)
     check_target(out, source=network, overwrite=overwrite)
 
     model = as_float_onnx(network)
@@ -106,6 +102,15 @@ def convert(network: Path, labels: Labels, out: Path, *, overwrite: bool = False
     describe_model(model, record)
     with whole_file(out) as part:
         save_model(model, part)
+
+
+def check_needed(network: Path) -> None:
+    """Raises: UsageError: a package is not installed. ModelError: no such file."""
+    absent = [name for name in NEEDED if find_spec(name) is None]
+    if absent:
+        raise UsageError(f"{absent[0]}: is not installed; pip install tf2onnx tensorflow-cpu")
+    if not network.is_file():
+        raise ModelError(f"{network}: no such file; check the path")
 
 
 def as_float_onnx(network: Path) -> ModelProto:

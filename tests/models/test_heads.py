@@ -16,7 +16,15 @@ from vidparse.labels import load_labels
 from vidparse.models.backbones import BACKBONES
 from vidparse.models.checkpoint import read_description, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
-from vidparse.models.heads import HEADS, AuxiliaryHead, DeepLabHead, OcrHead, PspHead, UperNetHead
+from vidparse.models.heads import (
+    HEADS,
+    AuxiliaryHead,
+    DeepLabHead,
+    LightDeepLabHead,
+    OcrHead,
+    PspHead,
+    UperNetHead,
+)
 from vidparse.models.heads.pooling import POOL_BINS
 from vidparse.models.zoo import build, config_of
 
@@ -64,6 +72,13 @@ class TestSizes:
         norms = 2 * (256 * 6 + 48 + 256 * 2)
         assert parameters(head) == convolutions + norms + 124
 
+    def test_deeplab_for_phones(self) -> None:
+        """Summed by hand, for MobileNetV2 and VOC."""
+        with torch.device("meta"):
+            head = LightDeepLabHead((24, 32, 96, 320), 21)
+        convolutions = 320 * 256 * 2 + 512 * 256 + 256 * 21
+        assert parameters(head) == convolutions + 2 * 256 * 3 + 21
+
 
 @pytest.mark.parametrize(
     ("name", "sides", "side"),
@@ -74,6 +89,7 @@ class TestSizes:
         ("upernet", STRIDED, (26, 33)),
         ("upernet", DILATED, (26, 33)),
         ("deeplab", DILATED, (26, 33)),
+        ("deeplab-light", DILATED, (13, 17)),
     ],
 )
 def test_scores_have_the_promised_size_and_reach_every_weight(
@@ -90,7 +106,13 @@ def test_scores_have_the_promised_size_and_reach_every_weight(
 
 def test_everything_a_head_sees_changes_its_scores() -> None:
     torch.manual_seed(0)
-    used = {"psp": [3], "ocr": [2, 3], "upernet": [0, 1, 2, 3], "deeplab": [0, 3]}
+    used = {
+        "psp": [3],
+        "ocr": [2, 3],
+        "upernet": [0, 1, 2, 3],
+        "deeplab": [0, 3],
+        "deeplab-light": [3],
+    }
     for name, head in HEADS.items():
         maps = pyramid(DILATED)
         for one in maps:
@@ -124,6 +146,64 @@ def test_refined_scores_do_not_shift_with_the_size(
     assert part.shape[2:] == (-(-sides[0] // finest), -(-sides[1] // finest))
     rows, columns = ((side - stride - 16) // finest for side in sides)  # the border is padded
     torch.testing.assert_close(part[..., :rows, :columns], whole[..., :rows, :columns])
+
+
+class TestLightDeepLab:
+    CHANNELS = (*SMALL, 6)
+
+    def heads(self) -> tuple[LightDeepLabHead, LightDeepLabHead]:
+        """As published, and refined to stride 2, of the same weights."""
+        torch.manual_seed(0)
+        plain = LightDeepLabHead(self.CHANNELS, 5, width=16).eval()
+        fine = LightDeepLabHead(
+            self.CHANNELS, 5, width=16, skip_channels=8, finest=2, antialias=True
+        ).eval()
+        fine.aspp.load_state_dict(plain.aspp.state_dict())
+        fine.coarse.load_state_dict(plain.classifier.state_dict())
+        return plain, fine
+
+    def maps(self, height: int, width: int) -> list[Tensor]:
+        strides = (4, 8, 16, 16, 2)
+        return [
+            torch.randn(1, channels, -(-height // stride), -(-width // stride))
+            for channels, stride in zip(self.CHANNELS, strides, strict=True)
+        ]
+
+    def test_its_mean_is_of_the_whole_picture(self) -> None:
+        """By hand: two 1x1 branches, joined, and one 1x1 over both."""
+        plain, _ = self.heads()
+        deep = torch.randn(1, 24, 6, 8)
+        (branch,), image, fuse = plain.aspp.branches, plain.aspp.image, plain.aspp.fuse
+        with torch.inference_mode():
+            mean = image(deep.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, 6, 8)
+            expected = plain.classifier(fuse(torch.cat([branch(deep), mean], dim=1)))
+            scores = plain([deep] * 5)
+        torch.testing.assert_close(scores, expected)
+
+    @pytest.mark.parametrize("sides", [(64, 96), (65, 97), (66, 100)])
+    def test_finer_maps_add_nothing_at_first(self, sides: tuple[int, int]) -> None:
+        """Cell i of stride 16 lies at cell 8 i of stride 2, at every size."""
+        plain, fine = self.heads()
+        maps = self.maps(*sides)
+        with torch.inference_mode():
+            coarse, scores = plain(maps), fine(maps)
+        assert scores.shape[2:] == maps[4].shape[2:]
+        torch.testing.assert_close(scores[..., ::8, ::8], coarse)
+        midway = (coarse[..., 0, 0] + coarse[..., 0, 1]) / 2
+        torch.testing.assert_close(scores[..., 0, 4], midway)
+
+    def test_they_are_learnt(self) -> None:
+        _, fine = self.heads()
+        maps = self.maps(64, 96)
+        optimizer = torch.optim.AdamW(fine.parameters(), lr=1e-2)
+        for _ in range(2):  # the first step moves the classifier alone: it was 0
+            optimizer.zero_grad()
+            fine(maps).square().sum().backward()
+            optimizer.step()
+        moved = [
+            one.grad is not None and bool(one.grad.any()) for one in fine.laterals.parameters()
+        ]
+        assert all(moved)
 
 
 class TestAntialias:

@@ -94,6 +94,8 @@ def test_networks_have_their_published_size(config: dict, millions: float) -> No
         ({"head": "ocr", "output_stride": 32, "width": 32, "key_width": 16}, 32),
         ({"backbone": "resnet18", "head": "upernet", "width": 32, "output_stride": 32}, 4),
         ({"head": "deeplab", "width": 32, "output_stride": 16}, 4),
+        ({"head": "deeplab-light", "width": 32, "output_stride": 16}, 16),
+        ({"head": "deeplab-light", "output_stride": 16, "skip_channels": 8, "finest": 2}, 2),
     ],
 )
 def test_score_maps_have_the_promised_stride(config: dict, stride: int) -> None:

@@ -112,3 +112,16 @@ def enlarged(features: Tensor, like: Tensor, factor: int) -> Tensor:
         features, scale_factor=float(factor), mode="bilinear", align_corners=False
     )
     return grown[..., : like.shape[2], : like.shape[3]]
+
+
+def enlarged_in_place(features: Tensor, like: Tensor, factor: int) -> Tensor:
+    """As `enlarged`, with cell i of the map at cell factor * i of the result, not half between.
+
+    So scores of networks that were trained with align_corners on sides of 1 + a multiple of the
+    stride (TensorFlow's DeepLab: 513) lie right at any size.
+    """
+    # Repeat the last cells: they reach over the pixels up to where the next would lie.
+    padded = F.pad(features, (0, 1, 0, 1), mode="replicate")
+    height, width = features.shape[2] * factor + 1, features.shape[3] * factor + 1
+    grown = F.interpolate(padded, size=(height, width), mode="bilinear", align_corners=True)
+    return grown[..., : like.shape[2], : like.shape[3]]

@@ -19,6 +19,7 @@ HEAD_OPTIONS: dict[str, tuple[str, ...]] = {
     "ocr": ("width", "key_width", "output_stride", "skip_channels", "finest", "antialias"),
     "upernet": ("width",),
     "deeplab": ("width", "output_stride"),
+    "deeplab-light": ("width", "output_stride", "skip_channels", "finest", "antialias"),
 }
 
 
@@ -34,8 +35,8 @@ class PerFrameConfig:
     backbone: str = "mobilenetv2"  # a key of BACKBONES
     output_stride: int = 8  # of the deepest features; 16 is about three times cheaper than 8
     width: int = 256  # channels inside the head
-    skip_channels: int = 0  # psp, ocr: > 0 refines with stride 8 and 4 features (see RefinedHead)
-    finest: int = 4  # psp, ocr with skip_channels: stride of the scores, 4 or 2
+    skip_channels: int = 0  # > 0 refines with stride 8 and 4 features (see RefinedHead)
+    finest: int = 4  # with skip_channels: stride of the scores, 4 or 2
     antialias: bool = False  # with finest 2: no chequered edges (see RefinedHead)
     auxiliary: bool = True  # scores of the third stage as well, in training only
     head: str = "psp"  # a key of HEADS

@@ -3,10 +3,16 @@
 from collections.abc import Callable
 
 from vidparse.models.heads.ocr import OcrHead
-from vidparse.models.heads.pooling import AuxiliaryHead, DeepLabHead, PspHead, UperNetHead
+from vidparse.models.heads.pooling import (
+    AuxiliaryHead,
+    DeepLabHead,
+    LightDeepLabHead,
+    PspHead,
+    UperNetHead,
+)
 from vidparse.models.heads.refine import score_alignment
 
-Head = DeepLabHead | OcrHead | PspHead | UperNetHead
+Head = DeepLabHead | LightDeepLabHead | OcrHead | PspHead | UperNetHead
 
 # Each is built from (channels of the pyramid, classes, keyword options of its own).
 HEADS: dict[str, Callable[..., Head]] = {
@@ -14,6 +20,7 @@ HEADS: dict[str, Callable[..., Head]] = {
     "ocr": OcrHead,
     "upernet": UperNetHead,
     "deeplab": DeepLabHead,
+    "deeplab-light": LightDeepLabHead,
 }
 
 __all__ = [
@@ -21,6 +28,7 @@ __all__ = [
     "AuxiliaryHead",
     "DeepLabHead",
     "Head",
+    "LightDeepLabHead",
     "OcrHead",
     "PspHead",
     "UperNetHead",

@@ -1,7 +1,7 @@
 """Heads with context from pooled or dilated maps side by side.
 
-PSPNet's (Zhao et al., CVPR 2017), UPerNet's (Xiao et al., ECCV 2018), and DeepLabV3+'s (Chen et
-al., ECCV 2018).
+PSPNet's (Zhao et al., CVPR 2017), UPerNet's (Xiao et al., ECCV 2018), DeepLabV3+'s (Chen et al.,
+ECCV 2018), and DeepLabV3's for phones (Sandler et al., CVPR 2018, section 6.3).
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from vidparse.models.heads.refine import RefinedHead
-from vidparse.models.layers import conv_bn_relu, first_convolution, pool_to, resize_to
+from vidparse.models.layers import (
+    conv_bn_relu,
+    enlarged_in_place,
+    first_convolution,
+    pool_to,
+    resize_to,
+)
 
 POOL_BINS = (1, 2, 3, 6)
 LOW_LEVEL_CHANNELS = 48  # of DeepLabV3+'s stride 4 map after its projection: table 1
@@ -162,9 +168,13 @@ class UperNetHead(nn.Module):
 
 
 class Aspp(nn.Module):
-    """Atrous spatial pyramid pooling: 1x1, three dilated 3x3 and the image's mean, fused by 1x1."""
+    """Atrous spatial pyramid pooling: 1x1, dilated 3x3 and the image's mean, fused by 1x1.
 
-    def __init__(self, channels: int, width: int, rates: tuple[int, int, int]) -> None:
+    Args:
+        rates: dilations of the 3x3 branches; three as published, none in DeepLabV3 for phones.
+    """
+
+    def __init__(self, channels: int, width: int, rates: tuple[int, ...]) -> None:
         super().__init__()
         self.branches = nn.ModuleList([conv_bn_relu(channels, width, 1)])
         self.branches.extend(conv_bn_relu(channels, width, 3, dilation=rate) for rate in rates)
@@ -224,3 +234,60 @@ class DeepLabHead(nn.Module):
         low = self.low(pyramid[0])  # (B, 48, H/4, W/4)
         x = torch.cat([resize_to(x, low, align_corners=True), low], dim=1)
         return self.classifier(self.decoder(x))
+
+
+class LightDeepLabHead(RefinedHead):
+    """DeepLabV3's head for phones: 1x1 convolutions of the deepest map and of its mean alone.
+
+    With skip_channels 0 this is the published head, whose scores have the deepest map's stride.
+    With skip_channels the scores stay, enlarged, and what the finer maps add to them is 0 at first
+    (see RefinedHead): published weights answer as before, and learn edges without losing a class.
+
+    Args:
+        pyramid: channels of the backbone's maps.
+        width: channels of the pooling, 256 as published.
+        output_stride: of the deepest map, 16 as published. The next three: see RefinedHead.
+    """
+
+    def __init__(
+        self,
+        pyramid: Sequence[int],
+        classes: int,
+        *,
+        width: int = 256,
+        output_stride: int = 16,
+        skip_channels: int = 0,
+        finest: int = 4,
+        antialias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.aspp = Aspp(pyramid[3], width, ())
+        self.make_refinement(
+            pyramid,
+            classes,
+            width=width,
+            output_stride=output_stride,
+            skip_channels=skip_channels,
+            finest=finest,
+            antialias=antialias,
+        )
+
+        # Add nothing to the coarse scores before it is learnt what.
+        self.coarse: nn.Conv2d | None = None
+        if skip_channels:
+            self.coarse = nn.Conv2d(width, classes, 1)
+            self.times = output_stride // finest
+            for parameter in self.classifier.parameters():
+                nn.init.zeros_(parameter)
+
+    def tapped(self) -> nn.Conv2d:
+        """The classifier of the coarse map."""
+        return self.coarse or self.classifier
+
+    def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
+        """Maps of strides 4 to the deepest -> scores (B, K, H/s, W/s); s: see RefinedHead."""
+        x = self.aspp(pyramid[3])  # (B, width, h, w)
+        scores = self.refined(x, pyramid)
+        if self.coarse is None:
+            return scores
+        return scores + enlarged_in_place(self.coarse(x), scores, self.times)
