@@ -7,19 +7,25 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from vidparse.batch import Silent
 from vidparse.errors import DeviceError, UsageError
 from vidparse.frame import Frame
+from vidparse.inference import Runner
+from vidparse.limits import Limits
+from vidparse.requests.model import ModelChoice
 from vidparse.run import SegmentOptions, segment
 from vidparse.sinks import SinkOptions
 from vidparse.workers import Begun, InputQueue
+from vidparse.workers.job import Setup
+from vidparse.workers.process_crew import ProcessCrew
 
 SMALL: dict[str, Any] = {"size": (48, 64), "threads": 1}
 
@@ -105,6 +111,38 @@ def test_two_processes_write_the_same_files_and_one_may_be_killed(
     watcher = AtFrame(3, kill_a_worker)
     shared = files(video, tmp_path / "shared", watcher, workers=2)
     assert watcher.is_done and shared == serial
+
+
+class Echoes(Setup[bytes, int, bytes]):
+    """Workers that answer with what all parts share, without a network."""
+
+    each: ClassVar[int] = 2
+
+    def answering(self, runner: Runner) -> Callable[[bytes, int], bytes]:
+        raise NotImplementedError
+
+    def worker(self) -> Callable[[bytes, int], bytes]:
+        return echo
+
+
+def echo(shared: bytes, part: int) -> bytes:
+    return shared
+
+
+def test_a_part_and_an_answer_that_fill_the_pipe_pass_each_other() -> None:
+    lots = [bytes([number]) * 3_000_000 for number in range(3)]
+    crew = ProcessCrew(1, Echoes(ModelChoice("none"), Limits.of_this_process()), threading.Event())
+    found: list[bytes | None] = []
+
+    def talk() -> None:
+        tickets = [crew.submit(one, 0) for one in lots]
+        found.extend(crew.outcome(ticket, threading.Event()) for ticket in tickets)
+
+    talking = threading.Thread(target=talk, daemon=True)
+    talking.start()
+    talking.join(60)
+    assert not talking.is_alive() and found == lots
+    crew.end()
 
 
 def test_ids_of_a_panoptic_network_are_the_serial_ones(

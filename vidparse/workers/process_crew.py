@@ -14,6 +14,7 @@ from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess, parent_process
+from queue import SimpleQueue
 
 from vidparse.errors import DeviceError
 from vidparse.inference.devices import cuda_device_count
@@ -129,16 +130,33 @@ def serve(pipe: Connection, setup: Setup[Shared, Part, Answer]) -> None:
     """Answer to parts until the pipe ends; the main function of a worker's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    # Read while the worker is at work: a parent that sends much would wait for it, and an answer
+    # of much for the parent, both without end.
+    sent: SimpleQueue[tuple[int, Shared | None, Part] | None] = SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, sent), daemon=True).start()
     worker = AnsweringWorker(setup)
     shared: Shared | None = None
 
     # End on a pipe that is gone, and on a signal that nobody else heeds.
-    with suppress(EOFError, OSError, KeyboardInterrupt):
-        while True:
-            ticket, new, part = pipe.recv()
+    with suppress(OSError, KeyboardInterrupt):
+        while (found := sent.get()) is not None:
+            ticket, new, part = found
             shared = shared if new is None else new
             assert shared is not None  # it comes with the first part
             pipe.send((ticket, worker.answer(shared, part)))
+
+
+def _receive(
+    pipe: Connection, sent: SimpleQueue[tuple[int, Shared | None, Part] | None]
+) -> None:
+    """Put what the parent sends into a queue; None at the end of the pipe."""
+    try:
+        with suppress(EOFError, OSError):
+            while True:
+                sent.put(pipe.recv())
+    finally:
+        sent.put(None)
 
 
 def _end_with_parent() -> None:
