@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vidparse.arrival import Arrival
 from vidparse.frame import Frame
 from vidparse.hub import DEFAULT_MODEL, resolve
 from vidparse.image import Rgb, Yuv420
@@ -94,6 +96,14 @@ def test_objects_keep_their_ids(
     without_repeats()
     assert ids_of(session, frames(shown)) == found
     assert any(segments for _, segments in found)
+
+
+def test_a_gap_begins_one_shot_however_long_its_picture_stands(runners) -> None:
+    given = frames([0, 1, 1, 1, 1, 2])
+    given[2] = replace(given[2], arrival=Arrival(0.0, 0.0, gap_s=3.0))
+    session = Session(runners("onnx"), size=96, cut=None)
+    begun = [one.frame.index for one in session.prepared(given) if one.begins_shot]
+    assert begun == [2]
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ class Preparer:
         if self._runner.takes_pixels:
             return Prepared(frame, frame.image.rgb().transpose(2, 0, 1)[None], repeats=is_still)
         if last is not None and is_still:
-            return replace(last, frame=frame, repeats=True)
+            return replace(last, frame=frame, begins_shot=False, repeats=True)
 
         facts = self._runner.description.preprocess
         size_hw = frame.image.size_hw
