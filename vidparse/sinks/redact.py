@@ -126,7 +126,12 @@ class Redact(Overlay):
         except Exception as error:
             failure, keep = error, False
         self._window.clear()
-        left = super().end(keep=keep, complete=complete, packets=packets)
+        try:
+            left = super().end(keep=keep, complete=complete, packets=packets)
+        except BaseException:
+            # Put the report away, too, when the disk is full at the last pictures.
+            self._end_report(keep=False, complete=complete)
+            raise
         self._end_report(keep=keep, complete=complete)
         if failure is not None:
             raise failure
