@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,14 +17,15 @@ import numpy as np
 import pytest
 
 from support.clips import make_clip
-from vidparse.errors import Interrupted, OutputError, UsageError
+from vidparse.errors import Interrupted, OutputError, TruncatedError, UsageError
+from vidparse.frame import Packet
 from vidparse.labels import load_labels
 from vidparse.maps import Matte, Prediction, SegmentMap
 from vidparse.requests.matte import MatteOptions
 from vidparse.requests.redaction import Margin, RedactOptions
 from vidparse.sinks import SINKS, Sink, SinkOptions, make_sinks
 from vidparse.sinks.redact import report_path
-from vidparse.video import open_video
+from vidparse.video import VideoWriter, open_video
 
 CAMVID = load_labels("camvid")
 CAR = CAMVID.classes.index("Car")
@@ -180,6 +184,16 @@ def test_a_failure_leaves_nothing(tmp_path) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_a_disk_that_is_full_at_the_last_pictures_leaves_no_report(tmp_path, monkeypatch) -> None:
+    def full(self: VideoWriter, packets: Sequence[Packet] = ()) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(VideoWriter, "finish", full)
+    with pytest.raises(OutputError, match="disk full"):
+        redact(tmp_path, [True] * 6)
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_pipe_gets_redacted_frames_alone(tmp_path) -> None:
     stream = io.BytesIO()
     sink = SINKS["redact"](
@@ -236,8 +250,10 @@ def test_classes_that_cannot_be_hidden_are_refused(options, message) -> None:
         SINKS["redact"].refuse(SinkOptions(**options), CAMVID)
 
 
-def with_background(tmp_path: Path, wish: str | None, frames: int = 3) -> np.ndarray:
-    """RGB frames (T, H, W, 3) of a clip whose right half stays."""
+def with_background(
+    tmp_path: Path, wish: str | None, frames: int = 3, notes: list[str] | None = None
+) -> np.ndarray:
+    """RGB frames (T, H, W, 3) of a clip whose right half stays; `notes` gets the output's."""
     make_clip(tmp_path / "clip.mp4", frames=frames, size_hw=SIZE)
     mattes = MatteOptions(background=wish)
     sink = sink_of(tmp_path, "background", mattes=mattes, crf=1, overwrite=True)
@@ -249,6 +265,8 @@ def with_background(tmp_path: Path, wish: str | None, frames: int = 3) -> np.nda
                 sink.open(video.info, CAMVID)
             found = Prediction(frame.index, SegmentMap(alpha), CAMVID, (Matte("x", alpha, alpha),))
             sink.write(frame, found)
+    if notes is not None:
+        notes += sink.notes
     return pictures(Path(sink.outputs[0]))
 
 
@@ -280,6 +298,24 @@ def test_a_picture_covers_the_frame_and_a_video_plays_and_begins_anew(tmp_path) 
     for t, picture in enumerate(shown):
         wrong = [np.abs(picture[:, :56].astype(int) - one[:, :56]).mean() for one in loop]
         assert int(np.argmin(wrong)) == t % 4
+
+
+def test_a_background_that_is_cut_off_begins_anew_and_a_note_names_it(tmp_path) -> None:
+    whole = make_clip(tmp_path / "whole.mkv", frames=12, size_hw=SIZE).read_bytes()
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole[: len(whole) * 7 // 10])
+    good: list[np.ndarray] = []
+    with pytest.raises(TruncatedError), open_video(cut) as video:
+        good.extend(frame.image.rgb().astype(int) for frame in video)
+    assert 1 < len(good) < 12
+
+    notes: list[str] = []
+    shown = with_background(tmp_path, str(cut), frames=14, notes=notes)
+    assert len(shown) == 14
+    for t, picture in enumerate(shown):
+        wrong = [np.abs(picture[:, :56] - one[:, :56]).mean() for one in good]
+        assert int(np.argmin(wrong)) == t % len(good)
+    assert notes == [f"background: {cut} is cut off, and begins anew behind its last frame"]
 
 
 def test_a_note_names_a_background_with_nothing_before_it(tmp_path) -> None:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidparse.errors import InputError, UsageError
+from vidparse.errors import InputError, TruncatedError, UsageError
 from vidparse.filenames import home_path, one_or_several
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.image import Rgb
@@ -30,6 +30,7 @@ _COLOUR = re.compile(r"#([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 _SMALLER = 4  # the picture is blurred at this part of its size
 _DEVIATIONS_PER_HEIGHT = 36
 _NOT_NOTHING = 1e-3
+_ROUNDING_S = 1e-3  # of times, which Matroska counts in milliseconds
 
 
 class Background(Overlay):
@@ -73,6 +74,8 @@ class Background(Overlay):
 
     def end(self, *, keep: bool, complete: bool, packets: Sequence[Packet]) -> Path | None:
         self._backdrop.close()
+        if self._backdrop.note:
+            self.notes.append(self._backdrop.note)
         if keep and not self._has_seen:
             wanted = self.options.mattes.matte
             self.notes.append(in_no_frame("background", wanted, "the background is all there is"))
@@ -88,7 +91,13 @@ def composed(front: np.ndarray, behind: np.ndarray, alpha: np.ndarray) -> np.nda
 
 
 class _Backdrop(ABC):
-    """A background, frame by frame."""
+    """A background, frame by frame.
+
+    Attributes:
+        note: for the user; "" where there is nothing to note.
+    """
+
+    note: str = ""
 
     @abstractmethod
     def at(self, time_s: float, picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -151,6 +160,8 @@ class _Plain(_Backdrop):
 class _Played(_Backdrop):
     """A picture, or a video that plays beside the input and begins anew when it ends.
 
+    One that is cut off begins anew behind its last good frame, with a note.
+
     Raises:
         InputError: not one frame of it can be decoded.
     """
@@ -159,23 +170,39 @@ class _Played(_Backdrop):
         self._path = path
         self._source = open_video(path, copy_streams=False)
         self._frames: Iterator[Frame] = iter(self._source)
-        first = next(self._frames, None)
-        if first is None:
-            raise InputError(f"{path}: no frame could be decoded; check the file")
-        self._now, self._ahead = first, next(self._frames, None)
+        try:
+            first = self._next()
+            if first is None:
+                raise InputError(f"{path}: no frame could be decoded; check the file")
+            self._now, self._ahead = first, self._next()
+        except BaseException:
+            self._source.close()
+            raise
         self._offset_s = -first.time_s  # from its own clock to that of the input
         self._fitted: np.ndarray | None = None
 
     def at(self, time_s: float, picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-        while self._ahead is not None and self._ahead.time_s + self._offset_s <= time_s:
+        by_s = time_s + _ROUNDING_S
+        while self._ahead is not None and self._ahead.time_s + self._offset_s <= by_s:
             self._now, self._fitted = self._ahead, None
-            self._ahead = next(self._frames, None)
+            self._ahead = self._next()
             if self._ahead is None:
                 self._begin_anew()
         size_hw = picture.shape[:2]
         if self._fitted is None or self._fitted.shape[:2] != size_hw:
             self._fitted = covering(self._now.image.rgb(), (size_hw[0], size_hw[1]))
         return self._fitted
+
+    def _next(self) -> Frame | None:
+        """The next frame; None at the end, wherever that is."""
+        try:
+            return next(self._frames, None)
+        except TruncatedError:
+            # Let it through, and the run would end here, as if the input itself were cut off.
+            self.note = (
+                f"background: {self._path} is cut off, and begins anew behind its last frame"
+            )
+            return None
 
     def _begin_anew(self) -> None:
         """Play the video once more, after its last frame was shown for its time."""
@@ -186,7 +213,7 @@ class _Played(_Backdrop):
         self._source.close()
         self._source = open_video(self._path, copy_streams=False)
         self._frames = iter(self._source)
-        self._ahead = next(self._frames, None)
+        self._ahead = self._next()
         if self._ahead is not None:
             self._offset_s = end_s - self._ahead.time_s
 
