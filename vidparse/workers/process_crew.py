@@ -147,9 +147,7 @@ def serve(pipe: Connection, setup: Setup[Shared, Part, Answer]) -> None:
             pipe.send((ticket, worker.answer(shared, part)))
 
 
-def _receive(
-    pipe: Connection, sent: SimpleQueue[tuple[int, Shared | None, Part] | None]
-) -> None:
+def _receive(pipe: Connection, sent: SimpleQueue[tuple[int, Shared | None, Part] | None]) -> None:
     """Put what the parent sends into a queue; None at the end of the pipe."""
     try:
         with suppress(EOFError, OSError):
