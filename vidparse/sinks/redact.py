@@ -123,16 +123,20 @@ class Redact(Overlay):
                 keep = self._written > 0
             self._meet(self._gaps.finish())
             self._report_gaps()
+
+            # Write all of the report before the video is put in place: none is without the other.
+            if keep and self._lists is not None:
+                self._finish_lists(self._lists, complete=complete)
         except Exception as error:
             failure, keep = error, False
         self._window.clear()
         try:
             left = super().end(keep=keep, complete=complete, packets=packets)
         except BaseException:
-            # Put the report away, too, when the disk is full at the last pictures.
-            self._end_report(keep=False, complete=complete)
+            keep = False  # the disk may be full at the last pictures
             raise
-        self._end_report(keep=keep, complete=complete)
+        finally:
+            self._end_report(keep=keep, complete=complete)
         if failure is not None:
             raise failure
         return left
@@ -219,6 +223,7 @@ class Redact(Overlay):
             )
 
     def _end_report(self, *, keep: bool, complete: bool) -> None:
+        """Put the report in place, or remove it; notes on what was hidden."""
         if self._lost and keep:
             hidden = "hidden by the union" if self._ahead >= LONGEST else "NOT all hidden"
             self.notes.append(
@@ -228,19 +233,10 @@ class Redact(Overlay):
         if keep and complete and not self._found:
             words = self.options.redaction.redact_classes
             self.notes.append(in_no_frame("redact", words, "nothing is hidden"))
-        if self._report is None:
-            return
-
-        # Let go of the report whatever happens: the disk may be full at its last line.
-        is_whole = False
-        try:
-            if self._lists is not None and keep:
-                self._finish_lists(self._lists, complete=complete)
-            is_whole = keep
-        finally:
-            if self._lists is not None:
-                self._lists.close()
-            self._report.close(keep=is_whole, complete=complete)
+        if self._lists is not None:
+            self._lists.close()
+        if self._report is not None:
+            self._report.close(keep=keep, complete=complete)
 
     def _finish_lists(self, lists: JsonLists, *, complete: bool) -> None:
         """Write the totals; they mark an interrupted run as a part."""
