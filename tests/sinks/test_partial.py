@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.labels import load_labels
 from vidparse.maps import Matte, Prediction, SegmentMap, segments_of_ids
+from vidparse.requests.matte import MatteOptions
 from vidparse.sinks import SINKS, SinkOptions, make_sinks
 from vidparse.sinks.records import Jsonl
 from vidparse.sinks.stream import ByteStream
@@ -102,6 +105,26 @@ def test_closing_what_was_never_opened_is_harmless(clip):
         for sink in sinks_for(clip):
             sink.close(keep=keep)
     assert listing(clip.parent) == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("matte", [None, ("each",)])
+@pytest.mark.parametrize("name", ALL)
+def test_without_a_place_for_what_waits_the_error_is_the_one_of_the_disk(
+    clip, monkeypatch, name, matte
+):
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if name == "background" and matte:
+        return  # of one matte alone
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    (sink,) = sinks_for(clip, names=[name], mattes=MatteOptions(matte))
+    try:
+        with sink:
+            feed([sink], objects=True)
+    except OutputError as error:
+        assert "disk full" in str(error)
+        assert listing(clip.parent) == [clip.name]
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -295,6 +295,8 @@ class Y4mWriter:
 class Rows:
     """Lines that wait in a file without a name, until their place in an output comes.
 
+    The file is made for the first line: an output can be put away however its beginning fails.
+
     Args:
         name: of the output, for messages.
     """
@@ -303,13 +305,14 @@ class Rows:
         self._name = name
         self.size = 0  # bytes
         self._at_end = True
-        with self._errors():
-            self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
+        self._file: BinaryIO | None = None
 
     def add(self, line: bytes) -> int:
         """Keep a line, and return its place. Raises: OutputError: disk full and the like."""
         place = self.size
         with self._errors():
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115
             if not self._at_end:
                 self._file.seek(place)  # flushes, so not at every line
                 self._at_end = True
@@ -319,6 +322,7 @@ class Rows:
 
     def read(self, place: int, size: int) -> bytes:
         """`size` bytes of what was kept at a place. Raises: OutputError: it cannot be read."""
+        assert self._file is not None  # something was kept
         self._at_end = False
         with self._errors():
             self._file.seek(place)
@@ -333,8 +337,10 @@ class Rows:
             place += len(block)
 
     def close(self) -> None:
-        with suppress(OSError):
-            self._file.close()
+        """Let go of the lines. Idempotent."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
