@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import signal
@@ -516,6 +517,21 @@ def test_a_full_disk_is_an_error(clip, container):
         for index in range(200):
             writer.write(Rgb(picture(index)).yuv420(6, False), index * 512)
         writer.finish()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no list of open files here")
+def test_a_writer_that_cannot_finish_lets_go_of_its_file(clip, tmp_path, monkeypatch):
+    def full(packets):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    info = open_video(clip("a.mp4", frames=1)).info
+    writer = VideoWriter(tmp_path / "out.mp4", info, **H264)
+    writer.write(Rgb(picture(0)).yuv420(6, False), 0)
+    monkeypatch.setattr(writer._remuxer, "write", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        writer.finish()
+    opened = [one.readlink() for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    assert tmp_path / "out.mp4" not in opened
 
 
 def test_abort_leaves_no_trailer_and_may_be_repeated(clip, tmp_path):

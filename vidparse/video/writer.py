@@ -165,8 +165,8 @@ class VideoWriter:
         Raises:
             OutputError: as for `write`; the file is then not complete.
         """
-        self._mux(None, packets)
         try:
+            self._mux(None, packets)
             self._end_picture()
             self._remuxer.finish()
 
@@ -179,6 +179,9 @@ class VideoWriter:
             failure = self._failure(error)
             self.abort()
             raise failure from error
+        except BaseException:
+            self.abort()
+            raise
 
     def abort(self) -> None:
         """Let go of the target without completing it. Idempotent; also fine after `finish`."""
