@@ -54,6 +54,22 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no list of open files here")
+def test_what_is_removed_at_the_end_is_closed_before(folder: Path, monkeypatch) -> None:
+    """Windows removes no file that is open."""
+    unlink, removed = Path.unlink, []
+
+    def noted(self: Path, missing_ok: bool = False) -> None:
+        opened = [one.readlink() for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+        removed.append((self.name, self in opened))
+        unlink(self, missing_ok=missing_ok)
+
+    with Journal(folder, JOB) as journal:
+        monkeypatch.setattr(Path, "unlink", noted)
+        journal.completed([])
+    assert removed == [("frames", False), ("memory-0", False), ("memory-1", False)]
+
+
 def test_an_interrupt_names_the_frames_that_need_not_be_segmented_again(folder: Path) -> None:
     """They may be more than this call has written so far."""
     with Journal(folder, JOB) as journal:

@@ -184,6 +184,9 @@ class Journal:
             if hasattr(os, "sync"):  # not on Windows
                 os.sync()
             self._note_job([Made.of(path).record for path in outputs])
+            if self._file is not None:
+                with suppress(OSError):  # a full disk; nobody needs its last bytes
+                    self._file.close()  # Windows removes no open file
             for name in (_FRAMES, *_MEMORIES):
                 (self.folder / name).unlink(missing_ok=True)
         self._is_kept = True
