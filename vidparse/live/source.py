@@ -90,7 +90,8 @@ class LiveSource(Source):
         start = end = None
         count, first_pts, passed = 0, None, None
 
-        while not self._stop.is_set() and self._is_wanted():
+        while not self._stop.is_set():
+            self._await_request()
             frame = self._next()
             if frame is None:
                 break
@@ -112,16 +113,16 @@ class LiveSource(Source):
         if not count and not self._stop.is_set():
             raise InputError(f"{self.info.name}: ended before any frame that is wanted")
 
-    def _is_wanted(self) -> bool:
-        """Wait for a request of a frame; False if all ends before."""
+    def _await_request(self) -> None:
+        """Wait until a frame is requested, or all ends before."""
         if self._wanted is None:
-            return True
+            return
         while not self._wanted.acquire(timeout=0.1):
             if self._stop.is_set() or self._reader.is_over:
-                return True
-        return True
+                return
 
     def _next(self) -> Frame | None:
+        """The next frame; None at the end, and where `stop` is set."""
         while not self._stop.is_set():
             frame = self._reader.take()
             if frame is not None or self._reader.is_over:
