@@ -15,14 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vidparse.batch import InputResult
+from vidparse.batch import Batch, InputResult, Silent
 from vidparse.cli.segment import _done, summary_record
-from vidparse.errors import DeviceError, InputError, ModelError, TruncatedError
+from vidparse.errors import DeviceError, InputError, ModelError, TruncatedError, UsageError
 from vidparse.inference import Masks, Runner, RunReport, Session
 from vidparse.labels import load_labels
 from vidparse.limits import Limits
 from vidparse.models.description import Description, Preprocess
 from vidparse.requests.model import ModelChoice
+from vidparse.requests.segment import SegmentOptions
 from vidparse.run import Summary
 from vidparse.video import Input, Source, Stamps, open_video
 from vidparse.workers.crew import Crew, Returned
@@ -420,6 +421,25 @@ def test_a_video_that_cannot_be_begun_waits_for_its_turn(shorts: list[Path]) -> 
     for place in (0, 1, 4, 5):  # v2 in another process, v3 not at all
         videos.found(place)
     assert {*crew.names} == {"v0", "v1", "v4", "v5"}
+
+
+def test_a_video_whose_session_fails_before_its_turn_is_closed(
+    shorts: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    def refused(batch: Batch, one: Input, source: Source) -> None:
+        monkeypatch.setattr(source, "close", lambda: closed.append(one.name))
+        raise UsageError("no session")
+
+    monkeypatch.setattr(Batch, "session", refused)
+    inputs = [Input.named(str(path)) for path in shorts[:2]]
+    options = SegmentOptions(save=("masks",))
+    crew = Inline(Blocks())
+    batch = Batch(inputs, options, Blocks(), Silent(), threading.Event(), crew)
+    assert batch.queue is not None
+    batch.queue.begin_next()
+    assert closed == [inputs[0].name] and batch.queue.begun(0) is None
 
 
 def test_what_had_no_turn_is_closed_and_leaves_the_room(shorts: list[Path]) -> None:

@@ -329,18 +329,19 @@ class Batch:
         """An input for the workers before its turn; its errors, if any, are for its turn."""
         if one.path is None or not (one.path.is_file() or one.path.is_dir()):
             return None  # a pipe can be opened once
+        source: Source | None = None
+        shared: SharedSession | None = None
         try:
             source = self.open(one)
-            session = self.session(one, source)
+            shared = shared_video(self.session(one, source), self.crew)
         except Exception as error:
             log.debug("%s: not begun before its turn", one.name, exc_info=error)
-            return None
-        shared = shared_video(session, self.crew)
-        if shared is not None:
+        if source is not None and shared is not None:
             from vidparse.workers import Begun
 
             return Begun(source, shared)
-        source.close()
+        if source is not None:
+            source.close()
         return None
 
 
