@@ -95,7 +95,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0, the error's own code when there was one input, else 1 when some failed."""
+        """0; 130 after an interrupt; the error's own where there was one input; else 1."""
         failed = [result.error for result in self.inputs if result.error is not None]
         if not failed:
             return 0
@@ -394,6 +394,7 @@ def _check_pace(options: SegmentOptions) -> None:
     others = {
         "--keyframes": options.keyframes is not None,
         "--workers": options.workers > 1,
+        "--cluster": options.cluster is not None and not options.jobs,
         "--resume": options.resume,
         "--decoder gpu": options.decoder == "gpu",
         options.variants.words: not options.variants.is_plain,

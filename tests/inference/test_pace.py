@@ -196,7 +196,10 @@ def test_a_slow_machine_records_what_it_gives_up(cli, clip, tmp_path):
     assert out.read_text().splitlines()[-1].startswith("399,")
 
 
-@pytest.mark.parametrize("other", [("--keyframes", "auto"), ("--workers", "2"), ("--resume",)])
+@pytest.mark.parametrize(
+    "other",
+    [("--keyframes", "auto"), ("--workers", "2"), ("--cluster", "auto"), ("--resume",)],
+)
 def test_what_does_not_go_with_a_rate_is_refused(cli, clip, other):
     done = cli("segment", clip("a.mp4", frames=2), "--fps", "30", *other)
     assert done.code == 2
