@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import itertools
 import os
 import signal
@@ -21,6 +22,7 @@ from support.clips import picture
 from vidparse.errors import ClosedPipe, InputError, OutputError
 from vidparse.image import ColourTags, Rgb
 from vidparse.video import VideoWriter, open_video, report_media
+from vidparse.video.remux import Opus
 
 H264 = {"codec": "libx264", "container": "mp4", "pixel_format": "yuv420p"}
 ROOT = Path(__file__).parents[2]
@@ -329,6 +331,24 @@ def test_pcm_of_a_range_keeps_its_place_and_its_gaps(clip, tmp_path):
     for at, part in after.items():
         place = round((at + 1) * 48000)
         assert np.array_equal(part.reshape(-1), whole[place : place + part.size])
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+def test_opus_has_the_samples_that_a_change_of_the_rate_holds_back(tmp_path, rate):
+    second = np.arange(rate)
+    tone = (np.sin(second * 600 / rate) * 9000).astype(np.int16)[None]
+    with av.open(str(tmp_path / "a.wav"), "w") as sound:
+        stream = sound.add_stream("pcm_s16le", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        sound.mux(stream.encode(frame))
+
+    with av.open(str(tmp_path / "a.wav")) as sound, av.open(io.BytesIO(), "w", "webm") as film:
+        opus = Opus(film, sound.streams.audio[0])
+        for packet in sound.demux(audio=0):
+            opus.change(packet)
+        opus.flush()
+    assert opus._next == 48000
 
 
 @pytest.mark.parametrize(

@@ -307,8 +307,7 @@ class Reencoded:
         assert isinstance(output, av.AudioStream)  # the codec is one of sound
         self.output = output
         self._encoder = self._prepared(output.codec_context)
-        planar = self._form if self._form.endswith("p") else f"{self._form}p"
-        self._resampler = av.AudioResampler(planar, self._layout, self._rate)
+        self._resampler: av.AudioResampler | None = None  # of the sound since the last gap
 
         self._held: list[np.ndarray] = []  # (channels, samples) not encoded yet
         self._next = 0  # pts of the first of these
@@ -343,16 +342,28 @@ class Reencoded:
             held = sum(part.shape[1] for part in self._held)
             if abs(begins - self._next - held) > _TOLERANCE_S * self._rate:
                 done += self._restart(begins)  # silence, or a piece that is missing
-            for part in self._resampler.resample(frame):
-                self._held.append(part.to_ndarray())
+            self._hold(frame)
             done += self._encode(last=False)
         return done
 
     def flush(self) -> list[av.Packet]:
+        """Encoded packets of all that is held. Raises: as `change`."""
+        # Take what the filter of another rate holds back, too.
+        if self._resampler is not None:
+            self._hold(None)
+        self._resampler = None
         return self._encode(last=True)
 
+    def _hold(self, frame: av.AudioFrame | None) -> None:
+        """Keep the samples of a frame in the encoder's form; None: the last ones."""
+        if self._resampler is None:
+            planar = self._form if self._form.endswith("p") else f"{self._form}p"
+            self._resampler = av.AudioResampler(planar, self._layout, self._rate)
+        parts = self._resampler.resample(frame)
+        self._held += [part.to_ndarray() for part in parts if part is not None]
+
     def _restart(self, begins: int) -> list[av.Packet]:
-        done = self._encode(last=True)
+        done = self.flush()
         if self._begun:
             # Take a new encoder: one that was flushed accepts nothing more.
             self._encoder = self._fresh_encoder()
