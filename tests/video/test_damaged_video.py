@@ -221,6 +221,19 @@ def test_pictures_that_the_decoder_fills_in_are_counted(clip, wishes):
     assert late.notes == [note]
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.avi"])
+def test_a_damaged_picture_before_the_range_is_not_counted_in_it(clip, name):
+    whole = {"level": "3", "slicecrc": "1", "g": "1"}  # each picture stands alone
+    path = clip(name, frames=40, codec="ffv1", options=whole)
+    spoil(path, 2, 0.9)
+    late = open_video(path, start_s=0.8, end_s=1)
+    assert (len(list(late)), late.notes) == (5, [])
+    early = open_video(path, end_s=0.4)
+    assert len(list(early)) == 10
+    (note,) = early.notes
+    assert note.startswith("damaged pictures: 1, the first at 0.08 s")
+
+
 @pytest.mark.parametrize("name", ["a.avi", "a.mov", "a.mkv"])
 def test_half_a_jpeg_in_a_video_is_skipped_as_in_a_folder(clip, name):
     path = clip(name, frames=20, codec="mjpeg", pixel_format="yuvj420p", size_hw=(96, 128))

@@ -107,6 +107,7 @@ class DecodeLog:
         self.first_filled: int | None = None  # pts
         self._good_in_a_row: int | None = None  # since the last fault
         self._slices = SliceCheck() if codec == "ffv1" else None
+        self._broken: set[int | None] = set()  # stamps of packets that failed this check
         self._silent, self._prompt = codec in _SILENT, prompt
         self._owed: list[int | None] = []  # pts of packets without a picture so far
         self._first: int | None = None  # pts of the first picture
@@ -124,6 +125,7 @@ class DecodeLog:
     def moved(self) -> None:
         """Call after a seek: packets that were read before give no picture any more."""
         self._owed.clear()
+        self._broken.clear()
         self._first = None
 
     def packet(self, packet: av.Packet) -> None:
@@ -132,7 +134,7 @@ class DecodeLog:
             self._owed.append(packet.pts)
             self._last = packet.pts
         if self._slices is not None and not self._slices(bytes(packet)):
-            self._fill(packet.pts)
+            self._broken.add(_stamp(packet))
 
     def failed(self, packet: av.Packet | None) -> None:
         """Call for a packet that the decoder refused, None for what it kept to the end."""
@@ -143,8 +145,8 @@ class DecodeLog:
         # Forget the debt, or the same picture would be counted again at the end.
         if self._owed:
             self._owed.pop()
-        if self._slices is not None and self.filled:
-            self.filled -= 1  # seen in its checksums already
+        if packet is not None:
+            self._broken.discard(_stamp(packet))
 
     def decoded(self, frame: av.VideoFrame) -> None:
         """Call for every picture that comes out of the decoder."""
@@ -159,10 +161,9 @@ class DecodeLog:
 
     def delivered(self, frame: av.VideoFrame, pts: int) -> None:
         """Call for every picture of the range that is wanted."""
-        if frame.is_corrupt:
-            self._fill(pts)
-
-    def _fill(self, pts: int | None) -> None:
+        if not frame.is_corrupt and _stamp(frame) not in self._broken:
+            return
+        self._broken.discard(_stamp(frame))
         self.filled += 1
         if self.first_filled is None:
             self.first_filled = pts
@@ -188,6 +189,11 @@ class DecodeLog:
     def ends_badly(self, reordered: bool) -> bool:
         """The last packet was damaged; with reordered pictures, a few older ones come after it."""
         return self._good_in_a_row is not None and self._good_in_a_row <= _REORDERED * reordered
+
+
+def _stamp(one: av.Packet | av.VideoFrame) -> int | None:
+    """The time that a packet and its picture share."""
+    return one.dts if one.pts is None else one.pts
 
 
 class SliceCheck:
