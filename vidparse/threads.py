@@ -92,7 +92,7 @@ def in_thread(
 
 
 def close_iterator(iterator: object) -> None:
-    """Close a generator in the thread that runs it."""
+    """Close a generator in the thread that runs it; other iterators need none."""
     close = getattr(iterator, "close", None)
     if close is not None:
         close()

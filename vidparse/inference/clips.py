@@ -13,6 +13,7 @@ from vidparse.frame import Frame
 from vidparse.inference.answer import Answer
 from vidparse.inference.clip_segments import ClipSegments
 from vidparse.inference.looks import Look
+from vidparse.threads import close_iterator
 
 if TYPE_CHECKING:
     from vidparse.inference.memory import Answering
@@ -117,6 +118,4 @@ def closed(items: Iterable[T]) -> Iterator[Iterator[T]]:
     try:
         yield iterator
     finally:
-        close = getattr(iterator, "close", None)  # generators have one, other iterators need none
-        if close is not None:
-            close()
+        close_iterator(iterator)

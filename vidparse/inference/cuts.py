@@ -15,7 +15,8 @@ class CutDetector:
 
     The score of a pair is mean |a - b| (of values 0..1) times 1 - the correlation of a and b: high
     only when the pictures differ both in value and in structure. A flash or a change of exposure
-    keeps the structure, a moving camera changes little from one frame to the next.
+    keeps the structure, a moving camera changes little from one frame to the next. One detector is
+    for one video.
 
     Args:
         threshold: least score at which a cut is seen, 0 (at every picture) to 2.
@@ -31,10 +32,6 @@ class CutDetector:
         small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
         last, self._last = self._last, small
         return last is not None and pair_score(last, small) >= self._threshold
-
-    def reset(self) -> None:
-        """A new video: the next picture has none before it."""
-        self._last = None
 
 
 def pair_score(a: np.ndarray, b: np.ndarray) -> float:

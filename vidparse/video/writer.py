@@ -100,8 +100,8 @@ class VideoWriter:
 
         self._file = OutFile(target)
         self._name = self._file.name
+        self._container = self._open_container(container)
         try:
-            self._container = self._open_container(container)
             self._stream = self._add_video(codec, options or {})
             self._remuxer = Remuxer(
                 self._container, info if copy_streams else None, self.notes, self._put
@@ -186,12 +186,10 @@ class VideoWriter:
     def abort(self) -> None:
         """Let go of the target without completing it. Idempotent; also fine after `finish`."""
         self._file.drop()  # PyAV leaves the trailer out when the file is closed already
-        container = getattr(self, "_container", None)
-        if container is not None:
-            try:
-                container.close()
-            except _FAILURES as error:
-                log.debug("%s: %s", self._name, error)
+        try:
+            self._container.close()
+        except _FAILURES as error:
+            log.debug("%s: %s", self._name, error)
 
     def _origin(self, pts: int, packets: Sequence[Packet]) -> Fraction:
         """Seconds of the input that are 0 in the output; whole units of the video's time base."""
@@ -204,19 +202,24 @@ class VideoWriter:
         return max(0, math.floor(min(starts) / base)) * base
 
     def _open_container(self, container: str) -> OutputContainer:
+        """Raises: OutputError: FFmpeg has no such container."""
         # Flush what is muxed, and wait a second at most for silent streams: a kill loses little.
         options = {"flush_packets": "1", "max_interleave_delta": str(_FRAGMENT_US)}
 
         # Let the same frames make the same bytes: Matroska's numbers of tracks are random else.
         if container in ("matroska", "webm"):
             options["fflags"] = "bitexact"
-        return av.open(
-            self._file,
-            mode="w",
-            format=container,
-            container_options=options,
-            buffer_size=_BUFFER_BYTES,
-        )
+        try:
+            return av.open(
+                self._file,
+                mode="w",
+                format=container,
+                container_options=options,
+                buffer_size=_BUFFER_BYTES,
+            )
+        except _FAILURES as error:
+            self._file.drop()
+            raise OutputError(f"{self._name}: {error}; {advice(error)}") from error
 
     def _begin(self) -> None:
         """Write the header and what was held back for it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import ClassVar, Generic, TypeVar
@@ -26,6 +26,7 @@ from vidparse.inference.clips import Segmented
 from vidparse.inference.looks import Look
 from vidparse.limits import Limits, allow_decoder_threads
 from vidparse.maps import Segment, SegmentMap
+from vidparse.threads import close_iterator
 from vidparse.video import Input, ReadingOptions, Source, Stamps, open_video
 
 _SHORTEST, _LONGEST = 16, 240  # frames of a range, about
@@ -309,5 +310,4 @@ def _good_frames(source: Source, start: int) -> Iterator[Frame]:
     except (InputError, StopIteration):
         return
     finally:
-        if isinstance(frames, Generator):
-            frames.close()
+        close_iterator(frames)

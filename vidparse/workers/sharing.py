@@ -24,6 +24,7 @@ from vidparse.inference.looks import Look
 from vidparse.inference.memory import Answering, Finishing
 from vidparse.inference.session import Session
 from vidparse.labels import Labels
+from vidparse.threads import close_iterator
 from vidparse.video import Input, ReadingOptions, Source, Stamps
 from vidparse.workers.crew import Crew
 from vidparse.workers.job import Cutting, Job, PackedClip, Range
@@ -432,6 +433,4 @@ class _Ahead:
         self._seen.extendleft(reversed(frames))
 
     def close(self) -> None:
-        close = getattr(self._frames, "close", None)
-        if close is not None:
-            close()
+        close_iterator(self._frames)
