@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Generator, Iterable
 from typing import TypeVar
 
@@ -30,14 +31,22 @@ def in_thread(
     stuck: threading.Event,
     halt: threading.Event,
     depth: int = 4,
+    over: threading.Event | None = None,
+    computes: bool = False,
 ) -> Generator[T, None, None]:
     """Run an iterator in a thread of its own, at most `depth` items ahead.
 
     An error of the producer is raised here after every item before it was delivered. When the
     consumer stops early (or fails), closing this generator stops the producer, which closes
-    `source` in its own thread. `stuck` is set when the producer could not be stopped in time (it
-    may wait in a read); then nothing it uses may be touched. When `halt` is set while nothing is
-    ready, the iteration ends.
+    `source` in its own thread.
+
+    Args:
+        stuck: set when the producer could not be stopped in time (it may wait in a read); then
+            nothing it uses may be touched.
+        halt: when set while nothing is ready, the iteration ends.
+        over: the same, where whoever reads this one's items is closed himself.
+        computes: the producer reads nothing, so that it ends by itself, if late: it is waited for
+            until then, or until `halt` is set.
     """
     box: queue.Queue[T | End] = queue.Queue(depth)
     stop = threading.Event()
@@ -76,7 +85,7 @@ def in_thread(
                 # Wait in short turns, to see a halt while the producer is stuck in a read.
                 item = box.get(timeout=_POLL_S)
             except queue.Empty:
-                if halt.is_set():
+                if halt.is_set() or (over is not None and over.is_set()):
                     return
                 continue
             if isinstance(item, End):
@@ -86,7 +95,11 @@ def in_thread(
             yield item
     finally:
         stop.set()
-        thread.join(_JOIN_S)
+        until_s = time.monotonic() + _JOIN_S
+        while thread.is_alive() and (
+            (computes and not halt.is_set()) or time.monotonic() < until_s
+        ):
+            thread.join(_POLL_S)
         if thread.is_alive():
             stuck.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -168,6 +169,44 @@ def test_one_failing_sink_closes_all_once() -> None:
         run(source, session(), [good, bad])
     assert good.closed == bad.closed == [(False, ())]
     assert threading.active_count() == 1 or source.closed == 1
+
+
+class SlowRunner(BrightnessRunner):
+    """Counts the answers that are worked at side by side."""
+
+    now = most = 0
+
+    def answer(self, clip: np.ndarray, size_hw: tuple[int, int] | None = None) -> Scores:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        time.sleep(0.5)
+        self.now -= 1
+        return super().answer(clip, size_hw)
+
+
+def test_the_next_run_has_the_network_alone_after_an_output_failed(monkeypatch) -> None:
+    monkeypatch.setattr("vidparse.threads._JOIN_S", 0.1)
+    runner = SlowRunner(load_labels("camvid"))
+    with pytest.raises(OutputError, match="disk full"):
+        run(ListSource(9), Session(runner), [ListSink(fail_at=0)])
+    sink = ListSink()
+    run(ListSource(2), Session(runner), [sink])
+    assert (len(sink.seen), runner.most) == (2, 1)
+
+
+def test_a_failed_output_does_not_wait_for_a_silent_source() -> None:
+    release = threading.Event()
+
+    class Silent(ListSource):
+        def __iter__(self):
+            yield from super().__iter__()
+            release.wait()
+
+    source, begun_s = Silent(1), time.monotonic()
+    with pytest.raises(OutputError, match="disk full"):
+        run(source, session(), [ListSink(fail_at=0)])
+    assert time.monotonic() - begun_s < 10 and not source.closed
+    release.set()
 
 
 def test_stop_finalises_and_reports_how_far_it_came() -> None:

@@ -187,14 +187,28 @@ def _predictions(
     decode, prepare, network, upsample, _ = clocks
     live = source.info.frames is None  # somebody may be waiting for the frames of a pipe
 
-    def border(items: Items[T], name: str) -> Items[T]:
+    over = threading.Event()  # nobody reads any more
+
+    def border(items: Items[T], name: str, *, computes: bool = True) -> Items[T]:
         if not overlap:
             return items
-        return in_thread(items, name=name, stuck=stuck, halt=stop, depth=source.queued)
+        depth = source.queued
+        return in_thread(
+            items, name=name, stuck=stuck, halt=stop, depth=depth, over=over, computes=computes
+        )
 
-    prepared = border(prepare.through(session.prepared, decode.timed(source)), "decode")
+    decoded = prepare.through(session.prepared, decode.timed(source))
+    prepared = border(decoded, "decode", computes=False)
     answered = network.through(lambda ahead: session.answered(ahead, live=live), prepared)
-    return border(upsample.through(session.finished, border(answered, "network")), "upsample")
+    results = border(upsample.through(session.finished, border(answered, "network")), "upsample")
+
+    # Wait for the network's last answer before all is closed: the next run has the same network.
+    try:
+        while (one := next(results, None)) is not None:  # `yield from` would close them first
+            yield one
+    finally:
+        over.set()
+        results.close()
 
 
 class StageClock:
