@@ -43,6 +43,8 @@ class Fake:
     def request_frame(self) -> None:
         self.wanted += 1
 
+    def end_requests(self) -> None: ...
+
     def answered(self, prepared: Iterable[Prepared], *, live: bool) -> Iterator[Prepared]:
         yield from prepared
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
-from vidparse.errors import InputError, TruncatedError, Unreachable
+from vidparse.errors import InputError, OutputError, TruncatedError, Unreachable
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags
-from vidparse.live import LiveSource, Opening
+from vidparse.inference import run
+from vidparse.live import LiveSource, LiveStages, Opening
 from vidparse.live.backoff import Backoff
 from vidparse.requests.live import LiveOptions
 from vidparse.video import Input
@@ -59,6 +61,30 @@ class Scripted(Opening):
 def live(script: Script, messages: list[str] | None = None, **options: object) -> LiveSource:
     notify = (lambda _: None) if messages is None else messages.append
     return LiveSource(Scripted(script, **options), notify=notify, backoff=Backoff(**QUICK))
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A frame on its way through `Passing`."""
+
+    frame: Frame
+    begins_shot: bool = False
+
+
+class Passing:
+    """A session whose predictions are frames."""
+
+    labels, repeated, key_frames, looks = None, 0, None, ()
+
+    def prepared(self, frames: Iterable[Frame]) -> Iterator[Taken]:
+        return map(Taken, frames)
+
+    def answered(self, taken: Iterable[Taken], *, live: bool) -> Iterator[Taken]:
+        yield from taken
+
+    def finished(self, taken: Iterable[Taken]) -> Iterator[tuple[Frame, Frame]]:
+        for one in taken:
+            yield one.frame, one.frame
 
 
 def broken() -> Iterator[int]:
@@ -145,6 +171,23 @@ def test_every_frame_waits_for_room_and_the_newest_takes_the_place_of_older_ones
         (last,) = frames
         assert (last.name, last.index) == ("99", 99)
         assert source.live.passed_over == 98
+
+
+@pytest.mark.parametrize("policy", ["latest", "every"])
+def test_a_failed_output_lets_go_of_a_source_that_goes_on(policy):
+    before = threading.active_count()
+    source = live([itertools.count], policy=policy)
+    stages = LiveStages(Passing(), source)
+
+    class Full:
+        def open(self, *facts: object) -> None:
+            raise OutputError("disk full")
+
+        def close(self, **how: object) -> None: ...
+
+    with pytest.raises(OutputError, match="disk full"):
+        run(source, stages, [Full()])
+    assert threading.active_count() == before
 
 
 def test_a_gap_before_a_frame_that_is_passed_over_belongs_to_the_next():

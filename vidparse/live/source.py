@@ -78,6 +78,10 @@ class LiveSource(Source):
         if self._wanted is not None:
             self._wanted.release()
 
+    def end_requests(self) -> None:
+        """Nobody takes a frame any more: let the iteration go on, so that it can be closed."""
+        self._wanted = None
+
     def __iter__(self) -> Iterator[Frame]:
         """Frames, until the source ends or `stop` is set; once.
 
@@ -114,10 +118,8 @@ class LiveSource(Source):
             raise InputError(f"{self.info.name}: ended before any frame that is wanted")
 
     def _await_request(self) -> None:
-        """Wait until a frame is requested, or all ends before."""
-        if self._wanted is None:
-            return
-        while not self._wanted.acquire(timeout=0.1):
+        """Wait until a frame is requested, or until none will be, or all ends before."""
+        while (wanted := self._wanted) is not None and not wanted.acquire(timeout=0.1):
             if self._stop.is_set() or self._reader.is_over:
                 return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -75,7 +76,9 @@ class LiveStages:
         """
         dropped: R | None = None
         none_taken = True
-        with closed(prepared) as items:
+        with closed(prepared) as items, ExitStack() as ending:
+            # The stage before waits for requests, and could not be closed.
+            ending.callback(self._source.end_requests)
             while True:
                 self._source.request_frame()
                 one = next(items, END)
