@@ -131,6 +131,23 @@ def test_encoders_that_write_late_and_folders_within_folders_have_pieces_by_size
     assert max(sizes) <= 1.25 * limit + (behind + 25) * per_frame, sizes
 
 
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        (("--save", "overlay"), "x_%04d.png"),
+        (("--save", "matte", "--matte", "each"), ""),
+        (("--save", "matte-png", "--matte", "each"), ""),
+    ],
+)
+def test_numbered_pictures_and_mattes_of_each_have_pieces_by_size(cli, tmp_path, words, out):
+    clip = make_clip(tmp_path / "clip.mp4", frames=80, size_hw=(96, 128))
+    place = f"{tmp_path}/out/{out}"
+    ended = cli("segment", clip, "-o", place, "--size", "96", *words, "--rotate", "30kB")
+    assert ended.code == 0, ended.err
+    names = {re.search(STAMP, one.name)[0] for one in (tmp_path / "out").iterdir()}
+    assert len(names) > 1
+
+
 def test_a_piece_never_takes_the_place_of_another_file(cli, tmp_path, monkeypatch):
     """Also with --overwrite, and where the clock is set back."""
     monkeypatch.setattr("vidparse.sinks.rotating.time.time", lambda: 1_796_000_000.0)

@@ -286,14 +286,17 @@ def _is_there(sink: Sink) -> bool:
 
 
 def _size(sink: Sink) -> int:
-    """Bytes that a sink has written so far, under its temporary name."""
-    path = sink.target.path
-    if path is None:
-        return 0
+    """Bytes that a sink has written so far, under temporary names."""
+    # Go by the outputs: of each matte there is a file, and the target is the name of none.
+    return sum(_written(Path(name), sink) for name in sink.outputs)
+
+
+def _written(final: Path, sink: Sink) -> int:
+    """Bytes of one output so far."""
     try:
-        if not type(sink).is_folder:
-            return WholeFile(path).path.stat().st_size
-        folders = os.walk(WholeFolder(path).path)
+        if not (type(sink).is_folder or is_numbered(final)):
+            return WholeFile(final).path.stat().st_size
+        folders = os.walk(WholeFolder(final).path)
         files = (Path(place, name) for place, _, names in folders for name in names)
         return sum(file.stat().st_size for file in files)
     except OSError:
