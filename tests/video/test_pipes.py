@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
+import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +17,9 @@ import pytest
 from support.clips import picture
 from vidparse.errors import InputError, TruncatedError, UsageError
 from vidparse.image import Rgb, Yuv420
+from vidparse.sinks.stream import ByteStream
 from vidparse.video import RawPipe, VideoWriter, open_video
+from vidparse.video.outfile import OutFile
 
 
 class OneWay(io.RawIOBase):
@@ -141,6 +146,54 @@ def test_a_raw_pipe_that_ends_inside_a_frame():
     with pytest.raises(TruncatedError, match=r"ended inside frame 2 .*; 2 whole frames were read"):
         collect(source, frames)
     assert len(frames) == 2
+
+
+@pytest.mark.parametrize("name", ["raw", "y4m"])
+def test_a_pipe_that_does_not_block_is_waited_for(clip, name):
+    """As some programs leave what they share with others."""
+    clip = clip("a.y4m", frames=4, codec="wrapped_avframe", container="yuv4mpegpipe").read_bytes()
+    data = bytes(4 * 48 * 64 * 3) if name == "raw" else clip
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+
+    def feed() -> None:
+        for part in range(0, len(data), 9000):
+            time.sleep(0.02)
+            os.write(writer, data[part : part + 9000])
+        os.close(writer)
+
+    feeding = threading.Thread(target=feed)
+    feeding.start()
+    raw = RawPipe((48, 64), Fraction(25), "rgb24") if name == "raw" else None
+    with os.fdopen(reader, "rb") as stream:
+        assert len(list(open_video("-", stdin=stream, pipe=raw))) == 4
+    feeding.join()
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+@pytest.mark.parametrize("kind", [OutFile, ByteStream])
+def test_a_reader_that_is_behind_is_waited_for_where_a_pipe_does_not_block(kind, buffering):
+    data = bytes(range(250)) * 2000
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    got = bytearray()
+
+    def read() -> None:
+        time.sleep(0.2)
+        while part := os.read(reader, 40_000):
+            got.extend(part)
+        os.close(reader)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    with os.fdopen(writer, "wb", buffering=buffering) as stream:
+        out = kind(stream)
+        for _ in range(2):
+            out.write(data)
+        if kind is ByteStream:
+            out.write(flush=True)
+    reading.join()
+    assert got == data * 2
 
 
 def test_raw_pipes_that_make_no_sense():

@@ -24,6 +24,7 @@ from vidparse.image import FULL_RANGE, LIMITED_RANGE, Yuv420, YuvAlpha
 from vidparse.sinks.sink import STDOUT, Target, stream_errors
 from vidparse.steering import plain_lines
 from vidparse.video import VideoWriter
+from vidparse.video.outfile import flush_all, write_all
 
 _BLOCK_BYTES = 1 << 16
 
@@ -78,11 +79,9 @@ class ByteStream:
 
         with stream_errors("stdout" if self._target.name == STDOUT else self._target.name):
             for part in parts:
-                view = memoryview(part).cast("B")
-                while view:  # an unbuffered stdout (python -u) may take a part of it
-                    view = view[stream.write(view) :]
+                write_all(stream, part)
             if flush:
-                stream.flush()
+                flush_all(stream)
 
     def close(self, *, keep: bool, complete: bool = True) -> Path | None:
         """Flush and put in place (keep), or remove; a stream is flushed and left open.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -32,14 +33,11 @@ class OutFile:
     def write(self, data: bytes) -> int:
         """All of `data`; PyAV hands over memory that is valid during the call only."""
         try:
-            # Write on until all is out: files without a buffer may take a part.
-            view = memoryview(data)
-            while len(view):
-                view = view[self._stream.write(view) or 0 :]
+            write_all(self._stream, data)
 
             # Pass it on to the reader of a pipe, which shows frames as they come.
             if not self._owned:
-                self._stream.flush()
+                flush_all(self._stream)
         except OSError as error:
             self.error = self.error or error
             raise
@@ -75,6 +73,39 @@ class OutFile:
             self.close()
         except OSError as error:
             self.error = self.error or error
+
+
+def write_all(stream: BinaryIO | FileIO, data: bytes | memoryview) -> None:
+    """Write all of it: a stream without a buffer may take a part, and one that does not block none.
+
+    Raises:
+        OSError: disk full, and the like.
+    """
+    view = memoryview(data).cast("B")
+    while view:
+        try:
+            taken = stream.write(view) or 0
+        except BlockingIOError as error:
+            taken = error.characters_written
+        view = view[taken:]
+        if not taken:
+            _await_reader(stream)
+
+
+def flush_all(stream: BinaryIO | FileIO) -> None:
+    """Pass on what the stream holds back, however long its reader takes. Raises: as `write_all`."""
+    while True:
+        try:
+            stream.flush()
+        except BlockingIOError:
+            _await_reader(stream)
+        else:
+            return
+
+
+def _await_reader(stream: BinaryIO | FileIO) -> None:
+    """Wait for room in a pipe that the program behind has set not to block."""
+    select.select([], [stream], [])
 
 
 def advice(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -40,8 +41,8 @@ class Pipe:
             raise InputError("stdin: nothing is piped in; use e.g. ffmpeg ... | vidparse segment -")
         # Not through Python's buffer: a thread that waits there holds a lock that the interpreter
         # wants at its end, and dies without.
-        stream = getattr(stream, "raw", stream)
-        self._read = getattr(stream, "read1", stream.read)
+        self._stream = getattr(stream, "raw", stream)
+        self._read = getattr(self._stream, "read1", self._stream.read)
         self.walker: Walker | None = None  # follows the elements of its format
         self._interrupted = False
         self.head = b""  # the first bytes, to recognise the format by
@@ -58,7 +59,9 @@ class Pipe:
         if self._interrupted:
             return b""  # FFmpeg tries again, but must not wait once more
         try:
-            data = self._read(size)
+            # Wait also where the program before has set the pipe not to block.
+            while (data := self._read(size)) is None:
+                select.select([self._stream], [], [])
         except KeyboardInterrupt:
             self._interrupted = True
             raise Interrupted("stdin: interrupted while waiting for the pipe") from None
