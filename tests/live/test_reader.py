@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from vidparse.live import LiveSource, LiveStages, Opening
 from vidparse.live.backoff import Backoff
 from vidparse.requests.live import LiveOptions
 from vidparse.video import Input
-from vidparse.video.source import Source
+from vidparse.video.source import Selection, Source
 
 QUICK = {"first_s": 0.001, "longest_s": 0.002}
 Script = Sequence[Exception | Callable[[], Iterator[int]]]
@@ -171,6 +172,25 @@ def test_every_frame_waits_for_room_and_the_newest_takes_the_place_of_older_ones
         (last,) = frames
         assert (last.name, last.index) == ("99", 99)
         assert source.live.passed_over == 98
+
+
+class Sounding(Counted):
+    """Each frame brings its sound along."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in super().__iter__():
+            yield replace(frame, packets=(f"sound {frame.name}",))
+
+
+def test_sound_before_the_range_is_dropped_and_that_of_a_stride_is_kept():
+    class Spoken(Scripted):
+        def __call__(self) -> Source:
+            return Sounding(iter(range(8)))
+
+    wanted = Selection(start_s=Fraction(4, 25), stride=2)
+    with LiveSource(Spoken([], reconnect_s=0.0), wanted) as source:
+        found = [(frame.name, frame.packets) for frame in source]
+    assert found == [("4", ("sound 4",)), ("6", ("sound 5", "sound 6"))]
 
 
 @pytest.mark.parametrize("policy", ["latest", "every"])

@@ -105,11 +105,12 @@ class LiveSource(Source):
             if end is not None and frame.pts >= end:
                 return
 
-            # Hand the sound of frames that are not wanted on to the next one.
+            # Drop the sound before the range, and hand that of the frames that a stride leaves out
+            # on to the next one.
             frame = frame if passed is None else frame.following(passed)
             is_inside = start is None or frame.pts >= start
             if not is_inside or count % self._selection.stride:
-                count, passed = count + is_inside, frame
+                count, passed = count + is_inside, frame if is_inside else None
                 self.request_frame()
                 continue
             count, passed = count + 1, None
