@@ -423,6 +423,35 @@ def test_a_video_that_cannot_be_begun_waits_for_its_turn(shorts: list[Path]) -> 
     assert {*crew.names} == {"v0", "v1", "v4", "v5"}
 
 
+def test_a_video_that_is_opened_at_the_end_of_the_run_is_closed(shorts: list[Path]) -> None:
+    opening, goes_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow:
+        """A video whose opening takes longer than the run."""
+
+        session = property(lambda self: self)
+
+        def begin(self) -> None: ...
+
+        def close(self) -> None:
+            closed.set()
+
+    def opened(one: Input) -> Any:
+        opening.set()
+        assert goes_on.wait(20)
+        return Slow()
+
+    inputs = [Input.named(str(path)) for path in shorts[:1]]
+    queue = InputQueue(Inline(Blocks()), inputs, wanted=lambda _: True, opened=opened)
+    beginning = threading.Thread(target=queue.begin_next)
+    beginning.start()
+    assert opening.wait(20)
+    threading.Timer(0.2, goes_on.set).start()
+    queue.close()
+    beginning.join()
+    assert closed.is_set()
+
+
 def test_a_video_whose_session_fails_before_its_turn_is_closed(
     shorts: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

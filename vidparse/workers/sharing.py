@@ -117,9 +117,10 @@ class InputQueue:
 
     def close(self) -> None:
         """Close the videos that had no turn. Idempotent."""
-        self._next = len(self._inputs)
-        while self._begun:
-            self._begun.popitem()[1].close()
+        with self._lock:
+            self._next = len(self._inputs)
+            while self._begun:
+                self._begun.popitem()[1].close()
 
     def begun(self, place: int) -> Begun | None:
         """The input at a place, whose turn it is now; None if it was not begun early."""
