@@ -1,8 +1,9 @@
 """The weights of a DeepLab of TensorFlow Lite in a network of vidparse, to start training from.
 
     python examples/tflite_weights.py deeplab_voc_quant.tflite --labels voc -o voc.safetensors
+    vidparse segment home.mp4 -m voc.safetensors
     vidparse train --dataset folder --data labelled --init voc.safetensors \\
-        --recipe everyday-student
+        --recipe everyday-deeplab
 
 It is for DeepLabV3 on MobileNetV2 in its form for phones (head `deeplab-light`), as Coral has it.
 Networks in int8 give the weights as they were rounded. Beside these the network gets layers that
@@ -94,7 +95,7 @@ def convert(network: Path, labels: Labels, out: Path, *, overwrite: bool = False
         arch="perframe",
         **facts_of(made),
         labels=labels,
-        preprocess=Preprocess(SHORT_SIDE),
+        preprocess=Preprocess(SHORT_SIDE, divisor=made.alignment),
         training={"source": network.name, "source_sha256": file_sha256(network)},
     )
     with whole_file(out) as part:

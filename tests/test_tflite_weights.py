@@ -122,6 +122,7 @@ def test_the_network_answers_as_the_published_one(
     weights.convert(network, LABELS, tmp_path / "start.safetensors")
     description = read_description(tmp_path / "start.safetensors")
     assert description.labels == LABELS
+    assert description.preprocess.divisor == 8  # as after training, so that both can be averaged
     made = load_network(description).eval()
 
     picture = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 96)).astype(np.float32)

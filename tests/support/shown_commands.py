@@ -236,6 +236,7 @@ def _taken_by_script(words: list[str]) -> None:
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(_Parsed):
         patch.setattr(sys, "argv", words[1:])
+        patch.syspath_prepend(str(script.parent))  # as Python does for a script
         patch.setattr(kind, "parse_args", parse_and_stop)
         patch.setattr(kind, "parse_known_args", know_and_stop)
         runpy.run_path(str(script), run_name="__main__")
