@@ -180,3 +180,12 @@ def test_the_alpha_of_an_object_is_its_own_probability(words, logits) -> None:
     wanted = 255 / (1 + np.exp(-logits))
     assert abs(int(alpha[48, left + 24]) - wanted) < 2
     assert alpha[48, 130] < 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_query_without_a_pixel_of_its_own_is_no_segment() -> None:
+    """In float32 the probability of a logit of -1e-9 is 0.5, which is inside."""
+    logits = np.full((1, 1, 4, 8), -1e-9, np.float32)
+    answer = QueryMasks(logits, np.full(1, 0.9, np.float32), np.array([SKY]))
+    (found,) = answer.segments((4, 8), CAMVID, Merging()).maps
+    assert not found.segments and not found.ids.any()

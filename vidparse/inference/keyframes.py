@@ -38,12 +38,12 @@ _TOLERANCE = 24  # of 255: a greater difference is change
 _MOST_CHANGED = 0.05  # pictures, added up since the key frame
 _FURTHEST = 12  # frames from a key frame to the next
 
-_BIN_STEP = 1.02  # from bin to bin of a Spread: quantiles are exact to 1 %
+_BIN_STEP = 1.02  # from bin to bin of Durations: quantiles are exact to 1 %
 _LEAST_S = 1e-6
 _BINS = math.ceil(math.log(1e4 / _LEAST_S, _BIN_STEP))  # up to hours
 
 
-class Spread:
+class Durations:
     """Counts of times by their length, whose memory does not grow with their number."""
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ class KeyFrames:
         self._furthest = _FURTHEST if isinstance(every, str) else every
         self._key: KeyFrame | None = None
         self._keys = self._frames = 0
-        self._times = Spread()
+        self._times = Durations()
 
     @property
     def state(self) -> KeyFrame | None:

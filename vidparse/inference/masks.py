@@ -270,7 +270,8 @@ class QueryMasks(_NamedMasks):
         table = np.zeros(len(won), np.uint16)  # mask + 1 -> segment
         kept: dict[int, tuple[int, float]] = {}  # segment -> class, score
         for mask in np.flatnonzero(np.bincount(taken.ravel())).tolist():
-            if not mask or won[mask] / own[mask] <= LEAST_QUERY_SHARE:
+            # Drop a mask without own pixels: logits just below 0 round to half a probability.
+            if not mask or not own[mask] or won[mask] / own[mask] <= LEAST_QUERY_SHARE:
                 continue
             class_id, score = int(self.class_ids[mask - 1]), float(self.scores[mask - 1])
             key = (class_id, mask - 1 if class_id in labels.things else -1)

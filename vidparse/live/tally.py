@@ -8,7 +8,7 @@ from collections.abc import Callable
 from vidparse.arrival import Arrival, LiveReport, utc_text
 from vidparse.errors import counted
 from vidparse.frame import Frame
-from vidparse.inference.keyframes import Spread
+from vidparse.inference.keyframes import Durations
 
 _NAMED_GAPS = 3
 
@@ -22,7 +22,7 @@ class Tally:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._latency = Spread()
+        self._latency = Durations()
         self.written = self.passed_over = self.too_late = self.gaps = 0
         self.gap_s = 0.0
         self._named: list[str] = []  # the first gaps
