@@ -11,7 +11,7 @@ from vidparse.errors import UsageError
 from vidparse.frame import Frame
 from vidparse.image import Rgb
 from vidparse.inference import Runner, Scores, Session
-from vidparse.inference.keyframes import KeyFrames, Spread
+from vidparse.inference.keyframes import Durations, KeyFrames
 from vidparse.labels import load_labels
 from vidparse.models.description import PANOPTIC, Description, Preprocess
 from vidparse.requests.option import key_frames
@@ -182,7 +182,7 @@ def test_wrong_values_are_refused(wrong: str) -> None:
 
 
 def test_quantiles_of_times_are_exact_to_a_hundredth() -> None:
-    spread = Spread()
+    spread = Durations()
     assert spread.quantile_s(0.5) == 0
     times = np.random.default_rng(0).lognormal(-4, 1, 5000)
     for one in times:
