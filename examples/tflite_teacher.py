@@ -29,7 +29,7 @@ from vidparse.models.checkpoint import file_sha256
 from vidparse.models.description import Preprocess, metadata_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from onnx import GraphProto, ModelProto, NodeProto
 
@@ -57,12 +57,24 @@ class Input(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    run_command(__doc__, convert, "teacher.onnx")
+
+
+def run_command(description: str | None, convert: Callable[..., None], out: str) -> None:
+    """Convert the network that the command line names; an error is one line, and code 1.
+
+    Args:
+        description: of the script, of which the help shows the first line.
+        convert: takes the network, its labels, the file to write, and `overwrite`.
+        out: its file where the command line has none.
+    """
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("network", type=Path, help="a .tflite file")
     parser.add_argument("--labels", required=True, choices=available_labels())
-    parser.add_argument("-o", "--out", type=Path, default=Path("teacher.onnx"))
+    parser.add_argument("-o", "--out", type=Path, default=Path(out))
     parser.add_argument("--overwrite", action="store_true")
     given = parser.parse_args()
+
     try:
         convert(given.network, load_labels(given.labels), given.out, overwrite=given.overwrite)
     except VidparseError as error:

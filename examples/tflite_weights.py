@@ -13,20 +13,18 @@ refine its scores by finer maps; they add nothing before they are trained. Wants
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tflite_teacher import as_float_onnx, check_needed, open_input
+from tflite_teacher import as_float_onnx, check_needed, open_input, run_command
 
-from vidparse.errors import ModelError, VidparseError
+from vidparse.errors import ModelError
 from vidparse.export.onnx import check_target
 from vidparse.files import whole_file
-from vidparse.labels import Labels, available_labels, load_labels
+from vidparse.labels import Labels
 from vidparse.models.checkpoint import file_sha256, save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.zoo import build, facts_of
@@ -56,17 +54,7 @@ STEPS = ("expand", "depthwise", "project")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("network", type=Path, help="a .tflite file")
-    parser.add_argument("--labels", required=True, choices=available_labels())
-    parser.add_argument("-o", "--out", type=Path, default=Path("start.safetensors"))
-    parser.add_argument("--overwrite", action="store_true")
-    given = parser.parse_args()
-    try:
-        convert(given.network, load_labels(given.labels), given.out, overwrite=given.overwrite)
-    except VidparseError as error:
-        sys.exit(f"ERROR: {error}")
-    print(f"{given.out}: {given.labels}, {given.out.stat().st_size / 1e6:.1f} MB")
+    run_command(__doc__, convert, "start.safetensors")
 
 
 def convert(network: Path, labels: Labels, out: Path, *, overwrite: bool = False) -> None:
