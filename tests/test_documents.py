@@ -62,6 +62,7 @@ NOT_RUN = {
     "vidparse export street-student -o weights/street-student-int8": "minutes, as the one above",
     "vidparse export street-tcb -o weights/street-tcb-int8": "minutes, as the one above",
     "vidparse export everyday-student -o fast.onnx --int8": "half an hour, and then it is refused",
+    "vidparse export start.safetensors -o fast.onnx --int8": "TensorFlow made it",
     "vidparse export street-panoptic -o fast.onnx --int8": "minutes, test_panofcn_export has one",
     "vidparse export weights/": "half a minute each: test_export has small ones",
     "python examples/label_loop.py": "minutes of training; tests/disagreement has a small one",
