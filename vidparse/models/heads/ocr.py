@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
-from vidparse.models.heads.refine import RefinedHead
+from vidparse.models.heads.refine import RefinedHead, Refinement
 from vidparse.models.layers import conv_bn_relu, resize_to
 
 
@@ -23,7 +24,7 @@ class OcrHead(RefinedHead):
             refinement.
         width: channels of pixel and region features, 512 as published.
         key_width: channels of the attention, 256 as published.
-        output_stride: of the deepest map. The next three: see RefinedHead.
+        refinement: see RefinedHead.make_refinement.
     """
 
     def __init__(
@@ -33,11 +34,8 @@ class OcrHead(RefinedHead):
         *,
         width: int = 512,
         key_width: int = 256,
-        output_stride: int = 8,
-        skip_channels: int = 0,
-        finest: int = 4,
-        antialias: bool = False,
         dropout: float = 0.05,
+        **refinement: Unpack[Refinement],
     ) -> None:
         super().__init__()
         self.pixel = conv_bn_relu(pyramid[3], width, 3, bias=True)
@@ -55,15 +53,7 @@ class OcrHead(RefinedHead):
         self.fuse = conv_bn_relu(2 * width, width, 1, bias=True)
 
         self.dropout = nn.Dropout2d(dropout)
-        self.make_refinement(
-            pyramid,
-            classes,
-            width=width,
-            output_stride=output_stride,
-            skip_channels=skip_channels,
-            finest=finest,
-            antialias=antialias,
-        )
+        self.make_refinement(pyramid, classes, width=width, **refinement)
 
     def pixels(self, deep: Tensor) -> Tensor:
         """Pixel features: the deepest map -> (B, C, h, w)."""

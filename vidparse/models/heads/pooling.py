@@ -7,11 +7,12 @@ ECCV 2018), and DeepLabV3's for phones (Sandler et al., CVPR 2018, section 6.3).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
-from vidparse.models.heads.refine import RefinedHead
+from vidparse.models.heads.refine import RefinedHead, Refinement
 from vidparse.models.layers import (
     conv_bn_relu,
     enlarged_in_place,
@@ -54,8 +55,8 @@ class PspHead(RefinedHead):
     Args:
         pyramid: channels of the backbone's maps.
         width: channels of the fused map: 512 as published, 256 in ETC's students.
-        output_stride: of the deepest map. The next three: see RefinedHead.
         align_corners: of the resizing of pooled maps: True in ETC's networks.
+        refinement: see RefinedHead.make_refinement.
     """
 
     def __init__(
@@ -64,27 +65,16 @@ class PspHead(RefinedHead):
         classes: int,
         *,
         width: int = 256,
-        output_stride: int = 8,
-        skip_channels: int = 0,
-        finest: int = 4,
-        antialias: bool = False,
         align_corners: bool = False,
         dropout: float = 0.1,
+        **refinement: Unpack[Refinement],
     ) -> None:
         super().__init__()
         self.pooling = PyramidPooling(pyramid[3], align_corners=align_corners)
         self.fuse = conv_bn_relu(2 * pyramid[3], width, 3)
         self.dropout = nn.Dropout2d(dropout)
 
-        self.make_refinement(
-            pyramid,
-            classes,
-            width=width,
-            output_stride=output_stride,
-            skip_channels=skip_channels,
-            finest=finest,
-            antialias=antialias,
-        )
+        self.make_refinement(pyramid, classes, width=width, **refinement)
 
     def pool(self, deep: Tensor) -> tuple[Tensor, ...]:
         """(B, C, h, w) -> averages (B, C, s, s) for s in POOL_BINS."""
@@ -246,7 +236,7 @@ class LightDeepLabHead(RefinedHead):
     Args:
         pyramid: channels of the backbone's maps.
         width: channels of the pooling, 256 as published.
-        output_stride: of the deepest map, 16 as published. The next three: see RefinedHead.
+        refinement: see RefinedHead.make_refinement; the stride is 16 as published.
     """
 
     def __init__(
@@ -255,28 +245,17 @@ class LightDeepLabHead(RefinedHead):
         classes: int,
         *,
         width: int = 256,
-        output_stride: int = 16,
-        skip_channels: int = 0,
-        finest: int = 4,
-        antialias: bool = False,
+        **refinement: Unpack[Refinement],
     ) -> None:
         super().__init__()
         self.aspp = Aspp(pyramid[3], width, ())
-        self.make_refinement(
-            pyramid,
-            classes,
-            width=width,
-            output_stride=output_stride,
-            skip_channels=skip_channels,
-            finest=finest,
-            antialias=antialias,
-        )
+        published: Refinement = {"output_stride": 16}
+        self.make_refinement(pyramid, classes, width=width, **(published | refinement))
 
         # Add nothing to the coarse scores before it is learnt what.
         self.coarse: nn.Conv2d | None = None
-        if skip_channels:
+        if self.laterals:
             self.coarse = nn.Conv2d(width, classes, 1)
-            self.times = output_stride // finest
             for parameter in self.classifier.parameters():
                 nn.init.zeros_(parameter)
 
@@ -290,4 +269,4 @@ class LightDeepLabHead(RefinedHead):
         scores = self.refined(x, pyramid)
         if self.coarse is None:
             return scores
-        return scores + enlarged_in_place(self.coarse(x), scores, self.times)
+        return scores + enlarged_in_place(self.coarse(x), scores, self.output_stride // self.finest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,15 @@ def score_alignment(output_stride: int, skip_channels: int) -> int:
     A refined head sees to the cells above stride 8 itself.
     """
     return min(output_stride, 8) if skip_channels else output_stride
+
+
+class Refinement(TypedDict, total=False):
+    """Options of a head that ends in scores, refined or not: those of `make_refinement`."""
+
+    output_stride: int
+    skip_channels: int
+    finest: int
+    antialias: bool
 
 
 class RefinedHead(nn.Module):
@@ -46,10 +56,10 @@ class RefinedHead(nn.Module):
         classes: int,
         *,
         width: int,
-        output_stride: int,
-        skip_channels: int,
-        finest: int,
-        antialias: bool,
+        output_stride: int = 8,
+        skip_channels: int = 0,
+        finest: int = 4,
+        antialias: bool = False,
     ) -> None:
         """Make the layers, in the constructor of the head.
 
@@ -61,7 +71,7 @@ class RefinedHead(nn.Module):
             ValueError: `finest` other than 4 and 2, or 2 without skip_channels or the map it needs;
                 `antialias` without finest 2.
         """
-        self.times_8 = output_stride // 8
+        self.output_stride, self.finest = output_stride, finest
         self.laterals = nn.ModuleList()
         self.finest_lateral: nn.Module | None = None
 
@@ -115,7 +125,7 @@ class RefinedHead(nn.Module):
 
         # Narrow at the coarse stride, where it costs least.
         x = self.reduce(x)
-        x = enlarged(x, stride8, self.times_8)
+        x = enlarged(x, stride8, self.output_stride // 8)
         x = refine8(x + lateral8(stride8))  # (B, skip_channels, H/8, W/8)
         x = enlarged(x, stride4, 2) + lateral4(stride4)
         if self.finest_lateral is None:
