@@ -134,7 +134,7 @@ class DecodeLog:
             self._owed.append(packet.pts)
             self._last = packet.pts
         if self._slices is not None and not self._slices(bytes(packet)):
-            self._broken.add(_stamp(packet))
+            self._broken.add(stamp_of(packet))
 
     def failed(self, packet: av.Packet | None) -> None:
         """Call for a packet that the decoder refused, None for what it kept to the end."""
@@ -146,7 +146,7 @@ class DecodeLog:
         if self._owed:
             self._owed.pop()
         if packet is not None:
-            self._broken.discard(_stamp(packet))
+            self._broken.discard(stamp_of(packet))
 
     def decoded(self, frame: av.VideoFrame) -> None:
         """Call for every picture that comes out of the decoder."""
@@ -161,9 +161,9 @@ class DecodeLog:
 
     def delivered(self, frame: av.VideoFrame, pts: int) -> None:
         """Call for every picture of the range that is wanted."""
-        if not frame.is_corrupt and _stamp(frame) not in self._broken:
+        if not frame.is_corrupt and stamp_of(frame) not in self._broken:
             return
-        self._broken.discard(_stamp(frame))
+        self._broken.discard(stamp_of(frame))
         self.filled += 1
         if self.first_filled is None:
             self.first_filled = pts
@@ -191,8 +191,8 @@ class DecodeLog:
         return self._good_in_a_row is not None and self._good_in_a_row <= _REORDERED * reordered
 
 
-def _stamp(one: av.Packet | av.VideoFrame) -> int | None:
-    """The time that a packet and its picture share."""
+def stamp_of(one: av.Packet | av.VideoFrame) -> int | None:
+    """Its time of showing or, where it has none, of decoding: a packet and its picture share it."""
     return one.dts if one.pts is None else one.pts
 
 
@@ -288,7 +288,7 @@ class Clock:
         # Change to decoding times only once they are the better ones: most files need not.
         if frame.dts is not None and self._seen["pts"][1] > self._seen["dts"][1]:
             return frame.dts
-        return frame.dts if frame.pts is None else frame.pts
+        return stamp_of(frame)
 
 
 def frames_between(

@@ -33,6 +33,7 @@ from vidparse.video.damage import (
     is_cut_nut,
     walker_for,
 )
+from vidparse.video.decode import stamp_of
 from vidparse.video.raw import Pipe
 from vidparse.video.source import Selection
 from vidparse.video.unreachable import opening_error
@@ -358,7 +359,7 @@ def stream_and_time(packet: Packet) -> tuple[int, Fraction | None]:
     assert isinstance(packet, av.Packet)
 
     # Fall back on decoding times: sound and texts are hardly ever reordered.
-    stamp = packet.dts if packet.pts is None else packet.pts
+    stamp = stamp_of(packet)
     return packet.stream_index, None if stamp is None else stamp * packet.time_base
 
 

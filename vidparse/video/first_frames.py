@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
 
-import av
-
 from vidparse.arrival import LiveReport
 from vidparse.errors import counted
 from vidparse.frame import Frame, Packet
 from vidparse.limits import max_frames
 from vidparse.threads import close_iterator
+from vidparse.video.demux import stream_and_time
 from vidparse.video.source import Source, Stamps
 
 
@@ -77,9 +76,8 @@ class FirstFrames(Source):
         """True unless it begins behind the last picture."""
         if self._end_s is None:
             return True
-        assert isinstance(packet, av.Packet)  # `Packet` stands for it where PyAV is not loaded
-        stamp = packet.dts if packet.pts is None else packet.pts
-        return stamp is not None and stamp * packet.time_base < self._end_s
+        _, begins_s = stream_and_time(packet)
+        return begins_s is not None and begins_s < self._end_s
 
     def close(self) -> None:
         self.source.close()
