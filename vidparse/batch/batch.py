@@ -336,13 +336,15 @@ class Batch:
             shared = shared_video(self.session(one, source), self.crew)
         except Exception as error:
             log.debug("%s: not begun before its turn", one.name, exc_info=error)
-        if source is not None and shared is not None:
-            from vidparse.workers import Begun
-
-            return Begun(source, shared)
-        if source is not None:
+        if source is None:
+            return None
+        if shared is None:
             source.close()
-        return None
+            return None
+
+        from vidparse.workers import Begun
+
+        return Begun(source, shared)
 
 
 def shared_video(session: AnySession | None, crew: RangeCrew | None) -> SharedSession | None:
