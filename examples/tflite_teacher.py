@@ -90,8 +90,7 @@ def convert(network: Path, labels: Labels, out: Path, *, overwrite: bool = False
         ModelError: no such file, or a network of another form.
         OutputError: the file exists, or cannot be written.
     """
-    check_needed(network)
-    check_target(out, source=network, overwrite=overwrite)
+    check_call(network, out, overwrite=overwrite)
 
     model = as_float_onnx(network)
     try:
@@ -116,13 +115,19 @@ def convert(network: Path, labels: Labels, out: Path, *, overwrite: bool = False
         save_model(model, part)
 
 
-def check_needed(network: Path) -> None:
-    """Raises: UsageError: a package is not installed. ModelError: no such file."""
+def check_call(network: Path, out: Path, *, overwrite: bool) -> None:
+    """Refuse before anything is computed.
+
+    Raises:
+        UsageError: a package is not installed. ModelError: no such file.
+        OutputError: `out` exists.
+    """
     absent = [name for name in NEEDED if find_spec(name) is None]
     if absent:
         raise UsageError(f"{absent[0]}: is not installed; pip install tf2onnx tensorflow-cpu")
     if not network.is_file():
         raise ModelError(f"{network}: no such file; check the path")
+    check_target(out, source=network, overwrite=overwrite)
 
 
 def as_float_onnx(network: Path) -> ModelProto:

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tflite_teacher import as_float_onnx, check_needed, open_input, run_command
+from tflite_teacher import as_float_onnx, check_call, open_input, run_command
 
 from vidparse.errors import ModelError
-from vidparse.export.onnx import check_target
 from vidparse.files import whole_file
 from vidparse.labels import Labels
 from vidparse.models.checkpoint import file_sha256, save_checkpoint
@@ -65,8 +64,7 @@ def convert(network: Path, labels: Labels, out: Path, *, overwrite: bool = False
         ModelError: no such file, or a network of another form.
         OutputError: the file exists, or cannot be written.
     """
-    check_needed(network)
-    check_target(out, source=network, overwrite=overwrite)
+    check_call(network, out, overwrite=overwrite)
 
     model = as_float_onnx(network)
     made = build("perframe", CONFIG | {"classes": len(labels)})
@@ -135,7 +133,6 @@ def own_weights(
     """
     own, filled = dict(state), set[str]()
     for name, (kernel, bias) in convolutions.items():
-        kernel, bias = np.array(kernel), np.array(bias)
         if name == "backbone.features.0":
             kernel, bias = for_our_pictures(kernel, bias, seen)
         if name == "head.aspp.fuse":
@@ -164,7 +161,7 @@ def places(
     Raises:
         ValueError: there is no such module.
     """
-    if f"{name}.bias" in own and own[f"{name}.bias"].ndim == 1 and own[f"{name}.weight"].ndim == 4:
+    if f"{name}.bias" in own:
         return {f"{name}.weight": kernel, f"{name}.bias": bias}
 
     # Find convolution and norm: inside the module, or the last step of a block and the next.
