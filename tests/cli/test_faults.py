@@ -531,6 +531,24 @@ class TestProcess:
         assert err == "vidparse: interrupted\n"
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("module", ["typer", "vidparse.cli.command", "av"])
+    def test_a_signal_in_a_callback_whose_exceptions_python_drops(
+        self, number, module, clip, tmp_path
+    ):
+        kill = f"(lambda _: os.kill(os.getpid(), {int(number)}))"
+        finaliser = f"type('Dropped', (), {{'__del__': {kill}}})()"
+        started = start_with_finder(
+            f"if name == {module!r}: {finaliser}",
+            "runpy.run_module('vidparse', run_name='__main__', alter_sys=True)",
+            number,
+            *map(str, ["segment", clip("x.mp4"), "-o", f"{tmp_path}/out/"]),
+        )
+        out, err = started.communicate(timeout=30)
+        assert (started.returncode, out) == (130, "")
+        assert [line[:21] for line in err.splitlines()] == ["vidparse: interrupted"], err
+        assert not (tmp_path / "out").exists() or listing(tmp_path / "out") == []
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     @pytest.mark.parametrize(
         "way_in",
         [

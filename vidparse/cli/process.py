@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal as signal  # as in vidparse/cli/__init__.py
+import _thread
 import atexit
 import contextlib
 import errno
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _STDOUT_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _SAME_PRESS_S = 2.0  # signals this close together are one wish: a double press, or a whole group's
+_AGAIN_S = 0.01  # from an interrupt that Python dropped to the next try
 
 # An interrupt during the imports: what they run may swallow the exception, and the wish remains.
 _early = threading.Event()
@@ -245,9 +247,20 @@ def ignore_signals() -> None:
 @contextlib.contextmanager
 def _handling(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     before = {number: signal.signal(number, handle) for number in _numbers()}
+    hook_before = sys.unraisablehook
+
+    def send_again(unraisable: sys.UnraisableHookArgs) -> None:
+        # Python drops what its callbacks raise: destructors, and the import system's own.
+        if unraisable.exc_type is KeyboardInterrupt and before:
+            threading.Timer(_AGAIN_S, _thread.interrupt_main).start()
+        else:
+            hook_before(unraisable)
+
+    sys.unraisablehook = send_again
     try:
         yield
     finally:
+        sys.unraisablehook = hook_before
         for number, handler in before.items():
             signal.signal(number, handler)
 
