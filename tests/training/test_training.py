@@ -29,8 +29,10 @@ from vidparse.training.objectives import OBJECTIVES
 from vidparse.training.objectives.supervised import SupervisedOptions
 from vidparse.training.recipe import short_name
 from vidparse.training.recipe_file import available_recipes, recipe_from
+from vidparse.training.rehearsal import estimate
 from vidparse.training.run_folder import BEST
 from vidparse.training.stream import Batch
+from vidparse.training.training_sets import open_training_sets
 from vidparse.training.weights import read_start
 
 
@@ -86,6 +88,62 @@ def test_it_learns_and_writes_usable_weights(camvid: Path, tmp_path: Path) -> No
     network = load_network(description)
     outputs, _ = network.step(torch.zeros(1, 3, 64, 96))
     assert outputs.logits.shape == (1, 11, 16, 24)
+
+
+def test_what_is_not_trainable_stays_to_the_bit(camvid: Path, tmp_path: Path) -> None:
+    run = trainer(camvid, tmp_path, trainable=["head.classifier.*"], weight_decay=0.1)
+    before = {name: one.clone() for name, one in run.learner.network.state_dict().items()}
+    run.fit()
+    after = load_file(run.folder.best)
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    assert moved == {"head.classifier.weight", "head.classifier.bias"}
+    assert run.learner.network.training  # dropout, for one, is as usual
+
+
+def test_norms_of_a_trained_part_learn_beside_an_untrained_one(
+    camvid: Path, tmp_path: Path
+) -> None:
+    run = trainer(camvid, tmp_path, trainable=["head.*"])
+    before = {name: one.clone() for name, one in run.learner.network.state_dict().items()}
+    run.fit()
+    after = load_file(run.folder.best)
+    statistics = [name for name in after if name.endswith("running_mean")]
+    moved = {name for name in statistics if not torch.equal(before[name], after[name])}
+    assert moved == {name for name in statistics if name.startswith("head.")} != set()
+
+
+def test_a_run_of_a_part_resumes_bit_for_bit(camvid: Path, tmp_path: Path) -> None:
+    chosen = {"trainable": ["head.*"]}
+    trainer(camvid, tmp_path / "whole", **chosen).fit()
+    stop = threading.Event()
+    with pytest.raises(Interrupted):
+        trainer(camvid, tmp_path / "broken", **chosen).fit(
+            lambda progress: stop.set() if progress.step == 2 else None, stop=stop
+        )
+    resumed = trainer(camvid, tmp_path / "broken", **chosen)
+    resumed.resume(resumed.folder.last)
+    resumed.fit()
+    whole, again = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "broken"))
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_a_pattern_that_names_nothing_is_refused(camvid: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'hed\.\*': names no parameter of perframe; its parts "):
+        trainer(camvid, tmp_path, trainable=["head.*", "hed.*"])
+
+
+def test_an_estimate_counts_the_moments_of_what_is_trained(camvid: Path) -> None:
+    sets = open_training_sets([SourceRequest("camvid", camvid)])
+    whole, part = (
+        estimate(recipe_from({**TINY, "trainable": names}, "tiny"), sets)
+        for names in ([], ["head.*"])
+    )
+    assert whole.trained_parameters == whole.parameters == part.parameters
+    assert 0 < part.trained_parameters < part.parameters
+    freed = 3 * 4 * (part.parameters - part.trained_parameters) / 2**20
+    assert whole.weights_mib - part.weights_mib == pytest.approx(freed)
+    assert part.activations_mib < whole.activations_mib
 
 
 def test_resumed_weights_equal_unbroken_ones_bit_for_bit(camvid: Path, tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ class OptimiserTable(RecipeTable):
     decay_norms: bool = False  # on the norms' weights after all, as TCB's code has it
     warmup_steps: Count = 100
     poly_power: Weight = 0.9
+    trainable: Annotated[tuple[str, ...], LISTED] = ()  # patterns of parameter names; (): all
     clip_gradient: Weight = 5.0  # largest norm; 0: not clipped
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998  # 0 turns the average of weights off
     norm: Literal["batch", "sync", "frozen"] = "batch"  # sync: over GPUs; frozen: stay as they are

@@ -19,7 +19,7 @@ from vidparse.training.recipe import Recipe
 from vidparse.training.stream import Schedule
 from vidparse.training.training_sets import TrainingRequest, TrainingSets, open_training_sets
 from vidparse.training.validation import check_validation
-from vidparse.training.weights import first_network, load_teacher, read_start
+from vidparse.training.weights import choose_trainable, first_network, load_teacher, read_start
 
 _MIB = 2**20
 _COPIES = {"adamw": 2, "sgd": 1}  # moments of the optimiser
@@ -34,6 +34,7 @@ class Estimate:
     clip_frames: int
     samples: int  # clips over the whole run
     parameters: int
+    trained_parameters: int
     weights_mib: float  # weights, gradients, moments of the optimiser, average
     activations_mib: float  # kept by a step for its backward pass; losses come on top
 
@@ -120,6 +121,7 @@ def estimate(recipe: Recipe, sets: TrainingSets, *, processes: int = 1) -> Estim
     # Build on meta: some first weights are drawn in ways that fake tensors lack.
     with torch.device("meta"):
         network = build(recipe.network.arch, dict(recipe.network.config)).train()
+        choose_trainable(network, recipe)
     with FakeTensorMode():
         network._apply(lambda one: torch.empty(one.shape, dtype=one.dtype))
         plan = kind.clips(recipe, network)
@@ -128,17 +130,19 @@ def estimate(recipe: Recipe, sets: TrainingSets, *, processes: int = 1) -> Estim
         # Trace two clips at least, since batch norms refuse one, and scale to the batch.
         kept = _kept_bytes(network, kind, max(2, each), plan.length, recipe)
         kept = kept * each // max(2, each)
-        parameters = sum(parameter.numel() for parameter in network.parameters())
+        parameters = sum(one.numel() for one in network.parameters())
+        trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
 
-    # Count weights, gradients, the average, and the moments of the optimiser.
-    copies = 3 + _COPIES[recipe.optimiser.kind]
+    # Count weights and their average, and of those that move the gradients and moments.
+    numbers = 2 * parameters + (1 + _COPIES[recipe.optimiser.kind]) * trained
     return Estimate(
         steps,
         schedule.steps_per_epoch,
         plan.length,
         steps * table.batch_size,
         parameters,
-        copies * 4 * parameters / _MIB,
+        trained,
+        4 * numbers / _MIB,
         kept / _MIB,
     )
 

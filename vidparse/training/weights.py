@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -174,9 +175,31 @@ def first_network(
         if init is not None:
             taken = load_matching(network, init, labels.classes, class_rows(arch, config, labels))
         load_flow_weights(network, flow_weights, arch=arch)
+    choose_trainable(network, recipe)
     if recipe.optimiser.norm == "sync":
         nn.SyncBatchNorm.convert_sync_batchnorm(network)  # its layers, in place
     return network, taken
+
+
+def choose_trainable(network: VideoNetwork, recipe: Recipe) -> None:
+    """Keep all parameters as they are but those that the recipe's `trainable` names.
+
+    Raises:
+        UsageError: a pattern names no parameter that can be trained.
+    """
+    patterns = recipe.optimiser.trainable
+    if not patterns:
+        return
+    named = {name: one for name, one in network.named_parameters() if one.requires_grad}
+    for pattern in patterns:
+        if not fnmatch.filter(named, pattern):
+            parts = dict.fromkeys(name.split(".")[0] for name in named)
+            raise UsageError(
+                f"trainable '{pattern}': names no parameter of {recipe.network.arch}; its parts "
+                f"are {', '.join(parts)}: write {next(iter(parts))}.* for all of one"
+            )
+    for name, parameter in named.items():
+        parameter.requires_grad_(any(fnmatch.fnmatchcase(name, one) for one in patterns))
 
 
 def load_matching(

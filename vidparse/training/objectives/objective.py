@@ -140,15 +140,22 @@ class Objective(nn.Module):
         """Called once the optimiser has moved the weights."""
 
     def train(self, mode: bool = True) -> Objective:
-        """As usual; with norm = "frozen" batch norms keep their statistics."""
+        """As usual; batch norms keep their statistics with norm = "frozen", or untrained."""
         super().train(mode)
+        table = self.recipe.optimiser
 
         # Freeze after the call above, which sets every module to training.
-        if self.recipe.optimiser.norm == "frozen":
-            for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and (
+                table.norm == "frozen" or (table.trainable and _is_untrained(module))
+            ):
+                module.eval()
         return self
+
+
+def _is_untrained(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(one.requires_grad for one in parameters)
 
 
 def ramp(progress: float, share: float) -> float:
