@@ -18,7 +18,10 @@ from vidparse.frame import Frame
 from vidparse.hub import weights_folder
 from vidparse.image import Rgb
 from vidparse.inference import Session, load_model
+from vidparse.labels import load_labels
 from vidparse.models.checkpoint import load_network, read_description, save_checkpoint
+from vidparse.models.description import Preprocess, metadata_of
+from vidparse.models.zoo import build, facts_of
 
 
 def frames(count: int, size_hw: tuple[int, int] = (90, 122)) -> list[Frame]:
@@ -139,6 +142,24 @@ def test_weights_of_several_runs_are_averaged(tiny_weights, tmp_path):
             np.testing.assert_array_equal(values, first[name])
     training = read_description(out).training
     assert training["averaged_sha256"] == [mine.sha256, read_description(other).sha256]
+
+
+def test_runs_of_older_versions_are_averaged_with_new_ones(tmp_path):
+    """Settings have come and gone; the network that they make is the same."""
+    arch, labels = "espnetv2", load_labels("voc")
+    network = build(arch, {"classes": 21, "width": 1.0})
+    paths = tmp_path / "new.safetensors", tmp_path / "old.safetensors"
+    older = {"classes": 21, "width": 1.0, "pyramid_width": 0, "auxiliary": False}
+    for path, changes in zip(paths, ({}, {"config": older}), strict=True):
+        facts = {**facts_of(network), **changes}
+        metadata = metadata_of(
+            arch=arch, **facts, labels=labels, preprocess=Preprocess(64, divisor=32), training={}
+        )
+        save_checkpoint(path, network.state_dict(), metadata)
+    new, old = map(read_description, paths)
+    assert new.config != old.config
+    export_weights(new, tmp_path / "mean.safetensors", others=[old])
+    assert (tmp_path / "mean.safetensors").exists()
 
 
 def test_the_mean_has_no_figures_that_were_measured_on_one_of_its_runs(tmp_path):

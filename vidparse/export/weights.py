@@ -12,10 +12,13 @@ from vidparse.filenames import same_file
 from vidparse.files import check_folder, check_place
 from vidparse.models.checkpoint import load_network, save_checkpoint
 from vidparse.models.description import Description, StateTensor, metadata_of
+from vidparse.models.zoo import config_of
 from vidparse.textfiles import Json
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from vidparse.models.network import VideoNetwork
 
 LARGEST_HALF = 65504  # the largest finite value of float16
 
@@ -91,14 +94,16 @@ def _mean_weights(description: Description, others: Sequence[Description]) -> di
     Raises:
         ModelError: another is no run of the same network on the same classes and input.
     """
-    total = dict(load_network(description).state_dict())
+    network = load_network(description)
+    total = dict(network.state_dict())
     for other in others:
-        if _facts(other) != _facts(description):
+        mate = load_network(other)
+        if _facts(other, mate) != _facts(description, network):
             raise ModelError(
                 f"{other.path}: weights of another network, other classes or another input than "
                 f"{description.path}; average runs that began from the same weights"
             )
-        for name, tensor in load_network(other).state_dict().items():
+        for name, tensor in mate.state_dict().items():
             if tensor.is_floating_point():
                 total[name] = total[name] + tensor
 
@@ -109,11 +114,11 @@ def _mean_weights(description: Description, others: Sequence[Description]) -> di
     }
 
 
-def _facts(description: Description) -> tuple[object, ...]:
-    """The facts in which the runs of a network are alike."""
+def _facts(description: Description, network: VideoNetwork) -> tuple[object, ...]:
+    """The facts in which the runs of a network are alike, whatever version recorded them."""
     return (
         description.arch,
-        description.config,
+        config_of(network),
         description.labels,
         description.preprocess,
         description.task,
