@@ -153,6 +153,27 @@ def test_changed_files_are_scored_again(tmp_path: Path) -> None:
     assert set(again.requested) == {"v_0", "v_2"}
 
 
+def test_counts_of_other_classes_are_not_taken_over(tmp_path: Path) -> None:
+    """A class that the first run lacked is added to labels.json, which keeps its name."""
+    masks = {"a": np.array([[0, 1]] * 32, np.uint8), "b": np.array([[0, 2]] * 32, np.uint8)}
+    for name, mask in masks.items():
+        for kind, picture in (("images", np.zeros((32, 2, 3), np.uint8)), ("masks", mask)):
+            (tmp_path / kind / name).mkdir(parents=True)
+            Pillow.fromarray(picture).save(tmp_path / kind / name / "1.png")
+
+    def scored(count: int) -> Any:
+        classes = [{"name": f"{i}", "thing": False, "colour": [i, 0, 0]} for i in range(count)]
+        (tmp_path / "labels.json").write_text(json.dumps({"name": "own", "classes": classes}))
+        entry = MaskEntry(tmp_path / "masks", name="own")
+        return evaluate(open_dataset("folder", tmp_path, "all"), [entry])
+
+    with pytest.raises(InputError, match="holds value 2"):
+        scored(2)
+    result = scored(3)
+    assert result.resumed == 0
+    np.testing.assert_array_equal(result.entries[0].per_class["miou"], [1, 1, 1])
+
+
 def test_cache_that_can_not_be_written_costs_only_the_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

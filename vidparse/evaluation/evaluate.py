@@ -15,6 +15,7 @@ import numpy as np
 
 from vidparse import __version__
 from vidparse.data import Dataset, FrameRecord, Video
+from vidparse.data.folders import ListedSegments
 from vidparse.errors import InputError, Interrupted, UsageError, counted
 from vidparse.evaluation.diagnostics import Diagnostics
 from vidparse.evaluation.entries import Entry
@@ -163,7 +164,14 @@ def _key(
 ) -> str:
     flow = options.flow.key if options.flow else None
     details = [entry.detail for entry in entries]
-    of_data = (dataset.name, dataset.split, dataset.labels.name, dataset.recipe)
+
+    # Name the classes, too: a label file may be mended between two runs and keep its name.
+    labels = dataset.labels
+    classes = (labels.name, labels.classes, sorted(labels.things))
+    listed = dataset.read_segments
+    table = listed.table if isinstance(listed, ListedSegments) else None
+    of_file = stamp_of(table.path) if table is not None else ""
+    of_data = (dataset.name, dataset.split, classes, of_file, dataset.recipe)
     of_run = (metrics, options.windows, flow, options.diagnostics)
     return repr((__version__, _COUNTS, *of_data, details, *of_run))
 
