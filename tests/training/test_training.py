@@ -508,6 +508,16 @@ def test_a_note_warns_that_scores_on_what_is_learnt_flatter(camvid: Path, tmp_pa
     assert len(notes) == 1 and "the scores flatter" in notes[0]
 
 
+def test_a_metric_whose_score_has_another_name_chooses_the_best(
+    camvid: Path, tmp_path: Path
+) -> None:
+    """`--set metrics=["boundary"]` scores as boundary_iou: the last weights are not the best."""
+    run = trainer(camvid, tmp_path, epochs=1, metrics=["boundary", "miou"])
+    best = run.fit()
+    _, validations = read_log(tmp_path / "log.jsonl")
+    assert best == pytest.approx(validations.scores["boundary_iou"][-1], rel=1e-5)
+
+
 def test_an_undefined_score_is_beaten_by_any(camvid: Path, tmp_path: Path) -> None:
     run = trainer(camvid, tmp_path)
     run.score = run.best = float("nan")

@@ -228,7 +228,9 @@ class Trainer:
         if self.validation is not None:
             arch = self.recipe.network.arch
             scores = validate(network, self.validation, preprocess, arch=arch, metrics=metrics)
-        self.score = scores.values.get(metrics[0])
+
+        # Take the first score, that of the first metric: its name may be another, as boundary's is.
+        self.score = next(iter(scores.values.values()), None)
         if self._is_best():
             self.best = self.score
             self.folder.save_best(network, preprocess, scores, step=self.step, epoch=epoch)

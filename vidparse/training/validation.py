@@ -26,7 +26,8 @@ from vidparse.models.zoo import facts_of
 class ValidationScores:
     """Of one validation, fractions; NaN where undefined.
 
-    values: by name of the metric ("miou", "vc8", ...). classes: IoU of each.
+    values: by name of the score ("miou", "vc8", "stq_clean" ...), that of the first metric first.
+    classes: IoU of each.
     """
 
     values: Mapping[str, float]
