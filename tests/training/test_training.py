@@ -18,11 +18,18 @@ from safetensors.torch import load_file, save_file
 from support.made_camvid import TINY, make_camvid, trainer
 from vidparse.data import labelled_frames, open_dataset
 from vidparse.errors import InputError, Interrupted, ModelError, UsageError, VidparseError
-from vidparse.labels import load_labels
+from vidparse.labels import labels_to_json, load_labels
 from vidparse.models.checkpoint import load_network, read_description
 from vidparse.models.description import RUN
 from vidparse.models.zoo import build, settings_for
-from vidparse.training import SourceRequest, fit, load_recipe, recorded_run
+from vidparse.training import (
+    SourceRequest,
+    TrainingRequest,
+    fit,
+    load_recipe,
+    recorded_run,
+    rehearse,
+)
 from vidparse.training.learner import Average, rate_factor
 from vidparse.training.logbook import read_log
 from vidparse.training.objectives import OBJECTIVES
@@ -381,6 +388,25 @@ def test_what_cannot_be_scored_fails_before_the_first_step(camvid: Path, tmp_pat
                 out=tmp_path,
                 device="cpu",
             )
+
+    # Metrics that the data cannot have, before hours of steps: VC needs a mask on every frame.
+    drives = tmp_path / "drives"
+    for kind, stems in (("images", "ab"), ("masks", "a")):
+        for stem in stems:
+            (drives / "val" / kind).mkdir(parents=True, exist_ok=True)
+            Pillow.fromarray(np.zeros((32, 32), np.uint8)).save(
+                drives / "val" / kind / f"{stem}.png"
+            )
+    labels = labels_to_json(load_labels("camvid"))
+    (drives / "labels.json").write_text(json.dumps(labels))
+    recipe, scored = recipe_from({**TINY, "metrics": ["vc8"]}, "tiny"), tmp_path / "scored"
+    request = SourceRequest("folder", drives, "val")
+    with pytest.raises(UsageError, match="vc8: needs a mask on every frame"):
+        fit(recipe, sources, validation=request, out=scored, device="cpu")
+    with pytest.raises(UsageError, match="vc8: needs a mask on every frame"):
+        rehearse(recipe, TrainingRequest(tuple(sources), request))
+    assert not scored.exists()
+
     run = recipe_from({**TINY, "epochs": 1}, "tiny")
     assert fit(run, sources, validates=False, out=tmp_path / "blind", device="cpu") is None
     assert (tmp_path / "blind" / "best.safetensors").exists()

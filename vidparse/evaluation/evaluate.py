@@ -136,16 +136,21 @@ def _check(
     """Raises: UsageError: this measure cannot be computed."""
     if measure.needs_flow and options.flow is None:
         raise UsageError(f"{name}: needs optical flow; name one with --flow")
-    if measure.needs_panoptic and not dataset.is_panoptic:
-        raise UsageError(
-            f"{name}: {dataset.name} does not distinguish objects; choose a panoptic data set"
-        )
+    check_data(name, measure, dataset, videos)
 
     for entry in entries:
         if measure.needs_panoptic and not entry.is_panoptic:
             raise UsageError(
                 f"{name}: {entry.name} has classes, not objects; give panoptic predictions"
             )
+
+
+def check_data(name: str, measure: Measure, dataset: Dataset, videos: Sequence[Video]) -> None:
+    """Raises: UsageError: this measure cannot be computed from this data."""
+    if measure.needs_panoptic and not dataset.is_panoptic:
+        raise UsageError(
+            f"{name}: {dataset.name} does not distinguish objects; choose a panoptic data set"
+        )
 
     for video in videos if measure.needs_every_mask else ():
         bare = [frame for frame in video.frames if not frame.labelled]

@@ -18,7 +18,7 @@ from vidparse.training.processes import check_shares
 from vidparse.training.recipe import Recipe
 from vidparse.training.stream import Schedule
 from vidparse.training.training_sets import TrainingRequest, TrainingSets, open_training_sets
-from vidparse.training.validation import check_validation
+from vidparse.training.validation import check_measured, check_validation
 from vidparse.training.weights import choose_trainable, first_network, load_teacher, read_start
 
 _MIB = 2**20
@@ -72,6 +72,8 @@ def rehearse(
     network, taken = first_network(
         recipe, sets.labels, start, request.flow_weights, shapes_only=True
     )
+    if validation is not None:
+        check_measured(validation, recipe.validation.metrics)
     notes = [] if taken is None else [str(taken)]
 
     kind = OBJECTIVES[recipe.objective.kind]

@@ -24,7 +24,12 @@ from vidparse.training.recipe import Recipe
 from vidparse.training.run_folder import Origin, RunFolder
 from vidparse.training.stream import Batch, Schedule, batches
 from vidparse.training.training_sets import TrainingRequest, TrainingSets
-from vidparse.training.validation import ValidationScores, check_validation, validate
+from vidparse.training.validation import (
+    ValidationScores,
+    check_measured,
+    check_validation,
+    validate,
+)
 from vidparse.training.weights import Start
 
 _SILENT_STEPS = 50  # in a row without a loss: too many to be chance
@@ -70,6 +75,10 @@ class Trainer:
             teacher=teacher,
             flow_weights=flow_weights,
         )
+
+        # Refuse a metric now rather than at the first validation: a run keeps its recipe.
+        if validation is not None:
+            check_measured(validation, recipe.validation.metrics)
         self.schedule = Schedule(
             sets,
             batch_size=recipe.schedule.batch_size,

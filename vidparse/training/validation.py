@@ -11,7 +11,7 @@ import torch
 from vidparse.data import Dataset, labelled_frames
 from vidparse.errors import InputError, UsageError
 from vidparse.evaluation.entries import ModelEntry
-from vidparse.evaluation.evaluate import EvaluationOptions, evaluate
+from vidparse.evaluation.evaluate import EvaluationOptions, check_data, evaluate
 from vidparse.evaluation.metrics import make_measures
 from vidparse.flow import open_flow
 from vidparse.inference.devices import Device
@@ -92,6 +92,12 @@ def check_validation(dataset: Dataset, labels: Labels) -> None:
             f"{dataset.name} {dataset.split}: has no masks to validate on; choose another with "
             "--val, or --val none"
         )
+
+
+def check_measured(dataset: Dataset, metrics: Sequence[str]) -> None:
+    """Raises: UsageError: a metric that cannot be computed from this data."""
+    for name, measure in make_measures(metrics, dataset.labels, windows=dataset.windows).items():
+        check_data(name, measure, dataset, dataset.videos)
 
 
 def check_metrics(metrics: Sequence[str], labels: Labels, task: str) -> None:
