@@ -410,6 +410,42 @@ def test_lines_of_labelme_are_counted(tmp_path: Path) -> None:
     assert dataset.notes == ("labelme: left out, as they cover no pixels or are not read: 2 line",)
 
 
+def test_shapes_of_one_label_and_group_of_labelme_are_one_object(tmp_path: Path) -> None:
+    """Group 0 is one, too, and a number that two labels share is an object of each."""
+
+    def square(label: str, left: int, group: int | None) -> dict[str, object]:
+        corners = [[left, 0], [left + 1, 1]]
+        kind = {"shape_type": "rectangle", "group_id": group}
+        return {"label": label, "points": corners, **kind}
+
+    save_labelme(
+        tmp_path,
+        *(square("a", 0, 1), square("b", 1, 1), square("b", 2, 1), square("a", 3, 0)),
+        *(square("a", 4, 0), square("b", 5, None), square("b", 6, None)),
+    )
+    dataset = open_dataset("labelme", tmp_path, ALL)
+    truth = dataset.load_truth(dataset.videos[0].frames[0])
+    assert truth.ids[0, 0] == 1
+    assert [(one.class_id, one.area) for one in truth.segments or ()] == [
+        *((0, 1), (1, 2), (0, 2), (1, 1), (1, 1)),
+    ]
+
+
+def test_a_group_of_cvat_has_one_object_of_each_label(tmp_path: Path) -> None:
+    """The same ones through the frames of a video."""
+    boxes = "".join(
+        f'<track id="{i}" label="{label}" group_id="2"><box frame="{frame}" keyframe="1" '
+        f'outside="0" xtl="{i}" ytl="0" xbr="{i + 1}" ybr="1"/></track>'
+        for i, (label, frame) in enumerate((label, frame) for frame in (0, 1) for label in "abb")
+    )
+    meta = f"<original_size><width>{WIDTH}</width><height>{HEIGHT}</height></original_size>"
+    (tmp_path / "v.xml").write_text(f"<annotations><meta>{meta}</meta>{boxes}</annotations>")
+    dataset = open_dataset("cvat", tmp_path, ALL)
+    found = [dataset.load_truth(frame).segments or () for frame in dataset.videos[0].frames]
+    rows = [[(one.id, one.class_id, one.area) for one in segments] for segments in found]
+    assert rows[0] == rows[1] == [(2, 0, 1), (rows[0][1][0], 1, 2)]
+
+
 def ai_mask(values: np.ndarray, *, left: int = 3, top: int = 2) -> dict[str, object]:
     """A shape as LabelMe's AI-Mask saves it: a PNG, and the first and last pixel of its box."""
     data = io.BytesIO()

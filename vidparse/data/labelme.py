@@ -60,6 +60,7 @@ from vidparse.textfiles import (
     read_json,
 )
 
+_MOST_GROUPS = 1 << 23
 _SKIPPED = ("point", "points", "line", "linestrip")  # that cover no pixel
 
 
@@ -87,12 +88,12 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
 
     class_ids = {name: i for i, name in enumerate(labels.classes)}
     videos, listed = list[Video](), dict[tuple[str, int], Listed]()
-    others = Counter[str]()
+    others, zero = Counter[str](), _number_of_zero(records)
     for folder, paths in groups.items():
         video, frames = free_name(folder.name, [one.name for one in videos]), list[FrameRecord]()
         for path in paths:
             try:
-                image, found = _listed(path, records[path], class_ids, others)
+                image, found = _listed(path, records[path], class_ids, others, zero)
             except (KeyError, TypeError, ValueError) as error:
                 on_missing(InputError(f"{path}: {fault_of(error)}; correct or remove it"))
                 continue
@@ -156,10 +157,22 @@ def _labels(records: dict[Path, JsonTable]) -> Labels:
         raise InputError(f"{path}: {what}; correct it, or put classes.json beside") from error
 
 
+def _number_of_zero(records: dict[Path, JsonTable]) -> int:
+    """The number for group 0, above all others: to us 0 is no object."""
+    shapes = (record.get("shapes") for record in records.values())
+    rows = (one for listed in shapes if isinstance(listed, list) for one in listed)
+    groups = [one.get("group_id") for one in rows if isinstance(one, dict)]
+    known = [one for one in groups if isinstance(one, int) and one <= _MOST_GROUPS]
+    return max(known, default=0) + 1
+
+
 def _listed(
-    path: Path, record: JsonTable, class_ids: dict[str, int], others: Counter[str]
+    path: Path, record: JsonTable, class_ids: dict[str, int], others: Counter[str], zero: int
 ) -> tuple[Path, Listed]:
     """The picture of a record and its regions; counts what covers no pixel in `others`.
+
+    Args:
+        zero: the number for group 0.
 
     Raises:
         KeyError, TypeError, ValueError: it has an invalid value.
@@ -174,7 +187,6 @@ def _listed(
     if image.suffix.lower() not in PICTURES:
         raise ValueError(f"imagePath {name} is no picture")
 
-    # Number groups within a label: LabelMe lets people use a number for several.
     regions = []
     for shape in as_tables(record["shapes"], "shapes"):
         label, kind = as_word(shape["label"], "label"), shape.get("shape_type", "polygon")
@@ -184,7 +196,7 @@ def _listed(
         if label not in class_ids:
             raise ValueError(f"label '{label}' is none of the classes")
         group = shape.get("group_id")
-        number = 0 if group is None else as_whole(group, "group_id", 0, 1 << 23)
+        number = 0 if group is None else as_whole(group, "group_id", 0, _MOST_GROUPS) or zero
         regions.append(Region(class_ids[label], _shape(shape, str(kind)), number))
     return image, Listed(str(path), size_hw, tuple(regions))
 

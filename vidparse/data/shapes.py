@@ -204,16 +204,35 @@ class DrawnRegions:
 
     pictures: by video and index of frame.
     small_on_top: a pixel in several regions is of the smallest; else of the last that is listed.
+
+    Attributes:
+        first_free: above the numbers of all objects.
     """
 
     labels: Labels
     pictures: Mapping[tuple[str, int], Listed]
     small_on_top: bool = False
-    first_free: int = field(default=0)  # above the numbers of all objects
+    first_free: int = field(default=0)
+    # Of classes that share a number in a video: the object's own, by video, number and class.
+    _apart: Mapping[tuple[str, int, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         numbers = (one.number for listed in self.pictures.values() for one in listed.regions)
-        object.__setattr__(self, "first_free", max(numbers, default=0) + 1)
+        free = max(numbers, default=0) + 1
+
+        # Let the first class keep the number: people give one to a person and what is carried.
+        owners: dict[tuple[str, int], int] = {}
+        apart: dict[tuple[str, int, int], int] = {}
+        for (video, _), listed in self.pictures.items():
+            for one in listed.regions:
+                if not one.number or one.class_id not in self.labels.things:
+                    continue
+                owner = owners.setdefault((video, one.number), one.class_id)
+                key = (video, one.number, one.class_id)
+                if owner != one.class_id and key not in apart:
+                    apart[key], free = free, free + 1
+        object.__setattr__(self, "first_free", free)
+        object.__setattr__(self, "_apart", apart)
 
     def segments(self, frame: FrameRecord) -> SegmentMap:
         """As `Dataset.read_segments`: things by their numbers, one segment per class of stuff.
@@ -233,10 +252,11 @@ class DrawnRegions:
             ids[:] = self.first_free + rest
             class_of[self.first_free + rest] = rest
         for region, (top, left, mask) in self._drawn(listed):
-            number = region.number
+            key = (frame.video, region.number, region.class_id)
+            number = self._apart.get(key, region.number)
             if region.class_id not in self.labels.things:
                 number = self.first_free + region.class_id
-            elif not number or class_of.get(number, region.class_id) != region.class_id:
+            elif not number:
                 number, next_free = next_free, next_free + 1
             class_of[number] = region.class_id
             crowds |= {number} if region.is_crowd else set()
