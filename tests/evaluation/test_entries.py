@@ -303,6 +303,17 @@ def test_missing_and_damaged_pictures_are_named(vipseg: Path, tmp_path: Path) ->
         panoptic_scores(dataset, tmp_path / "pred")
 
 
+@pytest.mark.parametrize("ending", [".jpg", ".JPEG", ""])
+def test_a_list_of_photographs_is_of_their_pngs(vipseg: Path, tmp_path: Path, ending: str) -> None:
+    dataset = open_dataset("vipseg", vipseg, "val")
+    record = write_vipseg_prediction(dataset, tmp_path / "pred")
+    for video in record["annotations"]:
+        for frame in video["annotations"]:
+            frame["file_name"] = frame["file_name"].removesuffix(".png") + ending
+    (tmp_path / "pred" / "pred.json").write_text(json.dumps(record))
+    assert panoptic_scores(dataset, tmp_path / "pred")["vpq"] == 1
+
+
 def test_coco_panoptic(vipseg: Path, tmp_path: Path) -> None:
     """A flat list of annotations whose categories go by name and have ids of their own."""
     dataset = open_dataset("vipseg", vipseg, "val")

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from vidparse.data import IGNORE, Dataset, FrameRecord, Video
+from vidparse.data.folders import PICTURES
 from vidparse.data.pictures import read_indices
 from vidparse.errors import InputError, counted
 from vidparse.evaluation.entries.entry import InputFrame, VideoFrames, stamp_of
@@ -321,7 +322,9 @@ class PanopticEntry:
         self._listed[key] = row
 
         # Change the ending: some tools list the photograph, whose ids are in a PNG.
-        name = row.file_name if row.file_name.endswith(".png") else f"{row.file_name}.png"
+        path = PurePosixPath(row.file_name)
+        bare = path.with_suffix("") if path.suffix.lower() in PICTURES else path
+        name = row.file_name if path.suffix == ".png" else f"{bare}.png"
         own = self._folder / frame.video / PurePosixPath(name).name
         self._paths[key] = self._folder / name if flat and not own.is_file() else own
 
