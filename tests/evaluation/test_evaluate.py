@@ -237,6 +237,20 @@ def test_sizes_must_agree(tmp_path: Path) -> None:
     refused(root, "v_1/0001: prediction is 20x10, the ground truth 32x24", InputError)
 
 
+def test_a_measure_that_the_data_is_not_fit_for_is_named(tmp_path: Path) -> None:
+    """VC follows pixels through a clip, so its frames need one size; mIoU does not."""
+    root = make_folder(tmp_path / "set")
+    kinds = root / "images", root / "masks", root / "pred"
+    video = "v_0"
+    for kind in kinds:
+        path = sorted((kind / video).glob("*.png"))[-1]
+        picture = Pillow.open(path)
+        picture.resize((picture.width // 2, picture.height), Pillow.Resampling.NEAREST).save(path)
+    refused(root, r"\.png: vc2: frame is \d+x\d+, the one before", InputError, metrics=("vc2",))
+    entry = MaskEntry(root / "pred", name="pred")
+    assert evaluate(open_dataset("folder", root, "val"), [entry]).frames
+
+
 def test_only_the_first_videos(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "set")
     entry = MaskEntry(root / "pred", name="pred")

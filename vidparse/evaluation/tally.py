@@ -80,8 +80,8 @@ class Tally:
         for prediction in self.entry.answers(video, inputs()):
             loaded = waiting.popleft()
             sample = _sample(self.entry.name, loaded, prediction)
-            for measure in self._measures.values():
-                measure.update(sample)
+            for name, measure in self._measures.items():
+                _measure(name, measure, sample, loaded)
 
             # Look for ids that are off by one, whatever is measured.
             if sample.true_classes is not None:
@@ -199,6 +199,17 @@ def _sample(entry: str, loaded: FrameData, prediction: Prediction) -> Sample:
         flow=loaded.flow,
         void=prediction.labels.void,
     )
+
+
+def _measure(name: str, measure: Measure, sample: Sample, loaded: FrameData) -> None:
+    """Raises: InputError: the data is not as the measure needs it, such as frames of one size."""
+    try:
+        measure.update(sample)
+    except ValueError as error:
+        place = loaded.frame.mask or loaded.frame
+        raise InputError(
+            f"{place}: {name}: {error}; mend the data (`vidparse data check`), or leave {name} out"
+        ) from error
 
 
 def _silent(counts: Counts | None) -> float:

@@ -101,7 +101,8 @@ class VideoConsistency(Measure):
             self._ages = np.zeros(truth.shape, np.uint8), np.zeros(truth.shape, np.uint8)
         else:
             if self._last[0].shape != truth.shape:
-                raise ValueError(f"frame is {truth.shape}, the one before {self._last[0].shape}")
+                (height, width), (high, wide) = truth.shape, self._last[0].shape
+                raise ValueError(f"frame is {width}x{height}, the one before {wide}x{high}")
             _grow_older(self._ages[0], truth == self._last[0])
             _grow_older(self._ages[1], predicted == self._last[1])
 
