@@ -237,6 +237,16 @@ def test_sizes_must_agree(tmp_path: Path) -> None:
     refused(root, "v_1/0001: prediction is 20x10, the ground truth 32x24", InputError)
 
 
+def test_a_report_needs_pictures_of_the_size_of_their_masks(tmp_path: Path) -> None:
+    """Scores of masks do not, which may be those of a smaller form of the data."""
+    root = make_folder(tmp_path / "set")
+    for path in (root / "images").glob("*/*.png"):
+        cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
+    entry = MaskEntry(root / "pred", name="pred")
+    assert evaluate(open_dataset("folder", root, "val"), [entry]).frames == 12
+    refused(root, r"masks/v_0/0000\.png: is 32x24, its image 64x48", InputError, diagnostics=True)
+
+
 def test_a_measure_that_the_data_is_not_fit_for_is_named(tmp_path: Path) -> None:
     """VC follows pixels through a clip, so its frames need one size; mIoU does not."""
     root = make_folder(tmp_path / "set")

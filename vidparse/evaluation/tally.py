@@ -79,7 +79,8 @@ class Tally:
 
         for prediction in self.entry.answers(video, inputs()):
             loaded = waiting.popleft()
-            sample = _sample(self.entry.name, loaded, prediction)
+            is_shown = self._diagnostics is not None
+            sample = _sample(self.entry.name, loaded, prediction, is_shown=is_shown)
             for name, measure in self._measures.items():
                 _measure(name, measure, sample, loaded)
 
@@ -175,13 +176,22 @@ def _check_truth(loaded: FrameData) -> None:
         raise InputError(f"{frame.mask}: {what}; mend the mask, `vidparse data check` finds all")
 
 
-def _sample(entry: str, loaded: FrameData, prediction: Prediction) -> Sample:
-    """Raises: InputError: the prediction has another size than the truth or the image."""
+def _sample(entry: str, loaded: FrameData, prediction: Prediction, *, is_shown: bool) -> Sample:
+    """A frame as measures take it.
+
+    Args:
+        is_shown: the image is laid below maps, so it needs their size.
+
+    Raises:
+        InputError: the prediction has another size than the truth or the image.
+    """
     frame = loaded.frame
     assert prediction.index == frame.index  # predictions come in the order of the frames
 
     truth = None if loaded.truth is None else loaded.truth.ids
-    for known, what in ((truth, "the ground truth"), (loaded.flow, "the image")):
+    shown = loaded.image[..., 0] if is_shown and loaded.image is not None else None
+    sizes = ((truth, "the ground truth"), (loaded.flow, "the image"), (shown, "the image"))
+    for known, what in sizes:
         if known is not None and known.shape[-2:] != prediction.ids.shape:
             _check_truth(loaded)
             height, width = prediction.ids.shape
