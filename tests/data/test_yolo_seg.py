@@ -12,6 +12,7 @@ import pytest
 
 from vidparse.data import format_of, labelled_frames, open_dataset, recognise
 from vidparse.data.check import check_dataset
+from vidparse.data.yolo_own import yaml_names
 from vidparse.data.yolo_polygons import read_polygons
 from vidparse.errors import InputError
 from vidparse.labels import load_labels, regrouped
@@ -197,6 +198,25 @@ def test_coco128(coco128: Path) -> None:
             assert ids.shape == dataset.load_image(frame).shape[:2]
             seen |= named(ids)
         assert len(seen) >= 18
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "names:\n  0: cat\n# the second\n\n  1: a dog, or two",
+        "names: # both\n- cat\n- a dog, or two",
+        "names: ['cat',\n  'a dog, or two']",
+        "names: [cat, 'a dog, or two',\n]",
+        'names:\n  [cat, "a dog, or two"]',
+        "names: {0: cat, 1: 'a dog, or two'}",
+    ],
+)
+def test_the_names_of_a_data_yaml_come_in_all_forms(lines: str) -> None:
+    assert yaml_names(f"train: images\n{lines}\nnc: 2\n") == ["cat", "a dog, or two"]
+
+
+def test_names_keep_their_apostrophes() -> None:
+    assert yaml_names("names: [driver's, 'it''s']") == ["driver's", "it's"]
 
 
 @pytest.mark.parametrize(

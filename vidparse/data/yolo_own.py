@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +19,8 @@ from vidparse.filenames import is_folder
 from vidparse.textfiles import parse_json, read_text
 
 DATA = "data.yaml"
+# A part of a list in brackets; quotes at its start may hold commas.
+_WORD = re.compile(r"""(?:(?<!\w)"(?:\\.|[^"\\])*"|(?<!\w)'(?:''|[^'])*'|[^,])+""")
 
 
 def data_yaml(root: Path, split: str = "") -> Path | None:
@@ -119,16 +123,19 @@ def yaml_names(text: str) -> list[str]:
         ValueError: there are none, or numbers that leave gaps.
     """
     lines = [line.split(" #")[0].rstrip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.lstrip().startswith("#")]
     start = next((i for i, line in enumerate(lines) if line.startswith("names:")), None)
     if start is None:
         raise ValueError("has no 'names:'")
-    inline = lines[start].removeprefix("names:").strip()
-    words = [word.strip() for word in inline.strip("[]{}").split(",") if word.strip()]
-    for line in [] if inline else lines[start + 1 :]:
-        if line and not line.startswith((" ", "-")):
-            break
-        if line.strip():
-            words.append(line.strip().removeprefix("- ").strip())
+    below = itertools.takewhile(lambda line: line.startswith((" ", "-")), lines[start + 1 :])
+    rows = [line.strip() for line in (lines[start].removeprefix("names:"), *below) if line.strip()]
+
+    # Read on to the end of a list in brackets, which tools break into lines.
+    if rows and rows[0].startswith(("[", "{")):
+        inside = re.sub(r"[\]}]\s*$", "", " ".join(rows)[1:])
+        words = [word.strip() for word in _WORD.findall(inside) if word.strip()]
+    else:
+        words = [row.removeprefix("- ").strip() for row in rows]
 
     # Take "3: car" for the class of that number.
     found: dict[int, str] = {}
@@ -146,4 +153,6 @@ def _unquoted(word: str) -> str:
     if word.startswith('"'):
         value = parse_json(word)
         return value if isinstance(value, str) else word
-    return word.strip("'")
+    if len(word) > 1 and word[0] == word[-1] == "'":
+        return word[1:-1].replace("''", "'")
+    return word
