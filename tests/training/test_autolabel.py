@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 
 from support.clips import picture
 from vidparse.data import IGNORE, open_dataset
+from vidparse.data.check import check_dataset
 from vidparse.data.pictures import read_indices, read_rgb
 from vidparse.errors import (
     InputError,
@@ -27,6 +28,7 @@ from vidparse.errors import (
     TruncatedError,
     UsageError,
 )
+from vidparse.filenames import PART
 from vidparse.frame import Frame, VideoInfo
 from vidparse.image import ColourTags, Rgb
 from vidparse.inference import ModelChoice, Runner, Scores, load_model
@@ -396,6 +398,19 @@ class TestFolder:
             assert (request.out / path.relative_to(tmp_path / "whole")).read_bytes() == (
                 path.read_bytes()
             )
+
+    def test_a_killed_run_goes_on(self, request_of) -> None:
+        """What it was writing is half a file, under the name of its part."""
+        result = make_labels(request_of(max_frames=2))
+        out = result.out
+        video = next((out / "masks").iterdir()).name
+        for kind, ending in (("images", ".jpg"), ("masks", ".png")):
+            (out / kind / video / f"9{PART}{ending}").write_bytes(b"half")
+        assert make_labels(request_of()).counts.frames == 6
+        dataset = open_dataset("folder", out, "all")
+        assert sum(len(one.frames) for one in dataset.videos) == 6
+        report = check_dataset(out)
+        assert (report.errors, report.warnings) == (0, 0)
 
     def test_other_settings_are_refused(self, request_of, tmp_path: Path, tiny_weights) -> None:
         first = request_of(max_frames=1)

@@ -27,6 +27,7 @@ from vidparse.data.pictures import IGNORE
 from vidparse.data.recognition import recognise
 from vidparse.data.void_warning import void_warning
 from vidparse.errors import InputError, Interrupted, counted
+from vidparse.filenames import is_unfinished
 
 MOST_PROBLEMS = 1000  # kept; further ones are counted
 _THREADS = 4  # decoding lets go of the interpreter, the rest does not
@@ -243,7 +244,8 @@ def _lonely_masks(root: Path, pattern: str, layout: Format, dataset: Dataset) ->
         found = root.glob(pattern.format(split=dataset.split, video=glob.escape(name)))
         for path in sorted(found):
             stem = path.name.removesuffix(ending)
-            if stem not in stems and not stem.startswith(".") and layout.owns(stem, dataset.split):
+            passed_by = stem.startswith(".") or is_unfinished(path)
+            if stem not in stems and not passed_by and layout.owns(stem, dataset.split):
                 yield Problem(str(path), "no image for this mask")
 
 

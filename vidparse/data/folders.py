@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vidparse.data.dataset import ALL, SPLITS, FrameRecord, OnMissing, Video
 from vidparse.errors import InputError
-from vidparse.filenames import name_below, natural_key
+from vidparse.filenames import is_unfinished, name_below, natural_key
 from vidparse.labels import Labels
 from vidparse.maps import ListedPicture, PanopticJson, SegmentMap, read_segment_map
 from vidparse.textfiles import read_json, read_text, xml_events
@@ -70,19 +70,27 @@ def read_split(root: Path, split: str) -> list[str]:
 
 
 def sorted_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    """Files of a folder in natural order, hidden ones left out; none when there is no folder."""
+    """Files of a folder in natural order, without hidden and unfinished ones.
+
+    None when there is no folder.
+    """
     return [path for path in _visible(folder) if path.suffix.lower() in endings]
 
 
 def sorted_folders(folder: Path) -> list[Path]:
-    """Folders in a folder in natural order, hidden ones left out; none when there is no folder."""
+    """Folders in a folder in natural order, likewise."""
     return [path for path in _visible(folder) if path.is_dir()]
 
 
 def _visible(folder: Path) -> list[Path]:
     """Raises: InputError: the folder is there, but cannot be listed."""
     try:
-        paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        # Leave out what a killed program was writing: it may be half a file.
+        paths = [
+            path
+            for path in folder.iterdir()
+            if not path.name.startswith(".") and not is_unfinished(path)
+        ]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

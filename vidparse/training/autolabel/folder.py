@@ -14,7 +14,7 @@ import numpy as np
 from vidparse.data import IGNORE
 from vidparse.data.pictures import read_indices
 from vidparse.errors import OutputError, UsageError, counted
-from vidparse.filenames import PART
+from vidparse.filenames import PART, is_unfinished
 from vidparse.files import whole_file, write_error
 from vidparse.frame import Frame, Packet, VideoInfo
 from vidparse.labels import Labels, labels_to_json
@@ -88,7 +88,8 @@ class LabelFolder:
 
         # Count the masks of earlier runs, too: the record is of the whole folder.
         for path in self.root.glob("masks/*/*.png"):
-            self._count(read_indices(path))
+            if not is_unfinished(path):  # of a run that was killed
+                self._count(read_indices(path))
 
         # Write the record first: without it the folder is not known as ours.
         self.write_record(complete=False)
