@@ -158,6 +158,21 @@ def test_a_track_is_an_object_and_ends_outside(tmp_path: Path) -> None:
     assert ids[0] == ids[1]
 
 
+def test_a_task_takes_some_frames_of_its_video(tmp_path: Path) -> None:
+    """As CVAT has a start frame and a step: shapes have the numbers of frames of the video."""
+    meta = (
+        "<meta><task><size>3</size><start_frame>10</start_frame><stop_frame>20</stop_frame>"
+        "<frame_filter>step=5</frame_filter></task>"
+        f"<original_size><width>{WIDTH}</width><height>{HEIGHT}</height></original_size></meta>"
+    )
+    box = 'xtl="0" ytl="0" xbr="2" ybr="2" keyframe="1" outside="0"'
+    cvat(tmp_path, f'{meta}<track id="0" label="a"><box frame="15" {box}/></track>')
+    (video,) = open_dataset("cvat", tmp_path, ALL).videos
+    assert [(one.stem, one.labelled) for one in video.frames] == [
+        *(("000010", False), ("000015", True), ("000020", False)),
+    ]
+
+
 def test_frames_come_from_the_video_beside(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", frames=6, size_hw=(48, 64))
     meta = (

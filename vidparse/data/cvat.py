@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ from vidparse.textfiles import fault_of, xml_events
 
 _SHAPES = ("mask", "polygon", "box", "ellipse")  # that cover pixels
 _OTHERS = ("polyline", "points", "cuboid", "skeleton", "tag")
+_STEP = re.compile(r"step\s*=\s*(\d+)")  # of a task that takes every so many frames
 _MOST_FRAMES = 10**7
 _MOST_LISTED = 150_000  # frames of a task in which nothing need be drawn
 
@@ -146,6 +148,7 @@ class _Reading:
         self._path = path
         self._record = _Record(path, {}, {}, set(), False, "", {}, Counter())
         self._size, self._width, self._height = 0, 0, 0
+        self._start, self._step = 0, 1  # of the frames of the video that a task takes
         self._label = ""  # of the task's list that is open
         self._holder: Mapping[str, str] | None = None  # the open track or image
         self._is_track = False
@@ -204,6 +207,10 @@ class _Reading:
             record.source = text
         elif name == "size" and text:
             self._size = _whole(text, "size")
+        elif name == "start_frame" and text:
+            self._start = _whole(text, "start_frame")
+        elif name == "frame_filter" and (step := _STEP.fullmatch(text)):
+            self._step = max(1, _whole(step[1], "frame_filter"))
         elif (above, name) == ("original_size", "width"):
             self._width = _whole(text, "width")
         elif (above, name) == ("original_size", "height"):
@@ -244,8 +251,9 @@ class _Reading:
         if (self._size or 0) > _MOST_LISTED:
             raise ValueError(f"a task of {self._size} frames; it has to be below {_MOST_LISTED}")
         if self._size and self._width and not any(p.name for p in self._record.pictures.values()):
-            for number in range(self._size):
-                self._frame(number)
+            # Count as the shapes do, by the frames of the video.
+            for place in range(self._size):
+                self._frame(self._start + place * self._step)
 
 
 def _whole(text: str, what: str) -> int:
