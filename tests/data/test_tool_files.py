@@ -158,6 +158,21 @@ def test_a_track_is_an_object_and_ends_outside(tmp_path: Path) -> None:
     assert ids[0] == ids[1]
 
 
+def test_single_masks_of_a_video_are_objects_of_their_own(tmp_path: Path) -> None:
+    """CVAT has each mask of a frame as a track of one frame: none goes on in the next."""
+    meta = f"<original_size><width>{WIDTH}</width><height>{HEIGHT}</height></original_size>"
+    masks = "".join(
+        f'<track id="{i}" label="a"><mask frame="{frame}" keyframe="1" outside="0" rle="0, 4" '
+        f'left="{left}" top="0" width="2" height="2"/></track>'
+        for i, (frame, left) in enumerate(((0, 0), (0, 3), (1, 3), (2, 0)))
+    )
+    cvat(tmp_path, f"<meta>{meta}</meta>{masks}")
+    dataset = open_dataset("cvat", tmp_path, ALL)
+    truths = [dataset.load_truth(frame) for frame in dataset.videos[0].frames]
+    ids = [one.id for truth in truths for one in truth.segments or ()]
+    assert len(ids) == len(set(ids)) == 4
+
+
 def test_a_task_takes_some_frames_of_its_video(tmp_path: Path) -> None:
     """As CVAT has a start frame and a step: shapes have the numbers of frames of the video."""
     meta = (

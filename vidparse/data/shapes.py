@@ -207,14 +207,17 @@ class DrawnRegions:
 
     Attributes:
         first_free: above the numbers of all objects.
+        end: above all ids.
     """
 
     labels: Labels
     pictures: Mapping[tuple[str, int], Listed]
     small_on_top: bool = False
     first_free: int = field(default=0)
+    end: int = field(default=0)
     # Of classes that share a number in a video: the object's own, by video, number and class.
     _apart: Mapping[tuple[str, int, int], int] = field(default_factory=dict)
+    _before: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         numbers = (one.number for listed in self.pictures.values() for one in listed.regions)
@@ -223,16 +226,26 @@ class DrawnRegions:
         # Let the first class keep the number: people give one to a person and what is carried.
         owners: dict[tuple[str, int], int] = {}
         apart: dict[tuple[str, int, int], int] = {}
-        for (video, _), listed in self.pictures.items():
+
+        # Count the objects without a number, so that each frame has ids of its own for them.
+        seen: dict[str, int] = {}
+        before: dict[tuple[str, int], int] = {}
+        for (video, index), listed in self.pictures.items():
+            before[video, index] = seen.setdefault(video, 0)
             for one in listed.regions:
-                if not one.number or one.class_id not in self.labels.things:
+                if one.class_id not in self.labels.things:
+                    continue
+                if not one.number:
+                    seen[video] += 1
                     continue
                 owner = owners.setdefault((video, one.number), one.class_id)
                 key = (video, one.number, one.class_id)
                 if owner != one.class_id and key not in apart:
                     apart[key], free = free, free + 1
         object.__setattr__(self, "first_free", free)
+        object.__setattr__(self, "end", free + len(self.labels) + max(seen.values(), default=0))
         object.__setattr__(self, "_apart", apart)
+        object.__setattr__(self, "_before", before)
 
     def segments(self, frame: FrameRecord) -> SegmentMap:
         """As `Dataset.read_segments`: things by their numbers, one segment per class of stuff.
@@ -246,7 +259,7 @@ class DrawnRegions:
         crowds: set[int] = set()
 
         # Number what has no number behind all objects: classes first, then things one by one.
-        next_free = self.first_free + len(self.labels)
+        next_free = self.first_free + len(self.labels) + self._before[frame.video, frame.index]
         rest = self._rest(listed)
         if rest is not None:
             ids[:] = self.first_free + rest
@@ -328,7 +341,7 @@ def dataset_of(
         InputError: numbers of objects that fit no map.
     """
     drawn = DrawnRegions(labels, pictures, small_on_top)
-    if drawn.first_free + len(labels) > MAX_ID:
+    if drawn.end > MAX_ID:
         where = next(iter(pictures.values())).place
         raise InputError(f"{where}: numbers of objects above {MAX_ID}; number them from 1")
     dataset = Dataset(name, split, labels, tuple(videos), **more)  # type: ignore[arg-type]
