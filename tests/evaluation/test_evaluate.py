@@ -21,7 +21,7 @@ from vidparse.data.dataset import in_labels
 from vidparse.errors import InputError, Interrupted, UsageError
 from vidparse.evaluation.entries import InputFrame, MaskEntry, ModelEntry
 from vidparse.evaluation.evaluate import EvaluationOptions, evaluate
-from vidparse.evaluation.result import evaluation_record
+from vidparse.evaluation.result import Store, VideoRecord, evaluation_record
 from vidparse.flow import open_flow
 from vidparse.inference import Runner, Scores
 from vidparse.labels import Labels, load_labels
@@ -151,6 +151,23 @@ def test_changed_files_are_scored_again(tmp_path: Path) -> None:
     again = Stopper(inner, threading.Event(), "none")
     assert evaluate(dataset, [again]).resumed == 1
     assert set(again.requested) == {"v_0", "v_2"}
+
+
+@pytest.mark.parametrize("part", ["nothing", "the beginning", "another middle"])
+def test_damaged_counts_are_counted_again(tmp_path: Path, part: str) -> None:
+    """A cache that lost its end with the power, or whose disk lost a block."""
+    store = Store(tmp_path / "kept")
+    numbers = np.random.default_rng(0).integers(0, 9, (64, 64))
+    store.write("key", VideoRecord({"miou": {"confusion": numbers}}, None))
+    (path,) = (tmp_path / "kept").iterdir()
+    whole = path.read_bytes()
+    damaged = {
+        "nothing": b"",
+        "the beginning": whole[:100],
+        "another middle": whole[:200] + bytes(50) + whole[250:],
+    }
+    path.write_bytes(damaged[part])
+    assert store.read("key") is None
 
 
 def test_counts_of_other_classes_are_not_taken_over(tmp_path: Path) -> None:

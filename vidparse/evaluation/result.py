@@ -9,6 +9,7 @@ import hashlib
 import logging
 import math
 import shutil
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -126,7 +127,7 @@ class Store:
             # Refuse pickles: a file in a cache must not run code.
             with np.load(path, allow_pickle=False) as kept:
                 return _unpacked({name: kept[name] for name in kept.files})
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
             log.warning("%s: %s; scoring that video again", path, error)
             return None
 
