@@ -152,6 +152,30 @@ def test_the_size_may_be_given(composed: Path) -> None:
     assert dataset.videos[0].interval_s == 0.1
 
 
+@pytest.mark.parametrize("source", ["streets", "davis"])
+def test_masks_of_another_size_than_their_pictures_are_named(composed: Path, source: str) -> None:
+    """A background would be cut to its corner, and an object be cut out beside itself."""
+    sequence = composed / "davis"
+    for kind, ending in (("JPEGImages", "jpg"), ("Annotations", "png")):
+        for name in ("hike", "parkour"):
+            path = sequence / kind / "480p" / name / f"00000.{ending}"
+            path.parent.mkdir(parents=True)
+            mask = np.zeros(SIZE_HW, np.uint8)
+            mask[10:110, 20:50] = 255
+            cv2.imwrite(str(path), mask)
+    masks = {"streets": "streets/*annot/*.png", "davis": "davis/Annotations/480p/*/*.png"}
+    for path in composed.glob(masks[source]):
+        with Pillow.open(path) as picture:
+            small = picture.resize((picture.width // 2, picture.height // 2), 0)
+        if source == "davis":  # the object stays as large as a whole one has to be
+            small = picture.crop((0, 0, 130, SIZE_HW[0]))
+        small.save(path)
+    write_plan(composed, cutouts=["davis=davis"], objects=[20, 20])
+    dataset = open_dataset("composed", composed, "train")
+    with pytest.raises(InputError, match=r"its image 160x120; mend the mask"):
+        frames_of(dataset)
+
+
 def test_things_of_backgrounds_without_objects_are_crowds(composed: Path) -> None:
     dataset = open_dataset("composed", write_plan(composed, backgrounds="camvid=streets"), "val")
     segments = dataset.load_truth(dataset.videos[0].frames[0]).segments or ()

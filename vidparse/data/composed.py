@@ -27,7 +27,7 @@ from vidparse.data.dataset import (
     refuse,
 )
 from vidparse.data.folders import check_split
-from vidparse.data.pictures import IGNORE, numbered_segments
+from vidparse.data.pictures import IGNORE, check_fits, numbered_segments
 from vidparse.data.rendered import LEAST_AREA
 from vidparse.data.shots import (
     Composed,
@@ -365,6 +365,7 @@ class Composer:
     def _read_scenery(self, picture: int, mirrored: bool) -> Scenery:
         dataset, frame = self._pictures[picture]
         rgb, classes = dataset.load_image(frame), dataset.load_mask(frame)
+        check_fits(frame, classes.shape, rgb)
         numbers: np.ndarray = np.zeros(classes.shape, np.uint16)
         if dataset.is_panoptic:
             truth = dataset.load_truth(frame)

@@ -14,6 +14,7 @@ import numpy as np
 
 from vidparse.data.camvid_objects import hull_area
 from vidparse.data.dataset import Dataset, FrameRecord, Video
+from vidparse.data.pictures import check_fits
 from vidparse.errors import InputError, UsageError
 from vidparse.labels import Labels, regrouped
 
@@ -73,14 +74,20 @@ class Found:
     """An object of a frame: its name, the number that finds it again, and where it is.
 
     box: x, y, width, height in pixels. piece: bool (h, w), its mask within the box.
-    inside: False where it touches the edge of the picture.
+    size_hw: of the whole mask.
     """
 
     name: str
     key: int
     box: tuple[int, int, int, int]
     piece: np.ndarray
-    inside: bool
+    size_hw: tuple[int, int]
+
+    @property
+    def inside(self) -> bool:
+        """False where it touches the edge of the picture."""
+        x, y, width, height = self.box
+        return min(x, y, self.size_hw[1] - x - width, self.size_hw[0] - y - height) >= 2
 
 
 def objects_in(dataset: Dataset, frame: FrameRecord) -> Iterator[Found]:
@@ -110,7 +117,7 @@ def _segments(dataset: Dataset, frame: FrameRecord) -> Iterator[Found]:
     for name, one in listed:
         x, y, width, height = one.box
         piece = truth.ids[y : y + height, x : x + width] == one.id
-        yield Found(name, one.id, one.box, piece, _inside(one.box, truth.size_hw))
+        yield Found(name, one.id, one.box, piece, truth.size_hw)
 
 
 def _found(name: str, key: int, mask: np.ndarray) -> Found:
@@ -118,12 +125,7 @@ def _found(name: str, key: int, mask: np.ndarray) -> Found:
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     box = (x, y, width, height)
     piece = mask[y : y + height, x : x + width]
-    return Found(name, key, box, piece, _inside(box, (mask.shape[0], mask.shape[1])))
-
-
-def _inside(box: tuple[int, int, int, int], size_hw: tuple[int, int]) -> bool:
-    x, y, width, height = box
-    return min(x, y, size_hw[1] - x - width, size_hw[0] - y - height) >= 2
+    return Found(name, key, box, piece, (mask.shape[0], mask.shape[1]))
 
 
 def is_source(dataset: Dataset) -> bool:
@@ -206,7 +208,9 @@ def cut(dataset: Dataset, cutout: Cutout, place: int) -> np.ndarray:
     for one in objects_in(dataset, frame):
         if (one.name, one.key) == (cutout.name, cutout.key):
             x, y, width, height = one.box
-            seen = dataset.load_image(frame)[y : y + height, x : x + width]
+            rgb = dataset.load_image(frame)
+            check_fits(frame, one.size_hw, rgb)
+            seen = rgb[y : y + height, x : x + width]
             return np.dstack([seen, one.piece.astype(np.uint8) * 255])
     raise InputError(f"{frame}: no longer holds object {cutout.key}; leave the data as it is")
 

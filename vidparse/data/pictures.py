@@ -72,6 +72,14 @@ def size_mismatch(image: Path | None, mask_hw: tuple[int, int], image_hw: tuple[
     return f"is {mask_hw[1]}x{mask_hw[0]}, its image {image_hw[1]}x{image_hw[0]}{turned}"
 
 
+def check_fits(frame: FrameRecord, mask_hw: tuple[int, ...], rgb: np.ndarray) -> None:
+    """Raises: InputError: the labels of a frame are not of the size of its picture (H, W, 3)."""
+    (height, width), (high, wide) = mask_hw, rgb.shape[:2]
+    if (height, width) != (high, wide):
+        what = size_mismatch(frame.image, (height, width), (high, wide))
+        raise InputError(f"{frame.mask or frame}: {what}; mend the mask")
+
+
 def read_indices(path: Path) -> np.ndarray:
     """Stored values of a single-channel mask (H, W): palette indices, 8 or 16 bits, never colours.
 

@@ -21,8 +21,8 @@ from vidparse.data.augment import (
     sensor_noise,
 )
 from vidparse.data.degrade import degrade
-from vidparse.data.pictures import size_mismatch
-from vidparse.errors import InputError, UsageError
+from vidparse.data.pictures import check_fits
+from vidparse.errors import UsageError
 from vidparse.flow import DisFlow
 from vidparse.maps import count_codes, recode
 from vidparse.training.neighbours import Neighbours
@@ -341,11 +341,7 @@ def _load(part: TrainingSet, frame: FrameRecord, *, labelled: bool, with_objects
         ids, objects = part.load_objects(frame)
     else:
         ids = part.load_labels(frame)
-    if rgb.shape[:2] != ids.shape:
-        what = size_mismatch(
-            frame.image, (ids.shape[0], ids.shape[1]), (rgb.shape[0], rgb.shape[1])
-        )
-        raise InputError(f"{frame.mask or frame}: {what}; mend the mask")
+    check_fits(frame, ids.shape, rgb)
     return _Seen(rgb, ids, objects)
 
 
