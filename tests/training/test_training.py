@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -432,6 +433,28 @@ def test_resume_refuses_other_data(camvid: Path, tmp_path: Path) -> None:
             resume=tmp_path / "last.safetensors",
             device="cpu",
         )
+
+
+def test_resume_refuses_classes_in_another_order(camvid: Path, tmp_path: Path) -> None:
+    """The weights would fit, and learn each class in place of another."""
+    labels = load_labels("camvid")
+    root = tmp_path / "set"
+    shutil.copytree(camvid / "train", root / "images")
+    shutil.copytree(camvid / "trainannot", root / "masks")
+    for path in (root / "masks").iterdir():
+        mask = np.array(Pillow.open(path))
+        Pillow.fromarray(np.where(mask == 11, 255, mask).astype(np.uint8)).save(path)
+
+    record = labels_to_json(labels)
+    (root / "labels.json").write_text(json.dumps(record))
+    sources = [SourceRequest("folder", root, "train")]
+    out, recipe = tmp_path / "out", recipe_from({**TINY, "epochs": 1}, "tiny")
+    fit(recipe, sources, validates=False, out=out, device="cpu")
+    record["classes"] = record["classes"][::-1]  # type: ignore[index]
+    (root / "labels.json").write_text(json.dumps(record))
+    last = out / "last.safetensors"
+    with pytest.raises(UsageError, match="learnt 'Sky' where the data has 'Bicyclist' now"):
+        fit(recipe, sources, validates=False, out=out, resume=last, device="cpu")
 
 
 def test_a_run_goes_on_in_its_own_folder(camvid: Path, tmp_path: Path) -> None:

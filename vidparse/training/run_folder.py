@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from vidparse.models.checkpoint import save_checkpoint
 from vidparse.models.description import Preprocess, metadata_of
 from vidparse.models.network import VideoNetwork
 from vidparse.models.zoo import facts_of
-from vidparse.textfiles import JsonTable, as_table
+from vidparse.textfiles import JsonTable, as_list, as_table
 from vidparse.training.curves import write_curves
 from vidparse.training.logbook import Logbook
 from vidparse.training.recipe import Recipe, difference
@@ -213,7 +214,7 @@ class RunFolder:
 
         Raises:
             ModelError: damaged, or of another network.
-            UsageError: made by another recipe, or learnt from other data.
+            UsageError: made by another recipe, or learnt from other data or classes.
         """
         facts = read_resume(path, objective, average, optimizer)
 
@@ -227,6 +228,17 @@ class RunFolder:
             )
         if facts["data"] != self._origin.sets.describe():
             raise UsageError(f"{path}: learnt from other data; resume with the same --also")
+
+        # Compare the classes, too: a label file that was put in order anew gives as many.
+        classes = facts.get("classes")  # None of an older version
+        own = list(self._origin.sets.labels.classes)
+        if classes is not None and classes != own:
+            known = map(str, as_list(classes, "classes"))
+            pairs = zip_longest(known, own, fillvalue="no class")
+            before, now = next((one, other) for one, other in pairs if one != other)
+            raise UsageError(
+                f"{path}: learnt '{before}' where the data has '{now}' now; restore its label file"
+            )
         return facts
 
     def close(self) -> None:
