@@ -428,6 +428,23 @@ def test_bad_jsons_of_coco_and_ytvis_are_named(
         open_dataset(name, tmp_path, ALL)
 
 
+def test_each_json_of_coco_has_category_numbers_of_its_own(tmp_path: Path) -> None:
+    """As exports of two tasks have them: classes go by name."""
+    square = {"bbox": [0, 0, 2, 2], "image_id": 1, "id": 1}
+    for stem, names in (("1", ["a", "b"]), ("2", ["b", "c", "a"])):
+        picture(tmp_path / "images" / f"{stem}.png")
+        table = {
+            "images": [{"id": 1, "file_name": f"{stem}.png", "height": HEIGHT, "width": WIDTH}],
+            "annotations": [square | {"category_id": 7}],
+            "categories": [{"id": 7 + i, "name": name} for i, name in enumerate(names)],
+        }
+        (tmp_path / f"{stem}.json").write_text(json.dumps(table))
+    dataset = open_dataset("coco", tmp_path, ALL)
+    assert dataset.labels.classes == ("a", "b", "c")
+    found = [dataset.load_mask(frame)[0, 0] for frame in labelled_frames(dataset)]
+    assert found == [0, 1]
+
+
 def test_lines_of_labelme_are_counted(tmp_path: Path) -> None:
     picture(tmp_path / "1.png")
     square = {"label": "a", "points": [[0, 0], [4, 2]], "shape_type": "rectangle"}

@@ -100,12 +100,15 @@ class _Kind:
 
 @dataclass(slots=True)
 class _Found:
-    """The videos of the jsons so far, and the regions of their frames."""
+    """The videos of the jsons so far, and the regions of their frames.
+
+    class_ids: of the category numbers of the json at hand.
+    """
 
     root: Path
     split: str
     on_missing: OnMissing
-    class_ids: Mapping[int | str, int]
+    class_ids: Mapping[int | str, int] = field(default_factory=dict)
     videos: list[Video] = field(default_factory=list)
     listed: dict[tuple[str, int], Listed] = field(default_factory=dict)
     films: dict[str, Path] = field(default_factory=dict)
@@ -144,8 +147,9 @@ def _opened(kind: _Kind, root: Path, split: str, on_missing: OnMissing) -> Datas
     tables = {path: _table(path) for path in paths}
     labels, class_ids = _categories(root, tables)
 
-    found = _Found(root, split, on_missing, class_ids)
+    found = _Found(root, split, on_missing)
     for path, table in tables.items():
+        found.class_ids = class_ids[path]
         try:
             kind.add(found, path, table)
         except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -275,28 +279,40 @@ def _table(path: Path) -> JsonTable:
 
 def _categories(
     root: Path, tables: Mapping[Path, JsonTable]
-) -> tuple[Labels, dict[int | str, int]]:
-    """The label set, and the class of every category number.
+) -> tuple[Labels, dict[Path, dict[int | str, int]]]:
+    """The label set, and the class of every category number of each json: numbers are its own.
 
     Raises:
         InputError: no categories, or too many.
     """
-    path, table = next(iter(tables.items()))
+    first = path = next(iter(tables))
+    own = own_labels(root if root.is_dir() else root.parent, first.parent)
     try:
-        rows = as_tables(table.get("categories"), "categories")
-        names = [as_word(row["name"], "name") for row in rows]
-        own = own_labels(root if root.is_dir() else root.parent, path.parent)
-        things = [name for name, row in zip(names, rows, strict=True) if row.get("isthing", 1)]
-        labels = own or made_labels(record_stem(path), names, things=things)
+        listed: dict[Path, dict[int | str, str]] = {}
+        things: dict[str, bool] = {}  # by name, in the order in which the jsons have them
+        for path, table in tables.items():
+            rows = as_tables(table.get("categories"), "categories")
+            names = [as_word(row["name"], "name") for row in rows]
+            for row, name in zip(rows, names, strict=True):
+                things.setdefault(name, bool(row.get("isthing", 1)))
+            listed[path] = {_key(row["id"]): name for row, name in zip(rows, names, strict=True)}
+
+        path = first
+        labels = own or made_labels(
+            record_stem(first), [*things], things=[name for name in things if things[name]]
+        )
 
         # Classes of one's own may be fewer than the record's.
         known = {name: i for i, name in enumerate(labels.classes)}
-        strange = [name for name in names if name not in known]
+        strange = [name for name in things if name not in known]
         if strange:
             raise ValueError(f"'{strange[0]}' is no class of {LABELS_FILE}")
-        return labels, {_key(row["id"]): known[name] for row, name in zip(rows, names, strict=True)}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: categories: {fault_of(error, 'one')}; correct them") from error
+    return labels, {
+        path: {number: known[name] for number, name in names.items()}
+        for path, names in listed.items()
+    }
 
 
 def _by_key(table: JsonTable, key: str) -> dict[int | str, list[JsonTable]]:
