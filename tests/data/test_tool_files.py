@@ -428,6 +428,28 @@ def test_bad_jsons_of_coco_and_ytvis_are_named(
         open_dataset(name, tmp_path, ALL)
 
 
+@pytest.mark.parametrize("name", ["labelme", "label-studio"])
+def test_splits_have_the_classes_of_all(tmp_path: Path, name: str) -> None:
+    """Files list no classes: one that occurs in no picture of val is a class of it, too."""
+    drawn = {"train": ["a", "b", "c"], "val": ["c", "b"]}
+    for split, labels in drawn.items():
+        folder = tmp_path / split
+        if name == "labelme":
+            corners = {"points": [[0, 0], [2, 2]], "shape_type": "rectangle"}
+            save_labelme(folder, *({"label": one, **corners} for one in labels))
+            continue
+        picture(folder / "images" / "1.png")
+        sides = {"x": 0, "y": 0, "width": 20, "height": 20, "rotation": 0}
+        sizes = {"original_width": WIDTH, "original_height": HEIGHT, "type": "rectanglelabels"}
+        result = [{"value": {**sides, "rectanglelabels": [one]}, **sizes} for one in labels]
+        task = {"data": {"image": "/x/1.png"}, "annotations": [{"result": result}]}
+        (folder / "tasks.json").write_text(json.dumps([task]))
+    for split, labels in drawn.items():
+        dataset = open_dataset(name, tmp_path, split)
+        assert dataset.labels.classes == ("a", "b", "c")
+        assert classes_of(dataset)[0, 0] == "abc".index(labels[-1])
+
+
 def test_each_json_of_coco_has_category_numbers_of_its_own(tmp_path: Path) -> None:
     """As exports of two tasks have them: classes go by name."""
     square = {"bbox": [0, 0, 2, 2], "image_id": 1, "id": 1}

@@ -45,9 +45,11 @@ from vidparse.data.tool_folders import (
     own_labels,
     record_splits,
     records_of,
+    split_bases,
     split_folder,
 )
 from vidparse.errors import InputError
+from vidparse.filenames import is_file
 from vidparse.labels import Labels
 from vidparse.limits import check_size
 from vidparse.textfiles import (
@@ -79,8 +81,8 @@ def open_label_studio(root: Path, split: str, *, on_missing: OnMissing = refuse)
     which lie in the folder, in videos/, or as pictures in images/<name>/. Of a task's annotations
     the last one that was not cancelled counts, and without any its last prediction. A region whose
     note has "id 7" is of object 7; every other one is an object of its own, in a video through all
-    of its frames. Classes are those of classes.json beside, else of config.xml, else as they come.
-    Pictures without regions count as unlabelled.
+    of its frames. Classes are those of classes.json beside, else of config.xml and then as they
+    come, over all splits. Pictures without regions count as unlabelled.
 
     Raises:
         InputError: no such JSON, or one with an invalid value.
@@ -90,7 +92,7 @@ def open_label_studio(root: Path, split: str, *, on_missing: OnMissing = refuse)
     if not paths:
         raise no_record(base, "JSON of Label Studio", "export the project as JSON")
     tasks = {path: _tasks(path) for path in paths}
-    labels = own_labels(root, base) or _labels(base, tasks)
+    labels = own_labels(root, base) or _labels(root, base, tasks)
 
     gathered = _Gathered(base, {name: i for i, name in enumerate(labels.classes)})
     for path, rows in tasks.items():
@@ -315,13 +317,20 @@ def _pair(value: Json) -> list[float]:
     return pair
 
 
-def _labels(base: Path, tasks: dict[Path, list[JsonTable]]) -> Labels:
+def _labels(root: Path, base: Path, tasks: dict[Path, list[JsonTable]]) -> Labels:
     """Raises: InputError: no class is named, or too many are."""
-    config = base / "config.xml"
-    colours = dict(_config_labels(config)) if config.is_file() else {}
+    places = [folder / "config.xml" for folder in (base, root)]
+    config = next((one for one in places if is_file(one)), None)
+    colours = dict(_config_labels(config)) if config is not None else {}
     path = next(iter(tasks))
+
+    # Go through all splits in one order: one may lack classes, or have others first.
+    every = dict[Path, list[JsonTable]]()
+    for folder in split_bases(root, base, FORMAT.splits(root)):
+        paths = records_of(root, folder, is_label_studio, ".json")
+        every |= {one: tasks[one] if one in tasks else _tasks(one) for one in paths}
     try:
-        for rows in tasks.values():
+        for rows in every.values():
             for task in rows:
                 for region in _result(task):
                     value = region.get("value")

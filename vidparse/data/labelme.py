@@ -42,6 +42,7 @@ from vidparse.data.tool_folders import (
     no_record,
     own_labels,
     records_in,
+    split_bases,
     split_folder,
 )
 from vidparse.errors import InputError
@@ -69,22 +70,24 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
 
     A JSON by itself is a data set of its picture. Polygons, rectangles, circles and masks are read,
     later ones on top. Shapes of one label and group are one object; one without a group is an
-    object of its own. Classes are those of classes.json beside, else the labels by name. Pictures
-    without shapes count as unlabelled.
+    object of its own. Classes are those of classes.json beside, else the labels of all splits by
+    name. Pictures without shapes count as unlabelled.
 
     Raises:
         InputError: no such JSON, or one with an invalid value.
     """
     base = split_folder(root, split, FORMAT.splits(root))
-    folders = [base, base / IMAGES, *sorted_folders(base / IMAGES), *sorted_folders(base)]
-    groups = {base: [root]} if root.is_file() else {}
-    for folder in dict.fromkeys(folders) if not groups else ():
-        groups[folder] = records_in(folder, is_labelme, ".json")
-        _check_damaged(folder, groups[folder])
+    groups = {base: [root]} if root.is_file() else _groups(base)
     records = {path: _record(path) for paths in groups.values() for path in paths}
     if not records:
         raise no_record(base, "JSON of LabelMe", "save the annotations there")
-    labels = own_labels(root, base) or _labels(records)
+
+    # Take the classes of all splits: one may lack some that the others have.
+    labels = own_labels(root, base)
+    if labels is None:
+        others = [one for one in split_bases(root, base, FORMAT.splits(root)) if one != base]
+        paths = [path for one in others for found in _groups(one).values() for path in found]
+        labels = _labels(records | {path: _record(path) for path in paths})
 
     class_ids = {name: i for i, name in enumerate(labels.classes)}
     videos, listed = list[Video](), dict[tuple[str, int], Listed]()
@@ -115,6 +118,16 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
         read_image=FramesBeside({}),
         notes=left_out("labelme", others),
     )
+
+
+def _groups(base: Path) -> dict[Path, list[Path]]:
+    """The records of a split by their folders. Raises: InputError: a damaged one."""
+    folders = [base, base / IMAGES, *sorted_folders(base / IMAGES), *sorted_folders(base)]
+    groups = {}
+    for folder in dict.fromkeys(folders):
+        groups[folder] = records_in(folder, is_labelme, ".json")
+        _check_damaged(folder, groups[folder])
+    return groups
 
 
 def _check_damaged(folder: Path, records: list[Path]) -> None:

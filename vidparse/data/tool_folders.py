@@ -63,6 +63,18 @@ def record_splits(root: Path, is_record: IsRecord, ending: str) -> tuple[str, ..
     return (*found, *other_splits(root, is_record, ending)) or (ALL,)
 
 
+def split_bases(root: Path, base: Path, has: Sequence[str]) -> list[Path]:
+    """The folders of all splits where `base` is one of them, else `base` alone.
+
+    Files that list no classes have those that occur: a split by itself may lack some.
+
+    Args:
+        has: those of `record_splits`.
+    """
+    bases = [root / split for split in has if split != ALL] if root.is_dir() else []
+    return bases if base in bases else [base]
+
+
 def other_splits(root: Path, is_record: IsRecord, ending: str) -> tuple[str, ...]:
     """Folders of other names that hold a record, such as `valid`."""
     others = (path for path in sorted_folders(root) if path.name not in (*SPLITS, *_NO_SPLITS))
