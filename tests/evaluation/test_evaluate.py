@@ -153,6 +153,17 @@ def test_changed_files_are_scored_again(tmp_path: Path) -> None:
     assert set(again.requested) == {"v_0", "v_2"}
 
 
+def test_a_look_at_some_videos_takes_no_counts_of_all(tmp_path: Path, own_cache: Path) -> None:
+    root = make_folder(tmp_path / "set")
+    dataset, inner = open_dataset("folder", root, "val"), MaskEntry(root / "pred", name="pred")
+    stop = threading.Event()
+    with pytest.raises(Interrupted):
+        evaluate(dataset, [Stopper(inner, stop, "v_2")], stop=stop)
+    assert evaluate(dataset, [inner], EvaluationOptions(max_videos=1)).resumed == 1
+    assert evaluate(dataset, [inner]).resumed == 1  # v_1
+    assert not list(own_cache.rglob("*.npz"))
+
+
 @pytest.mark.parametrize("part", ["nothing", "the beginning", "another middle"])
 def test_damaged_counts_are_counted_again(tmp_path: Path, part: str) -> None:
     """A cache that lost its end with the power, or whose disk lost a block."""

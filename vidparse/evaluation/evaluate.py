@@ -232,10 +232,12 @@ def evaluate(
     # Keep no counts while predictions are saved: a resumed run would lack their files.
     store = default_store(plan.key) if options.resume and saver is None else Store(None)
     done, resumed, start = 0, 0, time.perf_counter()
+    used: list[str] = []  # keys of what is kept of these videos
 
     for video, frames in plan.videos:
         # Take over videos that an interrupted run has finished, for each entry by itself.
         keys = {id(tally): video_key(tally.entry, video, frames) for tally in tallies}
+        used += keys.values()
         pending = []
         for tally in tallies:
             record = store.read(keys[id(tally)])
@@ -260,7 +262,8 @@ def evaluate(
             store.write(keys[id(tally)], record)
             tally.take(video.name, record)
 
-    store.clear()
+    # Leave the counts of other videos alone: an interrupted run of the whole split needs them.
+    store.clear(None if options.max_videos is None else used)
     results = tuple(tally.result(bootstrap=options.bootstrap) for tally in tallies)
     return Evaluation(
         dataset=dataset.name,

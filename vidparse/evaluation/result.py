@@ -10,6 +10,8 @@ import logging
 import math
 import shutil
 import zlib
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -144,10 +146,23 @@ class Store:
             log.warning("%s; this evaluation cannot be resumed", error)
             self.folder = None
 
-    def clear(self) -> None:
-        """The evaluation is complete: nothing is left to resume."""
-        if self.folder is not None:
+    def clear(self, keys: Iterable[str] | None = None) -> None:
+        """Remove what was kept for an evaluation that is complete.
+
+        Args:
+            keys: of its records, where others are to stay; None: none are.
+        """
+        if self.folder is None:
+            return
+        if keys is None:
             shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        for path in map(self._path, keys):
+            assert path is not None
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()  # if nothing is left in it
 
     def _path(self, key: str) -> Path | None:
         if self.folder is None:
