@@ -200,12 +200,13 @@ def test_frames_come_from_the_video_beside(tmp_path: Path) -> None:
         for i in (1, 4)
     )
     cvat(tmp_path, meta + tracks)
+    picture(tmp_path / "poster.png", (48, 64))  # which is no frame
     dataset = open_dataset("cvat", tmp_path, ALL)
     from vidparse.video import open_video
 
     with open_video(clip) as video:
         pictures = [frame.image.rgb() for frame in video]
-    for number in (4, 1, 5):
+    for number in (4, 1, 5, 0):
         frame = dataset.videos[0].frames[number]
         assert (dataset.load_image(frame) == pictures[number]).all()
     found = convert_dataset(tmp_path, tmp_path / "out", to="folder")

@@ -74,11 +74,12 @@ def open_cvat(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Data
     videos: list[Video] = []
     for record in records:
         name = free_name(record_stem(record.path), [video.name for video in videos])
-        video, regions = _video(record, name, labels, on_missing)
+        film = video_beside(record.path, [record.source])
+        if film is not None:
+            files[name] = film
+        video, regions = _video(record, name, labels, on_missing, has_film=film is not None)
         videos.append(video)
         listed |= regions
-        if (film := video_beside(record.path, [record.source])) is not None:
-            files[name] = film
     others = sum((record.others for record in records), Counter[str]())
     return dataset_of(
         "cvat",
@@ -281,9 +282,13 @@ def _labels(records: list[_Record]) -> Labels:
 
 
 def _video(
-    record: _Record, name: str, labels: Labels, on_missing: OnMissing
+    record: _Record, name: str, labels: Labels, on_missing: OnMissing, *, has_film: bool
 ) -> tuple[Video, dict[tuple[str, int], Listed]]:
-    """The frames of a record, and what is drawn in each."""
+    """The frames of a record, and what is drawn in each.
+
+    Args:
+        has_film: its video lies beside, so that pictures of other names are none of its frames.
+    """
     pictures = PicturesBeside.of(record.path, name)
     class_ids = {label: i for i, label in enumerate(labels.classes)}
     numbers = _Numbers(record)
@@ -292,7 +297,9 @@ def _video(
         picture = record.pictures[number]
         stem = Path(picture.name).stem if picture.name else f"{number:06d}"
         names = (picture.name,) if picture.name else (f"frame_{number:06d}", stem)
-        file = pictures.find(*names) or (None if picture.name else pictures.at(number))
+        file = pictures.find(*names)
+        if file is None and not picture.name and not has_film:
+            file = pictures.at(number)
 
         place = f"{record.path}: {picture.name or f'frame {number}'}"
         try:
