@@ -419,6 +419,13 @@ def test_a_run_is_not_overwritten_by_chance(camvid: Path, tmp_path: Path) -> Non
     fit(run, sources, validates=False, out=tmp_path, device="cpu")
     with pytest.raises(UsageError, match=r"holds a run already; go on with --resume"):
         fit(run, sources, validates=False, out=tmp_path, device="cpu")
+
+    # The model alone is worth as much, where people removed the state to save room.
+    (tmp_path / "last.safetensors").unlink()
+    model = (tmp_path / BEST).read_bytes()
+    with pytest.raises(UsageError, match=r"best\.safetensors: is the model of an earlier run"):
+        fit(run, sources, validates=False, out=tmp_path, device="cpu")
+    assert (tmp_path / BEST).read_bytes() == model
     fit(run, sources, validates=False, out=tmp_path, device="cpu", overwrite=True)
 
 

@@ -56,16 +56,28 @@ class Origin:
 
 
 def check_folder(path: Path, *, resume: Path | None, overwrite: bool) -> None:
-    """Raises: UsageError: a run is there and is not the one to go on, or is to go on elsewhere."""
+    """Refuse a folder whose content a run would replace.
+
+    Raises:
+        UsageError: a run or its model is there and is not the one to go on, or is to go on
+            elsewhere.
+    """
     if resume is not None and resume.resolve().parent != path.resolve():
         raise UsageError(
             f"--resume {resume}: a run goes on in its own folder; leave -o out, or copy the folder "
             "and resume from the copy"
         )
-    if (path / LAST).exists() and resume is None and not overwrite:
+    if resume is not None or overwrite:
+        return
+    if (path / LAST).exists():
         raise UsageError(
             f"{path}: holds a run already; go on with --resume {path / LAST}, choose another -o, "
             "or begin anew with --overwrite"
+        )
+    if (path / BEST).exists():  # a run that begins removes it
+        raise UsageError(
+            f"{path / BEST}: is the model of an earlier run; choose another -o, or replace it with "
+            "--overwrite"
         )
 
 
