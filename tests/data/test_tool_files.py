@@ -228,6 +228,7 @@ def test_frames_come_from_the_video_beside(tmp_path: Path) -> None:
         (image_of('<mask label="a" rle="4" left="0" top="0" width="2"/>'), "lacks 'height'"),
         (image_of('<polygon label="a" points="0,0;1,1"/>'), "points that are none"),
         (image_of('<polygon label="a" points="0,0;1,nan;2,2"/>'), "points that are none"),
+        (image_of(BOX.replace("/>", ' rotation="nan"/>')), "rotation 'nan' is no number"),
         (image_of('<box label="a" xtl="0"/>'), "lacks 'ytl'"),
         (image_of('<box xtl="0"/>'), "lacks 'label'"),
         (image_of(BOX, name="../1.png"), "leads out of the folder"),

@@ -377,7 +377,10 @@ def _shape(shape: _Drawn) -> Shape:
         raise ValueError(f"a {shape.kind} of points that are none")
 
     # Turn a shape round the middle of the box that holds it.
-    if degrees := float(fields.get("rotation", "0") or 0) % 360:
+    degrees = float(fields.get("rotation", "0") or 0)
+    if not np.isfinite(degrees):
+        raise ValueError(f"rotation '{fields['rotation'][:20]}' is no number")
+    if degrees % 360:
         centre = (points.min(axis=0) + points.max(axis=0)) / 2
         points = turned(points - centre, degrees) + centre
     return Polygons((points,))
