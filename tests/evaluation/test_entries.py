@@ -84,6 +84,15 @@ def test_folders_that_segment_writes(vspw: Path, tmp_path: Path) -> None:
     assert miou(dataset, tmp_path / "a") == miou(dataset, tmp_path / "b") == 1
 
 
+def test_a_json_beside_masks_is_none_of_them(vspw: Path, tmp_path: Path) -> None:
+    """Such as scores, or the objects that `segment` saved along with the masks."""
+    dataset = open_dataset("vspw", vspw, "val")
+    for (video, stem), ids in truth(dataset).items():
+        write(tmp_path / "pred" / video / f"{stem}.png", ids)
+    (tmp_path / "pred" / "scores.json").write_text("{}")
+    assert miou(dataset, tmp_path / "pred") == 1
+
+
 def test_flat_folder_only_where_names_are_distinct(vspw: Path, tmp_path: Path) -> None:
     dataset = open_dataset("vspw", vspw, "val")
     for (_, stem), ids in truth(dataset).items():
