@@ -221,6 +221,12 @@ def test_davis_masks_are_binary(tmp_path: Path) -> None:
     mask(tmp_path / "Annotations" / "480p" / "dog" / "00000.png", np.array([[0, 255]], np.uint8))
     dataset = open_dataset("davis", tmp_path, "val")
     assert dataset.load_mask(labelled_frames(dataset)[0]).tolist() == [[0, 1]]
+    assert not dataset.notes
+
+    # Objects of DAVIS 2017 are read as one, which its scores are not of.
+    (tmp_path / "ImageSets" / "2017").mkdir(parents=True)
+    (note,) = open_dataset("davis", tmp_path, "all").notes
+    assert "all objects of a frame are read as one" in note
 
 
 def test_plain_folder(tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ from vidparse.textfiles import read_text
 
 RATE_HZ = 24
 VALUES = mask_values({raw: int(raw > 0) for raw in range(256)})
+_NOTE = (
+    "davis: all objects of a frame are read as one, as DAVIS 2016 has them; scores are none of "
+    "DAVIS 2017"
+)
 # The object of each sequence that is one of a street.
 OBJECTS = {
     "bmx-bumps": "rider", "bmx-trees": "rider", "breakdance": "person",
@@ -55,7 +59,13 @@ def open_davis(root: Path, split: str, *, on_missing: OnMissing = refuse) -> Dat
         VALUES,
         read_objects=read_objects,
         metrics=("jf",),
+        notes=(_NOTE,) if _has_several(root) else (),
     )
+
+
+def _has_several(root: Path) -> bool:
+    """True for DAVIS 2017, whose masks distinguish objects."""
+    return (root / "ImageSets" / "2017").is_dir() and not (root / "ImageSets" / "480p").is_dir()
 
 
 def read_objects(frame: FrameRecord, names: Container[str]) -> Mapping[int, tuple[str, np.ndarray]]:
