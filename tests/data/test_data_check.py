@@ -464,6 +464,30 @@ def make_cvat(root: Path) -> None:
     )
 
 
+def test_labels_without_their_pictures_are_named(tmp_path: Path) -> None:
+    """They can be converted, and nothing can be learnt from them."""
+    make_cvat(tmp_path)
+    record = tmp_path / "annotations.xml"
+    record.write_text(record.read_text().replace('"1.png"', '"1b.png"'))
+    report = check_dataset(tmp_path)
+    assert (report.errors, report.warnings) == (0, 1)
+    assert report.problems[0].what.startswith("no picture 1b beside it")
+    (tmp_path / "images" / "1.png").unlink()
+
+    # Void counts in frames that somebody labelled: three have no shape.
+    size = f"<original_size><width>{WIDTH}</width><height>{HEIGHT}</height></original_size>"
+    box = f'xtl="0" ytl="0" xbr="{WIDTH}" ybr="{HEIGHT}" keyframe="1" outside="0"'
+    record.write_text(
+        f"<annotations><meta><task><size>4</size></task>{size}</meta>"
+        f'<track id="0" label="a"><box frame="1" {box}/></track></annotations>'
+    )
+    report = check_dataset(tmp_path)
+    assert report.splits[0].void_share == 0
+    assert [problem.what for problem in report.problems] == [
+        "no pictures of annotations and no video beside it: labels alone can be read"
+    ]
+
+
 def make_labelme(root: Path) -> None:
     image(root / "1.png")
     points = [[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]]

@@ -17,6 +17,7 @@ from vidparse.data.pictures import (
     read_indices,
     size_mismatch,
 )
+from vidparse.data.tool_folders import FramesBeside
 from vidparse.errors import InputError
 from vidparse.maps import VOID, SegmentMap, count_codes
 
@@ -81,6 +82,13 @@ def check_frame(dataset: Dataset, frame: FrameRecord, *, quick: bool) -> FrameFa
 
 def _made(dataset: Dataset, frame: FrameRecord, facts: FrameFacts, quick: bool) -> FrameFacts:
     """A frame that is made when it is read; a bad file that it is made of is a problem."""
+    read = dataset.read_image
+    if isinstance(read, FramesBeside) and read.film(frame.video) is None:
+        # Name a picture by itself, and the frames of a video, which go by numbers, at once.
+        is_film = frame.stem.isdecimal()
+        missing = f"pictures of {frame.video} and no video" if is_film else f"picture {frame.stem}"
+        what = f"no {missing} beside it: labels alone can be read"
+        facts.problems.append(Problem(str(frame.mask or frame), what, warning=True))
     if quick:
         return facts
     try:
@@ -90,7 +98,8 @@ def _made(dataset: Dataset, frame: FrameRecord, facts: FrameFacts, quick: bool) 
         facts.problems.append(Problem(path, what))
         return facts
     facts.size_hw = mask.shape[0], mask.shape[1]
-    facts.pixels = np.bincount(mask.ravel(), minlength=256)
+    if frame.labelled:  # in a frame that nobody labelled all is void, which says nothing
+        facts.pixels = np.bincount(mask.ravel(), minlength=256)
     return facts
 
 
