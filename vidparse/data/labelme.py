@@ -85,8 +85,8 @@ def open_labelme(root: Path, split: str, *, on_missing: OnMissing = refuse) -> D
     # Take the classes of all splits: one may lack some that the others have.
     labels = own_labels(root, base)
     if labels is None:
-        others = [one for one in split_bases(root, base, FORMAT.splits(root)) if one != base]
-        paths = [path for one in others for found in _groups(one).values() for path in found]
+        bases = [one for one in split_bases(root, base, FORMAT.splits(root)) if one != base]
+        paths = [path for one in bases for found in _groups(one).values() for path in found]
         labels = _labels(records | {path: _record(path) for path in paths})
 
     class_ids = {name: i for i, name in enumerate(labels.classes)}
