@@ -206,7 +206,12 @@ class _Reading:
             record.ours = text == DUMPED_BY
         elif name == "source":
             record.source = text
-        elif name == "size" and text:
+        else:
+            self._note_frames(above, name, text)
+
+    def _note_frames(self, above: str, name: str, text: str) -> None:
+        """The frames that a task takes of its video, and their size."""
+        if name == "size" and text:
             self._size = _whole(text, "size")
         elif name == "start_frame" and text:
             self._start = _whole(text, "start_frame")

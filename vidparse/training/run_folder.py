@@ -69,12 +69,14 @@ def check_folder(path: Path, *, resume: Path | None, overwrite: bool) -> None:
         )
     if resume is not None or overwrite:
         return
+
+    # Look for the model, too, since a run that begins removes it.
     if (path / LAST).exists():
         raise UsageError(
             f"{path}: holds a run already; go on with --resume {path / LAST}, choose another -o, "
             "or begin anew with --overwrite"
         )
-    if (path / BEST).exists():  # a run that begins removes it
+    if (path / BEST).exists():
         raise UsageError(
             f"{path / BEST}: is the model of an earlier run; choose another -o, or replace it with "
             "--overwrite"
