@@ -130,7 +130,8 @@ def test_values_of_no_class_are_errors_where_they_are_refused(tmp_path: Path) ->
     classes = [{"name": name, "thing": False, "colour": [1, 2, 3]} for name in ("x", "y")]
     (tmp_path / "labels.json").write_text(json.dumps({"name": "mine", "classes": classes}))
     report = check_dataset(tmp_path)
-    assert (report.name, report.classes, report.errors) == ("folder", ("x", "y"), 1)
+    assert (report.name, report.errors) == ("folder", 1)
+    assert report.splits[0].classes == ("x", "y")
     assert problems_of(report, tmp_path) == {
         "masks/1.png": "holds values that are no class: 9 (6 px)"
     }
@@ -682,3 +683,25 @@ def test_the_command(vspw: Path, cli: Callable[..., Any]) -> None:
     assert record["splits"][0]["pixels"]["person"] == 4 * 24
     wrong = cli("data", "check", vspw, "--split", "train")
     assert wrong.code == 3 and len(wrong.lines) == 1
+
+
+def test_splits_with_classes_of_their_own(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    """Pixels are counted by the classes of their own split, more or fewer than another's."""
+    make_coco_panoptic(tmp_path)
+    annotations = tmp_path / "annotations"
+    image(tmp_path / "train2017" / "2.jpg")
+    path = mask(annotations / "panoptic_train2017" / "2.png")
+    Pillow.fromarray(ids_to_rgb(np.full((HEIGHT, WIDTH), 5))).save(path)
+    categories = [
+        {"id": 1, "name": "car", "isthing": 1, "color": [0, 0, 142]},
+        {"id": 2, "name": "sky", "isthing": 0, "color": [70, 130, 180]},
+    ]
+    rows = [{"file_name": "2.png", "segments_info": [{"id": 5, "category_id": 2}]}]
+    record = json.dumps({"annotations": rows, "categories": categories})
+    (annotations / "panoptic_train2017.json").write_text(record)
+
+    ended = cli("data", "check", tmp_path, "--json")
+    assert ended.code == 0
+    pixels = {one["split"]: one["pixels"] for one in json.loads(ended.out)["splits"]}
+    every = HEIGHT * WIDTH
+    assert pixels == {"train": {"car": 0, "sky": every}, "val": {"person": every}}

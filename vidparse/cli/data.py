@@ -108,7 +108,7 @@ def _split_record(report: CheckReport, split: SplitReport) -> dict[str, object]:
         {"width": width, "height": height, "frames": count} for height, width, count in split.sizes
     ]
     # A quick check reads no pixels, and no count at all is other than a count of 0.
-    pixels = None if report.quick else dict(zip(report.classes, split.pixels, strict=True))
+    pixels = None if report.quick else dict(zip(split.classes, split.pixels, strict=True))
     return {
         "split": split.split,
         "videos": split.videos,

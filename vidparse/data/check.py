@@ -38,6 +38,7 @@ class SplitReport:
     """The content of a split."""
 
     split: str
+    classes: tuple[str, ...]  # may differ by split where each has a list of its own
     videos: int
     frames: int
     labelled: int
@@ -63,7 +64,6 @@ class CheckReport:
 
     root: str
     name: str
-    classes: tuple[str, ...]
     quick: bool
     splits: tuple[SplitReport, ...]
     problems: tuple[Problem, ...]
@@ -136,7 +136,6 @@ def check_dataset(
     return CheckReport(
         str(root),
         name,
-        datasets[0].labels.classes if datasets else (),
         quick,
         tuple(reports),
         tuple(findings.kept),
@@ -204,6 +203,7 @@ class _Tally:
         videos = self._dataset.videos
         return SplitReport(
             self._dataset.split,
+            tuple(self._dataset.labels.classes),
             len(videos),
             sum(len(video.frames) for video in videos),
             sum(frame.labelled for video in videos for frame in video.frames),

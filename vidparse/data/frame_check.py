@@ -98,7 +98,7 @@ def _made(dataset: Dataset, frame: FrameRecord, facts: FrameFacts, quick: bool) 
         facts.problems.append(Problem(path, what))
         return facts
     facts.size_hw = mask.shape[0], mask.shape[1]
-    if frame.labelled:  # in a frame that nobody labelled all is void, which says nothing
+    if frame.labelled:  # all is void in a frame that nobody labelled
         facts.pixels = np.bincount(mask.ravel(), minlength=256)
     return facts
 
