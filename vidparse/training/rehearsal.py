@@ -72,12 +72,12 @@ def rehearse(
     network, taken = first_network(
         recipe, sets.labels, start, request.flow_weights, shapes_only=True
     )
-    if validation is not None:
-        check_measured(validation, recipe.validation.metrics)
     notes = [] if taken is None else [str(taken)]
 
     kind = OBJECTIVES[recipe.objective.kind]
     check_objects(kind.clips(recipe, network), sets)
+    if validation is not None:
+        check_measured(validation, recipe.validation.metrics)
     named = recipe.objective.teacher
     teacher = load_teacher(named, sets.labels) if named else None
     setting = Setting(
