@@ -88,7 +88,6 @@ NOT_RUN = {
     "vidparse train --dataset camvid-objects": "objects to cut out; tests/training has made ones",
     "vidparse train --dataset folder --data even": "labels of the models above",
     "vidparse train --dataset folder --data streets": "labels of the models above, and minutes",
-    "vidparse train --dataset yolo-seg": "minutes; test_training builds the recipe",
     "vidparse export runs/longer": "the run above",
     "vidparse export runs/second": "the run above",
     "vidparse export mean.safetensors -o weights/street19": "the mean of the runs above",
