@@ -157,7 +157,7 @@ def check_data(name: str, measure: Measure, dataset: Dataset, videos: Sequence[V
         if bare:
             raise UsageError(
                 f"{name}: needs a mask on every frame; {len(bare)} of {len(video.frames)} "
-                f"frames of {video.name} have none (first: {bare[0]})"
+                f"frames of {video.name} have none (first: {bare[0]}); choose other metrics"
             )
 
 
