@@ -152,6 +152,22 @@ def test_the_size_may_be_given(composed: Path) -> None:
     assert dataset.videos[0].interval_s == 0.1
 
 
+def test_masks_stay_on_their_pictures_at_another_size(composed: Path) -> None:
+    """Pictures and ids shrink about the same centres: a car is not half a pixel beside itself."""
+    plan = write_plan(composed, size="71x65", objects=[0, 0])
+    shifts: list[float] = []
+    for rgb, classes, _ in frames_of(open_dataset("composed", plan, "train")):
+        red = (rgb[..., 0].astype(float) - rgb[..., 1]).clip(0)  # of the car alone
+        car = (classes == CAR).astype(float)
+        centres = [
+            [(place * share).sum() / share.sum() for place in np.indices(car.shape)]
+            for share in (red, car)
+        ]
+        shifts += np.subtract(*centres).tolist()
+    assert len(shifts) == 2 * 24
+    assert abs(float(np.mean(shifts))) < 0.2
+
+
 @pytest.mark.parametrize("source", ["streets", "davis"])
 def test_masks_of_another_size_than_their_pictures_are_named(composed: Path, source: str) -> None:
     """A background would be cut to its corner, and an object be cut out beside itself."""

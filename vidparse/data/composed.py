@@ -379,8 +379,8 @@ class Composer:
         if self._plan.size_hw is not None:
             size = self._plan.size_hw[::-1]
             rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-            classes = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST)
-            numbers = cv2.resize(numbers, size, interpolation=cv2.INTER_NEAREST)
+            classes = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST_EXACT)
+            numbers = cv2.resize(numbers, size, interpolation=cv2.INTER_NEAREST_EXACT)
         if mirrored:
             rgb, classes, numbers = (
                 np.ascontiguousarray(one[:, ::-1]) for one in (rgb, classes, numbers)

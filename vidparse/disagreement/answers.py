@@ -138,7 +138,7 @@ class Answers:
             size = max(1, round(width * share)), max(1, round(height * share))
             picture = frame.image.rgb(size[::-1])
             classes = cv2.resize(
-                self._classes(0, prediction), size, interpolation=cv2.INTER_NEAREST
+                self._classes(0, prediction), size, interpolation=cv2.INTER_NEAREST_EXACT
             )
 
             # Look up where each pixel was in the frame before; nothing follows through a cut.

@@ -123,7 +123,9 @@ def prelabel(answer: Answer, labels: Labels, kind: str) -> SegmentMap:
     doubt = (answer.first != answer.second) & (answer.second != NOTHING)
     if doubt.shape != found.size_hw:
         height, width = found.size_hw
-        grown = cv2.resize(doubt.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+        grown = cv2.resize(
+            doubt.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+        )
         doubt = grown > 0
     ids = found.ids.copy()
     ids[doubt] = labels.void if found.segments is None else VOID

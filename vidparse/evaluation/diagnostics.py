@@ -337,7 +337,7 @@ def small_picture(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 
 def small_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     """Class ids (H, W) at the nearest pixels."""
-    return cv2.resize(ids, size_hw[::-1], interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(ids, size_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def jpeg(image: np.ndarray, *, sharp_colours: bool = False) -> bytes:
