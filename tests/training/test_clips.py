@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,6 +245,27 @@ def test_simulated_neighbours_have_labels_and_flow(sources) -> None:
     assert flat.sum() > 100 and (found[flat & (found != 255)] == 3).all()
     hidden = load_clip(sources.first, frame, plan, np.random.default_rng(3), labelled=False)
     assert (hidden.labels == 255).all() and (hidden.frames == clip.frames).all()
+
+
+@pytest.mark.parametrize("arch", ["perframe", "tcb-ocr"])
+def test_photographs_get_a_moving_camera(sources, arch: str, monkeypatch) -> None:
+    """Those beside one in its folder show something else; one by itself would stand still."""
+    config, objective = (SMALL, "etc") if arch == "perframe" else (TCB, "supervised")
+    part = sources.first
+    videos = {frame: part.video_of(frame) for frame in part.labelled}
+    monkeypatch.setattr(
+        type(part), "video_of", lambda self, frame: replace(videos[frame], interval_s=math.inf)
+    )
+    clips = [
+        load_clip(part, part.labelled[2], plan, np.random.default_rng(3), labelled=True)
+        for plan in (
+            plan_for(arch, config, objective=objective, neighbours=kind, scales=[1.0])
+            for kind in ("video", "simulated")
+        )
+    ]
+    assert (clips[0].frames == clips[1].frames).all()
+    assert (clips[0].labels == clips[1].labels).all() and (clips[0].labels != 255).any()
+    assert (clips[0].frames[0] != clips[0].frames[-1]).mean() > 0.1
 
 
 def test_arms_see_their_targets_alike_whatever_stands_beside_them(sources) -> None:

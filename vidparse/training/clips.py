@@ -143,8 +143,9 @@ def load_clip(
     for_offsets, for_view, for_frames, for_strong = rng.spawn(4)
     offsets = plan.neighbours.draw(for_offsets)
     draws = _FrameDraws(offsets, plan.degrade, for_frames)
-    # Objects are learnt by how they move, so a camera moves over pictures that are no video.
-    still = plan.with_objects and part.video_of(frame).interval_s == math.inf
+
+    # Move a camera over pictures that are no video: those beside one show something else.
+    still = part.video_of(frame).interval_s == math.inf
     if len(offsets) == 1 or plan.simulated or still:
         clip = _from_still(part, frame, plan, offsets, for_view, draws, labelled=labelled)
     else:
