@@ -208,7 +208,10 @@ def test_every_recipe_can_be_rehearsed(
     estimate = plan["estimate"]
     assert estimate["steps"] == recipe.schedule.epochs * estimate["steps_per_epoch"]
     assert estimate["samples"] == estimate["steps"] * recipe.schedule.batch_size
-    assert estimate["parameters"] > 5e5 and estimate["activations_mib"] > 10
+
+    # Little is kept where a classifier learns alone.
+    least_mib = 1 if recipe.optimiser.trainable else 10
+    assert estimate["parameters"] > 5e5 and estimate["activations_mib"] > least_mib
 
 
 def test_a_rehearsal_finds_what_would_end_the_run(
